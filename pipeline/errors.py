@@ -1,0 +1,140 @@
+"""What can go wrong, as a tree; each branch has one exit code.
+
+    FindableError
+    ├── InputError            2    the input or the usage is wrong
+    ├── ConfigurationError    3    something must be configured
+    ├── RemoteError           4    Gemini refused or cannot be reached; run again later
+    │   ├── RefusedError           a clear no: nothing happened there (4xx)
+    │   │   ├── KeyRefusedError  3 the key or project is not allowed to do this
+    │   │   ├── MissingError     3 the thing asked about is not there, or not ours (403, 404)
+    │   │   └── ThrottledError   4 a quota: wait, or come back after the reset
+    │   ├── UnavailableError       no answer, or one that says nothing; for a read, ask again
+    │   └── NotSentError           nothing left this machine (connection refused)
+    ├── InconsistentError     5    what is stored contradicts itself; nothing was changed
+    │   └── StateConflictError     a guarded move found another state
+    └── GateError             6    a quality gate failed; the answers are stored
+
+Every message says what happened and what was left as it was; the hint says what to type next.
+"""
+
+from datetime import datetime
+
+
+class FindableError(Exception):
+    """Something that a person can act on; printed without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """Keep the message for one to two lines and the hint for what to type next."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(FindableError):
+    """The input or the usage is wrong; nothing was changed unless the message says so."""
+
+    exit_code = 2
+
+
+class ConfigurationError(FindableError):
+    """Something must be configured before this can work."""
+
+    exit_code = 3
+
+
+class RemoteError(FindableError):
+    """Gemini refused or cannot be reached; what is stored is as it was."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, hint: str = "", code: int | None = None, status: str = "") -> None:
+        """Keep the HTTP code (None when no reply came) and Google's status word beside the message."""
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.status = status
+
+
+class RefusedError(RemoteError):
+    """A clear refusal: the request was understood and nothing was done. Asking again the same way cannot help."""
+
+
+class KeyRefusedError(RefusedError):
+    """The key is wrong, or its project may not do this (400 API_KEY_INVALID or FAILED_PRECONDITION, 401)."""
+
+    exit_code = 3
+
+
+class MissingError(RefusedError):
+    """The named thing is not there or belongs to another project (403, 404; Gemini does not tell which)."""
+
+    exit_code = 3
+
+
+class ThrottledError(RefusedError):
+    """A quota is used up (429). `retry_after_s` is what the server asks for; `resets_at` is set for a daily quota."""
+
+    exit_code = 4
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: int | None = 429,
+        status: str = "",
+        retry_after_s: float | None = None,
+        resets_at: datetime | None = None,
+    ) -> None:
+        """Keep how long the server asks to wait, and for a daily quota when it is reset (aware, UTC)."""
+        super().__init__(message, hint=hint, code=code, status=status)
+        self.retry_after_s = retry_after_s
+        self.resets_at = resets_at
+
+
+class UnavailableError(RemoteError):
+    """No answer, or one that says nothing (5xx, 408, 409, 499, time-out, cut connection, unreadable body).
+
+    For a read: ask again. For a create: unclear, it may have happened. `retry_after_s` is the server's wish, if any.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: int | None = None,
+        status: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Keep how long the server asks to wait, in seconds, where it said so."""
+        super().__init__(message, hint=hint, code=code, status=status)
+        self.retry_after_s = retry_after_s
+
+
+class NotSentError(RemoteError):
+    """Nothing left this machine: the connection was refused or the name could not be resolved."""
+
+
+class InconsistentError(FindableError):
+    """What is stored contradicts itself; nothing was changed."""
+
+    exit_code = 5
+
+
+class StateConflictError(InconsistentError):
+    """A guarded move found another state: somebody else moved it first. The caller stops or reads again."""
+
+    def __init__(self, kind: str, name: object, *, expected: str, wanted: str, found: str | None = None) -> None:
+        """Say which thing was expected in which state, and what was found."""
+        super().__init__(
+            f"{kind} {name} is {found or 'not'!r}, expected {expected!r}, so it was not moved to {wanted!r}",
+            hint="run `make status`, then the same command again",
+        )
+
+
+class GateError(FindableError):
+    """A quality gate failed; the answers are stored and nothing else was changed."""
+
+    exit_code = 6

@@ -1,0 +1,194 @@
+"""Files that survive: seal, verify, read lines.
+
+To seal is to write beside the target, flush, fsync, rename, and fsync the directory: whoever opens the target's name
+finds all of it or none of it. The SHA-256 that comes back is what the caller records; `verify` holds a file against it.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from pipeline.errors import InconsistentError
+
+PART = ".part"  # the ending of everything that is not sealed yet
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A file that is whole on disk: where, its SHA-256 as hex, its size in bytes, and how many lines were written."""
+
+    path: Path
+    sha256: str
+    size: int
+    lines: int
+
+
+class SealedWriter:
+    """Writes a file that appears under its name only when it is whole.
+
+    Leave the `with` block without calling `seal` and nothing but an old file remains.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open `<path>.part` for writing; folders are made."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.size = 0
+        self.lines = 0
+        self._part = path.with_name(path.name + PART)
+        self._hash = hashlib.sha256()
+        self._file: BinaryIO = self._part.open("wb", buffering=1 << 20)
+        self._sealed = False
+
+    def write(self, data: bytes) -> None:
+        """Append bytes as they are; they are not on disk before `seal`."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+    def write_line(self, line: bytes) -> None:
+        r"""Append one line and its `\n`."""
+        self.write(line + b"\n")
+        self.lines += 1
+
+    def seal(self) -> Sealed:
+        """Make the file durable and final, on disk under its name when this returns."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._part.replace(self.path)
+        sync_directory(self.path.parent)
+        self._sealed = True
+        return Sealed(self.path, self._hash.hexdigest(), self.size, self.lines)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove what was not sealed."""
+        if not self._sealed:
+            self._file.close()
+            self._part.unlink(missing_ok=True)
+
+
+def seal_bytes(path: Path, data: bytes) -> Sealed:
+    """Write a small file whole, durable and final when this returns."""
+    with SealedWriter(path) as writer:
+        writer.write(data)
+        return writer.seal()
+
+
+def seal_part(part: Path, path: Path) -> Sealed:
+    """Seal a file that somebody else wrote beside its target: fsync, hash, rename, fsync the directory."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    digest, size, lines = _measure(part)
+    part.replace(path)
+    sync_directory(path.parent)
+    return Sealed(path, digest, size, lines)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable; where a system cannot open directories, its renames must do."""
+    flags = getattr(os, "O_DIRECTORY", None)
+    if flags is None:
+        return
+    handle = os.open(directory, os.O_RDONLY | flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hex, read in pieces of 1 MiB."""
+    return _measure(path)[0]
+
+
+def verify(path: Path, *, sha256: str, what: str) -> Path:
+    """Return `path` when its bytes are those that were sealed.
+
+    Raises:
+        InconsistentError: the file is gone or has other bytes than those recorded.
+    """
+    if not path.is_file():
+        raise InconsistentError(f"{what} is gone: {path} was sealed and is not there", hint="run `make doctor`")
+    if sha256_of(path) != sha256:
+        raise InconsistentError(f"{what} was changed after it was sealed: {path}", hint="run `make doctor`")
+    return path
+
+
+def count_lines(path: Path) -> int:
+    r"""Return the number of lines that hold anything but white space, split on the byte `\n` alone."""
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    r"""Yield (offset in bytes, line without its line end) for each line that holds anything.
+
+    Lines are split on the byte `\n` alone: U+2028, U+0085 and their like are legal inside a JSON string. A byte order
+    mark at the start and a `\r` at the end are dropped.
+    """
+    offset = 0
+    with path.open("rb") as file:
+        for raw in file:
+            line = raw.rstrip(b"\r\n")
+            if offset == 0:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.strip():
+                yield offset, line
+            offset += len(raw)
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (line number from 1, document) of a JSON lines file that somebody else wrote.
+
+    Raises:
+        jsonlines.InvalidLineError: a line is no JSON; its `lineno` says which.
+    """
+    import jsonlines
+    import orjson
+
+    with path.open(encoding="utf-8-sig", newline="\n") as file, jsonlines.Reader(file, loads=orjson.loads) as reader:
+        number = 0
+        while True:
+            try:
+                document = reader.read(skip_empty=False)
+            except EOFError:
+                return
+            number += 1
+            yield number, document
+
+
+@contextlib.contextmanager
+def appending(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to append to, exclusively among processes where the system can; flushed and synced at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        with contextlib.suppress(ImportError):  # Windows has no fcntl; one process at a time there
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _measure(path: Path) -> tuple[str, int, int]:
+    """Return (SHA-256 as hex, size in bytes, number of line ends) in one pass at flat memory."""
+    digest, size, lines = hashlib.sha256(), 0, 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            size += len(piece)
+            lines += piece.count(b"\n")
+    return digest.hexdigest(), size, lines

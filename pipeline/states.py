@@ -1,0 +1,84 @@
+"""The states of a batch, ours and the API's, and the moves between them.
+
+`BATCH_MOVES` is the whole table of allowed moves; `pipeline.store.batches` writes a state only through it.
+`remote_state` is total: every state the SDK knows and every one it does not has an entry.
+"""
+
+from enum import StrEnum
+
+
+class BatchState(StrEnum):
+    """Where one of our batches stands."""
+
+    PREPARED = "prepared"  # the request file is sealed and its items are claimed
+    SUBMITTING = "submitting"  # a create call was, or may have been, sent
+    SUBMITTED = "submitted"  # the remote name is known
+    DOWNLOADED = "downloaded"  # the result, whole or partial, is sealed on disk
+    INGESTED = "ingested"  # every request is accounted for
+    FAILED = "failed"  # over without a result; its items were let go
+
+
+BATCH_MOVES: dict[BatchState, frozenset[BatchState]] = {
+    BatchState.PREPARED: frozenset({BatchState.SUBMITTING, BatchState.FAILED}),
+    # submitting -> submitting is a further create, after the list showed that the last one left nothing
+    BatchState.SUBMITTING: frozenset({BatchState.PREPARED, BatchState.SUBMITTED, BatchState.SUBMITTING}),
+    BatchState.SUBMITTED: frozenset({BatchState.DOWNLOADED, BatchState.FAILED}),
+    BatchState.DOWNLOADED: frozenset({BatchState.INGESTED, BatchState.FAILED}),
+    BatchState.INGESTED: frozenset(),
+    BatchState.FAILED: frozenset(),
+}
+
+OVER = frozenset({BatchState.INGESTED, BatchState.FAILED})
+
+
+class RemoteState(StrEnum):
+    """What the API says of a batch, reduced to what matters for us."""
+
+    WAITING = "waiting"  # not over; also every state never seen before
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_over(self) -> bool:
+        """True when the API will not change this batch any more."""
+        return self is not RemoteState.WAITING
+
+
+# The twelve members of google.genai.types.JobState (SDK 3.3.0) without their prefix; the wire says BATCH_STATE_…, the
+# SDK and some of Google's samples say JOB_STATE_…
+REMOTE_STATES: dict[str, RemoteState] = {
+    "UNSPECIFIED": RemoteState.WAITING,
+    "QUEUED": RemoteState.WAITING,
+    "PENDING": RemoteState.WAITING,
+    "RUNNING": RemoteState.WAITING,
+    "CANCELLING": RemoteState.WAITING,
+    "PAUSED": RemoteState.WAITING,
+    "UPDATING": RemoteState.WAITING,
+    "SUCCEEDED": RemoteState.SUCCEEDED,
+    "PARTIALLY_SUCCEEDED": RemoteState.SUCCEEDED,  # over, with results; lines without an answer are counted as missing
+    "FAILED": RemoteState.FAILED,
+    "CANCELLED": RemoteState.CANCELLED,
+    "EXPIRED": RemoteState.EXPIRED,
+}
+
+
+def remote_state(word: str | None) -> RemoteState:
+    """Return what a state word of the API means for us; None and unknown words mean that it is not over."""
+    bare = (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_")
+    return REMOTE_STATES.get(bare, RemoteState.WAITING)
+
+
+def is_known_state(word: str | None) -> bool:
+    """Return whether the API's state word is one we have read about; others are worth a warning."""
+    return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") in REMOTE_STATES
+
+
+class Outcome(StrEnum):
+    """What became of one request of a batch; exactly one of these, or the batch is not ingested."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"  # an error line, a blocked or an empty candidate
+    INVALID = "invalid"  # does not parse, or does not validate
+    MISSING = "missing"  # no line
