@@ -1,0 +1,32 @@
+"""Take what no reader would read out of a text: markup, addresses, handles.
+
+Biographies come as Markdown, HTML or plain text, often all three. Every pattern is bounded, so that a text of any
+length takes time in proportion to its length.
+"""
+
+import html
+import re
+import unicodedata
+
+_NOISE = re.compile(
+    r"<!--.{0,2000}?-->"
+    r"|</?[A-Za-z][^<>]{0,2000}>"  # an HTML tag
+    r"|(?<=\])\([^()\s]{0,2000}\)"  # where a Markdown link leads
+    r"|\bhttps?://\S{1,2000}"
+    r"|\bwww\.\S{1,2000}"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"  # an e-mail address
+    r"|(?<!\w)@\w{1,64}"  # a handle
+    r"|\b[\w-]{1,64}(?:\.[\w-]{1,64}){0,3}\.(?:com|org|net|edu|gov|dev|me|info|fr|de|uk|es|tw|tv)\b(?:/\S{0,2000})?",
+    re.DOTALL | re.IGNORECASE,
+)
+_MARKS = re.compile(r"[*_`~|]{1,3}(?=\S)|(?<=\S)[*`~|]{1,3}|(?<=\S)_{1,3}(?!\w)")
+
+
+def plain(text: str) -> str:
+    """Return `text` without markup, addresses and handles, in compatibility form (NFKC) and always valid Unicode.
+
+    The order and the casing of what is left stay as they were; each piece taken out leaves a space. A text of
+    nothing but such pieces comes back blank.
+    """
+    valid = text.encode("utf-8", "replace").decode("utf-8")
+    return _MARKS.sub(" ", _NOISE.sub(" ", unicodedata.normalize("NFKC", html.unescape(valid))))
