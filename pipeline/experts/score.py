@@ -1,0 +1,21 @@
+"""The findability score: how much a searcher can know of a person, 0 to 100 with one decimal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.experts.cells import number_of, tags_of, text_of
+
+FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
+
+
+def score(row: Mapping[Any, Any]) -> float:
+    """Return the score of a row of `experts`: bio up to 40, tags 25, profile URL 15, job title 10, rate 10.
+
+    The bio counts by its length in characters without surrounding white space; the rate if it is above zero; the rest if it is there.
+    """
+    points = min(40.0, len(text_of(row.get("bio"))) / FULL_BIO * 40)
+    points += 25 if tags_of(row.get("tags")) else 0
+    points += 15 if text_of(row.get("profile_url")) else 0
+    points += 10 if text_of(row.get("job_title")) else 0
+    points += 10 if (number_of(row.get("hourly_rate")) or 0) > 0 else 0
+    return round(points, 1)

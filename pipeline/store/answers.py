@@ -1,0 +1,151 @@
+"""What came back: answers with their provenance, attempts that gave none, and parked items.
+
+An item is charged for what concerns it (`charged`); what concerns the service only counts towards
+`MAX_SERVICE_FAILURES` in a row. Nothing is ever deleted here: to unpark forgives attempts, it does not forget them.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
+
+from pipeline.store.tables import answers, attempts, parked
+
+MAX_ATTEMPTS = 2  # an item is asked once more, then parked
+MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
+
+
+def add_answers(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep validated answers with where they came from."""
+    if rows:
+        tx.execute(insert(answers), list(rows))
+
+
+def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep attempts that gave no answer, with their reasons and what they used."""
+    if rows:
+        tx.execute(insert(attempts), list(rows))
+
+
+def spent(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
+    """Return how many charged and unforgiven attempts each item has; items without any are not there."""
+    mine = _of(task, ids) & attempts.c.charged & ~attempts.c.forgiven
+    return dict(tx.execute(select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id)).tuples())
+
+
+def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
+    """Return for each item how many batches in a row, counted from the last, failed it without a word about it."""
+    charged = (
+        select(func.max(attempts.c.id))
+        .where(_of(task, ids), attempts.c.charged)
+        .group_by(attempts.c.item_id)
+        .with_only_columns(attempts.c.item_id, func.max(attempts.c.id).label("last"))
+        .subquery()
+    )
+    since = func.coalesce(charged.c.last, 0)
+    query = (
+        select(attempts.c.item_id, func.count())
+        .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
+        .where(_of(task, ids), ~attempts.c.charged, ~attempts.c.forgiven, attempts.c.id > since)
+        .group_by(attempts.c.item_id)
+    )
+    return dict(tx.execute(query).tuples())
+
+
+def cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
+    """Return how often each item's answer was cut by the token limit, unforgiven; the next request asks for more."""
+    mine = _of(task, ids) & (attempts.c.reason == "max-tokens") & ~attempts.c.forgiven
+    return dict(tx.execute(select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id)).tuples())
+
+
+def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime, foreign_text: bool = False) -> None:
+    """Stop asking these items, and keep why; what is parked stays parked with its first reason."""
+    already = select(parked.c.item_id).where(parked.c.task == task, parked.c.item_id.in_(reasons))
+    known = set(tx.execute(already).scalars())
+    rows = [
+        {"task": task, "item_id": item_id, "reason": reason, "foreign_text": foreign_text, "at": at}
+        for item_id, reason in reasons.items()
+        if item_id not in known
+    ]
+    if rows:
+        tx.execute(insert(parked), rows)
+
+
+def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
+    """Let parked items go again and forgive their attempts; all of them without `ids`. Foreign text stays.
+
+    Returns the ids that were let go.
+    """
+    mine = (parked.c.task == task) & ~parked.c.foreign_text
+    if ids is not None:
+        mine &= parked.c.item_id.in_(ids)
+    free = list(tx.execute(select(parked.c.item_id).where(mine)).scalars())
+    for start in range(0, len(free), 500):
+        some = free[start : start + 500]
+        tx.execute(update(attempts).where(_of(task, some)).values(forgiven=True))
+        tx.execute(delete(parked).where(parked.c.task == task, parked.c.item_id.in_(some)))
+    return free
+
+
+def parked_rows(tx: Connection, task: str) -> list[tuple[str, str, bool, datetime]]:
+    """Return (item id, reason, foreign text, since) of every parked item, oldest first."""
+    query = select(parked.c.item_id, parked.c.reason, parked.c.foreign_text, parked.c.at).where(parked.c.task == task)
+    return [tuple(row) for row in tx.execute(query.order_by(parked.c.at, parked.c.item_id))]
+
+
+def parked_ids(task: str) -> Select[Any]:
+    """Return the SELECT of the parked ids."""
+    return select(parked.c.item_id).where(parked.c.task == task)
+
+
+def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
+    """Return (tokens in, tokens out with thoughts, cost in USD) of everything that came back for a batch."""
+    total_in = total_out = 0
+    cost = 0.0
+    for table in (answers, attempts):
+        sums = (func.sum(table.c.tokens_in), func.sum(table.c.tokens_out), func.sum(table.c.cost))
+        row = tx.execute(select(*sums).where(table.c.batch == batch)).one()
+        total_in, total_out, cost = total_in + (row[0] or 0), total_out + (row[1] or 0), cost + (row[2] or 0.0)
+    return total_in, total_out, cost
+
+
+def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return every answer and every attempt of one item, oldest first, as plain rows."""
+    found = select(answers).where(answers.c.task == task, answers.c.item_id == item_id).order_by(answers.c.id)
+    failed = select(attempts).where(attempts.c.task == task, attempts.c.item_id == item_id).order_by(attempts.c.id)
+    return [dict(row) for row in tx.execute(found).mappings()], [dict(row) for row in tx.execute(failed).mappings()]
+
+
+def examples(tx: Connection, batch: int) -> list[dict[str, Any]]:
+    """Return every attempt of a batch, by outcome, reason and item, for a summary."""
+    query = select(attempts).where(attempts.c.batch == batch)
+    rows = tx.execute(query.order_by(attempts.c.outcome, attempts.c.reason, attempts.c.id)).mappings()
+    return [dict(row) for row in rows]
+
+
+def not_applied(tx: Connection, batch: int) -> tuple[int, list[str]]:
+    """Return how many answers of a batch were not applied, and the items whose input had changed meanwhile."""
+    count = tx.execute(select(func.count()).where(answers.c.batch == batch, ~answers.c.applied)).scalar() or 0
+    changed = select(answers.c.item_id).where(answers.c.batch == batch, answers.c.outdated).order_by(answers.c.id)
+    return count, list(tx.execute(changed).scalars())
+
+
+def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:
+    """Return the model versions that answered a batch and do not begin with the name of the model that was asked."""
+    query = select(answers.c.model_version).where(answers.c.batch == batch).distinct().order_by(answers.c.model_version)
+    return [version for version in tx.execute(query).scalars() if version and not version.startswith(model)]
+
+
+def clear_backend(tx: Connection, task: str) -> list[str]:
+    """Delete a task's answers, attempts and parked marks, but those of foreign text; return the ids it had answered."""
+    applied = select(answers.c.item_id).where(answers.c.task == task, answers.c.applied).distinct()
+    ids = list(tx.execute(applied).scalars())
+    tx.execute(delete(answers).where(answers.c.task == task))
+    tx.execute(delete(attempts).where(attempts.c.task == task))
+    tx.execute(delete(parked).where(parked.c.task == task, ~parked.c.foreign_text))
+    return ids
+
+
+def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
+    return and_(attempts.c.task == task, attempts.c.item_id.in_(ids))

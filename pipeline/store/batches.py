@@ -1,0 +1,243 @@
+"""Rows of `findable_batches`. Only this module writes a batch's state, and only through `_move`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from pipeline.errors import InputError, StateConflictError
+from pipeline.states import BATCH_MOVES, OVER, BatchState
+from pipeline.store import events
+from pipeline.store.tables import batches, tries, twins
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch as its row stands; times are aware UTC, files relative to the workspace, costs in USD."""
+
+    number: int
+    task: str
+    extractor: str
+    model: str
+    state: BatchState
+    reason: str | None
+    created_at: datetime
+    requests: int
+    request_file: str
+    request_sha256: str
+    request_size: int
+    estimated_in: int
+    estimated_out: int
+    estimated_cost: float
+    priced_on: str
+    upload: str | None
+    uploaded_at: datetime | None
+    tries: int
+    refusals: int
+    create_sent_at: datetime | None
+    create_ended_at: datetime | None
+    remote_name: str | None
+    remote_word: str | None
+    remote_done: int | None
+    submitted_at: datetime | None
+    cancel_asked_at: datetime | None
+    over_at: datetime | None
+    twins_checked: bool
+    result_file: str | None
+    result_sha256: str | None
+    result_size: int | None
+    answered: int | None
+    refused: int | None
+    invalid: int | None
+    missing: int | None
+    not_applied: int | None
+    unknown: int | None
+    duplicates: int | None
+    unreadable: int | None
+    tokens_in: int | None
+    tokens_out: int | None
+    cost: float | None
+    ended_at: datetime | None
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing will happen to this batch any more."""
+        return self.state in OVER
+
+
+def in_states(tx: Connection, *states: BatchState) -> list[Batch]:
+    """Return the batches in these states, oldest first; with no state given, all of them."""
+    query = select(batches).order_by(batches.c.number)
+    if states:
+        query = query.where(batches.c.state.in_(states))
+    return [_batch(row) for row in tx.execute(query).mappings()]
+
+
+def get(tx: Connection, number: int) -> Batch:
+    """Return one batch.
+
+    Raises:
+        InputError: there is no such batch.
+    """
+    row = tx.execute(select(batches).where(batches.c.number == number)).mappings().first()
+    if row is None:
+        raise InputError(f"there is no batch {number}", hint="`make batches` lists them")
+    return _batch(row)
+
+
+def next_number(tx: Connection) -> int:
+    """Return the number that the next batch gets; the caller holds the lease on preparing."""
+    newest: int | None = tx.execute(select(func.max(batches.c.number))).scalar()
+    return (newest or 0) + 1
+
+
+def add(tx: Connection, *, at: datetime, **values: Any) -> None:
+    """Add a batch in state *prepared*, in the transaction that claims its items."""
+    tx.execute(insert(batches).values(state=BatchState.PREPARED, created_at=at, **values))
+    events.record(tx, "batch", values["number"], old=None, new=BatchState.PREPARED, why="sealed and claimed", at=at)
+
+
+def note_upload(tx: Connection, number: int, *, upload: str | None, at: datetime) -> None:
+    """Keep, or with None forget, which upload holds the request file of a batch that is not submitted yet."""
+    _note(tx, number, upload=upload, uploaded_at=at if upload else None)
+
+
+def mark_submitting(tx: Connection, batch: Batch, *, display_name: str, at: datetime) -> None:
+    """Commit the intent to create, before the call: `prepared` (or a try that left nothing) -> `submitting`."""
+    facts = {"tries": batch.tries + 1, "create_sent_at": at, "create_ended_at": None}
+    _move(tx, batch, BatchState.SUBMITTING, facts, why=f"create, try {batch.tries + 1}", at=at)
+    row = {"batch": batch.number, "try": batch.tries + 1, "display_name": display_name, "sent_at": at}
+    tx.execute(insert(tries).values(outcome="sent", **row))
+
+
+def mark_submitted(
+    tx: Connection, batch: Batch, *, remote_name: str, display_name: str, how: str, at: datetime
+) -> None:
+    """Keep the name the API gave, in the UPDATE that moves the state: `submitting` -> `submitted`."""
+    facts = {"remote_name": remote_name, "submitted_at": at, "create_ended_at": batch.create_ended_at or at}
+    _move(tx, batch, BatchState.SUBMITTED, facts, why=f"{how} {remote_name}", at=at)
+    tx.execute(update(tries).where(tries.c.display_name == display_name).values(outcome=how))
+
+
+def mark_refused(
+    tx: Connection, batch: Batch, *, why: str, outcome: str, counts: bool, keep_upload: bool, at: datetime
+) -> None:
+    """Go back after a clear refusal: `submitting` -> `prepared`; `counts` is for refusals of the file itself."""
+    facts: dict[str, Any] = {"create_ended_at": at, "reason": why}
+    if counts:
+        facts["refusals"] = batch.refusals + 1
+    if not keep_upload:
+        facts |= {"upload": None, "uploaded_at": None}
+    _move(tx, batch, BatchState.PREPARED, facts, why=why, at=at)
+    _end_try(tx, batch, outcome=outcome, note=why)
+
+
+def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
+    """Keep when a create call ended without a clear answer; the batch stays `submitting`."""
+    _note(tx, batch.number, create_ended_at=at, reason=why)
+    _end_try(tx, batch, outcome="unclear", note=why)
+
+
+def note_absent(tx: Connection, batch: Batch) -> None:
+    """Keep that the whole list, read late enough, held nothing of the last try."""
+    _end_try(tx, batch, outcome="absent", note="the list holds nothing of it")
+
+
+def note_look(tx: Connection, batch: Batch, *, word: str | None, done: int | None) -> None:
+    """Keep what the last look at the API saw."""
+    if (word, done) != (batch.remote_word, batch.remote_done):
+        _note(tx, batch.number, remote_word=word, remote_done=done)
+
+
+def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
+    """Keep that the API was asked to cancel; what it makes of it shows in later looks."""
+    _note(tx, batch.number, cancel_asked_at=at, reason=why)
+    events.record(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
+
+
+def note_twins_checked(tx: Connection, batch: Batch) -> None:
+    """Keep that the list was read for twins after the batch was over."""
+    _note(tx, batch.number, twins_checked=True)
+
+
+def mark_downloaded(tx: Connection, batch: Batch, *, why: str, at: datetime, **facts: Any) -> None:
+    """Keep the sealed result, in the UPDATE that moves the state: `submitted` -> `downloaded`."""
+    _move(tx, batch, BatchState.DOWNLOADED, {"over_at": at, **facts}, why=why, at=at)
+
+
+def mark_failed(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
+    """End a batch that has no result; the caller lets its items go in the same transaction."""
+    _move(tx, batch, BatchState.FAILED, {"reason": why, "over_at": at, "ended_at": at}, why=why, at=at)
+
+
+def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any) -> None:
+    """End a batch whose every request is accounted for, and keep the account."""
+    _move(tx, batch, BatchState.INGESTED, {"ended_at": at, **account}, why="accounted for", at=at)
+
+
+def display_names(tx: Connection, number: int) -> list[str]:
+    """Return the display names of every try of a batch, first try first."""
+    query = select(tries.c.display_name).where(tries.c.batch == number).order_by(tries.c["try"])
+    return list(tx.execute(query).scalars())
+
+
+def add_twin(tx: Connection, batch: Batch, *, remote_name: str, display_name: str, at: datetime) -> bool:
+    """Record a second remote batch of ours and what it may cost; false when it is known already."""
+    if tx.execute(select(twins.c.remote_name).where(twins.c.remote_name == remote_name)).first():
+        return False
+    row = {"remote_name": remote_name, "batch": batch.number, "display_name": display_name, "found_at": at}
+    tx.execute(insert(twins).values(estimated_cost=batch.estimated_cost, **row))
+    events.record(tx, "batch", batch.number, old=batch.state, new=batch.state, why=f"twin {remote_name}", at=at)
+    return True
+
+
+def open_twins(tx: Connection, number: int) -> list[str]:
+    """Return the remote names of a batch's twins that were not cancelled yet."""
+    query = select(twins.c.remote_name).where((twins.c.batch == number) & twins.c.cancelled_at.is_(None))
+    return list(tx.execute(query).scalars())
+
+
+def twin_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> None:
+    """Keep that a twin was cancelled, or was found to be over."""
+    tx.execute(update(twins).where(twins.c.remote_name == remote_name).values(cancelled_at=at))
+
+
+def all_twins(tx: Connection) -> list[dict[str, Any]]:
+    """Return every twin ever found, for status and for the account of costs."""
+    return [dict(row) for row in tx.execute(select(twins).order_by(twins.c.found_at)).mappings()]
+
+
+def counts(tx: Connection) -> dict[str, int]:
+    """Return how many batches are in each state; every state is there."""
+    found = {row[0]: row[1] for row in tx.execute(select(batches.c.state, func.count()).group_by(batches.c.state))}
+    return {state.value: found.get(state.value, 0) for state in BatchState}
+
+
+def _batch(row: Any) -> Batch:
+    return Batch(**{**row, "state": BatchState(row["state"])})
+
+
+def _note(tx: Connection, number: int, **facts: Any) -> None:
+    tx.execute(update(batches).where(batches.c.number == number).values(**facts))
+
+
+def _end_try(tx: Connection, batch: Batch, *, outcome: str, note: str) -> None:
+    last = (tries.c.batch == batch.number) & (tries.c["try"] == batch.tries)
+    tx.execute(update(tries).where(last).values(outcome=outcome, note=note))
+
+
+def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], *, why: str, at: datetime) -> None:
+    """Move one batch and write its `facts`, or raise. The WHERE clause is the lock: of two that read it, one wins.
+
+    Raises:
+        StateConflictError: the row is not as `batch` says any more. The caller stops; trying again cannot help.
+    """
+    if new not in BATCH_MOVES[batch.state]:
+        raise ValueError(f"not a move: {batch.state} -> {new}")
+    here = (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
+    moved = tx.execute(update(batches).where(here).values(state=new, **facts))
+    if moved.rowcount != 1:
+        found = tx.execute(select(batches.c.state).where(batches.c.number == batch.number)).scalar()
+        raise StateConflictError("batch", batch.number, expected=batch.state, wanted=new, found=found)
+    events.record(tx, "batch", batch.number, old=batch.state, new=new, why=why, at=at)

@@ -1,0 +1,149 @@
+"""Claims: which item stands in which batch that is not over, or is being asked live.
+
+A claim is an open row of `findable_requests`. A unique index allows one per item, so two batches can never ask the same
+item; the rows stay when the claim is closed and hold what became of each request.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Select, exc, func, insert, select, update
+
+from pipeline.errors import StateConflictError
+from pipeline.states import Outcome
+from pipeline.store.leases import is_dead, this_owner
+from pipeline.store.tables import parked, requests
+from pipeline.task import Task
+
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a batch: its line in the request file from 1, its item, and the hash it was asked with."""
+
+    id: int
+    line: int
+    item_id: str
+    input_hash: str
+
+
+def askable(task: Task) -> Select[Any]:
+    """Return the SELECT of the ids that the next batch would take: open, not claimed, not parked."""
+    query = task.open_items()
+    item_id = query.selected_columns.item_id
+    claimed = select(requests.c.id).where(requests.c.task == task.name, requests.c.item_id == item_id, requests.c.open)
+    stopped = select(parked.c.task).where(parked.c.task == task.name, parked.c.item_id == item_id)
+    return query.where(~claimed.exists(), ~stopped.exists())
+
+
+def askable_pages(tx: Connection, task: Task, *, limit: int | None) -> Iterator[list[str]]:
+    """Yield pages of askable ids in the order of their rows, at most `limit` in all, at flat memory."""
+    query = askable(task).limit(limit) if limit is not None else askable(task)
+    result = tx.execute(query.execution_options(yield_per=PAGE))
+    for page in result.scalars().partitions(PAGE):
+        yield list(page)
+
+
+def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: int, at: datetime) -> None:
+    """Claim (item id, input hash) pairs for a batch, in the order of its lines: all or none.
+
+    Raises:
+        StateConflictError: one of them was claimed, answered, parked or removed since it was read.
+    """
+    values = [
+        {
+            "task": task.name,
+            "item_id": item_id,
+            "input_hash": digest,
+            "line": line,
+            "batch": batch,
+            "open": True,
+            "at": at,
+        }
+        for line, (item_id, digest) in enumerate(rows, start=1)
+    ]
+    query = task.open_items()
+    item_id = query.selected_columns.item_id
+    stopped = select(parked.c.task).where(parked.c.task == task.name, parked.c.item_id == item_id)
+    ours = select(requests.c.item_id).where(requests.c.batch == batch)
+    still_open = query.where(item_id.in_(ours), ~stopped.exists()).order_by(None).subquery()
+    try:
+        for start in range(0, len(values), PAGE):
+            tx.execute(insert(requests), values[start : start + PAGE])
+    except exc.IntegrityError as error:
+        raise StateConflictError("an item of batch", batch, expected="unclaimed", wanted="claimed") from error
+    if tx.execute(select(func.count()).select_from(still_open)).scalar() != len(values):
+        raise StateConflictError("an item of batch", batch, expected="open", wanted="claimed")
+
+
+def take_live(tx: Connection, task_name: str, item_id: str, *, input_hash: str, lasts_s: float, at: datetime) -> None:
+    """Claim one item for a live call by this process, until it is released, over, or the process is dead."""
+    values = {"task": task_name, "item_id": item_id, "input_hash": input_hash, "open": True, "at": at}
+    tx.execute(insert(requests).values(owner=this_owner(), until=at + timedelta(seconds=lasts_s), **values))
+
+
+def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outcome | None, reason: str) -> bool:
+    """Close this process's live claim on an item; false when it was taken away meanwhile."""
+    ours = (requests.c.task == task_name) & (requests.c.item_id == item_id) & (requests.c.owner == this_owner())
+    closed = tx.execute(
+        update(requests).where(ours, requests.c.open).values(open=False, outcome=outcome, reason=reason)
+    )
+    return closed.rowcount == 1
+
+
+def free_dead(tx: Connection, *, now: datetime) -> int:
+    """Close live claims whose time is over or whose process is dead; return how many."""
+    live = select(requests.c.id, requests.c.owner, requests.c.until).where(requests.c.open, requests.c.batch.is_(None))
+    dead = [row.id for row in tx.execute(live) if row.until <= now or is_dead(row.owner)]
+    for request_id in dead:
+        closing = update(requests).where(requests.c.id == request_id, requests.c.open)
+        tx.execute(closing.values(open=False, reason="the process that asked is gone"))
+    return len(dead)
+
+
+def release(tx: Connection, batch: int, *, reason: str) -> list[str]:
+    """Let every item of a batch go that is still claimed by it; return their ids in the order of the lines."""
+    ours = (requests.c.batch == batch) & requests.c.open
+    ids = list(tx.execute(select(requests.c.item_id).where(ours).order_by(requests.c.line)).scalars())
+    tx.execute(update(requests).where(ours).values(open=False, reason=reason))
+    return ids
+
+
+def unaccounted(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]:
+    """Return the next requests of a batch without an outcome, by line."""
+    wanted = (requests.c.batch == batch) & requests.c.outcome.is_(None) & (requests.c.line > after)
+    query = select(requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash)
+    return [Request(*row) for row in tx.execute(query.where(wanted).order_by(requests.c.line).limit(limit))]
+
+
+def account(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:
+    """Keep what became of requests and close their claims.
+
+    Raises:
+        StateConflictError: one of them was accounted for meanwhile; the caller's transaction must not go on.
+    """
+    for request, outcome, reason in outcomes:
+        here = (requests.c.id == request.id) & requests.c.outcome.is_(None)
+        closed = tx.execute(update(requests).where(here).values(open=False, outcome=outcome, reason=reason))
+        if closed.rowcount != 1:
+            raise StateConflictError("request", request.id, expected="unaccounted", wanted=outcome)
+
+
+def outcomes(tx: Connection, batch: int) -> dict[Outcome, int]:
+    """Return how many requests of a batch ended in each way; those without an outcome are not there."""
+    query = select(requests.c.outcome, func.count()).where(requests.c.batch == batch, requests.c.outcome.is_not(None))
+    return {Outcome(row[0]): row[1] for row in tx.execute(query.group_by(requests.c.outcome))}
+
+
+def items_of(tx: Connection, batch: int) -> dict[int, str]:
+    """Return the item id of each line of a batch's request file."""
+    query = select(requests.c.line, requests.c.item_id).where(requests.c.batch == batch)
+    return {row[0]: row[1] for row in tx.execute(query)}
+
+
+def claimed_ids(task_name: str) -> Select[Any]:
+    """Return the SELECT of the ids that are claimed."""
+    return select(requests.c.item_id).where(requests.c.task == task_name, requests.c.open)

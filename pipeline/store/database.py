@@ -1,0 +1,118 @@
+"""A database and its transactions: `read()` sees one snapshot, `write()` is the only writer while it lasts.
+
+On SQLite a write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; readers wait for no one (WAL).
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+
+from pipeline.errors import ConfigurationError, FindableError, InconsistentError, RemoteError
+
+BUSY_S = 60  # how long a writer waits for another one, in seconds; our transactions last far less
+CACHE_KIB = 16 * 1024
+
+
+class Store:
+    """The database behind one workspace. Connections are opened when used and closed by `close`."""
+
+    def __init__(self, url: str) -> None:
+        """Take an SQLAlchemy URL; nothing is opened yet.
+
+        Raises:
+            ConfigurationError: no URL of a database that this version speaks to.
+        """
+        try:
+            self.url = make_url(url)
+        except exc.ArgumentError as error:
+            raise ConfigurationError(
+                f"FINDABLE_DATABASE_URL is no database URL: {error}", hint="for example sqlite:////path/to/people.db"
+            ) from error
+        if self.url.get_backend_name() != "sqlite" or not self.url.database or self.url.database == ":memory:":
+            raise ConfigurationError(
+                f"this version keeps its data in an SQLite file, not in {self.url.get_backend_name()}",
+                hint="set FINDABLE_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
+            )
+        self.path = Path(self.url.database)
+        self._engine: Engine | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Return whether there is a database file yet."""
+        return self.path.exists()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a snapshot to read from; what others write meanwhile is not seen in it."""
+        with _translated(self.path), self._open().connect() as tx, tx.begin():
+            yield tx
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that is committed at the end of the block and rolled back by an exception."""
+        with (
+            _translated(self.path),
+            self._open().connect().execution_options(findable_begin="BEGIN IMMEDIATE") as tx,
+            tx.begin(),
+        ):
+            yield tx
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _open(self) -> Engine:
+        if self._engine is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(self.url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
+            event.listen(engine, "connect", _prepare_connection)
+            event.listen(engine, "begin", _begin)
+            self._engine = engine
+        return self._engine
+
+
+def _prepare_connection(connection: Any, record: object) -> None:  # noqa: ARG001 - the listener's signature
+    """Take transactions into our own hands and make commits durable."""
+    connection.isolation_level = None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
+    cursor = connection.cursor()
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        with contextlib.suppress(Exception):  # a database on a read-only disk can still be read
+            cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """Begin as `read` or `write` asked for."""
+    connection.exec_driver_sql(connection.get_execution_options().get("findable_begin", "BEGIN"))
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn what the database says into errors that a person can act on; the transaction is rolled back by then."""
+    try:
+        yield
+    except exc.DatabaseError as error:
+        raise _our_error(path, str(error.orig)) from error
+
+
+def _our_error(path: Path, said: str) -> FindableError:
+    """Return our error for SQLite's words."""
+    if "malformed" in said or "not a database" in said:
+        return InconsistentError(
+            f"{path} is damaged or no database: {said}", hint="restore it from a copy; nothing was changed"
+        )
+    if "locked" in said or "busy" in said:
+        return RemoteError(
+            f"another program holds {path} for longer than {BUSY_S} s; nothing was changed", hint="try again"
+        )
+    if "unable to open" in said or "readonly" in said or "full" in said or "disk I/O" in said:
+        return ConfigurationError(f"{path}: {said}; nothing was changed", hint="check the disk and its permissions")
+    return InconsistentError(f"{path}: {said}; nothing was changed", hint="run `make doctor`")

@@ -1,0 +1,64 @@
+"""The schema: migrations under a version table of our own, and whatever the subjects need, in one transaction.
+
+Any command may be the first. A database that already holds somebody else's tables is adopted: ours are added beside
+them, under names that nobody else uses (`findable_…`).
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from pipeline.errors import InconsistentError
+from pipeline.store import workspace
+from pipeline.store.database import Store
+
+HEAD = "0001"  # the newest file in migrations/versions; a test holds it
+VERSION_TABLE = "findable_version"
+
+
+def ensure(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
+    """Bring the schema up to date, and return a line for each thing that was done to tables that were there before.
+
+    `adoptions` are the subjects' own functions; each says what is missing by being asked with a snapshot
+    (`needed`) and does it in the one transaction that also migrates. Doing it twice changes nothing.
+    """
+    with store.write() as tx:
+        if _version(tx) != HEAD:
+            _migrate(tx)
+            workspace.create(tx)
+        return [line for adopt in adoptions for line in adopt(tx)]
+
+
+def is_current(tx: Connection) -> bool:
+    """Return whether the engine's tables are those of this version.
+
+    Raises:
+        InconsistentError: a newer version of findable made this database.
+    """
+    version = _version(tx)
+    if version is not None and version > HEAD:
+        raise InconsistentError(
+            f"this database was made by a newer findable (schema {version}); nothing was changed",
+            hint="install the newer version",
+        )
+    return version == HEAD
+
+
+def _version(tx: Connection) -> str | None:
+    """Return the schema's version, or None where there is no schema yet."""
+    if not inspect(tx).has_table(VERSION_TABLE):
+        return None
+    found: str | None = tx.execute(text("SELECT version_num FROM findable_version")).scalar()
+    return found
+
+
+def _migrate(tx: Connection) -> None:
+    """Run every migration that this database has not seen, in the caller's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = tx
+    command.upgrade(config, "head")

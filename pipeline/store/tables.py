@@ -1,0 +1,239 @@
+"""The engine's own tables. All are named `findable_…`, so that they fit into somebody else's database."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC time, also on SQLite, which keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
+        """Refuse naive times and turn aware ones to UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive time")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
+        """Give SQLite's naive times their zone back."""
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+metadata = MetaData()
+BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER PRIMARY KEY
+
+workspace = Table(
+    "findable_workspace",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("workspace_id", Text, nullable=False),
+    Column("backend", Text),  # bound by the first batch, answer or vector
+    Column("position", BigInteger, nullable=False, server_default=text("0")),  # grows with every change of a subject
+    Column("created_at", UtcTime, nullable=False),
+)
+
+batches = Table(
+    "findable_batches",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("task", Text, nullable=False),
+    Column("extractor", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("state", Text, nullable=False, index=True),
+    Column("reason", Text),
+    Column("created_at", UtcTime, nullable=False),
+    # the request file
+    Column("requests", Integer, nullable=False),
+    Column("request_file", Text, nullable=False),  # relative to the workspace
+    Column("request_sha256", Text, nullable=False),
+    Column("request_size", BigInteger, nullable=False),
+    Column("estimated_in", BigInteger, nullable=False),
+    Column("estimated_out", BigInteger, nullable=False),
+    Column("estimated_cost", Float, nullable=False),
+    Column("priced_on", Text, nullable=False),
+    # at the API
+    Column("upload", Text),
+    Column("uploaded_at", UtcTime),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("refusals", Integer, nullable=False, server_default=text("0")),
+    Column("create_sent_at", UtcTime),
+    Column("create_ended_at", UtcTime),  # NULL when nobody saw the end of the create call
+    Column("remote_name", Text),
+    Column("remote_word", Text),
+    Column("remote_done", Integer),
+    Column("submitted_at", UtcTime),
+    Column("cancel_asked_at", UtcTime),
+    Column("over_at", UtcTime),
+    Column("twins_checked", Boolean, nullable=False, server_default=text("false")),
+    # the result file
+    Column("result_file", Text),
+    Column("result_sha256", Text),
+    Column("result_size", BigInteger),
+    # the account
+    Column("answered", Integer),
+    Column("refused", Integer),
+    Column("invalid", Integer),
+    Column("missing", Integer),
+    Column("not_applied", Integer),
+    Column("unknown", Integer),
+    Column("duplicates", Integer),
+    Column("unreadable", Integer),
+    Column("tokens_in", BigInteger),
+    Column("tokens_out", BigInteger),
+    Column("cost", Float),
+    Column("ended_at", UtcTime),
+)
+
+tries = Table(
+    "findable_tries",
+    metadata,
+    Column("display_name", Text, primary_key=True),
+    Column("batch", ForeignKey("findable_batches.number"), nullable=False, index=True),
+    Column("try", Integer, nullable=False),
+    Column("sent_at", UtcTime, nullable=False),
+    Column("outcome", Text, nullable=False),  # sent, refused, not sent, unclear, created, adopted, absent
+    Column("note", Text),
+)
+
+twins = Table(
+    "findable_twins",
+    metadata,
+    Column("remote_name", Text, primary_key=True),
+    Column("batch", ForeignKey("findable_batches.number"), nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("estimated_cost", Float, nullable=False),
+    Column("found_at", UtcTime, nullable=False),
+    Column("cancelled_at", UtcTime),
+)
+
+requests = Table(
+    "findable_requests",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("batch", ForeignKey("findable_batches.number")),  # NULL for a live claim
+    Column("line", Integer),  # in the request file, from 1
+    Column("input_hash", Text, nullable=False),
+    Column("open", Boolean, nullable=False),  # the claim: at most one per item, held by the index below
+    Column("owner", Text),  # of a live claim
+    Column("until", UtcTime),
+    Column("outcome", Text),
+    Column("reason", Text),
+    Column("at", UtcTime, nullable=False),
+    Index(
+        "findable_claims",
+        "task",
+        "item_id",
+        unique=True,
+        sqlite_where=text("open"),
+        postgresql_where=text("open"),
+    ),
+    Index("findable_requests_of_batch", "batch", "line"),
+)
+
+attempts = Table(
+    "findable_attempts",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("batch", ForeignKey("findable_batches.number"), index=True),
+    Column("at", UtcTime, nullable=False),
+    Column("charged", Boolean, nullable=False),  # to the item; false when the service failed
+    Column("forgiven", Boolean, nullable=False, server_default=text("false")),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("code", Integer),
+    Column("excerpt", Text),
+    Column("tokens_in", Integer, nullable=False, server_default=text("0")),
+    Column("tokens_out", Integer, nullable=False, server_default=text("0")),
+    Column("cost", Float, nullable=False, server_default=text("0")),
+    Index("findable_attempts_of_item", "task", "item_id"),
+)
+
+parked = Table(
+    "findable_parked",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("item_id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("foreign_text", Boolean, nullable=False, server_default=text("false")),  # never let go by `unpark`
+    Column("at", UtcTime, nullable=False),
+)
+
+answers = Table(
+    "findable_answers",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL when it came live
+    Column("extractor", Text, nullable=False),
+    Column("input_hash", Text, nullable=False),
+    Column("answer", Text, nullable=False),  # JSON
+    Column("applied", Boolean, nullable=False),
+    Column("outdated", Boolean, nullable=False, server_default=text("false")),  # the input had changed meanwhile
+    Column("model_version", Text, nullable=False),
+    Column("response_id", Text, nullable=False),
+    Column("tokens_in", Integer, nullable=False),
+    Column("tokens_out", Integer, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("findable_answers_of_item", "task", "item_id"),
+)
+
+builds = Table(
+    "findable_builds",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("dim", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("promoted_at", UtcTime, nullable=False),
+)
+
+events = Table(
+    "findable_events",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("kind", Text, nullable=False),  # batch, build, workspace, import
+    Column("name", Text, nullable=False),
+    Column("old", Text),
+    Column("new", Text),
+    Column("why", Text),
+)
+
+leases = Table(
+    "findable_leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", UtcTime, nullable=False),
+)
