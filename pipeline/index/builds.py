@@ -1,0 +1,353 @@
+"""Which build is in service: stage, verify, promote, roll back.
+
+    DATA/index/builds/<n>.staging/   being written; nobody reads it
+    DATA/index/builds/<n>/           verified
+    DATA/index/current               a symlink to builds/<n>; it alone decides
+    DATA/faiss.index, metadata.json  links through `current`, for other programs
+
+A build goes staged -> verified -> promoted. Killed at any moment, `current` points at a whole, verified build: it is
+replaced by one rename, after everything it will point at is on disk. The one thing to know: whoever stages, promotes,
+sweeps or rolls back holds the lease on the index; readers need none.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeline import files
+from pipeline.errors import InconsistentError, InputError
+from pipeline.index import manifest
+from pipeline.index.manifest import Manifest, Promoted, Staged, content_hash
+from pipeline.index.reading import Hit, Index
+from pipeline.task import Entry
+
+if TYPE_CHECKING:
+    from pipeline.index.vectors import VectorCache
+
+__all__ = ["Builds", "Hit", "Index", "Manifest", "Promoted", "Staged", "content_hash"]
+
+Found = TypeVar("Found")
+STAGING = ".staging"
+LINKED = (manifest.INDEX, manifest.METADATA)
+_REBUILD = "run `make index` to build it again, or `make doctor` to see what is wrong"
+_BESIDE = ".link-part"  # the ending of a link that has not taken its place yet
+_LOOKS = 10  # how often a reader looks again while builds are promoted under its hands
+
+
+def _now() -> datetime:
+    """Return the time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+def _ignore(_done: int) -> None:
+    """Tell nobody."""
+
+
+def _pass() -> None:
+    """Check nothing."""
+
+
+class Builds:
+    """The builds of one workspace."""
+
+    def __init__(self, data_dir: Path, *, clock: Callable[[], datetime] = _now) -> None:
+        """Name the places under `data_dir`; nothing is read or made yet."""
+        self._data = data_dir
+        self._index = data_dir / "index"
+        self._builds = self._index / "builds"
+        self._current = self._index / "current"
+        self._clock = clock
+
+    def current(self) -> Manifest | None:
+        """Return the manifest of the build in service, or None before the first promotion.
+
+        Raises:
+            InconsistentError: `current` points at nothing, or at no whole build.
+        """
+        return self._look(self._read)
+
+    def open(self) -> Index:
+        """Return the build in service, opened.
+
+        `current` is resolved once, so vectors and metadata are of one build whatever is promoted afterwards.
+
+        Raises:
+            InputError: nothing was promoted yet.
+            InconsistentError: `current` points at nothing, or at no whole build.
+        """
+        index = self._look(self._open)
+        if index is None:
+            raise InputError("there is no index yet", hint="run `make index` to build one")
+        return index
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all whole builds, ascending, in service or not."""
+        return [number for number in sorted(self._taken(endings=("",))) if self._is_whole(number)]
+
+    def next_number(self) -> int:
+        """Return a number that no build has or had a trace of."""
+        return max(self._taken(endings=("", STAGING)), default=0) + 1
+
+    def damage(self, number: int) -> list[str]:
+        """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
+        directory = self._builds / str(number)
+        try:
+            found = manifest.read(directory)
+        except InconsistentError as error:
+            return [error.message]
+        wrong = [name for name in manifest.PARTS if files.sha256_of(directory / name) != found.hashes[name]]
+        return [f"{directory / name} has other bytes than the build was made with" for name in wrong]
+
+    def sweep(self) -> list[str]:
+        """Remove what killed runs left behind, and return the names of what was removed."""
+        stale = [path for path in self._listing(self._builds) if path.name.endswith(STAGING)]
+        stale += [path for folder in (self._index, self._data) for path in folder.glob(f"*{_BESIDE}")]
+        for path in stale:
+            _remove(path)
+        return [path.name for path in stale]
+
+    def stage(
+        self,
+        number: int,
+        entries: Iterable[tuple[Entry, bytes]],
+        cache: "VectorCache",
+        *,
+        model: str,
+        dim: int,
+        task_type: str,
+        position: int,
+        progress: Callable[[int], None] = _ignore,
+    ) -> Staged:
+        """Write build `number` from entries and the keys of their cached vectors; on disk when this returns.
+
+        `progress` is called with the number of rows whose vectors are written so far. When anything goes wrong,
+        nothing of it remains.
+
+        Raises:
+            InputError: there are no entries.
+            InconsistentError: a vector is not in the cache, or the cache is of another model or width.
+        """
+        from pipeline.index import staging
+
+        if (cache.model, cache.dim) != (model, dim):
+            raise InconsistentError(f"the cache is of {cache.model!r} x {cache.dim}, the build of {model!r} x {dim}")
+        directory = self._builds / f"{number}{STAGING}"
+        _remove(directory)
+        directory.mkdir(parents=True)
+        with _removed_on_error(directory):
+            return staging.stage(
+                directory,
+                entries,
+                cache,
+                number=number,
+                task_type=task_type,
+                position=position,
+                built_at=self._clock(),
+                progress=progress,
+            )
+
+    def verify(self, staged: Staged, *, count: int) -> None:
+        """Pass when the staged build is whole, agrees with itself and the cache, and holds `count` entries.
+
+        Raises:
+            InconsistentError: it does not; the staging is removed and the build in service is as it was.
+        """
+        from pipeline.index import staging
+
+        with _removed_on_error(staged.directory):
+            staging.verify(staged, count=count)
+
+    def promote(self, staged: Staged, *, check: Callable[[], None] = _pass) -> Promoted:
+        """Put a verified build in service; on disk when this returns. `check` is called right before the flip.
+
+        Afterwards there is this build and the one that was in service before; older ones are gone.
+
+        Raises:
+            InconsistentError: the build was not verified, is gone, or was read from an older database position than
+                the one in service, which stays.
+        """
+        if not staged.verified:
+            raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
+        before = self._in_service()
+        if before is not None and staged.manifest.position < before.position:
+            _remove(staged.directory)
+            raise InconsistentError(
+                f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
+                f"the one in service at {before.position}: not promoted",
+                hint="run `make index` again",
+            )
+        self._settle(staged)
+        moved = tuple(name for name in map(self._link, LINKED) if name)
+        check()
+        self._flip(staged.manifest.number)
+        self._drop_all_but(staged.manifest.number, before.number if before else None)
+        return manifest.promoted(staged.manifest, moved)
+
+    def rollback(self) -> Manifest:
+        """Put the build before the one in service back, by the flip alone; on disk when this returns.
+
+        Where the one in service is broken, the newest whole one takes its place.
+
+        Raises:
+            InputError: there is none.
+        """
+        directory = self._resolve()
+        here = int(directory.name) if directory is not None and directory.name.isdecimal() else None
+        older = [number for number in self.numbers() if here is None or number < here]
+        if not older:
+            raise InputError("there is no previous build to put back", hint="run `make index` to build one")
+        self._flip(older[-1])
+        return self._read(self._builds / str(older[-1]))
+
+    def _resolve(self) -> Path | None:
+        """Return the directory `current` points at, there or not, or None where there is no `current`.
+
+        Raises:
+            InconsistentError: `current` is no link, or points elsewhere than at a build.
+        """
+        try:
+            target = self._current.readlink()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            raise InconsistentError(f"{self._current} is no link to a build", hint=_REBUILD) from None
+        if target.parent.name != self._builds.name or not target.name.isdecimal():
+            raise InconsistentError(f"{self._current} points at {str(target)!r}, which is no build", hint=_REBUILD)
+        return self._builds / target.name
+
+    def _look(self, read: Callable[[Path], Found]) -> Found | None:
+        """Return what `read` finds in the build in service, or None where there is none; promoted away, look again."""
+        for _ in range(_LOOKS):
+            directory = self._resolve()
+            if directory is None:
+                return None
+            try:
+                return read(directory)
+            except (InconsistentError, FileNotFoundError):
+                if self._resolve() == directory:  # not promoted away meanwhile: it is truly broken
+                    raise
+        raise InconsistentError("the index was replaced each time it was opened", hint="run the same command again")
+
+    def _open(self, directory: Path) -> Index:
+        """Return a whole build, opened; raise as `_read` does."""
+        self._read(directory)
+        return Index(directory)
+
+    def _read(self, directory: Path) -> Manifest:
+        """Return the manifest of a whole build.
+
+        Raises:
+            InconsistentError: it is not whole, or its manifest is another build's.
+        """
+        try:
+            found = manifest.read(directory)
+        except InconsistentError as error:
+            raise InconsistentError(f"the index in service is broken: {error.message}", hint=_REBUILD) from None
+        if str(found.number) != directory.name:
+            raise InconsistentError(f"{directory} holds the manifest of build {found.number}", hint=_REBUILD)
+        return found
+
+    def _in_service(self) -> Manifest | None:
+        """Return the manifest of the build in service, or None where there is none that a reader could use."""
+        try:
+            return self.current()
+        except InconsistentError:
+            return None
+
+    def _is_whole(self, number: int) -> bool:
+        """Return whether build `number` has a manifest and all its files at their sizes."""
+        try:
+            self._read(self._builds / str(number))
+        except InconsistentError:
+            return False
+        return True
+
+    def _taken(self, *, endings: tuple[str, ...]) -> set[int]:
+        """Return the numbers of all directories in `builds` named <number><ending>."""
+        names = [path.name for path in self._listing(self._builds)]
+        bare = [name.removesuffix(ending) for ending in endings for name in names if name.endswith(ending)]
+        return {int(name) for name in bare if name.isdecimal()}
+
+    @staticmethod
+    def _listing(directory: Path) -> list[Path]:
+        """Return what is in a directory, by name; nothing where there is no directory."""
+        return sorted(directory.iterdir()) if directory.is_dir() else []
+
+    def _settle(self, staged: Staged) -> None:
+        """Give a verified staging its final name; nobody points at it yet."""
+        try:
+            staged.directory.rename(self._builds / str(staged.manifest.number))
+        except OSError as error:
+            raise InconsistentError(
+                f"build {staged.manifest.number} could not take its place: {error.strerror}",
+                hint="run `make index` again",
+            ) from None
+        files.sync_directory(self._builds)
+
+    def _link(self, name: str) -> str | None:
+        """Make DATA/<name> a link through `current`; return the name that a foreign file was moved to, if any."""
+        path, target = self._data / name, Path("index") / self._current.name / name
+        if path.is_symlink() and path.readlink() == target:
+            return None
+        moved = _move_aside(path)
+        _replace_link(path, target)
+        return moved
+
+    def _flip(self, number: int) -> None:
+        """Point `current` at build `number`, in one rename, on disk when this returns."""
+        if self._current.is_dir() and not self._current.is_symlink():
+            _move_aside(self._current)  # a copy that followed links; a rename cannot take a directory's place
+        _replace_link(self._current, Path(self._builds.name) / str(number))
+
+    def _drop_all_but(self, number: int, before: int | None) -> None:
+        """Remove every build but `number` and the one that was in service before it, or the newest whole other."""
+        others = [other for other in self.numbers() if other != number]
+        kept = {number, before if before in others else max(others, default=number)}
+        for other in self._taken(endings=("",)) - kept:
+            doomed = self._builds / f"{other}{STAGING}"
+            _remove(doomed)
+            with contextlib.suppress(FileNotFoundError):
+                (self._builds / str(other)).rename(doomed)  # half removed, it must not look like a build
+            _remove(doomed)
+
+
+def _replace_link(path: Path, target: Path) -> None:
+    """Make `path` a link to `target` in one rename, on disk when this returns."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}{_BESIDE}")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    beside.replace(path)
+    files.sync_directory(path.parent)
+
+
+def _move_aside(path: Path) -> str | None:
+    """Rename what stands at `path` to the first free `<name>.bak-<n>` and return that; None where nothing stands."""
+    if not os.path.lexists(path):
+        return None
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.bak-{number}")):
+        number += 1
+    path.rename(aside)
+    return aside.name
+
+
+def _remove(path: Path) -> None:
+    """Remove a directory with all that is in it, or a file or link; nothing there is no harm."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _removed_on_error(directory: Path) -> Iterator[None]:
+    """Leave nothing of `directory` when the block fails, is interrupted included."""
+    try:
+        yield
+    except BaseException:
+        _remove(directory)
+        raise

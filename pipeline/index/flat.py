@@ -1,0 +1,90 @@
+"""The faiss file: written in blocks at flat memory, read back in blocks, opened for search.
+
+The bytes are those of `faiss.write_index` for an IndexFlatIP, without ever holding all vectors: 45 bytes of header and
+the rows. Before that is relied on, the header is compared with the one the installed faiss writes; where it differs,
+faiss writes the file itself, at the price of memory.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from pipeline import files
+from pipeline.errors import InconsistentError
+from pipeline.index.handles import ReadHandle
+from pipeline.index.vectors import BLOCK, Vectors
+
+_HEADER = struct.Struct("<4siqqqBiQ")  # name, width, rows, two unused, trained, metric, floats that follow
+_UNUSED = 1 << 20
+HEADER_BYTES = _HEADER.size
+
+
+def header(*, count: int, dim: int) -> bytes:
+    """Return the first bytes of the file of an IndexFlatIP with `count` rows of width `dim`."""
+    return _HEADER.pack(b"IxFI", dim, count, _UNUSED, _UNUSED, 1, faiss.METRIC_INNER_PRODUCT, count * dim)
+
+
+def write(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> files.Sealed:
+    """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
+    if header(count=0, dim=dim) != faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes():
+        return _write_by_faiss(path, blocks, dim=dim)
+    with files.SealedWriter(path) as writer:
+        writer.write(header(count=count, dim=dim))
+        for block in blocks:
+            writer.write(block.astype("<f4", copy=False).tobytes())
+        return writer.seal()
+
+
+def _write_by_faiss(path: Path, blocks: Iterable[Vectors], *, dim: int) -> files.Sealed:
+    """Seal the index with faiss's own writer, which needs all vectors in memory."""
+    index = faiss.IndexFlatIP(dim)
+    for block in blocks:
+        index.add(block)
+    part = path.with_name(path.name + files.PART)
+    faiss.write_index(index, str(part))
+    return files.seal_part(part, path)
+
+
+def open_index(handle: ReadHandle) -> Any:
+    """Return the faiss index in an open file, mapped and not read, so that opening costs nothing.
+
+    Raises:
+        InconsistentError: faiss cannot read it.
+    """
+    try:
+        return faiss.read_index(f"/dev/fd/{handle.descriptor}", faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise InconsistentError(f"{handle.path} is no index that faiss can read: {error}") from None
+
+
+def read_blocks(handle: ReadHandle, *, count: int, dim: int) -> Iterator[Vectors]:
+    """Yield the rows of an index of `count` rows in order, float32 (at most BLOCK, dim)."""
+    start = handle.size - 4 * count * dim  # the rows are the end of the file, whatever its header
+    for first in range(0, count, BLOCK):
+        rows = min(BLOCK, count - first)
+        raw = handle.read(4 * rows * dim, start + 4 * first * dim)
+        yield np.frombuffer(raw, dtype="<f4").reshape(rows, dim)
+
+
+def nearest(queries: Vectors, rows: Vectors) -> tuple[Vectors, Any]:
+    """Return for each query, float32 (n, dim), the highest inner product among `rows` and the row's number."""
+    similarities, numbers = faiss.knn(queries, rows, 1, metric=faiss.METRIC_INNER_PRODUCT)
+    return similarities[:, 0], numbers[:, 0]
+
+
+def single_threaded() -> None:
+    """Let faiss search with one thread: a single query never gained from a second one."""
+    faiss.omp_set_num_threads(1)
+
+
+def sha256_of(handle: ReadHandle) -> str:
+    """Return the SHA-256 of an open file as hex."""
+    digest = hashlib.sha256()
+    for offset in range(0, handle.size, 1 << 20):
+        digest.update(handle.read(min(1 << 20, handle.size - offset), offset))
+    return digest.hexdigest()

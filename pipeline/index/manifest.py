@@ -1,0 +1,134 @@
+"""What a build is: the names of its files, and the manifest that says what they hold.
+
+A build is one directory, `DATA/index/builds/<number>/`. Formats:
+
+    faiss.index        an IndexFlatIP, as faiss.write_index writes it
+    metadata.json      a JSON list in vector order, one entry a line
+    metadata.offsets   where each entry of that list begins and how long it is, u64 + u64 little-endian, in bytes
+    entries.jsonl      {"id", "content", "vector", "metadata"} in vector order: hash of text and tags, key of the
+                       cached vector (hex), crc32 of the entry in metadata.json
+    manifest.json      this module's `Manifest`; written last, so a directory without it is no build
+
+The one thing to know: `position` is the database's position when the entries were read, not the number of the build.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import files
+from pipeline.errors import InconsistentError
+from pipeline.task import Entry
+
+if TYPE_CHECKING:
+    from pipeline.index.vectors import VectorCache
+
+FORMAT = 1
+INDEX = "faiss.index"
+METADATA = "metadata.json"
+OFFSETS = "metadata.offsets"
+ENTRIES = "entries.jsonl"
+MANIFEST = "manifest.json"
+PARTS = (INDEX, METADATA, OFFSETS, ENTRIES)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one build holds: how many vectors of which model, from which database position, and its files' hashes."""
+
+    number: int
+    count: int
+    model: str
+    dim: int
+    task_type: str
+    position: int
+    built_at: datetime  # aware, UTC
+    hashes: Mapping[str, str]  # file name -> SHA-256 as hex
+    sizes: Mapping[str, int]  # file name -> bytes
+    format: int = FORMAT
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the manifest as plain JSON values, the time as ISO 8601."""
+        return {
+            "format": self.format,
+            "number": self.number,
+            "count": self.count,
+            "model": self.model,
+            "dim": self.dim,
+            "task_type": self.task_type,
+            "position": self.position,
+            "built_at": self.built_at.isoformat(),
+            "hashes": dict(self.hashes),
+            "sizes": dict(self.sizes),
+        }
+
+
+@dataclass(frozen=True)
+class Promoted(Manifest):
+    """The manifest of the build that is in service now, and the foreign files that were moved aside for its links."""
+
+    moved_aside: tuple[str, ...] = ()
+
+
+@dataclass
+class Staged:
+    """A build that is written but not in service; `verified` is set by `Builds.verify` alone."""
+
+    directory: Path
+    manifest: Manifest
+    cache: "VectorCache"
+    verified: bool = field(default=False, init=False)
+
+
+def content_hash(entry: Entry) -> str:
+    """Return the SHA-256, as hex, of what makes an entry up to date: its text and its tags."""
+    seen = json.dumps([entry.text, entry.metadata.get("tags")], sort_keys=True)
+    return hashlib.sha256(seen.encode("ascii")).hexdigest()
+
+
+def promoted(manifest: Manifest, moved_aside: tuple[str, ...]) -> Promoted:
+    """Return the manifest as that of a build in service."""
+    known = {each.name: getattr(manifest, each.name) for each in dataclasses.fields(Manifest)}
+    return Promoted(**known, moved_aside=moved_aside)
+
+
+def write(directory: Path, manifest: Manifest) -> None:
+    """Seal `manifest.json` in the directory of the build."""
+    files.seal_bytes(directory / MANIFEST, json.dumps(manifest.as_json(), indent=1).encode("ascii") + b"\n")
+
+
+def read(directory: Path) -> Manifest:
+    """Return the manifest of the build in `directory`, whose files are there with the sizes it states.
+
+    Raises:
+        InconsistentError: the directory is no whole build; the message says why.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest = _parse(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise InconsistentError(f"{directory} is no build: it has no {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InconsistentError(f"{path} cannot be read as a manifest: {error}") from None
+    for name in PARTS:
+        part = directory / name
+        size = part.stat().st_size if part.is_file() else None
+        if size != manifest.sizes.get(name):
+            raise InconsistentError(f"{part} has {size} bytes, expected {manifest.sizes.get(name)}")
+    return manifest
+
+
+def _parse(document: dict[str, Any]) -> Manifest:
+    """Return the manifest that a JSON document describes; unknown keys are left aside."""
+    if document["format"] != FORMAT:
+        raise ValueError(f"format {document['format']!r}, expected {FORMAT}")
+    built_at = datetime.fromisoformat(document["built_at"])
+    known = {each.name: document[each.name] for each in dataclasses.fields(Manifest)}
+    if any(not isinstance(known[name], int) for name in ("number", "count", "dim", "position")):
+        raise ValueError("number, count, dim and position must be whole numbers")
+    return Manifest(**{**known, "built_at": built_at})

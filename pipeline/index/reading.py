@@ -1,0 +1,154 @@
+"""Answer searches from one build.
+
+An `Index` opens the four files of its build at once and holds on to them, so whatever is promoted or removed
+meanwhile, vectors and metadata are of the same build. Nothing is read before it is asked for: faiss maps its file, and
+of the metadata only the hits are read, by their offsets. That keeps one search quick at any size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from pipeline.errors import InconsistentError
+from pipeline.index import manifest
+from pipeline.index.handles import ReadHandle
+from pipeline.index.manifest import Manifest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One entry found: its rank from 1, the inner product with the query, and its row of `metadata.json`."""
+
+    rank: int
+    similarity: float
+    metadata: Mapping[str, Any]
+
+
+class Index:
+    """One build, open for searching; closing it is allowed and not needed."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the files of the build in `directory`.
+
+        Raises:
+            InconsistentError: the directory is no whole build.
+            FileNotFoundError: the build was removed while it was opened.
+        """
+        self.manifest: Manifest = manifest.read(directory)
+        self._vectors = ReadHandle(directory / manifest.INDEX)
+        self._metadata = ReadHandle(directory / manifest.METADATA)
+        self._offsets = ReadHandle(directory / manifest.OFFSETS)
+        self._entries = ReadHandle(directory / manifest.ENTRIES)
+
+    def __len__(self) -> int:
+        """Return how many entries the build holds."""
+        return self.manifest.count
+
+    def search(self, vector: "NDArray[np.float32]", k: int) -> list[Hit]:
+        """Return the `k` entries most similar to `vector`, shape (dim,), fewer where there are fewer.
+
+        Most similar first, equal ones in vector order.
+
+        Raises:
+            InconsistentError: the vector is of another width than the build, or not finite.
+        """
+        import numpy as np
+
+        query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
+        if query.shape[1] != self.manifest.dim or not np.isfinite(query).all():
+            raise InconsistentError(
+                f"the query's vector has {query.shape[1]} numbers, the index has {self.manifest.dim} per entry, "
+                "all of them finite",
+                hint="run `make index` with the model and width that the query uses",
+            )
+        if k < 1:
+            return []
+        similarities, rows = self._nearest(query, min(k, len(self)))
+        return [
+            Hit(rank, similarity, self.metadata_at(row))
+            for rank, (similarity, row) in enumerate(zip(similarities, rows, strict=True), start=1)
+        ]
+
+    def metadata_at(self, row: int) -> Mapping[str, Any]:
+        """Return the metadata of one row, counted from 0.
+
+        Raises:
+            InconsistentError: what stands there is no metadata, or there is no such row.
+        """
+        import orjson
+
+        from pipeline.index.staging import OFFSET
+
+        start, length = OFFSET.unpack(self._offsets.read(OFFSET.size, row * OFFSET.size))
+        try:
+            document: dict[str, Any] = orjson.loads(self._metadata.read(length, start))
+        except ValueError as error:
+            raise InconsistentError(
+                f"{self._metadata.path} is damaged at row {row}: {error}", hint="run `make index`, or `make doctor`"
+            ) from None
+        return document
+
+    def content_hashes(self) -> Mapping[str, str]:
+        """Return for each id, in vector order, the `content_hash` its entry had when the build was made."""
+        return self._hashes
+
+    def position_of(self, entry_id: str) -> int | None:
+        """Return the row of an entry, counted from 0, or None where the build does not hold it."""
+        return self._rows.get(entry_id)
+
+    def close(self) -> None:
+        """Give the files back to the system; nothing can be asked afterwards."""
+        for handle in (self._vectors, self._metadata, self._offsets, self._entries):
+            handle.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        self.close()
+
+    @cached_property
+    def _faiss(self) -> Any:
+        """The index, mapped; faiss is imported here, so that counting needs none of it."""
+        from pipeline.index import flat
+
+        flat.single_threaded()
+        return flat.open_index(self._vectors)
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        """Id -> content hash, in vector order."""
+        import orjson
+
+        lines = self._entries.read(self._entries.size, 0).splitlines()
+        return {row["id"]: row["content"] for row in map(orjson.loads, lines)}
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """Id -> row number."""
+        return {entry_id: row for row, entry_id in enumerate(self._hashes)}
+
+    def _nearest(self, query: "NDArray[np.float32]", k: int) -> "tuple[list[float], list[int]]":
+        """Return similarities and rows of the `k` nearest, descending, equal ones in vector order.
+
+        faiss may keep any of equally similar rows. Where the last place is shared, all who share it are asked for.
+        """
+        import numpy as np
+
+        similarities, rows = (found[0] for found in self._faiss.search(query, min(k + 1, len(self))))
+        if len(rows) > k and similarities[k] == similarities[k - 1]:
+            below = float(np.nextafter(similarities[k], np.float32(-np.inf)))
+            _, similarities, rows = self._faiss.range_search(query, below)
+        order = np.lexsort((rows, -similarities))[:k]
+        return similarities[order].tolist(), rows[order].tolist()
