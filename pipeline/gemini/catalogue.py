@@ -1,0 +1,187 @@
+"""The models findable knows, as data: prices with their date and source, thinking, limits, the day they go away.
+
+The table is `models.toml` beside this module; a file of the same form may add models or replace them. A model that is
+not in the table, or is gone, is refused before anything is written: without a price nothing can be estimated.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import ConfigurationError
+
+Kind = Literal["generate", "embed"]
+
+DEFAULT_GENERATE = "gemini-3.5-flash-lite"
+DEFAULT_EMBED = "gemini-embedding-2"
+LOCAL_GENERATE = "findable-local-1"
+LOCAL_EMBED = "findable-local-embedding-1"
+LOCAL_LEXICAL = "findable-local-lexical-1"
+WARN_BEFORE = timedelta(days=60)  # ours: time to tag what is left and to choose another model
+
+_BUNDLED = Path(__file__).with_name("models.toml")
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Prices that hold up to and including a day, USD per 1 M tokens; the batch price is half, as always."""
+
+    until: date
+    price_in: float
+    price_out: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model: prices in USD per 1 M tokens as of `priced_on`, limits in tokens, `dims` the least and most width."""
+
+    name: str
+    kind: Kind
+    price_in: float
+    price_out: float
+    batch_in: float
+    batch_out: float
+    priced_on: date
+    source: str
+    thinking: Mapping[str, Any] | None = None
+    input_limit: int | None = None
+    output_limit: int | None = None
+    shutdown: date | None = None
+    successor: str = ""
+    enqueued_tokens: int | None = None
+    dims: tuple[int, int] | None = None
+    task_in_text: bool = False
+    local: bool = False
+    promotion: Promotion | None = field(default=None)
+
+    def prices(self, *, batch: bool, on: date) -> tuple[float, float]:
+        """Return (input, output) in USD per 1 M tokens on that day; a batch costs half of a live call."""
+        if self.promotion is not None and on <= self.promotion.until:
+            share = 0.5 if batch else 1.0
+            return self.promotion.price_in * share, self.promotion.price_out * share
+        return (self.batch_in, self.batch_out) if batch else (self.price_in, self.price_out)
+
+    def is_gone(self, today: date) -> bool:
+        """Return whether the model's last day has come."""
+        return self.shutdown is not None and today >= self.shutdown
+
+    def warning(self, today: date) -> str:
+        """Return one line when the model goes away within 60 days, with its successor; else an empty text."""
+        if self.shutdown is None or self.is_gone(today) or self.shutdown - today > WARN_BEFORE:
+            return ""
+        instead = self.successor or (DEFAULT_GENERATE if self.kind == "generate" else DEFAULT_EMBED)
+        return f"{self.name} is shut down on {self.shutdown}; afterwards use FINDABLE_{_SETTING[self.kind]}={instead}"
+
+    def check_dim(self, dim: int) -> None:
+        """Refuse a width this embedding model cannot give.
+
+        Raises:
+            ConfigurationError: the width is outside `dims`; nothing was sent.
+        """
+        if self.dims is not None and not self.dims[0] <= dim <= self.dims[1]:
+            raise ConfigurationError(
+                f"{self.name} gives vectors of {self.dims[0]} to {self.dims[1]} numbers, not {dim}",
+                hint=f"set FINDABLE_DIM to a width between {self.dims[0]} and {self.dims[1]}",
+            )
+
+
+_SETTING: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
+
+
+def find(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Model:
+    """Return the model of that name; `models/` in front is dropped, `extra` is a file that adds or replaces models.
+
+    Raises:
+        ConfigurationError: the model is not in the table, is of the other kind, or is shut down by `today`.
+    """
+    table = load(extra)
+    bare = name.strip().removeprefix("models/")
+    model = table.get(bare)
+    if model is None or model.kind != kind:
+        known = ", ".join(sorted(other.name for other in table.values() if other.kind == kind and not other.local))
+        what = f"not a model that can {kind}" if model else "not a model findable knows"
+        raise ConfigurationError(
+            f"{bare!r} is {what}; known are {known}",
+            hint=f"set FINDABLE_{_SETTING[kind]} to one of them, or describe it in the file of FINDABLE_MODELS_FILE",
+        )
+    if model.is_gone(today):
+        instead = model.successor or (DEFAULT_GENERATE if kind == "generate" else DEFAULT_EMBED)
+        raise ConfigurationError(
+            f"{bare} was shut down on {model.shutdown}; nothing was written or sent",
+            hint=f"set FINDABLE_{_SETTING[kind]}={instead}",
+        )
+    return model
+
+
+def load(extra: Path | None = None) -> dict[str, Model]:
+    """Return every model by name, those of `extra` over those that come with findable.
+
+    Raises:
+        ConfigurationError: `extra` cannot be read, is no TOML, or an entry in it lacks something or has a wrong type.
+    """
+    table = dict(_bundled())
+    if extra is not None:
+        table |= _read(extra)
+    return table
+
+
+@lru_cache(maxsize=1)
+def _bundled() -> dict[str, Model]:
+    """Return the table that comes with findable, read once."""
+    return _read(_BUNDLED)
+
+
+def _read(path: Path) -> dict[str, Model]:
+    """Return the models of one TOML file; every message names the file and the model."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"the models file {path} cannot be read: {error}", hint=_FORM) from error
+    models = document.pop("models", {})
+    if document or not isinstance(models, dict):
+        raise ConfigurationError(f"the models file {path} may hold only [models.…] tables", hint=_FORM)
+    return {name: _model(name, entry, path) for name, entry in models.items()}
+
+
+def _model(name: str, entry: Any, path: Path) -> Model:
+    """Return one entry as a Model; batch prices are half of the live ones where they are not given."""
+    try:
+        fields = dict(entry)
+        promotion = fields.pop("promotion", None)
+        dims = fields.pop("dims", None)
+        fields.setdefault("batch_in", fields["price_in"] / 2)
+        fields.setdefault("batch_out", fields["price_out"] / 2)
+        model = Model(
+            name=name,
+            dims=None if dims is None else (int(dims[0]), int(dims[1])),
+            promotion=None if promotion is None else Promotion(**promotion),
+            **fields,
+        )
+        _check(model)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"the models file {path} is wrong at {name!r}: {error}", hint=_FORM) from error
+    return model
+
+
+def _check(model: Model) -> None:
+    """Refuse an entry whose values have the wrong type or sense."""
+    prices = [model.price_in, model.price_out, model.batch_in, model.batch_out]
+    if model.promotion is not None:
+        prices += [model.promotion.price_in, model.promotion.price_out]
+    if not all(isinstance(price, int | float) and math.isfinite(price) and price >= 0 for price in prices):
+        raise ValueError("a price must be a number of 0 or more")
+    if model.kind not in _SETTING:
+        raise ValueError(f"kind must be 'generate' or 'embed', not {model.kind!r}")
+    days = [model.priced_on, model.shutdown, model.promotion.until if model.promotion else None]
+    if not all(day is None or type(day) is date for day in days):
+        raise TypeError("a day must be written as 2026-12-31, without quotes")
+    if model.thinking is not None and not isinstance(model.thinking, dict):
+        raise TypeError("thinking must be a table")
+
+
+_FORM = "the form is that of pipeline/gemini/models.toml"

@@ -1,0 +1,297 @@
+"""One line in: what a result line, or a live reply, says about one request. Judged here, applied elsewhere.
+
+Gemini answers 200 and "succeeded" for a great deal that is no answer: a blocked prompt has no candidates, a cut answer
+is text that does not parse, an error line stands among good ones. `judge` gives every JSON document exactly one
+outcome and a reason, and never raises; `parse_answer` then holds the text against the task's own model. Nothing is
+repaired: a Markdown fence round the JSON, or a cut end, is an invalid answer that is asked again.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pipeline.gemini.costs import Usage
+from pipeline.states import Outcome
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+# A stop for what the answer says (FinishReason, google-genai 3.3.0); asking again rarely helps
+BLOCKED = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "LANGUAGE",
+        "OTHER",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "IMAGE_OTHER",
+    }
+)
+FINAL_CODES = frozenset({3, 5, 7, 9})  # google.rpc: invalid argument, not found, permission denied, precondition
+RPC_OF_HTTP = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
+RPC_OF_STATUS = {
+    "CANCELLED": 1,
+    "UNKNOWN": 2,
+    "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
+    "NOT_FOUND": 5,
+    "ALREADY_EXISTS": 6,
+    "PERMISSION_DENIED": 7,
+    "RESOURCE_EXHAUSTED": 8,
+    "FAILED_PRECONDITION": 9,
+    "ABORTED": 10,
+    "OUT_OF_RANGE": 11,
+    "UNIMPLEMENTED": 12,
+    "INTERNAL": 13,
+    "UNAVAILABLE": 14,
+    "DATA_LOSS": 15,
+    "UNAUTHENTICATED": 16,
+}
+LAST_RPC_CODE = 16
+MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
+MAX_TOKENS_SEEN = 2**53  # a count above this is no count
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One judged reply.
+
+    `outcome` is ANSWERED while the text still has to be parsed, else REFUSED or INVALID. `reason` is one of ok,
+    unreadable, error-line, no-response, no-candidates, prompt-blocked, blocked, bad-finish, max-tokens (the text is
+    cut), max-tokens-empty (all went into thoughts), empty. `code` is the google.rpc code of an error line. `finish` is
+    the API's word, of the candidate or of the block.
+    """
+
+    outcome: Outcome
+    reason: str
+    text: str = ""
+    code: int | None = None
+    finish: str = ""
+    usage: Usage = field(default_factory=Usage)
+    model_version: str = ""
+    response_id: str = ""
+    excerpt: str = ""
+
+    @property
+    def needs_room(self) -> bool:
+        """Return whether a larger `maxOutputTokens` is what could help."""
+        return self.finish == "MAX_TOKENS"
+
+
+def is_final(code: int | None) -> bool:
+    """Return whether asking again after this google.rpc code cannot help (3, 5, 7, 9)."""
+    return code in FINAL_CODES
+
+
+def judge_line(line: bytes) -> Reply:
+    """Return what one raw line of a result file says; a line that is no JSON is an unreadable reply."""
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return Reply(Outcome.INVALID, "unreadable", excerpt=excerpt_of(line))
+    return judge(document)
+
+
+def judge(document: Any) -> Reply:
+    """Return what one parsed line (`{"key", "response" | "error"}`) says; where both stand, the error wins."""
+    if not isinstance(document, dict):
+        return Reply(Outcome.INVALID, "unreadable", excerpt=excerpt_of(document))
+    error = document.get("error")
+    if error is not None and not (error == {} and "response" in document):
+        return _judge_error(error)
+    if document.get("response") is None:
+        return Reply(Outcome.REFUSED, "no-response", excerpt=excerpt_of(document))
+    return judge_response(document["response"])
+
+
+def judge_response(response: Any) -> Reply:
+    """Return what one GenerateContentResponse says; of several candidates the first counts."""
+    if not isinstance(response, dict):
+        return Reply(Outcome.INVALID, "unreadable", excerpt=excerpt_of(response))
+    outcome, reason, finish, text = _judge_candidate(response)
+    return Reply(
+        outcome,
+        reason,
+        text=text if outcome is Outcome.ANSWERED else "",
+        finish=finish,
+        usage=usage_of(response.get("usageMetadata")),
+        model_version=_word(response.get("modelVersion")),
+        response_id=_word(response.get("responseId")),
+        excerpt=excerpt_of(text or finish or response.get("promptFeedback") or ""),
+    )
+
+
+def usage_of(metadata: Any) -> Usage:
+    """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
+    if not isinstance(metadata, dict):
+        return Usage()
+    return Usage(
+        prompt=_count(metadata.get("promptTokenCount")),
+        answer=_count(metadata.get("candidatesTokenCount")),
+        thoughts=_count(metadata.get("thoughtsTokenCount")),
+        cached=_count(metadata.get("cachedContentTokenCount")),
+    )
+
+
+def parse_answer(reply: Reply, answer_model: "type[BaseModel]") -> "tuple[BaseModel | None, str]":
+    """Return (answer, "ok"), or (None, reason) where the text is not what the model wants.
+
+    A reply that is no answer gives its own reason. Else the reason is `does-not-parse: …` or
+    `does-not-validate: <field>: <why>`, at most 200 characters. Texts with NUL or half a surrogate pair, numbers that
+    are none, and objects with a member twice are refused: databases and later readers differ about them.
+    """
+    if reply.outcome is not Outcome.ANSWERED:
+        return None, reply.reason
+    from pydantic import ValidationError
+
+    try:
+        document = json.loads(reply.text, object_pairs_hook=_pairs, parse_constant=_constant)
+        _check_texts(document)
+    except (ValueError, RecursionError) as error:
+        return None, excerpt_of(f"does-not-parse: {error}")
+    try:
+        return answer_model.model_validate_json(reply.text), "ok"
+    except ValidationError as error:
+        return None, _why(error)
+
+
+def line_at_fault(message: str) -> int | None:
+    """Return N where a refused create says "Error on line N", counted from 1; None where it does not."""
+    found = re.search(r"\bError on line (\d{1,9})\b", message)
+    return int(found.group(1)) if found else None
+
+
+def excerpt_of(value: Any) -> str:
+    """Return at most 200 printable characters of a text, of bytes, or of a JSON value, on one line."""
+    if isinstance(value, bytes):
+        text = value[: MAX_EXCERPT * 8].decode("utf-8", "replace")
+    elif isinstance(value, str):
+        text = value[: MAX_EXCERPT * 8]
+    else:
+        text = orjson.dumps(value, default=repr).decode() if _is_small(value) else repr(type(value).__name__)
+    text = "".join(character if character.isprintable() else " " for character in text)
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 1] + "…"
+
+
+def _judge_error(error: Any) -> Reply:
+    """Return the reply for an error line; its code is a google.rpc code, or an HTTP code that is translated."""
+    fields = error if isinstance(error, dict) else {"message": error}
+    message = fields.get("message")
+    status = _word(fields.get("status"))
+    excerpt = excerpt_of(message if isinstance(message, str) and message else error)
+    return Reply(Outcome.REFUSED, "error-line", code=_rpc_code(fields.get("code"), status), excerpt=excerpt)
+
+
+def _rpc_code(code: Any, status: str) -> int | None:
+    """Return a code of either family as google.rpc's, or the one of the status word, or None."""
+    if isinstance(code, str) and code.isascii() and code.isdecimal():
+        code = int(code[:6])
+    if isinstance(code, float) and code.is_integer():
+        code = int(code)
+    if not isinstance(code, int) or isinstance(code, bool) or code <= 0:
+        return RPC_OF_STATUS.get(status)
+    if code <= LAST_RPC_CODE:
+        return code
+    server_fault = code // 100 == 5  # noqa: PLR2004 - the hundreds of an HTTP code
+    return RPC_OF_HTTP.get(code, RPC_OF_STATUS.get(status, 14 if server_fault else 2))
+
+
+def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
+    """Return (outcome, reason, finish word, text) of a response's first candidate."""
+    candidates = response.get("candidates")
+    if not isinstance(candidates, list) or not candidates:
+        feedback = response.get("promptFeedback")
+        block = _word(feedback.get("blockReason")) if isinstance(feedback, dict) else ""
+        return Outcome.REFUSED, "prompt-blocked" if block else "no-candidates", block, ""
+    candidate = candidates[0]
+    if not isinstance(candidate, dict):
+        return Outcome.INVALID, "unreadable", "", ""
+    text, finish = _text(candidate.get("content")), _word(candidate.get("finishReason"))
+    return *_judge_finish(finish, text), finish, text
+
+
+def _judge_finish(finish: str, text: str) -> tuple[Outcome, str]:
+    """Return (outcome, reason) for a finish word and the text that came with it; words never seen are failures."""
+    if finish in BLOCKED:
+        return Outcome.REFUSED, "blocked"
+    if finish == "MAX_TOKENS":
+        return (Outcome.INVALID, "max-tokens") if text.strip() else (Outcome.REFUSED, "max-tokens-empty")
+    if finish not in {"", "STOP"}:
+        return Outcome.REFUSED, "bad-finish"
+    return (Outcome.ANSWERED, "ok") if text.strip() else (Outcome.REFUSED, "empty")
+
+
+def _text(content: Any) -> str:
+    """Return the text parts of a content, joined; thoughts and what is no text are dropped."""
+    parts = content.get("parts") if isinstance(content, dict) else None
+    if not isinstance(parts, list):
+        return ""
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and not part.get("thought")]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _count(value: Any) -> int:
+    """Return a token count; int64 may come as text, and what is no count is 0."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:20])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return 0
+    return value if 0 <= value < MAX_TOKENS_SEEN else 0
+
+
+def _word(value: Any) -> str:
+    """Return a short word of the API, or an empty text where there is none."""
+    return excerpt_of(value) if isinstance(value, str) else ""
+
+
+def _is_small(value: Any) -> bool:
+    """Return whether a JSON value is flat enough to be shown."""
+    return not isinstance(value, dict | list) or (len(value) <= 8 and len(repr(value)) <= MAX_EXCERPT * 8)  # noqa: PLR2004
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object and refuse one that holds a member twice."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a member stands twice in one object")
+    return document
+
+
+def _constant(word: str) -> Any:
+    """Refuse NaN and the infinities, which are no JSON."""
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _check_texts(value: Any) -> None:
+    """Refuse NUL and lone surrogates in any text of a parsed answer."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a text holds NUL")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("a text holds half a surrogate pair")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _check_texts(name)
+            _check_texts(member)
+    elif isinstance(value, list):
+        for member in value:
+            _check_texts(member)
+
+
+def _why(error: Any) -> str:
+    """Return the first complaint of a validation as `does-not-validate: <field>: <why>`."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(step) for step in first["loc"]) or "the answer"
+    return excerpt_of(f"does-not-validate: {place}: {first['msg']}")

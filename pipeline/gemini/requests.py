@@ -1,0 +1,216 @@
+"""One line out: from a prompt to the request object of the API, and the check that none is sent that would be refused.
+
+The API parses a request file as a whole and refuses all of it for one bad line, so every line is checked here first.
+One builder serves batch lines and live calls, with one schema dialect, `responseSchema`: under `responseJsonSchema`
+batch answers have come back as broken JSON (2026-08). `model`, `serviceTier` and sampling settings stay out: the model
+stands in the URL, and current models ignore or refuse the rest (model pages, read 2026-11).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from pipeline.errors import InputError
+from pipeline.gemini.schemas import check_schema, schema_of
+from pipeline.task import Prompt
+
+__all__ = ["build", "check", "key_of", "line", "schema_of", "split_key"]
+
+# Beside `contents`; `model`, `serviceTier`, `tools` and `cachedContent` are known to the API but never ours
+REQUEST_MEMBERS = frozenset({"contents", "systemInstruction", "generationConfig", "safetySettings"})
+# Inside `generationConfig`; what is left out on purpose is named in `_MISPLACED`
+SETTING_MEMBERS = frozenset(
+    {
+        "responseMimeType",
+        "responseSchema",
+        "maxOutputTokens",
+        "thinkingConfig",
+        "mediaResolution",
+        "stopSequences",
+        "candidateCount",
+        "seed",
+    }
+)
+THINKING_MEMBERS = frozenset({"thinkingBudget", "thinkingLevel", "includeThoughts"})
+PART_MEMBERS = frozenset({"text", "inlineData", "fileData"})
+_MISPLACED = {
+    "cachedContent": "a cached content refuses the whole file",
+    "responseJsonSchema": "batch answers break under responseJsonSchema; use responseSchema",
+    "model": "the model stands in the URL",
+    "serviceTier": "a batch has no service tier",
+    "temperature": "current models ignore sampling settings",
+    "topP": "current models ignore sampling settings",
+    "topK": "current models ignore sampling settings",
+    "presencePenalty": "current models refuse penalties",
+    "frequencyPenalty": "current models refuse penalties",
+}
+
+
+def key_of(task_name: str, item_id: str) -> str:
+    """Return the key of a request: `<task>/<item id>`, the same each time the item is asked.
+
+    Raises:
+        ValueError: the task's name is empty or holds a slash, or the item's id is empty.
+    """
+    if not task_name or "/" in task_name or not item_id:
+        raise ValueError(f"no key can be made of task {task_name!r} and item {item_id!r}")
+    return f"{task_name}/{item_id}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Return (task name, item id) of a key; the id may hold slashes.
+
+    Raises:
+        ValueError: the text is no key of ours.
+    """
+    task_name, slash, item_id = key.partition("/")
+    if not (task_name and slash and item_id):
+        raise ValueError(f"not a key of ours: {key!r}")
+    return task_name, item_id
+
+
+def build(prompt: Prompt, *, schema: Mapping[str, Any], thinking: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the request object for a prompt, camelCase, with the answer's schema and the model's thinking settings.
+
+    `thinking` is the catalogue's `thinkingConfig` for the model; None leaves the model its default.
+    """
+    settings: dict[str, Any] = {
+        "responseMimeType": "application/json",
+        "responseSchema": dict(schema),
+        "maxOutputTokens": prompt.max_output_tokens,
+    }
+    if thinking is not None:
+        settings["thinkingConfig"] = dict(thinking)
+    request: dict[str, Any] = {"contents": [{"role": "user", "parts": [dict(part) for part in prompt.parts]}]}
+    if prompt.system:
+        request["systemInstruction"] = {"parts": [{"text": prompt.system}]}
+    request["generationConfig"] = settings
+    return request
+
+
+def line(key: str, request: Mapping[str, Any]) -> bytes:
+    """Return the line for one request, UTF-8 JSON without its line end.
+
+    Raises:
+        InputError: the request holds what JSON or UTF-8 cannot: a lone surrogate, an integer beyond 64 bits.
+    """
+    try:
+        return orjson.dumps({"key": key, "request": request})
+    except TypeError as error:
+        raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
+
+
+def check(line: bytes) -> None:
+    """Refuse a line that would make the API refuse its whole file.
+
+    Held: one JSON object on one line with `key` and `request` alone; the key a text that is not empty; contents whose
+    parts hold something; every member at the place the API reads it from; `maxOutputTokens` set; the schema in the
+    subset of `responseSchema`. Whether keys repeat is the writer's to watch, for it sees all lines.
+
+    Raises:
+        InputError: the message names the member and what is wrong with it.
+    """
+    if b"\n" in line or b"\r" in line:
+        raise InputError("a request must stand on one line; it holds a line end")
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"a request line must be JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InputError(f"a request line must be a JSON object, not {_kind(document)}")
+    _known(document, frozenset({"key", "request"}), "the line")
+    key = document.get("key")
+    if not isinstance(key, str) or not key.strip():
+        raise InputError(f"'key' must be a text that is not empty, not {_kind(key)}")
+    try:
+        _check_request(_object(document, "request", "the line"))
+    except InputError as error:
+        raise InputError(f"request {key!r}: {error.message}") from error
+
+
+def _check_request(request: dict[str, Any]) -> None:
+    """Refuse a request object that is not as the API wants it."""
+    _known(request, REQUEST_MEMBERS, "the request")
+    contents = _filled_list(request, "contents", "the request")
+    for content in contents:
+        if not isinstance(content, dict):
+            raise InputError(f"'contents' must hold objects, not {_kind(content)}")
+        _known(content, frozenset({"role", "parts"}), "a content")
+        if content.get("role", "user") not in {"user", "model"}:
+            raise InputError(f"'role' must be user or model, not {content['role']!r}")
+        _check_parts(content)
+    if "systemInstruction" in request:
+        instruction = _object(request, "systemInstruction", "the request")
+        _known(instruction, frozenset({"role", "parts"}), "'systemInstruction'")
+        _check_parts(instruction)
+    if "safetySettings" in request:
+        _filled_list(request, "safetySettings", "the request")
+    _check_settings(_object(request, "generationConfig", "the request"))
+
+
+def _check_parts(content: dict[str, Any]) -> None:
+    """Refuse a content without parts, and a part that holds nothing or more than one thing."""
+    for part in _filled_list(content, "parts", "a content"):
+        if not isinstance(part, dict) or len(part) != 1:
+            raise InputError("a part must be an object with one of text, inlineData, fileData")
+        _known(part, PART_MEMBERS, "a part")
+        if "text" in part:
+            if not isinstance(part["text"], str) or not part["text"]:
+                raise InputError(f"'text' must be a text that is not empty, not {_kind(part['text'])}")
+            continue
+        name, source = ("inlineData", "data") if "inlineData" in part else ("fileData", "fileUri")
+        media = _object(part, name, "a part")
+        _known(media, frozenset({"mimeType", source}), f"'{name}'")
+        if not all(isinstance(media.get(member), str) and media[member] for member in ("mimeType", source)):
+            raise InputError(f"'{name}' needs 'mimeType' and '{source}'")
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Refuse a generationConfig with members the API does not read there, without a cap, or with a schema it cannot."""
+    _known(settings, SETTING_MEMBERS, "'generationConfig'")
+    most = settings.get("maxOutputTokens")
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise InputError(f"'maxOutputTokens' must be a number of 1 or more, not {most!r}")
+    if "thinkingConfig" in settings:
+        thinking = _object(settings, "thinkingConfig", "'generationConfig'")
+        _known(thinking, THINKING_MEMBERS, "'thinkingConfig'")
+        if {"thinkingBudget", "thinkingLevel"} <= thinking.keys():
+            raise InputError("'thinkingBudget' and 'thinkingLevel' exclude each other")
+    if "responseSchema" in settings:
+        if settings.get("responseMimeType") != "application/json":
+            raise InputError("'responseSchema' needs 'responseMimeType' application/json")
+        check_schema(_object(settings, "responseSchema", "'generationConfig'"))
+
+
+def _known(document: dict[str, Any], members: frozenset[str], where: str) -> None:
+    """Refuse members that do not belong at this place."""
+    for name in document:
+        if name not in members:
+            reason = _MISPLACED.get(name, "the API knows no such field there, and refuses the whole file for it")
+            raise InputError(f"{name!r} does not belong in {where}: {reason}")
+
+
+def _object(document: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    """Return a member that must be an object."""
+    value = document.get(name)
+    if not isinstance(value, dict):
+        raise InputError(f"{name!r} in {where} must be an object, not {_kind(value)}")
+    return value
+
+
+def _filled_list(document: dict[str, Any], name: str, where: str) -> list[Any]:
+    """Return a member that must be a list with something in it."""
+    value = document.get(name)
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{name!r} in {where} must be a list that is not empty, not {_kind(value)}")
+    return value
+
+
+def _kind(value: Any) -> str:
+    """Return what a JSON value is, for a message."""
+    if value is None:
+        return "nothing"
+    if value in ("", [], {}):
+        return "an empty one"
+    return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
