@@ -1,0 +1,87 @@
+"""The models this server answers for: Gemini's names and its own.
+
+Every name is answered by the two local models, and says so in `modelVersion`. What differs from name to name is what
+the live API would check: token limits, and whether penalties are refused (WIRE notes on the model pages, read 2026-11).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from emulator.errors import ApiError
+
+MODEL_VERSION = "findable-local-1"
+"""What answers every request, whatever it was called in the URL."""
+
+_GENERATE = ("generateContent", "streamGenerateContent", "countTokens", "batchGenerateContent")
+_EMBED = ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent", "countTokens")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One name a request may use, with the limits that go with it (tokens)."""
+
+    name: str
+    methods: tuple[str, ...]
+    input_limit: int
+    output_limit: int = 1
+    refuses_penalties: bool = False
+    encoder: str = "semantic"
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the model makes vectors rather than text."""
+        return self.methods is _EMBED
+
+    def document(self) -> dict[str, Any]:
+        """Return the model resource of the API."""
+        return {
+            "name": f"models/{self.name}",
+            "version": MODEL_VERSION,
+            "displayName": self.name,
+            "description": "Answered by the local engine.",
+            "inputTokenLimit": self.input_limit,
+            "outputTokenLimit": self.output_limit,
+            "supportedGenerationMethods": list(self.methods),
+        }
+
+
+def _text(name: str, *, refuses_penalties: bool) -> Model:
+    """Return a model that answers with text, with the limits published for the Flash family."""
+    return Model(name, _GENERATE, 1_048_576, 65_536, refuses_penalties)
+
+
+_TABLE = [
+    _text("gemini-2.5-flash", refuses_penalties=False),
+    _text("gemini-2.5-flash-lite", refuses_penalties=False),
+    _text("gemini-2.5-pro", refuses_penalties=False),
+    _text("gemini-3.1-flash-lite", refuses_penalties=False),
+    _text("gemini-3.1-pro-preview", refuses_penalties=False),
+    _text("gemini-3.5-flash-lite", refuses_penalties=True),
+    _text("gemini-3.5-flash", refuses_penalties=True),
+    _text("gemini-3.6-flash", refuses_penalties=True),
+    _text("gemini-3.7-flash", refuses_penalties=True),
+    _text("gemini-3.8-flash", refuses_penalties=True),
+    _text("findable-local-1", refuses_penalties=False),
+    Model("gemini-embedding-001", _EMBED, 2_048),
+    Model("gemini-embedding-2", _EMBED, 8_192),
+    Model("findable-local-embedding-1", _EMBED, 8_192),
+    Model("findable-local-lexical-1", _EMBED, 8_192, encoder="lexical"),
+]
+MODELS = {model.name: model for model in _TABLE}
+"""Every model by the name that stands behind `models/`."""
+
+
+def find(name: str, *, method: str, version: str) -> Model:
+    """Return the model of that name.
+
+    Raises:
+        ApiError: 404 in Google's words, where the name is unknown or cannot do `method`.
+    """
+    model = MODELS.get(name.removeprefix("models/"))
+    if model is None or method not in model.methods:
+        raise ApiError(
+            404,
+            f"models/{name} is not found for API version {version}, or is not supported for {method}. "
+            "Call ListModels to see the list of available models and their supported methods.",
+        )
+    return model

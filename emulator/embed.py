@@ -1,0 +1,60 @@
+"""Answering requests for vectors: one vector for each, its parts fused into one text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emulator.catalogue import Model
+from emulator.errors import ApiError, invalid
+
+MAX_ENTRIES = 100
+"""How many requests one batchEmbedContents call may hold (customary limit, read 2026-11)."""
+
+
+def text_to_embed(request: Mapping[str, Any]) -> str:
+    """Return the text of a request, its parts joined by line breaks.
+
+    Raises:
+        ApiError: 400 where there is none, or a width beyond the model's is asked for.
+    """
+    from emulator.models.encoder import WIDTH
+
+    parts = request.get("content", {}).get("parts", [])
+    text = "\n".join(part["text"] for part in parts if "text" in part)
+    if not text.strip():
+        raise invalid("* EmbedContentRequest.content: content is empty; the local engine embeds text only.")
+    width = request.get("outputDimensionality", WIDTH)
+    if not 1 <= width <= WIDTH:
+        raise invalid(f"* EmbedContentRequest.output_dimensionality: {width} is not between 1 and {WIDTH}.")
+    return text
+
+
+def vectors(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
+    """Return one float32 vector for each request, cut to the width it asks for and not normalised again.
+
+    Raises:
+        ApiError: 400 for the first request that cannot be served.
+    """
+    from emulator.models.encoder import WIDTH, encode
+
+    texts = [text_to_embed(request) for request in requests]
+    if not texts:
+        return []
+    rows = encode(texts, encoder=model.encoder)
+    widths = [int(request.get("outputDimensionality", WIDTH)) for request in requests]
+    return [row[:width] for row, width in zip(rows, widths, strict=True)]
+
+
+def vectors_or_refusals(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
+    """Return for each request its vector or the `ApiError` that refuses it."""
+    outcomes: list[Any] = []
+    good: list[Mapping[str, Any]] = []
+    for request in requests:
+        try:
+            text_to_embed(request)
+        except ApiError as refusal:
+            outcomes.append(refusal)
+        else:
+            outcomes.append(None)
+            good.append(request)
+    served = iter(vectors(good, model))
+    return [next(served) if outcome is None else outcome for outcome in outcomes]

@@ -1,0 +1,121 @@
+"""Refusals in the form Google gives them.
+
+One exception carries everything a refusal has on the wire: the HTTP status, the name of the google.rpc code, the
+message and the details. Inside a result file the same refusal stands with its google.rpc number instead.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+RPC_CODES = {
+    "CANCELLED": 1,
+    "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
+    "NOT_FOUND": 5,
+    "PERMISSION_DENIED": 7,
+    "RESOURCE_EXHAUSTED": 8,
+    "FAILED_PRECONDITION": 9,
+    "UNIMPLEMENTED": 12,
+    "INTERNAL": 13,
+    "UNAVAILABLE": 14,
+    "UNAUTHENTICATED": 16,
+}
+"""The google.rpc numbers of the names used on the wire (google/rpc/code.proto)."""
+
+STATUS_NAMES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+"""The name that goes with each HTTP status."""
+
+_TYPES = "type.googleapis.com/google.rpc."
+
+HELP = {
+    "@type": f"{_TYPES}Help",
+    "links": [
+        {
+            "description": "Learn more about Gemini API quotas",
+            "url": "https://ai.google.dev/gemini-api/docs/rate-limits",
+        }
+    ],
+}
+"""The only detail a refused batch create carries when the enqueued quota is full."""
+
+
+class ApiError(Exception):
+    """A refusal, with all that its reply needs."""
+
+    def __init__(self, code: int, message: str, *, details: Sequence[dict[str, Any]] = ()) -> None:
+        """Keep the HTTP status, the message and the details of the refusal."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = list(details)
+
+    @property
+    def status(self) -> str:
+        """The name of the google.rpc code, `UNKNOWN` for an HTTP status that has none."""
+        return STATUS_NAMES.get(self.code, "UNKNOWN")
+
+    def body(self) -> dict[str, Any]:
+        """Return the reply's JSON document."""
+        error: dict[str, Any] = {"code": self.code, "message": self.message, "status": self.status}
+        if self.details:
+            error["details"] = self.details
+        return {"error": error}
+
+    def line(self) -> dict[str, Any]:
+        """Return the error member of a result line: the google.rpc number and the message."""
+        return {"code": RPC_CODES.get(self.status, 2), "message": self.message}
+
+
+def invalid(message: str, *, violations: Sequence[dict[str, str]] = ()) -> ApiError:
+    """Return the 400 for a request that is wrong, naming the fields at fault where they are known."""
+    details = [{"@type": f"{_TYPES}BadRequest", "fieldViolations": list(violations)}] if violations else []
+    return ApiError(400, message, details=details)
+
+
+def key_invalid() -> ApiError:
+    """Return the 400 that Google gives for a key that is wrong."""
+    reason = {
+        "@type": f"{_TYPES}ErrorInfo",
+        "reason": "API_KEY_INVALID",
+        "domain": "googleapis.com",
+        "metadata": {"service": "generativelanguage.googleapis.com"},
+    }
+    return ApiError(400, "API key not valid. Please pass a valid API key.", details=[reason])
+
+
+def quota_violated(*, quota_id: str, retry_delay: str, model: str) -> ApiError:
+    """Return a 429 with the violated quota and the delay that Google asks for, a protobuf Duration."""
+    metric = "generativelanguage.googleapis.com/generate_content_paid_tier_requests"
+    violation = {
+        "quotaMetric": metric,
+        "quotaId": quota_id,
+        "quotaDimensions": {"location": "global", "model": model},
+        "quotaValue": "20",
+    }
+    return ApiError(
+        429,
+        "You exceeded your current quota, please check your plan and billing details.\n"
+        f"* Quota exceeded for metric: {metric}, limit: 20, model: {model}\nPlease retry in {retry_delay}.",
+        details=[
+            HELP,
+            {"@type": f"{_TYPES}QuotaFailure", "violations": [violation]},
+            {"@type": f"{_TYPES}RetryInfo", "retryDelay": retry_delay},
+        ],
+    )
+
+
+def quota_full() -> ApiError:
+    """Return the 429 of a batch create over the enqueued quota: a link to the manual and no other hint."""
+    message = "You exceeded your current quota, please check your plan and billing details."
+    return ApiError(429, message, details=[HELP])

@@ -1,0 +1,120 @@
+"""One request on its way through a fault: what a fault may do to it, down to the bytes on the connection.
+
+A fault lets the real handler answer and changes the answer, answers itself, or leaves the connection in a state no
+handler could. The last needs the connection's transport, which the server puts into the request's state.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+JSON = "application/json; charset=UTF-8"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the real handler answered, whole."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Exchange:
+    """A request and the connection it came on."""
+
+    def __init__(
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, advance: Callable[[float], None]
+    ) -> None:
+        """Keep the handler to ask, the request, and what moves the engine's clock (seconds)."""
+        self._app = app
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.advance = advance
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The connection itself."""
+        transport: asyncio.Transport = self._scope["state"]["transport"]
+        return transport
+
+    async def drain(self) -> None:
+        """Read the request's body to its end, so that the client has sent all it wanted to."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect" or not message.get("more_body"):
+                return
+
+    async def proceed(self) -> None:
+        """Let the real handler answer as if there were no fault."""
+        await self._app(self._scope, self._receive, self._send)
+
+    async def answer(self) -> Answer:
+        """Let the real handler answer and return what it said instead of sending it."""
+        messages: list[MutableMapping[str, Any]] = []
+
+        async def keep(message: Message) -> None:
+            """Keep one message of the handler."""
+            messages.append(message)
+
+        await self._app(self._scope, self._receive, keep)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in messages[0]["headers"]}
+        body = b"".join(message.get("body", b"") for message in messages[1:])
+        return Answer(int(messages[0]["status"]), headers, body)
+
+    async def reply(
+        self, status: int, body: bytes, *, kind: str = JSON, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a whole reply of the given content type."""
+        fields = {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def refuse(self, status: int, document: object, *, headers: Mapping[str, str] | None = None) -> None:
+        """Read the request and answer it with a JSON document."""
+        await self.drain()
+        await self.reply(status, orjson.dumps(document), headers=headers)
+
+    async def drop(self) -> None:
+        """Close the connection without a word (FIN)."""
+        self.transport.close()
+        await self.gone()
+
+    async def reset(self) -> None:
+        """Tear the connection down (RST)."""
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+        await self.gone()
+
+    async def cut(self, answer: Answer, *, at: int, with_length: bool) -> None:
+        """Send the first `at` bytes of an answer and close, with the whole body's length announced or with none."""
+        kind = answer.headers.get("content-type", JSON)
+        length = f"Content-Length: {len(answer.body)}\r\n" if with_length else ""
+        head = f"HTTP/1.1 {answer.status} OK\r\nContent-Type: {kind}\r\n{length}Connection: close\r\n\r\n"
+        self.transport.write(head.encode("latin-1") + answer.body[:at])
+        await self.drop()
+
+    async def drip(self, answer: Answer, *, size: int, pause_s: float) -> None:
+        """Send an answer `size` bytes at a time with a pause after each."""
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": raw})
+        for start in range(0, len(answer.body), size):
+            await self._send(
+                {"type": "http.response.body", "body": answer.body[start : start + size], "more_body": True}
+            )
+            await asyncio.sleep(pause_s)
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def gone(self) -> None:
+        """Wait until the connection is closed, by whichever side."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,127 @@
+"""What every request passes on its way in and out: the journal, and the faults that strike replies.
+
+The control paths under `/_emu/` pass by both, so that a script cannot lock itself out.
+"""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulator.exchange import JSON, Exchange
+from emulator.faults import Fault
+from emulator.journal import Entry
+from emulator.world import World
+
+_SMALL = 65_536
+"""JSON bodies up to this many bytes are kept in the journal as they are."""
+
+
+class Gate:
+    """The outermost application: records requests and lets faults strike around the API."""
+
+    def __init__(self, app: ASGIApp, *, world: World) -> None:
+        """Stand in front of `app`."""
+        self._app = app
+        self._world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"].startswith("/_emu/"):
+            await self._app(scope, receive, send)
+            return
+        target = _target(scope)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        entry = self._world.journal.open(scope["method"], target, headers)
+        scope["state"] |= {"entry": entry, "target": target}
+        exchange = Exchange(
+            self._app,
+            scope,
+            _recorded(receive, entry),
+            _noted(send, entry),
+            advance=lambda seconds: self._world.clock.advance(seconds=seconds),
+        )
+        fault = self._first(scope["method"], target)
+        if fault is not None and fault.act is not None:
+            note(entry, [fault])
+            await fault.act(exchange, fault.args)
+            return
+        await self._serve(exchange, scope["method"], target, entry)
+
+    def _first(self, method: str, target: str) -> Fault | None:
+        """Return the first scripted fault of a reply that strikes this request."""
+        return next((fault for fault in self._world.faults.matching("reply", method, target) if fault.fire()), None)
+
+    async def _serve(self, exchange: Exchange, method: str, target: str, entry: Entry) -> None:
+        """Let the API answer, and faults spoil what it says if it is a good document."""
+        faults = self._world.faults.matching("document", method, target)
+        if not faults:
+            await exchange.proceed()
+            return
+        answer = await exchange.answer()
+        body = answer.body
+        good = answer.status == HTTPStatus.OK and answer.headers.get("content-type") == JSON
+        for fault in faults if good else []:
+            changed = fault.act and fault.act(orjson.loads(body), fault.args, target)
+            if changed is not None and fault.fire():
+                # the standard library's encoder writes NaN, which a fault may need
+                body = json.dumps(changed).encode()
+                note(entry, [fault])
+        headers = {**answer.headers, "content-length": str(len(body))}
+        await exchange.reply(answer.status, body, headers=headers)
+
+
+def note(entry: Entry, faults: list[Fault]) -> None:
+    """Write into the journal which faults struck a request."""
+    entry.faults += [{"id": fault.id, "fault": fault.word, "code": fault.code} for fault in faults]
+
+
+def _target(scope: Scope) -> str:
+    """Return path and query as they were sent."""
+    query = scope["query_string"].decode("latin-1")
+    path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def _recorded(receive: Receive, entry: Entry) -> Receive:
+    """Return `receive`, with the body's length, digest and, where small, its JSON going into the journal."""
+    digest = hashlib.sha256()
+    kept = bytearray()
+
+    async def recorded() -> Message:
+        """Pass one message on."""
+        message = await receive()
+        body = message.get("body", b"")
+        digest.update(body)
+        entry.body_length += len(body)
+        if entry.body_length <= _SMALL:
+            kept.extend(body)
+        if message["type"] == "http.request" and not message.get("more_body"):
+            entry.body_sha256 = digest.hexdigest()
+            entry.json = _json(bytes(kept)) if entry.body_length <= _SMALL else None
+        return message
+
+    return recorded
+
+
+def _json(body: bytes) -> object:
+    """Return a body's JSON document, None where it has none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _noted(send: Send, entry: Entry) -> Callable[[Message], Awaitable[None]]:
+    """Return `send`, with the status going into the journal."""
+
+    async def noted(message: Message) -> None:
+        """Pass one message on."""
+        if message["type"] == "http.response.start":
+            entry.status = message["status"]
+        await send(message)
+
+    return noted

@@ -1,0 +1,131 @@
+"""Answering one request for text: which words to look at, the tags, and the reply around them."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from emulator.catalogue import MODEL_VERSION, Model
+from emulator.errors import invalid
+from emulator.schema import shape_of
+
+BYTES_PER_TOKEN = 4
+"""The engine's own measure of a token; Google's manual gives about four characters (Tokens guide, read 2026-11)."""
+TOKENS_PER_MEDIUM = 258
+"""What an image or another medium counts (Tokens guide, read 2026-11: 258 per tile)."""
+
+_SECTIONS = ("job_title", "biography")
+
+
+def tokens_in(text: str) -> int:
+    """Return the estimated number of tokens in a text, at least one for a text that is not empty."""
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+
+
+def count_tokens(request: Mapping[str, Any]) -> int:
+    """Return the estimated number of tokens in the contents and the system instruction of a request."""
+    contents = [*request.get("contents", []), *([request["content"]] if "content" in request else [])]
+    if "systemInstruction" in request:
+        contents.append(request["systemInstruction"])
+    parts = [part for content in contents for part in content.get("parts", [])]
+    return sum(tokens_in(part["text"]) if "text" in part else TOKENS_PER_MEDIUM for part in parts)
+
+
+def text_to_tag(request: Mapping[str, Any]) -> str:
+    """Return what the tags must come from.
+
+    That is what stands between the delimiters of title and biography in the user's contents, from the first opening
+    one to the last closing one; the whole of the user's text where neither pair is there.
+    """
+    texts = [
+        part["text"]
+        for content in request.get("contents", [])
+        if content.get("role", "user") == "user"
+        for part in content.get("parts", [])
+        if "text" in part
+    ]
+    whole = "\n".join(texts)
+    found = [section for name in _SECTIONS if (section := _between(whole, name)) is not None]
+    return "\n".join(found) if found else whole
+
+
+def _between(text: str, name: str) -> str | None:
+    """Return what stands between `<name>` and the last `</name>`, None where they do not enclose anything."""
+    opening, closing = f"<{name}>", f"</{name}>"
+    start, end = text.find(opening), text.rfind(closing)
+    return text[start + len(opening) : end] if 0 <= start < end else None
+
+
+def check_request(request: Mapping[str, Any], model: Model) -> None:
+    """Refuse what the live service refuses about a request that is well-formed.
+
+    Raises:
+        ApiError: 400 for no contents, for both thinking fields, or for penalties where the model takes none.
+    """
+    if not any(content.get("parts") for content in request.get("contents", [])):
+        raise invalid("* GenerateContentRequest.contents: contents is not specified")
+    config = request.get("generationConfig", {})
+    thinking = config.get("thinkingConfig", {})
+    if "thinkingBudget" in thinking and "thinkingLevel" in thinking:
+        raise invalid("You can only set only one of thinking budget and thinking level.")
+    if model.refuses_penalties and ("presencePenalty" in config or "frequencyPenalty" in config):
+        raise invalid(f"Penalty is not enabled for models/{model.name}")
+    limit = config.get("maxOutputTokens", 1)
+    if limit < 1:
+        raise invalid(f"* GenerateContentRequest.generation_config.max_output_tokens: {limit} must be positive.")
+
+
+def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0) -> dict[str, Any]:
+    """Return the GenerateContentResponse for a request as `messages.read` gives it; the same for the same request.
+
+    Raises:
+        ApiError: 400 for a request that the live service would refuse or a schema that this one cannot serve.
+    """
+    from emulator.models import tagger
+
+    check_request(request, model)
+    config = request.get("generationConfig", {})
+    shape = shape_of(config)
+    text = text_to_tag(request)
+    tags: list[str] = []
+    if text.strip() and shape.at_most > 0:
+        tags = tagger.tags(text, allowed=shape.allowed, at_least=shape.at_least, at_most=shape.at_most)
+    full = orjson.dumps(shape.wrap(tags)).decode()
+    shown = _cut(full, limit=min(config.get("maxOutputTokens", model.output_limit), model.output_limit))
+    candidate = {
+        "content": {"parts": [{"text": shown}], "role": "model"},
+        "finishReason": "STOP" if shown == full else "MAX_TOKENS",
+        "index": 0,
+    }
+    return {
+        "candidates": [candidate],
+        "usageMetadata": _usage(count_tokens(request), tokens_in(shown)),
+        "modelVersion": MODEL_VERSION,
+        "responseId": _response_id(request, model, seed=seed),
+    }
+
+
+def _cut(text: str, *, limit: int) -> str:
+    """Return as much of a text as `limit` tokens hold, never half a character."""
+    data = text.encode()
+    if tokens_in(text) <= limit:
+        return text
+    return data[: limit * BYTES_PER_TOKEN].decode("utf-8", "ignore")
+
+
+def _usage(prompt: int, candidates: int) -> dict[str, Any]:
+    """Return the counts of a reply; the engine does not think, so there are no thoughts to count."""
+    return {
+        "promptTokenCount": prompt,
+        "candidatesTokenCount": candidates,
+        "totalTokenCount": prompt + candidates,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt}],
+    }
+
+
+def _response_id(request: Mapping[str, Any], model: Model, *, seed: int) -> str:
+    """Return an id that follows from the seed, the model and the request."""
+    facts = orjson.dumps([seed, model.name, request], option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    return base64.urlsafe_b64encode(hashlib.blake2b(facts, digest_size=16).digest()).rstrip(b"=").decode()

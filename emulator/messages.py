@@ -1,0 +1,237 @@
+"""The fields each message has, and reading a JSON document against them.
+
+As the live service does, names are read in camelCase and in snake_case at every level and an unknown name refuses the
+document. What `read` returns is camelCase throughout, so that nobody else has to know there were two spellings.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+_FIELDS: dict[str, dict[str, str]] = {
+    "GenerateContentRequest": {
+        "model": "string",
+        "contents": "[]Content",
+        "systemInstruction": "Content",
+        "generationConfig": "GenerationConfig",
+        "safetySettings": "[]SafetySetting",
+        "tools": "[]any",
+        "toolConfig": "any",
+        "cachedContent": "string",
+        "labels": "any",
+        "serviceTier": "string",
+        "store": "bool",
+    },
+    "Content": {"role": "string", "parts": "[]Part"},
+    "Part": {
+        "text": "string",
+        "inlineData": "Blob",
+        "fileData": "FileData",
+        "thought": "bool",
+        "thoughtSignature": "bytes",
+        "functionCall": "any",
+        "functionResponse": "any",
+        "executableCode": "any",
+        "codeExecutionResult": "any",
+        "videoMetadata": "any",
+        "mediaResolution": "any",
+        "partMetadata": "any",
+    },
+    "Blob": {"mimeType": "string", "data": "bytes", "displayName": "string"},
+    "FileData": {"mimeType": "string", "fileUri": "string", "displayName": "string"},
+    "SafetySetting": {"category": "string", "threshold": "string", "method": "string"},
+    "GenerationConfig": {
+        "temperature": "number",
+        "topP": "number",
+        "topK": "number",
+        "candidateCount": "integer",
+        "maxOutputTokens": "integer",
+        "stopSequences": "[]string",
+        "seed": "integer",
+        "responseMimeType": "string",
+        "responseSchema": "Schema",
+        "responseJsonSchema": "any",
+        "_responseJsonSchema": "any",
+        "thinkingConfig": "ThinkingConfig",
+        "mediaResolution": "string",
+        "responseModalities": "[]string",
+        "presencePenalty": "number",
+        "frequencyPenalty": "number",
+        "responseLogprobs": "bool",
+        "logprobs": "integer",
+        "audioTimestamp": "bool",
+        "speechConfig": "any",
+        "imageConfig": "any",
+        "enableEnhancedCivicAnswers": "bool",
+    },
+    "ThinkingConfig": {"includeThoughts": "bool", "thinkingBudget": "integer", "thinkingLevel": "string"},
+    "Schema": {
+        "type": "string",
+        "format": "string",
+        "title": "string",
+        "description": "string",
+        "nullable": "bool",
+        "default": "any",
+        "example": "any",
+        "enum": "[]string",
+        "items": "Schema",
+        "minItems": "integer",
+        "maxItems": "integer",
+        "properties": "{}Schema",
+        "required": "[]string",
+        "propertyOrdering": "[]string",
+        "minProperties": "integer",
+        "maxProperties": "integer",
+        "minLength": "integer",
+        "maxLength": "integer",
+        "minimum": "number",
+        "maximum": "number",
+        "pattern": "string",
+        "anyOf": "[]Schema",
+    },
+    "EmbedContentRequest": {
+        "model": "string",
+        "content": "Content",
+        "taskType": "string",
+        "title": "string",
+        "outputDimensionality": "integer",
+    },
+    "BatchEmbedContentsRequest": {"requests": "[]EmbedContentRequest"},
+    "CountTokensRequest": {"contents": "[]Content", "generateContentRequest": "GenerateContentRequest"},
+    "CreateBatchRequest": {"batch": "Batch"},
+    "Batch": {
+        "name": "string",
+        "model": "string",
+        "displayName": "string",
+        "inputConfig": "InputConfig",
+        "priority": "integer",
+        "webhookConfig": "any",
+    },
+    "InputConfig": {"fileName": "string", "requests": "InlinedRequests"},
+    "InlinedRequests": {"requests": "[]any"},
+    "StartUpload": {"file": "File"},
+    "File": {
+        "name": "string",
+        "displayName": "string",
+        "mimeType": "string",
+        "sizeBytes": "integer",
+        "createTime": "string",
+        "updateTime": "string",
+        "expirationTime": "string",
+        "sha256Hash": "string",
+        "uri": "string",
+        "downloadUri": "string",
+        "state": "string",
+        "source": "string",
+        "videoMetadata": "any",
+        "error": "any",
+    },
+}
+
+
+class UnknownFieldError(ValueError):
+    """A document has a member that its message does not have."""
+
+    def __init__(self, name: str, *, where: str) -> None:
+        """Keep the member's name as it was written and the path of the message it stands in."""
+        super().__init__(f"no such field: {name!r}")
+        self.name = name
+        self.where = where
+
+
+class WrongValueError(ValueError):
+    """A member holds something its field cannot hold."""
+
+    def __init__(self, value: object, *, where: str, expected: str) -> None:
+        """Keep the path of the member and what was expected there."""
+        super().__init__(f"Invalid value at '{where}' ({expected}), found {type(value).__name__}")
+        self.where = where
+
+
+@lru_cache(maxsize=4096)
+def camel(name: str) -> str:
+    """Return `name` in camelCase; a name that is so already comes back as it is."""
+    first, *rest = name.split("_")
+    if not first:
+        return name
+    return first + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
+def read(kind: str, value: object, *, where: str = "") -> Any:
+    """Return `value` as a message of `kind`, its names in camelCase; null members are left out.
+
+    Raises:
+        UnknownFieldError: a member that the message does not have.
+        WrongValueError: a member of the wrong type.
+    """
+    if kind == "any":
+        return value
+    if kind.startswith("[]"):
+        return _read_list(kind[2:], value, where=where)
+    if kind.startswith("{}"):
+        return _read_map(kind[2:], value, where=where)
+    fields = _FIELDS.get(kind)
+    return _read_scalar(kind, value, where=where) if fields is None else _read_message(kind, value, where=where)
+
+
+def _read_message(kind: str, value: object, *, where: str) -> dict[str, Any]:
+    """Return one message."""
+    if not isinstance(value, Mapping):
+        raise WrongValueError(value, where=where, expected=kind)
+    fields = _FIELDS[kind]
+    message = {}
+    for written, member in value.items():
+        name = camel(written)
+        if name not in fields:
+            raise UnknownFieldError(written, where=where)
+        if member is not None:
+            message[name] = read(fields[name], member, where=f"{where}.{name}" if where else name)
+    return message
+
+
+def _read_list(kind: str, value: object, *, where: str) -> list[Any]:
+    """Return a list, each of its members read as `kind`."""
+    if not isinstance(value, list):
+        raise WrongValueError(value, where=where, expected=f"a list of {kind}")
+    return [read(kind, member, where=f"{where}[{index}]") for index, member in enumerate(value)]
+
+
+def _read_map(kind: str, value: object, *, where: str) -> dict[str, Any]:
+    """Return a map from names of the caller's own choice to messages of `kind`."""
+    if not isinstance(value, Mapping):
+        raise WrongValueError(value, where=where, expected=f"a map of {kind}")
+    return {name: read(kind, member, where=f"{where}.{name}") for name, member in value.items()}
+
+
+def _read_scalar(kind: str, value: object, *, where: str) -> object:
+    """Return one plain value; integers may be written as strings, as protobuf's JSON form allows."""
+    if kind == "integer" and isinstance(value, str) and value.lstrip("-").isdigit():
+        return int(value)
+    if kind == "bytes" and isinstance(value, str):
+        decode_base64(value, where=where)
+        return value
+    whole = isinstance(value, float) and value.is_integer()
+    fits = {
+        "string": isinstance(value, str),
+        "bool": isinstance(value, bool),
+        "integer": (isinstance(value, int) or whole) and not isinstance(value, bool),
+        "number": isinstance(value, int | float) and not isinstance(value, bool),
+    }.get(kind, False)
+    if not fits:
+        raise WrongValueError(value, where=where, expected=kind)
+    return int(value) if kind == "integer" and isinstance(value, float) else value
+
+
+def decode_base64(text: str, *, where: str) -> bytes:
+    """Return the bytes behind base64 of either alphabet, padded or not.
+
+    Raises:
+        WrongValueError: the text is no base64.
+    """
+    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except binascii.Error as error:
+        raise WrongValueError(text, where=where, expected="base64") from error

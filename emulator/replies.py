@@ -1,0 +1,84 @@
+"""How replies are written: JSON as Google labels it, refusals in Google's form, and reading what a request says."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from emulator import messages
+from emulator.errors import ApiError, invalid
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+VERSIONS = ("v1", "v1beta", "v1alpha")
+
+
+class JsonReply(Response):
+    """A JSON reply; numpy vectors inside are written as lists."""
+
+    media_type = "application/json; charset=UTF-8"
+
+    def render(self, content: Any) -> bytes:
+        """Return the document's bytes."""
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def api(endpoint: Endpoint) -> Endpoint:
+    """Let an endpoint refuse by raising, and answer only for the versions there are."""
+
+    @functools.wraps(endpoint)
+    async def answered(request: Request) -> Response:
+        """Answer one request."""
+        try:
+            if request.path_params.get("version", VERSIONS[0]) not in VERSIONS:
+                return refused(no_such_path(request))
+            return await endpoint(request)
+        except ApiError as refusal:
+            return refused(refusal)
+
+    return answered
+
+
+def no_such_path(request: Request) -> ApiError:
+    """Return the 404 for a path that is none."""
+    return ApiError(404, f"The requested URL {request.url.path} was not found on this server.")
+
+
+def refused(refusal: ApiError) -> JsonReply:
+    """Return the reply for a refusal."""
+    return JsonReply(refusal.body(), status_code=refusal.code)
+
+
+async def read_body(request: Request, kind: str) -> dict[str, Any]:
+    """Return a request's JSON body as a message in camelCase.
+
+    Raises:
+        ApiError: 400 in Google's words for broken JSON, an unknown name or a wrong value.
+    """
+    try:
+        document = orjson.loads(await request.body() or b"{}")
+        message: dict[str, Any] = messages.read(kind, document)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"Invalid JSON payload received. {error}") from error
+    except messages.UnknownFieldError as error:
+        place = f" at '{error.where}'" if error.where else ""
+        text = f'Invalid JSON payload received. Unknown name "{error.name}"{place}: Cannot find field.'
+        raise invalid(text, violations=[{"field": error.where, "description": text}]) from error
+    except messages.WrongValueError as error:
+        raise invalid(str(error), violations=[{"field": error.where, "description": str(error)}]) from error
+    return message
+
+
+def page_of(request: Request, *, default: int, most: int) -> tuple[int, int | None]:
+    """Return the page size and the number the page begins below, None for the first page.
+
+    Raises:
+        ApiError: 400 for a size or a token that is none.
+    """
+    size, token = request.query_params.get("pageSize", ""), request.query_params.get("pageToken", "")
+    if not (size.isdigit() or size == "") or not (token.isdigit() or token == ""):
+        raise invalid(f"Invalid page size {size!r} or page token {token!r}.")
+    return min(int(size or 0) or default, most), int(token) if token else None

@@ -1,0 +1,141 @@
+"""Starting and stopping the engine: in a thread of this process, or in the foreground.
+
+It binds to loopback unless told otherwise, writes nothing to standard error, and is ready when `start` returns.
+"""
+
+import asyncio
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from emulator.gate import Gate
+from emulator.settings import Settings
+from emulator.wire import application
+from emulator.world import World
+
+_KEEP_ALIVE_S = 120
+_QUIET: dict[str, Any] = {"version": 1, "disable_existing_loggers": False}
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 as uvicorn speaks it, with the connection's transport in each request's state for the faults."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own choice
+        """Begin a connection."""
+        self.app_state = {**self.app_state, "transport": transport}
+        super().connection_made(transport)
+
+
+class Server:
+    """A running engine. Use it as a context manager, or call `stop`."""
+
+    def __init__(self, world: World, *, host: str, port: int) -> None:
+        """Serve `world` on a port that is bound when this returns (0: the system chooses)."""
+        self._world = world
+        self._socket = socket.create_server((host, port), backlog=256)
+        bound = self._socket.getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        config = uvicorn.Config(
+            Gate(application(world), world=world),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=_QUIET,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=0,
+        )
+        self._uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="local-engine", daemon=True)
+        self._thread.start()
+        world.start()
+
+    def _run(self) -> None:
+        """Serve until told to stop."""
+        self._uvicorn.run(sockets=[self._socket])
+
+    @property
+    def port(self) -> int:
+        """The port the engine listens on."""
+        return int(self.url.rpartition(":")[2])
+
+    def stop(self) -> None:
+        """Stop serving and working and close the state; a batch that is not over goes on with the next host."""
+        self._uvicorn.should_exit = True
+        self._thread.join()
+        self._world.close()
+
+    def __enter__(self) -> Self:
+        """Return the server, which is running already."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop the server."""
+        self.stop()
+
+
+def start(
+    root: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    settings: Settings | None = None,
+    read_ns: Callable[[], int] = time.time_ns,
+) -> Server:
+    """Start the engine on the state under `root` in a background thread and return it, ready for requests.
+
+    Raises:
+        OSError: the port is taken or the folder cannot be written.
+        RuntimeError: the state was written by another version of the engine.
+    """
+    world = World(root, settings=settings or Settings(), read_ns=read_ns)
+    try:
+        return Server(world, host=host, port=port)
+    except BaseException:
+        world.database.close()
+        raise
+
+
+def serve(
+    root: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    settings: Settings | None = None,
+    ready: Callable[[str], None] = lambda _url: None,
+) -> None:
+    """Run the engine until SIGINT or SIGTERM, then stop it cleanly; `ready` is told the URL once it serves.
+
+    Must be called in the main thread, where signals arrive.
+
+    Raises:
+        OSError: as `start`.
+        RuntimeError: as `start`.
+    """
+    over = threading.Event()
+
+    def finish(_signal: int, _frame: FrameType | None) -> None:
+        """End the wait below."""
+        over.set()
+
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, finish) for each in wanted]
+    try:
+        with start(root, host=host, port=port, settings=settings) as server:
+            ready(server.url)
+            over.wait()
+    finally:
+        for each, handler in zip(wanted, before, strict=True):
+            signal.signal(each, handler)

@@ -1,0 +1,50 @@
+"""How the engine behaves where the live service leaves it open or takes too long for a test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+from emulator.errors import invalid
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a control call may change while the engine runs; each host has its own."""
+
+    seed: int = 0
+    """Every random choice (order of results, which lines a fault hits) follows from it."""
+    shuffle: bool = True
+    """Write results in an order that is not the order of the requests, as the live service does."""
+    paused: bool = False
+    """Do no work on batches; what was begun stays where it is."""
+    batch_looks: int = 0
+    """How many gets a new batch needs before it shows that it is over."""
+    batch_seconds: float = 0.0
+    """How long by the engine's clock a new batch takes at least."""
+    list_lag_seconds: float = 0.0
+    """How long by the engine's clock a new batch stays out of the list."""
+    list_needs_page_size: bool = False
+    """Answer a list without `pageSize` with nothing, as the live service was seen to do (2025-08)."""
+    active_batches: int = 100
+    """How many batches may be pending or running at once (Batch API guide, read 2026-11)."""
+    enqueued_tokens: Mapping[str, int] = field(default_factory=dict)
+    """Limit on the input tokens of all active batches, by model name or `*`; none by default."""
+    delete_results: bool = False
+    """Let a deleted batch take its result file with it."""
+    chunk_lines: int = 256
+    """How many requests are answered between two commits."""
+
+    def changed(self, document: Mapping[str, Any]) -> Self:
+        """Return the settings with the named ones changed.
+
+        Raises:
+            ApiError: 400 for a name that is no setting or a value of another type.
+        """
+        known = {each.name: type(getattr(self, each.name)) for each in fields(self)}
+        for name, value in document.items():
+            if name not in known:
+                raise invalid(f"unknown setting {name!r}; there are {', '.join(sorted(known))}")
+            wanted: tuple[type, ...] = (int, float) if known[name] is float else (known[name],)
+            if not isinstance(value, wanted) or (known[name] is int and isinstance(value, bool)):
+                raise invalid(f"setting {name!r}: expected {known[name].__name__}, found {value!r}")
+        return replace(self, **document)
