@@ -1,0 +1,62 @@
+"""A workspace to build indexes in: its cache, its builds, and the steps up to a staged or a promoted build."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.index.builds import Builds, Promoted, Staged
+from pipeline.index.vectors import VectorCache
+from pipeline.task import Entry
+from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, vectors_of
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> VectorCache:
+    """Return an empty cache of the toy model."""
+    return VectorCache(tmp_path / "index" / "vectors", model=MODEL, dim=DIM)
+
+
+@pytest.fixture
+def builds(tmp_path: Path) -> Builds:
+    """Return the builds of an empty workspace."""
+    return Builds(tmp_path)
+
+
+Stage = Callable[..., Staged]
+Make = Callable[..., Promoted]
+
+
+@pytest.fixture
+def stage(builds: Builds, cache: VectorCache) -> Stage:
+    """Return a function that stages entries at a position, their vectors cached first."""
+
+    def run(entries: Sequence[Entry], *, position: int = 1) -> Staged:
+        """Stage the entries under the next number."""
+        texts = [each.text for each in entries]
+        keys = [key_of(text) for text in texts]
+        cache.add(keys, vectors_of(texts))
+        return builds.stage(
+            builds.next_number(),
+            zip(entries, keys, strict=True),
+            cache,
+            model=MODEL,
+            dim=DIM,
+            task_type=TASK_TYPE,
+            position=position,
+        )
+
+    return run
+
+
+@pytest.fixture
+def make(builds: Builds, stage: Stage) -> Make:
+    """Return a function that stages, verifies and promotes entries."""
+
+    def run(entries: Sequence[Entry], *, position: int = 1) -> Promoted:
+        """Put the entries in service."""
+        staged = stage(entries, position=position)
+        builds.verify(staged, count=len(entries))
+        return builds.promote(staged)
+
+    return run

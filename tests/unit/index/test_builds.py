@@ -1,0 +1,220 @@
+"""One link decides which build is in service, and it only ever moves from a whole build to a whole build."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InconsistentError, InputError
+from pipeline.index import manifest
+from pipeline.index.builds import Builds
+from pipeline.index.vectors import VectorCache
+from tests.unit.index.conftest import Make, Stage
+from tests.unit.index.toy import DIM, MODEL, entry, key_of, vectors_of
+
+PEOPLE = [entry(number) for number in range(6)]
+
+
+def in_service(builds: Builds) -> int | None:
+    """Return the number of the build in service."""
+    found = builds.current()
+    return found.number if found else None
+
+
+def test_before_the_first_promotion_there_is_nothing(builds: Builds) -> None:
+    """A new workspace has no build, number 1 is free, nothing is swept, and nothing was made by looking."""
+    assert (builds.current(), builds.numbers(), builds.next_number(), builds.sweep()) == (None, [], 1, [])
+    for act in (builds.open, builds.rollback):
+        with pytest.raises(InputError) as caught:
+            act()
+        assert "make index" in caught.value.hint
+
+
+def test_a_promoted_build_is_in_service(tmp_path: Path, make: Make, builds: Builds) -> None:
+    """Current points at the build relatively, and both stable paths lead to it."""
+    made = make(PEOPLE)
+    assert (tmp_path / "index" / "current").readlink() == Path("builds/1")
+    found = builds.current()
+    assert found is not None
+    assert found.as_json() == made.as_json()
+    assert json.loads((tmp_path / "metadata.json").read_bytes()) == [each.metadata for each in PEOPLE]
+    assert (tmp_path / "faiss.index").read_bytes() == (tmp_path / "index/builds/1/faiss.index").read_bytes()
+
+
+def test_a_moved_workspace_still_works(tmp_path: Path, make: Make) -> None:
+    """No link holds an absolute path."""
+    make(PEOPLE)
+    moved = tmp_path.with_name(f"{tmp_path.name} moved")
+    tmp_path.rename(moved)
+    assert in_service(Builds(moved)) == 1
+    assert len(json.loads((moved / "metadata.json").read_bytes())) == 6
+    moved.rename(tmp_path)
+
+
+def test_the_clock_dates_the_build(tmp_path: Path, cache: VectorCache) -> None:
+    """The time of a build is that of the clock passed in."""
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    cache.add([key_of("text")], vectors_of(["text"]))
+    staged = Builds(tmp_path, clock=lambda: moment).stage(
+        1, [(entry(1, "text"), key_of("text"))], cache, model=MODEL, dim=DIM, task_type="T", position=1
+    )
+    assert manifest.read(staged.directory).built_at == moment
+
+
+def test_an_unverified_build_is_not_promoted(stage: Stage, builds: Builds) -> None:
+    """Verification comes before promotion, whoever calls."""
+    staged = stage(PEOPLE)
+    with pytest.raises(InconsistentError, match="was not verified"):
+        builds.promote(staged)
+    assert builds.current() is None
+
+
+def test_an_older_position_is_never_promoted(make: Make, stage: Stage, builds: Builds) -> None:
+    """A build that was read before the one in service is refused and removed; one of the same position is not."""
+    make(PEOPLE, position=7)
+    staged = stage(PEOPLE[:3], position=6)
+    builds.verify(staged, count=3)
+    with pytest.raises(InconsistentError, match=r"position 6, the one in service at 7"):
+        builds.promote(staged)
+    assert in_service(builds) == 1
+    assert builds.sweep() == []
+    assert make(PEOPLE, position=7).number == 2
+
+
+def test_the_check_comes_right_before_the_flip(stage: Stage, builds: Builds, make: Make) -> None:
+    """When the check fails, the build in service stays, and the next promotion works."""
+    make(PEOPLE)
+    staged = stage(PEOPLE[:3])
+    builds.verify(staged, count=3)
+
+    def lost() -> None:
+        """Say that the lease is gone; everything but the flip is done."""
+        assert builds.numbers() == [1, 2]
+        raise InconsistentError("the lease is lost")
+
+    with pytest.raises(InconsistentError, match="lease is lost"):
+        builds.promote(staged, check=lost)
+    assert in_service(builds) == 1
+    assert make(PEOPLE).number == 3
+    assert builds.numbers() == [1, 3]
+
+
+def test_staging_swept_by_another_is_an_error(stage: Stage, builds: Builds) -> None:
+    """A run whose staging was removed under it is told, and promotes nothing."""
+    staged = stage(PEOPLE)
+    builds.verify(staged, count=6)
+    assert builds.sweep() == ["1.staging"]
+    with pytest.raises(InconsistentError, match="could not take its place"):
+        builds.promote(staged)
+    assert builds.current() is None
+
+
+def test_the_previous_build_is_kept_and_older_ones_go(make: Make, builds: Builds) -> None:
+    """After each promotion there are two builds at the most."""
+    for number in range(1, 5):
+        assert make(PEOPLE, position=number).number == number
+    assert builds.numbers() == [3, 4]
+
+
+def test_rollback_puts_the_previous_build_back(make: Make, builds: Builds) -> None:
+    """One step back, and not further than there are builds; a later promotion keeps the one that served."""
+    make(PEOPLE[:2])
+    make(PEOPLE[:4])
+    assert builds.rollback().number == 1
+    assert (in_service(builds), len(builds.open())) == (1, 2)
+    with pytest.raises(InputError, match="no previous build"):
+        builds.rollback()
+    assert make(PEOPLE).number == 3
+    assert builds.numbers() == [1, 3]
+
+
+def test_a_broken_previous_build_is_not_put_back(tmp_path: Path, make: Make, builds: Builds) -> None:
+    """Rolling back never leads to a build that lacks a file."""
+    make(PEOPLE)
+    make(PEOPLE)
+    (tmp_path / "index/builds/1/entries.jsonl").unlink()
+    assert builds.numbers() == [2]
+    with pytest.raises(InputError, match="no previous build"):
+        builds.rollback()
+    assert in_service(builds) == 2
+
+
+def test_foreign_files_are_moved_aside(tmp_path: Path, make: Make, builds: Builds) -> None:
+    """Plain files at the stable paths keep their bytes under another name, and the result says so, once."""
+    (tmp_path / "faiss.index").write_bytes(b"theirs")
+    (tmp_path / "metadata.json").write_bytes(b"[]")
+    (tmp_path / "metadata.json.bak-1").write_bytes(b"older")
+    first, second = make(PEOPLE), make(PEOPLE)
+    assert first.moved_aside == ("faiss.index.bak-1", "metadata.json.bak-2")
+    assert second.moved_aside == ()
+    assert (tmp_path / "faiss.index.bak-1").read_bytes() == b"theirs"
+    assert (tmp_path / "metadata.json.bak-2").read_bytes() == b"[]"
+    assert len(json.loads((tmp_path / "metadata.json").read_bytes())) == 6
+    assert builds.sweep() == []
+
+
+def test_sweep_removes_what_killed_runs_left(tmp_path: Path, make: Make, stage: Stage, builds: Builds) -> None:
+    """Stagings and links half made go; builds, foreign files and what was moved aside stay."""
+    (tmp_path / "metadata.json").write_bytes(b"[]")
+    make(PEOPLE)
+    stage(PEOPLE)
+    (tmp_path / "index" / "current.99.link-part").symlink_to("builds/9")
+    assert builds.next_number() == 3
+    assert builds.sweep() == ["2.staging", "current.99.link-part"]
+    assert (tmp_path / "metadata.json.bak-1").exists()
+    assert (builds.numbers(), builds.next_number(), in_service(builds)) == ([1], 2, 1)
+
+
+@pytest.mark.parametrize("target", ["builds/7", "/etc", "builds/../..", "builds/1.staging", "1"])
+def test_a_link_to_no_build_is_an_error_with_a_way_out(tmp_path: Path, builds: Builds, target: str) -> None:
+    """A dangling or foreign link is reported, never followed."""
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "current").symlink_to(target)
+    for act in (builds.current, builds.open):
+        with pytest.raises(InconsistentError) as caught:
+            act()
+        assert "make index" in caught.value.hint
+
+
+def test_building_again_mends_a_broken_index(tmp_path: Path, make: Make, builds: Builds) -> None:
+    """Whatever happened to the build in service, the next promotion puts things right."""
+    make(PEOPLE)
+    shutil.rmtree(tmp_path / "index" / "builds" / "1")
+    with pytest.raises(InconsistentError, match=r"has no manifest\.json"):
+        builds.current()
+    assert make(PEOPLE).number == 1
+    assert in_service(builds) == 1
+
+
+def test_a_copy_that_followed_links_is_mended(tmp_path: Path, make: Make, builds: Builds) -> None:
+    """Where `current` became a directory, it is reported, and moved aside by the next promotion."""
+    make(PEOPLE)
+    (tmp_path / "index" / "current").unlink()
+    shutil.copytree(tmp_path / "index" / "builds" / "1", tmp_path / "index" / "current")
+    with pytest.raises(InconsistentError, match="is no link to a build"):
+        builds.open()
+    assert make(PEOPLE).number == 2
+    assert in_service(builds) == 2
+
+
+def test_a_build_of_another_number_is_refused(tmp_path: Path, make: Make, builds: Builds) -> None:
+    """A directory that was copied over another number's is not taken for it."""
+    make(PEOPLE)
+    (tmp_path / "index" / "builds" / "1").rename(tmp_path / "index" / "builds" / "5")
+    (tmp_path / "index" / "current").unlink()
+    (tmp_path / "index" / "current").symlink_to("builds/5")
+    with pytest.raises(InconsistentError, match="holds the manifest of build 1"):
+        builds.current()
+
+
+def test_damage_is_found_by_reading_all(tmp_path: Path, make: Make, builds: Builds) -> None:
+    """A byte that changed in place, and a file that is gone, are named; a sound build has none."""
+    make(PEOPLE)
+    assert builds.damage(1) == []
+    path = tmp_path / "index/builds/1/metadata.json"
+    path.write_bytes(path.read_bytes().replace(b"person1", b"person9"))
+    assert [str(path) in message for message in builds.damage(1)] == [True]
+    path.unlink()
+    assert ["None bytes" in message for message in builds.damage(1)] == [True]

@@ -1,0 +1,248 @@
+"""A build is written whole, and anything wrong with it is found before it can be promoted."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import orjson
+import pytest
+
+from pipeline import files
+from pipeline.errors import InconsistentError, InputError
+from pipeline.index import flat, manifest
+from pipeline.index.builds import Builds, Staged, content_hash
+from pipeline.index.vectors import VectorCache
+from pipeline.task import Entry
+from tests.unit.index.conftest import Make, Stage
+from tests.unit.index.toy import DIM, MODEL, entry, key_of, vectors_of
+
+PEOPLE = [entry(number) for number in range(100, 110)]
+
+
+def resealed(staged: Staged, name: str, data: bytes) -> None:
+    """Replace a part of a staged build and make the manifest agree, as a bug in staging would have."""
+    sealed = files.seal_bytes(staged.directory / name, data)
+    document = staged.manifest.as_json()
+    document["hashes"][name], document["sizes"][name] = sealed.sha256, sealed.size
+    (staged.directory / manifest.MANIFEST).write_bytes(orjson.dumps(document))
+    staged.manifest = manifest.read(staged.directory)
+
+
+def test_metadata_is_a_json_list_in_vector_order(stage: Stage) -> None:
+    """Any program can read the metadata with one json.load, and gets what the entries held."""
+    staged = stage(PEOPLE)
+    with (staged.directory / "metadata.json").open(encoding="utf-8") as file:
+        assert json.load(file) == [each.metadata for each in PEOPLE]
+
+
+def test_the_index_holds_the_vectors_in_order(stage: Stage) -> None:
+    """The file faiss reads has one row an entry, the cached vector of its text."""
+    staged = stage(PEOPLE)
+    index = faiss.read_index(str(staged.directory / "faiss.index"))
+    assert np.array_equal(index.reconstruct_n(0, 10), vectors_of([each.text for each in PEOPLE]))
+
+
+def test_the_manifest_is_plain_json(stage: Stage) -> None:
+    """The manifest states count, model, width, task type, position, time and the hash of every file."""
+    staged = stage(PEOPLE, position=41)
+    document = json.loads((staged.directory / "manifest.json").read_bytes())
+    assert {key: document[key] for key in ("number", "count", "model", "dim", "task_type", "position")} == {
+        "number": 1, "count": 10, "model": MODEL, "dim": DIM, "task_type": "RETRIEVAL_DOCUMENT", "position": 41,
+    }  # fmt: skip
+    assert document["built_at"].endswith("+00:00")
+    assert document["hashes"] == {name: files.sha256_of(staged.directory / name) for name in manifest.PARTS}
+    assert manifest.read(staged.directory) == staged.manifest
+
+
+def test_progress_counts_the_rows(builds: Builds, cache: VectorCache) -> None:
+    """Progress is told how many rows are done, after each block, the last time all of them."""
+    people = [entry(number, "all the same") for number in range(2500)]
+    cache.add([key_of("all the same")], vectors_of(["all the same"]))
+    told: list[int] = []
+    builds.stage(
+        1, ((each, key_of(each.text)) for each in people), cache,
+        model=MODEL, dim=DIM, task_type="T", position=1, progress=told.append,
+    )  # fmt: skip
+    assert told == [1024, 2048, 2500]
+
+
+def test_nothing_to_index_is_an_input_error(stage: Stage, builds: Builds) -> None:
+    """A build of nobody is refused, and no staging remains."""
+    with pytest.raises(InputError, match="nothing to index"):
+        stage([])
+    assert builds.sweep() == []
+
+
+def test_a_vector_that_was_never_cached_stops_the_build(builds: Builds, cache: VectorCache) -> None:
+    """A missing vector is an error, never a row of zeros, and no staging remains."""
+    with pytest.raises(InconsistentError, match="no vector is cached"):
+        builds.stage(
+            1, [(PEOPLE[0], key_of("never seen"))], cache, model=MODEL, dim=DIM, task_type="T", position=1
+        )  # fmt: skip
+    assert builds.sweep() == []
+
+
+def test_a_cache_of_another_model_is_refused(builds: Builds, cache: VectorCache) -> None:
+    """A build cannot claim another model or width than its vectors have."""
+    for model, dim in (("other", DIM), (MODEL, 8)):
+        with pytest.raises(InconsistentError, match="the cache is of"):
+            builds.stage(1, [], cache, model=model, dim=dim, task_type="T", position=1)
+
+
+def test_metadata_that_json_cannot_say_is_refused(stage: Stage, builds: Builds) -> None:
+    """A lone surrogate names its entry and leaves no staging."""
+    with pytest.raises(InconsistentError, match="entry '7' cannot be written as JSON"):
+        stage([Entry("7", "fine", {"id": 7, "Bio": "\ud800"})])
+    assert builds.sweep() == []
+
+
+def test_a_sound_build_is_verified(stage: Stage, builds: Builds) -> None:
+    """A build whose parts agree passes, with equal texts and near twins among its people."""
+    people = [*PEOPLE, entry(200, PEOPLE[0].text), entry(201, PEOPLE[0].text)]
+    staged = stage(people)
+    builds.verify(staged, count=12)
+    assert staged.verified
+
+
+def swap_vectors(staged: Staged) -> None:
+    """Exchange the vectors of two rows."""
+    rows = vectors_of([each.text for each in PEOPLE])[[1, 0, *range(2, 10)]]
+    resealed(staged, manifest.INDEX, flat.header(count=10, dim=DIM) + rows.tobytes())
+
+
+def lengthen_a_vector(staged: Staged) -> None:
+    """Make one row two long."""
+    rows = vectors_of([each.text for each in PEOPLE])
+    rows[3] *= 2
+    resealed(staged, manifest.INDEX, flat.header(count=10, dim=DIM) + rows.tobytes())
+
+
+def spoil_a_vector(staged: Staged) -> None:
+    """Put a NaN into one row."""
+    rows = vectors_of([each.text for each in PEOPLE])
+    rows[3, 3] = np.nan
+    resealed(staged, manifest.INDEX, flat.header(count=10, dim=DIM) + rows.tobytes())
+
+
+def drop_a_vector(staged: Staged) -> None:
+    """Leave the last row out."""
+    rows = vectors_of([each.text for each in PEOPLE])[:9]
+    resealed(staged, manifest.INDEX, flat.header(count=9, dim=DIM) + rows.tobytes())
+
+
+def swap_metadata(staged: Staged) -> None:
+    """Exchange two entries of the metadata."""
+    lines = (staged.directory / manifest.METADATA).read_bytes().replace(b"person100", b"person10X")
+    lines = lines.replace(b"person101", b"person100").replace(b"person10X", b"person101")
+    resealed(staged, manifest.METADATA, lines)
+
+
+def drop_metadata(staged: Staged) -> None:
+    """Leave the last entry out of the metadata."""
+    lines = (staged.directory / manifest.METADATA).read_bytes().split(b",\n")
+    resealed(staged, manifest.METADATA, b",\n".join(lines[:-1]) + b"\n]\n")
+
+
+def add_metadata(staged: Staged) -> None:
+    """Put one entry more than there are vectors into the metadata."""
+    lines = (staged.directory / manifest.METADATA).read_bytes()
+    resealed(staged, manifest.METADATA, lines.removesuffix(b"\n]\n") + b',\n{"id": 1}\n]\n')
+
+
+def drop_an_entry(staged: Staged) -> None:
+    """Leave the last line out of the entries."""
+    lines = (staged.directory / manifest.ENTRIES).read_bytes().splitlines(keepends=True)
+    resealed(staged, manifest.ENTRIES, b"".join(lines[:-1]))
+
+
+def rename_an_entry(staged: Staged) -> None:
+    """Give one entry another id than its metadata has."""
+    lines = (staged.directory / manifest.ENTRIES).read_bytes()
+    resealed(staged, manifest.ENTRIES, lines.replace(b'"id":"104"', b'"id":"999"'))
+
+
+def flip_a_byte(staged: Staged) -> None:
+    """Damage the index after its manifest was written, at equal size."""
+    path = staged.directory / manifest.INDEX
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def cut_the_index(staged: Staged) -> None:
+    """Cut the index short after its manifest was written."""
+    os.truncate(staged.directory / manifest.INDEX, 100)
+
+
+def garble_an_entry(staged: Staged) -> None:
+    """Make a line of the entries something else than JSON."""
+    lines = (staged.directory / manifest.ENTRIES).read_bytes()
+    resealed(staged, manifest.ENTRIES, b"not json\n" + lines.split(b"\n", 1)[1])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (swap_vectors, "does not find itself first"),
+        (lengthen_a_vector, "not finite and of length 1"),
+        (spoil_a_vector, "not finite and of length 1"),
+        (drop_a_vector, "the index holds 9 x 16"),
+        (swap_metadata, "differ at row 0"),
+        (drop_metadata, "ends after|differ at row"),
+        (add_metadata, "holds more than its entries"),
+        (drop_an_entry, "lists 9 entries, expected 10"),
+        (rename_an_entry, "row 4 of metadata.json is another entry"),
+        (flip_a_byte, "changed after it was written"),
+        (cut_the_index, "has 100 bytes, expected 685"),
+        (garble_an_entry, "a line that is no entry"),
+    ],
+)
+def test_a_spoiled_build_is_found_and_removed(
+    make: Make, stage: Stage, builds: Builds, spoil: Callable[[Staged], None], message: str
+) -> None:
+    """Each kind of damage is named, its staging goes, and the build in service stays."""
+    make(PEOPLE[:5])
+    before = builds.current()
+    staged = stage(PEOPLE)
+    spoil(staged)
+    with pytest.raises(InconsistentError, match=message):
+        builds.verify(staged, count=10)
+    assert not staged.directory.exists()
+    assert before is not None
+    assert builds.current() == before
+
+
+def test_a_count_that_differs_from_the_database_is_found(stage: Stage, builds: Builds) -> None:
+    """The number of tagged people decides, not the number of rows that were written."""
+    staged = stage(PEOPLE)
+    with pytest.raises(InconsistentError, match="holds 10 entries, expected 11"):
+        builds.verify(staged, count=11)
+    assert not staged.directory.exists()
+
+
+def test_a_manifest_that_was_exchanged_is_found(stage: Stage, builds: Builds) -> None:
+    """A manifest on disk that is not the one written is refused."""
+    staged = stage(PEOPLE)
+    path = staged.directory / manifest.MANIFEST
+    path.write_bytes(path.read_bytes().replace(b'"position": 1', b'"position": 9'))
+    with pytest.raises(InconsistentError, match="changed after it was written"):
+        builds.verify(staged, count=10)
+
+
+@pytest.mark.parametrize("spoiled", [b"", b"[]", b"{}", b'{"format": 2}', b'{"format": 1, "number": "x"}', b"\xff\xfe"])
+def test_a_manifest_of_any_bytes_is_an_error_of_ours(tmp_path: Path, spoiled: bytes) -> None:
+    """Whatever stands in manifest.json, the answer is a sentence and no traceback."""
+    (tmp_path / manifest.MANIFEST).write_bytes(spoiled)
+    with pytest.raises(InconsistentError, match="cannot be read as a manifest"):
+        manifest.read(tmp_path)
+
+
+def test_the_hash_follows_text_and_tags_alone() -> None:
+    """A change of rate or score leaves an entry up to date; another text or other tags do not."""
+    known = Entry("1", "text", {"tags": ["a"], "Hourly Rate": 1.0})
+    assert content_hash(known) == content_hash(Entry("1", "text", {"tags": ["a"], "Hourly Rate": 2.0}))
+    others = [Entry("1", "text.", {"tags": ["a"]}), Entry("1", "text", {"tags": ["b"]}), Entry("1", "text", {})]
+    assert len({content_hash(each) for each in [known, *others]}) == 4

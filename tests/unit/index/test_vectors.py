@@ -1,0 +1,186 @@
+"""The vector cache keeps what it was given, and only that."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InconsistentError
+from pipeline.index.vectors import HEADER_BYTES, VectorCache, vector_key
+from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
+
+TEXTS = [f"text {number}" for number in range(10)]
+KEYS = [key_of(text) for text in TEXTS]
+RECORD = 32 + 4 * DIM + 4
+
+
+def reopened(cache: VectorCache) -> VectorCache:
+    """Return the same cache as another process would see it."""
+    return VectorCache(cache.path.parent, model=cache.model, dim=cache.dim)
+
+
+@pytest.fixture
+def full(cache: VectorCache) -> VectorCache:
+    """Return a cache that holds the vectors of TEXTS."""
+    cache.add(KEYS, vectors_of(TEXTS))
+    return cache
+
+
+def flip_byte(path: Path, offset: int) -> None:
+    """Change one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0xFF
+    path.write_bytes(data)
+
+
+def test_key_is_pinned() -> None:
+    """The key of a text never changes: caches written by earlier versions stay good."""
+    expected = "c28f677e289dbc4af91a077cf9f0eeb6f3fa4b74ceae5d7d4f34a6a535612703"
+    assert vector_key("A ü", model="m", dim=768, task_type="T").hex() == expected
+
+
+def test_vectors_come_back_in_the_order_asked(full: VectorCache) -> None:
+    """Another reader gets the very numbers, in the order of its keys, equal keys as often as asked."""
+    order = [3, 3, 9, 0, 5]
+    found = reopened(full).fetch([KEYS[position] for position in order])
+    assert found.dtype == np.float32
+    assert np.array_equal(found, vectors_of(TEXTS)[order])
+
+
+def test_nothing_is_there_before_the_first_add(cache: VectorCache) -> None:
+    """An empty cache misses everything, needs no file, and gives back no rows for no keys."""
+    assert cache.missing(KEYS) == list(range(10))
+    assert cache.fetch([]).shape == (0, DIM)
+    assert cache.forget(KEYS) == 0
+    assert not cache.path.exists()
+
+
+def test_of_equal_keys_only_the_first_is_missing(full: VectorCache) -> None:
+    """A text that occurs twice is embedded once."""
+    new, other = key_of("new"), key_of("other")
+    assert full.missing([new, KEYS[0], new, other, other]) == [0, 3]
+
+
+def test_adding_again_writes_nothing(full: VectorCache) -> None:
+    """A key keeps its first vector, and equal keys of one call become one record."""
+    size = full.path.stat().st_size
+    full.add(KEYS, vectors_of([f"other {text}" for text in TEXTS]))
+    assert full.path.stat().st_size == size
+    full.add([key_of("new")] * 3, vectors_of(["new"] * 3))
+    assert full.path.stat().st_size == size + RECORD
+    assert np.array_equal(full.fetch(KEYS), vectors_of(TEXTS))
+
+
+def test_another_writers_vectors_are_seen(full: VectorCache) -> None:
+    """What another process appends after the file was opened is found at the next look."""
+    other = reopened(full)
+    assert other.missing([key_of("new")]) == [0]
+    full.add([key_of("new")], vectors_of(["new"]))
+    assert other.missing([key_of("new")]) == []
+    assert np.array_equal(other.fetch([key_of("new")]), vectors_of(["new"]))
+
+
+def test_keys_that_begin_alike_are_told_apart(cache: VectorCache) -> None:
+    """Keys that share their first bytes have vectors of their own."""
+    keys = [b"same" + bytes([number]) * 28 for number in range(5)]
+    cache.add(keys, vectors_of(TEXTS[:5]))
+    assert np.array_equal(reopened(cache).fetch(keys[::-1]), vectors_of(TEXTS[:5])[::-1])
+    assert cache.missing([b"same" + bytes([9]) * 28]) == [0]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 0.0, 2.0, -np.inf])
+def test_a_row_that_is_no_unit_vector_is_refused(full: VectorCache, wrong: float) -> None:
+    """One bad row refuses the whole call, says which, and leaves the file as it was."""
+    before = full.path.read_bytes()
+    rows = vectors_of(["a", "b"])
+    rows[1] = wrong
+    with pytest.raises(InconsistentError, match="first row 1"):
+        full.add([key_of("a"), key_of("b")], rows)
+    assert full.path.read_bytes() == before
+
+
+def test_rows_of_another_width_are_refused(full: VectorCache) -> None:
+    """The message states both shapes."""
+    with pytest.raises(InconsistentError, match=r"shape \(1, 8\), expected \(n, 16\)"):
+        full.add([key_of("a")], np.eye(1, 8, dtype=np.float32))
+
+
+def test_keys_and_rows_must_match(full: VectorCache) -> None:
+    """A key too many or too short is a mistake of the caller."""
+    with pytest.raises(ValueError, match="2 keys for 1 vectors"):
+        full.add([key_of("a"), key_of("b")], vectors_of(["a"]))
+    with pytest.raises(ValueError, match="32 bytes"):
+        full.missing([b"short"])
+
+
+def test_an_absent_vector_is_an_error_to_fetch(full: VectorCache) -> None:
+    """The message says which position is absent and what to do."""
+    with pytest.raises(InconsistentError, match="position 1") as caught:
+        full.fetch([KEYS[0], key_of("new")])
+    assert "make index" in caught.value.hint
+
+
+def test_a_damaged_record_is_absent_and_reported(full: VectorCache) -> None:
+    """A flipped byte takes out one record; adding it again mends the cache, and forgetting drops the damage."""
+    flip_byte(full.path, HEADER_BYTES + 4 * RECORD + 40)
+    cache = reopened(full)
+    assert cache.damaged == [4]
+    assert cache.missing(KEYS) == [4]
+    cache.add(KEYS[4:5], vectors_of(TEXTS[4:5]))
+    assert np.array_equal(cache.fetch(KEYS), vectors_of(TEXTS))
+    assert cache.forget([]) == 0
+    assert (cache.damaged, len(cache)) == ([], 10)
+    assert cache.path.stat().st_size == HEADER_BYTES + 10 * RECORD
+
+
+def test_a_torn_tail_is_cut_before_the_next_append(full: VectorCache) -> None:
+    """Half a record at the end is not read, does no harm to what follows, and is no damage."""
+    os.truncate(full.path, HEADER_BYTES + 9 * RECORD + 50)
+    cache = reopened(full)
+    assert cache.missing(KEYS) == [9]
+    cache.add([key_of("new")], vectors_of(["new"]))
+    assert cache.path.stat().st_size == HEADER_BYTES + 10 * RECORD
+    assert np.array_equal(reopened(cache).fetch([KEYS[8], key_of("new")]), vectors_of([TEXTS[8], "new"]))
+    assert cache.damaged == []
+
+
+def test_forgotten_vectors_are_gone_from_the_disk(full: VectorCache) -> None:
+    """The bytes of a forgotten vector are in no file, the others stay, and a reader from before sees it."""
+    other = reopened(full)
+    assert len(other) == 10
+    vector = vectors_of(TEXTS[2:3]).tobytes()
+    assert vector in full.path.read_bytes()
+    assert full.forget([KEYS[2], KEYS[2], key_of("never there")]) == 1
+    assert vector not in full.path.read_bytes()
+    assert other.missing(KEYS) == [2]
+    assert np.array_equal(other.fetch(KEYS[3:]), vectors_of(TEXTS[3:]))
+
+
+def test_a_foreign_file_is_refused_and_kept(full: VectorCache) -> None:
+    """A file with another header is not read and not written over."""
+    flip_byte(full.path, 0)
+    before = full.path.read_bytes()
+    with pytest.raises(InconsistentError, match="does not hold vectors of 'toy-embedding', 16 wide"):
+        reopened(full).add([key_of("a")], vectors_of(["a"]))
+    assert full.path.read_bytes() == before
+
+
+def test_models_and_widths_have_files_of_their_own(tmp_path: Path) -> None:
+    """Models whose names differ only in what a path cannot hold never share a file, and none leaves the folder."""
+    names = ["models/a", "models-a", "../models/a", "models\\a"]
+    caches = [VectorCache(tmp_path, model=name, dim=dim) for name in names for dim in (8, 16)]
+    assert len({cache.path for cache in caches}) == 8
+    assert all(cache.path.parent == tmp_path for cache in caches)
+
+
+@pytest.mark.parametrize(("model", "dim"), [("m", 0), ("m" * 300, 8)])
+def test_a_model_that_fits_no_header_is_a_mistake(tmp_path: Path, model: str, dim: int) -> None:
+    """A width of nothing and a name of 300 bytes are refused before a file is made."""
+    with pytest.raises(ValueError, match="no vectors of width"):
+        VectorCache(tmp_path, model=model, dim=dim)
+
+
+def test_the_name_of_the_model_stands_in_the_file(full: VectorCache) -> None:
+    """Whoever finds the file can tell whose vectors it holds."""
+    assert MODEL.encode() in full.path.read_bytes()[:HEADER_BYTES]
