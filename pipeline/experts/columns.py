@@ -1,0 +1,43 @@
+"""The columns of a person: their names in the table and in a file's header.
+
+A header is matched by folded names, so that `First Name`, `first_name`, `FIRST-NAME` and `firstname` are one column.
+"""
+
+import re
+
+USERNAME = "username"
+
+# table column -> header, in the order of the product's CSV header
+HEADERS: dict[str, str] = {
+    USERNAME: "Username",
+    "first_name": "First Name",
+    "last_name": "Last Name",
+    "job_title": "Job Title",
+    "company": "Company",
+    "bio": "Bio",
+    "hourly_rate": "Hourly Rate",
+    "currency": "Currency",
+    "profile_url": "Profile URL",
+    "profile_url_utm": "Profile URL with UTM",
+    "category": "category",
+}
+
+_SEPARATORS = re.compile(r"[\s_\-]+")
+
+
+def fold(name: str) -> str:
+    """Return a header's name without case, spaces, underscores and hyphens."""
+    return _SEPARATORS.sub("", name.strip("\ufeff")).casefold()
+
+
+_BY_FOLDED = {fold(name): column for pair in HEADERS.items() for column in (pair[0],) for name in pair}
+
+
+def column_of(name: str) -> str | None:
+    """Return the table column that a header's name stands for; None for a column that is not ours."""
+    return _BY_FOLDED.get(fold(name))
+
+
+def expected() -> str:
+    """Return the header a file should have, for messages."""
+    return ", ".join(HEADERS.values())
