@@ -1,0 +1,141 @@
+"""Programs that the index's crash tests start as processes of their own, to kill them or to run them side by side."""
+
+import os
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.index.builds import Builds
+from pipeline.index.vectors import VectorCache
+from pipeline.task import Entry
+from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
+
+COUNT = 5
+WRITES = ("open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir", "shutil.rmtree")
+
+
+def cache_of(data_dir: Path) -> VectorCache:
+    """Return the toy model's cache of a workspace."""
+    return VectorCache(data_dir / "index" / "vectors", model=MODEL, dim=DIM)
+
+
+def text_of(number: int, row: int) -> str:
+    """Return the text of one row of one build; no two builds share a text."""
+    return f"build {number} row {row}"
+
+
+def make(data_dir: Path, position: int) -> None:
+    """Do all that `make index` does here: sweep, embed, stage, verify, promote."""
+    builds, cache = Builds(data_dir), cache_of(data_dir)
+    builds.sweep()
+    number = builds.next_number()
+    texts = [text_of(number, row) for row in range(COUNT)]
+    entries = [Entry(str(row), text, {"id": row, "build": number}) for row, text in enumerate(texts)]
+    keys = [key_of(text) for text in texts]
+    cache.add(keys, vectors_of(texts))
+    staged = builds.stage(
+        number, zip(entries, keys, strict=True), cache, model=MODEL, dim=DIM, task_type="T", position=position
+    )
+    builds.verify(staged, count=COUNT)
+    builds.promote(staged)
+
+
+def check(data_dir: Path) -> int:
+    """Return the number of the build in service, after every row of it found itself with its own metadata."""
+    index = Builds(data_dir).open()
+    number = index.manifest.number
+    for row in range(COUNT):
+        (hit,) = index.search(vectors_of([text_of(number, row)])[0], 1)
+        if hit.metadata != {"id": row, "build": number} or hit.similarity < 1 - 1e-5:
+            raise AssertionError(f"build {number}, row {row}: found {hit}")
+    return number
+
+
+def die_everywhere(base: Path, root: Path) -> None:
+    """Run `make` on copies of `base`, killed before its 1st, 2nd, … change to the disk; print the number of kills.
+
+    Copy k is left at `root/k` as the kill left it; the last one was not killed.
+    """
+    for k in range(1, 1000):
+        copy = root / str(k)
+        shutil.copytree(base, copy, symlinks=True)
+        child = os.fork()
+        if child == 0:
+            sys.addaudithook(_killer(copy, k))
+            make(copy, position=10)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            print(k - 1 if status == 0 else f"child ended with {status}")  # noqa: T201 - the test reads it
+            return
+
+
+def _killer(folder: Path, k: int) -> Callable[[str, tuple[object, ...]], None]:
+    """Return an audit hook that kills this process before its k-th change below `folder`."""
+    left = k
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        """Count what is about to happen."""
+        nonlocal left
+        touched = any(str(argument).startswith(str(folder)) for argument in arguments[:2])
+        if event in WRITES and touched:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return hook
+
+
+def die_while_appending(data_dir: Path, size: int) -> None:
+    """Add five vectors and be killed by the system at the moment the cache file reaches `size` bytes."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _fill_up_to(data_dir, size)
+
+
+def fill_the_disk(data_dir: Path, size: int) -> None:
+    """Add five vectors where no file may grow beyond `size` bytes, and print the error."""
+    try:
+        _fill_up_to(data_dir, size)
+    except OSError as error:
+        print(error.strerror)  # noqa: T201 - the test reads it
+
+
+def _fill_up_to(data_dir: Path, size: int) -> None:
+    """Add five vectors under a limit on the size of files."""
+    texts = [text_of(2, row) for row in range(COUNT)]
+    cache = cache_of(data_dir)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    cache.add([key_of(text) for text in texts], vectors_of(texts))
+
+
+def add_many(data_dir: Path, first: int) -> None:
+    """Add two hundred vectors in small calls, half of them other processes' as well, forgetting one text each time."""
+    cache = cache_of(data_dir)
+    for start in range(first, first + 200, 5):
+        texts = [f"text {number}" for number in range(start, start + 5)]
+        cache.add([key_of(text) for text in texts], vectors_of(texts))
+        cache.forget([key_of("unwanted")])
+        cache.add([key_of("unwanted")], vectors_of(["unwanted"]))
+
+
+def read_for_ever(data_dir: Path, _: int) -> None:
+    """Open and check the build in service again and again; print its number whenever it is another one."""
+    last = 0
+    while True:
+        number = check(data_dir)
+        if number != last:
+            print(number, flush=True)  # noqa: T201 - the test reads it
+        last = number
+
+
+if __name__ == "__main__":
+    name, first, second = sys.argv[1:]
+    if name == "die_everywhere":
+        die_everywhere(Path(first), Path(second))
+    else:
+        programs = (die_while_appending, fill_the_disk, add_many, read_for_ever)
+        {program.__name__: program for program in programs}[name](Path(first), int(second))

@@ -1,0 +1,62 @@
+"""A build finds what comparing with every vector finds, whatever was staged."""
+
+import tempfile
+from pathlib import Path
+
+import faiss
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.index import flat
+from pipeline.index.builds import Builds
+from pipeline.index.vectors import VectorCache
+from pipeline.task import Entry
+from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    texts=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40),
+    query=st.sampled_from("abcdefghxyz"),
+    k=st.integers(1, 45),
+    bios=st.lists(JSON, min_size=40, max_size=40),
+)
+@settings(deadline=None, max_examples=40)
+def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: int, bios: list[object]) -> None:
+    """Hits are the k most similar, equal ones in vector order, each with the metadata that was put in."""
+    entries = [Entry(str(row), text, {"id": row, "Bio": bios[row]}) for row, text in enumerate(texts)]
+    with tempfile.TemporaryDirectory() as folder:
+        cache = VectorCache(Path(folder) / "vectors", model=MODEL, dim=DIM)
+        keys = [key_of(text) for text in texts]
+        cache.add(keys, vectors_of(texts))
+        builds = Builds(Path(folder))
+        staged = builds.stage(
+            1, zip(entries, keys, strict=True), cache, model=MODEL, dim=DIM, task_type="T", position=0
+        )
+        builds.verify(staged, count=len(texts))
+        builds.promote(staged)
+        with builds.open() as index:
+            hits = index.search(vectors_of([query])[0], k)
+    similarity = {text: float(vectors_of([text])[0] @ vectors_of([query])[0]) for text in set(texts)}
+    expected = sorted(range(len(texts)), key=lambda row: (-similarity[texts[row]], row))[:k]
+    assert [hit.metadata for hit in hits] == [entries[row].metadata for row in expected]
+    assert np.allclose([hit.similarity for hit in hits], [similarity[texts[row]] for row in expected], atol=1e-6)
+
+
+@given(sizes=st.lists(st.integers(0, 30), max_size=6), dim=st.integers(1, 40))
+@settings(deadline=None, max_examples=40)
+def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int) -> None:
+    """However the rows are cut into blocks, the file is the one faiss writes."""
+    rows = np.random.default_rng(dim).standard_normal((sum(sizes), dim)).astype(np.float32)
+    index = faiss.IndexFlatIP(dim)
+    index.add(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        blocks = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
+        sealed = flat.write(Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim)
+        assert sealed.path.read_bytes() == faiss.serialize_index(index).tobytes()

@@ -1,0 +1,129 @@
+"""Whatever happens to its file, the vector cache gives back right vectors or none."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from pipeline.errors import InconsistentError
+from pipeline.index.vectors import HEADER_BYTES, VectorCache, vector_key
+from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
+
+TEXTS = [f"text {number}" for number in range(6)]
+KEYS = [key_of(text) for text in TEXTS]
+RECORD = 32 + 4 * DIM + 4
+SIZE = HEADER_BYTES + len(TEXTS) * RECORD
+NAMES = st.text(st.characters(codec=None), max_size=8)  # lone surrogates and NUL included
+
+
+@contextmanager
+def full_cache() -> Iterator[VectorCache]:
+    """Give a cache that holds the vectors of TEXTS, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = VectorCache(Path(folder), model=MODEL, dim=DIM)
+        cache.add(KEYS, vectors_of(TEXTS))
+        yield cache
+
+
+def reopened(cache: VectorCache) -> VectorCache:
+    """Return the same cache as another process would see it."""
+    return VectorCache(cache.path.parent, model=MODEL, dim=DIM)
+
+
+@given(st.tuples(NAMES, NAMES, NAMES, st.integers(1, 4096)), st.tuples(NAMES, NAMES, NAMES, st.integers(1, 4096)))
+def test_different_questions_have_different_keys(a: tuple[str, str, str, int], b: tuple[str, str, str, int]) -> None:
+    """Two keys are equal exactly where text, model, task type and width all are."""
+    first, second = (vector_key(text, model=model, dim=dim, task_type=kind) for text, model, kind, dim in (a, b))
+    assert (first == second) == (a == b)
+
+
+@given(st.integers(HEADER_BYTES, SIZE - 1))
+@settings(deadline=None, max_examples=60)
+def test_a_file_cut_at_any_byte_keeps_its_whole_records(size: int) -> None:
+    """A writer killed at any byte loses its last record alone, and adding again makes all good."""
+    whole = (size - HEADER_BYTES) // RECORD
+    with full_cache() as cache:
+        with cache.path.open("r+b") as file:
+            file.truncate(size)
+        again = reopened(cache)
+        assert again.missing(KEYS) == list(range(whole, 6))
+        again.add(KEYS, vectors_of(TEXTS))
+        assert np.array_equal(reopened(cache).fetch(KEYS), vectors_of(TEXTS))
+        assert cache.path.stat().st_size == SIZE
+
+
+@given(st.integers(0, SIZE - 1), st.integers(1, 255))
+@settings(deadline=None, max_examples=60)
+def test_a_changed_byte_never_gives_a_wrong_vector(offset: int, mask: int) -> None:
+    """Any single damaged byte takes out one record, or the file where it is in the header."""
+    with full_cache() as cache:
+        data = bytearray(cache.path.read_bytes())
+        data[offset] ^= mask
+        cache.path.write_bytes(data)
+        again = reopened(cache)
+        try:
+            gone = again.missing(KEYS)
+        except InconsistentError:
+            assert offset < HEADER_BYTES
+            return
+        assert gone == again.damaged == [(offset - HEADER_BYTES) // RECORD]
+        left = [position for position in range(6) if position not in gone]
+        assert np.array_equal(again.fetch([KEYS[position] for position in left]), vectors_of(TEXTS)[left])
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Two processes' views of one file, against a set of the texts that should be there."""
+
+    def __init__(self) -> None:
+        """Start with an empty folder and two views of it."""
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.views = [VectorCache(Path(self.folder.name), model=MODEL, dim=DIM) for _ in range(2)]
+        self.there: set[str] = set()
+
+    @rule(view=st.integers(0, 1), texts=st.lists(st.sampled_from(TEXTS)))
+    def add(self, view: int, texts: list[str]) -> None:
+        """One view adds texts, known and new, once and twice."""
+        self.views[view].add([key_of(text) for text in texts], vectors_of(texts))
+        self.there |= set(texts)
+
+    @rule(view=st.integers(0, 1), texts=st.lists(st.sampled_from(TEXTS)))
+    def forget(self, view: int, texts: list[str]) -> None:
+        """One view forgets texts and is told how many there were."""
+        assert self.views[view].forget([key_of(text) for text in texts]) == len(self.there & set(texts))
+        self.there -= set(texts)
+
+    @rule(view=st.integers(0, 1))
+    def reopen(self, view: int) -> None:
+        """One process ends and another begins."""
+        self.views[view] = reopened(self.views[view])
+
+    @rule(size=st.integers(1, RECORD - 1))
+    def die_while_appending(self, size: int) -> None:
+        """A third process is killed after it wrote a part of a record."""
+        path = self.views[0].path
+        if path.exists() and (path.stat().st_size - HEADER_BYTES) % RECORD == 0:
+            with path.open("ab") as file:
+                file.write(b"x" * size)
+
+    @invariant()
+    def both_views_agree(self) -> None:
+        """Both views miss the same and read the right vectors of the rest."""
+        present = [text for text in TEXTS if text in self.there]
+        for cache in self.views:
+            assert {TEXTS[position] for position in cache.missing(KEYS)} == set(TEXTS) - self.there
+            assert np.array_equal(cache.fetch([key_of(text) for text in present]), vectors_of(present))
+            assert cache.damaged == []
+
+    def teardown(self) -> None:
+        """Remove the folder."""
+        self.folder.cleanup()
+
+
+TestCacheMachine = CacheMachine.TestCase
+TestCacheMachine.settings = settings(deadline=None, max_examples=25, stateful_step_count=20)
