@@ -94,6 +94,9 @@ class Entry:
 class Collection(Protocol):
     """What is indexed and searched: the entries of one subject."""
 
+    def is_empty(self, tx: "Connection") -> bool:
+        """Return whether there is not even an item without an answer."""
+
     def count(self, tx: "Connection") -> int:
         """Return how many entries there are in this snapshot, by a query of its own."""
 

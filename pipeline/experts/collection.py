@@ -8,7 +8,7 @@ from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.task import Entry
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from pipeline.store.database import Connection
 
 # The keys of metadata.json that hold text, and the column behind each; other programs read them by these names
 TEXT_KEYS = {
@@ -28,12 +28,13 @@ TEXT_KEYS = {
 class ExpertsCollection:
     """Every tagged expert; see `pipeline.task.Collection`."""
 
+    def is_empty(self, tx: "Connection") -> bool:
+        """Return whether there is nobody at all."""
+        return table.is_empty(tx)
+
     def count(self, tx: "Connection") -> int:
         """Return how many experts are tagged in this snapshot."""
-        from sqlalchemy import func, select
-
-        query = select(func.count()).select_from(table.experts).where(table.tagged())
-        return tx.execute(query).scalar() or 0
+        return table.count(tx, table.tagged())
 
     def entries(self, tx: "Connection") -> Iterator[Entry]:
         """Yield every tagged expert, by id."""
@@ -41,10 +42,10 @@ class ExpertsCollection:
             yield entry(row)
 
 
-def entry(row: Mapping[str, Any]) -> Entry:
+def entry(row: Mapping[Any, Any]) -> Entry:
     """Return one row of `experts` as it is indexed."""
     tags = tags_of(row["tags"]) or []
-    metadata = {key: text_of(row[column]) for key, column in TEXT_KEYS.items()}
+    metadata: dict[str, Any] = {key: text_of(row[column]) for key, column in TEXT_KEYS.items()}
     metadata |= {"id": row["id"], "Hourly Rate": number_of(row["hourly_rate"]), "tags": tags}
     metadata["findability_score"] = number_of(row["findability_score"])
     return Entry(id=str(row["id"]), text=index_text(row, tags), metadata={key: metadata[key] for key in KEYS})
@@ -68,7 +69,7 @@ KEYS = (
 )  # the order in which metadata.json has them
 
 
-def index_text(row: Mapping[str, Any], tags: Sequence[str]) -> str:
+def index_text(row: Mapping[Any, Any], tags: Sequence[str]) -> str:
     """Return `First Last. Title at Company. bio Domains: tag1, tag2.` with what is missing left out."""
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     title, company = text_of(row["job_title"]), text_of(row["company"])

@@ -1,7 +1,7 @@
 """The `experts` table: made by us, or adopted as somebody else made it.
 
 Adopting adds the columns that are missing and touches no row's foreign column. Whatever type a column of an adopted
-table has, cells are read through `cells`. Ids are integers or text, as the table has them; the engine sees them as text.
+table has, cells are read through `cells`. Ids are integers or text, as the table has them; the engine sees text.
 """
 
 import uuid
@@ -83,7 +83,7 @@ looks_foreign = and_(~untagged, ~_squeezed(experts.c.tags).like("[%]"))
 
 
 def adopt(tx: Connection) -> list[str]:
-    """Make the table, or add to an existing one what it lacks; return a line for each thing done to rows that were there.
+    """Make the table, or add to an existing one what it lacks; return a line for each thing done to old rows.
 
     Afterwards every row has a score, and rows whose tags are no JSON list are parked. Doing it again changes nothing.
 
@@ -92,9 +92,7 @@ def adopt(tx: Connection) -> list[str]:
     """
     there = inspect(tx)
     if "experts" in there.get_view_names():
-        raise ConfigurationError(
-            "`experts` is a view in this database, and a view cannot hold tags; nothing was changed"
-        )
+        raise ConfigurationError("`experts` is a view here, and a view cannot hold tags; nothing was changed")
     if not there.has_table("experts"):
         experts.create(tx)
         return []
@@ -186,19 +184,19 @@ def open_items() -> Select[Any]:
     return select(item_id.label("item_id")).where(untagged, has_bio).order_by(experts.c.id)
 
 
-def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows with these ids, by id as text; at any number of ids."""
     native = [_native(tx, one) for one in ids]
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, Mapping[Any, Any]] = {}
     for some in _pages(native):
         for row in tx.execute(select(*experts.c).where(experts.c.id.in_(some))).mappings():
             found[str(row["id"])] = row
     return found
 
 
-def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of these usernames; of several rows with one name the first."""
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, Mapping[Any, Any]] = {}
     for some in _pages(list(usernames)):
         query = select(*experts.c).where(experts.c.username.in_(some)).order_by(experts.c.id.desc())
         for row in tx.execute(query).mappings():
@@ -206,7 +204,7 @@ def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[
     return found
 
 
-def by_username(tx: Connection, username: str) -> Mapping[str, Any]:
+def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     """Return one person's row.
 
     Raises:
@@ -218,7 +216,7 @@ def by_username(tx: Connection, username: str) -> Mapping[str, Any]:
     return row
 
 
-def everyone(tx: Connection, condition: ColumnElement[bool] | None = None) -> Iterator[Mapping[str, Any]]:
+def everyone(tx: Connection, condition: ColumnElement[bool] | None = None) -> Iterator[Mapping[Any, Any]]:
     """Yield every row, or those that meet a condition, in the order of ids, at flat memory."""
     query = select(*experts.c).order_by(experts.c.id)
     if condition is not None:
@@ -226,7 +224,7 @@ def everyone(tx: Connection, condition: ColumnElement[bool] | None = None) -> It
     yield from tx.execute(query.execution_options(yield_per=PAGE)).mappings()
 
 
-def insert_person(tx: Connection, username: str, values: Mapping[str, Any]) -> str:
+def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:
     """Add one person with their score, and return the new id as text.
 
     Raises:
@@ -247,7 +245,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[str, Any]) -> s
     return str(row["id"] if "id" in row else key[0] if key is not None else "")
 
 
-def update_person(tx: Connection, row: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
     """Write changed columns of one person, and the score that follows; tags are never among them."""
     new = {**row, **values}
     changes = {**values, "findability_score": score(new)}
@@ -292,9 +290,20 @@ def counts(tx: Connection) -> dict[str, int]:
         (has_bio, "untagged"),
         else_="no_bio",
     )
-    found = dict(tx.execute(select(kind, func.count()).select_from(experts).group_by(kind)).tuples())
+    query = select(kind, func.count()).select_from(experts).group_by(kind)
+    found: dict[str, int] = {row[0]: row[1] for row in tx.execute(query)}
     parts = {name: found.get(name, 0) for name in ("tagged", "untagged", "no_bio", "claimed", "parked")}
     return {"total": sum(parts.values()), **parts}
+
+
+def is_empty(tx: Connection) -> bool:
+    """Return whether there is nobody."""
+    return tx.execute(select(experts.c.id).limit(1)).first() is None
+
+
+def count(tx: Connection, condition: ColumnElement[bool]) -> int:
+    """Return how many people meet a condition."""
+    return tx.execute(select(func.count()).select_from(experts).where(condition)).scalar() or 0
 
 
 def tagged() -> ColumnElement[bool]:

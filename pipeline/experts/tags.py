@@ -13,7 +13,7 @@ from pipeline.experts.cells import text_of
 from pipeline.task import Answered, Item, Prompt, Written
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from pipeline.store.database import Connection, Select
 
 OUR_TAGS = re.compile(r"<\s*(/?\s*(?:username|job_title|biography))\s*>", re.IGNORECASE)
 MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for thoughts
@@ -88,7 +88,7 @@ class TagsTask:
         return table.names(tx, ids)
 
 
-def item(one: str, row: Mapping[str, Any]) -> Item:
+def item(one: str, row: Mapping[Any, Any]) -> Item:
     """Return what to ask about one person. The hash covers all that the question is made from."""
     told = "\n".join(
         (
@@ -102,8 +102,9 @@ def item(one: str, row: Mapping[str, Any]) -> Item:
 
 
 def _delimited(name: str, data: str) -> str:
-    """Return data between tags of that name; a tag of ours inside the data loses its brackets, so that none can close."""
-    return f"<{name}>{OUR_TAGS.sub(r'(\1)', data)}</{name}>"
+    """Return data between tags of that name; our tags inside the data lose their brackets, so that none can close."""
+    harmless = OUR_TAGS.sub(r"(\1)", data)
+    return f"<{name}>{harmless}</{name}>"
 
 
 def _json(answer: BaseModel) -> str:

@@ -14,6 +14,7 @@ from pipeline.store.tables import answers, attempts, parked
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
+CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
 def add_answers(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -55,7 +56,7 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str,
 
 def cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how often each item's answer was cut by the token limit, unforgiven; the next request asks for more."""
-    mine = _of(task, ids) & (attempts.c.reason == "max-tokens") & ~attempts.c.forgiven
+    mine = _of(task, ids) & attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
     return dict(tx.execute(select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id)).tuples())
 
 

@@ -144,6 +144,12 @@ def note_absent(tx: Connection, batch: Batch) -> None:
     _end_try(tx, batch, outcome="absent", note="the list holds nothing of it")
 
 
+def mark_absent(tx: Connection, batch: Batch, *, at: datetime) -> None:
+    """Go back after the whole list, read late enough, held nothing of any try: `submitting` -> `prepared`."""
+    _move(tx, batch, BatchState.PREPARED, {}, why="the list holds nothing of it", at=at)
+    _end_try(tx, batch, outcome="absent", note="the list holds nothing of it")
+
+
 def note_look(tx: Connection, batch: Batch, *, word: str | None, done: int | None) -> None:
     """Keep what the last look at the API saw."""
     if (word, done) != (batch.remote_word, batch.remote_done):

@@ -22,12 +22,13 @@ PAGE = 1000
 
 @dataclass(frozen=True)
 class Request:
-    """One request of a batch: its line in the request file from 1, its item, and the hash it was asked with."""
+    """One request of a batch: its line in the file from 1, its item, the hash it was asked with, its outcome."""
 
     id: int
     line: int
     item_id: str
     input_hash: str
+    outcome: str | None = None
 
 
 def askable(task: Task) -> Select[Any]:
@@ -112,11 +113,11 @@ def release(tx: Connection, batch: int, *, reason: str) -> list[str]:
     return ids
 
 
-def unaccounted(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]:
-    """Return the next requests of a batch without an outcome, by line."""
-    wanted = (requests.c.batch == batch) & requests.c.outcome.is_(None) & (requests.c.line > after)
-    query = select(requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash)
-    return [Request(*row) for row in tx.execute(query.where(wanted).order_by(requests.c.line).limit(limit))]
+def page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]:
+    """Return the next requests of a batch after a line, by line; accounted for or not."""
+    wanted = (requests.c.batch == batch) & (requests.c.line > after)
+    columns = (requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash, requests.c.outcome)
+    return [Request(*row) for row in tx.execute(select(*columns).where(wanted).order_by(requests.c.line).limit(limit))]
 
 
 def account(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:
@@ -138,10 +139,36 @@ def outcomes(tx: Connection, batch: int) -> dict[Outcome, int]:
     return {Outcome(row[0]): row[1] for row in tx.execute(query.group_by(requests.c.outcome))}
 
 
+def request_at(tx: Connection, batch: int, line: int) -> Request | None:
+    """Return the request on one line of a batch's file, counted from 1."""
+    query = select(requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash)
+    row = tx.execute(query.where(requests.c.batch == batch, requests.c.line == line)).first()
+    return Request(*row) if row else None
+
+
 def items_of(tx: Connection, batch: int) -> dict[int, str]:
     """Return the item id of each line of a batch's request file."""
     query = select(requests.c.line, requests.c.item_id).where(requests.c.batch == batch)
     return {row[0]: row[1] for row in tx.execute(query)}
+
+
+def open_requests(tx: Connection, batch: int) -> list[Request]:
+    """Return the requests of a batch that are still claimed, by line."""
+    columns = (requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash)
+    query = select(*columns).where(requests.c.batch == batch, requests.c.open).order_by(requests.c.line)
+    return [Request(*row) for row in tx.execute(query)]
+
+
+def refused_items(tx: Connection, batch: int) -> set[str]:
+    """Return the items of a batch whose requests were refused."""
+    query = select(requests.c.item_id).where(requests.c.batch == batch, requests.c.outcome == Outcome.REFUSED)
+    return set(tx.execute(query).scalars())
+
+
+def count_askable(tx: Connection, task: Task) -> int:
+    """Return how many items the next submit would take."""
+    query = select(func.count()).select_from(askable(task).order_by(None).subquery())
+    return tx.execute(query).scalar() or 0
 
 
 def claimed_ids(task_name: str) -> Select[Any]:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import Connection, Engine, Select, create_engine, event, exc, make_url
 
 from pipeline.errors import ConfigurationError, FindableError, InconsistentError, RemoteError
+
+__all__ = ["Connection", "Select", "Store"]
 
 BUSY_S = 60  # how long a writer waits for another one, in seconds; our transactions last far less
 CACHE_KIB = 16 * 1024

@@ -1,0 +1,158 @@
+"""The single write path of an answer, whichever way it came: batch, live, add-expert.
+
+A judgement says what became of one request. `write` puts judgements into the database through the task, in the caller's
+transaction: answers with their provenance, attempts with their reasons, and items that are not asked again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.gemini import costs, replies
+from pipeline.gemini.catalogue import Model
+from pipeline.states import Outcome
+from pipeline.store import answers, workspace
+from pipeline.task import Answered, Task, Written
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipeline.store.database import Connection
+
+# What a person reads where an item is parked for good, by google.rpc code
+FINAL = "Gemini refused it for a reason that cannot get better"
+SPENT = "it failed {n} times"
+SERVICE = "{n} batches in a row gave nothing"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One item that was asked: its id and the hash of the input it was asked with."""
+
+    item_id: str
+    input_hash: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of one request. `charged` is false where the service failed and not the item."""
+
+    asked: Asked
+    outcome: Outcome
+    reason: str
+    answer: "BaseModel | None" = None
+    reply: replies.Reply | None = None
+    charged: bool = True
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where judgements come from: a batch's number (None when live), the extractor, the model that was asked."""
+
+    batch: int | None
+    extractor: str
+    model: Model
+
+
+def judge(task: Task, asked: Asked, lines: Iterable[bytes], *, missing_is_charged: bool) -> Judgement:
+    """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts.
+
+    `missing_is_charged` says whose fault it is when there is no line: the item's in a batch that succeeded.
+    """
+    first: Judgement | None = None
+    for line in lines:
+        found = judge_reply(task, asked, replies.judge_line(line))
+        if found.outcome is Outcome.ANSWERED:
+            return found
+        first = first or found
+    return first or Judgement(asked, Outcome.MISSING, "no line in the result", charged=missing_is_charged)
+
+
+def judge_reply(task: Task, asked: Asked, reply: replies.Reply) -> Judgement:
+    """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer."""
+    if reply.outcome is not Outcome.ANSWERED:
+        return Judgement(asked, reply.outcome, reply.reason, reply=reply)
+    answer, reason = replies.parse_answer(reply, task.answer)
+    outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
+    return Judgement(asked, outcome, reason, answer=answer, reply=reply)
+
+
+def write(tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime) -> Written:
+    """Write judgements, in the caller's transaction; return what the task applied."""
+    good = [one for one in judgements if one.outcome is Outcome.ANSWERED]
+    bad = [one for one in judgements if one.outcome is not Outcome.ANSWERED]
+    written = task.write(tx, [Answered(one.asked.item_id, _answer(one), one.asked.input_hash) for one in good])
+    if written.applied:
+        workspace.touch(tx)
+    answers.add_answers(tx, [_answer_row(task, one, written, source=source, at=at) for one in good])
+    answers.add_attempts(tx, [_attempt_row(task, one, source=source, at=at) for one in bad])
+    _park(tx, task, bad, at=at)
+    return written
+
+
+def _answer(judgement: Judgement) -> "BaseModel":
+    assert judgement.answer is not None  # noqa: S101 - an answered judgement has its answer
+    return judgement.answer
+
+
+def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, at: datetime) -> None:
+    """Park what failed for good: a final code, too many charged attempts, or too many batches that gave nothing."""
+    ids = [one.asked.item_id for one in failed]
+    if not ids:
+        return
+    spent = answers.spent(tx, task.name, ids)
+    unserved = answers.service_failures(tx, task.name, [one.asked.item_id for one in failed if not one.charged])
+    reasons = {}
+    for one in failed:
+        key = one.asked.item_id
+        if one.reply is not None and replies.is_final(one.reply.code):
+            reasons[key] = f"{FINAL}: {one.reason}"
+        elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
+            reasons[key] = f"{SPENT.format(n=spent[key])}; last: {one.reason}"
+        elif unserved.get(key, 0) >= answers.MAX_SERVICE_FAILURES:
+            reasons[key] = f"{SERVICE.format(n=unserved[key])}; last: {one.reason}"
+    answers.park(tx, task.name, reasons, at=at)
+
+
+def _answer_row(task: Task, one: Judgement, written: Written, *, source: Source, at: datetime) -> dict[str, Any]:
+    """Return the row of an answer with its provenance."""
+    reply = one.reply
+    return {
+        "task": task.name,
+        "item_id": one.asked.item_id,
+        "batch": source.batch,
+        "extractor": source.extractor,
+        "input_hash": one.asked.input_hash,
+        "answer": _answer(one).model_dump_json(),
+        "applied": one.asked.item_id in written.applied,
+        "outdated": one.asked.item_id in written.outdated,
+        "model_version": reply.model_version if reply else "",
+        "response_id": reply.response_id if reply else "",
+        "at": at,
+        **_usage(reply, source, at),
+    }
+
+
+def _attempt_row(task: Task, one: Judgement, *, source: Source, at: datetime) -> dict[str, Any]:
+    """Return the row of an attempt that gave no answer."""
+    reply = one.reply
+    return {
+        "task": task.name,
+        "item_id": one.asked.item_id,
+        "batch": source.batch,
+        "at": at,
+        "charged": one.charged,
+        "outcome": one.outcome,
+        "reason": one.reason,
+        "code": reply.code if reply else None,
+        "excerpt": reply.excerpt if reply else None,
+        **_usage(reply, source, at),
+    }
+
+
+def _usage(reply: replies.Reply | None, source: Source, at: datetime) -> dict[str, Any]:
+    """Return the tokens and the cost of one reply, thoughts counted as output."""
+    usage = reply.usage if reply else costs.Usage()
+    cost = costs.cost(source.model, usage, batch=source.batch is not None, on=at.date())
+    return {"tokens_in": usage.prompt, "tokens_out": usage.answer + usage.thoughts, "cost": cost}

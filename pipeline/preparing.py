@@ -1,0 +1,225 @@
+"""Request files: which items go into which batch, written in one pass, sealed, then claimed.
+
+The file is sealed before its items are claimed, so no claim exists without its file; selecting, sealing, claiming and
+sweeping away files without a batch happen under one lease. Nothing here talks to the API.
+"""
+
+import contextlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import files
+from pipeline.errors import InconsistentError, InputError, StateConflictError
+from pipeline.gemini import costs, requests
+from pipeline.gemini.costs import Usage
+from pipeline.gemini.limits import MAX_FILE_BYTES, Shard
+from pipeline.runtime import Runtime
+from pipeline.store import answers, batches, claims
+
+if TYPE_CHECKING:
+    from pipeline.display import Bar
+    from pipeline.store.database import Connection
+    from pipeline.store.leases import Lease
+    from pipeline.task import Item
+
+FOLDER = "batches"
+NOTHING = Usage()
+LEASE = "prepare"
+ROOM = 4  # how much larger the token limit is after an answer was cut by it
+TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
+WAITING = "another process is preparing batches; waiting for it"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One request on its way into a file: its item, the bytes of its line, and what it will probably use."""
+
+    item: "Item"
+    data: bytes
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be sent: how many batches, requests and bytes, the estimated tokens, and the estimated cost in USD."""
+
+    batches: int = 0
+    requests: int = 0
+    size: int = 0
+    usage: Usage = NOTHING
+    cost: float = 0.0
+
+
+def request_path(rt: Runtime, number: int) -> Path:
+    """Return where the request file of a batch is."""
+    return rt.data / FOLDER / f"{number:06d}-requests.jsonl"
+
+
+def result_path(rt: Runtime, number: int) -> Path:
+    """Return where the result file of a batch is."""
+    return rt.data / FOLDER / f"{number:06d}-results.jsonl"
+
+
+def plan(rt: Runtime, *, limit: int | None, bar: "Bar") -> Plan:
+    """Return what the next submit would write, by the estimator that also writes it. Nothing is written."""
+    shard, number, rows, size, usage = _shard(rt), 0, 0, 0, Usage()
+    with rt.store.read() as tx:
+        for line in _lines(rt, tx, limit=limit, without=()):
+            if not shard.has_room(size=len(line.data) + 1, tokens=line.usage.prompt):
+                shard = _shard(rt)
+            number += shard.rows == 0
+            shard.add(size=len(line.data) + 1, tokens=line.usage.prompt)
+            rows, size, usage = rows + 1, size + len(line.data) + 1, usage + line.usage
+            bar.show(rows)
+    return Plan(number, rows, size, usage, cost_of(rt, usage))
+
+
+def cost_of(rt: Runtime, usage: Usage) -> float:
+    """Return what tokens cost in a batch of the model in use, in USD."""
+    return costs.cost(rt.model, usage, batch=True, on=rt.now().date())
+
+
+def prepare(rt: Runtime, *, limit: int | None, without: Collection[str] = (), bar: "Bar") -> list[int]:
+    """Write and seal request files for all askable items but `without`, claim them, and return the batches' numbers."""
+    numbers: list[int] = []
+    prepared = 0
+    with rt.waited_lease(LEASE, waiting=WAITING) as lease:
+        sweep(rt)
+        with rt.store.write() as tx:
+            claims.free_dead(tx, now=rt.now())
+        while limit is None or prepared < limit:
+            left = None if limit is None else limit - prepared
+            made = _prepare_one(rt, lease, limit=left, without=without, bar=bar, before=prepared)
+            if made is None:
+                break
+            numbers.append(made[0])
+            prepared += made[1]
+    return numbers
+
+
+def sweep(rt: Runtime) -> list[Path]:
+    """Remove request files that no batch knows, left by a process that died before its claim; under the lease."""
+    with rt.store.read() as tx:
+        known = {rt.data / batch.request_file for batch in batches.in_states(tx)}
+    folder = rt.data / FOLDER
+    stale = [path for path in sorted(folder.glob("*-requests.jsonl*")) if path not in known] if folder.is_dir() else []
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return stale
+
+
+def _prepare_one(
+    rt: Runtime, lease: "Lease", *, limit: int | None, without: Collection[str], bar: "Bar", before: int
+) -> tuple[int, int] | None:
+    """Write, seal and claim one batch; return (number, requests), or None where there is nothing to ask."""
+    for _ in range(TRIES):
+        with rt.store.read() as tx:
+            number = batches.next_number(tx)
+        written = _write(rt, number, limit=limit, without=without, bar=bar, before=before)
+        if written is None:
+            return None
+        sealed, rows, usage = written
+        try:
+            with rt.store.write() as tx:
+                lease.check(tx)
+                _claim(rt, tx, number, sealed=sealed, rows=rows, usage=usage)
+        except StateConflictError:  # an item changed hands between reading and claiming: write the file anew
+            sealed.path.unlink(missing_ok=True)
+            continue
+        return number, len(rows)
+    raise InconsistentError(
+        f"the people to ask changed {TRIES} times while their requests were written; nothing was claimed or sent",
+        hint="let the other command finish, then run `make batch-submit` again",
+    )
+
+
+def _write(
+    rt: Runtime, number: int, *, limit: int | None, without: Collection[str], bar: "Bar", before: int
+) -> tuple[files.Sealed, list[tuple[str, str]], Usage] | None:
+    """Write one request file and seal it; return it with its (item id, input hash) rows and estimated usage."""
+    rows: list[tuple[str, str]] = []
+    usage, shard = Usage(), _shard(rt)
+    with files.SealedWriter(request_path(rt, number)) as writer, rt.store.read() as tx:
+        for line in _lines(rt, tx, limit=limit, without=without):
+            if not shard.has_room(size=len(line.data) + 1, tokens=line.usage.prompt):
+                break
+            shard.add(size=len(line.data) + 1, tokens=line.usage.prompt)
+            writer.write_line(line.data)
+            rows.append((line.item.id, line.item.input_hash))
+            usage += line.usage
+            bar.show(before + len(rows))
+        if not rows:
+            return None
+        return writer.seal(), rows, usage
+
+
+def _claim(
+    rt: Runtime, tx: "Connection", number: int, *, sealed: files.Sealed, rows: list[tuple[str, str]], usage: Usage
+) -> None:
+    """Add the batch and claim its items, all or none, in the caller's transaction."""
+    rt.bind(tx)
+    batches.add(
+        tx,
+        at=rt.now(),
+        number=number,
+        task=rt.task.name,
+        extractor=rt.extractor,
+        model=rt.model.name,
+        requests=len(rows),
+        request_file=str(sealed.path.relative_to(rt.data)),
+        request_sha256=sealed.sha256,
+        request_size=sealed.size,
+        estimated_in=usage.prompt,
+        estimated_out=usage.answer + usage.thoughts,
+        estimated_cost=cost_of(rt, usage),
+        priced_on=rt.model.priced_on.isoformat(),
+    )
+    claims.take(tx, rt.task, rows, batch=number, at=rt.now())
+
+
+def _lines(rt: Runtime, tx: "Connection", *, limit: int | None, without: Collection[str]) -> Iterator[Line]:
+    """Yield the line of every askable item in the order of rows, at flat memory."""
+    schema = requests.schema_of(rt.task.answer)
+    left = limit
+    for page in claims.askable_pages(tx, rt.task, limit=None if limit is None else limit + len(without)):
+        ids = [one for one in page if one not in without][:left]
+        cut = answers.cut_short(tx, rt.task.name, ids)
+        for item in rt.task.items(tx, ids):
+            with _named(rt, tx, item):
+                yield _line(rt, item, schema=schema, cut=cut.get(item.id, 0))
+        left = None if left is None else left - len(ids)
+
+
+def _line(rt: Runtime, item: "Item", *, schema: dict[str, object], cut: int) -> Line:
+    """Return one item's request; after answers that were cut, with more room for the next."""
+    most = rt.model.output_limit or item.prompt.max_output_tokens * ROOM
+    room = min(item.prompt.max_output_tokens * ROOM**cut, most)
+    prompt = replace(item.prompt, max_output_tokens=room)
+    request = requests.build(prompt, schema=schema, thinking=rt.model.thinking)
+    data = requests.line(requests.key_of(rt.task.name, item.id), request)
+    requests.check(data)
+    if len(data) >= MAX_FILE_BYTES:
+        raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")
+    return Line(item, data, costs.estimate(request))
+
+
+@contextlib.contextmanager
+def _named(rt: Runtime, tx: "Connection", item: "Item") -> Iterator[None]:
+    """Say whose request it is that cannot be written."""
+    try:
+        yield
+    except InputError as error:
+        name = rt.task.names(tx, [item.id]).get(item.id, item.id)
+        raise InputError(f"{name}: {error.message}; nothing was sent", hint="mend this row, then run again") from error
+
+
+def _shard(rt: Runtime) -> Shard:
+    """Return an empty file's account, with the limits that are set and those of the model."""
+    most = rt.settings.batch_tokens
+    return Shard(
+        max_rows=rt.settings.batch_rows,
+        max_bytes=rt.settings.batch_bytes,
+        max_tokens=min(most, rt.model.enqueued_tokens or most),
+    )

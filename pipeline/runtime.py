@@ -1,0 +1,220 @@
+"""Opens a workspace: settings become a store, a client, an index, and the tasks. Here parts are put together.
+
+A new subject is a room of its own and a line in `open_runtime`.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.display import Display
+from pipeline.errors import ConfigurationError
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.gemini.catalogue import Model
+    from pipeline.gemini.client import Client
+    from pipeline.index.builds import Builds
+    from pipeline.index.vectors import VectorCache
+    from pipeline.store.database import Connection, Store
+    from pipeline.store.leases import Lease
+    from pipeline.task import Collection, Task
+
+LOCAL_KEY = "local"  # the local engine takes any key; this one says whose it is
+
+
+def utc_now() -> datetime:
+    """Return the time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Runtime:
+    """An open workspace. What is costly to make is made when first used."""
+
+    settings: Settings
+    store: "Store"
+    backend: str
+    display: Display
+    task: "Task"
+    collection: "Collection"
+    now: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], None] = time.sleep
+    _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def data(self) -> Path:
+        """Return the workspace's directory."""
+        return self.settings.data
+
+    @cached_property
+    def client(self) -> "Client":
+        """Return the client of the backend; on the local backend the engine is started first, inside this process.
+
+        Raises:
+            ConfigurationError: the workspace is bound to Gemini and no key is set.
+        """
+        from pipeline.gemini.client import Client
+
+        settings = self.settings
+        local = self.backend == "local"
+        if not local and not settings.api_key:
+            raise ConfigurationError(
+                "this workspace uses Gemini, and no key is set",
+                hint="set GEMINI_API_KEY in the environment or in .env",
+            )
+        client = Client(
+            api_key=LOCAL_KEY if local else settings.api_key or "",
+            base_url=self._start_engine() if local else settings.base_url,
+            api_version=settings.api_version,
+            create_timeout_s=settings.create_timeout,
+            call_timeout_s=settings.call_timeout,
+            transfer_timeout_s=settings.transfer_timeout,
+            retry_for_s=settings.retry_for,
+            first_wait_s=settings.retry_wait,
+            trust_env=not local,
+            mime_types=settings.mime_types,
+            sleep=self.sleep,
+            now=self.now,
+        )
+        self._closing.callback(client.close)
+        return client
+
+    @cached_property
+    def model(self) -> "Model":
+        """Return the model that answers."""
+        return self._model(self.settings.model, kind="generate")
+
+    @cached_property
+    def embedding_model(self) -> "Model":
+        """Return the model that embeds, which gives vectors of the width that is set."""
+        model = self._model(self.settings.embedding_model, kind="embed")
+        model.check_dim(self.settings.dim)
+        return model
+
+    @property
+    def extractor(self) -> str:
+        """Return what an answer is attributed to: task, prompt version, model."""
+        return f"{self.task.name}@{self.task.version}/{self.model.name}"
+
+    @cached_property
+    def builds(self) -> "Builds":
+        """Return the index's builds."""
+        from pipeline.index.builds import Builds
+
+        return Builds(self.data)
+
+    @cached_property
+    def vectors(self) -> "VectorCache":
+        """Return the cache of vectors of this model and width."""
+        from pipeline.index.vectors import VectorCache
+
+        return VectorCache(self.data / "index" / "vectors", model=self.embedding_model.name, dim=self.settings.dim)
+
+    def bind(self, tx: "Connection") -> None:
+        """Bind the workspace to this backend, in the transaction that keeps its first trace."""
+        from pipeline.store import workspace
+
+        workspace.bind(tx, self.backend, at=self.now())
+
+    def lease(self, name: str) -> "contextlib.AbstractContextManager[Lease | None]":
+        """Hold a lease for the length of a block; None when a living owner has it."""
+        from pipeline.store import leases
+
+        return leases.held(self.store, name, lasts_s=self.settings.lease)
+
+    def waited_lease(self, name: str, *, waiting: str) -> "contextlib.AbstractContextManager[Lease]":
+        """Hold a lease for the length of a block, waiting for its living owner and saying so."""
+        from pipeline.store import leases
+
+        return leases.waited_for(
+            self.store,
+            name,
+            lasts_s=self.settings.lease,
+            on_wait=lambda: self.display.say(waiting),
+            sleep=self.sleep,
+        )
+
+    def close(self) -> None:
+        """Close what was opened, the local engine included; a batch it works on goes on where it was next time."""
+        self._closing.close()
+        self.store.close()
+
+    def _model(self, name: str, *, kind: str) -> "Model":
+        from pipeline.gemini import catalogue
+
+        today = self.now().date()
+        model = catalogue.find(
+            name, kind="embed" if kind == "embed" else "generate", today=today, extra=self.settings.models_file
+        )
+        if model.local and self.backend != "local":
+            raise ConfigurationError(f"{name} is a model of the local engine, and this workspace uses Gemini")
+        if warning := model.warning(today):
+            self.display.warn(warning)
+        return model
+
+    def _start_engine(self) -> str:
+        from emulator.server import start
+
+        return self._closing.enter_context(start(self.data)).url
+
+
+@contextlib.contextmanager
+def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
+    """Open a workspace for the length of a block, making or mending its schema first.
+
+    Raises:
+        ConfigurationError: the workspace is bound to another backend than the one asked for.
+    """
+    from pipeline.experts import table
+    from pipeline.experts.collection import ExpertsCollection
+    from pipeline.experts.tags import TagsTask
+    from pipeline.store import schema, workspace
+    from pipeline.store.database import Store
+
+    store = Store(settings.url)
+    try:
+        if not store.exists:
+            settings.data.mkdir(parents=True, exist_ok=True)
+        with store.read() as tx:
+            ready = schema.is_current(tx) and table.is_adopted(tx)
+        if not ready:
+            for line in schema.ensure(store, [table.adopt]):
+                display.say(line)
+        with store.read() as tx:
+            bound = workspace.get(tx).backend
+        backend = _backend(settings, bound)
+        runtime = Runtime(
+            settings=settings.for_backend(backend),
+            store=store,
+            backend=backend,
+            display=display,
+            task=TagsTask(),
+            collection=ExpertsCollection(),
+        )
+    except BaseException:
+        store.close()
+        raise
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def _backend(settings: Settings, bound: str | None) -> str:
+    """Return the backend to use: the one the workspace is bound to, unless another one is asked for by name."""
+    if bound is None:
+        return settings.wanted_backend
+    if settings.backend is not None and settings.backend != bound:
+        raise ConfigurationError(
+            f"this workspace is bound to the {bound} backend, and BACKEND={settings.backend} was asked for; "
+            "nothing was changed",
+            hint="take another DATA= directory"
+            + (", or `findable rebind` to clear the local answers" if bound == "local" else ""),
+        )
+    return bound

@@ -1,0 +1,1 @@
+"""What happens, one module per verb, named as its command. No step imports another."""

@@ -1,0 +1,77 @@
+"""Give up one batch: ask the API to cancel it, or let its items go where nothing was created.
+
+What the API makes of a cancel shows when `batch-poll` looks: a batch may still succeed, and is then collected.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline import creating
+from pipeline.errors import InputError, MissingError, RemoteError
+from pipeline.runtime import Runtime
+from pipeline.states import BatchState
+from pipeline.store import batches, claims
+from pipeline.store.batches import Batch
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened to the batch, and what to type next."""
+
+    number: int
+    said: str
+    next: str
+
+
+def run(rt: Runtime, *, number: int, confirm: Callable[[str], bool]) -> Report:
+    """Cancel one batch; `confirm` is asked before a batch is given up that the API does not show any more.
+
+    Raises:
+        InputError: there is no such batch, it is over, or giving it up was not confirmed.
+        RemoteError: the API cannot be reached, or its create is still unclear; everything is as it was.
+    """
+    with rt.waited_lease(f"batch:{number}", waiting=f"another process works on batch {number}; waiting") as lease:
+        with rt.store.read() as tx:
+            batch = batches.get(tx, number)
+        if batch.state is BatchState.SUBMITTING:
+            look = creating.look_for(rt, batch, lease)
+            if not look.adopted and not look.absent:
+                raise RemoteError(
+                    f"batch {number} may or may not have been created; nothing was changed",
+                    hint=f"try again in {look.wait_s:.0f} s",
+                )
+            with rt.store.write() as tx:
+                if look.absent:
+                    batches.mark_absent(tx, batch, at=rt.now())
+                batch = batches.get(tx, number)
+        if batch.state is BatchState.PREPARED:
+            return _give_up(rt, batch, why="cancelled before it was sent")
+        if batch.state is BatchState.SUBMITTED:
+            return _cancel(rt, batch, confirm=confirm)
+    raise InputError(f"batch {number} is {batch.state}, there is nothing to cancel", hint="`make batches` lists them")
+
+
+def _cancel(rt: Runtime, batch: Batch, *, confirm: Callable[[str], bool]) -> Report:
+    """Ask the API to cancel; one that is not there is given up after asking."""
+    try:
+        rt.client.get_batch(batch.remote_name or "")
+        rt.client.cancel_batch(batch.remote_name or "")
+    except MissingError as error:
+        question = (
+            f"batch {batch.number} is not to be seen at the API ({error.message}). "
+            "Give it up, and let its items be asked again?"
+        )
+        if not confirm(question):
+            raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes") from error
+        return _give_up(rt, batch, why=f"given up: {error.message}")
+    with rt.store.write() as tx:
+        batches.note_cancel(tx, batch, why="cancelled by hand", at=rt.now())
+    return Report(batch.number, "asked the API to cancel it", "make batch-poll")
+
+
+def _give_up(rt: Runtime, batch: Batch, *, why: str) -> Report:
+    """End a batch and let its items go, uncharged."""
+    with rt.store.write() as tx:
+        batches.mark_failed(tx, batch, why=why, at=rt.now())
+        ids = claims.release(tx, batch.number, reason=why)
+    return Report(batch.number, f"given up; {len(ids)} items can be asked again", "make batch-submit")
