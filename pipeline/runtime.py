@@ -45,6 +45,7 @@ class Runtime:
     collection: "Collection"
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
+    is_bound: bool = False
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -196,6 +197,7 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
             display=display,
             task=TagsTask(),
             collection=ExpertsCollection(),
+            is_bound=bound is not None,
         )
     except BaseException:
         store.close()

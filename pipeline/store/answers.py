@@ -48,7 +48,8 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str,
     query = (
         select(attempts.c.item_id, func.count())
         .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
-        .where(_of(task, ids), ~attempts.c.charged, ~attempts.c.forgiven, attempts.c.id > since)
+        .where(_of(task, ids), ~attempts.c.charged, ~attempts.c.forgiven, attempts.c.batch.is_not(None))
+        .where(attempts.c.id > since)
         .group_by(attempts.c.item_id)
     )
     return dict(tx.execute(query).tuples())
@@ -109,6 +110,12 @@ def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
         row = tx.execute(select(*sums).where(table.c.batch == batch)).one()
         total_in, total_out, cost = total_in + (row[0] or 0), total_out + (row[1] or 0), cost + (row[2] or 0.0)
     return total_in, total_out, cost
+
+
+def live_cost(tx: Connection) -> float:
+    """Return what live calls have cost, in USD."""
+    sums = [select(func.sum(table.c.cost)).where(table.c.batch.is_(None)) for table in (answers, attempts)]
+    return float(sum(tx.execute(query).scalar() or 0.0 for query in sums))
 
 
 def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

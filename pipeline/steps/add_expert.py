@@ -1,0 +1,112 @@
+"""Add new people one at a time, tagged at once by a live call; who cannot be tagged now goes out with the next batch.
+
+The row goes in with a live claim in one transaction, so a batch that is prepared meanwhile leaves the person alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pipeline.apply import Asked, Judgement, Source, judge_reply, write
+from pipeline.errors import InputError, RemoteError
+from pipeline.experts import table
+from pipeline.experts.cells import number_of, tags_of, text_of
+from pipeline.gemini import replies, requests
+from pipeline.records import Person
+from pipeline.runtime import Runtime
+from pipeline.states import Outcome
+from pipeline.store import claims, workspace
+from pipeline.task import Item
+
+
+@dataclass(frozen=True)
+class Added:
+    """One new person as they stand now; `problem` says why there are no tags, `model` what answered."""
+
+    username: str
+    name: str
+    tags: list[str]
+    findability_score: float
+    problem: str = ""
+
+
+def run(rt: Runtime, people: Sequence[Person], *, on_tagging: Callable[[str], None]) -> list[Added]:
+    """Add people in their order; `on_tagging` is called with the username before each live call.
+
+    Raises:
+        InputError: a username exists already, here or twice in the input; nobody was added.
+        ConfigurationError: no key is set for a workspace that uses Gemini; nobody was added.
+    """
+    rt.client  # noqa: B018 - what must be configured is said before anyone is added
+    _check_new(rt, people)
+    return [_add(rt, person, on_tagging=on_tagging) for person in people]
+
+
+def _check_new(rt: Runtime, people: Sequence[Person]) -> None:
+    """Refuse usernames that are taken."""
+    names = [person.username for person in people]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    with rt.store.read() as tx:
+        taken = twice or next(iter(table.by_usernames(tx, names)), None)
+    if taken is not None:
+        raise InputError(
+            f"the username {taken!r} {'stands twice in the input' if twice else 'exists already'}; nobody was added",
+            hint=f"`make show EXPERT={taken}`; `make import` changes people who are there",
+        )
+
+
+def _add(rt: Runtime, person: Person, *, on_tagging: Callable[[str], None]) -> Added:
+    """Insert one person under a live claim, ask, and write the answer or the reason."""
+    item = _insert(rt, person)
+    problem = ""
+    if item is not None:
+        on_tagging(person.username)
+        problem = _tag(rt, item)
+    with rt.store.read() as tx:
+        row = table.by_username(tx, person.username)
+    name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
+    score = number_of(row["findability_score"]) or 0.0
+    return Added(person.username, name, tags_of(row["tags"]) or [], score, problem)
+
+
+def _insert(rt: Runtime, person: Person) -> Item | None:
+    """Insert one person; return what to ask, or None where there is no bio to ask about."""
+    with rt.store.write() as tx:
+        if table.by_usernames(tx, [person.username]):
+            raise InputError(f"the username {person.username!r} exists already; this person was not added")
+        claims.free_dead(tx, now=rt.now())
+        key = table.insert_person(tx, person.username, person.values)
+        workspace.touch(tx)
+        if not text_of(person.values.get("bio")):
+            return None
+        item = next(iter(rt.task.items(tx, [key])))
+        rt.bind(tx)
+        lasts_s = rt.settings.transfer_timeout + rt.settings.retry_for + rt.settings.lease
+        claims.take_live(tx, rt.task.name, key, input_hash=item.input_hash, lasts_s=lasts_s, at=rt.now())
+        return item
+
+
+def _tag(rt: Runtime, item: Item) -> str:
+    """Ask about one person and write what came; return why there are no tags, or an empty text."""
+    asked = Asked(item.id, item.input_hash)
+    try:
+        judgement = _ask(rt, item, asked)
+    except BaseException:
+        with rt.store.write() as tx:
+            claims.release_live(tx, rt.task.name, item.id, outcome=None, reason="interrupted")
+        raise
+    source = Source(batch=None, extractor=rt.extractor, model=rt.model)
+    with rt.store.write() as tx:
+        claims.release_live(tx, rt.task.name, item.id, outcome=judgement.outcome, reason=judgement.reason)
+        write(tx, rt.task, [judgement], source=source, at=rt.now())
+    return "" if judgement.outcome is Outcome.ANSWERED else judgement.reason
+
+
+def _ask(rt: Runtime, item: Item, asked: Asked) -> Judgement:
+    """Ask once, with the request that a batch line would hold; a service that fails is not the person's fault."""
+    schema = requests.schema_of(rt.task.answer)
+    request = requests.build(item.prompt, schema=schema, thinking=rt.model.thinking)
+    try:
+        document = rt.client.generate(rt.model.name, request)
+    except RemoteError as error:
+        return Judgement(asked, Outcome.MISSING, error.message, charged=False)
+    return judge_reply(rt.task, asked, replies.judge_response(document))

@@ -1,0 +1,77 @@
+"""Find the nearest experts to a question in the build in service."""
+
+from dataclasses import dataclass
+
+from pipeline import embedding, freshness
+from pipeline.errors import ConfigurationError, InputError
+from pipeline.runtime import Runtime
+
+MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
+
+
+@dataclass(frozen=True)
+class Found:
+    """One expert that was found; `similarity` is the cosine, 1.0 for the same direction."""
+
+    rank: int
+    username: str
+    similarity: float
+    name: str
+    job_title: str
+    tags: list[str]
+    findability_score: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The nearest experts, best first, and how many people the index is behind."""
+
+    hits: list[Found]
+    behind: int
+
+
+def run(rt: Runtime, question: str, *, k: int) -> Report:
+    """Return the `k` nearest experts, or all if there are fewer.
+
+    Raises:
+        InputError: the question is blank or too long, or there is no index yet.
+        ConfigurationError: the index was built with another model or width than the question would be embedded with.
+    """
+    text = " ".join(question.split())
+    if not text or "\0" in text:
+        raise InputError("there is nothing to search for", hint='`make search Q="who knows water law"`')
+    if len(text) > MAX_QUESTION:
+        raise InputError(f"the question has {len(text)} characters, the limit is {MAX_QUESTION}")
+    with rt.builds.open() as index:
+        _check_model(rt, index.manifest.model, index.manifest.dim)
+        vector = embedding.embed_query(rt, text)
+        hits = [_found(hit.rank, hit.similarity, dict(hit.metadata)) for hit in index.search(vector, k)]
+        with rt.store.read() as tx:
+            behind = freshness.behind(rt, tx, index, quick=True)
+    return Report(hits, behind)
+
+
+def _check_model(rt: Runtime, model: str, dim: int) -> None:
+    """Refuse to compare vectors of different models or widths; the numbers would look right and mean nothing."""
+    wanted, width = rt.embedding_model.name, rt.settings.dim
+    if (model, dim) != (wanted, width):
+        raise ConfigurationError(
+            f"the index was built with {model}, {dim} wide, and the question would be embedded with {wanted}, {width} "
+            "wide; nothing was searched",
+            hint=f"run `make index`, or set FINDABLE_EMBEDDING_MODEL={model} FINDABLE_DIM={dim}",
+        )
+
+
+def _found(rank: int, similarity: float, metadata: dict[str, object]) -> Found:
+    """Return one hit as a person reads it."""
+    score = metadata.get("findability_score")
+    tags = metadata.get("tags")
+    return Found(
+        rank=rank,
+        username=str(metadata.get("username") or ""),
+        similarity=round(float(similarity), 4),
+        name=" ".join(str(metadata.get(part) or "") for part in ("First Name", "Last Name")).strip(),
+        job_title=str(metadata.get("Job Title") or ""),
+        tags=[str(tag) for tag in tags] if isinstance(tags, list) else [],
+        findability_score=float(score) if isinstance(score, int | float) else None,
+    )
