@@ -308,11 +308,7 @@ class Builds:
         others = [other for other in self.numbers() if other != number]
         kept = {number, before if before in others else max(others, default=number)}
         for other in self._taken(endings=("",)) - kept:
-            doomed = self._builds / f"{other}{STAGING}"
-            _remove(doomed)
-            with contextlib.suppress(FileNotFoundError):
-                (self._builds / str(other)).rename(doomed)  # half removed, it must not look like a build
-            _remove(doomed)
+            _remove(self._builds / str(other))  # half removed it is no build any more: a file is missing
 
 
 def _replace_link(path: Path, target: Path) -> None:

@@ -87,7 +87,7 @@ class Staged:
 
 def content_hash(entry: Entry) -> str:
     """Return the SHA-256, as hex, of what makes an entry up to date: its text and its tags."""
-    seen = json.dumps([entry.text, entry.metadata.get("tags")], sort_keys=True)
+    seen = json.dumps([entry.text, entry.metadata.get("tags")])
     return hashlib.sha256(seen.encode("ascii")).hexdigest()
 
 

@@ -129,13 +129,11 @@ def _write_entries(directory: Path, entries: Iterable[tuple[Entry, bytes]]) -> d
         files.SealedWriter(directory / manifest.OFFSETS) as offsets,
         files.SealedWriter(directory / manifest.ENTRIES) as rows,
     ):
-        metadata.write(_OPEN)
         for entry, key in entries:
-            if rows.lines:
-                metadata.write(_BETWEEN)
             document = _json(entry.metadata, entry.id)
-            offsets.write(OFFSET.pack(metadata.size, len(document)))
-            metadata.write(document)
+            between = _BETWEEN if rows.lines else _OPEN
+            offsets.write(OFFSET.pack(metadata.size + len(between), len(document)))
+            metadata.write(between + document)
             row = {
                 "id": entry.id,
                 "content": content_hash(entry),

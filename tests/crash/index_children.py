@@ -27,13 +27,18 @@ def text_of(number: int, row: int) -> str:
     return f"build {number} row {row}"
 
 
+def metadata_of(number: int, row: int) -> dict[str, object]:
+    """Return the metadata of one row of one build; no two builds have entries of the same length."""
+    return {"id": row, "build": number, "Bio": "x" * number}
+
+
 def make(data_dir: Path, position: int) -> None:
     """Do all that `make index` does here: sweep, embed, stage, verify, promote."""
     builds, cache = Builds(data_dir), cache_of(data_dir)
     builds.sweep()
     number = builds.next_number()
     texts = [text_of(number, row) for row in range(COUNT)]
-    entries = [Entry(str(row), text, {"id": row, "build": number}) for row, text in enumerate(texts)]
+    entries = [Entry(str(row), text, metadata_of(number, row)) for row, text in enumerate(texts)]
     keys = [key_of(text) for text in texts]
     cache.add(keys, vectors_of(texts))
     staged = builds.stage(
@@ -49,7 +54,7 @@ def check(data_dir: Path) -> int:
     number = index.manifest.number
     for row in range(COUNT):
         (hit,) = index.search(vectors_of([text_of(number, row)])[0], 1)
-        if hit.metadata != {"id": row, "build": number} or hit.similarity < 1 - 1e-5:
+        if hit.metadata != metadata_of(number, row) or hit.similarity < 1 - 1e-5:
             raise AssertionError(f"build {number}, row {row}: found {hit}")
     return number
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -165,6 +166,41 @@ def test_sweep_removes_what_killed_runs_left(tmp_path: Path, make: Make, stage: 
     assert builds.sweep() == ["2.staging", "current.99.link-part"]
     assert (tmp_path / "metadata.json.bak-1").exists()
     assert (builds.numbers(), builds.next_number(), in_service(builds)) == ([1], 2, 1)
+
+
+def read_after(act: Callable[[], object], *, times: int) -> Callable[[Path], manifest.Manifest]:
+    """Return `manifest.read`, before whose first `times` calls `act` happens, as it may in another process."""
+    left = times
+    read = manifest.read
+
+    def reading(directory: Path) -> manifest.Manifest:
+        """Act, unless `act` is what reads, then read."""
+        nonlocal left
+        if left > 0:
+            left, rest = 0, left - 1
+            act()
+            left = rest
+        return read(directory)
+
+    return reading
+
+
+def test_a_build_promoted_away_while_it_is_opened(make: Make, builds: Builds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader whose build goes between finding and opening it gets the one in service now."""
+
+    def promote_twice() -> None:
+        """Do what removes the build that was in service."""
+        make(PEOPLE[:3])
+        make(PEOPLE[:2])
+
+    make(PEOPLE)
+    monkeypatch.setattr(manifest, "read", read_after(promote_twice, times=1))
+    assert len(builds.open()) == 2
+    monkeypatch.setattr(manifest, "read", read_after(promote_twice, times=1))
+    assert in_service(builds) == 5
+    monkeypatch.setattr(manifest, "read", read_after(promote_twice, times=99))
+    with pytest.raises(InconsistentError, match="replaced each time"):
+        builds.open()
 
 
 @pytest.mark.parametrize("target", ["builds/7", "/etc", "builds/../..", "builds/1.staging", "1"])

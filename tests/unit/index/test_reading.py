@@ -42,6 +42,17 @@ def test_equal_similarities_come_in_vector_order(make: Make, builds: Builds, k: 
     assert [hit.metadata["id"] for hit in hits] == list(range(k))
 
 
+def test_ties_at_the_last_place_are_cut_in_vector_order(make: Make, builds: Builds) -> None:
+    """Among five texts strewn over 600 entries, every cut through a group of equals takes the group's first rows."""
+    texts = [f"text {number}" for number in np.random.default_rng(7).integers(0, 5, 600)]
+    make([entry(row, text) for row, text in enumerate(texts)])
+    index, query = builds.open(), vectors_of(["query"])[0]
+    similarity = {text: float(vectors_of([text])[0] @ query) for text in set(texts)}
+    expected = sorted(range(600), key=lambda row: (-similarity[texts[row]], row))
+    for k in range(1, 600, 7):
+        assert [hit.metadata["id"] for hit in index.search(query, k)] == expected[:k]
+
+
 @pytest.mark.parametrize("vector", [np.ones(DIM + 1), np.ones(1), np.full(DIM, np.nan)])
 def test_a_query_of_another_width_is_refused(make: Make, builds: Builds, vector: Vectors) -> None:
     """A vector that cannot be compared is refused, not silently wrong."""
