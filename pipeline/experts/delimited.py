@@ -51,10 +51,17 @@ class Records:
     def __iter__(self) -> Iterator[Record | Broken]:
         """Yield every record in the order of the file; blank lines are passed over."""
         while (line := self._lines.take()) is not None:
-            pieces = _split_at_bare_returns(line)
+            pieces = self._split_at_bare_returns(line)
             self._lines.put_back(pieces[1:])
             if not pieces[0].text.isspace():
                 yield self._record(pieces[0])
+
+    def _split_at_bare_returns(self, line: Line) -> list[Line]:
+        r"""Return a line cut after each `\r` that is not its end, unless it is a record as it stands, or has quotes."""
+        if "\r" not in line.text.rstrip("\r\n") or '"' in line.text or self._is_record(self._fields_of(line)):
+            return [line]
+        pieces = re.findall(r"[^\r]*+(?:\r\n?|\Z)", line.text)
+        return [Line(line.number, piece, is_whole=line.is_whole) for piece in pieces if piece]
 
     def _record(self, first: Line) -> Record | Broken:
         """Return what starts at a line, and leave the lines after it to come."""
@@ -143,11 +150,3 @@ class Records:
         more = "" if last_line == first.number else f"; lines {first.number} to {last_line} are left out"
         field, position = self._fault(first.text)
         return Broken(first.number, last_line, field, reason + more, first.text[position:].rstrip("\r\n"))
-
-
-def _split_at_bare_returns(line: Line) -> list[Line]:
-    r"""Return a line cut after each `\r` that is not its end, where no quote can make it part of a value."""
-    if "\r" not in line.text.rstrip("\r\n") or '"' in line.text:
-        return [line]
-    pieces = re.findall(r"[^\r]*+(?:\r\n?|\Z)", line.text)
-    return [Line(line.number, piece, is_whole=line.is_whole) for piece in pieces if piece]

@@ -113,6 +113,8 @@ class _Scanner:
                 position = self._left
                 if self._fill():
                     continue
+                if depth == 0:
+                    return self._taken(self._left)
                 return Unreadable(self._line, "the file ends inside this element", self._text[self._at :])
             if token[0] == '"':
                 position = token.start() - self._at

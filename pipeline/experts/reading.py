@@ -7,6 +7,7 @@ every search; whoever means two people renames one.
 """
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -161,7 +162,7 @@ def _format_of(path: Path, *, encoding: Encoding) -> str:
     if text[0] == "[" and (named != "csv" or second in {"{", "]"}):
         return "json"
     if text[0] == "{" and (named != "csv" or second in {'"', "}"}):
-        first = text.splitlines()[0]
+        first = re.split(r"[\r\n]", text, maxsplit=1)[0]
         is_lines = first.strip() != "{" if named == "jsonl" else _is_json(first)
         return "jsonl" if is_lines else "json"
     if named == "json":

@@ -1,0 +1,168 @@
+"""One row's cells: what goes in as it is, what is changed and told, what is rejected."""
+
+import pytest
+
+from pipeline.experts.judging import judge
+from pipeline.records import Finding, Kind, Person
+
+
+def person(**cells: object) -> Person:
+    """Return the person that these cells describe, who must not be rejected."""
+    row = judge({"username": "ann", **cells}, line=7)
+    assert isinstance(row, Person), row
+    return row
+
+
+def told(row: Person) -> list[tuple[str, str]]:
+    """Return the column and reason of every change."""
+    assert all(change.kind is Kind.CHANGED and change.line == row.line for change in row.changes)
+    return [(change.column, change.reason) for change in row.changes]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=cmd|' /C calc'!A0",
+        "<script>alert(1)</script>",
+        "javascript:alert(1)",
+        "\u202eecila\u200b",
+        "Jose\u0301",
+        "a\x01\x08\x1bz",
+        "one\u2028two\u0085three\x0bfour",
+        "x" * 5000,
+        "null",
+    ],
+)
+def test_harmless_oddities_go_in_as_they_are(text: str) -> None:
+    """Formulas, markup, odd characters and long values are stored as given, without a word."""
+    row = person(first_name=text, category=text)
+    assert (row.values["first_name"], row.values["category"], row.changes) == (text, text, ())
+
+
+def test_white_space_around_a_value_goes_and_inside_it_stays() -> None:
+    """Cells are trimmed silently; the biography keeps its inner text untouched."""
+    row = judge({"username": "  ann ", "bio": "\n a  b\r\n\r\nc \t", "company": " \t\u00a0 "}, line=2)
+    assert isinstance(row, Person)
+    assert (row.username, dict(row.values)) == ("ann", {"bio": "a  b\r\n\r\nc", "company": None})
+    assert row.changes == ()
+
+
+@pytest.mark.parametrize("word", ["null", "N/A", "None", "-", " nan "])
+def test_a_biography_that_is_a_word_for_nothing_is_none(word: str) -> None:
+    """Such a word is nothing to ask about; it is dropped and told."""
+    row = person(bio=word)
+    assert (row.values["bio"], told(row)) == (None, [("Bio", "a word for nothing; left empty")])
+
+
+@pytest.mark.parametrize(
+    ("username", "reason"),
+    [
+        (None, "no username"),
+        ("", "no username"),
+        (" \u00a0\t", "no username"),
+        ("\u200b\ufeff", "no username"),
+        ("u" * 201, "201 characters, at most 200 are allowed"),
+        ("a\x07b", "a control character"),
+        ("a\nb", "a control character"),
+        ("a\x00b", "a NUL character"),
+        (["a"], "a list, not text"),
+        (True, "true or false, not text"),
+        (1.5, "a number with decimals, not text"),
+    ],
+)
+def test_a_row_that_cannot_be_told_apart_is_rejected(username: object, reason: str) -> None:
+    """Without a username that can be a key, the row does not go in."""
+    row = judge({"username": username, "bio": "x"}, line=3)
+    assert isinstance(row, Finding)
+    assert (row.line, row.column, row.reason, row.kind) == (3, "Username", reason, Kind.REJECTED)
+
+
+@pytest.mark.parametrize("username", ["u" * 200, "' OR 1=1 --", "../../etc/passwd", "Üñï Cödé 🎉", 42])
+def test_odd_usernames_are_keys_like_any_other(username: object) -> None:
+    """Injection texts, spaces, emoji and numbers are stored as they are."""
+    row = judge({"username": username}, line=3)
+    assert isinstance(row, Person)
+    assert row.username == str(username)
+
+
+@pytest.mark.parametrize("bad", ["a\x00b", f"a{chr(0xDCE9)}b", f"a{chr(0xD83D)}b"])
+def test_what_no_database_holds_is_rejected_with_its_column(bad: str) -> None:
+    """NUL, bad bytes and half surrogate pairs reject the row; the excerpt can be printed anywhere."""
+    row = judge({"username": "ann", "bio": "x" * 500 + bad}, line=3)
+    assert isinstance(row, Finding)
+    assert (row.column, row.username) == ("Bio", "ann")
+    assert row.value.isprintable()
+    assert "\\" in row.value
+    row.value.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "reason"),
+    [
+        ("USD", "USD", None),
+        ("usd", "USD", "read as USD"),
+        ("US$", "USD", "read as USD"),
+        ("€", "EUR", "read as EUR"),
+        ("EURO", "EUR", "read as EUR"),
+        (" EUR ", "EUR", None),
+        ("$", "$", "shared by several currencies; kept as it is"),
+        ("Rupees", "Rupees", "shared by several currencies; kept as it is"),
+        ("BTC", "BTC", "not a known currency; kept as it is"),
+        ("XXX", "XXX", "not a known currency; kept as it is"),
+        ("n/a", None, "a word for nothing; left empty"),
+    ],
+)
+def test_currencies_become_codes_where_they_stand_for_one(given: str, stored: str | None, reason: str | None) -> None:
+    """A name or sign of one currency becomes its code; what is shared or unknown is kept and told."""
+    row = person(currency=given)
+    assert row.values["currency"] == stored
+    assert told(row) == ([("Currency", reason)] if reason else [])
+
+
+@pytest.mark.parametrize(
+    ("rate", "currency", "stored", "reasons"),
+    [
+        ("€95", "", "EUR", ["read as 95", "empty; EUR taken from the rate"]),
+        ("€95", "EUR", "EUR", ["read as 95"]),
+        ("€95", "USD", "USD", ["read as 95", "the rate says EUR; the column's USD is kept"]),
+        ("$95", "CAD", "CAD", ["read as 95"]),
+        ("$95", "INR", "INR", ["read as 95", "the rate says $; the column's INR is kept"]),
+        ("$95", "", "$", ["read as 95", "empty; $ taken from the rate"]),
+        ("95", "", None, []),
+    ],
+)
+def test_a_currency_in_the_rate_fills_or_is_compared(
+    rate: str, currency: str, stored: str | None, reasons: list[str]
+) -> None:
+    """The column's currency holds; an empty one is filled from the rate; a contradiction is told."""
+    row = person(hourly_rate=rate, currency=currency)
+    assert (row.values["hourly_rate"], row.values["currency"]) == (95.0, stored)
+    assert [change.reason for change in row.changes] == reasons
+
+
+def test_a_dropped_rate_is_told_with_its_value() -> None:
+    """A rate that does not parse leaves the row without one, and the finding shows what stood there."""
+    row = person(hourly_rate="negotiable")
+    assert row.values["hourly_rate"] is None
+    assert [(change.column, change.value) for change in row.changes] == [("Hourly Rate", "negotiable")]
+
+
+def test_json_values_of_the_wrong_kind_are_dropped_and_told() -> None:
+    """Lists, objects and truth values are no text; numbers are."""
+    row = person(company=["x"], job_title={"a": 1}, category=True, last_name=7, bio=float("nan"), hourly_rate=[1])
+    assert dict(row.values) == {
+        "company": None,
+        "job_title": None,
+        "category": None,
+        "last_name": "7",
+        "bio": None,
+        "hourly_rate": None,
+    }
+    assert {column for column, _ in told(row)} == {
+        "Company",
+        "Job Title",
+        "category",
+        "Last Name",
+        "Bio",
+        "Hourly Rate",
+    }

@@ -1,0 +1,165 @@
+"""People in JSON and JSON lines, duplicates in any file, and the one person of add-expert."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.experts.reading import read_people, read_person_documents
+from tests.unit.experts.people_files import read, record, usernames, written
+
+
+def test_a_json_list_is_read_element_by_element(tmp_path: Path) -> None:
+    """Both spellings of keys are read, each element has its line, and a broken one costs only itself."""
+    path = tmp_path / "people.json"
+    path.write_text(
+        '[\n{"Username": "a", "Profile URL with UTM": "u", "Hourly Rate": 12.5},\n'
+        ' {"username": "b",\n  "first_name": "B, \\"x\\" ]}"},\n 5, {"username": "c",}, {"username": "d"}\n]\n',
+        encoding="utf-8",
+    )
+    people, findings, reader = read(path)
+    assert reader.format == "json"
+    assert [(person.username, person.line) for person in people] == [("a", 2), ("b", 3), ("d", 5)]
+    assert dict(people[0].values) == {"profile_url_utm": "u", "hourly_rate": 12.5}
+    assert people[1].values["first_name"] == 'B, "x" ]}'
+    assert [(finding.line, finding.reason.partition(":")[0]) for finding in findings] == [
+        (5, "not an object"),
+        (5, "no JSON"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [
+        (', {"username": "b"', "the file ends inside this element"),
+        (', {"username": "b', "a text is not closed"),
+        ("", "the list is not closed"),
+        ("] more", "text after the end of the list"),
+    ],
+)
+def test_a_cut_json_list_keeps_what_came_before(tmp_path: Path, tail: str, reason: str) -> None:
+    """What was whole goes in, and the place where it stops is told."""
+    path = tmp_path / "people.json"
+    path.write_text('[{"username": "a"}' + tail, encoding="utf-8")
+    people, findings, _ = read(path)
+    assert usernames(people) == ["a"]
+    assert [finding.reason for finding in findings] == [reason]
+
+
+def test_a_single_object_over_many_lines_is_one_person(tmp_path: Path) -> None:
+    """A JSON file may hold one person."""
+    path = tmp_path / "one.json"
+    path.write_text('{\n  "username": "a",\n  "bio": "x"\n}\n', encoding="utf-8")
+    people, findings, _ = read(path)
+    assert (usernames(people), findings) == (["a"], [])
+
+
+@pytest.mark.parametrize("name", ["people.jsonl", "people.ndjson", "people.json", "people.txt"])
+def test_json_lines_are_known_by_name_or_content(tmp_path: Path, name: str) -> None:
+    """One object a line, blank lines passed over; a line that is no JSON costs only itself."""
+    path = tmp_path / name
+    path.write_text(
+        '{"username": "a", "bio": "x\u2028y"}\nnope\n\n{"username": "b"}\n{"username": "c"', encoding="utf-8"
+    )
+    people, findings, reader = read(path)
+    assert reader.format == "jsonl"
+    assert [(person.username, person.line) for person in people] == [("a", 1), ("b", 4)]
+    assert people[0].values["bio"] == "x\u2028y"
+    assert [finding.line for finding in findings] == [2, 5]
+
+
+def test_json_that_cannot_be_read_is_told_and_never_raised(tmp_path: Path) -> None:
+    """Deep nesting and numbers without end are findings like any other."""
+    path = tmp_path / "people.jsonl"
+    path.write_text(f'{{"username": "a"}}\n{"[" * 100_000}\n{"9" * 10_000}\n{{"username": "b"}}\n', encoding="utf-8")
+    people, findings, _ = read(path)
+    assert usernames(people) == ["a", "b"]
+    assert [finding.line for finding in findings] == [2, 3]
+
+
+def test_half_a_surrogate_pair_in_json_is_rejected_with_its_column(tmp_path: Path) -> None:
+    """An escape that no text can hold rejects its row, as NUL does."""
+    path = tmp_path / "people.jsonl"
+    path.write_text('{"username": "a", "company": "\\ud83d"}\n{"username": "b", "bio": "\\u0000"}\n', encoding="utf-8")
+    people, findings, _ = read(path)
+    assert people == []
+    assert [finding.column for finding in findings] == ["Company", "Bio"]
+
+
+def test_a_key_in_two_spellings_is_rejected(tmp_path: Path) -> None:
+    """Two values for one column leave no way to choose."""
+    path = tmp_path / "people.json"
+    path.write_text('[{"username": "a", "Bio": "x", "bio": "y"}]', encoding="utf-8")
+    people, findings, _ = read(path)
+    assert people == []
+    assert (findings[0].column, findings[0].reason) == ("Bio", "given twice, in two spellings")
+
+
+def test_keys_that_are_not_ours_are_noted_once(tmp_path: Path) -> None:
+    """Tags in a file are not answers; the note says so, once, when the file has been read."""
+    path = tmp_path / "people.jsonl"
+    path.write_text('{"username": "a", "tags": ["x"]}\n{"username": "b", "tags": ["y"], "z": 1}\n', encoding="utf-8")
+    _, _, reader = read(path)
+    assert reader.notes == ["not read: tags, z", "tags and scores are never imported: they come from answers"]
+    assert len(list(reader)) == 2
+    assert len(reader.notes) == 2
+
+
+def test_a_name_that_says_json_and_a_content_that_does_not_is_refused(tmp_path: Path) -> None:
+    """The error shows how the file starts."""
+    path = tmp_path / "people.json"
+    path.write_text("Username,Bio\n", encoding="utf-8")
+    with pytest.raises(InputError, match="is no JSON"):
+        read_people(path)
+
+
+def test_the_first_of_two_equal_usernames_goes_in(tmp_path: Path) -> None:
+    """Duplicates are rejected with the line of the first: other person, exact copy, other case, spaces around."""
+    lines = [record("ann"), record("ann", bio="other"), record("ann"), record("ANN"), record(" ann "), record("bob")]
+    people, findings, _ = read(written(tmp_path / "people.csv", *lines))
+    assert usernames(people) == ["ann", "bob"]
+    assert [(finding.line, finding.reason) for finding in findings] == [
+        (3, "duplicate username: already on line 2"),
+        (4, "duplicate: an exact copy of line 2"),
+        (5, "duplicate username: on line 2 in another case, or with other accents"),
+        (6, "duplicate: an exact copy of line 2"),
+    ]
+
+
+def test_a_rejected_row_does_not_take_its_username(tmp_path: Path) -> None:
+    """A sound row after a broken one with the same username goes in."""
+    people, _, _ = read(written(tmp_path / "people.csv", record("ann", bio="a\x00b"), record("ann")))
+    assert [person.line for person in people] == [3]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"Username": "a", "First Name": "A", "Hourly Rate": "$5/h"}',
+        b'\xef\xbb\xbf[{"username": "a", "first_name": "A", "hourly_rate": 5}]',
+    ],
+)
+def test_one_person_is_read_in_both_spellings(data: bytes) -> None:
+    """Seed-style keys and table names give the same person, alone or in a list."""
+    (person,) = read_person_documents(data)
+    assert (person.username, person.values["first_name"], person.values["hourly_rate"]) == ("a", "A", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"{", "no JSON"),
+        (b"\xff", "no JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[]", "holds no person"),
+        (b"5", "the document: not an object"),
+        (b'{"bio": "x"}', "Username: no username"),
+        (b'[{"username": "a"}, {"username": "b", "bio": "\\u0000"}]', "person 2, Bio: a NUL character"),
+        (b'[{"username": "a"}, {"username": "A"}]', "person 2, Username: duplicate username"),
+    ],
+)
+def test_a_bad_person_document_is_refused_whole(data: bytes, said: str) -> None:
+    """The error names the person and the field, and that nothing was stored."""
+    with pytest.raises(InputError, match="nothing was stored") as caught:
+        read_person_documents(data)
+    assert said in caught.value.message
