@@ -6,6 +6,7 @@ take some looks or some time shows RUNNING until both are over, however fast the
 """
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from emulator.settings import Settings
 LIFETIME_NS = 48 * HOUR_NS
 """A batch that is not over by then expires, pending or running (Batch API guide, read 2026-11)."""
 ACTIVE = ("PENDING", "RUNNING")
+_LEFT_BEHIND_S = 3600
 _TYPES = "type.googleapis.com/google.ai.generativelanguage.v1main."
 _MESSAGES = {
     "generate": ("GenerateContentBatch", "GenerateContentBatchOutput"),
@@ -252,6 +254,14 @@ class Batches:
         self.input_path(batch.id).unlink(missing_ok=True)
         if with_results:
             self._files.remove(f"batch-{batch.id}")
+
+    def sweep(self) -> None:
+        """Delete what hosts that died left behind: inputs and half-written results of no active batch, an hour old."""
+        active = {batch.id for batch in self.everything() if batch.state in ACTIVE and not batch.deleted}
+        for path in [*self._database.folder.glob("input-*"), *self._database.folder.glob("results-*")]:
+            age_s = time.time() - path.stat().st_ctime
+            if path.name.split("-")[1] not in active and age_s > _LEFT_BEHIND_S:
+                path.unlink(missing_ok=True)
 
     def operation(self, batch: Batch) -> dict[str, Any]:
         """Return the operation resource of a batch, as create, get and list answer it."""

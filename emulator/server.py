@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -22,7 +22,6 @@ from emulator.wire import application
 from emulator.world import World
 
 _KEEP_ALIVE_S = 120
-_QUIET: dict[str, Any] = {"version": 1, "disable_existing_loggers": False}
 
 
 class _Protocol(H11Protocol):
@@ -48,7 +47,7 @@ class Server:
             http=_Protocol,
             ws="none",
             lifespan="off",
-            log_config=_QUIET,
+            log_config=None,
             log_level="critical",
             access_log=False,
             server_header=False,
@@ -73,6 +72,7 @@ class Server:
         """Stop serving and working and close the state; a batch that is not over goes on with the next host."""
         self._uvicorn.should_exit = True
         self._thread.join()
+        self._socket.close()
         self._world.close()
 
     def __enter__(self) -> Self:

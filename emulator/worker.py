@@ -89,6 +89,7 @@ class Worker:
             self._wake.clear()
             if time.monotonic() - swept > _SWEEP_S:
                 self._files.sweep()
+                self._batches.sweep()
                 swept = time.monotonic()
             batch = None if self._settings().paused else self._claim()
             if batch is None:

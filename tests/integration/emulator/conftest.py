@@ -1,0 +1,60 @@
+"""Engines for the tests: one fresh for each test, and one shared by the tests of a module."""
+
+import importlib.util
+import itertools
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emulator.server import Server, start
+from tests.integration.emulator.caller import Caller
+
+_NUMBERS = itertools.count(1)
+
+if importlib.util.find_spec("emulator.models.tagger") is None:
+    # FALLBACK
+    _fake = types.ModuleType("emulator.models.tagger")
+    setattr(
+        _fake,
+        "tags",
+        lambda text, *, allowed=None, at_least=3, at_most=8: list(
+            allowed or sorted({w.strip(".,").lower() for w in text.split()} | {"a", "b", "c"})
+        )[:at_most],
+    )
+    sys.modules["emulator.models.tagger"] = _fake
+    import emulator.models
+
+    emulator.models.tagger = _fake
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Server]:
+    """Return a running engine on an empty folder."""
+    with start(tmp_path / "state") as server:
+        yield server
+
+
+@pytest.fixture
+def caller(engine: Server) -> Iterator[Caller]:
+    """Return a caller of the fresh engine."""
+    with Caller(engine.url) as caller:
+        yield caller
+
+
+@pytest.fixture(scope="module")
+def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return an engine that the tests of one module share."""
+    with start(tmp_path_factory.mktemp("state")) as server:
+        yield server
+
+
+@pytest.fixture
+def guest(shared_engine: Server) -> Iterator[Caller]:
+    """Return a caller of the shared engine with a key of its own, the engine's faults and journal cleared."""
+    with Caller(shared_engine.url, key=f"key-{next(_NUMBERS)}") as caller:
+        caller.http.delete("/_emu/faults")
+        caller.http.delete("/_emu/journal")
+        yield caller
