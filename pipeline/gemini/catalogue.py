@@ -118,6 +118,19 @@ def find(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Mo
     return model
 
 
+def known(name: str) -> Model:
+    """Return the model of that name as far as it is known; an unknown one is taken for a Gemini one without prices.
+
+    For callers that hold a name and want to know how to speak to it, not whether to use it.
+    """
+    bare = name.strip().removeprefix("models/")
+    model = load().get(bare)
+    if model is not None:
+        return model
+    in_text = "gemini-embedding-2" in bare
+    return Model(bare, "embed", 0.0, 0.0, 0.0, 0.0, priced_on=date.min, source="", task_in_text=in_text)
+
+
 def load(extra: Path | None = None) -> dict[str, Model]:
     """Return every model by name, those of `extra` over those that come with findable.
 
@@ -152,6 +165,8 @@ def _model(name: str, entry: Any, path: Path) -> Model:
     """Return one entry as a Model; batch prices are half of the live ones where they are not given."""
     try:
         fields = dict(entry)
+        if not isinstance(fields.get("thinking", {}), dict):
+            raise TypeError("thinking must be a table")  # noqa: TRY301 - it gets the file's name like the others
         promotion = fields.pop("promotion", None)
         dims = fields.pop("dims", None)
         fields.setdefault("batch_in", fields["price_in"] / 2)
@@ -170,7 +185,7 @@ def _model(name: str, entry: Any, path: Path) -> Model:
 
 def _check(model: Model) -> None:
     """Refuse an entry whose values have the wrong type or sense."""
-    prices = [model.price_in, model.price_out, model.batch_in, model.batch_out]
+    prices: list[Any] = [model.price_in, model.price_out, model.batch_in, model.batch_out]
     if model.promotion is not None:
         prices += [model.promotion.price_in, model.promotion.price_out]
     if not all(isinstance(price, int | float) and math.isfinite(price) and price >= 0 for price in prices):
@@ -180,7 +195,7 @@ def _check(model: Model) -> None:
     days = [model.priced_on, model.shutdown, model.promotion.until if model.promotion else None]
     if not all(day is None or type(day) is date for day in days):
         raise TypeError("a day must be written as 2026-12-31, without quotes")
-    if model.thinking is not None and not isinstance(model.thinking, dict):
+    if not isinstance(model.thinking, dict | None):
         raise TypeError("thinking must be a table")
 
 

@@ -18,7 +18,7 @@ from pipeline.files import read_lines
 from pipeline.gemini.replies import excerpt_of
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 EXAMPLES = 3  # how many lines are shown of each kind of oddity
 BOM = b"\xef\xbb\xbf"
@@ -80,9 +80,9 @@ class Results:
             hashes.append(_hash(key))
             offsets.append(offset)
         order = np.argsort(np.frombuffer(hashes, dtype=np.uint64), kind="stable")
-        self._hashes: "np.ndarray[Any, Any]" = np.frombuffer(hashes, dtype=np.uint64)[order]
-        self._offsets: "np.ndarray[Any, Any]" = np.frombuffer(offsets, dtype=np.uint64)[order]
-        self._asked: "np.ndarray[Any, Any]" = np.zeros(len(order), dtype=bool)
+        self._hashes: np.ndarray[Any, Any] = np.frombuffer(hashes, dtype=np.uint64)[order]
+        self._offsets: np.ndarray[Any, Any] = np.frombuffer(offsets, dtype=np.uint64)[order]
+        self._asked: np.ndarray[Any, Any] = np.zeros(len(order), dtype=bool)
 
     def lines(self, key: str) -> list[bytes]:
         """Return the raw lines of a key in the order of the file; none when there is no line."""

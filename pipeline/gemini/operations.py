@@ -1,0 +1,153 @@
+"""What the API says of a batch, read from the raw operation, for the SDK drops most of it.
+
+`error`, `batchStats`, `inputConfig` and `response` never reach a caller of the SDK 3.3.0; a failed batch would have
+no reason. Counts come as texts, those that are zero do not come at all, and a state may be new or missing.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pipeline.gemini.replies import excerpt_of
+from pipeline.states import RemoteState, remote_state
+
+BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]*")
+FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]*")
+MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
+
+
+class UnreadableError(ValueError):
+    """An answer of the API that is not what it should be; the client turns it into one of our errors."""
+
+
+@dataclass(frozen=True)
+class RemoteBatch:
+    """One remote batch as the API last told of it.
+
+    `word` is the API's state word, None when there was none; `error` the reason of a failed batch as `<code>: <text>`.
+    The counts are requests; all four are None when the API gave no statistics. Times are aware, UTC.
+    """
+
+    name: str
+    display_name: str
+    word: str | None
+    state: RemoteState
+    result_file: str | None = None
+    error: str = ""
+    requests: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    pending: int | None = None
+    model: str = ""
+    input_file: str | None = None
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+def read_operation(document: Any) -> RemoteBatch:
+    """Return the batch an operation is about.
+
+    Raises:
+        UnreadableError: the document is no operation of a batch: no object, or without a name like `batches/…`.
+    """
+    if not isinstance(document, dict):
+        raise UnreadableError("the answer is no JSON object")
+    name = document.get("name")
+    if not isinstance(name, str) or not BATCH_NAME.fullmatch(name):
+        raise UnreadableError("the answer has no name of a batch")
+    metadata = _object(document, "metadata")
+    word = metadata.get("state") if isinstance(metadata.get("state"), str) else None
+    return RemoteBatch(
+        name=name,
+        display_name=_text(metadata.get("displayName")),
+        word=word,
+        state=remote_state(word),
+        result_file=_result_file(document, metadata),
+        error=_reason(document.get("error")),
+        **_counts(metadata.get("batchStats")),
+        model=_text(metadata.get("model")).removeprefix("models/"),
+        input_file=_file(_object(metadata, "inputConfig").get("fileName")),
+        created_at=_time(metadata.get("createTime")),
+        ended_at=_time(metadata.get("endTime")),
+    )
+
+
+def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
+    """Return (batches, token of the next page or "") of one page of the list; `{}` is an empty last page.
+
+    Raises:
+        UnreadableError: the document is no page. A batch that cannot be read spoils the page, for it may be the
+            one that is looked for.
+    """
+    if not isinstance(document, dict):
+        raise UnreadableError("the answer is no JSON object")
+    operations, token = document.get("operations", []), document.get("nextPageToken", "")
+    if not isinstance(operations, list) or not isinstance(token, str):
+        raise UnreadableError("the answer is no page of a list")
+    return [read_operation(operation) for operation in operations], token
+
+
+def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a member that should be an object, or an empty one."""
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _result_file(document: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
+    """Return the name of the result file from either of the two places where it stands."""
+    places = (_object(metadata, "output"), _object(document, "response"))
+    return next((name for place in places if (name := _file(place.get("responsesFile")))), None)
+
+
+def _counts(stats: Any) -> dict[str, int | None]:
+    """Return the four counts; a zero is omitted on the wire, so what is missing among others is 0."""
+    names = {
+        "requests": "requestCount",
+        "succeeded": "successfulRequestCount",
+        "failed": "failedRequestCount",
+        "pending": "pendingRequestCount",
+    }
+    if not isinstance(stats, dict) or not stats:
+        return dict.fromkeys(names)
+    return {ours: _count(stats.get(theirs, 0)) for ours, theirs in names.items()}
+
+
+def _count(value: Any) -> int | None:
+    """Return a count that may come as text; None where it is none."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value[:18])
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _reason(error: Any) -> str:
+    """Return the reason of a failed batch on one line, or an empty text."""
+    if not isinstance(error, dict) or not error:
+        return ""
+    text = error.get("message") if isinstance(error.get("message"), str) else excerpt_of(error)
+    code = error.get("code", error.get("status", ""))
+    text = " ".join("".join(character if character.isprintable() else " " for character in str(text)).split())
+    return (f"{code}: {text}" if isinstance(code, int | str) and code != "" else text)[:MAX_ERROR]
+
+
+def _file(value: Any) -> str | None:
+    """Return a file's name, or None where the text is none; a name never becomes a path here."""
+    return value if isinstance(value, str) and FILE_NAME.fullmatch(value) else None
+
+
+def _text(value: Any) -> str:
+    """Return a text, or an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def _time(value: Any) -> datetime | None:
+    """Return an RFC 3339 time with up to nine digits of a second; None where it is none."""
+    if not isinstance(value, str):
+        return None
+    text = re.sub(r"(\.\d{6})\d+", r"\1", value)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None

@@ -1,0 +1,41 @@
+"""Fixtures: the scripted server, and a client of it that never sleeps."""
+
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+
+import pytest
+
+from pipeline.gemini.client import Client
+from tests.integration.gemini.scripted import KEY, Handler, Script
+
+
+@pytest.fixture(name="script")
+def _script() -> Iterator[Script]:
+    """Serve a script on a loopback port until the test is over."""
+    script = Script()
+    handler = type("Handler", (Handler,), {"script": script})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    script.url = f"http://127.0.0.1:{server.server_port}"
+    yield script
+    script.over.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(name="waits")
+def _waits() -> list[float]:
+    """Collect what the client would have slept; no test sleeps."""
+    return []
+
+
+@pytest.fixture(name="client")
+def _client(script: Script, waits: list[float]) -> Iterator[Client]:
+    """Make a client of the scripted server whose sleeping is only written down."""
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append)
+    yield client
+    client.close()

@@ -1,0 +1,286 @@
+"""Every way a server can fail, and what the client makes of it: the kind of error, and how often it asked."""
+
+import logging
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pipeline.errors import (
+    ConfigurationError,
+    FindableError,
+    KeyRefusedError,
+    MissingError,
+    NotSentError,
+    RefusedError,
+    ThrottledError,
+    UnavailableError,
+)
+from pipeline.gemini.client import Client
+from tests.integration.gemini.scripted import KEY, Answer, Script
+
+BATCH = "batches/b1"
+GOOD = Answer({"name": BATCH, "metadata": {"displayName": "w/1", "state": "BATCH_STATE_PENDING"}})
+QUOTA = "type.googleapis.com/google.rpc.QuotaFailure"
+RETRY = "type.googleapis.com/google.rpc.RetryInfo"
+
+
+def refused(code: int, status: str = "", message: str = "no", *details: dict[str, Any], **headers: str) -> Answer:
+    """Return an error answer in Google's form."""
+    error = {"code": code, "message": message, "status": status, "details": list(details)}
+    return Answer(
+        {"error": error}, code=code, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+def key_invalid() -> Answer:
+    """Return what Google says of a wrong key."""
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
+    return refused(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", info)
+
+
+CLEAR = {
+    "400": (refused(400, "INVALID_ARGUMENT", "Error on line 3: invalid JSON"), RefusedError),
+    "key": (key_invalid(), KeyRefusedError),
+    "billing": (refused(400, "FAILED_PRECONDITION", "enable billing"), KeyRefusedError),
+    "401": (refused(401, "UNAUTHENTICATED"), KeyRefusedError),
+    "403": (refused(403, "PERMISSION_DENIED", "You do not have permission, or it may not exist"), MissingError),
+    "403-key": (refused(403, "PERMISSION_DENIED", "Your API key was reported as leaked."), KeyRefusedError),
+    "404": (refused(404, "NOT_FOUND"), MissingError),
+    "413": (Answer(body=b"<html>too large</html>", code=413, headers={"Content-Type": "text/html"}), RefusedError),
+    "429": (refused(429, "RESOURCE_EXHAUSTED"), ThrottledError),
+}
+UNCLEAR = {
+    "408": refused(408),
+    "409": refused(409, "ABORTED"),
+    "499": refused(499, "CANCELLED"),
+    "500": refused(500, "INTERNAL"),
+    "502": Answer(body=b"<html><h1>Bad Gateway</h1></html>", code=502, headers={"Content-Type": "text/html"}),
+    "503": refused(503, "UNAVAILABLE"),
+    "503-json": Answer(body=b"<html>", code=503),
+    "504": refused(504, "DEADLINE_EXCEEDED"),
+    "200-html": Answer(body=b"<html>", headers={"Content-Type": "text/html"}),
+    "200-empty": Answer(body=b""),
+    "200-no-name": Answer({"metadata": {}}),
+    "200-list": Answer([1, 2]),
+    "200-wrong": Answer({"name": BATCH, "metadata": ["no"], "done": "maybe", "error": 3}),
+    "200-other": Answer({"name": "batches/b1", "metadata": {"displayName": "somebody else's"}}),
+    "201": Answer(GOOD.document, code=201),
+    "204": Answer(body=b"", code=204),
+    "206": Answer(GOOD.document, code=206),
+    "302": Answer({}, code=302, headers={"Location": "http://127.0.0.1:9/"}),
+    "list-wrapped": Answer([{"error": {"code": 503, "message": "x"}}], code=503),
+    "drop": Answer(fault="drop"),
+    "reset": Answer(fault="reset"),
+    "cut": Answer(GOOD.document, cut=5),
+    "bad-gzip": Answer(body=b"no gzip", headers={"Content-Encoding": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_clear_refusal_of_a_create(script: Script, client: Client, name: str) -> None:
+    """A clear refusal of a create has its own kind, its code, and was asked once."""
+    answer, kind = CLEAR[name]
+    script.answers = [answer]
+    with pytest.raises(RefusedError) as caught:
+        client.create_batch("m", file_name="files/abc", display_name="w/1")
+    assert type(caught.value) is kind
+    assert caught.value.code == answer.code
+    assert len(script.calls) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in UNCLEAR if name != "200-wrong"])
+def test_unclear_create_is_never_repeated(script: Script, client: Client, waits: list[float], name: str) -> None:
+    """Whatever else answers a create, it is unclear what became of it: one request, no wait, UnavailableError."""
+    script.answers = [UNCLEAR[name]]
+    with pytest.raises(UnavailableError):
+        client.create_batch("m", file_name="files/abc", display_name="w/1")
+    assert (len(script.calls), waits) == (1, [])
+
+
+@pytest.mark.parametrize("name", [name for name in UNCLEAR if name not in {"200-other", "200-wrong"}])
+def test_read_is_repeated(script: Script, client: Client, waits: list[float], name: str) -> None:
+    """A read that fails so is asked again after a wait, and then answers."""
+    script.answers = [UNCLEAR[name], GOOD]
+    assert client.get_batch(BATCH).name == BATCH
+    assert (len(script.calls), len(waits)) == (2, 1)
+
+
+def test_wrong_types_inside_an_operation_are_survived(script: Script, client: Client) -> None:
+    """An operation with a name, and nonsense elsewhere, is a batch that is not over."""
+    script.answers = [UNCLEAR["200-wrong"], UNCLEAR["200-wrong"]]
+    batch = client.get_batch(BATCH)
+    assert (batch.word, batch.state.is_over, batch.requests) == (None, False, None)
+
+
+@pytest.mark.parametrize("name", [name for name in CLEAR if name != "429"])
+def test_permanent_refusal_of_a_read_is_not_repeated(script: Script, client: Client, name: str) -> None:
+    """What is refused for good is asked once."""
+    script.answers = [CLEAR[name][0]]
+    with pytest.raises(CLEAR[name][1]):
+        client.get_batch(BATCH)
+    assert len(script.calls) == 1
+
+
+def test_hanging_create_ends_in_time(script: Script) -> None:
+    """A server that never answers is given up after the create time-out, and the create stays one."""
+    script.answers = [Answer(fault="hang")]
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, create_timeout_s=0.2)
+    began = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"within 0\.2 s"):
+        client.create_batch("m", file_name="files/abc", display_name="w/1")
+    client.close()
+    assert time.monotonic() - began < 10
+    assert len(script.calls) == 1
+
+
+def test_dripping_reply_ends_in_time(script: Script) -> None:
+    """A reply that comes byte by byte, each within the time-out, is given up all the same."""
+    script.answers = [Answer({"name": BATCH, "padding": "x" * 5000}, fault="drip")]
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, create_timeout_s=0.3)
+    began = time.monotonic()
+    with pytest.raises(UnavailableError, match="no answer within"):
+        client.create_batch("m", file_name="files/abc", display_name="w/1")
+    client.close()
+    assert time.monotonic() - began < 10
+
+
+def test_closed_port_sends_nothing(waits: list[float]) -> None:
+    """A refused connection is NotSentError: at once for a create, after retries within the bound for a read."""
+    client = Client(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=waits.append)
+    with pytest.raises(NotSentError):
+        client.create_batch("m", file_name="files/abc", display_name="w/1")
+    assert waits == []
+    with pytest.raises(NotSentError):
+        client.get_batch(BATCH)
+    client.close()
+    assert waits
+    assert sum(waits) <= 60
+
+
+@pytest.mark.parametrize("address", ["ftp://host/", "nonsense", "http://"])
+def test_address_that_is_none_is_a_setting(address: str) -> None:
+    """A base URL that cannot be one is a configuration error, said at the first call."""
+    client = Client(api_key=KEY, base_url=address, trust_env=False, sleep=lambda _seconds: None)
+    with pytest.raises(ConfigurationError, match="no address"):
+        client.create_batch("m", file_name="files/abc", display_name="w/1")
+    client.close()
+
+
+@pytest.mark.parametrize("key", ["", "  ", "a\nb", "ключ"])
+def test_key_that_is_none_is_a_setting(key: str) -> None:
+    """A key no header can carry is a configuration error before any request."""
+    with pytest.raises(ConfigurationError):
+        Client(api_key=key)
+
+
+@pytest.mark.parametrize(
+    ("answer", "least"),
+    [
+        (refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "2.5s"}), 2.5),
+        (refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "2s"}, Retry_After="7"), 7.0),
+        (refused(503, "UNAVAILABLE", "busy", Retry_After="4"), 4.0),
+        (refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "soon"}), 0.0),
+    ],
+)
+def test_server_wish_is_kept(script: Script, client: Client, waits: list[float], answer: Answer, least: float) -> None:
+    """The wait is at least the longer of Retry-After and RetryInfo, fractions included."""
+    script.answers = [answer, GOOD]
+    client.get_batch(BATCH)
+    assert len(waits) == 1
+    assert least <= waits[0] <= max(least, 1.0)
+
+
+def test_wish_beyond_the_bound_ends_the_call(script: Script, client: Client, waits: list[float]) -> None:
+    """A server that asks for more than the bound is not waited for; the error says how long it asked."""
+    script.answers = [refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "61s"})]
+    with pytest.raises(ThrottledError) as caught:
+        client.get_batch(BATCH)
+    assert (waits, caught.value.retry_after_s) == ([], 61.0)
+    assert "61 s" in caught.value.hint
+
+
+def test_daily_quota_is_not_waited_for(script: Script, waits: list[float]) -> None:
+    """A daily quota ends at once, whatever its RetryInfo says, and tells the next midnight of the Pacific."""
+    violations = [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]
+    details = ({"@type": QUOTA, "violations": violations}, {"@type": RETRY, "retryDelay": "36s"})
+    script.answers = [refused(429, "RESOURCE_EXHAUSTED", "quota", *details)]
+    now = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)  # one in the morning there
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append, now=lambda: now)
+    with pytest.raises(ThrottledError) as caught:
+        client.generate("m", {"contents": [{"parts": [{"text": "x"}]}]})
+    client.close()
+    assert caught.value.resets_at == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+    assert (len(script.calls), waits) == (1, [])
+    assert "2026-11-21 08:00 UTC" in caught.value.hint
+
+
+def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[float]) -> None:
+    """A server that fails for ever is given up when the waits together would pass the bound."""
+    script.reply = lambda _seen: refused(503, "UNAVAILABLE")
+    with pytest.raises(UnavailableError):
+        client.get_batch(BATCH)
+    assert 2 <= len(waits) < 100
+    assert sum(waits) <= 60
+
+
+def test_interrupt_gets_through_a_wait(script: Script) -> None:
+    """Ctrl-C during a wait ends the call; nothing more is sent."""
+
+    def interrupted(_seconds: float) -> None:
+        """Be interrupted while sleeping."""
+        raise KeyboardInterrupt
+
+    script.reply = lambda _seen: refused(503, "UNAVAILABLE")
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client.get_batch(BATCH)
+    client.close()
+    assert len(script.calls) == 1
+
+
+def test_key_and_upload_session_never_show(script: Script, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that echoes the key and an upload URL finds neither in the error, its repr, its cause or our log."""
+    caplog.set_level(logging.DEBUG, logger="pipeline")
+    echo = f"bad key {KEY} at http://x/upload?upload_id=SECRET-1&x=1 and ?key={KEY}\n" + "y" * 1000
+    for answer in (refused(400, "INVALID_ARGUMENT", echo), Answer(body=echo.encode(), code=500), Answer({}, body=b"")):
+        script.answers = [answer]
+        with pytest.raises(FindableError) as caught:
+            client.create_batch("m", file_name="files/abc", display_name="w/1")
+        shown = f"{caught.value} {caught.value!r} {caught.value.hint} {caught.value.__cause__!r} {caplog.text}"
+        assert KEY not in shown
+        assert "SECRET-1" not in shown
+        assert caught.value.__suppress_context__
+        assert "\n" not in caught.value.message
+        assert len(caught.value.message) < 420
+
+
+def test_model_that_is_gone_says_what_to_set(script: Script, client: Client) -> None:
+    """A 404 about a model hints at the setting, one about a batch at its owner."""
+    text = "This model models/gemini-2.0-flash is no longer available to new users."
+    script.answers = [refused(404, "NOT_FOUND", text), refused(404, "NOT_FOUND", "Requested entity was not found.")]
+    with pytest.raises(MissingError) as caught:
+        client.generate("gemini-2.0-flash", {"contents": [{"parts": [{"text": "x"}]}]})
+    assert "FINDABLE_MODEL" in caught.value.hint
+    assert "gemini-2.0-flash" in caught.value.message
+    with pytest.raises(MissingError) as caught:
+        client.get_batch(BATCH)
+    assert "FINDABLE_MODEL" not in caught.value.hint
+
+
+def test_markup_of_a_gateway_is_not_quoted(script: Script, client: Client) -> None:
+    """The HTML of a gateway in between is reduced to its words."""
+    script.reply = lambda _seen: UNCLEAR["502"]
+    with pytest.raises(UnavailableError) as caught:
+        client.get_batch(BATCH)
+    assert "Bad Gateway" in caught.value.message
+    assert not re.search("[<>]", caught.value.message)
+
+
+def test_answer_about_another_batch_is_not_taken(script: Script, client: Client) -> None:
+    """A get that is answered with another batch's name is an unreadable answer."""
+    script.reply = lambda _seen: Answer({"name": "batches/other", "metadata": {"state": "BATCH_STATE_SUCCEEDED"}})
+    with pytest.raises(UnavailableError):
+        client.get_batch(BATCH)
