@@ -1,0 +1,163 @@
+"""The controlled vocabulary: which phrases of a text stand for which domain.
+
+A text is read once, from left to right, and the longest phrase known at each place wins, so that the size of the
+vocabulary hardly matters. The format of the file is described in its own first lines.
+"""
+
+import functools
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+from emulator.models.words import Word, cut, humps
+
+SOFTWARE = frozenset(
+    {"software development", "programming", "computer science", "it infrastructure", "data science", "databases"}
+)
+"""Broad terms of the trade whose words are ambiguous everywhere else: "Go", "R", "Swift"."""
+_REACH = 3
+"""An ambiguous word needs a software word at most this many places away."""
+_CUES = frozenset(
+    {"developer", "programmer", "programming", "language", "engineer", "code", "coding", "lang", "dev", "script"}
+)
+
+
+class Term(NamedTuple):
+    """One domain of the vocabulary."""
+
+    name: str
+    parents: tuple[str, ...]
+    aliases: tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """One phrase of a text that stands for a domain."""
+
+    name: str
+    at: int
+    """The place of its first word."""
+    size: int
+    """How many words it has."""
+
+
+class _Entry(NamedTuple):
+    """One way to say a term; a `name` of None is a phrase to read over."""
+
+    name: str | None
+    surface: str | None
+    """The exact casing it needs, or None where casing makes no difference."""
+    doubtful: bool
+
+
+class Vocabulary:
+    """The terms, and their aliases as a table from words to terms."""
+
+    def __init__(self, terms: Sequence[Term], *, passed_over: Iterable[str] = ()) -> None:
+        """Take `terms` and the phrases to read over; the first term that claims a phrase keeps it."""
+        self.terms = {term.name: term for term in terms}
+        self._entries: dict[tuple[str, ...], list[_Entry]] = {}
+        self._longest: dict[str, int] = {}
+        for phrase in passed_over:
+            self._add(None, phrase)
+        for term in terms:
+            for alias in term.aliases:
+                self._add(term.name, alias)
+
+    def ancestors(self, name: str) -> list[str]:
+        """Return the terms that `name` implies, nearest first, each once; nothing for a term without parents."""
+        found: list[str] = []
+        level = [name]
+        while level:
+            level = [up for term in level for up in self.terms[term].parents if up not in found and up in self.terms]
+            found.extend(dict.fromkeys(level))
+        return found
+
+    def find(self, words: Sequence[Word]) -> list[Found]:
+        """Return what `words` say, from left to right, no two overlapping; breaks are never crossed."""
+        sure: list[Found] = []
+        doubted: list[Found] = []
+        at = 0
+        while at < len(words):
+            size, entry = self._longest_at(words, at)
+            if entry is not None and entry.name is not None:
+                (doubted if entry.doubtful else sure).append(Found(entry.name, at, size))
+            at += size
+        if not doubted:
+            return sure
+        cues = {found.at for found in sure if self._is_software(found.name)}
+        cues |= {place for place, word in enumerate(words) if word.plain in _CUES}
+        backed = [found for found in doubted if any(abs(found.at - cue) <= _REACH for cue in cues)]
+        return sorted(sure + backed, key=lambda found: found.at)
+
+    def unfold(self, words: Sequence[Word]) -> list[Word]:
+        """Return `words` with camel-cased ones that no phrase begins with taken apart."""
+        unfolded: list[Word] = []
+        for word in words:
+            parts = [word] if word.plain in self._longest or word.surface.islower() else humps(word.surface)
+            unfolded.extend(parts)
+        return unfolded
+
+    def _add(self, name: str | None, alias: str) -> None:
+        """Enter one alias with its mark; an entry that is there already stays."""
+        exact, phrase = alias[:1] in {"=", "~"}, alias.lstrip("=~")
+        words = [word for word in cut(phrase) if word.plain]
+        entry = _Entry(name, phrase if exact else None, alias.startswith("~"))
+        entries = self._entries.setdefault(_key(words), [])
+        if all(known.surface != entry.surface for known in entries):
+            entries.append(entry)
+            entries.sort(key=lambda known: known.surface is None)  # the exact casing is tried first
+        for first in (words[0].plain, words[0].stem):
+            self._longest[first] = max(self._longest.get(first, 0), len(words))
+
+    def _longest_at(self, words: Sequence[Word], at: int) -> tuple[int, _Entry | None]:
+        """Return the size and the entry of the longest phrase at `at`; (1, None) where none begins."""
+        first = words[at]
+        most = max(self._longest.get(first.plain, 0), self._longest.get(first.stem, 0))
+        for size in range(min(most, len(words) - at), 0, -1):
+            part = words[at : at + size]
+            for entry in self._entries.get(_key(part), ()):
+                if entry.surface is None or entry.surface == _surface(part):
+                    return size, entry
+        return 1, None
+
+    def _is_software(self, name: str) -> bool:
+        """Say whether `name` belongs to the software trade."""
+        return name in SOFTWARE or not SOFTWARE.isdisjoint(self.ancestors(name))
+
+
+@functools.cache
+def everything() -> Vocabulary:
+    """Return the whole vocabulary, read once from the file inside the package."""
+    terms: list[Term] = []
+    passed_over: list[str] = []
+    text = files("emulator.models").joinpath("vocabulary.tsv").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            name, parents, aliases = (cell.strip() for cell in line.split("\t"))
+            if name == "-":
+                passed_over += _cell(aliases)
+            else:
+                terms.append(_term(name, parents=_cell(parents), aliases=_cell(aliases)))
+    return Vocabulary(terms, passed_over=passed_over)
+
+
+def _term(name: str, *, parents: list[str], aliases: list[str]) -> Term:
+    """Return one term; its name is an alias too, unless marked with "!" or said to need a certain casing."""
+    bare = name.removeprefix("!")
+    named = name == bare and all(alias.lstrip("=~").lower() != bare for alias in aliases if alias[0] in "=~")
+    return Term(bare, tuple(parents), tuple([bare, *aliases] if named else aliases))
+
+
+def _cell(text: str) -> list[str]:
+    """Return the entries of one cell of the file."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _key(words: Sequence[Word]) -> tuple[str, ...]:
+    """Return what a phrase is known by: the plain form of a single word, the stems of several."""
+    return (words[0].plain,) if len(words) == 1 else tuple(word.stem for word in words)
+
+
+def _surface(words: Sequence[Word]) -> str:
+    """Return the words as they stand."""
+    return " ".join(word.surface for word in words)

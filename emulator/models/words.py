@@ -1,0 +1,79 @@
+"""Cut a text into the words that the tagger compares, and say when two words are the same.
+
+"React.js", "ReactJS" and "react js" become the same two words; so do "front-end" and "front end". Chinese, Japanese
+and Korean characters are words of their own, because nothing else says where a word ends.
+"""
+
+import functools
+import re
+import threading
+import unicodedata
+from typing import Any, NamedTuple
+
+LONGEST = 48
+"""Longer runs of letters are cut here: no term is as long, and stemming them takes seconds."""
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_PIECE = re.compile(
+    rf"(?P<word>\.net\b|[{_CJK}]|[^\W_{_CJK}]+(?:\+\+|#(?!\w))?)(?:['\u2019]s\b)?"
+    r"|(?P<stop>\n|[.!?\u2026]+(?=[\s\"')\]]|$)|[\u3002\uff01\uff1f])"
+    r"|(?P<pause>[,;:()|\u2022\u00b7\u2013\u2014\u3001\u00bf\u00a1]+)",
+    re.IGNORECASE,
+)
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_stemming = threading.Lock()
+
+
+class Word(NamedTuple):
+    """One word of a text, or a break between words (`plain` is empty then)."""
+
+    surface: str
+    """As it stands in the text; of a break, `.` for the end of a sentence and `,` for a pause."""
+    plain: str
+    """Lower case, without accents, singular."""
+    stem: str
+
+
+def cut(text: str) -> list[Word]:
+    """Return the words of `text` and the breaks between them, in order."""
+    words: list[Word] = []
+    for match in _PIECE.finditer(text):
+        surface = match["word"]
+        if surface is None:
+            words.append(Word("." if match["stop"] else ",", "", ""))
+        else:
+            words.append(_word(surface[:LONGEST]))
+    return words
+
+
+def humps(surface: str) -> list[Word]:
+    """Return the words inside a camel-cased one ("MachineLearning"); of any other word, itself alone."""
+    return [_word(part) for part in _HUMP.split(surface)]
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _word(surface: str) -> Word:
+    """Return `surface` with its two forms for comparing."""
+    folded = unicodedata.normalize("NFKD", surface.casefold())
+    bare = "".join(sign for sign in folded if not unicodedata.combining(sign))
+    with _stemming:  # the stemmer keeps the word it works on in itself
+        return Word(surface, _singular(bare) or surface, _stemmer().stemWord(bare) or surface)
+
+
+def _singular(word: str) -> str:
+    """Return `word` without a plural ending; good enough for comparing, not for reading."""
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 4 and word.endswith(("ses", "xes", "zes", "ches", "shes")):
+        return word[:-2]
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+@functools.cache
+def _stemmer() -> Any:
+    """Return the English stemmer; it must be called under the lock."""
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
