@@ -48,7 +48,9 @@ def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
 
 def embed_query(rt: Runtime, text: str) -> "NDArray[np.float32]":
     """Return the vector of a question, float32 (dim,), of unit length."""
-    return rt.client.embed(rt.embedding_model, [text], dim=rt.settings.dim, query=True)[0]
+    vectors: NDArray[np.float32] = rt.client.embed(rt.embedding_model, [text], dim=rt.settings.dim, query=True)
+    vector: NDArray[np.float32] = vectors[0]
+    return vector
 
 
 def _ask(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":

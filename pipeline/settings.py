@@ -161,3 +161,21 @@ def _find(name: str, environ: Mapping[str, str], below: Mapping[str, str]) -> tu
 def masked(key: str) -> str:
     """Return a key as it may be shown: its last four characters, and not even those of a short one."""
     return "…" + key[-4:] if len(key) > 12 else "…"  # noqa: PLR2004 - a third of the shortest key worth telling apart
+
+
+def rows(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """Return (variable, value, source, description) of every setting; keys are masked."""
+    shown = settings.for_backend(settings.wanted_backend)
+    table = []
+    for one in fields(Settings):
+        if "help" not in one.metadata:
+            continue
+        value = getattr(shown, one.name)
+        text = "" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)
+        source = settings.sources.get(one.name, "default")
+        table.append((PREFIX + one.name.upper(), text, source, one.metadata["help"]))
+    key = masked(settings.api_key) if settings.api_key else ""
+    table.append(("GEMINI_API_KEY", key, settings.sources.get("api_key", "default"), "the key; without one, local"))
+    base_url = settings.base_url or ""
+    table.append((BASE_URL_NAME, base_url, settings.sources.get("base_url", "default"), "another server than Google's"))
+    return table

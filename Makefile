@@ -1,0 +1,143 @@
+# findable: one target per command. `make` alone prints help.
+#
+# Values such as Q= and EXPERTS= reach the commands through the environment, never as shell text: each is taken as it was
+# typed (`$(value …)`), so that nothing in it is expanded by make or run by a shell.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python -m jobs
+
+VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
+  DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
+  CONFIRM_ABOVE CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
+  POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE MIME_TYPES
+define pass
+ifneq ($(origin $(1)),undefined)
+ifneq ($$(value $(1)),)
+override $(1) := $$(value $(1))
+export FINDABLE_$(1) := $$(value $(1))
+endif
+endif
+endef
+$(foreach name,$(VALUES),$(eval $(call pass,$(name))))
+
+.PHONY: help
+help: ## print this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: $(READY) ## make .venv with everything in it
+
+$(READY): requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (once; about a minute)" >&2
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)
+
+.PHONY: demo
+demo: setup ## the whole chain on the sample people, on the local engine, afresh in data/demo
+	@$(RUN) demo
+
+.PHONY: import
+import: setup ## people from EXPERTS=file.csv (or .jsonl, .json) into the database; STRICT=1, REPORT=rejects.csv
+	@$(RUN) import
+
+.PHONY: batch-submit
+batch-submit: setup ## ask Gemini about everyone untagged; LIMIT=50 to try a few, DRY=1 to see what would happen
+	@$(RUN) batch-submit
+
+.PHONY: batch-poll
+batch-poll: setup ## wait until every batch is over and its result is on disk; WAIT=0 looks once
+	@$(RUN) batch-poll
+
+.PHONY: batch-ingest
+batch-ingest: setup ## results into the database, with scores
+	@$(RUN) batch-ingest
+
+.PHONY: batches
+batches: setup ## the list of batches
+	@$(RUN) batches
+
+.PHONY: batch-cancel
+batch-cancel: setup ## give up batch BATCH=n
+	@$(RUN) batch-cancel
+
+.PHONY: score
+score: setup ## recompute every findability score
+	@$(RUN) score
+
+.PHONY: index
+index: setup ## embed what changed, build, verify, promote; ROLLBACK=1 puts the previous build back
+	@$(RUN) index
+
+.PHONY: search
+search: setup ## the nearest experts: Q="who knows water law" K=10
+	@$(RUN) search
+
+.PHONY: add-expert
+add-expert: setup ## one new person from EXPERT=file.json, tagged at once
+	@$(RUN) add-expert
+
+.PHONY: show
+show: setup ## everything known about one person: EXPERT=username
+	@$(RUN) show
+
+.PHONY: export
+export: setup ## experts with tags and scores: TO=experts.csv (or .jsonl, .json, - for standard output)
+	@$(RUN) export
+
+.PHONY: status
+status: setup ## where everything stands, and what to type next
+	@$(RUN) status
+
+.PHONY: parked
+parked: setup ## who is not asked again, and why
+	@$(RUN) parked
+
+.PHONY: unpark
+unpark: setup ## let parked people go again: EXPERT=username or ALL=1
+	@$(RUN) unpark
+
+.PHONY: doctor
+doctor: setup ## check the workspace against itself and the backend; FIX=1 mends what can be mended without loss
+	@$(RUN) doctor
+
+.PHONY: eval
+eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv
+	@$(RUN) eval
+
+.PHONY: emulator
+emulator: setup ## the local engine alone, on PORT=8080
+	@$(RUN) emulator
+
+.PHONY: settings
+settings: setup ## every setting, its value, and where it came from
+	@$(RUN) settings
+
+.PHONY: check
+check: setup ## format, lint, types, docs
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/cog --check README.md docs/*.md
+
+.PHONY: docs
+docs: setup ## write the generated parts of README.md and docs/ anew
+	@$(VENV)/bin/cog -r README.md docs/*.md
+
+.PHONY: test
+test: setup ## all tests
+	@$(VENV)/bin/python -m pytest -q -n auto
+
+.PHONY: format
+format: setup ## format the code
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .

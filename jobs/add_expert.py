@@ -1,0 +1,44 @@
+"""`make add-expert EXPERT=file.json`: one new person, tagged at once."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.command import Command, json_option, open_workspace
+from jobs.output import Terminal, print_json, print_line, print_table, spinning
+
+if TYPE_CHECKING:
+    from pipeline.steps.add_expert import Added
+
+
+@click.command(name="add-expert", cls=Command)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), envvar="FINDABLE_EXPERT")
+@json_option
+def main(file: Path, *, as_json: bool) -> None:
+    """Add the person in FILE (JSON; `-` reads standard input; a list adds several) and tag them now.
+
+    If Gemini fails, the person is saved untagged and goes out with the next batch.
+    """
+    from pipeline.experts.reading import read_person_documents
+    from pipeline.steps import add_expert
+
+    people = read_person_documents(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+    terminal = Terminal()
+    with open_workspace() as rt, spinning() as spin:
+        for change in (change for person in people for change in person.changes):
+            terminal.warn(f"{change.username}: {change.column}: {change.reason} ({change.value})")
+        added = add_expert.run(rt, people, on_tagging=lambda name: spin(f"Generating tags… {name}"))
+    print_json([asdict(one) for one in added]) if as_json else _show(added)
+
+
+def _show(added: "list[Added]") -> None:
+    """Print the rows, and what did not work."""
+    rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
+    print_table(("username", "name", "tags", "score"), rows)
+    for one in added:
+        if one.problem:
+            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and goes out with the next batch")
+    print_line("not searchable until the next: make index")

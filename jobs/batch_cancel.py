@@ -1,0 +1,23 @@
+"""`make batch-cancel BATCH=n`: give up one batch."""
+
+import click
+
+from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.output import print_json, print_line
+
+
+@click.command(name="batch-cancel", cls=Command)
+@click.argument("number", type=click.IntRange(min=1), envvar="FINDABLE_BATCH")
+@yes_option
+@json_option
+def main(number: int, *, yes: bool, as_json: bool) -> None:
+    """Cancel batch NUMBER at the API, or let its people go where it was never created.
+
+    A batch that the API does not show any more is given up after asking.
+    """
+    from pipeline.steps import batch_cancel
+
+    with open_workspace() as rt:
+        report = batch_cancel.run(rt, number=number, confirm=lambda question: confirmed(question, yes=yes))
+    document = {"batch": report.number, "said": report.said, "next": report.next}
+    print_json(document) if as_json else print_line(f"batch {report.number}: {report.said}. Next: {report.next}")

@@ -1,0 +1,67 @@
+"""`make batch-poll`: follow every batch until it is over and its result is on disk."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.command import Command, json_option, open_workspace
+from jobs.output import Terminal, plural, print_json, print_line
+
+if TYPE_CHECKING:
+    from pipeline.steps.batch_poll import Report
+
+
+@click.command(name="batch-poll", cls=Command)
+@click.option("--wait/--no-wait", default=True, envvar="FINDABLE_WAIT", help="Wait until all are over, or look once.")
+@json_option
+def main(*, wait: bool, as_json: bool) -> None:
+    """Wait until every submitted batch is over, and fetch its result.
+
+    Ctrl-C at any moment leaves everything as it was; the batch goes on at the API. Exit code 3: a batch is not to be
+    seen at the API any more; 4: it is unclear whether one was created, `batch-submit` finds out.
+    """
+    from pipeline.steps import batch_poll
+
+    with open_workspace() as rt:
+        report = batch_poll.run(rt, wait=wait)
+    print_json(_document(report)) if as_json else print_line(_line(report))
+    _complain(report)
+
+
+def _line(report: "Report") -> str:
+    """Return the one line of result."""
+    parts = []
+    if report.downloaded:
+        parts.append(f"{plural(len(report.downloaded), 'batch', 'batches')} downloaded")
+    parts += [f"batch {number} failed ({why}), its people can be asked again" for number, why in report.failed.items()]
+    if report.waiting:
+        parts.append(f"{plural(len(report.waiting), 'batch', 'batches')} not over yet")
+    if not parts:
+        return "nothing to poll: no batch is at the API"
+    step = "make batch-ingest" if report.downloaded else "make batch-poll" if report.waiting else "make batch-submit"
+    return f"{'; '.join(parts)}. Next: {step}"
+
+
+def _document(report: "Report") -> dict[str, object]:
+    """Return the report for programs."""
+    return {
+        "downloaded": report.downloaded,
+        "failed": {str(number): why for number, why in report.failed.items()},
+        "waiting": report.waiting,
+        "gone": {str(number): why for number, why in report.gone.items()},
+        "unclear": report.unclear,
+    }
+
+
+def _complain(report: "Report") -> None:
+    """End with the exit code of what needs a person."""
+    terminal = Terminal()
+    for number, why in report.gone.items():
+        terminal.error(f"batch {number} is not to be seen at the API: {why}; it was left as it is, claims kept")
+        terminal.hint(f"check the key, or give it up: make batch-cancel BATCH={number}")
+    for number in report.unclear:
+        terminal.error(f"batch {number}: it is unclear whether it was created")
+        terminal.hint("make batch-submit finds out")
+    if report.gone or report.unclear:
+        sys.exit(3 if report.gone else 4)

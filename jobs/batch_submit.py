@@ -1,0 +1,72 @@
+"""`make batch-submit`: write, upload and create batches for everyone who is untagged."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.output import plural, print_json, print_line, usd
+
+if TYPE_CHECKING:
+    from pipeline.preparing import Plan
+    from pipeline.steps.batch_submit import Report
+
+
+@click.command(name="batch-submit", cls=Command)
+@click.option(
+    "--limit", type=click.IntRange(min=1), envvar="FINDABLE_LIMIT", help="Ask about at most this many people."
+)
+@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Write and send nothing; say what would happen.")
+@yes_option
+@json_option
+def main(limit: int | None, *, dry: bool, yes: bool, as_json: bool) -> None:
+    """Ask Gemini about everyone who is untagged and has a bio.
+
+    Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: nobody is asked
+    twice, and a batch whose create call got lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks first.
+    """
+    from pipeline.steps import batch_submit
+
+    with open_workspace() as rt:
+        rt.display.say(f"model {rt.model.name}, backend {rt.backend}")
+
+        def confirm(plan: "Plan") -> bool:
+            """Show what it will cost, and ask."""
+            rt.display.say(_sentence(plan, rt.model.priced_on.isoformat()))
+            return confirmed("Go on?", yes=yes)
+
+        report = batch_submit.run(rt, limit=limit, dry=dry, confirm=confirm)
+    print_json(_document(report)) if as_json else print_line(_line(report))
+
+
+def _sentence(plan: "Plan", priced_on: str) -> str:
+    """Return what a plan is, with its estimated cost and the day of the prices."""
+    tokens = f"about {plan.usage.prompt:,} tokens in and {plan.usage.answer + plan.usage.thoughts:,} out"
+    what = f"{plural(plan.requests, 'person', 'people')} in {plural(plan.batches, 'batch', 'batches')}"
+    return f"{what}: {tokens}, estimated {usd(plan.cost)} (prices of {priced_on})"
+
+
+def _line(report: "Report") -> str:
+    """Return the one line of result."""
+    plan = _sentence(report.plan, report.priced_on)
+    if not report.plan.requests and not report.sent:
+        return "nothing to submit: everyone with a bio is tagged, claimed or parked"
+    if report.dry:
+        return f"would submit {plan}; nothing was written or sent"
+    numbers = ", ".join(f"batch {number} {fate}" for number, fate in report.sent.items()) or "nothing was left to send"
+    return f"submitted {plan}; {numbers}. Next: make batch-poll"
+
+
+def _document(report: "Report") -> dict[str, object]:
+    """Return the report for programs."""
+    return {
+        "dry": report.dry,
+        "model": report.model,
+        "priced_on": report.priced_on,
+        "requests": report.plan.requests,
+        "batches": report.plan.batches,
+        "tokens_in": report.plan.usage.prompt,
+        "tokens_out": report.plan.usage.answer + report.plan.usage.thoughts,
+        "estimated_cost": report.plan.cost,
+        "sent": {str(number): fate.value for number, fate in report.sent.items()},
+    }

@@ -1,0 +1,21 @@
+"""`make emulator`: the local engine alone, for any client that speaks Gemini's protocol."""
+
+import click
+
+from jobs.command import Command, read_settings
+
+
+@click.command(name="emulator", cls=Command)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="FINDABLE_PORT", help="0: any."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to; loopback unless you mean it.")
+def main(port: int, host: str) -> None:
+    """Serve Gemini's protocol from the local engine until Ctrl-C.
+
+    Point a client at it with GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults for rehearsing a bad day
+    are scripted through /_emu/.
+    """
+    from emulator.server import serve
+
+    serve(read_settings().data / "emulator", host=host, port=port)

@@ -1,0 +1,40 @@
+"""`make index`: embed what changed, build, verify, promote."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.command import Command, json_option, open_workspace
+from jobs.output import Terminal, plural, print_json, print_line
+
+if TYPE_CHECKING:
+    from pipeline.steps.index import Report
+
+
+@click.command(name="index", cls=Command)
+@click.option("--rollback", is_flag=True, envvar="FINDABLE_ROLLBACK", help="Put the previous build back in service.")
+@json_option
+def main(*, rollback: bool, as_json: bool) -> None:
+    """Rebuild the search index from everyone who is tagged.
+
+    Only texts that changed are embedded. The new build is verified before it replaces the one in service, in one flip;
+    whoever searches meanwhile is not disturbed.
+    """
+    from pipeline.steps import index
+
+    with open_workspace() as rt:
+        report = index.roll_back(rt) if rollback else index.run(rt)
+    for name in report.moved_aside:
+        Terminal().warn(f"a file stood where the index has its links; it is now {name}")
+    print_json(asdict(report)) if as_json else print_line(_line(report))
+
+
+def _line(report: "Report") -> str:
+    """Return the one line of result."""
+    if report.rolled_back:
+        return f"build {report.number} is in service again: {plural(report.count, 'expert')}"
+    return (
+        f"build {report.number} is in service: {plural(report.count, 'expert')}, {report.embedded:,} embedded, "
+        f'{report.cached:,} from the cache ({report.model}, {report.dim} wide). Next: make search Q="who knows …"'
+    )

@@ -1,0 +1,19 @@
+"""`make score`: recompute every findability score."""
+
+import click
+
+from jobs.command import Command, json_option, open_workspace
+from jobs.output import plural, print_json, print_line
+
+
+@click.command(name="score", cls=Command)
+@json_option
+def main(*, as_json: bool) -> None:
+    """Recompute the findability score of everyone; only changed ones are written."""
+    from pipeline.steps import score
+
+    with open_workspace() as rt:
+        report = score.run(rt)
+    document = {"total": report.total, "changed": report.changed}
+    line = f"{plural(report.total, 'score')} checked, {report.changed:,} changed"
+    print_json(document) if as_json else print_line(line)
