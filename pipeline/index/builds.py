@@ -10,17 +10,14 @@ replaced by one rename, after everything it will point at is on disk. The one th
 sweeps or rolls back holds the lease on the index; readers need none.
 """
 
-import contextlib
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import files
 from pipeline.errors import InconsistentError, InputError
-from pipeline.index import manifest
+from pipeline.index import links, manifest
 from pipeline.index.manifest import Manifest, Promoted, Staged, content_hash
 from pipeline.index.reading import Hit, Index
 from pipeline.task import Entry
@@ -34,7 +31,6 @@ Found = TypeVar("Found")
 STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
 _REBUILD = "run `make index` to build it again, or `make doctor` to see what is wrong"
-_BESIDE = ".link-part"  # the ending of a link that has not taken its place yet
 _LOOKS = 10  # how often a reader looks again while builds are promoted under its hands
 
 
@@ -105,9 +101,9 @@ class Builds:
     def sweep(self) -> list[str]:
         """Remove what killed runs left behind, and return the names of what was removed."""
         stale = [path for path in self._listing(self._builds) if path.name.endswith(STAGING)]
-        stale += [path for folder in (self._index, self._data) for path in folder.glob(f"*{_BESIDE}")]
+        stale += [path for folder in (self._index, self._data) for path in folder.glob(f"*{links.BESIDE}")]
         for path in stale:
-            _remove(path)
+            links.remove(path)
         return [path.name for path in stale]
 
     def stage(
@@ -136,9 +132,9 @@ class Builds:
         if (cache.model, cache.dim) != (model, dim):
             raise InconsistentError(f"the cache is of {cache.model!r} x {cache.dim}, the build of {model!r} x {dim}")
         directory = self._builds / f"{number}{STAGING}"
-        _remove(directory)
+        links.remove(directory)
         directory.mkdir(parents=True)
-        with _removed_on_error(directory):
+        with links.removed_on_error(directory):
             return staging.stage(
                 directory,
                 entries,
@@ -158,7 +154,7 @@ class Builds:
         """
         from pipeline.index import staging
 
-        with _removed_on_error(staged.directory):
+        with links.removed_on_error(staged.directory):
             staging.verify(staged, count=count)
 
     def promote(self, staged: Staged, *, check: Callable[[], None] = _pass) -> Promoted:
@@ -174,7 +170,7 @@ class Builds:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
         before = self._in_service()
         if before is not None and staged.manifest.position < before.position:
-            _remove(staged.directory)
+            links.remove(staged.directory)
             raise InconsistentError(
                 f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
                 f"the one in service at {before.position}: not promoted",
@@ -293,57 +289,19 @@ class Builds:
         path, target = self._data / name, Path("index") / self._current.name / name
         if path.is_symlink() and path.readlink() == target:
             return None
-        moved = _move_aside(path)
-        _replace_link(path, target)
+        moved = links.move_aside(path)
+        links.replace_link(path, target)
         return moved
 
     def _flip(self, number: int) -> None:
         """Point `current` at build `number`, in one rename, on disk when this returns."""
         if self._current.is_dir() and not self._current.is_symlink():
-            _move_aside(self._current)  # a copy that followed links; a rename cannot take a directory's place
-        _replace_link(self._current, Path(self._builds.name) / str(number))
+            links.move_aside(self._current)  # a copy that followed links; a rename cannot take a directory's place
+        links.replace_link(self._current, Path(self._builds.name) / str(number))
 
     def _drop_all_but(self, number: int, before: int | None) -> None:
         """Remove every build but `number` and the one that was in service before it, or the newest whole other."""
         others = [other for other in self.numbers() if other != number]
         kept = {number, before if before in others else max(others, default=number)}
         for other in self._taken(endings=("",)) - kept:
-            _remove(self._builds / str(other))  # half removed it is no build any more: a file is missing
-
-
-def _replace_link(path: Path, target: Path) -> None:
-    """Make `path` a link to `target` in one rename, on disk when this returns."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}{_BESIDE}")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(target)
-    beside.replace(path)
-    files.sync_directory(path.parent)
-
-
-def _move_aside(path: Path) -> str | None:
-    """Rename what stands at `path` to the first free `<name>.bak-<n>` and return that; None where nothing stands."""
-    if not os.path.lexists(path):
-        return None
-    number = 1
-    while os.path.lexists(aside := path.with_name(f"{path.name}.bak-{number}")):
-        number += 1
-    path.rename(aside)
-    return aside.name
-
-
-def _remove(path: Path) -> None:
-    """Remove a directory with all that is in it, or a file or link; nothing there is no harm."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _removed_on_error(directory: Path) -> Iterator[None]:
-    """Leave nothing of `directory` when the block fails, is interrupted included."""
-    try:
-        yield
-    except BaseException:
-        _remove(directory)
-        raise
+            links.remove(self._builds / str(other))  # half removed it is no build any more: a file is missing

@@ -1,10 +1,5 @@
 """The vector cache: one append-only file per model and width, looked up by what the vector is of.
 
-The file is a header of 256 bytes and records of equal length, numbers little-endian:
-
-    header   magic (8) | version u32 | width u32 | crc32 of the model u32 | length of the model u16 | model, UTF-8
-    record   key (32) | width x float32 | crc32 of key and vector u32
-
 A record is never changed. Half a record at the end belongs to a writer that was killed: it is not read, and the next
 writer cuts it off. A record whose checksum is wrong counts as absent and stands in `damaged`. In memory there are
 eight bytes a record: four bytes of the key and the record's number in one sorted array; the rest of the key is
@@ -16,8 +11,6 @@ import hashlib
 import json
 import os
 import re
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,19 +20,14 @@ from numpy.typing import NDArray
 from pipeline import files
 from pipeline.errors import InconsistentError
 from pipeline.index.handles import ReadHandle
+from pipeline.index.record_format import HEADER_BYTES, KEY_BYTES, RecordFormat, Vectors
 
-MAGIC = b"findvec\n"
-VERSION = 1
-HEADER_BYTES = 256
-KEY_BYTES = 32
+__all__ = ["VectorCache", "Vectors", "check_unit_rows", "vector_key"]
+
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a float32 vector may be; rounding alone stays below 1e-6
 BLOCK = 1024  # records read at a time: 3 MiB at 768 wide
-_HEADER = struct.Struct("<8sIIIH")
-_MODEL_BYTES = HEADER_BYTES - _HEADER.size
 _NUMBER_BITS = np.uint64(32)
 _NUMBER_MASK = np.uint64(0xFFFFFFFF)
-
-Vectors = NDArray[np.float32]
 
 
 def vector_key(text: str, *, model: str, dim: int, task_type: str) -> bytes:
@@ -72,16 +60,11 @@ class VectorCache:
         Raises:
             ValueError: the width is not positive or the model's name is longer than the header has room for.
         """
-        encoded = model.encode()
-        if dim < 1 or len(encoded) > _MODEL_BYTES:
-            raise ValueError(f"no vectors of width {dim} of model {model!r}")
         self.model = model
         self.dim = dim
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:60]  # a model's name never becomes a path
-        self.path = folder / f"{slug}-{dim}-{hashlib.sha256(encoded).hexdigest()[:8]}.vectors"
-        self._header = _HEADER.pack(MAGIC, VERSION, dim, zlib.crc32(encoded), len(encoded)) + encoded
-        self._header = self._header.ljust(HEADER_BYTES, b"\0")
-        self._record = np.dtype([("key", "u1", (KEY_BYTES,)), ("vector", "<f4", (dim,)), ("crc", "<u4")])
+        self.path = folder / f"{slug}-{dim}-{hashlib.sha256(model.encode()).hexdigest()[:8]}.vectors"
+        self._format = RecordFormat(model, dim)
         self._reset()
 
     @property
@@ -121,9 +104,9 @@ class VectorCache:
             return
         with self._locked():
             if not self.path.exists():
-                files.seal_bytes(self.path, self._header)
+                files.seal_bytes(self.path, self._format.header)
             fresh = self.missing(keys)
-            self._append(self._records([keys[position] for position in fresh], rows[fresh]))
+            self._append(self._format.pack([keys[position] for position in fresh], rows[fresh]))
         self._refresh()
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
@@ -183,13 +166,13 @@ class VectorCache:
         if self._handle is None or self._handle.identity != (found.st_dev, found.st_ino):
             self._reset()
             handle = ReadHandle(self.path)
-            if handle.size < HEADER_BYTES or handle.read(HEADER_BYTES, 0) != self._header:
+            if handle.size < HEADER_BYTES or handle.read(HEADER_BYTES, 0) != self._format.header:
                 raise InconsistentError(
-                    f"{self.path} does not hold vectors of {self.model!r}, {self.dim} wide, in format {VERSION}",
+                    f"{self.path} does not hold vectors of {self.model!r}, {self.dim} wide, as we write them",
                     hint="move the file away and run `make index`: it embeds again what is needed",
                 )
             self._handle = handle
-        count = (self._handle.size - HEADER_BYTES) // self._record.itemsize
+        count = self._format.whole_records(self._handle.size)
         if count > self._scanned:
             self._scan(count)
 
@@ -199,7 +182,7 @@ class VectorCache:
         used = 0
         for start in range(self._scanned, count, BLOCK):
             records = self._read(start, min(BLOCK, count - start))
-            sound = self._sound(records)
+            sound = self._format.sound(records)
             numbers = np.arange(start, start + len(records), dtype=np.uint64)
             packed = _prefixes(records["key"]) | numbers
             entries[used : used + int(sound.sum())] = packed[sound]
@@ -209,20 +192,12 @@ class VectorCache:
         self._sorted.sort()
         self._scanned = count
 
-    def _sound(self, records: NDArray[np.void]) -> NDArray[np.bool_]:
-        """Return for each record whether its checksum is right."""
-        size = self._record.itemsize
-        raw = memoryview(records.tobytes())
-        sums = [zlib.crc32(raw[start : start + size - 4]) for start in range(0, len(raw), size)]
-        same: NDArray[np.bool_] = np.array(sums, dtype=np.uint32) == records["crc"]
-        return same
-
     def _read(self, number: int, count: int) -> NDArray[np.void]:
         """Return `count` records from `number` on."""
         if self._handle is None:
             raise AssertionError("records are only looked for in a file that was opened")
-        size = self._record.itemsize
-        return np.frombuffer(self._handle.read(count * size, HEADER_BYTES + number * size), dtype=self._record)
+        raw = self._handle.read(count * self._format.size, self._format.offset(number))
+        return np.frombuffer(raw, dtype=self._format.record)
 
     def _find(self, keys: Sequence[bytes]) -> NDArray[np.int64]:
         """Return the record number of each key, -1 where it is not there; of equal records the oldest."""
@@ -234,31 +209,19 @@ class VectorCache:
         wanted = _prefixes(np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES))
         low = np.searchsorted(self._sorted, wanted)
         high = np.searchsorted(self._sorted, wanted | _NUMBER_MASK, side="right")
-        size = self._record.itemsize
         for position in np.flatnonzero(low < high).tolist():
             for number in (self._sorted[low[position] : high[position]] & _NUMBER_MASK).tolist():
-                if self._handle.read(KEY_BYTES, HEADER_BYTES + number * size) == keys[position]:
+                if self._handle.read(KEY_BYTES, self._format.offset(number)) == keys[position]:
                     found[position] = number
                     break
         return found
-
-    def _records(self, keys: Sequence[bytes], rows: Vectors) -> NDArray[np.void]:
-        """Return the records of these keys and rows, checksums filled in."""
-        records = np.empty(len(keys), dtype=self._record)
-        if keys:
-            records["key"] = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES)
-            records["vector"] = rows
-            size = self._record.itemsize
-            raw = memoryview(records.tobytes())
-            records["crc"] = [zlib.crc32(raw[start : start + size - 4]) for start in range(0, len(raw), size)]
-        return records
 
     def _append(self, records: NDArray[np.void]) -> None:
         """Write records behind the last whole one, durable when this returns; the lock is held.
 
         What a killed writer left of a record is cut off first. When the disk is full the file is as it was.
         """
-        end = HEADER_BYTES + self._scanned * self._record.itemsize
+        end = self._format.offset(self._scanned)
         with self.path.open("r+b", buffering=0) as file:
             file.truncate(end)
             file.seek(end)
@@ -274,10 +237,10 @@ class VectorCache:
     def _rewrite(self, gone: set[bytes]) -> None:
         """Seal a new file with the sound records of all other keys; the lock is held."""
         with files.SealedWriter(self.path) as writer:
-            writer.write(self._header)
+            writer.write(self._format.header)
             for start in range(0, self._scanned, BLOCK):
                 records = self._read(start, min(BLOCK, self._scanned - start))
-                keep = self._sound(records) & [key.tobytes() not in gone for key in records["key"]]
+                keep = self._format.sound(records) & [key.tobytes() not in gone for key in records["key"]]
                 writer.write(records[keep].tobytes())
             writer.seal()
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.errors import InconsistentError
-from pipeline.index.vectors import HEADER_BYTES, VectorCache, vector_key
+from pipeline.index.record_format import HEADER_BYTES
+from pipeline.index.vectors import VectorCache, vector_key
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
 TEXTS = [f"text {number}" for number in range(6)]
