@@ -4,6 +4,7 @@ Adopting adds the columns that are missing and touches no row's foreign column. 
 table has, cells are read through `cells`. Ids are integers or text, as the table has them; the engine sees text.
 """
 
+import contextlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -77,7 +78,8 @@ def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
     return squeezed
 
 
-untagged = or_(experts.c.tags.is_(None), _squeezed(experts.c.tags).in_(sorted(EMPTY_TAGS)))
+# equalities and not IN, which cannot stand in an UPDATE of many rows
+untagged = or_(experts.c.tags.is_(None), *(_squeezed(experts.c.tags) == empty for empty in sorted(EMPTY_TAGS)))
 has_bio = and_(experts.c.bio.is_not(None), func.trim(cast(experts.c.bio, Text), WHITE) != "")
 looks_foreign = and_(~untagged, ~_squeezed(experts.c.tags).like("[%]"))
 
@@ -234,15 +236,41 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     row["findability_score"] = score(row)
     if not _counts_up(tx):
         row["id"] = _next_id(tx)
-    try:
+    with _refusals():
         done = tx.execute(experts.insert().values(row))
+    key = done.inserted_primary_key
+    return str(row["id"] if "id" in row else key[0] if key is not None else "")
+
+
+def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:
+    """Add many people (username, values) with their scores, in order; a column that only some have is NULL elsewhere.
+
+    Raises:
+        ConfigurationError: an adopted table demands columns that we know nothing of.
+    """
+    if not _counts_up(tx):
+        for username, values in people:
+            insert_person(tx, username, values)
+        return
+    columns = dict.fromkeys(column for _, values in people for column in values)
+    rows = [{**dict.fromkeys(columns), "username": username, **values} for username, values in people]
+    for row in rows:
+        row["findability_score"] = score(row)
+    with _refusals():
+        for some in _pages(rows):
+            tx.execute(experts.insert(), some)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn a refused row into an error that says what can be done."""
+    try:
+        yield
     except exc.IntegrityError as error:
         raise ConfigurationError(
             f"the experts table of this database refuses a new row: {error.orig}; nothing was changed",
             hint="give its own columns defaults, or use another database",
         ) from error
-    key = done.inserted_primary_key
-    return str(row["id"] if "id" in row else key[0] if key is not None else "")
 
 
 def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:

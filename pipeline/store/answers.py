@@ -32,7 +32,7 @@ def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 def spent(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how many charged and unforgiven attempts each item has; items without any are not there."""
     mine = _of(task, ids) & attempts.c.charged & ~attempts.c.forgiven
-    return dict(tx.execute(select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id)).tuples())
+    return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
 
 
 def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
@@ -52,13 +52,13 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str,
         .where(attempts.c.id > since)
         .group_by(attempts.c.item_id)
     )
-    return dict(tx.execute(query).tuples())
+    return _counted(tx, query)
 
 
 def cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how often each item's answer was cut by the token limit, unforgiven; the next request asks for more."""
     mine = _of(task, ids) & attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
-    return dict(tx.execute(select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id)).tuples())
+    return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
 
 
 def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime, foreign_text: bool = False) -> None:
@@ -157,3 +157,8 @@ def clear_backend(tx: Connection, task: str) -> list[str]:
 
 def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
     return and_(attempts.c.task == task, attempts.c.item_id.in_(ids))
+
+
+def _counted(tx: Connection, query: Select[Any]) -> dict[str, int]:
+    """Return a SELECT of (item id, count) as a mapping."""
+    return {row[0]: row[1] for row in tx.execute(query)}
