@@ -186,18 +186,18 @@ class Builds:
     def rollback(self) -> Manifest:
         """Put the build before the one in service back, by the flip alone; on disk when this returns.
 
-        Where the one in service is broken, the newest whole one takes its place.
+        Its files are read in full first: a damaged one is passed over, and an older one takes its place.
 
         Raises:
             InputError: there is none.
         """
         directory = self._resolve()
-        here = int(directory.name) if directory is not None and directory.name.isdecimal() else None
-        older = [number for number in self.numbers() if here is None or number < here]
-        if not older:
+        older = [number for number in self.numbers() if directory is None or number < int(directory.name)]
+        number = next((number for number in reversed(older) if not self.damage(number)), None)
+        if number is None:
             raise InputError("there is no previous build to put back", hint="run `make index` to build one")
-        self._flip(older[-1])
-        return self._read(self._builds / str(older[-1]))
+        self._flip(number)
+        return self._read(self._builds / str(number))
 
     def _resolve(self) -> Path | None:
         """Return the directory `current` points at, there or not, or None where there is no `current`.

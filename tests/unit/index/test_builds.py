@@ -131,12 +131,26 @@ def test_rollback_puts_the_previous_build_back(make: Make, builds: Builds) -> No
     assert builds.numbers() == [1, 3]
 
 
-def test_a_broken_previous_build_is_not_put_back(tmp_path: Path, make: Make, builds: Builds) -> None:
-    """Rolling back never leads to a build that lacks a file."""
+def remove(path: Path) -> None:
+    """Remove a file."""
+    path.unlink()
+
+
+def change_a_byte(path: Path) -> None:
+    """Change the last byte of a file and leave its size."""
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("spoil", [remove, change_a_byte])
+@pytest.mark.parametrize("name", manifest.PARTS)
+def test_a_broken_previous_build_is_not_put_back(
+    tmp_path: Path, make: Make, builds: Builds, spoil: Callable[[Path], None], name: str
+) -> None:
+    """Rolling back never leads to a build that lacks a file or has other bytes than were verified."""
     make(PEOPLE)
     make(PEOPLE)
-    (tmp_path / "index/builds/1/entries.jsonl").unlink()
-    assert builds.numbers() == [2]
+    spoil(tmp_path / "index/builds/1" / name)
     with pytest.raises(InputError, match="no previous build"):
         builds.rollback()
     assert in_service(builds) == 2
