@@ -8,6 +8,7 @@ repaired: a Markdown fence round the JSON, or a cut end, is an invalid answer th
 
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,9 @@ RPC_OF_STATUS = {
 LAST_RPC_CODE = 16
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
 MAX_TOKENS_SEEN = 2**53  # a count above this is no count
+
+_SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however large or deep it is
+_SHORT.maxstring = MAX_EXCERPT
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ def excerpt_of(value: Any) -> str:
     elif isinstance(value, str):
         text = value[: MAX_EXCERPT * 8]
     else:
-        text = orjson.dumps(value, default=repr).decode() if _is_small(value) else repr(type(value).__name__)
+        text = _SHORT.repr(value)
     text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
     return text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 1] + "…"
@@ -254,11 +258,6 @@ def _count(value: Any) -> int:
 def _word(value: Any) -> str:
     """Return a short word of the API, or an empty text where there is none."""
     return excerpt_of(value) if isinstance(value, str) else ""
-
-
-def _is_small(value: Any) -> bool:
-    """Return whether a JSON value is flat enough to be shown."""
-    return not isinstance(value, dict | list) or (len(value) <= 8 and len(repr(value)) <= MAX_EXCERPT * 8)  # noqa: PLR2004
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

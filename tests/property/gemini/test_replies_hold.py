@@ -1,0 +1,100 @@
+"""What holds for any reply whatever: it is judged, and judging it never raises."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from pipeline.gemini.replies import BLOCKED, Reply, judge, judge_line, judge_response, parse_answer
+from pipeline.states import Outcome
+
+REASONS = {
+    "ok",
+    "unreadable",
+    "error-line",
+    "no-response",
+    "no-candidates",
+    "prompt-blocked",
+    "blocked",
+    "bad-finish",
+    "max-tokens",
+    "max-tokens-empty",
+    "empty",
+}
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+NAMES = st.sampled_from(
+    [
+        "key",
+        "response",
+        "error",
+        "candidates",
+        "content",
+        "parts",
+        "text",
+        "thought",
+        "finishReason",
+        "promptFeedback",
+        "blockReason",
+        "usageMetadata",
+        "promptTokenCount",
+        "code",
+        "message",
+        "status",
+        "modelVersion",
+    ]
+)
+WORDS = st.sampled_from(["STOP", "MAX_TOKENS", "SAFETY", "NEW", "INTERNAL", *sorted(BLOCKED)])
+JSON = st.recursive(
+    LEAVES | WORDS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES | st.text(), inner, max_size=5)
+)
+
+
+class Tags(BaseModel):
+    """What is wanted."""
+
+    tags: list[str]
+
+
+def hold(reply: Reply) -> None:
+    """Check what is true of every reply."""
+    assert reply.reason in REASONS
+    assert (reply.outcome is Outcome.ANSWERED) == (reply.reason == "ok") == (reply.text != "")
+    assert len(reply.excerpt) <= 200
+    assert reply.excerpt.isprintable()
+    assert min(reply.usage.prompt, reply.usage.answer, reply.usage.thoughts, reply.usage.cached) >= 0
+    assert reply.code is None or 1 <= reply.code <= 16
+    reply.model_version.encode()
+    parsed, reason = parse_answer(reply, Tags)
+    assert (parsed is not None) == (reason == "ok")
+    assert len(reason) <= 200
+
+
+@given(JSON)
+def test_judge_never_raises(document: Any) -> None:
+    """Any JSON value, in the shape of a reply or not, gives one outcome with a known reason."""
+    hold(judge(document))
+    hold(judge_response(document))
+    hold(judge({"key": "t/1", "response": document}))
+    hold(judge({"key": "t/1", "response": {"candidates": [document]}}))
+    hold(judge({"key": "t/1", "error": document}))
+
+
+@given(st.binary())
+def test_any_bytes_are_a_reply(line: bytes) -> None:
+    """Any bytes at all are one reply."""
+    hold(judge_line(line))
+
+
+@given(st.text())
+def test_any_answer_text_is_judged(text: str) -> None:
+    """Any text as an answer gives an answer or a reason."""
+    hold(judge({"response": {"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}]}}))
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
+def test_good_answers_come_through(tags: list[str]) -> None:
+    """Whatever tags an answer holds, they arrive as they are."""
+    parsed, reason = parse_answer(Reply(Outcome.ANSWERED, "ok", text=json.dumps({"tags": tags})), Tags)
+    assert (parsed, reason) == (Tags(tags=tags), "ok")

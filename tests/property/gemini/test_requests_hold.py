@@ -1,0 +1,55 @@
+"""What holds for any request that can be built, and for any estimate."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import InputError
+from pipeline.gemini.costs import estimate, estimate_tokens
+from pipeline.gemini.requests import build, check, key_of, line, split_key
+from pipeline.task import Prompt
+
+SCHEMA = {"type": "OBJECT", "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}}}}
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+ITEMS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: text.strip() != "")
+
+
+@given(ITEMS)
+def test_keys_split_as_they_were_made(item: str) -> None:
+    """A key splits into the task and the item it was made of, slashes in the id included."""
+    assert split_key(key_of("expert-tags", item)) == ("expert-tags", item)
+
+
+@given(ITEMS, TEXTS, TEXTS, st.integers(1, 65_536))
+def test_what_is_built_passes_the_check(item: str, system: str, text: str, most: int) -> None:
+    """Any prompt makes one line that passes the check and holds exactly the texts that went in."""
+    prompt = Prompt(system=system, parts=[{"text": text}], max_output_tokens=most)
+    written = line(key_of("t", item), build(prompt, schema=SCHEMA, thinking={"thinkingBudget": 0}))
+    check(written)
+    document = orjson.loads(written)
+    assert document["key"] == f"t/{item}"
+    assert document["request"]["contents"][0]["parts"][0]["text"] == text
+    assert document["request"]["systemInstruction"]["parts"][0]["text"] == system
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_checked(content: bytes) -> None:
+    """Any bytes at all are refused in our own words; 200 of them are never a whole request."""
+    with pytest.raises(InputError):
+        check(content)
+
+
+@given(st.text(), st.text())
+def test_estimate_grows_with_the_text(text: str, more: str) -> None:
+    """A longer text is never estimated at fewer tokens, and two texts at no more than one each beside the whole."""
+    whole = estimate_tokens(text + more)
+    assert estimate_tokens(text) <= whole <= estimate_tokens(text) + estimate_tokens(more)
+
+
+@given(TEXTS, st.integers(1, 10_000))
+def test_estimate_never_exceeds_the_cap(text: str, most: int) -> None:
+    """Answer and thoughts stay within maxOutputTokens, and a prompt costs something."""
+    usage = estimate(build(Prompt(system="", parts=[{"text": text}], max_output_tokens=most), schema={}, thinking=None))
+    assert usage.answer + usage.thoughts <= most
+    assert usage.prompt > 0

@@ -1,0 +1,283 @@
+"""Request lines: what is built, what is refused before it is sent, and the schema dialect."""
+
+import json
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.errors import InputError
+from pipeline.gemini.requests import build, check, key_of, line, schema_of, split_key
+from pipeline.task import Prompt
+
+SCHEMA = {
+    "type": "OBJECT",
+    "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}, "minItems": 3, "maxItems": 8}},
+    "propertyOrdering": ["tags"],
+    "required": ["tags"],
+}
+
+
+class Tags(BaseModel):
+    """Notes for us, which no model should read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tags: list[str] = Field(min_length=3, max_length=8)
+
+
+def golden() -> dict[str, Any]:
+    """Return a request as `build` makes it."""
+    prompt = Prompt(system="You tag people.", parts=[{"text": "A hydrologist."}], max_output_tokens=512)
+    return build(prompt, schema=schema_of(Tags), thinking={"thinkingLevel": "MINIMAL"})
+
+
+def test_golden_line() -> None:
+    """A line is exactly this: camelCase, responseSchema, a cap, thinking; no model, tier or sampling."""
+    written = line("expert-tags/7", golden())
+    assert json.loads(written) == {
+        "key": "expert-tags/7",
+        "request": {
+            "contents": [{"role": "user", "parts": [{"text": "A hydrologist."}]}],
+            "systemInstruction": {"parts": [{"text": "You tag people."}]},
+            "generationConfig": {
+                "responseMimeType": "application/json",
+                "responseSchema": SCHEMA,
+                "maxOutputTokens": 512,
+                "thinkingConfig": {"thinkingLevel": "MINIMAL"},
+            },
+        },
+    }
+    check(written)
+
+
+def test_no_thinking_leaves_the_model_its_default() -> None:
+    """Without thinking settings and without an instruction neither member is sent."""
+    request = build(Prompt(system="", parts=[{"text": "x"}], max_output_tokens=9), schema=SCHEMA, thinking=None)
+    assert request.keys() == {"contents", "generationConfig"}
+    assert "thinkingConfig" not in request["generationConfig"]
+
+
+def test_line_ends_of_other_alphabets_stay_inside_the_line() -> None:
+    """U+2028, U+0085 and new lines in a text leave one line, split on the byte alone."""
+    prompt = Prompt(system="s", parts=[{"text": "a\u2028b\u0085c\nd\re"}], max_output_tokens=9)
+    written = line("t/1", build(prompt, schema=SCHEMA, thinking=None))
+    assert b"\n" not in written
+    check(written)
+    assert json.loads(written)["request"]["contents"][0]["parts"][0]["text"] == "a\u2028b\u0085c\nd\re"
+
+
+def test_half_a_surrogate_pair_is_never_written() -> None:
+    """A text that is no UTF-8 is refused when the line is made."""
+    prompt = Prompt(system="s", parts=[{"text": "\ud800"}], max_output_tokens=9)
+    with pytest.raises(InputError, match="t/1"):
+        line("t/1", build(prompt, schema=SCHEMA, thinking=None))
+
+
+@pytest.mark.parametrize(("task", "item"), [("", "1"), ("a/b", "1"), ("a", "")])
+def test_keys_that_could_not_be_split(task: str, item: str) -> None:
+    """A task with a slash, and empty halves, make no key."""
+    with pytest.raises(ValueError, match="no key"):
+        key_of(task, item)
+
+
+@pytest.mark.parametrize("key", ["", "a", "/a", "a/", "/"])
+def test_texts_that_are_no_key(key: str) -> None:
+    """A text that is no key of ours is not split."""
+    with pytest.raises(ValueError, match="not a key"):
+        split_key(key)
+
+
+def changed(path: str, value: Any) -> bytes:
+    """Return the golden line with one member replaced; `path` is dotted, a last `-` removes."""
+    document: Any = json.loads(line("t/1", golden()))
+    *steps, last = path.split(".")
+    place = document
+    for step in steps:
+        place = place[int(step) if isinstance(place, list) else step]
+    if value is ...:
+        del place[last]
+    elif isinstance(place, list):
+        place[int(last)] = value
+    else:
+        place[last] = value
+    return json.dumps(document).encode()
+
+
+CONFIG = "request.generationConfig"
+BAD: dict[str, tuple[bytes, str]] = {
+    "no JSON": (b'{"key": "a"', "must be JSON"),
+    "no UTF-8": (b'{"key": "\xff"}', "must be JSON"),
+    "list": (b"[]", "JSON object"),
+    "two lines": (b'{"key": "a",\n"request": {}}', "one line"),
+    "no key": (changed("key", ...), "'key'"),
+    "empty key": (changed("key", " "), "'key'"),
+    "number key": (changed("key", 7), "'key'"),
+    "third member": (changed("metadata", {}), "'metadata'"),
+    "no request": (changed("request", ...), "'request'"),
+    "no contents": (changed("request.contents", ...), "'contents'"),
+    "empty contents": (changed("request.contents", []), "'contents'"),
+    "text contents": (changed("request.contents", "hi"), "'contents'"),
+    "text in contents": (changed("request.contents.0", "hi"), "'contents'"),
+    "strange role": (changed("request.contents.0.role", "system"), "'role'"),
+    "no parts": (changed("request.contents.0.parts", ...), "'parts'"),
+    "empty part": (changed("request.contents.0.parts.0", {}), "a part"),
+    "empty text": (changed("request.contents.0.parts.0.text", ""), "'text'"),
+    "number text": (changed("request.contents.0.parts.0.text", 3), "'text'"),
+    "media without type": (changed("request.contents.0.parts.0", {"inlineData": {"data": "x"}}), "'mimeType'"),
+    "unknown part": (changed("request.contents.0.parts.0", {"image": "x"}), "'image'"),
+    "text instruction": (changed("request.systemInstruction", "You tag"), "'systemInstruction'"),
+    "list instruction": (changed("request.systemInstruction", ["You"]), "'systemInstruction'"),
+    "snake instruction": (changed("request.system_instruction", {}), "'system_instruction'"),
+    "thinking outside": (changed("request.thinkingConfig", {}), "'thinkingConfig'"),
+    "config": (changed("request.config", {}), "'config'"),
+    "model": (changed("request.model", "models/m"), "URL"),
+    "tier": (changed("request.serviceTier", "x"), "no service tier"),
+    "cache inside": (changed(f"{CONFIG}.cachedContent", "x"), "whole file"),
+    "cache": (changed("request.cachedContent", "x"), "whole file"),
+    "json schema": (changed(f"{CONFIG}.responseJsonSchema", {}), "responseSchema"),
+    "temperature": (changed(f"{CONFIG}.temperature", 0), "sampling"),
+    "penalty": (changed(f"{CONFIG}.presencePenalty", 1), "penalties"),
+    "no settings": (changed(CONFIG, ...), "'generationConfig'"),
+    "no cap": (changed(f"{CONFIG}.maxOutputTokens", ...), "'maxOutputTokens'"),
+    "zero cap": (changed(f"{CONFIG}.maxOutputTokens", 0), "'maxOutputTokens'"),
+    "true cap": (changed(f"{CONFIG}.maxOutputTokens", True), "'maxOutputTokens'"),  # noqa: FBT003 - the value under test
+    "both thinkings": (changed(f"{CONFIG}.thinkingConfig.thinkingBudget", 0), "exclude"),
+    "snake thinking": (changed(f"{CONFIG}.thinkingConfig.thinking_budget", 0), "'thinking_budget'"),
+    "no JSON asked": (changed(f"{CONFIG}.responseMimeType", "text/plain"), "application/json"),
+    "lower type": (changed(f"{CONFIG}.responseSchema.type", "object"), "'object'"),
+    "list type": (changed(f"{CONFIG}.responseSchema.type", ["OBJECT"]), "type"),
+    "no items": (changed(f"{CONFIG}.responseSchema.properties.tags.items", ...), "items"),
+    "schema word": (changed(f"{CONFIG}.responseSchema.$schema", "x"), "$schema"),
+    "reference": (changed(f"{CONFIG}.responseSchema.properties.tags.items", {"$ref": "#/x"}), "$ref"),
+    "additional": (changed(f"{CONFIG}.responseSchema.additionalProperties", False), "additionalProperties"),  # noqa: FBT003
+    "no properties": (changed(f"{CONFIG}.responseSchema.properties", {}), "without properties"),
+    "unknown required": (changed(f"{CONFIG}.responseSchema.required", ["x"]), "'x'"),
+    "number enum": (changed(f"{CONFIG}.responseSchema.properties.tags.items.enum", [1]), "enum"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_line_never_reaches_the_wire(name: str) -> None:
+    """Each line that would make the API refuse the whole file is refused here, and the message names the place."""
+    bad, says = BAD[name]
+    with pytest.raises(InputError) as caught:
+        check(bad)
+    assert says in caught.value.message
+
+
+def test_schema_nested_too_deep_is_refused() -> None:
+    """A schema deeper than the API takes is refused."""
+    schema: dict[str, Any] = {"type": "STRING"}
+    for _ in range(12):
+        schema = {"type": "ARRAY", "items": schema}
+    with pytest.raises(InputError, match="nested deeper"):
+        check(changed(f"{CONFIG}.responseSchema.properties.tags", schema))
+
+
+class Level(Enum):
+    """Notes for us."""
+
+    LOW = "low"
+    HIGH = "high"
+
+
+class Quote(BaseModel):
+    """Notes for us."""
+
+    text: str = Field(pattern="^a", max_length=9, description="the words")
+    page: int | None = None
+
+
+class Rich(BaseModel):
+    """A model with all that the dialect can say."""
+
+    title: str
+    kind: Literal["a", "b"] = "a"
+    level: Level
+    quote: Quote = Field(description="where it stands")
+    quotes: list[Quote] | None = None
+    either: int | str
+    when: datetime
+    share: float = Field(ge=0, le=1)
+    fixed: Literal["x"]
+    sure: bool
+
+
+def test_schema_of_a_rich_model() -> None:
+    """References are inlined, types are capitals, null is nullable, order is kept; what only narrows is left out."""
+    quote = {
+        "type": "OBJECT",
+        "properties": {
+            "text": {"type": "STRING", "description": "the words"},
+            "page": {"type": "INTEGER", "nullable": True},
+        },
+        "propertyOrdering": ["text", "page"],
+        "required": ["text"],
+    }
+    schema = schema_of(Rich)
+    assert schema["properties"] == {
+        "title": {"type": "STRING"},
+        "kind": {"type": "STRING", "enum": ["a", "b"]},
+        "level": {"type": "STRING", "enum": ["low", "high"]},
+        "quote": {**quote, "description": "where it stands"},
+        "quotes": {"type": "ARRAY", "items": quote, "nullable": True},
+        "either": {"anyOf": [{"type": "INTEGER"}, {"type": "STRING"}]},
+        "when": {"type": "STRING", "format": "date-time"},
+        "share": {"type": "NUMBER", "minimum": 0.0, "maximum": 1.0},
+        "fixed": {"type": "STRING", "enum": ["x"]},
+        "sure": {"type": "BOOLEAN"},
+    }
+    assert schema["propertyOrdering"] == list(Rich.model_fields)
+    assert schema["required"] == ["title", "level", "quote", "either", "when", "share", "fixed", "sure"]
+    check(changed(f"{CONFIG}.responseSchema", schema))
+    assert "Notes for us" not in json.dumps(schema)
+
+
+class Tree(BaseModel):
+    """Contains itself."""
+
+    children: list["Tree"]
+
+
+class Free(BaseModel):
+    """Any names at all."""
+
+    names: dict[str, int]
+
+
+class Pair(BaseModel):
+    """A tuple."""
+
+    pair: tuple[int, str]
+
+
+class Anything(BaseModel):
+    """No type."""
+
+    value: Any
+
+
+class Things(BaseModel):
+    """A list of no type."""
+
+    values: list[Any]
+
+
+class Numbers(BaseModel):
+    """An enum of numbers."""
+
+    value: Literal[1, 2]
+
+
+class Empty(BaseModel):
+    """Nothing."""
+
+
+@pytest.mark.parametrize("model", [Tree, Free, Pair, Anything, Things, Numbers, Empty])
+def test_models_the_dialect_cannot_say(model: type[BaseModel]) -> None:
+    """What responseSchema cannot say is an error that names the model, not a schema that is refused later."""
+    with pytest.raises(TypeError, match=f"{model.__name__}|Tree"):
+        schema_of(model)
