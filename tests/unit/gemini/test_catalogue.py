@@ -12,6 +12,7 @@ from pipeline.gemini import catalogue
 from pipeline.gemini.catalogue import DEFAULT_EMBED, DEFAULT_GENERATE, LOCAL_EMBED, LOCAL_GENERATE, LOCAL_LEXICAL, find
 
 TODAY = date(2026, 11, 20)
+ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
 
 
 def test_defaults_are_current_models() -> None:
@@ -107,17 +108,13 @@ def test_extra_file_adds_and_replaces(tmp_path: Path) -> None:
     """A file of the same form adds a model and replaces one; batch prices may differ from half."""
     extra = tmp_path / "my.toml"
     extra.write_text(
-        '[models."gemini-9"]\nkind = "generate"\nprice_in = 1\nprice_out = 2.0\nbatch_in = 0.9\n'
-        'priced_on = 2026-11-01\nsource = "a letter"\n\n[models."gemini-2.5-flash"]\nkind = "generate"\nprice_in = 9.0\nprice_out = 9.0\n'
-        'priced_on = 2026-11-01\nsource = "a letter"\n',
+        ENTRY.replace("models.m", 'models."gemini-9"').replace("price_out = 1.0", "price_out = 2.0\nbatch_in = 0.9")
+        + ENTRY.replace("models.m", 'models."gemini-2.5-flash"').replace("price_in = 1.0", "price_in = 9.0"),
         encoding="utf-8",
     )
     assert find("gemini-9", kind="generate", today=TODAY, extra=extra).prices(batch=True, on=TODAY) == (0.9, 1.0)
     assert find("gemini-2.5-flash", kind="generate", today=date(2027, 1, 1), extra=extra).price_in == 9.0
     assert find("gemini-2.5-flash", kind="generate", today=TODAY).price_in == 0.30
-
-
-ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
 
 
 @pytest.mark.parametrize(
