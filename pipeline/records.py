@@ -12,6 +12,7 @@ class Kind(StrEnum):
 
     REJECTED = "rejected"  # the row does not go in
     CHANGED = "changed"  # the row goes in; one of its values was dropped or altered
+    KEPT = "kept"  # the row goes in; the answer there is to an older text and stays
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected, fol
 from pipeline.experts.delimited import Broken, Record, Records
 from pipeline.experts.encoding import Line, Lines
 from pipeline.experts.judging import judge
+from pipeline.experts.spreadsheet import plain
 from pipeline.records import Finding, Kind, Person, excerpt
 
 HINT = f"give a CSV file with the header {expected()}, or JSON objects with these keys"
@@ -69,7 +70,9 @@ class Header:
     def _person(self, record: Record) -> Person | Finding:
         """Return the person of a record, or why it does not go in."""
         cells: dict[str, object] = {
-            column: field for column, field in zip(self.columns, record.fields, strict=True) if column is not None
+            column: plain(field.strip())
+            for column, field in zip(self.columns, record.fields, strict=True)
+            if column is not None
         }
         row = judge(cells, line=record.line)
         if not record.was_escaped or isinstance(row, Finding):

@@ -1,0 +1,118 @@
+"""People into the table: new ones are added, changed ones updated, unchanged ones left alone.
+
+Tags are never among what is written. What a changed question means for somebody's state is done here as well: who is
+parked and has another biography goes again; who is tagged keeps the tags; who is being asked keeps the answer to the
+old text. These are told, so that the user knows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.experts import table
+from pipeline.experts.cells import number_of, tags_of, text_of
+from pipeline.experts.columns import HEADERS
+from pipeline.records import Finding, Kind, Person, excerpt
+from pipeline.store import answers, claims, tables
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
+
+
+@dataclass
+class Written:
+    """What became of people: counts, and a finding (kind "kept") for each whose tags are now of an older text."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    released: int = 0  # parked before, and asked again because the biography changed
+    kept: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A person in the table whom the file describes differently, and the columns that differ."""
+
+    person: Person
+    row: Mapping[Any, Any]
+    values: Mapping[str, str | float | None]
+
+    @property
+    def item_id(self) -> str:
+        """Return the person's id as the engine knows it."""
+        return str(self.row["id"])
+
+    @property
+    def is_asked_about(self) -> bool:
+        """Return whether the question about this person is another one now."""
+        return any(column in self.values for column in ASKED_ABOUT)
+
+
+def write(tx: "Connection", people: Sequence[Person]) -> Written:
+    """Write people in their order, in the caller's transaction; no more than some hundreds at a time."""
+    known = _known(tx, people)
+    new = [person for person in people if person.username not in known]
+    changes = [
+        _Change(person, row, values)
+        for person in people
+        if (row := known.get(person.username)) is not None and (values := _differing(row, person))
+    ]
+    table.insert_people(tx, [(person.username, person.values) for person in new])
+    for change in changes:
+        table.update_person(tx, change.row, change.values)
+    written = Written(added=len(new), updated=len(changes), unchanged=len(people) - len(new) - len(changes))
+    _follow(tx, [change for change in changes if change.is_asked_about], written)
+    return written
+
+
+def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
+    """Return the rows of people who are there, by the username in the file.
+
+    A column of an adopted table may compare without case; then its answer holds, or the row could not be written.
+    """
+    found = table.by_usernames(tx, [person.username for person in people])
+    folded = {name.casefold(): row for name, row in found.items()}
+    pairs = ((person.username, folded.get(person.username.casefold())) for person in people)
+    asked = {person.username for person in people}
+    return {
+        name: found.get(name, row)
+        for name, row in pairs
+        if row is not None and (name in found or str(row["username"]) not in asked)
+    }
+
+
+def _differing(row: Mapping[Any, Any], person: Person) -> dict[str, str | float | None]:
+    """Return the columns in which a person's file and row differ; white space around a value makes no difference."""
+    return {
+        column: value
+        for column, value in person.values.items()
+        if value != (number_of(row[column]) if column == "hourly_rate" else text_of(row[column]) or None)
+    }
+
+
+def _follow(tx: "Connection", changes: Sequence[_Change], written: Written) -> None:
+    """Do what a changed question means for the state of each of these people."""
+    ids = [change.item_id for change in changes]
+    open_claims = claims.claimed_ids(table.TASK).where(tables.requests.c.item_id.in_(ids))
+    claimed = set(tx.execute(open_claims).scalars())
+    written.released += len(answers.unpark(tx, table.TASK, ids=_with_new_bio(changes, but=claimed)))
+    for change in changes:
+        if tags_of(change.row["tags"]) != []:
+            written.kept.append(_kept(change, "changed, and the tags stay as they are"))
+        elif change.item_id in claimed:
+            written.kept.append(_kept(change, "changed while being asked; the answer to the old text will be kept"))
+
+
+def _with_new_bio(changes: Sequence[_Change], *, but: set[str]) -> list[str]:
+    """Return the ids of those with another biography, without those who are being asked."""
+    return [change.item_id for change in changes if change.values.get("bio") and change.item_id not in but]
+
+
+def _kept(change: _Change, reason: str) -> Finding:
+    """Return the finding that tells of an answer to an older text."""
+    column = next(column for column in ASKED_ABOUT if column in change.values)
+    value = excerpt(change.values[column] or "")
+    return Finding(change.person.line, HEADERS[column], reason, value, Kind.KEPT, username=change.person.username)
