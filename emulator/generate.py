@@ -83,7 +83,7 @@ def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0) -> dict[s
     Raises:
         ApiError: 400 for a request that the live service would refuse or a schema that this one cannot serve.
     """
-    from emulator.models import tagger
+    from emulator.models.tagger import tags as tags_of
 
     check_request(request, model)
     config = request.get("generationConfig", {})
@@ -91,7 +91,7 @@ def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0) -> dict[s
     text = text_to_tag(request)
     tags: list[str] = []
     if text.strip() and shape.at_most > 0:
-        tags = tagger.tags(text, allowed=shape.allowed, at_least=shape.at_least, at_most=shape.at_most)
+        tags = tags_of(text, allowed=shape.allowed, at_least=shape.at_least, at_most=shape.at_most)
     full = orjson.dumps(shape.wrap(tags)).decode()
     shown = _cut(full, limit=min(config.get("maxOutputTokens", model.output_limit), model.output_limit))
     candidate = {

@@ -38,7 +38,8 @@ class Server:
 
     def __init__(self, world: World, *, host: str, port: int) -> None:
         """Serve `world` on a port that is bound when this returns (0: the system chooses)."""
-        self._world = world
+        self.world = world
+        """What the server serves, for tests to look into."""
         self._socket = socket.create_server((host, port), backlog=256)
         bound = self._socket.getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
@@ -73,7 +74,7 @@ class Server:
         self._uvicorn.should_exit = True
         self._thread.join()
         self._socket.close()
-        self._world.close()
+        self.world.close()
 
     def __enter__(self) -> Self:
         """Return the server, which is running already."""

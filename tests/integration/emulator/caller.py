@@ -130,7 +130,7 @@ class Caller:
         return operation
 
     def run(self, data: bytes, *, model: str = MODEL) -> list[bytes]:
-        """Run a request file through a batch and return the lines of its result file, split at `\\n` alone."""
+        """Run a request file through a batch and return the lines of its result file, split at line feeds alone."""
         return self.results(self.wait(self.create(data, model=model)["name"]))
 
     def results(self, operation: Mapping[str, Any]) -> list[bytes]:

@@ -1,9 +1,6 @@
 """Engines for the tests: one fresh for each test, and one shared by the tests of a module."""
 
-import importlib.util
 import itertools
-import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,21 +10,6 @@ from emulator.server import Server, start
 from tests.integration.emulator.caller import Caller
 
 _NUMBERS = itertools.count(1)
-
-if importlib.util.find_spec("emulator.models.tagger") is None:
-    # FALLBACK
-    _fake = types.ModuleType("emulator.models.tagger")
-    setattr(
-        _fake,
-        "tags",
-        lambda text, *, allowed=None, at_least=3, at_most=8: list(
-            allowed or sorted({w.strip(".,").lower() for w in text.split()} | {"a", "b", "c"})
-        )[:at_most],
-    )
-    sys.modules["emulator.models.tagger"] = _fake
-    import emulator.models
-
-    emulator.models.tagger = _fake
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_enum_and_bounds_are_obeyed(guest: Caller) -> None:
 
 
 def test_json_schema_is_served_with_its_references(guest: Caller) -> None:
-    """responseJsonSchema asks for the same in standard JSON Schema, references and all."""
+    """A responseJsonSchema asks for the same in standard JSON Schema, references and all."""
     schema = {
         "$defs": {"Words": {"type": "array", "items": {"type": "string"}, "maxItems": 1}},
         "type": "object",

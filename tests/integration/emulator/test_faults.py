@@ -1,0 +1,647 @@
+"""Every fault word: scripted, seen on the wire, used up, and written into the journal under its id."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from emulator.fault_words import WORDS
+from emulator.faults import in_share
+from tests.integration.emulator.caller import MODEL, Caller, batch_of, by_key, documents, request_file, request_for
+
+CREATE = f"/v1beta/models/{MODEL}:batchGenerateContent"
+GENERATE = f"/v1beta/models/{MODEL}:generateContent"
+EMBED = "/v1beta/models/gemini-embedding-2:batchEmbedContents"
+ONE = "^k/1$"
+
+Seen = Callable[[Caller], None]
+
+
+def _files(caller: Caller) -> httpx2.Response:
+    """Make the plainest call there is."""
+    return caller.http.get("/v1/files")
+
+
+def _status(status: int, text: str = "") -> Seen:
+    """Return what sees the plainest call answered so."""
+
+    def seen(caller: Caller) -> None:
+        """See status and text."""
+        reply = _files(caller)
+        assert reply.status_code == status
+        assert text in reply.text
+
+    return seen
+
+
+def _breaks(error: type[Exception], *, timeout: float | None = None) -> Seen:
+    """Return what sees the plainest call break with this error."""
+
+    def seen(caller: Caller) -> None:
+        """See the connection break."""
+        with pytest.raises(error):
+            caller.http.get("/v1/files", timeout=timeout or 10)
+
+    return seen
+
+
+def _detail(word: str, *, absent: bool = False) -> Seen:
+    """Return what sees a 429 whose details hold this word, or nothing but a link."""
+
+    def seen(caller: Caller) -> None:
+        """See the details of the refusal."""
+        error = caller.refused(CREATE, batch_of("files/x"))
+        assert error["code"] == 429
+        assert (word in json.dumps(error)) is not absent
+
+    return seen
+
+
+def _starts(status: int) -> Seen:
+    """Return what sees the start of an upload answered with this status."""
+
+    def seen(caller: Caller) -> None:
+        """See the refusal."""
+        reply = caller.http.post("/upload/v1/files", headers={"X-Goog-Upload-Command": "start"}, json={})
+        assert reply.status_code == status
+        assert "x-goog-upload-url" not in reply.headers
+
+    return seen
+
+
+def _empty_200(caller: Caller) -> None:
+    """See a 200 without a byte."""
+    reply = _files(caller)
+    assert (reply.status_code, reply.content) == (200, b"")
+
+
+def _list_wrapped(caller: Caller) -> None:
+    """See an error inside a list."""
+    assert _files(caller).json()[0]["error"]["code"] == 400
+
+
+def _redirected(caller: Caller) -> None:
+    """See a Location."""
+    assert _files(caller).headers["location"] == "/v1/models"
+
+
+def _jumped(caller: Caller) -> None:
+    """See the clock an hour later than before."""
+    before = caller.post("/_emu/clock", {"advance_seconds": 0})["now"]
+    assert _files(caller).status_code == 200
+    after = caller.post("/_emu/clock", {"advance_seconds": 0})["now"]
+    assert before[:13] != after[:13]
+
+
+def _mime_final(caller: Caller) -> None:
+    """See a refusal inside a 200 that says it is final."""
+    reply = caller.chunk(caller.start_upload(3), b"abc")
+    assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (200, "final")
+    assert "Unsupported MIME type" in reply.json()["error"]["message"]
+
+
+def _chunk_dropped(caller: Caller) -> None:
+    """See the connection break on a chunk."""
+    session = caller.start_upload(3)
+    with pytest.raises(httpx2.RemoteProtocolError):
+        caller.chunk(session, b"abc")
+
+
+def _chunk_status(caller: Caller) -> None:
+    """See a 500 without an upload status; the same chunk sent again is taken."""
+    session = caller.start_upload(3)
+    reply = caller.chunk(session, b"abc")
+    assert reply.status_code == 500
+    assert "x-goog-upload-status" not in reply.headers
+    assert caller.chunk(session, b"abc").json()["file"]["sizeBytes"] == "3"
+
+
+def _chunk_lost(caller: Caller) -> None:
+    """See a chunk vanish although the upload goes on and ends well."""
+    session = caller.start_upload(6)
+    reply = caller.chunk(session, b"abc", command="upload")
+    assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (503, "active")
+    assert caller.chunk(session, b"def", offset=3).json()["file"]["sizeBytes"] == "3"
+
+
+def _early_final(caller: Caller) -> None:
+    """See an upload that is final after its first chunk."""
+    reply = caller.chunk(caller.start_upload(6), b"abc", command="upload")
+    assert reply.headers["x-goog-upload-status"] == "final"
+    assert reply.json()["file"]["sizeBytes"] == "3"
+
+
+def _processing(caller: Caller) -> None:
+    """See a file PROCESSING for two looks, then ACTIVE."""
+    name = caller.upload(b"abc")
+    assert [caller.get(f"/v1/{name}")["state"] for _ in range(3)] == ["PROCESSING", "PROCESSING", "ACTIVE"]
+
+
+def _file_failed(caller: Caller) -> None:
+    """See a file that could not be processed."""
+    file = caller.get(f"/v1/{caller.upload(b'abc')}")
+    assert (file["state"], file["error"]["code"]) == ("FAILED", 13)
+
+
+def _file_expired(caller: Caller) -> None:
+    """See a file that is gone as soon as it was uploaded."""
+    assert caller.refused(f"/v1/{caller.upload(b'abc')}", None, method="GET")["code"] == 403
+
+
+def _create_lost(caller: Caller) -> None:
+    """See a create break although the batch exists."""
+    file = caller.upload(request_file(1))
+    with pytest.raises(httpx2.RemoteProtocolError):
+        caller.http.post(CREATE, json=batch_of(file, name="lost"))
+    _one_batch_called(caller, "lost")
+
+
+def _create_lost_status(caller: Caller) -> None:
+    """See a create answered 503 although the batch exists."""
+    assert caller.refused(CREATE, batch_of(caller.upload(request_file(1)), name="503"))["code"] == 503
+    _one_batch_called(caller, "503")
+
+
+def _create_slow(caller: Caller) -> None:
+    """See a create answered too late although the batch exists."""
+    file = caller.upload(request_file(1))
+    with pytest.raises(httpx2.ReadTimeout):
+        caller.http.post(CREATE, json=batch_of(file, name="slow"), timeout=0.2)
+    _one_batch_called(caller, "slow")
+
+
+def _one_batch_called(caller: Caller, name: str) -> None:
+    """See exactly one batch of that display name."""
+    listed = caller.get("/v1/batches?pageSize=10")["operations"]
+    assert [operation["metadata"]["displayName"] for operation in listed] == [name]
+
+
+def _any_slow(caller: Caller) -> None:
+    """See an answer come too late."""
+    with pytest.raises(httpx2.ReadTimeout):
+        caller.http.get("/v1/files", timeout=0.1)
+
+
+def _dripped(caller: Caller) -> None:
+    """See a whole answer that came in pieces."""
+    name = caller.upload(b"abc")
+    assert _files(caller).json()["files"][0]["name"] == name
+
+
+def _lagging(caller: Caller) -> None:
+    """See a batch that `get` knows and the list does not, until its time has come."""
+    name = caller.create(request_file(1))["name"]
+    assert caller.get("/v1/batches?pageSize=5") == {}
+    assert caller.get(f"/v1/{name}")
+    caller.post("/_emu/clock", {"advance_seconds": 31})
+    assert caller.get("/v1/batches?pageSize=5")["operations"]
+
+
+def _twins(caller: Caller) -> None:
+    """See two batches of one create."""
+    caller.create(request_file(1), name="twin")
+    listed = caller.get("/v1/batches?pageSize=10")["operations"]
+    assert [operation["metadata"]["displayName"] for operation in listed] == ["twin", "twin"]
+
+
+def _bad_line(caller: Caller) -> None:
+    """See a create refused for its first line."""
+    error = caller.refused(CREATE, batch_of(caller.upload(request_file(1))))
+    assert error["message"].startswith("Error on line 1: ")
+
+
+def _create_shape(check: Callable[[dict[str, Any]], bool]) -> Seen:
+    """Return what sees this in a create's reply."""
+
+    def seen(caller: Caller) -> None:
+        """See the reply."""
+        assert check(caller.create(request_file(1)))
+
+    return seen
+
+
+def _got(check: Callable[[dict[str, Any]], bool]) -> Seen:
+    """Return what sees this in the first look at a finished batch, and the truth in the next."""
+
+    def seen(caller: Caller) -> None:
+        """See the spoiled look and a good one after it."""
+        caller.http.delete("/_emu/faults")
+        name = caller.wait(caller.create(request_file(1))["name"])["name"]
+        _script_again(caller)
+        first, second = caller.get(f"/v1/{name}"), caller.get(f"/v1/{name}")
+        assert check(first)
+        assert not check(second)
+
+    return seen
+
+
+_SCRIPTS: dict[str, dict[str, Any]] = {}
+
+
+def _script_again(caller: Caller) -> None:
+    """Script the fault under test once more, for a scenario that had to run without it first."""
+    caller.post("/_emu/faults", [_SCRIPTS[caller.key]])
+
+
+def _get_refused(code: int) -> Seen:
+    """Return what sees one look at a batch refused and the next answered."""
+
+    def seen(caller: Caller) -> None:
+        """See both looks."""
+        name = caller.create(request_file(1))["name"]
+        assert caller.refused(f"/v1/{name}", None, method="GET")["code"] == code
+        assert caller.get(f"/v1/{name}")
+
+    return seen
+
+
+def _ends(state: str, *, lines: int = 0, error: bool = False) -> Seen:
+    """Return what sees a batch end in this state, with this many result lines."""
+
+    def seen(caller: Caller) -> None:
+        """See the end."""
+        operation = caller.wait(caller.create(request_file(4))["name"])
+        assert operation["metadata"]["state"] == f"BATCH_STATE_{state}"
+        assert ("error" in operation) is error
+        assert ("output" in operation["metadata"]) is (lines > 0)
+        if lines:
+            assert len(documents(caller.results(operation))) == lines
+
+    return seen
+
+
+def _never_ends(caller: Caller) -> None:
+    """See a batch that stays pending until it expires after 48 hours."""
+    name = caller.create(request_file(1))["name"]
+    for _ in range(3):
+        assert caller.get(f"/v1/{name}")["metadata"]["state"] == "BATCH_STATE_PENDING"
+    caller.post("/_emu/clock", {"advance_seconds": 48 * 3600})
+    assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_EXPIRED"
+
+
+def _cancel_lost(caller: Caller) -> None:
+    """See a cancel accepted and the batch succeed all the same."""
+    name = caller.create(request_file(1))["name"]
+    assert caller.post(f"/v1/{name}:cancel", None) == {}
+    assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
+
+
+def _empty_middle(caller: Caller) -> None:
+    """See an empty page with a token in the middle, and every batch by following the tokens."""
+    file = caller.upload(request_file(1))
+    names = [caller.create_from(file)["name"] for _ in range(3)]
+    pages, token = [], ""
+    while True:
+        page = caller.get(f"/v1/batches?pageSize=2{token}")
+        pages.append([operation["name"] for operation in page.get("operations", [])])
+        if "nextPageToken" not in page:
+            break
+        token = f"&pageToken={page['nextPageToken']}"
+    assert pages == [[names[2], names[1]], [], [names[0]]]
+
+
+def _page_status(caller: Caller) -> None:
+    """See the second page refused with 503."""
+    file = caller.upload(request_file(1))
+    for _ in range(2):
+        caller.create_from(file)
+    token = caller.get("/v1/batches?pageSize=1")["nextPageToken"]
+    assert caller.refused(f"/v1/batches?pageSize=1&pageToken={token}", None, method="GET")["code"] == 503
+
+
+def _download_status(caller: Caller) -> None:
+    """See a download refused once."""
+    file = caller.wait(caller.create(request_file(2))["name"])["response"]["responsesFile"]
+    assert caller.refused(f"/v1/{file}:download?alt=media", None, method="GET")["code"] == 503
+    assert caller.download(file)
+
+
+def _cut(*, silent: bool) -> Seen:
+    """Return what sees a download cut in half, silently or not, and a whole one after it."""
+
+    def seen(caller: Caller) -> None:
+        """See both downloads."""
+        file = caller.wait(caller.create(request_file(9))["name"])["response"]["responsesFile"]
+        if silent:
+            short = caller.download(file)
+        else:
+            short = b""
+            with pytest.raises(httpx2.RemoteProtocolError):
+                caller.download(file)
+        whole = caller.download(file)
+        assert whole.count(b"\n") == 9
+        assert not silent or len(short) == len(whole) // 2
+
+    return seen
+
+
+def _result(check: Callable[[list[bytes]], bool]) -> Seen:
+    """Return what sees this in the lines of a result file of five requests."""
+
+    def seen(caller: Caller) -> None:
+        """See the result file."""
+        assert check(caller.run(request_file(5)))
+
+    return seen
+
+
+def _keys(lines: list[bytes]) -> list[str]:
+    """Return the keys in a result file, sorted; lines that are none are left out."""
+    return sorted(document["key"] for line in lines if (document := _parsed(line)) is not None)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """Return a line's document, None where it has none."""
+    try:
+        document: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return document
+
+
+def _swapped(caller: Caller) -> None:
+    """See two answers under each other's keys, beside a run of the same file without faults."""
+    caller.http.delete("/_emu/faults")
+    clean = by_key(caller.run(request_file(5)))
+    _script_again(caller)
+    spoiled = by_key(caller.run(request_file(5)))
+    for key, other in (("k/0", "k/0"), ("k/1", "k/2"), ("k/2", "k/1")):
+        assert spoiled[key]["response"] == clean[other]["response"]
+
+
+def _one(check: Callable[[dict[str, Any]], bool], *, live: bool = True) -> Seen:
+    """Return what sees this in the one spoiled answer of a batch, in no other, and in a live answer."""
+
+    def seen(caller: Caller) -> None:
+        """See the batch's answers and the live one."""
+        answers = by_key(caller.run(request_file(5)))
+        assert [key for key, answer in answers.items() if check(answer["response"])] == ["k/1"]
+        if live:
+            caller.http.delete("/_emu/faults")
+            caller.post("/_emu/faults", [{**_SCRIPTS[caller.key], "match": {}}])
+            assert check(caller.post(GENERATE, request_for("Water law.")))
+
+    return seen
+
+
+def _text(response: dict[str, Any]) -> str:
+    """Return a response's text."""
+    return "".join(part["text"] for part in response["candidates"][0].get("content", {}).get("parts", []))
+
+
+def _finish(response: dict[str, Any]) -> str:
+    """Return a response's finish reason."""
+    return str((response.get("candidates") or [{}])[0].get("finishReason"))
+
+
+def _error_line(lines: list[bytes]) -> bool:
+    """See one line with an error in place of its response."""
+    answers = by_key(lines)
+    errors = {key: answer["error"]["code"] for key, answer in answers.items() if "error" in answer}
+    return len(answers) == 5 and errors == {"k/1": 13} and "response" not in answers["k/1"]
+
+
+def _all_fail(caller: Caller) -> None:
+    """See a batch succeed whose every line is an error."""
+    operation = caller.wait(caller.create(request_file(3))["name"])
+    assert operation["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
+    assert operation["metadata"]["batchStats"] == {"requestCount": "3", "failedRequestCount": "3"}
+    assert all("error" in document for document in documents(caller.results(operation)))
+
+
+def _vectors(check: Callable[[list[list[float]]], bool]) -> Seen:
+    """Return what sees this in the vectors of a live reply to two requests."""
+
+    def seen(caller: Caller) -> None:
+        """See the vectors."""
+        entries = [{"content": {"parts": [{"text": text}]}} for text in ("water", "law")]
+        reply = caller.http.post(EMBED, json={"requests": entries})
+        assert check([entry["values"] for entry in json.loads(reply.text)["embeddings"]])
+
+    return seen
+
+
+def _line_vector(check: Callable[[list[float]], bool]) -> Seen:
+    """Return what sees this in the vector of an embeddings batch."""
+
+    def seen(caller: Caller) -> None:
+        """See the vector."""
+        line = {"key": "k/1", "request": {"content": {"parts": [{"text": "water"}]}}}
+        file = caller.upload(json.dumps(line).encode())
+        created = caller.post("/v1/models/gemini-embedding-2:asyncBatchEmbedContent", batch_of(file))
+        [answer] = documents(caller.results(caller.wait(created["name"])))
+        assert check(answer["response"]["embedding"]["values"])
+
+    return seen
+
+
+def _norm(vector: list[float]) -> float:
+    """Return a vector's squared length."""
+    return sum(value * value for value in vector)
+
+
+SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
+    "hang": ({}, _breaks(httpx2.ReadTimeout, timeout=0.2)),
+    "drop": ({}, _breaks(httpx2.RemoteProtocolError)),
+    "reset": ({}, _breaks(httpx2.ReadError)),
+    "html_502": ({}, _status(502, "<html>")),
+    "html_as_json": ({}, _status(503, "<html>")),
+    "html_200": ({}, _status(200, "<html>")),
+    "empty_200": ({}, _empty_200),
+    "wrong_shape": ({}, _status(200, "brandNew")),
+    "success_code": ({"args": {"code": 204}}, _status(204)),
+    "redirect": ({}, _redirected),
+    "list_wrapped": ({}, _list_wrapped),
+    "slow_drip": ({}, _dripped),
+    "quota_minute": ({}, _detail("PerMinute")),
+    "quota_day": ({}, _detail("PerDay")),
+    "quota_batch": ({}, _detail("RetryInfo", absent=True)),
+    "quota_bare": ({}, _detail("details", absent=True)),
+    "status": ({"args": {"code": 504, "message": "late"}}, _status(504, "late")),
+    "get_status": ({}, _get_refused(503)),
+    "key_invalid": ({}, _status(400, "API_KEY_INVALID")),
+    "mime_refused": ({}, _starts(400)),
+    "mime_refused_final": ({}, _mime_final),
+    "drop_chunk": ({}, _chunk_dropped),
+    "chunk_status": ({}, _chunk_status),
+    "no_upload_url": ({}, _starts(200)),
+    "create_lost_reply": ({}, _create_lost),
+    "create_lost_reply_status": ({}, _create_lost_status),
+    "create_slow_reply": ({"args": {"seconds": 0.5}}, _create_slow),
+    "slow_reply": ({"args": {"seconds": 0.3}}, _any_slow),
+    "lost_reply": ({}, _breaks(httpx2.RemoteProtocolError)),
+    "lost_reply_status": ({}, _status(503)),
+    "bad_line": ({}, _bad_line),
+    "batch_vanishes": ({}, _get_refused(404)),
+    "cancel_ignored": ({}, _cancel_lost),
+    "page_status": ({}, _page_status),
+    "download_status": ({}, _download_status),
+    "cut_with_length": ({}, _cut(silent=False)),
+    "cut_without_length": ({}, _cut(silent=True)),
+    "clock_jump": ({}, _jumped),
+    "foreign_name": ({}, _create_shape(lambda operation: operation["name"] == "batches/somebodyelses")),
+    "no_name": ({}, _create_shape(lambda operation: "name" not in operation)),
+    "unknown_state": ({}, _got(lambda operation: operation["metadata"]["state"] == "BATCH_STATE_NEW")),
+    "missing_state": ({}, _got(lambda operation: "state" not in operation["metadata"])),
+    "no_output_yet": ({}, _got(lambda operation: "output" not in operation["metadata"])),
+    "empty_page": ({}, _empty_middle),
+    "vectors_fused": ({}, _vectors(lambda vectors: len(vectors) == 1)),
+    "vectors_short": ({}, _vectors(lambda vectors: [len(vector) for vector in vectors] == [768])),
+    "vectors_wrong_dimension": ({}, _vectors(lambda vectors: [len(vector) for vector in vectors] == [767, 767])),
+    "vectors_nan": ({}, _vectors(lambda vectors: vectors[0][0] != vectors[0][0])),
+    "vectors_not_unit": ({}, _vectors(lambda vectors: _norm(vectors[0]) == pytest.approx(9, abs=1e-3))),
+    "missing_line": ({}, _result(lambda lines: _keys(lines) == ["k/0", "k/2", "k/3", "k/4"])),
+    "duplicate_equal": ({}, _result(lambda lines: _keys(lines).count("k/1") == 2 and len(set(lines)) == 6)),
+    "duplicate_different": ({}, _result(lambda lines: _keys(lines).count("k/1") == 2 and len(set(lines)) == 7)),
+    "duplicate_error_first": ({}, _result(lambda lines: sum(b'"error"' in line for line in lines) == 1)),
+    "unknown_key": ({}, _result(lambda lines: "nobody/0" in _keys(lines))),
+    "swapped_bodies": ({"match": {"key": "^k/[12]$"}}, _swapped),
+    "garbage_line": ({}, _result(lambda lines: len(_keys(lines)) == 5 and len(lines) == 7)),
+    "broken_line": ({}, _result(lambda lines: "k/1" not in _keys(lines) and len(lines) == 6)),
+    "long_line": ({}, _result(lambda lines: max(map(len, lines)) > 10 * 1024 * 1024)),
+    "line_separators": ({}, _result(lambda lines: len(lines) == 6 and "\u2028" in b"".join(lines).decode())),
+    "error_line": ({}, _result(_error_line)),
+    "all_lines_fail": ({"match": {}}, _all_fail),
+    "max_tokens": ({}, _one(lambda answer: _finish(answer) == "MAX_TOKENS" and _text(answer) != "")),
+    "max_tokens_empty": ({}, _one(lambda answer: _finish(answer) == "MAX_TOKENS" and not _text(answer))),
+    "prompt_blocked": ({}, _one(lambda answer: "candidates" not in answer and "promptFeedback" in answer)),
+    "safety": ({}, _one(lambda answer: _finish(answer) == "SAFETY")),
+    "recitation": ({}, _one(lambda answer: _finish(answer) == "RECITATION")),
+    "no_candidates": ({}, _one(lambda answer: answer["candidates"] == [])),
+    "unknown_finish": ({}, _one(lambda answer: _finish(answer) == "BRAND_NEW")),
+    "schema_mismatch": ({}, _one(lambda answer: "labels" in _text(answer))),
+    "markdown_fence": ({}, _one(lambda answer: _text(answer).startswith("```json\n"))),
+    "answer_text": ({"args": {"text": "[]"}}, _one(lambda answer: _text(answer) == "[]")),
+    "other_model": ({}, _one(lambda answer: answer["modelVersion"] == "gemini-9-other")),
+    "line_vector_wrong_dimension": ({}, _line_vector(lambda vector: len(vector) == 767)),
+    "line_vector_not_unit": ({}, _line_vector(lambda vector: _norm(vector) == pytest.approx(9, abs=1e-3))),
+    "cut_last_line": ({}, _result(lambda lines: len(lines) == 5 and _parsed(lines[-1]) is None)),
+    "no_last_newline": ({}, _result(lambda lines: len(lines) == 5 and _parsed(lines[-1]) is not None)),
+    "blank_lines": ({}, _result(lambda lines: len(lines) == 14 and len(_keys(lines)) == 5)),
+    "crlf": ({}, _result(lambda lines: all(line.endswith(b"\r") for line in lines[:-1]))),
+    "bom": ({}, _result(lambda lines: lines[0].startswith(b"\xef\xbb\xbf"))),
+    "chunk_lost": ({}, _chunk_lost),
+    "early_final": ({}, _early_final),
+    "file_processing": ({}, _processing),
+    "file_failed": ({}, _file_failed),
+    "file_expired": ({}, _file_expired),
+    "list_lag": ({}, _lagging),
+    "duplicate_batch": ({}, _twins),
+    "never_ends": ({}, _never_ends),
+    "batch_fails": ({}, _ends("FAILED", error=True)),
+    "batch_expires": ({}, _ends("EXPIRED")),
+    "batch_cancelled": ({"args": {"partial": 0.5}}, _ends("CANCELLED", lines=2)),
+}
+"""For every word what to script beside it, and what must be seen then."""
+
+
+def test_every_word_has_a_scenario() -> None:
+    """No fault word goes untested, and no scenario is about a word that does not exist."""
+    assert set(SCENARIOS) == set(WORDS)
+
+
+@pytest.mark.parametrize("word", sorted(WORDS))
+def test_a_fault_is_seen_used_up_and_journalled(guest: Caller, word: str) -> None:
+    """Each word does on the wire what it says, is counted as used up, and is found in the journal by its id."""
+    members, seen = SCENARIOS[word]
+    default = {"key": ONE} if WORDS[word].place == "line" else {}
+    script = {"fault": word, "match": default, **members}
+    _SCRIPTS[guest.key] = script
+    guest.post("/_emu/faults", [script])
+    seen(guest)
+    shown = guest.faults()
+    assert shown["used_up"] is True, shown
+    struck = [fault for entry in guest.journal() for fault in entry["faults"]]
+    assert {"fault": word, "code": WORDS[word].code}.items() <= struck[0].items()
+
+
+@pytest.mark.parametrize(("word", "lines"), [("batch_fails", 1), ("batch_expires", 3)])
+def test_an_unhappy_end_can_give_up_part_of_the_results(guest: Caller, word: str, lines: int) -> None:
+    """FAILED and EXPIRED with `partial` have a result file with that share of the lines."""
+    guest.script(word, args={"partial": lines / 4})
+    operation = guest.wait(guest.create(request_file(4))["name"])
+    assert len(documents(guest.download(operation["metadata"]["output"]["responsesFile"]).split(b"\n"))) == lines
+
+
+def test_a_batch_says_the_error_it_was_given(guest: Caller) -> None:
+    """The error of a failed batch is in the raw operation."""
+    guest.script("batch_fails", args={"error": {"code": 3, "message": "bad schema"}})
+    operation = guest.wait(guest.create(request_file(1))["name"])
+    assert operation["error"] == {"code": 3, "message": "bad schema"}
+    assert "response" not in operation
+
+
+def test_a_fault_strikes_from_the_nth_match_and_so_many_times(guest: Caller) -> None:
+    """`nth` lets the first matches pass, `times` ends it; what is left over shows as not used up."""
+    guest.script("status", match={"method": "GET", "path": "/files$"}, nth=2, times=2, args={"code": 500})
+    assert [_files(guest).status_code for _ in range(2)] == [200, 500]
+    assert guest.faults()["used_up"] is False
+    assert [_files(guest).status_code for _ in range(2)] == [500, 200]
+    [fault] = guest.faults()["faults"]
+    assert (fault["seen"], fault["fired"], fault["used_up"]) == (4, 2, True)
+
+
+def test_a_fault_that_matches_nothing_is_not_used_up(guest: Caller) -> None:
+    """A line fault whose key is in no batch is attached but never struck."""
+    guest.script("error_line", match={"key": "nobody"})
+    guest.run(request_file(2))
+    [fault] = guest.faults()["faults"]
+    assert (fault["attached"], fault["fired"], fault["used_up"]) == (1, 0, False)
+
+
+@pytest.mark.parametrize("code", [3, 4, 8, 13, 14, 429, 500])
+def test_error_lines_may_have_any_code(guest: Caller, code: int) -> None:
+    """An error line has the code that was asked for, and may lack its message or keep its response."""
+    guest.script("error_line", match={"key": ONE}, args={"code": code, "message": "", "with_response": True})
+    answer = by_key(guest.run(request_file(3)))["k/1"]
+    assert answer["error"] == {"code": code}
+    assert "response" in answer
+
+
+def test_a_fraction_of_the_lines_follows_from_the_seed(guest: Caller) -> None:
+    """A fault with a fraction hits those keys that the seed picks, the same ones each time."""
+    guest.script("error_line", args={"fraction": 0.3})
+    for _ in range(2):
+        answers = by_key(guest.run(request_file(60)))
+        hit = {key for key, answer in answers.items() if "error" in answer}
+        assert hit == {key for key in answers if in_share(key, fraction=0.3, seed=0)}
+        assert 8 <= len(hit) <= 30
+
+
+def test_several_faults_strike_one_batch(guest: Caller) -> None:
+    """Faults of different lines and of the whole file go together."""
+    guest.script("missing_line", match={"key": "^k/0$"})
+    guest.script("markdown_fence", match={"key": "^k/1$"})
+    guest.script("crlf")
+    lines = guest.run(request_file(4))
+    assert _keys(lines) == ["k/1", "k/2", "k/3"]
+    assert all(line.endswith(b"\r") for line in lines[:-1])
+
+
+def test_a_slow_drip_takes_its_time(guest: Caller) -> None:
+    """The pauses of a drip are really made."""
+    guest.upload(b"abc")
+    guest.script("slow_drip", args={"bytes": 100, "pause_seconds": 0.05})
+    began = time.monotonic()
+    assert _files(guest).json()["files"]
+    assert time.monotonic() - began > 0.15
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"fault": "drop"},
+        [{"fault": "no_such_word"}],
+        [{"fault": "drop", "when": 1}],
+        [{"fault": "drop", "match": {"path": "("}}],
+        [{"fault": "drop", "times": "many"}],
+        ["drop"],
+    ],
+)
+def test_a_script_that_makes_no_sense_is_refused(guest: Caller, script: object) -> None:
+    """A script with an unknown word, an unknown member or a broken value is a 400, and nothing of it is kept."""
+    assert guest.refused("/_emu/faults", script)["code"] == 400
+    assert guest.faults()["faults"] == []

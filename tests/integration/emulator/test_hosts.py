@@ -1,0 +1,195 @@
+"""Several hosts on one state, hosts that die, and hosts that come back."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from emulator.server import start
+from emulator.settings import Settings
+from tests.integration.emulator.caller import Caller, by_key, documents, request_file
+
+HOST = """
+import sys
+from pathlib import Path
+from emulator.server import serve
+from emulator.settings import Settings
+serve(Path(sys.argv[1]), settings=Settings(chunk_lines=1), ready=lambda url: print(url, flush=True))
+"""
+_LONGEST_S = 20.0
+
+
+def host_process(root: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start a host as its own process, one commit for each request, and return it and its URL."""
+    command = [sys.executable, "-c", HOST, str(root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd())
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+def over(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for a process and return its exit code and what it wrote to standard error."""
+    _, said = process.communicate(timeout=_LONGEST_S)
+    return process.returncode, said
+
+
+def progress(caller: Caller, name: str) -> int:
+    """Return how many requests of a batch are answered."""
+    stats = caller.get(f"/v1/{name}")["metadata"]["batchStats"]
+    return int(stats.get("successfulRequestCount", 0))
+
+
+def test_a_batch_survives_the_death_of_its_host(tmp_path: Path) -> None:
+    """Killed in the middle of a batch, the next host goes on there: every request answered once, none twice."""
+    count = 1000
+    process, url = host_process(tmp_path)
+    try:
+        with Caller(url) as caller:
+            name = caller.create(request_file(count))["name"]
+            deadline = time.monotonic() + _LONGEST_S
+            while progress(caller, name) < 5:
+                assert time.monotonic() < deadline
+        process.send_signal(signal.SIGKILL)
+        assert over(process)[0] == -signal.SIGKILL
+    finally:
+        process.kill()
+    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+        reached = progress(caller, name)
+        assert 5 <= reached < count
+        caller.settings(paused=False)
+        operation = caller.wait(name)
+        assert operation["metadata"]["batchStats"] == {
+            "requestCount": str(count),
+            "successfulRequestCount": str(count),
+        }
+        keys = [document["key"] for document in documents(caller.results(operation))]
+        assert sorted(keys) == sorted(f"k/{number}" for number in range(count))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """Interrupted or terminated, it exits with 0, in a second, without a word on standard error."""
+    process, url = host_process(tmp_path)
+    try:
+        with Caller(url) as caller:
+            caller.get("/v1/models")
+        began = time.monotonic()
+        process.send_signal(number)
+        assert over(process) == (0, "")
+        assert time.monotonic() - began < 1.5
+    finally:
+        process.kill()
+
+
+def test_a_batch_goes_on_after_a_restart(tmp_path: Path) -> None:
+    """Stopped before it began, a batch is finished by the next host; files and results stay where they were."""
+    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+        file = caller.upload(request_file(10))
+        name = caller.create_from(file)["name"]
+    with start(tmp_path) as server, Caller(server.url) as caller:
+        assert len(by_key(caller.results(caller.wait(name)))) == 10
+        assert caller.get(f"/v1/{file}")["name"] == file
+
+
+def test_two_hosts_share_one_state(tmp_path: Path) -> None:
+    """What one host made the other sees; a batch that both could work on is answered once."""
+    with start(tmp_path) as first, start(tmp_path) as second, Caller(first.url) as one, Caller(second.url) as two:
+        names = [caller.create(request_file(300))["name"] for caller in (one, two, one, two)]
+        for name in names:
+            lines = two.results(one.wait(name))
+            assert sorted(document["key"] for document in documents(lines)) == sorted(by_key(lines))
+            assert len(by_key(lines)) == 300
+
+
+def test_a_living_hosts_lease_is_respected(tmp_path: Path) -> None:
+    """A batch that a living process holds is left alone until the lease is over, then taken."""
+    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+        name = caller.create(request_file(3))["name"]
+        database = server.world.database
+        held = "UPDATE batches SET state = 'RUNNING', host = 'other', host_pid = ?, lease_until = ?"
+        database.change(held, (os.getpid(), time.time() + 3600))
+        caller.settings(paused=False)
+        look_until = time.monotonic() + 0.5
+        while time.monotonic() < look_until:
+            assert progress(caller, name) == 0
+        database.change(held, (os.getpid(), time.time() - 1))
+        assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
+
+
+def test_a_dead_hosts_lease_is_taken_over(tmp_path: Path) -> None:
+    """A batch whose host is dead is taken at once, however long its lease."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+        name = caller.create(request_file(3))["name"]
+        server.world.database.change(
+            "UPDATE batches SET state = 'RUNNING', host = 'other', host_pid = ?, lease_until = ?",
+            (dead.pid, time.time() + 3600),
+        )
+        caller.settings(paused=False)
+        assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
+
+
+def test_what_a_host_wrote_after_it_lost_its_lease_does_not_count(tmp_path: Path) -> None:
+    """A commit is guarded by the lease: a host that was too slow rolls back and leaves the batch to the other."""
+    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+        caller.create(request_file(3))
+        world = server.world
+        [batch] = world.batches.everything()
+        claimed = world.worker._claim()
+        assert claimed is not None
+        world.database.change("UPDATE batches SET host = 'other'")
+        world.worker._advance(claimed)
+        assert world.database.rows("SELECT COUNT(*) AS n FROM results")[0]["n"] == 0
+        assert world.batches.find(batch.id).succeeded == 0
+
+
+def test_a_stop_is_quick_even_with_hanging_calls(tmp_path: Path) -> None:
+    """An engine with a call that hangs stops within a second."""
+    server = start(tmp_path)
+    with Caller(server.url) as caller:
+        caller.script("hang")
+        with pytest.raises(Exception, match="timed out"):
+            caller.http.get("/v1/files", timeout=0.2)
+        began = time.monotonic()
+        server.stop()
+    assert time.monotonic() - began < 1
+
+
+def test_a_start_is_quick(tmp_path: Path) -> None:
+    """From the call of `start` to the first answer less than 0.3 seconds pass."""
+    began = time.monotonic()
+    with start(tmp_path) as server, Caller(server.url) as caller:
+        caller.get("/v1/files")
+        assert time.monotonic() - began < 0.3
+
+
+def test_the_state_is_one_file_and_one_folder(tmp_path: Path) -> None:
+    """Beside the database there is nothing but the folder with bytes, which empties as batches end."""
+    with start(tmp_path) as server, Caller(server.url) as caller:
+        caller.wait(caller.create(request_file(3))["name"])
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"local-engine.sqlite", "local-engine-files"}
+    kinds = sorted(path.name.partition("-")[0] for path in (tmp_path / "local-engine-files").iterdir())
+    assert kinds == ["file", "file"]
+
+
+def test_no_key_is_written_anywhere(tmp_path: Path) -> None:
+    """The key of a call is in no file of the state."""
+    key = "a-key-nobody-must-keep"
+    with start(tmp_path) as server, Caller(server.url, key=key) as caller:
+        caller.wait(caller.create(request_file(3))["name"])
+        found = [path for path in tmp_path.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
+    assert found == []
+
+
+def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
+    """A file that a newer engine wrote is not touched."""
+    with start(tmp_path) as server:
+        server.world.database.change("PRAGMA user_version = 99")
+    with pytest.raises(RuntimeError, match="has version 99"):
+        start(tmp_path)

@@ -1,0 +1,238 @@
+"""The unmodified official SDK against the engine: sync, and async over both of its HTTP libraries."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from google import genai
+from google.genai import errors, types
+
+from emulator.server import Server
+from tests.integration.emulator.caller import MODEL, TAGS_SCHEMA, Caller, by_key, request_file
+
+MIB = 1024 * 1024
+GENERATE = types.GenerateContentConfig(response_mime_type="application/json", response_schema=TAGS_SCHEMA)
+
+
+@pytest.fixture
+def sdk(guest: Caller) -> Iterator[genai.Client]:
+    """Return the SDK's client, pointed at the shared engine with the guest's key and nothing else changed."""
+    client = genai.Client(api_key=guest.key, http_options=types.HttpOptions(base_url=guest.url))
+    yield client
+    client.close()
+
+
+def finished(client: genai.Client, name: str) -> types.BatchJob:
+    """Return a batch once it is over."""
+    while not (batch := client.batches.get(name=name)).done:
+        pass
+    return batch
+
+
+def name_of(batch: types.BatchJob | types.File) -> str:
+    """Return the name that the API gave."""
+    assert batch.name
+    return batch.name
+
+
+def results_of(batch: types.BatchJob) -> str:
+    """Return the name of a batch's result file."""
+    assert batch.dest
+    assert batch.dest.file_name
+    return batch.dest.file_name
+
+
+@pytest.mark.parametrize("size", [0, 25, 8 * MIB, 8 * MIB + 5])
+def test_the_sdk_uploads_files_of_every_kind_of_length(sdk: genai.Client, tmp_path: Path, size: int) -> None:
+    """Empty, small, exactly one chunk and one chunk and a bit: each arrives whole and active."""
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(b"x" * size)
+    config = types.UploadFileConfig(mime_type="jsonl", display_name="requests")
+    file = sdk.files.upload(file=path, config=config)
+    assert (file.size_bytes, file.state, file.display_name) == (size, types.FileState.ACTIVE, "requests")
+    assert sdk.files.get(name=name_of(file)) == file.model_copy(update={"sdk_http_response": None})
+
+
+def test_the_sdk_lists_and_deletes_files_over_pages(sdk: genai.Client, tmp_path: Path) -> None:
+    """Five files over three pages, then none."""
+    path = tmp_path / "x.txt"
+    path.write_bytes(b"abc")
+    names = [name_of(sdk.files.upload(file=path)) for _ in range(5)]
+    assert [file.name for file in sdk.files.list(config={"page_size": 2})] == names[::-1]
+    for name in names:
+        sdk.files.delete(name=name)
+    assert list(sdk.files.list(config={"page_size": 2})) == []
+
+
+def test_the_sdk_runs_a_batch_from_upload_to_download(sdk: genai.Client, tmp_path: Path) -> None:
+    """Upload, create, poll, download to memory and to a path: every request is answered under its key."""
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(request_file(20))
+    file = sdk.files.upload(file=path, config={"mime_type": "jsonl"})
+    created = sdk.batches.create(model=MODEL, src=name_of(file), config={"display_name": "run1"})
+    assert created.state == types.JobState.JOB_STATE_PENDING
+    batch = finished(sdk, name_of(created))
+    assert batch.state == types.JobState.JOB_STATE_SUCCEEDED
+    assert (batch.display_name, batch.model) == ("run1", f"models/{MODEL}")
+    data = sdk.files.download(file=results_of(batch))
+    sdk.files.download(file=results_of(batch), destination=tmp_path / "results.jsonl")
+    assert (tmp_path / "results.jsonl").read_bytes() == data
+    answers = by_key(data.split(b"\n"))
+    assert sorted(answers) == sorted(f"k/{number}" for number in range(20))
+    for answer in answers.values():
+        response = types.GenerateContentResponse.model_validate(answer["response"])
+        assert json.loads(response.text or "")["tags"]
+        assert response.model_version == "findable-local-1"
+
+
+def test_the_sdk_runs_an_inlined_batch(sdk: genai.Client) -> None:
+    """Requests given as a list come back in the batch, each with its metadata."""
+    source = [
+        types.InlinedRequest(contents=f"water law {n}", config=GENERATE, metadata={"key": f"k{n}"}) for n in range(3)
+    ]
+    batch = finished(sdk, name_of(sdk.batches.create(model=MODEL, src=source)))
+    assert batch.dest
+    answers = batch.dest.inlined_responses or []
+    assert sorted((answer.metadata or {})["key"] for answer in answers) == ["k0", "k1", "k2"]
+    assert all(answer.response and answer.response.text for answer in answers)
+
+
+def test_the_sdk_runs_an_embeddings_batch(sdk: genai.Client, tmp_path: Path) -> None:
+    """An embeddings batch from a file and one inline, with the widths asked for."""
+    path = tmp_path / "embed.jsonl"
+    line = {"key": "a", "request": {"output_dimensionality": 3, "content": {"parts": [{"text": "water"}]}}}
+    path.write_text(json.dumps(line))
+    file = sdk.files.upload(file=path, config={"mime_type": "jsonl"})
+    with pytest.warns(match="experimental"):
+        created = sdk.batches.create_embeddings(model="gemini-embedding-001", src={"file_name": name_of(file)})
+    [answer] = by_key(sdk.files.download(file=results_of(finished(sdk, name_of(created)))).split(b"\n")).values()
+    assert len(answer["response"]["embedding"]["values"]) == 3
+    inlined = types.EmbedContentBatchDict(contents=["a", "b"])
+    with pytest.warns(match="experimental"):
+        created = sdk.batches.create_embeddings(model="gemini-embedding-001", src={"inlined_requests": inlined})
+    batch = finished(sdk, name_of(created))
+    assert batch.dest
+    assert len(batch.dest.inlined_embed_content_responses or []) == 2
+
+
+def test_the_sdk_lists_cancels_and_deletes_batches(sdk: genai.Client, guest: Caller) -> None:
+    """Batches over pages, a cancel and a delete."""
+    guest.settings(paused=True)
+    try:
+        file = guest.upload(request_file(1))
+        names = [name_of(sdk.batches.create(model=MODEL, src=file)) for _ in range(5)]
+        assert [batch.name for batch in sdk.batches.list(config={"page_size": 2})] == names[::-1]
+        sdk.batches.cancel(name=names[0])
+        assert sdk.batches.get(name=names[0]).state == types.JobState.JOB_STATE_CANCELLED
+        sdk.batches.delete(name=names[0])
+        with pytest.raises(errors.ClientError, match="404 NOT_FOUND"):
+            sdk.batches.get(name=names[0])
+    finally:
+        guest.settings(paused=False)
+
+
+@pytest.mark.parametrize("end", ["failed", "expired", "cancelled"])
+def test_the_sdk_sees_every_end(sdk: genai.Client, guest: Caller, end: str) -> None:
+    """A batch that fails, expires or is cancelled reaches that state in the SDK."""
+    word = {"failed": "batch_fails", "expired": "batch_expires", "cancelled": "batch_cancelled"}[end]
+    guest.script(word)
+    batch = finished(sdk, name_of(sdk.batches.create(model=MODEL, src=guest.upload(request_file(2)))))
+    assert batch.state == types.JobState(f"JOB_STATE_{end.upper()}")
+    assert batch.dest is None or batch.dest.file_name is None
+
+
+def test_the_sdk_generates_counts_and_finds_models(sdk: genai.Client) -> None:
+    """Text with a parsed answer, a stream, a token count and a model."""
+    answer = sdk.models.generate_content(model=MODEL, contents="Lawyer for water law", config=GENERATE)
+    assert isinstance(answer.parsed, dict)
+    assert answer.parsed["tags"]
+    [streamed] = list(sdk.models.generate_content_stream(model=MODEL, contents="Lawyer for water law", config=GENERATE))
+    assert streamed.text == answer.text
+    assert sdk.models.count_tokens(model=MODEL, contents="abcdefgh").total_tokens == 2
+    assert "batchGenerateContent" in (sdk.models.get(model=MODEL).supported_actions or [])
+    assert f"models/{MODEL}" in {model.name for model in sdk.models.list(config={"query_base": True})}
+
+
+@pytest.mark.parametrize(("model", "vectors"), [("gemini-embedding-001", 2), ("gemini-embedding-2", 1)])
+def test_the_sdk_embeds_as_it_does_live(sdk: genai.Client, model: str, vectors: int) -> None:
+    """Two bare strings are two vectors for 001 and one fused vector for 2; one content each is always two."""
+    embedded = sdk.models.embed_content(model=model, contents=["water", "law"]).embeddings or []
+    assert len(embedded) == vectors
+    contents: types.ContentListUnion = [types.Content(parts=[types.Part(text=text)]) for text in ("water", "law")]
+    config = types.EmbedContentConfig(output_dimensionality=256)
+    embedded = sdk.models.embed_content(model=model, contents=contents, config=config).embeddings or []
+    assert [len(embedding.values or []) for embedding in embedded] == [256, 256]
+
+
+def test_the_sdk_raises_googles_errors(sdk: genai.Client, guest: Caller) -> None:
+    """Refusals arrive as the SDK's own errors, with the details in place."""
+    guest.script("quota_day")
+    with pytest.raises(errors.ClientError) as refusal:
+        sdk.models.generate_content(model=MODEL, contents="x", config=GENERATE)
+    assert (refusal.value.code, refusal.value.status) == (429, "RESOURCE_EXHAUSTED")
+    assert refusal.value.details["error"]["details"][2]["retryDelay"] == "36s"
+    with pytest.raises(errors.ClientError, match="cannot be more than 40 characters"):
+        sdk.files.get(name=f"files/batch-{'a' * 36}")
+
+
+def test_the_sdk_takes_a_lost_chunk_for_a_success(sdk: genai.Client, guest: Caller, tmp_path: Path) -> None:
+    """The hazard the emulator is there to show: 503 with status active loses a chunk and the SDK does not notice."""
+    path = tmp_path / "big.jsonl"
+    path.write_bytes(b"x" * (8 * MIB + 5))
+    guest.script("chunk_lost")
+    file = sdk.files.upload(file=path, config={"mime_type": "jsonl"})
+    assert file.size_bytes == 5
+
+
+def test_the_sdk_returns_a_silently_cut_download(sdk: genai.Client, guest: Caller) -> None:
+    """A body cut without a length comes back as a whole one."""
+    batch = finished(sdk, name_of(sdk.batches.create(model=MODEL, src=guest.upload(request_file(9)))))
+    guest.script("cut_without_length")
+    guest.script("cut_with_length", nth=1)
+    assert sdk.files.download(file=results_of(batch)).count(b"\n") < 9
+    with pytest.raises(httpx2.RemoteProtocolError):
+        sdk.files.download(file=results_of(batch))
+
+
+# the SDK subclasses aiohttp's session, which aiohttp discourages; goes when the SDK stops doing so
+@pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+@pytest.mark.parametrize("library", ["httpx2", "aiohttp"])
+def test_the_async_sdk_runs_the_whole_round(shared_engine: Server, tmp_path: Path, library: str) -> None:
+    """Upload, create, poll, download, generate and embed over either async library."""
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(request_file(5))
+
+    async def round_trip() -> bytes:
+        """Make the round and return the results."""
+        options = types.HttpOptions(base_url=shared_engine.url)
+        if library == "httpx2":
+            options.httpx_async_client = httpx2.AsyncClient(timeout=20)
+        async with genai.Client(api_key=library, http_options=options).aio as client:
+            file = await client.files.upload(file=path, config={"mime_type": "jsonl"})
+            batch = await client.batches.create(model=MODEL, src=name_of(file))
+            while not batch.done:
+                batch = await client.batches.get(name=name_of(batch))
+            answer = await client.models.generate_content(model=MODEL, contents="water law", config=GENERATE)
+            assert answer.text
+            embedded = await client.models.embed_content(model="gemini-embedding-001", contents=["a", "b"])
+            assert len(embedded.embeddings or []) == 2
+            data: bytes = await client.files.download(file=results_of(batch))
+        if options.httpx_async_client:
+            await options.httpx_async_client.aclose()
+        return data
+
+    assert len(by_key(asyncio.run(round_trip()).split(b"\n"))) == 5
+
+
+def test_plain_http_and_the_sdk_see_the_same_bytes(sdk: genai.Client, guest: Caller) -> None:
+    """What one client made the other sees, and the raw operation has what the SDK leaves out."""
+    file = guest.upload(request_file(3))
+    batch = finished(sdk, name_of(sdk.batches.create(model=MODEL, src=file)))
+    assert sdk.files.download(file=results_of(batch)) == guest.download(results_of(batch))
+    operation = guest.get(f"/v1/{batch.name}")
+    assert operation["metadata"]["inputConfig"] == {"fileName": file}
+    assert operation["metadata"]["batchStats"]["successfulRequestCount"] == "3"
+    assert operation["done"] is True
