@@ -46,11 +46,10 @@ def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
     return embedded
 
 
-def embed_query(rt: Runtime, text: str) -> "NDArray[np.float32]":
-    """Return the vector of a question, float32 (dim,), of unit length."""
-    vectors: NDArray[np.float32] = rt.client.embed(rt.embedding_model, [text], dim=rt.settings.dim, query=True)
-    vector: NDArray[np.float32] = vectors[0]
-    return vector
+def embed_queries(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":
+    """Return the vectors of at most a hundred questions, float32 (len(texts), dim), rows of unit length."""
+    vectors: NDArray[np.float32] = rt.client.embed(rt.embedding_model, texts, dim=rt.settings.dim, query=True)
+    return vectors
 
 
 def _ask(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":

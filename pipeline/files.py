@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from pipeline.errors import InconsistentError
+from pipeline.errors import InconsistentError, InputError
 
 PART = ".part"  # the ending of everything that is not sealed yet
 
@@ -150,23 +150,22 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (line number from 1, document) of a JSON lines file that somebody else wrote.
+    """Yield (line number from 1, document) of a JSON lines file that somebody else wrote; blank lines are passed over.
 
     Raises:
-        jsonlines.InvalidLineError: a line is no JSON; its `lineno` says which.
+        InputError: a line is no JSON; the message names it.
     """
     import jsonlines
     import orjson
 
-    with path.open(encoding="utf-8-sig", newline="\n") as file, jsonlines.Reader(file, loads=orjson.loads) as reader:
-        number = 0
-        while True:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
             try:
-                document = reader.read(skip_empty=False)
-            except EOFError:
-                return
-            number += 1
-            yield number, document
+                yield number, jsonlines.Reader([line], loads=orjson.loads).read()
+            except jsonlines.InvalidLineError as error:
+                raise InputError(f"{path}, line {number}: no JSON: {error}", hint="one JSON document a line") from error
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ def run(rt: Runtime, question: str, *, k: int) -> Report:
         raise InputError(f"the question has {len(text)} characters, the limit is {MAX_QUESTION}")
     with rt.builds.open() as index:
         _check_model(rt, index.manifest.model, index.manifest.dim)
-        vector = embedding.embed_query(rt, text)
+        vector = embedding.embed_queries(rt, [text])[0]
         hits = [_found(hit.rank, hit.similarity, dict(hit.metadata)) for hit in index.search(vector, k)]
         with rt.store.read() as tx:
             behind = freshness.behind(rt, tx, index, quick=True)

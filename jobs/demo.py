@@ -1,0 +1,69 @@
+"""`make demo`: the whole chain on the sample people, on the local engine, afresh."""
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+
+from jobs.command import Command, read_settings
+from jobs.output import Terminal, print_line
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+SEARCHES = ("sign language interpreter", "help me restore a wooden boat", "who casts bells for belfries?")
+KEPT = frozenset({"FINDABLE_DEBUG"})
+
+
+@click.command(name="demo", cls=Command)
+def main() -> None:
+    """Import 150 invented people, tag, score, index, add one more, and search, on the local engine.
+
+    Uses `demo/` in the workspace and begins by removing it; no key is read and nothing leaves this machine.
+    """
+    data = read_settings().data / "demo"
+    _start_afresh(data)
+    commands = [
+        ("import", str(SAMPLE / "experts.csv")),
+        ("batch-submit",),
+        ("batch-poll",),
+        ("batch-ingest",),
+        ("index",),
+        ("add-expert", str(SAMPLE / "new_expert.json")),
+        ("index",),
+        *(("search", question, "-k", "3") for question in SEARCHES),
+        ("status",),
+    ]
+    for command in commands:
+        _run(command)
+    print_line("")
+    print_line("That was the whole chain on invented people. Now with yours:")
+    print_line("  make import EXPERTS=people.csv && make batch-submit batch-poll batch-ingest index")
+    print_line(f'  make search Q="who knows water law" DATA={data}      (or go on looking round in the demo)')
+
+
+def _start_afresh(data: Path) -> None:
+    """Remove an earlier demo, and set an environment in which only the demo's own settings hold."""
+    shutil.rmtree(data, ignore_errors=True)
+    for name in [name for name in os.environ if name.startswith("FINDABLE_") and name not in KEPT]:
+        del os.environ[name]
+    fixed = {
+        "DATA": str(data),
+        "DATABASE_URL": f"sqlite:///{data / 'findable.db'}",
+        "BACKEND": "local",
+        "MODEL": "findable-local-1",
+        "EMBEDDING_MODEL": "findable-local-embedding-1",
+        "DIM": "768",
+    }
+    os.environ.update({f"FINDABLE_{name}": value for name, value in fixed.items()})
+
+
+def _run(command: tuple[str, ...]) -> None:
+    """Say a command as a person would type it, and run it."""
+    from jobs.cli import main as findable
+
+    shown = " ".join(
+        f'"{word}"' if " " in word else os.path.relpath(word) if os.sep in word else word for word in command
+    )
+    Terminal().say("")
+    click.secho(f"$ findable {shown}", bold=True)
+    findable.main(args=list(command), standalone_mode=False)

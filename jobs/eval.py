@@ -1,0 +1,29 @@
+"""`make eval QUERIES=… QRELS=…`: measure the search in service beside BM25 and chance."""
+
+from pathlib import Path
+
+import click
+
+from jobs.command import Command, json_option, open_workspace
+from jobs.output import print_json, print_table
+
+
+@click.command(name="eval", cls=Command)
+@click.argument("queries", type=click.Path(path_type=Path), envvar="FINDABLE_QUERIES")
+@click.argument("qrels", type=click.Path(path_type=Path), envvar="FINDABLE_QRELS")
+@json_option
+def main(queries: Path, qrels: Path, *, as_json: bool) -> None:
+    """Measure the search in service with QUERIES (JSON lines) and QRELS (TREC judgements).
+
+    Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people.
+    """
+    from pipeline.steps import eval as evaluate
+
+    with open_workspace() as rt:
+        rows = evaluate.run(rt, queries=queries, qrels=qrels)
+    if as_json:
+        print_json([row.__dict__ for row in rows])
+        return
+    names = ("nDCG@10", "MRR", "P@5", "R@10")
+    cells = [(row.system, row.type, row.queries, *(f"{row.figures[name]:.3f}" for name in names)) for row in rows]
+    print_table(("system", "type", "queries", *names), cells)
