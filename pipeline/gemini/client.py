@@ -14,6 +14,7 @@ import math
 import re
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,6 +55,7 @@ MIME_TYPES = ("jsonl", "application/jsonl", "application/json", "text/plain")  #
 LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
 LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, whatever the time they took
 LEAST_RATE = 64 * 1024  # ours: bytes a second below which a reply that never ends is given up
+MOST_EMPTY_PAGES = 20  # ours: in a row; an empty page may name itself as the next one, once or twice
 LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
 
 T = TypeVar("T")
@@ -190,15 +192,18 @@ class Client:
             UnavailableError: a page could not be had within the bound, or the pages go in a circle.
         """
         batches: list[RemoteBatch] = []
-        token, seen = "", {""}
+        token, read, empty = "", set[str](), 0
         while True:
-            page, token = self._page(token)
+            page, following = self._page(token)
             batches += page
-            if not token:
+            if page:
+                read.add(token)
+            empty = 0 if page else empty + 1
+            if not following:
                 return batches
-            if token in seen:
+            if following in read or empty > MOST_EMPTY_PAGES:
                 raise UnavailableError("the list of batches does not end: a page leads back to an earlier one")
-            seen.add(token)
+            token = following
 
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards.
@@ -318,13 +323,13 @@ class Client:
         def send(sdk: "genai.Client") -> Upload:
             """Upload once, wait until it is ACTIVE, and hold it against the file here."""
             config: Any = {"display_name": display_name, "mime_type": mime_type, **self._options(seconds)}
-            self._send_file(sdk, path, config)
-            file = file_in(self._document())
+            file: dict[str, Any] | None = None
             try:
+                self._send_file(sdk, path, config)
+                file = file_in(self._document())
                 check_arrived(self._active(sdk, file), sha256=sha256, size=size)
             except Exception:
-                with contextlib.suppress(FindableError):  # best effort; Google deletes it after two days
-                    self._once(lambda sdk: sdk.files.delete(name=file["name"]), what="delete a damaged upload")
+                self._delete_orphan(file)
                 raise
             return Upload(file["name"], size)
 
@@ -340,6 +345,12 @@ class Client:
             if not isinstance(error, dict) or not isinstance(error.get("code"), int):
                 raise
             raise self._refusal(error["code"], document, what=f"upload {path.name}") from None
+
+    def _delete_orphan(self, file: dict[str, Any] | None) -> None:
+        """Delete what a failed upload left, when it is known and as well as can be; Google does it after two days."""
+        with contextlib.suppress(FindableError, ValueError):
+            name = (file or file_in(self._document()))["name"]
+            self._once(lambda sdk: sdk.files.delete(name=name), what=f"delete {name}")
 
     def _active(self, sdk: "genai.Client", file: dict[str, Any]) -> dict[str, Any]:
         """Return the file resource when it is ACTIVE, looking again while it is being processed."""
@@ -391,6 +402,8 @@ class Client:
         """Do one attempt and turn whatever goes wrong into one of our errors, without the SDK's behind it."""
         from google.genai import errors
 
+        # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
+        warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
         self._seen.body = b""
         self._seen.seconds = seconds or self._call_timeout_s
         sdk = self._opened_sdk()
