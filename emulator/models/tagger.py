@@ -9,6 +9,7 @@ import functools
 import math
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
 _NEAR = 40
 """Words after which the bonus for an early place has fallen to a third."""
+_TOUCHED_ON = 0.8
+"""Below this weight a term is only touched on."""
 _LOOKED_AT = 4000
 """Characters that the search by meaning reads: what a text is about is said by then."""
 _LEISURE = re.compile(
     r"\b(?:in|during) (?:his|her|my|their|our|your) (?:free|spare|leisure) time\b"
-    r"|\b(?:outside|away from|out) (?:of )?(?:work|coding|the office|tech|programming|his|her|the keyboard|the computer)\b"
+    r"|\b(?:outside|away from|out) (?:of )?"
+    r"(?:work|coding|the office|tech|programming|his|her|the keyboard|the computer)\b"
     r"|\bwhen (?:not|he is not|he's not|she is not|she's not|i'm not|i am not|they're not|they are not)\b"
     r"|\b(?:spare|free) time\b|\boff[- ]hours\b|\bhobb(?:y|ies)\b|\bafter hours\b|\bnights and weekends\b"
     r"|\b(?:when|while) (?:he|she|i|they)(?:'s| is|'m| am|'re| are)? ?n[o']t\b|\bin (?:meiner|seiner|ihrer) freizeit\b"
@@ -35,6 +39,9 @@ _LEISURE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[^.!?\n\u3002]*(?:[.!?](?=\S)[^.!?\n\u3002]*)*(?:[.!?\u3002]+|\n|$)")
+_NEAR_ENOUGH = 0.3
+"""Below this likeness a term and a text have nothing to do with each other (read by hand, docs/local-engine.md)."""
+_BROADEST = ("communication", "business", "technology")
 _building = threading.Lock()
 
 
@@ -59,10 +66,10 @@ def tags(text: str, *, allowed: Iterable[str] | None = None, at_least: int = 3, 
     vocabulary = everything() if spelled is None else _restricted(tuple(sorted(spelled)))
     cleaned = plain(text)
     work, leisure = _split(cleaned)
-    names = _ranked(vocabulary, work)[:at_most]
+    names = _ranked(vocabulary, work, at_least=at_least)[:at_most]
     if len(names) < at_least:
         names += [up for name in names for up in vocabulary.ancestors(name)]
-        names += _ranked(vocabulary, leisure)
+        names += _ranked(vocabulary, leisure, at_least=at_least)
         names = list(dict.fromkeys(names))[: max(at_least, 0)]
     if len(names) < at_least:
         names = _topped_up(vocabulary, names, text=cleaned if cleaned.strip() else text, wanted=at_least)
@@ -88,34 +95,46 @@ def _split(text: str) -> tuple[list[Word], list[Word]]:
     return cut("\n".join(work)), cut("\n".join(leisure))
 
 
-def _ranked(vocabulary: Vocabulary, words: Sequence[Word]) -> list[str]:
-    """Return the terms that `words` name, those they are most about first."""
+def _ranked(vocabulary: Vocabulary, words: Sequence[Word], *, at_least: int) -> list[str]:
+    """Return the terms that `words` name, those they are most about first.
+
+    Beyond the first `at_least`, what is only touched on is left out: named once, late, and alone of its kind.
+    """
     places: dict[str, list[Found]] = {}
     for found in vocabulary.find(vocabulary.unfold(words)):
         places.setdefault(found.name, []).append(found)
-    ranks = [_rank(vocabulary, name, founds=founds) for name, founds in places.items()]
-    return [rank.name for rank in sorted(ranks, key=lambda rank: (-rank.weight, rank.at, rank.name))]
+    kin = Counter(up for name in places for up in (name, *vocabulary.ancestors(name)))
+    ranks = [_rank(vocabulary, name, founds=founds, kin=kin) for name, founds in places.items()]
+    ranks.sort(key=lambda rank: (-rank.weight, rank.at, rank.name))
+    return [rank.name for place, rank in enumerate(ranks) if place < at_least or rank.weight >= _TOUCHED_ON]
 
 
-def _rank(vocabulary: Vocabulary, name: str, *, founds: Sequence[Found]) -> _Rank:
-    """Weigh one term: early, often, specific, and said in several words."""
+def _rank(vocabulary: Vocabulary, name: str, *, founds: Sequence[Found], kin: Counter[str]) -> _Rank:
+    """Weigh one term: early, often, specific, said in several words, and in the company of its kind."""
     first = founds[0].at
     specific = 0.4 if vocabulary.terms[name].parents else 0.0
     several = 0.2 if max(found.size for found in founds) > 1 else 0.0
-    return _Rank(math.exp(-first / _NEAR) + 0.5 * math.log(1 + len(founds)) + specific + several, first, name)
+    company = 0.3 if any(kin[up] > 1 for up in (name, *vocabulary.ancestors(name))) else 0.0
+    often = 0.5 * math.log(1 + len(founds))
+    return _Rank(math.exp(-first / _NEAR) + often + specific + several + company, first, name)
 
 
 def _topped_up(vocabulary: Vocabulary, names: list[str], *, text: str, wanted: int) -> list[str]:
-    """Return `names` and as many of the terms nearest in meaning as are missing, the nearest one's parents with it."""
+    """Return `names` and as many of the nearest terms as are missing, relatives of `names` before all others.
+
+    Where nothing is near, the broadest terms are the least wrong.
+    """
     order, vectors = _vectors(vocabulary)
     likeness = vectors @ _meaning([text[:_LOOKED_AT] if text[:_LOOKED_AT].strip() else text])[0]
     nearest = [order[place] for place in (-likeness).argsort(kind="stable")]
-    chosen = list(names)
-    for name in nearest:
-        if len(chosen) >= wanted:
-            break
-        chosen += [term for term in (name, *vocabulary.ancestors(name)) if term not in chosen]
-    return chosen[:wanted]
+    nearest.sort(key=lambda name: not vocabulary.terms[name].plain)  # "react" is near to any talk of reacting
+    kin = {name for known in names for name in (known, *vocabulary.ancestors(known))}
+    chosen = names + [name for name in nearest if not kin.isdisjoint((name, *vocabulary.ancestors(name)))]
+    if likeness.max(initial=-1) < _NEAR_ENOUGH:
+        chosen += [name for name in _BROADEST if name in vocabulary.terms]
+    for name in nearest[:wanted]:
+        chosen += (name, *vocabulary.ancestors(name))
+    return list(dict.fromkeys(chosen + nearest))[:wanted]
 
 
 def _meaning(texts: Sequence[str]) -> "NDArray[np.float32]":
@@ -141,5 +160,7 @@ def _vectors(vocabulary: Vocabulary) -> "tuple[list[str], NDArray[np.float32]]":
 def _computed(vocabulary: Vocabulary) -> "tuple[list[str], NDArray[np.float32]]":
     """Encode every term with its first aliases: float32, (terms, 256), in the order of the names."""
     names = list(vocabulary.terms)
+    if not names:
+        return names, _meaning(["nothing"])[:0]
     texts = [" ".join((name, *vocabulary.terms[name].aliases[:6])) for name in names]
     return names, _meaning(texts)

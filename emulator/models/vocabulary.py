@@ -12,14 +12,22 @@ from typing import NamedTuple
 from emulator.models.words import Word, cut, humps
 
 SOFTWARE = frozenset(
-    {"software development", "programming", "computer science", "it infrastructure", "data science", "databases"}
+    {"software development", "programming", "computer science", "it infrastructure", "data science", "embedded systems"}
 )
 """Broad terms of the trade whose words are ambiguous everywhere else: "Go", "R", "Swift"."""
 _REACH = 3
 """An ambiguous word needs a software word at most this many places away."""
+_MARKS = "=~^%"
+_EXACT = ("=", "~")
 _CUES = frozenset(
     {"developer", "programmer", "programming", "language", "engineer", "code", "coding", "lang", "dev", "script"}
 )
+
+_RANKS = frozenset(
+    {"a", "the", "i", "senior", "junior", "head", "chief", "lead", "master", "apprentice", "assistant", "retired"}
+    | {"certified", "professional", "freelance", "independent", "local", "organic", "artisan", "former", "and", "our"}
+)
+"""Words before a craft that are no first names."""
 
 
 class Term(NamedTuple):
@@ -28,6 +36,11 @@ class Term(NamedTuple):
     name: str
     parents: tuple[str, ...]
     aliases: tuple[str, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Say whether the name alone, in any casing and company, means the term; "go" and "react" do not."""
+        return self.name in self.aliases
 
 
 class Found(NamedTuple):
@@ -46,7 +59,8 @@ class _Entry(NamedTuple):
     name: str | None
     surface: str | None
     """The exact casing it needs, or None where casing makes no difference."""
-    doubtful: bool
+    mark: str
+    """`=`, `~`, `^`, `%` or nothing, as the file says."""
 
 
 class Vocabulary:
@@ -55,6 +69,7 @@ class Vocabulary:
     def __init__(self, terms: Sequence[Term], *, passed_over: Iterable[str] = ()) -> None:
         """Take `terms` and the phrases to read over; the first term that claims a phrase keeps it."""
         self.terms = {term.name: term for term in terms}
+        self._ancestors = {term.name: self._climb(term.name) for term in terms}
         self._entries: dict[tuple[str, ...], list[_Entry]] = {}
         self._longest: dict[str, int] = {}
         for phrase in passed_over:
@@ -65,29 +80,28 @@ class Vocabulary:
 
     def ancestors(self, name: str) -> list[str]:
         """Return the terms that `name` implies, nearest first, each once; nothing for a term without parents."""
-        found: list[str] = []
-        level = [name]
-        while level:
-            level = [up for term in level for up in self.terms[term].parents if up not in found and up in self.terms]
-            found.extend(dict.fromkeys(level))
-        return found
+        return self._ancestors[name]
 
     def find(self, words: Sequence[Word]) -> list[Found]:
         """Return what `words` say, from left to right, no two overlapping; breaks are never crossed."""
-        sure: list[Found] = []
-        doubted: list[Found] = []
+        by_mark: dict[str, list[Found]] = {}
         at = 0
         while at < len(words):
             size, entry = self._longest_at(words, at)
             if entry is not None and entry.name is not None:
-                (doubted if entry.doubtful else sure).append(Found(entry.name, at, size))
+                by_mark.setdefault(entry.mark, []).append(Found(entry.name, at, size))
             at += size
-        if not doubted:
-            return sure
-        cues = {found.at for found in sure if self._is_software(found.name)}
-        cues |= {place for place, word in enumerate(words) if word.plain in _CUES}
-        backed = [found for found in doubted if any(abs(found.at - cue) <= _REACH for cue in cues)]
-        return sorted(sure + backed, key=lambda found: found.at)
+        software, shared = by_mark.pop("~", []), by_mark.pop("%", [])
+        sure = sorted(found for group in by_mark.values() for found in group)
+        places = [found.at for found in sure if self._is_software(found.name)]
+        if not places:
+            sure += shared
+        cues = [*places, *(place for place, word in enumerate(words) if word.plain in _CUES)] if software else []
+        for found in software:
+            if any(abs(found.at - cue) <= _REACH for cue in cues):
+                sure.append(found)
+                cues.append(found.at)  # one ambiguous word that counts vouches for the next
+        return sorted(sure, key=lambda found: found.at)
 
     def unfold(self, words: Sequence[Word]) -> list[Word]:
         """Return `words` with camel-cased ones that no phrase begins with taken apart."""
@@ -97,11 +111,21 @@ class Vocabulary:
             unfolded.extend(parts)
         return unfolded
 
+    def _climb(self, name: str) -> list[str]:
+        """Return what `ancestors` gives; two terms may be each other's parents."""
+        found: dict[str, None] = {}
+        level = [name]
+        while level:
+            ups = dict.fromkeys(up for term in level for up in self.terms[term].parents)
+            level = [up for up in ups if up != name and up not in found and up in self.terms]
+            found.update(dict.fromkeys(level))
+        return list(found)
+
     def _add(self, name: str | None, alias: str) -> None:
         """Enter one alias with its mark; an entry that is there already stays."""
-        exact, phrase = alias[:1] in {"=", "~"}, alias.lstrip("=~")
+        mark, phrase = (alias[0], alias[1:]) if alias[0] in _MARKS else ("", alias)
         words = [word for word in cut(phrase) if word.plain]
-        entry = _Entry(name, phrase if exact else None, alias.startswith("~"))
+        entry = _Entry(name, phrase if mark in _EXACT else None, mark)
         entries = self._entries.setdefault(_key(words), [])
         if all(known.surface != entry.surface for known in entries):
             entries.append(entry)
@@ -116,7 +140,8 @@ class Vocabulary:
         for size in range(min(most, len(words) - at), 0, -1):
             part = words[at : at + size]
             for entry in self._entries.get(_key(part), ()):
-                if entry.surface is None or entry.surface == _surface(part):
+                named = entry.mark == "^" and at > 0 and _like_a_surname(words[at - 1], words[at])
+                if not named and entry.surface in {None, _surface(part)}:
                     return size, entry
         return 1, None
 
@@ -144,7 +169,7 @@ def everything() -> Vocabulary:
 def _term(name: str, *, parents: list[str], aliases: list[str]) -> Term:
     """Return one term; its name is an alias too, unless marked with "!" or said to need a certain casing."""
     bare = name.removeprefix("!")
-    named = name == bare and all(alias.lstrip("=~").lower() != bare for alias in aliases if alias[0] in "=~")
+    named = name == bare and all(alias[1:].lower() != bare for alias in aliases if alias[0] in _MARKS)
     return Term(bare, tuple(parents), tuple([bare, *aliases] if named else aliases))
 
 
@@ -156,6 +181,11 @@ def _cell(text: str) -> list[str]:
 def _key(words: Sequence[Word]) -> tuple[str, ...]:
     """Return what a phrase is known by: the plain form of a single word, the stems of several."""
     return (words[0].plain,) if len(words) == 1 else tuple(word.stem for word in words)
+
+
+def _like_a_surname(before: Word, word: Word) -> bool:
+    """Say whether `word` may be the surname of `before`: "Mary Baker", but not "Head Baker" and not "the Baker"."""
+    return word.surface[:1].isupper() and before.surface[:1].isupper() and before.plain not in _RANKS
 
 
 def _surface(words: Sequence[Word]) -> str:

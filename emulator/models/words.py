@@ -20,6 +20,9 @@ _PIECE = re.compile(
     r"|(?P<pause>[,;:()|\u2022\u00b7\u2013\u2014\u3001\u00bf\u00a1]+)",
     re.IGNORECASE,
 )
+_PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", ""))
+_TOO_SHORT = 3
+"""Letters that a word must exceed before its "s" is taken for a plural: "bus", "aws", "ios"."""
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _stemming = threading.Lock()
 
@@ -62,12 +65,11 @@ def _word(surface: str) -> Word:
 
 def _singular(word: str) -> str:
     """Return `word` without a plural ending; good enough for comparing, not for reading."""
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 4 and word.endswith(("ses", "xes", "zes", "ches", "shes")):
-        return word[:-2]
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        return word[:-1]
+    if len(word) <= _TOO_SHORT or word.endswith(("ss", "us", "is")):
+        return word
+    for ending, singular in _PLURALS:
+        if word.endswith(ending):
+            return word.removesuffix(ending) + singular
     return word
 
 

@@ -1,0 +1,47 @@
+"""What holds for the local engine's models whatever the text."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.models.encoder import encode
+from emulator.models.markup import plain
+from emulator.models.tagger import tags
+from emulator.models.vocabulary import everything
+
+ANY_TEXT = st.text(st.characters(codec=None), max_size=300)
+"""Any characters at all, lone surrogates included."""
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=ANY_TEXT)
+def test_tags_are_terms_and_as_many_as_promised(text: str) -> None:
+    """Never an error, never a stranger, never a duplicate, never too few or too many."""
+    found = tags(text)
+    assert set(found) <= set(everything().terms)
+    assert len(found) == len(set(found))
+    assert 3 <= len(found) <= 8 if text.strip() else found == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=ANY_TEXT.filter(lambda text: bool(text.strip())))
+def test_vectors_are_finite_and_of_length_one(text: str) -> None:
+    """Both encoders serve every text that is not blank."""
+    for kind in ("semantic", "lexical"):
+        vector = encode([text], encoder=kind)[0]
+        assert np.isfinite(vector).all()
+        assert abs(float(np.linalg.norm(vector)) - 1) < 1e-5
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=ANY_TEXT)
+def test_plain_text_is_always_valid(text: str) -> None:
+    """What is left after taking the markup out can be written as UTF-8."""
+    plain(text).encode("utf-8")
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=ANY_TEXT, allowed=st.lists(st.text(max_size=12), max_size=5))
+def test_an_enumeration_is_never_left(text: str, allowed: list[str]) -> None:
+    """Whatever names are allowed, only those come out."""
+    assert set(tags(text, allowed=allowed)) <= set(allowed)

@@ -1,0 +1,127 @@
+"""The encoder: honest vectors, the same every time, without a network."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emulator.models import encoder
+
+TEXTS = [
+    "Grace Adeyemi. Cheesemaker at Hill Dairy. Raw milk, long ripening.",
+    "我是前端工程師,熱愛開源",
+    "Kubernetes operators in Go",
+]
+OFFLINE = """
+import hashlib, logging, sys
+from emulator.models import encoder
+before = logging.getLogger().level, list(logging.getLogger().handlers)
+vectors = encoder.encode(["water law", "beekeeping in the Alps"])
+assert (logging.getLogger().level, list(logging.getLogger().handlers)) == before
+sys.stdout.write(hashlib.sha256(vectors.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("kind", ["semantic", "lexical"])
+def test_vectors_are_unit_rows_of_768_float32(kind: str) -> None:
+    """Every row has length one and the promised shape and type."""
+    vectors = encoder.encode(TEXTS, encoder=kind)
+    assert vectors.shape == (3, encoder.WIDTH) == (3, 768)
+    assert vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["semantic", "lexical"])
+def test_a_text_has_the_same_bytes_alone_and_in_any_batch(kind: str) -> None:
+    """Neither the neighbours nor the order change a vector."""
+    together = encoder.encode(TEXTS, encoder=kind)
+    turned = encoder.encode(TEXTS[::-1], encoder=kind)
+    for place, text in enumerate(TEXTS):
+        alone = encoder.encode([text], encoder=kind)
+        assert alone[0].tobytes() == together[place].tobytes() == turned[-1 - place].tobytes()
+
+
+def test_no_texts_give_no_rows() -> None:
+    """An empty sequence is no mistake."""
+    assert encoder.encode([]).shape == (0, 768)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
+def test_a_blank_text_is_refused_with_its_place(blank: str) -> None:
+    """The message says which text it was."""
+    with pytest.raises(ValueError, match="text 1 is blank"):
+        encoder.encode(["fine", blank])
+
+
+def test_an_unknown_encoder_is_refused() -> None:
+    """The message names those there are."""
+    with pytest.raises(ValueError, match="'magic' is unknown, expected one of lexical, semantic"):
+        encoder.encode(["fine"], encoder="magic")
+
+
+@pytest.mark.parametrize("odd", ["the and of", "🚀🚀", "...", "\ud800", "<br/>", "@me", "\u200b", "a"])
+@pytest.mark.parametrize("kind", ["semantic", "lexical"])
+def test_texts_without_a_telling_word_still_get_a_finite_unit_vector(odd: str, kind: str) -> None:
+    """Stop words, signs, markup and broken characters never give NaN."""
+    vector = encoder.encode([odd], encoder=kind)[0]
+    assert np.isfinite(vector).all()
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+
+
+def test_meaning_is_found_without_a_common_word() -> None:
+    """The semantic half puts a solicitor nearer to a lawyer than to a pastry cook."""
+    lawyer, solicitor, cook = encoder.encode(["lawyer", "solicitor", "pastry cook"])
+    assert lawyer @ solicitor > lawyer @ cook + 0.1
+
+
+def test_the_first_256_numbers_alone_carry_the_meaning() -> None:
+    """Cutting a vector short leaves a smaller vector of the same model."""
+    lawyer, solicitor, cook = encoder.encode(["lawyer", "solicitor", "pastry cook"])[:, : encoder.MEANING]
+    assert np.linalg.norm(lawyer) ** 2 == pytest.approx(encoder.SHARE, abs=1e-5)
+    assert lawyer @ solicitor > lawyer @ cook
+
+
+def test_word_stems_tell_rare_names_apart() -> None:
+    """The hashed half recognises a product name that the meaning half has never seen."""
+    asked, same, other = encoder.encode(["Zorblatt", "we run Zorblatts daily", "we run Quuxinators daily"])
+    assert asked @ same > asked @ other + 0.1
+
+
+def test_markup_and_addresses_do_not_change_a_vector() -> None:
+    """A link's target and an HTML tag are not what a person knows."""
+    bare, dressed = encoder.encode(["I keep bees", "<p>I keep [bees](https://example.org/a?b=c)</p>"])
+    assert bare @ dressed == pytest.approx(1, abs=1e-6)
+
+
+def test_the_network_is_never_needed_and_logging_stays_as_it_was(tmp_path: Path) -> None:
+    """With dead proxies and an empty home the vectors are there, the same in two processes."""
+    home = tmp_path / "home"
+    home.mkdir()
+    dead = "http://127.0.0.1:9"
+    environ = {**os.environ, "HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    environ |= dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), dead)
+    run = [sys.executable, "-c", OFFLINE]
+    root = Path(encoder.__file__).parents[2]
+    digests = {subprocess.run(run, env=environ, cwd=root, check=True, capture_output=True).stdout for _ in range(2)}
+    assert len(digests) == 1
+    assert list(home.iterdir()) == []
+
+
+def test_threads_may_ask_at_once() -> None:
+    """Eight threads get what one gets."""
+    expected = encoder.encode(TEXTS).tobytes()
+    with ThreadPoolExecutor(8) as pool:
+        assert {vectors.tobytes() for vectors in pool.map(encoder.encode, [TEXTS] * 32)} == {expected}
+
+
+def test_a_very_long_text_is_quick() -> None:
+    """200,000 characters and a word of 40,000 take well under a second each."""
+    encoder.warm()
+    began = time.perf_counter()
+    encoder.encode(["water law and irrigation " * 8_000, "x" * 40_000, "](" * 50_000, "<" * 100_000, "a@" * 50_000])
+    assert time.perf_counter() - began < 5

@@ -1,0 +1,60 @@
+"""The vocabulary file keeps its promises."""
+
+import re
+
+from emulator.models.vocabulary import Term, Vocabulary, everything
+from emulator.models.words import cut
+
+
+def test_there_are_between_450_and_600_terms() -> None:
+    """Large enough for all walks of life, small enough to be read."""
+    assert 450 <= len(everything().terms) <= 600
+
+
+def test_names_are_fit_to_be_tags() -> None:
+    """Lower case, trimmed, inner white space single: what normalising would leave alone."""
+    for name in everything().terms:
+        assert re.fullmatch(r"[a-z0-9.+#-]+( [a-z0-9.+#-]+)*", name), name
+
+
+def test_every_parent_is_a_term() -> None:
+    """A parent that does not exist would silently imply nothing."""
+    terms = everything().terms
+    assert {up for term in terms.values() for up in term.parents} <= set(terms)
+
+
+def test_every_term_can_be_found() -> None:
+    """Each has an alias, and every alias has a word in it."""
+    for term in everything().terms.values():
+        assert term.aliases, term.name
+        for alias in term.aliases:
+            assert any(word.plain for word in cut(alias)), (term.name, alias)
+
+
+def test_every_unmarked_name_finds_itself() -> None:
+    """No other term shadows it; names too ambiguous for that are marked, and few."""
+    vocabulary = everything()
+    plain = [name for name, term in vocabulary.terms.items() if term.plain]
+    assert [name for name in plain if [found.name for found in vocabulary.find(cut(name))] != [name]] == []
+    assert len(vocabulary.terms) - len(plain) <= 50
+
+
+def test_a_term_is_not_its_own_ancestor() -> None:
+    """Even where two terms are each other's parents."""
+    pair = Vocabulary([Term("a", ("b",), ("a",)), Term("b", ("a",), ("b",))])
+    assert pair.ancestors("a") == ["b"]
+    assert all(name not in everything().ancestors(name) for name in everything().terms)
+
+
+def test_the_longest_phrase_wins_and_breaks_are_not_crossed() -> None:
+    """Water law is not law, but "water, law" is."""
+    terms = [Term("law", (), ("law",)), Term("water law", ("law",), ("water law",))]
+    vocabulary = Vocabulary(terms)
+    assert [found.name for found in vocabulary.find(cut("water law"))] == ["water law"]
+    assert [found.name for found in vocabulary.find(cut("water, law"))] == ["law"]
+
+
+def test_phrases_to_read_over_hide_their_words() -> None:
+    """A phrase without a term swallows the terms inside it."""
+    vocabulary = Vocabulary([Term("law", (), ("law",))], passed_over=["law of the jungle"])
+    assert vocabulary.find(cut("the law of the jungle")) == []
