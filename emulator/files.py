@@ -23,6 +23,9 @@ from emulator.errors import ApiError, invalid
 LIFETIME_NS = 48 * HOUR_NS
 RESULT_LIFETIME_NS = 6 * 7 * 24 * HOUR_NS
 MAX_ID = 40
+MAX_DISPLAY_NAME = 512
+MAX_BYTES = 2 * 1024**3
+"""Limits of the Files API (read 2026-11): characters of a name, bytes of a file."""
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -91,12 +94,16 @@ class Files:
         Raises:
             ApiError: 400 for a name Google would refuse, 409 for one that is taken.
         """
+        if len(described.get("displayName", "")) > MAX_DISPLAY_NAME:
+            raise invalid(f"* CreateFileRequest.file.display_name: more than {MAX_DISPLAY_NAME} characters.")
         name = str(described.get("name", "")).removeprefix("files/") or None
         if name is not None:
             self._check_name(name)
         upload_id = new_id(40)
         mime_type = described.get("mimeType") or mime_type or "application/octet-stream"
         size = described.get("sizeBytes") if declared is None else declared
+        if size is not None and size > MAX_BYTES:
+            raise invalid(f"File size {size} is above the limit of {MAX_BYTES} bytes.")
         values = (upload_id, owner, name, described.get("displayName", ""), mime_type, size, self._clock.now_ns())
         self._upload_path(upload_id).touch()
         columns = "id, owner, name, display_name, mime_type, declared, created_ns"

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 _FIELDS: dict[str, dict[str, str]] = {
     "GenerateContentRequest": {
         "model": "string",
@@ -172,8 +174,17 @@ def read(kind: str, value: object, *, where: str = "") -> Any:
         return _read_list(kind[2:], value, where=where)
     if kind.startswith("{}"):
         return _read_map(kind[2:], value, where=where)
-    fields = _FIELDS.get(kind)
-    return _read_scalar(kind, value, where=where) if fields is None else _read_message(kind, value, where=where)
+    if kind not in _FIELDS:
+        return _read_scalar(kind, value, where=where)
+    if kind == "GenerationConfig" and isinstance(value, dict):
+        return _read_again(kind, orjson.dumps(value), where)
+    return _read_message(kind, value, where=where)
+
+
+@lru_cache(maxsize=256)
+def _read_again(kind: str, document: bytes, where: str) -> dict[str, Any]:
+    """Return a message that stands alike in every line of a file, read once; nobody changes what `read` returns."""
+    return _read_message(kind, orjson.loads(document), where=where)
 
 
 def _read_message(kind: str, value: object, *, where: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -92,16 +92,20 @@ def start(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    settings: Settings | None = None,
+    seed: int = 0,
+    settings: Mapping[str, object] | None = None,
     read_ns: Callable[[], int] = time.time_ns,
 ) -> Server:
     """Start the engine on the state under `root` in a background thread and return it, ready for requests.
 
+    `settings` are those of `emulator.settings.Settings` by name.
+
     Raises:
+        ApiError: a setting that is none.
         OSError: the port is taken or the folder cannot be written.
         RuntimeError: the state was written by another version of the engine.
     """
-    world = World(root, settings=settings or Settings(), read_ns=read_ns)
+    world = World(root, settings=Settings(seed=seed).changed(settings or {}), read_ns=read_ns)
     try:
         return Server(world, host=host, port=port)
     except BaseException:
@@ -114,7 +118,8 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    settings: Settings | None = None,
+    seed: int = 0,
+    settings: Mapping[str, object] | None = None,
     ready: Callable[[str], None] = lambda _url: None,
 ) -> None:
     """Run the engine until SIGINT or SIGTERM, then stop it cleanly; `ready` is told the URL once it serves.
@@ -122,6 +127,7 @@ def serve(
     Must be called in the main thread, where signals arrive.
 
     Raises:
+        ApiError: as `start`.
         OSError: as `start`.
         RuntimeError: as `start`.
     """
@@ -134,7 +140,7 @@ def serve(
     wanted = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, finish) for each in wanted]
     try:
-        with start(root, host=host, port=port, settings=settings) as server:
+        with start(root, host=host, port=port, seed=seed, settings=settings) as server:
             ready(server.url)
             over.wait()
     finally:

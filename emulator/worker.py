@@ -31,6 +31,8 @@ from emulator.settings import Settings
 LEASE_S = 15.0
 """How long a host that went silent keeps a batch; far above the time one commit takes."""
 _LOOK_S = 0.25
+_CHUNK_BYTES = 1024 * 1024
+"""So much of the input between two commits at the most, that a stop is quick and a lease never runs out."""
 _SWEEP_S = 60.0
 
 
@@ -269,7 +271,9 @@ class Worker:
 def _next_lines(readline: Callable[[], bytes], kind: str, *, count: int) -> list[Line]:
     """Return the next requests of a file that was checked before, blank lines left out."""
     lines: list[Line] = []
-    while len(lines) < count and (raw := readline()):
+    size = 0
+    while len(lines) < count and size < _CHUNK_BYTES and (raw := readline()):
+        size += len(raw)
         if raw.strip():
             lines.append(read_line(raw.rstrip(b"\r\n"), kind=kind))
     return lines

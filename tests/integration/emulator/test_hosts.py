@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from emulator.server import start
-from emulator.settings import Settings
 from tests.integration.emulator.caller import Caller, by_key, documents, request_file
 
 HOST = """
 import sys
 from pathlib import Path
 from emulator.server import serve
-from emulator.settings import Settings
-serve(Path(sys.argv[1]), settings=Settings(chunk_lines=1), ready=lambda url: print(url, flush=True))
+serve(Path(sys.argv[1]), settings={"chunk_lines": 1}, ready=lambda url: print(url, flush=True))
 """
 _LONGEST_S = 20.0
 
@@ -57,7 +55,7 @@ def test_a_batch_survives_the_death_of_its_host(tmp_path: Path) -> None:
         assert over(process)[0] == -signal.SIGKILL
     finally:
         process.kill()
-    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+    with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
         reached = progress(caller, name)
         assert 5 <= reached < count
         caller.settings(paused=False)
@@ -87,7 +85,7 @@ def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path, numbe
 
 def test_a_batch_goes_on_after_a_restart(tmp_path: Path) -> None:
     """Stopped before it began, a batch is finished by the next host; files and results stay where they were."""
-    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+    with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
         file = caller.upload(request_file(10))
         name = caller.create_from(file)["name"]
     with start(tmp_path) as server, Caller(server.url) as caller:
@@ -107,7 +105,7 @@ def test_two_hosts_share_one_state(tmp_path: Path) -> None:
 
 def test_a_living_hosts_lease_is_respected(tmp_path: Path) -> None:
     """A batch that a living process holds is left alone until the lease is over, then taken."""
-    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+    with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
         name = caller.create(request_file(3))["name"]
         database = server.world.database
         held = "UPDATE batches SET state = 'RUNNING', host = 'other', host_pid = ?, lease_until = ?"
@@ -124,7 +122,7 @@ def test_a_dead_hosts_lease_is_taken_over(tmp_path: Path) -> None:
     """A batch whose host is dead is taken at once, however long its lease."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+    with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
         name = caller.create(request_file(3))["name"]
         server.world.database.change(
             "UPDATE batches SET state = 'RUNNING', host = 'other', host_pid = ?, lease_until = ?",
@@ -136,7 +134,7 @@ def test_a_dead_hosts_lease_is_taken_over(tmp_path: Path) -> None:
 
 def test_what_a_host_wrote_after_it_lost_its_lease_does_not_count(tmp_path: Path) -> None:
     """A commit is guarded by the lease: a host that was too slow rolls back and leaves the batch to the other."""
-    with start(tmp_path, settings=Settings(paused=True)) as server, Caller(server.url) as caller:
+    with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
         caller.create(request_file(3))
         world = server.world
         [batch] = world.batches.everything()
@@ -170,11 +168,12 @@ def test_a_start_is_quick(tmp_path: Path) -> None:
 
 def test_the_state_is_one_file_and_one_folder(tmp_path: Path) -> None:
     """Beside the database there is nothing but the folder with bytes, which empties as batches end."""
-    with start(tmp_path) as server, Caller(server.url) as caller:
+    root = tmp_path / "state"
+    with start(root) as server, Caller(server.url) as caller:
         caller.wait(caller.create(request_file(3))["name"])
-    names = {path.name for path in tmp_path.iterdir()}
+    names = {path.name for path in root.iterdir()}
     assert names == {"local-engine.sqlite", "local-engine-files"}
-    kinds = sorted(path.name.partition("-")[0] for path in (tmp_path / "local-engine-files").iterdir())
+    kinds = sorted(path.name.partition("-")[0] for path in (root / "local-engine-files").iterdir())
     assert kinds == ["file", "file"]
 
 

@@ -1,0 +1,87 @@
+"""Scripting faults: what matches, when one strikes, and when it is used up."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.errors import ApiError
+from emulator.fault_words import WORDS
+from emulator.faults import Faults, in_share
+
+
+def scripted(*documents: object) -> Faults:
+    """Return faults with these scripted."""
+    faults = Faults(WORDS)
+    faults.script(documents)
+    return faults
+
+
+@given(st.integers(1, 6), st.one_of(st.none(), st.integers(0, 6)), st.integers(0, 15))
+def test_a_fault_strikes_from_nth_on_and_at_most_so_many_times(nth: int, times: int | None, matches: int) -> None:
+    """Of any number of matches exactly those from `nth` on are struck, up to `times`."""
+    faults = scripted({"fault": "drop", "nth": nth, "times": times})
+    struck = [bool(faults.firing("reply", "GET", "/v1/files")) for _ in range(matches)]
+    passed = max(matches - nth + 1, 0)
+    hits = passed if times is None else min(passed, times)
+    assert struck == [False] * min(nth - 1, matches) + [True] * hits + [False] * (passed - hits)
+
+
+@pytest.mark.parametrize(
+    ("word", "method", "target"),
+    [
+        ("quota_batch", "POST", "/v1/models/m:batchGenerateContent"),
+        ("mime_refused", "POST", "/upload/v1beta/files"),
+        ("drop_chunk", "POST", "/upload/v1/files?upload_id=u"),
+        ("batch_vanishes", "GET", "/v1/batches/abc"),
+        ("page_status", "GET", "/v1/batches?pageSize=1&pageToken=3"),
+        ("cut_with_length", "GET", "/download/v1/files/batch-x:download?alt=media"),
+    ],
+)
+def test_a_word_knows_which_requests_it_is_about(word: str, method: str, target: str) -> None:
+    """Without a match of its own a fault is about the requests its word is for, and no others."""
+    faults = scripted({"fault": word})
+    assert faults.matching("reply", method, target)
+    assert not faults.matching("reply", "GET", "/v1/models")
+    assert not faults.matching("document", method, target)
+
+
+def test_a_start_is_no_chunk() -> None:
+    """What is about the start of an upload leaves its chunks alone."""
+    assert not scripted({"fault": "no_upload_url"}).matching("reply", "POST", "/upload/v1/files?upload_id=u")
+
+
+def test_a_script_is_all_or_nothing() -> None:
+    """One bad fault keeps the good ones before it out."""
+    faults = Faults(WORDS)
+    with pytest.raises(ApiError, match="unknown fault 'nonsense'"):
+        faults.script([{"fault": "drop"}, {"fault": "nonsense"}])
+    assert faults.document() == {"faults": [], "used_up": True}
+
+
+def test_a_recipe_makes_the_same_fault_on_another_host() -> None:
+    """A fault found by its recipe is this host's own where it has it, and one alike where not."""
+    faults = scripted({"fault": "error_line", "match": {"key": "^a"}, "times": 2, "args": {"code": 8}})
+    [own] = faults.matching("line", "POST", "/v1/models/m:batchGenerateContent")
+    assert faults.by_recipe(own.recipe()) is own
+    other = Faults(WORDS).by_recipe(own.recipe())
+    assert other is not own
+    assert other.recipe() == own.recipe()
+
+
+@pytest.mark.parametrize("place", ["reply", "document", "line", "whole", "upload", "file", "batch"])
+def test_every_place_has_words(place: str) -> None:
+    """There is no place without a word, and every word that acts has a function."""
+    words: Sequence[str] = [name for name, word in WORDS.items() if word.place == place]
+    assert words
+    if place in ("reply", "document", "line"):
+        assert all(WORDS[name].act is not None for name in words)
+
+
+@given(st.text(max_size=20), st.integers())
+def test_no_key_is_in_an_empty_share_and_every_key_in_the_whole(key: str, seed: int) -> None:
+    """A fraction of 0 picks nobody, of 1 everybody, and a larger one keeps all of a smaller one."""
+    assert not in_share(key, fraction=0.0, seed=seed)
+    assert in_share(key, fraction=1.0, seed=seed)
+    assert in_share(key, fraction=0.7, seed=seed) or not in_share(key, fraction=0.3, seed=seed)
