@@ -12,6 +12,7 @@ class Kind(StrEnum):
 
     REJECTED = "rejected"  # the row does not go in
     CHANGED = "changed"  # the row goes in; one of its values was dropped or altered
+    NOTED = "noted"  # the row goes in as it is, and something about it is worth a look
     KEPT = "kept"  # the row goes in; the answer there is to an older text and stays
 
 
@@ -36,8 +37,8 @@ class Person:
     """One person as a file gives them, ready to be written.
 
     `values` holds only the columns that the file has, by their names in the table and without the username; an empty
-    cell is None. A column that is not in `values` leaves an existing row's value alone. `changes` are the findings of
-    kind "changed" about this row.
+    cell is None. A column that is not in `values` leaves an existing row's value alone. `changes` are the findings
+    that do not keep the row out, of the kinds "changed" and "noted".
     """
 
     username: str

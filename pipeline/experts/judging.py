@@ -86,6 +86,10 @@ class _Row:
         """Remember that a value was dropped or altered."""
         self._changes.append(self.finding(column, reason, value=value, kind=Kind.CHANGED))
 
+    def _note(self, column: str, reason: str, *, value: object) -> None:
+        """Remember that a value goes in as it is and should be looked at."""
+        self._changes.append(self.finding(column, reason, value=value, kind=Kind.NOTED))
+
     def _text(self, column: str, cell: object) -> str | None:
         """Return a text cell without the white space around it; None when it is empty or no text."""
         if cell is None or isinstance(cell, str):
@@ -130,7 +134,7 @@ class _Row:
         if code is None:
             shared = currencies.shared_by(text)
             reason = "shared by several currencies" if shared else "not a known currency"
-            self._change("currency", f"{reason}; kept as it is", value=cell)
+            self._note("currency", f"{reason}; kept as it is", value=cell)
         elif code != text:
             self._change("currency", f"read as {code}", value=cell)
         self._compare(code or text, rate=rate, cell=cell)
@@ -142,7 +146,7 @@ class _Row:
         if beside is None or currency == beside or currency in currencies.shared_by(beside):
             return
         if beside not in currencies.shared_by(currency):
-            self._change("currency", f"the rate says {beside}; the column's {currency} is kept", value=cell)
+            self._note("currency", f"the rate says {beside}; the column's {currency} is kept", value=cell)
 
 
 def _username(cell: object) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records import Finding, Person
+from pipeline.records import Finding, Kind, Person
 from tests.unit.experts.people_files import read
 
 PEOPLE = Path(__file__).parents[4] / "shared" / "data" / "people"
@@ -51,7 +51,8 @@ PLAIN_RATES = {16: 0.0, 23: 85.0}
 CURRENCIES = {
     33: "USD", 34: "USD", 35: "$", 36: "EUR", 37: "XXX", 38: "BTC", 39: "EUR", 40: "EUR", 41: "Rupees",
 }  # fmt: skip
-CONTRADICTIONS = {4, 12, 13, 29}  # the rate names another currency than the column
+NOT_ONE_CURRENCY = {35, 37, 38, 41}  # of these: kept as they are
+CONTRADICTIONS = {4, 12, 13, 29}  # the rate names another currency than the column, whose word holds
 EMPTIED_BIOS = {116, 117}
 READ_ANYWAY = {84}  # backslash-escaped quotes
 UNTOUCHED = {
@@ -93,15 +94,15 @@ def test_every_rejected_row_is_told_at_its_line(dirty: tuple[dict[int, Person], 
 
 
 def test_every_changed_value_is_told_at_its_line(dirty: tuple[dict[int, Person], dict[int, Finding]]) -> None:
-    """Exactly the rows with a dropped or altered value have changes, in the right columns."""
+    """Exactly the dropped and altered values are changes, and what is doubtful and kept is noted."""
     people, _ = dirty
-    changed = {line: {change.column for change in person.changes} for line, person in people.items() if person.changes}
-    expected: dict[int, set[str]] = {line: {"Hourly Rate"} for line in RATES}
-    for line in CURRENCIES.keys() | CONTRADICTIONS:
-        expected.setdefault(line, set()).add("Currency")
-    for line in EMPTIED_BIOS | READ_ANYWAY:
-        expected[line] = {"Bio"}
-    assert changed == expected
+    found = {(change.kind, line, change.column) for line, person in people.items() for change in person.changes}
+    assert found == {
+        *((Kind.CHANGED, line, "Hourly Rate") for line in RATES),
+        *((Kind.CHANGED, line, "Currency") for line in CURRENCIES.keys() - NOT_ONE_CURRENCY),
+        *((Kind.CHANGED, line, "Bio") for line in EMPTIED_BIOS | READ_ANYWAY),
+        *((Kind.NOTED, line, "Currency") for line in CONTRADICTIONS | NOT_ONE_CURRENCY),
+    }
 
 
 def test_every_rate_and_currency_is_stored_as_it_reads(dirty: tuple[dict[int, Person], dict[int, Finding]]) -> None:

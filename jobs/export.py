@@ -1,0 +1,38 @@
+"""`make export TO=experts.csv`: the experts with tags and scores, as a file for others."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from jobs.command import Command, json_option, open_workspace
+from jobs.output import Terminal, plural, print_json, print_line
+
+
+@click.command(name="export", cls=Command)
+@click.argument("to", type=click.Path(path_type=Path, allow_dash=True), envvar="FINDABLE_TO")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["csv", "json", "jsonl"]),
+    envvar="FINDABLE_FORMAT",
+    help="The format, where the ending of TO does not say it.",
+)
+@json_option
+def main(to: Path, *, format_: str | None, as_json: bool) -> None:
+    """Write every expert with tags and score to TO (.csv, .json, .jsonl; `-` is standard output).
+
+    In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written whole or not at all.
+    """
+    from pipeline.steps import export
+
+    path = None if str(to) == "-" else to
+    with open_workspace() as rt:
+        done = export.run(rt, path, format_=format_, write=sys.stdout.buffer.write)
+    if path is None:
+        Terminal().say(f"{plural(done.count, 'expert')} written")
+    elif as_json:
+        print_json(asdict(done))
+    else:
+        print_line(f"{plural(done.count, 'expert')} written to {done.path}")

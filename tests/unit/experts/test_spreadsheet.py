@@ -1,0 +1,35 @@
+"""CSV cells that no spreadsheet runs, and that come back as they were."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.experts import spreadsheet
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n@x", "  =1", "\uff1d1+1", "-", "'=1", "''@x"]
+)
+def test_formulas_are_written_as_text(text: str) -> None:
+    """An apostrophe stands before what a spreadsheet would run, and comes off again."""
+    assert spreadsheet.neutralised(text) == f"'{text}"
+    assert spreadsheet.plain(spreadsheet.neutralised(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "Ann", "1+1", "a=b", "'quoted'", "'90s", "https://x/?a=b"])
+def test_other_texts_stay(text: str) -> None:
+    """What no spreadsheet runs is written as it is, and apostrophes of its own stay."""
+    assert spreadsheet.neutralised(text) == text
+    assert spreadsheet.plain(text) == text
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=4))
+def test_every_line_is_one_record_that_reads_back(cells: list[str]) -> None:
+    """Whatever stands in the cells, a CSV reader finds one record whose cells are harmless and give the old texts."""
+    rows = list(csv.reader(io.StringIO(spreadsheet.line(cells).decode("utf-8"), newline="")))
+    assert len(rows) == 1
+    assert [spreadsheet.plain(cell) for cell in rows[0]] == cells
+    assert not any(cell.lstrip()[:1] in tuple("=+-@") for cell in rows[0] if cell)
