@@ -7,6 +7,9 @@ own loop, because the SDK's ignores what the server asks for and would repeat a 
 The SDK drops half of what the API says of a batch. A response hook, a public way of its HTTP library, keeps the bytes
 of the last reply of this thread; a download passes by unread. Keys never reach a message: errors carry our own words,
 with Google's quoted and cleaned, and are raised without the SDK's error behind them, whose text may echo the request.
+
+The module is long because no other may import the SDK, its HTTP library or tenacity; all that needs none of them
+stands beside it, in `operations`, `refusals`, `transfers` and `embeddings`.
 """
 
 import contextlib

@@ -182,7 +182,8 @@ def excerpt_of(value: Any) -> str:
         text = value[: MAX_EXCERPT * 8]
     else:
         text = _SHORT.repr(value)
-    text = "".join(character if character.isprintable() else " " for character in text)
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
     return text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 1] + "…"
 

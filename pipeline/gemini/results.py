@@ -6,11 +6,13 @@ of that key, so that the request is charged for it and not for a missing line. W
 """
 
 import hashlib
+import heapq
 import re
 from array import array
+from bisect import bisect_left
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Self
 
 import orjson
 
@@ -25,7 +27,6 @@ BOM = b"\xef\xbb\xbf"
 
 _AT_START = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
 _AT_END = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
-_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 _TAIL = 2_048  # bytes at the end of a line that may hold its key; ours are far shorter
 
 
@@ -80,25 +81,25 @@ class Results:
             hashes.append(_hash(key))
             offsets.append(offset)
         order = np.argsort(np.frombuffer(hashes, dtype=np.uint64), kind="stable")
-        self._hashes: np.ndarray[Any, Any] = np.frombuffer(hashes, dtype=np.uint64)[order]
-        self._offsets: np.ndarray[Any, Any] = np.frombuffer(offsets, dtype=np.uint64)[order]
-        self._asked: np.ndarray[Any, Any] = np.zeros(len(order), dtype=bool)
+        self._hashes = memoryview(np.frombuffer(hashes, dtype=np.uint64)[order])  # plain integers, quick to bisect
+        self._offsets = memoryview(np.frombuffer(offsets, dtype=np.uint64)[order])
+        self._asked = bytearray(len(order))
 
     def lines(self, key: str) -> list[bytes]:
         """Return the raw lines of a key in the order of the file; none when there is no line."""
-        import numpy as np
-
         if not key:
             return []  # stands for lines whose key is no text
-        wanted = np.uint64(_hash(key))
+        wanted = _hash(key)
         found = []
         repeated = False
-        for at in range(*(int(np.searchsorted(self._hashes, wanted, side=side)) for side in _SIDES)):
-            line = self._line(int(self._offsets[at]))
+        for at in range(bisect_left(self._hashes, wanted), len(self._hashes)):
+            if self._hashes[at] != wanted:
+                break
+            line = self._line(self._offsets[at])
             if key_in(line) != key:
                 continue  # another key with the same hash
             repeated = repeated or bool(self._asked[at])
-            self._asked[at] = True
+            self._asked[at] = 1
             found.append(line)
         if found and not repeated:
             self.duplicates += len(found) - 1
@@ -112,14 +113,13 @@ class Results:
     @property
     def unknown(self) -> int:
         """Return how many readable lines have a key that was not looked up, or none that is a text."""
-        return int((~self._asked).sum())
+        return self._asked.count(0)
 
     @property
     def unknown_examples(self) -> list[str]:
         """Return the keys of at most three unknown lines in the order of the file; an excerpt where there is none."""
-        import numpy as np
-
-        lines = [self._line(int(offset)) for offset in np.sort(self._offsets[~self._asked])[:EXAMPLES]]
+        unasked = (offset for offset, asked in zip(self._offsets, self._asked, strict=True) if not asked)
+        lines = [self._line(offset) for offset in heapq.nsmallest(EXAMPLES, unasked)]
         return [excerpt_of(key_in(line) or line) for line in lines]
 
     def close(self) -> None:

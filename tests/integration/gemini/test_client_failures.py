@@ -2,8 +2,11 @@
 
 import logging
 import re
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from pipeline.errors import (
 from pipeline.gemini.client import Client
 from tests.integration.gemini.scripted import KEY, Answer, Script
 
+ROOT = Path(__file__).parents[3]
 BATCH = "batches/b1"
 GOOD = Answer({"name": BATCH, "metadata": {"displayName": "w/1", "state": "BATCH_STATE_PENDING"}})
 QUOTA = "type.googleapis.com/google.rpc.QuotaFailure"
@@ -284,3 +288,19 @@ def test_answer_about_another_batch_is_not_taken(script: Script, client: Client)
     script.reply = lambda _seen: Answer({"name": "batches/other", "metadata": {"state": "BATCH_STATE_SUCCEEDED"}})
     with pytest.raises(UnavailableError):
         client.get_batch(BATCH)
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_aiohttp_beside_changes_nothing(script: Script, *, hidden: bool) -> None:
+    """With and without aiohttp a dropped create is one request, and its error the same."""
+    script.answers = [Answer(fault="drop"), GOOD]
+    code = (
+        f"import sys\nif {hidden}: sys.modules['aiohttp'] = None\n"
+        "from pipeline.gemini.client import Client\nfrom pipeline.errors import UnavailableError\n"
+        f"client = Client(api_key='k', base_url={script.url!r}, trust_env=False)\n"
+        "try:\n    client.create_batch('m', file_name='files/abc', display_name='w/1')\n"
+        "except UnavailableError:\n    client.close()\n    sys.exit(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (7, b"")
+    assert len(script.calls) == 1

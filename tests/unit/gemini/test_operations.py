@@ -1,0 +1,89 @@
+"""Operations read raw, and by reflection: every word and every failure the libraries know has a place here."""
+
+from typing import Any
+
+import httpx2
+import pytest
+from google.genai import types
+
+from pipeline.errors import ConfigurationError, FindableError, NotSentError, UnavailableError
+from pipeline.gemini.client import Client
+from pipeline.gemini.operations import UnreadableError, read_operation, read_page
+from pipeline.gemini.replies import BLOCKED, judge_response
+from pipeline.states import REMOTE_STATES, Outcome, is_known_state
+
+
+def test_every_state_of_the_sdk_is_known() -> None:
+    """Each JobState of the SDK has one entry in our table, and the table has no other."""
+    words = {state.value.removeprefix("JOB_STATE_") for state in types.JobState}
+    assert words == set(REMOTE_STATES)
+    assert all(is_known_state(f"BATCH_STATE_{word}") for word in words)
+
+
+def test_only_stop_is_an_answer() -> None:
+    """Of all finish reasons the SDK knows, STOP alone makes an answer; those we call blocked exist there."""
+    answered = set()
+    for finish in types.FinishReason:
+        response = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": finish.value}]}
+        if judge_response(response).outcome is Outcome.ANSWERED:
+            answered.add(finish.value)
+    assert answered == {"STOP"}
+    assert {finish.value for finish in types.FinishReason} >= BLOCKED
+
+
+def kinds(kind: type[Exception]) -> list[type[Exception]]:
+    """Return all subclasses of an error class, and the class."""
+    return [kind, *(inner for child in kind.__subclasses__() for inner in kinds(child))]
+
+
+@pytest.mark.parametrize("kind", kinds(httpx2.RequestError), ids=lambda kind: kind.__name__)
+def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
+    """Each error of the HTTP library becomes one of ours; nothing was sent only where no connection was made."""
+    client = Client(api_key="k", base_url="http://127.0.0.1:9", trust_env=False)
+
+    def fail(_sdk: Any) -> None:
+        """Fail as the library does."""
+        raise kind("it broke")
+
+    with pytest.raises(FindableError) as caught:
+        client._once(fail, what="try", seconds=1)
+    client.close()
+    unsent = {httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError}
+    wanted = NotSentError if kind in unsent else UnavailableError
+    assert isinstance(caught.value, ConfigurationError if kind is httpx2.UnsupportedProtocol else wanted)
+
+
+@pytest.mark.parametrize("document", [None, [], "x", {}, {"name": 3}, {"name": "files/x"}, {"name": "batches/"}])
+def test_what_is_no_operation_is_refused(document: Any) -> None:
+    """Without an object and a batch's name there is no batch."""
+    with pytest.raises(UnreadableError):
+        read_operation(document)
+
+
+@pytest.mark.parametrize("document", [None, [], {"operations": {}}, {"operations": [], "nextPageToken": 3}])
+def test_what_is_no_page_is_refused(document: Any) -> None:
+    """A page is an object with a list and a token."""
+    with pytest.raises(UnreadableError):
+        read_page(document)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"batchStats": "x", "createTime": 3, "output": [], "inputConfig": "x", "state": 7, "displayName": []},
+        {"batchStats": {"requestCount": -1}, "createTime": "yesterday", "output": {"responsesFile": "../../etc"}},
+        {"batchStats": {}, "createTime": "2026-01-01T00:00:00", "output": {"responsesFile": 3}},
+    ],
+)
+def test_nonsense_inside_is_nothing(metadata: dict[str, Any]) -> None:
+    """Members of a wrong type or form count as missing; a result's name never holds a path."""
+    batch = read_operation({"name": "batches/b", "metadata": metadata, "error": []})
+    assert (batch.state.is_over, batch.result_file, batch.created_at, batch.error) == (False, None, None, "")
+    assert batch.requests is None
+
+
+def test_finished_counts_leave_out_zeros() -> None:
+    """A count that is not there among others is 0; counts may be numbers or texts."""
+    stats = {"requestCount": 3, "successfulRequestCount": "3"}
+    batch = read_operation({"name": "batches/b", "metadata": {"batchStats": stats}})
+    assert (batch.requests, batch.succeeded, batch.failed, batch.pending) == (3, 3, 0, 0)
