@@ -19,9 +19,6 @@ import orjson
 from pipeline.files import read_lines
 from pipeline.gemini.replies import excerpt_of
 
-if TYPE_CHECKING:
-    pass
-
 EXAMPLES = 3  # how many lines are shown of each kind of oddity
 BOM = b"\xef\xbb\xbf"
 
@@ -81,8 +78,9 @@ class Results:
             hashes.append(_hash(key))
             offsets.append(offset)
         order = np.argsort(np.frombuffer(hashes, dtype=np.uint64), kind="stable")
-        self._hashes = memoryview(np.frombuffer(hashes, dtype=np.uint64)[order])  # plain integers, quick to bisect
-        self._offsets = memoryview(np.frombuffer(offsets, dtype=np.uint64)[order])
+        # arrays of plain integers, which are quicker to bisect than numpy's
+        self._hashes = array("Q", np.frombuffer(hashes, dtype=np.uint64)[order].tobytes())
+        self._offsets = array("Q", np.frombuffer(offsets, dtype=np.uint64)[order].tobytes())
         self._asked = bytearray(len(order))
 
     def lines(self, key: str) -> list[bytes]:
