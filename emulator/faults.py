@@ -1,23 +1,9 @@
 """Scripted faults: what was asked for, which request or line each one hits, and whether it was used up.
 
 A fault is a word with arguments. Its `match` says which requests it is about, `nth` and `times` which of those it
-hits. The words are data: one table for each place a fault can strike.
-
-=============================  ========  ==============================================================
-words                          place     what they do
-=============================  ========  ==============================================================
-F01-F12, F20-F25, F30-F35,     reply     the answer never comes, comes broken, or is a refusal
-F40, F43, F55-F62, F90
-F31, F32                       upload    bytes of a chunk are lost, or the upload is final too early
-F34                            file      a file is PROCESSING, FAILED or expired
-F41, F42, F52-F54              batch     what becomes of a batch, decided at its create
-F44, F50, F51, F57, F59,       document  a good reply with one thing wrong in it
-F80, F81
-F64-F78                        line      what becomes of single answers, in result files and live
-F67                            whole     what becomes of a result file as a whole
-=============================  ========  ==============================================================
-
-`reply_faults`, `document_faults` and `line_faults` hold the functions; `fault_words` the table of all words.
+hits. The words are data: `fault_words` has the table of all of them, `reply_faults`, `document_faults` and
+`line_faults` the functions behind them. Where a word strikes is its place: the reply, an upload, a file, a batch at
+its create, the document of a good reply, a line of a result file, or a result file as a whole.
 """
 
 import hashlib

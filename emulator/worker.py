@@ -101,10 +101,11 @@ class Worker:
 
     def _claim(self) -> Batch | None:
         """Take the lease of the oldest batch that has work and no living host, and return it running."""
+        waiting = "SELECT * FROM batches WHERE state IN (?, ?) AND deleted = 0 ORDER BY number"
+        if not self._database.rows(waiting, ACTIVE):
+            return None  # without asking for the write lock, which an idle host must not hold up others with
         with self._database.transaction():
-            for row in self._database.rows(
-                "SELECT * FROM batches WHERE state IN (?, ?) AND deleted = 0 ORDER BY number", ACTIVE
-            ):
+            for row in self._database.rows(waiting, ACTIVE):
                 batch = Batch(**row)
                 if not self._is_free(batch):
                     continue

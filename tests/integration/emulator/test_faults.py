@@ -645,3 +645,9 @@ def test_a_script_that_makes_no_sense_is_refused(guest: Caller, script: object) 
     """A script with an unknown word, an unknown member or a broken value is a 400, and nothing of it is kept."""
     assert guest.refused("/_emu/faults", script)["code"] == 400
     assert guest.faults()["faults"] == []
+
+
+def test_a_fault_for_a_key_leaves_live_calls_alone(guest: Caller) -> None:
+    """A live call has no key, so a fault that names one is not about it."""
+    guest.script("safety", match={"key": ONE})
+    assert _finish(guest.post(GENERATE, request_for("Water law."))) == "STOP"

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from emulator.server import start
-from tests.integration.emulator.caller import Caller, by_key, documents, request_file
+from tests.integration.emulator.caller import MODEL, Caller, by_key, documents, request_file, request_for
 
 HOST = """
 import sys
@@ -192,3 +193,17 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
         server.world.database.change("PRAGMA user_version = 99")
     with pytest.raises(RuntimeError, match="has version 99"):
         start(tmp_path)
+
+
+def test_thirty_threads_are_served_at_once(tmp_path: Path) -> None:
+    """As many calls as the SDK may make at once are all answered, each with its own answer."""
+    path = f"/v1/models/{MODEL}:generateContent"
+
+    def ask(number: int) -> bool:
+        """Ask for tags and look at the batch list, once each."""
+        with Caller(server.url) as caller:
+            name = caller.upload(f"file {number}".encode())
+            return caller.get(f"/v1/{name}")["name"] == name and bool(caller.post(path, request_for(f"law {number}")))
+
+    with start(tmp_path) as server, ThreadPoolExecutor(30) as pool:
+        assert all(pool.map(ask, range(60)))

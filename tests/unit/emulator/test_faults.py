@@ -1,11 +1,13 @@
 """Scripting faults: what matches, when one strikes, and when it is used up."""
 
+import re
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator import fault_words
 from emulator.errors import ApiError
 from emulator.fault_words import WORDS
 from emulator.faults import Faults, in_share
@@ -50,6 +52,13 @@ def test_a_word_knows_which_requests_it_is_about(word: str, method: str, target:
 def test_a_start_is_no_chunk() -> None:
     """What is about the start of an upload leaves its chunks alone."""
     assert not scripted({"fault": "no_upload_url"}).matching("reply", "POST", "/upload/v1/files?upload_id=u")
+
+
+def test_the_table_of_words_is_complete_and_true() -> None:
+    """The table in the module's docstring has every word with its id, and no other."""
+    told = re.findall(r"^([a-z_0-9]+) +(F[0-9]+b?) ", fault_words.__doc__ or "", flags=re.MULTILINE)
+    assert dict(told) == {name: word.code for name, word in WORDS.items()}
+    assert len(told) == len(WORDS)
 
 
 def test_a_script_is_all_or_nothing() -> None:
