@@ -23,10 +23,11 @@ _MARKS = re.compile(r"[*_`~|]{1,3}(?=\S)|(?<=\S)[*`~|]{1,3}|(?<=\S)_{1,3}(?!\w)"
 
 
 def plain(text: str) -> str:
-    """Return `text` without markup, addresses and handles, in compatibility form (NFKC) and always valid Unicode.
+    """Return `text` without markup, addresses and handles: valid Unicode, NFKC, with straight apostrophes.
 
     The order and the casing of what is left stay as they were; each piece taken out leaves a space. A text of
     nothing but such pieces comes back blank.
     """
     valid = text.encode("utf-8", "replace").decode("utf-8")
-    return _MARKS.sub(" ", _NOISE.sub(" ", unicodedata.normalize("NFKC", html.unescape(valid))))
+    readable = unicodedata.normalize("NFKC", html.unescape(valid)).replace("\u2019", "'")
+    return _MARKS.sub(" ", _NOISE.sub(" ", readable))
