@@ -22,10 +22,9 @@ def main(file: Path, *, as_json: bool) -> None:
 
     If Gemini fails, the person is saved untagged and goes out with the next batch.
     """
-    from pipeline.experts.reading import read_person_documents
     from pipeline.steps import add_expert
 
-    people = read_person_documents(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+    people = add_expert.read(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     terminal = Terminal()
     with open_workspace() as rt, spinning() as spin:
         for change in (change for person in people for change in person.changes):

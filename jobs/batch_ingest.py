@@ -10,6 +10,9 @@ from jobs.output import Terminal, plural, print_json, print_line, print_table, u
 if TYPE_CHECKING:
     from pipeline.steps.batch_ingest import Account
 
+OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applied")
+COUNTS = (*OUTCOMES, "unknown", "duplicates", "unreadable", "tokens_in", "tokens_out", "cost")
+
 
 @click.command(name="batch-ingest", cls=Command)
 @json_option
@@ -64,20 +67,9 @@ def _show(account: "Account") -> None:
 def _document(account: "Account") -> dict[str, object]:
     """Return one account for programs."""
     batch = account.batch
-    names = (
-        "requests",
-        "answered",
-        "refused",
-        "invalid",
-        "missing",
-        "not_applied",
-        "unknown",
-        "duplicates",
-        "unreadable",
-    )
     return {
         "batch": batch.number,
-        **{name: getattr(batch, name) for name in (*names, "tokens_in", "tokens_out", "cost")},
+        **{name: getattr(batch, name) for name in COUNTS},
         "reasons": [
             {"outcome": odd.outcome, "reason": odd.reason, "count": odd.count, "examples": odd.examples}
             for odd in account.oddities

@@ -1,4 +1,4 @@
-"""The single write path of an answer, whichever way it came: batch, live, add-expert.
+"""The single write path of an answer, whichever way it came: a batch or a live call.
 
 A judgement says what became of one request. `write` puts judgements into the database through the task, in the caller's
 transaction: answers with their provenance, attempts with their reasons, and items that are not asked again.

@@ -130,7 +130,7 @@ def _prepare_one(
             continue
         return number, len(rows)
     raise InconsistentError(
-        f"the people to ask changed {TRIES} times while their requests were written; nothing was claimed or sent",
+        f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed or sent",
         hint="let the other command finish, then run `make batch-submit` again",
     )
 

@@ -1,6 +1,6 @@
 """What the engine knows of the work: tasks to ask, and collections to index. It knows no subject.
 
-A subject (experts, passages, images) is a room of its own that implements these protocols and is put in place by one
+A subject (people, passages, images) is a room of its own that implements these protocols and is put in place by one
 line in `runtime.py`. `Connection` stands for a connection inside a transaction of `pipeline.store`.
 """
 
@@ -55,9 +55,12 @@ class Written:
 class Task(Protocol):
     """What to ask about which items, what a valid answer is, and where it goes."""
 
-    name: str  # "expert-tags": the first half of every request key, and of the extractor
+    name: str  # the first half of every request key, and of the extractor
     version: int  # of the prompt and the schema; extractor = name@version/model
-    answer: "type[BaseModel]"  # its JSON schema goes out with every request; its validation judges every reply
+
+    @property
+    def answer(self) -> "type[BaseModel]":
+        """Return the model of an answer: its JSON schema goes out with every request, and it judges every reply."""
 
     def open_items(self) -> "Select[Any]":
         """Return a SELECT of one column, `item_id` (text), of the items that may be asked, in the order of their rows.
@@ -93,6 +96,8 @@ class Entry:
 
 class Collection(Protocol):
     """What is indexed and searched: the entries of one subject."""
+
+    how_to_fill: str  # what to type where there is nothing yet
 
     def is_empty(self, tx: "Connection") -> bool:
         """Return whether there is not even an item without an answer."""

@@ -28,6 +28,8 @@ TEXT_KEYS = {
 class ExpertsCollection:
     """Every tagged expert; see `pipeline.task.Collection`."""
 
+    how_to_fill = "`make import EXPERTS=people.csv` brings people in"
+
     def is_empty(self, tx: "Connection") -> bool:
         """Return whether there is nobody at all."""
         return table.is_empty(tx)

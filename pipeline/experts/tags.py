@@ -5,14 +5,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
 from pipeline.experts import table
 from pipeline.experts.cells import text_of
 from pipeline.task import Answered, Item, Prompt, Written
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from pipeline.store.database import Connection, Select
 
 OUR_TAGS = re.compile(r"<\s*(/?\s*(?:username|job_title|biography))\s*>", re.IGNORECASE)
@@ -31,34 +30,18 @@ Name 3 to 8 domains of knowledge that this person plausibly has, the most charac
 If the text says little, name the few domains that it does support."""
 
 
-class ExpertTags(BaseModel):
-    """The answer: the domains a person knows. Asked for 3 to 8; any list that is not empty is accepted."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    tags: list[str] = Field(
-        min_length=1,
-        description="3 to 8 domains of knowledge, lower case, most characteristic first",
-        json_schema_extra={"minItems": 3, "maxItems": 8},
-    )
-
-    @field_validator("tags")
-    @classmethod
-    def _normalised(cls, tags: list[str]) -> list[str]:
-        """Lower case, trimmed, inner white space collapsed, blanks and duplicates dropped in order."""
-        clean = dict.fromkeys(" ".join(tag.lower().split()) for tag in tags)
-        clean.pop("", None)
-        if not clean:
-            raise ValueError("no tag is left after trimming")
-        return list(clean)
-
-
 class TagsTask:
     """Tags for experts; see `pipeline.task.Task` for what each member promises."""
 
     name = table.TASK
     version = 1
-    answer: type[BaseModel] = ExpertTags
+
+    @property
+    def answer(self) -> "type[BaseModel]":
+        """Return the model of an answer; imported when it is asked for, because pydantic takes its time."""
+        from pipeline.experts.answer import ExpertTags
+
+        return ExpertTags
 
     def open_items(self) -> "Select[Any]":
         """Return the SELECT of untagged people with a bio."""
@@ -107,7 +90,8 @@ def _delimited(name: str, data: str) -> str:
     return f"<{name}>{harmless}</{name}>"
 
 
-def _json(answer: BaseModel) -> str:
+def _json(answer: "BaseModel") -> str:
     """Return the tags of an answer as the JSON list that the table keeps."""
-    assert isinstance(answer, ExpertTags)  # noqa: S101 - the engine hands back what `answer` validated
-    return orjson.dumps(answer.tags).decode()
+    import orjson
+
+    return orjson.dumps(answer.model_dump()["tags"]).decode()

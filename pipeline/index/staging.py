@@ -63,7 +63,7 @@ def stage(
     sealed = _write_entries(directory, entries)
     count = sealed[manifest.ENTRIES].lines
     if count == 0:
-        raise InputError("there is nothing to index", hint="run `make batch-submit` to have people tagged first")
+        raise InputError("there is nothing to index", hint="run `make batch-submit` to have rows answered first")
     blocks = _vector_blocks(directory / manifest.ENTRIES, cache, progress)
     sealed[manifest.INDEX] = flat.write(directory / manifest.INDEX, blocks, count=count, dim=cache.dim)
     written = Manifest(

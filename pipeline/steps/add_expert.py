@@ -10,6 +10,7 @@ from pipeline.apply import Asked, Judgement, Source, judge_reply, write
 from pipeline.errors import InputError, RemoteError
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
+from pipeline.experts.reading import read_person_documents
 from pipeline.gemini import replies, requests
 from pipeline.records import Person
 from pipeline.runtime import Runtime
@@ -27,6 +28,15 @@ class Added:
     tags: list[str]
     findability_score: float
     problem: str = ""
+
+
+def read(document: bytes) -> list[Person]:
+    """Return the people in a JSON document: one object, or a list of them.
+
+    Raises:
+        InputError: it is no such JSON, or one of them cannot be taken; nobody was added.
+    """
+    return read_person_documents(document)
 
 
 def run(rt: Runtime, people: Sequence[Person], *, on_tagging: Callable[[str], None]) -> list[Added]:

@@ -221,7 +221,7 @@ def _cancel_if_too_old(rt: Runtime, batch: Batch) -> None:
     rt.client.cancel_batch(batch.remote_name or "")
     with rt.store.write() as tx:
         batches.note_cancel(tx, batch, why=why, at=rt.now())
-    rt.display.warn(f"batch {batch.number}: {why}; asked the API to cancel it, its people go out again")
+    rt.display.warn(f"batch {batch.number}: {why}; asked the API to cancel it, its items go out again")
 
 
 def _adopt_unclear(rt: Runtime, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Ask about everyone who is untagged: prepared -> submitting -> submitted.
+"""Ask about every item without an answer: prepared -> submitting -> submitted.
 
 First what an earlier run left behind, then what is new. Nothing is paid for without the plan having been shown, and
 above a limit confirmed. Whatever stops this in the middle, running it again goes on without asking anyone twice.
@@ -38,17 +38,17 @@ class Report:
 
 
 def run(rt: Runtime, *, limit: int | None, dry: bool, confirm: Callable[[Plan], bool]) -> Report:
-    """Submit everyone who is untagged, at most `limit` new people; `confirm` is asked above CONFIRM_ABOVE.
+    """Submit every item without an answer, at most `limit` new items; `confirm` is asked above CONFIRM_ABOVE.
 
     Raises:
-        InputError: there are no people at all, or the plan was not confirmed.
+        InputError: there are no items at all, or the plan was not confirmed.
         RemoteError, ConfigurationError: see `creating.send`; what was not sent goes out with the next run.
     """
     waiting = _waiting(rt)
     whole = _plan(rt, limit=limit, waiting=waiting)
     report = Report(whole, priced_on=rt.model.priced_on.isoformat(), model=rt.model.name, dry=dry)
     if dry or (not whole.requests and not waiting):
-        _check_people(rt, whole)
+        _check_any(rt, whole)
         return report
     if whole.cost > rt.settings.confirm_above and not confirm(whole):
         raise InputError("not confirmed; nothing was written or sent", hint="`make batch-submit YES=1` answers yes")
@@ -104,13 +104,13 @@ def _plan(rt: Runtime, *, limit: int | None, waiting: list[Batch]) -> Plan:
     )
 
 
-def _check_people(rt: Runtime, whole: Plan) -> None:
+def _check_any(rt: Runtime, whole: Plan) -> None:
     """Tell an empty workspace from one where everything is asked already."""
     if whole.requests:
         return
     with rt.store.read() as tx:
         if rt.collection.is_empty(tx):
-            raise InputError("there is nobody to ask about yet", hint="`make import EXPERTS=people.csv` brings them in")
+            raise InputError("there is nothing to ask about yet", hint=rt.collection.how_to_fill)
 
 
 def _items(rt: Runtime, numbers: list[int]) -> int:

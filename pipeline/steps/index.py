@@ -35,10 +35,10 @@ class Report:
 
 
 def run(rt: Runtime) -> Report:
-    """Build and promote an index of everyone who is tagged.
+    """Build and promote an index of every entry of the collection.
 
     Raises:
-        InputError: nobody is tagged yet.
+        InputError: there is no entry yet.
         InconsistentError: the build did not verify; the one in service stays.
     """
     with rt.waited_lease(LEASE, waiting=WAITING) as lease:
