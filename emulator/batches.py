@@ -255,12 +255,12 @@ class Batches:
         if with_results:
             self._files.remove(f"batch-{batch.id}")
 
-    def sweep(self) -> None:
-        """Delete what hosts that died left behind: inputs and half-written results of no active batch, an hour old."""
+    def sweep(self, *, older_than_s: float = _LEFT_BEHIND_S) -> None:
+        """Delete what hosts that died left behind: old inputs and half-written results of no active batch."""
         active = {batch.id for batch in self.everything() if batch.state in ACTIVE and not batch.deleted}
         for path in [*self._database.folder.glob("input-*"), *self._database.folder.glob("results-*")]:
             age_s = time.time() - path.stat().st_ctime
-            if path.name.split("-")[1] not in active and age_s > _LEFT_BEHIND_S:
+            if path.name.split("-")[1] not in active and age_s > older_than_s:
                 path.unlink(missing_ok=True)
 
     def operation(self, batch: Batch) -> dict[str, Any]:

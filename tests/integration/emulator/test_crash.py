@@ -93,3 +93,52 @@ def test_a_batch_comes_out_right_whenever_its_host_dies(tmp_path: Path) -> None:
         assert sorted(document["key"] for document in documents(lines)) == [f"k/{n}" for n in range(COUNT)]
         assert after.database.rows("SELECT COUNT(*) AS n FROM results")[0]["n"] == 0
         after.database.close()
+
+
+def test_what_a_host_wrote_after_it_lost_its_lease_does_not_count(tmp_path: Path) -> None:
+    """A commit is guarded by the lease: a host that was too slow writes nothing and leaves the batch to the other."""
+    world, batch = prepared(tmp_path)
+    claimed = world.worker._claim()
+    assert claimed is not None
+    world.database.change("UPDATE batches SET host = 'other'")
+    world.worker._advance(claimed)
+    assert world.database.rows("SELECT COUNT(*) AS n FROM results")[0]["n"] == 0
+    found = world.batches.find(batch.id)
+    assert (found.state, found.host, found.succeeded) == ("RUNNING", "other", 0)
+    world.database.close()
+
+
+def test_a_host_that_lost_its_lease_at_the_last_moment_ends_nothing(tmp_path: Path) -> None:
+    """Where the lease is gone when the result file is ready, the batch is not ended and the file is thrown away."""
+    world, batch = prepared(tmp_path)
+    work(world)
+    world.database.change("UPDATE batches SET state = 'RUNNING', has_output = 0, host = 'other'")
+    world.worker._finish(world.batches.find(batch.id))
+    found = world.batches.find(batch.id)
+    assert (found.state, found.has_output) == ("RUNNING", 0)
+    assert [path.name for path in world.database.folder.glob("results-*")] == []
+    world.database.close()
+
+
+def test_a_batch_whose_work_breaks_ends_failed_and_others_go_on(tmp_path: Path) -> None:
+    """An input that is gone ends its batch as FAILED with the reason; the next batch is worked on."""
+    world, batch = prepared(tmp_path)
+    world.batches.input_path(batch.id).unlink()
+    work(world)
+    found = world.batches.find(batch.id)
+    assert (found.state, "input is gone" in found.error) == ("FAILED", True)
+    world.database.close()
+
+
+def test_what_dead_hosts_left_behind_is_swept(tmp_path: Path) -> None:
+    """Inputs and half-written results of no active batch go; those of an active one and fresh ones stay."""
+    world, batch = prepared(tmp_path)
+    left = [world.database.folder / name for name in ("input-nobody", f"results-{batch.id}-9-x", "results-nobody-9-x")]
+    for path in left:
+        path.touch()
+    world.batches.sweep(older_than_s=3600)
+    assert all(path.exists() for path in left)
+    world.batches.sweep(older_than_s=-1)
+    assert [path.exists() for path in left] == [False, True, False]
+    assert world.batches.input_path(batch.id).exists()
+    world.database.close()

@@ -133,20 +133,6 @@ def test_a_dead_hosts_lease_is_taken_over(tmp_path: Path) -> None:
         assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
 
 
-def test_what_a_host_wrote_after_it_lost_its_lease_does_not_count(tmp_path: Path) -> None:
-    """A commit is guarded by the lease: a host that was too slow rolls back and leaves the batch to the other."""
-    with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
-        caller.create(request_file(3))
-        world = server.world
-        [batch] = world.batches.everything()
-        claimed = world.worker._claim()
-        assert claimed is not None
-        world.database.change("UPDATE batches SET host = 'other'")
-        world.worker._advance(claimed)
-        assert world.database.rows("SELECT COUNT(*) AS n FROM results")[0]["n"] == 0
-        assert world.batches.find(batch.id).succeeded == 0
-
-
 def test_a_stop_is_quick_even_with_hanging_calls(tmp_path: Path) -> None:
     """An engine with a call that hangs stops within a second."""
     server = start(tmp_path)
