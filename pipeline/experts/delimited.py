@@ -15,6 +15,7 @@ from pipeline.experts.encoding import MAX_LINE, Line, Lines
 csv.field_size_limit(MAX_LINE)  # the module's own limit of 131,072 characters is below real biographies
 
 _FIELD = r'[ ]*+"(?:[^"]++|"")*+"(?={delimiter}|[\r\n]|\Z)|(?![ ]*")[^{delimiter}\r\n]*+'
+_HELD = "\udbff"  # stands for a bare carriage return while a record is parsed; no text that was decoded holds it
 _OPEN = re.compile(r'[ ]*+"(?:[^"]++|"")*+')
 
 
@@ -98,11 +99,7 @@ class Records:
                 if line is not None:
                     taken.append(line)
 
-        reader = csv.reader(texts(), delimiter=self._delimiter, strict=True, skipinitialspace=True)
-        try:
-            return next(reader), taken
-        except csv.Error:
-            return None, taken
+        return self._strictly(texts()), taken
 
     def _swallows(self, fields: Sequence[str], taken: Sequence[Line]) -> bool:
         """Return whether a record over several lines is a quote left open over whole other records."""
@@ -118,11 +115,16 @@ class Records:
         """Return the fields of a line taken by itself; none where it is no record by itself."""
         if '"' not in line.text:
             return line.text.rstrip("\r\n").split(self._delimiter)
+        return self._strictly(iter([line.text])) or []
+
+    def _strictly(self, texts: Iterator[str]) -> list[str] | None:
+        """Return the fields of the record that these lines begin with, or None; takes no more lines than it needs."""
+        held = (_hold_bare_returns(text) for text in texts)
+        reader = csv.reader(held, delimiter=self._delimiter, strict=True, skipinitialspace=True)
         try:
-            reader = csv.reader([line.text], delimiter=self._delimiter, strict=True, skipinitialspace=True)
-            return next(reader)
+            return [field.replace(_HELD, "\r") for field in next(reader)]
         except csv.Error:
-            return []
+            return None
 
     def _skip(self, first: Line, *, is_one_line: bool) -> Broken:
         """Return the broken record, with all lines up to the one where reading can go on."""
@@ -150,3 +152,9 @@ class Records:
         more = "" if last_line == first.number else f"; lines {first.number} to {last_line} are left out"
         field, position = self._fault(first.text)
         return Broken(first.number, last_line, field, reason + more, first.text[position:].rstrip("\r\n"))
+
+
+def _hold_bare_returns(text: str) -> str:
+    r"""Return a line with every `\r` but that of its end hidden from the `csv` module, which would stop at it."""
+    bare = text.rstrip("\r\n")
+    return text if "\r" not in bare else bare.replace("\r", _HELD) + text[len(bare) :]

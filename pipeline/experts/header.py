@@ -52,6 +52,8 @@ class Header:
         """Return why a record with the right number of fields is none of a person; empty when it is."""
         if not any(field.strip() for field in fields):
             return "nothing but separators"
+        if fold(fields[self._username]) != self._folded[self._username]:
+            return ""
         return "the header once more" if [fold(field) for field in fields] == self._folded else ""
 
     def _misfit(self, record: Record) -> Finding | None:

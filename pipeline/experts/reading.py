@@ -207,31 +207,31 @@ def _of_value(value: object, *, line: int, ignored: dict[str, None]) -> Person |
 
 
 class _Seen:
-    """The usernames of a file so far; about 250 bytes each, the one thing that grows while a file is read."""
+    """The usernames of a file so far; about 130 bytes each, the one thing that grows while a file is read."""
 
     def __init__(self) -> None:
         """Start with none."""
-        # digest of the folded username -> line, digest of the username, digest of the whole row
-        self._rows: dict[int, tuple[int, int, int]] = {}
+        # digest of the folded username -> line, 32 bits of the username's digest, 32 bits of the row's, in one number
+        self._rows: dict[int, int] = {}
 
     def checked(self, person: Person) -> Person | Finding:
         """Return the person, or the finding that rejects it because its username came before."""
-        key = _digest(unicodedata.normalize("NFC", person.username).casefold())
-        name, row = _digest(person.username), _digest(repr(sorted(person.values.items())))
+        key = _digest(unicodedata.normalize("NFC", person.username).casefold(), size=8)
+        name, row = _digest(person.username, size=4), _digest(repr(sorted(person.values.items())), size=4)
         found = self._rows.get(key)
         if found is None:
-            self._rows[key] = (person.line, name, row)
+            self._rows[key] = person.line << 64 | name << 32 | row
             return person
-        line, first_name, first_row = found
+        line, is_same_name, is_same_row = found >> 64, found >> 32 & 0xFFFFFFFF == name, found & 0xFFFFFFFF == row
         reason = f"duplicate username: already on line {line}"
-        if name != first_name:
+        if not is_same_name:
             reason = f"duplicate username: on line {line} in another case, or with other accents"
-        elif row == first_row:
+        elif is_same_row:
             reason = f"duplicate: an exact copy of line {line}"
         value = excerpt(person.username)
         return Finding(person.line, HEADERS[USERNAME], reason, value, Kind.REJECTED, username=person.username)
 
 
-def _digest(text: str) -> int:
-    """Return 64 bits that stand for a text; two of a million texts share them with a chance of 1 in 37 million."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
+def _digest(text: str, *, size: int) -> int:
+    """Return so many bytes that stand for a text; two of a million share 8 of them with a chance of 1 in 37 million."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=size).digest(), "big")

@@ -22,7 +22,7 @@ def neutralised(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return the text that `neutralised` made a cell of."""
-    return text[1:] if _MARKED.match(text) else text
+    return text[1:] if text.startswith("'") and _MARKED.match(text) else text
 
 
 def line(cells: Sequence[str]) -> bytes:
