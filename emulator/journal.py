@@ -12,11 +12,11 @@ LIMIT = 10_000
 
 @dataclass
 class Entry:
-    """One request: what it was, how it was answered (None: not at all), and which faults struck it."""
+    """One request: what it was (path with query), its answer's status (None: no answer), which faults struck it."""
 
     number: int
     method: str
-    target: str
+    path: str
     headers: dict[str, str]
     body_sha256: str = ""
     body_length: int = 0
@@ -34,12 +34,12 @@ class Journal:
         self._lock = threading.Lock()
         self._count = 0
 
-    def open(self, method: str, target: str, headers: dict[str, str]) -> Entry:
+    def open(self, method: str, path: str, headers: dict[str, str]) -> Entry:
         """Add a request and return its entry, to be filled in as it goes on; the number never repeats."""
         shown = {name: "[redacted]" if name == "x-goog-api-key" else value for name, value in headers.items()}
         with self._lock:
             self._count += 1
-            entry = Entry(self._count, method, re.sub(r"([?&]key=)[^&]*", r"\1[redacted]", target), shown)
+            entry = Entry(self._count, method, re.sub(r"([?&]key=)[^&]*", r"\1[redacted]", path), shown)
             self._entries.append(entry)
             return entry
 
