@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from jobs.command import interrupted
+
 COMMANDS = {
     "demo": "jobs.demo",
     "import": "jobs.import_experts",
@@ -44,6 +46,13 @@ class Commands(click.Group):
         module: Any = importlib.import_module(COMMANDS[cmd_name])
         command: click.Command = module.main
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run one command; Ctrl-C while its module is imported ends it as it would while it runs."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            interrupted(debug=False)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,16 +2,19 @@
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from jobs.output import Terminal
-from pipeline.errors import FindableError
+from pipeline.errors import ConfigurationError, FindableError
 
 if TYPE_CHECKING:
     from pipeline.runtime import Runtime
@@ -35,14 +38,12 @@ class Command(click.Command):
         """Run the command, and end with the exit code of whatever went wrong."""
         debug = ctx.params.pop("debug")
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                done = super().invoke(ctx)
+                sys.stdout.flush()  # a reader that is gone is noticed here, and not at the end of the process
+                return done
         except KeyboardInterrupt:
-            _fail(
-                "interrupted; what was finished is kept",
-                "run the same command again to go on",
-                INTERRUPTED,
-                debug=debug,
-            )
+            interrupted(debug=debug)
         except FindableError as error:
             _fail(error.message, error.hint, error.exit_code, debug=debug)
         except BrokenPipeError:  # whoever read our output has seen enough
@@ -53,9 +54,35 @@ class Command(click.Command):
         except OSError as error:
             _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "", _os_code(error), debug=debug)
         except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is said in one line, not shown raw
-            _fail(
-                f"this is a bug in findable: {type(error).__name__}: {error}", "--debug shows where", BUG, debug=debug
-            )
+            _fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG, debug=debug)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, in order, for the length of a block."""
+    if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread alone
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def interrupted(*, debug: bool) -> NoReturn:
+    """Say that a command was interrupted, and end."""
+    _fail("interrupted; what was finished is kept", "run the same command again to go on", INTERRUPTED, debug=debug)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal handler's signature
+    raise KeyboardInterrupt
+
+
+def _bug(error: Exception) -> str:
+    """Return where a bug showed itself; not the error's own words, which may hold somebody's data."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
 
 def _os_code(error: OSError) -> int:
@@ -63,7 +90,7 @@ def _os_code(error: OSError) -> int:
     return 2 if isinstance(error, FileNotFoundError | IsADirectoryError) else 3
 
 
-def _fail(message: str, hint: str, code: int, *, debug: bool) -> None:
+def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:
     """Say what happened and what to type next, and end."""
     if debug:
         traceback.print_exc()
@@ -94,7 +121,12 @@ def read_settings() -> "Settings":
     if Path(".env").is_file():
         from dotenv import dotenv_values
 
-        dotenv = dotenv_values(".env")
+        try:
+            dotenv = dotenv_values(".env")
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(
+                f".env cannot be read: it is no UTF-8 text (byte {error.start})", hint="save it as UTF-8, or remove it"
+            ) from error
     return settings.load(os.environ, dotenv=dotenv)
 
 

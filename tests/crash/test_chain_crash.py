@@ -18,7 +18,6 @@ TWICE = 0.3  # the share of commands that die a second time when they are run ag
 # One line a command; each may die at any of its steps, and is then run again. Order is the order of a user's day
 CHAIN: tuple[tuple[str, ...], ...] = (
     ("import", "{people}"),
-    ("batch-submit", "--limit", "8"),
     ("batch-submit",),
     ("batch-poll",),
     ("batch-ingest",),
