@@ -24,15 +24,17 @@ def main(*, as_json: bool) -> None:
     """
     from pipeline.steps import batch_ingest
 
+    documents: list[dict[str, object]] = []
     with open_workspace() as rt:
-        accounts = batch_ingest.run(rt)
-    if as_json:
-        print_json([_document(account) for account in accounts])
-        return
-    if not accounts:
+        try:
+            accounts = batch_ingest.run(
+                rt, done=(lambda account: documents.append(_document(account))) if as_json else _show
+            )
+        finally:  # what was ingested is told, also where another batch could not be
+            if as_json:
+                print_json(documents)
+    if not accounts and not as_json:
         print_line("nothing to ingest: no batch is downloaded")
-    for account in accounts:
-        _show(account)
 
 
 def _show(account: "Account") -> None:
@@ -43,7 +45,8 @@ def _show(account: "Account") -> None:
     answered = plural(batch.answered or 0, "answer")
     print_line(
         f"batch {batch.number}: {answered} of {batch.requests:,}{rest}; "
-        f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}. Next: make index"
+        f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}. "
+        f"Next: make index{', and make batch-submit for what failed' if rest else ''}"
     )
     if account.oddities:
         rows = [

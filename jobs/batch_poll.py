@@ -38,7 +38,8 @@ def _line(report: "Report") -> str:
     if report.waiting:
         parts.append(f"{plural(len(report.waiting), 'batch', 'batches')} not over yet")
     if not parts:
-        return "nothing to poll: no batch is at the API"
+        troubled = report.gone or report.unclear
+        return "no batch was brought home" if troubled else "nothing to poll: no batch is at the API"
     step = "make batch-ingest" if report.downloaded else "make batch-poll" if report.waiting else "make batch-submit"
     return f"{'; '.join(parts)}. Next: {step}"
 
@@ -51,17 +52,22 @@ def _document(report: "Report") -> dict[str, object]:
         "waiting": report.waiting,
         "gone": {str(number): why for number, why in report.gone.items()},
         "unclear": report.unclear,
+        "stopped": report.stopped.message if report.stopped else None,
     }
 
 
 def _complain(report: "Report") -> None:
-    """End with the exit code of what needs a person."""
+    """End with the exit code of what needs a person, if anything does."""
     terminal = Terminal()
     for number, why in report.gone.items():
-        terminal.error(f"batch {number} is not to be seen at the API: {why}; it was left as it is, claims kept")
+        terminal.error(f"batch {number}: {why}; it was left as it is, claims kept")
         terminal.hint(f"check the key, or give it up: make batch-cancel BATCH={number}")
     for number in report.unclear:
         terminal.error(f"batch {number}: it is unclear whether it was created")
         terminal.hint("make batch-submit finds out")
-    if report.gone or report.unclear:
-        sys.exit(3 if report.gone else 4)
+    if report.gone:
+        sys.exit(3)
+    if report.stopped is not None:
+        raise report.stopped
+    if report.unclear:
+        sys.exit(4)

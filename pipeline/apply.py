@@ -7,12 +7,15 @@ transaction: answers with their provenance, attempts with their reasons, and ite
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.gemini import costs, replies
+from pipeline.errors import ConfigurationError
+from pipeline.gemini import catalogue, costs, replies
 from pipeline.gemini.catalogue import Model
 from pipeline.states import Outcome
 from pipeline.store import answers, workspace
+from pipeline.store.batches import Batch
 from pipeline.task import Answered, Task, Written
 
 if TYPE_CHECKING:
@@ -36,7 +39,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of one request. `charged` is false where the service failed and not the item."""
+    """What became of one request.
+
+    `charged` is false where the service failed and not the item; `forgiven` is true where it is held against neither,
+    because a person wanted it so.
+    """
 
     asked: Asked
     outcome: Outcome
@@ -44,6 +51,7 @@ class Judgement:
     answer: "BaseModel | None" = None
     reply: replies.Reply | None = None
     charged: bool = True
+    forgiven: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,18 +63,42 @@ class Source:
     model: Model
 
 
-def judge(task: Task, asked: Asked, lines: Iterable[bytes], *, missing_is_charged: bool) -> Judgement:
-    """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts.
+def source_of(batch: Batch, *, models_file: Path | None) -> Source:
+    """Return a batch as the source of judgements.
 
-    `missing_is_charged` says whose fault it is when there is no line: the item's in a batch that succeeded.
+    Raises:
+        ConfigurationError: the table of models does not hold the model any more that the batch was sent to.
     """
+    model = catalogue.load(models_file).get(batch.model)
+    if model is None:
+        raise ConfigurationError(
+            f"batch {batch.number} was sent to {batch.model}, which is not in the table of models any more; "
+            "nothing was changed",
+            hint="describe it in the file of FINDABLE_MODELS_FILE",
+        )
+    return Source(batch=batch.number, extractor=batch.extractor, model=model)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What it means that a result has no line for a request: the reason, and whose fault it is (see `Judgement`)."""
+
+    reason: str
+    charged: bool
+    forgiven: bool = False
+
+
+def judge(task: Task, asked: Asked, lines: Iterable[bytes], *, missing: Missing) -> Judgement:
+    """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts."""
     first: Judgement | None = None
     for line in lines:
         found = judge_reply(task, asked, replies.judge_line(line))
         if found.outcome is Outcome.ANSWERED:
             return found
         first = first or found
-    return first or Judgement(asked, Outcome.MISSING, "no line in the result", charged=missing_is_charged)
+    return first or Judgement(
+        asked, Outcome.MISSING, missing.reason, charged=missing.charged, forgiven=missing.forgiven
+    )
 
 
 def judge_reply(task: Task, asked: Asked, reply: replies.Reply) -> Judgement:
@@ -107,12 +139,20 @@ def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, at: date
     for one in failed:
         key = one.asked.item_id
         if one.reply is not None and replies.is_final(one.reply.code):
-            reasons[key] = f"{FINAL}: {one.reason}"
+            reasons[key] = f"{FINAL}: {_said(one)}"
         elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
-            reasons[key] = f"{SPENT.format(n=spent[key])}; last: {one.reason}"
+            reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_said(one)}"
         elif unserved.get(key, 0) >= answers.MAX_SERVICE_FAILURES:
-            reasons[key] = f"{SERVICE.format(n=unserved[key])}; last: {one.reason}"
+            reasons[key] = f"{SERVICE.format(n=unserved[key])}; last: {_said(one)}"
     answers.park(tx, task.name, reasons, at=at)
+
+
+def _said(judgement: Judgement) -> str:
+    """Return the reason of a failure with what the API said of it: its error's code and text, or its finish word."""
+    reply = judgement.reply
+    if reply is not None and reply.code is not None:
+        return f"error {reply.code}: {reply.excerpt}"
+    return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
 def _answer_row(task: Task, one: Judgement, written: Written, *, source: Source, at: datetime) -> dict[str, Any]:
@@ -143,6 +183,7 @@ def _attempt_row(task: Task, one: Judgement, *, source: Source, at: datetime) ->
         "batch": source.batch,
         "at": at,
         "charged": one.charged,
+        "forgiven": one.forgiven,
         "outcome": one.outcome,
         "reason": one.reason,
         "code": reply.code if reply else None,

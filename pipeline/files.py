@@ -96,6 +96,13 @@ def seal_part(part: Path, path: Path) -> Sealed:
     return Sealed(path, digest, size, lines)
 
 
+def rename(sealed: Sealed, path: Path) -> Sealed:
+    """Give a sealed file another name in its folder, durable when this returns; what stood there is replaced."""
+    sealed.path.replace(path)
+    sync_directory(path.parent)
+    return Sealed(path, sealed.sha256, sealed.size, sealed.lines)
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory durable; where a system cannot open directories, its renames must do."""
     flags = getattr(os, "O_DIRECTORY", None)
@@ -126,10 +133,23 @@ def verify(path: Path, *, sha256: str, what: str) -> Path:
     return path
 
 
-def count_lines(path: Path) -> int:
-    r"""Return the number of lines that hold anything but white space, split on the byte `\n` alone."""
+def count_whole_lines(path: Path) -> int:
+    r"""Return the number of lines that hold anything, split on the byte `\n` alone; a last one that was cut is none.
+
+    A last line without its end counts where it is JSON: some writers leave the last line end out.
+    """
+    import orjson
+
+    count, line = 0, b""
     with path.open("rb") as file:
-        return sum(1 for line in file if line.strip())
+        for line in file:
+            count += bool(line.strip())
+    if line.strip() and not line.endswith(b"\n"):
+        try:
+            orjson.loads(line)
+        except orjson.JSONDecodeError:
+            count -= 1
+    return count
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

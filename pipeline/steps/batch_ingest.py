@@ -4,13 +4,14 @@ Requests are taken in the order of their lines, which is the order of rows, and 
 key; so what is written lies together on disk, memory stays flat, and a run that was killed goes on where it stopped.
 """
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline import files
-from pipeline.apply import Asked, Judgement, Source, judge, write
-from pipeline.errors import InconsistentError
-from pipeline.gemini import catalogue
+from pipeline import collecting, files
+from pipeline.apply import Asked, Judgement, Missing, Source, judge, source_of, write
+from pipeline.errors import FindableError, InconsistentError
 from pipeline.gemini.requests import key_of
 from pipeline.gemini.results import Results
 from pipeline.runtime import Runtime
@@ -20,12 +21,15 @@ from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
     from pipeline.display import Bar
-    from pipeline.gemini.catalogue import Model
     from pipeline.store.claims import Request
+    from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
 
 CHUNK = 500  # requests in one transaction; small ones cost nothing when rows are taken in order (measured)
 EXAMPLES = 3
+NO_LINE = "no line in the result"
+
+_Kind = tuple[str, str]  # outcome and reason
 
 
 @dataclass(frozen=True)
@@ -48,21 +52,36 @@ class Account:
     other_versions: list[str] = field(default_factory=list)
 
 
-def run(rt: Runtime) -> list[Account]:
-    """Ingest every downloaded batch, oldest first; nothing to ingest is an empty list.
+def run(rt: Runtime, *, done: Callable[[Account], None] | None = None) -> list[Account]:
+    """Ingest every downloaded batch, oldest first, and call `done` after each; nothing to ingest is an empty list.
+
+    A batch that cannot be ingested does not keep the others from it: its error is raised when they are done.
 
     Raises:
-        InconsistentError: a sealed result was changed, or requests cannot be accounted for; nothing more was written.
+        InconsistentError: a sealed result was changed, or requests cannot be accounted for; that batch is as it was.
+        ConfigurationError: the table of models does not hold the model of a batch any more.
     """
     with rt.store.read() as tx:
         waiting = [batch.number for batch in batches.in_states(tx, BatchState.DOWNLOADED)]
-    accounts = []
+    accounts: list[Account] = []
+    failures: list[FindableError] = []
     for number in waiting:
         with rt.waited_lease(f"batch:{number}", waiting=f"another process ingests batch {number}; waiting") as lease:
             with rt.store.read() as tx:
                 batch = batches.get(tx, number)
-            if batch.state is BatchState.DOWNLOADED:
+            if batch.state is not BatchState.DOWNLOADED:
+                continue
+            try:
                 accounts.append(_ingest(rt, batch, lease))
+            except FindableError as error:
+                failures.append(error)
+                continue
+        if done is not None:
+            done(accounts[-1])
+    if failures:
+        for other in failures[:-1]:
+            rt.display.warn(other.message)
+        raise failures[-1]
     return accounts
 
 
@@ -73,18 +92,17 @@ def _ingest(rt: Runtime, batch: Batch, lease: "Lease") -> Account:
         sha256=batch.result_sha256 or "",
         what=f"the result of batch {batch.number}",
     )
-    model = catalogue.load(rt.settings.models_file)[batch.model]
+    source = source_of(batch, models_file=rt.settings.models_file)
     with Results(path) as results, rt.display.bar(f"ingesting batch {batch.number}", batch.requests) as bar:
-        _apply_all(rt, batch, lease, results=results, model=model, bar=bar)
+        _apply_all(rt, batch, lease, results=results, source=source, bar=bar)
         oddities = _odd_lines(results)
         _finish(rt, batch, lease, results=results)
     return _account(rt, batch.number, oddities)
 
 
-def _apply_all(rt: Runtime, batch: Batch, lease: "Lease", *, results: Results, model: "Model", bar: "Bar") -> None:
+def _apply_all(rt: Runtime, batch: Batch, lease: "Lease", *, results: Results, source: Source, bar: "Bar") -> None:
     """Judge and write every request that has no outcome yet; those that have one are only looked up."""
-    source = Source(batch=batch.number, extractor=batch.extractor, model=model)
-    succeeded = remote_state(batch.remote_word) is RemoteState.SUCCEEDED
+    missing = _missing(rt, batch)
     after = 0
     while True:
         with rt.store.read() as tx:
@@ -95,11 +113,17 @@ def _apply_all(rt: Runtime, batch: Batch, lease: "Lease", *, results: Results, m
         found = {request.id: results.lines(key_of(batch.task, request.item_id)) for request in page}
         open_requests = [request for request in page if request.outcome is None]
         judged = [
-            judge(rt.task, Asked(one.item_id, one.input_hash), found[one.id], missing_is_charged=succeeded)
-            for one in open_requests
+            judge(rt.task, Asked(one.item_id, one.input_hash), found[one.id], missing=missing) for one in open_requests
         ]
         _write_chunk(rt, lease, list(zip(open_requests, judged, strict=True)), source=source)
         bar.show(after)
+
+
+def _missing(rt: Runtime, batch: Batch) -> Missing:
+    """Return what a request without a line means: the item's fault in a batch that succeeded, else the service's."""
+    if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
+        return Missing(NO_LINE, charged=True)
+    return Missing(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=collecting.is_by_hand(rt, batch))
 
 
 def _write_chunk(rt: Runtime, lease: "Lease", chunk: "list[tuple[Request, Judgement]]", *, source: Source) -> None:
@@ -158,14 +182,24 @@ def _account(rt: Runtime, number: int, oddities: list[Oddity]) -> Account:
     """Return what became of a batch, with the reasons and up to three examples of each."""
     with rt.store.read() as tx:
         batch = batches.get(tx, number)
-        failed: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for row in answers.examples(tx, number):
-            failed.setdefault((row["outcome"], row["reason"]), []).append((row["item_id"], row["excerpt"] or ""))
-        shown = [item_id for rows in failed.values() for item_id, _ in rows[:EXAMPLES]]
+        counts, shown = _failures(tx, number)
         outdated = answers.not_applied(tx, number)[1]
-        names = rt.task.names(tx, [*shown, *outdated])
+        names = rt.task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
         other = answers.other_versions(tx, number, model=batch.model)
-    for (outcome, reason), rows in failed.items():
-        examples = tuple((names.get(item_id, item_id), excerpt) for item_id, excerpt in rows[:EXAMPLES])
-        oddities.append(Oddity(outcome, reason, len(rows), examples))
+    for (outcome, reason), count in sorted(counts.items()):
+        examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[outcome, reason])
+        oddities.append(Oddity(outcome, reason, count, examples))
     return Account(batch, oddities, [names.get(one, one) for one in outdated], other)
+
+
+def _failures(tx: "Connection", number: int) -> "tuple[Counter[_Kind], dict[_Kind, list[tuple[str, str]]]]":
+    """Return how often each kind of failure occurred in a batch, and (item id, what was said) of the first of each."""
+    counts: Counter[_Kind] = Counter()
+    shown: dict[_Kind, list[tuple[str, str]]] = {}
+    for outcome, reason, code, item_id, excerpt in answers.failures(tx, number):
+        word, _, detail = reason.partition(": ")
+        kind = (outcome, word if code is None else f"{word}, code {code}")
+        counts[kind] += 1
+        if counts[kind] <= EXAMPLES:
+            shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
+    return counts, shown

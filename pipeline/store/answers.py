@@ -4,7 +4,7 @@ An item is charged for what concerns it (`charged`); what concerns the service o
 `MAX_SERVICE_FAILURES` in a row. Nothing is ever deleted here: to unpark forgives attempts, it does not forget them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipeline.store.tables import answers, attempts, parked
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
+PAGE = 500  # ids in one statement, rows in one fetch
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
@@ -83,8 +84,8 @@ def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> li
     if ids is not None:
         mine &= parked.c.item_id.in_(ids)
     free = list(tx.execute(select(parked.c.item_id).where(mine)).scalars())
-    for start in range(0, len(free), 500):
-        some = free[start : start + 500]
+    for start in range(0, len(free), PAGE):
+        some = free[start : start + PAGE]
         tx.execute(update(attempts).where(_of(task, some)).values(forgiven=True))
         tx.execute(delete(parked).where(parked.c.task == task, parked.c.item_id.in_(some)))
     return free
@@ -125,11 +126,12 @@ def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any
     return [dict(row) for row in tx.execute(found).mappings()], [dict(row) for row in tx.execute(failed).mappings()]
 
 
-def examples(tx: Connection, batch: int) -> list[dict[str, Any]]:
-    """Return every attempt of a batch, by outcome, reason and item, for a summary."""
-    query = select(attempts).where(attempts.c.batch == batch)
-    rows = tx.execute(query.order_by(attempts.c.outcome, attempts.c.reason, attempts.c.id)).mappings()
-    return [dict(row) for row in rows]
+def failures(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None, str, str]]:
+    """Yield (outcome, reason, code, item id, excerpt) of every attempt of a batch, in the order of its requests."""
+    columns = (attempts.c.outcome, attempts.c.reason, attempts.c.code, attempts.c.item_id, attempts.c.excerpt)
+    query = select(*columns).where(attempts.c.batch == batch).order_by(attempts.c.id)
+    for row in tx.execute(query.execution_options(yield_per=PAGE)):
+        yield row.outcome, row.reason, row.code, row.item_id, row.excerpt or ""
 
 
 def not_applied(tx: Connection, batch: int) -> tuple[int, list[str]]:

@@ -134,8 +134,12 @@ def mark_refused(
 
 
 def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
-    """Keep when a create call ended without a clear answer; the batch stays `submitting`."""
-    _note(tx, batch.number, create_ended_at=at, reason=why)
+    """Keep when a create call ended without a clear answer; the batch stays `submitting`.
+
+    Nothing is kept where somebody else has gone on with the batch: the end of this try says nothing of the next.
+    """
+    here = (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
+    tx.execute(update(batches).where(here).values(create_ended_at=at, reason=why))
     _end_try(tx, batch, outcome="unclear", note=why)
 
 
@@ -151,9 +155,16 @@ def mark_absent(tx: Connection, batch: Batch, *, at: datetime) -> None:
 
 
 def note_look(tx: Connection, batch: Batch, *, word: str | None, done: int | None) -> None:
-    """Keep what the last look at the API saw."""
+    """Keep what the last look at the API saw; of a batch that another process brought home meanwhile, nothing."""
     if (word, done) != (batch.remote_word, batch.remote_done):
-        _note(tx, batch.number, remote_word=word, remote_done=done)
+        here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
+        tx.execute(update(batches).where(here).values(remote_word=word, remote_done=done))
+
+
+def note_over(tx: Connection, batch: Batch, *, at: datetime) -> None:
+    """Keep when the API first said that a batch is over which does not name its result yet."""
+    here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
+    tx.execute(update(batches).where(here, batches.c.over_at.is_(None)).values(over_at=at))
 
 
 def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:

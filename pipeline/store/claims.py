@@ -121,16 +121,21 @@ def page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]
 
 
 def account(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:
-    """Keep what became of requests and close their claims.
+    """Keep what became of requests and close their claims, with one statement for each outcome and reason.
 
     Raises:
         StateConflictError: one of them was accounted for meanwhile; the caller's transaction must not go on.
     """
+    groups: dict[tuple[Outcome, str], list[int]] = {}
     for request, outcome, reason in outcomes:
-        here = (requests.c.id == request.id) & requests.c.outcome.is_(None)
-        closed = tx.execute(update(requests).where(here).values(open=False, outcome=outcome, reason=reason))
-        if closed.rowcount != 1:
-            raise StateConflictError("request", request.id, expected="unaccounted", wanted=outcome)
+        groups.setdefault((outcome, reason), []).append(request.id)
+    for (outcome, reason), ids in groups.items():
+        for start in range(0, len(ids), PAGE):
+            some = ids[start : start + PAGE]
+            here = requests.c.id.in_(some) & requests.c.outcome.is_(None)
+            closed = tx.execute(update(requests).where(here).values(open=False, outcome=outcome, reason=reason))
+            if closed.rowcount != len(some):
+                raise StateConflictError("request", some[0], expected="unaccounted", wanted=outcome)
 
 
 def outcomes(tx: Connection, batch: int) -> dict[Outcome, int]:

@@ -1,0 +1,160 @@
+"""Bringing a batch home that is over at the API: its result is sealed on disk, or the batch fails and its items go.
+
+submitted -> downloaded | failed. A batch that expired, failed or was cancelled gives up what result it has; one without
+any lets its items go uncharged, but what failed so too often in a row is parked (`answers.MAX_SERVICE_FAILURES`).
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pipeline import creating, files, preparing
+from pipeline.apply import Asked, Judgement, source_of, write
+from pipeline.errors import MissingError, RemoteError
+from pipeline.runtime import Runtime
+from pipeline.states import BatchState, Outcome, RemoteState
+from pipeline.store import batches, claims
+from pipeline.store.batches import Batch
+
+if TYPE_CHECKING:
+    from pipeline.gemini.client import RemoteBatch
+    from pipeline.store.database import Connection
+
+DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
+CHUNK = 500  # items in one statement; databases bound how many values one may hold
+CREATED = (BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED, BatchState.FAILED)
+
+
+def bring_home(rt: Runtime, number: int, remote: "RemoteBatch") -> None:
+    """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first.
+
+    Raises:
+        MissingError: it succeeded and its result is not there; it was left as it is.
+        RemoteError: the result cannot be had now; it was left as it is.
+    """
+    with rt.lease(f"batch:{number}") as lease:
+        if lease is None:
+            return  # another process brings it home; the next look reads its state again
+        with rt.store.read() as tx:
+            batch = batches.get(tx, number)
+        if batch.state is not BatchState.SUBMITTED:
+            return
+        sealed = _download(rt, batch, remote) if remote.result_file else None
+        with rt.store.write() as tx:
+            lease.check(tx)
+            if sealed is None:
+                _fail(rt, tx, batch, remote)
+            else:
+                _keep(rt, tx, batch, remote, sealed)
+    if batch.upload:
+        _delete_upload(rt, batch.upload)
+
+
+def is_by_hand(rt: Runtime, batch: Batch) -> bool:
+    """Return whether a person asked to cancel this batch, and not its age."""
+    if batch.cancel_asked_at is None or batch.submitted_at is None:
+        return False
+    return batch.cancel_asked_at - batch.submitted_at < timedelta(hours=rt.settings.batch_hours)
+
+
+def check_twins(rt: Runtime) -> None:
+    """Look for twins of every batch with more than one try; for the last time when it is over and none is left."""
+    with rt.store.read() as tx:
+        suspects = [one for one in batches.in_states(tx, *CREATED) if one.tries > 1 and not one.twins_checked]
+    if not suspects:
+        return
+    try:
+        listing = rt.client.list_batches()
+    except RemoteError as error:
+        rt.display.warn(f"could not look for twins: {error.message}")
+        return
+    for batch in suspects:
+        creating.cancel_twins(rt, batch, listing)
+        with rt.store.write() as tx:
+            if batch.state is not BatchState.SUBMITTED and not batches.open_twins(tx, batch.number):
+                batches.note_twins_checked(tx, batch)
+
+
+def _keep(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch", sealed: files.Sealed) -> None:
+    """Record a sealed result; how the batch ended is kept as its reason where it did not succeed."""
+    facts: dict[str, object] = {
+        "result_file": str(sealed.path.relative_to(rt.data)),
+        "result_sha256": sealed.sha256,
+        "result_size": sealed.size,
+        "remote_word": remote.word,
+    }
+    if remote.state is not RemoteState.SUCCEEDED:
+        facts["reason"] = _ending(remote)
+    batches.mark_downloaded(tx, batch, why=_ending(remote), at=rt.now(), **facts)
+
+
+def _fail(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch") -> None:
+    """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
+    why = _ending(remote)
+    source = source_of(batch, models_file=rt.settings.models_file)
+    open_requests = claims.open_requests(tx, batch.number)
+    batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
+    batches.mark_failed(tx, batch, why=why, at=rt.now())
+    claims.release(tx, batch.number, reason=why)
+    forgiven = is_by_hand(rt, batch)
+    for some in _pages(open_requests):
+        judged = [
+            Judgement(Asked(one.item_id, one.input_hash), Outcome.MISSING, why, charged=False, forgiven=forgiven)
+            for one in some
+        ]
+        write(tx, rt.task, judged, source=source, at=rt.now())
+
+
+def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch") -> files.Sealed | None:
+    """Fetch the result and seal it; None where it is not there and the batch did not succeed, or was given up.
+
+    Fewer lines than the API counted, or without its counts than were asked for, are fetched again: a body that was
+    cut looks whole where it came without a length.
+    """
+    path = preparing.result_path(rt, batch.number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + files.PART)
+    expected = _expected(batch, remote)
+    for left in reversed(range(DOWNLOADS)):
+        try:
+            rt.client.download(remote.result_file or "", part)
+        except MissingError as error:
+            if remote.state is RemoteState.SUCCEEDED and batch.cancel_asked_at is None:
+                raise
+            rt.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
+            return None
+        lines = files.count_whole_lines(part)
+        if lines >= expected:
+            break
+        what = "fetching again" if left else "taken as it is"
+        rt.display.warn(f"batch {batch.number}: {lines} lines came and {expected} are expected; {what}")
+        rt.sleep(rt.settings.poll_first if left else 0)
+    return files.seal_part(part, path)
+
+
+def _expected(batch: Batch, remote: "RemoteBatch") -> int:
+    """Return how many lines a result should have, by the API's counts; those of a whole result where it has none."""
+    counted = (remote.succeeded or 0) + (remote.failed or 0)
+    if counted or remote.state is not RemoteState.SUCCEEDED:
+        return counted
+    return batch.requests
+
+
+def _ending(remote: "RemoteBatch") -> str:
+    """Return how a batch ended, in words, with what the API said of it."""
+    ending = str(remote.state)
+    if remote.state is RemoteState.SUCCEEDED and not remote.result_file:
+        ending = "succeeded without a result"
+    return f"{ending}: {remote.error}" if remote.error else ending
+
+
+def _delete_upload(rt: Runtime, upload: str) -> None:
+    """Delete an upload that is not needed any more; the API forgets it after 48 h in any case."""
+    try:
+        rt.client.delete_upload(upload)
+    except RemoteError as error:
+        rt.display.warn(f"the upload {upload} could not be deleted: {error.message}")
+
+
+def _pages(requests: Sequence[claims.Request]) -> list[Sequence[claims.Request]]:
+    return [requests[start : start + CHUNK] for start in range(0, len(requests), CHUNK)]
