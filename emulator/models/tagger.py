@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 _NEAR = 40
 """Words after which the bonus for an early place has fallen to a third."""
+_BEGINNING = 12
+"""How many words say what a text is about: a job title and the first few after it."""
 _TOUCHED_ON = 0.8
-"""Below this weight a term is only touched on."""
+"""Below this weight a term named once is only touched on."""
 _LOOKED_AT = 4000
 """Characters that the search by meaning reads: what a text is about is said by then."""
 _LEISURE = re.compile(
@@ -51,6 +53,7 @@ class _Rank(NamedTuple):
     weight: float
     at: int
     name: str
+    passing: bool
 
 
 def tags(text: str, *, allowed: Iterable[str] | None = None, at_least: int = 3, at_most: int = 8) -> list[str]:
@@ -66,11 +69,11 @@ def tags(text: str, *, allowed: Iterable[str] | None = None, at_least: int = 3, 
     vocabulary = everything() if spelled is None else _restricted(tuple(sorted(spelled)))
     cleaned = plain(text)
     work, leisure = _split(cleaned)
-    names = _ranked(vocabulary, work, at_least=at_least)[:at_most]
+    names, passing = _ranked(vocabulary, work)
     if len(names) < at_least:
         names += [up for name in names for up in vocabulary.ancestors(name)]
-        names += _ranked(vocabulary, leisure, at_least=at_least)
-        names = list(dict.fromkeys(names))[: max(at_least, 0)]
+        free_time, mentioned = _ranked(vocabulary, leisure)
+        names = list(dict.fromkeys([*names, *passing, *free_time, *mentioned]))[: max(at_least, 0)]
     if len(names) < at_least:
         names = _topped_up(vocabulary, names, text=cleaned if cleaned.strip() else text, wanted=at_least)
     names = names[:at_most]
@@ -95,10 +98,10 @@ def _split(text: str) -> tuple[list[Word], list[Word]]:
     return cut("\n".join(work)), cut("\n".join(leisure))
 
 
-def _ranked(vocabulary: Vocabulary, words: Sequence[Word], *, at_least: int) -> list[str]:
-    """Return the terms that `words` name, those they are most about first.
+def _ranked(vocabulary: Vocabulary, words: Sequence[Word]) -> tuple[list[str], list[str]]:
+    """Return the terms that `words` are about, the most first, and those they only mention in passing.
 
-    Beyond the first `at_least`, what is only touched on is left out: named once, late, and alone of its kind.
+    In passing is what is named once, not at the beginning, and alone of its kind: a costume maker's cheese grater.
     """
     places: dict[str, list[Found]] = {}
     for found in vocabulary.find(vocabulary.unfold(words)):
@@ -106,17 +109,20 @@ def _ranked(vocabulary: Vocabulary, words: Sequence[Word], *, at_least: int) -> 
     kin = Counter(up for name in places for up in (name, *vocabulary.ancestors(name)))
     ranks = [_rank(vocabulary, name, founds=founds, kin=kin) for name, founds in places.items()]
     ranks.sort(key=lambda rank: (-rank.weight, rank.at, rank.name))
-    return [rank.name for place, rank in enumerate(ranks) if place < at_least or rank.weight >= _TOUCHED_ON]
+    return [rank.name for rank in ranks if not rank.passing], [rank.name for rank in ranks if rank.passing]
 
 
 def _rank(vocabulary: Vocabulary, name: str, *, founds: Sequence[Found], kin: Counter[str]) -> _Rank:
     """Weigh one term: early, often, specific, said in several words, and in the company of its kind."""
     first = founds[0].at
+    alone = all(kin[up] == 1 for up in (name, *vocabulary.ancestors(name)))
     specific = 0.4 if vocabulary.terms[name].parents else 0.0
     several = 0.2 if max(found.size for found in founds) > 1 else 0.0
-    company = 0.3 if any(kin[up] > 1 for up in (name, *vocabulary.ancestors(name))) else 0.0
+    company = 0.0 if alone else 0.3
     often = 0.5 * math.log(1 + len(founds))
-    return _Rank(math.exp(-first / _NEAR) + often + specific + several + company, first, name)
+    weight = math.exp(-first / _NEAR) + often + specific + several + company
+    passing = len(founds) == 1 and first >= _BEGINNING and (alone or weight < _TOUCHED_ON)
+    return _Rank(weight, first, name, passing)
 
 
 def _topped_up(vocabulary: Vocabulary, names: list[str], *, text: str, wanted: int) -> list[str]:
