@@ -24,7 +24,7 @@ ROWS = (  # from the ground up
     {"gemini", "store", "index"},
     {"experts"},
     {"runtime", "apply"},
-    {"preparing", "embedding", "evaluation"},
+    {"preparing", "adopting", "embedding", "evaluation"},
     {"creating", "freshness"},
     {"steps"},
 )
