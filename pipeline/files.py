@@ -7,6 +7,7 @@ finds all of it or none of it. The SHA-256 that comes back is what the caller re
 import contextlib
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,12 @@ class SealedWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open `<path>.part` for writing; folders are made."""
+        """Open a part file beside `path` for writing, one that no other process writes; folders are made."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.size = 0
         self.lines = 0
-        self._part = path.with_name(path.name + PART)
+        self._part = part_of(path)
         self._hash = hashlib.sha256()
         self._file: BinaryIO = self._part.open("wb", buffering=1 << 20)
         self._sealed = False
@@ -77,6 +78,11 @@ class SealedWriter:
         if not self._sealed:
             self._file.close()
             self._part.unlink(missing_ok=True)
+
+
+def part_of(path: Path) -> Path:
+    """Return a name beside `path` for what is not sealed yet; a process that was stopped and overtaken has another."""
+    return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(3)}{PART}")
 
 
 def seal_bytes(path: Path, data: bytes) -> Sealed:
