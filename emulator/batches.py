@@ -13,9 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from emulator.clock import HOUR_NS, SECOND_NS, Clock, timestamp
+from emulator.clock import HOUR_NS, SECOND_NS, Clock
 from emulator.database import Database
 from emulator.errors import ApiError, invalid, quota_full
 from emulator.files import Files, new_id
@@ -26,11 +24,6 @@ LIFETIME_NS = 48 * HOUR_NS
 """A batch that is not over by then expires, pending or running (Batch API guide, read 2026-11)."""
 ACTIVE = ("PENDING", "RUNNING")
 _LEFT_BEHIND_S = 3600
-_TYPES = "type.googleapis.com/google.ai.generativelanguage.v1main."
-_MESSAGES = {
-    "generate": ("GenerateContentBatch", "GenerateContentBatchOutput"),
-    "embed": ("EmbedContentBatch", "EmbedContentBatchOutput"),
-}
 
 
 @dataclass(frozen=True)
@@ -114,7 +107,12 @@ class Batches:
             intake = check_file(self.input_path(batch_id), kind=kind)
             with self._database.transaction():
                 self._check_quota(model, intake, settings=settings)
-                self._insert(batch_id, owner, asked, model, kind, name, intake, settings, fate)
+                facts = {"id": batch_id, "owner": owner, "model": model, "kind": kind, "input_file": name}
+                facts |= {"display_name": asked.get("displayName", ""), "fate": json.dumps(fate)}
+                facts |= {"requests": intake.requests, "tokens": intake.tokens}
+                self._insert(
+                    facts, lag_s=float(fate.get("list_lag_seconds", settings.list_lag_seconds)), settings=settings
+                )
         except BaseException:
             self.input_path(batch_id).unlink(missing_ok=True)
             raise
@@ -141,37 +139,17 @@ class Batches:
         if row["n"] >= settings.active_batches or (limit is not None and row["tokens"] + intake.tokens > limit):
             raise quota_full()
 
-    def _insert(  # noqa: PLR0917 - one row, written in one place
-        self,
-        batch_id: str,
-        owner: str,
-        asked: Mapping[str, Any],
-        model: str,
-        kind: str,
-        name: str,
-        intake: Intake,
-        settings: Settings,
-        fate: Mapping[str, Any],
-    ) -> None:
-        """Insert the row of a new batch."""
+    def _insert(self, facts: Mapping[str, object], *, lag_s: float, settings: Settings) -> None:
+        """Insert the row of a new batch, pending from now on and out of the list for `lag_s`."""
         now = self._clock.now_ns()
-        lag = float(fate.get("list_lag_seconds", settings.list_lag_seconds))
         values = {
-            "id": batch_id,
-            "owner": owner,
-            "model": model,
-            "kind": kind,
-            "display_name": asked.get("displayName", ""),
-            "input_file": name,
+            **facts,
             "state": "PENDING",
             "created_ns": now,
             "updated_ns": now,
-            "requests": intake.requests,
-            "tokens": intake.tokens,
             "looks_needed": settings.batch_looks,
             "due_ns": now + int(settings.batch_seconds * SECOND_NS) if settings.batch_seconds else 0,
-            "listed_ns": now + int(lag * SECOND_NS),
-            "fate": json.dumps(fate),
+            "listed_ns": now + int(lag_s * SECOND_NS),
         }
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
         self._database.change(f"INSERT INTO batches ({columns}) VALUES ({marks})", list(values.values()))  # noqa: S608 - columns are ours
@@ -262,57 +240,3 @@ class Batches:
             age_s = time.time() - path.stat().st_ctime
             if path.name.split("-")[1] not in active and age_s > older_than_s:
                 path.unlink(missing_ok=True)
-
-    def operation(self, batch: Batch) -> dict[str, Any]:
-        """Return the operation resource of a batch, as create, get and list answer it."""
-        now = self._clock.now_ns()
-        state = batch.shown_state(now)
-        over = state not in ACTIVE
-        message, output_message = _MESSAGES[batch.kind]
-        metadata: dict[str, Any] = {"@type": _TYPES + message, "model": f"models/{batch.model}"}
-        if batch.display_name:
-            metadata["displayName"] = batch.display_name
-        if batch.input_file:
-            metadata["inputConfig"] = {"fileName": batch.input_file}
-        output = self._output(batch) if over and batch.has_output else None
-        if output is not None:
-            metadata["output"] = output
-        metadata["createTime"] = timestamp(batch.created_ns)
-        if over:
-            metadata["endTime"] = timestamp(batch.ended_ns)
-        metadata["updateTime"] = timestamp(batch.updated_ns)
-        metadata["batchStats"] = _stats(batch, over=over)
-        metadata |= {"state": f"BATCH_STATE_{state}", "name": f"batches/{batch.id}"}
-        operation: dict[str, Any] = {"name": f"batches/{batch.id}", "metadata": metadata}
-        if over:
-            operation["done"] = True
-        if over and batch.error:
-            operation["error"] = json.loads(batch.error)
-        elif output is not None:
-            operation["response"] = {"@type": _TYPES + output_message, **output}
-        return operation
-
-    def _output(self, batch: Batch) -> dict[str, Any]:
-        """Return where the results are, or the results themselves where the requests came inside the call."""
-        name = f"batch-{batch.id}"
-        if batch.input_file:
-            return {"responsesFile": f"files/{name}"}
-        lines = self._files.path(name).read_bytes().split(b"\n")
-        return {"inlinedResponses": {"inlinedResponses": [orjson.loads(line) for line in lines if line.strip()]}}
-
-
-def _stats(batch: Batch, *, over: bool) -> dict[str, str]:
-    """Return the counts as strings; counts of zero are left out, as the live service does."""
-    succeeded, failed = batch.succeeded, batch.failed
-    if not over and batch.looks < batch.looks_needed:
-        # Held back by a script: no more may show than its share of the looks.
-        share = batch.requests * batch.looks // batch.looks_needed
-        succeeded, failed = min(succeeded, share), 0
-    pending = 0 if over and batch.state == "SUCCEEDED" else batch.requests - succeeded - failed
-    counts = {
-        "requestCount": batch.requests,
-        "successfulRequestCount": succeeded,
-        "failedRequestCount": failed,
-        "pendingRequestCount": pending,
-    }
-    return {name: str(count) for name, count in counts.items() if count}

@@ -9,14 +9,7 @@ from starlette.routing import Route
 
 from emulator.clock import timestamp
 from emulator.errors import invalid
-from emulator.replies import JsonReply, api
-from emulator.world import World
-
-
-def world_of(request: Request) -> World:
-    """Return the world behind a request."""
-    world: World = request.app.state.world
-    return world
+from emulator.replies import JsonReply, api, world_of
 
 
 async def _document(request: Request) -> Any:

@@ -49,7 +49,7 @@ class Fault:
     fired: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def matches(self, place: str, method: str, target: str) -> bool:
+    def matches(self, place: str, method: str, *, target: str) -> bool:
         """Tell whether the fault strikes at `place` and is about this request (`target` is path and query)."""
         return place == self.place and self.method in ("", method) and self.path.search(target) is not None
 
@@ -152,14 +152,14 @@ class Faults:
         except (re.error, TypeError, ValueError, AttributeError) as error:
             raise invalid(f"fault {document['fault']!r}: {error}") from error
 
-    def matching(self, place: str, method: str, target: str) -> list[Fault]:
+    def matching(self, place: str, method: str, *, target: str) -> list[Fault]:
         """Return the faults that are about this request, in the order they were scripted; none is counted yet."""
         with self._lock:
-            return [fault for fault in self._faults if fault.matches(place, method, target)]
+            return [fault for fault in self._faults if fault.matches(place, method, target=target)]
 
-    def firing(self, place: str, method: str, target: str) -> list[Fault]:
+    def firing(self, place: str, method: str, *, target: str) -> list[Fault]:
         """Return those of `matching` that strike now, each counted."""
-        return [fault for fault in self.matching(place, method, target) if fault.fire()]
+        return [fault for fault in self.matching(place, method, target=target) if fault.fire()]
 
     def by_recipe(self, recipe: Mapping[str, Any]) -> Fault:
         """Return the fault a batch carries: this host's own, or a fresh one where another host scripted it."""

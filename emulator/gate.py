@@ -49,15 +49,16 @@ class Gate:
             note(entry, [fault])
             await fault.act(exchange, fault.args)
             return
-        await self._serve(exchange, scope["method"], target, entry)
+        await self._serve(exchange, entry, method=scope["method"], target=target)
 
     def _first(self, method: str, target: str) -> Fault | None:
         """Return the first scripted fault of a reply that strikes this request."""
-        return next((fault for fault in self._world.faults.matching("reply", method, target) if fault.fire()), None)
+        faults = self._world.faults.matching("reply", method, target=target)
+        return next((fault for fault in faults if fault.fire()), None)
 
-    async def _serve(self, exchange: Exchange, method: str, target: str, entry: Entry) -> None:
+    async def _serve(self, exchange: Exchange, entry: Entry, *, method: str, target: str) -> None:
         """Let the API answer, and faults spoil what it says if it is a good document."""
-        faults = self._world.faults.matching("document", method, target)
+        faults = self._world.faults.matching("document", method, target=target)
         if not faults:
             await exchange.proceed()
             return

@@ -1,6 +1,7 @@
 """How replies are written: JSON as Google labels it, refusals in Google's form, and reading what a request says."""
 
 import functools
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from starlette.responses import Response
 
 from emulator import messages
 from emulator.errors import ApiError, invalid
+from emulator.world import World
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -24,6 +26,25 @@ class JsonReply(Response):
     def render(self, content: Any) -> bytes:
         """Return the document's bytes."""
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def world_of(request: Request) -> World:
+    """Return the world behind a request."""
+    world: World = request.app.state.world
+    return world
+
+
+def owner_of(request: Request) -> str:
+    """Return who asks: a digest of the key, so that the key itself is nowhere kept.
+
+    Raises:
+        ApiError: 403 without a key.
+    """
+    key = request.headers.get("x-goog-api-key", "") or request.query_params.get("key", "")
+    if not key.strip():
+        message = "Method doesn't allow unregistered callers (callers without established identity)."
+        raise ApiError(403, f"{message} Please use API Key or other form of API consumer identity to call this API.")
+    return hashlib.sha256(key.strip().encode()).hexdigest()[:16]
 
 
 def api(endpoint: Endpoint) -> Endpoint:

@@ -172,7 +172,7 @@ class Worker:
             if not lines:
                 self._finish(batch)
                 return
-            chunk = _Chunk(self._answer(batch, model, lines, position), file.tell())
+            chunk = _Chunk(self._answer(batch, lines, model=model, position=position), file.tell())
             if not self._keep(batch, chunk):
                 return
             position += len(lines)
@@ -184,7 +184,7 @@ class Worker:
         return int(self._database.rows(query, (batch.number,))[0]["n"])
 
     def _answer(
-        self, batch: Batch, model: Model, lines: Sequence[Line], position: int
+        self, batch: Batch, lines: Sequence[Line], *, model: Model, position: int
     ) -> list[tuple[int, int, str | None, int, bytes]]:
         """Return the rows for some requests, the first of them at `position`."""
         bodies = self._embed(lines, model) if batch.kind == "embed" else [self._generate(line, model) for line in lines]

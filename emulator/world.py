@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from emulator import operations
 from emulator.batches import ACTIVE, Batch, Batches
 from emulator.clock import Clock
 from emulator.database import Database
@@ -69,9 +70,9 @@ class World:
         Raises:
             ApiError: as `Batches.create`.
         """
-        struck = self.faults.firing("batch", "POST", target)
-        lines = self.faults.matching("line", "POST", target)
-        whole = self.faults.matching("whole", "POST", target)
+        struck = self.faults.firing("batch", "POST", target=target)
+        lines = self.faults.matching("line", "POST", target=target)
+        whole = self.faults.matching("whole", "POST", target=target)
         fate = fate_of(struck, lines=lines, whole=whole)
         settings = self.settings
         batch = self.batches.create(owner, asked, model=model, kind=kind, settings=settings, fate=fate)
@@ -92,6 +93,10 @@ class World:
             self._closing.wait(0.005)
             batch = self.batches.get(owner, batch_id)
         return batch
+
+    def operation(self, batch: Batch) -> dict[str, Any]:
+        """Return the operation of a batch as a client sees it now."""
+        return operations.document(batch, now_ns=self.clock.now_ns(), files=self.files)
 
     def _must_wait(self, batch: Batch) -> bool:
         """Tell whether a batch has had all its looks and only its work is missing."""

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import socket
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -172,3 +174,17 @@ def test_an_unknown_version_or_path_is_not_found(guest: Caller) -> None:
     """A path that is none answers 404 in the API's own form."""
     assert guest.refused("/v9/files", None, method="GET")["code"] == 404
     assert guest.refused("/v1/nothing", None, method="GET")["code"] == 404
+
+
+def test_a_chunk_that_breaks_off_leaves_the_upload_where_it_was(guest: Caller) -> None:
+    """Half a chunk and a lost connection: the upload stands where it stood, and the chunk can be sent again."""
+    session = guest.start_upload(6)
+    address = urlsplit(session)
+    head = (
+        f"POST {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 6\r\n"
+        "X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 0\r\n\r\n"
+    )
+    with socket.create_connection((str(address.hostname), address.port or 80)) as connection:
+        connection.sendall(head.encode() + b"abc")
+    assert guest.chunk(session, b"", command="query").headers["x-goog-upload-size-received"] == "0"
+    assert guest.chunk(session, b"ABCDEF").json()["file"]["sizeBytes"] == "6"

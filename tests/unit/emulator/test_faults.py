@@ -24,7 +24,7 @@ def scripted(*documents: object) -> Faults:
 def test_a_fault_strikes_from_nth_on_and_at_most_so_many_times(nth: int, times: int | None, matches: int) -> None:
     """Of any number of matches exactly those from `nth` on are struck, up to `times`."""
     faults = scripted({"fault": "drop", "nth": nth, "times": times})
-    struck = [bool(faults.firing("reply", "GET", "/v1/files")) for _ in range(matches)]
+    struck = [bool(faults.firing("reply", "GET", target="/v1/files")) for _ in range(matches)]
     passed = max(matches - nth + 1, 0)
     hits = passed if times is None else min(passed, times)
     assert struck == [False] * min(nth - 1, matches) + [True] * hits + [False] * (passed - hits)
@@ -44,14 +44,14 @@ def test_a_fault_strikes_from_nth_on_and_at_most_so_many_times(nth: int, times: 
 def test_a_word_knows_which_requests_it_is_about(word: str, method: str, target: str) -> None:
     """Without a match of its own a fault is about the requests its word is for, and no others."""
     faults = scripted({"fault": word})
-    assert faults.matching("reply", method, target)
-    assert not faults.matching("reply", "GET", "/v1/models")
-    assert not faults.matching("document", method, target)
+    assert faults.matching("reply", method, target=target)
+    assert not faults.matching("reply", "GET", target="/v1/models")
+    assert not faults.matching("document", method, target=target)
 
 
 def test_a_start_is_no_chunk() -> None:
     """What is about the start of an upload leaves its chunks alone."""
-    assert not scripted({"fault": "no_upload_url"}).matching("reply", "POST", "/upload/v1/files?upload_id=u")
+    assert not scripted({"fault": "no_upload_url"}).matching("reply", "POST", target="/upload/v1/files?upload_id=u")
 
 
 def test_the_table_of_words_is_complete_and_true() -> None:
@@ -72,7 +72,7 @@ def test_a_script_is_all_or_nothing() -> None:
 def test_a_recipe_makes_the_same_fault_on_another_host() -> None:
     """A fault found by its recipe is this host's own where it has it, and one alike where not."""
     faults = scripted({"fault": "error_line", "match": {"key": "^a"}, "times": 2, "args": {"code": 8}})
-    [own] = faults.matching("line", "POST", "/v1/models/m:batchGenerateContent")
+    [own] = faults.matching("line", "POST", target="/v1/models/m:batchGenerateContent")
     assert faults.by_recipe(own.recipe()) is own
     other = Faults(WORDS).by_recipe(own.recipe())
     assert other is not own
