@@ -107,7 +107,13 @@ class Batches:
             intake = check_file(self.input_path(batch_id), kind=kind)
             with self._database.transaction():
                 self._check_quota(model, intake, settings=settings)
-                facts = {"id": batch_id, "owner": owner, "model": model, "kind": kind, "input_file": name}
+                facts: dict[str, object] = {
+                    "id": batch_id,
+                    "owner": owner,
+                    "model": model,
+                    "kind": kind,
+                    "input_file": name,
+                }
                 facts |= {"display_name": asked.get("displayName", ""), "fate": json.dumps(fate)}
                 facts |= {"requests": intake.requests, "tokens": intake.tokens}
                 self._insert(
