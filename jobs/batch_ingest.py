@@ -1,5 +1,6 @@
 """`make batch-ingest`: put the results of downloaded batches into the database."""
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import click
@@ -25,14 +26,11 @@ def main(*, as_json: bool) -> None:
     from pipeline.steps import batch_ingest
 
     documents: list[dict[str, object]] = []
-    with open_workspace() as rt:
-        try:
-            accounts = batch_ingest.run(
-                rt, done=(lambda account: documents.append(_document(account))) if as_json else _show
-            )
-        finally:  # what was ingested is told, also where another batch could not be
-            if as_json:
-                print_json(documents)
+    with contextlib.ExitStack() as closing, open_workspace() as rt:
+        if as_json:  # also where one batch could not be ingested: what became of the others is told
+            closing.callback(lambda: print_json(documents))
+        show = (lambda account: documents.append(_document(account))) if as_json else _show
+        accounts = batch_ingest.run(rt, done=show)
     if not accounts and not as_json:
         print_line("nothing to ingest: no batch is downloaded")
 
