@@ -26,6 +26,7 @@ ROWS = (  # from the ground up
     {"runtime", "apply"},
     {"preparing", "adopting", "embedding", "evaluation"},
     {"creating", "freshness"},
+    {"collecting"},
     {"steps"},
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
