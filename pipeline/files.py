@@ -5,6 +5,7 @@ finds all of it or none of it. The SHA-256 that comes back is what the caller re
 """
 
 import contextlib
+import glob
 import hashlib
 import os
 import secrets
@@ -83,6 +84,14 @@ class SealedWriter:
 def part_of(path: Path) -> Path:
     """Return a name beside `path` for what is not sealed yet; a process that was stopped and overtaken has another."""
     return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(3)}{PART}")
+
+
+def sweep_parts(path: Path) -> list[Path]:
+    """Remove what killed processes left beside `path`; for a caller who knows that nobody else is writing it."""
+    stale = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{PART}"))
+    for part in stale:
+        part.unlink(missing_ok=True)
+    return stale
 
 
 def seal_bytes(path: Path, data: bytes) -> Sealed:

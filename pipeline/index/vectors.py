@@ -253,6 +253,7 @@ class VectorCache:
                 import fcntl
 
                 fcntl.flock(file, fcntl.LOCK_EX)
+            files.sweep_parts(self.path)
             yield
 
 
