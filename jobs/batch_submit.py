@@ -28,14 +28,16 @@ def main(limit: int | None, *, dry: bool, yes: bool, as_json: bool) -> None:
     from pipeline.steps import batch_submit
 
     with open_workspace() as rt:
-        rt.display.say(f"model {rt.model.name}, backend {rt.backend}")
 
-        def confirm(plan: "Plan") -> bool:
-            """Show what it will cost, and ask."""
+        def announce(plan: "Plan") -> None:
+            """Say what will be sent where, and what it will cost, before any of it happens."""
+            place = "leave this machine for Gemini" if rt.backend == "gemini" else "stay here, with the local engine"
+            rt.display.say(f"model {rt.model.name}; the biographies {place}")
             rt.display.say(_sentence(plan, rt.model.priced_on.isoformat()))
-            return confirmed("Go on?", yes=yes)
 
-        report = batch_submit.run(rt, limit=limit, dry=dry, confirm=confirm)
+        report = batch_submit.run(
+            rt, limit=limit, dry=dry, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)
+        )
     print_json(_document(report)) if as_json else print_line(_line(report))
 
 
@@ -48,13 +50,14 @@ def _sentence(plan: "Plan", priced_on: str) -> str:
 
 def _line(report: "Report") -> str:
     """Return the one line of result."""
-    plan = _sentence(report.plan, report.priced_on)
     if not report.plan.requests and not report.sent:
         return "nothing to submit: everyone with a bio is tagged, claimed or parked"
     if report.dry:
-        return f"would submit {plan}; nothing was written or sent"
-    numbers = ", ".join(f"batch {number} {fate}" for number, fate in report.sent.items()) or "nothing was left to send"
-    return f"submitted {plan}; {numbers}. Next: make batch-poll"
+        return f"would submit {_sentence(report.plan, report.priced_on)}; nothing was written or sent"
+    if not report.sent:
+        return "nothing was left to submit: another process took it"
+    numbers = ", ".join(f"batch {number} {fate}" for number, fate in report.sent.items())
+    return f"submitted {plural(report.items, 'person', 'people')}: {numbers}. Next: make batch-poll"
 
 
 def _document(report: "Report") -> dict[str, object]:

@@ -5,13 +5,13 @@ prepared -> submitting is committed before the one create call. A clear refusal 
 then is create called again). Every try has its own display name, and all of them are looked for.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+import contextlib
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pipeline import files
+from pipeline.adopting import Look, cancel_twins, disown, look_for
 from pipeline.apply import Asked, Judgement, Source, write
 from pipeline.errors import (
     FindableError,
@@ -20,21 +20,26 @@ from pipeline.errors import (
     NotSentError,
     RefusedError,
     RemoteError,
+    StateConflictError,
     ThrottledError,
     UnavailableError,
 )
 from pipeline.gemini import replies
+from pipeline.gemini.limits import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
 from pipeline.runtime import Runtime
-from pipeline.states import BatchState, Outcome, RemoteState
+from pipeline.states import BatchState, Outcome
 from pipeline.store import batches, claims, workspace
 from pipeline.store.batches import Batch
+from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
-    from pipeline.gemini.client import RemoteBatch
     from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
 
+__all__ = ["Look", "Sent", "cancel_twins", "display_name", "drop_upload", "look_for", "send"]
+
 MAX_UNCLEAR = 3  # creates of one batch in one run that nothing is known of, before a person should look
+MAX_LOST = 3  # times in one run that somebody else went on with a batch while this process stood still
 MAX_REFUSALS = 2  # a request file that was refused so often is given up
 
 
@@ -43,18 +48,8 @@ class Sent(StrEnum):
 
     CREATED = "created"
     ADOPTED = "adopted"  # a create whose reply was lost was found in the list
-    ELSEWHERE = "elsewhere"  # another process holds it, or has moved it
-    REBUILD = "rebuild"  # one line was refused; the rest goes into a new batch
-    REFUSED = "refused"  # the file was refused for good, and its items were let go
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the list says of a batch whose create is unclear: adopted, certainly absent, or wait so many seconds."""
-
-    adopted: bool = False
-    absent: bool = False
-    wait_s: float = 0.0
+    ELSEWHERE = "in other hands"  # another process holds it, or has moved it
+    REBUILD = "rebuilt"  # one line was refused; the rest goes into a new batch
 
 
 def display_name(rt: Runtime, batch: Batch, number_of_try: int) -> str:
@@ -68,104 +63,50 @@ def send(rt: Runtime, number: int) -> Sent:
     """Bring one prepared or unclear batch to *submitted*, waiting out an unclear create without holding its lease.
 
     Raises:
-        RemoteError: a clear refusal for now (4), or a create that stays unclear.
+        RemoteError: a clear refusal for now (4), a limit of the API, or a create that stays unclear.
         KeyRefusedError, MissingError: something must be configured; the batch is *prepared* again.
     """
-    unclear = 0
+    unclear = lost = 0
     while True:
-        with rt.lease(f"batch:{number}") as lease:
-            if lease is None:
-                return Sent.ELSEWHERE
-            with rt.store.read() as tx:
-                batch = batches.get(tx, number)
-            if batch.state is BatchState.PREPARED:
-                look = Look(absent=True)
-            elif batch.state is BatchState.SUBMITTING:
-                look = look_for(rt, batch, lease)
-            else:
-                return Sent.ELSEWHERE
-            if look.adopted:
-                return Sent.ADOPTED
-            if look.absent:
-                if unclear >= MAX_UNCLEAR:
-                    raise _stays_unclear(batch)
-                sent = _create(rt, batch, lease)
-                if sent is not None:
-                    return sent
-                unclear += 1
-                continue
-        rt.display.say(f"batch {number}: the create call stays unclear; looking again in {look.wait_s:.0f} s")
-        rt.sleep(look.wait_s)
+        try:
+            with rt.lease(f"batch:{number}") as lease:
+                if lease is None:
+                    return Sent.ELSEWHERE
+                found = _send_once(rt, number, lease, may_create=unclear < MAX_UNCLEAR)
+        except (StateConflictError, LeaseLostError):  # somebody went on with it while we stood still: read it again
+            lost += 1
+            if lost > MAX_LOST:
+                raise
+            continue
+        if isinstance(found, Sent):
+            return found
+        if found is None:
+            unclear += 1
+            continue
+        rt.display.say(f"batch {number}: the create call stays unclear; looking again in {found.wait_s:.0f} s")
+        rt.sleep(found.wait_s)
 
 
-def look_for(rt: Runtime, batch: Batch, lease: "Lease", listing: "Sequence[RemoteBatch] | None" = None) -> Look:
-    """Look for any try of a *submitting* batch in the whole remote list, and adopt the oldest that is found.
-
-    The look counts as the last one only when it begins after the list can lag no more: counted from the end of the
-    create, or where nobody saw its end from its sending plus its time-out.
-    """
-    began = rt.now()
+def _send_once(rt: Runtime, number: int, lease: "Lease", *, may_create: bool) -> Sent | Look | None:
+    """Do what the batch's state asks for: its fate, a look that must be repeated, or None for an unclear create."""
     with rt.store.read() as tx:
-        names = batches.display_names(tx, batch.number)
-    remote = rt.client.list_batches() if listing is None else listing
-    found = sorted((one for one in remote if one.display_name in names), key=_age)
-    if found:
-        usable = [one for one in found if one.state not in {RemoteState.FAILED, RemoteState.CANCELLED}]
-        _adopt(rt, batch, lease, usable[0] if usable else found[0])
-        return Look(adopted=True)
-    due = _due(rt, batch)
-    if began > due:
-        return Look(absent=True)
-    return Look(wait_s=max(0.05, (due - rt.now()).total_seconds() + 0.01))
-
-
-def cancel_twins(rt: Runtime, batch: Batch, listing: "Sequence[RemoteBatch]") -> int:
-    """Record and cancel every remote batch of ours that is not the adopted one; return how many were new."""
-    with rt.store.read() as tx:
-        names = batches.display_names(tx, batch.number)
-    new = 0
-    for one in listing:
-        if one.display_name in names and one.name != batch.remote_name:
-            with rt.store.write() as tx:
-                new += batches.add_twin(tx, batch, remote_name=one.name, display_name=one.display_name, at=rt.now())
-            if one.state.is_over:
-                with rt.store.write() as tx:
-                    batches.twin_cancelled(tx, one.name, at=rt.now())
-    with rt.store.read() as tx:
-        waiting = batches.open_twins(tx, batch.number)
-    for name in waiting:
-        _cancel_twin(rt, batch, name)
-    return new
-
-
-def _cancel_twin(rt: Runtime, batch: Batch, name: str) -> None:
-    """Cancel one twin; one that cannot be reached now is tried again at the next look."""
-    try:
-        rt.client.cancel_batch(name)
-    except MissingError:
-        pass
-    except RemoteError as error:
-        rt.display.warn(f"batch {batch.number}: its twin {name} could not be cancelled yet: {error.message}")
-        return
-    with rt.store.write() as tx:
-        batches.twin_cancelled(tx, name, at=rt.now())
-    rt.display.warn(f"batch {batch.number}: a second remote batch, {name}, was cancelled and recorded")
-
-
-def _adopt(rt: Runtime, batch: Batch, lease: "Lease", remote: "RemoteBatch") -> None:
-    """Take a remote batch that was found by name as this batch's own."""
-    with rt.store.write() as tx:
-        lease.check(tx)
-        batches.mark_submitted(
-            tx, batch, remote_name=remote.name, display_name=remote.display_name, how="adopted", at=rt.now()
-        )
-        adopted = batches.get(tx, batch.number)
-    rt.display.say(f"batch {batch.number}: found again as {remote.name}")
-    cancel_twins(rt, adopted, rt.client.list_batches())
+        batch = batches.get(tx, number)
+    if batch.state is BatchState.SUBMITTING:
+        look = look_for(rt, batch, lease)
+        if look.adopted:
+            return Sent.ADOPTED
+        if not look.absent:
+            return look
+        if not may_create:
+            raise _stays_unclear(batch)
+    elif batch.state is not BatchState.PREPARED:
+        return Sent.ELSEWHERE
+    return _create(rt, batch, lease)
 
 
 def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
     """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
+    _check_limits(rt, batch)
     upload = _upload(rt, batch, lease)
     name = display_name(rt, batch, batch.tries + 1)
     with rt.store.write() as tx:
@@ -174,6 +115,7 @@ def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
             batches.note_absent(tx, batch)
         batches.mark_submitting(tx, batch, display_name=name, at=rt.now())
         batch = batches.get(tx, batch.number)
+    lease.check()  # the last moment at which a process that stood still can know that the batch is not its own
     try:
         remote = rt.client.create_batch(batch.model, file_name=upload, display_name=name)
     except RefusedError as error:
@@ -186,9 +128,43 @@ def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
             batches.note_unclear(tx, batch, why=error.message, at=rt.now())
         rt.display.warn(f"batch {batch.number}: {error.message}; looking whether it was created")
         return None
-    with rt.store.write() as tx:
-        batches.mark_submitted(tx, batch, remote_name=remote.name, display_name=name, how="created", at=rt.now())
+    try:
+        with rt.store.write() as tx:
+            batches.mark_submitted(tx, batch, remote_name=remote.name, display_name=name, how="created", at=rt.now())
+    except StateConflictError:
+        disown(rt, batch.number, remote)
+        raise
+    rt.display.say(f"batch {batch.number}: created as {remote.name}, {batch.requests:,} requests")
     return Sent.CREATED
+
+
+def _check_limits(rt: Runtime, batch: Batch) -> None:
+    """Hold a batch back that the API would refuse for what is there already: batches, their tokens, or uploads.
+
+    Raises:
+        RemoteError: there is no room yet; the batch stays as it is.
+    """
+    from pipeline.gemini import catalogue
+
+    with rt.store.read() as tx:
+        others = batches.in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING, BatchState.SUBMITTED)
+    others = [one for one in others if one.number != batch.number]
+    active = [one for one in others if one.state is not BatchState.PREPARED]
+    model = catalogue.load(rt.settings.models_file).get(batch.model)
+    tokens = sum(one.estimated_in for one in active if one.model == batch.model) + batch.estimated_in
+    stored = sum(one.request_size for one in others if one.upload) + batch.request_size
+    reason = ""
+    if len(active) >= MAX_ACTIVE_BATCHES:
+        reason = f"{len(active)} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
+    elif active and model is not None and model.enqueued_tokens and tokens > model.enqueued_tokens:
+        reason = f"with it {tokens:,} tokens would wait for {model.name}, and the API takes {model.enqueued_tokens:,}"
+    elif stored > MAX_STORED_BYTES:
+        reason = f"with it {stored:,} bytes would be uploaded, and the API keeps {MAX_STORED_BYTES:,}"
+    if reason:
+        raise RemoteError(
+            f"batch {batch.number} is ready and waits: {reason}",
+            hint="`make batch-poll` until a batch is over, then `make batch-submit` again",
+        )
 
 
 def _upload(rt: Runtime, batch: Batch, lease: "Lease") -> str:
@@ -224,17 +200,36 @@ def _refused(rt: Runtime, batch: Batch, error: RefusedError) -> Sent:
     if isinstance(error, KeyRefusedError | MissingError):
         _back(rt, batch, error, outcome="refused", keep_upload=False)
         raise error
-    line = replies.line_at_fault(error.message)
     _back(rt, batch, error, outcome="refused", keep_upload=False, counts=True)
+    drop_upload(rt, batch)
+    line = replies.line_at_fault(error.message)
     with rt.store.write() as tx:
         batch = batches.get(tx, batch.number)
         if line is not None and _charge_line(rt, tx, batch, line, error):
             _give_up(rt, tx, batch, why=f"line {line} was refused: {error.message}")
             return Sent.REBUILD
-        if batch.refusals >= MAX_REFUSALS:
+        given_up = batch.refusals >= MAX_REFUSALS
+        if given_up:
             _give_up(rt, tx, batch, why=f"refused {batch.refusals} times: {error.message}")
-            return Sent.REFUSED
-    raise error
+    raise _refusal(batch, error, given_up=given_up)
+
+
+def _refusal(batch: Batch, error: RefusedError, *, given_up: bool) -> RefusedError:
+    """Return the error for a request file that was refused as a whole."""
+    if given_up:
+        message = f"batch {batch.number} was refused {batch.refusals} times and given up, its claims released"
+        hint = "`make batch-submit` asks its items in a new batch; another FINDABLE_MODEL may help"
+    else:
+        message = f"batch {batch.number} was refused, and waits as prepared"
+        hint = "run `make batch-submit` again; a second refusal gives the batch up"
+    return RefusedError(f"{message}: {error.message}", hint=hint, code=error.code, status=error.status)
+
+
+def drop_upload(rt: Runtime, batch: Batch) -> None:
+    """Delete the upload of a batch that will not use it, as well as can be; the API forgets it after 48 h anyway."""
+    if batch.upload:
+        with contextlib.suppress(RemoteError):
+            rt.client.delete_upload(batch.upload)
 
 
 def _back(
@@ -264,20 +259,6 @@ def _give_up(rt: Runtime, tx: "Connection", batch: Batch, *, why: str) -> None:
     """End a batch that was never created and let its items go, uncharged."""
     batches.mark_failed(tx, batch, why=why, at=rt.now())
     claims.release(tx, batch.number, reason=why)
-
-
-def _due(rt: Runtime, batch: Batch) -> datetime:
-    """Return the moment after which a list that does not show the batch proves that it is not there."""
-    lag = timedelta(seconds=rt.settings.list_lag)
-    if batch.create_ended_at is not None:
-        return batch.create_ended_at + lag
-    sent = batch.create_sent_at or rt.now()
-    return sent + timedelta(seconds=rt.settings.create_timeout) + lag
-
-
-def _age(remote: "RemoteBatch") -> tuple[bool, datetime | None, str]:
-    """Order remote batches oldest first; those without a time come last."""
-    return (remote.created_at is None, remote.created_at, remote.name)
 
 
 def _stays_unclear(batch: Batch) -> RemoteError:

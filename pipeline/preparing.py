@@ -1,10 +1,13 @@
 """Request files: which items go into which batch, written in one pass, sealed, then claimed.
 
 The file is sealed before its items are claimed, so no claim exists without its file; selecting, sealing, claiming and
-sweeping away files without a batch happen under one lease. Nothing here talks to the API.
+sweeping away files without a batch happen under one lease. Each is written under a name of its own and gets its final
+name inside the claim's transaction: a process that stood still past its lease can never write into another one's file.
+Nothing here talks to the API.
 """
 
 import contextlib
+import secrets
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,8 +90,7 @@ def prepare(rt: Runtime, *, limit: int | None, without: Collection[str] = (), ba
     prepared = 0
     with rt.waited_lease(LEASE, waiting=WAITING) as lease:
         sweep(rt)
-        with rt.store.write() as tx:
-            claims.free_dead(tx, now=rt.now())
+        free_dead(rt)
         while limit is None or prepared < limit:
             left = None if limit is None else limit - prepared
             made = _prepare_one(rt, lease, limit=left, without=without, bar=bar, before=prepared)
@@ -97,6 +99,12 @@ def prepare(rt: Runtime, *, limit: int | None, without: Collection[str] = (), ba
             numbers.append(made[0])
             prepared += made[1]
     return numbers
+
+
+def free_dead(rt: Runtime) -> int:
+    """Let go the items whose live call died with its process; return how many."""
+    with rt.store.write() as tx:
+        return claims.free_dead(tx, now=rt.now())
 
 
 def sweep(rt: Runtime) -> list[Path]:
@@ -117,17 +125,23 @@ def _prepare_one(
     for _ in range(TRIES):
         with rt.store.read() as tx:
             number = batches.next_number(tx)
-        written = _write(rt, number, limit=limit, without=without, bar=bar, before=before)
+        try:
+            written = _write(rt, number, limit=limit, without=without, bar=bar, before=before)
+        except FileNotFoundError:
+            lease.check()  # it was swept away by whoever took the lease over
+            raise
         if written is None:
             return None
-        sealed, rows, usage = written
+        draft, rows, usage = written
         try:
             with rt.store.write() as tx:
                 lease.check(tx)
-                _claim(rt, tx, number, sealed=sealed, rows=rows, usage=usage)
+                _claim(rt, tx, number, sealed=draft, rows=rows, usage=usage)
+                files.rename(draft, request_path(rt, number))
         except StateConflictError:  # an item changed hands between reading and claiming: write the file anew
-            sealed.path.unlink(missing_ok=True)
             continue
+        finally:
+            draft.path.unlink(missing_ok=True)
         return number, len(rows)
     raise InconsistentError(
         f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed or sent",
@@ -138,10 +152,11 @@ def _prepare_one(
 def _write(
     rt: Runtime, number: int, *, limit: int | None, without: Collection[str], bar: "Bar", before: int
 ) -> tuple[files.Sealed, list[tuple[str, str]], Usage] | None:
-    """Write one request file and seal it; return it with its (item id, input hash) rows and estimated usage."""
+    """Write one request file and seal it as a draft; return it with its (item id, input hash) rows and its usage."""
     rows: list[tuple[str, str]] = []
     usage, shard = Usage(), _shard(rt)
-    with files.SealedWriter(request_path(rt, number)) as writer, rt.store.read() as tx:
+    path = request_path(rt, number)
+    with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, rt.store.read() as tx:
         for line in _lines(rt, tx, limit=limit, without=without):
             if not shard.has_room(size=len(line.data) + 1, tokens=line.usage.prompt):
                 break
@@ -168,7 +183,7 @@ def _claim(
         extractor=rt.extractor,
         model=rt.model.name,
         requests=len(rows),
-        request_file=str(sealed.path.relative_to(rt.data)),
+        request_file=str(request_path(rt, number).relative_to(rt.data)),
         request_sha256=sealed.sha256,
         request_size=sealed.size,
         estimated_in=usage.prompt,

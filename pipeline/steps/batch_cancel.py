@@ -54,7 +54,9 @@ def run(rt: Runtime, *, number: int, confirm: Callable[[str], bool]) -> Report:
 def _cancel(rt: Runtime, batch: Batch, *, confirm: Callable[[str], bool]) -> Report:
     """Ask the API to cancel; one that is not there is given up after asking."""
     try:
-        rt.client.get_batch(batch.remote_name or "")
+        remote = rt.client.get_batch(batch.remote_name or "")
+        if remote.state.is_over:
+            return Report(batch.number, f"it is over already ({remote.state})", "make batch-poll")
         rt.client.cancel_batch(batch.remote_name or "")
     except MissingError as error:
         question = (
@@ -74,4 +76,6 @@ def _give_up(rt: Runtime, batch: Batch, *, why: str) -> Report:
     with rt.store.write() as tx:
         batches.mark_failed(tx, batch, why=why, at=rt.now())
         ids = claims.release(tx, batch.number, reason=why)
+    if batch.state is BatchState.PREPARED:
+        creating.drop_upload(rt, batch)
     return Report(batch.number, f"given up; {len(ids)} items can be asked again", "make batch-submit")

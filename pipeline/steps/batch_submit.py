@@ -37,43 +37,57 @@ class Report:
         return [number for number, fate in self.sent.items() if fate in {Sent.CREATED, Sent.ADOPTED}]
 
 
-def run(rt: Runtime, *, limit: int | None, dry: bool, confirm: Callable[[Plan], bool]) -> Report:
-    """Submit every item without an answer, at most `limit` new items; `confirm` is asked above CONFIRM_ABOVE.
+def run(
+    rt: Runtime,
+    *,
+    limit: int | None,
+    dry: bool,
+    announce: Callable[[Plan], None],
+    confirm: Callable[[Plan], bool],
+) -> Report:
+    """Submit every item without an answer, at most `limit` new items.
+
+    `announce` is told the plan before anything is written or sent; `confirm` is asked above CONFIRM_ABOVE.
 
     Raises:
         InputError: there are no items at all, or the plan was not confirmed.
         RemoteError, ConfigurationError: see `creating.send`; what was not sent goes out with the next run.
     """
+    if not dry:
+        preparing.free_dead(rt)
     waiting = _waiting(rt)
-    whole = _plan(rt, limit=limit, waiting=waiting)
+    new = _plan_new(rt, limit=limit)
+    whole = _with_waiting(new, waiting)
     report = Report(whole, priced_on=rt.model.priced_on.isoformat(), model=rt.model.name, dry=dry)
     if dry or (not whole.requests and not waiting):
         _check_any(rt, whole)
         return report
+    rt.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
+    announce(whole)
     if whole.cost > rt.settings.confirm_above and not confirm(whole):
         raise InputError("not confirmed; nothing was written or sent", hint="`make batch-submit YES=1` answers yes")
-    rt.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     for batch in waiting:
         report.sent[batch.number] = creating.send(rt, batch.number)
-    _submit_new(rt, report, limit=limit)
+    _submit_new(rt, report, most=new.requests)
     report.items = _items(rt, report.submitted)
     return report
 
 
-def _submit_new(rt: Runtime, report: Report, *, limit: int | None) -> None:
-    """Prepare and send what is askable; after a refused line once more, without the items whose lines were refused."""
-    refused_items = _refused_items(rt, [number for number, fate in report.sent.items() if fate is Sent.REBUILD])
-    left = limit
+def _submit_new(rt: Runtime, report: Report, *, most: int) -> None:
+    """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch."""
+    rebuild = [number for number, fate in report.sent.items() if fate is Sent.REBUILD]
+    refused_items: set[str] = set()
     for _ in range(MAX_REBUILDS):
-        with rt.display.bar("writing requests", left or report.plan.requests) as bar:
-            numbers = preparing.prepare(rt, limit=left, without=refused_items, bar=bar)
+        most += _items(rt, rebuild) - len(rebuild)
+        if most < 1:
+            return
+        refused_items |= _refused_items(rt, rebuild)
+        with rt.display.bar("writing requests", most) as bar:
+            numbers = preparing.prepare(rt, limit=most, without=refused_items, bar=bar)
         fates = {number: creating.send(rt, number) for number in numbers}
         report.sent |= fates
         rebuild = [number for number, fate in fates.items() if fate is Sent.REBUILD]
-        if not rebuild:
-            return
-        refused_items |= _refused_items(rt, rebuild)
-        left = None if limit is None else _items(rt, rebuild) - len(rebuild)
+        most = 0
     raise RemoteError(
         f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
         hint="`findable parked` and `make batches` show the reasons",
@@ -87,19 +101,22 @@ def _waiting(rt: Runtime) -> list[Batch]:
     return sorted(left, key=lambda batch: (batch.state is BatchState.PREPARED, batch.number))
 
 
-def _plan(rt: Runtime, *, limit: int | None, waiting: list[Batch]) -> Plan:
-    """Return what this run may spend: what waits in *prepared* and what is new."""
+def _plan_new(rt: Runtime, *, limit: int | None) -> Plan:
+    """Return what is new, counted by the estimator that also writes it."""
     with rt.store.read() as tx:
         total = claims.count_askable(tx, rt.task)
     with rt.display.bar("counting tokens", min(total, limit) if limit else total) as bar:
-        new = preparing.plan(rt, limit=limit, bar=bar)
+        return preparing.plan(rt, limit=limit, bar=bar)
+
+
+def _with_waiting(new: Plan, waiting: list[Batch]) -> Plan:
+    """Return what this run may spend: what is new, and what an earlier run left in *prepared*."""
     old = [batch for batch in waiting if batch.state is BatchState.PREPARED]
-    usage = Usage(sum(one.estimated_in for one in old), sum(one.estimated_out for one in old)) + new.usage
     return Plan(
         batches=len(old) + new.batches,
         requests=sum(one.requests for one in old) + new.requests,
         size=sum(one.request_size for one in old) + new.size,
-        usage=usage,
+        usage=Usage(sum(one.estimated_in for one in old), sum(one.estimated_out for one in old)) + new.usage,
         cost=sum(one.estimated_cost for one in old) + new.cost,
     )
 

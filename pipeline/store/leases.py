@@ -82,7 +82,7 @@ def take(tx: Connection, name: str, *, lasts_s: float) -> bool:
 def holds(tx: Connection, name: str) -> bool:
     """Return whether this process holds a lease that is not over."""
     ours = (leases.c.name == name) & (leases.c.owner == this_owner()) & (leases.c.until > datetime.now(UTC))
-    return tx.execute(select(leases.c.name).where(ours)).first() is not None
+    return tx.execute(select(leases.c.name).where(ours).with_for_update()).first() is not None
 
 
 @dataclass

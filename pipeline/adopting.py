@@ -1,0 +1,139 @@
+"""Finding again what a lost create left behind: the look through the remote list, adoption, and twins.
+
+A create whose reply was lost may have made a batch, and the list may show it late. What is found by the name of any try
+is adopted, the oldest first; whatever else bears one of our names is a twin: recorded with its cost, and cancelled.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pipeline.errors import MissingError, RemoteError
+from pipeline.runtime import Runtime
+from pipeline.states import BatchState, RemoteState
+from pipeline.store import batches
+from pipeline.store.batches import Batch
+
+if TYPE_CHECKING:
+    from pipeline.gemini.client import RemoteBatch
+    from pipeline.store.database import Connection
+    from pipeline.store.leases import Lease
+
+USELESS = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
+LEAST_WAIT_S = 0.05
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the list says of a batch whose create is unclear: adopted, certainly absent, or wait so many seconds."""
+
+    adopted: bool = False
+    absent: bool = False
+    wait_s: float = 0.0
+
+
+def look_for(rt: Runtime, batch: Batch, lease: "Lease", listing: "Sequence[RemoteBatch] | None" = None) -> Look:
+    """Look for any try of a *submitting* batch in the whole remote list, and adopt the oldest that is found.
+
+    The look counts as the last one only when it begins after the list can lag no more: counted from the end of the
+    create, or where nobody saw its end from its sending plus its time-out. A `listing` that was read before proves
+    nothing by what it lacks.
+    """
+    began = rt.now()
+    with rt.store.read() as tx:
+        names = batches.display_names(tx, batch.number)
+    remote = rt.client.list_batches() if listing is None else listing
+    found = sorted((one for one in remote if one.display_name in names), key=_usable_and_old)
+    if found:
+        _adopt(rt, batch, lease, found)
+        return Look(adopted=True)
+    due = _due(rt, batch)
+    if listing is None and began > due:
+        return Look(absent=True)
+    return Look(wait_s=max(LEAST_WAIT_S, (due - rt.now()).total_seconds() + 0.01))
+
+
+def cancel_twins(rt: Runtime, batch: Batch, listing: "Iterable[RemoteBatch]") -> int:
+    """Record and cancel every remote batch of ours that is not the adopted one; return how many were new."""
+    with rt.store.write() as tx:
+        new = _record_twins(rt, tx, batch, listing)
+    _cancel_open(rt, batch)
+    return new
+
+
+def disown(rt: Runtime, number: int, remote: "RemoteBatch") -> None:
+    """Deal with what a create made after somebody else had gone on with its batch, while this process stood still.
+
+    Where the other one adopted it all is well, and where it may yet do so it is left alone: the look by name, or the
+    search for twins, finds it. Else it is a twin.
+    """
+    with rt.store.write() as tx:
+        batch = batches.get(tx, number)
+        if batch.state is BatchState.SUBMITTING:
+            return
+        _record_twins(rt, tx, batch, [remote])
+    _cancel_open(rt, batch)
+
+
+def _adopt(rt: Runtime, batch: Batch, lease: "Lease", found: "Sequence[RemoteBatch]") -> None:
+    """Take the first remote batch that was found as this batch's own; the others are twins, known from then on."""
+    remote = found[0]
+    with rt.store.write() as tx:
+        lease.check(tx)
+        batches.mark_submitted(
+            tx, batch, remote_name=remote.name, display_name=remote.display_name, how="adopted", at=rt.now()
+        )
+        adopted = batches.get(tx, batch.number)
+        _record_twins(rt, tx, adopted, found)
+    rt.display.say(f"batch {batch.number}: found again as {remote.name}")
+    _cancel_open(rt, adopted)
+
+
+def _record_twins(rt: Runtime, tx: "Connection", batch: Batch, listing: "Iterable[RemoteBatch]") -> int:
+    """Keep which remote batches bear our names beside the adopted one; return how many were not known yet."""
+    names = batches.display_names(tx, batch.number)
+    new = 0
+    for one in listing:
+        if one.display_name in names and one.name != batch.remote_name:
+            new += batches.add_twin(tx, batch, remote_name=one.name, display_name=one.display_name, at=rt.now())
+            if one.state.is_over:
+                batches.twin_cancelled(tx, one.name, at=rt.now())
+    return new
+
+
+def _cancel_open(rt: Runtime, batch: Batch) -> None:
+    """Cancel every twin that is not known to be over."""
+    with rt.store.read() as tx:
+        waiting = batches.open_twins(tx, batch.number)
+    for name in waiting:
+        _cancel_twin(rt, batch, name)
+
+
+def _cancel_twin(rt: Runtime, batch: Batch, name: str) -> None:
+    """Cancel one twin; one that cannot be reached now is tried again at the next look."""
+    try:
+        rt.client.cancel_batch(name)
+    except MissingError:
+        pass
+    except RemoteError as error:
+        rt.display.warn(f"batch {batch.number}: its twin {name} could not be cancelled yet: {error.message}")
+        return
+    with rt.store.write() as tx:
+        batches.twin_cancelled(tx, name, at=rt.now())
+    rt.display.warn(f"batch {batch.number}: a second remote batch, {name}, was cancelled and recorded")
+
+
+def _due(rt: Runtime, batch: Batch) -> datetime:
+    """Return the moment after which a list that does not show the batch proves that it is not there."""
+    lag = timedelta(seconds=rt.settings.list_lag)
+    if batch.create_ended_at is not None:
+        return batch.create_ended_at + lag
+    sent = batch.create_sent_at or rt.now()
+    return sent + timedelta(seconds=rt.settings.create_timeout) + lag
+
+
+def _usable_and_old(remote: "RemoteBatch") -> tuple[bool, datetime, str]:
+    """Order remote batches: those that may give answers first, then the oldest; those without a time come last."""
+    return (remote.state in USELESS, remote.created_at or NEVER, remote.name)
