@@ -139,7 +139,7 @@ async def _list_batches(request: Request) -> Response:
 
 def _page_of_batches(world: World, owner: str, *, size: int, before: int | None) -> dict[str, Any]:
     """Return one page of batches."""
-    batches = world.batches.page(owner, size=size + 1, before=before)
+    batches = world.list_batches(owner, size=size + 1, before=before)
     shown: dict[str, Any] = {}
     if batches:
         shown["operations"] = [world.operation(batch) for batch in batches[:size]]

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class World:
             settings=lambda: self.settings,
         )
         self._closing = threading.Event()
+        self._calm = threading.Condition()
+        self._creating = 0
 
     def start(self) -> None:
         """Let the worker begin."""
@@ -75,11 +78,34 @@ class World:
         whole = self.faults.matching("whole", "POST", target=target)
         fate = fate_of(struck, lines=lines, whole=whole)
         settings = self.settings
-        batch = self.batches.create(owner, asked, model=model, kind=kind, settings=settings, fate=fate)
-        if any(fault.word == "duplicate_batch" for fault in struck):
-            self.batches.create(owner, asked, model=model, kind=kind, settings=settings, fate=fate)
+        with self._creation():
+            batch = self.batches.create(owner, asked, model=model, kind=kind, settings=settings, fate=fate)
+            if any(fault.word == "duplicate_batch" for fault in struck):
+                self.batches.create(owner, asked, model=model, kind=kind, settings=settings, fate=fate)
         self.worker.wake()
         return batch, [*struck, *lines, *whole]
+
+    @contextmanager
+    def _creation(self) -> Iterator[None]:
+        """Hold back lists while a batch is made."""
+        with self._calm:
+            self._creating += 1
+        try:
+            yield
+        finally:
+            with self._calm:
+                self._creating -= 1
+                self._calm.notify_all()
+
+    def list_batches(self, owner: str, *, size: int, before: int | None) -> list[Batch]:
+        """Return a page of batches as `Batches.page`, once every create that is under way on this host is through.
+
+        A client that gave up on a create, because a large file takes long to check, finds the batch in the list it
+        asks for next, unless a lag was scripted.
+        """
+        with self._calm:
+            self._calm.wait_for(lambda: self._creating == 0, timeout=_LAST_LOOK_S)
+        return self.batches.page(owner, size=size, before=before)
 
     def look_at_batch(self, owner: str, batch_id: str) -> Batch:
         """Return a batch as a get sees it; the last look a batch was told to take waits until its work is done.

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.integration.emulator.caller import (
@@ -343,3 +344,15 @@ def test_a_hundred_batches_may_be_active(caller: Caller) -> None:
         caller.create_from(file)
     assert caller.refused(CREATE, batch_of(file))["code"] == 429
     assert caller.settings()["active_batches"] == 2
+
+
+def test_a_list_asked_after_a_create_that_was_given_up_shows_the_batch(guest: Caller) -> None:
+    """A client whose time-out was shorter than the check of a large file finds the batch in the very next list."""
+    file = guest.upload(request_file(20_000))
+    guest.settings(paused=True)
+    with pytest.raises(httpx2.ReadTimeout):
+        guest.http.post(CREATE, json=batch_of(file, name="large"), timeout=0.02)
+    [operation] = guest.get("/v1/batches?pageSize=5")["operations"]
+    assert operation["metadata"]["displayName"] == "large"
+    guest.post(f"/v1/{operation['name']}:cancel", None)
+    guest.settings(paused=False)
