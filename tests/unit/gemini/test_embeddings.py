@@ -14,10 +14,25 @@ def test_rows_are_unit_length_float32_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "vectors",
-    [[], [[1.0]], [[1.0, 2.0], [1.0, 2.0]], [None], [[0.0, 0.0]], [[float("nan"), 1.0]], [["x", 1.0]], [[None, 1.0]]],
+    ("vectors", "says"),
+    [
+        ([], "1 texts gave 0 vectors"),
+        ([[1.0, 2.0], [1.0, 2.0]], "1 texts gave 2 vectors"),
+        ([[1.0]], "1 numbers instead of 2"),
+        ([None], "0 numbers instead of 2"),
+        ([[0.0, 0.0]], "is zero"),
+        ([[float("nan"), 1.0]], "no finite number"),
+        ([[float("-inf"), 1.0]], "no finite number"),
+    ],
 )
-def test_anything_else_is_an_error(vectors: list[object]) -> None:
-    """Wrong counts and widths, zeros, and what is no finite number raise."""
+def test_anything_else_is_an_error(vectors: list[object], says: str) -> None:
+    """Wrong counts and widths, zeros, and what is no finite number raise and say which."""
+    with pytest.raises(ValueError, match=says):
+        unit_rows(vectors, count=1, dim=2)
+
+
+@pytest.mark.parametrize("vectors", [[["x", 1.0]], [[None, 1.0]], [[[1.0], 1.0]]])
+def test_what_is_no_number_is_an_error(vectors: list[object]) -> None:
+    """Rows with texts, nulls or lists in them raise."""
     with pytest.raises((ValueError, TypeError)):
         unit_rows(vectors, count=1, dim=2)

@@ -68,6 +68,7 @@ def test_key_that_is_no_text_is_unknown(tmp_path: Path, key: bytes) -> None:
         (b'{"key":"t/1","response":"x","key":"t/2"', "t/1"),
         (b'{"key":"t/1","response":"x,"key":"t/2"}', None),
         (b'{"key":"t/1","response":"x","key":"t/2"}', "t/2"),
+        (b'{"key":"t/1","response":{},"key":"t/2","error":{}}', "t/2"),
         (b'{"key":"a\\u0062","response":{}}', "ab"),
         (b'{"key":"a\\"b","response":{}}', 'a"b'),
         (b'{ "key" : "t/1" , "response" : {} }', "t/1"),
