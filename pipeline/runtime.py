@@ -69,6 +69,7 @@ class Runtime:
                 "this workspace uses Gemini, and no key is set",
                 hint="set GEMINI_API_KEY in the environment or in .env",
             )
+        self._tell_backend()
         client = Client(
             api_key=LOCAL_KEY if local else settings.api_key or "",
             base_url=self._start_engine() if local else settings.base_url,
@@ -146,6 +147,18 @@ class Runtime:
         self._closing.close()
         self.store.close()
 
+    def _tell_backend(self) -> None:
+        """Say once a run what a person should know of where the work is done."""
+        settings = self.settings
+        if self.backend == "local":
+            if settings.api_key and settings.backend is None:
+                self.display.say("this workspace is bound to the local engine; the key is not used")
+            elif settings.backend is None:
+                self.display.say("no key is set: the local engine does the work, and nothing leaves this machine")
+        elif not self.is_bound:
+            where = f"Gemini at {settings.base_url}" if settings.base_url else "Google's Gemini"
+            self.display.say(f"from here on biographies leave this machine: {where} does the work")
+
     def _model(self, name: str, *, kind: str) -> "Model":
         from pipeline.gemini import catalogue
 
@@ -162,7 +175,12 @@ class Runtime:
     def _start_engine(self) -> str:
         from emulator.server import start
 
-        return self._closing.enter_context(start(self.data)).url
+        try:
+            return self._closing.enter_context(start(self.data)).url
+        except (OSError, RuntimeError) as error:
+            raise ConfigurationError(
+                f"the local engine cannot start in {self.data}: {error}", hint="check the directory and its permissions"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -172,7 +190,7 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
     Raises:
         ConfigurationError: the workspace is bound to another backend than the one asked for.
     """
-    from pipeline.experts import table
+    from pipeline.experts import adoption
     from pipeline.experts.collection import ExpertsCollection
     from pipeline.experts.tags import TagsTask
     from pipeline.store import schema, workspace
@@ -180,12 +198,11 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
 
     store = Store(settings.url)
     try:
-        if not store.exists:
-            settings.data.mkdir(parents=True, exist_ok=True)
+        _make_directory(settings.data)
         with store.read() as tx:
-            ready = schema.is_current(tx) and table.is_adopted(tx)
+            ready = schema.is_current(tx) and adoption.is_adopted(tx)
         if not ready:
-            for line in schema.ensure(store, [table.adopt]):
+            for line in schema.ensure(store, [adoption.adopt]):
                 display.say(line)
         with store.read() as tx:
             bound = workspace.get(tx).backend
@@ -206,6 +223,18 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
         yield runtime
     finally:
         runtime.close()
+
+
+def _make_directory(data: Path) -> None:
+    """Make the workspace's directory, or say why there can be none."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = "it is a file" if data.is_file() else error.strerror
+        raise ConfigurationError(
+            f"{data} cannot be the workspace: {found}; nothing was changed",
+            hint="set DATA= to a directory that can be written",
+        ) from error
 
 
 def _backend(settings: Settings, bound: str | None) -> str:

@@ -3,16 +3,22 @@
 import math
 from typing import Any
 
-EMPTY_TAGS = frozenset({"", "[]", "null"})  # without white space; these mean untagged
+JSON_SPACE = " \t\r\n"
+EMPTY_TAGS = frozenset({"", "[]", "null"})  # without JSON's white space; these mean untagged
+
+_NO_SPACE = dict.fromkeys(map(ord, JSON_SPACE))
 
 
 def text_of(cell: Any) -> str:
     """Return a cell's text without surrounding white space; NULL is the empty text, bytes are read as UTF-8."""
+    return _raw(cell).strip()
+
+
+def _raw(cell: Any) -> str:
+    """Return a cell's text as it stands."""
     if cell is None:
         return ""
-    if isinstance(cell, bytes):
-        cell = cell.decode("utf-8", "replace")
-    return str(cell).strip()
+    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
 
 
 def number_of(cell: Any) -> float | None:
@@ -28,8 +34,8 @@ def tags_of(cell: Any) -> list[str] | None:
     """Return the tags a cell holds, the empty list where it means untagged, and None where it is no JSON list."""
     import orjson
 
-    text = text_of(cell)
-    if "".join(text.split()) in EMPTY_TAGS:
+    text = _raw(cell)
+    if text.translate(_NO_SPACE) in EMPTY_TAGS:
         return []
     try:
         found = orjson.loads(text)

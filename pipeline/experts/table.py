@@ -1,12 +1,14 @@
-"""The `experts` table: made by us, or adopted as somebody else made it.
+"""The `experts` table: made by us, or adopted as somebody else made it (`adoption`).
 
-Adopting adds the columns that are missing and touches no row's foreign column. Whatever type a column of an adopted
-table has, cells are read through `cells`. Ids are integers or text, as the table has them; the engine sees text.
+Whatever type a column of an adopted table has, cells are read through `cells`. Ids are numbers or text, as the table
+has them; the engine sees text.
 """
 
 import contextlib
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +29,6 @@ from sqlalchemy import (
     exc,
     func,
     inspect,
-    literal,
     or_,
     select,
     text,
@@ -36,13 +37,13 @@ from sqlalchemy import (
 )
 
 from pipeline.errors import ConfigurationError, InputError
-from pipeline.experts.cells import EMPTY_TAGS, tags_of, text_of
+from pipeline.experts.cells import EMPTY_TAGS, JSON_SPACE, number_of, tags_of, text_of
 from pipeline.experts.score import score
-from pipeline.store import answers, claims, workspace
+from pipeline.store import answers, claims
 
 TASK = "expert-tags"
-FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
+WHOLE = re.compile(r"-?[0-9]{1,18}")
 PAGE = 2000
 
 experts = Table(
@@ -62,6 +63,7 @@ experts = Table(
     Column("category", Text),
     Column("tags", Text),  # a JSON list; NULL until tagged, then immutable
     Column("findability_score", Float),
+    sqlite_autoincrement=True,  # an id is never given twice, or a late answer could reach somebody new
 )
 INPUT_COLUMNS = tuple(
     column.name for column in experts.c if column.name not in {"id", "username", "tags", "findability_score"}
@@ -71,9 +73,9 @@ item_id = cast(experts.c.id, Text)
 
 
 def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
-    """Return a column's text without blanks, tabs and line ends, in SQL."""
+    """Return a column's text without JSON's white space, in SQL."""
     squeezed: ColumnElement[str] = cast(column, Text)
-    for char in " \t\r\n":
+    for char in JSON_SPACE:
         squeezed = func.replace(squeezed, char, "")
     return squeezed
 
@@ -82,81 +84,6 @@ def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
 untagged = or_(experts.c.tags.is_(None), *(_squeezed(experts.c.tags) == empty for empty in sorted(EMPTY_TAGS)))
 has_bio = and_(experts.c.bio.is_not(None), func.trim(cast(experts.c.bio, Text), WHITE) != "")
 looks_foreign = and_(~untagged, ~_squeezed(experts.c.tags).like("[%]"))
-
-
-def adopt(tx: Connection) -> list[str]:
-    """Make the table, or add to an existing one what it lacks; return a line for each thing done to old rows.
-
-    Afterwards every row has a score, and rows whose tags are no JSON list are parked. Doing it again changes nothing.
-
-    Raises:
-        ConfigurationError: what is called `experts` cannot be adopted; nothing was changed.
-    """
-    there = inspect(tx)
-    if "experts" in there.get_view_names():
-        raise ConfigurationError("`experts` is a view here, and a view cannot hold tags; nothing was changed")
-    if not there.has_table("experts"):
-        experts.create(tx)
-        return []
-    lines = _add_columns(tx, {column["name"].lower() for column in there.get_columns("experts")})
-    parked = park_foreign(tx, everyone=bool(lines) or _is_new_here(tx))
-    if parked:
-        lines.append(f"parked {parked} with tags that are no JSON list")
-    scored = rescore(tx, experts.c.findability_score.is_(None))
-    if scored:
-        lines.append(f"scored {scored}")
-    return lines
-
-
-def is_adopted(tx: Connection) -> bool:
-    """Return whether `adopt` would find nothing to do, without scanning more than one row too many."""
-    there = inspect(tx)
-    if not there.has_table("experts"):
-        return False
-    names = {column["name"].lower() for column in there.get_columns("experts")}
-    if not {column.name for column in experts.c} <= names:
-        return False
-    stopped = answers.parked_ids(TASK)
-    unscored = select(literal(1)).where(experts.c.findability_score.is_(None)).limit(1)
-    foreign = select(literal(1)).where(looks_foreign, item_id.not_in(stopped)).limit(1)
-    return tx.execute(unscored).first() is None and tx.execute(foreign).first() is None
-
-
-def _is_new_here(tx: Connection) -> bool:
-    """Return whether nothing of ours was ever written about these rows."""
-    return workspace.get(tx).position == 0
-
-
-def _add_columns(tx: Connection, names: set[str]) -> list[str]:
-    """Add the columns that an adopted table lacks; an `id` is filled from the row number and made unique."""
-    if "username" not in names:
-        raise ConfigurationError(
-            "the `experts` table of this database has no `username` column, so its people cannot be told apart; "
-            "nothing was changed",
-            hint="add the column, or use another database",
-        )
-    missing = [column for column in experts.c if column.name not in names]
-    for column in missing:
-        kind = column.type.compile(tx.dialect)
-        tx.execute(text(f"ALTER TABLE experts ADD COLUMN {column.name} {kind}"))
-        if column.name == "id":
-            tx.execute(text("UPDATE experts SET id = rowid"))
-            tx.execute(text("CREATE UNIQUE INDEX findable_experts_id ON experts (id)"))
-    if not missing:
-        return []
-    count = tx.execute(select(func.count()).select_from(experts)).scalar()
-    return [f"adopted the experts table ({count} rows): added {', '.join(column.name for column in missing)}"]
-
-
-def park_foreign(tx: Connection, *, everyone: bool) -> int:
-    """Park the rows whose tags are text that is no JSON list; `everyone` looks into every cell, else at its shape."""
-    condition = ~untagged if everyone else looks_foreign
-    query = select(item_id, experts.c.tags).where(condition, item_id.not_in(answers.parked_ids(TASK)))
-    foreign = {row[0]: FOREIGN_TAGS for row in tx.execute(query).all() if tags_of(row[1]) is None}
-    now = datetime.now(UTC)
-    for ids in _pages(list(foreign)):
-        answers.park(tx, TASK, dict.fromkeys(ids, FOREIGN_TAGS), at=now, foreign_text=True)
-    return len(foreign)
 
 
 def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
@@ -172,7 +99,9 @@ def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int
         if not rows:
             return written
         after = rows[-1]["id"]
-        changed = [{"row": row["id"], "new": new} for row in rows if (new := score(row)) != row["findability_score"]]
+        changed = [
+            {"row": row["id"], "new": new} for row in rows if (new := score(row)) != number_of(row["findability_score"])
+        ]
         if changed:
             changing = (
                 update(experts).where(experts.c.id == bindparam("row")).values(findability_score=bindparam("new"))
@@ -188,9 +117,8 @@ def open_items() -> Select[Any]:
 
 def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows with these ids, by id as text; at any number of ids."""
-    native = [_native(tx, one) for one in ids]
     found: dict[str, Mapping[Any, Any]] = {}
-    for some in _pages(native):
+    for some in _pages(_native(tx, ids)):
         for row in tx.execute(select(*experts.c).where(experts.c.id.in_(some))).mappings():
             found[str(row["id"])] = row
     return found
@@ -234,7 +162,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     """
     row = {"username": username, **values}
     row["findability_score"] = score(row)
-    if not _counts_up(tx):
+    if not _shape(tx).counts_up:
         row["id"] = _next_id(tx)
     with _refusals():
         done = tx.execute(experts.insert().values(row))
@@ -248,7 +176,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
-    if not _counts_up(tx):
+    if not _shape(tx).counts_up:
         for username, values in people:
             insert_person(tx, username, values)
         return
@@ -304,16 +232,22 @@ def write_tags(tx: Connection, tags: Mapping[str, str]) -> set[str]:
 
 def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     """Take tags back, with the score that follows; only used when a backend's answers are cleared."""
-    for some in _pages([_native(tx, one) for one in ids]):
+    for some in _pages(_native(tx, ids)):
         tx.execute(update(experts).where(experts.c.id.in_(some)).values(tags=None))
         rescore(tx, experts.c.id.in_(some))
 
 
-def counts(tx: Connection) -> dict[str, int]:
-    """Return {total, tagged, untagged, no_bio, claimed, parked}; the last five are disjoint and add up to the first."""
+def counts(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
+    """Return {total, tagged, untagged, no_bio, claimed, parked}; the last five are disjoint and add up to the first.
+
+    A live claim whose process is dead at `now` (this moment) counts no more: the next submit takes that person.
+    """
+    claimed = and_(
+        item_id.in_(claims.claimed_ids(TASK)), item_id.not_in(claims.dead(tx, TASK, now=now or datetime.now(UTC)))
+    )
     kind = case(
-        (and_(~untagged, ~looks_foreign, item_id.not_in(_foreign_ids())), "tagged"),
-        (item_id.in_(claims.claimed_ids(TASK)), "claimed"),
+        (tagged(), "tagged"),
+        (claimed, "claimed"),
         (or_(looks_foreign, item_id.in_(answers.parked_ids(TASK))), "parked"),
         (has_bio, "untagged"),
         else_="no_bio",
@@ -336,7 +270,7 @@ def count(tx: Connection, condition: ColumnElement[bool]) -> int:
 
 def tagged() -> ColumnElement[bool]:
     """Return the condition that a person is tagged: a list that is not empty, and no text of somebody else's."""
-    return and_(~untagged, ~looks_foreign, item_id.not_in(_foreign_ids()))
+    return and_(~untagged, ~looks_foreign, item_id.not_in(answers.foreign_ids(TASK)))
 
 
 def names(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
@@ -344,46 +278,64 @@ def names(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
     return {key: text_of(row["username"]) for key, row in by_ids(tx, ids).items()}
 
 
-def _foreign_ids() -> Select[Any]:
-    from pipeline.store.tables import parked
-
-    return select(parked.c.item_id).where(parked.c.task == TASK, parked.c.foreign_text)
-
-
 def _pages(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for start in range(0, len(values), 500):
         yield values[start : start + 500]
 
 
-def _native(tx: Connection, one: str) -> int | str:
-    """Return an id as the table has it."""
-    return one if _id_is_text(tx) else int(one)
+def _native(tx: Connection, ids: Sequence[str]) -> list[int | str]:
+    """Return ids as the table may hold them: where a column has no type of its own, as a number and as text."""
+    kind = _shape(tx).kind
+    if isinstance(kind, types.String):
+        return list(ids)
+    numbers: list[int | str] = [int(one) for one in ids if WHOLE.fullmatch(one)]
+    if isinstance(kind, types.Integer) and len(numbers) == len(ids):
+        return numbers
+    return [*numbers, *ids]
 
 
-def _id_is_text(tx: Connection) -> bool:
-    return _shape(tx)[0]
+@dataclass(frozen=True)
+class _Shape:
+    """The type of an `experts` table's ids, and whether the database gives new rows theirs."""
+
+    kind: types.TypeEngine[Any]
+    counts_up: bool
 
 
-def _counts_up(tx: Connection) -> bool:
-    return _shape(tx)[1]
-
-
-def _shape(tx: Connection) -> tuple[bool, bool]:
-    """Return whether ids are text, and whether the database gives new rows their ids; looked up once a connection."""
-    known: tuple[bool, bool] | None = tx.info.get("findable_experts_shape")
+def _shape(tx: Connection) -> _Shape:
+    """Return how the ids of this table are; looked up once a connection."""
+    known: _Shape | None = tx.info.get("findable_experts_shape")
     if known is None:
         there = inspect(tx)
         kind = next(column for column in there.get_columns("experts") if column["name"].lower() == "id")["type"]
-        is_integer = isinstance(kind, types.Integer)
-        is_key = there.get_pk_constraint("experts")["constrained_columns"] == ["id"]
-        known = (isinstance(kind, types.String), is_integer and is_key)
+        key = [name.lower() for name in there.get_pk_constraint("experts")["constrained_columns"]]
+        known = _Shape(kind, counts_up=key == ["id"] and _is_row_number(tx))
         tx.info["findable_experts_shape"] = known
     return known
 
 
+def forget_shape(tx: Connection) -> None:
+    """Look at the table anew, after its columns changed."""
+    tx.info.pop("findable_experts_shape", None)
+
+
+def _is_row_number(tx: Connection) -> bool:
+    """Return whether `id`, the only key, is SQLite's row number; declared INT or WITHOUT ROWID it would stay NULL."""
+    if tx.dialect.name != "sqlite":
+        return True
+    declared = tx.execute(text("SELECT type FROM pragma_table_info('experts') WHERE lower(name) = 'id'")).scalar()
+    return str(declared).upper() == "INTEGER" and has_row_numbers(tx)
+
+
+def has_row_numbers(tx: Connection) -> bool:
+    """Return whether rows have a number beside their columns, as SQLite gives them unless told WITHOUT ROWID."""
+    query = text("SELECT wr FROM pragma_table_list WHERE schema = 'main' AND lower(name) = 'experts'")
+    return tx.dialect.name == "sqlite" and not tx.execute(query).scalar()
+
+
 def _next_id(tx: Connection) -> int | str:
-    """Return an id for a new row of a table that gives none."""
-    if _id_is_text(tx):
-        return uuid.uuid4().hex
-    newest: int | None = tx.execute(select(func.max(experts.c.id))).scalar()
-    return (newest or 0) + 1
+    """Return an id for a new row of a table that gives none: the next number, or a UUID where ids are text."""
+    newest: Any = tx.execute(select(func.max(experts.c.id))).scalar()
+    if isinstance(_shape(tx).kind, types.String) or isinstance(newest, str):
+        return str(uuid.uuid4())
+    return int(newest or 0) + 1

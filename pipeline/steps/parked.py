@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.errors import InputError
-from pipeline.experts import table
+from pipeline.experts import adoption, table
 from pipeline.runtime import Runtime
 from pipeline.store import answers
 
@@ -36,6 +36,8 @@ def let_go(rt: Runtime, *, username: str | None, everyone: bool, confirm: Callab
     """
     if (username is None) == (not everyone):
         raise InputError("say who: a username, or --all for everyone", hint="`findable parked` lists them")
+    with rt.store.write() as tx:
+        adoption.settle_foreign(tx)
     with rt.store.read() as tx:
         ids = None if username is None else [str(table.by_username(tx, username)["id"])]
         free = [row for row in answers.parked_rows(tx, rt.task.name) if not row[2] and (ids is None or row[0] in ids)]

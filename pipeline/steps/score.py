@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.experts import table
+from pipeline.experts import adoption, table
 from pipeline.runtime import Runtime
 from pipeline.store import workspace
 
@@ -18,6 +18,7 @@ class Report:
 def run(rt: Runtime) -> Report:
     """Bring the score of everyone up to date, in one transaction."""
     with rt.store.write() as tx:
+        adoption.settle_foreign(tx)
         changed = table.rescore(tx)
         if changed:
             workspace.touch(tx)

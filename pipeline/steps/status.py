@@ -30,7 +30,7 @@ def run(rt: Runtime) -> Report:
     with rt.store.read() as tx:
         everyone = batches.in_states(tx)
         here = workspace.get(tx)
-        experts = table.counts(tx)
+        experts = table.counts(tx, now=rt.now())
         parked = answers.parked_rows(tx, rt.task.name)
         index = _index(rt, tx)
         document: dict[str, Any] = {

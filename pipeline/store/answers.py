@@ -102,6 +102,18 @@ def parked_ids(task: str) -> Select[Any]:
     return select(parked.c.item_id).where(parked.c.task == task)
 
 
+def foreign_ids(task: str) -> Select[Any]:
+    """Return the SELECT of the ids that are parked because of text that is not ours."""
+    return parked_ids(task).where(parked.c.foreign_text)
+
+
+def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
+    """Take the mark of foreign text from items that hold none any more."""
+    for start in range(0, len(ids), 500):
+        ours = (parked.c.task == task) & parked.c.foreign_text
+        tx.execute(delete(parked).where(ours, parked.c.item_id.in_(ids[start : start + 500])))
+
+
 def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
     """Return (tokens in, tokens out with thoughts, cost in USD) of everything that came back for a batch."""
     total_in = total_out = 0

@@ -97,12 +97,23 @@ def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outco
 
 def free_dead(tx: Connection, *, now: datetime) -> int:
     """Close live claims whose time is over or whose process is dead; return how many."""
-    live = select(requests.c.id, requests.c.owner, requests.c.until).where(requests.c.open, requests.c.batch.is_(None))
-    dead = [row.id for row in tx.execute(live) if row.until <= now or is_dead(row.owner)]
+    dead = _dead(tx, now=now)
     for request_id in dead:
         closing = update(requests).where(requests.c.id == request_id, requests.c.open)
         tx.execute(closing.values(open=False, reason="the process that asked is gone"))
     return len(dead)
+
+
+def dead(tx: Connection, task_name: str, *, now: datetime) -> list[str]:
+    """Return the items of live claims that `free_dead` would close."""
+    return [item_id for task, item_id in _dead(tx, now=now).values() if task == task_name]
+
+
+def _dead(tx: Connection, *, now: datetime) -> dict[int, tuple[str, str]]:
+    """Return (task, item id) of each dead live claim, by the claim's id."""
+    columns = (requests.c.id, requests.c.task, requests.c.item_id, requests.c.owner, requests.c.until)
+    live = select(*columns).where(requests.c.open, requests.c.batch.is_(None))
+    return {row.id: (row.task, row.item_id) for row in tx.execute(live) if row.until <= now or is_dead(row.owner)}
 
 
 def release(tx: Connection, batch: int, *, reason: str) -> list[str]:

@@ -47,7 +47,12 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
     "google": ("pipeline.gemini.client",),
     "httpx2": ("pipeline.gemini.client",),
     "tenacity": ("pipeline.gemini.client",),
-    "sqlalchemy": ("pipeline.store", "pipeline.experts.table", "pipeline.task"),  # in task for its types alone
+    "sqlalchemy": (
+        "pipeline.store",
+        "pipeline.experts.table",
+        "pipeline.experts.adoption",  # of that table
+        "pipeline.task",  # for its types alone
+    ),
     "alembic": ("pipeline.store",),
     "psutil": ("pipeline.store.leases",),
     "faiss": ("pipeline.index",),

@@ -1,0 +1,177 @@
+"""Taking over an `experts` table that somebody else made, as it is.
+
+Columns that are missing are added; no row's foreign column is touched, and doing it again changes nothing. Whoever
+made the table may go on using it: rows that come later, without a score, are brought in by the next command.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnClause,
+    Connection,
+    Inspector,
+    bindparam,
+    column,
+    distinct,
+    func,
+    inspect,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from pipeline.errors import ConfigurationError
+from pipeline.experts.cells import tags_of
+from pipeline.experts.table import (
+    TASK,
+    by_ids,
+    experts,
+    forget_shape,
+    has_row_numbers,
+    item_id,
+    looks_foreign,
+    rescore,
+    untagged,
+)
+from pipeline.store import answers, workspace
+
+FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
+OUR_IDS = "findable_experts_own_id"  # the index that is there where the ids were given by us
+THEIR_IDS = "findable_experts_id"
+UNSCORED = "findable_experts_unscored"  # finds rows without a score at once; where it is missing, all is still to do
+
+unscored = experts.c.findability_score.is_(None)
+
+
+def adopt(tx: Connection) -> list[str]:
+    """Make the table, or add to an existing one what it lacks; return a line for each thing done to old rows.
+
+    Afterwards every row has an id and a score, and rows whose tags are no JSON list are parked. Doing it again changes
+    nothing.
+
+    Raises:
+        ConfigurationError: what is called `experts` cannot be adopted; nothing was changed.
+    """
+    there = inspect(tx)
+    if "experts" in {name.lower() for name in there.get_view_names()}:
+        raise _unfit("is a view here, and a view cannot hold tags", hint="use a database whose `experts` is a table")
+    if not there.has_table("experts"):
+        experts.create(tx)
+        _index_unscored(tx)
+        return []
+    first = not _has_index(tx, UNSCORED)
+    lines = _add_columns(tx, there)
+    _settle_ids(tx)
+    _index_unscored(tx)
+    if parked := settle_foreign(tx, everyone=first):
+        lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
+    if scored := rescore(tx, None if first else unscored):
+        workspace.touch(tx)
+        lines.append(f"scored {scored:,}")
+    return lines
+
+
+def is_adopted(tx: Connection) -> bool:
+    """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
+    there = inspect(tx)
+    if not there.has_table("experts") or _missing(there) or not _has_index(tx, UNSCORED):
+        return False
+    todo = (select(literal(1)).where(condition).limit(1) for condition in (unscored, experts.c.id.is_(None)))
+    return all(tx.execute(query).first() is None for query in todo)
+
+
+def settle_foreign(tx: Connection, *, everyone: bool = False) -> int:
+    """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended since.
+
+    Of rows without a score, and with `everyone` of all, every tags cell is read; of the others those that do not begin
+    and end as a list does. Returns how many were parked.
+    """
+    marked = [key for key, _, is_foreign, _ in answers.parked_rows(tx, TASK) if is_foreign]
+    rows = by_ids(tx, marked)
+    mended = [key for key in marked if key not in rows or tags_of(rows[key]["tags"]) is not None]
+    answers.forget_foreign(tx, TASK, mended)
+    suspicious = ~untagged if everyone else or_(looks_foreign, ~untagged & unscored)
+    query = select(item_id, experts.c.tags).where(suspicious, item_id.not_in(answers.foreign_ids(TASK)))
+    foreign = [row[0] for row in tx.execute(query) if tags_of(row[1]) is None]
+    answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
+    return len(foreign)
+
+
+def _missing(there: Inspector) -> list[Column[Any]]:
+    """Return the columns that the table lacks; names in SQL know no case."""
+    names = {found["name"].lower() for found in there.get_columns("experts")}
+    return [one for one in experts.c if one.name not in names]
+
+
+def _add_columns(tx: Connection, there: Inspector) -> list[str]:
+    """Add the columns that the table lacks, empty in every row."""
+    missing = _missing(there)
+    names = [one.name for one in missing]
+    if "username" in names:
+        raise _unfit(
+            "has no `username` column, so its people cannot be told apart", hint="add it, or use another database"
+        )
+    for one in missing:
+        tx.execute(text(f"ALTER TABLE experts ADD COLUMN {one.name} {one.type.compile(tx.dialect)}"))
+    if "id" in names:
+        tx.execute(text(f"CREATE UNIQUE INDEX {OUR_IDS} ON experts (id)"))
+    if not missing:
+        return []
+    forget_shape(tx)
+    count = tx.execute(select(func.count()).select_from(experts)).scalar()
+    return [f"adopted the experts table ({count:,} rows): added {', '.join(names)}"]
+
+
+def _settle_ids(tx: Connection) -> None:
+    """Number rows without an id where ids are ours; where they are not, see that they tell rows apart.
+
+    Raises:
+        ConfigurationError: ids are missing, stand twice, or are bytes.
+    """
+    key = list(inspect(tx).get_pk_constraint("experts")["constrained_columns"])
+    if _has_index(tx, OUR_IDS):
+        _number(tx, key)
+    elif [name.lower() for name in key] != ["id"]:
+        tx.execute(text(f"CREATE INDEX IF NOT EXISTS {THEIR_IDS} ON experts (id)"))
+    counted = select(func.count(), func.count(distinct(item_id))).select_from(experts)
+    everyone, apart = tx.execute(counted).one()
+    if everyone != apart:
+        raise _unfit(
+            f"has rows whose `id` is missing or not theirs alone ({everyone - apart:,} of {everyone:,})",
+            hint="give every row an id of its own",
+        )
+    if tx.execute(select(literal(1)).where(func.typeof(experts.c.id) == "blob").limit(1)).first() is not None:
+        raise _unfit("has ids that are bytes, which cannot stand in a request", hint="use ids that are numbers or text")
+
+
+def _number(tx: Connection, key: list[str]) -> None:
+    """Give every row without an id the next number, in the order of rows."""
+    columns: list[ColumnClause[Any]] = [column(name) for name in (["rowid"] if has_row_numbers(tx) else key)]
+    waiting = select(*columns).select_from(experts).where(experts.c.id.is_(None)).order_by(*columns)
+    newest = tx.execute(select(func.max(experts.c.id))).scalar() or 0
+    rows = [
+        {"new": number, **{f"key{place}": cell for place, cell in enumerate(row)}}
+        for number, row in enumerate(tx.execute(waiting), start=newest + 1)
+    ]
+    here = [one == bindparam(f"key{place}") for place, one in enumerate(columns)]
+    if rows:
+        tx.execute(update(experts).where(*here).values(id=bindparam("new")), rows)
+
+
+def _index_unscored(tx: Connection) -> None:
+    tx.execute(text(f"CREATE INDEX IF NOT EXISTS {UNSCORED} ON experts (id) WHERE findability_score IS NULL"))
+
+
+def _has_index(tx: Connection, name: str) -> bool:
+    """Return whether the table has an index of that name; asked of SQLite, for reflection warns of some."""
+    found = text("SELECT 1 FROM pragma_index_list('experts') WHERE name = :name")
+    return tx.execute(found, {"name": name}).first() is not None
+
+
+def _unfit(why: str, *, hint: str) -> ConfigurationError:
+    """Return the error for a table that cannot be adopted."""
+    return ConfigurationError(f"`experts` in this database {why}; nothing was changed", hint=hint)
