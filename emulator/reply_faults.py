@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 import orjson
@@ -112,7 +113,7 @@ async def _lost_reply_status(exchange: Exchange, args: Args) -> None:
 async def _status(exchange: Exchange, args: Args) -> None:
     """Refuse with any status and message; further headers may be given."""
     code = int(args.get("code", 503))
-    message = str(args.get("message", HTTPStatus(code).phrase))
+    message = str(args.get("message", responses.get(code, "Refused by a script.")))
     await exchange.refuse(code, ApiError(code, message).body(), headers=args.get("headers"))
 
 

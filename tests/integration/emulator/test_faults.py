@@ -651,3 +651,12 @@ def test_a_fault_for_a_key_leaves_live_calls_alone(guest: Caller) -> None:
     """A live call has no key, so a fault that names one is not about it."""
     guest.script("safety", match={"key": ONE})
     assert _finish(guest.post(GENERATE, request_for("Water law."))) == "STOP"
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 408, 409, 413, 499, 500, 502, 504, 599])
+def test_any_status_can_be_answered_with_headers_of_any_kind(guest: Caller, code: int) -> None:
+    """A refusal has the status asked for, also one that has no name, and the headers asked for."""
+    guest.script("status", args={"code": code, "headers": {"Retry-After": "3"}})
+    reply = _files(guest)
+    assert (reply.status_code, reply.headers["retry-after"]) == (code, "3")
+    assert reply.json()["error"]["code"] == code
