@@ -11,15 +11,15 @@ import unicodedata
 _NOISE = re.compile(
     r"<!--.{0,2000}?-->"
     r"|</?[A-Za-z][^<>]{0,2000}>"  # an HTML tag
-    r"|(?<=\])\([^()\s]{0,2000}\)"  # where a Markdown link leads
+    r"|(?<=\])\((?:[^()\s]|\([^()\s]{0,200}\)){0,2000}\)"  # where a Markdown link leads
     r"|\bhttps?://\S{1,2000}"
     r"|\bwww\.\S{1,2000}"
     r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"  # an e-mail address
     r"|(?<!\w)@\w{1,64}"  # a handle
-    r"|\b[\w-]{1,64}(?:\.[\w-]{1,64}){0,3}\.(?:com|org|net|edu|gov|dev|me|info|fr|de|uk|es|tw|tv)\b(?:/\S{0,2000})?",
+    r"|\b[\w-]{1,64}(?:\.[\w-]{1,64}){0,3}\.(?:(?:com|org|edu|info)\b(?:/\S{0,2000})?|(?:ai|app|be|de|dev|es|fr|gov|in|io|ly|me|tv|tw|uk)/\S{1,2000})",
     re.DOTALL | re.IGNORECASE,
 )
-_MARKS = re.compile(r"[*_`~|]{1,3}(?=\S)|(?<=\S)[*`~|]{1,3}|(?<=\S)_{1,3}(?!\w)")
+_MARKS = re.compile(r"[*`~]{1,3}|(?<![^\W_])_{1,3}|_{1,3}(?!\w)")
 
 
 def plain(text: str) -> str:
