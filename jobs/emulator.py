@@ -3,6 +3,7 @@
 import click
 
 from jobs.command import Command, read_settings
+from jobs.output import Terminal
 
 
 @click.command(name="emulator", cls=Command)
@@ -18,4 +19,11 @@ def main(port: int, host: str) -> None:
     """
     from emulator.server import serve
 
-    serve(read_settings().data / "emulator", host=host, port=port)
+    serve(read_settings().data / "emulator", host=host, port=port, ready=_say_where)
+
+
+def _say_where(url: str) -> None:
+    """Say where the engine serves, and how to point a client at it."""
+    terminal = Terminal()
+    terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
+    terminal.hint(f"GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any DATA=data/rehearsal make batch-submit")
