@@ -58,9 +58,14 @@ def is_by_hand(rt: Runtime, batch: Batch) -> bool:
 
 
 def check_twins(rt: Runtime) -> None:
-    """Look for twins of every batch with more than one try; for the last time when it is over and none is left."""
+    """Look for twins of every batch with more than one try, or with a twin that was not cancelled yet.
+
+    For the last time when the batch is over and no twin of it is left.
+    """
     with rt.store.read() as tx:
-        suspects = [one for one in batches.in_states(tx, *CREATED) if one.tries > 1 and not one.twins_checked]
+        left = {twin["batch"] for twin in batches.all_twins(tx) if twin["cancelled_at"] is None}
+        created = batches.in_states(tx, *CREATED)
+    suspects = [one for one in created if one.number in left or (one.tries > 1 and not one.twins_checked)]
     if not suspects:
         return
     try:
