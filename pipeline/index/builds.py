@@ -98,10 +98,23 @@ class Builds:
         wrong = [name for name in manifest.PARTS if files.sha256_of(directory / name) != found.hashes[name]]
         return [f"{directory / name} has other bytes than the build was made with" for name in wrong]
 
+    def stale(self) -> list[str]:
+        """Return the names of what killed runs left behind; a living run's staging is among them."""
+        return [path.name for path in self._stale()]
+
+    def stray_links(self) -> list[str]:
+        """Return which of the stable names under DATA do not lead to the build in service, if there is one."""
+        if self._resolve() is None:
+            return []
+        return [name for name in LINKED if not self._is_linked(name)]
+
+    def relink(self, name: str) -> str | None:
+        """Make a stable name lead to the build in service; return the name that a foreign file was moved to, if any."""
+        return self._link(name)
+
     def sweep(self) -> list[str]:
         """Remove what killed runs left behind, and return the names of what was removed."""
-        stale = [path for path in self._listing(self._builds) if path.name.endswith(STAGING)]
-        stale += [path for folder in (self._index, self._data) for path in folder.glob(f"*{links.BESIDE}")]
+        stale = self._stale()
         for path in stale:
             links.remove(path)
         return [path.name for path in stale]
@@ -284,13 +297,26 @@ class Builds:
             ) from None
         files.sync_directory(self._builds)
 
+    def _stale(self) -> list[Path]:
+        """Return the stagings and half-made links."""
+        stale = [path for path in self._listing(self._builds) if path.name.endswith(STAGING)]
+        return stale + [path for folder in (self._index, self._data) for path in folder.glob(f"*{links.BESIDE}")]
+
+    def _target(self, name: str) -> Path:
+        """Return where DATA/<name> must point."""
+        return Path("index") / self._current.name / name
+
+    def _is_linked(self, name: str) -> bool:
+        """Return whether DATA/<name> is a link through `current`."""
+        path = self._data / name
+        return path.is_symlink() and path.readlink() == self._target(name)
+
     def _link(self, name: str) -> str | None:
         """Make DATA/<name> a link through `current`; return the name that a foreign file was moved to, if any."""
-        path, target = self._data / name, Path("index") / self._current.name / name
-        if path.is_symlink() and path.readlink() == target:
+        if self._is_linked(name):
             return None
-        moved = links.move_aside(path)
-        links.replace_link(path, target)
+        moved = links.move_aside(self._data / name)
+        links.replace_link(self._data / name, self._target(name))
         return moved
 
     def _flip(self, number: int) -> None:

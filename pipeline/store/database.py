@@ -4,6 +4,7 @@ On SQLite a write begins with BEGIN IMMEDIATE, so that what it reads is what it 
 """
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pipeline.errors import ConfigurationError, FindableError, InconsistentError
 
 __all__ = ["Connection", "Select", "Store"]
 
-BUSY_S = 60  # how long a writer waits for another one, in seconds; our transactions last far less
+BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 CACHE_KIB = 16 * 1024
 
 
@@ -70,7 +71,13 @@ class Store:
 
     def _open(self) -> Engine:
         if self._engine is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{self.path.parent} cannot hold a database: {error.strerror}; nothing was changed",
+                    hint="set DATA= (or FINDABLE_DATABASE_URL) to a directory that can be written",
+                ) from error
             engine = create_engine(self.url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
             event.listen(engine, "connect", _prepare_connection)
             event.listen(engine, "begin", _begin)
@@ -80,6 +87,7 @@ class Store:
 
 def _prepare_connection(connection: Any, record: object) -> None:  # noqa: ARG001 - the listener's signature
     """Take transactions into our own hands and make commits durable."""
+    connection.text_factory = _text
     connection.isolation_level = None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
     cursor = connection.cursor()
     if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -89,6 +97,14 @@ def _prepare_connection(connection: Any, record: object) -> None:  # noqa: ARG00
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     cursor.close()
+
+
+def _text(cell: bytes) -> str:
+    """Read a text cell; another program may have written bytes that are no UTF-8, which must not stop a whole scan.
+
+    Such a cell is never written back: the engine writes only what it made itself.
+    """
+    return cell.decode("utf-8", "replace")
 
 
 def _begin(connection: Connection) -> None:
@@ -101,8 +117,10 @@ def _translated(path: Path) -> Iterator[None]:
     """Turn what the database says into errors that a person can act on; the transaction is rolled back by then."""
     try:
         yield
-    except exc.DatabaseError as error:
+    except exc.DBAPIError as error:
         raise _our_error(path, str(error.orig)) from error
+    except sqlite3.Error as error:  # while a connection is prepared, before SQLAlchemy has it
+        raise _our_error(path, str(error)) from error
 
 
 def _our_error(path: Path, said: str) -> FindableError:
@@ -113,7 +131,7 @@ def _our_error(path: Path, said: str) -> FindableError:
         )
     if "locked" in said or "busy" in said:
         return RemoteError(
-            f"another program holds {path} for longer than {BUSY_S} s; nothing was changed", hint="try again"
+            f"another program has held {path} for more than {BUSY_S:g} s; nothing was changed", hint="try again"
         )
     if "unable to open" in said or "readonly" in said or "full" in said or "disk I/O" in said:
         return ConfigurationError(f"{path}: {said}; nothing was changed", hint="check the disk and its permissions")

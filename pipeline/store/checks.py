@@ -1,0 +1,90 @@
+"""Questions about the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, text, update
+
+from pipeline.states import OVER, BatchState, Outcome
+from pipeline.store.leases import is_dead
+from pipeline.store.tables import answers, attempts, batches, builds, leases, requests
+
+
+def damage(tx: Connection) -> list[str]:
+    """Return what SQLite finds wrong with its own file, and rows that point at nothing; empty when it is sound."""
+    said = [str(row[0]) for row in tx.execute(text("PRAGMA quick_check(20)"))]
+    broken = [line for line in said if line != "ok"]
+    loose = {f"{row[0]} holds rows of a missing {row[2]}" for row in tx.execute(text("PRAGMA foreign_key_check"))}
+    return broken + sorted(one for one in loose if one.startswith("findable_"))
+
+
+def unknown_states(tx: Connection) -> dict[int, str]:
+    """Return the batches whose state is no word of ours, by number."""
+    query = select(batches.c.number, batches.c.state).where(
+        batches.c.state.not_in([state.value for state in BatchState])
+    )
+    return {row[0]: row[1] for row in tx.execute(query)}
+
+
+def requests_of(tx: Connection) -> dict[int, dict[str, int]]:
+    """Return for each batch how many requests it has, how many are open, and how many have each outcome."""
+    counted = select(requests.c.batch, requests.c.open, requests.c.outcome, func.count())
+    query = counted.where(requests.c.batch.is_not(None)).group_by(requests.c.batch, requests.c.open, requests.c.outcome)
+    found: dict[int, dict[str, int]] = {}
+    for batch, is_open, outcome, count in tx.execute(query):
+        here = found.setdefault(batch, {"all": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)})
+        here["all"] += count
+        if is_open:
+            here["open"] += count
+        if outcome is not None:
+            here[outcome] = here.get(outcome, 0) + count
+        elif not is_open:
+            here["closed"] += count
+    return found
+
+
+def written_of(tx: Connection) -> dict[int, tuple[int, int]]:
+    """Return for each batch how many answers and how many attempts stand in the database."""
+    both = []
+    for table in (answers, attempts):
+        query = select(table.c.batch, func.count()).where(table.c.batch.is_not(None)).group_by(table.c.batch)
+        both.append({row[0]: row[1] for row in tx.execute(query)})
+    return {batch: (both[0].get(batch, 0), both[1].get(batch, 0)) for batch in both[0].keys() | both[1].keys()}
+
+
+def close_claims_of_ended(tx: Connection) -> int:
+    """Close open claims of batches that are over; return how many there were."""
+    ended = select(batches.c.number).where(batches.c.state.in_(OVER))
+    here = requests.c.open & requests.c.batch.in_(ended)
+    return tx.execute(update(requests).where(here).values(open=False, reason="its batch is over")).rowcount
+
+
+def dead_claims(tx: Connection, *, now: datetime) -> int:
+    """Return how many live claims have no living owner any more."""
+    live = select(requests.c.owner, requests.c.until).where(requests.c.open, requests.c.batch.is_(None))
+    return sum(row.until <= now or is_dead(row.owner) for row in tx.execute(live))
+
+
+def dead_leases(tx: Connection, *, now: datetime) -> list[str]:
+    """Return the names of leases whose time is over or whose owner is dead."""
+    query = select(leases.c.name, leases.c.owner, leases.c.until).order_by(leases.c.name)
+    return [row.name for row in tx.execute(query) if row.until <= now or is_dead(row.owner)]
+
+
+def drop_dead_leases(tx: Connection, *, now: datetime) -> list[str]:
+    """Delete the leases that nobody holds any more; return their names."""
+    names = dead_leases(tx, now=now)
+    tx.execute(delete(leases).where(leases.c.name.in_(names)))
+    return names
+
+
+def applied_answers(tx: Connection, task: str) -> Mapping[str, str]:
+    """Return the answer (JSON) that was applied to each item, the last one where there are several."""
+    query = select(answers.c.item_id, answers.c.answer).where(answers.c.task == task, answers.c.applied)
+    return {row[0]: row[1] for row in tx.execute(query.order_by(answers.c.id))}
+
+
+def build_row(tx: Connection, number: int) -> Mapping[Any, Any] | None:
+    """Return the row of a build, or None where it was never recorded."""
+    return tx.execute(select(builds).where(builds.c.number == number)).mappings().first()
