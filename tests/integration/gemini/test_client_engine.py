@@ -58,7 +58,7 @@ class Engine:
     def calls(self, method: str, part: str) -> int:
         """Return how many requests of a method had this in their path or query."""
         seen = self.control.get("/_emu/journal").json()["requests"]
-        return sum(1 for one in seen if one["method"] == method and part in one["target"])
+        return sum(1 for one in seen if one["method"] == method and part in one["path"])
 
     def exist(self) -> list[str]:
         """Return the display names of the batches that really exist."""
