@@ -55,9 +55,8 @@ def _cancel(rt: Runtime, batch: Batch, *, confirm: Callable[[str], bool]) -> Rep
     """Ask the API to cancel; one that is not there is given up after asking."""
     try:
         remote = rt.client.get_batch(batch.remote_name or "")
-        if remote.state.is_over:
-            return Report(batch.number, f"it is over already ({remote.state})", "make batch-poll")
-        rt.client.cancel_batch(batch.remote_name or "")
+        if not remote.state.is_over:
+            rt.client.cancel_batch(batch.remote_name or "")
     except MissingError as error:
         question = (
             f"batch {batch.number} is not to be seen at the API ({error.message}). "
@@ -66,9 +65,10 @@ def _cancel(rt: Runtime, batch: Batch, *, confirm: Callable[[str], bool]) -> Rep
         if not confirm(question):
             raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes") from error
         return _give_up(rt, batch, why=f"given up: {error.message}")
-    with rt.store.write() as tx:
+    with rt.store.write() as tx:  # of one that is over too: where its result cannot be had, poll may give it up now
         batches.note_cancel(tx, batch, why="cancelled by hand", at=rt.now())
-    return Report(batch.number, "asked the API to cancel it", "make batch-poll")
+    said = f"it is over already ({remote.state})" if remote.state.is_over else "asked the API to cancel it"
+    return Report(batch.number, said, "make batch-poll")
 
 
 def _give_up(rt: Runtime, batch: Batch, *, why: str) -> Report:

@@ -1,0 +1,88 @@
+"""What must hold in a workspace's database at any moment, and what it holds, for comparisons."""
+
+import json
+from typing import Any
+
+from tests.lab import Workspace
+
+OUTCOMES = ("answered", "refused", "invalid", "missing")
+TIMES = frozenset(
+    {
+        *("at", "created_at", "uploaded_at", "create_sent_at", "create_ended_at", "submitted_at", "cancel_asked_at"),
+        *("over_at", "ended_at", "sent_at", "found_at", "cancelled_at", "promoted_at", "until", "owner"),
+    }
+)
+
+
+def check(workspace: Workspace) -> None:
+    """Hold the accounts of a workspace against one another."""
+    _check_batches(workspace)
+    _check_people(workspace)
+
+
+def _check_batches(workspace: Workspace) -> None:
+    """Every ingested batch accounts for each request once, and no batch that is over holds a claim."""
+    columns = ", ".join(OUTCOMES)
+    for number, requests, *counts in workspace.query(
+        f"SELECT number, requests, {columns} FROM findable_batches WHERE state = 'ingested'"  # noqa: S608 - our names
+    ):
+        assert sum(counts) == requests, f"batch {number}: {counts} do not add up to {requests}"
+        rows = dict(
+            workspace.query(
+                "SELECT outcome, count(*) FROM findable_requests WHERE batch = :number GROUP BY 1", number=number
+            )
+        )
+        assert rows == {name: count for name, count in zip(OUTCOMES, counts, strict=True) if count}
+        answers = "SELECT count(*) FROM findable_answers WHERE batch = :number"
+        attempts = "SELECT count(*) FROM findable_attempts WHERE batch = :number"
+        assert workspace.scalar(answers, number=number) == counts[0]
+        assert workspace.scalar(attempts, number=number) == sum(counts[1:])
+    left = (
+        "SELECT count(*) FROM findable_requests r JOIN findable_batches b ON b.number = r.batch "
+        "WHERE r.open AND b.state IN ('ingested', 'failed')"
+    )
+    assert workspace.scalar(left) == 0, "a batch that is over holds claims"
+
+
+def _check_people(workspace: Workspace) -> None:
+    """Everybody is in exactly one of five states, and whoever is tagged has one applied answer of ours."""
+    people = status(workspace)["experts"]
+    total = people.pop("total")
+    assert sum(people.values()) == total, people
+    twice = "SELECT item_id FROM findable_answers WHERE applied GROUP BY task, item_id HAVING count(*) > 1"
+    assert workspace.query(twice) == []
+    claims = "SELECT item_id FROM findable_requests WHERE open GROUP BY task, item_id HAVING count(*) > 1"
+    assert workspace.query(claims) == []
+
+
+def status(workspace: Workspace) -> dict[str, Any]:
+    """Return `status --json`."""
+    result = workspace.run("status", "--json")
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def people(workspace: Workspace) -> dict[str, int]:
+    """Return how many people are in each state; states without anybody are left out."""
+    return {name: count for name, count in status(workspace)["experts"].items() if count}
+
+
+def batches(workspace: Workspace) -> list[str]:
+    """Return the state of each batch, oldest first."""
+    return [row[0] for row in workspace.query("SELECT state FROM findable_batches ORDER BY number")]
+
+
+def snapshot(workspace: Workspace, *, without: frozenset[str] = TIMES) -> dict[str, list[dict[str, Any]]]:
+    """Return all that the database holds, table by table, without times, leases and the workspace's random id."""
+    found = {}
+    for (table,) in workspace.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
+        if table in {"findable_leases", "findable_workspace"}:
+            continue
+        names = [row[1] for row in workspace.query(f"PRAGMA table_info({table})")]
+        rows = workspace.query(f"SELECT * FROM {table}")  # noqa: S608 - our names
+        found[table] = [
+            {name: cell for name, cell in zip(names, row, strict=True) if name not in without}
+            for row in sorted(rows, key=repr)
+        ]
+    return found
