@@ -33,11 +33,13 @@ from pipeline.experts.table import (
     forget_shape,
     has_row_numbers,
     item_id,
+    key_of,
     looks_foreign,
     rescore,
     untagged,
 )
 from pipeline.store import answers, workspace
+from pipeline.store.database import SWITCHED
 
 FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
 OUR_IDS = "findable_experts_own_id"  # the index that is there where the ids were given by us
@@ -72,6 +74,8 @@ def adopt(tx: Connection) -> list[str]:
     if scored := rescore(tx, None if first else unscored):
         workspace.touch(tx)
         lines.append(f"scored {scored:,}")
+    if lines and tx.info.pop(SWITCHED, False):
+        lines.append("switched the database to write-ahead logging (WAL), so that readers wait for no one")
     return lines
 
 
@@ -132,10 +136,10 @@ def _settle_ids(tx: Connection) -> None:
     Raises:
         ConfigurationError: ids are missing, stand twice, or are bytes.
     """
-    key = list(inspect(tx).get_pk_constraint("experts")["constrained_columns"])
+    key = key_of(tx)
     if _has_index(tx, OUR_IDS):
         _number(tx, key)
-    elif [name.lower() for name in key] != ["id"]:
+    elif key != ["id"]:
         tx.execute(text(f"CREATE INDEX IF NOT EXISTS {THEIR_IDS} ON experts (id)"))
     counted = select(func.count(), func.count(distinct(item_id))).select_from(experts)
     everyone, apart = tx.execute(counted).one()

@@ -167,7 +167,8 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     with _refusals():
         done = tx.execute(experts.insert().values(row))
     key = done.inserted_primary_key
-    return str(row["id"] if "id" in row else key[0] if key is not None else "")
+    new = row["id"] if "id" in row or key is None else key[0]
+    return str(tx.execute(select(item_id).where(experts.c.id == new)).scalar_one())
 
 
 def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:
@@ -306,10 +307,9 @@ def _shape(tx: Connection) -> _Shape:
     """Return how the ids of this table are; looked up once a connection."""
     known: _Shape | None = tx.info.get("findable_experts_shape")
     if known is None:
-        there = inspect(tx)
-        kind = next(column for column in there.get_columns("experts") if column["name"].lower() == "id")["type"]
-        key = [name.lower() for name in there.get_pk_constraint("experts")["constrained_columns"]]
-        known = _Shape(kind, counts_up=key == ["id"] and _is_row_number(tx))
+        columns = inspect(tx).get_columns("experts")
+        kind = next(column for column in columns if column["name"].lower() == "id")["type"]
+        known = _Shape(kind, counts_up=key_of(tx) == ["id"] and _is_row_number(tx))
         tx.info["findable_experts_shape"] = known
     return known
 
@@ -325,6 +325,15 @@ def _is_row_number(tx: Connection) -> bool:
         return True
     declared = tx.execute(text("SELECT type FROM pragma_table_info('experts') WHERE lower(name) = 'id'")).scalar()
     return str(declared).upper() == "INTEGER" and has_row_numbers(tx)
+
+
+def key_of(tx: Connection) -> list[str]:
+    """Return the names of the primary key's columns, in lower case."""
+    if tx.dialect.name != "sqlite":
+        return [name.lower() for name in inspect(tx).get_pk_constraint("experts")["constrained_columns"]]
+    # reflection does not find a table that was made as `Experts`
+    query = text("SELECT lower(name) FROM pragma_table_info('experts') WHERE pk > 0 ORDER BY pk")
+    return list(tx.execute(query).scalars())
 
 
 def has_row_numbers(tx: Connection) -> bool:

@@ -17,6 +17,7 @@ __all__ = ["Connection", "Select", "Store"]
 
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 CACHE_KIB = 16 * 1024
+SWITCHED = "findable_switched_to_wal"  # in a connection's `info`, where it was the one that changed the journal
 
 
 class Store:
@@ -85,7 +86,7 @@ class Store:
         return self._engine
 
 
-def _prepare_connection(connection: Any, record: object) -> None:  # noqa: ARG001 - the listener's signature
+def _prepare_connection(connection: Any, record: Any) -> None:
     """Take transactions into our own hands and make commits durable."""
     connection.text_factory = _text
     connection.isolation_level = None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
@@ -93,6 +94,7 @@ def _prepare_connection(connection: Any, record: object) -> None:  # noqa: ARG00
     if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         with contextlib.suppress(Exception):  # a database on a read-only disk can still be read
             cursor.execute("PRAGMA journal_mode = WAL")
+            record.info[SWITCHED] = True
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
