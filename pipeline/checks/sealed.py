@@ -1,12 +1,11 @@
 """Are the sealed files there, unchanged, and what their batches say? And what lies about that belongs to nobody?"""
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import orjson
 
 from pipeline import files, preparing
 from pipeline.checks.finding import Finding
@@ -95,7 +94,7 @@ def _wrong_request_file(rt: "Runtime", batch: Batch) -> str:
         return wrong
     with rt.store.read() as tx:
         items = claims.items_of(tx, batch.number)
-    asked = [orjson.loads(line).get("key") for _, line in files.read_lines(path)]
+    asked = [json.loads(line).get("key") for _, line in files.read_lines(path)]
     claimed = [key_of(batch.task, items[line]) for line in sorted(items)]
     if asked != claimed:
         return f"its request file asks {len(asked)} times, and not about the {len(claimed)} items that are claimed"

@@ -1,12 +1,14 @@
 """The tags task: which domains does this person know?"""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.experts import table
-from pipeline.experts.cells import text_of
+from pipeline.experts.cells import tags_of, text_of
+from pipeline.store import answers
 from pipeline.task import Answered, Item, Prompt, Written
 
 if TYPE_CHECKING:
@@ -63,8 +65,11 @@ class TagsTask:
         return Written(applied=table.write_tags(tx, tags), outdated=outdated)
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
-        """Take the tags of these people back."""
-        table.clear_tags(tx, ids)
+        """Take the tags of these people back, where they are still those of the answer that was applied."""
+        given = answers.standing(tx, self.name)
+        rows = table.by_ids(tx, [one for one in ids if one in given])
+        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(given[key]).get("tags")]
+        table.clear_tags(tx, ours)
 
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
         """Return the usernames."""

@@ -16,7 +16,7 @@ from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.experts.score import score
 from pipeline.runtime import Runtime
-from pipeline.store import checks, workspace
+from pipeline.store import answers, workspace
 
 SCORES = "scores that do not follow from their row"
 TAGS = "tags that another program changed after they were written"
@@ -78,7 +78,7 @@ def check_people(rt: Runtime, *, fix: bool) -> Iterator[Finding]:
     """Do scores follow from the rows, and tags from the answers that were applied?"""
     wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
     with rt.store.read() as tx:
-        applied = dict(checks.applied_answers(tx, rt.task.name))
+        applied = answers.standing(tx, rt.task.name)
         for row in table.everyone(tx):
             for kind in _wrong(row, applied.pop(str(row["id"]), None)):
                 wrong[kind].append(text_of(row["username"]))

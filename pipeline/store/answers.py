@@ -159,14 +159,17 @@ def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:
     return [version for version in tx.execute(query).scalars() if version and not version.startswith(model)]
 
 
-def clear_backend(tx: Connection, task: str) -> list[str]:
-    """Delete a task's answers, attempts and parked marks, but those of foreign text; return the ids it had answered."""
-    applied = select(answers.c.item_id).where(answers.c.task == task, answers.c.applied).distinct()
-    ids = list(tx.execute(applied).scalars())
-    tx.execute(delete(answers).where(answers.c.task == task))
-    tx.execute(delete(attempts).where(attempts.c.task == task))
-    tx.execute(delete(parked).where(parked.c.task == task, ~parked.c.foreign_text))
-    return ids
+def standing(tx: Connection, task: str) -> dict[str, str]:
+    """Return the answer (JSON) that was applied to each item of a task, the last one where there are several."""
+    query = select(answers.c.item_id, answers.c.answer).where(answers.c.task == task, answers.c.applied)
+    return {row[0]: row[1] for row in tx.execute(query.order_by(answers.c.id))}
+
+
+def clear_all(tx: Connection) -> None:
+    """Delete every answer, attempt and parked mark, but the marks of foreign text."""
+    tx.execute(delete(answers))
+    tx.execute(delete(attempts))
+    tx.execute(delete(parked).where(~parked.c.foreign_text))
 
 
 def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:

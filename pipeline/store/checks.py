@@ -79,12 +79,6 @@ def drop_dead_leases(tx: Connection, *, now: datetime) -> list[str]:
     return names
 
 
-def applied_answers(tx: Connection, task: str) -> Mapping[str, str]:
-    """Return the answer (JSON) that was applied to each item, the last one where there are several."""
-    query = select(answers.c.item_id, answers.c.answer).where(answers.c.task == task, answers.c.applied)
-    return {row[0]: row[1] for row in tx.execute(query.order_by(answers.c.id))}
-
-
 def build_row(tx: Connection, number: int) -> Mapping[Any, Any] | None:
     """Return the row of a build, or None where it was never recorded."""
     return tx.execute(select(builds).where(builds.c.number == number)).mappings().first()

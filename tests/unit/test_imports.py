@@ -26,6 +26,7 @@ ROWS = (  # from the ground up
     {"runtime", "apply"},
     {"preparing", "adopting", "embedding", "evaluation"},
     {"creating", "freshness"},
+    {"checks"},
     {"collecting"},
     {"steps"},
 )
@@ -37,7 +38,7 @@ OF_EXPERTS = {
     "pipeline.runtime",
     *(
         f"pipeline.steps.{name}"
-        for name in ("add_expert", "export", "import_experts", "parked", "score", "show", "status")
+        for name in ("add_expert", "doctor", "export", "import_experts", "parked", "score", "show", "status")
     ),
 }
 # what a command may take from the pipeline: steps, what it opens a workspace with, and the types that steps hand back

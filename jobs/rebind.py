@@ -1,0 +1,31 @@
+"""`findable rebind`: clear the local engine's answers, so that the workspace can move to Gemini."""
+
+from dataclasses import asdict, replace
+
+import click
+
+from jobs.command import Command, confirmed, json_option, open_workspace, read_settings, yes_option
+from jobs.output import plural, print_json, print_line
+
+
+@click.command(name="rebind", cls=Command)
+@click.option("--give-up", is_flag=True, envvar="FINDABLE_GIVE_UP", help="Also batches that are not over.")
+@yes_option
+@json_option
+def main(*, give_up: bool, yes: bool, as_json: bool) -> None:
+    """Clear the local engine's answers, batches and index, so that this workspace can use Gemini.
+
+    Asks first. The people stay, and so do tags that came with an adopted table.
+    """
+    from pipeline.steps import rebind
+
+    settings = replace(read_settings(), backend=None)  # whoever moves to Gemini may have BACKEND=gemini set already
+    with open_workspace(settings) as rt:
+        report = rebind.run(rt, give_up=give_up, confirm=lambda question: confirmed(question, yes=yes))
+    if as_json:
+        print_json(asdict(report))
+    elif report.nothing:
+        print_line("nothing to clear: the local engine has left nothing here")
+    else:
+        took = f"{plural(report.answers, 'answer')} taken back, {plural(report.batches, 'batch', 'batches')} removed"
+        print_line(f"{took}. The workspace is not bound any more. Next: set GEMINI_API_KEY, then make batch-submit")

@@ -1,0 +1,108 @@
+"""Let a workspace go that is bound to the local engine, so that it can move to Gemini; local answers go with it.
+
+What the local engine answered looks like real data and is not. The database is cleared in one transaction; the files
+go afterwards, and where a run dies between the two, running it again removes the rest.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import preparing
+from pipeline.errors import InputError
+from pipeline.index import links
+from pipeline.runtime import Runtime
+from pipeline.states import OVER
+from pipeline.store import answers, batches, clearing, workspace
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+    from pipeline.store.leases import Lease
+
+ENGINE_FILES = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
+INDEX_LEASE = "index"
+WAITING = "another process works here; waiting for it"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was cleared: answers taken back, batches forgotten (those given up among them), and files and folders."""
+
+    answers: int = 0
+    batches: int = 0
+    given_up: int = 0
+    files: int = 0
+
+    @property
+    def nothing(self) -> bool:
+        """True when there was nothing to clear."""
+        return not (self.answers or self.batches or self.files)
+
+
+def run(rt: Runtime, *, give_up: bool, confirm: Callable[[str], bool]) -> Report:
+    """Clear the local answers and unbind the workspace; `confirm` is asked before anything is changed.
+
+    Raises:
+        InputError: the workspace is bound to Gemini, batches are under way and not given up, or it was not confirmed.
+    """
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(rt.waited_lease(name, waiting=WAITING)) for name in (preparing.LEASE, INDEX_LEASE)]
+        with rt.store.read() as tx:
+            found, numbers, bound = *_found(rt, tx, give_up=give_up), workspace.get(tx).backend
+        if found.nothing and bound is None:
+            return found
+        if not confirm(_question(found)):
+            raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
+        held += [stack.enter_context(rt.waited_lease(f"batch:{one}", waiting=WAITING)) for one in numbers]
+        if bound is not None:
+            _clear_database(rt, held)
+        for path in _files(rt):
+            links.remove(path)
+    return found
+
+
+def _found(rt: Runtime, tx: "Connection", *, give_up: bool) -> tuple[Report, list[int]]:
+    """Return what there is to clear, and the numbers of the batches that are not over."""
+    bound = workspace.get(tx).backend
+    if bound == "gemini":
+        raise InputError(
+            "this workspace is bound to Gemini, and its answers were paid for; nothing was changed",
+            hint="take another DATA= directory to try something on the local engine",
+        )
+    everyone = batches.in_states(tx)
+    under_way = [batch.number for batch in everyone if batch.state not in OVER]
+    if under_way and not give_up:
+        raise InputError(
+            f"batches are under way ({', '.join(map(str, under_way))}); nothing was changed",
+            hint="finish them (`make status` says how), or give them up with `findable rebind --give-up`",
+        )
+    given = len(answers.standing(tx, rt.task.name))
+    return Report(given, len(everyone), len(under_way), len(_files(rt))), under_way
+
+
+def _clear_database(rt: Runtime, held: "list[Lease]") -> None:
+    """Take the local answers back and forget the batches, in one transaction."""
+    with rt.store.write() as tx:
+        for lease in held:
+            lease.check(tx)
+        rt.task.clear(tx, list(answers.standing(tx, rt.task.name)))
+        clearing.clear(tx, why="rebind: the local answers were cleared", at=rt.now())
+
+
+def _files(rt: Runtime) -> list[Path]:
+    """Return the files and folders that hold nothing but the local engine's work: its state, its batches, its index."""
+    stable = [rt.data / name for name in ("faiss.index", "metadata.json")]
+    ours = [path for path in stable if path.is_symlink() and path.readlink().parts[:2] == ("index", "current")]
+    ours += [rt.data / name for name in (*ENGINE_FILES, preparing.FOLDER, "index")]
+    return [path for path in ours if path.is_symlink() or path.exists()]
+
+
+def _question(found: Report) -> str:
+    """Return what a person is asked."""
+    given_up = f", {found.given_up} of them not over" if found.given_up else ""
+    return (
+        f"Take back {found.answers} answers of the local engine, and remove {found.batches} batches{given_up} and the "
+        "index? The people stay, as they were imported."
+    )

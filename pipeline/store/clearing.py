@@ -1,0 +1,26 @@
+"""Forget everything a backend did: batches, requests, answers, attempts and builds, in the caller's transaction.
+
+Only `rebind` does this, for the local engine's answers. The journal of moves stays.
+"""
+
+import secrets
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, update
+
+from pipeline.store import answers, workspace
+from pipeline.store.tables import batches, builds, requests, tries, twins
+from pipeline.store.tables import workspace as workspace_table
+
+
+def clear(tx: Connection, *, why: str, at: datetime) -> None:
+    """Delete what the backend left and let the workspace be bound anew, under a new id; parked foreign text stays.
+
+    With the new id a batch's display name can never be one that the old backend knew.
+    """
+    answers.clear_all(tx)
+    for table in (requests, tries, twins, batches, builds):
+        tx.execute(delete(table))
+    workspace.unbind(tx, at=at, why=why)
+    tx.execute(update(workspace_table).values(workspace_id=secrets.token_hex(8)))
+    workspace.touch(tx)
