@@ -1,0 +1,96 @@
+"""A subject that the engine has never heard of, run through the same steps as people."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from pipeline import embedding, freshness
+from pipeline.errors import InputError
+from pipeline.runtime import Runtime
+from pipeline.steps import batch_ingest, batch_poll, batch_submit, index
+from pipeline.store import answers
+from tests.integration.steps.toy import PoemsCollection, PoemsTask, poems
+from tests.lab import Api, Workspace
+
+POEMS = {
+    "b/1": "Beekeeping songs of the valley, sung by beekeepers.",
+    "a 2": "Law of rivers, and of the water law of the sea.",
+    "ü": "Gardening, and gardening again, in botany.",
+    "d": "An ode to machine learning.",
+}
+
+
+@pytest.fixture
+def toy(workspace: Workspace) -> Iterator[Runtime]:
+    """An open workspace whose task and collection are those of the poems, with none written yet."""
+    with workspace.open() as rt:
+        toy = replace(rt, task=PoemsTask(), collection=PoemsCollection())
+        with toy.store.write() as tx:
+            poems.create(tx)
+        try:
+            yield toy
+        finally:
+            toy.close()
+
+
+def _write_poems(toy: Runtime) -> None:
+    """Put the poems into their table."""
+    with toy.store.write() as tx:
+        tx.execute(poems.insert(), [{"code": code, "text": text} for code, text in POEMS.items()])
+
+
+def _languages(toy: Runtime) -> dict[str, str | None]:
+    """Return what the table holds."""
+    with toy.store.read() as tx:
+        return {row.code: row.languages for row in tx.execute(poems.select())}
+
+
+def _asked(toy: Runtime) -> batch_submit.Report:
+    """Submit, poll and ingest once."""
+    report = batch_submit.run(toy, limit=None, dry=False, announce=lambda _plan: None, confirm=lambda _plan: True)
+    batch_poll.run(toy, wait=True)
+    return report
+
+
+def test_another_subject_runs_through_the_same_steps(toy: Runtime, api: Api) -> None:
+    """Poems are submitted, polled, ingested, indexed and found by steps that know nothing of them."""
+    _write_poems(toy)
+    assert len(_asked(toy).submitted) == 1
+    (account,) = batch_ingest.run(toy)
+    assert (account.batch.answered, account.batch.requests, account.batch.task) == (4, 4, "toy-languages")
+    assert account.batch.extractor.startswith("toy-languages@3/")
+    found = _languages(toy)
+    assert all(json.loads(languages or "") for languages in found.values())
+    with toy.store.read() as tx:
+        (answer,), _ = answers.of_item(tx, "toy-languages", "b/1")
+    assert json.loads(answer["answer"])["languages"] == json.loads(found["b/1"] or "")
+    report = index.run(toy)
+    assert (report.count, report.embedded) == (4, 4)
+    with toy.builds.open() as build:
+        (hit,) = build.search(embedding.embed_queries(toy, ["the law of rivers"])[0], 1)
+        assert hit.metadata["id"] == "a 2"
+        with toy.store.read() as tx:
+            assert freshness.behind(toy, tx, build) == 0
+    assert len(api.batches()["batches"]) == 1
+
+
+def test_what_fails_is_asked_again_and_named_as_the_subject_names_it(toy: Runtime, api: Api) -> None:
+    """One line that is refused is charged to its poem, told by the poem's name, and asked once more."""
+    _write_poems(toy)
+    api.fault("safety", key="toy-languages/b/1")
+    _asked(toy)
+    (account,) = batch_ingest.run(toy)
+    assert (account.batch.answered, account.batch.refused) == (3, 1)
+    assert [example[0] for odd in account.oddities for example in odd.examples] == ["poem b/1"]
+    assert _asked(toy).items == 1
+    batch_ingest.run(toy)
+    assert all(_languages(toy).values())
+
+
+def test_an_empty_subject_says_how_to_fill_it(toy: Runtime) -> None:
+    """Where there is nothing to ask about, the hint is the subject's."""
+    with pytest.raises(InputError) as caught:
+        batch_submit.run(toy, limit=None, dry=False, announce=lambda _plan: None, confirm=lambda _plan: True)
+    assert caught.value.hint == "write a poem"

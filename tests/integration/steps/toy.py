@@ -1,0 +1,91 @@
+"""A second subject, known to the tests alone: poems in a table of their own, asked for their languages.
+
+The engine runs it through the same steps as people. Nothing in `pipeline` knows of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Column, Connection, MetaData, Select, Table, Text, cast, func, select, update
+
+from pipeline.task import Answered, Entry, Item, Prompt, Written
+
+poems = Table(
+    "toy_poems",
+    MetaData(),
+    Column("code", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("languages", Text),
+)
+
+
+class Languages(BaseModel):
+    """The answer: the languages a poem could be in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    languages: list[str] = Field(min_length=1)
+
+
+class PoemsTask:
+    """Languages for poems; see `pipeline.task.Task`."""
+
+    name = "toy-languages"
+    version = 3
+    answer: type[BaseModel] = Languages
+
+    def open_items(self) -> "Select[Any]":
+        """Return the SELECT of poems without languages."""
+        return (
+            select(cast(poems.c.code, Text).label("item_id")).where(poems.c.languages.is_(None)).order_by(poems.c.code)
+        )
+
+    def items(self, tx: Connection, ids: Sequence[str]) -> Iterator[Item]:
+        """Yield what to ask about these poems."""
+        rows = {row.code: row.text for row in tx.execute(select(poems.c.code, poems.c.text))}
+        for one in ids:
+            if one in rows:
+                prompt = Prompt(system="Name the languages.", parts=[{"text": rows[one]}], max_output_tokens=256)
+                yield Item(one, prompt, hashlib.sha256(rows[one].encode()).hexdigest())
+
+    def write(self, tx: Connection, answers: Sequence[Answered]) -> Written:
+        """Write languages where there are none."""
+        written = Written()
+        for one in answers:
+            value = json.dumps(one.answer.model_dump()["languages"])
+            here = (poems.c.code == one.item_id) & poems.c.languages.is_(None)
+            if tx.execute(update(poems).where(here).values(languages=value)).rowcount:
+                written.applied.add(one.item_id)
+        return written
+
+    def clear(self, tx: Connection, ids: Sequence[str]) -> None:
+        """Take languages back."""
+        tx.execute(update(poems).where(poems.c.code.in_(ids)).values(languages=None))
+
+    def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return the codes; poems have no other name."""
+        return {code: f"poem {code}" for code in tx.execute(select(poems.c.code)).scalars() if code in set(ids)}
+
+
+class PoemsCollection:
+    """Every poem with languages; see `pipeline.task.Collection`."""
+
+    how_to_fill = "write a poem"
+
+    def is_empty(self, tx: Connection) -> bool:
+        """Return whether there is no poem."""
+        return tx.execute(select(poems.c.code).limit(1)).first() is None
+
+    def count(self, tx: Connection) -> int:
+        """Return how many poems have languages."""
+        return tx.execute(select(func.count()).where(poems.c.languages.is_not(None))).scalar() or 0
+
+    def entries(self, tx: Connection) -> Iterator[Entry]:
+        """Yield the poems with languages, by code."""
+        rows = tx.execute(select(poems).where(poems.c.languages.is_not(None)).order_by(poems.c.code)).mappings()
+        for row in rows:
+            metadata: Mapping[str, Any] = {"id": row["code"], "tags": json.loads(row["languages"])}
+            yield Entry(row["code"], row["text"], metadata)
