@@ -79,4 +79,4 @@ def index_text(row: Mapping[Any, Any], tags: Sequence[str]) -> str:
     parts = [f"{name}." if name else "", f"{work}." if work else "", text_of(row["bio"])]
     if tags:
         parts.append(f"Domains: {', '.join(tags)}.")
-    return " ".join(filter(None, parts)) or f"{text_of(row['username'])}."
+    return " ".join(filter(None, parts)) or text_of(row["username"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection, Select
 
-OUR_TAGS = re.compile(r"<\s*(/?\s*(?:username|job_title|biography))\s*>", re.IGNORECASE)
+OUR_TAGS = re.compile(r"<(?=\s*/?\s*(?:username|job_title|biography))", re.IGNORECASE)
 MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for thoughts
 
 SYSTEM = """\
@@ -90,8 +90,8 @@ def item(one: str, row: Mapping[Any, Any]) -> Item:
 
 
 def _delimited(name: str, data: str) -> str:
-    """Return data between tags of that name; our tags inside the data lose their brackets, so that none can close."""
-    harmless = OUR_TAGS.sub(r"(\1)", data)
+    """Return data between tags of that name; our tags inside the data lose their `<`, so that none can close."""
+    harmless = OUR_TAGS.sub("(", data)
     return f"<{name}>{harmless}</{name}>"
 
 

@@ -1,0 +1,73 @@
+"""The score for any row: bounds, one decimal, and more known is never worth less."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.experts.score import score
+
+TEXTS = st.none() | st.text(max_size=600) | st.sampled_from(["", " ", "x" * 500, "x" * 499])
+RATES = (
+    st.none() | st.floats() | st.integers(-5, 5) | st.sampled_from(["95", "on request", "", "NaN", "-1", b"7", "1e999"])
+)
+TAGS = st.none() | st.text(max_size=20) | st.lists(st.text(max_size=5)).map(json.dumps) | st.integers()
+ROWS = st.fixed_dictionaries(
+    {"bio": TEXTS, "tags": TAGS, "profile_url": TEXTS, "job_title": TEXTS, "hourly_rate": RATES}
+)
+
+
+@given(ROWS)
+def test_a_score_is_between_0_and_100_with_one_decimal(row: dict[str, Any]) -> None:
+    """Whatever stands in the cells, also another program's, there is a score, and it is what one decimal can say."""
+    found = score(row)
+    assert 0.0 <= found <= 100.0
+    assert math.isclose(found * 10, round(found * 10), abs_tol=1e-9)
+
+
+@given(ROWS, st.sampled_from(["tags", "profile_url", "job_title", "hourly_rate"]))
+def test_what_is_filled_in_earns_its_points(row: dict[str, Any], column: str) -> None:
+    """Against the same row without it, each part is worth exactly its points."""
+    points = {"tags": 25, "profile_url": 15, "job_title": 10, "hourly_rate": 10}
+    filled = {"tags": '["law"]', "profile_url": "x", "job_title": "x", "hourly_rate": 0.01}
+    gain = score({**row, column: filled[column]}) - score({**row, column: None})
+    assert math.isclose(gain, points[column], abs_tol=1e-6)
+
+
+@given(ROWS, st.text(alphabet="abc", max_size=200))
+def test_a_longer_bio_is_never_worth_less(row: dict[str, Any], more: str) -> None:
+    """Text that is added to a bio adds to the score or leaves it."""
+    bio = (row["bio"] or "").strip()
+    assert score({**row, "bio": bio + more}) >= score({**row, "bio": bio})
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({}, 0.0),
+        ({"bio": "x" * 500}, 40.0),
+        ({"bio": "x" * 5000}, 40.0),
+        ({"bio": "x" * 250}, 20.0),
+        ({"bio": "x" * 217}, 17.4),
+        ({"bio": "x"}, 0.1),
+        ({"bio": "é" * 500}, 40.0),
+        ({"tags": '["law"]'}, 25.0),
+        ({"tags": "[]"}, 0.0),
+        ({"tags": "law, bees"}, 0.0),
+        ({"profile_url": "https://example.org"}, 15.0),
+        ({"job_title": "Judge"}, 10.0),
+        ({"hourly_rate": 0.5}, 10.0),
+        ({"hourly_rate": 0}, 0.0),
+        ({"hourly_rate": -5}, 0.0),
+        ({"hourly_rate": "120"}, 10.0),
+        ({"hourly_rate": "on request"}, 0.0),
+        ({"hourly_rate": float("nan")}, 0.0),
+        ({"bio": "x" * 500, "tags": '["a"]', "profile_url": "u", "job_title": "t", "hourly_rate": 1}, 100.0),
+    ],
+)
+def test_examples_of_the_formula(row: dict[str, Any], expected: float) -> None:
+    """Bio up to 40 for 500 characters, tags 25, profile URL 15, job title 10, rate 10."""
+    assert score(row) == expected

@@ -1,0 +1,127 @@
+"""The experts' table of our own: who is open, who is counted as what, and tags that are written once."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.experts import adoption, table
+from pipeline.states import Outcome
+from pipeline.store import answers, claims, schema
+from pipeline.store.database import Connection, Store
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+@pytest.fixture
+def tx(tmp_path: Path) -> Iterator[Connection]:
+    """A transaction on a fresh database."""
+    store = Store(f"sqlite:///{tmp_path / 'findable.db'}")
+    schema.ensure(store, [adoption.adopt])
+    with store.write() as tx:
+        yield tx
+    store.close()
+
+
+def _open(tx: Connection) -> list[str]:
+    """Return the ids that may be asked, in their order."""
+    return list(tx.execute(table.open_items()).scalars())
+
+
+@pytest.mark.parametrize("bio", [None, "", " ", "\t\n\r", "\u00a0\u3000", "\u2028"])
+def test_a_bio_of_white_space_is_none(tx: Connection, bio: str | None) -> None:
+    """Who has no bio is never asked, and is counted as such."""
+    table.insert_person(tx, "nobody", {"bio": bio})
+    assert _open(tx) == []
+    assert table.counts(tx)["no_bio"] == 1
+
+
+def test_open_people_come_in_the_order_of_rows(tx: Connection) -> None:
+    """The ids are text, and stand in the order of numbers."""
+    table.insert_people(tx, [(f"p{number}", {"bio": "Bees."}) for number in range(1, 12)])
+    assert _open(tx) == [str(number) for number in range(1, 12)]
+
+
+def test_many_people_get_the_columns_they_have(tx: Connection) -> None:
+    """A column that only some have is NULL elsewhere, and each has the score of their own row."""
+    table.insert_people(tx, [("a", {"bio": "x" * 250}), ("b", {"job_title": "Judge"}), ("c", {})])
+    rows = table.by_usernames(tx, ["a", "b", "c", "d"])
+    assert {name: (row["bio"], row["job_title"], row["findability_score"]) for name, row in rows.items()} == {
+        "a": ("x" * 250, None, 20.0),
+        "b": (None, "Judge", 10.0),
+        "c": (None, None, 0.0),
+    }
+
+
+def test_rows_are_found_at_any_number_of_ids(tx: Connection) -> None:
+    """More ids than a statement takes, ids that are gone, and ids that are no numbers."""
+    table.insert_people(tx, [(f"p{number}", {}) for number in range(1100)])
+    found = table.by_ids(tx, [*(str(number) for number in range(1, 1101)), "9999", "x", "-1", "1.5", ""])
+    assert len(found) == 1100
+    assert found["7"]["username"] == "p6"
+
+
+def test_an_id_is_never_given_twice(tx: Connection) -> None:
+    """The id of a row that was removed goes to nobody, or a late answer would reach somebody new."""
+    first = table.insert_person(tx, "a", {})
+    tx.execute(table.experts.delete())
+    assert table.insert_person(tx, "a", {}) != first
+
+
+def test_tags_are_written_once(tx: Connection) -> None:
+    """The second answer is not applied and changes nothing; a row that is gone is passed over."""
+    key = table.insert_person(tx, "a", {"bio": "x" * 500})
+    assert table.write_tags(tx, {key: '["law"]', "99": '["law"]'}) == {key}
+    assert table.write_tags(tx, {key: '["bees"]'}) == set()
+    row = table.by_username(tx, "a")
+    assert (row["tags"], row["findability_score"]) == ('["law"]', 65.0)
+
+
+def test_cleared_tags_take_their_points_along(tx: Connection) -> None:
+    """Who loses the tags is untagged again, with the score of an untagged row."""
+    key = table.insert_person(tx, "a", {"bio": "x" * 500})
+    table.write_tags(tx, {key: '["law"]'})
+    table.clear_tags(tx, [key])
+    row = table.by_username(tx, "a")
+    assert (row["tags"], row["findability_score"]) == (None, 40.0)
+    assert _open(tx) == [key]
+
+
+def test_rescore_writes_only_what_differs(tx: Connection) -> None:
+    """A score that another program spoilt is mended; the second time there is nothing to do."""
+    table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(2500)])
+    tx.execute(table.experts.update().where(table.experts.c.id % 1000 == 0).values(findability_score=99.0))
+    assert table.rescore(tx) == 2
+    assert table.rescore(tx) == 0
+
+
+def test_everyone_is_counted_once(tx: Connection) -> None:
+    """Tagged before claimed before parked before untagged, whatever else a row could be called."""
+    ids = {name: table.insert_person(tx, name, {"bio": "Bees."}) for name in ("tagged", "claimed", "parked", "open")}
+    table.insert_person(tx, "no bio", {})
+    claims.take_live(tx, table.TASK, ids["tagged"], input_hash="", lasts_s=60, at=datetime.now(UTC))
+    claims.take_live(tx, table.TASK, ids["claimed"], input_hash="", lasts_s=60, at=datetime.now(UTC))
+    answers.park(tx, table.TASK, {ids["parked"]: "it failed", ids["claimed"]: "it failed"}, at=NOW)
+    table.write_tags(tx, {ids["tagged"]: '["law"]'})
+    assert table.counts(tx) == {"total": 5, "tagged": 1, "untagged": 1, "no_bio": 1, "claimed": 1, "parked": 1}
+
+
+def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
+    """A live claim whose time is over is what the next submit takes, and is counted so."""
+    key = table.insert_person(tx, "a", {"bio": "Bees."})
+    claims.take_live(tx, table.TASK, key, input_hash="", lasts_s=60, at=NOW)
+    assert table.counts(tx, now=NOW)["claimed"] == 1
+    later = datetime(2026, 11, 21, tzinfo=UTC)
+    assert table.counts(tx, now=later)["untagged"] == 1
+    assert claims.dead(tx, table.TASK, now=later) == [key]
+    assert claims.dead(tx, "another-task", now=later) == []
+    assert claims.free_dead(tx, now=later) == 1
+    assert not claims.release_live(tx, table.TASK, key, outcome=Outcome.MISSING, reason="late")
+
+
+def test_an_unknown_username_is_said(tx: Connection) -> None:
+    """Asking for somebody who is not there is an input error that names them."""
+    with pytest.raises(InputError, match="'nobody'"):
+        table.by_username(tx, "nobody")
