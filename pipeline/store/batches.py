@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from pipeline.errors import InputError, StateConflictError
+from pipeline.errors import InconsistentError, InputError, StateConflictError
 from pipeline.states import BATCH_MOVES, OVER, BatchState
 from pipeline.store import events
 from pipeline.store.tables import batches, tries, twins
@@ -232,6 +232,15 @@ def counts(tx: Connection) -> dict[str, int]:
 
 
 def _batch(row: Any) -> Batch:
+    """Return a row as a batch.
+
+    Raises:
+        InconsistentError: another hand wrote a state that does not exist.
+    """
+    if row["state"] not in set(BatchState):
+        raise InconsistentError(
+            f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint="run `make doctor`"
+        )
     return Batch(**{**row, "state": BatchState(row["state"])})
 
 

@@ -1,0 +1,359 @@
+"""`make doctor` finds each fault that is planted, says whether it contradicts, and mends what can be mended."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.server import start
+from pipeline.experts import table
+from tests.lab import KEY, Api, Workspace
+
+CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
+DEAD = "elsewhere-not-a-host|boot|1|0.00|abcd"
+LONG_AGO = "2026-01-01 00:00:00.000000"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A workspace that has gone through the chain, and the emulator it went to."""
+
+    workspace: Workspace
+    api: Api
+
+    @property
+    def data(self) -> Path:
+        """Return the workspace's directory."""
+        return self.workspace.data
+
+    def sql(self, statement: str, *values: Any) -> None:
+        """Change the database behind the product's back."""
+        connection = sqlite3.connect(self.data / "findable.db")
+        connection.execute(statement, values)
+        connection.commit()
+        connection.close()
+
+    def add_person(self, name: str) -> None:
+        """Add one person who can be asked about."""
+        with self.workspace.open() as rt, rt.store.write() as tx:
+            table.insert_person(tx, name, {"bio": "I mend old clocks."})
+
+    def run(self, command: str) -> None:
+        """Run a command that must work."""
+        result = self.workspace.run(command)
+        assert result.exit_code == 0, result.output
+
+    def doctor(self, *args: str) -> tuple[int, list[dict[str, Any]]]:
+        """Return doctor's exit code and findings."""
+        result = self.workspace.run("doctor", "--json", *args)
+        findings: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
+        return result.exit_code, findings
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of a workspace and of the emulator it went to; each test gets a copy.
+
+    Six people are tagged, one has no bio, the index was built twice, and a batch of two waits at the API.
+    """
+    root = tmp_path_factory.mktemp("template")
+    with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)  # away from anybody's .env
+        made = Bench(workspace_at(root / "data", server.url), Api(server))
+        with made.workspace.open() as rt, rt.store.write() as tx:
+            for number in range(7):
+                bio = None if number == 6 else f"I keep bees and teach water law in town {number}."
+                table.insert_person(tx, f"person-{number}", {"job_title": "Keeper", "bio": bio})
+        for command in (*CHAIN, "index"):
+            made.run(command)
+        for name in ("late-1", "late-2"):
+            made.add_person(name)
+        made.api.configure(batch_looks=1000)
+        made.run("batch-submit")
+        made.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return root
+
+
+@pytest.fixture
+def bench(template: Path, tmp_path: Path) -> Iterator[Bench]:
+    """A copy of the template, with the emulator running."""
+    shutil.copytree(template, tmp_path / "copy", symlinks=True)
+    with start(tmp_path / "copy" / "api") as server:
+        yield Bench(workspace_at(tmp_path / "copy" / "data", server.url), Api(server))
+
+
+def workspace_at(data: Path, url: str) -> Workspace:
+    """Return the workspace in a folder, with short waits."""
+    waits = {"LIST_LAG": "0", "CREATE_TIMEOUT": "1", "CALL_TIMEOUT": "5", "RETRY_FOR": "0.2", "RETRY_WAIT": "0.01"}
+    environ = {f"FINDABLE_{name}": value for name, value in ({"DATA": str(data), "POLL_FIRST": "0.02"} | waits).items()}
+    return Workspace(data, environ | {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": url})
+
+
+def forget_file(pattern: str) -> Callable[[Bench], None]:
+    """Return a plant that deletes the one file of that name."""
+
+    def plant(bench: Bench) -> None:
+        """Delete it."""
+        (path,) = bench.data.glob(pattern)
+        path.unlink()
+
+    return plant
+
+
+def spoil_file(pattern: str) -> Callable[[Bench], None]:
+    """Return a plant that changes a byte in the middle of the first file of that name."""
+
+    def plant(bench: Bench) -> None:
+        """Change it."""
+        path = min(bench.data.glob(pattern))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    return plant
+
+
+def write_sql(statement: str, *values: Any) -> Callable[[Bench], None]:
+    """Return a plant that changes the database."""
+    return lambda bench: bench.sql(statement, *values)
+
+
+def write_file(name: str) -> Callable[[Bench], None]:
+    """Return a plant that leaves a file behind, as a killed run does."""
+
+    def plant(bench: Bench) -> None:
+        """Write it."""
+        (bench.data / name).parent.mkdir(parents=True, exist_ok=True)
+        (bench.data / name).write_bytes(b"half")
+
+    return plant
+
+
+def back_to_downloaded(bench: Bench) -> None:
+    """Put the first batch back before its ingest, and lose its result."""
+    bench.sql("UPDATE findable_batches SET state = 'downloaded' WHERE number = 1")
+    forget_file("batches/000001-results.jsonl")(bench)
+
+
+def back_to_prepared(bench: Bench) -> None:
+    """Put the second batch back before its create, and change its request file."""
+    bench.sql("UPDATE findable_batches SET state = 'prepared', remote_name = NULL WHERE number = 2")
+    spoil_file("batches/000002-requests.jsonl")(bench)
+
+
+def half_created(bench: Bench) -> None:
+    """Forget that the second batch's create was answered."""
+    bench.sql(
+        "UPDATE findable_batches SET state = 'submitting', remote_name = NULL, create_ended_at = NULL WHERE number = 2"
+    )
+
+
+def created_twice(bench: Bench) -> None:
+    """Let the API make two batches of one create."""
+    bench.add_person("twin")
+    bench.api.fault("duplicate_batch")
+    bench.run("batch-submit")
+
+
+def older_copy(bench: Bench) -> None:
+    """Forget a batch that the API knows, as a database does that was put back to an older copy."""
+    bench.sql("DELETE FROM findable_requests WHERE batch = 2")
+    bench.sql("DELETE FROM findable_tries WHERE batch = 2")
+    bench.sql("DELETE FROM findable_batches WHERE number = 2")
+
+
+def removed_staging(bench: Bench) -> None:
+    """Leave half a build behind."""
+    write_file("index/builds/9.staging/faiss.index")(bench)
+
+
+def foreign_link(bench: Bench) -> None:
+    """Put a plain file where the stable path was."""
+    (bench.data / "metadata.json").unlink()
+    (bench.data / "metadata.json").write_text("[]")
+
+
+def lost_build(bench: Bench) -> None:
+    """Remove the build in service."""
+    shutil.rmtree(bench.data / "index" / "builds" / "2")
+
+
+CONTRADICTIONS: dict[str, tuple[Callable[[Bench], None], str, bool]] = {  # plant, what is said, whether FIX=1 mends it
+    "state": (
+        write_sql("UPDATE findable_batches SET state = 'lost' WHERE number = 2"),
+        "does not exist: 'lost'",
+        False,
+    ),
+    "sum": (write_sql("UPDATE findable_batches SET answered = 5 WHERE number = 1"), "adds up to 5 of 6", False),
+    "answers": (write_sql("DELETE FROM findable_answers WHERE item_id = '3'"), "6 answers, and 5 are stored", False),
+    "attempts": (
+        write_sql(
+            "INSERT INTO findable_attempts (task, item_id, batch, at, charged, outcome, reason) "
+            "VALUES ('expert-tags', '3', 1, ?, 1, 'missing', 'x')",
+            LONG_AGO,
+        ),
+        "0 requests without an answer, and 1 attempts are stored",
+        False,
+    ),
+    "requests": (write_sql("DELETE FROM findable_requests WHERE item_id = '3'"), "and 5 of them are kept", False),
+    "unclaimed": (write_sql("UPDATE findable_requests SET open = 0 WHERE batch = 2"), "not claimed any more", False),
+    "no remote name": (
+        write_sql("UPDATE findable_batches SET remote_name = NULL WHERE number = 2"),
+        "no remote",
+        False,
+    ),
+    "no result": (
+        write_sql("UPDATE findable_batches SET result_file = NULL WHERE number = 1"),
+        "names no result",
+        False,
+    ),
+    "stuck claims": (write_sql("UPDATE findable_requests SET open = 1 WHERE batch = 1"), "6 items are claimed", True),
+    "other lines": (
+        write_sql("UPDATE findable_requests SET item_id = '1' WHERE line = 2 AND batch = 2"),
+        "asks 2",
+        False,
+    ),
+    "request file": (spoil_file("batches/000002-requests.jsonl"), "changed after it was sealed", False),
+    "unsent file": (back_to_prepared, "changed after it was sealed", True),
+    "score": (write_sql("UPDATE experts SET findability_score = 99 WHERE id = 1"), "scores that do not follow", True),
+    "index": (spoil_file("index/builds/2/faiss.index"), "has other bytes", True),
+    "metadata": (spoil_file("index/builds/2/metadata.json"), "has other bytes", True),
+    "build": (lost_build, "index in service is broken", True),
+    "link": (forget_file("faiss.index"), "does not lead to the index", True),
+    "foreign link": (foreign_link, "does not lead to the index", True),
+    "gone": (lambda bench: bench.api.fault("batch_vanishes", times=1000), "not to be seen there", False),
+    "older copy": (older_copy, "no batch here knows it", False),
+    "twin": (created_twice, "second remote batch of batch 3", True),
+}
+HARMLESS: dict[str, tuple[Callable[[Bench], None], str, bool]] = {
+    "dead claim": (
+        write_sql(
+            "INSERT INTO findable_requests (task, item_id, input_hash, open, owner, until, at) "
+            "VALUES ('expert-tags', '7', 'x', 1, ?, ?, ?)",
+            DEAD,
+            LONG_AGO,
+            LONG_AGO,
+        ),
+        "1 items are claimed by processes that are gone",
+        True,
+    ),
+    "dead lease": (
+        write_sql("INSERT INTO findable_leases (name, owner, until) VALUES ('prepare', ?, ?)", DEAD, LONG_AGO),
+        "leases of processes that are gone: prepare",
+        True,
+    ),
+    "request litter": (write_file("batches/000009-requests.jsonl"), "000009-requests.jsonl belongs to no batch", True),
+    "half file": (write_file("batches/000009-requests.jsonl.part"), "belongs to no batch", True),
+    "half result": (write_file("batches/000001-results.jsonl.part"), "belongs to no batch", True),
+    "staging": (removed_staging, "9.staging is half a build", True),
+    "half a link": (write_file("index/current.77.link-part"), "current.77.link-part", True),
+    "not recorded": (write_sql("DELETE FROM findable_builds WHERE number = 2"), "not recorded in the database", True),
+    "vector": (spoil_file("index/vectors/*.vectors"), "1 cached vectors of gemini-embedding-2 are damaged", True),
+    "unclear": (half_created, "batch 2 was being created when a run died, and is in the list", True),
+    "old request file": (forget_file("batches/000001-requests.jsonl"), "its request file is gone", False),
+    "old result file": (forget_file("batches/000001-results.jsonl"), "its result is gone", False),
+    "other tags": (write_sql("UPDATE experts SET tags = '[\"x\"]' WHERE id = 1"), "another program changed", False),
+    "no utf-8": (write_sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1"), "no UTF-8", False),
+    "gone person": (write_sql("DELETE FROM experts WHERE id = 1"), "people who are not there any more", False),
+    "no backend": (
+        lambda bench: bench.api.fault("status", times=1000, args={"code": 503}),
+        "could not be asked",
+        False,
+    ),
+}
+
+
+def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
+    """After the chain, with a batch under way, there is nothing to find."""
+    assert bench.doctor() == (0, [])
+    result = bench.workspace.run("doctor")
+    assert result.stdout.endswith("checks done, nothing contradicts what is stored\n")
+
+
+def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api) -> None:
+    """Doctor may be the first command, and asks the backend nothing."""
+    result = workspace.run("doctor")
+    assert (result.exit_code, result.output.count("\n")) == (0, 1)
+    assert api.journal() == []
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_contradiction_ends_with_5_until_it_is_mended(bench: Bench, name: str) -> None:
+    """Doctor alone changes nothing and exits with 5; FIX=1 mends what can be mended, and then all is well."""
+    plant, said, mends = CONTRADICTIONS[name]
+    plant(bench)
+    code, findings = bench.doctor()
+    assert code == 5
+    assert any(said in finding["said"] for finding in findings), findings
+    assert bench.doctor() == (code, findings), "doctor alone changed something"
+    fixed, fixing = bench.doctor("--fix")
+    assert [finding["said"] for finding in fixing] == [finding["said"] for finding in findings]
+    assert fixed == (0 if mends else 5)
+    if mends:
+        assert all(finding["mended"] for finding in fixing if finding["contradiction"])
+        assert bench.doctor()[0] == 0
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_does_no_harm_is_told_and_swept(bench: Bench, name: str) -> None:
+    """Litter and notes are told with exit code 0; FIX=1 sweeps the litter, and then nothing of it is left."""
+    plant, said, mends = HARMLESS[name]
+    plant(bench)
+    code, findings = bench.doctor()
+    assert code == 0, findings
+    assert any(said in finding["said"] for finding in findings), findings
+    assert bench.doctor()[0] == 0
+    _, fixing = bench.doctor("--fix")
+    assert any(finding["mended"] for finding in fixing) == mends
+    _, after = bench.doctor()
+    assert any(said in finding["said"] for finding in after) != mends
+
+
+def test_a_lost_result_is_fetched_again(bench: Bench) -> None:
+    """A result that is needed and gone is downloaded once more, byte for byte, and can be ingested."""
+    before = (bench.data / "batches" / "000001-results.jsonl").read_bytes()
+    bench.sql("UPDATE findable_requests SET open = 1, outcome = NULL WHERE batch = 1")
+    bench.sql("DELETE FROM findable_answers")
+    bench.sql("UPDATE experts SET tags = NULL")
+    back_to_downloaded(bench)
+    assert bench.doctor("--fix")[0] == 0
+    assert (bench.data / "batches" / "000001-results.jsonl").read_bytes() == before
+    bench.run("batch-ingest")
+    assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 6
+
+
+def test_an_unclear_create_is_adopted(bench: Bench) -> None:
+    """With FIX=1 a batch that is in the list under its own name is taken up again."""
+    name = bench.workspace.scalar("SELECT remote_name FROM findable_batches WHERE number = 2")
+    half_created(bench)
+    assert bench.doctor("--fix")[0] == 0
+    assert bench.workspace.query("SELECT state, remote_name FROM findable_batches WHERE number = 2") == [
+        ("submitted", name)
+    ]
+
+
+def test_the_people_of_an_unsent_batch_go_out_again(bench: Bench) -> None:
+    """A prepared batch whose file was changed is given up by FIX=1, and the next submit asks its people."""
+    back_to_prepared(bench)
+    assert bench.doctor("--fix")[0] == 0
+    bench.run("batch-submit")
+    asked = bench.workspace.query("SELECT item_id FROM findable_requests WHERE batch = 3 ORDER BY item_id")
+    assert asked == [("8",), ("9",)]
+
+
+def test_a_damaged_database_is_said_in_one_line(bench: Bench) -> None:
+    """Where pages of the database are damaged doctor says so with exit code 5, and mends nothing."""
+    path = bench.data / "findable.db"
+    bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(path.read_bytes())
+    for page in range(8192, len(content), 4096):
+        content[page : page + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    result = bench.workspace.run("doctor", "--fix")
+    assert result.exit_code == 5
+    assert "Traceback" not in result.output
