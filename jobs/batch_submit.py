@@ -30,10 +30,8 @@ def main(limit: int | None, *, dry: bool, yes: bool, as_json: bool) -> None:
     with open_workspace() as rt:
 
         def announce(plan: "Plan") -> None:
-            """Say what will be sent where, and what it will cost, before any of it happens."""
-            place = "leave this machine for Gemini" if rt.backend == "gemini" else "stay here, with the local engine"
-            rt.display.say(f"model {rt.model.name}; the biographies {place}")
-            rt.display.say(_sentence(plan, rt.model.priced_on.isoformat()))
+            """Say who will be asked about and what it will cost, before anything is written or sent."""
+            rt.display.say(f"{rt.model.name}, {_sentence(plan, rt.model.priced_on.isoformat())}")
 
         report = batch_submit.run(
             rt, limit=limit, dry=dry, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)

@@ -1,0 +1,77 @@
+"""What the tests of the steps look at afterwards: rows, claims, request files, and what really exists at the API."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Any
+
+from tests.lab import Api, Workspace
+
+CREATE = r":batchGenerateContent$"
+START = r"^/upload/[^?]*$"
+
+
+def batch_row(workspace: Workspace, number: int = 1) -> dict[str, Any]:
+    """Return one batch's row by column."""
+    with closing(sqlite3.connect(workspace.data / "findable.db")) as connection:
+        connection.row_factory = sqlite3.Row
+        row = connection.execute("SELECT * FROM findable_batches WHERE number = ?", (number,)).fetchone()
+    return dict(row)
+
+
+def states(workspace: Workspace) -> list[str]:
+    """Return the state of every batch, in the order of their numbers."""
+    return [row[0] for row in workspace.query("SELECT state FROM findable_batches ORDER BY number")]
+
+
+def claimed(workspace: Workspace) -> list[str]:
+    """Return the ids of the items that are claimed, in order."""
+    return [row[0] for row in workspace.query("SELECT item_id FROM findable_requests WHERE open ORDER BY item_id + 0")]
+
+
+def tries(workspace: Workspace) -> list[str]:
+    """Return what came of each create, in order."""
+    return [row[0] for row in workspace.query('SELECT outcome FROM findable_tries ORDER BY batch, "try"')]
+
+
+def moves(workspace: Workspace, number: int = 1) -> list[tuple[str | None, str | None]]:
+    """Return the moves of one batch from the journal, without the entries that moved nothing."""
+    found = workspace.query(
+        "SELECT old, new FROM findable_events WHERE kind = 'batch' AND name = :name ORDER BY id", name=str(number)
+    )
+    return [(old, new) for old, new in found if old != new or old == "submitting"]
+
+
+def remote(api: Api, *, alive: bool = True) -> list[dict[str, Any]]:
+    """Return the batches that exist at the API, oldest first; only those that were not cancelled, or all."""
+    found: list[dict[str, Any]] = api.batches()["batches"]
+    return [one for one in found if not (alive and one["state"].endswith("CANCELLED"))]
+
+
+def creates(api: Api) -> int:
+    """Return how many create calls the API has seen."""
+    return len(api.seen("POST", ":batchGenerateContent"))
+
+
+def uploads(api: Api) -> int:
+    """Return how many uploads were begun."""
+    return len([one for one in api.seen("POST", "/upload/") if "upload_id=" not in one["path"]])
+
+
+def requests_of(workspace: Workspace, number: int = 1) -> list[dict[str, Any]]:
+    """Return the lines of a batch's request file."""
+    path = workspace.data / batch_row(workspace, number)["request_file"]
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+def asked_ids(workspace: Workspace, numbers: Iterable[int]) -> list[str]:
+    """Return the item ids in the request files of these batches, with repetitions."""
+    return [line["key"].partition("/")[2] for number in numbers for line in requests_of(workspace, number)]
+
+
+def alter(workspace: Workspace, *statements: str) -> None:
+    """Change rows by hand, to what another program or a process that died could have left."""
+    with closing(sqlite3.connect(workspace.data / "findable.db")) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
