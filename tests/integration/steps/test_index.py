@@ -1,0 +1,234 @@
+"""`index`: what is embedded, what an unreliable service does to it, and which build is in service afterwards."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import pytest
+
+from pipeline.experts import table
+from pipeline.store import workspace as workspaces
+from tests.lab import Api, Workspace
+
+EMBED = "EmbedContents"  # of many, `batchEmbedContents`
+
+
+@pytest.fixture
+def tagged(workspace: Workspace) -> Callable[[int], None]:
+    """A function that puts tagged people into the workspace, after those that are there."""
+
+    def put(count: int) -> None:
+        """Insert them through the table."""
+        with workspace.open() as rt, rt.store.write() as tx:
+            before = tx.exec_driver_sql("SELECT coalesce(max(id), 0) FROM experts").scalar() or 0
+            rows = [
+                (f"p{number}", {"bio": f"Keeps bee hive {number}.", "tags": f'["bees", "hive {number}"]'})
+                for number in range(before, before + count)
+            ]
+            table.insert_people(tx, rows)
+            workspaces.touch(tx)
+
+    return put
+
+
+def _index(workspace: Workspace, *args: str) -> dict[str, Any]:
+    """Build the index and return its report."""
+    result = workspace.run("index", "--json", *args)
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def _behind(workspace: Workspace) -> int:
+    """Return how far the index is behind."""
+    document = json.loads(workspace.run("status", "--json").stdout)
+    behind: int = document["index"]["behind"]
+    return behind
+
+
+def _change(workspace: Workspace, sql: str) -> None:
+    """Change rows as one of our own commands would, counting the change."""
+    with workspace.open() as rt, rt.store.write() as tx:
+        tx.exec_driver_sql(sql)
+        workspaces.touch(tx)
+
+
+def test_texts_go_out_a_hundred_a_call(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:
+    """250 texts are three calls, and one vector each."""
+    tagged(250)
+    report = _index(workspace)
+    assert (report["count"], report["embedded"], report["cached"]) == (250, 250, 0)
+    assert len(api.seen("POST", EMBED)) == 3
+
+
+def test_only_changed_texts_are_embedded_again(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:
+    """Unchanged ones come from the cache; a new rate changes no text, a new bio and a new person do."""
+    tagged(30)
+    _index(workspace)
+    calls = len(api.seen("POST", EMBED))
+    again = _index(workspace)
+    assert (again["embedded"], again["cached"], again["count"]) == (0, 30, 30)
+    assert len(api.seen("POST", EMBED)) == calls
+    tagged(1)
+    _change(workspace, "UPDATE experts SET hourly_rate = 5")
+    _change(workspace, "UPDATE experts SET bio = 'Keeps goats.' WHERE username = 'p3'")
+    report = _index(workspace)
+    assert (report["embedded"], report["cached"], report["count"]) == (2, 29, 31)
+    assert len(api.seen("POST", EMBED)) == calls + 1
+
+
+def test_the_files_of_a_build_agree(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """The stable names lead to one build: as many vectors of length 1 as people, in the order of the metadata."""
+    tagged(12)
+    _index(workspace)
+    vectors = faiss.read_index(str(workspace.data / "faiss.index"))
+    metadata = json.loads((workspace.data / "metadata.json").read_bytes())
+    assert (vectors.ntotal, vectors.d, len(metadata)) == (12, 768, 12)
+    assert [row["id"] for row in metadata] == list(range(1, 13))
+    assert metadata[3]["tags"] == ["bees", "hive 3"]
+
+
+@pytest.mark.parametrize("word", ["vectors_short", "vectors_nan", "vectors_wrong_dimension", "vectors_fused"])
+def test_vectors_that_do_not_fit_are_never_kept(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None], word: str
+) -> None:
+    """Once is asked again; always ends with 4, without a build, and with nothing in the cache."""
+    tagged(5)
+    api.fault(word, times=10_000)
+    result = workspace.run("index")
+    assert result.exit_code == 4, result.output
+    assert "vector" in result.stderr
+    assert not (workspace.data / "index" / "current").exists()
+    api.clear_faults()
+    api.fault(word)
+    assert _index(workspace)["embedded"] == 5
+
+
+def test_vectors_of_any_length_are_made_unit(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:
+    """Gemini's are unit only at full width; ours always."""
+    tagged(5)
+    api.fault("vectors_not_unit", times=10_000)
+    assert _index(workspace)["count"] == 5
+    hits = json.loads(workspace.run("search", "bees", "--json").stdout)
+    assert all(-1.0001 <= hit["similarity"] <= 1.0001 for hit in hits)
+
+
+def test_a_service_that_fails_and_comes_back_is_waited_for(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None]
+) -> None:
+    """Two refusals with 503 and a lost connection cost nothing but time."""
+    tagged(3)
+    api.fault("status", times=2, path=EMBED, args={"code": 503})
+    api.fault("drop", path=EMBED)
+    assert _index(workspace)["embedded"] == 3
+
+
+def test_what_was_embedded_before_a_failure_is_kept(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None]
+) -> None:
+    """The third of three calls fails for good: the next run embeds the rest alone."""
+    tagged(250)
+    api.fault("status", nth=3, times=10_000, path=EMBED, args={"code": 503})
+    assert workspace.run("index").exit_code == 4
+    api.clear_faults()
+    report = _index(workspace)
+    assert report["count"] == 250
+    assert report["embedded"] == 50
+
+
+def test_nobody_tagged_is_said_with_what_to_do(
+    workspace: Workspace, people: Callable[..., list[str]], tagged: Callable[[int], None]
+) -> None:
+    """Exit code 2, a hint, and an index in service stays."""
+    people(3)
+    result = workspace.run("index")
+    assert result.exit_code == 2
+    assert "nobody is tagged" in result.stderr
+    assert "batch-submit" in result.stderr
+    tagged(2)
+    _index(workspace)
+    _change(workspace, "UPDATE experts SET tags = NULL")
+    assert workspace.run("index").exit_code == 2
+    assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 2
+
+
+def test_behind_counts_each_person_once(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """New, changed, re-tagged, untagged and removed people are behind until the next build; a new rate is not."""
+    tagged(10)
+    assert _behind(workspace) == 10
+    _index(workspace)
+    assert _behind(workspace) == 0
+    _change(workspace, "UPDATE experts SET hourly_rate = 99, findability_score = 1")
+    assert _behind(workspace) == 0
+    _change(workspace, "UPDATE experts SET bio = 'Goats.', company = 'Farm' WHERE username = 'p1'")
+    _change(workspace, """UPDATE experts SET tags = '["goats"]' WHERE username IN ('p1', 'p2')""")
+    _change(workspace, "UPDATE experts SET tags = NULL WHERE username = 'p3'")
+    _change(workspace, "DELETE FROM experts WHERE username = 'p4'")
+    tagged(1)
+    assert _behind(workspace) == 5
+    said = workspace.run("search", "bees")
+    assert "behind the database by 5 people" in said.stderr
+    assert _index(workspace)["count"] == 9
+    assert _behind(workspace) == 0
+
+
+def test_an_import_puts_the_index_behind(workspace: Workspace, tagged: Callable[[int], None], tmp_path: Path) -> None:
+    """A changed biography of a tagged person keeps the tags and is embedded again by the next build."""
+    tagged(4)
+    _index(workspace)
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio\np0,Keeps goats.\np1,Keeps bee hive 1.\n")
+    assert workspace.run("import", str(people)).exit_code == 0
+    assert _behind(workspace) == 1
+    assert _index(workspace)["embedded"] == 1
+    assert workspace.scalar("SELECT tags FROM experts WHERE username = 'p0'") == '["bees", "hive 0"]'
+
+
+def test_rollback_puts_the_previous_build_back(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """The older build answers again, the index says how far it is behind, and the next build goes on from there."""
+    tagged(3)
+    first = _index(workspace)
+    assert workspace.run("index", "--rollback").exit_code == 2
+    tagged(2)
+    second = _index(workspace)
+    assert _index(workspace, "--rollback")["number"] == first["number"]
+    assert _behind(workspace) == 2
+    assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 3
+    third = _index(workspace)
+    assert third["number"] > second["number"]
+    assert (third["count"], third["embedded"]) == (5, 0)
+
+
+def _damage(workspace: Workspace) -> None:
+    """Turn bits in every cached vector."""
+    for path in (workspace.data / "index" / "vectors").rglob("*"):
+        if path.is_file() and path.stat().st_size:
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 0xFF
+            path.write_bytes(data)
+
+
+def test_a_damaged_cache_never_reaches_the_index(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """Turned bits are found: either the vector is asked for again, or the build is refused and the old one stays."""
+    tagged(20)
+    before = _index(workspace)
+    _damage(workspace)
+    result = workspace.run("index", "--json")
+    assert result.exit_code in {0, 5}, result.output
+    if result.exit_code == 0:
+        assert json.loads(result.stdout)["embedded"] >= 1
+    else:
+        assert json.loads(workspace.run("status", "--json").stdout)["index"]["build"] == before["number"]
+    assert len(json.loads(workspace.run("search", "bee hive 7", "-k", "1", "--json").stdout)) == 1
+
+
+def test_plain_files_in_the_way_are_moved_aside(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """An index that another program left under the stable names is kept beside, and said."""
+    tagged(2)
+    (workspace.data / "faiss.index").write_bytes(b"theirs")
+    result = workspace.run("index")
+    assert result.exit_code == 0, result.output
+    assert "a file stood where the index has its links" in result.stderr
+    assert [path for path in workspace.data.iterdir() if path.is_file() and path.read_bytes() == b"theirs"]
