@@ -34,14 +34,10 @@ def run(rt: Runtime, question: str, *, k: int) -> Report:
     """Return the `k` nearest experts, or all if there are fewer.
 
     Raises:
-        InputError: the question is blank or too long, or there is no index yet.
+        InputError: the question is blank, too long or no text, or there is no index yet.
         ConfigurationError: the index was built with another model or width than the question would be embedded with.
     """
-    text = " ".join(question.split())
-    if not text or "\0" in text:
-        raise InputError("there is nothing to search for", hint='`make search Q="who knows water law"`')
-    if len(text) > MAX_QUESTION:
-        raise InputError(f"the question has {len(text)} characters, the limit is {MAX_QUESTION}")
+    text = _checked(question)
     with rt.builds.open() as index:
         _check_model(rt, index.manifest.model, index.manifest.dim)
         vector = embedding.embed_queries(rt, [text])[0]
@@ -49,6 +45,18 @@ def run(rt: Runtime, question: str, *, k: int) -> Report:
         with rt.store.read() as tx:
             behind = freshness.behind(rt, tx, index, quick=True)
     return Report(hits, behind)
+
+
+def _checked(question: str) -> str:
+    """Return a question as it is embedded, its white space collapsed; refuse what cannot be one."""
+    text = " ".join(question.split())
+    if not text:
+        raise InputError("there is nothing to search for", hint='`make search Q="who knows water law"`')
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise InputError("the question holds what is no text (NUL, or bytes that are no UTF-8)", hint="type it anew")
+    if len(text) > MAX_QUESTION:
+        raise InputError(f"the question has {len(text):,} characters, the limit is {MAX_QUESTION:,}", hint="shorten it")
+    return text
 
 
 def _check_model(rt: Runtime, model: str, dim: int) -> None:
