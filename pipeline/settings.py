@@ -5,6 +5,7 @@ A value comes from the environment (`FINDABLE_<NAME>`; make passes its variables
 value where it came from, and `findable settings` prints both.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -163,6 +164,11 @@ def masked(key: str) -> str:
     return "…" + key[-4:] if len(key) > 12 else "…"  # noqa: PLR2004 - a third of the shortest key worth telling apart
 
 
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown: without the password that stands in it."""
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:…@", url)
+
+
 def rows(settings: Settings) -> list[tuple[str, str, str, str]]:
     """Return (variable, value, source, description) of every setting; keys are masked."""
     shown = settings.for_backend(settings.wanted_backend)
@@ -173,9 +179,9 @@ def rows(settings: Settings) -> list[tuple[str, str, str, str]]:
         value = getattr(shown, one.name)
         text = "" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)
         source = settings.sources.get(one.name, "default")
-        table.append((PREFIX + one.name.upper(), text, source, one.metadata["help"]))
+        table.append((PREFIX + one.name.upper(), without_password(text), source, one.metadata["help"]))
     key = masked(settings.api_key) if settings.api_key else ""
     table.append(("GEMINI_API_KEY", key, settings.sources.get("api_key", "default"), "the key; without one, local"))
-    base_url = settings.base_url or ""
+    base_url = without_password(settings.base_url or "")
     table.append((BASE_URL_NAME, base_url, settings.sources.get("base_url", "default"), "another server than Google's"))
     return table

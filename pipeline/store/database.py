@@ -40,7 +40,7 @@ class Store:
                 f"this version keeps its data in an SQLite file, not in {self.url.get_backend_name()}",
                 hint="set FINDABLE_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
             )
-        self.path = Path(self.url.database)
+        self.path = Path(self.url.database.removeprefix("file:"))  # file:… is how SQLite takes options
         self._engine: Engine | None = None
 
     @property
