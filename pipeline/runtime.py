@@ -4,6 +4,7 @@ A new subject is a room of its own and a line in `open_runtime`.
 """
 
 import contextlib
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -177,7 +178,7 @@ class Runtime:
 
         try:
             return self._closing.enter_context(start(self.data)).url
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"the local engine cannot start in {self.data}: {error}", hint="check the directory and its permissions"
             ) from error

@@ -144,7 +144,8 @@ def test_a_database_that_cannot_be_written_can_still_be_asked(local: Workspace, 
     status = local.run("status", "--json", DATABASE_URL=url)
     assert status.exit_code == 0, status.output
     assert json.loads(status.stdout)["experts"]["untagged"] == 1
-    refused(local, "score", code=3, said="readonly", DATABASE_URL=url)
+    Path(csv).write_text(PEOPLE.replace("ada", "eve"))
+    refused(local, "import", csv, code=3, said="readonly", DATABASE_URL=url)
     assert not Path("file:").exists()
 
 

@@ -1,0 +1,141 @@
+"""Which backend does the work, what a person is told of it, and that answers of two backends never mix."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.lab import KEY, Api, Workspace
+
+PEOPLE = "Username,First Name,Bio\nada,Ada,I keep bees and teach water law.\nbob,Bob,I mend old clocks.\n"
+LOCAL_LINE = "no key is set: the local engine does the work"
+GEMINI_LINE = "biographies leave this machine"
+UNUSED_LINE = "the key is not used"
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Workspace:
+    """A workspace of two people, without a key."""
+    made = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
+    path = tmp_path / "people.csv"
+    path.write_text(PEOPLE)
+    assert made.run("import", str(path)).exit_code == 0
+    return made
+
+
+def with_key(workspace: Workspace, api: Api) -> Workspace:
+    """Return the same workspace as a user with a key has it."""
+    keys = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": api.url, "FINDABLE_LIST_LAG": "0"}
+    return Workspace(workspace.data, workspace.environ | keys)
+
+
+def said(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command that must work and return what it said on standard error."""
+    result = workspace.run(*args, **values)
+    assert result.exit_code == 0, result.output
+    return result.stderr
+
+
+def test_without_a_key_the_local_engine_is_named_in_one_line(local: Workspace) -> None:
+    """Every command that uses it says so once; those that do not use it say nothing."""
+    assert said(local, "status") == ""
+    assert said(local, "settings") == ""
+    assert said(local, "batch-submit", "--dry").count(LOCAL_LINE) == 0
+    for command in ("batch-submit", "batch-poll"):
+        assert said(local, command).count(LOCAL_LINE) == 1
+    assert said(local, "batch-ingest").count(LOCAL_LINE) == 0
+    assert said(local, "index").count(LOCAL_LINE) == 1
+
+
+def test_a_json_document_stands_alone_on_standard_output(local: Workspace) -> None:
+    """The line about the backend never gets between a program and its JSON."""
+    result = local.run("batch-submit", "--json")
+    assert json.loads(result.stdout)["requests"] == 2
+
+
+def test_a_backend_that_was_asked_for_by_name_is_not_explained(local: Workspace) -> None:
+    """With BACKEND=local there is nothing to say."""
+    assert LOCAL_LINE not in said(local, "batch-submit", BACKEND="local")
+
+
+def test_the_first_time_with_a_key_it_is_said_that_data_leaves(local: Workspace, api: Api) -> None:
+    """The line comes before the first batch and not again, and names the server where it is not Google's."""
+    gemini = with_key(local, api)
+    first = said(gemini, "batch-submit")
+    assert first.count(GEMINI_LINE) == 1
+    assert api.url in first
+    assert GEMINI_LINE not in said(gemini, "batch-poll")
+
+
+def test_the_key_itself_is_never_said(local: Workspace, api: Api) -> None:
+    """Not by any command, and not in any file of the workspace."""
+    gemini = with_key(local, api)
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "index", "status", "settings", "doctor", "batches"):
+        assert KEY not in gemini.run(command).output
+    for path in gemini.data.rglob("*"):
+        assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_workspace_of_the_local_engine_stays_with_it(local: Workspace, api: Api) -> None:
+    """A key that comes later is not used, and said so; nothing goes out."""
+    said(local, "batch-submit")
+    gemini = with_key(local, api)
+    assert UNUSED_LINE in said(gemini, "batch-poll")
+    assert api.journal() == []
+
+
+@pytest.mark.parametrize("command", [("batch-submit",), ("status",), ("index",), ("search", "bees")])
+def test_a_bound_workspace_refuses_the_other_backend(local: Workspace, api: Api, command: tuple[str, ...]) -> None:
+    """BACKEND= against the binding: exit code 3 with both ways out, and nothing changed."""
+    said(local, "batch-submit")
+    result = with_key(local, api).run(*command, BACKEND="gemini")
+    assert result.exit_code == 3
+    assert "bound to the local backend" in result.stderr
+    assert "findable rebind" in result.stderr
+    assert api.journal() == []
+
+
+def test_a_workspace_of_gemini_needs_its_key(local: Workspace, api: Api) -> None:
+    """Without a key the local engine never takes over: exit code 3, what to set; reading commands still work."""
+    said(with_key(local, api), "batch-submit")
+    result = local.run("batch-poll")
+    assert result.exit_code == 3
+    assert "GEMINI_API_KEY" in result.stderr
+    assert said(local, "status") == ""
+    assert local.scalar("SELECT state FROM findable_batches") == "submitted"
+
+
+def test_gemini_by_name_without_a_key_is_refused_before_anything_is_written(local: Workspace) -> None:
+    """BACKEND=gemini without a key: exit code 3, no batch, not bound."""
+    result = local.run("batch-submit", BACKEND="gemini")
+    assert result.exit_code == 3
+    assert local.scalar("SELECT count(*) FROM findable_batches") == 0
+    assert local.scalar("SELECT backend FROM findable_workspace") is None
+
+
+def test_a_model_of_the_local_engine_is_no_model_of_gemini(local: Workspace, api: Api) -> None:
+    """MODEL=findable-local-1 with a key: exit code 3, before anything is written."""
+    result = with_key(local, api).run("batch-submit", MODEL="findable-local-1")
+    assert result.exit_code == 3
+    assert "local engine" in result.stderr
+    assert local.scalar("SELECT count(*) FROM findable_batches") == 0
+
+
+def test_the_first_vector_binds_too(local: Workspace) -> None:
+    """A workspace that was only indexed, from tags it came with, is bound by its vectors."""
+    with local.open() as rt, rt.store.write() as tx:
+        tx.exec_driver_sql("UPDATE experts SET tags = '[\"bees\"]'")
+    said(local, "index")
+    assert local.scalar("SELECT backend FROM findable_workspace") == "local"
+
+
+def test_a_damaged_state_of_the_local_engine_is_said_plainly(local: Workspace) -> None:
+    """Other bytes in the engine's place: exit code 3, named, and the people are as they were."""
+    said(local, "batch-submit")
+    for name in ("local-engine.sqlite-wal", "local-engine.sqlite-shm"):
+        (local.data / name).unlink(missing_ok=True)
+    (local.data / "local-engine.sqlite").write_bytes(b"a letter to my aunt\n" * 500)
+    result = local.run("batch-poll")
+    assert result.exit_code == 3, result.output
+    assert "the local engine cannot start" in result.stderr
+    assert local.scalar("SELECT state FROM findable_batches") == "submitted"
