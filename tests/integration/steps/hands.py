@@ -1,0 +1,97 @@
+"""Commands in processes of their own, that run at the same time, and that can be made to stand still at any step."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.lab import ROOT, Workspace
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the program may fork
+LONGEST_S = 60.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one command ended: exit code (negative: its signal), what it printed, how many steps, the last of them."""
+
+    code: int
+    out: str
+    err: str
+    steps: int
+    last: str
+
+
+class Hand:
+    """A program with the product loaded, which runs one command after the other, each in a process of its own."""
+
+    def __init__(self) -> None:
+        """Start it."""
+        command = [sys.executable, "-W", "ignore", "-m", "tests.crash.mortal"]
+        self._program = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **ONE_THREAD},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def start(self, workspace: Workspace, *args: str, stop_at: int = 0, how: str = "STOP", **values: str) -> None:
+        """Begin a command; before its step number `stop_at` it gets the signal SIG`how`."""
+        environ = workspace.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
+        order = {"args": args, "environ": environ, "cwd": str(Path.cwd()), "die_at": stop_at, "how": how}
+        assert self._program.stdin is not None
+        self._program.stdin.write(json.dumps(order) + "\n")
+        self._program.stdin.flush()
+
+    def child(self) -> psutil.Process | None:
+        """Return the process of the command that runs, if there is one."""
+        children = psutil.Process(self._program.pid).children()
+        return children[0] if children else None
+
+    def wait_until_stopped(self) -> bool:
+        """Wait until the command stands still; false when it ended without."""
+        for _ in range(int(LONGEST_S / 0.01)):
+            child = self.child()
+            try:
+                if child is not None and child.status() == psutil.STATUS_STOPPED:
+                    return True
+            except psutil.NoSuchProcess:
+                return False
+            if self._has_answered():
+                return False
+            time.sleep(0.01)
+        raise AssertionError("the command neither stopped nor ended")
+
+    def go_on(self) -> None:
+        """Let the command go on from where it stands still."""
+        child = self.child()
+        assert child is not None
+        os.kill(child.pid, signal.SIGCONT)
+
+    def ended(self) -> Ended:
+        """Wait for the command's end and return what became of it."""
+        assert self._program.stdout is not None
+        found: dict[str, Any] = json.loads(self._program.stdout.readline())
+        return Ended(**found)
+
+    def close(self) -> None:
+        """End the program and whatever it runs."""
+        child = self.child()
+        if child is not None:
+            child.kill()
+        self._program.communicate(timeout=10)
+
+    def _has_answered(self) -> bool:
+        """Return whether the answer of a command that ended waits to be read."""
+        import select
+
+        return bool(select.select([self._program.stdout], [], [], 0)[0])
