@@ -3,11 +3,12 @@
 The row goes in with a live claim in one transaction, so a batch that is prepared meanwhile leaves the person alone.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.apply import Asked, Judgement, Source, judge_reply, write
-from pipeline.errors import InputError, RemoteError
+from pipeline.errors import InputError, KeyRefusedError, RemoteError
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.experts.reading import read_person_documents
@@ -18,10 +19,12 @@ from pipeline.states import Outcome
 from pipeline.store import claims, workspace
 from pipeline.task import Item
 
+BAD_REQUEST = 400  # what a service answers that is well and does not like this one question
+
 
 @dataclass(frozen=True)
 class Added:
-    """One new person as they stand now; `problem` says why there are no tags, `model` what answered."""
+    """One new person as they stand now; `problem` says why there are no tags where they were wanted."""
 
     username: str
     name: str
@@ -42,19 +45,32 @@ def read(document: bytes) -> list[Person]:
 def run(rt: Runtime, people: Sequence[Person], *, on_tagging: Callable[[str], None]) -> list[Added]:
     """Add people in their order; `on_tagging` is called with the username before each live call.
 
+    Where the service fails for one, those after are not asked, so that nobody waits for it again and again.
+
     Raises:
         InputError: a username exists already, here or twice in the input; nobody was added.
-        ConfigurationError: no key is set for a workspace that uses Gemini; nobody was added.
+        ConfigurationError: no key or no such model is set where there is a bio to ask about; nobody was added.
     """
-    rt.client  # noqa: B018 - what must be configured is said before anyone is added
+    if any(_has_bio(person) for person in people):
+        rt.model, rt.client  # noqa: B018 - what must be configured is said before anyone is added
     _check_new(rt, people)
-    return [_add(rt, person, on_tagging=on_tagging) for person in people]
+    added: list[Added] = []
+    down = ""
+    for person in people:
+        item = _insert(rt, person, is_asked=not down)
+        problem = f"not asked, because {down}" if down and _has_bio(person) else ""
+        if item is not None:
+            on_tagging(person.username)
+            problem, is_down = _tag(rt, person, item)
+            down = problem if is_down else ""
+        added.append(_added(rt, person, problem=problem))
+    return added
 
 
 def _check_new(rt: Runtime, people: Sequence[Person]) -> None:
     """Refuse usernames that are taken."""
     names = [person.username for person in people]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     with rt.store.read() as tx:
         taken = twice or next(iter(table.by_usernames(tx, names)), None)
     if taken is not None:
@@ -64,13 +80,12 @@ def _check_new(rt: Runtime, people: Sequence[Person]) -> None:
         )
 
 
-def _add(rt: Runtime, person: Person, *, on_tagging: Callable[[str], None]) -> Added:
-    """Insert one person under a live claim, ask, and write the answer or the reason."""
-    item = _insert(rt, person)
-    problem = ""
-    if item is not None:
-        on_tagging(person.username)
-        problem = _tag(rt, item)
+def _has_bio(person: Person) -> bool:
+    return bool(text_of(person.values.get("bio")))
+
+
+def _added(rt: Runtime, person: Person, *, problem: str) -> Added:
+    """Return a person as they stand in the table."""
     with rt.store.read() as tx:
         row = table.by_username(tx, person.username)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
@@ -78,15 +93,15 @@ def _add(rt: Runtime, person: Person, *, on_tagging: Callable[[str], None]) -> A
     return Added(person.username, name, tags_of(row["tags"]) or [], score, problem)
 
 
-def _insert(rt: Runtime, person: Person) -> Item | None:
-    """Insert one person; return what to ask, or None where there is no bio to ask about."""
+def _insert(rt: Runtime, person: Person, *, is_asked: bool) -> Item | None:
+    """Insert one person, under a live claim where they are asked about; return what to ask, or None."""
     with rt.store.write() as tx:
         if table.by_usernames(tx, [person.username]):
             raise InputError(f"the username {person.username!r} exists already; this person was not added")
         claims.free_dead(tx, now=rt.now())
         key = table.insert_person(tx, person.username, person.values)
         workspace.touch(tx)
-        if not text_of(person.values.get("bio")):
+        if not is_asked or not _has_bio(person):
             return None
         item = next(iter(rt.task.items(tx, [key])))
         rt.bind(tx)
@@ -95,28 +110,32 @@ def _insert(rt: Runtime, person: Person) -> Item | None:
         return item
 
 
-def _tag(rt: Runtime, item: Item) -> str:
-    """Ask about one person and write what came; return why there are no tags, or an empty text."""
+def _tag(rt: Runtime, person: Person, item: Item) -> tuple[str, bool]:
+    """Ask about one person and write what came; return why there are no tags, and whether the service is down."""
     asked = Asked(item.id, item.input_hash)
     try:
-        judgement = _ask(rt, item, asked)
+        judgement, is_down = _ask(rt, item, asked)
     except BaseException:
         with rt.store.write() as tx:
             claims.release_live(tx, rt.task.name, item.id, outcome=None, reason="interrupted")
+        rt.display.warn(
+            f"{person.username} is saved without tags and goes out with the next batch; nobody after was added"
+        )
         raise
     source = Source(batch=None, extractor=rt.extractor, model=rt.model)
     with rt.store.write() as tx:
         claims.release_live(tx, rt.task.name, item.id, outcome=judgement.outcome, reason=judgement.reason)
         write(tx, rt.task, [judgement], source=source, at=rt.now())
-    return "" if judgement.outcome is Outcome.ANSWERED else judgement.reason
+    return "" if judgement.outcome is Outcome.ANSWERED else judgement.reason, is_down
 
 
-def _ask(rt: Runtime, item: Item, asked: Asked) -> Judgement:
+def _ask(rt: Runtime, item: Item, asked: Asked) -> tuple[Judgement, bool]:
     """Ask once, with the request that a batch line would hold; a service that fails is not the person's fault."""
     schema = requests.schema_of(rt.task.answer)
     request = requests.build(item.prompt, schema=schema, thinking=rt.model.thinking)
     try:
         document = rt.client.generate(rt.model.name, request)
     except RemoteError as error:
-        return Judgement(asked, Outcome.MISSING, error.message, charged=False)
-    return judge_reply(rt.task, asked, replies.judge_response(document))
+        about_this = error.code == BAD_REQUEST and not isinstance(error, KeyRefusedError)
+        return Judgement(asked, Outcome.MISSING, error.message, charged=False), not about_this
+    return judge_reply(rt.task, asked, replies.judge_response(document)), False

@@ -1,0 +1,268 @@
+"""`add-expert`: one person tagged at once, whatever Gemini says and whenever the process dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import ROOT, Api, Workspace
+
+SEED = {
+    "Username": "ada",
+    "First Name": "Ada",
+    "Last Name": "Byron",
+    "Job Title": "Beekeeper",
+    "Bio": "Keeps bees and teaches water law.",
+    "Hourly Rate": 95,
+    "Profile URL": "https://example.org/ada",
+}
+SNAKE: dict[str, Any] = {
+    "username": "ada",
+    "first_name": "Ada",
+    "last_name": "Byron",
+    "job_title": "Beekeeper",
+    "bio": "Keeps bees and teaches water law.",
+    "hourly_rate": 95,
+    "profile_url": "https://example.org/ada",
+}
+LIVE = ":generateContent"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[Any], str]:
+    """A function that writes a JSON document and returns its path."""
+
+    def write(document: Any) -> str:
+        """Write it."""
+        path = tmp_path / "new.json"
+        path.write_text(json.dumps(document), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def _added(workspace: Workspace, path: str) -> list[dict[str, Any]]:
+    """Add who stands in a file, and return what the command says of them."""
+    result = workspace.run("add-expert", path, "--json")
+    assert result.exit_code == 0, result.output
+    document: list[dict[str, Any]] = json.loads(result.stdout)
+    return document
+
+
+def _counts(workspace: Workspace) -> dict[str, int]:
+    """Return the people of `status --json`."""
+    counts: dict[str, int] = json.loads(workspace.run("status", "--json").stdout)["experts"]
+    return counts
+
+
+@pytest.mark.parametrize("document", [SEED, SNAKE, [SEED]])
+def test_a_person_is_inserted_tagged_and_scored(
+    workspace: Workspace, api: Api, file: Callable[[Any], str], document: Any
+) -> None:
+    """Keys as in the CSV header or as in the table; one live call; the answer has its provenance."""
+    (ada,) = _added(workspace, file(document))
+    assert list(ada) == ["username", "name", "tags", "findability_score", "problem"]
+    assert (ada["username"], ada["name"], ada["problem"]) == ("ada", "Ada Byron", "")
+    assert ada["tags"]
+    bio = len(SNAKE["bio"]) / 500 * 40
+    assert ada["findability_score"] == round(bio + 25 + 15 + 10 + 10, 1)
+    row = workspace.query("SELECT username, job_title, hourly_rate, tags, findability_score FROM experts")
+    assert row == [("ada", "Beekeeper", 95.0, json.dumps(ada["tags"], separators=(",", ":")), ada["findability_score"])]
+    assert len(api.seen("POST", LIVE)) == 1
+    assert workspace.query("SELECT batch, applied, item_id FROM findable_answers") == [(None, 1, "1")]
+    assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
+
+
+def test_what_is_printed(workspace: Workspace, file: Callable[[Any], str]) -> None:
+    """A waiting text, the row, and that the person is not searchable before the next index."""
+    result = workspace.run("add-expert", file(SNAKE))
+    assert "Generating tags…" in result.stderr
+    assert "Ada Byron" in result.stdout
+    assert "make index" in result.stdout
+    assert workspace.run("index").exit_code == 0
+    assert json.loads(workspace.run("search", "bees", "--json").stdout)[0]["username"] == "ada"
+
+
+def test_standard_input_is_read_for_a_dash(workspace: Workspace) -> None:
+    """`-` takes the document from a pipe."""
+    from click.testing import CliRunner
+
+    from jobs.cli import main
+
+    result = CliRunner().invoke(main, ["add-expert", "-", "--json"], env=workspace.environ, input=json.dumps([SNAKE]))
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)[0]["tags"]
+
+
+def test_a_list_adds_several_in_order(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
+    """Each has a call of their own; who has no bio has none."""
+    people = [{"username": f"p{n}", "bio": "Keeps bees." if n != 1 else " "} for n in range(3)]
+    added = _added(workspace, file(people))
+    assert [one["username"] for one in added] == ["p0", "p1", "p2"]
+    assert [bool(one["tags"]) for one in added] == [True, False, True]
+    assert len(api.seen("POST", LIVE)) == 2
+    assert _counts(workspace)["no_bio"] == 1
+
+
+def test_no_bio_means_no_call_and_no_key(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
+    """The person is saved and scored; nothing is asked, so not even a key is needed."""
+    del workspace.environ["GEMINI_API_KEY"]
+    workspace.environ["FINDABLE_BACKEND"] = "gemini"
+    (ada,) = _added(workspace, file({**SNAKE, "bio": ""}))
+    assert (ada["tags"], ada["findability_score"], ada["problem"]) == ([], 35.0, "")
+    assert api.journal() == []
+    assert workspace.run("add-expert", file({**SNAKE, "username": "eve"})).exit_code == 3
+    assert workspace.query("SELECT username FROM experts") == [("ada",)]
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ([{"username": "new"}, SNAKE], "'ada' exists already"),
+        ([{"username": "b"}, {"username": "b"}], "b"),
+        ({"bio": "Who?"}, "username"),
+        ([], "no person"),
+        ("text", "not an object"),
+        ([{"username": "ok"}, {"username": "bad\0"}], "person 2"),
+    ],
+)
+def test_what_cannot_be_added_leaves_all_as_it_was(
+    workspace: Workspace, api: Api, file: Callable[[Any], str], document: Any, said: str
+) -> None:
+    """A username that exists, stands twice or is missing, or no person: exit code 2, nobody added, nobody asked."""
+    _added(workspace, file({**SNAKE, "bio": None}))
+    result = workspace.run("add-expert", file(document))
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert workspace.query("SELECT username FROM experts") == [("ada",)]
+    assert api.seen("POST", LIVE) == []
+
+
+def test_no_json_and_no_file_are_said(workspace: Workspace, tmp_path: Path) -> None:
+    """Exit code 2 and the name of the file."""
+    (tmp_path / "new.json").write_text("{half")
+    assert workspace.run("add-expert", str(tmp_path / "new.json")).exit_code == 2
+    result = workspace.run("add-expert", str(tmp_path / "nowhere.json"))
+    assert result.exit_code == 2
+    assert "nowhere.json" in result.stderr
+
+
+FAILURES: list[tuple[str, dict[str, Any]]] = [
+    ("status", {"code": 503}),
+    ("status", {"code": 400, "message": "Request contains an invalid argument."}),
+    ("quota_minute", {"delay": "0.01s"}),
+    ("quota_day", {}),
+    ("key_invalid", {}),
+    ("html_200", {}),
+    ("drop", {}),
+    ("prompt_blocked", {}),
+    ("safety", {}),
+    ("max_tokens", {}),
+    ("no_candidates", {}),
+    ("schema_mismatch", {}),
+]
+
+
+@pytest.mark.parametrize(("word", "args"), FAILURES, ids=[f"{word}-{args.get('code', '')}" for word, args in FAILURES])
+def test_where_gemini_fails_the_next_batch_takes_the_person(
+    workspace: Workspace, api: Api, file: Callable[[Any], str], word: str, args: dict[str, Any]
+) -> None:
+    """Saved untagged and scored, with the reason told and recorded; the claim is free, and a batch brings the tags."""
+    api.fault(word, times=10_000, path=LIVE, args=args)
+    (ada,) = _added(workspace, file(SNAKE))
+    assert ada["tags"] == []
+    assert ada["problem"]
+    assert ada["findability_score"] > 0
+    assert _counts(workspace)["untagged"] == 1
+    assert workspace.scalar("SELECT count(*) FROM findable_attempts") == 1
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        assert workspace.run(command).exit_code == 0
+    assert _counts(workspace)["tagged"] == 1
+
+
+def test_where_the_service_is_down_nobody_else_waits_for_it(
+    workspace: Workspace, api: Api, file: Callable[[Any], str]
+) -> None:
+    """After the first of three was in vain, the others are saved without being asked about."""
+    api.fault("quota_day", times=10_000, path=LIVE)
+    added = _added(workspace, file([{"username": f"p{n}", "bio": "Keeps bees."} for n in range(3)]))
+    assert [one["problem"].startswith("not asked, because") for one in added] == [False, True, True]
+    assert len(api.seen("POST", LIVE)) == 1
+    assert _counts(workspace)["untagged"] == 3
+
+
+def test_one_refused_question_does_not_stop_the_next(
+    workspace: Workspace, api: Api, file: Callable[[Any], str]
+) -> None:
+    """A 400 for the first says nothing of the second."""
+    api.fault("status", path=LIVE, args={"code": 400, "message": "Request contains an invalid argument."})
+    added = _added(workspace, file([{"username": f"p{n}", "bio": "Keeps bees."} for n in range(2)]))
+    assert [bool(one["tags"]) for one in added] == [False, True]
+
+
+@contextmanager
+def _tagging(workspace: Workspace, api: Api, path: str) -> Iterator[subprocess.Popen[str]]:
+    """Run add-expert in a process of its own, up to its live call, which is never answered."""
+    api.fault("hang", times=10_000, path=LIVE, args={"seconds": 60})
+    environ = {**os.environ, **workspace.environ, "PYTHONPATH": str(ROOT), "FINDABLE_TRANSFER_TIMEOUT": "60"}
+    command = [sys.executable, "-m", "jobs", "add-expert", path]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 30
+        while not api.seen("POST", LIVE):
+            assert time.monotonic() < until, "it never asked"
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        try:
+            yield process
+        finally:
+            process.kill()
+            api.clear_faults()
+
+
+def test_a_batch_prepared_meanwhile_leaves_the_person_alone(
+    workspace: Workspace, api: Api, file: Callable[[Any], str], people: Callable[..., list[str]]
+) -> None:
+    """While the call runs the person is claimed; a submit takes everybody else."""
+    people(2)
+    with _tagging(workspace, api, file(SNAKE)):
+        assert _counts(workspace)["claimed"] == 1
+        assert workspace.run("batch-submit").exit_code == 0
+        assert workspace.query("SELECT item_id FROM findable_requests WHERE batch = 1 ORDER BY line") == [
+            ("1",),
+            ("2",),
+        ]
+
+
+def test_killed_while_tagging_the_person_goes_out_with_the_next_batch(
+    workspace: Workspace, api: Api, file: Callable[[Any], str]
+) -> None:
+    """SIGKILL leaves a claim of a dead process: status counts it no more, and the next submit takes it over."""
+    with _tagging(workspace, api, file(SNAKE)) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert _counts(workspace)["untagged"] == 1
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        assert workspace.run(command).exit_code == 0
+    assert _counts(workspace)["tagged"] == 1
+    assert workspace.scalar("SELECT count(*) FROM findable_batches") == 1
+
+
+def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
+    """Ctrl-C ends with 130, says who was saved, and frees the claim at once."""
+    with _tagging(workspace, api, file([SNAKE, {"username": "later"}])) as process:
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 130
+    assert "ada is saved without tags" in said
+    assert "Traceback" not in said
+    assert workspace.query("SELECT username, tags FROM experts") == [("ada", None)]
+    assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
+    assert _counts(workspace)["untagged"] == 1
