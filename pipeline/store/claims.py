@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, exc, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, exc, func, insert, select, text, update
 
 from pipeline.errors import StateConflictError
 from pipeline.states import Outcome
@@ -18,6 +18,7 @@ from pipeline.store.tables import parked, requests
 from pipeline.task import Task
 
 PAGE = 1000
+IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it: SQLite does not take it for `open = 1`
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def askable(task: Task) -> Select[Any]:
     """Return the SELECT of the ids that the next batch would take: open, not claimed, not parked."""
     query = task.open_items()
     item_id = query.selected_columns.item_id
-    claimed = select(requests.c.id).where(requests.c.task == task.name, requests.c.item_id == item_id, requests.c.open)
+    claimed = select(requests.c.id).where(requests.c.task == task.name, requests.c.item_id == item_id, IS_OPEN)
     stopped = select(parked.c.task).where(parked.c.task == task.name, parked.c.item_id == item_id)
     return query.where(~claimed.exists(), ~stopped.exists())
 
@@ -89,9 +90,7 @@ def take_live(tx: Connection, task_name: str, item_id: str, *, input_hash: str, 
 def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outcome | None, reason: str) -> bool:
     """Close this process's live claim on an item; false when it was taken away meanwhile."""
     ours = (requests.c.task == task_name) & (requests.c.item_id == item_id) & (requests.c.owner == this_owner())
-    closed = tx.execute(
-        update(requests).where(ours, requests.c.open).values(open=False, outcome=outcome, reason=reason)
-    )
+    closed = tx.execute(update(requests).where(ours, IS_OPEN).values(open=False, outcome=outcome, reason=reason))
     return closed.rowcount == 1
 
 
@@ -99,7 +98,7 @@ def free_dead(tx: Connection, *, now: datetime) -> int:
     """Close live claims whose time is over or whose process is dead; return how many."""
     dead = _dead(tx, now=now)
     for request_id in dead:
-        closing = update(requests).where(requests.c.id == request_id, requests.c.open)
+        closing = update(requests).where(requests.c.id == request_id, IS_OPEN)
         tx.execute(closing.values(open=False, reason="the process that asked is gone"))
     return len(dead)
 
@@ -112,13 +111,13 @@ def dead(tx: Connection, task_name: str, *, now: datetime) -> list[str]:
 def _dead(tx: Connection, *, now: datetime) -> dict[int, tuple[str, str]]:
     """Return (task, item id) of each dead live claim, by the claim's id."""
     columns = (requests.c.id, requests.c.task, requests.c.item_id, requests.c.owner, requests.c.until)
-    live = select(*columns).where(requests.c.open, requests.c.batch.is_(None))
+    live = select(*columns).where(IS_OPEN, requests.c.batch.is_(None))
     return {row.id: (row.task, row.item_id) for row in tx.execute(live) if row.until <= now or is_dead(row.owner)}
 
 
 def release(tx: Connection, batch: int, *, reason: str) -> list[str]:
     """Let every item of a batch go that is still claimed by it; return their ids in the order of the lines."""
-    ours = (requests.c.batch == batch) & requests.c.open
+    ours = and_(requests.c.batch == batch, IS_OPEN)
     ids = list(tx.execute(select(requests.c.item_id).where(ours).order_by(requests.c.line)).scalars())
     tx.execute(update(requests).where(ours).values(open=False, reason=reason))
     return ids
@@ -171,7 +170,7 @@ def items_of(tx: Connection, batch: int) -> dict[int, str]:
 def open_requests(tx: Connection, batch: int) -> list[Request]:
     """Return the requests of a batch that are still claimed, by line."""
     columns = (requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash)
-    query = select(*columns).where(requests.c.batch == batch, requests.c.open).order_by(requests.c.line)
+    query = select(*columns).where(requests.c.batch == batch, IS_OPEN).order_by(requests.c.line)
     return [Request(*row) for row in tx.execute(query)]
 
 
@@ -189,4 +188,4 @@ def count_askable(tx: Connection, task: Task) -> int:
 
 def claimed_ids(task_name: str) -> Select[Any]:
     """Return the SELECT of the ids that are claimed."""
-    return select(requests.c.item_id).where(requests.c.task == task_name, requests.c.open)
+    return select(requests.c.item_id).where(requests.c.task == task_name, IS_OPEN)
