@@ -44,6 +44,7 @@ from pipeline.store.database import SWITCHED
 FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
 OUR_IDS = "findable_experts_own_id"  # the index that is there where the ids were given by us
 THEIR_IDS = "findable_experts_id"
+USERNAMES = "findable_experts_username"
 UNSCORED = "findable_experts_unscored"  # finds rows without a score at once; where it is missing, all is still to do
 
 unscored = experts.c.findability_score.is_(None)
@@ -69,6 +70,7 @@ def adopt(tx: Connection) -> list[str]:
     lines = _add_columns(tx, there)
     _settle_ids(tx)
     _index_unscored(tx)
+    _index_usernames(tx)
     if parked := settle_foreign(tx, everyone=first):
         lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
     if scored := rescore(tx, None if first else unscored):
@@ -168,6 +170,16 @@ def _number(tx: Connection, key: list[str]) -> None:
 
 def _index_unscored(tx: Connection) -> None:
     tx.execute(text(f"CREATE INDEX IF NOT EXISTS {UNSCORED} ON experts (id) WHERE findability_score IS NULL"))
+
+
+def _index_usernames(tx: Connection) -> None:
+    """See that people are found by username without reading the table; theirs need not be unique."""
+    leading = text(
+        "SELECT 1 FROM pragma_index_list('experts') AS i, pragma_index_info(i.name) AS c "
+        "WHERE c.seqno = 0 AND lower(c.name) = 'username' AND NOT i.partial"
+    )
+    if tx.execute(leading).first() is None:
+        tx.execute(text(f"CREATE INDEX {USERNAMES} ON experts (username)"))
 
 
 def _has_index(tx: Connection, name: str) -> bool:

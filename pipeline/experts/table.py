@@ -80,10 +80,12 @@ def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
     return squeezed
 
 
-# equalities and not IN, which cannot stand in an UPDATE of many rows
-untagged = or_(experts.c.tags.is_(None), *(_squeezed(experts.c.tags) == empty for empty in sorted(EMPTY_TAGS)))
+# equalities and not IN, which cannot stand in an UPDATE of many rows; what holds a string is not nothing, seen first
+# because it is quick
+_says_nothing = or_(*(_squeezed(experts.c.tags) == empty for empty in sorted(EMPTY_TAGS)))
+untagged = or_(experts.c.tags.is_(None), and_(~cast(experts.c.tags, Text).contains('"'), _says_nothing))
 has_bio = and_(experts.c.bio.is_not(None), func.trim(cast(experts.c.bio, Text), WHITE) != "")
-looks_foreign = and_(~untagged, ~_squeezed(experts.c.tags).like("[%]"))
+looks_foreign = and_(~untagged, ~func.trim(cast(experts.c.tags, Text), JSON_SPACE).like("[%]"))
 
 
 def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:

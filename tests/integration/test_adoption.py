@@ -451,3 +451,14 @@ def test_whether_a_table_is_adopted_is_known_without_reading_it(tmp_path: Path) 
     _adopted(path)
     plan = _rows(path, "EXPLAIN QUERY PLAN SELECT 1 FROM experts WHERE findability_score IS NULL LIMIT 1")
     assert adoption.UNSCORED.encode() in plan[0][3]
+
+
+@pytest.mark.parametrize(("unique", "ours"), [("", 1), (" UNIQUE", 0), (" COLLATE NOCASE", 1)])
+def test_people_are_found_by_username_without_reading_the_table(tmp_path: Path, unique: str, ours: int) -> None:
+    """Where the owner has no index on usernames, adoption adds one; it need not be unique."""
+    path = _made(tmp_path / "x.db", f"CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT{unique})")
+    _adopted(path)
+    plan = _rows(path, "EXPLAIN QUERY PLAN SELECT * FROM experts WHERE username IN ('a', 'b')")
+    assert b"USING INDEX" in plan[0][3]
+    names = [row[0].decode() for row in _rows(path, "SELECT name FROM sqlite_master")]
+    assert names.count(adoption.USERNAMES) == ours
