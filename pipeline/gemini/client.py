@@ -161,9 +161,13 @@ class Client:
             """Send the call once and read the raw operation."""
             config: Any = {"display_name": display_name, **self._options(seconds)}
             sdk.batches.create(model=model, src=file_name, config=config)
-            made = read_operation(self._document())
+            document = self._document()
+            made = read_operation(document)
+            inside = document.get("metadata")
             if made.display_name not in {"", display_name}:
                 raise UnreadableError("the answer is about another batch")
+            if isinstance(inside, dict) and inside.get("name", made.name) != made.name:
+                raise UnreadableError("the answer names two batches")  # the list tells which is ours
             return made
 
         return self._once(create, what=f"create batch {display_name}", seconds=seconds)
@@ -356,7 +360,10 @@ class Client:
             self._once(lambda sdk: sdk.files.delete(name=name), what=f"delete {name}")
 
     def _active(self, sdk: "genai.Client", file: dict[str, Any]) -> dict[str, Any]:
-        """Return the file resource when it is ACTIVE, looking again while it is being processed."""
+        """Return the file resource when it is ACTIVE, looking again while it is being processed.
+
+        A server that tells no state has nothing to process: its size and hash decide.
+        """
         waited = 0.0
         while file.get("state") == "PROCESSING" and waited < self._transfer_timeout_s:
             self._sleep(LOOK_EVERY_S)
@@ -364,7 +371,7 @@ class Client:
             name = file["name"]
             sdk.files.get(name=name, config=self._options())
             file = file_in({"file": self._document()})
-        if file.get("state") != "ACTIVE":
+        if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
             raise UnreadableError(f"the upload is {file.get('state')!r} and not ACTIVE")
         return file
 

@@ -27,6 +27,7 @@ class Manner:
     key_first: bool = False
     runs_for: int = 2  # looks before a batch is over
     sha256: bool = True
+    state: bool = True  # whether an upload's resource tells its state
     line_end: str = "\n"
 
 
@@ -46,7 +47,9 @@ class Other:
         """Keep an upload and return its resource."""
         name = f"files/up{next(self.numbers)}"
         self.files[name] = data
-        file = {"name": name, "sizeBytes": str(len(data)), "state": "ACTIVE", "source": "UPLOADED", "novelty": [1]}
+        file: Json = {"name": name, "sizeBytes": str(len(data)), "state": "ACTIVE", "novelty": [1]}
+        if not self.manner.state:
+            del file["state"]
         if self.manner.sha256:
             import base64
 

@@ -19,7 +19,9 @@ dan,Dan,Dogwood,Painter,,
 MANNERS = {
     "as captured": Manner(),
     "SDK's words, numbers, key first": Manner(states="JOB_STATE_", stats="numbers", key_first=True),
-    "no statistics, result in the response": Manner(stats="none", output="response", sha256=False, line_end="\r\n"),
+    "no statistics, result in the response": Manner(
+        stats="none", output="response", sha256=False, state=False, line_end="\r\n"
+    ),
     "over at the first look": Manner(runs_for=0, line_end="\n\n"),
 }
 
