@@ -8,6 +8,7 @@ import contextlib
 import glob
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,6 +85,20 @@ class SealedWriter:
 def part_of(path: Path) -> Path:
     """Return a name beside `path` for what is not sealed yet; a process that was stopped and overtaken has another."""
     return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(3)}{PART}")
+
+
+def is_abandoned(part: Path) -> bool:
+    """Return whether a part file, by its name, was being written by a process that is not alive on this machine."""
+    found = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{6}}{re.escape(PART)}", part.name)
+    if found is None:
+        return False
+    try:
+        os.kill(int(found[1], 16), 0)  # asks only whether it is there
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def sweep_parts(path: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from pipeline.store.batches import Batch
 if TYPE_CHECKING:
     from pipeline.runtime import Runtime
 
-OURS = re.compile(r"(\d{6,})-(requests|results)\.jsonl(\.part)?")
+OURS = re.compile(r"(\d{6,})-(requests|results)\.jsonl(\..+)?")
 UNSENT = frozenset({BatchState.PREPARED, BatchState.SUBMITTING})
 
 
@@ -69,21 +69,23 @@ def check_litter(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
 
 
 def _litter(rt: "Runtime") -> list[Path]:
-    """Return our own kind of files that no batch needs, but none that a batch under way may be writing."""
-    folder = rt.data / preparing.FOLDER
-    if not folder.is_dir():
-        return []
+    """Return our own kind of files that nobody needs, but none that somebody may be writing."""
     with rt.store.read() as tx:
         everyone = batches.in_states(tx)
-    known = {name for batch in everyone for name in (batch.request_file, batch.result_file) if name}
+    known = {rt.data / name for batch in everyone for name in (batch.request_file, batch.result_file) if name}
     coming = {batch.number for batch in everyone if batch.state is BatchState.SUBMITTED}
-    found = []
-    for path in sorted(folder.iterdir()):
-        ours = OURS.fullmatch(path.name)
-        is_coming = ours is not None and ours[2] == "results" and int(ours[1]) in coming
-        if ours and not is_coming and str(path.relative_to(rt.data)) not in known:
-            found.append(path)
-    return found
+    abandoned = [path for path in sorted(rt.data.glob(f"*{files.PART}")) if files.is_abandoned(path)]
+    return abandoned + [
+        path for path in sorted((rt.data / preparing.FOLDER).glob("*")) if _is_litter(path, known, coming)
+    ]
+
+
+def _is_litter(path: Path, known: set[Path], coming: set[int]) -> bool:
+    """Return whether a file in the folder of batches is ours and belongs to no batch; `coming` are being downloaded."""
+    ours = OURS.fullmatch(path.name)
+    if ours is None or path in known or (ours[2] == "results" and int(ours[1]) in coming):
+        return False
+    return ours[3] is None or files.is_abandoned(path) or path.name.endswith(f"l{files.PART}")
 
 
 def _wrong_request_file(rt: "Runtime", batch: Batch) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import ROOT, Api, Workspace
+from tests.lab import ROOT, Workspace
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the program may fork
 
@@ -34,7 +34,12 @@ class Mortal:
         """Start it."""
         command = [sys.executable, "-W", "ignore", "-m", "tests.crash.mortal"]
         self._program = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command,
+            cwd=ROOT,
+            env={**os.environ, **ONE_THREAD},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
 
     def run(self, workspace: Workspace, *args: str, die_at: int = 0, how: str = "KILL", **values: str) -> Ended:
@@ -61,7 +66,7 @@ def mortal() -> Iterator[Mortal]:
 
 
 @pytest.fixture
-def at(tmp_path: Path, api: Api, workspace: Workspace) -> Any:
+def at(tmp_path: Path, workspace: Workspace) -> Any:
     """A function that returns workspace `name` on the one emulator, each with a key and so with batches of its own."""
 
     def make(name: str) -> Workspace:

@@ -1,10 +1,11 @@
 """Runs findable's commands as processes that die at a chosen moment; a program of the crash tests.
 
 `python -m tests.crash.mortal` reads one JSON object a line, forks a process that runs that command with the product
-already imported, and answers with one line: how it ended, what it printed, and how many durable steps it took. A step is
-a change to the workspace's files, a commit, or bytes sent (before and after). The product knows nothing of this.
+already imported, and answers with one line: how it ended, what it printed, and how many durable steps it took. A step
+is a change to the workspace's files, a commit, or bytes sent (before and after). The product knows nothing of this.
 """
 
+import importlib
 import json
 import mmap
 import os
@@ -107,18 +108,12 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
 
 def preload() -> None:
     """Import what commands import when they run, so that a fork starts at once."""
-    import faiss
-    import google.genai.types
-
-    import jobs.cli
-    import pipeline.gemini.client
-    import pipeline.index.staging
     import pipeline.steps
 
-    loaded = (faiss, google.genai.types, jobs.cli, pipeline.gemini.client, pipeline.index.staging)
-    assert all(loaded)  # noqa: S101 - they are here to be loaded
-    for path in sorted(Path(pipeline.steps.__file__).parent.glob("[a-z]*.py")):
-        __import__(f"pipeline.steps.{path.stem}")
+    steps = sorted(Path(pipeline.steps.__file__).parent.glob("[a-z]*.py"))
+    heavy = ("faiss", "google.genai.types", "alembic.command", "pipeline.gemini.client", "pipeline.index.staging")
+    for name in (*heavy, "emulator.server", "jobs.cli", *(f"pipeline.steps.{path.stem}" for path in steps)):
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":
