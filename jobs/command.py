@@ -42,14 +42,14 @@ class Command(click.Command):
                 done = super().invoke(ctx)
                 sys.stdout.flush()  # a reader that is gone is noticed here, and not at the end of the process
                 return done
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):  # the latter is Ctrl-C at a question
             interrupted(debug=debug)
         except FindableError as error:
             _fail(error.message, error.hint, error.exit_code, debug=debug)
         except BrokenPipeError:  # whoever read our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
-        except (click.exceptions.Exit, click.ClickException, click.Abort):
+        except (click.exceptions.Exit, click.ClickException):
             raise
         except OSError as error:
             _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "", _os_code(error), debug=debug)

@@ -34,6 +34,13 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _usd(text: str) -> float:
+    number = float(text)
+    if not number >= 0:  # NaN is not; infinity is a way to say "never ask"
+        raise ValueError("must be an amount of USD, 0 or more")
+    return number
+
+
 def _truth(text: str) -> bool:
     word = text.strip().lower()
     if word not in YES | NO:
@@ -73,7 +80,7 @@ class Settings:
     batch_rows: int = _setting(50_000, _positive, "most requests in one batch")
     batch_bytes: int = _setting(1_000_000_000, _positive, "largest request file; the API takes 2 GB")
     batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch")
-    confirm_above: float = _setting(1.0, float, "estimated USD above which batch-submit asks first")
+    confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first")
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0)
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0)
     call_timeout: float = _setting(60.0, _seconds, "how long any other call may take")

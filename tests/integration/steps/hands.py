@@ -2,10 +2,12 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +46,16 @@ class Hand:
             stdout=subprocess.PIPE,
         )
 
-    def start(self, workspace: Workspace, *args: str, stop_at: int = 0, how: str = "STOP", **values: str) -> None:
-        """Begin a command; before its step number `stop_at` it gets the signal SIG`how`."""
-        environ = workspace.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
+    def start(
+        self,
+        workspace: Workspace,
+        *args: str,
+        values: Mapping[str, str] | None = None,
+        stop_at: int = 0,
+        how: str = "STOP",
+    ) -> None:
+        """Begin a command with settings by their bare names; before its step `stop_at` it gets the signal SIG`how`."""
+        environ = workspace.environ | {f"FINDABLE_{name}": value for name, value in (values or {}).items()}
         order = {"args": args, "environ": environ, "cwd": str(Path.cwd()), "die_at": stop_at, "how": how}
         assert self._program.stdin is not None
         self._program.stdin.write(json.dumps(order) + "\n")
@@ -66,7 +75,7 @@ class Hand:
                     return True
             except psutil.NoSuchProcess:
                 return False
-            if self._has_answered():
+            if self.has_ended():
                 return False
             time.sleep(0.01)
         raise AssertionError("the command neither stopped nor ended")
@@ -90,8 +99,7 @@ class Hand:
             child.kill()
         self._program.communicate(timeout=10)
 
-    def _has_answered(self) -> bool:
-        """Return whether the answer of a command that ended waits to be read."""
-        import select
-
+    def has_ended(self) -> bool:
+        """Return whether the command ended and its answer waits to be read."""
+        assert self._program.stdout is not None
         return bool(select.select([self._program.stdout], [], [], 0)[0])

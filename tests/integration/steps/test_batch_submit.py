@@ -2,7 +2,10 @@
 
 import json
 import os
+import pty
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ from tests.integration.steps.looks import (
     states,
     uploads,
 )
-from tests.lab import KEY, Api, Workspace
+from tests.lab import KEY, ROOT, Api, Workspace
 
 People = Callable[..., list[str]]
 
@@ -185,6 +188,41 @@ def test_above_the_limit_it_asks_and_without_a_terminal_it_stops(
     assert not (workspace.data / "batches").exists()
     assert workspace.run("batch-submit", CONFIRM_ABOVE="0", YES="1").exit_code == 0
     assert states(workspace) == ["submitted"]
+
+
+def test_a_limit_that_is_no_amount_is_refused(workspace: Workspace, api: Api, people: People) -> None:
+    """NaN would be above nothing, so that nobody would ever be asked: it is no setting, and `inf` is one."""
+    people(1)
+    result = workspace.run("batch-submit", CONFIRM_ABOVE="nan")
+    assert result.exit_code == 3
+    assert "FINDABLE_CONFIRM_ABOVE" in result.stderr
+    assert api.journal() == []
+    assert workspace.run("batch-submit", CONFIRM_ABOVE="inf").exit_code == 0
+
+
+@pytest.mark.parametrize("typed", ["\x04", "n\n", "y\n"])
+def test_at_a_terminal_it_asks(typed: str, workspace: Workspace, api: Api, people: People) -> None:
+    """Yes goes on, no is exit 2, the end of the input is exit 130; without a yes nothing is written or sent."""
+    people(1)
+    ours, theirs = pty.openpty()
+    environ = os.environ | workspace.environ | {"FINDABLE_CONFIRM_ABOVE": "0", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "jobs", "batch-submit"]
+    process = subprocess.Popen(
+        command, env=environ, stdin=theirs, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    os.close(theirs)
+    assert process.stderr is not None
+    said = b""
+    while b"Go on?" not in said:
+        piece = os.read(process.stderr.fileno(), 1000)
+        assert piece, said
+        said += piece
+    os.write(ours, typed.encode())
+    _, rest = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == {"\x04": 130, "n\n": 2, "y\n": 0}[typed], said + rest
+    assert b"Traceback" not in rest
+    assert (states(workspace), creates(api)) == ((["submitted"], 1) if typed == "y\n" else ([], 0))
 
 
 def test_what_waits_from_an_earlier_run_counts_towards_the_limit(

@@ -33,6 +33,7 @@ WORKED: dict[str, tuple[str, dict[str, Any]]] = {  # the batch was made, and the
     "cut": ("create_lost_reply", {}),
     "too late": ("create_slow_reply", {"seconds": 0.6}),
     "no name": ("no_name", {}),
+    "another batch's name": ("foreign_name", {}),
     "created, says 201": ("success_code", {"code": 201}),
     "created, says 204": ("success_code", {"code": 204}),
 }

@@ -20,6 +20,7 @@ At = Callable[[int], Workspace]
 ROUNDS = 20
 PEOPLE = 7
 QUICK = {"BATCH_ROWS": "3", "LEASE": "0.5", "CREATE_TIMEOUT": "0.3", "RETRY_FOR": "0.5"}
+LONG = {"BATCH_ROWS": "3", "LEASE": "3600"}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_two_submits_at_the_same_time_ask_everyone_once(api: Api, hands: tuple[H
     for number in range(ROUNDS):
         workspace = at(number)
         for hand in hands:
-            hand.start(workspace, "batch-submit", BATCH_ROWS="3")
+            hand.start(workspace, "batch-submit", values={"BATCH_ROWS": "3"})
         ended = [hand.ended() for hand in hands]
         assert [one.code for one in ended] == [0, 0], ended
         check(workspace, api, said=(number, ended))
@@ -80,13 +81,13 @@ def stand_still(workspace: Workspace, hands: tuple[Hand, Hand], *, step: int) ->
     Where the first stopped inside a transaction the other has to wait for it; then it goes on before the other ended.
     """
     first, second = hands
-    first.start(workspace, "batch-submit", stop_at=step, **QUICK)
+    first.start(workspace, "batch-submit", stop_at=step, values=QUICK)
     if not first.wait_until_stopped():
         return first.ended(), None
     time.sleep(0.55)
-    second.start(workspace, "batch-submit", **QUICK)
+    second.start(workspace, "batch-submit", values=QUICK)
     deadline = time.monotonic() + 4
-    while second.child() is not None and time.monotonic() < deadline and not second._has_answered():
+    while time.monotonic() < deadline and not second.has_ended():
         time.sleep(0.02)
     first.go_on()
     return first.ended(), second.ended()
@@ -98,7 +99,7 @@ def test_a_submit_that_stood_still_past_its_lease_does_no_harm(
 ) -> None:
     """Wherever it stood, what it does afterwards neither asks anyone twice nor damages what the other one wrote."""
     api.configure(paused=True)
-    hands[0].start(at(0), "batch-submit", **QUICK)
+    hands[0].start(at(0), "batch-submit", values=QUICK)
     steps = hands[0].ended().steps
     workspace = at(1)
     ended = stand_still(workspace, hands, step=int(steps * share))
@@ -112,11 +113,11 @@ def test_a_submit_that_stood_still_past_its_lease_does_no_harm(
 def test_the_lease_of_a_dead_submit_is_taken_over_at_once(api: Api, hands: tuple[Hand, Hand], at: At) -> None:
     """A process that was killed while it held a lease of an hour keeps nobody waiting."""
     api.configure(paused=True)
-    hands[0].start(at(0), "batch-submit", BATCH_ROWS="3", LEASE="3600")
+    hands[0].start(at(0), "batch-submit", values=LONG)
     steps = hands[0].ended().steps
     for number, share in enumerate((0.3, 0.6), start=1):
         workspace = at(number)
-        hands[0].start(workspace, "batch-submit", stop_at=int(steps * share), how="KILL", BATCH_ROWS="3", LEASE="3600")
+        hands[0].start(workspace, "batch-submit", stop_at=int(steps * share), how="KILL", values=LONG)
         assert hands[0].ended().code == -9
         assert workspace.scalar("SELECT count(*) FROM findable_leases") >= 1
         began = time.monotonic()
