@@ -162,7 +162,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
-    row = {"username": username, **values}
+    row = _fitted(tx, {**_shape(tx).blanks, "username": username, **values})
     row["findability_score"] = score(row)
     if not _shape(tx).counts_up:
         row["id"] = _next_id(tx)
@@ -183,8 +183,8 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
         for username, values in people:
             insert_person(tx, username, values)
         return
-    columns = dict.fromkeys(column for _, values in people for column in values)
-    rows = [{**dict.fromkeys(columns), "username": username, **values} for username, values in people]
+    columns = {**dict.fromkeys(column for _, values in people for column in values), **_shape(tx).blanks}
+    rows = [_fitted(tx, {**columns, "username": username, **values}) for username, values in people]
     for row in rows:
         row["findability_score"] = score(row)
     with _refusals():
@@ -194,12 +194,12 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
-    """Turn a refused row into an error that says what can be done."""
+    """Turn a row that an adopted table refuses into an error that says what can be done."""
     try:
         yield
     except exc.IntegrityError as error:
         raise ConfigurationError(
-            f"the experts table of this database refuses a new row: {error.orig}; nothing was changed",
+            f"the experts table of this database refuses a row: {error.orig}; nothing was changed",
             hint="give its own columns defaults, or use another database",
         ) from error
 
@@ -207,16 +207,20 @@ def _refusals() -> Iterator[None]:
 def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
     """Write changed columns of one person, and the score that follows; tags are never among them."""
     new = {**row, **values}
-    changes = {**values, "findability_score": score(new)}
-    tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
+    changes = {**_fitted(tx, values), "findability_score": score(new)}
+    with _refusals():
+        tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
 
 
-def write_tags(tx: Connection, tags: Mapping[str, str]) -> set[str]:
+def write_tags(
+    tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
+) -> set[str]:
     """Write tags (JSON text by id) with the score they give, where there are none yet; return the ids written.
 
-    Tags are immutable: the WHERE clause holds, whatever was read before.
+    `rows` are those of `by_ids`, where the caller read them in this transaction already. Tags are immutable: the WHERE
+    clause holds, whatever was read before.
     """
-    rows = by_ids(tx, list(tags))
+    rows = by_ids(tx, list(tags)) if rows is None else rows
     changes = [
         {"row": row["id"], "new_tags": tags[key], "new_score": score({**row, "tags": tags[key]})}
         for key, row in rows.items()
@@ -236,7 +240,7 @@ def write_tags(tx: Connection, tags: Mapping[str, str]) -> set[str]:
 def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     """Take tags back, with the score that follows; only used when a backend's answers are cleared."""
     for some in _pages(_native(tx, ids)):
-        tx.execute(update(experts).where(experts.c.id.in_(some)).values(tags=None))
+        tx.execute(update(experts).where(experts.c.id.in_(some)).values(_fitted(tx, {"tags": None})))
         rescore(tx, experts.c.id.in_(some))
 
 
@@ -299,21 +303,37 @@ def _native(tx: Connection, ids: Sequence[str]) -> list[int | str]:
 
 @dataclass(frozen=True)
 class _Shape:
-    """The type of an `experts` table's ids, and whether the database gives new rows theirs."""
+    """What an adopted table may have otherwise than ours.
+
+    The type of its ids, whether the database gives new rows theirs, and what stands for nothing in those of our columns
+    where NULL may not.
+    """
 
     kind: types.TypeEngine[Any]
     counts_up: bool
+    blanks: Mapping[str, str | float]
 
 
 def _shape(tx: Connection) -> _Shape:
-    """Return how the ids of this table are; looked up once a connection."""
+    """Return how this table is; looked up once a connection."""
     known: _Shape | None = tx.info.get("findable_experts_shape")
     if known is None:
-        columns = inspect(tx).get_columns("experts")
-        kind = next(column for column in columns if column["name"].lower() == "id")["type"]
-        known = _Shape(kind, counts_up=key_of(tx) == ["id"] and _is_row_number(tx))
+        columns = {column["name"].lower(): column for column in inspect(tx).get_columns("experts")}
+        blanks = {
+            name: 0.0 if isinstance(experts.c[name].type, Float) else ""
+            for name in (*INPUT_COLUMNS, "tags")
+            if not columns[name]["nullable"]
+        }
+        counts_up = key_of(tx) == ["id"] and _is_row_number(tx)
+        known = _Shape(columns["id"]["type"], counts_up=counts_up, blanks=blanks)
         tx.info["findable_experts_shape"] = known
     return known
+
+
+def _fitted(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return values with what stands for nothing where the table takes no NULL."""
+    blanks = _shape(tx).blanks
+    return {name: blanks.get(name) if value is None else value for name, value in values.items()}
 
 
 def forget_shape(tx: Connection) -> None:

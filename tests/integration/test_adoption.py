@@ -1,7 +1,10 @@
 """Databases that other applications made: taken over as they are, run through the chain, and left to their owners."""
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 
 from pipeline.experts import adoption
 from pipeline.store.database import Store
-from tests.lab import Workspace
+from tests.lab import ROOT, Workspace
 
 OUR_COLUMNS = {
     "id",
@@ -427,6 +430,46 @@ def test_a_column_that_demands_a_value_stops_new_people_only(workspace: Workspac
         assert result.exit_code == 3, result.output
         assert "team" in result.stderr
     assert _dump(path) == before
+
+
+def test_our_columns_may_be_not_null_there(workspace: Workspace, tmp_path: Path) -> None:
+    """Where their table takes no NULL, nothing is written as empty text or 0: by import, add-expert and rebind."""
+    path = _made(
+        tmp_path / "x.db",
+        "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT NOT NULL, first_name TEXT NOT NULL,"
+        " bio TEXT NOT NULL, hourly_rate REAL NOT NULL, tags TEXT NOT NULL)",
+        "INSERT INTO experts VALUES (1, 'a', '', 'I teach water law.', 0, '')",
+    )
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
+    workspace.environ["FINDABLE_BACKEND"] = "local"
+    people = tmp_path / "people.csv"
+    people.write_text("username,bio,company\na,,Farm\nb,I keep bees.,\nc,,\n")
+    assert workspace.run("import", str(people)).exit_code == 0
+    file = tmp_path / "new.json"
+    file.write_text('{"username": "d", "bio": "I sing."}')
+    assert workspace.run("add-expert", str(file)).exit_code == 0
+    assert workspace.run("rebind", "--yes").exit_code == 0
+    assert _rows(path, "SELECT username, first_name, bio, hourly_rate, tags, company FROM experts ORDER BY id") == [
+        (b"a", b"", b"", 0.0, b"", b"Farm"),
+        (b"b", b"", b"I keep bees.", 0.0, b"", None),
+        (b"c", b"", b"", 0.0, b"", None),
+        (b"d", b"", b"I sing.", 0.0, b"", None),
+    ]
+
+
+def test_processes_that_adopt_at_once_do_it_once(legacy: Path, tmp_path: Path) -> None:
+    """Four first commands at the same moment: all succeed, one tells what was done."""
+    environ = {"FINDABLE_DATA": str(tmp_path / "d"), "FINDABLE_DATABASE_URL": f"sqlite:///{legacy}"}
+    command = [sys.executable, "-m", "jobs", "status"]
+    running = [
+        subprocess.Popen(
+            command, env={**os.environ, **environ, "PYTHONPATH": str(ROOT)}, stdout=-1, stderr=-1, text=True
+        )
+        for _ in range(4)
+    ]
+    said = [process.communicate(timeout=60)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * 4, said
+    assert sum("adopted the experts table" in text for text in said) == 1
 
 
 def test_usernames_that_stand_twice_or_not_at_all_do_no_harm(workspace: Workspace, tmp_path: Path) -> None:
