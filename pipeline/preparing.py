@@ -8,7 +8,7 @@ Nothing here talks to the API.
 
 import contextlib
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from pipeline.gemini.costs import Usage
 from pipeline.gemini.limits import MAX_FILE_BYTES, Shard
 from pipeline.runtime import Runtime
 from pipeline.store import answers, batches, claims
+from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.display import Bar
@@ -85,20 +86,25 @@ def cost_of(rt: Runtime, usage: Usage) -> float:
 
 
 def prepare(rt: Runtime, *, limit: int | None, without: Collection[str] = (), bar: "Bar") -> list[int]:
-    """Write and seal request files for all askable items but `without`, claim them, and return the batches' numbers."""
-    numbers: list[int] = []
-    prepared = 0
-    with rt.waited_lease(LEASE, waiting=WAITING) as lease:
-        sweep(rt)
-        free_dead(rt)
-        while limit is None or prepared < limit:
-            left = None if limit is None else limit - prepared
-            made = _prepare_one(rt, lease, limit=left, without=without, bar=bar, before=prepared)
-            if made is None:
-                break
-            numbers.append(made[0])
-            prepared += made[1]
-    return numbers
+    """Write and seal request files for all askable items but `without`, claim them, and return the batches' numbers.
+
+    Raises:
+        InputError: an item's request cannot be sent; what was claimed before it stays prepared.
+        InconsistentError: the items keep changing, or this process keeps standing still, while it writes.
+    """
+    made: list[tuple[int, int]] = []
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with rt.waited_lease(LEASE, waiting=WAITING) as lease:
+                sweep(rt, lease)
+                free_dead(rt)
+                while (one := _prepare_one(rt, lease, made, limit=limit, without=without, bar=bar)) is not None:
+                    made.append(one)
+            break
+        except LeaseLostError:  # this process stood still: another one may have prepared meanwhile, so begin again
+            if not tries_left:
+                raise
+    return [number for number, _ in made]
 
 
 def free_dead(rt: Runtime) -> int:
@@ -107,26 +113,40 @@ def free_dead(rt: Runtime) -> int:
         return claims.free_dead(tx, now=rt.now())
 
 
-def sweep(rt: Runtime) -> list[Path]:
-    """Remove request files that no batch knows, left by a process that died before its claim; under the lease."""
-    with rt.store.read() as tx:
-        known = {rt.data / batch.request_file for batch in batches.in_states(tx)}
+def sweep(rt: Runtime, lease: "Lease") -> list[Path]:
+    """Remove request files that no batch knows, left by a process that died before its claim; return them.
+
+    In one transaction with the look at the lease, so that nobody can claim a file between the look and its removal.
+    """
     folder = rt.data / FOLDER
-    stale = [path for path in sorted(folder.glob("*-requests.jsonl*")) if path not in known] if folder.is_dir() else []
-    for path in stale:
-        path.unlink(missing_ok=True)
+    with rt.store.write() as tx:
+        lease.check(tx)
+        known = {rt.data / batch.request_file for batch in batches.in_states(tx)}
+        stale = [path for path in sorted(folder.glob("*-requests.jsonl*")) if path not in known]
+        for path in stale:
+            path.unlink(missing_ok=True)
     return stale
 
 
 def _prepare_one(
-    rt: Runtime, lease: "Lease", *, limit: int | None, without: Collection[str], bar: "Bar", before: int
+    rt: Runtime,
+    lease: "Lease",
+    made: Sequence[tuple[int, int]],
+    *,
+    limit: int | None,
+    without: Collection[str],
+    bar: "Bar",
 ) -> tuple[int, int] | None:
-    """Write, seal and claim one batch; return (number, requests), or None where there is nothing to ask."""
+    """Write, seal and claim one batch beside those `made`; return (number, requests), or None where nobody is left."""
+    before = sum(requests for _, requests in made)
+    left = None if limit is None else limit - before
+    if left is not None and left < 1:
+        return None
     for _ in range(TRIES):
         with rt.store.read() as tx:
             number = batches.next_number(tx)
         try:
-            written = _write(rt, number, limit=limit, without=without, bar=bar, before=before)
+            written = _write(rt, number, limit=left, without=without, bar=bar, before=before)
         except FileNotFoundError:
             lease.check()  # it was swept away by whoever took the lease over
             raise

@@ -5,13 +5,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline import files
+from pipeline import files, preparing
+from pipeline.store.leases import LeaseLostError
 from tests.integration.steps.hands import Ended, Hand
-from tests.integration.steps.looks import asked_ids, batch_row, claimed, remote, states
+from tests.integration.steps.looks import alter, asked_ids, batch_row, claimed, remote, states
 from tests.lab import Api, Workspace
 
 People = Callable[..., list[str]]
@@ -93,7 +95,7 @@ def stand_still(workspace: Workspace, hands: tuple[Hand, Hand], *, step: int) ->
     return first.ended(), second.ended()
 
 
-@pytest.mark.parametrize("share", [0.05, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.65, 0.8])
 def test_a_submit_that_stood_still_past_its_lease_does_no_harm(
     share: float, api: Api, hands: tuple[Hand, Hand], at: At
 ) -> None:
@@ -108,6 +110,39 @@ def test_a_submit_that_stood_still_past_its_lease_does_no_harm(
     assert workspace.run("batch-submit", **QUICK).exit_code == 0, ended
     workspace.run("batch-poll", WAIT="0")
     check(workspace, api, said=ended)
+
+
+def test_a_sweep_that_lost_its_lease_removes_nothing(workspace: Workspace, people: People) -> None:
+    """A process that stood still right before its sweep leaves the other one's files alone, and then begins again."""
+    people(4)
+    folder = workspace.data / "batches"
+    folder.mkdir()
+    (folder / "000009-requests.jsonl").write_text("{}\n")
+    with workspace.open() as rt, rt.lease(preparing.LEASE) as lease:
+        alter(workspace, "UPDATE findable_leases SET until = '2020-01-01 00:00:00'")
+        with pytest.raises(LeaseLostError):
+            preparing.sweep(rt, lease)
+    assert [path.name for path in folder.iterdir()] == ["000009-requests.jsonl"]
+
+
+def test_preparing_begins_again_where_the_lease_was_lost(workspace: Workspace, people: People) -> None:
+    """What was claimed before stays, what was written is thrown away, and the rest goes out in the same run."""
+    people(7)
+    losses = iter([False, True, False, False])
+    with workspace.open() as rt:
+
+        class Watching:
+            """A bar that takes the lease away while the second file is written."""
+
+            def show(self, done: int, *, total: int | None = None, note: str = "") -> None:  # noqa: ARG002 - a bar's
+                """Lose the lease once."""
+                if done % 3 == 1 and next(losses):
+                    alter(workspace, "UPDATE findable_leases SET until = '2020-01-01 00:00:00'")
+
+        rt.settings = replace(rt.settings, batch_rows=3)
+        assert preparing.prepare(rt, limit=None, bar=Watching()) == [1, 2, 3]
+    assert asked_ids(workspace, [1, 2, 3]) == [str(number) for number in range(1, 8)]
+    assert len(list((workspace.data / "batches").iterdir())) == 3
 
 
 def test_the_lease_of_a_dead_submit_is_taken_over_at_once(api: Api, hands: tuple[Hand, Hand], at: At) -> None:
