@@ -26,18 +26,8 @@ from sqlalchemy import (
 
 from pipeline.errors import ConfigurationError
 from pipeline.experts.cells import tags_of
-from pipeline.experts.table import (
-    TASK,
-    by_ids,
-    experts,
-    forget_shape,
-    has_row_numbers,
-    item_id,
-    key_of,
-    looks_foreign,
-    rescore,
-    untagged,
-)
+from pipeline.experts.shape import experts, forget_shape, has_row_numbers, item_id, key_of
+from pipeline.experts.table import TASK, by_ids, looks_foreign, rescore, untagged
 from pipeline.store import answers, workspace
 from pipeline.store.database import SWITCHED
 

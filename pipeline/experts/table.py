@@ -1,26 +1,18 @@
-"""The `experts` table: made by us, or adopted as somebody else made it (`adoption`).
+"""The people in the `experts` table: who is open, tagged and counted as what; finding, adding and changing them.
 
-Whatever type a column of an adopted table has, cells are read through `cells`. Ids are numbers or text, as the table
-has them; the engine sees text.
+The table may be ours, or adopted from somebody else (`adoption`). Whatever type a column of it has, cells are read
+through `cells`; the ids are as the table has them (`shape`), and the engine sees text.
 """
 
 import contextlib
-import re
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
-    Float,
-    Integer,
-    MetaData,
     Select,
-    Table,
     Text,
     and_,
     bindparam,
@@ -28,48 +20,23 @@ from sqlalchemy import (
     cast,
     exc,
     func,
-    inspect,
     or_,
     select,
-    text,
-    types,
     update,
 )
 
 from pipeline.errors import ConfigurationError, InputError
 from pipeline.experts.cells import EMPTY_TAGS, JSON_SPACE, number_of, tags_of, text_of
+from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.score import score
+from pipeline.experts.shape import experts, fitted, item_id, native_ids, next_id, shape_of
 from pipeline.store import answers, claims
 
 TASK = "expert-tags"
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
-WHOLE = re.compile(r"-?[0-9]{1,18}")
 PAGE = 2000
 
-experts = Table(
-    "experts",
-    MetaData(),
-    Column("id", Integer, primary_key=True),
-    Column("username", Text, nullable=False, unique=True),
-    Column("first_name", Text),
-    Column("last_name", Text),
-    Column("job_title", Text),
-    Column("company", Text),
-    Column("bio", Text),
-    Column("hourly_rate", Float),
-    Column("currency", Text),
-    Column("profile_url", Text),
-    Column("profile_url_utm", Text),
-    Column("category", Text),
-    Column("tags", Text),  # a JSON list; NULL until tagged, then immutable
-    Column("findability_score", Float),
-    sqlite_autoincrement=True,  # an id is never given twice, or a late answer could reach somebody new
-)
-INPUT_COLUMNS = tuple(
-    column.name for column in experts.c if column.name not in {"id", "username", "tags", "findability_score"}
-)
-
-item_id = cast(experts.c.id, Text)
+INPUT_COLUMNS = tuple(name for name in HEADERS if name != USERNAME)
 
 
 def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
@@ -120,7 +87,7 @@ def open_items() -> Select[Any]:
 def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows with these ids, by id as text; at any number of ids."""
     found: dict[str, Mapping[Any, Any]] = {}
-    for some in _pages(_native(tx, ids)):
+    for some in _pages(native_ids(tx, ids)):
         for row in tx.execute(select(*experts.c).where(experts.c.id.in_(some))).mappings():
             found[str(row["id"])] = row
     return found
@@ -162,10 +129,10 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
-    row = _fitted(tx, {**_shape(tx).blanks, "username": username, **values})
+    row = fitted(tx, {**shape_of(tx).blanks, "username": username, **values})
     row["findability_score"] = score(row)
-    if not _shape(tx).counts_up:
-        row["id"] = _next_id(tx)
+    if not shape_of(tx).counts_up:
+        row["id"] = next_id(tx)
     with _refusals():
         done = tx.execute(experts.insert().values(row))
     key = done.inserted_primary_key
@@ -179,12 +146,12 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
-    if not _shape(tx).counts_up:
+    if not shape_of(tx).counts_up:
         for username, values in people:
             insert_person(tx, username, values)
         return
-    columns = {**dict.fromkeys(column for _, values in people for column in values), **_shape(tx).blanks}
-    rows = [_fitted(tx, {**columns, "username": username, **values}) for username, values in people]
+    columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
+    rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
     for row in rows:
         row["findability_score"] = score(row)
     with _refusals():
@@ -207,7 +174,7 @@ def _refusals() -> Iterator[None]:
 def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
     """Write changed columns of one person, and the score that follows; tags are never among them."""
     new = {**row, **values}
-    changes = {**_fitted(tx, values), "findability_score": score(new)}
+    changes = {**fitted(tx, values), "findability_score": score(new)}
     with _refusals():
         tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
 
@@ -239,8 +206,8 @@ def write_tags(
 
 def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     """Take tags back, with the score that follows; only used when a backend's answers are cleared."""
-    for some in _pages(_native(tx, ids)):
-        tx.execute(update(experts).where(experts.c.id.in_(some)).values(_fitted(tx, {"tags": None})))
+    for some in _pages(native_ids(tx, ids)):
+        tx.execute(update(experts).where(experts.c.id.in_(some)).values(fitted(tx, {"tags": None})))
         rescore(tx, experts.c.id.in_(some))
 
 
@@ -288,85 +255,3 @@ def names(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
 def _pages(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for start in range(0, len(values), 500):
         yield values[start : start + 500]
-
-
-def _native(tx: Connection, ids: Sequence[str]) -> list[int | str]:
-    """Return ids as the table may hold them: where a column has no type of its own, as a number and as text."""
-    kind = _shape(tx).kind
-    if isinstance(kind, types.String):
-        return list(ids)
-    numbers: list[int | str] = [int(one) for one in ids if WHOLE.fullmatch(one)]
-    if isinstance(kind, types.Integer) and len(numbers) == len(ids):
-        return numbers
-    return [*numbers, *ids]
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What an adopted table may have otherwise than ours.
-
-    The type of its ids, whether the database gives new rows theirs, and what stands for nothing in those of our columns
-    where NULL may not.
-    """
-
-    kind: types.TypeEngine[Any]
-    counts_up: bool
-    blanks: Mapping[str, str | float]
-
-
-def _shape(tx: Connection) -> _Shape:
-    """Return how this table is; looked up once a connection."""
-    known: _Shape | None = tx.info.get("findable_experts_shape")
-    if known is None:
-        columns = {column["name"].lower(): column for column in inspect(tx).get_columns("experts")}
-        blanks = {
-            name: 0.0 if isinstance(experts.c[name].type, Float) else ""
-            for name in (*INPUT_COLUMNS, "tags")
-            if not columns[name]["nullable"]
-        }
-        counts_up = key_of(tx) == ["id"] and _is_row_number(tx)
-        known = _Shape(columns["id"]["type"], counts_up=counts_up, blanks=blanks)
-        tx.info["findable_experts_shape"] = known
-    return known
-
-
-def _fitted(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return values with what stands for nothing where the table takes no NULL."""
-    blanks = _shape(tx).blanks
-    return {name: blanks.get(name) if value is None else value for name, value in values.items()}
-
-
-def forget_shape(tx: Connection) -> None:
-    """Look at the table anew, after its columns changed."""
-    tx.info.pop("findable_experts_shape", None)
-
-
-def _is_row_number(tx: Connection) -> bool:
-    """Return whether `id`, the only key, is SQLite's row number; declared INT or WITHOUT ROWID it would stay NULL."""
-    if tx.dialect.name != "sqlite":
-        return True
-    declared = tx.execute(text("SELECT type FROM pragma_table_info('experts') WHERE lower(name) = 'id'")).scalar()
-    return str(declared).upper() == "INTEGER" and has_row_numbers(tx)
-
-
-def key_of(tx: Connection) -> list[str]:
-    """Return the names of the primary key's columns, in lower case."""
-    if tx.dialect.name != "sqlite":
-        return [name.lower() for name in inspect(tx).get_pk_constraint("experts")["constrained_columns"]]
-    # reflection does not find a table that was made as `Experts`
-    query = text("SELECT lower(name) FROM pragma_table_info('experts') WHERE pk > 0 ORDER BY pk")
-    return list(tx.execute(query).scalars())
-
-
-def has_row_numbers(tx: Connection) -> bool:
-    """Return whether rows have a number beside their columns, as SQLite gives them unless told WITHOUT ROWID."""
-    query = text("SELECT wr FROM pragma_table_list WHERE schema = 'main' AND lower(name) = 'experts'")
-    return tx.dialect.name == "sqlite" and not tx.execute(query).scalar()
-
-
-def _next_id(tx: Connection) -> int | str:
-    """Return an id for a new row of a table that gives none: the next number, or a UUID where ids are text."""
-    newest: Any = tx.execute(select(func.max(experts.c.id))).scalar()
-    if isinstance(_shape(tx).kind, types.String) or isinstance(newest, str):
-        return str(uuid.uuid4())
-    return int(newest or 0) + 1

@@ -51,7 +51,8 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
     "sqlalchemy": (
         "pipeline.store",
         "pipeline.experts.table",
-        "pipeline.experts.adoption",  # of that table
+        "pipeline.experts.shape",  # of that table
+        "pipeline.experts.adoption",
         "pipeline.task",  # for its types alone
     ),
     "alembic": ("pipeline.store",),

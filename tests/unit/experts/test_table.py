@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.experts import adoption, table
+from pipeline.experts.shape import experts
 from pipeline.states import Outcome
 from pipeline.store import answers, claims, schema
 from pipeline.store.database import Connection, Store
@@ -66,7 +67,7 @@ def test_rows_are_found_at_any_number_of_ids(tx: Connection) -> None:
 def test_an_id_is_never_given_twice(tx: Connection) -> None:
     """The id of a row that was removed goes to nobody, or a late answer would reach somebody new."""
     first = table.insert_person(tx, "a", {})
-    tx.execute(table.experts.delete())
+    tx.execute(experts.delete())
     assert table.insert_person(tx, "a", {}) != first
 
 
@@ -92,7 +93,7 @@ def test_cleared_tags_take_their_points_along(tx: Connection) -> None:
 def test_rescore_writes_only_what_differs(tx: Connection) -> None:
     """A score that another program spoilt is mended; the second time there is nothing to do."""
     table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(2500)])
-    tx.execute(table.experts.update().where(table.experts.c.id % 1000 == 0).values(findability_score=99.0))
+    tx.execute(experts.update().where(experts.c.id % 1000 == 0).values(findability_score=99.0))
     assert table.rescore(tx) == 2
     assert table.rescore(tx) == 0
 
