@@ -18,13 +18,22 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that th
 
 @dataclass(frozen=True)
 class Ended:
-    """How one command ended: exit code (negative: the signal that killed it), what it printed, its steps."""
+    """How one command ended: exit code (negative: the signal that killed it), what it printed, the steps it took."""
 
     code: int
     out: str
     err: str
-    steps: int
-    last: str
+    trail: list[str]
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps it took; one that died did not do the last."""
+        return len(self.trail)
+
+    @property
+    def last(self) -> str:
+        """Return the step before which it died."""
+        return self.trail[-1] if self.trail else ""
 
 
 class Mortal:

@@ -1,7 +1,7 @@
 """Runs findable's commands as processes that die at a chosen moment; a program of the crash tests.
 
 `python -m tests.crash.mortal` reads one JSON object a line, forks a process that runs that command with the product
-already imported, and answers with one line: how it ended, what it printed, and how many durable steps it took. A step
+already imported, and answers with one line: how it ended, what it printed, and the durable steps it took. A step
 is a change to the workspace's files, a commit, or bytes sent (before and after). The product knows nothing of this.
 """
 
@@ -20,7 +20,8 @@ from typing import Any
 CHANGES = ("os.mkdir", "os.rename", "os.symlink", "os.link", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")
 WRITING = os.O_WRONLY | os.O_RDWR
 QUIET = ("-shm", "-wal", "-journal")  # SQLite's own files; it has its own step, the commit
-SHARED_BYTES = 4096
+SHARED_BYTES = 1 << 20  # of steps' names, a line each
+LONGEST = 160
 
 
 class Steps:
@@ -35,8 +36,7 @@ class Steps:
     def step(self, what: str) -> None:
         """Count one step that is about to happen, and die of it where that was asked for."""
         self._count += 1
-        record = json.dumps({"steps": self._count, "last": what}).encode()[: SHARED_BYTES - 1]
-        self._shared[: len(record) + 1] = record + b"\n"
+        self._shared.write(what[:LONGEST].replace("\n", " ").encode() + b"\n")
         if self._count == self._die_at:
             os.kill(os.getpid(), self._signal)
 
@@ -62,9 +62,10 @@ class Steps:
 
         def counted(connection: socket.socket, data: Any, *flags: int) -> Any:
             """Send, between two steps."""
-            self.step(f"before sending {bytes(data[:60])!r}")
+            what = bytes(data[:LONGEST]).split(b"\r\n")[0].decode("latin-1")
+            self.step(f"before sending {what}")
             sent = send(connection, data, *flags)
-            self.step(f"after sending {bytes(data[:60])!r}")
+            self.step(f"after sending {what}")
             return sent
 
         return counted
@@ -102,8 +103,8 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
         out.seek(0)
         err.seek(0)
         printed, said = out.read().decode("utf-8", "replace"), err.read().decode("utf-8", "replace")
-    counted = json.loads(shared[:].split(b"\n")[0].rstrip(b"\0") or b'{"steps": 0, "last": ""}')
-    return {"code": os.waitstatus_to_exitcode(status), "out": printed, "err": said, **counted}
+    trail = shared[:].rstrip(b"\0").decode().splitlines()
+    return {"code": os.waitstatus_to_exitcode(status), "out": printed, "err": said, "trail": trail}
 
 
 def preload() -> None:

@@ -16,6 +16,7 @@ from tests.lab import Api, Workspace
 SEED = 20261120
 ROUNDS = 4  # times the length of the chain, and now and then two deaths in a row: some fifty deaths
 LOCAL_ROUNDS = 2
+CREATE = ":batchGenerateContent"
 TRADES = ("bees", "law", "glass", "ships", "bread", "clocks", "rivers", "maps", "looms", "soil", "stars", "bridges")
 
 Start = Callable[[str], Workspace]
@@ -43,7 +44,7 @@ def start(at: Start, api: Api) -> Start:
     def make(name: str) -> Workspace:
         """Return a new workspace."""
         workspace = at(name)
-        workspace.environ["FINDABLE_BATCH_ROWS"] = "5"
+        workspace.environ |= {"FINDABLE_BATCH_ROWS": "5", "FINDABLE_CREATE_TIMEOUT": "0.5"}
         return workspace
 
     return make
@@ -68,13 +69,35 @@ def test_dying_anywhere_changes_nothing_in_the_end(mortal: Mortal, start: Start,
     assert deaths > 40
 
 
+def test_dying_around_a_create_makes_no_second_batch(mortal: Mortal, start: Start, api: Api, people: Path) -> None:
+    """At every step from the intent to the record of the second of three creates, each batch is made once."""
+    imported, submit = ("import", str(people)), ("batch-submit",)
+    plain = start("plain")
+    assert mortal.run(plain, *imported).code == 0
+    trail = deaths_of(mortal, plain, *submit).trail
+    creates = [number for number, what in enumerate(trail) if what.startswith("before sending POST") and CREATE in what]
+    assert len(creates) == 3
+    recorded = next(number for number in range(creates[1], len(trail)) if trail[number] == "commit")
+    lost = 0
+    for moment in range(creates[1] - 1, recorded + 2):
+        workspace = start(f"died-{moment}")
+        assert mortal.run(workspace, *imported).code == 0
+        assert mortal.run(workspace, *submit, die_at=moment + 1).code == -9
+        lost += workspace.scalar("SELECT count(*) FROM findable_batches WHERE state = 'submitting'")
+        assert mortal.run(workspace, *submit).code == 0
+        state = final_state(workspace, remote_names(api))
+        assert state["remote"] == {1: 1, 2: 1, 3: 1}, trail[moment]
+        assert [batch[1] for batch in state["batches"]] == ["submitted"] * 3
+    assert lost >= 3
+
+
 def test_dying_with_the_engine_inside_changes_nothing_either(mortal: Mortal, tmp_path: Path, people: Path) -> None:
     """On the local backend the engine dies with the command that hosts it, at any step of either, and goes on."""
     dice = random.Random(SEED)  # noqa: S311 - a sample that is the same each time
 
     def make(name: str) -> Workspace:
         """Return a new workspace without a key."""
-        waits = {"POLL_FIRST": "0.02", "POLL_MOST": "0.1", "CREATE_TIMEOUT": "1", "BATCH_ROWS": "5"}
+        waits = {"POLL_FIRST": "0.02", "POLL_MOST": "0.1", "CREATE_TIMEOUT": "0.5", "BATCH_ROWS": "5"}
         environ = {f"FINDABLE_{key}": value for key, value in waits.items()}
         return Workspace(tmp_path / name, environ | {"FINDABLE_DATA": str(tmp_path / name)})
 
