@@ -44,6 +44,14 @@ def ingest(workspace: Workspace) -> None:
     ledger.check(workspace)
 
 
+def finish(api: Api) -> None:
+    """Wait until the emulator has done its work, whatever it is told to say of it."""
+    until = time.monotonic() + 30
+    while any(batch["state"] in {"PENDING", "RUNNING"} for batch in api.batches()["batches"]):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def uncharged(workspace: Workspace) -> int:
     """Return how many attempts are recorded that nobody is charged for."""
     count: int = workspace.scalar("SELECT count(*) FROM findable_attempts WHERE NOT charged")
@@ -54,8 +62,9 @@ def uncharged(workspace: Workspace) -> int:
 def test_every_spelling_of_success_is_brought_home(workspace: Workspace, api: Api, people: People, state: str) -> None:
     """Both families of state words end a batch, and its people are tagged."""
     people(3)
-    api.fault("unknown_state", times=ALWAYS, args={"state": state})
     submit(workspace)
+    finish(api)
+    api.fault("unknown_state", times=ALWAYS, args={"state": state})
     assert poll(workspace)["downloaded"] == [1]
     ingest(workspace)
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
@@ -68,8 +77,9 @@ def test_a_batch_that_did_not_succeed_gives_up_its_result(
 ) -> None:
     """A result that is named is fetched however the batch ended, and how it ended is its reason."""
     people(3)
-    api.fault("unknown_state", times=ALWAYS, args={"state": family + word})
     submit(workspace)
+    finish(api)
+    api.fault("unknown_state", times=ALWAYS, args={"state": family + word})
     assert poll(workspace)["downloaded"] == [1]
     assert workspace.scalar("SELECT reason FROM findable_batches") == word.lower()
     ingest(workspace)
@@ -93,6 +103,7 @@ def test_a_state_that_is_no_end_is_waited_out(
     """Unknown, missing and passing states mean that a batch is not over; only odd ones are told, and once."""
     people(2)
     submit(workspace)
+    finish(api)
     api.fault(fault, times=3, args=args)
     result = workspace.run("batch-poll")
     assert result.exit_code == 0, result.output
@@ -106,6 +117,7 @@ def test_a_late_result_is_waited_for(workspace: Workspace, api: Api, people: Peo
     """A batch that succeeded without naming its result is looked at again until it does."""
     people(2)
     submit(workspace)
+    finish(api)
     api.fault("no_output_yet", times=3)
     assert poll(workspace)["downloaded"] == [1]
     ingest(workspace)
@@ -116,6 +128,7 @@ def test_a_result_that_never_comes_fails_the_batch(workspace: Workspace, api: Ap
     """A batch that succeeded and never names a result ends, and its people go back uncharged."""
     people(2)
     submit(workspace)
+    finish(api)
     api.fault("no_output_yet", times=ALWAYS)
     assert poll(workspace, POLL_PATIENCE="0.3")["failed"] == {"1": "succeeded without a result"}
     assert ledger.people(workspace) == {"total": 2, "untagged": 2}
@@ -126,6 +139,7 @@ def test_single_looks_also_come_to_an_end(workspace: Workspace, api: Api, people
     """Runs of one look each remember since when a result is missing, and give it up in the end."""
     people(2)
     submit(workspace)
+    finish(api)
     api.fault("no_output_yet", times=ALWAYS)
     assert poll(workspace, "--no-wait")["waiting"] == [1]
     assert poll(workspace, "--no-wait")["waiting"] == [1]
@@ -458,6 +472,7 @@ def test_waits_grow_up_to_a_bound(workspace: Workspace, api: Api, people: People
     people(2)
     api.configure(batch_looks=9)
     submit(workspace)
+    finish(api)
     workspace.environ |= {"FINDABLE_POLL_FIRST": "5", "FINDABLE_POLL_MOST": "60"}
     waits: list[float] = []
     with workspace.open() as rt:

@@ -1,6 +1,7 @@
 """`batches`: the list as people and programs read it; and the local engine's single look."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def test_every_batch_is_listed_as_it_stands(workspace: Workspace, api: Api, peop
     api.fault("batch_fails", nth=1)
     api.fault("never_ends", nth=2)
     assert workspace.run("batch-submit", BATCH_ROWS="2").exit_code == 0
-    assert workspace.run("batch-poll", "--no-wait").exit_code == 0
+    while [batch["state"] for batch in api.batches()["batches"]] != ["FAILED", "PENDING", "SUCCEEDED"]:
+        time.sleep(0.01)
     assert workspace.run("batch-poll", "--no-wait").exit_code == 0
     assert workspace.run("batch-ingest").exit_code == 0
     rows = listed(workspace)
