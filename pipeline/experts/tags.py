@@ -59,10 +59,10 @@ class TagsTask:
     def write(self, tx: "Connection", answers: Sequence[Answered]) -> Written:
         """Write tags and the scores they give, where there are no tags yet."""
         asked = {one.item_id: one for one in answers}
-        now = {one.id: one.input_hash for one in self.items(tx, list(asked))}
-        outdated = {key for key, digest in now.items() if digest != asked[key].input_hash}
+        rows = table.by_ids(tx, list(asked))
+        outdated = {key for key, row in rows.items() if item(key, row).input_hash != asked[key].input_hash}
         tags = {key: _json(one.answer) for key, one in asked.items()}
-        return Written(applied=table.write_tags(tx, tags), outdated=outdated)
+        return Written(applied=table.write_tags(tx, tags, rows=rows), outdated=outdated)
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
         """Take the tags of these people back, where they are still those of the answer that was applied."""
