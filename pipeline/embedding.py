@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from pipeline.gemini.costs import estimate_tokens
 from pipeline.gemini.limits import MAX_EMBED_TEXTS
 from pipeline.index.vectors import vector_key
 from pipeline.runtime import Runtime
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TASK_TYPE = "RETRIEVAL_DOCUMENT"
 PAGE = 1000
+END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
 def key_of(rt: Runtime, text: str) -> bytes:
@@ -54,12 +56,28 @@ def embed_queries(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":
 
 def _ask(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":
     """Embed at most a hundred documents; the workspace is bound before the first vector is kept."""
-    vectors = rt.client.embed(rt.embedding_model, texts, dim=rt.settings.dim, query=False)
+    model = rt.embedding_model
+    fitting = [fitted(text, limit=model.input_limit) for text in texts]
+    vectors = rt.client.embed(model, fitting, dim=rt.settings.dim, query=False)
     if not rt.is_bound:
         with rt.store.write() as tx:
             rt.bind(tx)
         rt.is_bound = True
     return vectors
+
+
+def fitted(text: str, *, limit: int | None) -> str:
+    """Return a text as a model that reads `limit` tokens is given it: all of it, or without the middle.
+
+    A model drops the end of what is too long for it, or refuses it; and at the end stand the tags. Tokens are
+    estimated, so a quarter of the limit is left free.
+    """
+    cut, keep = text, len(text)
+    while limit is not None and keep and estimate_tokens(cut) > limit * 3 // 4:
+        keep = keep * 4 // 5
+        end = min(END, keep // 2)
+        cut = f"{text[: keep - end]} … {text[len(text) - end :]}"
+    return cut
 
 
 def _pages(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

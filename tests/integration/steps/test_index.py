@@ -224,6 +224,20 @@ def test_a_damaged_cache_never_reaches_the_index(workspace: Workspace, tagged: C
     assert len(json.loads(workspace.run("search", "bee hive 7", "-k", "1", "--json").stdout)) == 1
 
 
+def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace, api: Api) -> None:
+    """The tags at its end are sent; the whole text is what the cache knows, so it is embedded once."""
+    with workspace.open() as rt, rt.store.write() as tx:
+        bio = "Keeps bees. " * 10_000
+        table.insert_person(tx, "long", {"bio": bio, "tags": '["water law"]'})
+        workspaces.touch(tx)
+    assert _index(workspace)["embedded"] == 1
+    (call,) = api.seen("POST", EMBED)
+    sent = call["json"]["requests"][0]["content"]["parts"][0]["text"]
+    assert len(sent) < 8_192 * 4
+    assert sent.endswith("Domains: water law.")
+    assert _index(workspace)["embedded"] == 0
+
+
 def test_plain_files_in_the_way_are_moved_aside(workspace: Workspace, tagged: Callable[[int], None]) -> None:
     """An index that another program left under the stable names is kept beside, and said."""
     tagged(2)
