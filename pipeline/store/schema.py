@@ -20,11 +20,14 @@ VERSION_TABLE = "findable_version"
 def ensure(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
     """Bring the schema up to date, and return a line for each thing that was done to tables that were there before.
 
-    `adoptions` are the subjects' own functions; each says what is missing by being asked with a snapshot
-    (`needed`) and does it in the one transaction that also migrates. Doing it twice changes nothing.
+    `adoptions` are the subjects' own functions; they do what is missing in the one transaction that also migrates, and
+    say what they did. Doing it twice changes nothing.
+
+    Raises:
+        InconsistentError: a newer version of findable made this database; nothing was changed.
     """
     with store.write() as tx:
-        if _version(tx) != HEAD:
+        if not is_current(tx):
             _migrate(tx)
             workspace.create(tx)
         return [line for adopt in adoptions for line in adopt(tx)]
