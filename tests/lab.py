@@ -17,6 +17,7 @@ from pipeline.runtime import open_runtime
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+CONTROL = httpx2.Client(verify=False, limits=httpx2.Limits(max_keepalive_connections=0))  # certificates take 60 ms
 KEY = "test-key-that-must-never-be-seen-anywhere"
 
 
@@ -36,31 +37,31 @@ class Api:
     ) -> None:
         """Script one fault; `match` has method, path (a regular expression) and key (of a line)."""
         fault = {"fault": word, "match": match, "nth": nth, "times": times, "args": dict(args or {})}
-        httpx2.post(f"{self.url}/_emu/faults", json=[fault]).raise_for_status()
+        CONTROL.post(f"{self.url}/_emu/faults", json=[fault]).raise_for_status()
 
     def faults(self) -> Any:
         """Return each scripted fault and how often it struck."""
-        return httpx2.get(f"{self.url}/_emu/faults").raise_for_status().json()
+        return CONTROL.get(f"{self.url}/_emu/faults").raise_for_status().json()
 
     def clear_faults(self) -> None:
         """Forget every fault."""
-        httpx2.delete(f"{self.url}/_emu/faults").raise_for_status()
+        CONTROL.delete(f"{self.url}/_emu/faults").raise_for_status()
 
     def configure(self, **values: Any) -> None:
         """Change how the emulator behaves."""
-        httpx2.post(f"{self.url}/_emu/settings", json=values).raise_for_status()
+        CONTROL.post(f"{self.url}/_emu/settings", json=values).raise_for_status()
 
     def advance(self, seconds: float) -> None:
         """Move the emulator's clock on."""
-        httpx2.post(f"{self.url}/_emu/clock", json={"advance_seconds": seconds}).raise_for_status()
+        CONTROL.post(f"{self.url}/_emu/clock", json={"advance_seconds": seconds}).raise_for_status()
 
     def batches(self) -> Any:
         """Return every batch that really exists, deleted ones too."""
-        return httpx2.get(f"{self.url}/_emu/batches").raise_for_status().json()
+        return CONTROL.get(f"{self.url}/_emu/batches").raise_for_status().json()
 
     def journal(self) -> list[dict[str, Any]]:
         """Return the requests the emulator has seen, oldest first."""
-        document = httpx2.get(f"{self.url}/_emu/journal").raise_for_status().json()
+        document = CONTROL.get(f"{self.url}/_emu/journal").raise_for_status().json()
         entries: list[dict[str, Any]] = document["requests"] if isinstance(document, dict) else document
         return entries
 
