@@ -1,15 +1,22 @@
 """`index`: what is embedded, what an unreliable service does to it, and which build is in service afterwards."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import faiss
 import pytest
 
+from pipeline.errors import InconsistentError
 from pipeline.experts import table
+from pipeline.experts.collection import ExpertsCollection
+from pipeline.steps import index
 from pipeline.store import workspace as workspaces
+from pipeline.store.database import Connection
+from pipeline.task import Entry
 from tests.lab import Api, Workspace
 
 EMBED = "EmbedContents"  # of many, `batchEmbedContents`
@@ -236,6 +243,28 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
     assert len(sent) < 8_192 * 4
     assert sent.endswith("Domains: water law.")
     assert _index(workspace)["embedded"] == 0
+
+
+class _Lossy(ExpertsCollection):
+    """A collection that loses its first entry on the way, as a bug could."""
+
+    def entries(self, tx: "Connection") -> Iterator[Entry]:
+        """Yield all but the first."""
+        return islice(super().entries(tx), 1, None)
+
+
+def test_a_build_that_does_not_verify_is_never_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """One person fewer than are tagged: refused with 5, nothing of it remains, and the old build answers."""
+    tagged(5)
+    before = _index(workspace)
+    tagged(1)
+    with workspace.open() as rt, pytest.raises(InconsistentError) as caught:
+        index.run(replace(rt, collection=_Lossy()))
+    assert caught.value.exit_code == 5
+    status = json.loads(workspace.run("status", "--json").stdout)["index"]
+    assert (status["build"], status["count"], status["behind"]) == (before["number"], 5, 1)
+    assert [path.name for path in (workspace.data / "index" / "builds").iterdir()] == [str(before["number"])]
+    assert _index(workspace)["count"] == 6
 
 
 def test_plain_files_in_the_way_are_moved_aside(workspace: Workspace, tagged: Callable[[int], None]) -> None:
