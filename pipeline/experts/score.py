@@ -11,7 +11,7 @@ FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min
 def score(row: Mapping[Any, Any]) -> float:
     """Return the score of a row of `experts`: bio up to 40, tags 25, profile URL 15, job title 10, rate 10.
 
-    The bio counts by its length in characters without surrounding white space; the rate if it is above zero; the rest if it is there.
+    The bio counts by its length in characters without surrounding white space; the rate if above zero.
     """
     points = min(40.0, len(text_of(row.get("bio"))) / FULL_BIO * 40)
     points += 25 if tags_of(row.get("tags")) else 0
