@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BUG = 1
+INPUT = 2
+CONFIGURATION = 3
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,22 +39,25 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and end with the exit code of whatever went wrong."""
         debug = ctx.params.pop("debug")
+        _open_streams()
         try:
             with interruptible():
                 done = super().invoke(ctx)
-                sys.stdout.flush()  # a reader that is gone is noticed here, and not at the end of the process
+                _flush()
                 return done
         except (KeyboardInterrupt, click.Abort):  # the latter is Ctrl-C at a question
             interrupted(debug=debug)
         except FindableError as error:
             _fail(error.message, error.hint, error.exit_code, debug=debug)
         except BrokenPipeError:  # whoever read our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with contextlib.suppress(BrokenPipeError):
+                _flush()
             sys.exit(0)
         except (click.exceptions.Exit, click.ClickException):
             raise
         except OSError as error:
-            _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "", _os_code(error), debug=debug)
+            said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+            _fail(f"{said}; what was finished is kept", _os_hint(error), _os_code(error), debug=debug)
         except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is said in one line, not shown raw
             _fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG, debug=debug)
 
@@ -68,6 +73,22 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _open_streams() -> None:
+    """Put the null device in the place of a standard stream that whoever started us has closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+
+
+def _flush() -> None:
+    """Write out what was printed: a reader that is gone, or a full disk, is noticed here and not at the very end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails on it once more
+        raise
 
 
 def interrupted(*, debug: bool) -> NoReturn:
@@ -87,7 +108,12 @@ def _bug(error: Exception) -> str:
 
 def _os_code(error: OSError) -> int:
     """Return the exit code for what the system refused: the input where a file is missing, else configuration."""
-    return 2 if isinstance(error, FileNotFoundError | IsADirectoryError) else 3
+    return INPUT if isinstance(error, FileNotFoundError | IsADirectoryError) else CONFIGURATION
+
+
+def _os_hint(error: OSError) -> str:
+    """Return what to do about what the system refused."""
+    return "check the path" if _os_code(error) == INPUT else "check the disk and its permissions, then run it again"
 
 
 def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:

@@ -127,7 +127,7 @@ def _progress() -> "Progress":
 
 def print_json(document: Any) -> None:
     """Print one JSON document on standard output."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
 
 
 def print_line(line: str) -> None:

@@ -78,7 +78,8 @@ class SealedWriter:
     ) -> None:
         """Remove what was not sealed."""
         if not self._sealed:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed
+                self._file.close()
             self._part.unlink(missing_ok=True)
 
 

@@ -29,6 +29,12 @@ def check_index(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
         said = f"the build in service is damaged: {'; '.join(damage)}"
         yield Finding("index", said, mendable=True, mended=_put_back(rt) if fix else "", next="make index")
         return
+    wanted = (rt.settings.embedding_model, rt.settings.dim)
+    if (current.model, current.dim) != wanted:
+        said = (
+            f"the index is of {current.model}, {current.dim} wide; search would ask for {wanted[0]}, {wanted[1]} wide"
+        )
+        yield Finding("index", said, contradiction=False, next="make index")
     with rt.store.read() as tx:
         row = checks.build_row(tx, current.number)
     if row is None or (row["count"], row["model"], row["dim"]) != (current.count, current.model, current.dim):

@@ -23,6 +23,8 @@ def check_remote(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
         return
     try:
         listing = rt.client.list_batches()
+        with rt.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
+            everyone = batches.in_states(tx)
         yield from _submitted(rt, everyone)
         yield from _unclear(rt, everyone, listing, fix=fix)
         yield from _listed(rt, everyone, listing, fix=fix)

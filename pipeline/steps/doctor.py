@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.checks import accounts, indexed, remote, sealed
 from pipeline.checks.finding import Check, Finding
-from pipeline.errors import FindableError, InconsistentError
+from pipeline.errors import ConfigurationError, FindableError, InconsistentError, RemoteError
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.experts.score import score
@@ -63,7 +63,8 @@ def run(rt: Runtime, *, fix: bool) -> Report:
         try:
             report.findings += check(rt, fix=fix)
         except FindableError as error:
-            report.findings.append(Finding(name, error.message, next=error.hint))
+            wrong = not isinstance(error, ConfigurationError | RemoteError)
+            report.findings.append(Finding(name, error.message, contradiction=wrong, next=error.hint))
     return report
 
 

@@ -329,3 +329,61 @@ def test_sigterm_is_taken_back_when_a_command_is_over(local: Workspace) -> None:
         assert signal.getsignal(signal.SIGTERM) is not before
     assert local.run("status").exit_code == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_full_disk_leaves_no_half_file(local: Workspace, csv: str, tmp_path: Path) -> None:
+    """Where no file may grow beyond a hundred kilobytes the request file is not left half written; exit code 3."""
+    assert local.run("import", csv).exit_code == 0
+    many = tmp_path / "many.csv"
+    many.write_text("Username,First Name,Bio\n" + "".join(f"p-{n},P,I keep bees in town {n}.\n" for n in range(200)))
+    assert local.run("import", str(many)).exit_code == 0
+    code = (
+        "import resource, signal, sys; from jobs.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "main(['batch-submit'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | local.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((local.data / "batches").glob("*")) == []
+    assert local.scalar("SELECT count(*) FROM findable_batches") == 0
+    assert local.run("batch-submit").exit_code == 0
+
+
+@pytest.mark.parametrize("command", [("status",), ("status", "--json"), ("settings",)])
+def test_a_closed_standard_output_is_no_error(local: Workspace, command: tuple[str, ...]) -> None:
+    """`findable status >&-` ends with 0 and without a word."""
+    words = " ".join(command)
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m jobs {words} >&-'],
+        cwd=ROOT,
+        env=os.environ | local.environ,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_output_that_cannot_be_written_is_an_error(local: Workspace) -> None:
+    """Standard output on a full disk: exit code 3, said once."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs", "status"],
+            cwd=ROOT,
+            env=os.environ | local.environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"error: No space left on device")
+    assert done.stderr.count(b"\n") == 2
