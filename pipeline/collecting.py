@@ -6,11 +6,12 @@ any lets its items go uncharged, but what failed so too often in a row is parked
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import creating, files, preparing
 from pipeline.apply import Asked, Judgement, source_of, write
-from pipeline.errors import MissingError, RemoteError
+from pipeline.errors import MissingError, RemoteError, UnavailableError
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState, Outcome, RemoteState
 from pipeline.store import batches, claims
@@ -115,6 +116,9 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch") -> files.Sealed 
 
     Fewer lines than the API counted, or without its counts than were asked for, are fetched again: a body that was
     cut looks whole where it came without a length.
+
+    Raises:
+        UnavailableError: somebody in between answers with pages of HTML, each time; a result never begins so.
     """
     path = preparing.result_path(rt, batch.number)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,13 +132,27 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch") -> files.Sealed 
                 raise
             rt.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
             return None
+        if _is_page(part):
+            part.unlink()
+            continue
         lines = files.count_whole_lines(part)
         if lines >= expected:
             break
         what = "fetching again" if left else "taken as it is"
         rt.display.warn(f"batch {batch.number}: {lines} lines came and {expected} are expected; {what}")
         rt.sleep(rt.settings.poll_first if left else 0)
+    if not part.exists():
+        raise UnavailableError(
+            f"a page of HTML came instead of the result of batch {batch.number}; it was left as it is",
+            hint="run `make batch-poll` again later",
+        )
     return files.seal_part(part, path)
+
+
+def _is_page(part: Path) -> bool:
+    """Return whether a download is a page of HTML and no result."""
+    with part.open("rb") as file:
+        return file.read(1024).lstrip().startswith(b"<")
 
 
 def _expected(batch: Batch, remote: "RemoteBatch") -> int:

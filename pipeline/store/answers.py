@@ -4,6 +4,7 @@ An item is charged for what concerns it (`charged`); what concerns the service o
 `MAX_SERVICE_FAILURES` in a row. Nothing is ever deleted here: to unpark forgives attempts, it does not forget them.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -154,9 +155,14 @@ def not_applied(tx: Connection, batch: int) -> tuple[int, list[str]]:
 
 
 def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:
-    """Return the model versions that answered a batch and do not begin with the name of the model that was asked."""
+    """Return the model versions that answered a batch and are not of the model that was asked.
+
+    `gemini-x-002` is a version of `gemini-x`; `gemini-x-lite` is another model.
+    """
     query = select(answers.c.model_version).where(answers.c.batch == batch).distinct().order_by(answers.c.model_version)
-    return [version for version in tx.execute(query).scalars() if version and not version.startswith(model)]
+    of_model = re.compile(re.escape(model) + r"([-@]\d[\d-]*)?")
+    found = (version.removeprefix("models/") for version in tx.execute(query).scalars())
+    return [version for version in found if version and not of_model.fullmatch(version)]
 
 
 def standing(tx: Connection, task: str) -> dict[str, str]:

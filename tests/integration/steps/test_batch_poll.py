@@ -308,6 +308,20 @@ def test_a_download_that_breaks_is_begun_again(workspace: Workspace, api: Api, p
     assert not list(workspace.data.rglob("*.part"))
 
 
+def test_a_page_instead_of_a_result_charges_nobody(workspace: Workspace, api: Api, people: People) -> None:
+    """A proxy that answers downloads with HTML and 200 leaves the batch at the API, however often it does so."""
+    people(3)
+    submit(workspace)
+    api.fault("html_200", times=ALWAYS, path=":download")
+    assert "HTML" in poll(workspace, code=4, POLL_PATIENCE="0.1")["stopped"]
+    assert ledger.people(workspace) == {"total": 3, "claimed": 3}
+    api.clear_faults()
+    api.fault("html_200", path=":download")
+    assert poll(workspace)["downloaded"] == [1]
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+
+
 def test_a_cut_inside_the_last_line_is_seen(workspace: Workspace, api: Api, people: People) -> None:
     """A body that lost only the end of its last line has too few whole lines, and is fetched again."""
     people(5)
