@@ -79,7 +79,7 @@ def _open_streams() -> None:
     """Put the null device in the place of a standard stream that whoever started us has closed."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 def _flush() -> None:
