@@ -4,10 +4,11 @@ import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import print_json, print_line
+from jobs.values import COUNT
 
 
 @click.command(name="batch-cancel", cls=Command)
-@click.argument("number", type=click.IntRange(min=1), envvar="FINDABLE_BATCH")
+@click.argument("number", type=COUNT, envvar="FINDABLE_BATCH")
 @yes_option
 @json_option
 def main(number: int, *, yes: bool, as_json: bool) -> None:

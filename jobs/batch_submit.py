@@ -6,6 +6,7 @@ import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, usd
+from jobs.values import COUNT
 
 if TYPE_CHECKING:
     from pipeline.preparing import Plan
@@ -13,9 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="batch-submit", cls=Command)
-@click.option(
-    "--limit", type=click.IntRange(min=1), envvar="FINDABLE_LIMIT", help="Ask about at most this many people."
-)
+@click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many people.")
 @click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Write and send nothing; say what would happen.")
 @yes_option
 @json_option

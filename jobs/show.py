@@ -6,10 +6,11 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, usd
+from jobs.values import USERNAME
 
 
 @click.command(name="show", cls=Command)
-@click.argument("username", envvar="FINDABLE_EXPERT")
+@click.argument("username", type=USERNAME, envvar="FINDABLE_EXPERT")
 @json_option
 def main(username: str, *, as_json: bool) -> None:
     """Show everything known about one person: row, tags, where they came from, attempts, index."""

@@ -4,10 +4,11 @@ import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line
+from jobs.values import USERNAME
 
 
 @click.command(name="unpark", cls=Command)
-@click.argument("username", required=False, envvar="FINDABLE_EXPERT")
+@click.argument("username", type=USERNAME, required=False, envvar="FINDABLE_EXPERT")
 @click.option("--all", "everyone", is_flag=True, envvar="FINDABLE_ALL", help="Everyone who is parked.")
 @yes_option
 @json_option

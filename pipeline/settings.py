@@ -54,6 +54,14 @@ def _backend(text: str) -> str:
     return text
 
 
+def _path(text: str) -> Path:
+    """Return a path; `~` is the home directory here too, for not every shell and no `.env` file expands it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError("whose home directory that is cannot be told") from error
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -67,7 +75,7 @@ def _setting(default: Any, parse: Callable[[str], Any], text: str, *, local: Any
 class Settings:
     """Every value that can be set; durations in seconds unless the name says otherwise."""
 
-    data: Path = _setting(Path("data"), Path, "the workspace: the directory that holds everything")
+    data: Path = _setting(Path("data"), _path, "the workspace: the directory that holds everything")
     backend: str | None = _setting(None, _backend, "gemini or local; without it, gemini where a key is set")
     database_url: str | None = _setting(None, str, "an SQLAlchemy URL; without it, findable.db in the workspace")
     model: str = _setting("gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1")
@@ -75,7 +83,7 @@ class Settings:
         "gemini-embedding-2", str, "the model that embeds", local="findable-local-embedding-1"
     )
     dim: int = _setting(768, _positive, "width of the vectors")
-    models_file: Path | None = _setting(None, Path, "a TOML file that adds to the model catalogue or overrides it")
+    models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
     api_version: str = _setting("v1beta", str, "the API version, always sent")
     batch_rows: int = _setting(50_000, _positive, "most requests in one batch")
     batch_bytes: int = _setting(1_000_000_000, _positive, "largest request file; the API takes 2 GB")

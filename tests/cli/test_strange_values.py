@@ -1,0 +1,54 @@
+"""Values that nobody means to type: too large, no text, with a `~` that no shell expanded."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab import ROOT, Workspace
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Workspace:
+    """A workspace of one person, without a key."""
+    workspace = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio\nada,I keep bees.\n")
+    assert workspace.run("import", str(people)).exit_code == 0
+    return workspace
+
+
+@pytest.mark.parametrize("args", [("batch-cancel", "9" * 30), ("batch-submit", "--limit", "9" * 30, "--dry")])
+def test_a_number_beyond_all_databases_is_no_bug(local: Workspace, args: tuple[str, ...]) -> None:
+    """A number of thirty digits is refused, or taken for all there is."""
+    result = local.run(*args)
+    assert result.exit_code in {0, 2}, result.output
+    assert "bug" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "unpark"])
+def test_a_username_that_is_no_text_is_refused(local: Workspace, command: str) -> None:
+    """Bytes that are no UTF-8 in a username are bad usage, and no bug."""
+    done = subprocess.run(
+        [sys.executable.encode(), b"-m", b"jobs", command.encode(), b"ad\xffa"],
+        cwd=ROOT,
+        env=os.environ | local.environ,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert b"no UTF-8 text" in done.stderr
+    assert b"bug" not in done.stderr
+
+
+def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`DATA=~/people` from a `.env` file or a plain shell never makes a directory called `~`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    workspace = Workspace(tmp_path / "people", {"FINDABLE_DATA": "~/people"})
+    result = workspace.run("status")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "people" / "findable.db").is_file()
+    assert not (tmp_path / "~").exists()
