@@ -57,7 +57,8 @@ def adopt(tx: Connection) -> list[str]:
         _index_unscored(tx)
         return []
     first = not _has_index(tx, UNSCORED)
-    lines = _add_columns(tx, there)
+    added = _add_columns(tx, there)
+    lines = [_adopted(tx, added)] if first or added else []
     _settle_ids(tx)
     _index_unscored(tx)
     _index_usernames(tx)
@@ -104,7 +105,7 @@ def _missing(there: Inspector) -> list[Column[Any]]:
 
 
 def _add_columns(tx: Connection, there: Inspector) -> list[str]:
-    """Add the columns that the table lacks, empty in every row."""
+    """Add the columns that the table lacks, empty in every row, and return their names."""
     missing = _missing(there)
     names = [one.name for one in missing]
     if "username" in names:
@@ -115,11 +116,16 @@ def _add_columns(tx: Connection, there: Inspector) -> list[str]:
         tx.execute(text(f"ALTER TABLE experts ADD COLUMN {one.name} {one.type.compile(tx.dialect)}"))
     if "id" in names:
         tx.execute(text(f"CREATE UNIQUE INDEX {OUR_IDS} ON experts (id)"))
-    if not missing:
-        return []
     forget_shape(tx)
+    return names
+
+
+def _adopted(tx: Connection, added: list[str]) -> str:
+    """Return the line that says what was taken over."""
     count = tx.execute(select(func.count()).select_from(experts)).scalar()
-    return [f"adopted the experts table ({count:,} rows): added {', '.join(names)}"]
+    return f"adopted the experts table ({count:,} {'row' if count == 1 else 'rows'})" + (
+        f": added {', '.join(added)}" if added else ""
+    )
 
 
 def _settle_ids(tx: Connection) -> None:

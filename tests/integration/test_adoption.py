@@ -372,6 +372,19 @@ def test_ids_of_any_kind_run_through_the_chain(
     assert _rows(path, "SELECT count(DISTINCT id) FROM experts WHERE id IS NOT NULL") == [(6,)]
 
 
+def test_a_table_with_all_our_columns_is_adopted_too(tmp_path: Path) -> None:
+    """Nothing is added; wrong scores of another program are put right once, and it is said."""
+    columns = ", ".join(f"{name} TEXT" for name in sorted(OUR_COLUMNS - {"id"}))
+    path = _made(
+        tmp_path / "x.db",
+        f"CREATE TABLE experts (id INTEGER PRIMARY KEY, {columns})",
+        "INSERT INTO experts (username, job_title, findability_score) VALUES ('a', 'Judge', '0.99')",
+    )
+    lines = _adopted(path)
+    assert lines[:2] == ["adopted the experts table (1 row)", "scored 1"]
+    assert _rows(path, "SELECT findability_score FROM experts") == [(b"10.0",)]
+
+
 def test_rows_without_an_id_of_ours_are_numbered_later_too(tmp_path: Path) -> None:
     """Where the ids are ours, rows that the owner adds get theirs from the next command, and none is given twice."""
     path = _made(
