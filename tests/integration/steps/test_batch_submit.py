@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import creating, preparing
+from pipeline import creating, files, preparing
 from pipeline.display import Silent
 from pipeline.experts import table
 from pipeline.gemini.limits import MAX_ACTIVE_BATCHES
@@ -494,13 +494,29 @@ def test_claims_are_taken_only_after_the_file_is_sealed(
 
     def watched(*args: Any, **values: Any) -> None:
         """Look at the disk, then claim."""
-        files = [path for path in (workspace.data / "batches").iterdir() if path.suffix != ".part"]
-        seen.append(([path.name[:21] for path in files], sum(len(path.read_bytes().splitlines()) for path in files)))
+        there = [path for path in (workspace.data / "batches").iterdir() if path.suffix != ".part"]
+        seen.append(([path.name[:21] for path in there], sum(len(path.read_bytes().splitlines()) for path in there)))
         real(*args, **values)
 
     monkeypatch.setattr(claims, "take", watched)
     assert workspace.run("batch-submit").exit_code == 0
     assert seen == [(["000001-requests.jsonl"], 3)]
+
+
+def test_no_claim_is_committed_before_its_file_has_its_name(
+    workspace: Workspace, api: Api, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the sealed file cannot get its final name nobody is claimed and no batch exists."""
+    people(3)
+
+    def refuse(_sealed: files.Sealed, path: Path) -> files.Sealed:
+        """Be a disk that gives no name."""
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(files, "rename", refuse)
+    assert workspace.run("batch-submit").exit_code == 3
+    assert (states(workspace), claimed(workspace), api.journal()) == ([], [], [])
+    assert not list(workspace.data.glob("batches/*"))
 
 
 def test_no_more_batches_are_sent_than_the_api_takes(workspace: Workspace, api: Api, people: People) -> None:

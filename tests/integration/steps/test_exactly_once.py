@@ -7,6 +7,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from pipeline import creating, preparing
+from pipeline.creating import Sent
+from pipeline.display import Silent
 from tests.integration.steps.looks import (
     CREATE,
     alter,
@@ -380,3 +383,53 @@ def test_a_batch_left_unclear_by_a_dead_run_is_adopted_before_anything_new_is_se
     assert states(workspace) == ["submitted", "submitted"]
     assert (creates(api), len(remote(api))) == (2, 2)
     assert claimed(workspace) == ["1", "2", "3", "4"]
+
+
+def stand_still_in_create(rt: Any, meanwhile: Callable[[], None]) -> None:
+    """Make this workspace's next create reach the API, and let others work before its answer is read here."""
+    real = rt.client.create_batch
+
+    def slow(*args: Any, **values: Any) -> Any:
+        """Create, and stand still for longer than the lease."""
+        made = real(*args, **values)
+        rt.client.create_batch = real
+        meanwhile()
+        return made
+
+    rt.client.create_batch = slow
+
+
+def take_over(workspace: Workspace) -> None:
+    """Be another process that finds the lease over and goes on."""
+    alter(workspace, "UPDATE findable_leases SET until = '2020-01-01 00:00:00'")
+    assert workspace.run("batch-submit", CREATE_TIMEOUT="0").exit_code == 0
+
+
+def test_a_create_that_somebody_else_adopted_meanwhile_is_left_to_them(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """A process that stood still in its create finds its batch adopted: nothing is cancelled or made twice."""
+    people(2)
+    api.configure(paused=True)
+    with workspace.open() as rt:
+        stand_still_in_create(rt, lambda: take_over(workspace))
+        [number] = preparing.prepare(rt, limit=None, bar=Silent().bar("", None).__enter__())
+        assert creating.send(rt, number) is Sent.ELSEWHERE
+    assert (states(workspace), creates(api), len(remote(api))) == (["submitted"], 1, 1)
+    assert workspace.query("SELECT * FROM findable_twins") == []
+
+
+def test_a_create_that_somebody_else_replaced_meanwhile_is_cancelled_as_a_twin(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """Where the other one could not see it and made its own, what comes back late is recorded and cancelled at once."""
+    people(2)
+    api.configure(paused=True)
+    api.fault("list_lag", args={"seconds": 3600})
+    with workspace.open() as rt:
+        stand_still_in_create(rt, lambda: take_over(workspace))
+        [number] = preparing.prepare(rt, limit=None, bar=Silent().bar("", None).__enter__())
+        assert creating.send(rt, number) is Sent.ELSEWHERE
+    assert (states(workspace), creates(api)) == (["submitted"], 2)
+    assert [one["name"] for one in remote(api)] == [batch_row(workspace)["remote_name"]]
+    assert workspace.scalar("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == 1

@@ -1,0 +1,158 @@
+"""A batch's state moves only by the table of moves, and only from the state that was read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import InputError, StateConflictError
+from pipeline.states import BATCH_MOVES, BatchState
+from pipeline.store import batches, tables
+from pipeline.store.batches import Batch
+from pipeline.store.database import Connection, Store
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+FACTS: dict[str, Any] = {
+    "task": "t",
+    "extractor": "t@1/m",
+    "model": "m",
+    "requests": 2,
+    "request_file": "batches/000001-requests.jsonl",
+    "request_sha256": "00",
+    "request_size": 9,
+    "estimated_in": 1,
+    "estimated_out": 1,
+    "estimated_cost": 0.5,
+    "priced_on": "2026-10-07",
+}
+Move = Callable[[Connection, Batch], None]
+
+MOVES: dict[BatchState, Move] = {  # a way into each state but the first
+    BatchState.PREPARED: lambda tx, batch: batches.mark_refused(
+        tx, batch, why="no", outcome="refused", counts=False, keep_upload=True, at=NOW
+    ),
+    BatchState.SUBMITTING: lambda tx, batch: batches.mark_submitting(
+        tx, batch, display_name=f"n-t{batch.tries + 1}", at=NOW
+    ),
+    BatchState.SUBMITTED: lambda tx, batch: batches.mark_submitted(
+        tx, batch, remote_name="batches/b", display_name="n-t1", how="created", at=NOW
+    ),
+    BatchState.DOWNLOADED: lambda tx, batch: batches.mark_downloaded(tx, batch, why="succeeded", at=NOW),
+    BatchState.INGESTED: lambda tx, batch: batches.mark_ingested(tx, batch, at=NOW),
+    BatchState.FAILED: lambda tx, batch: batches.mark_failed(tx, batch, why="failed", at=NOW),
+}
+PATHS: dict[BatchState, list[BatchState]] = {  # how to get there from prepared
+    BatchState.PREPARED: [],
+    BatchState.SUBMITTING: [BatchState.SUBMITTING],
+    BatchState.SUBMITTED: [BatchState.SUBMITTING, BatchState.SUBMITTED],
+    BatchState.DOWNLOADED: [BatchState.SUBMITTING, BatchState.SUBMITTED, BatchState.DOWNLOADED],
+    BatchState.INGESTED: [BatchState.SUBMITTING, BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED],
+    BatchState.FAILED: [BatchState.FAILED],
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A database with our tables and batch 1, prepared."""
+    made = Store(f"sqlite:///{tmp_path / 'findable.db'}")
+    with made.write() as tx:
+        tables.metadata.create_all(tx)
+        batches.add(tx, at=NOW, number=1, **FACTS)
+    yield made
+    made.close()
+
+
+def read(store: Store) -> Batch:
+    """Return batch 1 as it stands."""
+    with store.read() as tx:
+        return batches.get(tx, 1)
+
+
+def move(store: Store, batch: Batch, to: BatchState) -> None:
+    """Move a batch as it was read."""
+    with store.write() as tx:
+        MOVES[to](tx, batch)
+
+
+def bring(store: Store, state: BatchState) -> Batch:
+    """Bring batch 1 to a state and return it."""
+    for step in PATHS[state]:
+        move(store, read(store), step)
+    return read(store)
+
+
+@pytest.mark.parametrize(("old", "new"), list(product(BatchState, BatchState)))
+def test_only_the_moves_of_the_table_are_possible(old: BatchState, new: BatchState, store: Store) -> None:
+    """Every move of the table is made and written to the journal; every other one raises and changes nothing."""
+    batch = bring(store, old)
+    if new in BATCH_MOVES[old]:
+        move(store, batch, new)
+        assert read(store).state is new
+        with store.read() as tx:
+            found = tx.exec_driver_sql("SELECT old, new FROM findable_events ORDER BY id DESC").first()
+        assert tuple(found or ()) == (old.value, new.value)
+    else:
+        with pytest.raises(ValueError, match="not a move"):
+            move(store, batch, new)
+        assert read(store) == batch
+
+
+@pytest.mark.parametrize(("old", "new"), [(old, new) for old in BatchState for new in BATCH_MOVES[old]])
+def test_of_two_that_read_the_same_row_one_moves_it(old: BatchState, new: BatchState, store: Store) -> None:
+    """The second one finds another state, or another try, and is told; the row stays as the first one left it."""
+    seen_by_both = bring(store, old)
+    move(store, seen_by_both, new)
+    after = read(store)
+    with pytest.raises(StateConflictError) as caught:
+        move(store, seen_by_both, new)
+    assert caught.value.exit_code == 5
+    assert read(store) == after
+
+
+def test_an_end_seen_late_says_nothing_of_the_next_try(store: Store) -> None:
+    """Who stood still during one try does not overwrite when the next one's call ended."""
+    first = bring(store, BatchState.SUBMITTING)
+    move(store, first, BatchState.SUBMITTING)
+    second = read(store)
+    with store.write() as tx:
+        batches.note_unclear(tx, first, why="no answer", at=NOW)
+    assert read(store) == second
+    assert second.create_ended_at is None
+
+
+def test_a_conflict_takes_the_whole_transaction_back(store: Store) -> None:
+    """What stood beside the move in its transaction is not kept either."""
+    stale = read(store)
+    move(store, stale, BatchState.SUBMITTING)
+
+    def note_and_move() -> None:
+        """Keep an upload, and fail a batch that is elsewhere by now."""
+        with store.write() as tx:
+            batches.note_upload(tx, 1, upload="files/x", at=NOW)
+            batches.mark_failed(tx, replace(stale, state=BatchState.DOWNLOADED), why="given up", at=NOW)
+
+    with pytest.raises(StateConflictError):
+        note_and_move()
+    assert read(store).upload is None
+
+
+def test_a_twin_is_recorded_once(store: Store) -> None:
+    """Found again it is the same one; its cost is counted once."""
+    batch = bring(store, BatchState.SUBMITTED)
+    for expected in (True, False):
+        with store.write() as tx:
+            new = batches.add_twin(tx, batch, remote_name="batches/twin", display_name="n-t1", at=NOW)
+        assert new is expected
+    with store.read() as tx:
+        assert [twin["estimated_cost"] for twin in batches.all_twins(tx)] == [0.5]
+        assert batches.open_twins(tx, 1) == ["batches/twin"]
+
+
+def test_an_unknown_number_is_an_error_of_usage(store: Store) -> None:
+    """There is no batch 7."""
+    with store.read() as tx, pytest.raises(InputError, match="no batch 7"):
+        batches.get(tx, 7)
