@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from sqlalchemy import Engine, event
 
 from pipeline import collecting
 from pipeline.gemini.client import RemoteBatch
@@ -160,16 +161,25 @@ def test_a_failed_batch_of_more_people_than_a_statement_holds_lets_all_go(offlin
     prepare(offline)
     _execute(
         offline,
-        "WITH RECURSIVE n(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM n WHERE x < 40000) "
+        "WITH RECURSIVE n(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM n WHERE x < 3000) "
         "INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at) "
         "SELECT 'expert-tags', x, 1, x, '', 1, '2026-01-01 00:00:00' FROM n",
     )
     _execute(offline, "UPDATE findable_batches SET state = 'submitted', remote_name = 'batches/b'")
-    with offline.open() as rt:
-        collecting.bring_home(rt, 1, RemoteBatch("batches/b", "", "BATCH_STATE_FAILED", RemoteState.FAILED))
+    event.listen(Engine, "connect", _hold_little)
+    try:
+        with offline.open() as rt:
+            collecting.bring_home(rt, 1, RemoteBatch("batches/b", "", "BATCH_STATE_FAILED", RemoteState.FAILED))
+    finally:
+        event.remove(Engine, "connect", _hold_little)
     assert ledger.batches(offline) == ["failed"]
     assert offline.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
-    assert offline.scalar("SELECT count(*) FROM findable_attempts WHERE NOT charged") == 40_000
+    assert offline.scalar("SELECT count(*) FROM findable_attempts WHERE NOT charged") == 3000
+
+
+def _hold_little(connection: sqlite3.Connection, _record: object) -> None:
+    """Let a statement hold no more values than the oldest SQLite in use does."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
 
 
 def test_unpark_forgives_and_lets_go(offline: Workspace) -> None:
