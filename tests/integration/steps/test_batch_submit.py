@@ -561,6 +561,20 @@ def test_no_more_tokens_wait_than_the_model_takes(
     assert states(workspace) == ["downloaded", "submitted"]
 
 
+def test_no_more_bytes_are_uploaded_than_the_api_keeps(
+    workspace: Workspace, api: Api, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uploads of batches that are not over count together; the one that would be too much waits as prepared."""
+    people(4)
+    api.configure(paused=True)
+    assert workspace.run("batch-submit", "--limit", "2").exit_code == 0
+    monkeypatch.setattr(creating, "MAX_STORED_BYTES", int(batch_row(workspace)["request_size"] * 1.5))
+    result = workspace.run("batch-submit")
+    assert result.exit_code == 4, result.output
+    assert "bytes would be uploaded" in result.stderr
+    assert (states(workspace), uploads(api)) == (["submitted", "prepared"], 1)
+
+
 def test_the_plan_is_said_before_anything_is_sent(workspace: Workspace, api: Api, people: People) -> None:
     """People, tokens, cost and the prices' date stand there also when the run then comes to nothing."""
     people(2)

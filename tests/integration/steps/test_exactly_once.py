@@ -1,6 +1,7 @@
 """However a create call ends, there is one living remote batch for each batch, and nobody is asked twice."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -147,6 +148,34 @@ def test_the_look_that_decides_begins_after_the_lag(workspace: Workspace, api: A
     sent = workspace.query('SELECT julianday(sent_at) * 86400 FROM findable_tries ORDER BY "try"')
     assert sent[1][0] - sent[0][0] >= 0.7
     assert len(remote(api)) == 1
+
+
+def test_the_wait_for_the_list_holds_nothing_and_can_be_interrupted(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """While it waits no lease is held, so another command can work; Ctrl-C leaves the batch for the next run."""
+    people(2)
+    fault_on_create(api, "create_lost_reply", {})
+    api.configure(list_lag_seconds=3600)
+    with workspace.open() as rt:
+        rt.settings = replace(rt.settings, list_lag=600.0)
+
+        def interrupted(seconds: float) -> None:
+            """Be a person who has seen enough."""
+            assert seconds > 500
+            assert workspace.query("SELECT name FROM findable_leases") == []
+            with rt.store.write() as tx:
+                tx.exec_driver_sql("UPDATE experts SET company = 'Bees' WHERE id = 1")
+            raise KeyboardInterrupt
+
+        rt.sleep = interrupted
+        [number] = preparing.prepare(rt, limit=None, bar=Silent().bar("", None).__enter__())
+        with pytest.raises(KeyboardInterrupt):
+            creating.send(rt, number)
+    assert (states(workspace), creates(api)) == (["submitting"], 1)
+    api.advance(7200)
+    assert workspace.run("batch-submit").exit_code == 0
+    assert (states(workspace), creates(api), len(remote(api))) == (["submitted"], 1, 1)
 
 
 def test_a_run_that_died_during_create_counts_the_lag_from_sending_plus_time_out(
