@@ -1,11 +1,12 @@
 """The `findable` command: every command by name, each module imported when it is asked for."""
 
 import importlib
+import os
 from typing import Any
 
 import click
 
-from jobs.command import interrupted
+from jobs.command import told
 
 COMMANDS = {
     "demo": "jobs.demo",
@@ -48,11 +49,9 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run one command; Ctrl-C while its module is imported ends it as it would while it runs."""
-        try:
+        """Run one command; what goes wrong while its module is imported is told as what goes wrong in it."""
+        with told(debug=os.environ.get("FINDABLE_DEBUG", "0") not in {"", "0"}):
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            interrupted(debug=False)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

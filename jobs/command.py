@@ -36,30 +36,45 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.params.append(click.Option(["--debug"], is_flag=True, envvar="FINDABLE_DEBUG", help="Show tracebacks."))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; where a value is missing, say how make takes it too."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            if error.param is not None and isinstance(error.param.envvar, str):
+                error.message = f"With make: {error.param.envvar.removeprefix('FINDABLE_')}=…"
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and end with the exit code of whatever went wrong."""
-        debug = ctx.params.pop("debug")
-        _open_streams()
-        try:
-            with interruptible():
-                done = super().invoke(ctx)
-                _flush()
-                return done
-        except (KeyboardInterrupt, click.Abort):  # the latter is Ctrl-C at a question
-            interrupted(debug=debug)
-        except FindableError as error:
-            _fail(error.message, error.hint, error.exit_code, debug=debug)
-        except BrokenPipeError:  # whoever read our output has seen enough
-            with contextlib.suppress(BrokenPipeError):
-                _flush()
-            sys.exit(0)
-        except (click.exceptions.Exit, click.ClickException):
-            raise
-        except OSError as error:
-            said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-            _fail(f"{said}; what was finished is kept", _os_hint(error), _os_code(error), debug=debug)
-        except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is said in one line, not shown raw
-            _fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG, debug=debug)
+        with told(debug=ctx.params.pop("debug")), interruptible():
+            done = super().invoke(ctx)
+            _flush()
+            return done
+
+
+@contextlib.contextmanager
+def told(*, debug: bool) -> Iterator[None]:
+    """Say in one to three lines whatever goes wrong in a block, and end with its exit code."""
+    _open_streams()
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):  # the latter is Ctrl-C at a question
+        hint = "run the same command again to go on"
+        _fail("interrupted; what was finished is kept", hint, INTERRUPTED, debug=debug)
+    except FindableError as error:
+        _fail(error.message, error.hint, error.exit_code, debug=debug)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        with contextlib.suppress(BrokenPipeError):
+            _flush()
+        sys.exit(0)
+    except (click.exceptions.Exit, click.ClickException):
+        raise
+    except OSError as error:
+        said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        _fail(f"{said}; what was finished is kept", _os_hint(error), _os_code(error), debug=debug)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is said in one line, not shown raw
+        _fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG, debug=debug)
 
 
 @contextlib.contextmanager
@@ -89,11 +104,6 @@ def _flush() -> None:
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails on it once more
         raise
-
-
-def interrupted(*, debug: bool) -> NoReturn:
-    """Say that a command was interrupted, and end."""
-    _fail("interrupted; what was finished is kept", "run the same command again to go on", INTERRUPTED, debug=debug)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal handler's signature

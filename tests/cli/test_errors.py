@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from jobs import command
+from jobs import cli, command
 from pipeline.store import database
 from tests.lab import KEY, ROOT, Api, Workspace
 
@@ -387,3 +387,9 @@ def test_output_that_cannot_be_written_is_an_error(local: Workspace) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith(b"error: No space left on device")
     assert done.stderr.count(b"\n") == 2
+
+
+def test_a_module_that_cannot_be_imported_is_told_too(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that is missing from the installation: one line and exit code 1, no traceback."""
+    monkeypatch.setitem(cli.COMMANDS, "status", "jobs.not_there")
+    refused(local, "status", code=1, said="this is a bug in findable: ModuleNotFoundError")
