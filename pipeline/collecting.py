@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import creating, files, preparing
+from pipeline import adopting, files, preparing
 from pipeline.apply import Asked, Judgement, source_of, write
 from pipeline.errors import MissingError, RemoteError, UnavailableError
 from pipeline.runtime import Runtime
@@ -75,7 +75,7 @@ def check_twins(rt: Runtime) -> None:
         rt.display.warn(f"could not look for twins: {error.message}")
         return
     for batch in suspects:
-        creating.cancel_twins(rt, batch, listing)
+        adopting.cancel_twins(rt, batch, listing)
         with rt.store.write() as tx:
             if batch.state is not BatchState.SUBMITTED and not batches.open_twins(tx, batch.number):
                 batches.note_twins_checked(tx, batch)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pipeline import collecting, creating
+from pipeline import adopting, collecting
 from pipeline.errors import KeyRefusedError, MissingError, NotSentError, RemoteError, ThrottledError, UnavailableError
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState, RemoteState, is_known_state
@@ -219,7 +219,7 @@ def _adopt_unclear(rt: Runtime, report: Report) -> None:
             with rt.store.read() as tx:
                 current = batches.get(tx, batch.number)
             is_unclear = current.state is BatchState.SUBMITTING
-            if is_unclear and not creating.look_for(rt, current, lease, listing).adopted:
+            if is_unclear and not adopting.look_for(rt, current, lease, listing).adopted:
                 report.unclear.append(batch.number)
 
 
