@@ -41,9 +41,10 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.MissingParameter as error:
-            if error.param is not None and isinstance(error.param.envvar, str):
-                error.message = f"With make: {error.param.envvar.removeprefix('FINDABLE_')}=…"
-            raise
+            if error.param is None or not isinstance(error.param.envvar, str):
+                raise
+            said = f"With make: {error.param.envvar.removeprefix('FINDABLE_')}=…"
+            raise click.MissingParameter(said, ctx=error.ctx, param=error.param) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and end with the exit code of whatever went wrong."""

@@ -52,6 +52,10 @@ def adopt(tx: Connection) -> list[str]:
     there = inspect(tx)
     if "experts" in {name.lower() for name in there.get_view_names()}:
         raise _unfit("is a view here, and a view cannot hold tags", hint="use a database whose `experts` is a table")
+    if _is_virtual(tx):
+        raise _unfit(
+            "is a virtual table here, which takes no columns", hint="use a database whose `experts` is a table"
+        )
     if not there.has_table("experts"):
         experts.create(tx)
         _index_unscored(tx)
@@ -96,6 +100,14 @@ def settle_foreign(tx: Connection, *, everyone: bool = False) -> int:
     foreign = [row[0] for row in tx.execute(query) if tags_of(row[1]) is None]
     answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
     return len(foreign)
+
+
+def _is_virtual(tx: Connection) -> bool:
+    """Return whether an extension keeps the table (a full-text index, say)."""
+    if tx.dialect.name != "sqlite":
+        return False
+    made = text("SELECT 1 FROM sqlite_master WHERE lower(name) = 'experts' AND sql LIKE 'CREATE VIRTUAL%'")
+    return tx.execute(made).first() is not None
 
 
 def _missing(there: Inspector) -> list[Column[Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    REAL,
     Column,
     Connection,
     Float,
@@ -27,6 +28,7 @@ from sqlalchemy import (
 
 from pipeline.experts.columns import HEADERS
 
+NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 experts = Table(
@@ -39,13 +41,13 @@ experts = Table(
     Column("job_title", Text),
     Column("company", Text),
     Column("bio", Text),
-    Column("hourly_rate", Float),
+    Column("hourly_rate", NUMBER),
     Column("currency", Text),
     Column("profile_url", Text),
     Column("profile_url_utm", Text),
     Column("category", Text),
     Column("tags", Text),  # a JSON list; NULL until tagged, then immutable
-    Column("findability_score", Float),
+    Column("findability_score", NUMBER),
     sqlite_autoincrement=True,  # an id is never given twice, or a late answer could reach somebody new
 )
 

@@ -52,3 +52,13 @@ def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypa
     assert result.exit_code == 0, result.output
     assert (tmp_path / "people" / "findable.db").is_file()
     assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "value"), [("search", "Q="), ("import", "EXPERTS="), ("batch-cancel", "BATCH="), ("export", "TO=")]
+)
+def test_a_missing_value_is_named_as_make_takes_it(local: Workspace, command: str, value: str) -> None:
+    """`make search` without a question says that Q= is missing."""
+    result = local.run(command)
+    assert result.exit_code == 2
+    assert f"With make: {value}" in result.stderr

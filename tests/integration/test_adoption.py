@@ -311,6 +311,7 @@ ODD_TABLES = {
     "uuid id": ("CREATE TABLE experts (id UUID PRIMARY KEY, username TEXT, bio TEXT)", ["11", "12", "13"]),
     "untyped id": ("CREATE TABLE experts (id, username, bio)", ["11", "12", "13"]),
     "real id": ("CREATE TABLE experts (id REAL PRIMARY KEY, username TEXT, bio TEXT)", ["11.0", "12.0", "13.0"]),
+    "strict": ("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT) STRICT", ["11", "12", "13"]),
     "without rowid": (
         "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT) WITHOUT ROWID",
         ["11", "12", "13"],
@@ -405,6 +406,7 @@ def test_rows_without_an_id_of_ours_are_numbered_later_too(tmp_path: Path) -> No
     ("statements", "said"),
     [
         (["CREATE TABLE people (username TEXT)", "CREATE VIEW Experts AS SELECT * FROM people"], "view"),
+        (["CREATE VIRTUAL TABLE Experts USING fts5(username, bio)"], "virtual"),
         (["CREATE TABLE experts (name TEXT)"], "username"),
         (["CREATE TABLE experts (id INT, username TEXT)", "INSERT INTO experts VALUES (1, 'a'), (1, 'b')"], "`id`"),
         (["CREATE TABLE experts (id INT, username TEXT)", "INSERT INTO experts VALUES (NULL, 'a')"], "`id`"),
