@@ -90,7 +90,7 @@ class Hand:
         """Wait for the command's end and return what became of it."""
         assert self._program.stdout is not None
         found: dict[str, Any] = json.loads(self._program.stdout.readline())
-        return Ended(**found)
+        return Ended(**{name: found[name] for name in ("code", "out", "err", "steps", "last")})
 
     def close(self) -> None:
         """End the program and whatever it runs."""
