@@ -91,13 +91,13 @@ def part_of(path: Path) -> Path:
 def is_abandoned(part: Path) -> bool:
     """Return whether a part file, by its name, was being written by a process that is not alive on this machine."""
     found = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{6}}{re.escape(PART)}", part.name)
-    if found is None:
+    if found is None or os.name == "nt":  # there, os.kill cannot ask
         return False
     try:
         os.kill(int(found[1], 16), 0)  # asks only whether it is there
     except (ProcessLookupError, OverflowError):
         return True
-    except PermissionError:
+    except PermissionError:  # somebody else's, and alive
         return False
     return False
 

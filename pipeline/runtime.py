@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.display import Display
 from pipeline.errors import ConfigurationError
-from pipeline.settings import Settings
+from pipeline.settings import Settings, without_password
 
 if TYPE_CHECKING:
     from pipeline.gemini.catalogue import Model
@@ -157,7 +157,7 @@ class Runtime:
             elif settings.backend is None:
                 self.display.say("no key is set: the local engine does the work, and nothing leaves this machine")
         elif not self.is_bound:
-            where = f"Gemini at {settings.base_url}" if settings.base_url else "Google's Gemini"
+            where = f"Gemini at {without_password(settings.base_url)}" if settings.base_url else "Google's Gemini"
             self.display.say(f"from here on biographies leave this machine: {where} does the work")
 
     def _model(self, name: str, *, kind: str) -> "Model":

@@ -1,0 +1,125 @@
+"""Files that survive: all of it under its name or none, held against its hash, lines split on the line feed alone."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import files
+from pipeline.errors import InconsistentError
+
+
+def test_a_sealed_file_is_what_was_written(tmp_path: Path) -> None:
+    """Hash, size and lines are those of the bytes on disk, folders are made, and nothing else is left."""
+    path = tmp_path / "deep" / "requests.jsonl"
+    with files.SealedWriter(path) as writer:
+        writer.write_line(b'{"key": 1}')
+        writer.write_line(b'{"key": 2}')
+        sealed = writer.seal()
+    content = b'{"key": 1}\n{"key": 2}\n'
+    assert path.read_bytes() == content
+    assert sealed == files.Sealed(path, hashlib.sha256(content).hexdigest(), len(content), 2)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_is_not_sealed_leaves_the_old_file(tmp_path: Path) -> None:
+    """Leaving the block without sealing removes the part and keeps what stood there."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with files.SealedWriter(path) as writer:
+        writer.write(b"new")
+    assert path.read_bytes() == b"old"
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["file"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    """Each writes a part of its own; the one that seals last wins, whole."""
+    path = tmp_path / "file"
+    with files.SealedWriter(path) as one, files.SealedWriter(path) as two:
+        one.write(b"1" * 100)
+        two.write(b"2" * 100)
+        one.seal()
+        assert path.read_bytes() == b"1" * 100
+        two.seal()
+    assert path.read_bytes() == b"2" * 100
+
+
+def test_verify_tells_gone_from_changed(tmp_path: Path) -> None:
+    """An untouched file passes; a changed byte, a cut and a missing file are each said."""
+    sealed = files.seal_bytes(tmp_path / "file", b"content")
+    assert files.verify(sealed.path, sha256=sealed.sha256, what="the file") == sealed.path
+    sealed.path.write_bytes(b"contend")
+    with pytest.raises(InconsistentError, match="the file was changed after it was sealed"):
+        files.verify(sealed.path, sha256=sealed.sha256, what="the file")
+    sealed.path.unlink()
+    with pytest.raises(InconsistentError, match="the file is gone"):
+        files.verify(sealed.path, sha256=sealed.sha256, what="the file")
+
+
+def test_a_part_that_somebody_else_wrote_is_sealed(tmp_path: Path) -> None:
+    """A downloaded part gets its final name with the hash of its bytes."""
+    part = tmp_path / "result.part"
+    part.write_bytes(b"a\nb\n")
+    sealed = files.seal_part(part, tmp_path / "result")
+    assert (sealed.size, sealed.lines, sealed.sha256) == (4, 2, hashlib.sha256(b"a\nb\n").hexdigest())
+    assert not part.exists()
+
+
+def test_only_the_parts_of_the_dead_are_abandoned(tmp_path: Path) -> None:
+    """A part's name says who wrote it: this process is alive, one that is over is not; other names say nothing."""
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    path = tmp_path / "export.csv"
+    assert not files.is_abandoned(files.part_of(path))
+    assert files.is_abandoned(tmp_path / f"export.csv.{int(dead.stdout):x}-abcdef.part")
+    assert not files.is_abandoned(tmp_path / "export.csv.part")
+    assert not files.is_abandoned(tmp_path / f"export.csv.{os.getpid():x}-abcdef")
+
+
+def test_sweeping_takes_the_parts_of_one_file_alone(tmp_path: Path) -> None:
+    """Parts beside another file stay, and so does the file itself, whatever signs its name holds."""
+    path, other = tmp_path / "a[1]*.csv", tmp_path / "b.csv"
+    for one in (path, files.part_of(path), files.part_of(other)):
+        one.write_bytes(b"x")
+    assert len(files.sweep_parts(path)) == 1
+    assert path.exists()
+    assert len(list(tmp_path.glob("b.csv.*.part"))) == 1
+
+
+@given(
+    st.lists(st.binary().map(lambda line: line.replace(b"\n", b" ").rstrip(b"\r")).filter(lambda line: line.strip())),
+    st.booleans(),
+)
+def test_every_line_is_read_where_it_begins(lines: list[bytes], windows: bool) -> None:  # noqa: FBT001 - hypothesis
+    """Any bytes without a line end come back as lines, with the offset at which each one begins."""
+    ends = b"\r\n" if windows else b"\n"
+    lines = [line for line in lines if not line.startswith(b"\xef\xbb\xbf")]
+    content = b"".join(line + ends for line in lines)
+    path = Path("lines.bin")
+    path.write_bytes(content)
+    found = list(files.read_lines(path))
+    assert [line for _, line in found] == lines
+    assert all(content[offset:].startswith(line) for offset, line in found)
+
+
+def test_separators_inside_a_string_are_no_line_ends(tmp_path: Path) -> None:
+    """U+2028 and U+0085 stand inside a line; a byte order mark and blank lines are no part of one."""
+    path = tmp_path / "lines"
+    text = '{"a": "x\u2028y\u0085z"}'
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n\r\n  \n" + text.encode())
+    assert [line.decode() for _, line in files.read_lines(path)] == [text, text]
+
+
+def test_appending_leaves_whole_pieces(tmp_path: Path) -> None:
+    """Two appends in turn stand one after the other, in folders that are made."""
+    path = tmp_path / "deep" / "log"
+    for piece in (b"one\n", b"two\n"):
+        with files.appending(path) as file:
+            file.write(piece)
+    assert path.read_bytes() == b"one\ntwo\n"
