@@ -22,13 +22,17 @@ LONGEST_S = 60.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How one command ended: exit code (negative: its signal), what it printed, how many steps, the last of them."""
+    """How one command ended: exit code (negative: its signal), what it printed, and the steps it took."""
 
     code: int
     out: str
     err: str
-    steps: int
-    last: str
+    trail: list[str]
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps it took."""
+        return len(self.trail)
 
 
 class Hand:
@@ -90,7 +94,7 @@ class Hand:
         """Wait for the command's end and return what became of it."""
         assert self._program.stdout is not None
         found: dict[str, Any] = json.loads(self._program.stdout.readline())
-        return Ended(**{name: found[name] for name in ("code", "out", "err", "steps", "last")})
+        return Ended(**found)
 
     def close(self) -> None:
         """End the program and whatever it runs."""
