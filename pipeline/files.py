@@ -83,6 +83,24 @@ class SealedWriter:
             self._part.unlink(missing_ok=True)
 
 
+def target_of(path: Path) -> Path:
+    """Return the file that a name given by a user stands for, through links, to be written or replaced.
+
+    Raises:
+        InputError: what stands there is no regular file; a rename would put one in its place, also in that of a device.
+    """
+    try:
+        target = path.resolve()
+    except RuntimeError as error:  # a loop of links, before Python 3.13
+        raise InputError(f"{path} leads nowhere; nothing was written", hint=_A_FILE) from error
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise InputError(f"{path} is no regular file; nothing was written", hint=_A_FILE)
+    return target
+
+
+_A_FILE = "name a file; `findable export -` writes to standard output"
+
+
 def part_of(path: Path) -> Path:
     """Return a name beside `path` for what is not sealed yet; a process that was stopped and overtaken has another."""
     return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(3)}{PART}")

@@ -45,6 +45,7 @@ from pipeline.gemini.limits import LIST_PAGE_SIZE, MAX_EMBED_TEXTS
 from pipeline.gemini.operations import BATCH_NAME, FILE_NAME, RemoteBatch, UnreadableError, read_operation, read_page
 from pipeline.gemini.refusals import redact, refusal
 from pipeline.gemini.transfers import Part, check_arrived, file_in
+from pipeline.settings import without_password
 
 if TYPE_CHECKING:
     import numpy as np
@@ -313,15 +314,30 @@ class Client:
         from google import genai
         from google.genai import types
 
-        self._http = httpx2.Client(event_hooks={"response": [self._keep]}, trust_env=self._trust_env)
+        self._http = self._opened_http()
         options = types.HttpOptions(
             base_url=self._base_url,
             api_version=self._api_version,
             timeout=_milliseconds(self._call_timeout_s),
             retry_options=types.HttpRetryOptions(attempts=1),
             httpx_client=self._http,
+            httpx_async_client=httpx2.AsyncClient(trust_env=False),  # never used; or the SDK makes one with the proxies
         )
         return genai.Client(api_key=self._key, vertexai=False, http_options=options)
+
+    def _opened_http(self) -> httpx2.Client:
+        """Return the connections the SDK uses, through the environment's proxies where we may.
+
+        Raises:
+            ConfigurationError: a proxy there is none, or of a kind that needs a package which is not installed.
+        """
+        try:
+            return httpx2.Client(event_hooks={"response": [self._keep]}, trust_env=self._trust_env)
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise ConfigurationError(
+                "the proxy that the environment names cannot be used (no address, or SOCKS)",
+                hint="set HTTPS_PROXY to an http:// address, or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
+            ) from error
 
     def _upload_as(self, mime_type: str, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
         """Upload with one MIME type, from the start again after each failure, within the bound."""
@@ -436,9 +452,13 @@ class Client:
             ConfigurationError: the base URL is none.
         """
         with self._opened:
-            if not re.match(r"https?://[^/\s]", self._base_url):
-                raise ConfigurationError(f"{self._base_url!r} is no address of a server", hint=_ADDRESS)
+            if not _is_address(self._base_url):
+                raise self._no_address()
             return self._sdk
+
+    def _no_address(self) -> ConfigurationError:
+        """Return the error for a base URL that is none."""
+        return ConfigurationError(f"{without_password(self._base_url)!r} is no address of a server", hint=_ADDRESS)
 
     def _refusal(
         self, code: int, document: Any, *, what: str, headers: Mapping[str, str] | None = None
@@ -449,10 +469,10 @@ class Client:
     def _broken(self, error: Exception, *, what: str) -> FindableError:
         """Return the error for a failure of the transport: nothing sent, no answer in time, or cut."""
         if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
-            return ConfigurationError(f"{self._base_url!r} is no address of a server", hint=_ADDRESS)
+            return self._no_address()
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
             reason = redact(" ".join(str(error).split())[:200], self._key)
-            text = f"cannot connect to {self._base_url} to {what}; nothing was sent"
+            text = f"cannot connect to {without_password(self._base_url)} to {what}; nothing was sent"
             return NotSentError(f"{text} ({reason})" if reason else text, hint="check the network, then run it again")
         if isinstance(error, httpx2.TimeoutException):
             return UnavailableError(f"no answer within {self._seen.seconds:g} s, when asked to {what}", hint=_LATER)
@@ -562,6 +582,15 @@ def _check_name(name: str, form: Any, what: str) -> None:
     """Refuse a name that could never be one, before anything is sent."""
     if not form.fullmatch(name):
         raise InconsistentError(f"{name!r} is no name of a {what} at Gemini", hint=_DOCTOR)
+
+
+def _is_address(text: str) -> bool:
+    """Return whether a base URL can be one: http or https, and a host."""
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.host) and re.search(r"\s", text) is None
 
 
 def _milliseconds(seconds: float) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.experts import export, table
-from pipeline.files import SealedWriter
+from pipeline.files import SealedWriter, target_of
 from pipeline.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -53,10 +53,9 @@ def _rows(rt: Runtime, tx: "Connection", report: Report) -> Iterator[Mapping[Any
 
 def _seal(path: Path, pieces: Iterator[bytes]) -> None:
     """Write the pieces to a file that appears under its name when it is whole."""
-    if path.is_dir():
-        raise InputError(f"{path} is a directory; nothing was written", hint="name a file")
+    target = target_of(path)
     try:
-        with SealedWriter(path) as writer:
+        with SealedWriter(target) as writer:
             for piece in pieces:
                 writer.write(piece)
             writer.seal()

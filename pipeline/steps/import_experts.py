@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.experts import importing, spreadsheet
 from pipeline.experts.reading import People, read_people
-from pipeline.files import SealedWriter
+from pipeline.files import SealedWriter, target_of
 from pipeline.records import Finding, Kind, Person
 from pipeline.runtime import Runtime
 from pipeline.store import events, workspace
@@ -148,10 +148,11 @@ def _listing(path: Path | None, *, source: Path) -> Iterator[_Listing]:
     if path is None:
         yield _Listing(None)
         return
-    if path.resolve() == source.resolve():
+    target = target_of(path)
+    if target == source.resolve():
         raise InputError(f"the report would replace {source}; nothing was changed", hint="give it another name")
     try:
-        writer = SealedWriter(path)
+        writer = SealedWriter(target)
     except OSError as error:
         raise InputError(f"the report {path} cannot be written: {error.strerror}; nothing was changed") from None
     with writer:

@@ -62,3 +62,33 @@ def test_a_missing_value_is_named_as_make_takes_it(local: Workspace, command: st
     result = local.run(command)
     assert result.exit_code == 2
     assert f"With make: {value}" in result.stderr
+
+
+@pytest.mark.parametrize("args", [("export", "PIPE", "--format", "csv"), ("import", "PEOPLE", "--report", "PIPE")])
+def test_what_is_no_regular_file_is_never_replaced(local: Workspace, tmp_path: Path, args: tuple[str, ...]) -> None:
+    """A pipe or a device that is given as the file to write stays what it is, also through a link."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        places = {"PIPE": str(tmp_path / name), "PEOPLE": str(tmp_path / "people.csv")}
+        result = local.run(*(places.get(arg, arg) for arg in args))
+        assert result.exit_code == 2, result.output
+        assert "no regular file" in result.stderr
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_an_export_reaches_the_file_behind_a_link(local: Workspace, tmp_path: Path) -> None:
+    """A link that a user made stays, and what it leads to is written."""
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    assert local.run("export", str(tmp_path / "link.csv")).exit_code == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert "ada" in (tmp_path / "real.csv").read_text(encoding="utf-8")
+
+
+def test_a_loop_of_links_is_refused(local: Workspace, tmp_path: Path) -> None:
+    """A link that leads to itself is bad input, and no bug."""
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    result = local.run("export", str(tmp_path / "loop.csv"))
+    assert result.exit_code == 2
+    assert "bug" not in result.stderr

@@ -164,13 +164,28 @@ def test_closed_port_sends_nothing(waits: list[float]) -> None:
     assert sum(waits) <= 60
 
 
-@pytest.mark.parametrize("address", ["ftp://host/", "nonsense", "http://"])
+@pytest.mark.parametrize("address", ["ftp://host/", "nonsense", "http://", "http://[::1", "http://u:secret@host:x/"])
 def test_address_that_is_none_is_a_setting(address: str) -> None:
     """A base URL that cannot be one is a configuration error, said at the first call."""
     client = Client(api_key=KEY, base_url=address, trust_env=False, sleep=lambda _seconds: None)
-    with pytest.raises(ConfigurationError, match="no address"):
+    with pytest.raises(ConfigurationError, match="no address") as refused:
         client.create_batch("m", file_name="files/abc", display_name="w/1")
     client.close()
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nonsense://x"])
+def test_a_proxy_that_cannot_be_used_is_a_setting(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """A SOCKS proxy in the environment is a configuration error where proxies are used, and nothing where not."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    client = Client(api_key=KEY, base_url="http://192.0.2.1:9", sleep=lambda _seconds: None)
+    with pytest.raises(ConfigurationError, match="proxy"):
+        client.get_batch(BATCH)
+    client.close()
+    inside = Client(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None)
+    with pytest.raises(NotSentError):
+        inside.get_batch(BATCH)
+    inside.close()
 
 
 @pytest.mark.parametrize("key", ["", "  ", "a\nb", "ключ"])
