@@ -5,6 +5,7 @@ A function that finds nothing to spoil returns None, and its fault is not counte
 
 import copy
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -60,6 +61,47 @@ def _empty_page(_document: Document, _args: Mapping[str, Any], target: str) -> D
     return {"nextPageToken": token}
 
 
+def _repeated(document: Document, args: Mapping[str, Any], _target: str) -> Document | None:
+    """Let a page's token lead back, so that the next page begins with what this one ended with."""
+    if "nextPageToken" not in document:
+        return None
+    return {**document, "nextPageToken": str(int(document["nextPageToken"]) + int(args.get("items", 1)))}
+
+
+def _skipped(document: Document, args: Mapping[str, Any], _target: str) -> Document | None:
+    """Leave out what stands first on a page of batches; no other page has it."""
+    items = document.get("operations")
+    if not items:
+        return None
+    rest = items[int(args.get("items", 1)) :]
+    others = {name: value for name, value in document.items() if name != "operations"}
+    return {**others, "operations": rest} if rest else others
+
+
+def _circle(document: Document, _args: Mapping[str, Any], target: str) -> Document | None:
+    """Let a page's token lead to the page itself."""
+    return {**document, "nextPageToken": parse_qs(urlsplit(target).query).get("pageToken", [FIRST_PAGE])[0]}
+
+
+def _skewed(document: Document, args: Mapping[str, Any], _target: str) -> Document | None:
+    """Tell all times of the document as a server tells them whose clock is wrong."""
+    by = timedelta(seconds=float(args.get("seconds", -86_400)))
+    changed = _moved(document, by)
+    return changed if changed != document else None
+
+
+def _moved(value: Any, by: timedelta) -> Any:
+    """Return a document with every time in it moved by `by`."""
+    if isinstance(value, dict):
+        return {
+            name: f"{datetime.fromisoformat(member[:19]) + by:%Y-%m-%dT%H:%M:%S}Z"
+            if name.endswith("Time") and isinstance(member, str)
+            else _moved(member, by)
+            for name, member in value.items()
+        }
+    return [_moved(member, by) for member in value] if isinstance(value, list) else value
+
+
 def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Callable[..., Document | None]:
     """Return the fault that changes the list of vectors in a live reply."""
 
@@ -83,6 +125,7 @@ def _fused(vectors: list[list[float]]) -> list[list[float]]:
 
 _CREATE = r":(batchGenerateContent|asyncBatchEmbedContent)$"
 _ONE_BATCH = r"/batches/[^/:?]+$"
+_LIST = r"/batches(\?|$)"
 _EMBED = r":(batchEmbedContents|embedContent)$"
 
 WORDS = {
@@ -92,6 +135,10 @@ WORDS = {
     "missing_state": Word("F51", "document", _missing_state, "GET", _ONE_BATCH),
     "no_output_yet": Word("F59", "document", _no_output_yet, "GET", _ONE_BATCH),
     "empty_page": Word("F57", "document", _empty_page, "GET", r"/(batches|files)\?.*pageToken="),
+    "page_repeats": Word("F57", "document", _repeated, "GET", _LIST),
+    "page_skips": Word("F57", "document", _skipped, "GET", _LIST),
+    "page_circle": Word("F57", "document", _circle, "GET", _LIST),
+    "clock_skew": Word("F90", "document", _skewed, "", r"^/(upload/)?v1"),
     "vectors_fused": Word("F80", "document", _vectors(_fused), "POST", _EMBED),
     "vectors_short": Word("F81", "document", _vectors(lambda vectors: vectors[:-1]), "POST", _EMBED),
     "vectors_wrong_dimension": Word(

@@ -15,6 +15,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 JSON = "application/json; charset=UTF-8"
+_ON_ITS_WAY_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class Exchange:
         """Read the request's body to its end, so that the client has sent all it wanted to."""
         while True:
             message = await self._receive()
+            if message["type"] == "http.disconnect" or not message.get("more_body"):
+                return
+
+    async def take(self, size: int) -> None:
+        """Read at least `size` bytes of the request's body, or all of it, while the client may still be sending."""
+        taken = 0
+        while taken < size:
+            message = await self._receive()
+            taken += len(message.get("body", b""))
             if message["type"] == "http.disconnect" or not message.get("more_body"):
                 return
 
@@ -95,13 +105,31 @@ class Exchange:
         self.transport.abort()
         await self.gone()
 
-    async def cut(self, answer: Answer, *, at: int, with_length: bool) -> None:
-        """Send the first `at` bytes of an answer and close, with the whole body's length announced or with none."""
-        kind = answer.headers.get("content-type", JSON)
-        length = f"Content-Length: {len(answer.body)}\r\n" if with_length else ""
-        head = f"HTTP/1.1 {answer.status} OK\r\nContent-Type: {kind}\r\n{length}Connection: close\r\n\r\n"
-        self.transport.write(head.encode("latin-1") + answer.body[:at])
-        await self.drop()
+    async def cut(self, answer: Answer, *, at: int, with_length: bool, reset: bool = False) -> None:
+        """Send the first `at` bytes of an answer and close, with the whole body's length announced or with none.
+
+        With `reset` the connection is torn down once they are on their way, in place of being closed.
+        """
+        self.transport.write(_head(answer, with_length=with_length) + answer.body[:at])
+        if not reset:
+            await self.drop()
+            return
+        await asyncio.sleep(_ON_ITS_WAY_S)  # a reset takes with it what was not read yet
+        await self.reset()
+
+    async def trickle(self, answer: Answer, *, part: str, pause_s: float) -> None:
+        """Send an answer's head or its body (`part`) one byte at a time, the rest as ever, until the client is gone."""
+        head = _head(answer, with_length=True)
+        gone = asyncio.ensure_future(self.gone())
+        if part == "body":
+            self.transport.write(head)
+        for byte in head + answer.body if part == "head" else answer.body:
+            if gone.done() or self.transport.is_closing():
+                break
+            self.transport.write(bytes([byte]))
+            await asyncio.sleep(pause_s)
+        self.transport.close()
+        await gone
 
     async def drip(self, answer: Answer, *, size: int, pause_s: float) -> None:
         """Send an answer `size` bytes at a time with a pause after each."""
@@ -118,3 +146,11 @@ class Exchange:
         """Wait until the connection is closed, by whichever side."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _head(answer: Answer, *, with_length: bool) -> bytes:
+    """Return the head of an answer as bytes for the connection itself, after which it is closed."""
+    kind = answer.headers.get("content-type", JSON)
+    length = f"Content-Length: {len(answer.body)}\r\n" if with_length else ""
+    head = f"HTTP/1.1 {answer.status} OK\r\nContent-Type: {kind}\r\n{length}Connection: close\r\n\r\n"
+    return head.encode("latin-1")

@@ -15,6 +15,7 @@ success_code                F09    done, and answered with 201, 204, 206 (code: 
 redirect                    F10    302 (location)
 list_wrapped                F11    an error inside a list (code: 400, message)
 slow_drip                   F12    the answer in small pieces (bytes: 64, pause_seconds: 0.01)
+slow_loris                  F12    the answer's head or body byte by byte (part: head, pause_seconds: 0.1)
 quota_minute                F20    429 with RetryInfo and a PerMinute quota (delay: "2.5s", model)
 quota_day                   F21    429 with a PerDay quota and a misleading delay (delay: "36s", model)
 quota_batch                 F22    429 on create, nothing but a link
@@ -25,6 +26,7 @@ key_invalid                 F26    400 API_KEY_INVALID
 mime_refused                F30    400 at the start of an upload (mime_type)
 mime_refused_final          F30    200, status final and an error, at the last chunk (mime_type)
 drop_chunk                  F33    the connection breaks on a chunk
+reset_chunk                 F33    the connection is reset in the middle of a chunk (at: 1 byte)
 chunk_status                F33b   a chunk answered without an upload status (code: 500)
 no_upload_url               F35    a start without the session's URL
 create_lost_reply           F40    the batch is made, the connection breaks
@@ -40,6 +42,7 @@ page_status                 F58    any status on a page after the first (code: 5
 download_status             F60    any status on a download (code: 503)
 cut_with_length             F61    a download cut, its length announced (at, fraction: 0.5)
 cut_without_length          F62    a download cut, without a length (at, fraction: 0.5)
+reset_download              F61    a download whose connection is reset (at, fraction: 0.5)
 clock_jump                  F90    the engine's clock moves, then all goes on (seconds: 3600)
 ==========================  =====  ====================================================================
 
@@ -52,6 +55,10 @@ unknown_state               F50    a get with a state nobody knows (state: BATCH
 missing_state               F51    a get without a state
 empty_page                  F57    an empty page whose token leads to the page asked for
 no_output_yet               F59    over, but without its output
+page_repeats                F57    a page's token leads back into the page (items: 1)
+page_skips                  F57    a page of batches lacks what stands first on it (items: 1)
+page_circle                 F57    a page's token leads to the page itself
+clock_skew                  F90    the times in a document are those of a wrong clock (seconds: -86400)
 vectors_fused               F80    one vector for all texts
 vectors_short               F81    the last vector missing
 vectors_wrong_dimension     F81    vectors one number short
@@ -79,6 +86,9 @@ duplicate_equal             F65    the line twice
 duplicate_different         F65    the line and another valid answer
 duplicate_error_first       F65    an error line, then the answer
 unknown_key                 F66    a further line under a key nobody asked about (name)
+more_rows                   F66    further lines under keys like ours that were not asked about (count: 10)
+number_key                  F67    the key as a number
+invalid_utf8                F67    bytes in the answer that are no UTF-8
 swapped_bodies              F66b   the lines hit trade their bodies, two by two
 garbage_line                F67    a further line that is no JSON
 broken_line                 F67    the first half of the line

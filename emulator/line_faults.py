@@ -14,6 +14,7 @@ Emitted = list[dict[str, Any] | bytes]
 """What stands in a line's place: documents to be written as JSON, or bytes to be written as they are."""
 
 _TEN_MB = 10 * 1024 * 1024
+_BEYOND = 1_000_000  # above every number that a test asks about
 _ERRORS = {
     3: "Request contains an invalid argument.",
     4: "The request timed out. Please try again.",
@@ -50,6 +51,25 @@ def _error_then_answer(line: dict[str, Any], _args: Mapping[str, Any]) -> Emitte
 def _unknown_key(line: dict[str, Any], args: Mapping[str, Any]) -> Emitted:
     """Add a line under a key nobody asked about."""
     return [line, {**line, "key": args.get("name", "nobody/0")}]
+
+
+def _more_rows(line: dict[str, Any], args: Mapping[str, Any]) -> Emitted:
+    """Add further lines under keys of the same form that were not asked about."""
+    prefix = str(line.get("key", "nobody/0")).rpartition("/")[0]
+    return [line, *({**line, "key": f"{prefix}/{_BEYOND + number}"} for number in range(int(args.get("count", 10))))]
+
+
+def _number_key(line: dict[str, Any], _args: Mapping[str, Any]) -> Emitted:
+    """Turn the key into the number that it ends in."""
+    number = str(line.get("key", "")).rpartition("/")[2]
+    return [{**line, "key": int(number) if number.isdecimal() else 0}]
+
+
+def _invalid_utf8(line: dict[str, Any], _args: Mapping[str, Any]) -> Emitted:
+    """Put bytes that are no UTF-8 into the answer."""
+    mark = "broken here"
+    raw = orjson.dumps(_with_text(line, mark + _text(line)), option=orjson.OPT_SERIALIZE_NUMPY)
+    return [raw.replace(mark.encode(), b"\xff\xfe\xc0\xaf", 1)]
 
 
 def _garbage(line: dict[str, Any], _args: Mapping[str, Any]) -> Emitted:
@@ -228,6 +248,9 @@ WORDS = {
     "duplicate_different": _line("F65", _twice_different),
     "duplicate_error_first": _line("F65", _error_then_answer),
     "unknown_key": _line("F66", _unknown_key),
+    "more_rows": _line("F66", _more_rows),
+    "number_key": _line("F67", _number_key),
+    "invalid_utf8": _line("F67", _invalid_utf8),
     "swapped_bodies": _line("F66b", lambda line, _args: [line]),
     "garbage_line": _line("F67", _garbage),
     "broken_line": _line("F67", _half),

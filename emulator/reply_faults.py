@@ -90,6 +90,12 @@ async def _slow_drip(exchange: Exchange, args: Args) -> None:
     await exchange.drip(answer, size=int(args.get("bytes", 64)), pause_s=float(args.get("pause_seconds", 0.01)))
 
 
+async def _slow_loris(exchange: Exchange, args: Args) -> None:
+    """Answer one byte at a time, so that each single wait is short and the whole has no end."""
+    answer = await exchange.answer()
+    await exchange.trickle(answer, part=str(args.get("part", "head")), pause_s=float(args.get("pause_seconds", 0.1)))
+
+
 async def _slow_reply(exchange: Exchange, args: Args) -> None:
     """Do what was asked at once and answer late."""
     answer = await exchange.answer()
@@ -155,6 +161,12 @@ async def _mime_final(exchange: Exchange, args: Args) -> None:
     await exchange.refuse(200, _mime(args).body(), headers={"X-Goog-Upload-Status": "final"})
 
 
+async def _reset_chunk(exchange: Exchange, args: Args) -> None:
+    """Reset the connection in the middle of a chunk."""
+    await exchange.take(int(args.get("at", 1)))
+    await exchange.reset()
+
+
 async def _no_upload_url(exchange: Exchange, _args: Args) -> None:
     """Begin an upload and do not say where to send it."""
     await exchange.refuse(200, {})
@@ -175,6 +187,12 @@ async def _cut_without_length(exchange: Exchange, args: Args) -> None:
     """Close in the middle of a body without a length, which looks like its end."""
     answer = await exchange.answer()
     await exchange.cut(answer, at=_cut_at(args, len(answer.body)), with_length=False)
+
+
+async def _reset_download(exchange: Exchange, args: Args) -> None:
+    """Reset the connection in the middle of a body."""
+    answer = await exchange.answer()
+    await exchange.cut(answer, at=_cut_at(args, len(answer.body)), with_length=True, reset=True)
 
 
 def _cut_at(args: Args, length: int) -> int:
@@ -232,6 +250,7 @@ WORDS = {
     "redirect": _any("F10", _redirect),
     "list_wrapped": _any("F11", _list_wrapped),
     "slow_drip": _any("F12", _slow_drip),
+    "slow_loris": _any("F12", _slow_loris),
     "quota_minute": _any("F20", _refusal(_per_minute)),
     "quota_day": _any("F21", _refusal(_per_day)),
     "quota_batch": _at("F22", _refusal(lambda _args: quota_full()), "POST", _CREATE),
@@ -242,6 +261,7 @@ WORDS = {
     "mime_refused": _at("F30", _refusal(_mime), "POST", _START),
     "mime_refused_final": _at("F30", _mime_final, "POST", _CHUNK),
     "drop_chunk": _at("F33", _drop, "POST", _CHUNK),
+    "reset_chunk": _at("F33", _reset_chunk, "POST", _CHUNK),
     "chunk_status": _at("F33b", lambda x, args: _status(x, {"code": 500, **args}), "POST", _CHUNK),
     "no_upload_url": _at("F35", _no_upload_url, "POST", _START),
     "create_lost_reply": _at("F40", _lost_reply, "POST", _CREATE),
@@ -257,6 +277,7 @@ WORDS = {
     "download_status": _at("F60", _status, "GET", _DOWNLOAD),
     "cut_with_length": _at("F61", _cut_with_length, "GET", _DOWNLOAD),
     "cut_without_length": _at("F62", _cut_without_length, "GET", _DOWNLOAD),
+    "reset_download": _at("F61", _reset_download, "GET", _DOWNLOAD),
     "clock_jump": _any("F90", _clock_jump),
 }
 """Words for faults of the reply itself. A status of any kind, any number of times, is the word `status`."""

@@ -25,6 +25,8 @@ class Settings:
     """How long by the engine's clock a new batch stays out of the list."""
     list_needs_page_size: bool = False
     """Answer a list without `pageSize` with nothing, as the live service was seen to do (2025-08)."""
+    list_page_most: int = 100
+    """How many batches one page of the list holds at most."""
     active_batches: int = 100
     """How many batches may be pending or running at once (Batch API guide, read 2026-11)."""
     enqueued_tokens: Mapping[str, int] = field(default_factory=dict)

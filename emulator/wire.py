@@ -133,7 +133,7 @@ async def _list_batches(request: Request) -> Response:
     world = world_of(request)
     if world.settings.list_needs_page_size and "pageSize" not in request.query_params:
         return JsonReply({})
-    size, before = page_of(request, default=50, most=100)
+    size, before = page_of(request, default=50, most=world.settings.list_page_most)
     return JsonReply(await run_in_threadpool(_page_of_batches, world, owner, size=size, before=before))
 
 

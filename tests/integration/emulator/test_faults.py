@@ -1,6 +1,8 @@
 """Every fault word: scripted, seen on the wire, used up, and written into the journal under its id."""
 
+import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -179,6 +181,41 @@ def _one_batch_called(caller: Caller, name: str) -> None:
     assert [operation["metadata"]["displayName"] for operation in listed] == [name]
 
 
+def _reset_chunk(caller: Caller) -> None:
+    """See the connection reset while a chunk is still being sent; the session lives on and takes it again."""
+    data = b"x" * 4_000_000
+    session = caller.start_upload(len(data))
+    with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)):
+        caller.chunk(session, data)
+    assert caller.chunk(session, data).json()["file"]["sizeBytes"] == str(len(data))
+
+
+def _reset_download(caller: Caller) -> None:
+    """See the first half of a result and then a reset; the next download is whole."""
+    file = caller.wait(caller.create(request_file(9))["name"])["response"]["responsesFile"]
+    came = b""
+    with caller.http.stream("GET", f"/v1/{file}:download?alt=media") as reply:
+        pieces = reply.iter_raw()
+        with contextlib.suppress(httpx2.ReadError):
+            while True:
+                came += next(pieces)
+    whole = caller.download(file)
+    assert whole.startswith(came)
+    assert 0 < len(came) < len(whole)
+
+
+def _trickled(caller: Caller) -> None:
+    """See a head that does not end within two seconds although no single wait was longer than a tenth of one."""
+    with socket.create_connection((httpx2.URL(caller.url).host, httpx2.URL(caller.url).port or 0)) as line:
+        line.sendall(b"GET /v1/files HTTP/1.1\r\nHost: x\r\nx-goog-api-key: k\r\n\r\n")
+        line.settimeout(1)
+        until, came = time.monotonic() + 2, b""
+        while time.monotonic() < until:
+            came += line.recv(1)
+    assert b"HTTP/1.1 200 OK\r\nContent-Type: application/json".startswith(came)
+    assert 10 < len(came) < 25
+
+
 def _any_slow(caller: Caller) -> None:
     """See an answer come too late."""
     with pytest.raises(httpx2.ReadTimeout):
@@ -301,6 +338,44 @@ def _empty_middle(caller: Caller) -> None:
             break
         token = f"&pageToken={page['nextPageToken']}"
     assert pages == [[names[2], names[1]], [], [names[0]]]
+
+
+def _names(page: dict[str, Any]) -> list[str]:
+    """Return the names on a page."""
+    return [operation["name"] for operation in page.get("operations", [])]
+
+
+def _page_repeats(caller: Caller) -> None:
+    """See the second page begin with what the first one ended with."""
+    file = caller.upload(request_file(1))
+    names = [caller.create_from(file)["name"] for _ in range(3)]
+    first = caller.get("/v1/batches?pageSize=2")
+    second = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
+    assert (_names(first), _names(second)) == ([names[2], names[1]], [names[1], names[0]])
+
+
+def _page_skips(caller: Caller) -> None:
+    """See one batch on no page."""
+    file = caller.upload(request_file(1))
+    names = [caller.create_from(file)["name"] for _ in range(3)]
+    first = caller.get("/v1/batches?pageSize=2")
+    second = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
+    assert _names(first) + _names(second) == [names[1], names[0]]
+
+
+def _page_circle(caller: Caller) -> None:
+    """See a page whose token leads to itself."""
+    caller.create_from(caller.upload(request_file(1)))
+    first = caller.get("/v1/batches?pageSize=2")
+    again = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
+    assert _names(first) == _names(again) != []
+
+
+def _skewed(caller: Caller) -> None:
+    """See a batch that was made yesterday, and in the next look a moment ago."""
+    made = caller.create(request_file(1))
+    seen = caller.get(f"/v1/{made['name']}")
+    assert made["metadata"]["createTime"][:10] < seen["metadata"]["createTime"][:10]
 
 
 def _page_status(caller: Caller) -> None:
@@ -456,6 +531,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "redirect": ({}, _redirected),
     "list_wrapped": ({}, _list_wrapped),
     "slow_drip": ({}, _dripped),
+    "slow_loris": ({}, _trickled),
     "quota_minute": ({}, _detail("PerMinute")),
     "quota_day": ({}, _detail("PerDay")),
     "quota_batch": ({}, _detail("RetryInfo", absent=True)),
@@ -466,6 +542,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "mime_refused": ({}, _starts(400)),
     "mime_refused_final": ({}, _mime_final),
     "drop_chunk": ({}, _chunk_dropped),
+    "reset_chunk": ({"args": {"at": 1000}}, _reset_chunk),
     "chunk_status": ({}, _chunk_status),
     "no_upload_url": ({}, _starts(200)),
     "create_lost_reply": ({}, _create_lost),
@@ -481,6 +558,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "download_status": ({}, _download_status),
     "cut_with_length": ({}, _cut(silent=False)),
     "cut_without_length": ({}, _cut(silent=True)),
+    "reset_download": ({}, _reset_download),
     "clock_jump": ({}, _jumped),
     "foreign_name": ({}, _create_shape(lambda operation: operation["name"] == "batches/somebodyelses")),
     "no_name": ({}, _create_shape(lambda operation: "name" not in operation)),
@@ -488,6 +566,10 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "missing_state": ({}, _got(lambda operation: "state" not in operation["metadata"])),
     "no_output_yet": ({}, _got(lambda operation: "output" not in operation["metadata"])),
     "empty_page": ({}, _empty_middle),
+    "page_repeats": ({}, _page_repeats),
+    "page_skips": ({}, _page_skips),
+    "page_circle": ({}, _page_circle),
+    "clock_skew": ({"match": {"path": CREATE}}, _skewed),
     "vectors_fused": ({}, _vectors(lambda vectors: len(vectors) == 1)),
     "vectors_short": ({}, _vectors(lambda vectors: [len(vector) for vector in vectors] == [768])),
     "vectors_wrong_dimension": ({}, _vectors(lambda vectors: [len(vector) for vector in vectors] == [767, 767])),
@@ -498,6 +580,9 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "duplicate_different": ({}, _result(lambda lines: _keys(lines).count("k/1") == 2 and len(set(lines)) == 7)),
     "duplicate_error_first": ({}, _result(lambda lines: sum(b'"error"' in line for line in lines) == 1)),
     "unknown_key": ({}, _result(lambda lines: "nobody/0" in _keys(lines))),
+    "more_rows": ({}, _result(lambda lines: len(_keys(lines)) == 15 and _keys(lines)[2] == "k/1000000")),
+    "number_key": ({}, _result(lambda lines: sum(b'"key":1}' in line for line in lines) == 1)),
+    "invalid_utf8": ({}, _result(lambda lines: len(_keys(lines)) == 4 and b"\xff\xfe" in b"".join(lines))),
     "swapped_bodies": ({"match": {"key": "^k/[12]$"}}, _swapped),
     "garbage_line": ({}, _result(lambda lines: len(_keys(lines)) == 5 and len(lines) == 7)),
     "broken_line": ({}, _result(lambda lines: "k/1" not in _keys(lines) and len(lines) == 6)),
