@@ -63,7 +63,10 @@ def _path(text: str) -> Path:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    names = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not names:
+        raise ValueError("must be names with commas between them")
+    return names
 
 
 def _setting(default: Any, parse: Callable[[str], Any], text: str, *, local: Any = None) -> Any:

@@ -59,6 +59,7 @@ MIME_TYPES = ("jsonl", "application/jsonl", "application/json", "text/plain")  #
 LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
 LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, whatever the time they took
 LEAST_RATE = 64 * 1024  # ours: bytes a second below which a reply that never ends is given up
+MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
 MOST_EMPTY_PAGES = 20  # ours: in a row; an empty page may name itself as the next one, once or twice
 LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
 
@@ -332,7 +333,8 @@ class Client:
             ConfigurationError: a proxy there is none, or of a kind that needs a package which is not installed.
         """
         try:
-            return httpx2.Client(event_hooks={"response": [self._keep]}, trust_env=self._trust_env)
+            hooks = {"request": [self._watch], "response": [self._keep]}
+            return httpx2.Client(event_hooks=hooks, trust_env=self._trust_env)
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             raise ConfigurationError(
                 "the proxy that the environment names cannot be used (no address, or SOCKS)",
@@ -431,6 +433,7 @@ class Client:
         # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
         warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
         self._seen.body = b""
+        self._seen.head_until = math.inf
         self._seen.seconds = seconds or self._call_timeout_s
         sdk = self._opened_sdk()
         try:
@@ -449,12 +452,18 @@ class Client:
         """Return the SDK's client; one of several threads makes it.
 
         Raises:
-            ConfigurationError: the base URL is none.
+            ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
         """
         with self._opened:
             if not _is_address(self._base_url):
                 raise self._no_address()
-            return self._sdk
+            try:
+                return self._sdk
+            except OSError as error:  # of the SSL library, which does not say which file
+                raise ConfigurationError(
+                    f"the certificates that the environment names cannot be read: {error.strerror}",
+                    hint="set SSL_CERT_FILE and SSL_CERT_DIR to what is there, or unset them",
+                ) from error
 
     def _no_address(self) -> ConfigurationError:
         """Return the error for a base URL that is none."""
@@ -479,11 +488,40 @@ class Client:
         text = f"the connection broke ({type(error).__name__}), when Gemini was asked to {what}"
         return UnavailableError(text, hint=_LATER)
 
+    def _watch(self, request: httpx2.Request) -> None:
+        """Have the connection tell how far a request is, for the time-outs of the HTTP library are those of one read."""
+        request.extensions["trace"] = self._trace
+
+    def _trace(self, event: str, facts: Mapping[str, Any]) -> None:
+        """Bound the wait for the head of a reply as a whole: byte by byte it could go on for ever."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._bound_reads(facts["return_value"])
+        elif event.endswith(".receive_response_headers.started"):
+            self._seen.head_until = time.monotonic() + self._seen.seconds
+        elif event.endswith(".receive_response_headers.complete"):
+            self._seen.head_until = math.inf
+
+    def _bound_reads(self, stream: Any) -> None:
+        """Let no read of a new connection go on beyond the moment at which the head of a reply must be here."""
+        read = stream.read
+
+        def bounded(max_bytes: int, timeout: float | None = None) -> bytes:
+            """Read what there is, within the time-out and the time that is left."""
+            left = self._seen.head_until - time.monotonic()
+            if left <= 0:
+                raise httpx2.ReadTimeout("the head of the reply comes too slowly to end")
+            data: bytes = read(max_bytes, left if timeout is None else min(timeout, left))
+            return data
+
+        stream.read = bounded
+
     def _keep(self, response: httpx2.Response) -> None:
         """Keep the bytes of a reply that is not a download, and stop an upload at the first piece that went wrong."""
+        is_download = response.request.url.path.endswith(":download")
         if isinstance(response.stream, httpx2.SyncByteStream):
-            response.stream = _Paced(response.stream, response.request, seconds=self._seen.seconds)
-        if response.request.url.path.endswith(":download"):
+            most = math.inf if is_download else MOST_REPLY
+            response.stream = _Paced(response.stream, response.request, seconds=self._seen.seconds, most=most)
+        if is_download:
             return
         self._seen.body = response.read()
         if response.request.headers.get("x-goog-upload-command", "").startswith("upload"):
@@ -503,22 +541,29 @@ class Client:
 
 
 class _Paced(httpx2.SyncByteStream):
-    """A body that must go on: an end within the time-out, or at least 64 KiB a second beyond it."""
+    """A body that must go on: an end within the time-out, or at least 64 KiB a second beyond it; `most` bytes in all."""
 
-    def __init__(self, stream: httpx2.SyncByteStream, request: httpx2.Request, *, seconds: float) -> None:
+    def __init__(self, stream: httpx2.SyncByteStream, request: httpx2.Request, *, seconds: float, most: float) -> None:
         """Begin to count now, when the head of the reply is here."""
         self._stream = stream
         self._request = request
         self._seconds = seconds
+        self._most = most
         self._began = time.monotonic()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the pieces of the body, or stop with a time-out when they come too slowly."""
+        """Yield the pieces of the body, or stop with a time-out when they come too slowly.
+
+        Raises:
+            UnreadableError: there are more bytes than any answer has that is kept in memory.
+        """
         received = 0
         for piece in self._stream:
             received += len(piece)
             if time.monotonic() - self._began > self._seconds + received / LEAST_RATE:
                 raise httpx2.ReadTimeout("the reply comes too slowly to end", request=self._request)
+            if received > self._most:
+                raise UnreadableError("the answer does not end")
             yield piece
 
     def close(self) -> None:

@@ -43,6 +43,13 @@ def test_a_username_that_is_no_text_is_refused(local: Workspace, command: str) -
     assert b"bug" not in done.stderr
 
 
+def test_a_list_of_no_names_is_no_setting(local: Workspace) -> None:
+    """`MIME_TYPES=,` names the variable; exit code 3."""
+    result = local.run("batch-submit", MIME_TYPES=",")
+    assert result.exit_code == 3
+    assert "FINDABLE_MIME_TYPES is ','" in result.stderr
+
+
 def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`DATA=~/people` from a `.env` file or a plain shell never makes a directory called `~`."""
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -188,6 +188,15 @@ def test_a_proxy_that_cannot_be_used_is_a_setting(monkeypatch: pytest.MonkeyPatc
     inside.close()
 
 
+def test_certificates_that_are_not_there_are_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate file that the environment names and nobody has is a configuration error, not a missing input."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at/all.pem")
+    client = Client(api_key=KEY, base_url="http://127.0.0.1:9", sleep=lambda _seconds: None)
+    with pytest.raises(ConfigurationError, match="certificates"):
+        client.get_batch(BATCH)
+    client.close()
+
+
 @pytest.mark.parametrize("key", ["", "  ", "a\nb", "ключ"])
 def test_key_that_is_none_is_a_setting(key: str) -> None:
     """A key no header can carry is a configuration error before any request."""
