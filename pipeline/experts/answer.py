@@ -2,9 +2,11 @@
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pipeline.experts.wording import cleaned, ill_formed
+
 
 class ExpertTags(BaseModel):
-    """The answer: the domains a person knows. Asked for 3 to 8; any list that is not empty is accepted."""
+    """The answer: the domains a person knows. Asked for 3 to 8; any list with a tag in it is accepted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -16,10 +18,10 @@ class ExpertTags(BaseModel):
 
     @field_validator("tags")
     @classmethod
-    def _normalised(cls, tags: list[str]) -> list[str]:
-        """Lower case, trimmed, inner white space collapsed, blanks and duplicates dropped in order."""
-        clean = dict.fromkeys(" ".join(tag.lower().split()) for tag in tags)
-        clean.pop("", None)
-        if not clean:
-            raise ValueError("no tag is left after trimming")
-        return list(clean)
+    def _well_formed(cls, tags: list[str]) -> list[str]:
+        """Clean each tag, drop what is none and what stands twice, in order; refuse an answer that has none left."""
+        clean = dict.fromkeys(cleaned(tag) for tag in tags)
+        well_formed = [tag for tag in clean if not ill_formed(tag)]
+        if not well_formed:
+            raise ValueError(f"no tag is left: {ill_formed(next(iter(clean)))}")
+        return well_formed

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.experts import table
 from pipeline.experts.cells import tags_of, text_of
+from pipeline.experts.delimiting import delimited
 from pipeline.store import answers
 from pipeline.task import Answered, Item, Prompt, Written
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection, Select
 
-OUR_TAGS = re.compile(r"<(?=\s*/?\s*(?:username|job_title|biography))", re.IGNORECASE)
 MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for thoughts
 
 SYSTEM = """\
@@ -80,19 +79,13 @@ def item(one: str, row: Mapping[Any, Any]) -> Item:
     """Return what to ask about one person. The hash covers all that the question is made from."""
     told = "\n".join(
         (
-            _delimited("username", " ".join(text_of(row["username"]).split())),
-            _delimited("job_title", " ".join(text_of(row["job_title"]).split())),
-            _delimited("biography", text_of(row["bio"])),
+            delimited("username", " ".join(text_of(row["username"]).split())),
+            delimited("job_title", " ".join(text_of(row["job_title"]).split())),
+            delimited("biography", text_of(row["bio"])),
         )
     )
     prompt = Prompt(system=SYSTEM, parts=[{"text": told}], max_output_tokens=MAX_OUTPUT_TOKENS)
     return Item(id=one, prompt=prompt, input_hash=hashlib.sha256(told.encode("utf-8", "replace")).hexdigest())
-
-
-def _delimited(name: str, data: str) -> str:
-    """Return data between tags of that name; our tags inside the data lose their `<`, so that none can close."""
-    harmless = OUR_TAGS.sub("(", data)
-    return f"<{name}>{harmless}</{name}>"
 
 
 def _json(answer: "BaseModel") -> str:

@@ -11,24 +11,83 @@ from pydantic import ValidationError
 from pipeline.experts.answer import ExpertTags
 from pipeline.experts.cells import number_of, tags_of, text_of
 
-WORDS = st.text(max_size=12) | st.sampled_from(
-    ["Water  Law", " water law", "WATER\tLAW\n", "İstanbul", "ẞ", "\u00a0", "ﬁ"]
+PLAIN = st.text(st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12)
+WORDS = st.lists(PLAIN, max_size=3).map(" \t".join) | st.sampled_from(
+    ["Water  Law", " water law", "WATER\tLAW\n", "İstanbul", "ẞ", "\u00a0", "ﬁ", "C#", "C++", "R&D", "at&t", "3D"]
 )
+MARKS = st.sampled_from(
+    ["<b>", "</b>", "&lt;", "&amp;", "&#0;", "**", "`", "[", "](x)", "{", "\x1b[31m", "\u202e", "\u200b"]
+)
+ANY = st.lists(WORDS | MARKS | st.text(max_size=5), max_size=8).map("".join) | st.text(min_size=55, max_size=70)
 
 
 @given(st.lists(WORDS, max_size=12))
 @example(["Water  Law", "water law", "Bees"])
 def test_tags_are_lower_case_trimmed_and_each_there_once(words: list[str]) -> None:
-    """What is kept is normal, in the order of first mention, and stays so; where nothing is left it is refused."""
+    """What is kept is normal, in the order of first mention; where nothing is left it is refused."""
     if not any(word.split() for word in words):
         with pytest.raises(ValidationError):
             ExpertTags(tags=words)
         return
     kept = ExpertTags(tags=words).tags
-    assert kept == list(dict.fromkeys(kept))
-    assert all(tag == tag.lower() == " ".join(tag.split()) != "" for tag in kept)
     assert kept == list(dict.fromkeys(" ".join(word.lower().split()) for word in words if word.split()))
-    assert ExpertTags(tags=kept).tags == kept
+
+
+@given(st.lists(ANY, min_size=1, max_size=6))
+@example(["<b>Water&nbsp;Law</b>", "x" * 61, "&amp;lt;b&amp;gt;", "- bees"])
+def test_whatever_an_answer_holds_what_is_kept_is_well_formed(words: list[str]) -> None:
+    """Visible, on one line, lower case, at most 60 characters, no mark-up, each once; kept again as they are."""
+    try:
+        kept = ExpertTags(tags=words).tags
+    except ValidationError as error:
+        assert "no tag is left: a tag " in str(error)  # noqa: PT017 - one of two outcomes, both checked
+        return
+    assert kept
+    for tag in kept:
+        assert tag.isprintable()
+        assert tag == tag.lower() == " ".join(tag.split()) != ""
+        assert len(tag) <= 60
+        assert not set(tag) & set("<>{}[]\uff1c\uff1e")
+    assert kept == list(dict.fromkeys(kept)) == ExpertTags(tags=kept).tags
+
+
+@pytest.mark.parametrize(
+    ("word", "tag"),
+    [
+        ("<b>Water&nbsp;Law</b>", "water law"),
+        ("&amp;lt;i&amp;gt;bees", "bees"),
+        ("**Water** `law`", "water law"),
+        ("[law](https://x.example)", "law"),
+        ("- bees", "bees"),
+        ("wa\u200bter\u00ad law\ufeff", "water law"),
+        ("\u202ewal\u2066", "wal"),
+        ("water\x00law\x9b", "water law"),
+        ("C#", "c#"),
+        ("x" * 60, "x" * 60),
+    ],
+)
+def test_a_tag_is_cleaned(word: str, tag: str) -> None:
+    """Mark-up, entities, control and invisible characters go; the words stay."""
+    assert ExpertTags(tags=[word]).tags == [tag]
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("x" * 61, "longer than 60 characters"),
+        ("law " * 5000, "longer than 60 characters"),
+        ("\u200b\u3164 \x07", "blank"),
+        ("<script", "mark-up"),
+        ('{"tags": ["law"]}', "mark-up"),
+        ("\x1b[31mlaw", "mark-up"),
+        ("visit https://x.example", "an address"),
+    ],
+)
+def test_what_is_no_tag_goes_with_a_reason(word: str, why: str) -> None:
+    """Alone it makes the answer invalid and says why; beside good tags it is left out."""
+    with pytest.raises(ValidationError, match=f"no tag is left: a tag (is|holds) {why}"):
+        ExpertTags(tags=[word])
+    assert ExpertTags(tags=["bees", word, "water law"]).tags == ["bees", "water law"]
 
 
 @pytest.mark.parametrize(
