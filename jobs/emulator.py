@@ -18,8 +18,9 @@ def main(port: int, host: str) -> None:
     are scripted through /_emu/.
     """
     from emulator.server import serve
+    from pipeline.runtime import ready_directory
 
-    serve(read_settings().data / "emulator", host=host, port=port, ready=_say_where)
+    serve(ready_directory(read_settings().data) / "emulator", host=host, port=port, ready=_say_where)
 
 
 def _say_where(url: str) -> None:

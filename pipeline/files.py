@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -150,6 +150,25 @@ def rename(sealed: Sealed, path: Path) -> Sealed:
     sealed.path.replace(path)
     sync_directory(path.parent)
     return Sealed(path, sealed.sha256, sealed.size, sealed.lines)
+
+
+def link_out(root: Path, folders: Mapping[str, str]) -> Path | None:
+    """Return a link in some folders of `root` that leads out of it, if there is one: writing there would change others.
+
+    `folders` maps a folder below `root` ("" for itself) to the pattern of the names that are looked at in it. The root
+    may be a link itself. A folder is not entered through a link.
+    """
+    home = Path(os.path.realpath(root))
+    for folder, names in folders.items():
+        directory = root / folder
+        if not directory.is_dir():
+            continue
+        with os.scandir(directory) as entries:
+            links = [entry for entry in entries if entry.is_symlink() and re.fullmatch(names, entry.name)]
+        for link in sorted(links, key=lambda entry: entry.name):
+            if not Path(os.path.realpath(link.path)).is_relative_to(home):
+                return Path(link.path)
+    return None
 
 
 def sync_directory(directory: Path) -> None:

@@ -4,6 +4,7 @@ A new subject is a room of its own and a line in `open_runtime`.
 """
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline import files
 from pipeline.display import Display
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings, without_password
@@ -26,6 +28,18 @@ if TYPE_CHECKING:
     from pipeline.store.leases import Lease
     from pipeline.task import Collection, Task
 
+# Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
+# that leads out is refused. A user's own files may stand beside them and be what they like.
+WRITTEN = {
+    "": r"findable\.db.*|batches|index|emulator|local-engine.*",
+    "batches": ".*",
+    "index": ".*",
+    "index/builds": ".*",
+    "index/vectors": ".*",
+    "emulator": "local-engine.*",
+    "local-engine-files": ".*",
+    "emulator/local-engine-files": ".*",
+}
 LOCAL_KEY = "local"  # the local engine takes any key; this one says whose it is
 
 
@@ -199,7 +213,7 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
 
     store = Store(settings.url)
     try:
-        _make_directory(settings.data)
+        ready_directory(settings.data)
         with store.read() as tx:
             ready = schema.is_current(tx) and adoption.is_adopted(tx)
         if not ready:
@@ -226,16 +240,27 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
         runtime.close()
 
 
-def _make_directory(data: Path) -> None:
-    """Make the workspace's directory, or say why there can be none."""
+def ready_directory(data: Path) -> Path:
+    """Return the workspace's directory, made where it was not there.
+
+    Raises:
+        ConfigurationError: there can be none, or a link in it leads out, so that writing would change other files.
+    """
     try:
         data.mkdir(parents=True, exist_ok=True)
+        link = files.link_out(data, WRITTEN)
     except OSError as error:
         found = "it is a file" if data.is_file() else error.strerror
         raise ConfigurationError(
             f"{data} cannot be the workspace: {found}; nothing was changed",
             hint="set DATA= to a directory that can be written",
         ) from error
+    if link is not None:
+        raise ConfigurationError(
+            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
+            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
+        )
+    return data
 
 
 def _backend(settings: Settings, bound: str | None) -> str:
