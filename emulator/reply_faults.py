@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from http.client import responses
 from typing import Any
@@ -12,6 +13,7 @@ from emulator.errors import ApiError, invalid, key_invalid, quota_full, quota_vi
 from emulator.exchange import Exchange
 from emulator.faults import Word
 
+_BLANKS = 10_000
 Args = Mapping[str, Any]
 Act = Callable[[Exchange, Args], Awaitable[None]]
 
@@ -91,8 +93,9 @@ async def _slow_drip(exchange: Exchange, args: Args) -> None:
 
 
 async def _slow_loris(exchange: Exchange, args: Args) -> None:
-    """Answer one byte at a time, so that each single wait is short and the whole has no end."""
+    """Answer one byte at a time, with blanks before the body, so that each wait is short and the whole has no end."""
     answer = await exchange.answer()
+    answer = replace(answer, body=b" " * _BLANKS + answer.body)
     await exchange.trickle(answer, part=str(args.get("part", "head")), pause_s=float(args.get("pause_seconds", 0.1)))
 
 

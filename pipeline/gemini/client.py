@@ -333,7 +333,7 @@ class Client:
             ConfigurationError: a proxy there is none, or of a kind that needs a package which is not installed.
         """
         try:
-            hooks = {"request": [self._watch], "response": [self._keep]}
+            hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._watch], "response": [self._keep]}
             return httpx2.Client(event_hooks=hooks, trust_env=self._trust_env)
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             raise ConfigurationError(
@@ -489,7 +489,7 @@ class Client:
         return UnavailableError(text, hint=_LATER)
 
     def _watch(self, request: httpx2.Request) -> None:
-        """Have the connection tell how far a request is, for the time-outs of the HTTP library are those of one read."""
+        """Have the connection tell how far a request is: the HTTP library's time-outs are those of a single read."""
         request.extensions["trace"] = self._trace
 
     def _trace(self, event: str, facts: Mapping[str, Any]) -> None:
@@ -541,7 +541,7 @@ class Client:
 
 
 class _Paced(httpx2.SyncByteStream):
-    """A body that must go on: an end within the time-out, or at least 64 KiB a second beyond it; `most` bytes in all."""
+    """A body that must go on, with at most `most` bytes: an end within the time-out, or 64 KiB a second beyond it."""
 
     def __init__(self, stream: httpx2.SyncByteStream, request: httpx2.Request, *, seconds: float, most: float) -> None:
         """Begin to count now, when the head of the reply is here."""
