@@ -8,6 +8,7 @@ import click
 
 from jobs.command import Command, read_settings
 from jobs.output import Terminal, print_line
+from pipeline.settings import Settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 SEARCHES = ("sign language interpreter", "help me restore a wooden boat", "who casts bells for belfries?")
@@ -48,7 +49,7 @@ def _start_afresh(data: Path) -> None:
         del os.environ[name]
     fixed = {
         "DATA": str(data),
-        "DATABASE_URL": f"sqlite:///{data / 'findable.db'}",
+        "DATABASE_URL": Settings(data=data).url,
         "BACKEND": "local",
         "MODEL": "findable-local-1",
         "EMBEDDING_MODEL": "findable-local-embedding-1",
@@ -61,9 +62,8 @@ def _run(command: tuple[str, ...]) -> None:
     """Say a command as a person would type it, and run it."""
     from jobs.cli import main as findable
 
-    shown = " ".join(
-        f'"{word}"' if " " in word else os.path.relpath(word) if os.sep in word else word for word in command
-    )
+    words = [os.path.relpath(word) if Path(word).is_absolute() else word for word in command]
+    shown = " ".join(f'"{word}"' if " " in word else word for word in words)
     Terminal().say("")
     click.secho(f"$ findable {shown}", bold=True)
     findable.main(args=list(command), standalone_mode=False)

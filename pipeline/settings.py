@@ -131,7 +131,8 @@ class Settings:
     @property
     def url(self) -> str:
         """Return the database URL."""
-        return self.database_url or f"sqlite:///{self.data / 'findable.db'}"
+        path = str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")  # these two are a URL's own
+        return self.database_url or f"sqlite:///{path}"
 
 
 def load(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None) -> Settings:

@@ -50,6 +50,20 @@ def test_a_list_of_no_names_is_no_setting(local: Workspace) -> None:
     assert "FINDABLE_MIME_TYPES is ','" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["what?", "100% #1 & co", "a?b#c%20d", "file:x", 'it\'s "quoted"'])
+def test_a_workspace_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """What a URL would take for its own is part of the directory's name: the database is in it and nowhere else."""
+    place = tmp_path / "here"
+    workspace = Workspace(place / name, {"FINDABLE_DATA": str(place / name)})
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio\nada,I keep bees.\n")
+    for command in (["import", str(people)], ["batch-submit"], ["status"]):
+        result = workspace.run(*command)
+        assert result.exit_code == 0, result.output
+    assert [path.name for path in place.iterdir()] == [name]
+    assert (place / name / "findable.db").is_file()
+
+
 def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`DATA=~/people` from a `.env` file or a plain shell never makes a directory called `~`."""
     monkeypatch.setenv("HOME", str(tmp_path))
