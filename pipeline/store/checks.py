@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from pipeline.states import OVER, BatchState, Outcome
-from pipeline.store.leases import is_dead
+from pipeline.store.owners import is_dead
 from pipeline.store.tables import answers, attempts, batches, builds, leases, requests
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exc, func, insert, select, text, update
+from sqlalchemy import Connection, Integer, Select, and_, cast, exc, func, insert, select, text, update
 
 from pipeline.errors import StateConflictError
 from pipeline.states import Outcome
-from pipeline.store.leases import is_dead, this_owner
+from pipeline.store.owners import is_dead, this_owner
 from pipeline.store.tables import parked, requests
 from pipeline.task import Task
 
@@ -106,6 +106,17 @@ def free_dead(tx: Connection, *, now: datetime) -> int:
 def dead(tx: Connection, task_name: str, *, now: datetime) -> list[str]:
     """Return the items of live claims that `free_dead` would close."""
     return [item_id for task, item_id in _dead(tx, now=now).values() if task == task_name]
+
+
+def highest(tx: Connection, task_name: str) -> int:
+    """Return the highest number among the ids ever asked about or parked; 0 where there is none, or ids are text."""
+    if tx.dialect.name != "sqlite":  # PostgreSQL never gives a number twice
+        return 0
+    highest_of = (
+        select(func.max(cast(table.c.item_id, Integer))).where(table.c.task == task_name)
+        for table in (requests, parked)
+    )
+    return max(tx.execute(query).scalar() or 0 for query in highest_of)
 
 
 def _dead(tx: Connection, *, now: datetime) -> dict[int, tuple[str, str]]:

@@ -5,17 +5,19 @@ On SQLite a write begins with BEGIN IMMEDIATE, so that what it reads is what it 
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, create_engine, event, exc, make_url
 
-from pipeline.errors import ConfigurationError, FindableError, InconsistentError, RemoteError
+from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 
 __all__ = ["Connection", "Select", "Store"]
 
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
+STEP_MS = 100  # of that at a time: while SQLite waits, nothing else of this thread runs, an interrupt neither
 CACHE_KIB = 16 * 1024
 SWITCHED = "findable_switched_to_wal"  # in a connection's `info`, where it was the one that changed the journal
 
@@ -55,11 +57,19 @@ class Store:
             yield tx
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Open a transaction that is committed at the end of the block and rolled back by an exception."""
+    def write(self, *, patience_s: float | None = None) -> Iterator[Connection]:
+        """Open a transaction that is committed at the end of the block and rolled back by an exception.
+
+        Where another one writes it waits, a minute at the most unless `patience_s` says otherwise; an interrupt ends
+        the wait.
+
+        Raises:
+            UnavailableError: the other one wrote for longer; nothing was changed.
+        """
+        patience = BUSY_S if patience_s is None else patience_s
         with (
-            _translated(self.path),
-            self._open().connect().execution_options(findable_begin="BEGIN IMMEDIATE") as tx,
+            _translated(self.path, patience),
+            self._open().connect().execution_options(findable_patience=patience) as tx,
             tx.begin(),
         ):
             yield tx
@@ -111,29 +121,50 @@ def _text(cell: bytes) -> str:
 
 def _begin(connection: Connection) -> None:
     """Begin as `read` or `write` asked for."""
-    connection.exec_driver_sql(connection.get_execution_options().get("findable_begin", "BEGIN"))
+    patience = connection.get_execution_options().get("findable_patience")
+    if patience is None:
+        connection.exec_driver_sql("BEGIN")
+        return
+    until = time.monotonic() + patience
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {STEP_MS}")
+    try:
+        while not _has_begun(connection, last=time.monotonic() >= until):
+            pass
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+
+
+def _has_begun(connection: Connection, *, last: bool) -> bool:
+    """Try for a moment to become the only writer; false, or at the `last` time an error, where another one is it."""
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except exc.OperationalError as error:
+        if last or "locked" not in str(error.orig):
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(path: Path, patience_s: float = BUSY_S) -> Iterator[None]:
     """Turn what the database says into errors that a person can act on; the transaction is rolled back by then."""
     try:
         yield
     except exc.DBAPIError as error:
-        raise _our_error(path, str(error.orig)) from error
+        raise _our_error(path, str(error.orig), patience_s) from error
     except sqlite3.Error as error:  # while a connection is prepared, before SQLAlchemy has it
-        raise _our_error(path, str(error)) from error
+        raise _our_error(path, str(error), patience_s) from error
 
 
-def _our_error(path: Path, said: str) -> FindableError:
+def _our_error(path: Path, said: str, patience_s: float) -> FindableError:
     """Return our error for SQLite's words."""
     if "malformed" in said or "not a database" in said:
         return InconsistentError(
             f"{path} is damaged or no database: {said}", hint="restore it from a copy; nothing was changed"
         )
     if "locked" in said or "busy" in said:
-        return RemoteError(
-            f"another program has held {path} for more than {BUSY_S:g} s; nothing was changed", hint="try again"
+        return UnavailableError(
+            f"another program has held {path} for more than {patience_s:g} s; nothing was changed", hint="try again"
         )
     if "unable to open" in said or "readonly" in said or "full" in said or "disk I/O" in said:
         return ConfigurationError(f"{path}: {said}; nothing was changed", hint="check the disk and its permissions")

@@ -1,71 +1,33 @@
 """Leases: who works on a batch, on the index, or on preparing. Kept in the database, never held while only waiting.
 
-An owner is a process: host, boot, process id, its start time, and a nonce. A lease is free when its time is over (on
-any host), or when its owner is known to be dead (on this host). A process that was stopped past its lease finds out by
-`check` before it does anything that others could see.
+An owner is a process (see `owners`). A lease is free when its time is over (on any host), or when its owner is known
+to be dead. As long as its row names an owner, nobody else has had it since: so an owner whose time is over, because it
+stood still or could not write for too long, may go on where nobody took the lease, and finds out by `check` where
+somebody did, before it does anything that others could see.
 """
 
 import contextlib
-import functools
-import os
-import platform
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from pipeline.errors import FindableError, InconsistentError
 from pipeline.store.database import Store
+from pipeline.store.owners import is_dead, this_owner
 from pipeline.store.tables import leases
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-START_TOLERANCE_S = 2.0  # psutil's start times are counted from boot and may wander by a clock step
+__all__ = ["Lease", "LeaseLostError", "held", "take", "waited_for"]
+
 LOOK_S = 0.2  # how often a waiting process looks whether a lease is free
+LEAVING_S = 0.2  # how long a process that leaves waits for a busy database; what it leaves behind has a dead owner
 
 
 class LeaseLostError(InconsistentError):
     """The lease is gone: this process was stopped for too long and somebody else goes on with the work."""
-
-
-@functools.cache
-def this_owner() -> str:
-    """Return how this process signs its leases."""
-    import psutil
-
-    started = psutil.Process().create_time()
-    return f"{platform.node()}|{_boot()}|{os.getpid()}|{started:.2f}|{secrets.token_hex(4)}"
-
-
-def is_dead(owner: str) -> bool:
-    """Return whether an owner is known to be dead; of another host's processes nothing is known."""
-    import psutil
-
-    host, boot, pid, started, _ = owner.split("|")
-    if host != platform.node():
-        return False
-    if boot != _boot():
-        return True
-    try:
-        process = psutil.Process(int(pid))
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        return abs(process.create_time() - float(started)) > START_TOLERANCE_S
-    except psutil.NoSuchProcess:
-        return True
-
-
-def _boot() -> str:
-    """Return what tells one boot of this machine from the next."""
-    if BOOT_ID.exists():
-        return BOOT_ID.read_text().strip()
-    import psutil
-
-    return str(round(psutil.boot_time() / 10))
 
 
 def take(tx: Connection, name: str, *, lasts_s: float) -> bool:
@@ -79,12 +41,6 @@ def take(tx: Connection, name: str, *, lasts_s: float) -> bool:
     return True
 
 
-def holds(tx: Connection, name: str) -> bool:
-    """Return whether this process holds a lease that is not over."""
-    ours = (leases.c.name == name) & (leases.c.owner == this_owner()) & (leases.c.until > datetime.now(UTC))
-    return tx.execute(select(leases.c.name).where(ours).with_for_update()).first() is not None
-
-
 @dataclass
 class Lease:
     """A lease in hand; renewed in the background until the block that took it ends."""
@@ -94,34 +50,42 @@ class Lease:
     lasts_s: float
 
     def check(self, tx: Connection | None = None) -> None:
-        """Make sure that the lease is still ours, right before something that others can see.
+        """Make sure that the lease is ours, and for a while yet, right before something that others can see.
+
+        With a transaction that writes, it is ours until that ends. Without one, half of its time is left at least: who
+        sends afterwards has that long before anybody else may go on.
 
         Raises:
-            LeaseLostError: it is not; nothing more may be done under it.
+            LeaseLostError: it is not ours; nothing more may be done under it.
         """
-        if tx is not None:
-            still_ours = holds(tx, self.name)
-        else:
-            with self.store.read() as snapshot:
-                still_ours = holds(snapshot, self.name)
-        if not still_ours:
+        if not (self._prolong(tx) if tx is not None else self._has_time() or self.renew()):
             raise LeaseLostError(
                 f"the lease on {self.name!r} was lost while this process stood still; nothing more was done",
                 hint="run the same command again",
             )
 
-    def renew(self) -> bool:
+    def renew(self, *, patience_s: float | None = None) -> bool:
         """Prolong the lease; false when it is no longer ours."""
-        now = datetime.now(UTC)
-        ours = (leases.c.name == self.name) & (leases.c.owner == this_owner()) & (leases.c.until > now)
-        with self.store.write() as tx:
-            moved = tx.execute(update(leases).where(ours).values(until=now + timedelta(seconds=self.lasts_s)))
-            return moved.rowcount == 1
+        with self.store.write(patience_s=patience_s) as tx:
+            return self._prolong(tx)
 
     def release(self) -> None:
-        """Give the lease back."""
-        with self.store.write() as tx:
+        """Give the lease back; where the database is busy for too long, it is left behind and frees itself."""
+        with contextlib.suppress(FindableError), self.store.write(patience_s=LEAVING_S) as tx:
             tx.execute(delete(leases).where((leases.c.name == self.name) & (leases.c.owner == this_owner())))
+
+    def _has_time(self) -> bool:
+        """Return whether it is ours for at least half of its length; waits for nobody."""
+        ours = (leases.c.name == self.name) & (leases.c.owner == this_owner())
+        with self.store.read() as tx:
+            until: datetime | None = tx.execute(select(leases.c.until).where(ours)).scalar()
+        return until is not None and until - datetime.now(UTC) > timedelta(seconds=self.lasts_s / 2)
+
+    def _prolong(self, tx: Connection) -> bool:
+        """Let it last its full length from now; false when it is no longer ours."""
+        until = datetime.now(UTC) + timedelta(seconds=self.lasts_s)
+        ours = (leases.c.name == self.name) & (leases.c.owner == this_owner())
+        return tx.execute(update(leases).where(ours).values(until=until)).rowcount == 1
 
 
 @contextlib.contextmanager
@@ -162,8 +126,16 @@ def waited_for(
 
 
 def _keep(lease: Lease, over: threading.Event) -> None:
-    """Renew a lease until its block is over; a lease that was lost stays lost, and `check` will say so."""
-    while not over.wait(lease.lasts_s / 3):
-        with contextlib.suppress(FindableError):  # a busy database: the next round tries again
-            if not lease.renew():
+    """Renew a lease until its block is over; a lease that was lost stays lost, and `check` will say so.
+
+    While somebody else's transaction keeps it from writing it tries again and again, a little at a time, so that the
+    end of the block need not wait for it.
+    """
+    pause = lease.lasts_s / 3
+    while not over.wait(pause):
+        try:
+            if not lease.renew(patience_s=LEAVING_S):
                 return
+            pause = lease.lasts_s / 3
+        except FindableError:
+            pause = min(lease.lasts_s / 3, LOOK_S)

@@ -19,7 +19,7 @@ JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py"))
 
 ROWS = (  # from the ground up
     {"errors", "states"},
-    {"settings", "records", "display"},
+    {"settings", "records", "display", "discretion"},
     {"files", "task"},
     {"gemini", "store", "index"},
     {"experts"},
@@ -42,7 +42,7 @@ OF_EXPERTS = {
     ),
 }
 # what a command may take from the pipeline: steps, what it opens a workspace with, and the types that steps hand back
-FOR_JOBS = {"steps", "runtime", "settings", "display", "errors", "states", "records", "preparing"}
+FOR_JOBS = {"steps", "runtime", "settings", "display", "discretion", "errors", "states", "records", "preparing"}
 
 OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imported
     "google": ("pipeline.gemini.client",),
@@ -56,7 +56,7 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
         "pipeline.task",  # for its types alone
     ),
     "alembic": ("pipeline.store",),
-    "psutil": ("pipeline.store.leases",),
+    "psutil": ("pipeline.store.owners",),
     "faiss": ("pipeline.index",),
     "numpy": (
         "pipeline.index",

@@ -119,7 +119,7 @@ def test_a_sweep_that_lost_its_lease_removes_nothing(workspace: Workspace, peopl
     folder.mkdir()
     (folder / "000009-requests.jsonl").write_text("{}\n")
     with workspace.open() as rt, rt.lease(preparing.LEASE) as lease:
-        alter(workspace, "UPDATE findable_leases SET until = '2020-01-01 00:00:00'")
+        alter(workspace, "DELETE FROM findable_leases")
         with pytest.raises(LeaseLostError):
             preparing.sweep(rt, lease)
     assert [path.name for path in folder.iterdir()] == ["000009-requests.jsonl"]
@@ -137,7 +137,7 @@ def test_preparing_begins_again_where_the_lease_was_lost(workspace: Workspace, p
             def show(self, done: int, *, total: int | None = None, note: str = "") -> None:  # noqa: ARG002 - a bar's
                 """Lose the lease once."""
                 if done % 3 == 1 and next(losses):
-                    alter(workspace, "UPDATE findable_leases SET until = '2020-01-01 00:00:00'")
+                    alter(workspace, "DELETE FROM findable_leases")
 
         rt.settings = replace(rt.settings, batch_rows=3)
         assert preparing.prepare(rt, limit=None, bar=Watching()) == [1, 2, 3]
