@@ -15,6 +15,7 @@ from pipeline.states import RemoteState, remote_state
 
 BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]*")
 FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]*")
+PAGE_MEMBERS = frozenset({"operations", "nextPageToken", "unreachable"})  # google.longrunning.ListOperationsResponse
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
 
 
@@ -78,14 +79,19 @@ def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
     """Return (batches, token of the next page or "") of one page of the list; `{}` is an empty last page.
 
     Raises:
-        UnreadableError: the document is no page. A batch that cannot be read spoils the page, for it may be the
-            one that is looked for.
+        UnreadableError: the document is no page, or one that says itself that something is missing. A batch that
+            cannot be read spoils the page, for it may be the one that is looked for; and what has other members and no
+            batches is another document, which must not pass for an empty list.
     """
     if not isinstance(document, dict):
         raise UnreadableError("the answer is no JSON object")
     operations, token = document.get("operations", []), document.get("nextPageToken", "")
     if not isinstance(operations, list) or not isinstance(token, str):
         raise UnreadableError("the answer is no page of a list")
+    if "operations" not in document and not document.keys() <= PAGE_MEMBERS:
+        raise UnreadableError("the answer is no page of a list of batches")
+    if document.get("unreachable"):
+        raise UnreadableError("the list is not whole: a part of it cannot be reached")
     return [read_operation(operation) for operation in operations], token
 
 

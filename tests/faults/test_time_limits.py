@@ -29,8 +29,15 @@ def _api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 @pytest.fixture(name="client")
 def _client(api: Api) -> Iterator[Client]:
     """A client whose every time-out is short, with a connection that was used before."""
-    limits = {"create_timeout_s": LIMIT_S, "call_timeout_s": LIMIT_S, "transfer_timeout_s": LIMIT_S}
-    client = Client(api_key=KEY, base_url=api.url, trust_env=False, retry_for_s=0, first_wait_s=0.01, **limits)
+    client = Client(
+        api_key=KEY,
+        base_url=api.url,
+        create_timeout_s=LIMIT_S,
+        call_timeout_s=LIMIT_S,
+        transfer_timeout_s=LIMIT_S,
+        retry_for_s=0,
+        trust_env=False,
+    )
     client.list_batches()
     yield client
     client.close()

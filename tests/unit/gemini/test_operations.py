@@ -60,11 +60,23 @@ def test_what_is_no_operation_is_refused(document: Any) -> None:
         read_operation(document)
 
 
-@pytest.mark.parametrize("document", [None, [], {"operations": {}}, {"operations": [], "nextPageToken": 3}])
+@pytest.mark.parametrize(
+    "document",
+    [
+        *(None, [], {"operations": {}}, {"operations": [], "nextPageToken": 3}),
+        *({"models": []}, {"brandNew": 1, "nextPageToken": "2"}, {"operations": [], "unreachable": ["x"]}),
+    ],
+)
 def test_what_is_no_page_is_refused(document: Any) -> None:
-    """A page is an object with a list and a token."""
+    """A page is an object with a list and a token; another document must not pass for an empty list."""
     with pytest.raises(UnreadableError):
         read_page(document)
+
+
+@pytest.mark.parametrize("document", [{}, {"nextPageToken": ""}, {"operations": [], "x": 1}, {"unreachable": []}])
+def test_an_empty_page_is_one(document: Any) -> None:
+    """What is empty is not written on the wire, so a page may be an empty object."""
+    assert read_page(document) == ([], "")
 
 
 @pytest.mark.parametrize(
