@@ -1,0 +1,77 @@
+"""`eval`: the search in service beside BM25 and chance."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.lab import ROOT, SHARED, Workspace
+
+SAMPLE = ROOT / "data" / "sample"
+PEOPLE = SHARED / "people"
+
+
+def chain(workspace: Workspace, people: Path) -> None:
+    """Tag and index the people of a file on the local engine."""
+    workspace.environ |= {"FINDABLE_BACKEND": "local"}
+    for command in (("import", str(people)), ("batch-submit",), ("batch-poll",), ("batch-ingest",), ("index",)):
+        result = workspace.run(*command)
+        assert result.exit_code == 0, result.output
+
+
+def figures(workspace: Workspace, folder: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the figures by system's first word and type of question."""
+    files = (str(folder / "queries.jsonl"), str(folder / "qrels.tsv"))
+    rows = json.loads(workspace.run("eval", *files, "--json").stdout)
+    return {(row["system"].split()[0], row["type"]): row["figures"] for row in rows}
+
+
+def test_the_sample_is_found_better_than_by_chance(workspace: Workspace) -> None:
+    """On the sample people the search beats a random order by far, and every figure lies in 0..1."""
+    chain(workspace, SAMPLE / "experts.csv")
+    found = figures(workspace, SAMPLE)
+    assert found["search", "all"]["nDCG@10"] > 5 * found["random", "all"]["nDCG@10"]
+    assert all(0 <= value <= 1 for row in found.values() for value in row.values())
+    table = workspace.run("eval", str(SAMPLE / "queries.jsonl"), str(SAMPLE / "qrels.tsv")).stdout
+    assert table.startswith("system")
+
+
+@pytest.mark.skipif(not PEOPLE.is_dir(), reason="the development people are not beside this checkout")
+def test_the_local_engine_keeps_up_with_bm25(workspace: Workspace) -> None:
+    """On the development people the search reaches at least 0.85 of BM25's nDCG@10 over all questions."""
+    chain(workspace, PEOPLE / "experts_1558.csv")
+    found = figures(workspace, PEOPLE)
+    assert found["search", "all"]["nDCG@10"] >= 0.85 * found["bm25", "all"]["nDCG@10"]
+    assert found["bm25", "all"]["nDCG@10"] == pytest.approx(0.236, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("queries", "qrels", "said"),
+    [
+        (None, "Q1 0 someone 1\n", "cannot be read"),
+        ('{"qid": "Q1", "text": "law"}\nnot json\n', "Q1 0 someone 1\n", "line 2"),
+        ('{"qid": "Q1"}\n', "Q1 0 someone 1\n", "'text'"),
+        ("[1]\n", "Q1 0 someone 1\n", "line 1"),
+        ('{"qid": "Q1", "text": "law"}\n', "Q1 0 someone\n", "line 1"),
+        ('{"qid": "Q1", "text": "law"}\n', "Q2 0 someone 1\n", "judges none"),
+    ],
+)
+def test_bad_collections_are_named(
+    workspace: Workspace, tmp_path: Path, queries: str | None, qrels: str, said: str
+) -> None:
+    """A file that is missing or wrong ends with exit code 2 and the line at fault."""
+    if queries is not None:
+        (tmp_path / "queries.jsonl").write_text(queries)
+    (tmp_path / "qrels.tsv").write_text(qrels)
+    result = workspace.run("eval", str(tmp_path / "queries.jsonl"), str(tmp_path / "qrels.tsv"))
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_an_index_of_another_model_is_not_measured(workspace: Workspace) -> None:
+    """The questions must be embedded as the index was; else nothing is measured (exit 3)."""
+    chain(workspace, SAMPLE / "experts.csv")
+    files = (str(SAMPLE / "queries.jsonl"), str(SAMPLE / "qrels.tsv"))
+    result = workspace.run("eval", *files, EMBEDDING_MODEL="findable-local-lexical-1")
+    assert result.exit_code == 3
+    assert "nothing was measured" in result.stderr
