@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from jobs.output import Terminal
+from pipeline.discretion import redact
 from pipeline.errors import ConfigurationError, FindableError
+from pipeline.settings import KEY_NAMES
 
 if TYPE_CHECKING:
     from pipeline.runtime import Runtime
@@ -129,13 +131,22 @@ def _os_hint(error: OSError) -> str:
 
 def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:
     """Say what happened and what to type next, and end."""
-    if debug:
-        traceback.print_exc()
     terminal = Terminal()
+    if debug:
+        for line in redact(traceback.format_exc(), *_keys()).splitlines():
+            terminal.say(line)
     terminal.error(message)
     if hint:
         terminal.hint(hint)
     sys.exit(code)
+
+
+def _keys() -> list[str]:
+    """Return the keys that are set, in the environment or in `.env`, so that they can be kept out of a traceback."""
+    keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
+    with contextlib.suppress(Exception):  # a failure is being told already
+        keys.append(read_settings().api_key or "")
+    return keys
 
 
 def json_option(function: F) -> F:

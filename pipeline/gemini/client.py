@@ -29,6 +29,7 @@ import httpx2
 import orjson
 import tenacity
 
+from pipeline.discretion import keep_out_of_logs, redact, redact_document
 from pipeline.errors import (
     ConfigurationError,
     FindableError,
@@ -43,7 +44,7 @@ from pipeline.gemini import catalogue
 from pipeline.gemini.embeddings import framed, task_type, unit_rows
 from pipeline.gemini.limits import LIST_PAGE_SIZE, MAX_EMBED_TEXTS
 from pipeline.gemini.operations import BATCH_NAME, FILE_NAME, RemoteBatch, UnreadableError, read_operation, read_page
-from pipeline.gemini.refusals import redact, refusal
+from pipeline.gemini.refusals import refusal
 from pipeline.gemini.transfers import Part, check_arrived, file_in
 from pipeline.settings import without_password
 
@@ -315,6 +316,7 @@ class Client:
         from google import genai
         from google.genai import types
 
+        keep_out_of_logs(self._key)
         self._http = self._opened_http()
         options = types.HttpOptions(
             base_url=self._base_url,
@@ -444,7 +446,7 @@ class Client:
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise self._broken(error, what=what) from None
         except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
-            text = redact(" ".join(f"{type(error).__name__}: {error}".split())[:200], self._key)
+            text = redact(" ".join(f"{type(error).__name__}: {error}".split()), self._key)[:200]
             message = f"Gemini's answer cannot be read, when asked to {what}: {text}"
             raise UnavailableError(message, hint=_LATER) from None
 
@@ -480,7 +482,7 @@ class Client:
         if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
             return self._no_address()
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
-            reason = redact(" ".join(str(error).split())[:200], self._key)
+            reason = redact(" ".join(str(error).split()), self._key)[:200]
             text = f"cannot connect to {without_password(self._base_url)} to {what}; nothing was sent"
             return NotSentError(f"{text} ({reason})" if reason else text, hint="check the network, then run it again")
         if isinstance(error, httpx2.TimeoutException):
@@ -528,12 +530,12 @@ class Client:
             _check_piece(response)
 
     def _document(self) -> Any:
-        """Return the JSON of this thread's last reply.
+        """Return the JSON of this thread's last reply, without the key should the server have echoed it.
 
         Raises:
             ValueError: the reply was empty or no JSON.
         """
-        return orjson.loads(self._seen.body)
+        return orjson.loads(redact_document(self._seen.body, self._key))
 
     def _options(self, seconds: float | None = None) -> Any:
         """Return the time-out of one call as the SDK's config, whose type differs from call to call."""

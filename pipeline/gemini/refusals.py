@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from pipeline.discretion import redact
 from pipeline.errors import KeyRefusedError, MissingError, RefusedError, RemoteError, ThrottledError, UnavailableError
 
 PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas are reset at midnight there (rate limits page, read 2026-11)
@@ -43,13 +44,6 @@ def refusal(
     if code in {403, 404}:
         return MissingError(message, hint=_missing_hint(quoted), code=code, status=status)
     return RefusedError(message, code=code, status=status)
-
-
-def redact(text: str, key: str) -> str:
-    """Return a text without the key and without upload sessions, both of which are credentials."""
-    if key:
-        text = text.replace(key, "***")
-    return re.sub(r"(upload_id|[?&]key)=[^&\s\"']+", r"\1=***", text)
 
 
 def retry_after_s(headers: Mapping[str, str], error: Mapping[str, Any]) -> float | None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.discretion import redact
 from pipeline.errors import KeyRefusedError, RefusedError, ThrottledError, UnavailableError
-from pipeline.gemini.refusals import next_midnight_pacific, redact, refusal
+from pipeline.gemini.refusals import next_midnight_pacific, refusal
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
