@@ -8,7 +8,7 @@ import pytest
 from tests.lab import ROOT, SHARED, Workspace
 
 SAMPLE = ROOT / "data" / "sample"
-PEOPLE = SHARED / "people"
+PEOPLE = SHARED / "data" / "people"
 
 
 def chain(workspace: Workspace, people: Path) -> None:
