@@ -69,12 +69,13 @@ def native_ids(tx: Connection, ids: Sequence[str]) -> list[int | str]:
 class Shape:
     """What an adopted table may have otherwise than ours.
 
-    The type of its ids, whether the database gives new rows theirs, and what stands for nothing in those of our columns
-    where NULL may not.
+    The type of its ids, whether the database gives new rows theirs, whether it may give the id of a deleted row again,
+    and what stands for nothing in those of our columns where NULL may not.
     """
 
     kind: types.TypeEngine[Any]
     counts_up: bool
+    repeats: bool
     blanks: Mapping[str, str | float]
 
 
@@ -89,7 +90,7 @@ def shape_of(tx: Connection) -> Shape:
             if not columns[name]["nullable"]
         }
         counts_up = key_of(tx) == ["id"] and _is_row_number(tx)
-        known = Shape(columns["id"]["type"], counts_up=counts_up, blanks=blanks)
+        known = Shape(columns["id"]["type"], counts_up=counts_up, repeats=_repeats_ids(tx), blanks=blanks)
         tx.info["findable_experts_shape"] = known
     return known
 
@@ -113,6 +114,14 @@ def _is_row_number(tx: Connection) -> bool:
     return str(declared).upper() == "INTEGER" and has_row_numbers(tx)
 
 
+def _repeats_ids(tx: Connection) -> bool:
+    """Return whether the id of the newest row is given again once that row was deleted: SQLite's way unless told."""
+    if tx.dialect.name != "sqlite":
+        return False
+    made = tx.execute(text("SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = 'experts'")).scalar()
+    return "AUTOINCREMENT" not in str(made).upper()
+
+
 def key_of(tx: Connection) -> list[str]:
     """Return the names of the primary key's columns, in lower case."""
     if tx.dialect.name != "sqlite":
@@ -128,9 +137,16 @@ def has_row_numbers(tx: Connection) -> bool:
     return tx.dialect.name == "sqlite" and not tx.execute(query).scalar()
 
 
-def next_id(tx: Connection) -> int | str:
-    """Return an id for a new row of a table that gives none: the next number, or a UUID where ids are text."""
+def next_id(tx: Connection, *, above: int) -> int | str | None:
+    """Return an id for a new row, or None where the database gives one that no row had before.
+
+    `above` is the highest id that was ever asked about: a late answer about somebody deleted must not reach somebody
+    new. The next number, or a UUID where ids are text.
+    """
+    shape = shape_of(tx)
     newest: Any = tx.execute(select(func.max(experts.c.id))).scalar()
-    if isinstance(shape_of(tx).kind, types.String) or isinstance(newest, str):
+    if not shape.counts_up and (isinstance(shape.kind, types.String) or isinstance(newest, str)):
         return str(uuid.uuid4())
-    return int(newest or 0) + 1
+    if shape.counts_up and not (shape.repeats and above > int(newest or 0)):
+        return None
+    return max(int(newest or 0), above) + 1

@@ -131,8 +131,9 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     """
     row = fitted(tx, {**shape_of(tx).blanks, "username": username, **values})
     row["findability_score"] = score(row)
-    if not shape_of(tx).counts_up:
-        row["id"] = next_id(tx)
+    new_id = next_id(tx, above=claims.highest(tx, TASK))
+    if new_id is not None:
+        row["id"] = new_id
     with _refusals():
         done = tx.execute(experts.insert().values(row))
     key = done.inserted_primary_key
@@ -152,6 +153,9 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
         return
     columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
     rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
+    first = next_id(tx, above=claims.highest(tx, TASK))
+    if isinstance(first, int):
+        rows = [{**row, "id": number} for number, row in enumerate(rows, start=first)]
     for row in rows:
         row["findability_score"] = score(row)
     with _refusals():

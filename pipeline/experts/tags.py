@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection, Select
 
+PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
 MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for thoughts
 
 SYSTEM = """\
@@ -56,12 +57,15 @@ class TagsTask:
                 yield item(one, rows[one])
 
     def write(self, tx: "Connection", answers: Sequence[Answered]) -> Written:
-        """Write tags and the scores they give, where there are no tags yet."""
+        """Write tags and the scores they give, where there are no tags yet and the row is still the same person's."""
         asked = {one.item_id: one for one in answers}
         rows = table.by_ids(tx, list(asked))
-        outdated = {key for key, row in rows.items() if item(key, row).input_hash != asked[key].input_hash}
-        tags = {key: _json(one.answer) for key, one in asked.items()}
-        return Written(applied=table.write_tags(tx, tags, rows=rows), outdated=outdated)
+        now = {key: item(key, row).input_hash for key, row in rows.items()}
+        outdated = {key for key in rows if now[key] != asked[key].input_hash}
+        strangers = {key for key in outdated if _is_of_another(now[key], asked[key].input_hash)}
+        theirs = {key: row for key, row in rows.items() if key not in strangers}
+        tags = {key: _json(asked[key].answer) for key in theirs}
+        return Written(applied=table.write_tags(tx, tags, rows=theirs), outdated=outdated)
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
         """Take the tags of these people back, where they are still those of the answer that was applied."""
@@ -85,7 +89,17 @@ def item(one: str, row: Mapping[Any, Any]) -> Item:
         )
     )
     prompt = Prompt(system=SYSTEM, parts=[{"text": told}], max_output_tokens=MAX_OUTPUT_TOKENS)
-    return Item(id=one, prompt=prompt, input_hash=hashlib.sha256(told.encode("utf-8", "replace")).hexdigest())
+    return Item(id=one, prompt=prompt, input_hash=f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(told)}")
+
+
+def _digest(text: str) -> str:
+    """Return the SHA-256 of a text as hex."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _is_of_another(now: str, asked: str) -> bool:
+    """Return whether two input hashes are of two people: a table that gives ids again had one deleted meanwhile."""
+    return ":" in asked and now.partition(":")[0] != asked.partition(":")[0]
 
 
 def _json(answer: "BaseModel") -> str:
