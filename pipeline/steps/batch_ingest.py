@@ -62,7 +62,7 @@ def run(rt: Runtime, *, done: Callable[[Account], None] | None = None) -> list[A
         ConfigurationError: the table of models does not hold the model of a batch any more.
     """
     with rt.store.read() as tx:
-        waiting = [batch.number for batch in batches.in_states(tx, BatchState.DOWNLOADED)]
+        waiting = [batch.number for batch in batches.in_states(tx, BatchState.DOWNLOADED, task=rt.task.name)]
     accounts: list[Account] = []
     failures: list[FindableError] = []
     for number in waiting:

@@ -201,7 +201,7 @@ def _is_out_of_patience(rt: Runtime, watch: _Watch) -> bool:
 def _adopt_unclear(rt: Runtime, report: Report) -> None:
     """Look for batches whose create is unclear; what is found is adopted, the rest is for `batch-submit`."""
     with rt.store.read() as tx:
-        unclear = batches.in_states(tx, BatchState.SUBMITTING)
+        unclear = batches.in_states(tx, BatchState.SUBMITTING, task=rt.task.name)
     if not unclear:
         return
     try:
@@ -226,14 +226,14 @@ def _adopt_unclear(rt: Runtime, report: Report) -> None:
 def _note_new(rt: Runtime, watch: _Watch) -> None:
     """Follow every submitted batch, also those that were submitted since the last look."""
     with rt.store.read() as tx:
-        for batch in batches.in_states(tx, BatchState.SUBMITTED):
+        for batch in batches.in_states(tx, BatchState.SUBMITTED, task=rt.task.name):
             watch.done.setdefault(batch.number, 0)
 
 
 def _waiting(rt: Runtime, watch: _Watch) -> list[int]:
     """Return the batches that are worth another look."""
     with rt.store.read() as tx:
-        submitted = {batch.number for batch in batches.in_states(tx, BatchState.SUBMITTED)}
+        submitted = {batch.number for batch in batches.in_states(tx, BatchState.SUBMITTED, task=rt.task.name)}
     return [number for number in watch.done if number in submitted and watch.is_followed(number)]
 
 

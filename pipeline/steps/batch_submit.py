@@ -97,7 +97,7 @@ def _submit_new(rt: Runtime, report: Report, *, most: int) -> None:
 def _waiting(rt: Runtime) -> list[Batch]:
     """Return the batches that an earlier run left prepared or unclear, the unclear ones first."""
     with rt.store.read() as tx:
-        left = batches.in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED)
+        left = batches.in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=rt.task.name)
     return sorted(left, key=lambda batch: (batch.state is BatchState.PREPARED, batch.number))
 
 

@@ -66,9 +66,11 @@ class Batch:
         return self.state in OVER
 
 
-def in_states(tx: Connection, *states: BatchState) -> list[Batch]:
-    """Return the batches in these states, oldest first; with no state given, all of them."""
+def in_states(tx: Connection, *states: BatchState, task: str | None = None) -> list[Batch]:
+    """Return the batches in these states and of this task, oldest first; what is not given does not matter."""
     query = select(batches).order_by(batches.c.number)
+    if task is not None:
+        query = query.where(batches.c.task == task)
     if states:
         query = query.where(batches.c.state.in_(states))
     return [_batch(row) for row in tx.execute(query).mappings()]

@@ -1,7 +1,7 @@
 """A subject that the engine has never heard of, run through the same steps as people."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -94,3 +94,19 @@ def test_an_empty_subject_says_how_to_fill_it(toy: Runtime) -> None:
     with pytest.raises(InputError) as caught:
         batch_submit.run(toy, limit=None, dry=False, announce=lambda _plan: None, confirm=lambda _plan: True)
     assert caught.value.hint == "write a poem"
+
+
+def test_two_subjects_side_by_side_leave_each_other_alone(
+    toy: Runtime, workspace: Workspace, people: Callable[..., list[str]]
+) -> None:
+    """A step takes the batches of its own task; what belongs to another task waits for that task's step."""
+    people(2)
+    _write_poems(toy)
+    assert workspace.run("batch-submit").exit_code == 0
+    _asked(toy)
+    assert [account.batch.task for account in batch_ingest.run(toy)] == ["toy-languages"]
+    states = dict(workspace.query("SELECT task, state FROM findable_batches"))
+    assert states == {"expert-tags": "submitted", "toy-languages": "ingested"}
+    for command in ("batch-poll", "batch-ingest"):
+        assert workspace.run(command).exit_code == 0
+    assert workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 2
