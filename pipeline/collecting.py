@@ -4,22 +4,25 @@ submitted -> downloaded | failed. A batch that expired, failed or was cancelled 
 any lets its items go uncharged, but what failed so too often in a row is parked (`answers.MAX_SERVICE_FAILURES`).
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import adopting, files, preparing
 from pipeline.apply import Asked, Judgement, source_of, write
-from pipeline.errors import MissingError, RemoteError, UnavailableError
+from pipeline.errors import MissingError, RemoteError, StateConflictError, UnavailableError
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState, Outcome, RemoteState
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
+from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.gemini.client import RemoteBatch
     from pipeline.store.database import Connection
+    from pipeline.store.leases import Lease
 
 DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
 CHUNK = 500  # items in one statement; databases bound how many values one may hold
@@ -33,22 +36,29 @@ def bring_home(rt: Runtime, number: int, remote: "RemoteBatch") -> None:
         MissingError: it succeeded and its result is not there; it was left as it is.
         RemoteError: the result cannot be had now; it was left as it is.
     """
-    with rt.lease(f"batch:{number}") as lease:
-        if lease is None:
-            return  # another process brings it home; the next look reads its state again
-        with rt.store.read() as tx:
-            batch = batches.get(tx, number)
-        if batch.state is not BatchState.SUBMITTED:
-            return
-        sealed = _download(rt, batch, remote) if remote.result_file else None
-        with rt.store.write() as tx:
-            lease.check(tx)
-            if sealed is None:
-                _fail(rt, tx, batch, remote)
-            else:
-                _keep(rt, tx, batch, remote, sealed)
-    if batch.upload:
-        _delete_upload(rt, batch.upload)
+    upload = None
+    with contextlib.suppress(LeaseLostError, StateConflictError), rt.lease(f"batch:{number}") as lease:
+        if lease is not None:  # else another process brings it home; the next look reads its state again
+            upload = _bring_home(rt, lease, number, remote)
+    if upload:
+        _delete_upload(rt, upload)
+
+
+def _bring_home(rt: Runtime, lease: "Lease", number: int, remote: "RemoteBatch") -> str | None:
+    """Do so under the lease; return the name of the upload that is not needed any more."""
+    with rt.store.write() as tx:
+        lease.check(tx)  # whoever was overtaken must not sweep away what its successor writes
+        batch = batches.get(tx, number)
+        files.sweep_parts(preparing.result_path(rt, number))
+    if batch.state is not BatchState.SUBMITTED:
+        return None
+    with _downloaded(rt, batch, remote, lease) as draft, rt.store.write() as tx:
+        lease.check(tx)
+        if draft is None:
+            _fail(rt, tx, batch, remote)
+        else:
+            _keep(rt, tx, batch, remote, draft)
+    return batch.upload
 
 
 def is_by_hand(rt: Runtime, batch: Batch) -> bool:
@@ -81,17 +91,23 @@ def check_twins(rt: Runtime) -> None:
                 batches.note_twins_checked(tx, batch)
 
 
-def _keep(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch", sealed: files.Sealed) -> None:
-    """Record a sealed result; how the batch ended is kept as its reason where it did not succeed."""
+def _keep(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch", draft: files.Sealed) -> None:
+    """Record a result and give it its name; how the batch ended is kept as its reason where it did not succeed.
+
+    The name is given inside the transaction that was found to hold the lease and that moves the state: nobody who was
+    overtaken can put other bytes in its place, and the state is committed when the file is on disk.
+    """
+    path = preparing.result_path(rt, batch.number)
     facts: dict[str, object] = {
-        "result_file": str(sealed.path.relative_to(rt.data)),
-        "result_sha256": sealed.sha256,
-        "result_size": sealed.size,
+        "result_file": str(path.relative_to(rt.data)),
+        "result_sha256": draft.sha256,
+        "result_size": draft.size,
         "remote_word": remote.word,
     }
     if remote.state is not RemoteState.SUCCEEDED:
         facts["reason"] = _ending(remote)
     batches.mark_downloaded(tx, batch, why=_ending(remote), at=rt.now(), **facts)
+    files.rename(draft, path)
 
 
 def _fail(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch") -> None:
@@ -111,8 +127,32 @@ def _fail(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch") ->
         write(tx, rt.task, judged, source=source, at=rt.now())
 
 
-def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch") -> files.Sealed | None:
-    """Fetch the result and seal it; None where it is not there and the batch did not succeed, or was given up.
+@contextlib.contextmanager
+def _downloaded(rt: Runtime, batch: Batch, remote: "RemoteBatch", lease: "Lease") -> "Iterator[files.Sealed | None]":
+    """Have the result, durable, in a part file of its own for the length of a block; None where there is none.
+
+    Raises:
+        LeaseLostError: somebody else went on with the batch and swept the part file away.
+    """
+    if not remote.result_file:
+        yield None
+        return
+    path = preparing.result_path(rt, batch.number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = files.part_of(path)
+    try:
+        try:
+            draft = files.settle(part) if _download(rt, batch, remote, part) else None
+        except FileNotFoundError:
+            lease.check()
+            raise
+        yield draft
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch", part: Path) -> bool:
+    """Fetch the result into a part file; false where it is not there and the batch did not succeed, or was given up.
 
     Fewer lines than the API counted, or without its counts than were asked for, are fetched again: a body that was
     cut looks whole where it came without a length.
@@ -120,10 +160,8 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch") -> files.Sealed 
     Raises:
         UnavailableError: somebody in between answers with pages of HTML, each time; a result never begins so.
     """
-    path = preparing.result_path(rt, batch.number)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + files.PART)
     expected = _expected(batch, remote)
+    came = False
     for left in reversed(range(DOWNLOADS)):
         try:
             rt.client.download(remote.result_file or "", part)
@@ -131,9 +169,9 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch") -> files.Sealed 
             if remote.state is RemoteState.SUCCEEDED and batch.cancel_asked_at is None:
                 raise
             rt.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
-            return None
-        if _is_page(part):
-            part.unlink()
+            return False
+        came = not _is_page(part)
+        if not came:
             continue
         lines = files.count_whole_lines(part)
         if lines >= expected:
@@ -141,12 +179,12 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch") -> files.Sealed 
         what = "fetching again" if left else "taken as it is"
         rt.display.warn(f"batch {batch.number}: {lines} lines came and {expected} are expected; {what}")
         rt.sleep(rt.settings.poll_first if left else 0)
-    if not part.exists():
+    if not came:
         raise UnavailableError(
             f"a page of HTML came instead of the result of batch {batch.number}; it was left as it is",
             hint="run `make batch-poll` again later",
         )
-    return files.seal_part(part, path)
+    return True
 
 
 def _is_page(part: Path) -> bool:

@@ -135,14 +135,17 @@ def seal_bytes(path: Path, data: bytes) -> Sealed:
         return writer.seal()
 
 
-def seal_part(part: Path, path: Path) -> Sealed:
-    """Seal a file that somebody else wrote beside its target: fsync, hash, rename, fsync the directory."""
+def settle(part: Path) -> Sealed:
+    """Make a file durable that somebody else wrote, and measure it; it is sealed when `rename` gives it its name."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     digest, size, lines = _measure(part)
-    part.replace(path)
-    sync_directory(path.parent)
-    return Sealed(path, digest, size, lines)
+    return Sealed(part, digest, size, lines)
+
+
+def seal_part(part: Path, path: Path) -> Sealed:
+    """Seal a file that somebody else wrote beside its target: fsync, hash, rename, fsync the directory."""
+    return rename(settle(part), path)
 
 
 def rename(sealed: Sealed, path: Path) -> Sealed:
