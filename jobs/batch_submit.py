@@ -30,7 +30,8 @@ def main(limit: int | None, *, dry: bool, yes: bool, as_json: bool) -> None:
 
         def announce(plan: "Plan") -> None:
             """Say who will be asked about and what it will cost, before anything is written or sent."""
-            rt.display.say(f"{rt.model.name}, {_sentence(plan, rt.model.priced_on.isoformat())}")
+            what = _sentence(plan, rt.model.priced_on.isoformat()) if plan.requests else "going on where a run stopped"
+            rt.display.say(f"{rt.model.name}, {what}")
 
         report = batch_submit.run(
             rt, limit=limit, dry=dry, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)

@@ -7,7 +7,7 @@ from pipeline import freshness
 from pipeline.errors import FindableError
 from pipeline.experts import table
 from pipeline.runtime import Runtime
-from pipeline.states import BatchState
+from pipeline.states import BatchState, RemoteState, remote_state
 from pipeline.store import answers, batches, workspace
 from pipeline.store.batches import Batch
 
@@ -73,11 +73,16 @@ def _index(rt: Runtime, tx: "Connection") -> dict[str, Any]:
 
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
-    """Return USD: what is known, and what is estimated for batches under way and for twins."""
+    """Return USD: what is known, and what is estimated for batches under way, for twins, and for lost results."""
     actual = sum(batch.cost or 0.0 for batch in everyone) + answers.live_cost(tx)
-    estimated = sum(batch.estimated_cost for batch in everyone if batch.state in SPENDING)
+    estimated = sum(batch.estimated_cost for batch in everyone if batch.state in SPENDING or _is_lost(batch))
     estimated += sum(twin["estimated_cost"] for twin in batches.all_twins(tx))
     return {"actual": round(actual, 6), "estimated": round(estimated, 6)}
+
+
+def _is_lost(batch: Batch) -> bool:
+    """Return whether a batch succeeded and its result was never had; it is paid for all the same."""
+    return batch.state is BatchState.FAILED and remote_state(batch.remote_word) is RemoteState.SUCCEEDED
 
 
 def _reasons(reasons: list[str]) -> dict[str, int]:

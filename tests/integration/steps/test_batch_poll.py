@@ -131,6 +131,9 @@ def test_a_result_that_never_comes_fails_the_batch(workspace: Workspace, api: Ap
     finish(api)
     api.fault("no_output_yet", times=ALWAYS)
     assert poll(workspace, POLL_PATIENCE="0.3")["failed"] == {"1": "succeeded without a result"}
+    spent = json.loads(workspace.run("status", "--json").stdout)["spent"]
+    assert spent["actual"] == 0
+    assert spent["estimated"] > 0, "Gemini will have it paid all the same"
     assert ledger.people(workspace) == {"total": 2, "untagged": 2}
     assert uncharged(workspace) == 2
 
