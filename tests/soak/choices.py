@@ -1,0 +1,89 @@
+"""Which commands a turn runs: any of them, with whatever input they need. A new command is one line in `COMMANDS`."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.soak.crowd import Command
+from tests.soak.people import TRADES, People
+from tests.soak.troubles import Fate
+
+Words = tuple[str, ...]
+
+
+class Choices:
+    """Chooses the commands of one turn; `touched` are the people they change, `said` what they write of them."""
+
+    def __init__(self, dice: random.Random, people: People, folder: Path, *, batches: Sequence[int]) -> None:
+        """Choose by these dice; `batches` are those that can be cancelled."""
+        self._dice, self._people, self._folder, self._batches = dice, people, folder, batches
+        self.touched: set[str] = set()
+        self.said: dict[str, dict[str, str]] = {}
+
+    def command(self, fate: Fate) -> Command:
+        """Return one command; none that writes people twice in a turn, so that it is known who wrote what."""
+        name = self._dice.choices(list(COMMANDS), weights=[weight for weight, _ in COMMANDS.values()])[0]
+        if name in self.said:
+            name = "status"
+        words = COMMANDS[name][1](self)
+        rows = {"BATCH_ROWS": str(self._dice.randint(3, 30))} if name == "batch-submit" else {}
+        waits = {"WAIT": str(int(self._dice.random() < 0.3 and bool(fate.signal)))} if name == "batch-poll" else {}
+        return Command((name, *words), fate, rows | waits)
+
+    def people_file(self) -> Words:
+        """Write a file to import."""
+        path = self._folder / "people.jsonl"
+        return self._wrote("import", path, self._people.file(self._dice, path, self.touched))
+
+    def person_file(self) -> Words:
+        """Write a file of one person to add."""
+        path = self._folder / "person.json"
+        return self._wrote("add-expert", path, self._people.document(self._dice, path))
+
+    def _wrote(self, name: str, path: Path, said: dict[str, str]) -> Words:
+        """Keep what a file says, and return the words that name it."""
+        self.said[name] = said
+        self.touched |= said.keys()
+        return (str(path),)
+
+    def batch(self) -> Words:
+        """Choose a batch that is not over; one that does not exist where all are."""
+        return (str(self._dice.choice(self._batches) if self._batches else 999_999), "--yes")
+
+    def question(self) -> Words:
+        """Choose what to search for."""
+        return (f"who knows {self._dice.choice(TRADES)}", "-k", "5", "--json")
+
+    def person(self) -> Words:
+        """Choose whom to show."""
+        return (self._dice.choice(self._people.present or ["nobody"]), "--json")
+
+    def export(self) -> Words:
+        """Choose where to export to."""
+        return (str(self._folder / f"out.{self._dice.choice(('csv', 'json', 'jsonl'))}"),)
+
+
+def _plain(*words: str) -> Callable[[Choices], Words]:
+    """Return a choice that is always the same."""
+    return lambda _choices: words
+
+
+# name -> how often, relative to the others, and the words after the name
+COMMANDS: dict[str, tuple[int, Callable[[Choices], Words]]] = {
+    "import": (12, Choices.people_file),
+    "batch-submit": (18, _plain()),
+    "batch-poll": (14, _plain()),
+    "batch-ingest": (14, _plain()),
+    "index": (10, lambda choices: () if choices._dice.random() < 0.7 else ("--rollback",)),
+    "add-expert": (6, Choices.person_file),
+    "search": (5, Choices.question),
+    "export": (4, Choices.export),
+    "batch-cancel": (4, Choices.batch),
+    "score": (3, _plain()),
+    "unpark": (3, _plain("--all", "--yes")),
+    "status": (3, _plain("--json")),
+    "doctor": (3, lambda choices: () if choices._dice.random() < 0.5 else ("--fix",)),
+    "show": (2, Choices.person),
+    "batches": (1, _plain("--json")),
+    "parked": (1, _plain("--json")),
+}

@@ -1,0 +1,94 @@
+"""Commands that run at the same time, each with its fate; who hangs is ended and told."""
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+from tests.integration.steps.hands import Ended, Hand
+from tests.lab import Workspace
+from tests.soak.troubles import Fate
+
+LONGEST_S = 90.0
+LOOK_S = 0.02
+
+
+@dataclass
+class Command:
+    """One command on its way: its words and settings, its fate, and what came of it."""
+
+    args: tuple[str, ...]
+    fate: Fate = field(default_factory=Fate)
+    values: dict[str, str] = field(default_factory=dict)
+    ended: Ended | None = None
+    hung: bool = False
+    stopped: bool = False
+    signalled: bool = False
+    goes_on_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Return the command's own name."""
+        return self.args[0]
+
+    @property
+    def code(self) -> int:
+        """Return its exit code, negative where a signal killed it."""
+        assert self.ended is not None
+        return self.ended.code
+
+    def __str__(self) -> str:
+        """Return it as the log has it."""
+        settings = "".join(f" {name}={value}" for name, value in self.values.items())
+        return f"{' '.join(self.args)}{settings} [{self.fate}]"
+
+
+class Crowd:
+    """Programs that run commands at the same time."""
+
+    def __init__(self, size: int) -> None:
+        """Start them."""
+        self._hands = [Hand() for _ in range(size)]
+
+    def run(self, workspace: Workspace, commands: Sequence[Command]) -> None:
+        """Run commands at once until the last has ended, sending each the signal of its fate."""
+        began = time.monotonic()
+        for hand, command in zip(self._hands, commands, strict=False):
+            how = command.fate.signal or "STOP"
+            hand.start(workspace, *command.args, values=command.values, stop_at=command.fate.at_step, how=how)
+        while any(command.ended is None for command in commands):
+            for hand, command in zip(self._hands, commands, strict=False):
+                if command.ended is None:
+                    _tend(hand, command, passed=time.monotonic() - began)
+            time.sleep(LOOK_S)
+
+    def close(self) -> None:
+        """End the programs."""
+        for hand in self._hands:
+            hand.close()
+
+
+def _tend(hand: Hand, command: Command, *, passed: float) -> None:
+    """Look after one command: has it ended, is it time for its signal, must it go on, does it hang?"""
+    if hand.has_ended():
+        command.ended = hand.ended()
+        return
+    child = hand.child()
+    if child is None:
+        return
+    fate = command.fate
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):
+        if fate.signal and not fate.at_step and not command.signalled and passed >= fate.at_s:
+            command.signalled = True
+            os.kill(child.pid, fate.number)
+        if child.status() == psutil.STATUS_STOPPED:
+            command.stopped = True
+            command.goes_on_at = command.goes_on_at or passed + fate.still_s
+            if passed >= command.goes_on_at:
+                child.resume()
+        if passed > LONGEST_S:
+            command.hung = True
+            child.kill()

@@ -1,0 +1,279 @@
+"""Rounds of work on one workspace while everything goes wrong, and after each round the invariants.
+
+A round scripts faults, lets another program meddle, runs a few turns of one to three commands at once, each with its
+fate, and then holds the invariants against what is there. Now and then the faults are cleared and what `status` says is
+typed until there is nothing left to do; then `doctor` must find nothing that contradicts itself.
+"""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+from tests.lab import KEY, Workspace
+from tests.soak.choices import Choices
+from tests.soak.crowd import Command, Crowd
+from tests.soak.engine import Engine
+from tests.soak.invariants import INVARIANTS, SETTLED, violations
+from tests.soak.look import Look, Memory, look
+from tests.soak.people import People
+from tests.soak.report import Report
+from tests.soak.troubles import LEASE_S, fate, faults
+
+AT_ONCE = 3
+SETTLE_EVERY = 4
+MOST_TO_SETTLE = 60
+DAYS_S = 49 * 3600
+PEACEFUL = frozenset({0, 3, 4})
+FINE = frozenset({0, 3, 4, 5, 130, -9})
+MAY_BE_WRONG = frozenset({"batch-cancel", "index", "search", "show"})  # no such batch, nobody tagged yet, no index yet
+SENDERS = frozenset({"batch-submit", "batch-poll", "batch-cancel", "doctor"})
+NOTHING_TO_DO = ("make search", "findable parked", "make import")
+QUICK = {
+    "LEASE": str(LEASE_S),
+    "LIST_LAG": "1",
+    "CREATE_TIMEOUT": "0.6",
+    "CALL_TIMEOUT": "2",
+    "TRANSFER_TIMEOUT": "2",
+    "RETRY_FOR": "1.5",
+    "RETRY_WAIT": "0.05",
+    "POLL_FIRST": "0.05",
+    "POLL_MOST": "0.3",
+    "POLL_PATIENCE": "2",
+    "CONFIRM_ABOVE": "1000",
+}
+ADOPTED = """CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT NOT NULL UNIQUE, bio TEXT, shoe_size INTEGER,
+             tags TEXT)"""
+
+
+class Soak:
+    """One workspace, one emulator, and what is known of both."""
+
+    def __init__(self, folder: Path, *, seed: int, tell: Callable[[str], None] = lambda _line: None) -> None:
+        """Make an empty workspace under `folder`; every second seed adopts a table of another program."""
+        self.data = folder / "data"
+        self.report = Report(seed)
+        self._folder, self._seed, self._tell = folder, seed, tell
+        self.data.mkdir(parents=True)
+        self.engine = Engine(folder / "api")
+        environ = {"FINDABLE_DATA": str(self.data), "GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.engine.url}
+        self.workspace = Workspace(self.data, environ | {f"FINDABLE_{name}": value for name, value in QUICK.items()})
+        self._crowd = Crowd(AT_ONCE)
+        self.people = People(self.data / "findable.db")
+        self._memory = Memory()
+        self._stops = 0
+        self._began = time.monotonic()
+        if seed % 2:
+            with closing(sqlite3.connect(self.data / "findable.db")) as connection, connection:
+                connection.execute(ADOPTED)
+        self._peaceful("status", "--json")
+        self._begin(random.Random(seed))  # noqa: S311 - to be repeated, not to be secret
+
+    def run(self, *, minutes: float) -> Report:
+        """Do rounds until the time is over or something is violated, settle, and return what was seen."""
+        while time.monotonic() - self._began < minutes * 60 and not self.report.violations:
+            self.round()
+        if not self.report.violations:
+            self.settle()
+        self._sum_up()
+        return self.report
+
+    def round(self) -> None:
+        """Do one round and hold the invariants."""
+        self.report.rounds += 1
+        dice = random.Random(f"{self._seed}-{self.report.rounds}")  # noqa: S311 - to be repeated, not to be secret
+        scripted = faults(dice)
+        self.engine.script(scripted)
+        self._log(f"round {self.report.rounds}: faults {json.dumps(scripted)}")
+        for _ in range(dice.randint(2, 6)):
+            self._turn(dice)
+        self.check()
+        if self.report.rounds % SETTLE_EVERY == 0 and not self.report.violations:
+            self.settle()
+
+    def settle(self) -> None:
+        """Clear the faults, type what `status` says until there is nothing to do, and hold the strict invariants."""
+        self.engine.script([])
+        self.report.settled += 1
+        self._log("settle")
+        before, same = "", 0
+        for _ in range(MOST_TO_SETTLE):
+            following = str(self._status()["next"])
+            if self.report.violations or following.startswith(NOTHING_TO_DO) or not following:
+                break
+            same = same + 1 if following == before else 0
+            if same and same % 4 == 0:
+                self.engine.advance(DAYS_S)
+                self._log("the emulator's clock moves on by two days")
+            before = following
+            self._peaceful(*following.split()[1:], WAIT="0")
+        else:
+            self.report.violations.append(f"there is always something left to do: {following}")
+        self._peaceful("score")
+        self._peaceful("index")
+        self._peaceful("doctor", "--fix", "--json")
+        self.check(is_settled=True)
+        self._hold_doctor()
+
+    def check(self, *, is_settled: bool = False) -> None:
+        """Hold every invariant against what is there now."""
+        self.engine.collect()
+        here = self._look(is_settled=is_settled)
+        self.report.invariants += len(INVARIANTS) + is_settled * len(SETTLED)
+        self.report.violations += [*violations(here), *self.people.wrong(here.bios)]
+
+    def _begin(self, dice: random.Random) -> None:
+        """Bring the first people in."""
+        path = self._folder / "first.jsonl"
+        said = self.people.file(dice, path, ())
+        self._peaceful("import", str(path))
+        self.people.may_have(said, done=True)
+        self.check()
+
+    def _turn(self, dice: random.Random) -> None:
+        """Run one to three commands at once, with another program meddling or the emulator dying now and then."""
+        choices = Choices(dice, self.people, self._folder, batches=self._batch_numbers())
+        commands = [choices.command(fate(dice)) for _ in range(dice.choice((1, 1, 2, 2, 3)))]
+        self.report.at_once += len(commands) if len(commands) > 1 else 0
+        self._log(" | ".join(map(str, commands)))
+        beside: list[Thread] = []
+        chance = dice.random()
+        if chance < 0.25:
+            own = random.Random(dice.random())  # noqa: S311 - to be repeated, not to be secret
+            beside.append(Thread(target=self._meddle, args=(own, choices.touched)))
+        elif chance < 0.33:
+            how = dice.choice((signal.SIGKILL, signal.SIGTERM))
+            beside.append(Thread(target=self._restart, args=(dice.random(), how)))
+        for thread in beside:
+            thread.start()
+        self._crowd.run(self.workspace, commands)
+        for thread in beside:
+            thread.join()
+        for command in commands:
+            self._judge(command)
+            if command.name in choices.said:
+                self.people.may_have(choices.said[command.name], done=command.code == 0)
+
+    def _meddle(self, dice: random.Random, touched: set[str]) -> None:
+        """Be another program that writes to the table."""
+        self._log(f"another program: {self.people.meddle(dice, touched)}")
+
+    def _restart(self, after_s: float, how: signal.Signals) -> None:
+        """End the emulator after a moment and start it again."""
+        time.sleep(after_s)
+        self.engine.restart(how)
+        self._log(f"the emulator got {how.name} and was started again")
+
+    def _peaceful(self, *args: str, **values: str) -> Command:
+        """Run one command without any trouble, and hold that it ends as it should."""
+        command = Command(args, values=values)
+        self._crowd.run(self.workspace, [command])
+        self._judge(command)
+        allowed = PEACEFUL | ({2} if args[0] in MAY_BE_WRONG else set()) | ({5} if args[0] == "doctor" else set())
+        if command.code not in allowed:
+            self.report.violations.append(f"in peace: {command} ended with {command.code}: {_said(command)}")
+        return command
+
+    def _judge(self, command: Command) -> None:
+        """Count how a command ended, and hold that it neither hung nor showed a bug."""
+        assert command.ended is not None
+        self.report.commands[command.name] += 1
+        self.report.ends[str(command.code)] += 1
+        if command.fate.signal and (command.code < 0 or command.code == 130 or command.stopped):
+            self.report.signals[command.fate.signal] += 1
+            self._stops += command.stopped and command.name in SENDERS
+        self._log(f"  {command.name}: {command.code} {_said(command)}")
+        wrong = ""
+        if command.hung:
+            wrong = "hung and had to be killed"
+        elif "Traceback" in command.ended.err or "bug in findable" in command.ended.err or KEY in command.ended.err:
+            wrong = "showed a bug"
+        elif command.code not in FINE | ({2} if command.name in MAY_BE_WRONG else set()):
+            wrong = f"ended with {command.code}"
+        if wrong:
+            self.report.violations.append(f"{command} {wrong}: {command.ended.err[-2000:]}")
+
+    def _hold_doctor(self) -> None:
+        """Hold that `doctor` finds nothing that contradicts what is stored."""
+        command = self._peaceful("doctor", "--json")
+        assert command.ended is not None
+        for finding in json.loads(command.ended.out or "{}").get("findings", []):
+            if finding["contradiction"]:
+                self.report.violations.append(f"doctor: {finding['check']}: {finding['said']}")
+
+    def _status(self) -> dict[str, Any]:
+        """Return `status --json`."""
+        command = self._peaceful("status", "--json")
+        assert command.ended is not None
+        document: dict[str, Any] = json.loads(command.ended.out or "{}")
+        return document
+
+    def _look(self, *, is_settled: bool) -> Look:
+        """Return one look at everything."""
+        doubled = self.engine.struck["duplicate_batch"]
+        return look(
+            self.data,
+            status=self._status(),
+            remote=self.engine.created,
+            memory=self._memory,
+            is_settled=is_settled,
+            stops=self._stops + doubled,
+            creates=tuple(self.engine.creates),
+        )
+
+    def _batch_numbers(self) -> list[int]:
+        """Return the numbers of the batches that are not over."""
+        with closing(sqlite3.connect(self.data / "findable.db", timeout=60)) as connection:
+            rows = connection.execute("SELECT number FROM findable_batches WHERE state NOT IN ('ingested', 'failed')")
+            return [row[0] for row in rows]
+
+    def _sum_up(self) -> None:
+        """Fill in what is counted once at the end."""
+        report = self.report
+        report.minutes = (time.monotonic() - self._began) / 60
+        report.engine_restarts = self.engine.restarts
+        report.faults = +self.engine.struck
+        here = self._look(is_settled=False)
+        report.people = Counter(here.status["experts"]) + Counter(
+            {"ever": self.people.ever, "deleted": self.people.deleted, "changed": self.people.changed}
+        )
+        report.batches = Counter(row["state"] for row in here.rows["batches"])
+        report.batches += Counter({"remote": len(here.remote), "twins": len(here.rows["twins"])})
+        report.rows = Counter({name: len(rows) for name, rows in here.rows.items()})
+
+    def _log(self, line: str) -> None:
+        """Keep what was done, and tell it."""
+        self.report.actions.append(line)
+        self._tell(f"{time.monotonic() - self._began:8.1f}  {line}")
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every process that was started."""
+        self._crowd.close()
+        self.engine.stop()
+
+
+def _said(command: Command) -> str:
+    """Return the first line of a command's error, where it is not in order."""
+    assert command.ended is not None
+    lines = [line for line in command.ended.err.splitlines() if line.strip()]
+    return next((line for line in lines if "rror" in line), lines[0] if lines else "") if command.code else ""
+
+
+def folder_of(parent: Path, seed: int) -> Path:
+    """Return a new folder for a soak."""
+    return parent / f"soak-{seed}-{os.getpid()}"
