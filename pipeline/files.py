@@ -259,20 +259,6 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
                 raise InputError(f"{path}, line {number}: no JSON: {error}", hint="one JSON document a line") from error
 
 
-@contextlib.contextmanager
-def appending(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to append to, exclusively among processes where the system can; flushed and synced at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        with contextlib.suppress(ImportError):  # Windows has no fcntl; one process at a time there
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _measure(path: Path) -> tuple[str, int, int]:
     """Return (SHA-256 as hex, size in bytes, number of line ends) in one pass at flat memory."""
     digest, size, lines = hashlib.sha256(), 0, 0

@@ -85,11 +85,6 @@ class Reply:
     response_id: str = ""
     excerpt: str = ""
 
-    @property
-    def needs_room(self) -> bool:
-        """Return whether a larger `maxOutputTokens` is what could help."""
-        return self.finish == "MAX_TOKENS"
-
 
 def is_final(code: int | None) -> bool:
     """Return whether asking again after this google.rpc code cannot help (3, 5, 7, 9)."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.gemini.costs import Usage
 from pipeline.gemini.replies import Reply, excerpt_of, is_final, judge, judge_line, line_at_fault, parse_answer
 from pipeline.states import Outcome
+from pipeline.store.answers import CUT_SHORT
 
 
 class Tags(BaseModel):
@@ -180,7 +181,7 @@ def test_reply_that_is_no_answer_keeps_its_reason() -> None:
 
 def test_more_room_helps_only_what_was_cut() -> None:
     """Both kinds of a cut answer ask for a larger cap, others do not."""
-    wants = {name for name, (document, _, _) in CASES.items() if judge(document).needs_room}
+    wants = {name for name, (document, _, _) in CASES.items() if judge(document).reason in CUT_SHORT}
     assert wants == {"cut", "cut, no content"}
 
 
