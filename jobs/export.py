@@ -1,13 +1,12 @@
 """`make export TO=experts.csv`: the experts with tags and scores, as a file for others."""
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
-from jobs.output import Terminal, plural, print_json, print_line
+from jobs.output import Terminal, plural, print_json, print_line, raw_writer
 
 
 @click.command(name="export", cls=Command)
@@ -29,7 +28,7 @@ def main(to: Path, *, format_: str | None, as_json: bool) -> None:
 
     path = None if str(to) == "-" else to
     with open_workspace() as rt:
-        done = export.run(rt, path, format_=format_, write=sys.stdout.buffer.write)
+        done = export.run(rt, path, format_=format_, write=raw_writer())
     if path is None:
         Terminal().say(f"{plural(done.count, 'expert')} written")
     elif as_json:

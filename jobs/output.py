@@ -5,6 +5,7 @@ Results go to standard output, everything else to standard error.
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SHOW_AFTER_S = 2.0  # what ends sooner needs no progress
 PLAIN_EVERY_S = 5.0
+_UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # of a JSON text: whatever may be a control character, to be looked at
 
 
 class Terminal:
@@ -126,8 +128,21 @@ def _progress() -> "Progress":
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on standard output."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+    """Print one JSON document on standard output; what no terminal should get raw is escaped, as JSON can."""
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=str)
+    click.echo(_UNSEEN.sub(_escaped, text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Return a character as JSON escapes it, where it cannot be seen."""
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+
+
+def raw_writer() -> Callable[[bytes], object]:
+    """Return how bytes go to standard output: as they are to a pipe, without control characters to a screen."""
+    if not sys.stdout.isatty():
+        return sys.stdout.buffer.write
+    return lambda data: click.echo("\n".join(map(printable, data.decode("utf-8", "replace").split("\n"))), nl=False)
 
 
 def print_line(line: str) -> None:

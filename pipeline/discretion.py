@@ -42,12 +42,14 @@ class _Discreet(logging.Filter):
 
 
 _discreet = _Discreet()
+_NOBODY = logging.NullHandler()
 
 
 def keep_out_of_logs(key: str) -> None:
     """See that no library logs the key or an upload session, at any level, whoever listens."""
     if len(key) >= LIKE_A_KEY:
         _discreet.keys.add(key)
+    logging.getLogger("google_genai").addHandler(_NOBODY)  # or Python prints its warnings on standard error
     for name in _names():
         logging.getLogger(name).addFilter(_discreet)  # adding it again does nothing
 

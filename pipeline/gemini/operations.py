@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pipeline.discretion import redact
 from pipeline.gemini.replies import excerpt_of
 from pipeline.states import RemoteState, remote_state
 
-BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]*")
-FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]*")
+BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # 400: ours; Google's have about 40
+FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
 PAGE_MEMBERS = frozenset({"operations", "nextPageToken", "unreachable"})  # google.longrunning.ListOperationsResponse
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
 
@@ -128,13 +129,13 @@ def _count(value: Any) -> int | None:
 
 
 def _reason(error: Any) -> str:
-    """Return the reason of a failed batch on one line, or an empty text."""
+    """Return the reason of a failed batch on one line, without credentials, or an empty text."""
     if not isinstance(error, dict) or not error:
         return ""
-    text = error.get("message") if isinstance(error.get("message"), str) else excerpt_of(error)
+    text = error["message"] if isinstance(error.get("message"), str) else excerpt_of(error)
     code = error.get("code", error.get("status", ""))
-    text = " ".join("".join(character if character.isprintable() else " " for character in str(text)).split())
-    return (f"{code}: {text}" if isinstance(code, int | str) and code != "" else text)[:MAX_ERROR]
+    said = redact(f"{code}: {text}" if isinstance(code, int | str) and code != "" else text)
+    return " ".join("".join(one if one.isprintable() else " " for one in said).split())[:MAX_ERROR]
 
 
 def _file(value: Any) -> str | None:

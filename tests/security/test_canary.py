@@ -1,0 +1,209 @@
+"""No key and no upload session is ever written: not to a file, a database, a log or a screen, whatever goes wrong.
+
+A command that is new joins by a line in `COMMANDS`; one that is missing there fails the first test.
+"""
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.cli import COMMANDS as ALL
+from tests.lab import KEY, ROOT, Api, Workspace
+
+SESSION = "canary-session-of-an-upload"
+ECHO = f"bad key {KEY} at https://h.example/upload?upload_id={SESSION}&key={KEY} in {{'upload_id': '{SESSION}'}}"
+LONG_ECHO = "x" * 180 + ECHO  # where a cut may go through the middle of it
+
+# every command, as it is typed; {files} is a folder with what it needs
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "import": ("import", "{files}/people.csv", "--report", "{files}/report.csv"),
+    "batch-submit": ("batch-submit",),
+    "batch-poll": ("batch-poll",),
+    "batch-ingest": ("batch-ingest",),
+    "batches": ("batches", "--json"),
+    "score": ("score",),
+    "index": ("index",),
+    "search": ("search", "water law"),
+    "add-expert": ("add-expert", "{files}/new.json"),
+    "show": ("show", "p0"),
+    "export": ("export", "{files}/experts.csv"),
+    "status": ("status", "--json"),
+    "parked": ("parked",),
+    "unpark": ("unpark", "--all"),
+    "doctor": ("doctor",),
+    "eval": ("eval", "{files}/queries.jsonl", "{files}/qrels.tsv"),
+    "settings": ("settings", "--json"),
+    "batch-cancel": ("batch-cancel", "1", "--yes"),
+    "rebind": ("rebind", "--yes"),
+}
+ELSEWHERE = {"demo", "emulator"}  # they read no key; below they are run as processes of their own
+
+# what the server does, as fault words of the emulator with their arguments
+FAILURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "a 400": ("status", {"code": 400, "message": ECHO}),
+    "a 401": ("status", {"code": 401, "message": LONG_ECHO}),
+    "a 403": ("status", {"code": 403, "message": ECHO, "headers": {"x-goog-api-key": KEY}}),
+    "a 404": ("status", {"code": 404, "message": ECHO}),
+    "a 429": ("status", {"code": 429, "message": ECHO}),
+    "a 503": ("status", {"code": 503, "message": LONG_ECHO}),
+    "an error in a list": ("list_wrapped", {"code": 400, "message": ECHO}),
+    "a redirect": ("redirect", {"location": f"http://127.0.0.1:9/?key={KEY}&upload_id={SESSION}"}),
+    "other JSON": ("wrong_shape", {"document": {"name": f"batches/{KEY}", "error": {"code": 3, "message": ECHO}}}),
+    "a cut connection": ("drop", {}),
+    "a page": ("html_200", {}),
+}
+
+
+@pytest.fixture(name="files")
+def _files(tmp_path: Path) -> Path:
+    """A folder with what the commands read."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    rows = "".join(f'p{number},"I keep bees and teach water law, number {number}."\n' for number in range(3))
+    (folder / "people.csv").write_text(f"Username,Bio\n{rows}")
+    (folder / "new.json").write_text(json.dumps({"username": "new", "bio": "I cast bells."}))
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "water law"}\n')
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tp0\t1\n")
+    return folder
+
+
+@pytest.fixture(name="log")
+def _log() -> Iterator[list[str]]:
+    """Every record of every logger at every level, as it would be written."""
+    written: list[str] = []
+
+    class Keeping(logging.Handler):
+        """Formats and keeps."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            """Keep one record."""
+            written.append(self.format(record))
+
+    root, handler = logging.getLogger(), Keeping()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    loud = [logging.getLogger(name) for name in ("httpx2", "httpcore2", "httpcore2.http11", "httpcore2.connection")]
+    for logger in loud:
+        logger.setLevel(logging.DEBUG)
+    yield written
+    root.removeHandler(handler)
+    root.setLevel(level)
+    for logger in loud:
+        logger.setLevel(logging.NOTSET)
+
+
+def _run(workspace: Workspace, files: Path, *names: str) -> str:
+    """Run commands with all that shows more, and return all they printed."""
+    said = ""
+    for name in names:
+        args = [word.format(files=files) for word in COMMANDS[name]]
+        ran = workspace.run(*args, "--debug", DEBUG="1", RETRY_FOR="0.02", POLL_PATIENCE="0.05")
+        said += f"{name}: {ran.exit_code}\n{ran.output}"
+    return said
+
+
+def _sessions(api: Api) -> set[str]:
+    """Return the upload sessions the emulator gave out."""
+    return {found for entry in api.journal() for found in re.findall(r"upload_id=(\w+)", entry["path"])}
+
+
+def _check(folder: Path, *texts: str, secrets: set[str]) -> None:
+    """Look for each secret, whole or its greater part, in texts and in every byte below a folder."""
+    parts = {part.encode() for secret in secrets for part in (secret, secret[: len(secret) * 2 // 3])}
+    places = {f"text {number}": text.encode("utf-8", "replace") for number, text in enumerate(texts)}
+    places |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+    assert [(place, part) for place, data in places.items() for part in parts if part in data] == []
+
+
+def test_every_command_is_in_the_table() -> None:
+    """A command that is not in one of the tables has not been looked at."""
+    assert set(COMMANDS) | ELSEWHERE == set(ALL)
+
+
+def test_nothing_is_written_when_all_goes_well(
+    workspace: Workspace, files: Path, api: Api, log: list[str], tmp_path: Path
+) -> None:
+    """The whole chain, at full debug, then a search over every byte, the database and its log included."""
+    said = _run(workspace, files, *COMMANDS)
+    assert said.count(": 0\n") >= len(COMMANDS) - 3, said
+    sessions = _sessions(api)
+    assert sessions
+    assert any("HTTP Request" in line for line in log), "the libraries' loggers were not heard"
+    assert any("upload_id=***" in line for line in log)
+    _check(workspace.data, said, *log, secrets={KEY, *sessions})
+    _check(tmp_path / "files", secrets={KEY, *sessions})
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_nothing_is_written_whatever_the_server_says(
+    workspace: Workspace, files: Path, api: Api, log: list[str], failure: str
+) -> None:
+    """A server that answers every call with the key and an upload session in it; each that calls, and looks."""
+    word, args = FAILURES[failure]
+    _run(workspace, files, "import", "batch-submit", "batch-poll", "batch-ingest")
+    workspace.query("SELECT 1")
+    (files / "people.csv").write_text("Username,Bio\nlate,I keep goats.\n")
+    _run(workspace, files, "import")
+    if failure != "a 400":  # with one batch underway beside what cannot be sent
+        _run(workspace, files, "batch-submit")
+    api.fault(word, times=10_000, args=args)
+    callers = ("batch-submit", "batch-poll", "index", "search", "add-expert", "doctor", "batch-cancel")
+    said = _run(workspace, files, *callers, "batches", "status", "show", "parked")
+    assert "Traceback" in said
+    assert "this is a bug" not in said
+    _check(workspace.data, said, *log, secrets={KEY, SESSION, *_sessions(api)})
+
+
+def test_nothing_is_kept_of_a_batch_that_failed(workspace: Workspace, files: Path, api: Api, log: list[str]) -> None:
+    """The reason of a failed batch is stored and shown without the key that stands in it."""
+    _run(workspace, files, "import")
+    api.fault("batch_fails", args={"error": {"code": 3, "message": ECHO}})
+    said = _run(workspace, files, "batch-submit", "batch-poll", "batch-ingest", "batches", "status", "doctor")
+    assert workspace.scalar("SELECT count(*) FROM findable_batches WHERE reason LIKE '%bad key ***%'") == 1
+    _check(workspace.data, said, *log, secrets={KEY, SESSION, *_sessions(api)})
+
+
+def test_a_bug_is_shown_without_the_key(workspace: Workspace, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback whose error holds the key, a session and a terminal's control characters shows none of them."""
+
+    def broken(*_args: object, **_kwargs: object) -> None:
+        """Fail as no command should."""
+        raise RuntimeError(f"{ECHO} \x1b[2J\x9b31m\u202e")
+
+    monkeypatch.setattr("pipeline.steps.score.run", broken)
+    said = _run(workspace, files, "score")
+    assert "RuntimeError" in said
+    assert not {"\x1b", "\x9b", "\u202e"} & set(said)
+    _check(workspace.data, said, secrets={KEY, SESSION})
+
+
+def test_a_key_in_a_dotenv_file_is_kept_out_too(workspace: Workspace, files: Path, api: Api) -> None:
+    """The key from `.env` is a key as any other."""
+    del workspace.environ["GEMINI_API_KEY"]
+    Path(".env").write_text(f"GEMINI_API_KEY={KEY}\n")
+    api.fault("status", times=10_000, args={"code": 403, "message": ECHO})
+    said = _run(workspace, files, "import", "batch-submit", "settings", "doctor")
+    assert "Traceback" in said
+    _check(workspace.data, said, secrets={KEY, SESSION})
+
+
+@pytest.mark.parametrize("command", [("demo",), ("status",)])
+def test_the_local_engine_never_sees_the_key(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """With a key set and the local backend asked for, the key is nowhere, the engine's own state included."""
+    environ = {**os.environ, "GEMINI_API_KEY": KEY, "GOOGLE_API_KEY": KEY, "FINDABLE_DATA": str(tmp_path / "data")}
+    environ |= {"FINDABLE_BACKEND": "local", "FINDABLE_DEBUG": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs", *command], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "API_KEY" not in done.stderr
+    _check(tmp_path / "data", done.stdout, done.stderr, secrets={KEY})
