@@ -74,8 +74,8 @@ def _index(rt: Runtime, tx: "Connection") -> dict[str, Any]:
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
     """Return USD: what is known, and what is estimated for batches under way, for twins, and for lost results."""
-    actual = sum(batch.cost or 0.0 for batch in everyone) + answers.live_cost(tx)
-    estimated = sum(batch.estimated_cost for batch in everyone if batch.state in SPENDING or _is_lost(batch))
+    actual = sum((batch.cost or 0.0 for batch in everyone), 0.0) + answers.live_cost(tx)
+    estimated = sum((one.estimated_cost for one in everyone if one.state in SPENDING or _is_lost(one)), 0.0)
     estimated += sum(twin["estimated_cost"] for twin in batches.all_twins(tx))
     return {"actual": round(actual, 6), "estimated": round(estimated, 6)}
 
