@@ -48,6 +48,17 @@ def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
     return embedded
 
 
+def is_any_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> bool:
+    """Return whether any entry's vector is not in the cache; nobody is asked for it."""
+    seen = 0
+    for page in _pages(entries):
+        if rt.vectors.missing([key_of(rt, entry.text) for entry in page]):
+            return True
+        seen += len(page)
+        bar.show(seen)
+    return False
+
+
 def embed_queries(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":
     """Return the vectors of at most a hundred questions, float32 (len(texts), dim), rows of unit length."""
     vectors: NDArray[np.float32] = rt.client.embed(rt.embedding_model, texts, dim=rt.settings.dim, query=True)

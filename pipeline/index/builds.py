@@ -1,15 +1,18 @@
 """Which build is in service: stage, verify, promote, roll back.
 
-    DATA/index/builds/<n>.staging/   being written; nobody reads it
-    DATA/index/builds/<n>/           verified
-    DATA/index/current               a symlink to builds/<n>; it alone decides
-    DATA/faiss.index, metadata.json  links through `current`, for other programs
+    DATA/index/builds/<n>.<x>.staging/  being written; nobody reads it
+    DATA/index/builds/<n>/              verified
+    DATA/index/current                  a symlink to builds/<n>; it alone decides
+    DATA/faiss.index, metadata.json     links through `current`, for other programs
 
 A build goes staged -> verified -> promoted. Killed at any moment, `current` points at a whole, verified build: it is
 replaced by one rename, after everything it will point at is on disk. The one thing to know: whoever stages, promotes,
-sweeps or rolls back holds the lease on the index; readers need none.
+sweeps or rolls back holds the lease on the index; readers need none. And who was overtaken while it stood still can do
+no harm: each staging has a name of its own, and what others see changes inside the caller's `fence` alone.
 """
 
+import contextlib
+import secrets
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Builds", "Hit", "Index", "Manifest", "Promoted", "Staged", "content_hash"]
 
 Found = TypeVar("Found")
+Fence = Callable[[], contextlib.AbstractContextManager[object]]  # raises where somebody else goes on with the index
 STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
 _REBUILD = "run `make index` to build it again, or `make doctor` to see what is wrong"
@@ -41,10 +45,6 @@ def _now() -> datetime:
 
 def _ignore(_done: int) -> None:
     """Tell nobody."""
-
-
-def _pass() -> None:
-    """Check nothing."""
 
 
 class Builds:
@@ -82,11 +82,11 @@ class Builds:
 
     def numbers(self) -> list[int]:
         """Return the numbers of all whole builds, ascending, in service or not."""
-        return [number for number in sorted(self._taken(endings=("",))) if self._is_whole(number)]
+        return [number for number in sorted(self._whole()) if self._is_whole(number)]
 
     def next_number(self) -> int:
         """Return a number that no build has or had a trace of."""
-        return max(self._taken(endings=("", STAGING)), default=0) + 1
+        return max(self._whole() | self._begun(), default=0) + 1
 
     def damage(self, number: int) -> list[str]:
         """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
@@ -144,8 +144,7 @@ class Builds:
 
         if (cache.model, cache.dim) != (model, dim):
             raise InconsistentError(f"the cache is of {cache.model!r} x {cache.dim}, the build of {model!r} x {dim}")
-        directory = self._builds / f"{number}{STAGING}"
-        links.remove(directory)
+        directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
         directory.mkdir(parents=True)
         with links.removed_on_error(directory):
             return staging.stage(
@@ -170,8 +169,8 @@ class Builds:
         with links.removed_on_error(staged.directory):
             staging.verify(staged, count=count)
 
-    def promote(self, staged: Staged, *, check: Callable[[], None] = _pass) -> Promoted:
-        """Put a verified build in service; on disk when this returns. `check` is called right before the flip.
+    def promote(self, staged: Staged, *, fence: Fence = contextlib.nullcontext) -> Promoted:
+        """Put a verified build in service; on disk when this returns. All that others see changes inside `fence`.
 
         Afterwards there is this build and the one that was in service before; older ones are gone.
 
@@ -181,9 +180,13 @@ class Builds:
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
+        with links.removed_on_error(staged.directory), fence():
+            return self._promote(staged)
+
+    def _promote(self, staged: Staged) -> Promoted:
+        """Put a verified build in service that is not older than the one there."""
         before = self._in_service()
         if before is not None and staged.manifest.position < before.position:
-            links.remove(staged.directory)
             raise InconsistentError(
                 f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
                 f"the one in service at {before.position}: not promoted",
@@ -191,15 +194,15 @@ class Builds:
             )
         self._settle(staged)
         moved = tuple(name for name in map(self._link, LINKED) if name)
-        check()
         self._flip(staged.manifest.number)
         self._drop_all_but(staged.manifest.number, before.number if before else None)
         return manifest.promoted(staged.manifest, moved)
 
-    def rollback(self) -> Manifest:
+    def rollback(self, *, fence: Fence = contextlib.nullcontext) -> Manifest:
         """Put the build before the one in service back, by the flip alone; on disk when this returns.
 
-        Its files are read in full first: a damaged one is passed over, and an older one takes its place.
+        Its files are read in full first: a damaged one is passed over, and an older one takes its place. The flip is
+        inside `fence`.
 
         Raises:
             InputError: there is none.
@@ -209,8 +212,9 @@ class Builds:
         number = next((number for number in reversed(older) if not self.damage(number)), None)
         if number is None:
             raise InputError("there is no previous build to put back", hint="run `make index` to build one")
-        self._flip(number)
-        return self._read(self._builds / str(number))
+        with fence():
+            self._flip(number)
+            return self._read(self._builds / str(number))
 
     def _resolve(self) -> Path | None:
         """Return the directory `current` points at, there or not, or None where there is no `current`.
@@ -275,11 +279,14 @@ class Builds:
             return False
         return True
 
-    def _taken(self, *, endings: tuple[str, ...]) -> set[int]:
-        """Return the numbers of all directories in `builds` named <number><ending>."""
-        names = [path.name for path in self._listing(self._builds)]
-        bare = [name.removesuffix(ending) for ending in endings for name in names if name.endswith(ending)]
-        return {int(name) for name in bare if name.isdecimal()}
+    def _whole(self) -> set[int]:
+        """Return the numbers of all directories in `builds` named as builds."""
+        return {int(path.name) for path in self._listing(self._builds) if path.name.isdecimal()}
+
+    def _begun(self) -> set[int]:
+        """Return the numbers of all stagings."""
+        names = [path.name for path in self._listing(self._builds) if path.name.endswith(STAGING)]
+        return {int(number) for number in (name.partition(".")[0] for name in names) if number.isdecimal()}
 
     @staticmethod
     def _listing(directory: Path) -> list[Path]:
@@ -329,5 +336,5 @@ class Builds:
         """Remove every build but `number` and the one that was in service before it, or the newest whole other."""
         others = [other for other in self.numbers() if other != number]
         kept = {number, before if before in others else max(others, default=number)}
-        for other in self._taken(endings=("",)) - kept:
+        for other in self._whole() - kept:
             links.remove(self._builds / str(other))  # half removed it is no build any more: a file is missing

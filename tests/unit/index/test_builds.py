@@ -1,13 +1,15 @@
 """One link decides which build is in service, and it only ever moves from a whole build to a whole build."""
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pipeline import files
 from pipeline.errors import InconsistentError, InputError
 from pipeline.index import manifest
 from pipeline.index.builds import Builds
@@ -84,32 +86,56 @@ def test_an_older_position_is_never_promoted(make: Make, stage: Stage, builds: B
     assert make(PEOPLE, position=7).number == 2
 
 
-def test_the_check_comes_right_before_the_flip(stage: Stage, builds: Builds, make: Make) -> None:
-    """When the check fails, the build in service stays, and the next promotion works."""
+def test_nothing_that_others_see_changes_outside_the_fence(
+    tmp_path: Path, stage: Stage, builds: Builds, make: Make
+) -> None:
+    """When the fence is closed nothing changed at all, and nothing of the build is left; the next promotion works."""
     make(PEOPLE)
     staged = stage(PEOPLE[:3])
     builds.verify(staged, count=3)
+    before = sorted(tmp_path.rglob("*"))
 
-    def lost() -> None:
-        """Say that the lease is gone; everything but the flip is done."""
-        assert builds.numbers() == [1, 2]
+    @contextlib.contextmanager
+    def closed() -> Iterator[None]:
+        """Say that the lease is gone."""
+        assert sorted(tmp_path.rglob("*")) == before
         raise InconsistentError("the lease is lost")
+        yield
 
     with pytest.raises(InconsistentError, match="lease is lost"):
-        builds.promote(staged, check=lost)
-    assert in_service(builds) == 1
-    assert make(PEOPLE).number == 3
-    assert builds.numbers() == [1, 3]
+        builds.promote(staged, fence=closed)
+    assert (in_service(builds), builds.numbers(), builds.stale()) == (1, [1], [])
+    assert make(PEOPLE).number == 2
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InconsistentError, match="lease is lost"):
+        builds.rollback(fence=closed)
+    assert (in_service(builds), builds.numbers()) == (2, [1, 2])
 
 
 def test_staging_swept_by_another_is_an_error(stage: Stage, builds: Builds) -> None:
     """A run whose staging was removed under it is told, and promotes nothing."""
     staged = stage(PEOPLE)
     builds.verify(staged, count=6)
-    assert builds.sweep() == ["1.staging"]
+    assert builds.sweep() == [staged.directory.name]
     with pytest.raises(InconsistentError, match="could not take its place"):
         builds.promote(staged)
     assert builds.current() is None
+
+
+def test_two_runs_with_one_number_write_apart(stage: Stage, builds: Builds) -> None:
+    """One that was overtaken while it stood still writes nothing into its successor's build, and is not promoted."""
+    overtaken = stage(PEOPLE[:2])
+    builds.sweep()
+    successor = stage(PEOPLE)
+    assert overtaken.manifest.number == successor.manifest.number == 1
+    builds.verify(successor, count=6)
+    files.seal_bytes(overtaken.directory / manifest.INDEX, b"late")
+    builds.promote(successor)
+    assert (len(builds.open()), builds.damage(1)) == (6, [])
+    overtaken.verified = True
+    with pytest.raises(InconsistentError, match="could not take its place"):
+        builds.promote(overtaken)
+    assert (in_service(builds), builds.stale()) == (1, [])
 
 
 def test_the_previous_build_is_kept_and_older_ones_go(make: Make, builds: Builds) -> None:
@@ -174,10 +200,11 @@ def test_sweep_removes_what_killed_runs_left(tmp_path: Path, make: Make, stage: 
     """Stagings and links half made go; builds, foreign files and what was moved aside stay."""
     (tmp_path / "metadata.json").write_bytes(b"[]")
     make(PEOPLE)
-    stage(PEOPLE)
+    left = stage(PEOPLE).directory.name
+    assert left.startswith("2.")
     (tmp_path / "index" / "current.99.link-part").symlink_to("builds/9")
     assert builds.next_number() == 3
-    assert builds.sweep() == ["2.staging", "current.99.link-part"]
+    assert builds.sweep() == [left, "current.99.link-part"]
     assert (tmp_path / "metadata.json.bak-1").exists()
     assert (builds.numbers(), builds.next_number(), in_service(builds)) == ([1], 2, 1)
 
