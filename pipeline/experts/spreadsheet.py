@@ -9,9 +9,13 @@ import io
 import re
 from collections.abc import Sequence
 
-# What Excel, LibreOffice or Google Sheets read as a formula: these signs (also full-width), after white space or not;
-# and white space that ends a cell early (OWASP, "CSV Injection", read 2026-11)
-_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+# What Excel, LibreOffice or Google Sheets read as a formula: these signs (also full-width and small ones, and the minus
+# sign), after white space and what cannot be seen or not; and white space that ends a cell early (OWASP, "CSV
+# Injection", read 2026-11)
+_FORMULA = re.compile(
+    r"[\t\r\n]|[\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*"
+    r"[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212\u207a\u207b\u207c]"
+)
 _MARKED = re.compile(rf"'+(?:{_FORMULA.pattern})")
 
 

@@ -11,7 +11,22 @@ from pipeline.experts import spreadsheet
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n@x", "  =1", "\uff1d1+1", "-", "'=1", "''@x"]
+    "text",
+    [
+        *("=1+1", "+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n@x", "  =1", "-", "'=1", "''@x", "'\t=1"),
+        *(
+            "\uff1d1+1",
+            "\uff0b1",
+            "\uff0d1",
+            "\uff20x",
+            "\ufe66x",
+            "\ufe63x",
+            "\u22121",
+            "\u200b=1",
+            "\ufeff@x",
+            "\x00=1",
+        ),
+    ],
 )
 def test_formulas_are_written_as_text(text: str) -> None:
     """An apostrophe stands before what a spreadsheet would run, and comes off again."""
@@ -32,4 +47,8 @@ def test_every_line_is_one_record_that_reads_back(cells: list[str]) -> None:
     rows = list(csv.reader(io.StringIO(spreadsheet.line(cells).decode("utf-8"), newline="")))
     assert len(rows) == 1
     assert [spreadsheet.plain(cell) for cell in rows[0]] == cells
-    assert not any(cell.lstrip()[:1] in tuple("=+-@") for cell in rows[0] if cell)
+    assert not any(
+        cell.lstrip("\u200b\ufeff\x00 \u3000")[:1] in tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+        for cell in rows[0]
+        if cell
+    )

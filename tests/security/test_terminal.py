@@ -1,0 +1,145 @@
+"""What strangers wrote never moves a terminal's cursor: no control or direction character reaches the screen raw."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab import ROOT, Workspace
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b5;35m\x1b[5;35mlaw\u202eeeb\u2066\u200e\x7f\x85\u2028\r\b\x00"
+CONTROLS = (
+    "\x1b]",
+    "\x1b[2J",
+    "\x1b[5;35m",
+    "\x9b",
+    "\x07",
+    "\u202e",
+    "\u2066",
+    "\u200e",
+    "\x7f",
+    "\x85",
+    "\u2028",
+    "\b",
+    "\x00",
+)
+READING = (
+    ("show", "ada"),
+    ("show", "ada", "--json"),
+    ("export", "-"),
+    ("export", "-", "--format", "jsonl"),
+    ("parked",),
+    ("parked", "--json"),
+    ("batches",),
+    ("batches", "--json"),
+    ("status",),
+    ("search", "law"),
+    ("search", "law", "--json"),
+)
+
+
+@pytest.fixture(name="workspace", scope="module")
+def _workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with an index, in which every text that can be shown is evil."""
+    folder = tmp_path_factory.mktemp("terminal")
+    workspace = Workspace(folder / "data", {"FINDABLE_DATA": str(folder / "data"), "FINDABLE_BACKEND": "local"})
+    (folder / "people.csv").write_text("Username,Bio\nada,I keep bees.\nbob,I cast bells.\n")
+    for command in (("import", str(folder / "people.csv")), ("batch-submit",), ("batch-poll",), ("batch-ingest",)):
+        assert workspace.run(*command).exit_code == 0
+    _spoil(workspace)
+    assert workspace.run("index").exit_code == 0
+    return workspace
+
+
+def _spoil(workspace: Workspace) -> None:
+    """Write evil texts where another program, or the API, could have."""
+    import sqlite3
+
+    with sqlite3.connect(workspace.data / "findable.db") as database:
+        for column in ("first_name", "job_title", "company", "bio", "category", "profile_url"):
+            database.execute(f"UPDATE experts SET {column} = ?", (EVIL,))  # noqa: S608 - our names
+        database.execute("UPDATE experts SET tags = ?", (json.dumps(["law", EVIL]),))
+        database.execute("UPDATE findable_answers SET model_version = ?", (EVIL,))
+        database.execute("UPDATE findable_batches SET reason = ?, remote_name = ?", (EVIL, f"batches/{EVIL}"))
+        row = database.execute("SELECT name FROM pragma_table_info('findable_parked')").fetchall()
+        facts = {"task": "expert-tags", "item_id": "2", "reason": EVIL, "at": "2026-11-20 09:00:00.000000"}
+        names = [name for (name,) in row if name in facts]
+        marks = ", ".join("?" for _ in names)
+        values = [facts[name] for name in names]
+        database.execute(f"INSERT INTO findable_parked ({', '.join(names)}) VALUES ({marks})", values)  # noqa: S608
+    database.close()
+
+
+def _on_a_terminal(workspace: Workspace, *args: str) -> tuple[int, str]:
+    """Run a command whose standard streams are a terminal; return its exit code and what the terminal got."""
+    ours, theirs = os.openpty()
+    environ = {**os.environ, **workspace.environ, "TERM": "xterm-256color", "COLUMNS": "200", "FINDABLE_DEBUG": "1"}
+    command = [sys.executable, "-m", "jobs", *args]
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        got = b""
+        while piece := _read(ours):
+            got += piece
+        code = process.wait()
+    os.close(ours)
+    return code, got.decode("utf-8", "replace")
+
+
+def _read(terminal: int) -> bytes:
+    """Return what the terminal got next; nothing when the command has ended."""
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # how Linux says that nobody holds the other side any more
+        return b""
+
+
+def _raw(shown: str) -> list[str]:
+    """Return the evil sequences in what was shown; a carriage return alone is how a terminal ends its lines."""
+    return [control for control in CONTROLS if control in shown]
+
+
+@pytest.mark.parametrize("args", READING, ids=" ".join)
+def test_a_terminal_gets_no_control_characters(workspace: Workspace, args: tuple[str, ...]) -> None:
+    """Every reading command, with evil names, titles, tags, reasons and remote names."""
+    code, shown = _on_a_terminal(workspace, *args)
+    assert code == 0, shown
+    assert _raw(shown) == []
+
+
+def test_rejected_rows_are_told_without_control_characters(workspace: Workspace, tmp_path: Path) -> None:
+    """The values that an import rejects stand in its messages, made visible."""
+    evil = EVIL.replace("\x00", "").replace("\r", "")
+    people = tmp_path / "people.csv"
+    people.write_text(f'Username,Bio,Hourly Rate\n"{evil}",x,1\ncyd,I sing.,"{evil}"\n', encoding="utf-8")
+    _, shown = _on_a_terminal(workspace, "import", str(people), "--strict")
+    assert "rejected" in shown
+    assert _raw(shown) == []
+
+
+@pytest.mark.parametrize("args", [one for one in READING if "--json" in one], ids=" ".join)
+def test_json_loses_nothing(workspace: Workspace, args: tuple[str, ...]) -> None:
+    """What is escaped in a JSON document is read back as it was stored."""
+    ran = workspace.run(*args)
+    assert ran.exit_code == 0
+    assert _raw(ran.stdout) == []
+    assert _holds(json.loads(ran.stdout))
+
+
+def _holds(document: object) -> bool:
+    """Return whether an evil text stands in a document as it was stored, whatever was trimmed at its ends."""
+    if isinstance(document, str):
+        return EVIL[:40] in document
+    if isinstance(document, dict):
+        return any(map(_holds, document.values()))
+    return isinstance(document, list) and any(map(_holds, document))
+
+
+def test_an_export_to_a_pipe_is_as_it_was(workspace: Workspace) -> None:
+    """To a program nothing is altered: the bytes of a CSV field are those that are stored."""
+    environ = {**os.environ, **workspace.environ}
+    command = [sys.executable, "-m", "jobs", "export", "-"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, check=True)
+    assert EVIL.rstrip("\x00\b").encode()[:40] in done.stdout
