@@ -8,6 +8,7 @@ from tests.soak.crowd import Command
 from tests.soak.people import TRADES, People
 from tests.soak.troubles import Fate
 
+ENDING = frozenset({"KILL", "INT", "TERM"})
 Words = tuple[str, ...]
 
 
@@ -27,7 +28,8 @@ class Choices:
             name = "status"
         words = COMMANDS[name][1](self)
         rows = {"BATCH_ROWS": str(self._dice.randint(3, 30))} if name == "batch-submit" else {}
-        waits = {"WAIT": str(int(self._dice.random() < 0.3 and bool(fate.signal)))} if name == "batch-poll" else {}
+        is_long = fate.signal in ENDING and self._dice.random() < 0.5  # whoever waits for all must be ended
+        waits = {"WAIT": str(int(is_long))} if name == "batch-poll" else {}
         return Command((name, *words), fate, rows | waits)
 
     def people_file(self) -> Words:
