@@ -105,14 +105,21 @@ def _insert(rt: Runtime, person: Person, *, is_asked: bool) -> Item | None:
             return None
         item = next(iter(rt.task.items(tx, [key])))
         rt.bind(tx)
-        lasts_s = rt.settings.transfer_timeout + rt.settings.retry_for + rt.settings.lease
-        claims.take_live(tx, rt.task.name, key, input_hash=item.input_hash, lasts_s=lasts_s, at=rt.now())
+        claims.take_live(tx, rt.task.name, key, input_hash=item.input_hash, lasts_s=_lasts_s(rt), at=rt.now())
         return item
+
+
+def _lasts_s(rt: Runtime) -> float:
+    """Return how long one person's live call may take at the most."""
+    return rt.settings.transfer_timeout + rt.settings.retry_for + rt.settings.lease
 
 
 def _tag(rt: Runtime, person: Person, item: Item) -> tuple[str, bool]:
     """Ask about one person and write what came; return why there are no tags, and whether the service is down."""
     asked = Asked(item.id, item.input_hash)
+    with rt.store.write() as tx:
+        if not claims.renew_live(tx, rt.task.name, item.id, lasts_s=_lasts_s(rt), at=rt.now()):
+            return "this process stood still, and another one went on with this person", False
     try:
         judgement, is_down = _ask(rt, item, asked)
     except BaseException:

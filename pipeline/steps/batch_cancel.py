@@ -1,17 +1,20 @@
 """Give up one batch: ask the API to cancel it, or let its items go where nothing was created.
 
-What the API makes of a cancel shows when `batch-poll` looks: a batch may still succeed, and is then collected.
+What the API makes of a cancel shows when `batch-poll` looks: a batch may still succeed, and is then collected. This
+waits for nobody: a poll that fetches the result, or a submit that uploads the file, finds out by the batch's state.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline import creating
-from pipeline.errors import InputError, MissingError, RemoteError
+from pipeline.errors import InputError, MissingError, RemoteError, StateConflictError
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
+
+TRIES = 3  # how often the batch is read again because somebody else moved it meanwhile
 
 
 @dataclass(frozen=True)
@@ -30,25 +33,55 @@ def run(rt: Runtime, *, number: int, confirm: Callable[[str], bool]) -> Report:
         InputError: there is no such batch, it is over, or giving it up was not confirmed.
         RemoteError: the API cannot be reached, or its create is still unclear; everything is as it was.
     """
-    with rt.waited_lease(f"batch:{number}", waiting=f"another process works on batch {number}; waiting") as lease:
+    for left in reversed(range(TRIES)):
+        try:
+            return _run_once(rt, number, confirm=confirm)
+        except StateConflictError:
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _run_once(rt: Runtime, number: int, *, confirm: Callable[[str], bool]) -> Report:
+    """Do what the batch's state asks for."""
+    with rt.store.read() as tx:
+        batch = batches.get(tx, number)
+    if batch.state is BatchState.SUBMITTING:
+        batch = _cleared_up(rt, number)
+    if batch.state is BatchState.PREPARED:
+        return _give_up(rt, batch, why="cancelled before it was sent")
+    if batch.state is BatchState.SUBMITTED:
+        return _cancel(rt, batch, confirm=confirm)
+    raise InputError(f"batch {number} is {batch.state}, there is nothing to cancel", hint="`make batches` lists them")
+
+
+def _cleared_up(rt: Runtime, number: int) -> Batch:
+    """Find out what became of a create that is unclear: the batch comes back adopted, or as never created.
+
+    Raises:
+        RemoteError: that cannot be said yet, or another process is at it.
+    """
+    with rt.lease(f"batch:{number}") as lease:
+        if lease is None:
+            raise RemoteError(
+                f"another process is creating batch {number} just now; nothing was changed",
+                hint="try again in a moment",
+            )
         with rt.store.read() as tx:
             batch = batches.get(tx, number)
-        if batch.state is BatchState.SUBMITTING:
-            look = creating.look_for(rt, batch, lease)
-            if not look.adopted and not look.absent:
-                raise RemoteError(
-                    f"batch {number} may or may not have been created; nothing was changed",
-                    hint=f"try again in {look.wait_s:.0f} s",
-                )
-            with rt.store.write() as tx:
-                if look.absent:
-                    batches.mark_absent(tx, batch, at=rt.now())
-                batch = batches.get(tx, number)
-        if batch.state is BatchState.PREPARED:
-            return _give_up(rt, batch, why="cancelled before it was sent")
-        if batch.state is BatchState.SUBMITTED:
-            return _cancel(rt, batch, confirm=confirm)
-    raise InputError(f"batch {number} is {batch.state}, there is nothing to cancel", hint="`make batches` lists them")
+        if batch.state is not BatchState.SUBMITTING:
+            return batch
+        look = creating.look_for(rt, batch, lease)
+        if not look.adopted and not look.absent:
+            raise RemoteError(
+                f"batch {number} may or may not have been created; nothing was changed",
+                hint=f"try again in {look.wait_s:.0f} s",
+            )
+        with rt.store.write() as tx:
+            lease.check(tx)
+            if look.absent:
+                batches.mark_absent(tx, batch, at=rt.now())
+            return batches.get(tx, number)
 
 
 def _cancel(rt: Runtime, batch: Batch, *, confirm: Callable[[str], bool]) -> Report:

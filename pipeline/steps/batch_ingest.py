@@ -18,6 +18,7 @@ from pipeline.runtime import Runtime
 from pipeline.states import BatchState, Outcome, RemoteState, remote_state
 from pipeline.store import answers, batches, claims
 from pipeline.store.batches import Batch
+from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.display import Bar
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.store.leases import Lease
 
 CHUNK = 500  # requests in one transaction; small ones cost nothing when rows are taken in order (measured)
+MAX_LOST = 3  # times that somebody else went on with one batch while this process stood still
 EXAMPLES = 3
 NO_LINE = "no line in the result"
 
@@ -66,23 +68,39 @@ def run(rt: Runtime, *, done: Callable[[Account], None] | None = None) -> list[A
     accounts: list[Account] = []
     failures: list[FindableError] = []
     for number in waiting:
-        with rt.waited_lease(f"batch:{number}", waiting=f"another process ingests batch {number}; waiting") as lease:
-            with rt.store.read() as tx:
-                batch = batches.get(tx, number)
-            if batch.state is not BatchState.DOWNLOADED:
-                continue
-            try:
-                accounts.append(_ingest(rt, batch, lease))
-            except FindableError as error:
-                failures.append(error)
-                continue
-        if done is not None:
-            done(accounts[-1])
+        try:
+            account = _ingest_once(rt, number)
+        except FindableError as error:
+            failures.append(error)
+            continue
+        if account is not None:
+            accounts.append(account)
+            if done is not None:
+                done(account)
     if failures:
         for other in failures[:-1]:
             rt.display.warn(other.message)
         raise failures[-1]
     return accounts
+
+
+def _ingest_once(rt: Runtime, number: int) -> Account | None:
+    """Ingest one batch, waiting for whoever is at it; None where that one was first.
+
+    A process that stood still while somebody else went on with the batch reads it again.
+    """
+    for left in reversed(range(MAX_LOST)):
+        try:
+            with rt.waited_lease(
+                f"batch:{number}", waiting=f"another process ingests batch {number}; waiting"
+            ) as lease:
+                with rt.store.read() as tx:
+                    batch = batches.get(tx, number)
+                return _ingest(rt, batch, lease) if batch.state is BatchState.DOWNLOADED else None
+        except LeaseLostError:
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _ingest(rt: Runtime, batch: Batch, lease: "Lease") -> Account:

@@ -87,6 +87,13 @@ def take_live(tx: Connection, task_name: str, item_id: str, *, input_hash: str, 
     tx.execute(insert(requests).values(owner=this_owner(), until=at + timedelta(seconds=lasts_s), **values))
 
 
+def renew_live(tx: Connection, task_name: str, item_id: str, *, lasts_s: float, at: datetime) -> bool:
+    """Prolong this process's live claim on an item, right before the call; false when it was taken away meanwhile."""
+    ours = (requests.c.task == task_name) & (requests.c.item_id == item_id) & (requests.c.owner == this_owner())
+    until = at + timedelta(seconds=lasts_s)
+    return tx.execute(update(requests).where(ours, IS_OPEN).values(until=until)).rowcount == 1
+
+
 def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outcome | None, reason: str) -> bool:
     """Close this process's live claim on an item; false when it was taken away meanwhile."""
     ours = (requests.c.task == task_name) & (requests.c.item_id == item_id) & (requests.c.owner == this_owner())
