@@ -247,6 +247,8 @@ SETTLED: tuple[Invariant, ...] = (nothing_is_left_to_do, built.index_holds_every
 
 
 def violations(here: Look) -> list[str]:
-    """Return every violation, each with the name of what it violates."""
+    """Return every violation, each with the name of what it violates; of a damaged database nothing else is asked."""
     wanted = INVARIANTS + (SETTLED if here.is_settled else ())
+    if here.damage:
+        wanted = (database_is_sound,)
     return [f"{one.__name__}: {said}" for one in wanted for said in one(here)]

@@ -1,0 +1,23 @@
+"""A short soak, and the minimum of trouble that it must have been in to mean anything."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak.soak import Soak
+
+SECONDS = 20
+SEED = 41
+
+
+@pytest.mark.timeout(300)
+def test_a_short_soak_violates_nothing(tmp_path: Path) -> None:
+    """Twenty seconds of faults, kills, two at once and other programs; then all is brought to its end."""
+    with Soak(tmp_path / "soak", seed=SEED) as soak:
+        report = soak.run(minutes=SECONDS / 60)
+    assert report.violations == [], report.text()
+    assert report.rounds
+    assert report.settled
+    assert report.signals
+    assert report.batches["ingested"]
+    assert report.people["tagged"]
