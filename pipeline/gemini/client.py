@@ -43,7 +43,17 @@ from pipeline.errors import (
 from pipeline.gemini import catalogue
 from pipeline.gemini.embeddings import framed, task_type, unit_rows
 from pipeline.gemini.limits import LIST_PAGE_SIZE, MAX_EMBED_TEXTS
-from pipeline.gemini.operations import BATCH_NAME, FILE_NAME, RemoteBatch, UnreadableError, read_operation, read_page
+from pipeline.gemini.operations import (
+    BATCH_NAME,
+    FILE_NAME,
+    RemoteBatch,
+    RemoteFile,
+    UnreadableError,
+    read_files,
+    read_models,
+    read_operation,
+    read_page,
+)
 from pipeline.gemini.refusals import refusal
 from pipeline.gemini.transfers import Part, check_arrived, file_in
 from pipeline.settings import without_password
@@ -62,6 +72,9 @@ LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, wha
 LEAST_RATE = 64 * 1024  # ours: bytes a second below which a reply that never ends is given up
 MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
 MOST_EMPTY_PAGES = 20  # ours: in a row; an empty page may name itself as the next one, once or twice
+MOST_PAGES = 1000  # ours: of a list of files or models
+FILE_PAGE_SIZE = 100  # the API's most (Files API, read 2026-11)
+MODEL_PAGE_SIZE = 1000  # the API's most (models.list, read 2026-11)
 LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
 
 T = TypeVar("T")
@@ -214,6 +227,34 @@ class Client:
             if following in read or empty > MOST_EMPTY_PAGES:
                 raise UnavailableError("the list of batches does not end: a page leads back to an earlier one")
             token = following
+
+    def list_files(self) -> list[RemoteFile]:
+        """Return every file the API keeps for this key, uploads and results, page by page.
+
+        Raises:
+            UnavailableError: a page could not be had within the bound, or the pages do not end.
+        """
+
+        def look(sdk: "genai.Client", config: Any) -> tuple[list[RemoteFile], str]:
+            """Fetch one page once."""
+            sdk.files.list(config=config)
+            return read_files(self._document())
+
+        return self._everything(look, what="list the files", page_size=FILE_PAGE_SIZE)
+
+    def list_models(self) -> list[str]:
+        """Return the names of the models that this key can reach, without `models/`.
+
+        Raises:
+            UnavailableError: a page could not be had within the bound, or the pages do not end.
+        """
+
+        def look(sdk: "genai.Client", config: Any) -> tuple[list[str], str]:
+            """Fetch one page once."""
+            sdk.models.list(config=config)
+            return read_models(self._document())
+
+        return self._everything(look, what="list the models", page_size=MODEL_PAGE_SIZE)
 
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards.
@@ -405,6 +446,32 @@ class Client:
             return read_page(self._document())
 
         return self._patiently(look, what="list the batches")
+
+    def _everything(
+        self, look: "Callable[[genai.Client, Any], tuple[list[T], str]]", *, what: str, page_size: int
+    ) -> list[T]:
+        """Return what stands on all pages of a list, each fetched with its own retries; never a part of it.
+
+        Raises:
+            UnavailableError: a page leads back to an earlier one, or there are more than any list has.
+        """
+        found: list[T] = []
+        tokens = [""]
+        while True:
+            config = {"page_size": page_size, **({"page_token": tokens[-1]} if tokens[-1] else {}), **self._options()}
+            page, following = self._one_page(look, config, what=what)
+            found += page
+            if not following:
+                return found
+            if following in tokens or len(tokens) >= MOST_PAGES:
+                raise UnavailableError(f"the pages do not end, when asked to {what}")
+            tokens.append(following)
+
+    def _one_page(
+        self, look: "Callable[[genai.Client, Any], tuple[list[T], str]]", config: Any, *, what: str
+    ) -> tuple[list[T], str]:
+        """Return one page and the token of the next."""
+        return self._patiently(lambda sdk: look(sdk, config), what=what)
 
     def _patiently(self, do: "Callable[[genai.Client], T]", *, what: str, seconds: float | None = None) -> T:
         """Do something that may be done twice, until it works, is refused for good, or the bound is reached."""

@@ -16,6 +16,7 @@ from pipeline.states import RemoteState, remote_state
 
 BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # 400: ours; Google's have about 40
 FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
+MODEL_NAME = re.compile(r"models/[A-Za-z0-9][A-Za-z0-9._~-]*")
 PAGE_MEMBERS = frozenset({"operations", "nextPageToken", "unreachable"})  # google.longrunning.ListOperationsResponse
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
 
@@ -46,6 +47,15 @@ class RemoteBatch:
     input_file: str | None = None
     created_at: datetime | None = None
     ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file as the API lists it: its name there, the display name it was uploaded under, and its size in bytes."""
+
+    name: str
+    display_name: str
+    size: int
 
 
 def read_operation(document: Any) -> RemoteBatch:
@@ -94,6 +104,47 @@ def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
     if document.get("unreachable"):
         raise UnreadableError("the list is not whole: a part of it cannot be reached")
     return [read_operation(operation) for operation in operations], token
+
+
+def read_files(document: Any) -> tuple[list[RemoteFile], str]:
+    """Return (files, token of the next page or "") of one page of the list of files; `{}` is an empty last page.
+
+    Raises:
+        UnreadableError: the document is no page. What has no name of a file is passed over: it cannot be one of ours.
+    """
+    files, token = _listed(document, "files")
+    return [
+        RemoteFile(file["name"], _text(file.get("displayName")), _count(file.get("sizeBytes", 0)) or 0)
+        for file in files
+        if _file(file.get("name"))
+    ], token
+
+
+def read_models(document: Any) -> tuple[list[str], str]:
+    """Return (names of models without `models/`, token of the next page or "") of one page of the list of models.
+
+    Raises:
+        UnreadableError: the document is no page.
+    """
+    models, token = _listed(document, "models")
+    names = [_text(model.get("name")) for model in models]
+    return [name.removeprefix("models/") for name in names if MODEL_NAME.fullmatch(name)], token
+
+
+def _listed(document: Any, member: str) -> tuple[list[Mapping[str, Any]], str]:
+    """Return the objects of one page of a list and the token of the next page.
+
+    Raises:
+        UnreadableError: the document is no page.
+    """
+    if not isinstance(document, dict):
+        raise UnreadableError("the answer is no JSON object")
+    found, token = document.get(member, []), document.get("nextPageToken", "")
+    if not isinstance(found, list) or not isinstance(token, str):
+        raise UnreadableError(f"the answer is no page of a list of {member}")
+    if member not in document and not document.keys() <= {"nextPageToken"}:
+        raise UnreadableError(f"the answer is no page of a list of {member}")
+    return [one for one in found if isinstance(one, dict)], token
 
 
 def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

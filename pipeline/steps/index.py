@@ -1,41 +1,19 @@
-"""Rebuild the search index: embed what changed, stage, verify, promote in one flip. Or put the previous build back.
+"""Rebuild the search index (`pipeline.building` does it), or put the previous build back.
 
-The build is read from one snapshot of the database and verified before anything points at it; whoever searches
-meanwhile has the old build or the new one, never a mixture. What is embedded lies in a cache by content, so that needs
-no lease: nobody who builds the index waits for another's network.
+Whoever searches meanwhile has the old build or the new one, never a mixture.
 """
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pipeline import embedding
-from pipeline.errors import InconsistentError, InputError
+from pipeline import building
 from pipeline.runtime import Runtime
-from pipeline.store import builds, workspace
-from pipeline.store.leases import LeaseLostError
-
-if TYPE_CHECKING:
-    from pipeline.index.manifest import Promoted
-    from pipeline.store.leases import Lease
-
-LEASE = "index"
-WAITING = "another process builds the index; waiting for it"
-ROUNDS = 5  # of embedding and building; people who come meanwhile, or a lease that was lost, make another one
+from pipeline.store import builds
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was built: build number, entries, how many texts were embedded and how many came from the cache."""
+class Report(building.Built):
+    """What is in service now: a new build, or with `rolled_back` the one before."""
 
-    number: int
-    count: int
-    embedded: int
-    cached: int
-    model: str
-    dim: int
-    moved_aside: tuple[str, ...] = ()
     rolled_back: bool = False
 
 
@@ -46,19 +24,7 @@ def run(rt: Runtime) -> Report:
         InputError: there is no entry yet.
         InconsistentError: the build did not verify, or this process keeps standing still; the one in service stays.
     """
-    embedded = 0
-    for left in reversed(range(ROUNDS)):
-        embedded += _embed(rt)
-        try:
-            with rt.waited_lease(LEASE, waiting=WAITING) as lease:
-                report = _build(rt, lease, embedded=embedded, may_embed=not left)
-        except LeaseLostError:  # this process stood still, and somebody else went on with the index: begin again
-            if not left:
-                raise
-        else:
-            if report is not None:
-                return report
-    raise AssertionError("the last round returns or raises")
+    return Report(**vars(building.build(rt)))
 
 
 def roll_back(rt: Runtime) -> Report:
@@ -67,85 +33,8 @@ def roll_back(rt: Runtime) -> Report:
     Raises:
         InputError: there is none.
     """
-    with rt.waited_lease(LEASE, waiting=WAITING) as lease:
-        manifest = rt.builds.rollback(fence=lambda: _fence(rt, lease))
+    with rt.waited_lease(building.LEASE, waiting=building.WAITING) as lease:
+        manifest = rt.builds.rollback(fence=lambda: building.fence(rt, lease))
         with rt.store.write() as tx:
             builds.note_in_service(tx, manifest.number, why="rolled back", at=rt.now())
     return Report(manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True)
-
-
-def _embed(rt: Runtime) -> int:
-    """Embed every text that is new, and return how many; no lease is held meanwhile."""
-    with rt.store.read() as tx:
-        total = rt.collection.count(tx)
-    if not total:
-        raise InputError(
-            "nobody is tagged yet, so there is nothing to index; the index in service stays",
-            hint="run `make batch-submit`, `make batch-poll` and `make batch-ingest` first",
-        )
-    with rt.store.read() as tx, rt.display.bar("embedding", total) as bar:
-        return embedding.embed_missing(rt, rt.collection.entries(tx), bar=bar)
-
-
-def _build(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Report | None:
-    """Build and promote under the lease; None where a vector is missing and may not be asked for here.
-
-    Raises:
-        LeaseLostError: somebody else went on with the index while this process stood still, and swept its files away.
-    """
-    try:
-        with _fence(rt, lease):
-            rt.builds.sweep()
-        return _stage_and_promote(rt, lease, embedded=embedded, may_embed=may_embed)
-    except (InconsistentError, OSError):
-        lease.check()
-        raise
-
-
-def _stage_and_promote(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Report | None:
-    """Stage from one snapshot of the database; verify; promote; then record it."""
-    model = rt.embedding_model.name
-    with rt.store.read() as tx:
-        count, position = rt.collection.count(tx), workspace.get(tx).position
-        with rt.display.bar("checking vectors", count) as bar:
-            if may_embed:
-                embedded += embedding.embed_missing(rt, rt.collection.entries(tx), bar=bar)
-            elif embedding.is_any_missing(rt, rt.collection.entries(tx), bar=bar):
-                return None
-        with rt.display.bar("building", count) as bar:
-            staged = rt.builds.stage(
-                rt.builds.next_number(),
-                ((entry, embedding.key_of(rt, entry.text)) for entry in rt.collection.entries(tx)),
-                rt.vectors,
-                model=model,
-                dim=rt.settings.dim,
-                task_type=embedding.TASK_TYPE,
-                position=position,
-                progress=bar.show,
-            )
-    rt.builds.verify(staged, count=count)
-    promoted: Promoted = rt.builds.promote(staged, fence=lambda: _fence(rt, lease))
-    with rt.store.write() as tx:
-        builds.add(
-            tx,
-            number=promoted.number,
-            count=count,
-            model=model,
-            dim=rt.settings.dim,
-            position=position,
-            at=rt.now(),
-        )
-    cached = max(0, count - embedded)
-    return Report(promoted.number, count, embedded, cached, model, rt.settings.dim, promoted.moved_aside)
-
-
-@contextlib.contextmanager
-def _fence(rt: Runtime, lease: "Lease") -> Iterator[None]:
-    """Keep everybody else from taking the lease for the length of a block.
-
-    Raises:
-        LeaseLostError: somebody else has it already.
-    """
-    with rt.store.write() as tx:
-        lease.check(tx)
-        yield

@@ -25,7 +25,7 @@ ROWS = (  # from the ground up
     {"experts"},
     {"runtime", "apply"},
     {"preparing", "adopting", "embedding", "evaluation"},
-    {"creating", "freshness"},
+    {"creating", "freshness", "building"},
     {"checks"},
     {"collecting"},
     {"steps"},
