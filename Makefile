@@ -17,7 +17,8 @@ RUN := $(VENV)/bin/python -m jobs
 VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
-  POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE MIME_TYPES
+  POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE MIME_TYPES \
+  MINUTES SEED
 define pass
 ifneq ($(origin $(1)),undefined)
 ifneq ($$(value $(1)),)
@@ -136,6 +137,10 @@ docs: setup ## write the generated parts of README.md and docs/ anew
 .PHONY: test
 test: setup ## all tests
 	@$(VENV)/bin/python -m pytest -q -n auto
+
+.PHONY: soak
+soak: setup ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7
+	@$(VENV)/bin/python -m tests.soak
 
 .PHONY: format
 format: setup ## format the code
