@@ -47,7 +47,7 @@ class People:
 
     def file(self, dice: random.Random, path: Path, untouched: Iterable[str]) -> dict[str, str]:
         """Write a file to import, of new people and changed ones, and return what it says by username."""
-        said = self.new(dice, 0 if len(self.present) > MOST_PEOPLE else dice.randint(3, 25))
+        said = self.new(dice, dice.randint(3, 25))
         known = sorted(set(self.present) - set(untouched))
         for name in dice.sample(known, min(len(known), dice.randint(0, 4))):
             said[name] = biography(dice, dice.randrange(10_000))
@@ -74,7 +74,8 @@ class People:
         `untouched` are people whom a command of ours is changing at this moment.
         """
         known = sorted(set(self.present) - set(untouched))
-        gone = dice.sample(known, min(len(known), dice.randint(0, 5)))
+        most = 5 + max(0, len(known) - MOST_PEOPLE)  # so that there are about as many at the end as after a while
+        gone = dice.sample(known, min(len(known), dice.randint(0, most)))
         changed = [name for name in dice.sample(known, min(len(known), dice.randint(0, 5))) if name not in gone]
         new = self.new(dice, dice.randint(0, 2))
         bios = {name: biography(dice, dice.randrange(10_000)) for name in changed}

@@ -8,7 +8,7 @@ from typing import Any
 
 LEASE_S = 1.0
 MOST_FAULTS = 6
-MOST_STEPS = 120
+MOST_STEPS = 80
 
 # Faults of single calls: word, arguments
 CALLS: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -142,4 +142,4 @@ def fate(dice: random.Random) -> Fate:
     still_s = LEASE_S * dice.uniform(0.2, 1.8) if chosen == "STOP" else 0.0
     if dice.random() < 0.6:
         return Fate(chosen, at_step=1 + int(MOST_STEPS * dice.random() ** 2), still_s=still_s)
-    return Fate(chosen, at_s=1.5 * dice.random() ** 2, still_s=still_s)
+    return Fate(chosen, at_s=0.7 * dice.random() ** 2, still_s=still_s)
