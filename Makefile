@@ -37,6 +37,8 @@ help: ## print this list
 setup: $(READY) ## make .venv with everything in it
 
 $(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "findable needs Python 3.11, 3.12 or 3.13; name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@echo "setting up $(VENV) (once; about a minute)" >&2
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -137,6 +139,20 @@ docs: setup ## write the generated parts of README.md and docs/ anew
 .PHONY: test
 test: setup ## all tests
 	@$(VENV)/bin/python -m pytest -q -n auto
+
+.PHONY: fuzz
+fuzz: setup ## a coverage-guided fuzzer on everything that reads bytes: SECONDS=60 in all, KEEP=1 keeps what it finds
+	@test -d $(VENV)/fuzz/atheris || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --only-binary=:all: --target $(VENV)/fuzz 'atheris>=3,<4' \
+	  || { echo "atheris, the fuzzer, cannot be installed here (it has wheels for Linux and Python 3.11 to 3.13)" >&2; exit 1; }
+	@PYTHONPATH=.:$(VENV)/fuzz $(VENV)/bin/python -m tests.fuzz.explore --seconds $(or $(SECONDS),60) $(if $(KEEP),--keep)
+
+.PHONY: audit
+audit: setup ## look up every locked dependency among known vulnerabilities (pip-audit, in a place of its own)
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit \
+	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; } \
+	  || { echo "pip-audit cannot be installed here: nothing was looked up" >&2; exit 1; }
+	@$(VENV)/bin/python tests/security/audit.py $(VENV)/audit/bin/pip-audit
 
 .PHONY: soak
 soak: setup ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7
