@@ -1,0 +1,133 @@
+"""No command waits for another's network, and reading commands wait for nobody at all."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from tests.concurrency.conftest import Life
+from tests.lab import ROOT
+
+Live = Callable[[str], Life]
+
+AT_ONCE_S = 4.0  # far less than the calls that hang, and enough on a machine that does other things
+HANGS = {  # which command hangs in which of its calls
+    "a submit in its upload": (("batch-submit",), "POST", r"^/upload/"),
+    "a submit in its create": (("batch-submit",), "POST", ":batchGenerateContent"),
+    "a poll in its look": (("batch-poll",), "GET", r"/batches/[^/?]+$"),
+    "a poll in its download": (("batch-poll",), "GET", ":download"),
+    "an index in its embedding": (("index",), "POST", "EmbedContents"),
+    "an add-expert in its question": (("add-expert", "{files}/added.json"), "POST", ":generateContent"),
+    "a cancel in its look": (("batch-cancel", "3"), "GET", r"/batches/[^/?]+$"),
+}
+READING = (
+    ("status",),
+    ("batches",),
+    ("show", "person-0"),
+    ("search", "who knows water law"),
+    ("export", "{files}/people-out.csv"),
+    ("parked",),
+    ("batch-submit", "--dry"),
+)
+WORKING = (
+    ("import", "{files}/later.csv"),
+    ("batch-ingest",),
+    ("score",),
+    ("index",),
+    ("batch-poll", "--no-wait"),
+    ("batch-submit",),
+    ("batch-cancel", "4"),
+    ("unpark", "--all"),
+)
+
+
+def spelled(command: tuple[str, ...], life: Life) -> list[str]:
+    """Return a command with its files put in."""
+    return [word.format(files=life.files) for word in command]
+
+
+@contextmanager
+def hanging(life: Life, command: tuple[str, ...], method: str, path: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a process of its own until it hangs in one of its calls, for the length of a block."""
+    life.api.fault("hang", method=method, path=path)
+    settings = {"FINDABLE_CALL_TIMEOUT": "300", "FINDABLE_CREATE_TIMEOUT": "300", "FINDABLE_TRANSFER_TIMEOUT": "300"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs", *spelled(command, life)],
+        env=os.environ | life.workspace.environ | settings,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 60
+        while not any(fault["used_up"] for fault in life.api.faults()["faults"]):
+            assert process.poll() is None, "it ended"
+            assert time.monotonic() < until, "it never hung"
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def in_time(life: Life, command: tuple[str, ...], *, codes: tuple[int, ...] = (0,)) -> str:
+    """Run a command that must not wait; return what it said."""
+    began = time.monotonic()
+    result = life.workspace.run(*spelled(command, life))
+    took = time.monotonic() - began
+    assert result.exit_code in codes, (command, result.output)
+    assert took < AT_ONCE_S, (command, took, result.output)
+    return str(result.output)
+
+
+@pytest.mark.parametrize("who", HANGS)
+def test_whoever_hangs_in_a_call_keeps_nobody_waiting(who: str, live: Live) -> None:
+    """Every other command ends at once; what it does not touch is the batch, or the person, of the one that hangs."""
+    life = live("data")
+    command, method, path = HANGS[who]
+    if command == ("index",):
+        in_time(life, ("batch-ingest",))  # so that there is somebody to embed
+    with hanging(life, command, method, path) as process:
+        for other in READING:
+            in_time(life, other)
+        for other in WORKING:
+            codes = (0, 2, 4) if other[0] == "batch-cancel" else (0,)
+            in_time(life, other, codes=codes)
+        assert process.poll() is None, "it hung all the while"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == 130
+
+
+def test_readers_do_not_wait_for_a_long_transaction(live: Live) -> None:
+    """While somebody writes for a long time, reading commands see what was there before, at once."""
+    life = live("data")
+    with closing(sqlite3.connect(life.workspace.data / "findable.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE experts SET job_title = 'changed, and not committed'")
+        for command in READING:
+            assert "not committed" not in in_time(life, command)
+        writer.execute("ROLLBACK")
+
+
+def test_an_interrupt_ends_the_wait_for_a_long_transaction(live: Live) -> None:
+    """Who must write waits, and Ctrl-C ends that within a second."""
+    life = live("data")
+    with closing(sqlite3.connect(life.workspace.data / "findable.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        command = [sys.executable, "-m", "jobs", "score"]
+        process = subprocess.Popen(
+            command, env=os.environ | life.workspace.environ, cwd=ROOT, stderr=subprocess.DEVNULL
+        )
+        with process:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=3)
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=10) == 130
+            assert time.monotonic() - began < 1
