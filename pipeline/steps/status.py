@@ -97,10 +97,10 @@ def _next(document: dict[str, Any]) -> str:
     """Return what to type next, or an empty text when there is nothing to do."""
     experts, waiting, index = document["experts"], document["batches"], document["index"]
     steps = (
-        (experts["total"] == 0, "make import EXPERTS=people.csv"),
         (waiting["downloaded"], "make batch-ingest"),
         (waiting["submitting"] or waiting["prepared"], "make batch-submit"),
         (waiting["submitted"], "make batch-poll"),
+        (experts["total"] == 0, "make import EXPERTS=people.csv"),
         (experts["untagged"], "make batch-submit"),
         (experts["tagged"] and index["behind"], "make index"),
         (experts["parked"], "findable parked"),

@@ -74,7 +74,7 @@ class People:
         `untouched` are people whom a command of ours is changing at this moment.
         """
         known = sorted(set(self.present) - set(untouched))
-        most = 5 + max(0, len(known) - MOST_PEOPLE)  # so that there are about as many at the end as after a while
+        most = min(5, len(known) // 4) + max(0, len(known) - MOST_PEOPLE)
         gone = dice.sample(known, min(len(known), dice.randint(0, most)))
         changed = [name for name in dice.sample(known, min(len(known), dice.randint(0, 5))) if name not in gone]
         new = self.new(dice, dice.randint(0, 2))

@@ -1,9 +1,11 @@
 """`status`, `score`, `parked` and `unpark`: what they say, that it adds up, and that reading changes nothing."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +51,21 @@ def test_an_empty_workspace_says_how_to_begin(workspace: Workspace) -> None:
     }
     assert (document["backend"], document["workspace"]) == ("gemini", str(workspace.data))
     assert document["next"] == "make import EXPERTS=people.csv"
+
+
+def test_next_goes_on_with_open_batches_when_everybody_is_gone(
+    workspace: Workspace, people: Callable[..., list[str]]
+) -> None:
+    """Another program may delete everybody; batches that are not over are brought to their end all the same."""
+    people(2)
+    assert workspace.run("batch-submit").exit_code == 0
+    with closing(sqlite3.connect(workspace.data / "findable.db")) as connection, connection:
+        connection.execute("DELETE FROM experts")
+    seen = []
+    for _ in range(3):
+        seen.append(_status(workspace)["next"])
+        workspace.run(seen[-1].split()[1])
+    assert seen == ["make batch-poll", "make batch-ingest", "make import EXPERTS=people.csv"]
 
 
 def test_next_leads_through_the_chain(workspace: Workspace, people: Callable[..., list[str]]) -> None:
