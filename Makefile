@@ -17,7 +17,7 @@ RUN := $(VENV)/bin/python -m jobs
 VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
-  POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE MIME_TYPES \
+  POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE MIME_TYPES SECONDS KEEP \
   MINUTES SEED
 define pass
 ifneq ($(origin $(1)),undefined)
@@ -145,14 +145,14 @@ fuzz: setup ## a coverage-guided fuzzer on everything that reads bytes: SECONDS=
 	@test -d $(VENV)/fuzz/atheris || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --only-binary=:all: --target $(VENV)/fuzz 'atheris>=3,<4' \
 	  || { echo "atheris, the fuzzer, cannot be installed here (it has wheels for Linux and Python 3.11 to 3.13)" >&2; exit 1; }
-	@PYTHONPATH=.:$(VENV)/fuzz $(VENV)/bin/python -m tests.fuzz.explore --seconds $(or $(SECONDS),60) $(if $(KEEP),--keep)
+	@PYTHONPATH=.:$(VENV)/fuzz $(VENV)/bin/python -m tests.fuzz.explore
 
 .PHONY: audit
 audit: setup ## look up every locked dependency among known vulnerabilities (pip-audit, in a place of its own)
 	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit \
 	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; } \
 	  || { echo "pip-audit cannot be installed here: nothing was looked up" >&2; exit 1; }
-	@$(VENV)/bin/python tests/security/audit.py $(VENV)/audit/bin/pip-audit
+	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 .PHONY: soak
 soak: setup ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7

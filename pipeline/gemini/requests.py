@@ -137,7 +137,7 @@ def _check_request(request: dict[str, Any]) -> None:
         if not isinstance(content, dict):
             raise InputError(f"'contents' must hold objects, not {_kind(content)}")
         _known(content, frozenset({"role", "parts"}), "a content")
-        if content.get("role", "user") not in {"user", "model"}:
+        if content.get("role", "user") not in ("user", "model"):  # a set cannot be asked for a list
             raise InputError(f"'role' must be user or model, not {content['role']!r}")
         _check_parts(content)
     if "systemInstruction" in request:
