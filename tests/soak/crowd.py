@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import psutil
 
@@ -18,14 +19,17 @@ LOOK_S = 0.02
 
 @dataclass
 class Command:
-    """One command on its way: its words and settings, its fate, and what came of it."""
+    """One command on its way: its words and settings, its fate, and what came of it.
+
+    `stood` are the times at which it was seen standing still.
+    """
 
     args: tuple[str, ...]
     fate: Fate = field(default_factory=Fate)
     values: dict[str, str] = field(default_factory=dict)
     ended: Ended | None = None
     hung: bool = False
-    stopped: bool = False
+    stood: list[datetime] = field(default_factory=list)
     signalled: bool = False
     goes_on_at: float = 0.0
 
@@ -85,7 +89,7 @@ def _tend(hand: Hand, command: Command, *, passed: float) -> None:
             command.signalled = True
             os.kill(child.pid, fate.number)
         if child.status() == psutil.STATUS_STOPPED:
-            command.stopped = True
+            command.stood.append(datetime.now(UTC))
             command.goes_on_at = command.goes_on_at or passed + fate.still_s
             if passed >= command.goes_on_at:
                 child.resume()

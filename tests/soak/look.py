@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ TABLES = ("batches", "tries", "twins", "requests", "attempts", "parked", "answer
 class Look:
     """All rows of the database by table, `status --json`, and the remote batches that carry this workspace's id.
 
-    `creates` are the names of all creates that were sent, as far as the API saw them; `stops` is how often a process
-    that may have been sending stood still, or a create was doubled by the API.
+    `creates` are the names of all creates that were sent, as far as the API saw them; `stops` are the times from when
+    to when a process that may have been sending stood still; `doubled` is how often the API made two of one create.
     """
 
     data: Path
@@ -27,7 +28,8 @@ class Look:
     damage: list[str]
     memory: "Memory"
     is_settled: bool = False
-    stops: int = 0
+    stops: tuple[tuple[datetime, datetime], ...] = ()
+    doubled: int = 0
     creates: tuple[str, ...] = ()
 
     @property

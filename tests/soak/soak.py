@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -34,7 +35,8 @@ SETTLE_EVERY = 4
 MOST_TO_SETTLE = 60
 DAYS_S = 49 * 3600
 PEACEFUL = frozenset({0, 3, 4})
-FINE = frozenset({0, 3, 4, 5, 130, -9})
+INTERRUPTED = 130
+FINE = frozenset({0, 3, 4, 5, INTERRUPTED, -signal.SIGKILL})
 MAY_BE_WRONG = frozenset({"batch-cancel", "index", "search", "show"})  # no such batch, nobody tagged yet, no index yet
 SENDERS = frozenset({"batch-submit", "batch-poll", "batch-cancel", "doctor"})
 NOTHING_TO_DO = ("make search", "findable parked", "make import")
@@ -70,7 +72,7 @@ class Soak:
         self._crowd = Crowd(AT_ONCE)
         self.people = People(self.data / "findable.db")
         self._memory = Memory()
-        self._stops = 0
+        self._stops: list[tuple[datetime, datetime]] = []
         self._began = time.monotonic()
         if seed % 2:
             with closing(sqlite3.connect(self.data / "findable.db")) as connection, connection:
@@ -188,9 +190,10 @@ class Soak:
         assert command.ended is not None
         self.report.commands[command.name] += 1
         self.report.ends[str(command.code)] += 1
-        if command.fate.signal and (command.code < 0 or command.code == 130 or command.stopped):
+        if command.fate.signal and (command.code < 0 or command.code == INTERRUPTED or command.stood):
             self.report.signals[command.fate.signal] += 1
-            self._stops += command.stopped and command.name in SENDERS
+        if command.stood and command.name in SENDERS:
+            self._stops.append((command.stood[0], command.stood[-1]))
         self._log(f"  {command.name}: {command.code} {_said(command)}")
         wrong = ""
         if command.hung:
@@ -219,14 +222,14 @@ class Soak:
 
     def _look(self, *, is_settled: bool) -> Look:
         """Return one look at everything."""
-        doubled = self.engine.struck["duplicate_batch"]
         return look(
             self.data,
             status=self._status(),
             remote=self.engine.created,
             memory=self._memory,
             is_settled=is_settled,
-            stops=self._stops + doubled,
+            stops=tuple(self._stops),
+            doubled=self.engine.struck["duplicate_batch"] + self.engine.restarts,  # whose last moments nobody counted
             creates=tuple(self.engine.creates),
         )
 

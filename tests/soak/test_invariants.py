@@ -80,8 +80,13 @@ def _import(workspace: Workspace, count: int) -> None:
 
 
 def _twice(patient: Patient) -> None:
-    """Let the API say that it has a second remote batch."""
-    patient.remote.append({**patient.remote[0], "name": "batches/second"})
+    """Let there be a second remote batch, of a try of its own."""
+    name = patient.remote[0]["displayName"]
+    patient.alter(
+        f"INSERT INTO findable_tries SELECT '{name}-2', batch, 2, sent_at, outcome, note "  # noqa: S608
+        f"FROM findable_tries WHERE display_name = '{name}'"
+    )
+    patient.remote.append({**patient.remote[0], "name": "batches/second", "displayName": f"{name}-2"})
 
 
 def _sent_again(patient: Patient) -> None:
@@ -128,6 +133,13 @@ def test_an_invariant_sees_what_it_is_there_for(name: str, healthy: Callable[[Pa
 def _names_of_settled() -> set[str]:
     """Return the names of the invariants that hold only once there is nothing left to do."""
     return {one.__name__ for one in SETTLED}
+
+
+def test_a_create_that_the_api_doubled_is_seen(healthy: Callable[[Path], Patient], tmp_path: Path) -> None:
+    """Two remote batches of one name are more than no create that was doubled explains."""
+    patient = healthy(tmp_path / "patient")
+    patient.remote.append({**patient.remote[0], "name": "batches/second"})
+    assert [one.partition(":")[0] for one in patient.found()] == ["second_batches_are_explained"]
 
 
 def test_people_who_are_lost_or_changed_are_seen(tmp_path: Path) -> None:
