@@ -187,7 +187,7 @@ def each_try_is_sent_once(here: Look) -> Iterator[str]:
 
 
 def second_batches_are_explained(here: Look) -> Iterator[str]:
-    """A second remote batch was made by a sender that was stopped as it was sending, or out of one create by the API."""
+    """A second remote batch was made by a sender that was stopped as it sent, or out of one create by the API."""
     names = Counter(one["displayName"] for one in here.remote)
     same = sum(count - 1 for count in names.values())
     if same > here.doubled:
