@@ -27,7 +27,7 @@ class People:
         self._database = database
         self._count = 0
         self.may: dict[str, set[str | None]] = {}
-        self.ever = 0
+        self.named: set[str] = set()
         self.deleted = 0
         self.changed = 0
 
@@ -42,7 +42,7 @@ class People:
         for _ in range(count):
             self._count += 1
             found[f"soak-{self._count:05d}"] = biography(dice, self._count) if dice.random() < 0.93 else ""
-        self.ever += count
+        self.named |= found.keys()
         return found
 
     def file(self, dice: random.Random, path: Path, untouched: Iterable[str]) -> dict[str, str]:

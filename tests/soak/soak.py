@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.lab import KEY, Workspace
+from tests.soak import outputs
 from tests.soak.choices import Choices
 from tests.soak.crowd import Command, Crowd
 from tests.soak.engine import Engine
@@ -195,6 +196,7 @@ class Soak:
         if command.stood and command.name in SENDERS:
             self._stops.append((command.stood[0], command.stood[-1]))
         self._log(f"  {command.name}: {command.code} {_said(command)}")
+        self.report.violations += outputs.wrong(command, self.people.named)
         wrong = ""
         if command.hung:
             wrong = "hung and had to be killed"
@@ -247,7 +249,7 @@ class Soak:
         report.faults = +self.engine.struck
         here = self._look(is_settled=False)
         report.people = Counter(here.status["experts"]) + Counter(
-            {"ever": self.people.ever, "deleted": self.people.deleted, "changed": self.people.changed}
+            {"ever": len(self.people.named), "deleted": self.people.deleted, "changed": self.people.changed}
         )
         report.batches = Counter(row["state"] for row in here.rows["batches"])
         report.batches += Counter({"remote": len(here.remote), "twins": len(here.rows["twins"])})
