@@ -1,0 +1,166 @@
+"""Any bytes as a result file: the database stays consistent, every request is accounted for, the order says nothing."""
+
+import contextlib
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests import ledger
+from tests.delivery import TAGS, deliver, error, line, prepare, put_people, response, workspace_at
+from tests.lab import Workspace
+
+COUNT = 5
+KEYS = tuple(f"expert-tags/{number}" for number in range(1, COUNT + 1))
+LINES = tuple(line(key, response(TAGS.replace("water", f"water {key[-1]}"))) for key in KEYS)
+TRIALS = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+BYTES = st.binary(max_size=12) | st.sampled_from(
+    [
+        *(
+            b"\n",
+            b"\r\n",
+            b"\n\n\n",
+            b"\0",
+            b"\xff\xfe",
+            b"\xef\xbb\xbf",
+            b"\xe2\x80\xa8",
+            b'"',
+            b"\\",
+            b"{",
+            b"}",
+            b"[" * 2000,
+        ),
+        *(
+            b'"key":',
+            b'"key":"expert-tags/1"',
+            b'"response":{}',
+            b'"error":{}',
+            b",",
+            b"null",
+            b"\x1b[2J",
+            b"expert-tags/2",
+        ),
+        *(LINES[0] + b"\n", b"\n" + LINES[1], error(KEYS[2], 3) + b"\n", b'"key":"expert-tags/99"', b"NaN", b"1e999"),
+    ]
+)
+
+
+@pytest.fixture(name="ready", scope="module")
+def _ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of five people who all stand in one prepared batch."""
+    data = tmp_path_factory.mktemp("ready") / "data"
+    workspace = workspace_at(data)
+    put_people(workspace, COUNT)
+    assert tuple(prepare(workspace)) == KEYS
+    workspace.query("PRAGMA wal_checkpoint(TRUNCATE)")
+    return data
+
+
+@contextmanager
+def _copy_of(ready: Path) -> Iterator[Workspace]:
+    """Give a copy of a workspace, for the length of a block."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        shutil.copytree(ready, data)
+        yield workspace_at(data)
+
+
+def _ingested(ready: Path, data: bytes, word: str = "BATCH_STATE_SUCCEEDED") -> dict[str, Any]:
+    """Ingest a result file, twice, hold the accounts against one another, and return what the database holds."""
+    with _copy_of(ready) as workspace:
+        deliver(workspace, data, word=word)
+        ran = workspace.run("batch-ingest")
+        assert ran.exit_code == 0, ran.output
+        ledger.check(workspace)
+        assert ledger.batches(workspace) == ["ingested"]
+        held = ledger.snapshot(workspace)
+        assert sum(held["findable_batches"][0][name] for name in ledger.OUTCOMES) == COUNT
+        assert workspace.query("PRAGMA integrity_check") == [("ok",)]
+        assert workspace.query("PRAGMA foreign_key_check") == []
+        assert workspace.run("batch-ingest").exit_code == 0
+        assert ledger.snapshot(workspace) == held
+        return held
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """Draw a result file whose lines are in any order, with bytes put in, cut out, and moved about anywhere."""
+    lines = list(draw(st.permutations(LINES)))
+    data = b"\n".join(lines[: draw(st.integers(0, COUNT))]) + draw(st.sampled_from([b"", b"\n"]))
+    for _ in range(draw(st.integers(0, 6))):
+        start = draw(st.integers(0, len(data)))
+        stop = min(len(data), start + draw(st.sampled_from([0, 0, 1, 3, 40, 400])))
+        data = data[:start] + draw(BYTES) + data[stop:]
+    return data
+
+
+@TRIALS
+@given(data=damaged() | st.binary(max_size=200), word=st.sampled_from(["BATCH_STATE_SUCCEEDED", "JOB_STATE_EXPIRED"]))
+def test_any_bytes_are_accounted_for(ready: Path, data: bytes, word: str) -> None:
+    """Whatever the bytes, ingest ends well, each request has one outcome, and tags are those of a line of that key."""
+    held = _ingested(ready, data, word)
+    assert [row["outcome"] for row in held["findable_requests"] if row["outcome"] not in ledger.OUTCOMES] == []
+    said = _said(data)
+    for row in held["experts"]:
+        for tag in json.loads(row["tags"] or "[]"):
+            assert any(tag in text for text in said.get(f"expert-tags/{row['id']}", []))
+
+
+def _said(data: bytes) -> dict[str, list[str]]:
+    """Return the lines that are JSON, by the key they show, in lower case."""
+    said: dict[str, list[str]] = {}
+    for raw in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        with contextlib.suppress(ValueError, RecursionError):
+            document = json.loads(raw.strip(b"\r").decode())
+            if isinstance(document, dict):
+                said.setdefault(str(document.get("key")), []).append(json.dumps(document, ensure_ascii=False).lower())
+    return said
+
+
+@settings(TRIALS, max_examples=25)
+@given(
+    kinds=st.lists(
+        st.sampled_from(["good", "error", "final", "invalid", "cut", "none"]), min_size=COUNT, max_size=COUNT
+    ),
+    extra=st.lists(st.sampled_from(["stranger", "garbage", "number", "equal", "error beside"]), max_size=4),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_order_of_lines_says_nothing(ready: Path, kinds: list[str], extra: list[str], order: random.Random) -> None:
+    """A file and the same lines shuffled leave the same people, answers, attempts, requests and counts."""
+    lines = [
+        {
+            "good": LINES[number],
+            "error": error(KEYS[number], 13),
+            "final": error(KEYS[number], 3),
+            "invalid": line(KEYS[number], response("{}")),
+            "cut": LINES[number][:-30],
+        }.get(kind)
+        for number, kind in enumerate(kinds)
+    ]
+    lines += [
+        {
+            "stranger": line("expert-tags/99"),
+            "garbage": b"\xff no json",
+            "number": line(1),
+            "equal": LINES[0] if kinds[0] == "good" else None,
+            "error beside": error(KEYS[0], 13) if kinds[0] == "good" else None,
+        }[kind]
+        for kind in extra
+    ]
+    there = [one for one in lines if one is not None]
+    shuffled = list(there)
+    order.shuffle(shuffled)
+    first, second = (_ingested(ready, b"".join(one + b"\n" for one in some)) for some in (there, shuffled))
+    for held in (first, second):
+        held["findable_batches"][0].pop("result_sha256")
+        held.pop("sqlite_sequence", None)
+        held.pop("findable_events", None)
+    assert first == second
