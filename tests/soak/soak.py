@@ -37,7 +37,7 @@ MOST_TO_SETTLE = 60
 DAYS_S = 49 * 3600
 PEACEFUL = frozenset({0, 3, 4})
 INTERRUPTED = 130
-FINE = frozenset({0, 3, 4, 5, INTERRUPTED, -signal.SIGKILL})
+FINE = frozenset({0, 3, 4, 5, INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM})
 MAY_BE_WRONG = frozenset({"batch-cancel", "index", "search", "show"})  # no such batch, nobody tagged yet, no index yet
 SENDERS = frozenset({"batch-submit", "batch-poll", "batch-cancel", "doctor"})
 NOTHING_TO_DO = ("make search", "findable parked", "make import")
@@ -200,6 +200,8 @@ class Soak:
         wrong = ""
         if command.hung:
             wrong = "hung and had to be killed"
+        elif command.code == -signal.SIGTERM and command.fate.signal != "TERM":
+            wrong = "ended by a signal that nobody sent"
         elif "Traceback" in command.ended.err or "bug in findable" in command.ended.err or KEY in command.ended.err:
             wrong = "showed a bug"
         elif command.code not in FINE | ({2} if command.name in MAY_BE_WRONG else set()):

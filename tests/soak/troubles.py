@@ -9,6 +9,7 @@ from typing import Any
 LEASE_S = 1.0
 MOST_FAULTS = 6
 MOST_STEPS = 80
+BEGUN_S = 0.2  # before that a command has not begun, and Python's own way with a signal is in force
 
 # Faults of single calls: word, arguments
 CALLS: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -142,4 +143,5 @@ def fate(dice: random.Random) -> Fate:
     still_s = LEASE_S * dice.uniform(0.2, 1.8) if chosen == "STOP" else 0.0
     if dice.random() < 0.6:
         return Fate(chosen, at_step=1 + int(MOST_STEPS * dice.random() ** 2), still_s=still_s)
-    return Fate(chosen, at_s=0.7 * dice.random() ** 2, still_s=still_s)
+    earliest_s = BEGUN_S if chosen in {"INT", "TERM"} else 0.0
+    return Fate(chosen, at_s=earliest_s + 0.7 * dice.random() ** 2, still_s=still_s)
