@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.store.leases import Lease
 
 DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
+HEAD = 65_536  # bytes of a result in which a name that its lines have must show up; it begins with one
 CHUNK = 500  # items in one statement; databases bound how many values one may hold
 CREATED = (BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED, BatchState.FAILED)
 
@@ -158,7 +159,8 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch", part: Path) -> b
     cut looks whole where it came without a length.
 
     Raises:
-        UnavailableError: somebody in between answers with pages of HTML, each time; a result never begins so.
+        UnavailableError: what comes is no result each time: a page, an answer to something else, or nothing at all. To
+            take it would charge everybody for answers that wait at the API.
     """
     expected = _expected(batch, remote)
     came = False
@@ -170,7 +172,7 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch", part: Path) -> b
                 raise
             rt.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
             return False
-        came = not _is_page(part)
+        came = _is_result(part, expected=expected)
         if not came:
             continue
         lines = files.count_whole_lines(part)
@@ -179,18 +181,23 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch", part: Path) -> b
         what = "fetching again" if left else "taken as it is"
         rt.display.warn(f"batch {batch.number}: {lines} lines came and {expected} are expected; {what}")
         rt.sleep(rt.settings.poll_first if left else 0)
-    if not came:
-        raise UnavailableError(
-            f"a page of HTML came instead of the result of batch {batch.number}; it was left as it is",
-            hint="run `make batch-poll` again later",
-        )
-    return True
+    if came:
+        return True
+    what = f"what came is not the result of batch {batch.number} (a page of HTML, another answer, or nothing)"
+    if batch.cancel_asked_at is not None:
+        rt.display.warn(f"{what}; it is given up")
+        return False
+    raise UnavailableError(
+        f"{what}; it was left as it is",
+        hint=f"run `make batch-poll` again later, or give it up: make batch-cancel BATCH={batch.number}",
+    )
 
 
-def _is_page(part: Path) -> bool:
-    """Return whether a download is a page of HTML and no result."""
+def _is_result(part: Path, *, expected: int) -> bool:
+    """Return whether a download can be a result: no page of HTML, and where lines are expected, one of its members."""
     with part.open("rb") as file:
-        return file.read(1024).lstrip().startswith(b"<")
+        head = file.read(HEAD).lstrip()
+    return not head.startswith(b"<") and (expected == 0 or b'"key"' in head or b'"response"' in head)
 
 
 def _expected(batch: Batch, remote: "RemoteBatch") -> int:

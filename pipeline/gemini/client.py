@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from google import genai
     from google.genai import types
 
-__all__ = ["Client", "RemoteBatch", "Upload"]
+__all__ = ["Client", "RemoteBatch", "RemoteFile", "Upload"]
 
 GOOGLE = "https://generativelanguage.googleapis.com/"
 MIME_TYPES = ("jsonl", "application/jsonl", "application/json", "text/plain")  # live refusals differ (2025-10)
@@ -263,7 +263,13 @@ class Client:
             MissingError: it is not there, or not ours.
         """
         _check_name(name, BATCH_NAME, "batch")
-        self._patiently(lambda sdk: sdk.batches.cancel(name=name, config=self._options()), what=f"cancel {name}")
+
+        def cancel(sdk: "genai.Client") -> None:
+            """Ask once, and take no page for a yes."""
+            sdk.batches.cancel(name=name, config=self._options())
+            self._check_done()
+
+        self._patiently(cancel, what=f"cancel {name}")
 
     def delete_batch(self, name: str) -> None:
         """Delete a batch at the API; one that is gone (403, 404) counts as deleted."""
@@ -603,6 +609,15 @@ class Client:
             ValueError: the reply was empty or no JSON.
         """
         return orjson.loads(redact_document(self._seen.body, self._key))
+
+    def _check_done(self) -> None:
+        """Refuse the answer of somebody in between to a call whose own answer says nothing.
+
+        Raises:
+            ValueError: it is no JSON; an empty one is as good as `{}`.
+        """
+        if self._seen.body.strip():
+            self._document()
 
     def _options(self, seconds: float | None = None) -> Any:
         """Return the time-out of one call as the SDK's config, whose type differs from call to call."""

@@ -1,0 +1,207 @@
+"""The ground a cell stands on: a workspace at the stage its command needs, on one emulator that all cells share.
+
+A cell has a key of its own, so that no cell sees another's batches; the workspace is a copy of one made before.
+"""
+
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from click.testing import Result
+
+from pipeline.experts import table
+from tests import ledger
+from tests.lab import CONTROL, Api, Workspace
+
+PEOPLE = 4
+ALWAYS = 10_000
+DEAD = "http://127.0.0.1:9"  # nobody listens there
+CODES = {0, 2, 3, 4, 5, 6, 130}
+_KEYS = itertools.count(1)
+
+BOUNDS = {
+    "FINDABLE_LIST_LAG": "0",
+    "FINDABLE_CREATE_TIMEOUT": "10",
+    "FINDABLE_CALL_TIMEOUT": "10",
+    "FINDABLE_TRANSFER_TIMEOUT": "10",
+    "FINDABLE_RETRY_FOR": "10",
+    "FINDABLE_RETRY_WAIT": "0.01",
+    "FINDABLE_POLL_FIRST": "0.02",
+    "FINDABLE_POLL_MOST": "0.1",
+    "FINDABLE_POLL_PATIENCE": "10",
+}
+"""Waits that are short, limits that a busy machine keeps."""
+
+HASTE = {"CREATE_TIMEOUT": "0.4", "CALL_TIMEOUT": "0.4", "TRANSFER_TIMEOUT": "0.4"}
+"""Limits for a server that does not answer; what it does answer in time may be asked for again."""
+
+RESIGNATION = {"RETRY_FOR": "0.05", "POLL_PATIENCE": "0.05"}
+"""Bounds for a fault that never passes."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """One fault of a cell: its word, arguments, what it is about, and how often it strikes."""
+
+    word: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    method: str = ""
+    path: str = ""
+    key: str = ""
+    times: int | None = 1
+    nth: int = 1
+
+    def __str__(self) -> str:
+        """Return the fault as a test's name shows it."""
+        often = "" if self.times == 1 else " always"
+        detail = ",".join(str(value) for value in self.args.values())
+        return f"{self.word}{f'({detail})' if detail else ''}{often}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the database and the server hold after a command.
+
+    The state of each batch, how many people are claimed and how many are tagged, attempts that were counted against
+    somebody, create calls that the server saw and batches that exist because of them.
+    """
+
+    states: tuple[str, ...] = ()
+    claimed: int = 0
+    tagged: int = 0
+    charged: int = 0
+    creates: int = 0
+    remote: int = 0
+
+
+@dataclass
+class Ground:
+    """One cell's workspace, and the emulator as this cell sees it."""
+
+    api: Api
+    workspace: Workspace
+    first_batch: int
+
+    def script(self, *faults: Script) -> None:
+        """Let the emulator fail as told."""
+        documents = [
+            {
+                "fault": one.word,
+                "match": {
+                    name: value
+                    for name, value in (("method", one.method), ("path", one.path), ("key", one.key))
+                    if value
+                },
+                "nth": one.nth,
+                "times": one.times,
+                "args": dict(one.args),
+            }
+            for one in faults
+        ]
+        CONTROL.post(f"{self.api.url}/_emu/faults", json=documents).raise_for_status()
+
+    def run(self, *args: str, **values: str) -> Result:
+        """Run a command and hold it to what every command promises: a code of ours, words, no traceback, no key."""
+        result = self.workspace.run(*args, **values)
+        assert result.exit_code in CODES, result.output
+        assert "Traceback" not in result.output
+        assert "this is a bug" not in result.stderr
+        assert self.workspace.environ["GEMINI_API_KEY"] not in result.output
+        assert result.exit_code == 0 or len(_own_lines(result.stderr)) >= 1, "it failed without a word"
+        return result
+
+    def facts(self) -> Facts:
+        """Return what there is now."""
+        people = ledger.people(self.workspace)
+        return Facts(
+            states=tuple(ledger.batches(self.workspace)),
+            claimed=people.get("claimed", 0),
+            tagged=people.get("tagged", 0),
+            charged=self.workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged"),
+            creates=len(self.api.seen("POST", ":batchGenerateContent")),
+            remote=len(self.remote()),
+        )
+
+    def remote(self) -> list[dict[str, Any]]:
+        """Return the batches that were made for this cell, whatever became of them."""
+        everything: list[dict[str, Any]] = self.api.batches()["batches"]
+        return everything[self.first_batch :]
+
+    def struck(self) -> bool:
+        """Return whether every fault that was scripted struck at least once."""
+        return all(one["fired"] for one in self.api.faults()["faults"])
+
+    def recover(self) -> None:
+        """Clear the faults and run the same commands again until there is nothing left to do."""
+        self.api.clear_faults()
+        for _ in range(4):
+            for command in ("batch-submit", "batch-poll", "batch-ingest"):
+                again = self.run(command)
+                assert again.exit_code == 0, again.output
+            if not re.search("batch-(submit|poll|ingest)", str(ledger.status(self.workspace)["next"])):
+                break
+        else:
+            raise AssertionError("it never came to an end")
+        ledger.check(self.workspace)
+
+    def live(self) -> int:
+        """Return how many remote batches of this cell were not cancelled."""
+        return sum(one["state"] != "CANCELLED" for one in self.remote())
+
+
+def _own_lines(said: str) -> list[str]:
+    """Return the lines of standard error that tell of an error."""
+    return [line for line in said.splitlines() if line.startswith("error")]
+
+
+def empty(data: Path, url: str) -> Workspace:
+    """Return a workspace that says it is somebody of its own at the emulator, and has only short waits."""
+    environ = {"FINDABLE_DATA": str(data), "GOOGLE_GEMINI_BASE_URL": url, **BOUNDS}
+    return Workspace(data, environ | {"GEMINI_API_KEY": f"key-that-nobody-may-see-{next(_KEYS):06d}"})
+
+
+def populated(data: Path, url: str) -> Workspace:
+    """Return a workspace with a few people who can be asked about."""
+    workspace = empty(data, url)
+    with workspace.open() as rt, rt.store.write() as tx:
+        for number in range(PEOPLE):
+            bio = f"I keep bees and teach water law, number {number}."
+            table.insert_person(tx, f"person-{number}", {"first_name": "Person", "bio": bio})
+    return workspace
+
+
+def indexed(data: Path, url: str) -> Workspace:
+    """Return a workspace whose people are tagged and can be searched."""
+    workspace = populated(data, url)
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
+        done = workspace.run(command)
+        assert done.exit_code == 0, done.output
+    return workspace
+
+
+def standing(api: Api, template: Workspace, data: Path) -> Iterator[Ground]:
+    """Yield a cell's own copy of a workspace, the emulator without faults and without a past."""
+    shutil.copytree(template.data, data, symlinks=True)
+    workspace = empty(data, api.url)
+    _reset(api)
+    everything: list[Any] = api.batches()["batches"]
+    yield Ground(api, workspace, len(everything))
+    _reset(api)
+
+
+def _reset(api: Api) -> None:
+    """Let the emulator forget faults, requests and settings of the last cell."""
+    api.clear_faults()
+    CONTROL.delete(f"{api.url}/_emu/journal").raise_for_status()
+    api.configure(paused=False, batch_looks=0, list_page_most=100)
+
+
+def person_file(path: Path) -> str:
+    """Write a file with one new person and return its name."""
+    path.write_text(json.dumps({"username": "newcomer", "bio": "I mend clocks and teach horology."}))
+    return str(path)
