@@ -26,6 +26,7 @@ COMMANDS = {
     "parked": "jobs.parked",
     "unpark": "jobs.unpark",
     "doctor": "jobs.doctor",
+    "forget": "jobs.forget",
     "eval": "jobs.eval",
     "emulator": "jobs.emulator",
     "rebind": "jobs.rebind",

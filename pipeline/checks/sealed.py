@@ -57,18 +57,18 @@ def check_results(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
 
 def check_litter(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
     """Are there files in the folder of batches that no batch knows?"""
-    for path in _litter(rt):
+    for path in litter(rt):
         mended = ""
         if fix:
             with rt.waited_lease(preparing.LEASE, waiting=preparing.WAITING):
-                if path in _litter(rt):  # nobody has taken it up meanwhile
+                if path in litter(rt):  # nobody has taken it up meanwhile
                     path.unlink(missing_ok=True)
                     mended = "removed"
         said = f"{path.name} belongs to no batch: a run died over it"
         yield Finding("litter", said, contradiction=False, mendable=True, mended=mended)
 
 
-def _litter(rt: "Runtime") -> list[Path]:
+def litter(rt: "Runtime") -> list[Path]:
     """Return our own kind of files that nobody needs, but none that somebody may be writing."""
     with rt.store.read() as tx:
         everyone = batches.in_states(tx)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    delete,
     exc,
     func,
     or_,
@@ -181,6 +182,29 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
     changes = {**fitted(tx, values), "findability_score": score(new)}
     with _refusals():
         tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
+
+
+def remove_person(tx: Connection, row: Mapping[Any, Any]) -> None:
+    """Delete one person's row; only used when a person is forgotten.
+
+    Raises:
+        ConfigurationError: another program's rows hold on to it.
+    """
+    try:
+        tx.execute(delete(experts).where(experts.c.id == row["id"]))
+    except exc.IntegrityError as error:
+        raise ConfigurationError(
+            f"rows of another program refer to {text_of(row['username'])!r}: {error.orig}; nothing more was changed",
+            hint="remove those first, then run it again",
+        ) from error
+
+
+def told_of(tx: Connection, text: str) -> bool:
+    """Return whether a text stands in the row of anybody, whatever else stands around it."""
+    columns = [cast(experts.c[name], Text) for name in ("username", *INPUT_COLUMNS, "tags")]
+    whole = func.coalesce(experts.c.first_name, "") + " " + func.coalesce(experts.c.last_name, "")
+    held = or_(*(func.instr(column, text) > 0 for column in (*columns, whole)))
+    return tx.execute(select(experts.c.id).where(held).limit(1)).first() is not None
 
 
 def write_tags(

@@ -216,6 +216,45 @@ class Builds:
             self._flip(number)
             return self._read(self._builds / str(number))
 
+    def others(self) -> list[int]:
+        """Return the numbers of all builds that are not in service, whole or not, ascending."""
+        directory = self._resolve()
+        return [number for number in sorted(self._whole()) if directory is None or str(number) != directory.name]
+
+    def drop(self, numbers: Iterable[int], *, fence: Fence = contextlib.nullcontext) -> list[int]:
+        """Remove builds that are not in service, inside `fence`; return the numbers of those that were there."""
+        with fence():
+            gone = sorted(set(numbers) & set(self.others()))
+            for number in gone:
+                links.remove(self._builds / str(number))
+        return gone
+
+    def withdraw(self, *, fence: Fence = contextlib.nullcontext) -> None:
+        """Take the build in service away, with the stable paths to it and every build; afterwards there is no index.
+
+        First the stable paths, then `current`, then the builds: killed half way, what is left leads nowhere.
+        """
+        with fence():
+            for name in LINKED:
+                if self._is_linked(name):
+                    links.remove(self._data / name)
+            links.remove(self._current)
+            for number in self._whole():
+                links.remove(self._builds / str(number))
+
+    def built_at(self, number: int) -> datetime | None:
+        """Return when a build was made, aware, UTC; None where its manifest cannot be read."""
+        try:
+            return manifest.read(self._builds / str(number)).built_at
+        except InconsistentError:
+            return None
+
+    def unsound_rows(self, number: int) -> str:
+        """Return what is wrong with the vectors of a whole build, read in full, or an empty text."""
+        from pipeline.index import staging
+
+        return staging.unsound_rows(self._builds / str(number))
+
     def _resolve(self) -> Path | None:
         """Return the directory `current` points at, there or not, or None where there is no `current`.
 

@@ -23,6 +23,17 @@ _CRC_BYTES = 4
 Vectors = NDArray[np.float32]
 
 
+def read_header(raw: bytes) -> tuple[str, int] | None:
+    """Return (model, width) of a file of vectors from its first bytes; None where they are no header of ours."""
+    if len(raw) < HEADER_BYTES:
+        return None
+    magic, version, dim, crc, length = _HEADER.unpack_from(raw)
+    encoded = raw[_HEADER.size : _HEADER.size + length]
+    if (magic, version) != (MAGIC, VERSION) or zlib.crc32(encoded) != crc:
+        return None
+    return encoded.decode("utf-8", "replace"), dim
+
+
 class RecordFormat:
     """The header and the records of one model's vectors at one width."""
 

@@ -99,6 +99,21 @@ def verify(staged: Staged, *, count: int) -> None:
     staged.verified = True
 
 
+def unsound_rows(directory: Path) -> str:
+    """Return what is wrong with the vectors of the build in `directory`: their number, or rows that are no vectors."""
+    found = manifest.read(directory)
+    handle = ReadHandle(directory / manifest.INDEX)
+    try:
+        index = flat.open_index(handle)
+        if (index.ntotal, index.d) != (found.count, found.dim):
+            return f"it holds {index.ntotal} x {index.d} numbers, its manifest says {found.count} x {found.dim}"
+        for number, block in enumerate(flat.read_blocks(handle, count=found.count, dim=found.dim)):
+            check_unit_rows(block, what=f"the build, rows from {number * BLOCK}")
+    except InconsistentError as error:
+        return error.message
+    return ""
+
+
 def read_rows(path: Path) -> Iterator[Row]:
     """Yield the lines of an `entries.jsonl` in vector order.
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pipeline import files
 from pipeline.errors import InconsistentError
 from pipeline.index.handles import ReadHandle
-from pipeline.index.record_format import HEADER_BYTES, KEY_BYTES, RecordFormat, Vectors
+from pipeline.index.record_format import HEADER_BYTES, KEY_BYTES, RecordFormat, Vectors, read_header
 
-__all__ = ["VectorCache", "Vectors", "check_unit_rows", "vector_key"]
+__all__ = ["VectorCache", "Vectors", "caches", "check_unit_rows", "vector_key"]
 
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a float32 vector may be; rounding alone stays below 1e-6
 BLOCK = 1024  # records read at a time: 3 MiB at 768 wide
@@ -49,6 +49,18 @@ def check_unit_rows(vectors: Vectors, *, what: str) -> None:
             f"{what}: {len(wrong)} of {len(vectors)} vectors are not finite and of length 1, "
             f"first row {wrong[0]} (length {lengths[wrong[0]]:.6g})"
         )
+
+
+def caches(folder: Path) -> "list[VectorCache]":
+    """Return the caches in a folder, of whatever model and width, by the names of their files."""
+    found = []
+    for path in sorted(folder.glob("*.vectors")):
+        with path.open("rb") as file:
+            header = read_header(file.read(HEADER_BYTES))
+        cache = VectorCache(folder, model=header[0], dim=header[1]) if header else None
+        if cache is not None and cache.path == path:
+            found.append(cache)
+    return found
 
 
 class VectorCache:
@@ -141,9 +153,40 @@ class VectorCache:
             self._refresh()
             there = int(np.count_nonzero(self._find(list(gone)) >= 0))
             if there or self._damaged:
-                self._rewrite(gone)
+                self._rewrite(lambda key: key not in gone)
         self._refresh()
         return there
+
+    def retain(self, keys: Collection[bytes]) -> int:
+        """Rewrite the file with these keys alone, without damaged records, as `forget` does; return how many went."""
+        kept = set(keys)
+        with self._locked():
+            self._refresh()
+            before = self._scanned
+            has_tail = self._handle is not None and self._handle.size > self._format.offset(self._scanned)
+            if has_tail or self._damaged or any(raw not in kept for raw in self._keys()):
+                self._rewrite(lambda key: key in kept)
+        self._refresh()
+        return before - self._scanned
+
+    def unsound(self) -> list[bytes]:
+        """Return the keys whose records, their checksums right, hold no vector: not finite, or of another length."""
+        self._refresh()
+        wrong: list[bytes] = []
+        for start in range(0, self._scanned, BLOCK):
+            records = self._read(start, min(BLOCK, self._scanned - start))
+            records = records[self._format.sound(records)]
+            with np.errstate(over="ignore", invalid="ignore"):
+                lengths = np.sqrt(np.einsum("ij,ij->i", records["vector"], records["vector"], dtype=np.float64))
+            broken = ~(np.abs(lengths - 1.0) <= UNIT_TOLERANCE)
+            wrong += [key.tobytes() for key in records["key"][broken]]
+        return wrong
+
+    def _keys(self) -> Iterator[bytes]:
+        """Yield the key of every record."""
+        for start in range(0, self._scanned, BLOCK):
+            for key in self._read(start, min(BLOCK, self._scanned - start))["key"]:
+                yield key.tobytes()
 
     def _reset(self) -> None:
         """Forget all that was read of the file."""
@@ -234,13 +277,13 @@ class VectorCache:
                 file.truncate(end)
                 raise
 
-    def _rewrite(self, gone: set[bytes]) -> None:
-        """Seal a new file with the sound records of all other keys; the lock is held."""
+    def _rewrite(self, keep_key: Callable[[bytes], bool]) -> None:
+        """Seal a new file with the sound records of the keys to keep; the lock is held."""
         with files.SealedWriter(self.path) as writer:
             writer.write(self._format.header)
             for start in range(0, self._scanned, BLOCK):
                 records = self._read(start, min(BLOCK, self._scanned - start))
-                keep = self._format.sound(records) & [key.tobytes() not in gone for key in records["key"]]
+                keep = self._format.sound(records) & [keep_key(key.tobytes()) for key in records["key"]]
                 writer.write(records[keep].tobytes())
             writer.seal()
 

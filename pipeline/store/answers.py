@@ -15,6 +15,7 @@ from pipeline.store.tables import answers, attempts, parked
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
+FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 PAGE = 500  # ids in one statement, rows in one fetch
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
@@ -168,6 +169,7 @@ def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:
 def standing(tx: Connection, task: str) -> dict[str, str]:
     """Return the answer (JSON) that was applied to each item of a task, the last one where there are several."""
     query = select(answers.c.item_id, answers.c.answer).where(answers.c.task == task, answers.c.applied)
+    query = query.where(answers.c.answer != FORGOTTEN)
     return {row[0]: row[1] for row in tx.execute(query.order_by(answers.c.id))}
 
 

@@ -22,6 +22,15 @@ CACHE_KIB = 16 * 1024
 SWITCHED = "findable_switched_to_wal"  # in a connection's `info`, where it was the one that changed the journal
 
 
+# tables that are not ours, whose rows have numbers that no column of theirs holds; VACUUM may give them others
+_HIDDEN_NUMBERS = """
+SELECT name FROM pragma_table_list AS t
+WHERE schema = 'main' AND type = 'table' AND NOT wr AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+AND name NOT LIKE 'findable\\_%' ESCAPE '\\'
+AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE pk = 1 AND upper(type) = 'INTEGER')
+"""
+
+
 class Store:
     """The database behind one workspace. Connections are opened when used and closed by `close`."""
 
@@ -73,6 +82,39 @@ class Store:
             tx.begin(),
         ):
             yield tx
+
+    def copy_to(self, target: Path) -> None:
+        """Write a copy of the database as it stands at one moment, in one file, while others read and write.
+
+        What stands at `target` is replaced. Not sealed: the caller syncs it.
+        """
+        with _translated(self.path), contextlib.closing(sqlite3.connect(target)) as copy:
+            with contextlib.closing(self._open().raw_connection()) as source:
+                source.driver_connection.backup(copy)  # type: ignore[union-attr]  # it is sqlite3's own
+            copy.execute(
+                "PRAGMA journal_mode = DELETE"
+            )  # so that the copy is one file, also where it cannot be written
+
+    def compact(self, *, patience_s: float = BUSY_S) -> bool:
+        """Write the file anew without what was deleted, and empty the journal beside it; false where that may not be.
+
+        It may not where another program's table counts its rows by SQLite's hidden numbers, which this would change;
+        the journal is emptied all the same.
+
+        Raises:
+            UnavailableError: another program reads or writes for longer; what was deleted may still be in the files.
+        """
+        with _translated(self.path, patience_s), contextlib.closing(self._open().raw_connection()) as connection:
+            cursor = connection.cursor()
+            may = not cursor.execute(_HIDDEN_NUMBERS).fetchall()
+            if may:
+                cursor.execute("VACUUM")
+            until = time.monotonic() + patience_s
+            while cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() >= until:
+                    raise sqlite3.OperationalError("database is locked")
+                time.sleep(STEP_MS / 1000)
+        return may
 
     def close(self) -> None:
         """Close every connection."""

@@ -20,13 +20,14 @@ JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py"))
 ROWS = (  # from the ground up
     {"errors", "states"},
     {"settings", "records", "display", "discretion"},
-    {"files", "task"},
+    {"files", "task", "traces"},
     {"gemini", "store", "index"},
     {"experts"},
     {"runtime", "apply"},
     {"preparing", "adopting", "embedding", "evaluation"},
-    {"creating", "freshness", "building"},
+    {"creating", "freshness", "building", "uploads"},
     {"checks"},
+    {"forgetting"},
     {"collecting"},
     {"steps"},
 )
@@ -38,7 +39,7 @@ OF_EXPERTS = {
     "pipeline.runtime",
     *(
         f"pipeline.steps.{name}"
-        for name in ("add_expert", "doctor", "export", "import_experts", "parked", "score", "show", "status")
+        for name in ("add_expert", "doctor", "export", "forget", "import_experts", "parked", "score", "show", "status")
     ),
 }
 # what a command may take from the pipeline: steps, what it opens a workspace with, and the types that steps hand back

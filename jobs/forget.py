@@ -1,0 +1,38 @@
+"""`make forget`: remove one person everywhere, and prove it."""
+
+from dataclasses import asdict
+
+import click
+
+from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.output import Terminal, plural, print_json, print_line
+from jobs.values import USERNAME
+
+
+@click.command(name="forget", cls=Command)
+@click.argument("username", type=USERNAME, envvar="FINDABLE_EXPERT")
+@yes_option
+@json_option
+def main(username: str, *, yes: bool, as_json: bool) -> None:
+    """Remove one person everywhere: row, answers, lines in sealed files, vectors, uploads, older builds.
+
+    Asks first. The account of each batch stays, without anything of the person. Ends with a search over every byte of
+    the workspace. Killed half way, the same command goes on.
+    """
+    from pipeline.steps import forget
+
+    with open_workspace() as rt:
+        report = forget.run(rt, username, confirm=lambda question: confirmed(question, yes=yes))
+    if report.own_files:
+        Terminal().warn(f"your own files still hold {username}: {', '.join(report.own_files)}")
+    if report.named_by_others:
+        Terminal().warn(f"what others wrote names {username}: {', '.join(report.named_by_others)}")
+    if as_json:
+        print_json(asdict(report))
+        return
+    took = (
+        plural(report.lines, "line") + f" of {plural(len(report.files), 'sealed file')}",
+        plural(report.vectors, "vector"),
+    )
+    print_line(f"{username} is forgotten: {', '.join(took)}, {plural(report.uploads, 'upload')}, and every row")
+    print_line("Backups and files outside the workspace are yours to clear")

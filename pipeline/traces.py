@@ -1,0 +1,64 @@
+"""Looking for words in every byte of a folder: the proof that something was forgotten.
+
+A text may stand in a file as it is, or as JSON writes it. One with line ends or quotes is looked for by its longest
+plain pieces, because formats write those signs in ways of their own.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+PIECE = 1 << 20  # bytes read at a time
+LEAST = 6  # bytes of a needle below which any file may hold it by chance
+PLAIN = re.compile(r"[\w .,;:()'-]{24,}")  # pieces of a long text that every format writes as they are
+MOST_PIECES = 4
+
+
+def needles(texts: Iterable[str]) -> list[bytes]:
+    """Return what to look for: each text, or the longest plain pieces of it, in UTF-8 and as ASCII-only JSON."""
+    found: dict[bytes, None] = {}
+    for text in texts:
+        for piece in _pieces(text):
+            found[piece.encode("utf-8", "surrogatepass")] = None
+            found[json.dumps(piece)[1:-1].encode("ascii")] = None
+    return [needle for needle in found if len(needle) >= LEAST]
+
+
+def holding(root: Path, wanted: Sequence[bytes], *, without: Sequence[Path] = ()) -> Iterator[Path]:
+    """Yield every file below `root` that holds one of the needles, by name; links and folders `without` are left out.
+
+    A file that goes away meanwhile is passed over.
+    """
+    if not wanted:
+        return
+    pattern = re.compile(b"|".join(re.escape(needle) for needle in sorted(wanted, key=len, reverse=True)))
+    overlap = max(map(len, wanted)) - 1
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink() or not path.is_file() or any(path.is_relative_to(one) for one in without):
+            continue
+        try:
+            if _holds(path, pattern, overlap=overlap):
+                yield path
+        except FileNotFoundError:
+            continue
+
+
+def _holds(path: Path, pattern: re.Pattern[bytes], *, overlap: int) -> bool:
+    """Return whether a file holds what a pattern of needles finds, at flat memory; needles may lie across pieces."""
+    kept = b""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            if pattern.search(kept + piece):
+                return True
+            kept = (kept + piece)[-overlap:] if overlap else b""
+    return False
+
+
+def _pieces(text: str) -> list[str]:
+    """Return a text by itself, or its longest plain pieces where it is not all plain."""
+    text = text.strip()
+    if not text or PLAIN.fullmatch(text) or len(text) < 2 * LEAST:
+        return [text] if text else []
+    plain = sorted((piece.strip() for piece in PLAIN.findall(text)), key=len, reverse=True)
+    return plain[:MOST_PIECES] or [text]

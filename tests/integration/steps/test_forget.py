@@ -1,0 +1,228 @@
+"""`make forget`: nothing of a person is left in any byte, and everybody else is as they were."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import files
+from pipeline.experts import table
+from tests import ledger
+from tests.lab import Api, Workspace
+
+CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
+BIO = 'Zanthippa mends harpsichords in "Quillmouth",\nand has taught the tuning of old strings for thirty years.'
+PERSON = {
+    "first_name": "Zanthippa",
+    "last_name": "Quorn",
+    "job_title": "Harpsichord maker",
+    "bio": BIO,
+    "profile_url": "https://example.org/zq-77",
+}
+TRACES = (b"zq-77", b"Zanthippa", b"Quorn", b"harpsichords in", b"tuning of old strings")
+
+
+def add_person(workspace: Workspace, name: str = "zq-77") -> str:
+    """Add the person who is to be forgotten; return their id."""
+    with workspace.open() as rt, rt.store.write() as tx:
+        return table.insert_person(tx, name, PERSON)
+
+
+def ran(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command that must work, and return what it printed."""
+    result = workspace.run(*args, **values)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def findings(workspace: Workspace) -> list[dict[str, object]]:
+    """Return what doctor finds."""
+    found: list[dict[str, object]] = json.loads(workspace.run("doctor", "--json").stdout)["findings"]
+    return found
+
+
+def holding(root: Path) -> list[str]:
+    """Return every file below a folder that holds a trace of the person."""
+    return sorted(
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and any(trace in path.read_bytes() for trace in TRACES)
+    )
+
+
+@pytest.fixture
+def chained(workspace: Workspace, people: Callable[..., list[str]]) -> Workspace:
+    """A workspace in which five people and the one to be forgotten went through the chain, indexed twice."""
+    people(5)
+    add_person(workspace)
+    for command in (*CHAIN, "index"):
+        ran(workspace, command)
+    return workspace
+
+
+def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
+    """Return all that is kept of everybody else."""
+    tables = {"experts": "id", "findable_answers": "item_id", "findable_requests": "item_id"}
+    return {
+        name: workspace.query(f"SELECT * FROM {name} WHERE {key} IN (1, 2, 3, 4, 5) ORDER BY {key}")  # noqa: S608 - our names
+        for name, key in tables.items()
+    }
+
+
+def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
+    """Row, answers, sealed lines, vectors, index and free pages hold nothing of them, and doctor finds nothing."""
+    assert {"findable.db", "batches/000001-requests.jsonl"} <= set(holding(chained.data))
+    before, account = others(chained), chained.query("SELECT answered, tokens_in, cost FROM findable_batches")
+    assert "zq-77 is forgotten: 2 lines of 2 sealed files, 1 vector" in ran(chained, "forget", "zq-77", "--yes")
+    assert holding(chained.data) == []
+    assert others(chained) == before
+    assert chained.query("SELECT answered, tokens_in, cost FROM findable_batches") == account
+    ledger.check(chained)
+    status = ledger.status(chained)
+    assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (5, 5, 0)
+    assert len(list((chained.data / "index" / "builds").iterdir())) == 1
+    assert findings(chained) == []
+
+
+def test_what_was_paid_stays_paid(chained: Workspace) -> None:
+    """The spend of a workspace is the same before and after."""
+    spent = ledger.status(chained)["spent"]
+    ran(chained, "forget", "zq-77", "--yes")
+    assert ledger.status(chained)["spent"] == spent
+
+
+def test_a_second_time_there_is_nobody(chained: Workspace) -> None:
+    """Whoever is forgotten is not known: exit code 2. Their id is never given to anybody else."""
+    ran(chained, "forget", "zq-77", "--yes")
+    assert chained.run("forget", "zq-77", "--yes").exit_code == 2
+    with chained.open() as rt, rt.store.write() as tx:
+        assert int(table.insert_person(tx, "somebody-new", {})) > 6
+
+
+def test_it_asks_first(chained: Workspace) -> None:
+    """Without a terminal and without --yes nothing is changed, exit code 2."""
+    before = ledger.snapshot(chained)
+    result = chained.run("forget", "zq-77")
+    assert result.exit_code == 2
+    assert "nothing was changed" in result.output
+    assert ledger.snapshot(chained) == before
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_person_in_a_batch_that_is_not_over_is_refused(
+    workspace: Workspace, people: Callable[..., list[str]], left: int
+) -> None:
+    """Prepared, submitted or downloaded: exit code 2, the batch is named with what to do, nothing is changed."""
+    people(2)
+    add_person(workspace)
+    for command in CHAIN[:left]:
+        ran(workspace, command)
+    if not left:
+        assert workspace.run("batch-submit", CREATE_TIMEOUT="0.001").exit_code in {0, 4}
+    before = ledger.snapshot(workspace)
+    result = workspace.run("forget", "zq-77", "--yes")
+    assert result.exit_code == 2
+    assert "stands in batch 1" in result.output
+    assert ledger.snapshot(workspace) == before
+
+
+def test_somebody_who_was_never_asked_is_forgotten(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """Without a batch and without an index there is only the row, and it goes."""
+    people(2)
+    add_person(workspace)
+    ran(workspace, "forget", "zq-77", "--yes")
+    assert holding(workspace.data) == []
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+
+
+def test_the_last_one_leaves_no_index(workspace: Workspace) -> None:
+    """Where nobody is left to index there is no index afterwards, and no link that leads nowhere."""
+    add_person(workspace)
+    for command in CHAIN:
+        ran(workspace, command)
+    ran(workspace, "forget", "zq-77", "--yes")
+    assert holding(workspace.data) == []
+    assert not any(path.is_symlink() for path in workspace.data.rglob("*"))
+    assert ledger.status(workspace)["index"]["count"] == 0
+    assert findings(workspace) == []
+
+
+def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Path) -> None:
+    """A biography that was replaced long ago is in no free page and in no cached vector."""
+    changed = tmp_path / "changed.csv"
+    changed.write_text("Username,Bio\nzq-77,Somebody else wrote this about bees.\n")
+    ran(chained, "import", str(changed))
+    ran(chained, "index")
+    ran(chained, "forget", "zq-77", "--yes")
+    assert holding(chained.data) == []
+    assert len(list((chained.data / "index" / "vectors").glob("*.vectors"))) == 1
+    (cache,) = (chained.data / "index" / "vectors").glob("*.vectors")
+    assert (cache.stat().st_size - 256) // 3108 == 5
+
+
+def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
+    """Reasons, notes and events that name the person keep all but the name."""
+    connection = sqlite3.connect(chained.data / "findable.db")
+    connection.execute("UPDATE findable_batches SET reason = 'line 3: zq-77 and zq-778 were refused'")
+    connection.commit()
+    connection.close()
+    with chained.open() as rt, rt.store.write() as tx:
+        table.insert_person(tx, "zq-778", {})
+    ran(chained, "forget", "zq-77", "--yes")
+    assert chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
+
+
+def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
+    """An upload of one of their batches that was left behind is deleted, and nobody else's."""
+    with chained.open() as rt:
+        path = chained.data / "batches" / "000001-requests.jsonl"
+        batch = rt.client.list_batches()[0]
+        for name in (batch.display_name, "somebody-elses"):
+            rt.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)
+        assert len([one for one in rt.client.list_files() if one.display_name]) == 2
+    assert "1 upload" in ran(chained, "forget", "zq-77", "--yes")
+    with chained.open() as rt:
+        assert [one.display_name for one in rt.client.list_files() if one.display_name] == ["somebody-elses"]
+    assert api.batches()["batches"]
+
+
+def test_own_files_of_the_user_are_named_and_kept(chained: Workspace) -> None:
+    """An export in the workspace is not touched; a line says that it still holds the person."""
+    ran(chained, "export", str(chained.data / "out.csv"))
+    result = chained.run("forget", "zq-77", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "out.csv" in result.output
+    assert holding(chained.data) == ["out.csv"]
+
+
+def test_an_api_that_cannot_be_reached_changes_nothing(chained: Workspace, api: Api) -> None:
+    """Exit code 4; the person is still there, is not asked any more, and the next run goes on without asking."""
+    api.fault("status", times=1000, args={"code": 503})
+    result = chained.run("forget", "zq-77", "--yes")
+    assert result.exit_code == 4
+    assert chained.scalar("SELECT count(*) FROM experts") == 6
+    api.clear_faults()
+    ran(chained, "forget", "zq-77")
+    assert holding(chained.data) == []
+
+
+def test_the_local_engine_forgets_as_well(tmp_path: Path, sample: Path) -> None:
+    """On the local backend nothing of the person is left in the engine's own files, with or without other batches."""
+    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    ran(local, "import", str(sample))
+    for command in CHAIN:
+        ran(local, command)
+    ran(local, "forget", "zq-77", "--yes")
+    assert holding(local.data) == []
+    assert findings(local) == []
+    assert ledger.status(local)["experts"]["tagged"] == 1
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    """A file with the person and one other."""
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps([{"username": "zq-77", **PERSON}, {"username": "other", "bio": "I keep bees."}]))
+    return path
