@@ -18,7 +18,7 @@ VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO STRICT REPORT JSON
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE MIME_TYPES SECONDS KEEP \
-  MINUTES SEED
+  MINUTES SEED ROUNDS
 define pass
 ifneq ($(origin $(1)),undefined)
 ifneq ($$(value $(1)),)
@@ -139,6 +139,10 @@ docs: setup ## write the generated parts of README.md and docs/ anew
 .PHONY: test
 test: setup ## all tests
 	@$(VENV)/bin/python -m pytest -q -n auto
+
+.PHONY: two-at-once
+two-at-once: setup ## ROUNDS=60 of any two commands at once, killed and stopped at random by SEED=3; every step overtaken once
+	@FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} FINDABLE_SHARE=1 $(VENV)/bin/python -m pytest -q -n auto tests/concurrency
 
 .PHONY: fuzz
 fuzz: setup ## a coverage-guided fuzzer on everything that reads bytes: SECONDS=60 in all, KEEP=1 keeps what it finds

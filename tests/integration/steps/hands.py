@@ -73,16 +73,20 @@ class Hand:
     def wait_until_stopped(self) -> bool:
         """Wait until the command stands still; false when it ended without."""
         for _ in range(int(LONGEST_S / 0.01)):
-            child = self.child()
-            try:
-                if child is not None and child.status() == psutil.STATUS_STOPPED:
-                    return True
-            except psutil.NoSuchProcess:
-                return False
+            if self.is_stopped():
+                return True
             if self.has_ended():
                 return False
             time.sleep(0.01)
         raise AssertionError("the command neither stopped nor ended")
+
+    def is_stopped(self) -> bool:
+        """Return whether the command stands still."""
+        child = self.child()
+        try:
+            return child is not None and child.status() == psutil.STATUS_STOPPED
+        except psutil.NoSuchProcess:
+            return False
 
     def go_on(self) -> None:
         """Let the command go on from where it stands still."""

@@ -1,0 +1,67 @@
+"""Other programs read the index by its files while `make index` promotes one build after the other."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+
+from tests.concurrency.conftest import Life
+from tests.lab import Workspace
+
+PROMOTIONS = 8
+Pair = tuple[int, int, str]
+
+
+def resolved(data: Path) -> Pair:
+    """Read vectors and metadata in the documented way: `index/current` is resolved once."""
+    return pair(data / "index" / (data / "index" / "current").readlink())
+
+
+def pair(folder: Path) -> Pair:
+    """Return how many vectors and how many entries there are, and whose the last entry is."""
+    index = faiss.read_index(str(folder / "faiss.index"))
+    entries = json.loads((folder / "metadata.json").read_bytes())
+    return index.ntotal, len(entries), entries[-1]["username"]
+
+
+def add_one(workspace: Workspace, number: int) -> None:
+    """Put one more tagged person in, as another program might."""
+    with workspace.open() as rt, rt.store.write() as tx:
+        from pipeline.experts import table
+        from pipeline.store import workspace as workspaces
+
+        table.insert_people(tx, [(f"reader-{number:03d}", {"bio": f"Hive {number}.", "tags": '["bees"]'})])
+        workspaces.touch(tx)
+
+
+def test_a_reader_never_sees_a_mixed_pair_or_a_missing_file(live: Callable[[str], Life]) -> None:
+    """Through `current`, resolved once, each pair is of one build; through the stable paths each file is there."""
+    life = live("data")
+    data = life.workspace.data
+    over = threading.Event()
+    seen: list[Pair] = []
+    wrong: list[str] = []
+
+    def read() -> None:
+        """Read again and again until told to stop."""
+        while not over.is_set():
+            try:
+                seen.append(resolved(data))
+                pair(data)  # the two may be of two builds here, but each is whole
+            except (OSError, RuntimeError, ValueError) as error:
+                wrong.append(repr(error))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for number in range(PROMOTIONS):
+        add_one(life.workspace, number)
+        assert life.workspace.run("index").exit_code == 0
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    assert all(vectors == entries for vectors, entries, _ in seen), seen
+    assert {name for _, _, name in seen} >= {f"reader-{number:03d}" for number in range(PROMOTIONS - 1)}
