@@ -19,7 +19,6 @@ CALLS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("status", {"code": 429}),
     ("quota_minute", {"delay": "0.2s"}),
     ("quota_day", {}),
-    ("quota_batch", {}),
     ("drop", {}),
     ("reset", {}),
     ("hang", {}),
@@ -40,12 +39,6 @@ CALLS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("no_upload_url", {}),
     ("file_processing", {"looks": 2}),
     ("file_expired", {}),
-    ("create_lost_reply", {}),
-    ("create_lost_reply_status", {"code": 503}),
-    ("create_slow_reply", {"seconds": 0.9}),
-    ("no_name", {}),
-    ("bad_line", {"line": 1}),
-    ("list_lag", {"seconds": 0.6}),
     ("page_status", {"code": 503}),
     ("unknown_state", {}),
     ("missing_state", {}),
@@ -60,6 +53,16 @@ CALLS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("vectors_wrong_dimension", {}),
     ("vectors_nan", {}),
     ("vectors_not_unit", {}),
+)
+# Faults of creates
+CREATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("create_lost_reply", {}),
+    ("create_lost_reply_status", {"code": 503}),
+    ("create_slow_reply", {"seconds": 0.9}),
+    ("no_name", {}),
+    ("bad_line", {"line": 1}),
+    ("list_lag", {"seconds": 0.6}),
+    ("quota_batch", {}),
 )
 # What becomes of whole batches, decided at their create
 FATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -108,8 +111,10 @@ def faults(dice: random.Random) -> list[dict[str, Any]]:
         return []
     found = []
     for _ in range(dice.randint(1, MOST_FAULTS)):
-        word, args = dice.choice(dice.choice((CALLS, CALLS, FATES, LINES)))
-        found.append({"fault": word, "args": dict(args), "nth": dice.randint(1, 4), "times": dice.randint(1, 3)})
+        kind = dice.choice((CALLS, CALLS, CREATES, CREATES, FATES, LINES))
+        word, args = dice.choice(kind)
+        nth = dice.randint(1, 6 if kind is CALLS else 2)
+        found.append({"fault": word, "args": dict(args), "nth": nth, "times": dice.randint(1, 3)})
     return found
 
 
