@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from tests.faults import words
-from tests.faults.ground import ALWAYS, PEOPLE, Facts, Script
+from tests.faults.ground import ALWAYS, DEAD, PEOPLE, Facts, Script
 from tests.faults.words import Words, plain, without
 
 START = ("POST", r"^/upload/[^?]*$")
@@ -200,7 +200,7 @@ def adds() -> Iterator[Cell]:
     content = plain("max_tokens", "max_tokens_empty", "prompt_blocked", "safety", "recitation", "no_candidates")
     judged = (*content, *plain("unknown_finish", "schema_mismatch", "markdown_fence"), ("answer_text", {"text": "{}"}))
     # an answer of another shape is an answer all the same: that is about the one who was asked about
-    unread = ("wrong_shape", "redirect")
+    unread = ("wrong_shape",)
     yield from _cells(*row, without(words.PASSING, *unread), 0, tagged, live=None)
     yield from _cells(*row, words.SLOW, 0, saved, always=True, says="next batch", live=None)
     lasting = without(words.LASTING, *unread)
@@ -217,19 +217,43 @@ def cancels() -> Iterator[Cell]:
         row = ("batch-cancel 1", at, endpoint)
         yield from _cells(*row, words.PASSING, 0, SENT, stage="running")
         yield from _cells(*row, words.SLOW, 4, SENT, stage="running", always=True)
-        lasting, said = words.LASTING, ()
-        if endpoint == CANCEL:  # its answer says nothing, so another one that is JSON, or none, cannot be told from it
-            said = plain("empty_200", "wrong_shape", "redirect")
-            lasting = without(lasting, *(word for word, _ in said))
-        yield from _cells(*row, lasting, 4, SENT, stage="running", always=True)
-        yield from _cells(*row, said, 0, SENT, stage="running", always=True)
+        # the answer to a cancel says nothing, so that another one which is JSON, or none, cannot be told from it
+        believed = ("empty_200", "wrong_shape") if endpoint == CANCEL else ()
+        yield from _cells(*row, without(words.LASTING, *believed), 4, SENT, stage="running", always=True)
+        yield from _cells(*row, plain(*believed), 0, SENT, stage="running", always=True)
         yield from _cells(*row, words.DAILY + words.REFUSED, 4, SENT, stage="running")
         yield from _cells(*row, words.KEY, 3, SENT, stage="running")
         yield from _cells(*row, words.GONE, 2, SENT, stage="running", says="not confirmed")
     yield from _cells("batch-cancel 1", "the cancel", CANCEL, plain("cancel_ignored"), 0, SENT, stage="running")
 
 
+def unreachable() -> Iterator[Cell]:
+    """Yield what meets every command whose server is not there: nothing was sent, and nothing is changed."""
+    nowhere = {"GOOGLE_GEMINI_BASE_URL": DEAD}
+    stopped = Script("refused connection", times=ALWAYS)
+    served = Facts(("ingested",), tagged=PEOPLE)
+    for command, stage, code, facts in (
+        ("batch-submit", "", 4, BACK),
+        ("batch-submit", "unclear", 4, replace(UNCLEAR, creates=1, remote=1)),
+        ("batch-poll", "submitted", 4, SENT),
+        ("batch-poll", "unclear", 4, replace(UNCLEAR, creates=1, remote=1)),
+        ("batch-ingest", "submitted", 0, SENT),
+        ("batch-cancel 1", "running", 4, SENT),
+        ("add-expert newcomer.json", "", 0, Facts()),
+        ("index", "served", 4, replace(served, tagged=PEOPLE + 1)),
+        ("search bees", "served", 4, served),
+        ("status", "submitted", 0, SENT),
+        ("batches", "submitted", 0, SENT),
+    ):
+        live = None if command.startswith("add-expert") else 1
+        says = "cannot connect" if code else ""
+        yield Cell(
+            tuple(command.split(" ")), f"a server that is not there ({stage})", stopped, code, facts, stage,
+            says=says, values=nowhere, live=live,
+        )  # fmt: skip
+
+
 def every() -> list[Cell]:
     """Return all cells, each with a name of its own."""
-    found = [*submit(), *unclear(), *poll(), *embeds(), *adds(), *cancels()]
+    found = [*submit(), *unclear(), *poll(), *embeds(), *adds(), *cancels(), *unreachable()]
     return list({str(cell): cell for cell in found}.values())
