@@ -42,6 +42,7 @@ def look_for(rt: Runtime, batch: Batch, lease: "Lease", listing: "Sequence[Remot
     nothing by what it lacks.
     """
     began = rt.now()
+    batch = _without_future(rt, batch)
     with rt.store.read() as tx:
         names = batches.display_names(tx, batch.number)
     remote = rt.client.list_batches() if listing is None else listing
@@ -123,6 +124,16 @@ def _cancel_twin(rt: Runtime, batch: Batch, name: str) -> None:
     with rt.store.write() as tx:
         batches.twin_cancelled(tx, name, at=rt.now())
     rt.display.warn(f"batch {batch.number}: a second remote batch, {name}, was cancelled and recorded")
+
+
+def _without_future(rt: Runtime, batch: Batch) -> Batch:
+    """Return the batch with its create no later than now, and keep that: nobody waits for a clock that was set back."""
+    now = rt.now()
+    if all(one is None or one <= now for one in (batch.create_sent_at, batch.create_ended_at)):
+        return batch
+    with rt.store.write() as tx:
+        batches.note_create_by(tx, batch, at=now)
+        return batches.get(tx, batch.number)
 
 
 def _due(rt: Runtime, batch: Batch) -> datetime:

@@ -135,6 +135,18 @@ def mark_refused(
     _end_try(tx, batch, outcome=outcome, note=why)
 
 
+def name_of_try(batch: Batch, number: int, *, workspace_id: str) -> str:
+    """Return the display name of one try of a batch: workspace, task, number, file, try."""
+    return f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
+
+
+def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: datetime) -> None:
+    """Take a *prepared* batch of an older copy for one whose create is unclear: it may have been sent since."""
+    name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
+    mark_submitting(tx, batch, display_name=name, at=at)
+    _note(tx, batch.number, create_ended_at=at, reason="restored from a backup: it may have been sent since")
+
+
 def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """Keep when a create call ended without a clear answer; the batch stays `submitting`.
 
@@ -143,6 +155,13 @@ def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> Non
     here = (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
     tx.execute(update(batches).where(here).values(create_ended_at=at, reason=why))
     _end_try(tx, batch, outcome="unclear", note=why)
+
+
+def note_create_by(tx: Connection, batch: Batch, *, at: datetime) -> None:
+    """Keep that the last create was sent, and ended where it did, by this time at the latest."""
+    here = (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
+    for column in (batches.c.create_sent_at, batches.c.create_ended_at):
+        tx.execute(update(batches).where(here, column > at).values({column: at}))
 
 
 def note_absent(tx: Connection, batch: Batch) -> None:
