@@ -27,6 +27,8 @@ COMMANDS = {
     "unpark": "jobs.unpark",
     "doctor": "jobs.doctor",
     "forget": "jobs.forget",
+    "backup": "jobs.backup",
+    "restore": "jobs.restore",
     "eval": "jobs.eval",
     "emulator": "jobs.emulator",
     "rebind": "jobs.rebind",

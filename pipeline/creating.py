@@ -56,7 +56,7 @@ def display_name(rt: Runtime, batch: Batch, number_of_try: int) -> str:
     """Return the name by which one try of one batch can be found again: workspace, task, number, file, try."""
     with rt.store.read() as tx:
         workspace_id = workspace.get(tx).workspace_id
-    return f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number_of_try}"
+    return batches.name_of_try(batch, number_of_try, workspace_id=workspace_id)
 
 
 def send(rt: Runtime, number: int) -> Sent:

@@ -125,6 +125,17 @@ def waited_for(
         sleep(LOOK_S)
 
 
+def alive(tx: Connection) -> list[str]:
+    """Return the names of the leases that a living owner holds."""
+    rows = tx.execute(select(leases.c.name, leases.c.owner, leases.c.until).order_by(leases.c.name))
+    return [row.name for row in rows if row.until > datetime.now(UTC) and not is_dead(row.owner)]
+
+
+def drop_all(tx: Connection) -> None:
+    """Forget every lease; only for a copy of a database in which nobody works."""
+    tx.execute(delete(leases))
+
+
 def _keep(lease: Lease, over: threading.Event) -> None:
     """Renew a lease until its block is over; a lease that was lost stays lost, and `check` will say so.
 

@@ -25,7 +25,7 @@ ROWS = (  # from the ground up
     {"experts"},
     {"runtime", "apply"},
     {"preparing", "adopting", "embedding", "evaluation"},
-    {"creating", "freshness", "building", "uploads"},
+    {"creating", "freshness", "building", "uploads", "backups"},
     {"checks"},
     {"forgetting"},
     {"collecting"},

@@ -1,0 +1,203 @@
+"""`make backup` and `make restore`: all of a workspace or nothing, whatever happens meanwhile."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.experts import table
+from tests import ledger
+from tests.lab import Api, Workspace
+
+CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
+
+
+def ran(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command that must work, and return what it printed."""
+    result = workspace.run(*args, **values)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def at(workspace: Workspace, data: Path) -> Workspace:
+    """Return another workspace with the same settings."""
+    return Workspace(data, workspace.environ | {"FINDABLE_DATA": str(data)})
+
+
+@pytest.fixture
+def chained(workspace: Workspace, people: Callable[..., list[str]]) -> Workspace:
+    """A workspace in which five people went through the chain."""
+    people(5)
+    for command in CHAIN:
+        ran(workspace, command)
+    return workspace
+
+
+def test_a_copy_is_the_workspace_again(chained: Workspace, tmp_path: Path) -> None:
+    """Restored elsewhere it holds the same rows, files and index, searches, and doctor finds nothing."""
+    ran(chained, "backup", str(tmp_path / "copy"))
+    other = at(chained, tmp_path / "other")
+    ran(other, "restore", str(tmp_path / "copy"))
+    assert ledger.snapshot(other) == ledger.snapshot(chained)
+    for name in ("batches/000001-requests.jsonl", "batches/000001-results.jsonl", "faiss.index", "metadata.json"):
+        assert (other.data / name).read_bytes() == (chained.data / name).read_bytes()
+    assert len(json.loads(ran(other, "search", "bees", "--json"))) == 5
+    assert json.loads(other.run("doctor", "--json").stdout)["findings"] == []
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.endswith(".part")) == []
+
+
+def test_a_copy_is_never_written_over(chained: Workspace, tmp_path: Path) -> None:
+    """Where something stands already nothing is written, exit code 2."""
+    (tmp_path / "copy").mkdir()
+    result = chained.run("backup", str(tmp_path / "copy"))
+    assert result.exit_code == 2
+    assert list((tmp_path / "copy").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["findable.db", "batches/000001-results.jsonl", "index/builds/1/faiss.index"])
+@pytest.mark.parametrize("how", ["changed", "gone", "longer"])
+def test_a_damaged_copy_is_refused(chained: Workspace, tmp_path: Path, name: str, how: str) -> None:
+    """A byte that changed, a file that is gone or longer: exit code 5, and no workspace is made."""
+    ran(chained, "backup", str(tmp_path / "copy"))
+    path = tmp_path / "copy" / name
+    content = bytearray(path.read_bytes())
+    if how == "gone":
+        path.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(bytes(content) + (b"x" if how == "longer" else b""))
+    other = at(chained, tmp_path / "other")
+    result = other.run("restore", str(tmp_path / "copy"))
+    assert result.exit_code == 5
+    assert name in result.output
+    assert not other.data.exists()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "batches/../../outside", "a\\b"])  # noqa: S108 - refused
+def test_paths_that_lead_out_of_a_copy_are_refused(chained: Workspace, tmp_path: Path, name: str) -> None:
+    """A manifest that names files elsewhere is no manifest, exit code 2."""
+    ran(chained, "backup", str(tmp_path / "copy"))
+    manifest = tmp_path / "copy" / "manifest.json"
+    document = json.loads(manifest.read_bytes())
+    document["files"][name] = {"sha256": "0", "size": 0}
+    manifest.write_text(json.dumps(document))
+    assert at(chained, tmp_path / "other").run("restore", str(tmp_path / "copy")).exit_code == 2
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_workspace_that_is_there_is_moved_aside_after_asking(chained: Workspace, tmp_path: Path) -> None:
+    """Without YES exit code 2 and nothing changes; with it the old one lies beside, whole."""
+    ran(chained, "backup", str(tmp_path / "copy"))
+    with chained.open() as rt, rt.store.write() as tx:
+        table.insert_person(tx, "after-the-backup", {})
+    before = ledger.snapshot(chained)
+    result = chained.run("restore", str(tmp_path / "copy"))
+    assert result.exit_code == 2
+    assert "nothing was changed" in result.output
+    assert ledger.snapshot(chained) == before
+    ran(chained, "restore", str(tmp_path / "copy"), "--yes")
+    assert chained.scalar("SELECT count(*) FROM experts") == 5
+    aside = at(chained, tmp_path / "data.before-restore-1")
+    assert ledger.snapshot(aside) == before
+
+
+def test_an_empty_directory_is_taken(chained: Workspace, tmp_path: Path) -> None:
+    """A directory with nothing in it needs no question."""
+    ran(chained, "backup", str(tmp_path / "copy"))
+    (tmp_path / "other").mkdir()
+    ran(at(chained, tmp_path / "other"), "restore", str(tmp_path / "copy"))
+    assert not (tmp_path / "other.before-restore-1").exists()
+
+
+def test_a_batch_that_was_sent_after_the_backup_is_found_again(
+    workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
+) -> None:
+    """A backup of a prepared batch, restored after that batch was created, adopts it and makes no other."""
+    people(3)
+    api.fault("status", times=1000, args={"code": 429}, path="batchGenerateContent")
+    assert workspace.run("batch-submit").exit_code == 4
+    api.clear_faults()
+    assert ledger.batches(workspace) == ["prepared"]
+    ran(workspace, "backup", str(tmp_path / "copy"))
+    ran(workspace, "batch-submit")
+    assert len(api.batches()["batches"]) == 1
+    ran(workspace, "restore", str(tmp_path / "copy"), "--yes")
+    for command in CHAIN:
+        ran(workspace, command)
+    assert len(api.batches()["batches"]) == 1
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+
+
+def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp_path: Path) -> None:
+    """While people come in, are sent, ingested and indexed, every backup is whole and healthy."""
+    over = threading.Event()
+
+    def work() -> None:
+        """Write all the time."""
+        for number in range(100):
+            if over.is_set():
+                return
+            with chained.open() as rt, rt.store.write() as tx:
+                table.insert_person(tx, f"late-{number}", {"bio": "I mend clocks."})
+            for command in CHAIN:
+                chained.run(command)
+
+    writer = threading.Thread(target=work)
+    writer.start()
+    try:
+        for number in range(4):
+            ran(chained, "backup", str(tmp_path / f"copy-{number}"))
+    finally:
+        over.set()
+        writer.join()
+    for number in range(4):
+        other = at(chained, tmp_path / f"other-{number}")
+        ran(other, "restore", str(tmp_path / f"copy-{number}"))
+        ledger.check(other)
+        found = json.loads(other.run("doctor", "--json").stdout)["findings"]
+        assert [one["said"] for one in found if one["check"] not in {"backend", "leases"}] == []
+
+
+def test_an_old_result_that_was_lost_does_not_stop_a_backup(chained: Workspace, tmp_path: Path) -> None:
+    """What nobody needs any more is left out where it is gone, and copied as it is where it was damaged."""
+    (chained.data / "batches" / "000001-results.jsonl").unlink()
+    (chained.data / "batches" / "000001-requests.jsonl").write_bytes(b"other bytes\n")
+    assert "as it is" in ran(chained, "backup", str(tmp_path / "copy"))
+    ran(at(chained, tmp_path / "other"), "restore", str(tmp_path / "copy"))
+
+
+def test_a_needed_result_that_was_lost_stops_it(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """A result that is not ingested yet and has other bytes: exit code 5, and no folder is left."""
+    people(2)
+    for command in CHAIN[:2]:
+        ran(workspace, command)
+    (workspace.data / "batches" / "000001-results.jsonl").write_bytes(b"other\n")
+    target = workspace.data.parent / "copy"
+    result = workspace.run("backup", str(target))
+    assert result.exit_code == 5
+    assert not list(target.parent.glob("copy*"))
+
+
+def test_the_local_engine_goes_along(tmp_path: Path) -> None:
+    """A batch under way on the local engine is finished in the restored workspace."""
+    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    with local.open() as rt, rt.store.write() as tx:
+        table.insert_person(tx, "one", {"bio": "I keep bees."})
+    ran(local, "batch-submit")
+    ran(local, "backup", str(tmp_path / "copy"))
+    shutil.rmtree(local.data)
+    ran(local, "restore", str(tmp_path / "copy"))
+    for command in CHAIN[1:]:
+        ran(local, command)
+    assert ledger.people(local) == {"total": 1, "tagged": 1}
+
+
+def test_a_folder_without_a_manifest_is_no_backup(workspace: Workspace, tmp_path: Path) -> None:
+    """Exit code 2, and no workspace is made."""
+    (tmp_path / "nothing").mkdir()
+    for name in ("nothing", "absent"):
+        assert workspace.run("restore", str(tmp_path / name)).exit_code == 2
+    assert not workspace.data.exists()
