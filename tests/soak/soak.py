@@ -32,6 +32,7 @@ from tests.soak.report import Report
 from tests.soak.troubles import LEASE_S, fate, faults
 
 AT_ONCE = 3
+LEAST_ROUNDS = 3
 SETTLE_EVERY = 4
 MOST_TO_SETTLE = 60
 DAYS_S = 49 * 3600
@@ -83,7 +84,7 @@ class Soak:
 
     def run(self, *, minutes: float) -> Report:
         """Do rounds until the time is over or something is violated, settle, and return what was seen."""
-        while time.monotonic() - self._began < minutes * 60 and not self.report.violations:
+        while not self.report.violations and (self.report.rounds < LEAST_ROUNDS or self._passed_s() < minutes * 60):
             self.round()
         if not self.report.violations:
             self.settle()
@@ -246,7 +247,7 @@ class Soak:
     def _sum_up(self) -> None:
         """Fill in what is counted once at the end."""
         report = self.report
-        report.minutes = (time.monotonic() - self._began) / 60
+        report.minutes = self._passed_s() / 60
         report.engine_restarts = self.engine.restarts
         report.faults = +self.engine.struck
         here = self._look(is_settled=False)
@@ -260,7 +261,11 @@ class Soak:
     def _log(self, line: str) -> None:
         """Keep what was done, and tell it."""
         self.report.actions.append(line)
-        self._tell(f"{time.monotonic() - self._began:8.1f}  {line}")
+        self._tell(f"{self._passed_s():8.1f}  {line}")
+
+    def _passed_s(self) -> float:
+        """Return how long it has been at it."""
+        return time.monotonic() - self._began
 
     def __enter__(self) -> Self:
         """Return itself."""
