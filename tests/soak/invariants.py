@@ -90,10 +90,10 @@ def nobody_is_answered_twice(here: Look) -> Iterator[str]:
 
 
 def tags_come_from_answers(here: Look) -> Iterator[str]:
-    """Whoever has tags has them from one answer, word for word."""
+    """Whoever has tags has them from one answer, word for word; who was tagged by hand keeps those tags."""
     given = {whom(row): json.loads(row["answer"])["tags"] for row in here.rows["answers"] if row["applied"]}
     for key, row in here.people.items():
-        answer = given.get((key, _digest(row["username"])), [])
+        answer = ["by hand"] if row["username"] in here.by_hand else given.get((key, _digest(row["username"])), [])
         if tags_of(row) != answer:
             yield f"{row['username']} has tags {row['tags']}, and the answer that was applied gave {answer}"
 

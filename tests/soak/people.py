@@ -17,6 +17,7 @@ TRADES = (
 )
 ODD = ("", " naïve Ümläute", ' and "quotes", commas', " 数学", " <b>mark-up</b>", "\nsecond line", "\u2028separated")
 MOST_PEOPLE = 400
+BY_HAND = '["by hand"]'
 
 
 class People:
@@ -27,6 +28,7 @@ class People:
         self._database = database
         self._count = 0
         self.may: dict[str, set[str | None]] = {}
+        self.by_hand: set[str] = set()
         self.named: set[str] = set()
         self.deleted = 0
         self.changed = 0
@@ -69,7 +71,7 @@ class People:
             self.may[name] = before | {bio}
 
     def meddle(self, dice: random.Random, untouched: Iterable[str]) -> str:
-        """Be another program, for one transaction: change, delete, insert; return what was done.
+        """Be another program, for one transaction: change, delete, insert, tag by hand; return what was done.
 
         `untouched` are people whom a command of ours is changing at this moment.
         """
@@ -83,11 +85,13 @@ class People:
             connection.executemany("DELETE FROM experts WHERE username = ?", [(name,) for name in gone])
             connection.executemany("UPDATE experts SET bio = ? WHERE username = ?", [(b, n) for n, b in bios.items()])
             connection.executemany("INSERT INTO experts (username, bio) VALUES (?, ?)", list(new.items()))
+            tagged = [name for name in dice.sample(known, min(len(known), 2)) if _tag(connection, name)]
         self.may.update({name: {None} for name in gone})
         self.may.update({name: {bio} for name, bio in (bios | new).items()})
+        self.by_hand |= set(tagged)
         self.deleted += len(gone)
         self.changed += len(bios)
-        return f"deleted {len(gone)}, changed {len(bios)}, inserted {len(new)}"
+        return f"deleted {len(gone)}, changed {len(bios)}, inserted {len(new)}, tagged {len(tagged)}"
 
     def wrong(self, rows: dict[str, str]) -> Iterator[str]:
         """Yield who is lost, back, or has a biography nobody gave them; what is found is certain from now on."""
@@ -99,6 +103,12 @@ class People:
                 yield f"{name} has {found!r} and not one of {sorted(map(repr, values))}"
             values.intersection_update({found})
             values.add(found)
+
+
+def _tag(connection: sqlite3.Connection, name: str) -> bool:
+    """Tag somebody by hand who has no tags yet, claimed or not; return whether it was done."""
+    query = "UPDATE experts SET tags = ? WHERE username = ? AND tags IS NULL"
+    return connection.execute(query, (BY_HAND, name)).rowcount == 1
 
 
 def biography(dice: random.Random, number: int) -> str:

@@ -236,6 +236,7 @@ class Soak:
             stops=tuple(self._stops),
             doubled=self.engine.struck["duplicate_batch"] + self.engine.restarts,  # whose last moments nobody counted
             creates=tuple(self.engine.creates),
+            by_hand=frozenset(self.people.by_hand),
         )
 
     def _batch_numbers(self) -> list[int]:
