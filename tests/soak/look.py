@@ -18,8 +18,8 @@ class Look:
     """All rows of the database by table, `status --json`, and the remote batches that carry this workspace's id.
 
     `creates` are the names of all creates that were sent, as far as the API saw them; `stops` are the times from when
-    to when a process that may have been sending stood still; `doubled` is how often the API made two of one create. `by_hand`
-    are those whom another program has tagged.
+    to when a process that may have been sending stood still; `doubled` is how often the API made two of one create;
+    `by_hand` are those whom another program has tagged.
     """
 
     data: Path
