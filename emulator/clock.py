@@ -9,9 +9,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from emulator.database import Database
+from emulator.errors import invalid
 
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
+LAST_NS = 7_258_118_400 * SECOND_NS
+"""The year 2200; nanoseconds since 1970 fit into 64 bits until 2262."""
 
 
 class Clock:
@@ -27,9 +30,15 @@ class Clock:
         return self._read_ns() + int(self._database.fact("clock_offset_ns", default="0"))
 
     def advance(self, *, seconds: float) -> None:
-        """Move the clock of every host by `seconds`, for good."""
+        """Move the clock of every host by `seconds`, for good.
+
+        Raises:
+            ApiError: 400 where that leaves the years that can be told, 1970 to 2199.
+        """
         with self._database.transaction():
             offset = int(self._database.fact("clock_offset_ns", default="0"))
+            if not 0 <= self._read_ns() + offset + seconds * SECOND_NS < LAST_NS:
+                raise invalid(f"the clock cannot be moved by {seconds!r} seconds: it shows 1970 to 2199")
             self._database.set_fact("clock_offset_ns", str(offset + int(seconds * SECOND_NS)))
 
 

@@ -48,7 +48,7 @@ async def _clock(request: Request) -> JsonReply:
     """Move the clock on."""
     document = await _document(request)
     seconds = document.get("advance_seconds") if isinstance(document, dict) else None
-    if not isinstance(seconds, int | float):
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         raise invalid(f"expected {{'advance_seconds': number}}, found {document!r}")
     clock = world_of(request).clock
     clock.advance(seconds=seconds)

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -100,6 +101,6 @@ def page_of(request: Request, *, default: int, most: int) -> tuple[int, int | No
         ApiError: 400 for a size or a token that is none.
     """
     size, token = request.query_params.get("pageSize", ""), request.query_params.get("pageToken", "")
-    if not (size.isdigit() or size == "") or not (token.isdigit() or token == ""):
+    if not all(re.fullmatch(r"[0-9]{0,18}", text) for text in (size, token)):  # more digits, and no row has the number
         raise invalid(f"Invalid page size {size!r} or page token {token!r}.")
     return min(int(size or 0) or default, most), int(token) if token else None

@@ -6,6 +6,11 @@ from typing import Any, Self
 
 from emulator.errors import invalid
 
+MOST = 2**53
+"""The largest number a setting takes: every reader of JSON reads it alike."""
+LEAST = {"list_page_most": 1, "chunk_lines": 1}
+"""The least a setting takes where that is not 0."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -49,4 +54,9 @@ class Settings:
             wanted: tuple[type, ...] = (int, float) if known[name] is float else (known[name],)
             if not isinstance(value, wanted) or (known[name] is int and isinstance(value, bool)):
                 raise invalid(f"setting {name!r}: expected {known[name].__name__}, found {value!r}")
+            if isinstance(value, int | float) and not LEAST.get(name, 0) <= value <= MOST:
+                raise invalid(f"setting {name!r}: {value!r} is not between {LEAST.get(name, 0)} and {MOST}")
+        limits = document.get("enqueued_tokens", {})
+        if not all(isinstance(limit, int) and 0 <= limit <= MOST for limit in limits.values()):
+            raise invalid(f"setting 'enqueued_tokens': expected numbers by model, found {limits!r}")
         return replace(self, **document)

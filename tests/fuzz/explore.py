@@ -2,7 +2,7 @@
 
 It goes on from the good inputs and from what was found before. An input that breaks a promise is kept as
 `corpus/<target>/broken-…`, where the tests find it, and the run ends with exit code 1. With `KEEP=1` the inputs that
-reached new lines are kept as well, the fewest that reach all of them.
+reached new lines are kept as well, one for each line that no other reaches.
 """
 
 import argparse
@@ -14,12 +14,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.fuzz.targets import Target
 
 CORPUS = Path(__file__).parent / "corpus"
 LONGEST_INPUT = 4096  # bytes
 SLOWEST_S = 10  # one input that takes longer is a promise broken
 MOST_MIB = 2048
+OURS = tuple(str(Path(__file__).parents[2] / top) for top in ("pipeline", "emulator"))
 INSIDE = "inside"  # the word by which a process knows that it is a target's own
 
 
@@ -63,21 +68,41 @@ def _explore(name: str, *, seconds: float, keep: bool) -> bool:
         if code:
             print(Path(folder, "log").read_text(errors="replace")[-4000:], flush=True)  # noqa: T201
         elif keep:
-            _keep_fewest(name, found, good, kept, limits=limits, folder=Path(folder))
+            _keep_few(name, found, kept)
         return code == 0
 
 
-def _keep_fewest(name: str, found: Path, good: Path, kept: Path, *, limits: list[str], folder: Path) -> None:
-    """Put the fewest inputs that reach all lines beyond the good ones into the corpus; those that broke once stay."""
-    fewest = folder / "fewest"
-    shutil.copytree(good, fewest)
-    _start(name, [*limits, "-merge=1", str(fewest), str(found), str(kept)], log=folder / "merge")
-    for old in kept.iterdir():
-        if not old.name.startswith("broken-"):
-            old.unlink()
-    for path in fewest.iterdir():
-        if not (good / path.name).exists():
-            shutil.copy(path, kept / path.name)
+def _keep_few(name: str, found: Path, kept: Path) -> None:
+    """Put into the corpus, shortest first, each input that reaches a line no other does; those that broke once stay."""
+    from tests.fuzz.targets import TARGETS, seeds
+
+    reached = set().union(*(_lines_reached(TARGETS[name], seed) for seed in seeds(name)))
+    reached |= set().union(*(_lines_reached(TARGETS[name], path.read_bytes()) for path in kept.glob("*")))
+    for path in sorted(found.iterdir(), key=lambda path: (path.stat().st_size, path.name)):
+        new = _lines_reached(TARGETS[name], path.read_bytes()) - reached
+        if new:
+            shutil.copy(path, kept / path.name[:12])
+            reached |= new
+
+
+def _lines_reached(target: "Target", data: bytes) -> set[tuple[str, int]]:
+    """Return the lines of the product, as (file, number), that an input reaches."""
+    reached: set[tuple[str, int]] = set()
+
+    def trace(frame: FrameType, _event: str, _value: object) -> Any:
+        """Note a line of ours, and look into nothing else."""
+        file = frame.f_code.co_filename
+        if not file.startswith(OURS):
+            return None
+        reached.add((file, frame.f_lineno))
+        return trace
+
+    sys.settrace(trace)
+    try:
+        target(data)
+    finally:
+        sys.settrace(None)
+    return reached
 
 
 def _start(name: str, flags: list[str], *, log: Path) -> int:

@@ -194,6 +194,7 @@ def endpoint(data: bytes) -> None:
     target = quote(target, safe="!#$%&'()*+,/:;=?@[]~\"<>\\^`{|}") or "/"
     status, kind, said = _ask(method if TOKEN.fullmatch(method) else "GET", target, headers, body)
     _world().faults.clear()
+    _world().settings = Settings()
     assert 200 <= status < 500, (status, said[:300])
     if status >= 400:
         error = orjson.loads(said)["error"]
@@ -350,6 +351,10 @@ def _requests(asked: dict[str, Any]) -> Iterator[bytes]:
         ),
         ("POST /_emu/faults", "", fault),
         ("POST /_emu/clock", "", '{"advance_seconds": 1.5}'),
-        ("POST /_emu/settings", "", '{"list_lag": 1}'),
+        (
+            "POST /_emu/settings",
+            "",
+            '{"list_lag_seconds": 1.5, "batch_looks": 2, "enqueued_tokens": {"*": 100}, "paused": true}',
+        ),
     ):
         yield f"{first}\nx-goog-api-key: k\n{fields}\n\n{content}".replace("\n\n\n", "\n\n").encode()

@@ -21,7 +21,7 @@ from tests.lab import Workspace
 COUNT = 5
 KEYS = tuple(f"expert-tags/{number}" for number in range(1, COUNT + 1))
 LINES = tuple(line(key, response(TAGS.replace("water", f"water {key[-1]}"))) for key in KEYS)
-TRIALS = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+TRIALS = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 BYTES = st.binary(max_size=12) | st.sampled_from(
     [
         *(
@@ -125,7 +125,7 @@ def _said(data: bytes) -> dict[str, list[str]]:
     return said
 
 
-@settings(TRIALS, max_examples=25)
+@settings(TRIALS, max_examples=12)
 @given(
     kinds=st.lists(
         st.sampled_from(["good", "error", "final", "invalid", "cut", "none"]), min_size=COUNT, max_size=COUNT

@@ -20,7 +20,8 @@ from tests.lab import KEY, ROOT, Api, Workspace
 
 SESSION = "canary-session-of-an-upload"
 ECHO = f"bad key {KEY} at https://h.example/upload?upload_id={SESSION}&key={KEY} in {{'upload_id': '{SESSION}'}}"
-LONG_ECHO = "x" * 180 + ECHO  # where a cut may go through the middle of it
+PART = 12  # characters of a secret that are too many already
+LONG_ECHO = "x" * 170 + ECHO  # where a cut may go through the middle of it
 
 # every command, as it is typed; {files} is a folder with what it needs
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -117,8 +118,8 @@ def _sessions(api: Api) -> set[str]:
 
 
 def _check(folder: Path, *texts: str, secrets: set[str]) -> None:
-    """Look for each secret, whole or its greater part, in texts and in every byte below a folder."""
-    parts = {part.encode() for secret in secrets for part in (secret, secret[: len(secret) * 2 // 3])}
+    """Look for each secret, if only its first twelve characters, in texts and in every byte below a folder."""
+    parts = {secret[:PART].encode() for secret in secrets}
     places = {f"text {number}": text.encode("utf-8", "replace") for number, text in enumerate(texts)}
     places |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
     assert [(place, part) for place, data in places.items() for part in parts if part in data] == []
