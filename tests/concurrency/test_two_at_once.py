@@ -10,7 +10,7 @@ from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
 from tests.integration.steps.hands import Hand
 
-ROUNDS = int(os.environ.get("FINDABLE_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("FINDABLE_ROUNDS", "6"))
 SEED = int(os.environ.get("FINDABLE_SEED", "3"))
 
 
