@@ -1,9 +1,10 @@
 """Which commands a turn runs: any of them, with whatever input they need. A new command is one line in `COMMANDS`."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from jobs import cli
 from tests.soak.crowd import Command
 from tests.soak.people import TRADES, People
 from tests.soak.troubles import Fate
@@ -19,18 +20,20 @@ class Choices:
         """Choose by these dice; `batches` are those that can be cancelled."""
         self._dice, self._people, self._folder, self._batches = dice, people, folder, batches
         self.touched: set[str] = set()
-        self.said: dict[str, dict[str, str]] = {}
+        self.said: dict[str, Mapping[str, str | None]] = {}
 
     def command(self, fate: Fate) -> Command:
         """Return one command; none that writes people twice in a turn, so that it is known who wrote what."""
-        name = self._dice.choices(list(COMMANDS), weights=[weight for weight, _ in COMMANDS.values()])[0]
+        known = [name for name in COMMANDS if name in cli.COMMANDS]
+        name = self._dice.choices(known, weights=[COMMANDS[name][0] for name in known])[0]
         if name in self.said:
             name = "status"
         words = COMMANDS[name][1](self)
         rows = {"BATCH_ROWS": str(self._dice.randint(3, 30))} if name == "batch-submit" else {}
         is_long = fate.signal in ENDING and self._dice.random() < 0.5  # whoever waits for all must be ended
         waits = {"WAIT": str(int(is_long))} if name == "batch-poll" else {}
-        return Command((name, *words), fate, rows | waits)
+        days = {"KEEP_DAYS": str(self._dice.choice((0, 1)))} if name == "clean" else {}
+        return Command((name, *words), fate, rows | waits | days)
 
     def people_file(self) -> Words:
         """Write a file to import."""
@@ -42,11 +45,23 @@ class Choices:
         path = self._folder / "person.json"
         return self._wrote("add-expert", path, self._people.document(self._dice, path))
 
-    def _wrote(self, name: str, path: Path, said: dict[str, str]) -> Words:
+    def _wrote(self, name: str, path: Path, said: Mapping[str, str]) -> Words:
         """Keep what a file says, and return the words that name it."""
         self.said[name] = said
         self.touched |= said.keys()
         return (str(path),)
+
+    def forgotten(self) -> Words:
+        """Choose whom to forget."""
+        known = sorted(set(self._people.present) - self.touched)
+        name = self._dice.choice(known) if known else "nobody"
+        self.said["forget"] = {name: None} if known else {}
+        self.touched.add(name)
+        return (name, "--yes")
+
+    def backup(self) -> Words:
+        """Choose where to back up to."""
+        return (str(self._folder / f"backup-{self._dice.randrange(10**9)}"),)
 
     def batch(self) -> Words:
         """Choose a batch that is not over; one that does not exist where all are."""
@@ -88,4 +103,7 @@ COMMANDS: dict[str, tuple[int, Callable[[Choices], Words]]] = {
     "show": (2, Choices.person),
     "batches": (1, _plain("--json")),
     "parked": (1, _plain("--json")),
+    "forget": (3, Choices.forgotten),
+    "backup": (2, Choices.backup),
+    "clean": (2, _plain()),
 }

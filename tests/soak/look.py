@@ -45,6 +45,16 @@ class Look:
         return {str(row["id"]): row for row in self.rows["experts"]}
 
     @property
+    def cleaned(self) -> set[int]:
+        """Return the batches whose files were removed on purpose."""
+        return {int(row["name"]) for row in self.rows["events"] if row["kind"] == "clean"}
+
+    @property
+    def is_forgetting(self) -> bool:
+        """Return whether somebody was begun to be forgotten, and the command died over it."""
+        return any(row["kind"] == "forget" and row["new"] == "begun" for row in self.rows["events"])
+
+    @property
     def bios(self) -> dict[str, str]:
         """Return the biographies by username; an empty text where there is none."""
         return {row["username"]: row["bio"] or "" for row in self.rows["experts"]}
@@ -75,6 +85,11 @@ def look(data: Path, *, status: dict[str, Any], remote: list[Row], memory: Memor
 def _all(connection: sqlite3.Connection, table: str) -> Iterator[sqlite3.Row]:
     """Yield every row of a table in the order it was written."""
     yield from connection.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - our names
+
+
+def is_forgotten(row: Row) -> bool:
+    """Return whether an item was forgotten: its rows keep the account, and nothing of the person."""
+    return "forgotten" in str(row["item_id"])
 
 
 def tags_of(row: Row) -> list[str]:

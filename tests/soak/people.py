@@ -7,7 +7,7 @@ have changed it was killed; `None` stands for no row. What is found afterwards i
 import json
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +17,7 @@ TRADES = (
 )
 ODD = ("", " naïve Ümläute", ' and "quotes", commas', " 数学", " <b>mark-up</b>", "\nsecond line", "\u2028separated")
 MOST_PEOPLE = 400
+NEWEST = 0.4  # how often the newest person is deleted, whose id a table may give again
 BY_HAND = '["by hand"]'
 
 
@@ -64,10 +65,10 @@ class People:
         path.write_text(json.dumps({"username": name, "bio": bio}), encoding="utf-8")
         return said
 
-    def may_have(self, said: dict[str, str], *, done: bool) -> None:
-        """Keep what a command wrote, or where it was cut off may have written."""
+    def may_have(self, said: Mapping[str, str | None], *, done: bool) -> None:
+        """Keep what a command wrote, or where it was cut off may have written; None where it removes somebody."""
         for name, bio in said.items():
-            before = set() if done else self.may.get(name, {None})
+            before: set[str | None] = set() if done else self.may.get(name, {None})
             self.may[name] = before | {bio}
 
     def meddle(self, dice: random.Random, untouched: Iterable[str]) -> str:
@@ -78,6 +79,8 @@ class People:
         known = sorted(set(self.present) - set(untouched))
         most = min(5, len(known) // 4) + max(0, len(known) - MOST_PEOPLE)
         gone = dice.sample(known, min(len(known), dice.randint(0, most)))
+        if known and dice.random() < NEWEST:
+            gone = sorted({*gone, known[-1]})
         changed = [name for name in dice.sample(known, min(len(known), dice.randint(0, 5))) if name not in gone]
         new = self.new(dice, dice.randint(0, 2))
         bios = {name: biography(dice, dice.randrange(10_000)) for name in changed}

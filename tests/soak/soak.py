@@ -39,7 +39,7 @@ DAYS_S = 49 * 3600
 PEACEFUL = frozenset({0, 3, 4})
 INTERRUPTED = 130
 FINE = frozenset({0, 3, 4, 5, INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM})
-MAY_BE_WRONG = frozenset({"batch-cancel", "index", "search", "show"})  # no such batch, nobody tagged yet, no index yet
+MAY_BE_WRONG = frozenset({"batch-cancel", "index", "search", "show", "forget"})  # none there, or stands in a batch
 SENDERS = frozenset({"batch-submit", "batch-poll", "batch-cancel", "doctor"})
 NOTHING_TO_DO = ("make search", "findable parked", "make import")
 QUICK = {
@@ -74,6 +74,8 @@ class Soak:
         self._crowd = Crowd(AT_ONCE)
         self.people = People(self.data / "findable.db")
         self._memory = Memory()
+        self._forgetting: set[str] = set()
+        self._forgotten: set[str] = set()
         self._stops: list[tuple[datetime, datetime]] = []
         self._began = time.monotonic()
         if seed % 2:
@@ -122,11 +124,24 @@ class Soak:
             self._peaceful(*following.split()[1:], WAIT="0")
         else:
             self.report.violations.append(f"there is always something left to do: {following}")
+        self._finish_forgetting()
         self._peaceful("score")
         self._peaceful("index")
         self._peaceful("doctor", "--fix", "--json")
         self.check(is_settled=True)
         self._hold_doctor()
+
+    def _finish_forgetting(self) -> None:
+        """Forget again whoever a command that was cut off began to forget, and look for all who are forgotten."""
+        for name in sorted(self._forgetting):
+            command = self._peaceful("forget", name, "--yes")
+            self.people.may_have({name: None}, done=command.code == 0)
+            self._forgotten |= {name} if command.code == 0 else set()
+        self._forgetting.clear()
+        for path in self.data.rglob("*"):
+            held = path.read_bytes() if path.is_file() else b""
+            found = [name for name in self._forgotten if name.encode() in held]
+            self.report.violations += [f"{name} was forgotten and stands in {path.name}" for name in found]
 
     def check(self, *, is_settled: bool = False) -> None:
         """Hold every invariant against what is there now."""
@@ -166,6 +181,8 @@ class Soak:
             self._judge(command)
             if command.name in choices.said:
                 self.people.may_have(choices.said[command.name], done=command.code == 0)
+            if command.name == "forget":
+                (self._forgotten if command.code == 0 else self._forgetting).add(command.args[1])
 
     def _meddle(self, dice: random.Random, touched: set[str]) -> None:
         """Be another program that writes to the table."""
