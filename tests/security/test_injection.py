@@ -12,7 +12,7 @@ from pipeline.experts.delimiting import NAMES, delimited
 from pipeline.experts.tags import item
 from tests import ledger
 from tests.delivery import TAGS, deliver, line, prepare, put_people, response, workspace_at
-from tests.lab import Workspace
+from tests.lab import Api, Workspace
 from tests.security.hostile import ANSWERS, BIOGRAPHIES
 
 PIECES = st.sampled_from(["<", "</", "\uff1c", "&lt;", "\u2039", "/", " ", ">", "\u200b", "b", "B", "\uff42", *NAMES])
@@ -116,3 +116,23 @@ def test_cleaned_tags_are_what_is_stored(asked: Workspace) -> None:
     deliver(asked, line(keys[0], response(json.dumps({"tags": tags}))))
     assert asked.run("batch-ingest").exit_code == 0
     assert json.loads(asked.scalar("SELECT tags FROM experts WHERE id = 1")) == ["bees", "water law", "honey"]
+
+
+@pytest.mark.parametrize(
+    "text", [ANSWERS[0], ANSWERS[6], ANSWERS[8], ANSWERS[9], ANSWERS[16]], ids=["0", "6", "8", "9", "16"]
+)
+def test_a_live_answer_is_held_to_the_same(workspace: Workspace, api: Api, tmp_path: Path, text: str) -> None:
+    """Whoever is added with a hostile biography and gets an answer under orders has no tags, and we say so."""
+    person = tmp_path / "new.json"
+    person.write_text(json.dumps({"username": "new", "bio": BIOGRAPHIES[1]}))
+    api.fault("answer_text", times=100, args={"text": text})
+    ran = workspace.run("add-expert", str(person))
+    assert ran.exit_code == 0
+    assert "new is saved without tags (" in ran.stderr
+    assert workspace.query("SELECT tags FROM experts") == [(None,)]
+    api.clear_faults()
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        assert workspace.run(command).exit_code == 0
+    _check_tags(workspace)
+    ledger.check(workspace)
+    assert ledger.people(workspace) == {"total": 1, "tagged": 1}
