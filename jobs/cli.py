@@ -29,6 +29,7 @@ COMMANDS = {
     "forget": "jobs.forget",
     "backup": "jobs.backup",
     "restore": "jobs.restore",
+    "clean": "jobs.clean",
     "eval": "jobs.eval",
     "emulator": "jobs.emulator",
     "rebind": "jobs.rebind",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
 
 if TYPE_CHECKING:
@@ -13,18 +13,19 @@ if TYPE_CHECKING:
 
 
 @click.command(name="doctor", cls=Command)
-@click.option("--fix", is_flag=True, envvar="FINDABLE_FIX", help="Mend what can be mended without loss.")
+@click.option("--fix", is_flag=True, envvar="FINDABLE_FIX", help="Mend what loses nothing, and ask for the rest.")
+@yes_option
 @json_option
-def main(*, fix: bool, as_json: bool) -> None:
+def main(*, fix: bool, yes: bool, as_json: bool) -> None:
     """Check the workspace against itself and the backend.
 
-    Without --fix nothing is changed. Exit code 0 when all is well or was mended, 5 when something contradicts what is
-    stored and was not mended.
+    Without --fix nothing is changed. Exit code 0 when all is well, was mended, or needs no more than a notice; 3 or 4
+    when the key is refused or the backend cannot be reached; 5 when something contradicts what is stored.
     """
     from pipeline.steps import doctor
 
     with open_workspace() as rt:
-        report = doctor.run(rt, fix=fix)
+        report = doctor.run(rt, fix=fix, confirm=lambda question: confirmed(question, yes=yes))
     print_json(_document(report)) if as_json else _show(report)
     report.check()
 
@@ -34,7 +35,8 @@ def _document(report: "Report") -> dict[str, object]:
     return {
         "healthy": report.healthy,
         "checks": report.looked,
-        "findings": [asdict(finding) for finding in report.findings],
+        "findings": [{**asdict(finding), "next": finding.remedy} for finding in report.findings],
+        "versions": report.versions,
     }
 
 
@@ -42,12 +44,11 @@ def _show(report: "Report") -> None:
     """Print what was found, and one line of result."""
     terminal = Terminal()
     for finding in report.findings:
-        told = f"{finding.check}: {finding.said}"
+        told = f"{finding.check}: {finding.said}: {finding.why}"
         if finding.mended:
             print_line(f"{told}. Mended: {finding.mended}")
-        elif finding.is_open:
-            terminal.warn(told)
-        else:
-            print_line(f"{told}{'. FIX=1 mends it' if finding.mendable else ''}")
+            continue
+        told += f". What mends it: {finding.remedy}" if finding.remedy else ""
+        terminal.warn(told) if finding.is_open else print_line(told)
     if report.healthy:
         print_line(f"{plural(report.looked, 'check')} done, nothing contradicts what is stored")

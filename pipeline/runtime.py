@@ -61,6 +61,7 @@ class Runtime:
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
     is_bound: bool = False
+    says_where: bool = True  # the work is done; false for who only asks the backend how it is
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -84,7 +85,8 @@ class Runtime:
                 "this workspace uses Gemini, and no key is set",
                 hint="set GEMINI_API_KEY in the environment or in .env",
             )
-        self._tell_backend()
+        if self.says_where:
+            self._tell_backend()
         client = Client(
             api_key=LOCAL_KEY if local else settings.api_key or "",
             base_url=self._start_engine() if local else settings.base_url,

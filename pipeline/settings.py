@@ -34,6 +34,13 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _days(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1e6:  # noqa: PLR2004 - keeps NaN and infinities out
+        raise ValueError("must be a number of days, 0 or more")
+    return number
+
+
 def _usd(text: str) -> float:
     number = float(text)
     if not number >= 0:  # NaN is not; infinity is a way to say "never ask"
@@ -104,6 +111,7 @@ class Settings:
     batch_hours: float = _setting(48.0, _seconds, "hours after which a batch that is not over is cancelled")
     upload_hours: float = _setting(40.0, _seconds, "hours for which an upload is used again; the API keeps it 48")
     lease: float = _setting(120.0, _seconds, "how long a lease lasts unless it is renewed", local=20.0)
+    keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")
     mime_types: tuple[str, ...] = _setting(
         ("jsonl", "application/jsonl", "application/json", "text/plain"), _names, "types tried for uploads, in order"
     )

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.checks.finding import Finding
+from pipeline.checks.finding import Finding, Mend
 from pipeline.states import OVER, BatchState, Outcome
-from pipeline.store import batches, checks, claims
+from pipeline.store import batches, checks, claims, erasing
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
     from pipeline.runtime import Runtime
 
+KINDS = {"findable_requests": "claims", "findable_answers": "answers", "findable_attempts": "attempts"}
 LIVE = frozenset({BatchState.PREPARED, BatchState.SUBMITTING, BatchState.SUBMITTED})
+RESTORE = "restore a backup (make restore FROM=…)"
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 
 
@@ -21,12 +23,13 @@ def check_database(rt: "Runtime") -> Iterator[Finding]:
         broken = checks.damage(tx)
         unknown = checks.unknown_states(tx)
     for line in broken:
-        yield Finding("database", line, next="restore the database from a copy")
+        yield Finding("database", line, "rows may be lost or read wrongly", next=RESTORE)
     for number, word in unknown.items():
-        yield Finding("database", f"batch {number} is in a state that does not exist: {word!r}")
+        said = f"batch {number} is in a state that does not exist: {word!r}"
+        yield Finding("database", said, "no command knows what to do with it", next=RESTORE)
 
 
-def check_batches(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:  # noqa: ARG001 - the shape of every check
+def check_batches(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:  # noqa: ARG001 - the shape of every check
     """Does each batch's row agree with its state, its requests, and what was written for them?"""
     with rt.store.read() as tx:
         everyone = batches.in_states(tx)
@@ -34,11 +37,12 @@ def check_batches(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:  # noqa: AR
         written = checks.written_of(tx)
     nothing: dict[str, int] = {"all": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)}
     for batch in everyone:
+        why = "what was asked, answered and paid for it cannot be told any more"
         for said in _wrong(batch, asked.get(batch.number, nothing), written.get(batch.number, (0, 0))):
-            yield Finding("batches", f"batch {batch.number} is {batch.state}, {said}")
+            yield Finding("batches", f"batch {batch.number} is {batch.state}, {said}", why, next=RESTORE)
 
 
-def check_claims(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
+def check_claims(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
     """Has every claim a batch that is not over, or a living process?"""
     with rt.store.read() as tx:
         over = {batch.number for batch in batches.in_states(tx, *OVER)}
@@ -46,32 +50,61 @@ def check_claims(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
         dead = checks.dead_claims(tx, now=rt.now())
     if stuck:
         mended = ""
-        if fix:
+        if mend.on:
             with rt.store.write() as tx:
                 mended = f"closed {checks.close_claims_of_ended(tx)} claims"
-        said = f"{stuck} items are claimed by batches that are over, and would never be asked again"
-        yield Finding("claims", said, mendable=True, mended=mended)
+        said = f"{stuck} items are claimed by batches that are over"
+        yield Finding("claims", said, "they would never be asked again", mendable=True, mended=mended)
     if dead:
         mended = ""
-        if fix:
+        if mend.on:
             with rt.store.write() as tx:
                 mended = f"freed {claims.free_dead(tx, now=rt.now())}"
-        said = f"{dead} items are claimed by processes that are gone; the next batch-submit frees them too"
-        yield Finding("claims", said, contradiction=False, mendable=True, mended=mended)
+        said = f"{dead} items are claimed by processes that are gone"
+        why = "they are not asked until the next batch-submit frees them"
+        yield Finding("claims", said, why, contradiction=False, mendable=True, mended=mended)
 
 
-def check_leases(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
+def check_loose(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
+    """Is every row of ours about a batch that is there?"""
+    with rt.store.read() as tx:
+        loose = checks.loose_rows(tx)
+    for table, (count, numbers) in loose.items():
+        kind = KINDS.get(table, f"rows of {table}")
+        named = ", ".join(map(str, numbers))
+        said = f"{count} {kind} without a batch: they name batch {named}, which does not exist"
+        mended = ""
+        if mend.may(f"Delete {count} {kind} that name a batch which does not exist ({named})?"):
+            with rt.store.write() as tx:
+                mended = f"deleted {checks.drop_loose(tx, table)}"
+        why = "items would stay claimed for ever, and accounts cannot add up"
+        yield Finding("claims", said, why, mendable=True, mended=mended, next=RESTORE)
+
+
+def check_forgotten(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:  # noqa: ARG001 - the shape of every check
+    """Was everything that was begun to be forgotten forgotten to the end?"""
+    with rt.store.read() as tx:
+        left = erasing.unfinished(tx)
+    for item_id in left:
+        said = f"item {item_id} was begun to be forgotten, and the run died over it"
+        yield Finding(
+            "forgotten", said, "traces of it may be left", contradiction=False, next="the same make forget again"
+        )
+
+
+def check_leases(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
     """Has every lease a living owner?"""
     with rt.store.read() as tx:
         dead = checks.dead_leases(tx, now=rt.now())
     if not dead:
         return
     mended = ""
-    if fix:
+    if mend.on:
         with rt.store.write() as tx:
             mended = f"dropped {len(checks.drop_dead_leases(tx, now=rt.now()))}"
-    said = f"leases of processes that are gone: {', '.join(dead)}; whoever needs them takes them over"
-    yield Finding("leases", said, contradiction=False, mendable=True, mended=mended)
+    said = f"leases of processes that are gone: {', '.join(dead)}"
+    why = "a run died there; whoever needs them takes them over"
+    yield Finding("leases", said, why, contradiction=False, mendable=True, mended=mended)
 
 
 def _wrong(batch: Batch, asked: dict[str, int], written: tuple[int, int]) -> Iterator[str]:

@@ -3,85 +3,122 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.checks.finding import Finding
+from pipeline import freshness
+from pipeline.checks.finding import Finding, Mend
 from pipeline.errors import FindableError, InconsistentError
-from pipeline.store import builds, checks
+from pipeline.store import builds, checks, workspace
 
 if TYPE_CHECKING:
     from pipeline.index.manifest import Manifest
     from pipeline.runtime import Runtime
 
 LEASE = "index"
+NO_SEARCH = "search finds nothing, or the wrong entries"
 WAITING = "another process builds the index; waiting for it"
 
 
-def check_index(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
+def check_index(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
     """Is the build in service whole, byte for byte, and recorded?"""
     try:
         current = rt.builds.current()
     except InconsistentError as error:
-        yield Finding("index", error.message, mendable=True, mended=_put_back(rt) if fix else "", next="make index")
+        mended = _put_back(rt) if mend.on else ""
+        yield Finding("index", error.message, NO_SEARCH, mendable=True, mended=mended, next="make index")
         return
     if current is None:
         return
     damage = rt.builds.damage(current.number)
     if damage:
-        said = f"the build in service is damaged: {'; '.join(damage)}"
-        yield Finding("index", said, mendable=True, mended=_put_back(rt) if fix else "", next="make index")
+        rows = rt.builds.unsound_rows(current.number)
+        said = f"the build in service is damaged: {'; '.join((*damage, *filter(None, [rows])))}"
+        mended = _put_back(rt) if mend.on else ""
+        yield Finding("index", said, NO_SEARCH, mendable=True, mended=mended, next="make index")
         return
     wanted = (rt.settings.embedding_model, rt.settings.dim)
     if (current.model, current.dim) != wanted:
         said = (
             f"the index is of {current.model}, {current.dim} wide; search would ask for {wanted[0]}, {wanted[1]} wide"
         )
-        yield Finding("index", said, contradiction=False, next="make index")
+        yield Finding("index", said, "search refuses until both agree", contradiction=False, next="make index")
+    yield from _rows(rt, current)
     with rt.store.read() as tx:
         row = checks.build_row(tx, current.number)
     if row is None or (row["count"], row["model"], row["dim"]) != (current.count, current.model, current.dim):
         mended = ""
-        if fix:
+        if mend.on:
             _record(rt, current)
             mended = "recorded"
         said = f"build {current.number} is in service and not recorded in the database as it is"
-        yield Finding("index", said, contradiction=False, mendable=True, mended=mended)
+        why = "the journal of builds does not tell what is in service"
+        yield Finding("index", said, why, contradiction=False, mendable=True, mended=mended)
 
 
-def check_links(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
+def _rows(rt: "Runtime", current: "Manifest") -> Iterator[Finding]:
+    """Does the build in service hold vectors, of the people who are in the database, at a position that is past?"""
+    wrong = rt.builds.unsound_rows(current.number)
+    if wrong:
+        yield Finding("index", f"the build in service holds what is no vector: {wrong}", NO_SEARCH, next="make index")
+    with rt.store.read() as tx, rt.builds.open() as index:
+        position = workspace.get(tx).position
+        lag = freshness.behind(rt, tx, index)
+        strangers = set(index.content_hashes()) - {entry.id for entry in rt.collection.entries(tx)}
+    if current.position > position:
+        said = (
+            f"the build in service was read at database position {current.position}, and the database is at {position}"
+        )
+        yield Finding(
+            "index", said, "the database is an older copy than the index", next="make index after make restore"
+        )
+    if strangers:
+        said = f"the build in service holds {len(strangers)} entries that the database does not have"
+        yield Finding("index", said, "search finds what is not there any more", contradiction=False, next="make index")
+    elif lag:
+        said = f"the build in service is behind the database by {lag} entries"
+        yield Finding("index", said, "search does not find what is new", contradiction=False, next="make index")
+
+
+def check_links(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
     """Do DATA/faiss.index and DATA/metadata.json lead to the build in service?"""
     for name in rt.builds.stray_links():
         mended = ""
-        if fix:
+        if mend.on:
             with rt.waited_lease(LEASE, waiting=WAITING):
                 aside = rt.builds.relink(name)
             mended = f"linked again{f', {aside} holds what stood there' if aside else ''}"
-        yield Finding("links", f"{name} does not lead to the index in service", mendable=True, mended=mended)
+        said = f"{name} does not lead to the index in service"
+        yield Finding("links", said, "other programs read another index than search", mendable=True, mended=mended)
 
 
-def check_staging(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
+def check_staging(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
     """Did a killed run leave half a build behind?"""
     for name in rt.builds.stale():
         mended = ""
-        if fix:
+        if mend.on:
             with rt.waited_lease(LEASE, waiting=WAITING):
                 rt.builds.sweep()
             mended = "removed"
-        yield Finding(
-            "litter", f"{name} is half a build of a run that died", contradiction=False, mendable=True, mended=mended
-        )
+        said = f"{name} is half a build of a run that died"
+        yield Finding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
 
 
-def check_vectors(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
+def check_vectors(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
     """Are the cached vectors of the model in use sound?"""
     if not (rt.data / "index" / "vectors").is_dir():
         return
     damaged = rt.vectors.damaged
     if damaged:
         mended = ""
-        if fix:
+        if mend.on:
             rt.vectors.forget([])
             mended = "dropped; the next index embeds what it needs again"
         said = f"{len(damaged)} cached vectors of {rt.vectors.model} are damaged"
-        yield Finding("vectors", said, contradiction=False, mendable=True, mended=mended)
+        why = "they count as absent and would be asked for again"
+        yield Finding("vectors", said, why, contradiction=False, mendable=True, mended=mended)
+    unsound = rt.vectors.unsound()
+    if unsound:
+        mended = f"dropped {rt.vectors.forget(unsound)}; make index embeds them again" if mend.on else ""
+        said = f"{len(unsound)} cached vectors of {rt.vectors.model} are not finite, or not of length 1"
+        yield Finding("vectors", said, "the next build would be refused", mendable=True, mended=mended)
 
 
 def _record(rt: "Runtime", current: "Manifest") -> None:

@@ -1,13 +1,13 @@
-"""Does the backend know our batches, and does it hold any of ours that we do not know?"""
+"""Does the backend know our key, our models and our batches, and does it hold any of ours that we do not know?"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline import creating
-from pipeline.checks.finding import Finding
-from pipeline.errors import ConfigurationError, MissingError, RemoteError
+from pipeline import creating, uploads
+from pipeline.checks.finding import Finding, Mend
+from pipeline.errors import KeyRefusedError, MissingError, RefusedError, ThrottledError, UnavailableError
 from pipeline.states import BatchState
-from pipeline.store import batches, workspace
+from pipeline.store import batches, claims, workspace
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -15,24 +15,80 @@ if TYPE_CHECKING:
     from pipeline.runtime import Runtime
 
 
-def check_remote(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
-    """Ask the backend about every batch of this workspace; where it cannot be reached, only say so."""
+NO_LIST = "nothing, where this server keeps no such list"
+
+
+def check_models(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:  # noqa: ARG001 - the shape of every check
+    """Does the key work, and can it reach the models that are set?
+
+    Raises:
+        RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
+    """
+    if rt.backend == "local" and not rt.is_bound:
+        return
+    wanted = {"FINDABLE_MODEL": rt.settings.model, "FINDABLE_EMBEDDING_MODEL": rt.settings.embedding_model}
+    try:
+        there = set(rt.client.list_models())
+    except (KeyRefusedError, ThrottledError, UnavailableError):
+        raise
+    except RefusedError as error:  # a server that speaks to us, and not of its models
+        why = "whether the models that are set are there shows only when they are asked"
+        said = f"the list of models cannot be had: {error.message}"
+        yield Finding("models", said, why, contradiction=False, next=NO_LIST)
+        return
+    for setting, name in wanted.items():
+        if name not in there:
+            said = f"{name} ({setting}) is not in the server's list of models"
+            yield Finding("models", said, "asking it may be refused", contradiction=False, next=f"set {setting}")
+
+
+def check_uploads(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
+    """Does the API keep uploads of ours that no batch needs any more?
+
+    Raises:
+        RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
+    """
+    with rt.store.read() as tx:
+        if not batches.in_states(tx):
+            return
+    try:
+        left = uploads.left_behind(rt)
+    except (KeyRefusedError, ThrottledError, UnavailableError):
+        raise
+    except RefusedError as error:  # a server that keeps no list of files
+        why = "uploads may be left there until the API forgets them"
+        said = f"the list of files cannot be had: {error.message}"
+        yield Finding("uploads", said, why, contradiction=False, next=NO_LIST)
+        return
+    for one in left:
+        mended = ""
+        if mend.on:
+            rt.client.delete_upload(one.file.name)
+            mended = "deleted"
+        said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by batch {one.batch}"
+        why = "people's data stays there for up to 48 hours more"
+        yield Finding("uploads", said, why, contradiction=False, mendable=True, mended=mended, next="make clean")
+
+
+def check_remote(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
+    """Ask the backend about every batch of this workspace.
+
+    Raises:
+        RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
+    """
     with rt.store.read() as tx:
         everyone = batches.in_states(tx)
     if not everyone and not rt.is_bound:
         return
-    try:
-        listing = rt.client.list_batches()
-        with rt.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
-            everyone = batches.in_states(tx)
-        yield from _submitted(rt, everyone)
-        yield from _unclear(rt, everyone, listing, fix=fix)
-        yield from _listed(rt, everyone, listing, fix=fix)
-    except (RemoteError, ConfigurationError) as error:
-        yield Finding("backend", f"could not be asked: {error.message}", contradiction=False, next=error.hint)
+    listing = rt.client.list_batches()
+    with rt.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
+        everyone = batches.in_states(tx)
+    yield from _submitted(rt, everyone, mend=mend)
+    yield from _unclear(rt, everyone, listing, mend=mend)
+    yield from _listed(rt, everyone, listing, mend=mend)
 
 
-def _submitted(rt: "Runtime", everyone: list[Batch]) -> Iterator[Finding]:
+def _submitted(rt: "Runtime", everyone: list[Batch], *, mend: Mend) -> Iterator[Finding]:
     """Is every submitted batch there, under a name of ours?"""
     for batch in everyone:
         if batch.state is not BatchState.SUBMITTED:
@@ -42,31 +98,43 @@ def _submitted(rt: "Runtime", everyone: list[Batch]) -> Iterator[Finding]:
             remote = rt.client.get_batch(batch.remote_name or "")
         except MissingError as error:
             said = f"batch {batch.number} is not to be seen there any more ({error.message})"
-            yield Finding("backend", said, next=f"the key of its project, or {cancel}")
+            mended = ""
+            if mend.may(f"Batch {batch.number} is not to be seen there. Give it up, and let its items be asked again?"):
+                mended = _give_up(rt, batch, why=f"given up by doctor: {error.message}")
+            why = "its items stay claimed, and its result may never come"
+            yield Finding(
+                "backend", said, why, mendable=True, mended=mended, next=f"the key of its project, or {cancel}"
+            )
             continue
         if remote.display_name and remote.display_name not in _names(rt, batch):
             said = f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
-            yield Finding("backend", said, next=cancel)
+            yield Finding("backend", said, "its result would be somebody else's", next=cancel)
 
 
-def _unclear(rt: "Runtime", everyone: list[Batch], listing: "list[RemoteBatch]", *, fix: bool) -> Iterator[Finding]:
+def _unclear(rt: "Runtime", everyone: list[Batch], listing: "list[RemoteBatch]", *, mend: Mend) -> Iterator[Finding]:
     """Is a batch whose create is unclear in the list?"""
     for batch in everyone:
         if batch.state is not BatchState.SUBMITTING:
             continue
         there = {one.display_name for one in listing} & set(_names(rt, batch))
         mended = ""
-        if there and fix:
+        if there and mend.on:
             with rt.lease(f"batch:{batch.number}") as lease:
                 if lease is not None and creating.look_for(rt, batch, lease, listing).adopted:
                     mended = "adopted"
         said = f"batch {batch.number} was being created when a run died, and {'is' if there else 'is not'} in the list"
         yield Finding(
-            "backend", said, contradiction=False, mendable=bool(there), mended=mended, next="make batch-submit"
+            "backend",
+            said,
+            "until it is clear its items are not asked again",
+            contradiction=False,
+            mendable=bool(there),
+            mended=mended,
+            next="make batch-submit",
         )
 
 
-def _listed(rt: "Runtime", everyone: list[Batch], listing: "list[RemoteBatch]", *, fix: bool) -> Iterator[Finding]:
+def _listed(rt: "Runtime", everyone: list[Batch], listing: "list[RemoteBatch]", *, mend: Mend) -> Iterator[Finding]:
     """Is everything that carries this workspace's id known here, and once?"""
     with rt.store.read() as tx:
         ours = f"findable-{workspace.get(tx).workspace_id}-"
@@ -77,12 +145,11 @@ def _listed(rt: "Runtime", everyone: list[Batch], listing: "list[RemoteBatch]", 
             continue
         owner = owners.get(one.display_name)
         if owner is None:
-            said = f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it"
-            yield Finding("backend", said, next="was the database put back to an older copy?")
+            yield _stranger(rt, one, mend=mend)
         elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
-            mended = _cancel_twins(rt, owner, listing) if fix else ""
+            mended = _cancel_twins(rt, owner, listing) if mend.on else ""
             said = f"{one.name} is a second remote batch of batch {owner.number}"
-            yield Finding("backend", said, mendable=True, mended=mended)
+            yield Finding("backend", said, "the same items are paid for twice", mendable=True, mended=mended)
 
 
 def _cancel_twins(rt: "Runtime", batch: Batch, listing: "list[RemoteBatch]") -> str:
@@ -90,6 +157,44 @@ def _cancel_twins(rt: "Runtime", batch: Batch, listing: "list[RemoteBatch]") -> 
     creating.cancel_twins(rt, batch, listing)
     with rt.store.read() as tx:
         return "" if batches.open_twins(tx, batch.number) else "cancelled and recorded"
+
+
+def _stranger(rt: "Runtime", one: "RemoteBatch", *, mend: Mend) -> Finding:
+    """Return the finding about a remote batch of this workspace that no batch here knows; one that is over is past."""
+    mended = ""
+    if not one.state.is_over and mend.may(f"Cancel {one.name}, which no batch here knows?"):
+        mended = _cancel(rt, one)
+    return Finding(
+        "backend",
+        f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it",
+        "it is paid for, and nobody will fetch its answers; was the database put back to an older copy?",
+        contradiction=not one.state.is_over,
+        mendable=not one.state.is_over,
+        mended=mended,
+        next="restore a newer backup",
+    )
+
+
+def _cancel(rt: "Runtime", one: "RemoteBatch") -> str:
+    """Cancel a remote batch that no batch here knows; an empty text where it is gone meanwhile."""
+    try:
+        rt.client.cancel_batch(one.name)
+    except MissingError:
+        return ""
+    return "cancelled"
+
+
+def _give_up(rt: "Runtime", batch: Batch, *, why: str) -> str:
+    """End a batch that the API does not show and let its items go; an empty text where somebody works on it."""
+    with rt.lease(f"batch:{batch.number}") as lease:
+        if lease is None:
+            return ""
+        with rt.store.write() as tx:
+            lease.check(tx)
+            batches.mark_failed(tx, batch, why=why, at=rt.now())
+            free = claims.release(tx, batch.number, reason="given up by doctor")
+    creating.drop_upload(rt, batch)
+    return f"given up; {len(free)} items can be asked again"
 
 
 def _names(rt: "Runtime", batch: Batch) -> list[str]:

@@ -7,65 +7,119 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import files, preparing
-from pipeline.checks.finding import Finding
+from pipeline import creating, files, preparing
+from pipeline.checks.finding import Finding, Mend
 from pipeline.errors import FindableError, InconsistentError
 from pipeline.gemini.requests import key_of
 from pipeline.states import BatchState
-from pipeline.store import batches, claims
+from pipeline.store import batches, claims, erasing
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
     from pipeline.runtime import Runtime
 
 OURS = re.compile(r"(\d{6,})-(requests|results)\.jsonl(\..+)?")
-UNSENT = frozenset({BatchState.PREPARED, BatchState.SUBMITTING})
 
 
-def check_requests(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
+def check_requests(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
     """Is each request file as it was sealed, and does it ask about exactly the items that are claimed?"""
-    with rt.store.read() as tx:
-        everyone = batches.in_states(tx)
-    for batch in everyone:
+    for batch in _with_files(rt):
+        if batch.is_over:
+            yield from _old_file(rt, batch, batch.request_file, batch.request_sha256, mend=mend)
+            continue
         wrong = _wrong_request_file(rt, batch)
         if wrong:
-            mended = _give_up(rt, batch, why=wrong) if fix and batch.state is BatchState.PREPARED else ""
+            is_mendable = batch.state is BatchState.PREPARED
+            mended = _give_up(rt, batch, why=wrong) if mend.on and is_mendable else ""
             yield Finding(
                 "request files",
                 f"batch {batch.number} ({batch.state}): {wrong}",
-                contradiction=not batch.is_over,
-                mendable=batch.state is BatchState.PREPARED,
+                "it would ask, or has asked, something else than was claimed",
+                mendable=is_mendable,
                 mended=mended,
-                next=f"make batch-cancel BATCH={batch.number}" if batch.state in UNSENT else "",
+                next=f"make batch-cancel BATCH={batch.number}",
             )
 
 
-def check_results(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
-    """Is each result file as it was sealed? One that is needed and broken is fetched again."""
-    with rt.store.read() as tx:
-        everyone = batches.in_states(tx)
-    for batch in everyone:
+def check_results(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
+    """Is each result file as it was sealed? A broken one is fetched again, where the API still has the same bytes."""
+    for batch in _with_files(rt):
         if not batch.result_file:
+            continue
+        if batch.is_over:
+            yield from _old_file(rt, batch, batch.result_file, batch.result_sha256 or "", mend=mend)
             continue
         wrong = _wrong_file(rt.data / batch.result_file, batch.result_sha256 or "", what="its result")
         if wrong:
-            is_needed = batch.state is BatchState.DOWNLOADED
-            mended = _fetch_again(rt, batch) if fix and is_needed else ""
+            mended = _fetch_again(rt, batch) if mend.on else ""
+            question = (
+                f"The result of batch {batch.number} cannot be had again. Fail the batch, and ask its items anew?"
+            )
+            if not mended and mend.may(question):
+                mended = _give_up(rt, batch, why=wrong)
             said = f"batch {batch.number} ({batch.state}): {wrong}"
-            yield Finding("result files", said, contradiction=is_needed, mendable=is_needed, mended=mended)
+            why = "its answers are paid for and not ingested yet"
+            yield Finding("result files", said, why, mendable=True, mended=mended)
 
 
-def check_litter(rt: "Runtime", *, fix: bool) -> Iterator[Finding]:
+def _with_files(rt: "Runtime") -> list[Batch]:
+    """Return the batches but those whose files were removed on purpose."""
+    with rt.store.read() as tx:
+        cleaned = erasing.cleaned(tx)
+        return [batch for batch in batches.in_states(tx) if batch.number not in cleaned]
+
+
+def _old_file(rt: "Runtime", batch: Batch, name: str, sha256: str, *, mend: Mend) -> Iterator[Finding]:
+    """Yield what is wrong with a sealed file of a batch that is over: nothing needs it, and nothing explains it."""
+    is_result = name == batch.result_file
+    wrong = _wrong_file(rt.data / name, sha256, what="its result" if is_result else "its request file")
+    if not wrong:
+        return
+    with rt.store.read() as tx:
+        is_forgetting = bool(erasing.unfinished(tx))
+    mended = ""
+    if not is_forgetting:
+        mended = _fetch_again(rt, batch) if mend.on and is_result else ""
+        if not mended and mend.may(
+            f"Batch {batch.number}: {wrong}. Record its files as removed, and remove what is left?"
+        ):
+            mended = _let_go(rt, batch)
+    yield Finding(
+        "result files" if is_result else "request files",
+        f"batch {batch.number} ({batch.state}): {wrong}",
+        "it is the proof of what was asked and answered; nothing else needs it any more",
+        contradiction=not is_forgetting,
+        mendable=not is_forgetting,
+        mended=mended,
+        next="the same make forget again" if is_forgetting else "restore a backup (make restore FROM=…)",
+    )
+
+
+def _let_go(rt: "Runtime", batch: Batch) -> str:
+    """Record that the files of a batch are gone, and remove what is left of them."""
+    with rt.store.write() as tx:
+        erasing.note_cleaned(tx, batch.number, why="lost or damaged", at=rt.now())
+    _remove_files(rt, batch)
+    return "recorded as removed"
+
+
+def _remove_files(rt: "Runtime", batch: Batch) -> None:
+    """Remove what is left of the sealed files of a batch."""
+    for name in filter(None, (batch.request_file, batch.result_file)):
+        (rt.data / name).unlink(missing_ok=True)
+
+
+def check_litter(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
     """Are there files in the folder of batches that no batch knows?"""
     for path in litter(rt):
         mended = ""
-        if fix:
+        if mend.on:
             with rt.waited_lease(preparing.LEASE, waiting=preparing.WAITING):
                 if path in litter(rt):  # nobody has taken it up meanwhile
                     path.unlink(missing_ok=True)
                     mended = "removed"
         said = f"{path.name} belongs to no batch: a run died over it"
-        yield Finding("litter", said, contradiction=False, mendable=True, mended=mended)
+        yield Finding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
 
 
 def litter(rt: "Runtime") -> list[Path]:
@@ -92,7 +146,7 @@ def _wrong_request_file(rt: "Runtime", batch: Batch) -> str:
     """Return what is wrong with a request file, or an empty text."""
     path = rt.data / batch.request_file
     wrong = _wrong_file(path, batch.request_sha256, what="its request file")
-    if wrong or batch.is_over:
+    if wrong:
         return wrong
     with rt.store.read() as tx:
         items = claims.items_of(tx, batch.number)
@@ -113,7 +167,7 @@ def _wrong_file(path: Path, sha256: str, *, what: str) -> str:
 
 
 def _give_up(rt: "Runtime", batch: Batch, *, why: str) -> str:
-    """End a batch that was certainly not created and let its items go."""
+    """End a batch that was certainly not created, or whose result is lost, and let its items go."""
     with rt.lease(f"batch:{batch.number}") as lease:
         if lease is None:
             return ""
@@ -121,7 +175,11 @@ def _give_up(rt: "Runtime", batch: Batch, *, why: str) -> str:
             lease.check(tx)
             batches.mark_failed(tx, batch, why=f"given up by doctor: {why}", at=rt.now())
             free = claims.release(tx, batch.number, reason="given up by doctor")
-    return f"given up, it was never sent; {len(free)} items can be asked again"
+            erasing.note_cleaned(tx, batch.number, why="lost or damaged", at=rt.now())
+    _remove_files(rt, batch)
+    with contextlib.suppress(FindableError):
+        creating.drop_upload(rt, batch)
+    return f"given up; {len(free)} items can be asked again"
 
 
 def _fetch_again(rt: "Runtime", batch: Batch) -> str:

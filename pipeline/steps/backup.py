@@ -89,16 +89,16 @@ def _copy(rt: Runtime, staging: Path) -> Manifest:
     try:
         with copy.read() as tx:
             everyone, cleaned = batches.in_states(tx), erasing.cleaned(tx)
-            workspace_id = workspace.get(tx).workspace_id
+            here = workspace.get(tx)
     finally:
         copy.close()
     found = {name: _sealed(rt, staging, batch, name) for batch, name in _named(rt, everyone, cleaned)}
-    build, parts = _index(rt, staging)
+    build, parts = _index(rt, staging, position=here.position)
     found |= parts
     found |= dict(_loose(rt, staging, VECTORS, "*.vectors"))
     found |= dict(_engine(rt, staging))
     found[backups.DATABASE] = _database(staging / backups.DATABASE)
-    return Manifest(workspace_id, backups.made(rt.now()), version("findable"), build, dict(sorted(found.items())))
+    return Manifest(here.workspace_id, backups.made(rt.now()), version("findable"), build, dict(sorted(found.items())))
 
 
 def _named(rt: Runtime, everyone: list[Batch], cleaned: set[int]) -> Iterator[tuple[Batch, str]]:
@@ -133,11 +133,11 @@ def _sealed(rt: Runtime, staging: Path, batch: Batch, name: str) -> Copied:
     return copied
 
 
-def _index(rt: Runtime, staging: Path) -> tuple[int | None, dict[str, Copied]]:
+def _index(rt: Runtime, staging: Path, *, position: int) -> tuple[int | None, dict[str, Copied]]:
     """Copy the build in service; return its number and its files. A broken one is left out, with a warning.
 
     Raises:
-        InconsistentError: it was replaced meanwhile.
+        InconsistentError: it was replaced meanwhile, or was built after the database was copied.
     """
     try:
         current = rt.builds.current()
@@ -146,6 +146,8 @@ def _index(rt: Runtime, staging: Path) -> tuple[int | None, dict[str, Copied]]:
         return None, {}
     if current is None:
         return None, {}
+    if current.position > position:
+        raise _ChangedError("the index was built while the database was copied", hint="run it again")
     folder = f"index/builds/{current.number}"
     try:
         found = {

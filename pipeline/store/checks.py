@@ -4,19 +4,41 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, text, update
 
 from pipeline.states import OVER, BatchState, Outcome
 from pipeline.store.owners import is_dead
-from pipeline.store.tables import answers, attempts, batches, builds, leases, requests
+from pipeline.store.tables import answers, attempts, batches, builds, leases, requests, tries, twins
+
+OF_BATCHES = (requests, answers, attempts, tries, twins)
 
 
 def damage(tx: Connection) -> list[str]:
-    """Return what SQLite finds wrong with its own file, and rows that point at nothing; empty when it is sound."""
-    said = [str(row[0]) for row in tx.execute(text("PRAGMA quick_check(20)"))]
-    broken = [line for line in said if line != "ok"]
-    loose = {f"{row[0]} holds rows of a missing {row[2]}" for row in tx.execute(text("PRAGMA foreign_key_check"))}
-    return broken + sorted(one for one in loose if one.startswith("findable_"))
+    """Return what SQLite finds wrong with its own file, indexes included; empty when it is sound."""
+    said = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
+    return [line for line in said if line != "ok"]
+
+
+def loose_rows(tx: Connection) -> dict[str, tuple[int, list[int]]]:
+    """Return the tables of ours that hold rows of a batch that is not there: how many, and the batches' numbers."""
+    found: dict[str, tuple[int, list[int]]] = {}
+    for table in OF_BATCHES:
+        query = select(table.c.batch, func.count()).where(_is_loose(table)).group_by(table.c.batch)
+        rows = tx.execute(query.order_by(table.c.batch)).all()
+        if rows:
+            found[table.name] = (sum(row[1] for row in rows), [row[0] for row in rows])
+    return found
+
+
+def drop_loose(tx: Connection, name: str) -> int:
+    """Delete the rows of one table that name a batch which is not there; return how many there were."""
+    table = next(one for one in OF_BATCHES if one.name == name)
+    return tx.execute(delete(table).where(_is_loose(table))).rowcount
+
+
+def _is_loose(table: Table) -> ColumnElement[bool]:
+    """Return the condition that a row names a batch which is not there."""
+    return table.c.batch.is_not(None) & table.c.batch.not_in(select(batches.c.number))
 
 
 def unknown_states(tx: Connection) -> dict[int, str]:

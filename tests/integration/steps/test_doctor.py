@@ -3,15 +3,20 @@
 import json
 import shutil
 import sqlite3
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emulator.server import start
+from pipeline import files
 from pipeline.experts import table
+from pipeline.store import batches, erasing
 from tests.lab import KEY, Api, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
@@ -25,6 +30,7 @@ class Bench:
 
     workspace: Workspace
     api: Api
+    patch: pytest.MonkeyPatch
 
     @property
     def data(self) -> Path:
@@ -64,7 +70,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template")
     with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)  # away from anybody's .env
-        made = Bench(workspace_at(root / "data", server.url), Api(server))
+        made = Bench(workspace_at(root / "data", server.url), Api(server), patch)
         with made.workspace.open() as rt, rt.store.write() as tx:
             for number in range(7):
                 bio = None if number == 6 else f"I keep bees and teach water law in town {number}."
@@ -80,11 +86,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(template: Path, tmp_path: Path) -> Iterator[Bench]:
+def bench(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A copy of the template, with the emulator running."""
     shutil.copytree(template, tmp_path / "copy", symlinks=True)
     with start(tmp_path / "copy" / "api") as server:
-        yield Bench(workspace_at(tmp_path / "copy" / "data", server.url), Api(server))
+        yield Bench(workspace_at(tmp_path / "copy" / "data", server.url), Api(server), monkeypatch)
 
 
 def workspace_at(data: Path, url: str) -> Workspace:
@@ -167,6 +173,17 @@ def older_copy(bench: Bench) -> None:
     bench.sql("DELETE FROM findable_batches WHERE number = 2")
 
 
+def lose_result_for_good(bench: Bench) -> None:
+    """Lose a result that is needed, here and at the API."""
+    back_to_downloaded(bench)
+    bench.sql("UPDATE findable_requests SET open = 1, outcome = NULL WHERE batch = 1")
+    bench.sql("DELETE FROM findable_answers")
+    bench.sql("UPDATE experts SET tags = NULL")
+    bench.sql("UPDATE findable_batches SET remote_name = 'batches/gone' WHERE number = 1")
+    with bench.workspace.open() as rt, rt.store.write() as tx:
+        table.rescore(tx)
+
+
 def removed_staging(bench: Bench) -> None:
     """Leave half a build behind."""
     write_file("index/builds/9.staging/faiss.index")(bench)
@@ -183,7 +200,103 @@ def lost_build(bench: Bench) -> None:
     shutil.rmtree(bench.data / "index" / "builds" / "2")
 
 
-CONTRADICTIONS: dict[str, tuple[Callable[[Bench], None], str, bool]] = {  # plant, what is said, whether FIX=1 mends it
+def spoil_vectors(bench: Bench) -> None:
+    """Put what is no number into the build in service, in a way that its manifest agrees with."""
+    build = bench.data / "index" / "builds" / "2"
+    path = build / "faiss.index"
+    content = bytearray(path.read_bytes())
+    content[-4:] = struct.pack("<f", float("nan"))
+    path.write_bytes(content)
+    document = json.loads((build / "manifest.json").read_bytes())
+    document["hashes"]["faiss.index"] = files.sha256_of(path)
+    (build / "manifest.json").write_text(json.dumps(document))
+
+
+def spoil_cache(bench: Bench) -> None:
+    """Put what is no number into a cached vector, with a checksum that is right."""
+    (path,) = (bench.data / "index" / "vectors").glob("*.vectors")
+    content = bytearray(path.read_bytes())
+    content[-8:-4] = struct.pack("<f", float("inf"))
+    content[-4:] = struct.pack("<I", zlib.crc32(content[-(32 + 4 * 768 + 4) : -4]))
+    path.write_bytes(content)
+
+
+def spoil_index_of_database(bench: Bench) -> None:
+    """Let an index of the database be about another column than its entries are."""
+    bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection = sqlite3.connect(bench.data / "findable.db")
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute(
+        "UPDATE sqlite_schema SET sql = replace(sql, 'item_id', 'extractor') WHERE name = 'findable_answers_of_item'"
+    )
+    connection.commit()
+    connection.close()
+
+
+def leave_upload(bench: Bench) -> None:
+    """Leave an upload of the first batch at the API."""
+    with bench.workspace.open() as rt, rt.store.read() as tx:
+        (name,) = batches.display_names(tx, 1)
+        path = bench.data / "batches" / "000001-requests.jsonl"
+        rt.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)
+
+
+def set_model(bench: Bench) -> None:
+    """Set a model that the server does not have."""
+    bench.workspace.environ["FINDABLE_MODEL"] = "gemini-of-tomorrow"
+
+
+def begin_to_forget(bench: Bench) -> None:
+    """Leave the mark of a forgetting that was killed."""
+    with bench.workspace.open() as rt, rt.store.write() as tx:
+        erasing.begin(tx, "expert-tags", "1", name="person-0", at=rt.now())
+
+
+def no_room(bench: Bench) -> None:
+    """Fill the disk, as far as anybody can see."""
+    usage = shutil.disk_usage(bench.data)
+    bench.patch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1_000_000))
+
+
+def old_library(bench: Bench) -> None:
+    """Have an older library than is asked for."""
+    real = metadata.version
+    bench.patch.setattr(metadata, "version", lambda name: "1.2.0" if name == "google-genai" else real(name))
+
+
+ASKED = "asked"  # FIX=1 mends it when the answer to a question is yes
+CONTRADICTIONS: dict[str, tuple[Callable[[Bench], None], str, bool | str]] = {  # plant, what is said, what FIX=1 mends
+    "index of the database": (spoil_index_of_database, "index findable_answers_of_item", False),
+    "claim without a batch": (
+        write_sql(
+            "INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at) "
+            "VALUES ('expert-tags', '7', 77, 1, 'x', 1, ?)",
+            LONG_AGO,
+        ),
+        "1 claims without a batch: they name batch 77",
+        ASKED,
+    ),
+    "answer without a batch": (
+        write_sql("UPDATE findable_answers SET batch = 77 WHERE item_id = '3'"),
+        "1 answers without a batch",
+        False,  # the row is deleted, and the account of its batch still lacks it
+    ),
+    "batch without claims": (
+        write_sql("DELETE FROM findable_requests WHERE batch = 2"),
+        "batch 2 is submitted, has 2 requests, and 0 of them are kept",
+        False,
+    ),
+    "vectors": (spoil_vectors, "holds what is no vector: the build, rows from 0: 1 of 6 vectors are not finite", False),
+    "cached vectors": (spoil_cache, "1 cached vectors of gemini-embedding-2 are not finite", True),
+    "older database": (
+        write_sql("UPDATE findable_workspace SET position = 0"),
+        "and the database is at 0",
+        False,
+    ),
+    "old request file": (forget_file("batches/000001-requests.jsonl"), "its request file is gone", ASKED),
+    "old file changed": (spoil_file("batches/000001-requests.jsonl"), "its request file was changed", ASKED),
+    "old result file": (forget_file("batches/000001-results.jsonl"), "its result is gone", True),
+    "lost result": (lose_result_for_good, "its result is gone", ASKED),
     "state": (
         write_sql("UPDATE findable_batches SET state = 'lost' WHERE number = 2"),
         "does not exist: 'lost'",
@@ -226,11 +339,28 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Bench], None], str, bool]] = {  # plan
     "build": (lost_build, "index in service is broken", True),
     "link": (forget_file("faiss.index"), "does not lead to the index", True),
     "foreign link": (foreign_link, "does not lead to the index", True),
-    "gone": (lambda bench: bench.api.fault("batch_vanishes", times=1000), "not to be seen there", False),
-    "older copy": (older_copy, "no batch here knows it", False),
+    "gone": (lambda bench: bench.api.fault("batch_vanishes", times=1000), "not to be seen there", ASKED),
+    "older copy": (older_copy, "no batch here knows it", ASKED),
     "twin": (created_twice, "second remote batch of batch 3", True),
 }
 HARMLESS: dict[str, tuple[Callable[[Bench], None], str, bool]] = {
+    "upload": (leave_upload, "was left behind by batch 1", True),
+    "model": (set_model, "gemini-of-tomorrow (FINDABLE_MODEL) is not in the server's list of models", False),
+    "no list of models": (
+        lambda bench: bench.api.fault("status", times=1000, path="/models", args={"code": 404}),
+        "the list of models cannot be had",
+        False,
+    ),
+    "no list of files": (
+        lambda bench: bench.api.fault("status", times=1000, path="/files", args={"code": 404}),
+        "the list of files cannot be had",
+        False,
+    ),
+    "half forgotten": (begin_to_forget, "item 1 was begun to be forgotten", False),
+    "disk": (no_room, "the disk has 1,000,000 bytes left", False),
+    "library": (old_library, "google-genai 1.2.0 where", False),
+    "stranger": (write_sql("DELETE FROM experts WHERE id = 1"), "holds 1 entries that the database does not", False),
+    "behind": (write_sql("UPDATE experts SET company = 'x' WHERE id = 1"), "is behind the database by 1", False),
     "dead claim": (
         write_sql(
             "INSERT INTO findable_requests (task, item_id, input_hash, open, owner, until, at) "
@@ -255,16 +385,9 @@ HARMLESS: dict[str, tuple[Callable[[Bench], None], str, bool]] = {
     "not recorded": (write_sql("DELETE FROM findable_builds WHERE number = 2"), "not recorded in the database", True),
     "vector": (spoil_file("index/vectors/*.vectors"), "1 cached vectors of gemini-embedding-2 are damaged", True),
     "unclear": (half_created, "batch 2 was being created when a run died, and is in the list", True),
-    "old request file": (forget_file("batches/000001-requests.jsonl"), "its request file is gone", False),
-    "old result file": (forget_file("batches/000001-results.jsonl"), "its result is gone", False),
     "other tags": (write_sql("UPDATE experts SET tags = '[\"x\"]' WHERE id = 1"), "another program changed", False),
     "no utf-8": (write_sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1"), "no UTF-8", False),
     "gone person": (write_sql("DELETE FROM experts WHERE id = 1"), "people who are not there any more", False),
-    "no backend": (
-        lambda bench: bench.api.fault("status", times=1000, args={"code": 503}),
-        "could not be asked",
-        False,
-    ),
 }
 
 
@@ -279,7 +402,51 @@ def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api) -> None:
     """Doctor may be the first command, and asks the backend nothing."""
     result = workspace.run("doctor")
     assert (result.exit_code, result.output.count("\n")) == (0, 1)
-    assert api.journal() == []
+    assert {entry["path"].partition("?")[0] for entry in api.journal()} == {"/v1beta/models"}
+
+
+def test_an_empty_local_workspace_stays_empty(tmp_path: Path) -> None:
+    """Without a key doctor starts no engine and leaves nothing but the database."""
+    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    assert local.run("doctor").exit_code == 0
+    assert not list(local.data.glob("local-engine*"))
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "said"),
+    [
+        (401, 3, "Gemini refused to list the models (401"),
+        (503, 4, "could not be asked"),
+        (500, 4, "could not be asked"),
+    ],
+)
+def test_a_backend_that_cannot_be_asked_has_an_exit_code(bench: Bench, code: int, exit_code: int, said: str) -> None:
+    """A key that is refused ends with 3, a server that does not answer with 4; all that is here is looked at first."""
+    bench.api.fault("status", times=1000, args={"code": code})
+    forget_file("faiss.index")(bench)
+    assert bench.doctor()[0] == 5
+    assert bench.doctor("--fix")[0] == exit_code
+    found, findings = bench.doctor()
+    assert found == exit_code
+    assert [said in finding["said"] for finding in findings] == [True]
+
+
+def test_a_server_that_is_not_there_ends_with_4(bench: Bench) -> None:
+    """Where nobody listens at all the exit code is 4."""
+    bench.workspace.environ["GOOGLE_GEMINI_BASE_URL"] = "http://127.0.0.1:9"
+    assert bench.doctor()[0] == 4
+
+
+def test_no_key_ends_with_3(bench: Bench) -> None:
+    """A workspace of Gemini without a key: exit code 3."""
+    del bench.workspace.environ["GEMINI_API_KEY"]
+    assert bench.doctor()[0] == 3
+
+
+def test_versions_are_told(bench: Bench) -> None:
+    """A report for whoever helps names what it ran on."""
+    document = json.loads(bench.workspace.run("doctor", "--json").stdout)
+    assert {"findable", "python", "sqlite", "google-genai", "faiss-cpu"} <= set(document["versions"])
 
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)
@@ -290,9 +457,12 @@ def test_a_contradiction_ends_with_5_until_it_is_mended(bench: Bench, name: str)
     code, findings = bench.doctor()
     assert code == 5
     assert any(said in finding["said"] for finding in findings), findings
+    assert all(finding["why"] and finding["next"] for finding in findings), findings
     assert bench.doctor() == (code, findings), "doctor alone changed something"
-    fixed, fixing = bench.doctor("--fix")
-    assert [finding["said"] for finding in fixing] == [finding["said"] for finding in findings]
+    if mends == ASKED:
+        assert bench.doctor("--fix")[0] == 5, "something was lost without a question"
+    fixed, fixing = bench.doctor("--fix", *(["--yes"] if mends == ASKED else []))
+    assert any(said in finding["said"] for finding in fixing), fixing
     assert fixed == (0 if mends else 5)
     if mends:
         assert all(finding["mended"] for finding in fixing if finding["contradiction"])
@@ -306,6 +476,7 @@ def test_what_does_no_harm_is_told_and_swept(bench: Bench, name: str) -> None:
     plant(bench)
     code, findings = bench.doctor()
     assert code == 0, findings
+    assert all(finding["why"] and finding["next"] for finding in findings), findings
     assert any(said in finding["said"] for finding in findings), findings
     assert bench.doctor()[0] == 0
     _, fixing = bench.doctor("--fix")

@@ -1,0 +1,35 @@
+"""`make clean`: files, uploads and builds that are no longer needed."""
+
+from dataclasses import asdict
+
+import click
+
+from jobs.command import Command, json_option, open_workspace
+from jobs.output import plural, print_json, print_line
+
+
+@click.command(name="clean", cls=Command)
+@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Say what would be removed, and remove nothing.")
+@json_option
+def main(*, dry: bool, as_json: bool) -> None:
+    """Remove sealed files and builds older than KEEP_DAYS that nothing needs, uploads left behind, and litter.
+
+    People, answers and the accounts of all batches stay, and so does the index in service.
+    """
+    from pipeline.steps import clean
+
+    with open_workspace() as rt:
+        report = clean.run(rt, dry=dry)
+    if as_json:
+        print_json(asdict(report))
+    elif report.nothing:
+        print_line(f"nothing to clean: nothing that is not needed is older than {report.keep_days:g} days")
+    else:
+        took = (
+            f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
+            f"{report.size:,} bytes",
+            plural(report.uploads, "upload"),
+            plural(len(report.builds), "build"),
+            f"{plural(len(report.litter), 'left-over')}",
+        )
+        print_line(f"{'would remove' if dry else 'removed'} {', '.join(took)}")
