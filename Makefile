@@ -14,10 +14,10 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python -m jobs
 
-VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
+VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
-  POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE MIME_TYPES SECONDS KEEP \
+  POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES SECONDS KEEP \
   MINUTES SEED ROUNDS
 define pass
 ifneq ($(origin $(1)),undefined)
@@ -113,6 +113,22 @@ unpark: setup ## let parked people go again: EXPERT=username or ALL=1
 doctor: setup ## check the workspace against itself and the backend; FIX=1 mends what can be mended without loss
 	@$(RUN) doctor
 
+.PHONY: backup
+backup: setup ## a copy of the whole workspace in a new folder: TO=path
+	@$(RUN) backup
+
+.PHONY: restore
+restore: setup ## a backup in the place of the workspace: FROM=path; asks before it moves one aside
+	@$(RUN) restore
+
+.PHONY: forget
+forget: setup ## remove one person everywhere, and prove it: EXPERT=username
+	@$(RUN) forget
+
+.PHONY: clean
+clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing needs; DRY=1 says what
+	@$(RUN) clean
+
 .PHONY: eval
 eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv
 	@$(RUN) eval
@@ -139,6 +155,10 @@ docs: setup ## write the generated parts of README.md and docs/ anew
 .PHONY: test
 test: setup ## all tests
 	@$(VENV)/bin/python -m pytest -q -n auto
+
+.PHONY: fault-matrix
+fault-matrix: setup ## every fault of the wire at every endpoint of every command, and 600 pairs; make test has a sample
+	@FAULTS=all $(VENV)/bin/python -m pytest -q -n auto tests/faults
 
 .PHONY: two-at-once
 two-at-once: setup ## ROUNDS=60 of any two commands at once, killed and stopped at random by SEED=3; every step overtaken once

@@ -227,6 +227,18 @@ def cancels() -> Iterator[Cell]:
     yield from _cells("batch-cancel 1", "the cancel", CANCEL, plain("cancel_ignored"), 0, SENT, stage="running")
 
 
+def doctors() -> Iterator[Cell]:
+    """Yield what meets the part of doctor that asks the server: nothing changes, and the code tells of the server."""
+    for at, endpoint in (("the list", LIST), ("a look", GET)):
+        row = ("doctor", at, endpoint)
+        yield from _cells(*row, words.PASSING, 0, SENT, stage="submitted")
+        yield from _cells(*row, words.SLOW, 4, SENT, stage="submitted", always=True)
+        yield from _cells(*row, words.LASTING, 4, SENT, stage="submitted", always=True)
+        yield from _cells(*row, words.DAILY, 4, SENT, stage="submitted")
+        yield from _cells(*row, words.KEY, 3, SENT, stage="submitted")
+    yield from _cells("doctor", "a look", GET, words.GONE, 5, SENT, stage="submitted")
+
+
 def unreachable() -> Iterator[Cell]:
     """Yield what meets every command whose server is not there: nothing was sent, and nothing is changed."""
     nowhere = {"GOOGLE_GEMINI_BASE_URL": DEAD}
@@ -242,6 +254,7 @@ def unreachable() -> Iterator[Cell]:
         ("add-expert newcomer.json", "", 0, Facts()),
         ("index", "served", 4, replace(served, tagged=PEOPLE + 1)),
         ("search bees", "served", 4, served),
+        ("doctor", "submitted", 4, SENT),
         ("status", "submitted", 0, SENT),
         ("batches", "submitted", 0, SENT),
     ):
@@ -255,5 +268,5 @@ def unreachable() -> Iterator[Cell]:
 
 def every() -> list[Cell]:
     """Return all cells, each with a name of its own."""
-    found = [*submit(), *unclear(), *poll(), *embeds(), *adds(), *cancels(), *unreachable()]
+    found = [*submit(), *unclear(), *poll(), *embeds(), *adds(), *cancels(), *doctors(), *unreachable()]
     return list({str(cell): cell for cell in found}.values())

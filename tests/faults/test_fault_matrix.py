@@ -12,7 +12,7 @@ from tests.faults.ground import ALWAYS, HASTE, PEOPLE, RESIGNATION, Ground, Scri
 from tests.faults.words import SLOW
 
 SEED = 20261120
-SHARE = 1.0 if os.environ.get("FAULTS") == "all" else 0.1
+SHARE = 1.0 if os.environ.get("FAULTS") == "all" else 0.02
 HANGS = {word for word, _ in SLOW}
 
 

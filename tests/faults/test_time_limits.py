@@ -57,6 +57,8 @@ CALLS: dict[str, tuple[str, Call]] = {
     "create": (":batchGenerateContent", lambda one: one.create_batch("m", file_name="files/a", display_name="x")),
     "get": (r"/batches/b1$", lambda one: one.get_batch("batches/b1")),
     "list": (r"/batches\?", lambda one: one.list_batches()),
+    "list the files": (r"/files\?", lambda one: one.list_files()),
+    "list the models": (r"/models\?", lambda one: one.list_models()),
     "cancel": (":cancel$", lambda one: one.cancel_batch("batches/b1")),
     "delete a batch": (r"/batches/b1$", lambda one: one.delete_batch("batches/b1")),
     "delete an upload": (r"/files/a$", lambda one: one.delete_upload("files/a")),
@@ -92,7 +94,7 @@ def test_the_list_of_endpoints_is_whole() -> None:
     """Whatever of the client asks the server stands in the table above."""
     asked = {name for name, one in vars(Client).items() if callable(one) and not name.startswith("_")} - {"close"}
     named = {"create_batch", "get_batch", "list_batches", "cancel_batch", "delete_batch", "delete_upload"}
-    assert asked == named | {"upload", "download", "generate", "embed"}
+    assert asked == named | {"upload", "download", "generate", "embed", "list_files", "list_models"}
 
 
 @pytest.mark.parametrize("call", CALLS)
