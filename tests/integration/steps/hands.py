@@ -56,11 +56,12 @@ class Hand:
         *args: str,
         values: Mapping[str, str] | None = None,
         stop_at: int = 0,
+        side: str = "before",
         how: str = "STOP",
     ) -> None:
-        """Begin a command with settings by their bare names; before its step `stop_at` it gets the signal SIG`how`."""
+        """Begin a command with settings by their bare names; before or after a step it gets the signal SIG`how`."""
         environ = workspace.environ | {f"FINDABLE_{name}": value for name, value in (values or {}).items()}
-        order = {"args": args, "environ": environ, "cwd": str(Path.cwd()), "die_at": stop_at, "how": how}
+        order = {"args": args, "environ": environ, "cwd": str(Path.cwd()), "die_at": stop_at, "side": side, "how": how}
         assert self._program.stdin is not None
         self._program.stdin.write(json.dumps(order) + "\n")
         self._program.stdin.flush()
