@@ -18,7 +18,7 @@ VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES SECONDS KEEP \
-  MINUTES SEED ROUNDS
+  MINUTES SEED ROUNDS WORKERS MOST
 define pass
 ifneq ($(origin $(1)),undefined)
 ifneq ($$(value $(1)),)
@@ -110,7 +110,7 @@ unpark: setup ## let parked people go again: EXPERT=username or ALL=1
 	@$(RUN) unpark
 
 .PHONY: doctor
-doctor: setup ## check the workspace against itself and the backend; FIX=1 mends what can be mended without loss
+doctor: setup ## check the workspace against itself and the backend; FIX=1 mends what loses nothing, and asks for the rest
 	@$(RUN) doctor
 
 .PHONY: backup
@@ -128,6 +128,10 @@ forget: setup ## remove one person everywhere, and prove it: EXPERT=username
 .PHONY: clean
 clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing needs; DRY=1 says what
 	@$(RUN) clean
+
+.PHONY: keeping-sweep
+keeping-sweep: setup ## forget, clean, backup and restore killed before and after every step; make test has a sample
+	@KEEPING=all $(VENV)/bin/python -m pytest -q tests/crash/test_keeping.py
 
 .PHONY: eval
 eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv
@@ -177,6 +181,10 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; } \
 	  || { echo "pip-audit cannot be installed here: nothing was looked up" >&2; exit 1; }
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
+
+.PHONY: crash-sweep
+crash-sweep: setup ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives
+	@$(VENV)/bin/python -m tests.crash.whole
 
 .PHONY: soak
 soak: setup ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7
