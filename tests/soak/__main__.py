@@ -26,8 +26,8 @@ def main() -> int:
         sys.stderr.write(f"soaking for {asked.minutes:g} minutes, seed {asked.seed}, in {folder}\n")
         with Soak(folder, seed=asked.seed, tell=lambda line: print(line, file=log)) as soak:
             report = soak.run(minutes=asked.minutes)
-    (folder / "report.json").write_text(json.dumps(report.document(), indent=1), encoding="utf-8")
-    sys.stdout.write(f"{report.text()}\nreport {folder / 'report.json'}, actions {folder / 'actions.log'}\n")
+            (folder / "report.json").write_text(json.dumps(report.document(), indent=1), encoding="utf-8")
+            sys.stdout.write(f"{report.text()}\nreport {folder / 'report.json'}, actions {folder / 'actions.log'}\n")
     return 1 if report.violations else 0
 
 

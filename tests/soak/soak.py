@@ -293,8 +293,10 @@ class Soak:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End every process that was started."""
-        self._crowd.close()
-        self.engine.stop()
+        try:
+            self._crowd.close()
+        finally:
+            self.engine.stop()
 
 
 def _said(command: Command) -> str:
