@@ -14,6 +14,17 @@ from pipeline.experts import table
 from tests.lab import KEY, Api, Workspace
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what the crash sweep came to, summed over all processes that took a part of it."""
+    reports = [one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)]
+    told = [value for one in reports for name, value in one.user_properties if name == "crash sweep"]
+    if told:
+        steps, (lives, struck, differing) = max(row[0] for row in told), map(sum, list(zip(*told, strict=True))[1:])
+        terminalreporter.write_line(
+            f"crash sweep: N = {steps} durable steps, {lives} lives, {struck} killed, {differing} with differences"
+        )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_way_out() -> Iterator[None]:
     """Refuse every address that is not loopback, even with a real key set."""

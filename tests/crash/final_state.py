@@ -1,12 +1,12 @@
 """What a workspace has come to, in a form in which two runs can be compared: no times, no ids the API chose."""
 
+import hashlib
 import json
 import sqlite3
-from collections import Counter
+from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-from tests.lab import Api, Workspace
 
 PEOPLE = "SELECT * FROM experts ORDER BY id"
 ANSWERS = """SELECT item_id, batch, extractor, input_hash, answer, applied, outdated, tokens_in, tokens_out, cost
@@ -18,40 +18,64 @@ BATCHES = """SELECT number, state, model, requests, request_file, request_sha256
              FROM findable_batches ORDER BY number"""
 CLAIMS = """SELECT task, item_id, batch, line, input_hash, open, outcome, reason
             FROM findable_requests ORDER BY batch, line"""
+OPEN = "SELECT task, item_id FROM findable_requests WHERE open ORDER BY item_id"
 PARKED = "SELECT task, item_id, reason FROM findable_parked ORDER BY item_id"
+QUERIES = {
+    "people": PEOPLE,
+    "answers": ANSWERS,
+    "attempts": ATTEMPTS,
+    "batches": BATCHES,
+    "claims": CLAIMS,
+    "open": OPEN,
+    "parked": PARKED,
+}
+DATABASES = ("findable.db", "local-engine")
+LEFT_OVER = (".part", ".staging", ".link-part")
 
 
-def final_state(workspace: Workspace, remote: list[str]) -> dict[str, Any]:
-    """Return everything that must be the same after any number of deaths; `remote` are all remote batches' names."""
-    queries = {"people": PEOPLE, "answers": ANSWERS, "attempts": ATTEMPTS, "batches": BATCHES, "claims": CLAIMS}
-    state: dict[str, Any] = {name: workspace.query(sql) for name, sql in (queries | {"parked": PARKED}).items()}
+def final_state(data: Path, engine: Path) -> dict[str, Any]:
+    """Return everything that must be the same after any number of deaths; `engine` is where the engine keeps itself."""
     return {
-        **state,
-        "remote": dict(remote_batches(workspace, remote)),
-        "asked": asked(workspace.data),
-        "index": index(workspace.data),
-        "files": sorted(names(workspace.data)),
+        **{name: query(data, sql) for name, sql in QUERIES.items()},
+        "creates": creates(data, engine),
+        "asked": asked(data),
+        "index": index(data),
+        "export": (data / "out.csv").read_bytes().decode() if (data / "out.csv").exists() else "",
+        "files": [name for name in names(data) if not name.startswith("index/builds/")],
     }
 
 
-def remote_names(api: Api) -> list[str]:
-    """Return the display name of every batch the emulator ever made, cancelled and deleted ones too."""
-    return [one["displayName"] for one in api.batches()["batches"]]
+def query(data: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a SELECT on a workspace's database."""
+    with closing(sqlite3.connect(data / "findable.db")) as connection:
+        return connection.execute(sql).fetchall()
 
 
-def local_names(workspace: Workspace) -> list[str]:
-    """Return the same of the local engine inside a workspace."""
-    connection = sqlite3.connect(workspace.data / "local-engine.sqlite")
-    found = [row[0] for row in connection.execute("SELECT display_name FROM batches")]
-    connection.close()
-    return found
+def creates(data: Path, engine: Path) -> dict[int, list[Any]]:
+    """Return what each create of each batch of this workspace asked for: a list of keys, or of hashes, per create.
 
-
-def remote_batches(workspace: Workspace, remote: list[str]) -> Counter[int]:
-    """Return how many remote batches each batch of this workspace ever had."""
-    workspace_id = workspace.scalar("SELECT workspace_id FROM findable_workspace")
+    Cancelled and deleted batches are among them. The engine inside a command notes no keys; there, the name of a create
+    holds the hash of its file.
+    """
+    found: dict[int, list[Any]] = defaultdict(list)
+    notes = engine / "creates.jsonl"
+    ((workspace_id,),) = query(data, "SELECT workspace_id FROM findable_workspace")
     start = f"findable-{workspace_id}-expert-tags-"
-    return Counter(int(name.removeprefix(start).split("-")[0]) for name in remote if name.startswith(start))
+    for note in map(json.loads, notes.read_text().splitlines() if notes.exists() else _names_at(engine)):
+        if note["name"].startswith(start):
+            number, sha256, _ = note["name"].removeprefix(start).split("-")
+            found[int(number)].append(note.get("keys", sha256))
+    return dict(found)
+
+
+def _names_at(engine: Path) -> list[str]:
+    """Return a note on every batch that an engine ever made."""
+    state = engine / "local-engine.sqlite"
+    if not state.exists():
+        return []
+    with closing(sqlite3.connect(state)) as connection:
+        rows = connection.execute("SELECT display_name FROM batches ORDER BY number").fetchall()
+    return [json.dumps({"name": row[0]}) for row in rows]
 
 
 def asked(data: Path) -> dict[str, list[str]]:
@@ -76,8 +100,36 @@ def index(data: Path) -> dict[str, Any]:
     }
 
 
+def broken_index(data: Path) -> str:
+    """Return what is wrong with the index as a reader finds it now, also between two builds; empty where nothing is.
+
+    Whatever is in service is one build: the bytes its manifest was verified with, and the stable names lead to it.
+    """
+    current = data / "index" / "current"
+    if not current.is_symlink():
+        return ""
+    build = current.resolve()
+    if not (build / "manifest.json").is_file():
+        return f"current leads to {build.name}, which is no whole build"
+    for name, wanted in json.loads((build / "manifest.json").read_bytes())["hashes"].items():
+        path = build / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+            return f"{name} of build {build.name} is not what was verified"
+    people = json.loads((build / "metadata.json").read_bytes())
+    if len(people) != json.loads((build / "manifest.json").read_bytes())["count"]:
+        return f"build {build.name} has {len(people)} people"
+    for name in ("faiss.index", "metadata.json"):
+        if (data / name).resolve() != build / name:
+            return f"{name} does not lead to build {build.name}"
+    return ""
+
+
 def names(data: Path) -> list[str]:
-    """Return every file of the workspace but those of the databases, and the builds, whose numbers may differ."""
-    found = [path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file()]
-    own = ("findable.db", "local-engine", "index/builds/", "index/current")
-    return [name for name in found if not name.startswith(own)]
+    """Return every file of the workspace but those of the databases and what stands for the build in service."""
+    found = sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+    return [name for name in found if not name.startswith((*DATABASES, "index/current"))]
+
+
+def left_over(data: Path) -> list[str]:
+    """Return what no command that ended by itself leaves behind, files and folders."""
+    return sorted(path.name for path in data.rglob("*") if path.name.endswith(LEFT_OVER))

@@ -1,74 +1,44 @@
 """Runs findable's commands as processes that die at a chosen moment; a program of the crash tests.
 
-`python -m tests.crash.mortal` reads one JSON object a line, forks a process that runs that command with the product
-already imported, and answers with one line: how it ended, what it printed, and the durable steps it took. A step
-is a change to the workspace's files, a commit, or bytes sent (before and after). The product knows nothing of this.
+`python -m tests.crash.mortal` reads one JSON object a line, forks a process from this one, which has only imported (no
+thread, no connection, no index yet), and answers with one line. There are three kinds of orders: to run a command (the
+answer says how it ended, what it printed, and the durable steps it took), to start an engine, and to end it.
 """
 
+import ctypes
+import gc
 import importlib
 import json
 import mmap
 import os
+import pkgutil
 import signal
-import socket
+import ssl
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CHANGES = ("os.mkdir", "os.rename", "os.symlink", "os.link", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")
-WRITING = os.O_WRONLY | os.O_RDWR
-QUIET = ("-shm", "-wal", "-journal")  # SQLite's own files; it has its own step, the commit
+from tests.crash.steps import Fate, Steps
+from tests.crash.watching import watch
+
 SHARED_BYTES = 1 << 20  # of steps' names, a line each
-LONGEST = 160
-
-
-class Steps:
-    """Counts the steps of this process in memory shared with its parent, and sends it a signal before one of them."""
-
-    def __init__(self, shared: mmap.mmap, *, folder: str, die_at: int, how: str) -> None:
-        """Count from 0; `die_at` 0 lets the process live."""
-        self._shared, self._folder, self._die_at = shared, folder, die_at
-        self._signal = signal.Signals[f"SIG{how}"]
-        self._count = 0
-
-    def step(self, what: str) -> None:
-        """Count one step that is about to happen, and die of it where that was asked for."""
-        self._count += 1
-        self._shared.write(what[:LONGEST].replace("\n", " ").encode() + b"\n")
-        if self._count == self._die_at:
-            os.kill(os.getpid(), self._signal)
-
-    def watch(self) -> None:
-        """Count every step from here on."""
-        from sqlalchemy import Engine, event
-
-        sys.addaudithook(self._on_audit)
-        event.listen(Engine, "commit", lambda _connection: self.step("commit"))
-        socket.socket.send = self._counted(socket.socket.send)  # type: ignore[method-assign]  # what the client calls
-        socket.socket.sendall = self._counted(socket.socket.sendall)  # type: ignore[method-assign]  # or this
-
-    def _on_audit(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Count a change below the workspace's folder."""
-        touched = [str(one) for one in arguments[:2] if str(one).startswith(self._folder)]
-        if not touched or touched[0].endswith(QUIET):
-            return
-        if name in CHANGES or (name == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING):
-            self.step(f"{name} {touched[0]}")
-
-    def _counted(self, send: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a socket method that counts a step before and after it."""
-
-        def counted(connection: socket.socket, data: Any, *flags: int) -> Any:
-            """Send, between two steps."""
-            what = bytes(data[:LONGEST]).split(b"\r\n")[0].decode("latin-1")
-            self.step(f"before sending {what}")
-            sent = send(connection, data, *flags)
-            self.step(f"after sending {what}")
-            return sent
-
-        return counted
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+NEW_MOUNTS = 0x00020000  # CLONE_NEWNS: what is mounted from here on is seen by this process alone
+NEW_USER = 0x10000000  # CLONE_NEWUSER: who is not root may do so among themselves
+NOT_PERMITTED = 77
+LAZY = (
+    "faiss",
+    "alembic.command",
+    "google.genai.types",
+    "google.auth.aio.credentials",
+    "httpcore2",
+    "anyio.streams.tls",
+    "anyio._backends._asyncio",
+)
+PRIVATE, BIND, REMOUNT, READ_ONLY = 1 << 18 | 1 << 14, 1 << 12, 1 << 5, 1
 
 
 def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
@@ -78,18 +48,38 @@ def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.chdir(order["cwd"])
-    for name in [name for name in os.environ if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_"))]:
-        del os.environ[name]
+    for name in list(os.environ):
+        if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
+            del os.environ[name]
     os.environ.update(order["environ"])
     folder = order["environ"]["FINDABLE_DATA"]
-    Steps(shared, folder=folder, die_at=order["die_at"], how=order["how"]).watch()
+    if order.get("read_only") and not made_read_only(folder):
+        os._exit(NOT_PERMITTED)
+    fate = Fate(order["die_at"], order.get("side", "before"), order["how"], **order.get("disk", {}))
+    steps = Steps(lambda what: shared.write(what.encode("utf-8", "replace") + b"\n"), folder=folder, fate=fate)
+    watch(steps)
+    code = 1
     try:
         main(order["args"], prog_name="findable")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+    steps.done()
+    os._exit(code)
+
+
+def made_read_only(folder: str) -> bool:
+    """Let this process, and nobody else, see a folder as on a disk that cannot be written; false where it may not."""
+    system = ctypes.CDLL(None)
+    here, nothing = folder.encode(), None
+    whose = NEW_MOUNTS if os.geteuid() == 0 else NEW_MOUNTS | NEW_USER
+    return not (
+        system.unshare(whose)
+        or system.mount(nothing, b"/", nothing, PRIVATE, nothing)
+        or system.mount(here, here, nothing, BIND, nothing)
+        or system.mount(nothing, here, nothing, REMOUNT | BIND | READ_ONLY, nothing)
+    )
 
 
 def answer(order: dict[str, Any]) -> dict[str, Any]:
@@ -98,27 +88,102 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
-            run(order, shared, out.fileno(), err.fileno())
+            _to_the_end(lambda: run(order, shared, out.fileno(), err.fileno()))
         _, status = os.waitpid(child, 0)
         out.seek(0)
         err.seek(0)
         printed, said = out.read().decode("utf-8", "replace"), err.read().decode("utf-8", "replace")
     trail = shared[:].rstrip(b"\0").decode().splitlines()
+    shared.close()
     return {"code": os.waitstatus_to_exitcode(status), "out": printed, "err": said, "trail": trail}
 
 
-def preload() -> None:
-    """Import what commands import when they run, so that a fork starts at once."""
-    import pipeline.steps
+def start_engine(order: dict[str, Any]) -> dict[str, Any]:
+    """Fork a process that serves the engine's state under a folder, and return its address and its number."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _to_the_end(lambda: serve(order, writing))
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        url = pipe.readline().strip()
+    return {"url": url, "engine": child}
 
-    steps = sorted(Path(pipeline.steps.__file__).parent.glob("[a-z]*.py"))
-    heavy = ("faiss", "google.genai.types", "alembic.command", "pipeline.gemini.client", "pipeline.index.staging")
-    for name in (*heavy, "emulator.server", "jobs.cli", *(f"pipeline.steps.{path.stem}" for path in steps)):
+
+def serve(order: dict[str, Any], writing: int) -> None:
+    """Be the engine, and write down the keys in each create, which nobody can ask for afterwards."""
+    from emulator.server import start
+
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    root = Path(order["engine"])
+    server = start(root, settings=order["settings"])
+    server.world.faults.script(order["faults"])
+    batches = server.world.batches
+    create = batches.create
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        """Create a batch and note what is in it, before anyone is told."""
+        batch = create(*arguments, **options)
+        lines = [line for line in batches.input_path(batch.id).read_bytes().splitlines() if line.strip()]
+        note = {"name": batch.display_name, "keys": sorted(json.loads(line)["key"] for line in lines)}
+        with (root / "creates.jsonl").open("a") as file:
+            file.write(json.dumps(note) + "\n")
+        return batch
+
+    batches.create = noted  # type: ignore[method-assign]  # on this one object
+    os.write(writing, server.url.encode() + b"\n")
+    os.close(writing)
+    while True:
+        time.sleep(3600)
+
+
+def end_engine(order: dict[str, Any]) -> dict[str, Any]:
+    """Kill an engine; its state is on disk."""
+    os.kill(order["end"], signal.SIGKILL)
+    os.waitpid(order["end"], 0)
+    return {}
+
+
+def _to_the_end(work: Callable[[], None]) -> None:
+    """Do what a child has to do, and never come back from it."""
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 - a child must not go on as its parent
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+    os._exit(99)
+
+
+def preload() -> None:
+    """Import and read what commands do when they run, so that a fork starts at once; no roots of TLS are needed."""
+    import emulator
+    import jobs
+    import pipeline
+    from emulator.models import encoder, tagger
+
+    for room in (pipeline, jobs, emulator):
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            if not module.name.endswith(("__main__", "migrations.env")):
+                importlib.import_module(module.name)
+    for name in LAZY:
         importlib.import_module(name)
+    encoder.warm()
+    tagger.warm()
+    ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here
+    threads = Path("/proc/self/status").read_text().partition("Threads:")[2].split()[0]
+    assert threads == "1", f"{threads} threads: a process with more than one must not fork"
+    gc.collect()
+    gc.freeze()  # what no child's collector looks at stays shared
+
+
+def obey(order: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one order."""
+    if "engine" in order:
+        return start_engine(order)
+    return end_engine(order) if "end" in order else answer(order)
 
 
 if __name__ == "__main__":
     preload()
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+    for order_line in sys.stdin:
+        sys.stdout.write(json.dumps(obey(json.loads(order_line))) + "\n")
         sys.stdout.flush()

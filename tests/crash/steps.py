@@ -1,0 +1,97 @@
+"""Counts the durable steps of a process and lets at one of them happen what was asked for. Part of `mortal`.
+
+A step is something that stays when the process dies: a file of the workspace opened for writing, written, synced,
+renamed, linked or removed, a folder made or removed, a commit, bytes sent, bytes received. Each is counted before it
+happens; what was asked for at step n happens right before it, or right after it. `watching` sees them.
+"""
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+QUIET: Final = ("-shm", "-wal", "-journal")  # SQLite's own files; it has its own step, the commit
+TAKES_ROOM: Final = ("open", "os.mkdir", "os.rename", "os.symlink", "os.link", "write", "fsync", "commit")
+LONGEST: Final = 160
+FULL: Final = "FULL"
+ROT: Final = "ROT"
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What happens to a process: at step `at` (0: nothing), before or after it, the signal SIG`how`.
+
+    Where `how` is ROT, a byte of the file that the step is about changes on the disk. Where it is FULL, the disk is
+    full from that step on, or at that step alone where `once`. `pages`, where it is not negative, is how many pages the
+    database may still grow by.
+    """
+
+    at: int = 0
+    side: str = "before"
+    how: str = "KILL"
+    once: bool = False
+    pages: int = -1
+
+
+class Steps:
+    """Counts the steps of this process, tells each to `record`, and lets its fate come true."""
+
+    def __init__(self, record: Callable[[str], object], *, folder: str, fate: Fate) -> None:
+        """Count from 0 what happens below `folder`, and on the network."""
+        self.fate = fate
+        self.folder = folder
+        self._record = record
+        self._count = 0
+        self._path = ""  # what the last step was about
+        self._due = False  # the step was taken, and what was asked for after it has not happened yet
+        self._lock = threading.RLock()
+
+    def is_ours(self, path: str) -> bool:
+        """Return whether a path is in the workspace and none of SQLite's own files."""
+        return path.startswith(self.folder) and not path.endswith(QUIET)
+
+    def step(self, what: str) -> None:
+        """Count one step that is about to happen.
+
+        Raises:
+            OSError: the disk is full, as was asked for.
+        """
+        with self._lock:
+            self.done()
+            self._count += 1
+            self._record(what[:LONGEST].replace("\n", " "))
+            self._path = what.partition(" ")[2]
+            if self.fate.how == FULL:
+                self._check_room(what)
+            elif self._count == self.fate.at:
+                self._due = True
+                if self.fate.side == "before":
+                    self.done()
+
+    def done(self) -> None:
+        """Let happen what was asked for after the step that is over now."""
+        if not self._due:
+            return
+        self._due = False
+        if self.fate.how == ROT:
+            _rot(Path(self._path))
+        else:
+            os.kill(os.getpid(), signal.Signals[f"SIG{self.fate.how}"])
+
+    def _check_room(self, what: str) -> None:
+        """Pass where there is room on the disk, or none is needed."""
+        reached = self._count == self.fate.at if self.fate.once else 0 < self.fate.at <= self._count
+        if reached and what.startswith(TAKES_ROOM):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _rot(path: Path) -> None:
+    """Change one byte in the middle of a file, as a bad disk does."""
+    handle = os.open(path, os.O_RDWR)
+    middle = path.stat().st_size // 2
+    os.pwrite(handle, bytes([os.pread(handle, 1, middle)[0] ^ 1]), middle)
+    os.close(handle)

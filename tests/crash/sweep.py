@@ -1,0 +1,297 @@
+"""The sweep: every day of the chain is lived once in peace and then again and again with a death in it, and compared.
+
+A day in peace leaves, before each command, a picture of the workspace and of the engine's state. To live it again with
+a death at step n of a command is to start from that picture, let the command die, and type the same commands again
+until `status` has nothing to do. Then nothing may differ from the end in peace.
+"""
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.crash.chain import DAY_OF, Command, Day
+from tests.crash.final_state import broken_index, final_state, left_over
+from tests.crash.program import LIVES, Ended, Mortal
+from tests.crash.steps import Fate
+
+KEY = "key-of-the-sweep"
+MOST_COMMANDS = 12  # that it may take until there is nothing to do
+CONTROL = httpx2.Client(verify=False, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
+WAITS = {
+    "BATCH_ROWS": "4",
+    "LIST_LAG": "0",
+    "CREATE_TIMEOUT": "0.5",
+    "CALL_TIMEOUT": "5",
+    "RETRY_FOR": "2",
+    "RETRY_WAIT": "0.01",
+    "POLL_FIRST": "0.02",
+    "POLL_MOST": "0.1",
+    "POLL_PATIENCE": "3",
+}
+LONGEST = 400  # characters of one difference
+CALM = {"batch_looks": 1, "paused": False}
+TRADES = ("bees", "law", "glass", "ships", "bread", "clocks", "rivers", "maps", "looms", "soil", "stars")
+HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
+
+
+def write_inputs(folder: Path) -> Path:
+    """Write the files that the commands read, and return their folder: seven people with a bio, then four more."""
+    folder.mkdir(parents=True)
+    rows = [
+        f"person-{number},Given{number},Name{number},Keeper of {trade},House of {trade},My work is {trade} and water.\n"
+        for number, trade in enumerate(TRADES)
+    ]
+    (folder / "people.csv").write_text(HEADER + "".join(rows[:7]) + "silent,No,Bio,Baker,,\n")
+    (folder / "more.csv").write_text(HEADER + rows[1].replace("Keeper", "Friend") + "".join(rows[7:]))
+    new = {"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."}
+    (folder / "new.json").write_text(json.dumps(new))
+    return folder
+
+
+@dataclass
+class Place:
+    """A workspace and the engine it speaks to, in one folder, while a day is lived there."""
+
+    mortal: Mortal
+    day: Day
+    home: Path
+    inputs: Path
+    engine: tuple[str, int] | None = None
+
+    @property
+    def data(self) -> Path:
+        """Return the workspace's directory."""
+        return self.home / "data"
+
+    @property
+    def state(self) -> Path:
+        """Return where the engine keeps its state: on the local backend inside the workspace."""
+        return self.data if self.day.backend == "local" else self.home / "engine"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return the environment of its commands."""
+        environ = {f"FINDABLE_{name}": value for name, value in WAITS.items()} | {"FINDABLE_DATA": str(self.data)}
+        if self.engine is not None:
+            environ |= {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.engine[0]}
+        return environ
+
+    def run(self, *args: str, fate: Fate = LIVES, read_only: bool = False) -> Ended:
+        """Run one command."""
+        words = [word.format(inputs=self.inputs, here=self.home) for word in args]
+        return self.mortal.run(self.environ, *words, cwd=self.home, fate=fate, read_only=read_only)
+
+    def start(self, engine: Mapping[str, Any]) -> None:
+        """Start the engine, behaving so, where it is none of its own commands' business."""
+        if self.day.backend != "local":
+            faults = [dict(fault) for fault in self.day.faults]
+            self.engine = self.mortal.start_engine(self.state, settings={**CALM, **engine}, faults=faults)
+
+    def stop(self) -> None:
+        """Kill the engine."""
+        if self.engine is not None:
+            self.mortal.end_engine(self.engine[1])
+            self.engine = None
+
+    def behave(self, engine: Mapping[str, Any]) -> None:
+        """Let the engine behave as a command wants it."""
+        if self.engine is not None:
+            CONTROL.post(f"{self.engine[0]}/_emu/settings", json={**CALM, **engine}).raise_for_status()
+
+    def status(self) -> dict[str, Any]:
+        """Return where the workspace stands, by the command; it works at any moment, and adds up."""
+        ended = self.run("status", "--json")
+        assert ended.code == 0, ended.err
+        status: dict[str, Any] = json.loads(ended.out)
+        experts = status["experts"]
+        assert experts["total"] == sum(experts[name] for name in ("tagged", "untagged", "no_bio", "claimed", "parked"))
+        return status
+
+    def finish(self) -> None:
+        """Type what `status` says until it has nothing to say but to search, to import, or to look at who is parked."""
+        self.behave({})
+        for _ in range(MOST_COMMANDS):
+            following = str(self.status()["next"])
+            if following.startswith(("make search", "findable parked", "make import")):
+                return
+            ended = self.run(*following.split()[1:])
+            assert ended.code == 0, (following, ended)
+        raise AssertionError(f"still something to do: {following}")
+
+    def end(self) -> dict[str, Any]:
+        """Return what became of the workspace."""
+        return final_state(self.data, self.state)
+
+
+@dataclass(frozen=True)
+class Peace:
+    """A day as it goes when nobody dies: the steps of each command, and the end."""
+
+    day: Day
+    trails: tuple[tuple[str, ...], ...]
+    end: dict[str, Any]
+
+    def counted(self) -> list[tuple[str, int]]:
+        """Return each command with the number of its steps."""
+        return [(command.name, len(trail)) for command, trail in zip(self.day.commands, self.trails, strict=True)]
+
+
+@dataclass
+class Lived:
+    """What became of one day with a fate in it: how each disturbed command ended, and all that is not as it must be."""
+
+    day: str
+    command: str
+    fates: Sequence[Fate]
+    ended: list[Ended] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Tell where it died and what was wrong."""
+        where = "; then ".join(f"{fate.how} {fate.side} step {fate.at}" for fate in self.fates)
+        last = " / ".join(one.last for one in self.ended)
+        return f"{self.day}: {self.command}: {where} ({last}): {'; '.join(self.faults) or 'no difference'}"
+
+
+class Sweep:
+    """All days in peace, and the days with a death in them that start from their pictures."""
+
+    def __init__(self, root: Path, mortal: Mortal) -> None:
+        """Keep everything below `root`; nothing runs yet."""
+        self._root = root
+        self._mortal = mortal
+        self.inputs = root / "inputs"
+        self.peace: dict[str, Peace] = {}
+        self._lives = itertools.count(1)
+
+    @property
+    def steps(self) -> int:
+        """Return N: how many durable steps all days take in peace."""
+        return sum(count for peace in self.peace.values() for _, count in peace.counted())
+
+    def live_in_peace(self) -> None:
+        """Live every day once, with a picture before each command and one at its end."""
+        write_inputs(self.inputs)
+        for day in DAY_OF.values():
+            with self._place(self._mortal, day, home=self._root / "peace" / day.name) as place:
+                self.peace[day.name] = self._live(place)
+
+    def live(self, mortal: Mortal, day: str, number: int, fates: Sequence[Fate]) -> Lived:
+        """Live a day again from its command `number` on, which meets its fates one after the other and then none."""
+        peace, command = self.peace[day], DAY_OF[day].commands[number]
+        lived = Lived(day, command.name, fates)
+        home = self._root / f"life-{next(self._lives)}"
+        shutil.copytree(self._picture(day, number), home, symlinks=True)
+        with self._place(mortal, peace.day, home=home, number=number) as place:
+            try:
+                self._meet(place, command, lived)
+                self._go_on(place, number, lived)
+            except AssertionError as error:
+                lived.faults.append(str(error))
+        if not lived.faults:
+            shutil.rmtree(home)
+        return lived
+
+    def try_read_only(self, mortal: Mortal, day: str, number: int) -> tuple[Ended, list[str]]:
+        """Run one command of a day on a disk that cannot be written; return how it ended and which files changed."""
+        home = self._root / f"life-{next(self._lives)}"
+        shutil.copytree(self._picture(day, number), home, symlinks=True)
+        (home / "data").mkdir(exist_ok=True)
+        with self._place(mortal, DAY_OF[day], home=home, number=number) as place:
+            before = _contents(place.data)
+            ended = place.run(*DAY_OF[day].commands[number].words, read_only=True)
+            after = _contents(place.data)
+        shutil.rmtree(home)
+        return ended, sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+    def _meet(self, place: Place, command: Command, lived: Lived) -> None:
+        """Let a command meet its fates."""
+        place.behave(command.engine)
+        for fate in lived.fates:
+            ended = place.run(*command.words, fate=fate)
+            lived.ended.append(ended)
+            lived.faults += [f"unfit to be seen: {ended.err}"] if _is_ugly(ended) else []
+            if not place.day.unmakes and (wrong := broken_index(place.data)):
+                lived.faults.append(wrong)
+            if ended.code >= 0 and (left := left_over(place.data)):
+                lived.faults.append(f"left behind by who ended by itself: {left}")
+
+    def _go_on(self, place: Place, number: int, lived: Lived) -> None:
+        """Type the same commands again until there is nothing to do, and compare."""
+        peace = self.peace[lived.day]
+        for command in peace.day.commands[number:]:
+            place.behave(command.engine)
+            again = place.run(*command.words)
+            assert again.code in command.again, (command.name, again)
+        place.finish()
+        end = place.end()
+        for part in peace.day.same or peace.end:
+            if end[part] != peace.end[part]:
+                lived.faults.append(f"{part} differ: {_difference(peace.end[part], end[part])}")
+
+    def _live(self, place: Place) -> Peace:
+        """Live one day in peace."""
+        day, trails = place.day, []
+        for number, command in enumerate(day.commands):
+            self._take_picture(place, number)
+            place.behave(command.engine)
+            ended = place.run(*command.words)
+            assert ended.code == 0, (command.name, ended)
+            trails.append(tuple(ended.trail))
+        place.finish()
+        self._take_picture(place, len(day.commands))
+        return Peace(day, tuple(trails), place.end())
+
+    def _take_picture(self, place: Place, number: int) -> None:
+        """Copy the workspace and the engine's state, before a day's command `number`, while nobody writes them."""
+        place.stop()
+        shutil.copytree(place.home, self._picture(place.day.name, number), symlinks=True)
+        place.start(_engine(place.day, number))
+
+    def _picture(self, day: str, number: int) -> Path:
+        """Return where the picture before a day's command stands."""
+        return self._root / "pictures" / day / str(number)
+
+    @contextmanager
+    def _place(self, mortal: Mortal, day: Day, *, home: Path, number: int = 0) -> Iterator[Place]:
+        """Make a place for a day from command `number` on, its engine running, for the length of a block."""
+        if not home.exists() and day.after:
+            shutil.copytree(self._picture(day.after, len(DAY_OF[day.after].commands)), home, symlinks=True)
+        home.mkdir(parents=True, exist_ok=True)
+        place = Place(mortal, day, home, self.inputs)
+        place.start(_engine(day, number))
+        try:
+            yield place
+        finally:
+            place.stop()
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder with its bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _engine(day: Day, number: int) -> Mapping[str, Any]:
+    """Return how the engine behaves when a day's command `number` comes, or after the last."""
+    return day.commands[number].engine if number < len(day.commands) else {}
+
+
+def _is_ugly(ended: Ended) -> bool:
+    """Return whether a command ended as no command may: with a traceback, a bug, or a code of its own."""
+    return "Traceback" in ended.err or "bug in findable" in ended.err or ended.code in {1, 99}
+
+
+def _difference(wanted: Any, found: Any) -> str:
+    """Return what of one part is missing and what is there instead, in short."""
+    if isinstance(wanted, list):
+        missing = [one for one in wanted if one not in found]
+        more = [one for one in found if one not in wanted]
+        return f"missing {missing}, instead {more}"[:LONGEST]
+    return f"{wanted} became {found}"[:LONGEST]
