@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from pipeline import embedding
 from pipeline.errors import InconsistentError, InputError
 from pipeline.runtime import Runtime
-from pipeline.store import builds, workspace
+from pipeline.store import builds, checks, workspace
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
-    from pipeline.index.manifest import Promoted
+    from pipeline.index.manifest import Manifest, Promoted
     from pipeline.store.leases import Lease
 
 LEASE = "index"
@@ -57,6 +57,27 @@ def build(rt: Runtime) -> Built:
             if built is not None:
                 return built
     raise AssertionError("the last round returns or raises")
+
+
+def is_recorded(rt: Runtime, current: "Manifest") -> bool:
+    """Return whether the database knows of a build as it is."""
+    with rt.store.read() as tx:
+        row = checks.build_row(tx, current.number)
+    return row is not None and (row["count"], row["model"], row["dim"]) == (current.count, current.model, current.dim)
+
+
+def record(rt: Runtime, current: "Manifest") -> None:
+    """Record a build in service as it is; a run that died right after its promotion did not."""
+    with rt.store.write() as tx:
+        builds.add(
+            tx,
+            number=current.number,
+            count=current.count,
+            model=current.model,
+            dim=current.dim,
+            position=current.position,
+            at=rt.now(),
+        )
 
 
 @contextlib.contextmanager
@@ -122,15 +143,6 @@ def _stage_and_promote(rt: Runtime, lease: "Lease", *, embedded: int, may_embed:
             )
     rt.builds.verify(staged, count=count)
     promoted: Promoted = rt.builds.promote(staged, fence=lambda: fence(rt, lease))
-    with rt.store.write() as tx:
-        builds.add(
-            tx,
-            number=promoted.number,
-            count=count,
-            model=model,
-            dim=rt.settings.dim,
-            position=position,
-            at=rt.now(),
-        )
+    record(rt, promoted)
     cached = max(0, count - embedded)
     return Built(promoted.number, count, embedded, cached, model, rt.settings.dim, promoted.moved_aside)

@@ -101,6 +101,9 @@ def renew_index(rt: Runtime, ids: Collection[str]) -> int | None:
         with building.fence(rt, lease):
             rt.builds.sweep()
         rt.builds.drop(rt.builds.others(), fence=lambda: building.fence(rt, lease))
+        current = rt.builds.current()
+        if current is not None and not building.is_recorded(rt, current):
+            building.record(rt, current)
     return made
 
 

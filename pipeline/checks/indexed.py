@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline import freshness
+from pipeline import building, freshness
+from pipeline.building import LEASE, WAITING
 from pipeline.checks.finding import Finding, Mend
 from pipeline.errors import FindableError, InconsistentError
-from pipeline.store import builds, checks, workspace
+from pipeline.store import builds, workspace
 
 if TYPE_CHECKING:
     from pipeline.index.manifest import Manifest
     from pipeline.runtime import Runtime
 
-LEASE = "index"
 NO_SEARCH = "search finds nothing, or the wrong entries"
-WAITING = "another process builds the index; waiting for it"
 
 
 def check_index(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
@@ -41,12 +40,10 @@ def check_index(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
         )
         yield Finding("index", said, "search refuses until both agree", contradiction=False, next="make index")
     yield from _rows(rt, current)
-    with rt.store.read() as tx:
-        row = checks.build_row(tx, current.number)
-    if row is None or (row["count"], row["model"], row["dim"]) != (current.count, current.model, current.dim):
+    if not building.is_recorded(rt, current):
         mended = ""
         if mend.on:
-            _record(rt, current)
+            building.record(rt, current)
             mended = "recorded"
         said = f"build {current.number} is in service and not recorded in the database as it is"
         why = "the journal of builds does not tell what is in service"
@@ -119,20 +116,6 @@ def check_vectors(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
         mended = f"dropped {rt.vectors.forget(unsound)}; make index embeds them again" if mend.on else ""
         said = f"{len(unsound)} cached vectors of {rt.vectors.model} are not finite, or not of length 1"
         yield Finding("vectors", said, "the next build would be refused", mendable=True, mended=mended)
-
-
-def _record(rt: "Runtime", current: "Manifest") -> None:
-    """Record the build in service as it is."""
-    with rt.store.write() as tx:
-        builds.add(
-            tx,
-            number=current.number,
-            count=current.count,
-            model=current.model,
-            dim=current.dim,
-            position=current.position,
-            at=rt.now(),
-        )
 
 
 def _put_back(rt: "Runtime") -> str:

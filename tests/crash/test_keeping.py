@@ -1,0 +1,191 @@
+"""Forget, clean, backup and restore die at their steps and are run again: nothing half, nothing lost, nothing left.
+
+`KEEPING=all` has them die before and after every step; otherwise a sample by a fixed seed.
+"""
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from emulator.server import start
+from pipeline.experts import table
+from tests import ledger
+from tests.crash.program import Ended, Mortal
+from tests.crash.steps import Fate
+from tests.lab import KEY, Workspace
+
+CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
+SAMPLE = 10  # fates of each command in `make test`
+SEED = 20261120
+TRACES = (b"zq-77", b"Zanthippa", b"harpsichords of Quillmouth")
+PERSON = {"first_name": "Zanthippa", "last_name": "Quorn", "bio": "Mends the harpsichords of Quillmouth, all of them."}
+
+
+@dataclass(frozen=True)
+class Template:
+    """A workspace that has gone through the chain twice, kept to be copied, and the program that runs commands."""
+
+    root: Path
+    environ: dict[str, str]
+    mortal: Mortal
+
+    def copy(self, where: Path) -> Workspace:
+        """Return a copy of the workspace in a folder."""
+        shutil.rmtree(where, ignore_errors=True)
+        where.mkdir(parents=True)
+        shutil.copytree(self.root / "data", where / "data", symlinks=True)
+        return Workspace(where / "data", self.environ | {"FINDABLE_DATA": str(where / "data")})
+
+    def run(self, workspace: Workspace, *args: str, fate: Fate | None = None) -> Ended:
+        """Run one command, which dies where its fate says so."""
+        return self.mortal.run(workspace.environ, *args, cwd=workspace.data.parent, fate=fate or Fate())
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, mortal: Mortal) -> Iterator[Template]:
+    """Five people and the one to be forgotten, in two batches that are over, indexed twice."""
+    root = tmp_path_factory.mktemp("keeping")
+    with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        environ = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": server.url, "FINDABLE_LIST_LAG": "0"}
+        environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_KEEP_DAYS": "0", "FINDABLE_RETRY_FOR": "1"}
+        made = Workspace(root / "data", environ | {"FINDABLE_DATA": str(root / "data")})
+        for some in ([("a-1", {"bio": "I keep bees."}), ("zq-77", PERSON)], [("b-1", {"bio": "I teach water law."})]):
+            with made.open() as rt, rt.store.write() as tx:
+                for name, values in some:
+                    table.insert_person(tx, name, values)
+            for command in CHAIN:
+                assert made.run(command).exit_code == 0
+        yield Template(root, environ, mortal)
+
+
+def fates(template: Template, workspace: Workspace, *args: str) -> list[Fate]:
+    """Return the fates to try: before and after each step of a command, or a sample of them."""
+    peaceful = template.run(workspace, *args)
+    assert peaceful.code == 0, peaceful
+    steps = len(peaceful.trail)
+    every = [Fate(at=number, side=side) for number in range(1, steps + 1) for side in ("before", "after")]
+    if os.environ.get("KEEPING") == "all":
+        return every
+    return random.Random(SEED).sample(  # noqa: S311 - the same sample each time
+        every, min(SAMPLE, len(every)))
+
+
+def holding(root: Path) -> list[str]:
+    """Return every file below a folder that holds a trace of the person."""
+    return sorted(
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and any(trace in path.read_bytes() for trace in TRACES)
+    )
+
+
+def kept(workspace: Workspace) -> dict[str, list[dict[str, object]]]:
+    """Return what the database holds, without the journal, what is counted, and the builds' numbers."""
+    found = ledger.snapshot(workspace, without=ledger.TIMES | {"position"})
+    return {name: rows for name, rows in found.items() if name not in {"findable_events", "findable_builds"}}
+
+
+def is_healthy(template: Template, workspace: Workspace) -> None:
+    """Hold that doctor finds nothing but litter, and that the index is of everybody."""
+    looked = template.run(workspace, "doctor", "--json")
+    assert looked.code == 0, looked
+    found = {one["check"] for one in json.loads(looked.out)["findings"]}
+    assert found <= {"litter", "leases"}, looked.out
+
+
+def each(template: Template, tmp_path: Path, *args: str) -> Iterator[tuple[Workspace, Ended, Fate]]:
+    """Yield a copy of the workspace in which the command has died, for each fate; the words may name `{here}`."""
+    here = template.copy(tmp_path / "peace")
+    told = [word.format(here=here.data.parent) for word in args]
+    for number, fate in enumerate(fates(template, here, *told)):
+        dying = template.copy(tmp_path / f"life-{number}")
+        told = [word.format(here=dying.data.parent) for word in args]
+        died = template.run(dying, *told, fate=fate)
+        assert died.code in {-9, 0}, died
+        yield dying, died, fate
+        shutil.rmtree(dying.data.parent)
+
+
+def test_forget_dies(template: Template, tmp_path: Path) -> None:
+    """Killed anywhere, the workspace works; run again, nothing is left of the person and all else is the same."""
+    peace = template.copy(tmp_path / "model")
+    assert template.run(peace, "forget", "zq-77", "--yes").code == 0
+    for dead, died, fate in each(template, tmp_path, "forget", "zq-77", "--yes"):
+        assert template.run(dead, "status", "--json").code == 0
+        assert template.run(dead, "doctor").code == 0, (fate, died.last)
+        again = template.run(dead, "forget", "zq-77", "--yes")
+        assert again.code in {0, 2}, (fate, died.last, again)
+        assert holding(dead.data) == [], (fate, died.last)
+        assert kept(dead) == kept(peace), (fate, died.last)
+        assert ledger.status(dead)["index"]["behind"] == 0
+        is_healthy(template, dead)
+
+
+def test_clean_dies(template: Template, tmp_path: Path) -> None:
+    """Killed anywhere, nobody misses a file; run again, the files and the older build are gone, the rows are not."""
+    before = kept(template.copy(tmp_path / "model"))
+    for dead, died, fate in each(template, tmp_path, "clean"):
+        is_healthy(template, dead)
+        assert template.run(dead, "clean").code == 0, (fate, died.last)
+        assert list((dead.data / "batches").iterdir()) == []
+        assert [path.name for path in (dead.data / "index" / "builds").iterdir()] == ["2"]
+        assert kept(dead) == before
+        is_healthy(template, dead)
+
+
+def test_backup_dies(template: Template, tmp_path: Path) -> None:
+    """Killed anywhere there is the whole copy or none under its name; run again there is one, and nothing half."""
+    model = kept(template.copy(tmp_path / "model"))
+    for dead, died, fate in each(template, tmp_path, "backup", "{here}/data-copy"):
+        target = dead.data.parent / "data-copy"
+        if not target.exists():
+            assert template.run(dead, "backup", str(target)).code == 0, (fate, died.last)
+        other = Workspace(dead.data.parent / "other", dead.environ | {"FINDABLE_DATA": str(target.parent / "other")})
+        assert template.run(other, "restore", str(target)).code == 0, (fate, died.last)
+        assert kept(other) == model
+        is_healthy(template, other)
+        assert sorted(path.name for path in target.parent.iterdir()) == ["data", "data-copy", "other"]
+
+
+@pytest.mark.parametrize("stands", ["nothing", "another"])
+def test_restore_dies(template: Template, tmp_path: Path, stands: str) -> None:
+    """Killed anywhere and run again, the new workspace is in its place, and the old one lies beside it, whole."""
+    source = template.copy(tmp_path / "source")
+    assert template.run(source, "backup", str(tmp_path / "copy")).code == 0
+    model, words = kept(source), ("restore", str(tmp_path / "copy"), "--yes")
+
+    def ready(name: str) -> Workspace:
+        """Return what is restored into."""
+        where = template.copy(tmp_path / name)
+        if stands == "nothing":
+            shutil.rmtree(where.data)
+            return where
+        with where.open() as rt, rt.store.write() as tx:
+            table.insert_person(tx, "only-in-the-old-one", {})
+        return where
+
+    for number, fate in enumerate(fates(template, ready("peace"), *words)):
+        here = ready(f"life-{number}")
+        died = template.run(here, *words, fate=fate)
+        again = template.run(here, *words)
+        assert again.code == 0, (fate, died.last, again)
+        assert kept(here) == model, (fate, died.last)
+        is_healthy(template, here)
+        others = sorted(path for path in here.data.parent.iterdir() if path != here.data)
+        assert all(path.name.startswith("data.before-restore-") for path in others), others
+        held = [_has_old(path) for path in others]
+        assert held.count(True) == (stands == "another"), (fate, died.last, others)
+        shutil.rmtree(here.data.parent)
+
+
+def _has_old(path: Path) -> bool:
+    """Return whether a folder is the whole old workspace."""
+    there: Callable[[str], object] = Workspace(path).scalar
+    return bool(there("SELECT count(*) FROM experts WHERE username = 'only-in-the-old-one'"))
