@@ -46,9 +46,9 @@ OF_EXPERTS = {
 FOR_JOBS = {"steps", "runtime", "settings", "display", "discretion", "errors", "states", "records", "preparing"}
 
 OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imported
-    "google": ("pipeline.gemini.client",),
-    "httpx2": ("pipeline.gemini.client",),
-    "tenacity": ("pipeline.gemini.client",),
+    "google": ("pipeline.gemini.client", "pipeline.gemini.channel"),
+    "httpx2": ("pipeline.gemini.channel",),
+    "tenacity": ("pipeline.gemini.channel",),
     "sqlalchemy": (
         "pipeline.store",
         "pipeline.experts.table",

@@ -82,7 +82,7 @@ def test_hostile_environment_changes_nothing(script: Script, monkeypatch: pytest
 def test_google_is_the_default_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a base URL the client goes to Google, not to an address of the environment."""
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9/")
-    assert Client(api_key=KEY)._base_url == "https://generativelanguage.googleapis.com/"
+    assert Client(api_key=KEY)._channel._base_url == "https://generativelanguage.googleapis.com/"
 
 
 def test_create_sends_file_and_display_name_once(script: Script, client: Client) -> None:
@@ -182,7 +182,7 @@ def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_p
     """A result of 40 MB arrives whole by one GET of its name, without being held in memory."""
     payload = b"x" * 40_000_000
     script.answers = [Answer(body=payload, headers={"Content-Type": "application/octet-stream"})]
-    client._opened_sdk()  # what the SDK itself takes is not what is measured
+    client._channel.opened_sdk()  # what the SDK itself takes is not what is measured
     tracemalloc.start()
     size = client.download(RESULT, tmp_path / "r.part")
     _, peak = tracemalloc.get_traced_memory()
