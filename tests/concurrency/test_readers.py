@@ -1,6 +1,8 @@
 """Other programs read the index by its files while `make index` promotes one build after the other."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,20 @@ from tests.lab import Workspace
 
 PROMOTIONS = 8
 Pair = tuple[int, int, str]
+LOOKING = """
+import os, sys
+paths = [os.path.join(sys.argv[1], name) for name in ("index/current", "faiss.index", "metadata.json")]
+print("looking", flush=True)
+looks = missed = 0
+while looks % 1000 or not os.path.exists(sys.argv[2]):
+    looks += 1
+    for path in paths:
+        try:
+            os.stat(path)
+        except OSError:
+            missed += 1
+print(looks, missed)
+"""
 
 
 def resolved(data: Path) -> Pair:
@@ -53,6 +69,11 @@ def test_a_reader_never_sees_a_mixed_pair_or_a_missing_file(live: Callable[[str]
             except (OSError, RuntimeError, ValueError) as error:
                 wrong.append(repr(error))
 
+    watcher = subprocess.Popen(
+        [sys.executable, "-c", LOOKING, str(data), str(life.files / "over")], stdout=subprocess.PIPE, text=True
+    )
+    assert watcher.stdout is not None
+    assert watcher.stdout.readline() == "looking\n"
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
@@ -62,6 +83,10 @@ def test_a_reader_never_sees_a_mixed_pair_or_a_missing_file(live: Callable[[str]
     over.set()
     for reader in readers:
         reader.join()
+    (life.files / "over").touch()
+    looks, missed = map(int, watcher.communicate(timeout=30)[0].split())
+    assert looks > 1000
+    assert missed == 0, f"{missed} of {looks} looks found a path missing"
     assert wrong == []
     assert all(vectors == entries for vectors, entries, _ in seen), seen
     assert {name for _, _, name in seen} >= {f"reader-{number:03d}" for number in range(PROMOTIONS - 1)}

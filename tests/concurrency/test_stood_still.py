@@ -25,15 +25,21 @@ Process = subprocess.Popen[str]
 
 LEASE_S = 0.65
 STOPPING = """
-import functools, os, pydoc, signal, sys
+import functools, os, pydoc, signal, sys, threading
+from pipeline.store.leases import Lease
 name, left = sys.argv.pop(1), [int(sys.argv.pop(1))]
 owner, _, attribute = name.rpartition(".")
-real = pydoc.locate(name)
+real, renew, still = pydoc.locate(name), Lease.renew, threading.Lock()
+def renewing(*arguments, **options):  # who stands still while its lease is being renewed holds the database
+    with still:
+        return renew(*arguments, **options)
+Lease.renew = renewing
 @functools.wraps(real)
 def stopping(*arguments, **options):
     left[0] -= 1
     if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGSTOP)
+        with still:
+            os.kill(os.getpid(), signal.SIGSTOP)
     return real(*arguments, **options)
 setattr(pydoc.locate(owner), attribute, stopping)
 from jobs.cli import main
@@ -50,6 +56,11 @@ MOMENTS = {  # what stands still before which call of it, the how manieth
     "an ingest before the account": ("batch-ingest", "pipeline.steps.batch_ingest._finish", 1),
     "an index before it verifies": ("index", "pipeline.index.builds.Builds.verify", 1),
     "an index before it promotes": ("index", "pipeline.index.builds.Builds.promote", 1),
+}
+FENCED = {  # the same in the middle of the transaction that was found to hold the lease
+    "a poll before it names what it fetched": ("batch-poll", "pipeline.files.rename", 1),
+    "a submit before it names what it claims": ("batch-submit", "pipeline.files.rename", 1),
+    "an index before its flip": ("index", "pipeline.index.builds.Builds._flip", 1),
 }
 LEFT_ALONE = [
     "a submit before its upload",
@@ -82,7 +93,7 @@ def started(life: Life, *words: str, **values: str) -> Iterator[Process]:
 @contextlib.contextmanager
 def standing_still(life: Life, moment: str, **values: str) -> Iterator[Process]:
     """Run the command of a moment until it stands still."""
-    command, call, count = MOMENTS[moment]
+    command, call, count = (MOMENTS | FENCED)[moment]
     with started(life, "-c", STOPPING, call, str(count), command, **values) as process:
         until = time.monotonic() + 60
         while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
@@ -121,6 +132,33 @@ def test_who_is_overtaken_finds_out_before_it_does_harm(moment: str, live: Live)
     rounds.check(life, one)
     assert life.workspace.query("SELECT * FROM findable_twins") == []
     assert life.workspace.query("SELECT number FROM findable_batches WHERE missing > 0") == [], "what was cut was taken"
+
+
+@pytest.mark.parametrize("moment", FENCED)
+def test_who_stands_still_behind_the_fence_is_not_overtaken(moment: str, live: Live) -> None:
+    """What others see changes in one transaction with the look at the lease: nobody comes between the two."""
+    life = live("data")
+    command = FENCED[moment][0]
+    if command == "index":
+        assert life.workspace.run("batch-ingest").exit_code == 0
+    if command == "batch-poll":
+        life.api.fault("cut_without_length", times=3, method="GET", path=":download", args={"fraction": 0.5})
+    with standing_still(life, moment) as process:
+        time.sleep(LEASE_S)
+        with started(life, "-m", "jobs", command) as other:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                other.wait(timeout=2.5)
+            process.send_signal(signal.SIGCONT)
+            both = [ended(process), ended(other)]
+    one = Round((Part(command), Part(command)), both)
+    assert [end.code for end in both] == [0, 0], one
+    if command == "index":
+        with life.workspace.open() as rt:
+            current = rt.builds.current()
+            assert current is not None
+            assert current.number == max(rt.builds.numbers()), "an older build was put back"
+    rounds.finish(life, one)
+    rounds.check(life, one)
 
 
 @pytest.mark.parametrize("moment", LEFT_ALONE)
