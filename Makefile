@@ -131,7 +131,7 @@ clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing nee
 
 .PHONY: keeping-sweep
 keeping-sweep: setup ## forget, clean, backup and restore killed before and after every step; make test has a sample
-	@KEEPING=all $(VENV)/bin/python -m pytest -q tests/crash/test_keeping.py
+	@KEEPING=all $(VENV)/bin/python -m pytest -q --timeout 7200 tests/crash/test_keeping.py
 
 .PHONY: eval
 eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv

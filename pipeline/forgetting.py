@@ -56,22 +56,17 @@ def drop_lines(rt: Runtime, ids: Collection[str], *, words: Sequence[bytes]) -> 
 
 
 def drop_uploads(rt: Runtime, numbers: Collection[int]) -> int:
-    """Delete the uploads of these batches that were left at the API; return how many.
+    """Delete the uploads of these batches that were left at the API; return how many. No lease is needed.
 
-    The local engine keeps its uploads and results in the workspace: they go as a whole where no batch is under way,
-    and else those of these batches.
+    The local engine keeps results in the workspace too: those of these batches go along, where it has work to do still
+    (`drop_engine` is for where it has not).
 
     Raises:
         RemoteError: the API cannot be asked; nothing was changed.
     """
     with rt.store.read() as tx:
         mine = [batch for batch in batches.in_states(tx) if batch.number in numbers]
-        under_way = any(not batch.is_over for batch in batches.in_states(tx))
-    if rt.backend == "local" and not under_way:
-        for name in ENGINE:
-            links.remove(rt.data / name)
-        return 0
-    if not mine:
+    if not mine or (rt.backend == "local" and not _is_under_way(rt)):
         return 0
     left = uploads.left_behind(rt, of=numbers)
     for one in left:
@@ -81,6 +76,19 @@ def drop_uploads(rt: Runtime, numbers: Collection[int]) -> int:
             if batch.remote_name:
                 rt.client.delete_batch(batch.remote_name)
     return len(left)
+
+
+def drop_engine(rt: Runtime) -> None:
+    """Remove the local engine's state where no batch is under way; the caller holds the lease on preparing."""
+    if rt.backend == "local" and not _is_under_way(rt):
+        for name in ENGINE:
+            links.remove(rt.data / name)
+
+
+def _is_under_way(rt: Runtime) -> bool:
+    """Return whether there is a batch that is not over."""
+    with rt.store.read() as tx:
+        return any(not batch.is_over for batch in batches.in_states(tx))
 
 
 def renew_index(rt: Runtime, ids: Collection[str]) -> int | None:

@@ -10,16 +10,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 PIECE = 1 << 20  # bytes read at a time
-LEAST = 6  # bytes of a needle below which any file may hold it by chance
+LEAST = 5  # bytes of a needle below which any file may hold it by chance: a gigabyte of vectors, once in 1,000
 PLAIN = re.compile(r"[\w .,;:()'-]{24,}")  # pieces of a long text that every format writes as they are
 MOST_PIECES = 4
 
 
 def needles(texts: Iterable[str]) -> list[bytes]:
-    """Return what to look for: each text, or the longest plain pieces of it, in UTF-8 and as ASCII-only JSON."""
+    """Return what to look for: each text, or the longest plain pieces of it, in UTF-8 and as ASCII-only JSON.
+
+    A very short text is looked for as JSON and a question's tags have it, with a sign before and after; one of less than
+    three letters not at all.
+    """
     found: dict[bytes, None] = {}
     for text in texts:
-        for piece in _pieces(text):
+        pieces = _pieces(text)
+        if len(text.encode("utf-8", "surrogatepass")) < LEAST:
+            pieces = [f'"{piece}"' for piece in pieces] + [f">{piece}<" for piece in pieces]
+        for piece in pieces:
             found[piece.encode("utf-8", "surrogatepass")] = None
             found[json.dumps(piece)[1:-1].encode("ascii")] = None
     return [needle for needle in found if len(needle) >= LEAST]
@@ -32,16 +39,24 @@ def holding(root: Path, wanted: Sequence[bytes], *, without: Sequence[Path] = ()
     """
     if not wanted:
         return
-    pattern = re.compile(b"|".join(re.escape(needle) for needle in sorted(wanted, key=len, reverse=True)))
-    overlap = max(map(len, wanted)) - 1
     for path in sorted(root.rglob("*")):
         if path.is_symlink() or not path.is_file() or any(path.is_relative_to(one) for one in without):
             continue
         try:
-            if _holds(path, pattern, overlap=overlap):
+            if is_holding(path, wanted):
                 yield path
         except FileNotFoundError:
             continue
+
+
+def is_holding(path: Path, wanted: Sequence[bytes]) -> bool:
+    """Return whether one file holds one of the needles."""
+    return bool(wanted) and _holds(path, _pattern(wanted), overlap=max(map(len, wanted)) - 1)
+
+
+def _pattern(wanted: Sequence[bytes]) -> re.Pattern[bytes]:
+    """Return the pattern that finds any of the needles."""
+    return re.compile(b"|".join(re.escape(needle) for needle in sorted(wanted, key=len, reverse=True)))
 
 
 def _holds(path: Path, pattern: re.Pattern[bytes], *, overlap: int) -> bool:

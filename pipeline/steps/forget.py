@@ -14,8 +14,9 @@ from pipeline import building, forgetting, preparing, traces
 from pipeline.errors import InconsistentError, InputError, RemoteError
 from pipeline.experts import table
 from pipeline.experts.cells import text_of
+from pipeline.experts.shape import experts
 from pipeline.runtime import Runtime
-from pipeline.store import batches, claims, erasing, workspace
+from pipeline.store import batches, checks, claims, erasing, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -47,12 +48,14 @@ def run(rt: Runtime, username: str, *, confirm: Callable[[str], bool]) -> Report
         RemoteError: the API is needed and cannot be reached; what was done is kept, and the next run goes on.
         InconsistentError: something of the person is still there; the message says where.
     """
+    row, ids = _begin(rt, username, confirm=confirm)
+    report = Report(username)
+    own = _own_words(row) if row is not None else [username]
+    with rt.store.read() as tx:
+        numbers = {number for one in ids for number in erasing.batches_of(tx, rt.task.name, one)}
+    report.uploads = forgetting.drop_uploads(rt, numbers)
     with rt.waited_lease(preparing.LEASE, waiting=preparing.WAITING) as lease:
-        row, ids = _begin(rt, username, confirm=confirm)
-        report = Report(username)
-        own = _own_words(row) if row is not None else [username]
-        needles = traces.needles(own)
-        _remove_files(rt, ids, needles, report=report)
+        _remove_files(rt, ids, traces.needles(own), report=report)
         words = [word for word in own if len(word) >= SHORT]
         with rt.waited_lease(building.LEASE, waiting=building.WAITING) as index, rt.store.write() as tx:
             lease.check(tx)
@@ -116,10 +119,8 @@ def _own_words(row: Mapping[Any, Any]) -> list[str]:
 
 
 def _remove_files(rt: Runtime, ids: list[str], needles: list[bytes], *, report: Report) -> None:
-    """Remove the person from the API's uploads and from every sealed file."""
-    with rt.store.read() as tx:
-        numbers = {number for one in ids for number in erasing.batches_of(tx, rt.task.name, one)}
-    report.uploads = forgetting.drop_uploads(rt, numbers)
+    """Remove the person from the local engine's files and from every sealed file, under the lease on preparing."""
+    forgetting.drop_engine(rt)
     forgetting.sweep(rt)
     rewritten = forgetting.drop_lines(rt, ids, words=needles)
     report.files = [one.name for one in rewritten]
@@ -158,7 +159,8 @@ def _rebuild(rt: Runtime, ids: list[str], *, report: Report) -> None:
 def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
     """Look for the person in every byte of the workspace.
 
-    Words that stand in somebody else's row too prove nothing and are not looked for.
+    Words that stand in somebody else's row too prove nothing and are not looked for. A database that another program
+    shares with us may hold them in its tables, which are its own.
 
     Raises:
         InconsistentError: a file of ours still holds them.
@@ -166,8 +168,13 @@ def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
     wanted = traces.needles(words)
     report.looked_for = len(wanted)
     found = [path.relative_to(rt.data) for path in traces.holding(rt.data, wanted)]
-    report.own_files = [str(path) for path in found if not _is_ours(path)]
-    ours = [path for path in found if _is_ours(path)]
+    with rt.store.read() as tx:
+        is_shared = bool(checks.foreign_tables(tx, besides=[experts.name]))
+    own = [path for path in found if not _is_ours(path) or (is_shared and path.name.startswith("findable.db"))]
+    report.own_files = [str(path) for path in own]
+    if rt.store.path.absolute().parent != rt.data.absolute() and traces.is_holding(rt.store.path, wanted):
+        report.own_files.append(str(rt.store.path))
+    ours = [path for path in found if path not in own]
     sealed = [path for path in ours if path.parts[0] == preparing.FOLDER]
     named = [path for path in sealed if forgetting.is_of_others(rt.data / path, wanted)]
     report.named_by_others = [str(path) for path in named]

@@ -1,6 +1,6 @@
 """Questions about the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,12 @@ def damage(tx: Connection) -> list[str]:
     """Return what SQLite finds wrong with its own file, indexes included; empty when it is sound."""
     said = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
     return [line for line in said if line != "ok"]
+
+
+def foreign_tables(tx: Connection, *, besides: Collection[str]) -> list[str]:
+    """Return the names of the tables that are another program's: neither the engine's nor among the subjects' own."""
+    names = tx.execute(text("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")).scalars()
+    return [name for name in names if not name.startswith(("findable_", "sqlite_")) and name.lower() not in besides]
 
 
 def loose_rows(tx: Connection) -> dict[str, tuple[int, list[int]]]:

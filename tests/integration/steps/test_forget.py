@@ -226,3 +226,68 @@ def sample(tmp_path: Path) -> Path:
     path = tmp_path / "two.json"
     path.write_text(json.dumps([{"username": "zq-77", **PERSON}, {"username": "other", "bio": "I keep bees."}]))
     return path
+
+
+def test_a_live_answer_goes_and_its_cost_stays(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """Whoever was added and tagged by a live call leaves nothing but what was paid."""
+    people(1)
+    document = workspace.data.parent / "new.json"
+    document.write_text(json.dumps({"username": "zq-77", **PERSON}))
+    ran(workspace, "add-expert", str(document))
+    document.unlink()
+    spent = ledger.status(workspace)["spent"]
+    assert spent["actual"] > 0
+    ran(workspace, "forget", "zq-77", "--yes")
+    assert holding(workspace.data) == []
+    assert ledger.status(workspace)["spent"] == spent
+
+
+def test_a_database_shared_with_another_program_is_left_to_it(workspace: Workspace, tmp_path: Path) -> None:
+    """Our rows go, also where ids are text; the other program's table keeps its own, and a line says where."""
+    database = tmp_path / "legacy.db"
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE experts (id TEXT PRIMARY KEY, username TEXT, bio TEXT)")
+    connection.execute("CREATE TABLE letters (text TEXT)")
+    connection.execute("INSERT INTO experts VALUES ('zq-77', 'zq-77', ?), ('b', 'bee', 'I keep bees.')", (BIO,))
+    connection.execute("INSERT INTO letters VALUES ('Dear zq-77')")
+    connection.commit()
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
+    for command in CHAIN:
+        ran(workspace, command)
+    said = ran(workspace, "forget", "zq-77", "--yes")
+    assert str(database) in said
+    assert holding(workspace.data) == []
+    for table_name in ("experts", "findable_answers", "findable_requests", "findable_events", "findable_parked"):
+        rows = connection.execute(f"SELECT * FROM {table_name}").fetchall()  # noqa: S608 - our names
+        assert "zq-77" not in repr(rows), table_name
+    assert connection.execute("SELECT * FROM letters").fetchall() == [("Dear zq-77",)]
+    connection.close()
+
+
+def test_rows_that_hold_on_to_a_person_stop_it(workspace: Workspace, tmp_path: Path) -> None:
+    """Where another program's rows refer to the person, exit code 3 says so, and the row stays."""
+    database = tmp_path / "legacy.db"
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)")
+    connection.execute("CREATE TABLE letters (id INTEGER PRIMARY KEY, person INTEGER REFERENCES experts (id))")
+    connection.execute("INSERT INTO experts VALUES (7, 'zq-77', 'x')")
+    connection.execute("INSERT INTO letters (person) VALUES (7)")
+    connection.commit()
+    connection.close()
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
+    result = workspace.run("forget", "zq-77", "--yes")
+    assert result.exit_code == 3
+    assert "refer to 'zq-77'" in result.output
+
+
+def test_what_others_wrote_of_a_person_is_named_and_kept(chained: Workspace, tmp_path: Path) -> None:
+    """A biography that once named them is somebody else's: its sealed line stays, and the file is named."""
+    with chained.open() as rt, rt.store.write() as tx:
+        table.insert_person(tx, "friend", {"bio": "I learned all I know from Zanthippa Quorn."})
+    for command in CHAIN:
+        ran(chained, command)
+    changed = tmp_path / "changed.csv"
+    changed.write_text("Username,Bio\nfriend,I learned all I know by myself.\n")
+    ran(chained, "import", str(changed))
+    assert "000002-requests.jsonl" in ran(chained, "forget", "zq-77", "--yes")
+    assert holding(chained.data) == ["batches/000002-requests.jsonl"]
