@@ -18,8 +18,8 @@ MOST_PIECES = 4
 def needles(texts: Iterable[str]) -> list[bytes]:
     """Return what to look for: each text, or the longest plain pieces of it, in UTF-8 and as ASCII-only JSON.
 
-    A very short text is looked for as JSON and a question's tags have it, with a sign before and after; one of less than
-    three letters not at all.
+    A very short text is looked for as JSON and a question's tags have it, with a sign before and after; one of less
+    than three letters not at all.
     """
     found: dict[bytes, None] = {}
     for text in texts:
