@@ -128,6 +128,14 @@ def sweep_parts(path: Path) -> list[Path]:
     return stale
 
 
+def sweep_abandoned(path: Path) -> list[Path]:
+    """Remove what dead processes left beside `path`; whoever else is writing it there goes on."""
+    stale = [part for part in sorted(path.parent.glob(f"{glob.escape(path.name)}.*{PART}")) if is_abandoned(part)]
+    for part in stale:
+        part.unlink(missing_ok=True)
+    return stale
+
+
 def seal_bytes(path: Path, data: bytes) -> Sealed:
     """Write a small file whole, durable and final when this returns."""
     with SealedWriter(path) as writer:

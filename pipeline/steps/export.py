@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.experts import export, table
-from pipeline.files import SealedWriter, target_of
+from pipeline.files import SealedWriter, sweep_abandoned, target_of
 from pipeline.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def _seal(path: Path, pieces: Iterator[bytes]) -> None:
     """Write the pieces to a file that appears under its name when it is whole."""
     target = target_of(path)
     try:
+        sweep_abandoned(target)
         with SealedWriter(target) as writer:
             for piece in pieces:
                 writer.write(piece)

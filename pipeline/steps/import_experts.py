@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.experts import importing, spreadsheet
 from pipeline.experts.reading import People, read_people
-from pipeline.files import SealedWriter, target_of
+from pipeline.files import SealedWriter, sweep_abandoned, target_of
 from pipeline.records import Finding, Kind, Person
 from pipeline.runtime import Runtime
 from pipeline.store import events, workspace
@@ -152,6 +152,7 @@ def _listing(path: Path | None, *, source: Path) -> Iterator[_Listing]:
     if target == source.resolve():
         raise InputError(f"the report would replace {source}; nothing was changed", hint="give it another name")
     try:
+        sweep_abandoned(target)
         writer = SealedWriter(target)
     except OSError as error:
         raise InputError(f"the report {path} cannot be written: {error.strerror}; nothing was changed") from None

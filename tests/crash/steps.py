@@ -46,7 +46,7 @@ class Steps:
         self.folder = folder
         self._record = record
         self._count = 0
-        self._path = ""  # what the last step was about
+        self.last = ""  # step that was counted
         self._due = False  # the step was taken, and what was asked for after it has not happened yet
         self._lock = threading.RLock()
 
@@ -63,8 +63,8 @@ class Steps:
         with self._lock:
             self.done()
             self._count += 1
+            self.last = what
             self._record(what[:LONGEST].replace("\n", " "))
-            self._path = what.partition(" ")[2]
             if self.fate.how == FULL:
                 self._check_room(what)
             elif self._count == self.fate.at:
@@ -78,7 +78,7 @@ class Steps:
             return
         self._due = False
         if self.fate.how == ROT:
-            _rot(Path(self._path))
+            _rot(Path(self.last.partition(" ")[2]))
         else:
             os.kill(os.getpid(), signal.Signals[f"SIG{self.fate.how}"])
 

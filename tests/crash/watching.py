@@ -187,13 +187,17 @@ def _synced(steps: Steps, call: Callable[[Any], None]) -> Any:
 
 
 def _on_network(steps: Steps, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a socket method as a step; what a process says to itself is none."""
+    """Return a socket method as a step; what a process says to itself is none.
+
+    What is received in a row is one step: in how many pieces it comes is chance.
+    """
 
     def counted(connection: socket.socket, *arguments: Any) -> Any:
         """Send or receive, as one step."""
         if connection.family not in {socket.AF_INET, socket.AF_INET6}:
             return call(connection, *arguments)
-        steps.step(f"{name} {_first_line(name, arguments[0])}".strip())
+        if not (name.startswith("recv") and steps.last.startswith("recv")):
+            steps.step(f"{name} {_first_line(name, arguments[0])}".strip())
         try:
             return call(connection, *arguments)
         finally:
