@@ -114,12 +114,3 @@ def test_separators_inside_a_string_are_no_line_ends(tmp_path: Path) -> None:
     text = '{"a": "x\u2028y\u0085z"}'
     path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n\r\n  \n" + text.encode())
     assert [line.decode() for _, line in files.read_lines(path)] == [text, text]
-
-
-def test_appending_leaves_whole_pieces(tmp_path: Path) -> None:
-    """Two appends in turn stand one after the other, in folders that are made."""
-    path = tmp_path / "deep" / "log"
-    for piece in (b"one\n", b"two\n"):
-        with files.appending(path) as file:
-            file.write(piece)
-    assert path.read_bytes() == b"one\ntwo\n"
