@@ -185,7 +185,7 @@ def _give_up(rt: "Runtime", batch: Batch, *, why: str) -> str:
 def _fetch_again(rt: "Runtime", batch: Batch) -> str:
     """Download a result once more; it is taken only when it has the bytes that were recorded."""
     path = rt.data / (batch.result_file or "")
-    part = path.with_name(path.name + files.PART)
+    part = files.part_of(path)
     with contextlib.suppress(FindableError), rt.lease(f"batch:{batch.number}") as lease:
         remote = rt.client.get_batch(batch.remote_name or "")
         if lease is None or not remote.result_file:
