@@ -68,7 +68,7 @@ DAYS = (
     Day(
         "second",
         (
-            line("import", "{inputs}/more.csv"),
+            line("import", "{inputs}/more.csv", "--report", "{here}/data/rejected.csv"),
             line("batch-submit"),
             line("batch-poll"),
             line("batch-ingest"),

@@ -40,7 +40,7 @@ def final_state(data: Path, engine: Path) -> dict[str, Any]:
         "creates": creates(data, engine),
         "asked": asked(data),
         "index": index(data),
-        "export": (data / "out.csv").read_bytes().decode() if (data / "out.csv").exists() else "",
+        "written": {path.name: path.read_bytes().decode() for path in sorted(data.glob("*.csv"))},
         "files": [name for name in names(data) if not name.startswith("index/builds/")],
     }
 

@@ -49,7 +49,7 @@ def write_inputs(folder: Path) -> Path:
         for number, trade in enumerate(TRADES)
     ]
     (folder / "people.csv").write_text(HEADER + "".join(rows[:7]) + "silent,No,Bio,Baker,,\n")
-    (folder / "more.csv").write_text(HEADER + rows[1].replace("Keeper", "Friend") + "".join(rows[7:]))
+    (folder / "more.csv").write_text(HEADER + rows[1].replace("Keeper", "Friend") + "".join(rows[7:]) + ",Nobody,,,,\n")
     new = {"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."}
     (folder / "new.json").write_text(json.dumps(new))
     return folder
