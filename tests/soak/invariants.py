@@ -123,14 +123,17 @@ def tags_never_change(here: Look) -> Iterator[str]:
 
 def answers_reach_whom_they_are_about(here: Look) -> Iterator[str]:
     """The request that an applied answer belongs to named the person who has the tags now."""
+    last = {row["item_id"]: row for row in here.rows["answers"] if row["applied"]}  # an id may be given again
     told: dict[int, dict[str, str]] = {}
-    for row in here.rows["answers"]:
-        person, number = here.people.get(row["item_id"]), row["batch"]
-        if person is None or not row["applied"] or number is None or number in here.cleaned:
+    for item, row in last.items():
+        person, number = here.people.get(item), row["batch"]
+        if person is None or not tags_of(person) or person["username"] in here.by_hand:
+            continue
+        if number is None or number in here.cleaned:
             continue
         if number not in told:
             told[number] = _questions(here.data / here.batches[number]["request_file"])
-        question = told[number].get(f"{row['task']}/{row['item_id']}", "nothing")
+        question = told[number].get(f"{row['task']}/{item}", "nothing")
         if f"<username>{person['username']}</username>" not in question:
             yield f"{person['username']} has the tags of an answer about somebody else: {question[:80]}"
 
