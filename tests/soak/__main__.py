@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import secrets
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ def main() -> int:
     asked = parser.parse_args()
     for name in [name for name in os.environ if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_"))]:
         del os.environ[name]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background it is ignored, here and below
     folder = folder_of(asked.folder, asked.seed)
     folder.mkdir(parents=True)
     with (folder / "actions.log").open("w", encoding="utf-8", buffering=1) as log:
