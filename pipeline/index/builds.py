@@ -12,6 +12,7 @@ no harm: each staging has a name of its own, and what others see changes inside 
 """
 
 import contextlib
+import errno
 import secrets
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ Fence = Callable[[], contextlib.AbstractContextManager[object]]  # raises where 
 STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
 _REBUILD = "run `make index` to build it again, or `make doctor` to see what is wrong"
+_OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # the staging is gone, or its place is taken
 _LOOKS = 10  # how often a reader looks again while builds are promoted under its hands
 
 
@@ -337,6 +339,8 @@ class Builds:
         try:
             staged.directory.rename(self._builds / str(staged.manifest.number))
         except OSError as error:
+            if error.errno not in _OVERTAKEN:  # the disk is full, or cannot be written: nothing contradicts itself
+                raise
             raise InconsistentError(
                 f"build {staged.manifest.number} could not take its place: {error.strerror}",
                 hint="run `make index` again",

@@ -19,8 +19,11 @@ def replace_link(path: Path, target: Path) -> None:
     """Make `path` a link to `target` in one rename, on disk when this returns."""
     beside = path.with_name(f"{path.name}.{os.getpid()}{BESIDE}")
     beside.unlink(missing_ok=True)
-    beside.symlink_to(target)
-    beside.replace(path)
+    try:
+        beside.symlink_to(target)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)  # where it could not take its place
     files.sync_directory(path.parent)
 
 

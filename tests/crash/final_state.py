@@ -40,7 +40,7 @@ def final_state(data: Path, engine: Path) -> dict[str, Any]:
         "creates": creates(data, engine),
         "asked": asked(data),
         "index": index(data),
-        "written": {path.name: path.read_bytes().decode() for path in sorted(data.glob("*.csv"))},
+        "written": {path.name: path.read_bytes().decode() for path in data.glob("out.csv")},
         "files": [name for name in names(data) if not name.startswith("index/builds/")],
     }
 

@@ -19,7 +19,7 @@ import httpx2
 from tests.crash.chain import DAY_OF, Command, Day
 from tests.crash.final_state import broken_index, final_state, left_over
 from tests.crash.program import LIVES, Ended, Mortal
-from tests.crash.steps import Fate
+from tests.crash.steps import FULL, ROT, Fate
 
 KEY = "key-of-the-sweep"
 MOST_COMMANDS = 12  # that it may take until there is nothing to do
@@ -35,6 +35,8 @@ WAITS = {
     "POLL_MOST": "0.1",
     "POLL_PATIENCE": "3",
 }
+CODES = {"KILL": {0, -9}, "INT": {0, 130}, "TERM": {0, 130}, FULL: {0, 3}, ROT: {5}}  # with which a fate may end
+USERS_FILES = ("export", "import")  # what cannot be written there is the user's to name anew: 2
 LONGEST = 400  # characters of one difference
 CALM = {"batch_looks": 1, "paused": False}
 TRADES = ("bees", "law", "glass", "ships", "bread", "clocks", "rivers", "maps", "looms", "soil", "stars")
@@ -218,6 +220,7 @@ class Sweep:
             ended = place.run(*command.words, fate=fate)
             lived.ended.append(ended)
             lived.faults += [f"unfit to be seen: {ended.err}"] if _is_ugly(ended) else []
+            lived.faults += [f"ended with {ended.code}: {ended.err}"] if ended.code not in _codes(command, fate) else []
             if not place.day.unmakes and (wrong := broken_index(place.data)):
                 lived.faults.append(wrong)
             if ended.code >= 0 and (left := left_over(place.data)):
@@ -281,6 +284,16 @@ def _contents(folder: Path) -> dict[str, bytes]:
 def _engine(day: Day, number: int) -> Mapping[str, Any]:
     """Return how the engine behaves when a day's command `number` comes, or after the last."""
     return day.commands[number].engine if number < len(day.commands) else {}
+
+
+def _codes(command: Command, fate: Fate) -> set[int]:
+    """Return the exit codes with which a command may meet its fate."""
+    full = fate.how == FULL or fate.pages >= 0
+    return (
+        CODES[FULL if full else fate.how]
+        | {*command.again}
+        | ({2} if full and command.words[0] in USERS_FILES else set())
+    )
 
 
 def _is_ugly(ended: Ended) -> bool:
