@@ -153,6 +153,15 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     """A biography that was replaced long ago is in no free page and in no cached vector."""
     changed = tmp_path / "changed.csv"
     changed.write_text("Username,Bio\nzq-77,Somebody else wrote this about bees.\n")
+    connection = sqlite3.connect(chained.data / "findable.db")
+    connection.execute("PRAGMA secure_delete = OFF")
+    for number in range(50):
+        connection.execute("UPDATE experts SET bio = ? WHERE username = 'zq-77'", (BIO * (1 + number % 7),))
+    connection.commit()
+    connection.execute("UPDATE experts SET bio = 'x' WHERE username = 'zq-77'")
+    connection.commit()
+    connection.close()
+    assert "findable.db" in holding(chained.data)
     ran(chained, "import", str(changed))
     ran(chained, "index")
     ran(chained, "forget", "zq-77", "--yes")
