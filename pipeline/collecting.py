@@ -159,8 +159,8 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch", part: Path) -> b
     cut looks whole where it came without a length.
 
     Raises:
-        UnavailableError: what comes is no result each time: a page, an answer to something else, or nothing at all. To
-            take it would charge everybody for answers that wait at the API.
+        UnavailableError: what comes is no result each time: a page, or an answer to something else. To take it would
+            charge everybody for answers that wait at the API.
     """
     expected = _expected(batch, remote)
     came = False
@@ -183,7 +183,7 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch", part: Path) -> b
         rt.sleep(rt.settings.poll_first if left else 0)
     if came:
         return True
-    what = f"what came is not the result of batch {batch.number} (a page of HTML, another answer, or nothing)"
+    what = f"what came is not the result of batch {batch.number} (a page of HTML, or another answer)"
     if batch.cancel_asked_at is not None:
         rt.display.warn(f"{what}; it is given up")
         return False
@@ -194,10 +194,15 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch", part: Path) -> b
 
 
 def _is_result(part: Path, *, expected: int) -> bool:
-    """Return whether a download can be a result: no page of HTML, and where lines are expected, one of its members."""
+    """Return whether a download can be a result: no page of HTML, and where lines are expected, one of its members.
+
+    An empty one can: it has fewer lines than expected, like any that was cut.
+    """
     with part.open("rb") as file:
         head = file.read(HEAD).lstrip()
-    return not head.startswith(b"<") and (expected == 0 or b'"key"' in head or b'"response"' in head)
+    if not head or expected == 0:
+        return not head.startswith(b"<")
+    return not head.startswith(b"<") and any(member in head for member in (b'"key"', b'"response"', b'"error"'))
 
 
 def _expected(batch: Batch, remote: "RemoteBatch") -> int:

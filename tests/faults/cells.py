@@ -170,7 +170,8 @@ def _downloads() -> Iterator[Cell]:
     passing = words.PASSING + broken + plain("cut_without_length")
     yield from _cells(*row, passing, 0, HOME, stage="submitted")
     yield from _cells(*row, words.SLOW, 4, SENT, stage="submitted", always=True)
-    yield from _cells(*row, words.LASTING + broken, 4, SENT, stage="submitted", always=True)
+    lasting = tuple(word for word in words.LASTING if word[0] != "empty_200")  # sealed as it is: test_batch_poll
+    yield from _cells(*row, lasting + broken, 4, SENT, stage="submitted", always=True)
     yield from _cells(*row, words.DAILY, 4, SENT, stage="submitted", says="UTC")
     yield from _cells(*row, words.REFUSED, 4, SENT, stage="submitted")
     yield from _cells(*row, words.KEY, 3, SENT, stage="submitted")

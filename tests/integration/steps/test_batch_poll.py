@@ -311,6 +311,18 @@ def test_a_download_that_breaks_is_begun_again(workspace: Workspace, api: Api, p
     assert not list(workspace.data.rglob("*.part"))
 
 
+def test_a_result_that_stays_empty_is_taken_as_it_is(workspace: Workspace, api: Api, people: People) -> None:
+    """Nothing at all, fetched three times, is sealed: what has no line is missing, charged, and asked once more."""
+    people(2)
+    submit(workspace)
+    finish(api)
+    api.fault("empty_200", times=ALWAYS, path=":download")
+    assert poll(workspace)["downloaded"] == [1]
+    assert workspace.run("batch-ingest").exit_code == 0
+    assert workspace.query("SELECT state, missing FROM findable_batches") == [("ingested", 2)]
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+
+
 def test_a_page_instead_of_a_result_charges_nobody(workspace: Workspace, api: Api, people: People) -> None:
     """A proxy that answers downloads with HTML and 200 leaves the batch at the API, however often it does so."""
     people(3)
