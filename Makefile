@@ -158,7 +158,7 @@ docs: setup ## write the generated parts of README.md and docs/ anew
 
 .PHONY: test
 test: setup ## all tests
-	@$(VENV)/bin/python -m pytest -q -n auto
+	@$(VENV)/bin/python -m pytest -q -n 6 --dist worksteal
 
 .PHONY: fault-matrix
 fault-matrix: setup ## every fault of the wire at every endpoint of every command, and 600 pairs; make test has a sample

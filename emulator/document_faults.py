@@ -13,7 +13,7 @@ from emulator.faults import Word
 
 Document = dict[str, Any]
 
-FIRST_PAGE = str(2**62)
+FIRST_PAGE = str(10**18 - 1)
 """A page token that means the first page, for an empty page that must point at it."""
 
 

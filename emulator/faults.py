@@ -10,6 +10,7 @@ import hashlib
 import re
 import secrets
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,8 +144,8 @@ class Faults:
                 place=word.place,
                 act=word.act,
                 method=match.get("method", word.method),
-                path=re.compile(str(match.get("path", word.path))),
-                key=re.compile(str(match.get("key", document.get("key", "")))),
+                path=_pattern(str(match.get("path", word.path))),
+                key=_pattern(str(match.get("key", document.get("key", "")))),
                 nth=int(document.get("nth", 1)),
                 times=None if (times := document.get("times", None if many else 1)) is None else int(times),
                 args=dict(document.get("args") or {}),
@@ -177,6 +178,17 @@ class Faults:
         """Forget every fault; batches that carry one keep it."""
         with self._lock:
             self._faults.clear()
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return a scripted regular expression, without the warning that a later Python may read it otherwise.
+
+    Raises:
+        re.error: it is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return re.compile(text)
 
 
 def in_share(key: str, *, fraction: float, seed: int) -> bool:

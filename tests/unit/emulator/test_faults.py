@@ -94,3 +94,9 @@ def test_no_key_is_in_an_empty_share_and_every_key_in_the_whole(key: str, seed: 
     assert not in_share(key, fraction=0.0, seed=seed)
     assert in_share(key, fraction=1.0, seed=seed)
     assert in_share(key, fraction=0.7, seed=seed) or not in_share(key, fraction=0.3, seed=seed)
+
+
+def test_an_odd_expression_is_scripted_without_a_warning() -> None:
+    """A pattern that a later Python may read otherwise is taken as it is, and warns nobody."""
+    faults = scripted({"fault": "status", "match": {"path": "[[]x"}})
+    assert len(faults.firing("reply", "GET", target="/v1/[x")) == 1
