@@ -21,7 +21,7 @@ from tests.crash.steps import Fate
 from tests.lab import KEY, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-SAMPLE = 12  # fates of each command in `make test`
+SAMPLE = 8  # fates of each command in `make test`
 SEED = 20261120
 TRACES = (b"zq-77", b"Zanthippa", b"harpsichords of Quillmouth")
 PERSON = {"first_name": "Zanthippa", "last_name": "Quorn", "bio": "Mends the harpsichords of Quillmouth, all of them."}
