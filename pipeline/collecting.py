@@ -113,13 +113,13 @@ def _keep(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch", dr
 
 def _fail(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch") -> None:
     """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
-    why = _ending(remote)
+    forgiven = is_by_hand(rt, batch)
+    why = "cancelled by hand" if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote)
     source = source_of(batch, models_file=rt.settings.models_file)
     open_requests = claims.open_requests(tx, batch.number)
     batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
     batches.mark_failed(tx, batch, why=why, at=rt.now())
     claims.release(tx, batch.number, reason=why)
-    forgiven = is_by_hand(rt, batch)
     for some in _pages(open_requests):
         judged = [
             Judgement(Asked(one.item_id, one.input_hash), Outcome.MISSING, why, charged=False, forgiven=forgiven)

@@ -88,8 +88,7 @@ def _cancel(rt: Runtime, batch: Batch, *, confirm: Callable[[str], bool]) -> Rep
     """Ask the API to cancel; one that is not there is given up after asking."""
     try:
         remote = rt.client.get_batch(batch.remote_name or "")
-        if not remote.state.is_over:
-            rt.client.cancel_batch(batch.remote_name or "")
+        _note_and_ask(rt, batch, is_over=remote.state.is_over)
     except MissingError as error:
         question = (
             f"batch {batch.number} is not to be seen at the API ({error.message}). "
@@ -98,10 +97,27 @@ def _cancel(rt: Runtime, batch: Batch, *, confirm: Callable[[str], bool]) -> Rep
         if not confirm(question):
             raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes") from error
         return _give_up(rt, batch, why=f"given up: {error.message}")
-    with rt.store.write() as tx:  # of one that is over too: where its result cannot be had, poll may give it up now
-        batches.note_cancel(tx, batch, why="cancelled by hand", at=rt.now())
     said = f"it is over already ({remote.state})" if remote.state.is_over else "asked the API to cancel it"
     return Report(batch.number, said, "make batch-poll")
+
+
+def _note_and_ask(rt: Runtime, batch: Batch, *, is_over: bool) -> None:
+    """Keep that a person cancels this batch, then ask the API to.
+
+    In this order: a poll that sees it cancelled a moment later must know whose doing that was, for the items of a batch
+    cancelled by hand are charged with nothing. One that is over is noted too: where its result cannot be had, poll may
+    give it up now.
+    """
+    with rt.store.write() as tx:
+        batches.note_cancel(tx, batch, why="cancelled by hand", at=rt.now())
+    if is_over:
+        return
+    try:
+        rt.client.cancel_batch(batch.remote_name or "")
+    except RemoteError as error:
+        with rt.store.write() as tx:
+            batches.unnote_cancel(tx, batch, why=f"not cancelled: {error.message}", at=rt.now())
+        raise
 
 
 def _give_up(rt: Runtime, batch: Batch, *, why: str) -> Report:

@@ -5,13 +5,22 @@ nothing: a poll of a day blocks nobody. It adopts what an unclear create left be
 with one batch does not keep it from the others.
 """
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipeline import adopting, collecting
-from pipeline.errors import KeyRefusedError, MissingError, NotSentError, RemoteError, ThrottledError, UnavailableError
+from pipeline.errors import (
+    KeyRefusedError,
+    MissingError,
+    NotSentError,
+    RemoteError,
+    StateConflictError,
+    ThrottledError,
+    UnavailableError,
+)
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState, RemoteState, is_known_state
 from pipeline.store import batches
@@ -176,7 +185,7 @@ def _cancel_if_too_old(rt: Runtime, batch: Batch) -> None:
         return
     why = f"not over after {age.total_seconds() / 3600:.0f} h"
     rt.client.cancel_batch(batch.remote_name or "")
-    with rt.store.write() as tx:
+    with contextlib.suppress(StateConflictError), rt.store.write() as tx:  # another poll may have brought it home
         batches.note_cancel(tx, batch, why=why, at=rt.now())
     rt.display.warn(f"batch {batch.number}: {why}; asked the API to cancel it, what it did not answer goes out again")
 

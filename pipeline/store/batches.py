@@ -189,8 +189,23 @@ def note_over(tx: Connection, batch: Batch, *, at: datetime) -> None:
 
 
 def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
-    """Keep that the API was asked to cancel; what it makes of it shows in later looks."""
-    _note(tx, batch.number, cancel_asked_at=at, reason=why)
+    """Keep that the API is asked to cancel; what it makes of it shows in later looks.
+
+    Raises:
+        StateConflictError: the batch was brought home or given up meanwhile.
+    """
+    here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
+    noted = tx.execute(update(batches).where(here).values(cancel_asked_at=at, reason=why))
+    if noted.rowcount != 1:
+        found = tx.execute(select(batches.c.state).where(batches.c.number == batch.number)).scalar()
+        raise StateConflictError("batch", batch.number, expected=batch.state, wanted=batch.state, found=found)
+    events.record(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
+
+
+def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
+    """Take back what `note_cancel` kept, where the API could not be asked."""
+    here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
+    tx.execute(update(batches).where(here).values(cancel_asked_at=batch.cancel_asked_at, reason=batch.reason))
     events.record(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 

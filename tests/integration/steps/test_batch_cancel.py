@@ -129,3 +129,14 @@ def test_no_connection_changes_nothing(workspace: Workspace, people: People) -> 
     workspace.environ["GOOGLE_GEMINI_BASE_URL"] = "http://127.0.0.1:9"
     assert workspace.run("batch-cancel", "1", RETRY_FOR="0.05").exit_code == 4
     assert batch_row(workspace) == before
+
+
+def test_a_cancel_that_is_refused_changes_nothing(workspace: Workspace, api: Api, people: People) -> None:
+    """What was noted before the API was asked is taken back where it does not take the call."""
+    people(1)
+    api.configure(paused=True)
+    assert workspace.run("batch-submit").exit_code == 0
+    before = batch_row(workspace)
+    api.fault("status", times=50, method="POST", path=":cancel")
+    assert workspace.run("batch-cancel", "1", RETRY_FOR="0.05").exit_code == 4
+    assert batch_row(workspace) == before

@@ -147,7 +147,25 @@ def test_a_poll_that_waits_blocks_nobody(
     assert workspace.run("batch-cancel", "2").exit_code == 0
     out, said = poll.communicate(timeout=DEADLINE_S)
     assert poll.returncode == 0, said
-    assert "batch 2 failed (cancelled)" in out
+    assert "batch 2 failed (cancelled by hand)" in out
+
+
+def test_a_poll_that_sees_a_cancel_before_its_sender_does_forgives(
+    workspace: Workspace, api: Api, people: People, start: Callable[..., Process]
+) -> None:
+    """Whose doing a cancel was is known before the API is asked: its items are charged with nothing."""
+    people(2)
+    api.fault("never_ends")
+    assert workspace.run("batch-submit").exit_code == 0
+    api.fault("slow_reply", method="POST", path=":cancel", args={"seconds": 3})
+    cancel = start("batch-cancel", "1")
+    wait_for(lambda: api.seen("POST", ":cancel"))
+    polled = workspace.run("batch-poll")
+    assert "batch 1 failed (cancelled by hand)" in polled.output
+    assert cancel.poll() is None  # the reply was still under way
+    assert workspace.query("SELECT charged, forgiven FROM findable_attempts") == [(0, 1), (0, 1)]
+    cancel.communicate(timeout=DEADLINE_S)
+    assert cancel.returncode == 0
 
 
 @pytest.mark.parametrize("commit", [2, 3, 4, 5, 6])
