@@ -121,9 +121,8 @@ def check_vectors(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
 def _put_back(rt: "Runtime") -> str:
     """Put the newest whole older build in service; an empty text where there is none."""
     with rt.waited_lease(LEASE, waiting=WAITING) as lease:
-        lease.check()
         try:
-            found = rt.builds.rollback()
+            found = rt.builds.rollback(fence=lambda: building.fence(rt, lease))
         except FindableError:
             return ""
         with rt.store.write() as tx:

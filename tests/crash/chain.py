@@ -41,6 +41,7 @@ class Day:
     faults: tuple[Mapping[str, Any], ...] = ()
     unmakes: bool = False  # the index is taken away on purpose, file by file
     same: tuple[str, ...] = ()  # which parts of the end must be the same, where not all of them
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 OF_PEOPLE = ("people", "parked", "open", "index")
@@ -93,6 +94,17 @@ DAYS = (
         ),
         after="second",
         faults=(HOPELESS,),
+    ),
+    Day(
+        "keeping",
+        (
+            line("forget", "person-2", "--yes", again=DONE_BEFORE),
+            line("clean"),
+            line("backup", "{here}/data-copy", again=DONE_BEFORE),
+            line("restore", "{here}/data-copy", "--yes"),
+        ),
+        after="second",
+        settings={"KEEP_DAYS": "0"},
     ),
     # who dies here is saved without tags and goes out with a batch, so where the tags came from may differ
     Day(

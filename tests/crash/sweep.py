@@ -80,7 +80,8 @@ class Place:
     @property
     def environ(self) -> dict[str, str]:
         """Return the environment of its commands."""
-        environ = {f"FINDABLE_{name}": value for name, value in WAITS.items()} | {"FINDABLE_DATA": str(self.data)}
+        settings = {**WAITS, **self.day.settings, "DATA": str(self.data)}
+        environ = {f"FINDABLE_{name}": value for name, value in settings.items()}
         if self.engine is not None:
             environ |= {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.engine[0]}
         return environ
