@@ -18,7 +18,7 @@ VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST
+  MINUTES SEED ROUNDS WORKERS MOST KILLS
 define pass
 ifneq ($(origin $(1)),undefined)
 ifneq ($$(value $(1)),)
@@ -167,6 +167,10 @@ fault-matrix: setup ## every fault of the wire at every endpoint of every comman
 .PHONY: two-at-once
 two-at-once: setup ## ROUNDS=60 of any two commands at once, killed and stopped at random by SEED=3; every step overtaken once
 	@FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} FINDABLE_SHARE=1 $(VENV)/bin/python -m pytest -q -n auto tests/concurrency
+
+.PHONY: four-workers
+four-workers: setup ## four workers on one workspace until KILLS=200 of them were killed, held against the API's journal; SEED=7
+	@$(VENV)/bin/python -W ignore -m tests.concurrency.four
 
 .PHONY: fuzz
 fuzz: setup ## a coverage-guided fuzzer on everything that reads bytes: SECONDS=60 in all, KEEP=1 keeps what it finds

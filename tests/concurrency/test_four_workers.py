@@ -1,0 +1,25 @@
+"""Four workers on one workspace, killed at random: nobody is asked twice, nothing is lost; a short run of many."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.concurrency.four import Four, settled
+
+KILLS = 12
+SEED = 20261120
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc as Linux has them")
+def test_four_workers_ask_nobody_twice_however_often_they_are_killed(tmp_path: Path) -> None:
+    """Everybody is tagged once, each batch has one remote batch, the accounts add up and the index is whole."""
+    with (
+        settled() as (database, environ),
+        Four(tmp_path, seed=SEED, environ=environ, database=database) as four,
+    ):
+        figures = four.run(kills=KILLS)
+    assert figures.wrong == []
+    assert figures.double_asks == 0
+    assert figures.kills >= KILLS
+    assert figures.creates >= figures.batches > 0
