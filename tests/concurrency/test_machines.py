@@ -1,0 +1,77 @@
+"""Workers on several machines that share a workspace: of a process elsewhere only its time is known.
+
+Another machine is one with another name; what a process leaves there when it dies is freed by nothing but time.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from pipeline.store import tables
+from tests.concurrency import rounds
+from tests.concurrency.conftest import Life
+from tests.concurrency.rounds import Part, Round
+from tests.concurrency.test_stood_still import ended, standing_still, started
+
+Live = Callable[[str], Life]
+
+ELSEWHERE = "import platform\nplatform.node = lambda: 'elsewhere'\nfrom jobs.cli import main\nmain()"
+DEATHS = {  # at which moment who held the lease died, and what waits for it
+    "an ingest before the account": "batch-ingest",
+    "an index before it verifies": "index",
+    "a submit before it writes a request file": "batch-submit",
+}
+
+
+def left_by_the_dead(life: Life, moment: str, *, lease_s: float) -> datetime:
+    """Kill a command in the middle of its work, and return until when its lease lasts."""
+    if DEATHS[moment] == "index":
+        assert life.workspace.run("batch-ingest").exit_code == 0
+    with standing_still(life, moment, LEASE=str(lease_s)) as process:
+        process.kill()
+        process.communicate()
+    with life.workspace.open() as rt, rt.store.read() as tx:
+        (until,) = tx.execute(select(tables.leases.c.until)).scalars()
+        assert isinstance(until, datetime)
+        return until
+
+
+def last_event(life: Life) -> datetime:
+    """Return when anything was last moved."""
+    with life.workspace.open() as rt, rt.store.read() as tx:
+        newest = tx.execute(select(tables.events.c.at).order_by(tables.events.c.id.desc()).limit(1)).scalar_one()
+        assert isinstance(newest, datetime)
+        return newest
+
+
+@pytest.mark.parametrize("moment", DEATHS)
+def test_who_died_on_another_machine_is_waited_out(moment: str, live: Live) -> None:
+    """Its work is taken over when its time is over and not before, and everything is done once."""
+    life = live("data")
+    until = left_by_the_dead(life, moment, lease_s=4)
+    before = last_event(life)
+    with started(life, "-c", ELSEWHERE, DEATHS[moment]) as other:
+        while datetime.now(UTC) < until and other.poll() is None:
+            assert last_event(life) == before or datetime.now(UTC) >= until, "it was taken over too soon"
+            time.sleep(0.05)
+        one = Round((Part(DEATHS[moment]),) * 2, [ended(other)] * 2)
+    assert [end.code for end in one.ended] == [0, 0], one
+    assert last_event(life) >= until
+    rounds.finish(life, one)
+    rounds.check(life, one)
+
+
+@pytest.mark.parametrize("moment", DEATHS)
+def test_who_died_on_this_machine_is_followed_at_once(moment: str, live: Live) -> None:
+    """However long its lease would last, the same command goes on with the work."""
+    life = live("data")
+    until = left_by_the_dead(life, moment, lease_s=3600)
+    with started(life, "-m", "jobs", DEATHS[moment]) as other:
+        one = Round((Part(DEATHS[moment]),) * 2, [ended(other)] * 2)
+    assert [end.code for end in one.ended] == [0, 0], one
+    assert datetime.now(UTC) < until
+    rounds.finish(life, one)
+    rounds.check(life, one)
