@@ -28,7 +28,7 @@ def ensure(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str
     """
     with store.write() as tx:
         if not is_current(tx):
-            _migrate(tx)
+            make(tx)
             workspace.create(tx)
         return [line for adopt in adoptions for line in adopt(tx)]
 
@@ -56,7 +56,12 @@ def _version(tx: Connection) -> str | None:
     return found
 
 
-def _migrate(tx: Connection) -> None:
+def names(tx: Connection) -> list[str]:
+    """Return the names of every table in the database."""
+    return inspect(tx).get_table_names()
+
+
+def make(tx: Connection) -> None:
     """Run every migration that this database has not seen, in the caller's transaction."""
     from alembic import command
     from alembic.config import Config

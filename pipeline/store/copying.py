@@ -1,0 +1,260 @@
+"""A whole database from an SQLite file into PostgreSQL: row by row at flat memory, each hashed on either side.
+
+SQLite lets any value stand in any column. What does not fit its column is refused, not bent: a row that cannot be
+copied as it is ends the move, and so does a column that is not ours.
+"""
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Float, Integer, Table, Text, select
+
+from pipeline.errors import ConfigurationError
+from pipeline.store import leases
+from pipeline.store.owners import is_dead
+from pipeline.store.tables import UtcTime, requests
+
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")  # as SQLAlchemy writes one to SQLite, in UTC
+LIKE_TIME = "YYYY-MM-DD HH24:MI:SS.US"  # the same in PostgreSQL's words
+EXACT = 2**53  # whole numbers up to here are floats without loss
+INTEGER, BIGINT = 2**31, 2**63  # PostgreSQL's types hold numbers from minus this to one less than it
+WHOLE_HASH = 2**256
+FETCH = 2000  # rows that the server sends at a time
+OURS = "findable_"
+
+
+@dataclass
+class Digest:
+    """What a table holds, in whatever order: the number of rows, and the sum of a hash of each."""
+
+    rows: int = 0
+    total: int = 0
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        """Count one row in."""
+        self.rows += 1
+        hashed = hashlib.sha256(repr(row).encode()).digest()
+        self.total = (self.total + int.from_bytes(hashed, "big")) % WHOLE_HASH
+
+
+class Source:
+    """An SQLite file in which nobody writes meanwhile."""
+
+    def __init__(self, tx: Connection) -> None:
+        """Read within a transaction that keeps all others from writing."""
+        self._driver: Any = tx.connection.driver_connection
+
+    def check(self, table: Table) -> None:
+        """See that a table has no columns but ours, and nothing twice where PostgreSQL would not take it.
+
+        Raises:
+            ConfigurationError: it cannot be copied as it is; nothing was copied.
+        """
+        names = {column.name for column in table.c}
+        there = self._all("SELECT name FROM pragma_table_info(?)", table.name)
+        foreign = [name for (name,) in there if name.lower() not in names]
+        if foreign:
+            raise _unfit(f"{table.name} has columns of another program, which would be lost: {', '.join(foreign)}")
+        for column in (one for one in table.c if one.unique):
+            query = f"SELECT count(*) - count(DISTINCT {_quoted(column.name)}) FROM {_quoted(table.name)}"  # noqa: S608 - our names
+            ((more,),) = self._all(query)
+            if more:
+                raise _unfit(f"{table.name} has {more:,} rows whose {column.name} is missing or not theirs alone")
+
+    def count(self, table: Table) -> int:
+        """Return how many rows a table has."""
+        ((count,),) = self._all(f"SELECT count(*) FROM {_quoted(table.name)}")  # noqa: S608 - our names
+        return int(count)
+
+    def rows(self, table: Table) -> Iterator[tuple[Any, ...]]:
+        """Yield every row as PostgreSQL takes it, in the order of its columns; times are text in UTC.
+
+        Raises:
+            ConfigurationError: a value does not fit its column.
+        """
+        columns = list(table.c)
+        keys = [at for at, column in enumerate(columns) if column.primary_key]
+        convert = [_converter(column) for column in columns]
+        names = ", ".join(_quoted(column.name) for column in columns)
+        usual, self._driver.text_factory = self._driver.text_factory, str  # bytes that are no text are an error here
+        cursor = self._driver.cursor()
+        try:
+            for row in cursor.execute(f"SELECT {names} FROM {_quoted(table.name)}"):  # noqa: S608 - our names
+                try:
+                    yield tuple(one(cell) for one, cell in zip(convert, row, strict=True))
+                except _UnfitCellError as error:
+                    key = ", ".join(repr(row[at]) for at in keys)
+                    raise _unfit(f"{table.name} {key}: {error}") from error
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):  # the message itself holds somebody's data
+                raise
+            raise _unfit(f"{table.name} has text that is no UTF-8") from None
+        finally:
+            cursor.close()
+            self._driver.text_factory = usual
+
+    def newest(self, table: Table) -> int:
+        """Return the highest number that the table ever gave a row; 0 where it counts none."""
+        counts = _counting(table)
+        if counts is None:
+            return 0
+        ((newest,),) = self._all(f"SELECT max({_quoted(counts.name)}) FROM {_quoted(table.name)}")  # noqa: S608 - our names
+        known = [newest or 0]
+        if self._all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
+            known += [seq for (seq,) in self._all("SELECT seq FROM sqlite_sequence WHERE lower(name) = ?", table.name)]
+        return int(max(known))
+
+    def left_behind(self, tables: Iterable[Table]) -> list[str]:
+        """Return what else is in the file and stays there: tables, views and triggers of other programs."""
+        ours = {table.name for table in tables} | {"findable_version"}
+        query = """SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view', 'trigger')
+                   AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"""
+        return [f"{kind} {name}" for kind, name in self._all(query) if name.lower() not in ours]
+
+    def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return every row of a small SELECT."""
+        found: list[tuple[Any, ...]] = self._driver.execute(sql, values).fetchall()
+        return found
+
+
+def fill(tx: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> Digest:
+    """Copy rows into an empty table of PostgreSQL, and return what was sent."""
+    sent = Digest()
+    columns = list(table.c)
+    times = [at for at, column in enumerate(columns) if isinstance(column.type, UtcTime)]
+    names = ", ".join(_quoted(column.name) for column in columns)
+    driver: Any = tx.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {_quoted(table.name)} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            sent.add(row)
+            copy.write_row(_with_zone(row, times) if times else row)
+    return sent
+
+
+def digest_of(tx: Connection, table: Table) -> Digest:
+    """Return what a table of PostgreSQL holds, read back at flat memory, to be held against what was sent."""
+    found = Digest()
+    shown = ", ".join(
+        f"to_char({_quoted(column.name)} AT TIME ZONE 'UTC', '{LIKE_TIME}')"
+        if isinstance(column.type, UtcTime)
+        else _quoted(column.name)
+        for column in table.c
+    )
+    driver: Any = tx.connection.driver_connection
+    with driver.cursor("findable_read_back") as cursor:
+        cursor.itersize = FETCH
+        for row in cursor.execute(f"SELECT {shown} FROM {_quoted(table.name)}"):  # noqa: S608 - our names
+            found.add(row)
+    return found
+
+
+def count_from(tx: Connection, table: Table, newest: int) -> None:
+    """Let a table of PostgreSQL give its next row a number above `newest`, and tell its planner what is there."""
+    counts = _counting(table)
+    if counts is not None and newest:
+        place = tx.exec_driver_sql("SELECT pg_get_serial_sequence(%s, %s)", (table.name, counts.name)).scalar()
+        if place is None:
+            raise AssertionError(f"{table.name} gives no numbers")
+        tx.exec_driver_sql("SELECT setval(%s, %s)", (place, newest))
+    tx.exec_driver_sql(f"ANALYZE {_quoted(table.name)}")
+
+
+def at_work(tx: Connection) -> list[str]:
+    """Return what living processes hold just now: the names of their leases, and the items that they ask about live."""
+    live = select(requests.c.item_id, requests.c.owner, requests.c.until).where(
+        requests.c.open, requests.c.batch.is_(None)
+    )
+    asked = [
+        f"item {row.item_id}" for row in tx.execute(live) if row.until > datetime.now(UTC) and not is_dead(row.owner)
+    ]
+    return leases.alive(tx) + asked
+
+
+def tables_of_ours(names: Sequence[str], subjects: Iterable[Table]) -> list[str]:
+    """Return which of a database's tables are named as ours."""
+    taken = {table.name for table in subjects}
+    return [name for name in names if name.startswith(OURS) or name in taken]
+
+
+def _counting(table: Table) -> Column[Any] | None:
+    """Return the column whose numbers the database gives by itself."""
+    return table.autoincrement_column
+
+
+class _UnfitCellError(Exception):
+    """A value does not fit its column."""
+
+
+def _unfit(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{why}; nothing was moved",
+        hint="mend it in the SQLite file, or stay with that",
+    )
+
+
+def _with_zone(row: tuple[Any, ...], times: list[int]) -> list[Any]:
+    """Return a row with its times said to be UTC."""
+    cells = list(row)
+    for at in times:
+        if cells[at] is not None:
+            cells[at] += "+00"
+    return cells
+
+
+def _quoted(name: str) -> str:
+    """Return a name of ours as both databases take it."""
+    return f'"{name}"'
+
+
+def _converter(column: Column[Any]) -> Callable[[Any], Any]:
+    """Return what turns a cell of SQLite into one of PostgreSQL, or raises where it does not fit."""
+    kinds: tuple[tuple[type, Callable[[Any], Any], str], ...] = (
+        (UtcTime, _time, "a time"),
+        (Boolean, _truth, "true or false"),
+        (Float, _number, "a number"),
+        (BigInteger, _whole(BIGINT), "a whole number"),
+        (Integer, _whole(INTEGER), "a whole number below 2^31"),
+        (Text, _text, "text without NUL"),
+    )
+    convert, wanted = next((one, what) for kind, one, what in kinds if isinstance(column.type, kind))
+
+    def cell(value: Any) -> Any:
+        """Turn one cell."""
+        if value is None:
+            if not column.nullable:
+                raise _UnfitCellError(f"{column.name} is missing")
+            return None
+        found = convert(value)
+        if found is None:
+            raise _UnfitCellError(f"{column.name} is not {wanted}")
+        return found
+
+    return cell
+
+
+def _time(value: Any) -> Any:
+    return value if isinstance(value, str) and TIME.fullmatch(value) else None
+
+
+def _truth(value: Any) -> Any:
+    return bool(value) if isinstance(value, int) and value in {0, 1} else None
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, int) and -EXACT <= value <= EXACT:
+        return float(value)
+    return value if isinstance(value, float) else None
+
+
+def _text(value: Any) -> Any:
+    return value if isinstance(value, str) and "\0" not in value else None
+
+
+def _whole(limit: int) -> Callable[[Any], Any]:
+    """Return what takes whole numbers below a limit."""
+    return lambda value: value if isinstance(value, int) and -limit <= value < limit else None
