@@ -11,7 +11,22 @@ import pytest
 
 from emulator.server import start
 from pipeline.experts import table
-from tests.lab import KEY, Api, Workspace
+from tests import postgresql
+from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+
+
+def pytest_configure() -> None:
+    """Say where the PostgreSQL server of this run will be, once somebody needs it; workers are told by this process."""
+    if postgresql.SHARED not in os.environ or "PYTEST_XDIST_WORKER" not in os.environ:
+        postgresql.announce()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about SQLite's own files where the workspaces are on PostgreSQL."""
+    if ON_POSTGRESQL:
+        left_out = [one for one in items if one.get_closest_marker("sqlite_only")]
+        items[:] = [one for one in items if not one.get_closest_marker("sqlite_only")]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -51,6 +66,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture(autouse=True)
+def _databases_of_this_test(tmp_path: Path) -> Iterator[None]:
+    """Remove what a test made on the PostgreSQL server for the workspaces in its folder."""
+    yield
+    postgresql.drop_below(tmp_path)
 
 
 @pytest.fixture

@@ -1,5 +1,10 @@
-"""The test lab: an emulator that can be steered, and a workspace on it."""
+"""The test lab: an emulator that can be steered, and a workspace on it.
 
+`FINDABLE_TEST_DATABASE=postgresql` gives every workspace a PostgreSQL database of its own in place of the SQLite file.
+"""
+
+import os
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +19,15 @@ from jobs.cli import main
 from pipeline import settings
 from pipeline.display import Silent
 from pipeline.runtime import open_runtime
+from tests import postgresql
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 CONTROL = httpx2.Client(verify=False, limits=httpx2.Limits(max_keepalive_connections=0))  # certificates take 60 ms
 KEY = "test-key-that-must-never-be-seen-anywhere"
+DATABASE = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")  # read once: no test sees the user's settings
+ON_POSTGRESQL = DATABASE == "postgresql"
+URL = "FINDABLE_DATABASE_URL"
 
 
 @dataclass
@@ -77,6 +86,11 @@ class Workspace:
     data: Path
     environ: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Name the database of this folder, where it is not a file in it; two workspaces in one folder share it."""
+        if ON_POSTGRESQL and URL not in self.environ:
+            self.environ = {**self.environ, URL: postgresql.database_of(self.data)}
+
     def run(self, *args: str, **values: str) -> Result:
         """Run one command in this process; `values` are settings by their bare names."""
         environ = self.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
@@ -87,13 +101,56 @@ class Workspace:
         return open_runtime(settings.load(self.environ), Silent())
 
     def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of a SELECT on the workspace's database."""
-        connection = sqlite3.connect(self.data / "findable.db")
-        try:
-            return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
+        """Return the rows of a SELECT on the workspace's database, with `:name` for its values."""
+        return self._run_sql(sql, values)
 
     def scalar(self, sql: str, **values: Any) -> Any:
         """Return the first cell of a SELECT."""
         return self.query(sql, **values)[0][0]
+
+    def change(self, sql: str, **values: Any) -> None:
+        """Run a statement that changes the workspace's database behind the product's back, and commit it."""
+        self._run_sql(sql, values)
+
+    def tables(self) -> list[str]:
+        """Return the names of the tables in the workspace's database, in alphabetical order."""
+        if self.on_postgresql:
+            found = self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        else:
+            found = self.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        return [row[0] for row in found]
+
+    def columns(self, table: str) -> list[str]:
+        """Return the names of a table's columns, in their order."""
+        if self.on_postgresql:
+            found = self.query(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = :name ORDER BY ordinal_position",
+                name=table,
+            )
+            return [row[0] for row in found]
+        return [row[1] for row in self.query(f"PRAGMA table_info({table})")]
+
+    @property
+    def on_postgresql(self) -> bool:
+        """Return whether the database is on a server."""
+        return self.environ.get(URL, "").startswith("postgresql")
+
+    def copy_to(self, data: Path) -> None:
+        """Make a copy of the whole workspace in another folder; nobody may work in it meanwhile."""
+        shutil.copytree(self.data, data, symlinks=True)
+        if ON_POSTGRESQL:
+            postgresql.copy_database(self.data, data)
+
+    def _run_sql(self, sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        if self.on_postgresql:
+            import psycopg
+
+            with psycopg.connect(self.environ[URL].replace("+psycopg", "")) as server:
+                cursor = server.execute(postgresql.translated(sql).encode(), values)
+                return cursor.fetchall() if cursor.description else []
+        connection = sqlite3.connect(self.data / "findable.db")
+        try:
+            with connection:
+                return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()

@@ -76,10 +76,10 @@ def batches(workspace: Workspace) -> list[str]:
 def snapshot(workspace: Workspace, *, without: frozenset[str] = TIMES) -> dict[str, list[dict[str, Any]]]:
     """Return all that the database holds, table by table, without times, leases and the workspace's random id."""
     found = {}
-    for (table,) in workspace.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
+    for table in workspace.tables():
         if table in {"findable_leases", "findable_workspace"}:
             continue
-        names = [row[1] for row in workspace.query(f"PRAGMA table_info({table})")]
+        names = workspace.columns(table)
         rows = workspace.query(f"SELECT * FROM {table}")  # noqa: S608 - our names
         found[table] = [
             {name: cell for name, cell in zip(names, row, strict=True) if name not in without}

@@ -46,7 +46,12 @@ def check_versions(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:  # noqa: 
 def check_disk(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:  # noqa: ARG001 - the shape of every check
     """Is there room for the next build, and for what forgetting somebody takes?"""
     free = shutil.disk_usage(rt.data).free
-    need = 2 * _size(rt.store.path) + _size(rt.data / "faiss.index") + _size(rt.data / "metadata.json") + ROOM
+    need = (
+        2 * (_size(rt.store.path) if rt.store.path else 0)
+        + _size(rt.data / "faiss.index")
+        + _size(rt.data / "metadata.json")
+        + ROOM
+    )
     if free < need:
         said = f"the disk has {free:,} bytes left, and the next build may need {need:,}"
         why = "a full disk stops every command; nothing is lost by it, and nothing goes on"

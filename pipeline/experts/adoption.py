@@ -29,7 +29,7 @@ from pipeline.experts.cells import tags_of
 from pipeline.experts.shape import experts, forget_shape, has_row_numbers, item_id, key_of
 from pipeline.experts.table import TASK, by_ids, looks_foreign, rescore, untagged
 from pipeline.store import answers, workspace
-from pipeline.store.database import SWITCHED
+from pipeline.store.sqlite import SWITCHED
 
 FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
 OUR_IDS = "findable_experts_own_id"  # the index that is there where the ids were given by us
@@ -158,7 +158,8 @@ def _settle_ids(tx: Connection) -> None:
             f"has rows whose `id` is missing or not theirs alone ({everyone - apart:,} of {everyone:,})",
             hint="give every row an id of its own",
         )
-    if tx.execute(select(literal(1)).where(func.typeof(experts.c.id) == "blob").limit(1)).first() is not None:
+    is_blob = func.typeof(experts.c.id) == "blob"
+    if tx.dialect.name == "sqlite" and tx.execute(select(literal(1)).where(is_blob).limit(1)).first() is not None:
         raise _unfit("has ids that are bytes, which cannot stand in a request", hint="use ids that are numbers or text")
 
 
@@ -185,14 +186,22 @@ def _index_usernames(tx: Connection) -> None:
     leading = text(
         "SELECT 1 FROM pragma_index_list('experts') AS i, pragma_index_info(i.name) AS c "
         "WHERE c.seqno = 0 AND lower(c.name) = 'username' AND NOT i.partial"
+        if tx.dialect.name == "sqlite"
+        else "SELECT 1 FROM pg_index AS i JOIN pg_attribute AS c ON c.attrelid = i.indrelid AND c.attnum = i.indkey[0] "
+        "WHERE i.indrelid = to_regclass('experts') AND c.attname = 'username' AND i.indpred IS NULL AND i.indisvalid"
     )
     if tx.execute(leading).first() is None:
         tx.execute(text(f"CREATE INDEX {USERNAMES} ON experts (username)"))
 
 
 def _has_index(tx: Connection, name: str) -> bool:
-    """Return whether the table has an index of that name; asked of SQLite, for reflection warns of some."""
-    found = text("SELECT 1 FROM pragma_index_list('experts') WHERE name = :name")
+    """Return whether the table has an index of that name; asked of the database, for reflection warns of some."""
+    found = text(
+        "SELECT 1 FROM pragma_index_list('experts') WHERE name = :name"
+        if tx.dialect.name == "sqlite"
+        else "SELECT 1 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
+        "WHERE i.indrelid = to_regclass('experts') AND c.relname = :name"
+    )
     return tx.execute(found, {"name": name}).first() is not None
 
 

@@ -203,7 +203,8 @@ def told_of(tx: Connection, text: str) -> bool:
     """Return whether a text stands in the row of anybody, whatever else stands around it."""
     columns = [cast(experts.c[name], Text) for name in ("username", *INPUT_COLUMNS, "tags")]
     whole = func.coalesce(experts.c.first_name, "") + " " + func.coalesce(experts.c.last_name, "")
-    held = or_(*(func.instr(column, text) > 0 for column in (*columns, whole)))
+    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
+    held = or_(*(place(column, text) > 0 for column in (*columns, whole)))
     return tx.execute(select(experts.c.id).where(held).limit(1)).first() is not None
 
 

@@ -73,7 +73,7 @@ def run(rt: Runtime, target: Path) -> Report:
 
 def _check_room(rt: Runtime, target: Path) -> None:
     """Refuse before anything is written where the database alone would not fit."""
-    need = rt.store.path.stat().st_size
+    need = rt.store.path.stat().st_size if rt.store.path else 0
     free = backups.free_space(target)
     if need > free:
         raise ConfigurationError(

@@ -63,7 +63,7 @@ def run(rt: Runtime, username: str, *, confirm: Callable[[str], bool]) -> Report
             _erase(rt, tx, ids, words=words)
             proving = [word for word in own if not table.told_of(tx, word)]
     _rebuild(rt, ids, report=report)
-    if not rt.store.compact():
+    if not rt.store.compact(besides=[experts.name]):
         rt.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
     _prove(rt, proving, report=report)
     with rt.store.write() as tx:
@@ -157,10 +157,11 @@ def _rebuild(rt: Runtime, ids: list[str], *, report: Report) -> None:
 
 
 def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
-    """Look for the person in every byte of the workspace.
+    """Look for the person in every text of our tables and in every byte of the workspace.
 
-    Words that stand in somebody else's row too prove nothing and are not looked for. A database that another program
-    shares with us may hold them in its tables, which are its own.
+    Of a database on a server the bytes are not ours to read: there the tables are what is proved. Words that stand
+    in somebody else's row too prove nothing and are not looked for. A database that another program shares with us
+    may hold them in its tables, which are its own.
 
     Raises:
         InconsistentError: a file of ours still holds them.
@@ -170,18 +171,20 @@ def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
     found = [path.relative_to(rt.data) for path in traces.holding(rt.data, wanted)]
     with rt.store.read() as tx:
         is_shared = bool(checks.foreign_tables(tx, besides=[experts.name]))
+        told = checks.telling(tx, [experts], words)
     own = [path for path in found if not _is_ours(path) or (is_shared and path.name.startswith("findable.db"))]
     report.own_files = [str(path) for path in own]
-    if rt.store.path.absolute().parent != rt.data.absolute() and traces.is_holding(rt.store.path, wanted):
-        report.own_files.append(str(rt.store.path))
+    path = rt.store.path
+    if path is not None and path.absolute().parent != rt.data.absolute() and traces.is_holding(path, wanted):
+        report.own_files.append(str(path))
     ours = [path for path in found if path not in own]
     sealed = [path for path in ours if path.parts[0] == preparing.FOLDER]
     named = [path for path in sealed if forgetting.is_of_others(rt.data / path, wanted)]
     report.named_by_others = [str(path) for path in named]
-    ours = [path for path in ours if path not in named]
-    if ours:
+    left = [*told, *(str(path) for path in ours if path not in named)]
+    if left:
         raise InconsistentError(
-            f"{report.username!r} is still to be found in {', '.join(map(str, ours[:3]))}",
+            f"{report.username!r} is still to be found in {', '.join(left[:3])}",
             hint="run the same command again while nothing else runs here, then `make doctor`",
         )
 

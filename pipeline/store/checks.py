@@ -4,25 +4,66 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    cast,
+    delete,
+    func,
+    inspect,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from pipeline.states import OVER, BatchState, Outcome
 from pipeline.store.owners import is_dead
-from pipeline.store.tables import answers, attempts, batches, builds, leases, requests, tries, twins
+from pipeline.store.tables import answers, attempts, batches, builds, leases, metadata, requests, tries, twins
 
+_INVALID_INDEXES = """
+SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE c.relname LIKE 'findable\\_%' AND NOT (i.indisvalid AND i.indisready) AND pg_table_is_visible(c.oid) ORDER BY 1
+"""
+_BROKEN_PAGES = "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
 OF_BATCHES = (requests, answers, attempts, tries, twins)
 
 
 def damage(tx: Connection) -> list[str]:
-    """Return what SQLite finds wrong with its own file, indexes included; empty when it is sound."""
+    """Return what the database finds wrong with itself, indexes included; empty when it is sound.
+
+    SQLite reads its whole file for it. PostgreSQL tells which of our indexes it does not trust, and how often it has
+    read a page whose checksum is wrong.
+    """
+    if tx.dialect.name != "sqlite":
+        invalid = tx.execute(text(_INVALID_INDEXES)).scalars()
+        broken = tx.execute(text(_BROKEN_PAGES)).scalar()
+        found = [f"the index {name} is invalid; REINDEX INDEX {name} makes it anew" for name in invalid]
+        return found + ([f"{broken} pages with a wrong checksum were read"] if broken else [])
     said = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
     return [line for line in said if line != "ok"]
 
 
 def foreign_tables(tx: Connection, *, besides: Collection[str]) -> list[str]:
     """Return the names of the tables that are another program's: neither the engine's nor among the subjects' own."""
-    names = tx.execute(text("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")).scalars()
+    names = sorted(inspect(tx).get_table_names())
     return [name for name in names if not name.startswith(("findable_", "sqlite_")) and name.lower() not in besides]
+
+
+def telling(tx: Connection, tables: Collection[Table], words: Collection[str]) -> list[str]:
+    """Return which columns of the engine's tables and of these others hold one of some words, as `table.column`."""
+    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
+    found = []
+    for table in (*metadata.sorted_tables, *tables):
+        for column in table.columns:
+            if isinstance(column.type, Text) and words:
+                held = or_(*(place(cast(column, Text), word) > 0 for word in words))
+                if tx.execute(select(literal(1)).where(held).limit(1)).first() is not None:
+                    found.append(f"{table.name}.{column.name}")
+    return found
 
 
 def loose_rows(tx: Connection) -> dict[str, tuple[int, list[int]]]:

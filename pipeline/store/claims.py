@@ -9,7 +9,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Select, and_, cast, exc, func, insert, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    and_,
+    case,
+    cast,
+    exc,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from pipeline.errors import StateConflictError
 from pipeline.states import Outcome
@@ -117,13 +132,17 @@ def dead(tx: Connection, task_name: str, *, now: datetime) -> list[str]:
 
 def highest(tx: Connection, task_name: str) -> int:
     """Return the highest number among the ids ever asked about or parked; 0 where there is none, or ids are text."""
-    if tx.dialect.name != "sqlite":  # PostgreSQL never gives a number twice
-        return 0
     highest_of = (
-        select(func.max(cast(table.c.item_id, Integer))).where(table.c.task == task_name)
-        for table in (requests, parked)
+        select(func.max(_number(tx, table.c.item_id))).where(table.c.task == task_name) for table in (requests, parked)
     )
     return max(tx.execute(query).scalar() or 0 for query in highest_of)
+
+
+def _number(tx: Connection, item_id: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return an id as a number; what is none is 0 for SQLite and NULL for PostgreSQL, which refuses to cast it."""
+    if tx.dialect.name == "sqlite":
+        return cast(item_id, Integer)
+    return case((item_id.regexp_match("^[0-9]{1,18}$"), cast(item_id, BigInteger)))
 
 
 def _dead(tx: Connection, *, now: datetime) -> dict[int, tuple[str, str]]:

@@ -31,7 +31,7 @@ def notes(store: Store) -> list[str]:
 def test_nothing_is_made_before_it_is_used(tmp_path: Path) -> None:
     """Naming a database opens nothing."""
     store = Store(f"sqlite:///{tmp_path / 'new' / 'people.db'}")
-    assert not store.exists
+    assert store.path == tmp_path / "new" / "people.db"
     assert not (tmp_path / "new").exists()
 
 
@@ -100,6 +100,7 @@ def test_a_writer_that_waits_too_long_gives_up(store: Store, monkeypatch: pytest
     """Another program's write lock: an error to try again after, and nothing changed."""
     monkeypatch.setattr(database, "BUSY_S", 0.1)
     store.close()
+    assert store.path is not None
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(RemoteError, match=r"has held .* for more than 0.1 s"), store.write() as tx:

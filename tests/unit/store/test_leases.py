@@ -52,6 +52,7 @@ def signing() -> Iterator[tuple[subprocess.Popen[str], str]]:
 @contextlib.contextmanager
 def other_writer(store: Store) -> Iterator[sqlite3.Connection]:
     """Hold a transaction that writes, as another program would, for the length of a block."""
+    assert store.path is not None
     connection = sqlite3.connect(store.path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -1,0 +1,175 @@
+"""A database on a PostgreSQL server.
+
+A write begins with an advisory lock of ours, which is held until it ends, so that it is the only one of this workspace;
+a read is one snapshot (REPEATABLE READ). A connection that is lost takes its transaction and the lock along.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
+
+from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+
+DRIVER = "postgresql+psycopg"
+WRITING = 7298122611063778412  # the advisory lock of who writes; random, and the same in every version
+CONNECT_S = 10  # how long the server may take to answer, in seconds
+OLDEST = 120000  # PostgreSQL 12, the first that tells of broken checksums
+
+# A machine that vanished must not hold the lock for hours, so the server asks after 30 s of silence whether it is still
+# there. A commit is on disk before anything is built on it, whatever the server does otherwise.
+_PREPARE = """
+SELECT set_config('TimeZone', 'UTC', false),
+       set_config('tcp_keepalives_idle', '30', false),
+       set_config('tcp_keepalives_interval', '10', false),
+       set_config('tcp_keepalives_count', '3', false),
+       set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
+"""
+
+_LOST = ("08", "57P")  # SQLSTATEs: the connection, or the server, is going
+_BUSY = ("55P03", "40001", "40P01", "57014")  # somebody else holds a lock, or we were cancelled
+_DAMAGED = ("XX001", "XX002")
+_MUST_WAIT = ("starting up", "shutting down", "recovery", "too many", "remaining connection slots", "reserved for")
+
+
+class PostgresqlServer:
+    """What the store needs to know of a database on a PostgreSQL server."""
+
+    path: Path | None = None
+    for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    )
+
+    def __init__(self, url: URL) -> None:
+        """Take the URL of a database.
+
+        Raises:
+            ConfigurationError: it asks for another driver, or names no database.
+        """
+        if url.drivername not in {"postgres", "postgresql", DRIVER} or not url.database:
+            raise ConfigurationError(
+                "the URL of a PostgreSQL database begins with postgresql+psycopg:// and names the database",
+                hint="for example FINDABLE_DATABASE_URL=postgresql+psycopg://user@host/database",
+            )
+        self._url = url.set(drivername=DRIVER)
+        host = url.host or url.query.get("host") or "this machine"
+        self.shown = f"the PostgreSQL database {url.database!r} at {host if isinstance(host, str) else ', '.join(host)}"
+
+    def open(self, *, busy_s: float) -> Engine:  # noqa: ARG002 - every write says for itself how long it waits
+        """Return an engine; nothing is connected yet.
+
+        Raises:
+            ConfigurationError: the driver is not installed.
+        """
+        arguments = {"connect_timeout": CONNECT_S, "client_encoding": "utf8", "fallback_application_name": "findable"}
+        try:
+            # a connection of hours ago may be dead by now, which a look at it shows before anything is begun on it
+            engine = create_engine(self._url, connect_args=arguments, pool_pre_ping=True)
+        except ImportError as error:
+            raise ConfigurationError(
+                f"PostgreSQL needs a driver that is not installed: {error}",
+                hint="pip install 'findable[postgresql]'",
+            ) from error
+        event.listen(engine, "connect", self._prepare_connection)
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def copy_to(self, engine: Engine, target: Path) -> None:
+        """Refuse: a server's database is no file."""
+        raise NotImplementedError
+
+    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
+        """Have the server clear up our tables; always true."""
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"SET lock_timeout = {_milliseconds(patience_s)}")
+            try:
+                for name in inspect(connection).get_table_names():
+                    if name.startswith("findable_") or name in besides:
+                        connection.exec_driver_sql(f'VACUUM "{name}"')
+            finally:
+                connection.exec_driver_sql("RESET lock_timeout")
+        return True
+
+    def says(self, error: Exception) -> bool:
+        """Return whether an error is the driver's own."""
+        return hasattr(error, "sqlstate") and hasattr(error, "diag")
+
+    def error(self, said: BaseException, patience_s: float) -> FindableError:
+        """Return our error for the server's words, without what they quote of rows.
+
+        A transaction that did not end is rolled back by the server, whoever lost whom.
+        """
+        state = str(getattr(said, "sqlstate", None) or "")
+        if not state:
+            return self._unreachable(_first_line(said))
+        words = getattr(getattr(said, "diag", None), "message_primary", None) or _first_line(said)
+        if state.startswith(_LOST):
+            return self._unreachable(words)
+        if state in _BUSY or state.startswith("533"):
+            said_by = f" ({words})" if state != "55P03" else ""
+            return UnavailableError(
+                f"another program has held {self.shown} for more than {patience_s:g} s{said_by}; nothing was changed",
+                hint="try again",
+            )
+        if state in _DAMAGED:
+            return InconsistentError(
+                f"{self.shown} is damaged: {words}", hint="restore it from a copy; nothing was changed"
+            )
+        if state.startswith("53") or state in {"42501", "25006"}:  # no room; not allowed; a copy that is only read
+            return ConfigurationError(
+                f"{self.shown}: {words}; nothing was changed", hint="check the disk, and what its user may do"
+            )
+        return InconsistentError(f"{self.shown}: {words}; nothing was changed", hint="run `make doctor`")
+
+    def _unreachable(self, words: str) -> FindableError:
+        """Return our error where there is no connection, or none any more: only a server refuses by FATAL."""
+        refused = words.partition("FATAL:")[2].strip()
+        if refused and not any(word in refused for word in _MUST_WAIT):
+            return ConfigurationError(
+                f"{self.shown} cannot be used: {refused}; nothing was changed",
+                hint="check FINDABLE_DATABASE_URL: user, password and the name of the database",
+            )
+        return UnavailableError(
+            f"{self.shown} cannot be reached, or went away: {refused or words}; what was not committed was undone",
+            hint="see that the server runs and that FINDABLE_DATABASE_URL names it, then run the same command again",
+        )
+
+    def _prepare_connection(self, connection: Any, record: Any) -> None:  # noqa: ARG002 - the shape of the event
+        """Make commits durable, and see that the server can hold what we keep.
+
+        Raises:
+            ConfigurationError: the server is too old, or keeps text in another encoding than UTF-8.
+        """
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"{self.shown} keeps text as {encoding}, which cannot hold every name; nothing was changed",
+                hint="make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+            )
+        if connection.info.server_version < OLDEST:
+            raise ConfigurationError(
+                f"{self.shown} is on a server older than PostgreSQL {OLDEST // 10000}; nothing was changed",
+                hint="use a newer server",
+            )
+        connection.execute(_PREPARE)
+        connection.commit()
+
+
+def _begin(connection: Connection) -> None:
+    """Begin as `read` or `write` asked for: who writes waits until nobody else of this workspace does."""
+    patience = connection.get_execution_options().get("findable_patience")
+    if patience is not None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(patience)}")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
+
+
+def _milliseconds(seconds: float) -> int:
+    """Return a time limit as the server takes it; 0 would mean none."""
+    return max(1, round(seconds * 1000))
+
+
+def _first_line(said: BaseException) -> str:
+    """Return the first line of what a driver says; the others quote rows or name other hosts that were tried."""
+    return next(iter(str(said).strip().splitlines()), type(said).__name__)

@@ -1,0 +1,171 @@
+"""A database in an SQLite file.
+
+A write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; readers wait for no one (WAL).
+"""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+
+from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+
+STEP_MS = 100  # of a wait at a time: while SQLite waits, nothing else of this thread runs, an interrupt neither
+CACHE_KIB = 16 * 1024
+SWITCHED = "findable_switched_to_wal"  # in a connection's `info`, where it was the one that changed the journal
+
+
+# tables that are not ours, whose rows have numbers that no column of theirs holds; VACUUM may give them others
+_HIDDEN_NUMBERS = """
+SELECT name FROM pragma_table_list AS t
+WHERE schema = 'main' AND type = 'table' AND NOT wr AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+AND name NOT LIKE 'findable\\_%' ESCAPE '\\'
+AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE pk = 1 AND upper(type) = 'INTEGER')
+"""
+
+
+class SqliteFile:
+    """What the store needs to know of an SQLite file."""
+
+    for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # BEGIN alone reads one snapshot
+
+    def __init__(self, url: URL) -> None:
+        """Take the URL of a file.
+
+        Raises:
+            ConfigurationError: it names another database, or one in memory.
+        """
+        if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+            raise ConfigurationError(
+                f"data is kept in an SQLite file or in PostgreSQL, not in {url.get_backend_name()}",
+                hint="set FINDABLE_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
+            )
+        self._url = url
+        self.path = Path(url.database.removeprefix("file:"))  # file:… is how SQLite takes options
+        self.shown = str(self.path)
+
+    def open(self, *, busy_s: float) -> Engine:
+        """Return an engine whose connections wait for `busy_s` where another program writes.
+
+        Raises:
+            ConfigurationError: there can be no file at that place.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.path.parent} cannot hold a database: {error.strerror}; nothing was changed",
+                hint="set DATA= (or FINDABLE_DATABASE_URL) to a directory that can be written",
+            ) from error
+        engine = create_engine(
+            self._url,
+            connect_args={"timeout": busy_s, "check_same_thread": False},
+            execution_options={"findable_busy": busy_s},
+        )
+        event.listen(engine, "connect", _prepare_connection)
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def copy_to(self, engine: Engine, target: Path) -> None:
+        """Write a copy of the database as it stands at one moment, in one file, while others read and write."""
+        with contextlib.closing(sqlite3.connect(target)) as copy:
+            with contextlib.closing(engine.raw_connection()) as source:
+                source.driver_connection.backup(copy)  # type: ignore[union-attr]  # it is sqlite3's own
+            copy.execute(
+                "PRAGMA journal_mode = DELETE"
+            )  # so that the copy is one file, also where it cannot be written
+
+    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:  # noqa: ARG002 - the whole file
+        """Write the file anew without what was deleted, and empty the journal beside it; false where that may not be.
+
+        It may not where another program's table counts its rows by SQLite's hidden numbers, which this would change;
+        the journal is emptied all the same.
+        """
+        with contextlib.closing(engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            may = not cursor.execute(_HIDDEN_NUMBERS).fetchall()
+            if may:
+                cursor.execute("VACUUM")
+            until = time.monotonic() + patience_s
+            while cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() >= until:
+                    raise sqlite3.OperationalError("database is locked")
+                time.sleep(STEP_MS / 1000)
+        return may
+
+    def says(self, error: Exception) -> bool:
+        """Return whether an error is SQLite's own."""
+        return isinstance(error, sqlite3.Error)
+
+    def error(self, said: BaseException, patience_s: float) -> FindableError:
+        """Return our error for SQLite's words; of a write that waited for `patience_s` in vain, too."""
+        words = str(said)
+        if "malformed" in words or "not a database" in words:
+            return InconsistentError(
+                f"{self.path} is damaged or no database: {words}", hint="restore it from a copy; nothing was changed"
+            )
+        if "locked" in words or "busy" in words:
+            return UnavailableError(
+                f"another program has held {self.path} for more than {patience_s:g} s; nothing was changed",
+                hint="try again",
+            )
+        if "unable to open" in words or "readonly" in words or "full" in words or "disk I/O" in words:
+            return ConfigurationError(
+                f"{self.path}: {words}; nothing was changed", hint="check the disk and its permissions"
+            )
+        return InconsistentError(f"{self.path}: {words}; nothing was changed", hint="run `make doctor`")
+
+
+def _prepare_connection(connection: Any, record: Any) -> None:
+    """Take transactions into our own hands and make commits durable."""
+    connection.text_factory = _text
+    connection.isolation_level = None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
+    cursor = connection.cursor()
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        with contextlib.suppress(Exception):  # a database on a read-only disk can still be read
+            cursor.execute("PRAGMA journal_mode = WAL")
+            record.info[SWITCHED] = True
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    cursor.close()
+
+
+def _text(cell: bytes) -> str:
+    """Read a text cell; another program may have written bytes that are no UTF-8, which must not stop a whole scan.
+
+    Such a cell is never written back: the engine writes only what it made itself.
+    """
+    return cell.decode("utf-8", "replace")
+
+
+def _begin(connection: Connection) -> None:
+    """Begin as `read` or `write` asked for."""
+    patience = connection.get_execution_options().get("findable_patience")
+    if patience is None:
+        connection.exec_driver_sql("BEGIN")
+        return
+    until = time.monotonic() + patience
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {STEP_MS}")
+    try:
+        while not _has_begun(connection, last=time.monotonic() >= until):
+            pass
+    finally:
+        busy_s = connection.get_execution_options()["findable_busy"]
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {busy_s * 1000:.0f}")
+
+
+def _has_begun(connection: Connection, *, last: bool) -> bool:
+    """Try for a moment to become the only writer; false, or at the `last` time an error, where another one is it."""
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except exc.OperationalError as error:
+        if last or "locked" not in str(error.orig):
+            raise
+        return False
+    return True
