@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import ConfigurationError
 from pipeline.gemini import catalogue, costs, replies
@@ -28,17 +28,17 @@ FINAL = "Gemini refused it for a reason that cannot get better"
 SPENT = "it failed {n} times"
 SERVICE = "{n} batches in a row gave nothing"
 
+Prices = tuple[float, float]  # input and output, in USD per million tokens
 
-@dataclass(frozen=True)
-class Asked:
+
+class Asked(NamedTuple):
     """One item that was asked: its id and the hash of the input it was asked with."""
 
     item_id: str
     input_hash: str
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What became of one request.
 
     `charged` is false where the service failed and not the item; `forgiven` is true where it is held against neither,
@@ -117,8 +117,9 @@ def write(tx: "Connection", task: Task, judgements: Sequence[Judgement], *, sour
     written = task.write(tx, [Answered(one.asked.item_id, _answer(one), one.asked.input_hash) for one in good])
     if written.applied:
         workspace.touch(tx)
-    answers.add_answers(tx, [_answer_row(task, one, written, source=source, at=at) for one in good])
-    answers.add_attempts(tx, [_attempt_row(task, one, source=source, at=at) for one in bad])
+    prices = source.model.prices(batch=source.batch is not None, on=at.date())
+    answers.add_answers(tx, [_answer_row(task, one, written, source=source, prices=prices, at=at) for one in good])
+    answers.add_attempts(tx, [_attempt_row(task, one, source=source, prices=prices, at=at) for one in bad])
     _park(tx, task, bad, at=at)
     return written
 
@@ -155,45 +156,53 @@ def _said(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _answer_row(task: Task, one: Judgement, written: Written, *, source: Source, at: datetime) -> dict[str, Any]:
+def _answer_row(
+    task: Task, one: Judgement, written: Written, *, source: Source, prices: Prices, at: datetime
+) -> answers.AnswerRow:
     """Return the row of an answer with its provenance."""
+    item_id, input_hash = one.asked
     reply = one.reply
-    return {
-        "task": task.name,
-        "item_id": one.asked.item_id,
-        "batch": source.batch,
-        "extractor": source.extractor,
-        "input_hash": one.asked.input_hash,
-        "answer": _answer(one).model_dump_json(),
-        "applied": one.asked.item_id in written.applied,
-        "outdated": one.asked.item_id in written.outdated,
-        "model_version": reply.model_version if reply else "",
-        "response_id": reply.response_id if reply else "",
-        "at": at,
-        **_usage(reply, source, at),
-    }
+    tokens_in, tokens_out, cost = _usage(reply, prices)
+    return answers.AnswerRow(
+        task=task.name,
+        item_id=item_id,
+        batch=source.batch,
+        extractor=source.extractor,
+        input_hash=input_hash,
+        answer=_answer(one).model_dump_json(),
+        applied=item_id in written.applied,
+        outdated=item_id in written.outdated,
+        model_version=reply.model_version if reply else "",
+        response_id=reply.response_id if reply else "",
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        cost=cost,
+        at=at,
+    )
 
 
-def _attempt_row(task: Task, one: Judgement, *, source: Source, at: datetime) -> dict[str, Any]:
+def _attempt_row(task: Task, one: Judgement, *, source: Source, prices: Prices, at: datetime) -> answers.AttemptRow:
     """Return the row of an attempt that gave no answer."""
     reply = one.reply
-    return {
-        "task": task.name,
-        "item_id": one.asked.item_id,
-        "batch": source.batch,
-        "at": at,
-        "charged": one.charged,
-        "forgiven": one.forgiven,
-        "outcome": one.outcome,
-        "reason": one.reason,
-        "code": reply.code if reply else None,
-        "excerpt": reply.excerpt if reply else None,
-        **_usage(reply, source, at),
-    }
+    tokens_in, tokens_out, cost = _usage(reply, prices)
+    return answers.AttemptRow(
+        task=task.name,
+        item_id=one.asked.item_id,
+        batch=source.batch,
+        at=at,
+        charged=one.charged,
+        forgiven=one.forgiven,
+        outcome=one.outcome.value,
+        reason=one.reason,
+        code=reply.code if reply else None,
+        excerpt=reply.excerpt if reply else None,
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        cost=cost,
+    )
 
 
-def _usage(reply: replies.Reply | None, source: Source, at: datetime) -> dict[str, Any]:
-    """Return the tokens and the cost of one reply, thoughts counted as output."""
-    usage = reply.usage if reply else costs.Usage()
-    cost = costs.cost(source.model, usage, batch=source.batch is not None, on=at.date())
-    return {"tokens_in": usage.prompt, "tokens_out": usage.answer + usage.thoughts, "cost": cost}
+def _usage(reply: replies.Reply | None, prices: Prices) -> tuple[int, int, float]:
+    """Return the tokens in, the tokens out with thoughts, and the cost of one reply."""
+    usage = reply.usage if reply else costs.NO_USAGE
+    return usage.prompt, usage.answer + usage.thoughts, costs.cost_at(prices, usage)

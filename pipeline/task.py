@@ -6,7 +6,7 @@ line in `runtime.py`. `Connection` stands for a connection inside a transaction 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -35,8 +35,7 @@ class Item:
     input_hash: str
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(NamedTuple):
     """One validated answer on its way into the database: the item's id, the answer, and the hash it was asked with."""
 
     item_id: str

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipeline.experts.wording import cleaned, ill_formed
+from pipeline.experts.wording import well_formed
 
 
 class ExpertTags(BaseModel):
@@ -20,8 +20,7 @@ class ExpertTags(BaseModel):
     @classmethod
     def _well_formed(cls, tags: list[str]) -> list[str]:
         """Clean each tag, drop what is none and what stands twice, in order; refuse an answer that has none left."""
-        clean = dict.fromkeys(cleaned(tag) for tag in tags)
-        well_formed = [tag for tag in clean if not ill_formed(tag)]
-        if not well_formed:
-            raise ValueError(f"no tag is left: {ill_formed(next(iter(clean)))}")
-        return well_formed
+        clean, why = well_formed(tags)
+        if not clean:
+            raise ValueError(f"no tag is left: {why}")
+        return clean

@@ -11,6 +11,8 @@ _NO_SPACE = dict.fromkeys(map(ord, JSON_SPACE))
 
 def text_of(cell: Any) -> str:
     """Return a cell's text without surrounding white space; NULL is the empty text, bytes are read as UTF-8."""
+    if cell.__class__ is str:
+        return str.strip(cell)
     return _raw(cell).strip()
 
 
@@ -32,6 +34,8 @@ def number_of(cell: Any) -> float | None:
 
 def tags_of(cell: Any) -> list[str] | None:
     """Return the tags a cell holds, the empty list where it means untagged, and None where it is no JSON list."""
+    if cell is None:
+        return []
     import orjson
 
     text = _raw(cell)

@@ -23,6 +23,8 @@ _NAMES = tuple(name.replace("_", "") for name in NAMES)
 
 def delimited(name: str, data: str) -> str:
     """Return data between tags of that name; our tags inside the data lose their `<`, so that none can close."""
+    if data.isascii() and "<" not in data and "&" not in data:
+        return f"<{name}>{data}</{name}>"  # the quick way, for almost all
     harmless = _OPENING.sub(lambda found: "(" if _names_one(found[1]) else found[0], data)
     return f"<{name}>{harmless}</{name}>"
 

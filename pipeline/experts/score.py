@@ -8,13 +8,14 @@ from pipeline.experts.cells import number_of, tags_of, text_of
 FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
 
 
-def score(row: Mapping[Any, Any]) -> float:
+def score(row: Mapping[Any, Any], *, tagged: bool | None = None) -> float:
     """Return the score of a row of `experts`: bio up to 40, tags 25, profile URL 15, job title 10, rate 10.
 
-    The bio counts by its length in characters without surrounding white space; the rate if above zero.
+    The bio counts by its length in characters without surrounding white space; the rate if above zero. `tagged` says
+    whether there are tags, where the row does not hold them yet.
     """
     points = min(40.0, len(text_of(row.get("bio"))) / FULL_BIO * 40)
-    points += 25 if tags_of(row.get("tags")) else 0
+    points += 25 if (tags_of(row.get("tags")) if tagged is None else tagged) else 0
     points += 15 if text_of(row.get("profile_url")) else 0
     points += 10 if text_of(row.get("job_title")) else 0
     points += 10 if (number_of(row.get("hourly_rate")) or 0) > 0 else 0

@@ -59,13 +59,14 @@ class TagsTask:
     def write(self, tx: "Connection", answers: Sequence[Answered]) -> Written:
         """Write tags and the scores they give, where there are no tags yet and the row is still the same person's."""
         asked = {one.item_id: one for one in answers}
-        rows = table.by_ids(tx, list(asked))
-        now = {key: item(key, row).input_hash for key, row in rows.items()}
-        outdated = {key for key in rows if now[key] != asked[key].input_hash}
-        strangers = {key for key in outdated if _is_of_another(now[key], asked[key].input_hash)}
+        rows = table.to_be_tagged(tx, list(asked))
+        outdated = {
+            key: now for key, row in rows.items() if (now := _input_hash(row, _told(row))) != asked[key].input_hash
+        }
+        strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
         theirs = {key: row for key, row in rows.items() if key not in strangers}
         tags = {key: _json(asked[key].answer) for key in theirs}
-        return Written(applied=table.write_tags(tx, tags, rows=theirs), outdated=outdated)
+        return Written(applied=table.write_tags(tx, tags, rows=theirs), outdated=set(outdated))
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
         """Take the tags of these people back, where they are still those of the answer that was applied."""
@@ -81,15 +82,21 @@ class TagsTask:
 
 def item(one: str, row: Mapping[Any, Any]) -> Item:
     """Return what to ask about one person. The hash covers all that the question is made from."""
-    told = "\n".join(
-        (
-            delimited("username", " ".join(text_of(row["username"]).split())),
-            delimited("job_title", " ".join(text_of(row["job_title"]).split())),
-            delimited("biography", text_of(row["bio"])),
-        )
-    )
+    told = _told(row)
     prompt = Prompt(system=SYSTEM, parts=[{"text": told}], max_output_tokens=MAX_OUTPUT_TOKENS)
-    return Item(id=one, prompt=prompt, input_hash=f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(told)}")
+    return Item(id=one, prompt=prompt, input_hash=_input_hash(row, told))
+
+
+def _told(row: Mapping[Any, Any]) -> str:
+    """Return what the question tells of a person."""
+    username = delimited("username", " ".join(text_of(row["username"]).split()))
+    job_title = delimited("job_title", " ".join(text_of(row["job_title"]).split()))
+    return f"{username}\n{job_title}\n{delimited('biography', text_of(row['bio']))}"
+
+
+def _input_hash(row: Mapping[Any, Any], told: str) -> str:
+    """Return the hash of a question: whom it is about, and what is told."""
+    return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(told)}"
 
 
 def _digest(text: str) -> str:
@@ -106,4 +113,4 @@ def _json(answer: "BaseModel") -> str:
     """Return the tags of an answer as the JSON list that the table keeps."""
     import orjson
 
-    return orjson.dumps(answer.model_dump()["tags"]).decode()
+    return orjson.dumps(answer.tags).decode()  # type: ignore[attr-defined]  # an ExpertTags, which loads with pydantic

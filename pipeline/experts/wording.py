@@ -7,10 +7,12 @@ address) is no tag, and `ill_formed` says why.
 
 import html
 import re
+from collections.abc import Sequence
 
 MAX_TAG = 60  # characters; a phrase of three words has half as many, and what is longer is a sentence
 MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 
+_PLAIN = re.compile(r"[a-z0-9]+(?:[ -][a-z0-9]+)*+(?:\n[a-z0-9]+(?:[ -][a-z0-9]+)*+)*+")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 _ELEMENT = re.compile(r"<!--.*?-->|</?[a-z!?][^<>]*>", re.IGNORECASE | re.DOTALL)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")  # Markdown
@@ -20,6 +22,19 @@ _MARKS = "*_~ "  # of emphasis, at the ends; not `#`, which ends the names of la
 # letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
+
+
+def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
+    """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none.
+
+    Plain lower-case words, which nearly all tags are, are seen to be so all at once.
+    """
+    together = "\n".join(tags)
+    if _PLAIN.fullmatch(together) and together.count("\n") == len(tags) - 1 and len(max(tags, key=len)) <= MAX_TAG:
+        return list(dict.fromkeys(tags)), ""
+    clean = dict.fromkeys(cleaned(tag) for tag in tags)
+    reasons = {tag: ill_formed(tag) for tag in clean}
+    return [tag for tag, reason in reasons.items() if not reason], next(iter(reasons.values()), "there is none")
 
 
 def cleaned(tag: str) -> str:

@@ -22,7 +22,7 @@ ANSWER_TOKENS = 96  # ours: eight tags in JSON, rounded up
 THOUGHT_TOKENS = 829  # what a model left to itself thought about a short question (batch notebook, 2025-09)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one or many replies: the prompt (cached ones included), the answer, the thoughts, the cached ones."""
 
@@ -41,10 +41,17 @@ class Usage:
         )
 
 
+NO_USAGE = Usage()
+
+
 def cost(model: Model, usage: Usage, *, batch: bool, on: date) -> float:
     """Return USD: prompt x in + (answer + thoughts) x out, at the price of that day; cached tokens at full price."""
-    price_in, price_out = model.prices(batch=batch, on=on)
-    return (usage.prompt * price_in + (usage.answer + usage.thoughts) * price_out) / 1_000_000
+    return cost_at(model.prices(batch=batch, on=on), usage)
+
+
+def cost_at(prices: tuple[float, float], usage: Usage) -> float:
+    """Return USD for tokens at (input, output) prices per million."""
+    return (usage.prompt * prices[0] + (usage.answer + usage.thoughts) * prices[1]) / 1_000_000
 
 
 def estimate_tokens(text: str | bytes) -> int:

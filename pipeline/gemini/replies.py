@@ -10,12 +10,11 @@ import json
 import re
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from pipeline.gemini.costs import Usage
+from pipeline.gemini.costs import NO_USAGE, Usage
 from pipeline.states import Outcome
 
 if TYPE_CHECKING:
@@ -65,14 +64,15 @@ _SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however la
 _SHORT.maxstring = MAX_EXCERPT
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """One judged reply.
 
     `outcome` is ANSWERED while the text still has to be parsed, else REFUSED or INVALID. `reason` is one of ok,
     unreadable, error-line, no-response, no-candidates, prompt-blocked, blocked, bad-finish, max-tokens (the text is
     cut), max-tokens-empty (all went into thoughts), empty. `code` is the google.rpc code of an error line. `finish` is
-    the API's word, of the candidate or of the block.
+    the API's word, of the candidate or of the block. `shown` is what an excerpt is made of.
+
+    A tuple, like all that is made once for every line: it takes a third of the time of a frozen dataclass.
     """
 
     outcome: Outcome
@@ -80,10 +80,15 @@ class Reply:
     text: str = ""
     code: int | None = None
     finish: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NO_USAGE
     model_version: str = ""
     response_id: str = ""
-    excerpt: str = ""
+    shown: Any = ""
+
+    @property
+    def excerpt(self) -> str:
+        """Return at most 200 printable characters of what came."""
+        return excerpt_of(self.shown)
 
 
 def is_final(code: int | None) -> bool:
@@ -96,26 +101,26 @@ def judge_line(line: bytes) -> Reply:
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return Reply(Outcome.INVALID, "unreadable", excerpt=excerpt_of(line))
+        return Reply(Outcome.INVALID, "unreadable", shown=line)
     return judge(document)
 
 
 def judge(document: Any) -> Reply:
     """Return what one parsed line (`{"key", "response" | "error"}`) says; where both stand, the error wins."""
     if not isinstance(document, dict):
-        return Reply(Outcome.INVALID, "unreadable", excerpt=excerpt_of(document))
+        return Reply(Outcome.INVALID, "unreadable", shown=document)
     error = document.get("error")
     if error is not None and not (error == {} and "response" in document):
         return _judge_error(error)
     if document.get("response") is None:
-        return Reply(Outcome.REFUSED, "no-response", excerpt=excerpt_of(document))
+        return Reply(Outcome.REFUSED, "no-response", shown=document)
     return judge_response(document["response"])
 
 
 def judge_response(response: Any) -> Reply:
     """Return what one GenerateContentResponse says; of several candidates the first counts."""
     if not isinstance(response, dict):
-        return Reply(Outcome.INVALID, "unreadable", excerpt=excerpt_of(response))
+        return Reply(Outcome.INVALID, "unreadable", shown=response)
     outcome, reason, finish, text = _judge_candidate(response)
     return Reply(
         outcome,
@@ -125,14 +130,14 @@ def judge_response(response: Any) -> Reply:
         usage=usage_of(response.get("usageMetadata")),
         model_version=_word(response.get("modelVersion")),
         response_id=_word(response.get("responseId")),
-        excerpt=excerpt_of(text or finish or response.get("promptFeedback") or ""),
+        shown=text or finish or response.get("promptFeedback") or "",
     )
 
 
 def usage_of(metadata: Any) -> Usage:
     """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
     if not isinstance(metadata, dict):
-        return Usage()
+        return NO_USAGE
     return Usage(
         prompt=_count(metadata.get("promptTokenCount")),
         answer=_count(metadata.get("candidatesTokenCount")),
@@ -153,8 +158,7 @@ def parse_answer(reply: Reply, answer_model: "type[BaseModel]") -> "tuple[BaseMo
     from pydantic import ValidationError
 
     try:
-        document = json.loads(reply.text, object_pairs_hook=_pairs, parse_constant=_constant)
-        _check_texts(document)
+        _check_texts(_DECODER.decode(reply.text))
     except (ValueError, RecursionError) as error:
         return None, excerpt_of(f"does-not-parse: {error}")
     try:
@@ -171,6 +175,8 @@ def line_at_fault(message: str) -> int | None:
 
 def excerpt_of(value: Any) -> str:
     """Return at most 200 printable characters of a text, of bytes, or of a JSON value, on one line."""
+    if isinstance(value, str) and len(value) <= MAX_EXCERPT and " " not in value and value.isprintable():
+        return value  # most words are so
     if isinstance(value, bytes):
         text = value[: MAX_EXCERPT * 8].decode("utf-8", "replace")
     elif isinstance(value, str):
@@ -188,8 +194,8 @@ def _judge_error(error: Any) -> Reply:
     fields = error if isinstance(error, dict) else {"message": error}
     message = fields.get("message")
     status = _word(fields.get("status"))
-    excerpt = excerpt_of(message if isinstance(message, str) and message else error)
-    return Reply(Outcome.REFUSED, "error-line", code=_rpc_code(fields.get("code"), status), excerpt=excerpt)
+    shown = message if isinstance(message, str) and message else error
+    return Reply(Outcome.REFUSED, "error-line", code=_rpc_code(fields.get("code"), status), shown=shown)
 
 
 def _rpc_code(code: Any, status: str) -> int | None:
@@ -242,6 +248,8 @@ def _text(content: Any) -> str:
 
 def _count(value: Any) -> int:
     """Return a token count; int64 may come as text, and what is no count is 0."""
+    if value is None:
+        return 0
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         value = int(value[:20])
     if isinstance(value, float) and value.is_integer():
@@ -254,6 +262,9 @@ def _count(value: Any) -> int:
 def _word(value: Any) -> str:
     """Return a short word of the API, or an empty text where there is none."""
     return excerpt_of(value) if isinstance(value, str) else ""
+
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -269,12 +280,15 @@ def _constant(word: str) -> Any:
     raise ValueError(f"{word} is no JSON number")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+
+
 def _check_texts(value: Any) -> None:
     """Refuse NUL and lone surrogates in any text of a parsed answer."""
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("a text holds NUL")
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not value.isascii() and _HALF_PAIR.search(value):
             raise ValueError("a text holds half a surrogate pair")
     elif isinstance(value, dict):
         for name, member in value.items():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
 
-CHUNK = 500  # requests in one transaction; small ones cost nothing when rows are taken in order (measured)
+CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
 MAX_LOST = 3  # times that somebody else went on with one batch while this process stood still
 EXAMPLES = 3
 NO_LINE = "no line in the result"
@@ -128,12 +128,13 @@ def _apply_all(rt: Runtime, batch: Batch, lease: "Lease", *, results: Results, s
         if not page:
             return
         after = page[-1].line
-        found = {request.id: results.lines(key_of(batch.task, request.item_id)) for request in page}
-        open_requests = [request for request in page if request.outcome is None]
+        found = results.lines_of([key_of(batch.task, request.item_id) for request in page])
         judged = [
-            judge(rt.task, Asked(one.item_id, one.input_hash), found[one.id], missing=missing) for one in open_requests
+            (one, judge(rt.task, Asked(one.item_id, one.input_hash), lines, missing=missing))
+            for one, lines in zip(page, found, strict=True)
+            if one.outcome is None
         ]
-        _write_chunk(rt, lease, list(zip(open_requests, judged, strict=True)), source=source)
+        _write_chunk(rt, lease, judged, source=source)
         bar.show(after)
 
 

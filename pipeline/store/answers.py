@@ -7,10 +7,11 @@ An item is charged for what concerns it (`charged`); what concerns the service o
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
 
+from pipeline.store import bulk
 from pipeline.store.tables import answers, attempts, parked
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
@@ -20,16 +21,51 @@ PAGE = 500  # ids in one statement, rows in one fetch
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
-def add_answers(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+class AnswerRow(NamedTuple):
+    """One validated answer with where it came from; see the table."""
+
+    task: str
+    item_id: str
+    batch: int | None
+    extractor: str
+    input_hash: str
+    answer: str
+    applied: bool
+    outdated: bool
+    model_version: str
+    response_id: str
+    tokens_in: int
+    tokens_out: int
+    cost: float
+    at: datetime
+
+
+class AttemptRow(NamedTuple):
+    """One attempt that gave no answer, with its reason and what it used; see the table."""
+
+    task: str
+    item_id: str
+    batch: int | None
+    at: datetime
+    charged: bool
+    forgiven: bool
+    outcome: str
+    reason: str
+    code: int | None
+    excerpt: str | None
+    tokens_in: int
+    tokens_out: int
+    cost: float
+
+
+def add_answers(tx: Connection, rows: Sequence[AnswerRow]) -> None:
     """Keep validated answers with where they came from."""
-    if rows:
-        tx.execute(insert(answers), list(rows))
+    bulk.insert_rows(tx, answers, AnswerRow._fields, rows)
 
 
-def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+def add_attempts(tx: Connection, rows: Sequence[AttemptRow]) -> None:
     """Keep attempts that gave no answer, with their reasons and what they used."""
-    if rows:
-        tx.execute(insert(attempts), list(rows))
+    bulk.insert_rows(tx, attempts, AttemptRow._fields, rows)
 
 
 def spent(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
