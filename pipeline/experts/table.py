@@ -31,12 +31,15 @@ from pipeline.experts.cells import EMPTY_TAGS, JSON_SPACE, number_of, tags_of, t
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.score import score
 from pipeline.experts.shape import experts, fitted, item_id, native_ids, next_id, shape_of
-from pipeline.store import answers, claims
+from pipeline.store import answers, bulk, claims
 
 TASK = "expert-tags"
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
 PAGE = 2000
 
+ASKED = ("job_title", "bio")  # beside the username, what the question is made from
+SCORED = ("profile_url", "hourly_rate")  # beside those, what the score counts
+SCORE_COLUMNS = ("id", "findability_score", "tags", *ASKED, *SCORED)
 INPUT_COLUMNS = tuple(name for name in HEADERS if name != USERNAME)
 
 
@@ -58,25 +61,22 @@ looks_foreign = and_(~untagged, ~func.trim(cast(experts.c.tags, Text), JSON_SPAC
 
 def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Bring the scores of some or all rows up to date, writing only those that differ; return how many were written."""
+    columns = [experts.c[name] for name in SCORE_COLUMNS]
     written, after = 0, None
     while True:
-        query = select(*experts.c).order_by(experts.c.id).limit(PAGE)
+        query = select(*columns).order_by(experts.c.id).limit(PAGE)
         if condition is not None:
             query = query.where(condition)
         if after is not None:
             query = query.where(experts.c.id > after)
-        rows = tx.execute(query).mappings().all()
+        rows = [dict(zip(SCORE_COLUMNS, row, strict=True)) for row in tx.execute(query).all()]
         if not rows:
             return written
         after = rows[-1]["id"]
-        changed = [
-            {"row": row["id"], "new": new} for row in rows if (new := score(row)) != number_of(row["findability_score"])
-        ]
+        changed = [(new, row["id"]) for row in rows if (new := score(row)) != number_of(row["findability_score"])]
         if changed:
-            changing = (
-                update(experts).where(experts.c.id == bindparam("row")).values(findability_score=bindparam("new"))
-            )
-            tx.execute(changing, changed)
+            changing = update(experts).where(experts.c.id == bindparam("row"))
+            bulk.run(tx, changing.values(findability_score=bindparam("new")), ("new", "row"), changed)
             written += len(changed)
 
 
@@ -208,29 +208,38 @@ def told_of(tx: Connection, text: str) -> bool:
     return tx.execute(select(experts.c.id).where(held).limit(1)).first() is not None
 
 
+def to_be_tagged(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
+    """Return of the rows with these ids what writing their tags needs, by id as text, kept from changing until then."""
+    columns = [experts.c[name] for name in ("id", "username", *ASKED, *SCORED, "tags")]
+    found: dict[str, Mapping[Any, Any]] = {}
+    names = [column.name for column in columns]
+    for some in _pages(native_ids(tx, ids)):
+        for row in tx.execute(select(*columns).where(experts.c.id.in_(some)).with_for_update()).all():
+            found[str(row[0])] = dict(zip(names, row, strict=True))
+    return found
+
+
 def write_tags(
     tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
 ) -> set[str]:
     """Write tags (JSON text by id) with the score they give, where there are none yet; return the ids written.
 
-    `rows` are those of `by_ids`, where the caller read them in this transaction already. Tags are immutable: the WHERE
-    clause holds, whatever was read before.
+    `rows` are those of `to_be_tagged`, where the caller read them in this transaction already. Tags are immutable: the
+    WHERE clause holds, whatever was read before. It is short where the row says NULL, as nearly all do.
     """
-    rows = by_ids(tx, list(tags)) if rows is None else rows
-    changes = [
-        {"row": row["id"], "new_tags": tags[key], "new_score": score({**row, "tags": tags[key]})}
-        for key, row in rows.items()
-        if tags_of(row["tags"]) == []
-    ]
-    if not changes:
-        return set()
-    writing = (
-        update(experts)
-        .where(experts.c.id == bindparam("row"), untagged)
-        .values(tags=bindparam("new_tags"), findability_score=bindparam("new_score"))
-    )
-    tx.execute(writing, changes)
-    return {str(change["row"]) for change in changes}
+    rows = to_be_tagged(tx, list(tags)) if rows is None else rows
+    without = experts.c.tags.is_(None)
+    changes: dict[bool, list[tuple[str, float, Any]]] = {True: [], False: []}
+    for key, row in rows.items():
+        if tags_of(row["tags"]) == []:
+            changes[row["tags"] is None].append((tags[key], score(row, tagged=True), row["id"]))
+    for is_null, some in changes.items():
+        if some:
+            here = (experts.c.id == bindparam("row")) & (without if is_null else untagged)
+            writing = update(experts).where(here)
+            writing = writing.values(tags=bindparam("new_tags"), findability_score=bindparam("new_score"))
+            bulk.run(tx, writing, ("new_tags", "new_score", "row"), some)
+    return {str(row) for some in changes.values() for _, _, row in some}
 
 
 def clear_tags(tx: Connection, ids: Sequence[str]) -> None:

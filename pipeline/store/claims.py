@@ -5,9 +5,8 @@ item; the rows stay when the claim is closed and hold what became of each reques
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -16,6 +15,7 @@ from sqlalchemy import (
     Integer,
     Select,
     and_,
+    bindparam,
     case,
     cast,
     exc,
@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from pipeline.errors import StateConflictError
 from pipeline.states import Outcome
+from pipeline.store import bulk
 from pipeline.store.owners import is_dead, this_owner
 from pipeline.store.tables import parked, requests
 from pipeline.task import Task
@@ -36,8 +37,7 @@ PAGE = 1000
 IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it: SQLite does not take it for `open = 1`
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One request of a batch: its line in the file from 1, its item, the hash it was asked with, its outcome."""
 
     id: int
@@ -70,18 +70,8 @@ def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: 
     Raises:
         StateConflictError: one of them was claimed, answered, parked or removed since it was read.
     """
-    values = [
-        {
-            "task": task.name,
-            "item_id": item_id,
-            "input_hash": digest,
-            "line": line,
-            "batch": batch,
-            "open": True,
-            "at": at,
-        }
-        for line, (item_id, digest) in enumerate(rows, start=1)
-    ]
+    names = ("task", "item_id", "input_hash", "line", "batch", "open", "at")
+    values = [(task.name, item_id, digest, line, batch, True, at) for line, (item_id, digest) in enumerate(rows, 1)]
     query = task.open_items()
     item_id = query.selected_columns.item_id
     stopped = select(parked.c.task).where(parked.c.task == task.name, parked.c.item_id == item_id)
@@ -89,7 +79,7 @@ def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: 
     still_open = query.where(item_id.in_(ours), ~stopped.exists()).order_by(None).subquery()
     try:
         for start in range(0, len(values), PAGE):
-            tx.execute(insert(requests), values[start : start + PAGE])
+            bulk.insert_rows(tx, requests, names, values[start : start + PAGE])
     except exc.IntegrityError as error:
         raise StateConflictError("an item of batch", batch, expected="unclaimed", wanted="claimed") from error
     if tx.execute(select(func.count()).select_from(still_open)).scalar() != len(values):
@@ -164,25 +154,21 @@ def page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]
     """Return the next requests of a batch after a line, by line; accounted for or not."""
     wanted = (requests.c.batch == batch) & (requests.c.line > after)
     columns = (requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash, requests.c.outcome)
-    return [Request(*row) for row in tx.execute(select(*columns).where(wanted).order_by(requests.c.line).limit(limit))]
+    query = select(*columns).where(wanted).order_by(requests.c.line).limit(limit)
+    return [Request._make(row) for row in tx.execute(query).all()]
 
 
 def account(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:
-    """Keep what became of requests and close their claims, with one statement for each outcome and reason.
+    """Keep what became of requests and close their claims.
 
     Raises:
         StateConflictError: one of them was accounted for meanwhile; the caller's transaction must not go on.
     """
-    groups: dict[tuple[Outcome, str], list[int]] = {}
-    for request, outcome, reason in outcomes:
-        groups.setdefault((outcome, reason), []).append(request.id)
-    for (outcome, reason), ids in groups.items():
-        for start in range(0, len(ids), PAGE):
-            some = ids[start : start + PAGE]
-            here = requests.c.id.in_(some) & requests.c.outcome.is_(None)
-            closed = tx.execute(update(requests).where(here).values(open=False, outcome=outcome, reason=reason))
-            if closed.rowcount != len(some):
-                raise StateConflictError("request", some[0], expected="unaccounted", wanted=outcome)
+    closing = update(requests).where(requests.c.id == bindparam("request"), requests.c.outcome.is_(None))
+    closing = closing.values(open=False, outcome=bindparam("how"), reason=bindparam("why"))
+    rows = [(outcome.value, why, request.id) for request, outcome, why in outcomes]
+    if bulk.run(tx, closing, ("how", "why", "request"), rows) != len(rows):
+        raise StateConflictError("one of the requests from", rows[0][2], expected="unaccounted", wanted="accounted for")
 
 
 def outcomes(tx: Connection, batch: int) -> dict[Outcome, int]:
