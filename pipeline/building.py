@@ -118,6 +118,8 @@ def _build(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Bu
     except (InconsistentError, OSError):
         lease.check()
         raise
+    finally:
+        rt.builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
 
 
 def _stage_and_promote(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Built | None:

@@ -59,6 +59,7 @@ class Builds:
         self._builds = self._index / "builds"
         self._current = self._index / "current"
         self._clock = clock
+        self._staged: Path | None = None
 
     def current(self) -> Manifest | None:
         """Return the manifest of the build in service, or None before the first promotion.
@@ -147,6 +148,7 @@ class Builds:
         if (cache.model, cache.dim) != (model, dim):
             raise InconsistentError(f"the cache is of {cache.model!r} x {cache.dim}, the build of {model!r} x {dim}")
         directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
+        self._staged = directory
         directory.mkdir(parents=True)
         with links.removed_on_error(directory):
             return staging.stage(
@@ -159,6 +161,11 @@ class Builds:
                 built_at=self._clock(),
                 progress=progress,
             )
+
+    def discard(self) -> None:
+        """Remove what was staged last and not promoted, for a caller who ends wherever an interrupt finds it."""
+        if self._staged is not None:
+            links.remove(self._staged)
 
     def verify(self, staged: Staged, *, count: int) -> None:
         """Pass when the staged build is whole, agrees with itself and the cache, and holds `count` entries.
