@@ -121,6 +121,10 @@ backup: setup ## a copy of the whole workspace in a new folder: TO=path
 restore: setup ## a backup in the place of the workspace: FROM=path; asks before it moves one aside
 	@$(RUN) restore
 
+.PHONY: move
+move: setup ## the database from its SQLite file into PostgreSQL, compared row by row: TO=postgresql+psycopg://user@host/database
+	@$(RUN) move
+
 .PHONY: forget
 forget: setup ## remove one person everywhere, and prove it: EXPERT=username
 	@$(RUN) forget
@@ -193,6 +197,10 @@ crash-sweep: setup ## kill the whole chain before and after every durable step, 
 .PHONY: soak
 soak: setup ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7
 	@$(VENV)/bin/python -m tests.soak
+
+.PHONY: bench
+bench: setup ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k too, ONLY=ingest,score
+	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: format
 format: setup ## format the code

@@ -29,6 +29,7 @@ COMMANDS = {
     "forget": "jobs.forget",
     "backup": "jobs.backup",
     "restore": "jobs.restore",
+    "move": "jobs.move",
     "clean": "jobs.clean",
     "eval": "jobs.eval",
     "emulator": "jobs.emulator",

@@ -210,12 +210,14 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
     from pipeline.experts import adoption
     from pipeline.experts.collection import ExpertsCollection
     from pipeline.experts.tags import TagsTask
-    from pipeline.store import schema, workspace
+    from pipeline.store import moved, schema, workspace
     from pipeline.store.database import Store
 
     store = Store(settings.url)
     try:
         ready_directory(settings.data)
+        if store.path is not None and (mark := moved.find(store.path)) is not None:
+            display.warn(moved.said(store.path, mark))
         with store.read() as tx:
             ready = schema.is_current(tx) and adoption.is_adopted(tx)
         if not ready:

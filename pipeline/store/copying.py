@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Float, Integer, Table, Text, select
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Float, Integer, Table, Text, TypeDecorator, select
 
 from pipeline.errors import ConfigurationError
 from pipeline.store import leases
@@ -221,7 +221,10 @@ def _converter(column: Column[Any]) -> Callable[[Any], Any]:
         (Integer, _whole(INTEGER), "a whole number below 2^31"),
         (Text, _text, "text without NUL"),
     )
-    convert, wanted = next((one, what) for kind, one, what in kinds if isinstance(column.type, kind))
+    keeps = column.type
+    if isinstance(keeps, TypeDecorator) and not isinstance(keeps, UtcTime):
+        keeps = keeps.impl_instance
+    convert, wanted = next((one, what) for kind, one, what in kinds if isinstance(keeps, kind))
 
     def cell(value: Any) -> Any:
         """Turn one cell."""

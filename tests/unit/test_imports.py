@@ -39,7 +39,7 @@ OF_EXPERTS = {
     "pipeline.runtime",
     *(
         f"pipeline.steps.{name}"
-        for name in ("add_expert", "doctor", "export", "forget", "import_experts", "parked", "score", "show", "status")
+        for name in ("add_expert", "doctor", "export", "forget", "import_experts", "move", "parked", "score", "show", "status")
     ),
 }
 # what a command may take from the pipeline: steps, what it opens a workspace with, and the types that steps hand back

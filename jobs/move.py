@@ -1,0 +1,35 @@
+"""`make move`: the workspace's database from its SQLite file into PostgreSQL."""
+
+from dataclasses import asdict
+
+import click
+
+from jobs.command import Command, json_option, open_workspace
+from jobs.output import plural, print_json, print_line
+
+
+@click.command(name="move", cls=Command)
+@click.argument("url", envvar="FINDABLE_TO")
+@json_option
+def main(url: str, *, as_json: bool) -> None:
+    """Copy the database of the workspace from its SQLite file into the empty PostgreSQL database at URL.
+
+    All or nothing: every row is read back and compared before anything is kept. Batches that are under way go on from
+    there. The file stays as it is, to be read; findable.db.moved beside it keeps every command from writing to it, so
+    that nothing is sent from two databases. Files, index and vectors stay in the workspace's directory (DATA).
+    """
+    from pipeline.steps import move
+
+    with open_workspace() as rt:
+        report = move.run(rt, url)
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_line(
+        f"{report.source} was moved to {report.to} before; nothing was left to do"
+        if report.again
+        else f"{plural(report.total, 'row')} moved to {report.to}; counts and hashes agree"
+    )
+    if report.left_behind:
+        print_line(f"not ours, and left in {report.source} alone: {', '.join(report.left_behind)}")
+    print_line(f"next: FINDABLE_DATABASE_URL={report.to} in .env (with the password), then make status")

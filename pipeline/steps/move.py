@@ -1,0 +1,131 @@
+"""Copy the database of a workspace from its SQLite file into PostgreSQL, and see that both hold the same.
+
+Everybody else is kept from writing to the file meanwhile. All of it goes into one transaction of the server, which is
+committed only when every table has as many rows there as here and the hashes of all rows agree; right before that, the
+file is marked as moved (see `store.moved`). A run that was killed leaves nothing on the server, or everything.
+"""
+
+from dataclasses import dataclass, field
+
+from pipeline.errors import ConfigurationError, InconsistentError, InputError, UnavailableError
+from pipeline.experts import adoption, shape
+from pipeline.runtime import Runtime
+from pipeline.store import claims, copying, moved, schema, tables, workspace
+from pipeline.store.copying import Source
+from pipeline.store.database import Connection, Store
+
+SUBJECTS = (shape.experts,)
+EVERYTHING = (*tables.metadata.sorted_tables, *SUBJECTS)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was moved: where to (without a password), how many rows of each table, and what stays in the file alone.
+
+    `again` is true where an earlier run had done it all.
+    """
+
+    source: str
+    to: str
+    rows: dict[str, int] = field(default_factory=dict)
+    left_behind: list[str] = field(default_factory=list)
+    again: bool = False
+
+    @property
+    def total(self) -> int:
+        """Return how many rows were copied."""
+        return sum(self.rows.values())
+
+
+def run(rt: Runtime, url: str) -> Report:
+    """Move the workspace's database to the PostgreSQL database at `url`, which must have none of our tables.
+
+    Raises:
+        InputError: the workspace is on a server already, or `url` is no empty PostgreSQL database.
+        ConfigurationError: something in the file would be lost or changed; or it was moved to somewhere else.
+        UnavailableError: another process works in the workspace, or the server cannot be reached.
+        InconsistentError: the copy is not what was copied. In every case nothing was moved.
+    """
+    if rt.store.path is None:
+        raise InputError(f"this workspace is on a server already: {rt.store.shown}", hint="there is nothing to move")
+    target = Store(url)
+    try:
+        if target.path is not None:
+            raise InputError(
+                "a workspace is moved into PostgreSQL alone; nothing was moved",
+                hint="TO=postgresql+psycopg://user@host/database",
+            )
+        return _move(rt, target)
+    finally:
+        target.close()
+
+
+def _move(rt: Runtime, target: Store) -> Report:
+    """Move everything, under what keeps all others from writing here and there."""
+    path = rt.store.path
+    assert path is not None  # noqa: S101 - `run` has looked
+    to = target.url.set(password=None).render_as_string()
+    with rt.store.hold() as tx, target.write() as there:
+        source, here = Source(tx), workspace.get(tx)
+        mark = moved.find(path)
+        found = copying.tables_of_ours(schema.names(there), SUBJECTS)
+        if mark is not None and mark.to != to:
+            raise ConfigurationError(f"{moved.said(path, mark)}; nothing was moved", hint=moved.hint(path, mark))
+        if mark is not None and found and workspace.get(there).workspace_id == here.workspace_id:
+            return Report(str(path), to, again=True)
+        if found:
+            raise InputError(
+                f"{target.shown} has tables of findable already ({', '.join(found[:3])}, …); nothing was moved",
+                hint="name an empty database",
+            )
+        _check_idle(tx)
+        for table in EVERYTHING:
+            source.check(table)
+        schema.make(there)
+        adoption.adopt(there)
+        rows = _copy(rt, source, there)
+        _count_on(rt, tx, source, there)
+        moved.make(path, moved.Mark(to, here.workspace_id, f"{rt.now():%Y-%m-%d %H:%M} UTC"))
+    return Report(str(path), to, rows, source.left_behind(EVERYTHING))
+
+
+def _check_idle(tx: Connection) -> None:
+    """Refuse while another process is in the middle of something, which it could not finish after the move.
+
+    Raises:
+        UnavailableError: one is.
+    """
+    busy = copying.at_work(tx)
+    if busy:
+        raise UnavailableError(
+            f"another process works in this workspace ({', '.join(busy)}); nothing was moved",
+            hint="let it finish, then run `make move` again",
+        )
+
+
+def _copy(rt: Runtime, source: Source, there: Connection) -> dict[str, int]:
+    """Copy every table, read each back, and return how many rows each has.
+
+    Raises:
+        InconsistentError: what is there is not what was sent.
+    """
+    counts = {table.name: source.count(table) for table in EVERYTHING}
+    done = 0
+    with rt.display.bar("moving rows", sum(counts.values())) as bar:
+        for table in EVERYTHING:
+            sent = copying.fill(there, table, source.rows(table))
+            if sent.rows != counts[table.name] or copying.digest_of(there, table) != sent:
+                raise InconsistentError(
+                    f"{table.name} is not on the server as it was sent; nothing was moved", hint="run it again"
+                )
+            done += sent.rows
+            bar.show(done, note=table.name)
+    return counts
+
+
+def _count_on(rt: Runtime, tx: Connection, source: Source, there: Connection) -> None:
+    """Let no number be given again: not of a row that is gone, nor of one that was only ever asked about."""
+    asked = claims.highest(tx, rt.task.name)
+    for table in EVERYTHING:
+        newest = source.newest(table)
+        copying.count_from(there, table, max(newest, asked) if table in SUBJECTS else newest)
