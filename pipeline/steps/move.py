@@ -6,6 +6,7 @@ file is marked as moved (see `store.moved`). A run that was killed leaves nothin
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pipeline.errors import ConfigurationError, InconsistentError, InputError, UnavailableError
 from pipeline.experts import adoption, shape
@@ -46,7 +47,8 @@ def run(rt: Runtime, url: str) -> Report:
         UnavailableError: another process works in the workspace, or the server cannot be reached.
         InconsistentError: the copy is not what was copied. In every case nothing was moved.
     """
-    if rt.store.path is None:
+    path = rt.store.path
+    if path is None:
         raise InputError(f"this workspace is on a server already: {rt.store.shown}", hint="there is nothing to move")
     target = Store(url)
     try:
@@ -55,15 +57,13 @@ def run(rt: Runtime, url: str) -> Report:
                 "a workspace is moved into PostgreSQL alone; nothing was moved",
                 hint="TO=postgresql+psycopg://user@host/database",
             )
-        return _move(rt, target)
+        return _move(rt, path, target)
     finally:
         target.close()
 
 
-def _move(rt: Runtime, target: Store) -> Report:
+def _move(rt: Runtime, path: Path, target: Store) -> Report:
     """Move everything, under what keeps all others from writing here and there."""
-    path = rt.store.path
-    assert path is not None  # noqa: S101 - `run` has looked
     to = target.url.set(password=None).render_as_string()
     with rt.store.hold() as tx, target.write() as there:
         source, here = Source(tx), workspace.get(tx)
