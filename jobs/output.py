@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHOW_AFTER_S = 2.0  # what ends sooner needs no progress
 PLAIN_EVERY_S = 5.0
+MOVE_EVERY_S = 0.1  # as often as it is drawn; to move a bar for every row takes longer than the row
 _UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # of a JSON text: whatever may be a control character, to be looked at
 
 
@@ -84,9 +85,14 @@ class RichBar:
     def __init__(self, progress: "Progress", task: "TaskID") -> None:
         """Take one line of a progress display."""
         self._progress, self._task = progress, task
+        self._next = 0.0
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Move the bar."""
+        """Move the bar, where it did not move just now."""
+        now = time.monotonic()
+        if now < self._next and total is None:
+            return
+        self._next = now + MOVE_EVERY_S
         facts: dict[str, Any] = {} if total is None else {"total": total}
         self._progress.update(self._task, completed=done, note=printable(note), **facts)
 

@@ -6,12 +6,11 @@ name inside the claim's transaction: a process that stood still past its lease c
 Nothing here talks to the API.
 """
 
-import contextlib
 import secrets
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import files
 from pipeline.errors import InconsistentError, InputError, StateConflictError
@@ -36,8 +35,7 @@ TRIES = 5  # how often a file is written anew because an item changed hands mean
 WAITING = "another process is preparing batches; waiting for it"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One request on its way into a file: its item, the bytes of its line, and what it will probably use."""
 
     item: "Item"
@@ -216,38 +214,33 @@ def _claim(
 
 def _lines(rt: Runtime, tx: "Connection", *, limit: int | None, without: Collection[str]) -> Iterator[Line]:
     """Yield the line of every askable item in the order of rows, at flat memory."""
-    schema = requests.schema_of(rt.task.answer)
+    form = requests.Form(schema=requests.schema_of(rt.task.answer), thinking=rt.model.thinking)
     left = limit
     for page in claims.askable_pages(tx, rt.task, limit=None if limit is None else limit + len(without)):
         ids = [one for one in page if one not in without][:left]
         cut = answers.cut_short(tx, rt.task.name, ids)
         for item in rt.task.items(tx, ids):
-            with _named(rt, tx, item):
-                yield _line(rt, item, schema=schema, cut=cut.get(item.id, 0))
+            try:
+                line = _line(rt, item, form=form, cut=cut.get(item.id, 0))
+            except InputError as error:
+                name = rt.task.names(tx, [item.id]).get(item.id, item.id)
+                said = f"{name}: {error.message}; nothing was sent"
+                raise InputError(said, hint="mend this row, then run again") from error
+            yield line
         left = None if left is None else left - len(ids)
 
 
-def _line(rt: Runtime, item: "Item", *, schema: dict[str, object], cut: int) -> Line:
+def _line(rt: Runtime, item: "Item", *, form: requests.Form, cut: int) -> Line:
     """Return one item's request; after answers that were cut, with more room for the next."""
-    most = rt.model.output_limit or item.prompt.max_output_tokens * ROOM
-    room = min(item.prompt.max_output_tokens * ROOM**cut, most)
-    prompt = replace(item.prompt, max_output_tokens=room)
-    request = requests.build(prompt, schema=schema, thinking=rt.model.thinking)
-    data = requests.line(requests.key_of(rt.task.name, item.id), request)
-    requests.check(data)
+    prompt = item.prompt
+    most = rt.model.output_limit or prompt.max_output_tokens * ROOM
+    room = min(prompt.max_output_tokens * ROOM**cut, most)
+    if room != prompt.max_output_tokens:
+        prompt = prompt._replace(max_output_tokens=room)
+    data, usage = form.fill(requests.key_of(rt.task.name, item.id), prompt)
     if len(data) >= MAX_FILE_BYTES:
         raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")
-    return Line(item, data, costs.estimate(request))
-
-
-@contextlib.contextmanager
-def _named(rt: Runtime, tx: "Connection", item: "Item") -> Iterator[None]:
-    """Say whose request it is that cannot be written."""
-    try:
-        yield
-    except InputError as error:
-        name = rt.task.names(tx, [item.id]).get(item.id, item.id)
-        raise InputError(f"{name}: {error.message}; nothing was sent", hint="mend this row, then run again") from error
+    return Line(item, data, usage)
 
 
 def _shard(rt: Runtime) -> Shard:

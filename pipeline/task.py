@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
 
-@dataclass(frozen=True)
-class Prompt:
+class Prompt(NamedTuple):
     """What to ask about one item, in the API's own REST shapes.
 
     `parts` are the user's parts (`{"text": …}`, `{"inlineData": …}`); `system` is the instruction; `max_output_tokens`
@@ -26,8 +25,7 @@ class Prompt:
     max_output_tokens: int
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """A row that a task asks about: its id as text, what to ask, and the hash of what the question was made from."""
 
     id: str

@@ -121,7 +121,8 @@ def everyone(tx: Connection, condition: ColumnElement[bool] | None = None) -> It
     query = select(*experts.c).order_by(experts.c.id)
     if condition is not None:
         query = query.where(condition)
-    yield from tx.execute(query.execution_options(yield_per=PAGE)).mappings()
+    with tx.execute(query.execution_options(yield_per=PAGE)) as result:  # closed also where nobody takes all of it
+        yield from result.mappings()
 
 
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:
@@ -208,13 +209,24 @@ def told_of(tx: Connection, text: str) -> bool:
     return tx.execute(select(experts.c.id).where(held).limit(1)).first() is not None
 
 
-def to_be_tagged(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
-    """Return of the rows with these ids what writing their tags needs, by id as text, kept from changing until then."""
-    columns = [experts.c[name] for name in ("id", "username", *ASKED, *SCORED, "tags")]
-    found: dict[str, Mapping[Any, Any]] = {}
-    names = [column.name for column in columns]
+def to_be_asked(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return of the rows with these ids what the question is made from, by id as text."""
+    return _columns_of(tx, ids, ("id", "username", *ASKED))
+
+
+def to_be_tagged(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return of the rows with these ids what writing their tags needs, by id as text; others do not change them now."""
+    return _columns_of(tx, ids, ("id", "username", *ASKED, *SCORED, "tags"), locked=True)
+
+
+def _columns_of(
+    tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Return some columns of the rows with these ids, by id as text; `id` is the first of the names."""
+    found: dict[str, dict[str, Any]] = {}
     for some in _pages(native_ids(tx, ids)):
-        for row in tx.execute(select(*columns).where(experts.c.id.in_(some)).with_for_update()).all():
+        query = select(*(experts.c[name] for name in names)).where(experts.c.id.in_(some))
+        for row in tx.execute(query.with_for_update() if locked else query).all():
             found[str(row[0])] = dict(zip(names, row, strict=True))
     return found
 

@@ -51,7 +51,7 @@ class TagsTask:
 
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield what to ask about these people, in the order of `ids`."""
-        rows = table.by_ids(tx, ids)
+        rows = table.to_be_asked(tx, ids)
         for one in ids:
             if one in rows:
                 yield item(one, rows[one])

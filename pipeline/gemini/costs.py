@@ -5,7 +5,7 @@ answer, and every thought is billed as output (Gemini API pricing page, read 202
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -84,6 +84,11 @@ def estimate(request: Mapping[str, Any]) -> Usage:
     most = settings.get("maxOutputTokens") or math.inf
     answer = int(min(ANSWER_TOKENS, most))
     return Usage(prompt=prompt, answer=answer, thoughts=int(min(_thoughts(settings), most - answer)))
+
+
+def estimate_parts(parts: Iterable[Mapping[str, Any]]) -> int:
+    """Return about how many tokens the parts of a prompt have; `estimate` of a request without texts is the rest."""
+    return sum(PART_TOKENS if text is None else estimate_tokens(text) for part in parts for text in _texts(part))
 
 
 _PLAIN = bytes(range(0x80))

@@ -1,5 +1,8 @@
 """What holds for any request that can be built, and for any estimate."""
 
+from collections.abc import Callable
+from functools import partial
+
 import orjson
 import pytest
 from hypothesis import given
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError
 from pipeline.gemini.costs import estimate, estimate_tokens
-from pipeline.gemini.requests import build, check, key_of, line, split_key
+from pipeline.gemini.requests import Form, build, check, key_of, line, split_key
 from pipeline.task import Prompt
 
 SCHEMA = {"type": "OBJECT", "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}}}}
@@ -31,6 +34,44 @@ def test_what_is_built_passes_the_check(item: str, system: str, text: str, most:
     assert document["key"] == f"t/{item}"
     assert document["request"]["contents"][0]["parts"][0]["text"] == text
     assert document["request"]["systemInstruction"]["parts"][0]["text"] == system
+
+
+PARTS = st.lists(
+    st.one_of(
+        st.text().map(lambda text: {"text": text}),
+        st.text().map(lambda data: {"inlineData": {"mimeType": "image/png", "data": data}}),
+        st.just({}),
+        st.just({"text": "x", "thought": "y"}),
+    ),
+    max_size=3,
+)
+
+
+@given(ITEMS, TEXTS, st.lists(PARTS, min_size=1, max_size=4), st.integers(1, 65_536))
+def test_a_form_is_filled_as_lines_are_written_one_by_one(
+    item: str, system: str, many: list[list[dict[str, object]]], most: int
+) -> None:
+    """The quick way gives the bytes, the estimate and the refusals of the plain way, prompt after prompt."""
+    form = Form(schema=SCHEMA, thinking={"thinkingBudget": 7})
+    for parts in many:
+        prompt = Prompt(system=system, parts=parts, max_output_tokens=most)
+        request = build(prompt, schema=SCHEMA, thinking={"thinkingBudget": 7})
+        plain = _told(partial(_written, key_of("t", item), request))
+        assert _told(partial(form.fill, key_of("t", item), prompt)) in (plain, (plain, estimate(request)))
+
+
+def _written(key: str, request: dict[str, object]) -> bytes:
+    written = line(key, request)
+    check(written)
+    return written
+
+
+def _told(write: Callable[[], object]) -> object:
+    """Return what a way of writing gives, or what it says when it refuses."""
+    try:
+        return write()
+    except InputError as error:
+        return error.message
 
 
 @given(st.binary(max_size=200))
