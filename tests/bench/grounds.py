@@ -1,0 +1,273 @@
+"""The workspaces that are measured on, made by the product's own code: each kind and size once, and copied for a run.
+
+No server takes part: a batch is prepared as the product prepares it and handed a result file, and what a model would
+embed is in the cache already. So a time that is measured is the product's own.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tests.bench import people
+
+if TYPE_CHECKING:
+    from pipeline.runtime import Runtime
+    from pipeline.task import Entry
+
+MODEL = "gemini-3.5-flash-lite"
+DUPLICATES, ERRORS, BROKEN = 0.02, 0.01, 0.002  # shares of lines: twice there, refused, answers cut in the middle
+CHANGED = 0.01  # of the people of an index, before it is built again
+RESULT = "results.jsonl"
+VECTORS = "vectors.npy"  # float32 (n, 768) in the order of ids: what an API returned, for programs without a cache
+_BLOCK = 1000
+
+
+def environ(data: Path) -> dict[str, str]:
+    """Return the settings of a workspace that has a key and nobody to ask; one batch may hold everybody."""
+    return {
+        "FINDABLE_DATA": str(data),
+        "FINDABLE_BATCH_ROWS": "10000000",
+        "FINDABLE_BATCH_BYTES": "2000000000",
+        "FINDABLE_BATCH_TOKENS": "10000000000",
+        "GEMINI_API_KEY": "no-key-at-all",
+        "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",
+        "FINDABLE_RETRY_FOR": "0",
+    }
+
+
+def opened(data: Path) -> "contextlib.AbstractContextManager[Runtime]":
+    """Open a workspace as the commands do, showing nothing."""
+    from pipeline import settings
+    from pipeline.display import Silent
+    from pipeline.runtime import open_runtime
+
+    return open_runtime(settings.load(environ(data)), Silent())
+
+
+def database(data: Path) -> Path:
+    """Return where the database of a workspace is."""
+    return data / "findable.db"
+
+
+class Grounds:
+    """The workspaces under one folder, by kind and size."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; what was made there before is used again."""
+        self._folder = folder
+
+    def copy(self, kind: str, count: int, target: Path) -> Path:
+        """Copy the workspace of that kind with `count` people to `target`, on disk and in the page cache."""
+        source = self._folder / f"{kind}-{count}"
+        if not source.exists():
+            making = source.with_name(f"{source.name}.making")
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir(parents=True)
+            KINDS[kind](self, making, count)
+            making.rename(source)
+        shutil.copytree(source, target, symlinks=True)
+        for path in target.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                with path.open("rb") as file:  # so that no run pays for writing what was copied
+                    os.fsync(file.fileno())
+        return target
+
+
+def _untagged(_grounds: Grounds, data: Path, count: int) -> None:
+    """Make people with a biography and the score that follows from it, nobody tagged."""
+    from pipeline.experts.score import score
+
+    with opened(data):
+        pass
+    names = ", ".join((*people.COLUMNS, "findability_score"))
+    places = ", ".join("?" * (len(people.COLUMNS) + 1))
+    with closing(sqlite3.connect(database(data))) as connection, connection:
+        connection.executemany(
+            f"INSERT INTO experts ({names}) VALUES ({places})",  # noqa: S608 - names of this module
+            ((*row, score(dict(zip(people.COLUMNS, row, strict=True)))) for row in people.rows(count)),
+        )
+    _settle(data)
+
+
+def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
+    """Make a workspace with one batch of everybody, downloaded and not ingested."""
+    _copy_into(grounds, "untagged", count, data)
+    from pipeline import files, preparing
+    from pipeline.store import batches
+
+    with opened(data) as rt:
+        with rt.display.bar("", None) as bar:
+            numbers = preparing.prepare(rt, limit=None, bar=bar)
+        with rt.store.read() as tx:
+            batch = batches.get(tx, *numbers)
+        with files.SealedWriter(preparing.result_path(rt, batch.number)) as writer:
+            for line in result_lines(count):
+                writer.write_line(line)
+            sealed = writer.seal()
+        with rt.store.write() as tx:
+            batches.mark_submitting(tx, batch, display_name="try-1", at=rt.now())
+            batch = batches.get(tx, batch.number)
+            facts = {"remote_name": "batches/remote-1", "display_name": "try-1", "how": "created"}
+            batches.mark_submitted(tx, batch, at=rt.now(), **facts)
+            batches.mark_downloaded(
+                tx,
+                batches.get(tx, batch.number),
+                why="succeeded",
+                at=rt.now(),
+                result_file=str(sealed.path.relative_to(rt.data)),
+                result_sha256=sealed.sha256,
+                result_size=sealed.size,
+                remote_word="BATCH_STATE_SUCCEEDED",
+            )
+    _settle(data)
+
+
+def _tagged(grounds: Grounds, data: Path, count: int) -> None:
+    """Make people with tags whose scores were never computed."""
+    _copy_into(grounds, "untagged", count, data)
+    with closing(sqlite3.connect(database(data))) as connection, connection:
+        connection.executemany(
+            "UPDATE experts SET tags = ?, findability_score = NULL WHERE id = ?",
+            ((orjson.dumps(people.tags(number)).decode(), number + 1) for number in range(count)),
+        )
+    _settle(data)
+
+
+def _scored(grounds: Grounds, data: Path, count: int) -> None:
+    """Make people with tags and the scores that are right."""
+    _copy_into(grounds, "tagged", count, data)
+    from pipeline.steps import score
+
+    with opened(data) as rt:
+        score.run(rt)
+    _settle(data)
+
+
+def _cached(grounds: Grounds, data: Path, count: int) -> None:
+    """Make tagged people whose vectors are all in the cache, and in a file for programs that know no cache."""
+    _copy_into(grounds, "scored", count, data)
+    import numpy as np
+
+    with opened(data) as rt, rt.store.read() as tx:
+        plain = np.lib.format.open_memmap(
+            data / VECTORS, mode="w+", dtype=np.float32, shape=(count, people.DIM)
+        )  # written block by block
+        first = 0
+        for page in pages(rt.collection.entries(tx)):
+            made = _remember(rt, page)
+            plain[first : first + len(page)] = made
+            first += len(page)
+        plain.flush()
+    _settle(data)
+
+
+def _indexed(grounds: Grounds, data: Path, count: int) -> None:
+    """Make a workspace with an index in service that is up to date."""
+    _copy_into(grounds, "cached", count, data)
+    from pipeline.steps import index
+
+    with opened(data) as rt:
+        index.run(rt)
+    (data / VECTORS).unlink()
+    _settle(data)
+
+
+def _changed(grounds: Grounds, data: Path, count: int) -> None:
+    """Make a workspace with an index in service, behind by one per cent of the people, whose vectors are not cached."""
+    _copy_into(grounds, "indexed", count, data)
+    chosen = random.Random(people.SEED).sample(range(count), max(1, int(count * CHANGED)))  # noqa: S311 - the same ones
+    with opened(data) as rt, rt.store.write() as tx:
+        from pipeline.store import workspace
+
+        for number in sorted(chosen):
+            new = orjson.dumps([*people.tags(number), "late changes"]).decode()
+            tx.exec_driver_sql("UPDATE experts SET tags = ? WHERE id = ?", (new, number + 1))
+        workspace.touch(tx)
+    _settle(data)
+
+
+KINDS: dict[str, Callable[[Grounds, Path, int], None]] = {
+    "untagged": _untagged,
+    "downloaded": _downloaded,
+    "tagged": _tagged,
+    "scored": _scored,
+    "cached": _cached,
+    "indexed": _indexed,
+    "changed": _changed,
+}
+
+
+def result_lines(count: int) -> Iterator[bytes]:
+    """Yield the lines of a result file for people 1 to `count` in no order, as the API writes them.
+
+    Two in a hundred stand there twice, one in a hundred is refused, and two in a thousand are cut in the middle.
+    """
+    dice = random.Random(people.SEED + 1)  # noqa: S311 - the same file each time
+    order = list(range(count))
+    order += dice.sample(order, k=int(count * DUPLICATES))
+    dice.shuffle(order)
+    for number in order:
+        yield result_line(number)
+
+
+def result_line(number: int) -> bytes:
+    """Return the result line of person `number`, from 0: an answer, an error, or an answer that was cut."""
+    key = f"expert-tags/{number + 1}"
+    fate = random.Random(number).random()  # noqa: S311 - the same fate each time
+    if fate < ERRORS:
+        return orjson.dumps({"error": {"code": 13, "message": "An internal error has occurred."}, "key": key})
+    text = orjson.dumps({"tags": people.tags(number)}).decode()
+    if fate < ERRORS + BROKEN:
+        text = text[: len(text) // 2]
+    prompt, answer = 380 + number % 90, 20 + number % 40
+    response = {
+        "candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {
+            "promptTokenCount": prompt,
+            "candidatesTokenCount": answer,
+            "totalTokenCount": prompt + answer,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt}],
+            "trafficType": "ON_DEMAND",
+        },
+        "modelVersion": MODEL,
+        "responseId": f"r-{number:012d}-Zm9ydHktdHdv",
+        "createTime": "2026-11-20T08:00:00.123456Z",
+    }
+    return orjson.dumps({"response": response, "key": key})
+
+
+def pages(entries: "Any") -> "Iterator[list[Entry]]":
+    """Yield entries a thousand at a time."""
+    iterator = iter(entries)
+    while page := list(islice(iterator, _BLOCK)):
+        yield page
+
+
+def _remember(rt: "Runtime", page: "Sequence[Entry]") -> Any:
+    """Put the vectors of entries into the cache, and return them."""
+    from pipeline import embedding
+
+    made = people.vectors([entry.text for entry in page])
+    rt.vectors.add([embedding.key_of(rt, entry.text) for entry in page], made)
+    return made
+
+
+def _copy_into(grounds: Grounds, kind: str, count: int, data: Path) -> None:
+    """Begin with a copy of another kind."""
+    data.rmdir()
+    grounds.copy(kind, count, data)
+
+
+def _settle(data: Path) -> None:
+    """Bring everything from the journal into the database, so that the copy is one file."""
+    with closing(sqlite3.connect(database(data))) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

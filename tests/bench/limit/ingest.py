@@ -1,0 +1,106 @@
+"""Results at the limit: lines sorted beforehand, parsed and not validated, one transaction that waits for no disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.bench.limit.database import connected
+from tests.bench.measure import Said, Timed
+
+PRICE_IN, PRICE_OUT = 0.15, 1.25  # USD per million tokens in a batch of gemini-3.5-flash-lite
+_ROWS = (
+    "SELECT r.id, r.item_id, r.input_hash, e.bio, e.profile_url, e.job_title, e.hourly_rate"
+    " FROM findable_requests AS r JOIN experts AS e ON e.id = r.item_id ORDER BY r.batch, r.line"
+)
+_TAG = "UPDATE experts SET tags = ?, findability_score = ? WHERE id = ?"
+_CLOSE = "UPDATE findable_requests SET open = 0, outcome = ?, reason = ? WHERE id = ?"
+_ANSWER = (
+    "INSERT INTO findable_answers (task, item_id, batch, extractor, input_hash, answer, applied, outdated,"
+    " model_version, response_id, tokens_in, tokens_out, cost, at)"
+    " VALUES ('expert-tags', ?, 1, 'expert-tags@1/gemini-3.5-flash-lite', ?, ?, 1, 0, ?, ?, ?, ?, ?, '2026-11-20')"
+)
+_ATTEMPT = (
+    "INSERT INTO findable_attempts (task, item_id, batch, at, charged, forgiven, outcome, reason, code, excerpt,"
+    " tokens_in, tokens_out, cost) VALUES ('expert-tags', ?, 1, '2026-11-20', 1, 0, ?, ?, ?, ?, ?, ?, ?)"
+)
+_FINISH = (
+    "UPDATE findable_batches SET state = 'ingested', answered = ?, refused = ?, invalid = ?, missing = 0,"
+    " not_applied = 0, unknown = 0, duplicates = ?, unreadable = 0, tokens_in = ?, tokens_out = ?, cost = ?"
+)
+CHUNK = 5000
+
+
+def ready(data: Path) -> Timed:
+    """Write a sorted copy of the result file, which is not measured, and open the database."""
+    path = next((data / "batches").glob("*-results.jsonl"))
+    lines = path.read_bytes().splitlines()
+    keys = [int(orjson.loads(line)["key"].partition("/")[2]) for line in lines]
+    ordered = path.with_suffix(".sorted")
+    order = sorted(range(len(lines)), key=keys.__getitem__)
+    ordered.write_bytes(b"\n".join([lines[place] for place in order]) + b"\n")
+    del lines, keys, order
+    reading, writing = connected(data), connected(data)
+
+    def run() -> Said:
+        tags, closed, answers, attempts = [], [], [], []
+        counts = {"answered": 0, "refused": 0, "invalid": 0}
+        duplicates, used = 0, [0, 0, 0.0]
+        documents = _documents(ordered)
+        document = next(documents)
+        writing.execute("BEGIN")
+        for request, item_id, digest, bio, url, title, rate in reading.execute(_ROWS):
+            key, now = f"expert-tags/{item_id}", document
+            while (document := next(documents, {"key": ""}))["key"] == key:
+                duplicates += 1
+            outcome, row, tokens = _judged(now)
+            counts[outcome] += 1
+            for place, amount in enumerate(tokens):
+                used[place] += amount
+            if outcome == "answered":
+                points = min(40.0, len(bio) / 500 * 40) + 25 + (15 if url else 0) + (10 if title else 0)
+                tags.append((row[0], round(points + (10 if rate else 0), 1), item_id))
+                closed.append((outcome, "ok", request))
+                answers.append((item_id, digest, *row[1:], *tokens))
+            else:
+                closed.append((outcome, row[0], request))
+                attempts.append((item_id, outcome, *row, *tokens))
+            if len(closed) == CHUNK:
+                _write(writing, tags, closed, answers, attempts)
+        _write(writing, tags, closed, answers, attempts)
+        writing.execute(_FINISH, (*counts.values(), duplicates, *used))
+        writing.execute("COMMIT")
+        return {"rows": sum(counts.values())}
+
+    return run
+
+
+def _documents(path: Path) -> Iterator[Any]:
+    """Yield the lines of the sorted file, parsed."""
+    with path.open("rb") as file:
+        for line in file:
+            yield orjson.loads(line)
+
+
+def _judged(document: Any) -> tuple[str, tuple[Any, ...], tuple[int, int, float]]:
+    """Return (outcome, what its row holds, tokens in, out and cost)."""
+    if "error" in document:
+        return "refused", ("error-line", document["error"]["code"], document["error"]["message"]), (0, 0, 0.0)
+    response = document["response"]
+    usage = response["usageMetadata"]
+    tokens = usage["promptTokenCount"], usage["candidatesTokenCount"]
+    spent = (*tokens, (tokens[0] * PRICE_IN + tokens[1] * PRICE_OUT) / 1_000_000)
+    text = response["candidates"][0]["content"]["parts"][0]["text"]
+    try:
+        tags = orjson.dumps(orjson.loads(text)["tags"]).decode()
+    except orjson.JSONDecodeError:
+        return "invalid", ("does-not-parse", None, text), spent
+    return "answered", (tags, text, response["modelVersion"], response["responseId"]), spent
+
+
+def _write(writing: Any, tags: list[Any], closed: list[Any], answers: list[Any], attempts: list[Any]) -> None:
+    """Write what was collected, and collect anew."""
+    for statement, rows in ((_TAG, tags), (_CLOSE, closed), (_ANSWER, answers), (_ATTEMPT, attempts)):
+        writing.executemany(statement, rows)
+        rows.clear()

@@ -1,0 +1,144 @@
+"""The local engine: through HTTP and the SDK as the product uses it, and its models called directly."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.bench import grounds, people
+from tests.bench.measure import Said, Timed, held
+from tests.bench.outcomes import digest
+
+CALL = 100  # texts in one embedding call
+
+
+def batch(data: Path) -> Timed:
+    """A batch of everybody: uploaded, created, followed until it is over, its result on disk."""
+    from emulator.models import tagger
+    from pipeline import creating, preparing
+    from pipeline.steps import batch_poll
+
+    rt = _engine(data)
+    _warm()
+    tagger.warm()
+    with rt.display.bar("", None) as bar:
+        (number,) = preparing.prepare(rt, limit=None, bar=bar)
+    rt.client.list_batches()
+
+    def run() -> Said:
+        creating.send(rt, number)
+        report = batch_poll.run(rt, wait=True)
+        assert report.downloaded == [number]
+        lines = map(orjson.loads, preparing.result_path(rt, number).open("rb"))
+        texts = {line["key"]: line["response"]["candidates"][0]["content"]["parts"][0]["text"] for line in lines}
+        found = (json.loads(texts[f"expert-tags/{one + 1}"])["tags"] for one in range(len(texts)))
+        return {"tags": digest(found)}
+
+    return run
+
+
+def tagger(data: Path) -> Timed:
+    """The tagger called for one text after the other."""
+    from emulator.models import tagger as model
+
+    _warm()
+    model.warm()
+    count = int(data.name.rpartition("-")[2])
+    texts = [f"{row[3] or ''}\n{row[5]}" for row in people.rows(count)]
+
+    def run() -> Said:
+        return {"tags": digest([model.tags(text, at_least=3, at_most=8) for text in texts])}
+
+    return run
+
+
+def embeddings(data: Path) -> Timed:
+    """Vectors of biographies through HTTP and the SDK, a hundred texts a call."""
+    rt = _engine(data)
+    _warm()
+    texts = _texts(data)
+    rt.client.embed(rt.embedding_model, texts[:1], dim=people.DIM, query=False)
+
+    def run() -> Said:
+        total = 0.0
+        for start in range(0, len(texts), CALL):
+            some = texts[start : start + CALL]
+            made = rt.client.embed(rt.embedding_model, some, dim=people.DIM, query=False)
+            total += float(made[:, 0].astype(float).sum())
+        return {"sum": round(total, 3)}
+
+    return run
+
+
+def embeddings_one_by_one(data: Path) -> Timed:
+    """The same with one text a call, as a loop over rows would ask."""
+    rt = _engine(data)
+    _warm()
+    texts = _texts(data)
+    rt.client.embed(rt.embedding_model, texts[:1], dim=people.DIM, query=False)
+
+    def run() -> Said:
+        ask = rt.client.embed
+        found = (ask(rt.embedding_model, [text], dim=people.DIM, query=False) for text in texts)
+        return {"sum": round(sum(float(one[0, 0]) for one in found), 3)}
+
+    return run
+
+
+def encoder(data: Path) -> Timed:
+    """The engine's encoder called directly with a hundred texts at a time."""
+    from emulator.models import encoder as model
+
+    _warm()
+    texts = _texts(data)
+
+    def run() -> Said:
+        total = 0.0
+        for start in range(0, len(texts), CALL):
+            total += float(model.encode(texts[start : start + CALL])[:, 0].astype(float).sum())
+        return {"sum": round(total, 3)}
+
+    return run
+
+
+def wordllama(data: Path) -> Timed:
+    """The library whose vectors the encoder begins with, by itself; its vectors are others, so nothing is compared."""
+    import wordllama as library
+
+    inside = Path(library.__file__).parent
+    loaded = library.WordLlama.load(cache_dir=inside, disable_download=True)
+    texts = _texts(data)
+    loaded.embed(texts[:1])
+
+    def run() -> Said:
+        for start in range(0, len(texts), CALL):
+            loaded.embed(texts[start : start + CALL])
+        return {}
+
+    return run
+
+
+def _warm() -> None:
+    """Have the encoder's weights and word stems loaded."""
+    from emulator.models import encoder as model
+
+    model.encode(["something to begin with"])
+
+
+def _texts(data: Path) -> list[str]:
+    count = int(data.name.rpartition("-")[2])
+    return [str(row[5]) for row in people.rows(count)]
+
+
+def _engine(data: Path) -> Any:
+    """Open the workspace on the local engine, which runs in this process; waits between looks are short."""
+    from pipeline import settings
+    from pipeline.display import Silent
+    from pipeline.runtime import open_runtime
+
+    environ = {name: value for name, value in grounds.environ(data).items() if not name.startswith("G")}
+    environ |= {"FINDABLE_BACKEND": "local", "FINDABLE_POLL_FIRST": "0.02", "FINDABLE_POLL_MOST": "0.1"}
+    rt = held(open_runtime(settings.load(environ), Silent()))
+    rt.client  # noqa: B018 - starts the engine
+    return rt

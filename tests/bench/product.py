@@ -1,0 +1,278 @@
+"""The product as it runs: each measured through its own steps, with every guarantee on, on an opened workspace.
+
+Each function gets a workspace ready (opens it, imports what the step uses) and returns what is measured.
+"""
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.bench import grounds, people
+from tests.bench.measure import Said, Timed, held, loads
+
+if TYPE_CHECKING:
+    from pipeline.runtime import Runtime
+
+QUERIES = 40
+CALL = 100  # texts of one embedding call, whose vectors are kept as they come
+BULK = 10_000  # vectors kept at once where nobody waits for a network
+
+
+def requests(data: Path) -> Timed:
+    """Request files of everybody: selected, written, sealed, claimed."""
+    return _requests(held(grounds.opened(data)))
+
+
+def requests_with_bar(data: Path) -> Timed:
+    """The same with a bar on a terminal."""
+    rt = held(grounds.opened(data))
+    rt.display = held(_terminal())
+    return _requests(rt)
+
+
+def _requests(rt: "Runtime") -> Timed:
+    from pipeline import preparing
+    from pipeline.gemini import requests as gemini_requests
+
+    gemini_requests.schema_of(rt.task.answer)  # the first one imports more of pydantic
+
+    def run() -> Said:
+        with rt.display.bar("writing requests", None) as bar:
+            preparing.prepare(rt, limit=None, bar=bar)
+        return {}
+
+    return run
+
+
+def ingest(data: Path) -> Timed:
+    """Every line of a downloaded batch judged, validated, applied, accounted for."""
+    return _ingest(held(grounds.opened(data)))
+
+
+def ingest_normal(data: Path) -> Timed:
+    """The same where a commit does not wait for the disk."""
+    from sqlalchemy import event
+
+    rt = held(grounds.opened(data))
+    engine = rt.store._open()
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
+    engine.dispose()  # so that every connection from here on is told
+    return _ingest(rt)
+
+
+def ingest_with_bar(data: Path) -> Timed:
+    """The same with a bar on a terminal."""
+    rt = held(grounds.opened(data))
+    rt.display = held(_terminal())
+    return _ingest(rt)
+
+
+def _ingest(rt: "Runtime") -> Timed:
+    from pipeline.steps import batch_ingest
+
+    loads("numpy", "pipeline.experts.answer")
+
+    def run() -> Said:
+        (account,) = batch_ingest.run(rt)
+        return {"rows": account.batch.requests}
+
+    return run
+
+
+def score(data: Path) -> Timed:
+    """Every score computed anew, those that differ written."""
+    from pipeline.steps import score as step
+
+    rt = held(grounds.opened(data))
+
+    def run() -> Said:
+        return {"rows": step.run(rt).total}
+
+    return run
+
+
+def index(data: Path) -> Timed:
+    """An index of everybody from cached vectors: staged, verified, promoted, recorded; nothing is embedded."""
+    return _index(data, share=0)
+
+
+def reindex(data: Path) -> Timed:
+    """The same after a few have changed: those are embedded and nobody else."""
+    return _index(data, share=grounds.CHANGED)
+
+
+def _index(data: Path, *, share: float) -> Timed:
+    from pipeline.steps import index as step
+
+    loads("faiss", "pipeline.index.staging", "pipeline.index.builds", "numpy.random")
+    rt = held(grounds.opened(data))
+    model = Recorded()
+    rt.__dict__["client"] = model
+
+    def run() -> Said:
+        report = step.run(rt)
+        wanted = max(1, int(report.count * share)) if share else 0
+        assert model.texts == wanted, f"{model.texts} texts were embedded, and {wanted} had changed"
+        return {"rows": report.count}
+
+    return run
+
+
+class Recorded:
+    """A model that answers at once with the vectors these people have; it counts the texts it was asked for."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.texts = 0
+
+    def embed(self, _model: object, texts: Sequence[str], *, dim: int, query: bool) -> Any:
+        """Return the vectors of documents, float32 (len(texts), 768)."""
+        assert dim == people.DIM
+        assert not query
+        self.texts += len(texts)
+        return people.vectors(texts)
+
+
+def cache_write_calls(data: Path) -> Timed:
+    """Vectors kept a hundred at a time, each call on disk before the next."""
+    return _cache_write(data, CALL)
+
+
+def cache_write(data: Path) -> Timed:
+    """Vectors kept ten thousand at a time, each call on disk before the next."""
+    return _cache_write(data, BULK)
+
+
+def _cache_write(data: Path, at_once: int) -> Timed:
+    from pipeline.index.vectors import VectorCache
+
+    keys, vectors = loaded(data)
+    cache = VectorCache(data / "index" / "vectors", model="m", dim=people.DIM)
+
+    def run() -> Said:
+        for start in range(0, len(keys), at_once):
+            cache.add(keys[start : start + at_once], vectors[start : start + at_once])
+        return {"rows": len(cache)}
+
+    return run
+
+
+def cache_scan(data: Path) -> Timed:
+    """Every vector of the cache read in the order of the index, the cache opened anew."""
+    from pipeline.index.vectors import BLOCK, VectorCache
+
+    keys, _ = loaded(data)
+    cache_write(data)()
+    cache = VectorCache(data / "index" / "vectors", model="m", dim=people.DIM)
+
+    def run() -> Said:
+        total = 0.0
+        for start in range(0, len(keys), BLOCK):
+            total += float(cache.fetch(keys[start : start + BLOCK])[:, 0].astype(float).sum())
+        return {"sum": round(total, 3)}
+
+    return run
+
+
+def loaded(data: Path) -> tuple[list[bytes], Any]:
+    """Return the keys (32 bytes each) and vectors, float32 (n, 768), that the cache is measured with."""
+    import hashlib
+
+    import numpy as np
+
+    vectors = np.load(data / grounds.VECTORS)
+    return [hashlib.sha256(number.to_bytes(8, "big")).digest() for number in range(len(vectors))], vectors
+
+
+def search(data: Path) -> Timed:
+    """One question after the other to an open build, metadata of the hits included; the time of one, the median."""
+    loads("faiss")
+    rt = held(grounds.opened(data))
+    opened = held(rt.builds.open())
+    questions = _questions()
+    opened.search(questions[0], 10)
+
+    def run() -> Said:
+        return each(questions, lambda question: [str(hit.metadata["id"]) for hit in opened.search(question, 10)])
+
+    return run
+
+
+def search_opening(data: Path) -> Timed:
+    """The build in service opened for each question, as a command does."""
+    loads("faiss")
+    rt = held(grounds.opened(data))
+    questions = _questions()[:5]
+
+    def ask(question: Any) -> list[str]:
+        with rt.builds.open() as opened:
+            return [str(hit.metadata["id"]) for hit in opened.search(question, 10)]
+
+    ask(questions[0])
+    return lambda: each(questions, ask)
+
+
+def _questions() -> Any:
+    return people.vectors([f"question {number}" for number in range(QUERIES)])
+
+
+def each(questions: Sequence[Any], ask: Callable[[Any], list[str]]) -> Said:
+    """Ask every question; return the median seconds and CPU seconds of one, and all that was found."""
+    walls, cpus, found = [], [], []
+    for question in questions:
+        wall, cpu = time.perf_counter(), time.process_time()
+        found.append(ask(question))
+        cpus.append(time.process_time() - cpu)
+        walls.append(time.perf_counter() - wall)
+    return {"wall": statistics.median(walls), "cpu": statistics.median(cpus), "found": found}
+
+
+def command(*args: str) -> Callable[[Path], Timed]:
+    """Return a program of the same interpreter as something measured: the seconds of one of five runs, the median."""
+
+    def ready(data: Path) -> Timed:
+        environ = {**os.environ, **grounds.environ(data)}
+        line = [sys.executable, *args]
+        subprocess.run(line, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def run() -> Said:
+            walls, cpus = [], []
+            for _ in range(5):
+                began = time.perf_counter()
+                process = subprocess.Popen(line, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                assert process.returncode == 0
+                walls.append(time.perf_counter() - began)
+                cpus.append(used.ru_utime + used.ru_stime)
+            return {"wall": statistics.median(walls), "cpu": statistics.median(cpus)}
+
+        return run
+
+    return ready
+
+
+@contextlib.contextmanager
+def _terminal() -> Iterator[Any]:
+    """Put a terminal in the place of standard error, which another process reads and forgets."""
+    from jobs.output import Terminal
+
+    ours, theirs = os.openpty()
+    reader = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(ours)
+    before, sys.stderr = sys.stderr, os.fdopen(theirs, "w", encoding="utf-8")
+    try:
+        with Terminal().bar("", 1):  # the first one imports rich
+            pass
+        yield Terminal()
+    finally:
+        sys.stderr, terminal = before, sys.stderr
+        terminal.close()
+        reader.kill()  # ours; a terminal has no end that it could read
+        reader.wait()
