@@ -31,7 +31,15 @@ SELECT set_config('TimeZone', 'UTC', false),
 _LOST = ("08", "57P")  # SQLSTATEs: the connection, or the server, is going
 _BUSY = ("55P03", "40001", "40P01", "57014")  # somebody else holds a lock, or we were cancelled
 _DAMAGED = ("XX001", "XX002")
-_MUST_WAIT = ("starting up", "shutting down", "recovery", "too many", "remaining connection slots", "reserved for")
+_MUST_WAIT = (
+    "starting up",
+    "not yet accepting",
+    "shutting down",
+    "recovery",
+    "too many",
+    "remaining connection slots",
+    "reserved for",
+)
 
 
 class PostgresqlServer:
