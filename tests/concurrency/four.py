@@ -28,7 +28,8 @@ from tests import ledger
 from tests.concurrency.nursery import Doom
 from tests.integration.steps.hands import ONE_THREAD, Hand
 from tests.integration.steps.looks import asked_ids
-from tests.lab import KEY, ROOT, Workspace
+from tests.lab import KEY, ROOT, URL, Workspace
+from tests.postgresql import Server
 from tests.soak.engine import Engine
 from tests.soak.invariants import violations
 from tests.soak.look import Memory, look
@@ -52,6 +53,10 @@ QUICK = {
 }
 CODES = frozenset({0, 2, 4})  # done, nobody there or tagged yet, or run again later
 LOST = 5  # whoever stood still may find that its lease was lost
+SENDING = 0.06  # of all lives stand still as they send a create, so that somebody else may send it, too
+STANDING = 0.12  # of the others stand still somewhere else
+LATEST_S = 6.0  # of a life whose doom did not come
+KILLS_TO_CRASH = 5  # of workers for one crash of the database's server
 HUNGRY = 18  # untagged people, below which more are brought
 MEAL = 24
 LOOK_S = 0.02
@@ -70,6 +75,7 @@ class Figures:
     seed: int
     kills: int = 0
     stops: int = 0
+    crashes: int = 0
     lives: int = 0
     commands: int = 0
     codes: Counter[int] = field(default_factory=Counter)
@@ -88,12 +94,22 @@ class Figures:
         """Return them on one line, and below it what was wrong."""
         codes = ", ".join(f"{code}: {count}" for code, count in sorted(self.codes.items()))
         line = (
-            f"{self.database}, seed {self.seed}: {self.kills} kills, {self.stops} stops, {self.lives} lives of "
+            f"{self.database}, seed {self.seed}: {self.kills} kills, {self.stops} stops, "
+            f"{self.crashes} crashes of the server, {self.lives} lives of "
             f"{WORKERS} workers, {self.commands:,} commands (exit codes {codes}), {self.people} people, "
             f"{self.creates} creates, {self.batches} batches, {self.remote} remote, {self.adopted} adopted, "
             f"{self.twins} twins, {self.double_asks} double asks, {self.looks} looks, {self.seconds:.0f} s"
         )
         return "\n".join([line, *(f"WRONG: {one}" for one in self.wrong)])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which kind of database, what the environment says of where it is, and the server that may crash."""
+
+    name: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+    server: Server | None = None
 
 
 @dataclass
@@ -150,16 +166,17 @@ class Nursery:
 class Four:
     """One workspace, the emulator in a process of its own, and the workers."""
 
-    def __init__(self, folder: Path, *, seed: int, environ: Mapping[str, str], database: str) -> None:
-        """Begin an empty workspace under `folder`; `environ` says more of where its database is."""
-        self.figures = Figures(database, seed)
+    def __init__(self, folder: Path, *, seed: int, where: Place) -> None:
+        """Begin an empty workspace under `folder`, with its database at a place."""
+        self.figures = Figures(where.name, seed)
+        self._server = where.server
         self._folder, self._dice = folder, random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self._until = folder / "until"
         self.engine = Engine(folder / "api")
         self.engine.configure(batch_looks=1)
         own = {"FINDABLE_DATA": str(folder / "data"), "GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.engine.url}
         quick = {f"FINDABLE_{name}": value for name, value in QUICK.items()}
-        self.workspace = Workspace(folder / "data", {**quick, **own, **environ})
+        self.workspace = Workspace(folder / "data", {**quick, **own, **where.environ})
         self._nursery, self._hand = Nursery(), Hand()
         self._lives: dict[int, Life] = {}
         self._stops: list[tuple[datetime, datetime]] = []
@@ -172,6 +189,7 @@ class Four:
         checked = time.monotonic()
         while self.figures.kills < kills and not self.figures.wrong:
             self._tend_all()
+            self._crash_server()
             if time.monotonic() - checked > CHECK_S:
                 checked = time.monotonic()
                 self._look_in()
@@ -183,6 +201,13 @@ class Four:
             self._hold()
         self.figures.seconds = self._passed_s()
         return self.figures
+
+    def _crash_server(self) -> None:
+        """Let the database's server crash now and then, in the middle of whatever goes on, and start it again."""
+        if self._server is not None and self.figures.kills // KILLS_TO_CRASH > self.figures.crashes:
+            self.figures.crashes += 1
+            self._server.crash()
+            self._server.start()
 
     def _tend_all(self) -> None:
         """Start every worker that is not there, and look after those that are."""
@@ -212,8 +237,10 @@ class Four:
     def _drawn(self) -> tuple[Doom, float]:
         """Draw how a life ends: around a create, at some step, or in the time from birth, in seconds, at any moment."""
         dice = self._dice
-        how = "STOP" if dice.random() < 0.15 else "KILL"
-        side, latest = dice.choice(("before", "after")), 4.0 + dice.uniform(0, 2)
+        if dice.random() < SENDING:
+            return Doom(after_create=0, how="STOP"), LATEST_S
+        how = "STOP" if dice.random() < STANDING else "KILL"
+        side, latest = dice.choice(("before", "after")), LATEST_S
         kind = dice.random()
         if kind < 0.35:
             return Doom(after_create=dice.randint(0, 4), side=side, how=how), latest
@@ -229,7 +256,7 @@ class Four:
             self._end(number, life, code)
         elif _is_stopped(life.pid):
             life.stood.append(datetime.now(UTC))
-            life.goes_on_at = life.goes_on_at or now + LEASE_S * self._dice.uniform(0.2, 1.5)
+            life.goes_on_at = life.goes_on_at or now + LEASE_S * self._dice.uniform(0.2, 2.5)
             if now >= life.goes_on_at:
                 os.kill(life.pid, signal.SIGCONT)
         elif now - life.began >= life.kill_at and now > life.goes_on_at + 1:
@@ -337,6 +364,7 @@ class Four:
             status=ledger.status(self.workspace),
             remote=self.engine.created,
             memory=Memory(),
+            url=self.workspace.environ.get(URL, ""),
             is_settled=True,
             stops=tuple(self._stops),
             creates=tuple(self.engine.creates),
@@ -392,20 +420,25 @@ def _is_stopped(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def settled() -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the name of the database that is asked for, and what of the environment says where it is."""
-    yield "sqlite", {}
+def place(name: str) -> Iterator[Place]:
+    """Yield where a database of this kind is; a server of its own is gone afterwards."""
+    if name == "sqlite":
+        yield Place(name)
+        return
+    with Server(Path(tempfile.mkdtemp(prefix="four-pg-"))) as server:
+        yield Place(name, {URL: server.make("four")}, server)
 
 
 def main() -> int:
     """Run for long, print the figures, and return 1 where anything was wrong."""
+    name = os.environ.get("FINDABLE_TEST_DATABASE") or "sqlite"
     kills = int(os.environ.get("FINDABLE_KILLS") or 200)
     seed = int(os.environ.get("FINDABLE_SEED") or secrets.randbelow(10**6))
-    for name in [name for name in os.environ if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_"))]:
-        del os.environ[name]
+    for one in [one for one in os.environ if one.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_"))]:
+        del os.environ[one]
     folder = Path(tempfile.mkdtemp(prefix=f"four-workers-{seed}-"))
-    sys.stderr.write(f"{kills} kills, seed {seed}, in {folder}\n")
-    with settled() as (database, environ), Four(folder, seed=seed, environ=environ, database=database) as four:
+    sys.stderr.write(f"{kills} kills on {name}, seed {seed}, in {folder}\n")
+    with place(name) as where, Four(folder, seed=seed, where=where) as four:
         figures = four.run(kills=kills)
     sys.stdout.write(figures.text() + "\n")
     return 1 if figures.wrong else 0

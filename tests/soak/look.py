@@ -2,15 +2,15 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
 TABLES = ("batches", "tries", "twins", "requests", "attempts", "parked", "answers", "events")
+NAMES = {"experts": "experts", **{name: f"findable_{name}" for name in TABLES}}
 
 
 @dataclass(frozen=True)
@@ -70,21 +70,40 @@ class Memory:
     had_index: bool = False
 
 
-def look(data: Path, *, status: dict[str, Any], remote: list[Row], memory: Memory, **more: Any) -> Look:
-    """Return what is there now."""
-    with closing(sqlite3.connect(data / "findable.db", timeout=60)) as connection:
-        connection.row_factory = sqlite3.Row
-        names = {"experts": "experts", **{name: f"findable_{name}" for name in TABLES}}
-        rows = {short: [dict(row) for row in _all(connection, name)] for short, name in names.items()}
-        damage = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-        damage += [f"a row of {row[0]} points at nothing" for row in connection.execute("PRAGMA foreign_key_check")]
+def look(data: Path, *, status: dict[str, Any], remote: list[Row], memory: Memory, url: str = "", **more: Any) -> Look:
+    """Return what is there now, in the SQLite file or in the PostgreSQL database at `url`."""
+    rows, damage = _on_server(url) if url else _in_file(data / "findable.db")
     ours = [one for one in remote if status["workspace_id"] in one["displayName"]]
     return Look(data, status, ours, rows, damage, memory, **more)
 
 
-def _all(connection: sqlite3.Connection, table: str) -> Iterator[sqlite3.Row]:
-    """Yield every row of a table in the order it was written."""
-    yield from connection.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - our names
+def _in_file(path: Path) -> tuple[dict[str, list[Row]], list[str]]:
+    """Return every row by table in the order it was written, and what SQLite finds wrong."""
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
+        connection.row_factory = sqlite3.Row
+        every = "SELECT * FROM {} ORDER BY rowid"
+        rows = {short: [dict(row) for row in connection.execute(every.format(name))] for short, name in NAMES.items()}
+        damage = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        damage += [f"a row of {row[0]} points at nothing" for row in connection.execute("PRAGMA foreign_key_check")]
+    return rows, damage
+
+
+def _on_server(url: str) -> tuple[dict[str, list[Row]], list[str]]:
+    """Return every row by table in the order of its key, as SQLite would show it; a server is not asked for damage."""
+    import psycopg
+    from psycopg.rows import dict_row
+
+    with psycopg.connect(url.replace("+psycopg", ""), row_factory=dict_row) as server:
+        every = "SELECT * FROM {} ORDER BY 1"
+        return {
+            short: [{column: _plain(cell) for column, cell in row.items()} for row in server.execute(query.encode())]
+            for short, query in ((short, every.format(name)) for short, name in NAMES.items())
+        }, []
+
+
+def _plain(cell: Any) -> Any:
+    """Return a cell as SQLite has it: a time is text in UTC without its zone."""
+    return cell.astimezone(UTC).replace(tzinfo=None).isoformat(" ") if isinstance(cell, datetime) else cell
 
 
 def is_forgotten(row: Row) -> bool:
