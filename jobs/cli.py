@@ -37,6 +37,35 @@ COMMANDS = {
     "settings": "jobs.settings",
 }
 
+SUMMARIES = {  # for the list of commands, which is shown without importing any of them
+    "demo": "The whole chain on 150 invented people, on the local engine.",
+    "import": "Take in people from a CSV, JSON or JSON lines file.",
+    "batch-submit": "Ask Gemini about everyone who is untagged and has a bio.",
+    "batch-poll": "Wait until every batch is over, and fetch its result.",
+    "batch-ingest": "Judge every line of the results and write the answers.",
+    "batches": "List every batch: state, remote name, rows, cost, age.",
+    "batch-cancel": "Cancel a batch, or let its people go.",
+    "score": "Recompute everyone's findability score.",
+    "index": "Rebuild the search index from everyone who is tagged.",
+    "search": "Find the experts nearest to a question.",
+    "add-expert": "Add one person from a JSON file, tagged at once.",
+    "show": "Everything known about one person.",
+    "export": "Write every expert with tags and score to a file.",
+    "status": "Where everything stands, and what to type next.",
+    "parked": "Who failed for good and is not asked again, and why.",
+    "unpark": "Let parked people be asked again.",
+    "doctor": "Check the workspace against itself and the backend.",
+    "forget": "Remove one person everywhere.",
+    "backup": "Copy the whole workspace, while others work in it.",
+    "restore": "Put a backup in the place of the workspace.",
+    "move": "Copy the workspace's database into PostgreSQL.",
+    "clean": "Remove old files and builds that nothing needs.",
+    "eval": "Measure the search with judged questions.",
+    "emulator": "Serve Gemini's protocol from the local engine.",
+    "rebind": "Clear local answers, so that Gemini can be used.",
+    "settings": "Every setting, its value, and where it came from.",
+}
+
 
 class Commands(click.Group):
     """A group that finds its commands by module name, in the order in which a newcomer meets them."""
@@ -44,6 +73,11 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of the table."""
         return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """Write the list of commands from the table, where click would import them all for their first lines."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import one command's module."""

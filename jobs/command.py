@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -14,9 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from jobs.output import Terminal
-from pipeline.discretion import redact
 from pipeline.errors import ConfigurationError, FindableError
-from pipeline.settings import KEY_NAMES
 
 if TYPE_CHECKING:
     from pipeline.runtime import Runtime
@@ -115,6 +112,8 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG00
 
 def _bug(error: Exception) -> str:
     """Return where a bug showed itself; not the error's own words, which may hold somebody's data."""
+    import traceback
+
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
@@ -133,6 +132,10 @@ def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:
     """Say what happened and what to type next, and end."""
     terminal = Terminal()
     if debug:
+        import traceback
+
+        from pipeline.discretion import redact
+
         for line in redact(traceback.format_exc(), *_keys()).splitlines():
             terminal.say(line)
     terminal.error(message)
@@ -143,6 +146,8 @@ def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:
 
 def _keys() -> list[str]:
     """Return the keys that are set, in the environment or in `.env`, so that they can be kept out of a traceback."""
+    from pipeline.settings import KEY_NAMES
+
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
     with contextlib.suppress(Exception):  # a failure is being told already
         keys.append(read_settings().api_key or "")
