@@ -20,7 +20,6 @@ from tests.bench.trials import MEMORY, Trial
 
 ROOT = Path(__file__).parents[2]
 REPEATS = 3
-SLOW_ONCE = 10_000  # rows above which a slow way is run once
 LOOK_S = 0.02  # between looks at a process's memory
 
 
@@ -57,7 +56,7 @@ def run(
     found: dict[str, Measured] = {}
     for turn in range(repeats):
         for way in ways_at(trial, count):
-            if turn and way in trial.slow and count > SLOW_ONCE:
+            if turn and way in trial.slow and count > trial.once_above:
                 continue
             data = folder / "runs" / f"{name}-{count}"
             shutil.rmtree(data, ignore_errors=True)

@@ -28,15 +28,17 @@ DUPLICATES, ERRORS, BROKEN = 0.02, 0.01, 0.002  # shares of lines: twice there, 
 CHANGED = 0.01  # of the people of an index, before it is built again
 RESULT = "results.jsonl"
 VECTORS = "vectors.npy"  # float32 (n, 768) in the order of ids: what an API returned, for programs without a cache
+READ_ONLY_VECTORS = frozenset({"cached", "indexed"})
 _BLOCK = 1000
 
 
 def environ(data: Path) -> dict[str, str]:
-    """Return the settings of a workspace that has a key and nobody to ask; one batch may hold everybody."""
+    """Return the settings of a workspace that has a key and nobody to ask.
+
+    They are the product's own, but for the limit of tokens in one batch, which is that of the first tier.
+    """
     return {
         "FINDABLE_DATA": str(data),
-        "FINDABLE_BATCH_ROWS": "10000000",
-        "FINDABLE_BATCH_BYTES": "2000000000",
         "FINDABLE_BATCH_TOKENS": "10000000000",
         "GEMINI_API_KEY": "no-key-at-all",
         "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",
@@ -44,13 +46,14 @@ def environ(data: Path) -> dict[str, str]:
     }
 
 
-def opened(data: Path) -> "contextlib.AbstractContextManager[Runtime]":
-    """Open a workspace as the commands do, showing nothing."""
+def opened(data: Path, **more: str) -> "contextlib.AbstractContextManager[Runtime]":
+    """Open a workspace as the commands do, showing nothing; `more` are settings by their bare names."""
     from pipeline import settings
     from pipeline.display import Silent
     from pipeline.runtime import open_runtime
 
-    return open_runtime(settings.load(environ(data)), Silent())
+    own = {f"FINDABLE_{name}": value for name, value in more.items()}
+    return open_runtime(settings.load({**environ(data), **own}), Silent())
 
 
 def database(data: Path) -> Path:
@@ -65,8 +68,11 @@ class Grounds:
         """Name the folder; what was made there before is used again."""
         self._folder = folder
 
-    def copy(self, kind: str, count: int, target: Path) -> Path:
-        """Copy the workspace of that kind with `count` people to `target`, on disk and in the page cache."""
+    def copy(self, kind: str, count: int, target: Path, *, linked: bool = True) -> Path:
+        """Copy the workspace of that kind with `count` people to `target`, on disk and in the page cache.
+
+        With `linked`, vectors that no trial on this kind writes are not copied but `target` has them too.
+        """
         source = self._folder / f"{kind}-{count}"
         if not source.exists():
             making = source.with_name(f"{source.name}.making")
@@ -74,12 +80,25 @@ class Grounds:
             making.mkdir(parents=True)
             KINDS[kind](self, making, count)
             making.rename(source)
-        shutil.copytree(source, target, symlinks=True)
-        for path in target.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                with path.open("rb") as file:  # so that no run pays for writing what was copied
-                    os.fsync(file.fileno())
+        shutil.copytree(
+            source, target, symlinks=True, copy_function=_link if linked and kind in READ_ONLY_VECTORS else _copy
+        )
         return target
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file and bring it to the disk, so that no run pays for writing what was copied."""
+    shutil.copy2(source, target)
+    with Path(target).open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _link(source: str, target: str) -> None:
+    """Copy a file, but give vectors, which are read alone, a second name."""
+    if Path(source).suffix in {".npy", ".vectors"}:
+        os.link(source, target)
+    else:
+        _copy(source, target)
 
 
 def _untagged(_grounds: Grounds, data: Path, count: int) -> None:
@@ -99,12 +118,12 @@ def _untagged(_grounds: Grounds, data: Path, count: int) -> None:
 
 
 def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
-    """Make a workspace with one batch of everybody, downloaded and not ingested."""
+    """Make a workspace with one batch of everybody, however many, downloaded and not ingested."""
     _copy_into(grounds, "untagged", count, data)
     from pipeline import files, preparing
     from pipeline.store import batches
 
-    with opened(data) as rt:
+    with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000") as rt:
         with rt.display.bar("", None) as bar:
             numbers = preparing.prepare(rt, limit=None, bar=bar)
         with rt.store.read() as tx:
@@ -264,7 +283,7 @@ def _remember(rt: "Runtime", page: "Sequence[Entry]") -> Any:
 def _copy_into(grounds: Grounds, kind: str, count: int, data: Path) -> None:
     """Begin with a copy of another kind."""
     data.rmdir()
-    grounds.copy(kind, count, data)
+    grounds.copy(kind, count, data, linked=False)
 
 
 def _settle(data: Path) -> None:

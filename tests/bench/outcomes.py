@@ -7,7 +7,7 @@ equal JSON) is left out.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ TASK = "expert-tags"
 
 
 def requests(data: Path) -> Said:
-    """Return digests of the request lines, parsed, in their order, and of the claims."""
+    """Return digests of the request lines, parsed, and of the claims, both in their order, in however many batches."""
     files = sorted(data.glob("batches/*-requests.jsonl"))
     lines = (orjson.loads(line) for path in files for line in path.open("rb"))
     with closing(sqlite3.connect(database(data))) as connection:
         claims = connection.execute(
-            "SELECT task, item_id, input_hash, line, batch, open, outcome FROM findable_requests ORDER BY batch, line"
+            "SELECT task, item_id, input_hash, open, outcome FROM findable_requests ORDER BY batch, line"
         )
         return {"lines": digest(lines), "claims": digest(claims)}
 
@@ -34,31 +34,36 @@ def requests(data: Path) -> Said:
 def ingest(data: Path) -> Said:
     """Return digests of tags and scores, answers, attempts, claims, and the batch's account."""
     with closing(sqlite3.connect(database(data))) as connection:
-        everyone = connection.execute("SELECT id, tags, findability_score FROM experts ORDER BY id")
-        answers = connection.execute(
-            "SELECT task, item_id, batch, extractor, input_hash, answer, applied, outdated, model_version, response_id,"
-            " tokens_in, tokens_out, round(cost, 9) FROM findable_answers ORDER BY CAST(item_id AS INTEGER), id"
-        )
-        attempts = connection.execute(
-            "SELECT task, item_id, batch, charged, forgiven, outcome,"
-            " substr(reason, 1, instr(reason || ':', ':') - 1), code, tokens_in, tokens_out, round(cost, 9)"
-            " FROM findable_attempts ORDER BY CAST(item_id AS INTEGER), id"
-        )
-        claims = connection.execute(
-            "SELECT item_id, line, open, outcome, substr(reason, 1, instr(reason || ':', ':') - 1)"
-            " FROM findable_requests ORDER BY batch, line"
-        )
-        account = connection.execute(
-            "SELECT state, answered, refused, invalid, missing, not_applied, unknown, duplicates, unreadable,"
-            " tokens_in, tokens_out, round(cost, 6) FROM findable_batches"
-        )
-        return {
-            "experts": digest((one, parsed(tags), score) for one, tags, score in everyone),
-            "answers": digest((*row[:5], parsed(row[5]), *row[6:]) for row in answers),
-            "attempts": digest(attempts),
-            "claims": digest(claims),
-            "account": [list(row) for row in account],
-        }
+        return ingested(connection.execute)
+
+
+def ingested(execute: Callable[[str], Iterable[Any]]) -> Said:
+    """Return the same of a database that `execute` asks; both kinds understand these words."""
+    everyone = execute("SELECT id, tags, findability_score FROM experts ORDER BY id")
+    answers = execute(
+        "SELECT task, item_id, batch, extractor, input_hash, answer, applied, outdated, model_version, response_id,"
+        " tokens_in, tokens_out, cost FROM findable_answers ORDER BY CAST(item_id AS INTEGER), id"
+    )
+    attempts = execute(
+        "SELECT task, item_id, batch, charged, forgiven, outcome, reason, code, tokens_in, tokens_out, cost"
+        " FROM findable_attempts ORDER BY CAST(item_id AS INTEGER), id"
+    )
+    claims = execute("SELECT item_id, line, open, outcome, reason FROM findable_requests ORDER BY batch, line")
+    account = execute(
+        "SELECT state, answered, refused, invalid, missing, not_applied, unknown, duplicates, unreadable,"
+        " tokens_in, tokens_out, cost FROM findable_batches"
+    )
+    return {
+        "experts": digest((one, parsed(tags), score) for one, tags, score in everyone),
+        "answers": digest(
+            (*row[:5], parsed(row[5]), *map(int, row[6:8]), *row[8:12], round(row[12], 9)) for row in answers
+        ),
+        "attempts": digest(
+            (*row[:3], *map(int, row[3:5]), row[5], word(row[6]), *row[7:10], round(row[10], 9)) for row in attempts
+        ),
+        "claims": digest((*row[:2], int(row[2]), row[3], word(row[4])) for row in claims),
+        "account": [[*row[:11], round(row[11], 6)] for row in account],
+    }
 
 
 def score(data: Path) -> Said:
@@ -94,6 +99,11 @@ def digest(rows: Iterable[Any]) -> str:
         sha.update(json.dumps(row, sort_keys=True).encode())
         count += 1
     return f"{count} {sha.hexdigest()}"
+
+
+def word(reason: str) -> str:
+    """Return the first word of a reason, which is what is compared; the rest is a library's own wording."""
+    return reason.partition(":")[0]
 
 
 def parsed(text: str | None) -> Any:

@@ -52,7 +52,7 @@ def _requests(rt: "Runtime") -> Timed:
 
 def ingest(data: Path) -> Timed:
     """Every line of a downloaded batch judged, validated, applied, accounted for."""
-    return _ingest(held(grounds.opened(data)))
+    return ingest_on(held(grounds.opened(data)))
 
 
 def ingest_normal(data: Path) -> Timed:
@@ -63,17 +63,18 @@ def ingest_normal(data: Path) -> Timed:
     engine = rt.store._open()
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
     engine.dispose()  # so that every connection from here on is told
-    return _ingest(rt)
+    return ingest_on(rt)
 
 
 def ingest_with_bar(data: Path) -> Timed:
     """The same with a bar on a terminal."""
     rt = held(grounds.opened(data))
     rt.display = held(_terminal())
-    return _ingest(rt)
+    return ingest_on(rt)
 
 
-def _ingest(rt: "Runtime") -> Timed:
+def ingest_on(rt: "Runtime") -> Timed:
+    """Return the work on an opened workspace, whatever its database."""
     from pipeline.steps import batch_ingest
 
     loads("numpy", "pipeline.experts.answer")

@@ -27,8 +27,8 @@ class Trial:
     """One kind of work, done in several ways on copies of one workspace.
 
     `ways` map a name to `module:function` of `tests.bench`, `outcome` to what tells what came of it. `compared` are
-    the ways that must come to the same; `slow` ones are run once above 10,000 rows, and only `memory` ones at the
-    sizes of `MEMORY`. `environ` is what every way finds in its environment.
+    the ways that must come to the same; `slow` ones are run once above `once_above` rows, and only `memory` ones at
+    the sizes of `MEMORY`. `environ` is what every way finds in its environment.
     """
 
     title: str
@@ -39,6 +39,7 @@ class Trial:
     compared: frozenset[str] = frozenset()
     slow: frozenset[str] = frozenset({"naive"})
     memory: frozenset[str] = frozenset()
+    once_above: int = 10_000
     environ: Mapping[str, str] = field(default_factory=dict)
     sizes: tuple[int, ...] = USUAL
 
@@ -79,6 +80,15 @@ TRIALS: dict[str, Trial] = {
         "outcomes:ingest",
         ALL | {"product, NORMAL", "file order"},
         memory=frozenset({"product", "limit"}),
+    ),
+    "ingest-postgresql": Trial(
+        "ingest on PostgreSQL",
+        "downloaded",
+        {"product": "postgresql:ingest", "naive": "postgresql:naive"},
+        (Target("naive / product", ("naive", 10_000), ("product", 10_000), least=20),),
+        compared=ALL,
+        once_above=1_558,
+        sizes=SMALL,
     ),
     "score": Trial(
         "score",

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from tests.bench.measure import Said, Timed
@@ -93,7 +93,11 @@ class Tags(BaseModel):
 
 def ready(data: Path) -> Timed:
     """Open the database."""
-    engine = engine_of(data)
+    return on(engine_of(data), data)
+
+
+def on(engine: Engine, data: Path) -> Timed:
+    """Return the work on whatever database there is."""
 
     def run() -> Said:
         with Session(engine) as session:

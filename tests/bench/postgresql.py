@@ -1,0 +1,80 @@
+"""Ingest on a PostgreSQL server of this run's own, which syncs as a real one does; moved there by the product itself.
+
+Only this process's CPU is counted, not the server's.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.bench import grounds, outcomes, product
+from tests.bench.measure import Said, Timed, held, loads
+from tests.postgresql import Server
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+SYNCING = ("ALTER SYSTEM SET fsync = on", "ALTER SYSTEM SET full_page_writes = on", "SELECT pg_reload_conf()")
+
+
+def ingest(data: Path) -> Timed:
+    """The product on PostgreSQL."""
+    url = held(_moved(data))
+    work = product.ingest_on(held(grounds.opened(data, DATABASE_URL=url)))
+    return _telling(work, url)
+
+
+def naive(data: Path) -> Timed:
+    """A session and a commit for each row; they do not wait for the disk (`synchronous_commit` off), in its favour."""
+    from sqlalchemy import create_engine, event
+
+    from tests.bench.naive import ingest as naive_ingest
+
+    url = held(_moved(data))
+    engine = create_engine(url)
+    event.listen(engine, "connect", lambda connection, _: connection.execute("SET synchronous_commit = off"))
+    loads("pydantic.alias_generators")
+    return _telling(naive_ingest.on(engine, data), url)
+
+
+def _telling(work: Timed, url: str) -> Timed:
+    """Return the work, with what came of it read from the server before that is gone."""
+
+    def run() -> Said:
+        import time
+
+        began, used = time.perf_counter(), time.process_time()
+        said = work()
+        measured = {"wall": time.perf_counter() - began, "cpu": time.process_time() - used}
+        engine = _engine(url)
+        with engine.connect() as connection:
+            found = outcomes.ingested(lambda sql: [tuple(row) for row in connection.exec_driver_sql(sql)])
+        engine.dispose()
+        return {**said, **measured, **found}
+
+    return run
+
+
+def _engine(url: str) -> "Engine":
+    from sqlalchemy import create_engine
+
+    return create_engine(url)
+
+
+@contextlib.contextmanager
+def _moved(data: Path) -> Iterator[str]:
+    """Move a workspace's database to a new server, and give its URL."""
+    from pipeline.steps import move
+
+    with tempfile.TemporaryDirectory(prefix="fb-") as folder:
+        Path(folder).chmod(0o755)  # the server runs as somebody else
+        with Server(Path(folder) / "s") as server:
+            for statement in SYNCING:
+                server.execute(statement)
+            url = server.make("bench")
+            with grounds.opened(data) as rt:
+                move.run(rt, url)
+            server.execute("VACUUM ANALYZE", database="bench")
+            yield url
