@@ -139,20 +139,14 @@ requests = Table(
     Column("batch", ForeignKey("findable_batches.number")),  # NULL for a live claim
     Column("line", Integer),  # in the request file, from 1
     Column("input_hash", Text, nullable=False),
-    Column("open", Boolean, nullable=False),  # the claim: at most one per item, held by the index below
+    Column("open", Boolean, nullable=False),  # the claim
     Column("owner", Text),  # of a live claim
     Column("until", UtcTime),
     Column("outcome", Text),
     Column("reason", Text),
     Column("at", UtcTime, nullable=False),
-    Index(
-        "findable_claims",
-        "task",
-        "item_id",
-        unique=True,
-        sqlite_where=text("open"),
-        postgresql_where=text("open"),
-    ),
+    # and, in the migration alone, the unique index `findable_claims` on (task, item_id) where open: one claim per item.
+    # To say of it here that it is partial loads all that SQLAlchemy has for both databases, at every start
     Index("findable_requests_of_batch", "batch", "line"),
 )
 
