@@ -88,7 +88,7 @@ class Workspace:
 
     def __post_init__(self) -> None:
         """Name the database of this folder, where it is not a file in it; two workspaces in one folder share it."""
-        if ON_POSTGRESQL and URL not in self.environ:
+        if ON_POSTGRESQL and postgresql.is_ours(self.environ.get(URL)):
             self.environ = {**self.environ, URL: postgresql.database_of(self.data)}
 
     def run(self, *args: str, **values: str) -> Result:
@@ -109,8 +109,11 @@ class Workspace:
         return self.query(sql, **values)[0][0]
 
     def change(self, sql: str, **values: Any) -> None:
-        """Run a statement that changes the workspace's database behind the product's back, and commit it."""
-        self._run_sql(sql, values)
+        """Run a statement that changes the workspace's database behind the product's back, and commit it.
+
+        References between tables are not held.
+        """
+        self._run_sql(sql, values, lax=True)
 
     def tables(self) -> list[str]:
         """Return the names of the tables in the workspace's database, in alphabetical order."""
@@ -137,15 +140,14 @@ class Workspace:
 
     def copy_to(self, data: Path) -> None:
         """Make a copy of the whole workspace in another folder; nobody may work in it meanwhile."""
-        shutil.copytree(self.data, data, symlinks=True)
-        if ON_POSTGRESQL:
-            postgresql.copy_database(self.data, data)
+        copy_tree(self.data, data)
 
-    def _run_sql(self, sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    def _run_sql(self, sql: str, values: dict[str, Any], *, lax: bool = False) -> list[tuple[Any, ...]]:
         if self.on_postgresql:
             import psycopg
 
             with psycopg.connect(self.environ[URL].replace("+psycopg", "")) as server:
+                server.execute(f"SET session_replication_role = {'replica' if lax else 'origin'}")
                 cursor = server.execute(postgresql.translated(sql).encode(), values)
                 return cursor.fetchall() if cursor.description else []
         connection = sqlite3.connect(self.data / "findable.db")
@@ -154,3 +156,9 @@ class Workspace:
                 return connection.execute(sql, values).fetchall()
         finally:
             connection.close()
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder with all that is below it, the databases of the workspaces in it too; nobody may work there."""
+    shutil.copytree(source, target, symlinks=True)
+    postgresql.copy_below(source, target)

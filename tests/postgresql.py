@@ -159,6 +159,11 @@ def database_of(data: Path) -> str:
     return shared().url(name)
 
 
+def is_ours(url: str | None) -> bool:
+    """Return whether a workspace's database is for us to choose: none is named, or that of another folder."""
+    return url is None or re.search(r"/w_[0-9a-f]{24}\?", url) is not None
+
+
 def copy_database(source: Path, target: Path) -> None:
     """Make the database of a workspace a copy of that of another one, in which nobody works meanwhile."""
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"  # what a test left open
@@ -167,10 +172,17 @@ def copy_database(source: Path, target: Path) -> None:
     _make(name_of(target), target, template=name_of(source))
 
 
+def copy_below(source: Path, target: Path) -> None:
+    """Make copies of the databases that this process made for workspaces in a folder, for those in a copy of it."""
+    for data in list(_made.values()):
+        if data.is_relative_to(source):
+            copy_database(data, target / data.relative_to(source))
+
+
 def drop_below(folder: Path) -> None:
-    """Remove the databases that this process made for workspaces in a folder."""
+    """Remove the databases that this process made for workspaces in a folder, or in one that is gone."""
     for name, data in list(_made.items()):
-        if data.is_relative_to(folder):
+        if data.is_relative_to(folder) or not data.parent.exists():
             shared().drop(name)
             del _made[name]
 
@@ -248,7 +260,7 @@ def _programs(folder: Path) -> Path:
 
 def translated(sql: str) -> str:
     """Return a statement with `:name` for its values as this driver takes it."""
-    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", sql.replace("%", "%%"))
+    return re.sub(r"(?<![:\w]):([a-z_]\w*)", r"%(\1)s", sql.replace("%", "%%"))
 
 
 if __name__ == "__main__" and not os.fork():  # who called goes on; the keeper belongs to nobody

@@ -171,7 +171,7 @@ def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
     found = [path.relative_to(rt.data) for path in traces.holding(rt.data, wanted)]
     with rt.store.read() as tx:
         is_shared = bool(checks.foreign_tables(tx, besides=[experts.name]))
-        told = checks.telling(tx, [experts], words)
+        told = checks.telling(tx, [experts], [needle.decode("utf-8", "replace") for needle in wanted])
     own = [path for path in found if not _is_ours(path) or (is_shared and path.name.startswith("findable.db"))]
     report.own_files = [str(path) for path in own]
     path = rt.store.path

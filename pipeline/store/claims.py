@@ -59,9 +59,9 @@ def askable(task: Task) -> Select[Any]:
 def askable_pages(tx: Connection, task: Task, *, limit: int | None) -> Iterator[list[str]]:
     """Yield pages of askable ids in the order of their rows, at most `limit` in all, at flat memory."""
     query = askable(task).limit(limit) if limit is not None else askable(task)
-    result = tx.execute(query.execution_options(yield_per=PAGE))
-    for page in result.scalars().partitions(PAGE):
-        yield list(page)
+    with tx.execute(query.execution_options(yield_per=PAGE)) as result:  # closed also where nobody takes all of it
+        for page in result.scalars().partitions(PAGE):
+            yield list(page)
 
 
 def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: int, at: datetime) -> None:

@@ -191,10 +191,7 @@ def test_a_database_that_another_program_holds_is_waited_for_and_then_refused(
 def test_a_newer_schema_is_refused(local: Workspace, csv: str) -> None:
     """A database of a newer findable: exit code 5, nothing changed."""
     assert local.run("import", csv).exit_code == 0
-    connection = sqlite3.connect(local.data / "findable.db")
-    connection.execute("UPDATE findable_version SET version_num = '9999'")
-    connection.commit()
-    connection.close()
+    local.change("UPDATE findable_version SET version_num = '9999'")
     refused(local, "status", code=5, said="newer findable")
 
 

@@ -6,7 +6,6 @@ A cell has a key of its own, so that no cell sees another's batches; the workspa
 import itertools
 import json
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +185,7 @@ def indexed(data: Path, url: str) -> Workspace:
 
 def standing(api: Api, template: Workspace, data: Path) -> Iterator[Ground]:
     """Yield a cell's own copy of a workspace, the emulator without faults and without a past."""
-    shutil.copytree(template.data, data, symlinks=True)
+    template.copy_to(data)
     workspace = empty(data, api.url)
     _reset(api)
     everything: list[Any] = api.batches()["batches"]

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import random
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests import ledger
 from tests.delivery import TAGS, deliver, error, line, prepare, put_people, response, workspace_at
-from tests.lab import Workspace
+from tests.lab import Workspace, copy_tree
 
 COUNT = 5
 KEYS = tuple(f"expert-tags/{number}" for number in range(1, COUNT + 1))
@@ -60,7 +59,6 @@ def _ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = workspace_at(data)
     put_people(workspace, COUNT)
     assert tuple(prepare(workspace)) == KEYS
-    workspace.query("PRAGMA wal_checkpoint(TRUNCATE)")
     return data
 
 
@@ -69,7 +67,7 @@ def _copy_of(ready: Path) -> Iterator[Workspace]:
     """Give a copy of a workspace, for the length of a block."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        shutil.copytree(ready, data)
+        copy_tree(ready, data)
         yield workspace_at(data)
 
 

@@ -9,6 +9,8 @@ from pipeline.display import Silent
 from pipeline.experts import table
 from pipeline.runtime import Runtime, open_runtime
 from pipeline.settings import Settings
+from tests import postgresql
+from tests.lab import ON_POSTGRESQL
 
 HEADER = (
     "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
@@ -18,7 +20,8 @@ HEADER = (
 @contextlib.contextmanager
 def workspace(directory: Path) -> Iterator[Runtime]:
     """Open the workspace in a directory."""
-    with open_runtime(Settings(data=directory, backend="local"), Silent()) as rt:
+    url = postgresql.database_of(directory) if ON_POSTGRESQL else None
+    with open_runtime(Settings(data=directory, backend="local", database_url=url), Silent()) as rt:
         yield rt
 
 

@@ -1,12 +1,10 @@
 """What the tests of the steps look at afterwards: rows, claims, request files, and what really exists at the API."""
 
 import json
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from typing import Any
 
-from tests.lab import Api, Workspace
+from tests.lab import ON_POSTGRESQL, Api, Workspace
 
 CREATE = r":batchGenerateContent$"
 START = r"^/upload/[^?]*$"
@@ -14,10 +12,8 @@ START = r"^/upload/[^?]*$"
 
 def batch_row(workspace: Workspace, number: int = 1) -> dict[str, Any]:
     """Return one batch's row by column."""
-    with closing(sqlite3.connect(workspace.data / "findable.db")) as connection:
-        connection.row_factory = sqlite3.Row
-        row = connection.execute("SELECT * FROM findable_batches WHERE number = ?", (number,)).fetchone()
-    return dict(row)
+    [row] = workspace.query("SELECT * FROM findable_batches WHERE number = :number", number=number)
+    return dict(zip(workspace.columns("findable_batches"), row, strict=True))
 
 
 def states(workspace: Workspace) -> list[str]:
@@ -27,7 +23,15 @@ def states(workspace: Workspace) -> list[str]:
 
 def claimed(workspace: Workspace) -> list[str]:
     """Return the ids of the items that are claimed, in order."""
-    return [row[0] for row in workspace.query("SELECT item_id FROM findable_requests WHERE open ORDER BY item_id + 0")]
+    return [
+        row[0]
+        for row in workspace.query("SELECT item_id FROM findable_requests WHERE open ORDER BY length(item_id), item_id")
+    ]
+
+
+def seconds(column: str) -> str:
+    """Return a column of times in SQL, as seconds since some day long ago."""
+    return f"extract(epoch FROM {column})" if ON_POSTGRESQL else f"julianday({column}) * 86400"
 
 
 def tries(workspace: Workspace) -> list[str]:
@@ -72,6 +76,5 @@ def asked_ids(workspace: Workspace, numbers: Iterable[int]) -> list[str]:
 
 def alter(workspace: Workspace, *statements: str) -> None:
     """Change rows by hand, to what another program or a process that died could have left."""
-    with closing(sqlite3.connect(workspace.data / "findable.db")) as connection, connection:
-        for statement in statements:
-            connection.execute(statement)
+    for statement in statements:
+        workspace.change(statement)

@@ -506,9 +506,4 @@ def test_answers_join_their_people_by_key_alone(workspace: Workspace, api: Api) 
 
 def _execute(workspace: Workspace, sql: str) -> None:
     """Change the database behind the program's back."""
-    import sqlite3
-
-    connection = sqlite3.connect(workspace.data / "findable.db")
-    with connection:
-        connection.execute(sql)
-    connection.close()
+    workspace.change(sql)

@@ -1,6 +1,7 @@
 """`make doctor` finds each fault that is planted, says whether it contradicts, and mends what can be mended."""
 
 import json
+import re
 import shutil
 import sqlite3
 import struct
@@ -17,7 +18,7 @@ from emulator.server import start
 from pipeline import files
 from pipeline.experts import table
 from pipeline.store import batches, erasing
-from tests.lab import KEY, Api, Workspace
+from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace, copy_tree
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 DEAD = "elsewhere-not-a-host|boot|1|0.00|abcd"
@@ -39,10 +40,9 @@ class Bench:
 
     def sql(self, statement: str, *values: Any) -> None:
         """Change the database behind the product's back."""
-        connection = sqlite3.connect(self.data / "findable.db")
-        connection.execute(statement, values)
-        connection.commit()
-        connection.close()
+        names = iter(f"value{number}" for number in range(len(values)))
+        named = re.sub(r"\?", lambda _: f":{next(names)}", statement)
+        self.workspace.change(named, **{f"value{number}": value for number, value in enumerate(values)})
 
     def add_person(self, name: str) -> None:
         """Add one person who can be asked about."""
@@ -81,14 +81,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             made.add_person(name)
         made.api.configure(batch_looks=1000)
         made.run("batch-submit")
-        made.sql("PRAGMA wal_checkpoint(TRUNCATE)")
     return root
 
 
 @pytest.fixture
 def bench(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A copy of the template, with the emulator running."""
-    shutil.copytree(template, tmp_path / "copy", symlinks=True)
+    copy_tree(template, tmp_path / "copy")
     with start(tmp_path / "copy" / "api") as server:
         yield Bench(workspace_at(tmp_path / "copy" / "data", server.url), Api(server), monkeypatch)
 
@@ -176,7 +175,7 @@ def older_copy(bench: Bench) -> None:
 def lose_result_for_good(bench: Bench) -> None:
     """Lose a result that is needed, here and at the API."""
     back_to_downloaded(bench)
-    bench.sql("UPDATE findable_requests SET open = 1, outcome = NULL WHERE batch = 1")
+    bench.sql("UPDATE findable_requests SET open = true, outcome = NULL WHERE batch = 1")
     bench.sql("DELETE FROM findable_answers")
     bench.sql("UPDATE experts SET tags = NULL")
     bench.sql("UPDATE findable_batches SET remote_name = 'batches/gone' WHERE number = 1")
@@ -222,7 +221,10 @@ def spoil_cache(bench: Bench) -> None:
 
 
 def spoil_index_of_database(bench: Bench) -> None:
-    """Let an index of the database be about another column than its entries are."""
+    """Let an index of the database be about another column than its entries are, or half made."""
+    if ON_POSTGRESQL:
+        bench.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'findable_answers_of_item'::regclass")
+        return
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
     connection = sqlite3.connect(bench.data / "findable.db")
     connection.execute("PRAGMA writable_schema = ON")
@@ -270,7 +272,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Bench], None], str, bool | str]] = {  
     "claim without a batch": (
         write_sql(
             "INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at) "
-            "VALUES ('expert-tags', '7', 77, 1, 'x', 1, ?)",
+            "VALUES ('expert-tags', '7', 77, 1, 'x', true, ?)",
             LONG_AGO,
         ),
         "1 claims without a batch: they name batch 77",
@@ -307,14 +309,18 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Bench], None], str, bool | str]] = {  
     "attempts": (
         write_sql(
             "INSERT INTO findable_attempts (task, item_id, batch, at, charged, outcome, reason) "
-            "VALUES ('expert-tags', '3', 1, ?, 1, 'missing', 'x')",
+            "VALUES ('expert-tags', '3', 1, ?, true, 'missing', 'x')",
             LONG_AGO,
         ),
         "0 requests without an answer, and 1 attempts are stored",
         False,
     ),
     "requests": (write_sql("DELETE FROM findable_requests WHERE item_id = '3'"), "and 5 of them are kept", False),
-    "unclaimed": (write_sql("UPDATE findable_requests SET open = 0 WHERE batch = 2"), "not claimed any more", False),
+    "unclaimed": (
+        write_sql("UPDATE findable_requests SET open = false WHERE batch = 2"),
+        "not claimed any more",
+        False,
+    ),
     "no remote name": (
         write_sql("UPDATE findable_batches SET remote_name = NULL WHERE number = 2"),
         "no remote",
@@ -325,7 +331,11 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Bench], None], str, bool | str]] = {  
         "names no result",
         False,
     ),
-    "stuck claims": (write_sql("UPDATE findable_requests SET open = 1 WHERE batch = 1"), "6 items are claimed", True),
+    "stuck claims": (
+        write_sql("UPDATE findable_requests SET open = true WHERE batch = 1"),
+        "6 items are claimed",
+        True,
+    ),
     "other lines": (
         write_sql("UPDATE findable_requests SET item_id = '1' WHERE line = 2 AND batch = 2"),
         "asks 2",
@@ -364,7 +374,7 @@ HARMLESS: dict[str, tuple[Callable[[Bench], None], str, bool]] = {
     "dead claim": (
         write_sql(
             "INSERT INTO findable_requests (task, item_id, input_hash, open, owner, until, at) "
-            "VALUES ('expert-tags', '7', 'x', 1, ?, ?, ?)",
+            "VALUES ('expert-tags', '7', 'x', true, ?, ?, ?)",
             DEAD,
             LONG_AGO,
             LONG_AGO,
@@ -386,9 +396,16 @@ HARMLESS: dict[str, tuple[Callable[[Bench], None], str, bool]] = {
     "vector": (spoil_file("index/vectors/*.vectors"), "1 cached vectors of gemini-embedding-2 are damaged", True),
     "unclear": (half_created, "batch 2 was being created when a run died, and is in the list", True),
     "other tags": (write_sql("UPDATE experts SET tags = '[\"x\"]' WHERE id = 1"), "another program changed", False),
-    "no utf-8": (write_sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1"), "no UTF-8", False),
     "gone person": (write_sql("DELETE FROM experts WHERE id = 1"), "people who are not there any more", False),
 }
+
+
+@pytest.mark.sqlite_only(reason="PostgreSQL takes only text that is UTF-8")
+def test_text_that_is_no_utf8_is_told(bench: Bench) -> None:
+    """A cell that another program filled with other bytes is named, and no contradiction."""
+    bench.sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1")
+    code, findings = bench.doctor()
+    assert (code, [one["contradiction"] for one in findings if "no UTF-8" in one["said"]]) == (0, [False])
 
 
 def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
@@ -488,7 +505,7 @@ def test_what_does_no_harm_is_told_and_swept(bench: Bench, name: str) -> None:
 def test_a_lost_result_is_fetched_again(bench: Bench) -> None:
     """A result that is needed and gone is downloaded once more, byte for byte, and can be ingested."""
     before = (bench.data / "batches" / "000001-results.jsonl").read_bytes()
-    bench.sql("UPDATE findable_requests SET open = 1, outcome = NULL WHERE batch = 1")
+    bench.sql("UPDATE findable_requests SET open = true, outcome = NULL WHERE batch = 1")
     bench.sql("DELETE FROM findable_answers")
     bench.sql("UPDATE experts SET tags = NULL")
     back_to_downloaded(bench)
@@ -517,6 +534,7 @@ def test_the_people_of_an_unsent_batch_go_out_again(bench: Bench) -> None:
     assert asked == [("8",), ("9",)]
 
 
+@pytest.mark.sqlite_only(reason="it damages the database's own file")
 def test_a_damaged_database_is_said_in_one_line(bench: Bench) -> None:
     """Where pages of the database are damaged doctor says so with exit code 5, and mends nothing."""
     path = bench.data / "findable.db"

@@ -1,7 +1,6 @@
 """`batch-poll` and `batch-ingest` as processes: interrupted at any wait, two at once, killed in the middle."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -175,7 +174,7 @@ def test_killed_in_the_middle_and_run_again_it_is_as_if_never_killed(tmp_path: P
     put_people(killed, 1200)
     keys = prepare(killed)
     deliver(killed, result(keys, spoil=lambda key: [error(key, 13)]) + b"%%%\n" + error("nobody/0", 3) + b"\n")
-    shutil.copytree(killed.data, tmp_path / "undisturbed")
+    killed.copy_to(tmp_path / "undisturbed")
     undisturbed = workspace_at(tmp_path / "undisturbed")
     assert undisturbed.run("batch-ingest").exit_code == 0
     dying = _start(killed, "-c", DYING, str(commit), "batch-ingest")

@@ -1,11 +1,9 @@
 """`status`, `score`, `parked` and `unpark`: what they say, that it adds up, and that reading changes nothing."""
 
 import json
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -59,8 +57,7 @@ def test_next_goes_on_with_open_batches_when_everybody_is_gone(
     """Another program may delete everybody; batches that are not over are brought to their end all the same."""
     people(2)
     assert workspace.run("batch-submit").exit_code == 0
-    with closing(sqlite3.connect(workspace.data / "findable.db")) as connection, connection:
-        connection.execute("DELETE FROM experts")
+    workspace.change("DELETE FROM experts")
     seen = []
     for _ in range(3):
         seen.append(_status(workspace)["next"])

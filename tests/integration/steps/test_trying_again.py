@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -163,7 +164,7 @@ def test_a_failed_batch_of_more_people_than_a_statement_holds_lets_all_go(offlin
         offline,
         "WITH RECURSIVE n(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM n WHERE x < 5000) "
         "INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at) "
-        "SELECT 'expert-tags', x, 1, x, '', 1, '2026-01-01 00:00:00' FROM n",
+        "SELECT 'expert-tags', CAST(x AS TEXT), 1, x, '', true, '2026-01-01 00:00:00+00' FROM n",
     )
     _execute(offline, "UPDATE findable_batches SET state = 'submitted', remote_name = 'batches/b'")
     event.listen(Engine, "connect", _hold_little)
@@ -177,9 +178,10 @@ def test_a_failed_batch_of_more_people_than_a_statement_holds_lets_all_go(offlin
     assert offline.scalar("SELECT count(*) FROM findable_attempts WHERE NOT charged") == 5000
 
 
-def _hold_little(connection: sqlite3.Connection, _record: object) -> None:
+def _hold_little(connection: Any, _record: object) -> None:
     """Let a statement hold few values; builds of SQLite differ in how many they allow."""
-    connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 4000)
+    if isinstance(connection, sqlite3.Connection):
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 4000)
 
 
 def test_unpark_forgives_and_lets_go(offline: Workspace) -> None:
@@ -239,7 +241,4 @@ def _room(workspace: Workspace, number: int) -> dict[str, int]:
 
 def _execute(workspace: Workspace, sql: str) -> None:
     """Change the database behind the program's back."""
-    connection = sqlite3.connect(workspace.data / "findable.db")
-    with connection:
-        connection.execute(sql)
-    connection.close()
+    workspace.change(sql)

@@ -1,10 +1,8 @@
 """Several `batch-submit` at the same time, and one that stood still past its lease: nobody is asked twice."""
 
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,9 +41,9 @@ def at(tmp_path: Path, workspace: Workspace) -> At:
         data = tmp_path / f"round-{number}"
         made = Workspace(data, workspace.environ | {"FINDABLE_DATA": str(data), "GEMINI_API_KEY": f"key-{number}"})
         assert made.run("status").exit_code == 0
-        with closing(sqlite3.connect(data / "findable.db")) as connection, connection:
-            rows = [(f"person-{one}", f"I teach water law, number {one}.") for one in range(PEOPLE)]
-            connection.executemany("INSERT INTO experts (username, bio) VALUES (?, ?)", rows)
+        for one in range(PEOPLE):
+            bio = f"I teach water law, number {one}."
+            made.change("INSERT INTO experts (username, bio) VALUES (:name, :bio)", name=f"person-{one}", bio=bio)
         return made
 
     return make
