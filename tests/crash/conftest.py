@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import postgresql
 from tests.crash.misfortunes import Misfortune
 from tests.crash.program import Mortal
 from tests.crash.sweep import Lived, Sweep
@@ -33,6 +34,7 @@ def sweep(mortal: Mortal) -> Iterator[Sweep]:
     lived.live_in_peace()
     yield lived
     shutil.rmtree(root)
+    postgresql.drop_below(root)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tests.lab import Workspace
+
 PEOPLE = "SELECT * FROM experts ORDER BY id"
 ANSWERS = """SELECT item_id, batch, extractor, input_hash, answer, applied, outdated, tokens_in, tokens_out, cost
              FROM findable_answers ORDER BY item_id, id"""
@@ -47,8 +49,7 @@ def final_state(data: Path, engine: Path) -> dict[str, Any]:
 
 def query(data: Path, sql: str) -> list[tuple[Any, ...]]:
     """Return the rows of a SELECT on a workspace's database."""
-    with closing(sqlite3.connect(data / "findable.db")) as connection:
-        return connection.execute(sql).fetchall()
+    return Workspace(data).query(sql)
 
 
 def creates(data: Path, engine: Path) -> dict[int, list[Any]]:

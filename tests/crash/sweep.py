@@ -16,10 +16,12 @@ from typing import Any
 
 import httpx2
 
+from tests import postgresql
 from tests.crash.chain import DAY_OF, Command, Day
 from tests.crash.final_state import broken_index, final_state, left_over
 from tests.crash.program import LIVES, Ended, Mortal
 from tests.crash.steps import FULL, ROT, Fate
+from tests.lab import Workspace, copy_tree
 
 KEY = "key-of-the-sweep"
 MOST_COMMANDS = 12  # that it may take until there is nothing to do
@@ -82,6 +84,7 @@ class Place:
         """Return the environment of its commands."""
         settings = {**WAITS, **self.day.settings, "DATA": str(self.data)}
         environ = {f"FINDABLE_{name}": value for name, value in settings.items()}
+        environ = Workspace(self.data, environ).environ  # where the database is, too
         if self.engine is not None:
             environ |= {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.engine[0]}
         return environ
@@ -191,7 +194,7 @@ class Sweep:
         peace, command = self.peace[day], DAY_OF[day].commands[number]
         lived = Lived(day, command.name, fates)
         home = self._root / f"life-{next(self._lives)}"
-        shutil.copytree(self._picture(day, number), home, symlinks=True)
+        copy_tree(self._picture(day, number), home)
         with self._place(mortal, peace.day, home=home, number=number) as place:
             try:
                 self._meet(place, command, lived)
@@ -199,19 +202,19 @@ class Sweep:
             except AssertionError as error:
                 lived.faults.append(str(error))
         if not lived.faults:
-            shutil.rmtree(home)
+            _remove(home)
         return lived
 
     def try_read_only(self, mortal: Mortal, day: str, number: int) -> tuple[Ended, list[str]]:
         """Run one command of a day on a disk that cannot be written; return how it ended and which files changed."""
         home = self._root / f"life-{next(self._lives)}"
-        shutil.copytree(self._picture(day, number), home, symlinks=True)
+        copy_tree(self._picture(day, number), home)
         (home / "data").mkdir(exist_ok=True)
         with self._place(mortal, DAY_OF[day], home=home, number=number) as place:
             before = _contents(place.data)
             ended = place.run(*DAY_OF[day].commands[number].words, read_only=True)
             after = _contents(place.data)
-        shutil.rmtree(home)
+        _remove(home)
         return ended, sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
     def _meet(self, place: Place, command: Command, lived: Lived) -> None:
@@ -256,7 +259,7 @@ class Sweep:
     def _take_picture(self, place: Place, number: int) -> None:
         """Copy the workspace and the engine's state, before a day's command `number`, while nobody writes them."""
         place.stop()
-        shutil.copytree(place.home, self._picture(place.day.name, number), symlinks=True)
+        copy_tree(place.home, self._picture(place.day.name, number))
         place.start(_engine(place.day, number))
 
     def _picture(self, day: str, number: int) -> Path:
@@ -267,7 +270,7 @@ class Sweep:
     def _place(self, mortal: Mortal, day: Day, *, home: Path, number: int = 0) -> Iterator[Place]:
         """Make a place for a day from command `number` on, its engine running, for the length of a block."""
         if not home.exists() and day.after:
-            shutil.copytree(self._picture(day.after, len(DAY_OF[day.after].commands)), home, symlinks=True)
+            copy_tree(self._picture(day.after, len(DAY_OF[day.after].commands)), home)
         home.mkdir(parents=True, exist_ok=True)
         place = Place(mortal, day, home, self.inputs)
         place.start(_engine(day, number))
@@ -275,6 +278,12 @@ class Sweep:
             yield place
         finally:
             place.stop()
+
+
+def _remove(home: Path) -> None:
+    """Remove a place and its database."""
+    shutil.rmtree(home)
+    postgresql.drop_below(home)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -1,7 +1,8 @@
-"""Sees every durable step of a process without its help: audit hooks, SQLite's trace, the sockets. Part of `mortal`.
+"""Sees every durable step of a process without its help: audit hooks, SQLite's trace, PostgreSQL's driver, the sockets.
 
 That something begins is seen by hooks that no code can go around; that it is over, by what stands around the calls. A
 call that nothing stands around is over, at the latest, when the next step begins. The product knows nothing of this.
+Part of `mortal`.
 """
 
 import io
@@ -12,8 +13,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
-from tests.crash.steps import FULL, LONGEST, Steps
+import psycopg
+
+from tests.crash.steps import FULL, LONGEST, ON_SERVER, Steps
 
 WRITING: Final = os.O_WRONLY | os.O_RDWR
 NOWHERE: Final = 9
@@ -29,7 +33,10 @@ CHANGES: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
 }
 CALLS: Final = ("mkdir", "rename", "replace", "symlink", "link", "remove", "unlink", "rmdir", "truncate", "open")
 MESSAGES: Final = ("send", "sendall", "sendmsg", "recv", "recv_into")
-READING: Final = ("SELECT", "PRAGMA", "BEGIN", "ROLLBACK", "EXPLAIN", "SAVEPOINT", "RELEASE", "--")
+READING: Final = (
+    *("SELECT", "PRAGMA", "BEGIN", "ROLLBACK", "EXPLAIN", "SAVEPOINT", "RELEASE", "SET", "RESET", "SHOW", "ANALYZE"),
+    "--",
+)
 
 
 def watch(steps: Steps) -> None:
@@ -47,6 +54,7 @@ def watch(steps: Steps) -> None:
         return connect(*arguments, **({"factory": connection} | options))
 
     sqlite3.connect = sqlite3.dbapi2.connect = watched
+    _watch_server(steps)
     sys.addaudithook(_auditor(steps))
 
 
@@ -107,6 +115,43 @@ def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
             return cursor
 
     return Watched
+
+
+def _watch_server(steps: Steps) -> None:
+    """Count what is committed on a PostgreSQL server: the end of a transaction in which something was written."""
+    wrote: WeakSet[psycopg.Connection[Any]] = WeakSet()
+    execute, many, copy = psycopg.Cursor.execute, psycopg.Cursor.executemany, psycopg.Cursor.copy
+    commit, rollback = psycopg.Connection.commit, psycopg.Connection.rollback
+
+    def noted(call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a cursor's method that notes whether it writes."""
+
+        def run(cursor: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+            """Run a statement."""
+            words = query.decode() if isinstance(query, bytes) else str(query)
+            if not words.lstrip().upper().startswith(READING):
+                wrote.add(cursor.connection)
+            return call(cursor, query, *arguments, **options)
+
+        return run
+
+    def committed(connection: Any) -> None:
+        """Commit, as one step where anything was written."""
+        if connection in wrote:
+            steps.step(ON_SERVER)
+            wrote.discard(connection)
+        commit(connection)
+        steps.done()
+
+    def undone(connection: Any) -> None:
+        """Roll back, which is no step."""
+        wrote.discard(connection)
+        rollback(connection)
+
+    changed: Any = psycopg.Cursor
+    changed.execute, changed.executemany, changed.copy = noted(execute), noted(many), noted(copy)
+    changed = psycopg.Connection
+    changed.commit, changed.rollback = committed, undone
 
 
 def _limit(connection: sqlite3.Connection, name: str, pages: int) -> None:

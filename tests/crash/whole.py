@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests import postgresql
 from tests.crash.misfortunes import Misfortune, deaths, full_disks, full_pages, pairs, rots, signals
 from tests.crash.program import Mortal
 from tests.crash.sweep import Lived, Sweep
+from tests.lab import ON_POSTGRESQL
 
 SEED = 20261120
 SPOKEN_EVERY = 50
@@ -37,7 +39,7 @@ def everything(sweep: Sweep) -> list[Misfortune]:
     rare = [
         *pairs(sweep, dice, SAMPLED),
         *signals(sweep, dice, SAMPLED),
-        *full_pages(sweep),
+        *(() if ON_POSTGRESQL else full_pages(sweep)),
         *full_disks(sweep),
         *rots(sweep),
     ]
@@ -75,6 +77,7 @@ class Crew:
 def main() -> int:
     """Sweep everything; return 1 where anything differed."""
     began, workers = time.monotonic(), int(os.environ.get("FINDABLE_WORKERS") or os.cpu_count() or 1)
+    postgresql.announce()
     root = Path(tempfile.mkdtemp(prefix="findable-sweep-", dir=MEMORY if MEMORY.is_dir() else None))
     with Mortal() as mortal:
         sweep = Sweep(root, mortal)
