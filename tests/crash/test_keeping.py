@@ -39,7 +39,8 @@ class Template:
         """Return a copy of the workspace in a folder."""
         shutil.rmtree(where, ignore_errors=True)
         where.mkdir(parents=True)
-        shutil.copytree(self.root / "data", where / "data", symlinks=True)
+        made = Workspace(self.root / "data", self.environ)
+        made.copy_to(where / "data")
         return Workspace(where / "data", self.environ | {"FINDABLE_DATA": str(where / "data")})
 
     def run(self, workspace: Workspace, *args: str, fate: Fate | None = None) -> Ended:
