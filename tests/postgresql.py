@@ -159,6 +159,15 @@ def database_of(data: Path) -> str:
     return shared().url(name)
 
 
+def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
+    """Run one statement in a database, commit it, and return its rows."""
+    import psycopg
+
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        cursor = connection.execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
 def is_ours(url: str | None) -> bool:
     """Return whether a workspace's database is for us to choose: none is named, or that of another folder."""
     return url is None or re.search(r"/w_[0-9a-f]{24}\?", url) is not None

@@ -25,8 +25,9 @@ from sqlalchemy import (
 )
 
 from pipeline.errors import ConfigurationError
+from pipeline.experts import column_types
 from pipeline.experts.cells import tags_of
-from pipeline.experts.shape import experts, forget_shape, has_row_numbers, item_id, key_of
+from pipeline.experts.shape import columns_of, experts, forget_shape, has_row_numbers, item_id, key_of
 from pipeline.experts.table import TASK, by_ids, looks_foreign, rescore, untagged
 from pipeline.store import answers, workspace
 from pipeline.store.sqlite import SWITCHED
@@ -60,6 +61,8 @@ def adopt(tx: Connection) -> list[str]:
         experts.create(tx)
         _index_unscored(tx)
         return []
+    if tx.dialect.name != "sqlite":
+        _check_types(tx)
     first = not _has_index(tx, UNSCORED)
     added = _add_columns(tx, there)
     lines = [_adopted(tx, added)] if first or added else []
@@ -102,6 +105,19 @@ def settle_foreign(tx: Connection, *, everyone: bool = False) -> int:
     return len(foreign)
 
 
+def _check_types(tx: Connection) -> None:
+    """Refuse a table of a server that cannot hold what is ours.
+
+    Raises:
+        ConfigurationError: it is no table of its own, or a column's type does not fit.
+    """
+    if not column_types.is_plain_table(tx):
+        raise _unfit("is kept by another server or a query", hint="use a database whose `experts` is a table")
+    if wrong := column_types.misfits(columns_of(tx), experts.c.keys()):
+        told = ", ".join(f"`{name}`, which must hold {wanted}" for name, wanted in wrong)
+        raise _unfit(f"has columns of other types: {told}", hint="ALTER TABLE … TYPE …, or use another database")
+
+
 def _is_virtual(tx: Connection) -> bool:
     """Return whether an extension keeps the table (a full-text index, say)."""
     if tx.dialect.name != "sqlite":
@@ -111,8 +127,9 @@ def _is_virtual(tx: Connection) -> bool:
 
 
 def _missing(there: Inspector) -> list[Column[Any]]:
-    """Return the columns that the table lacks; names in SQL know no case."""
-    names = {found["name"].lower() for found in there.get_columns("experts")}
+    """Return the columns that the table lacks; SQLite's names know no case."""
+    is_sqlite = there.dialect.name == "sqlite"
+    names = {found["name"].lower() if is_sqlite else found["name"] for found in there.get_columns("experts")}
     return [one for one in experts.c if one.name not in names]
 
 
@@ -143,12 +160,15 @@ def _adopted(tx: Connection, added: list[str]) -> str:
 def _settle_ids(tx: Connection) -> None:
     """Number rows without an id where ids are ours; where they are not, see that they tell rows apart.
 
+    On PostgreSQL a column of ours numbers them by itself.
+
     Raises:
         ConfigurationError: ids are missing, stand twice, or are bytes.
     """
     key = key_of(tx)
     if _has_index(tx, OUR_IDS):
-        _number(tx, key)
+        if tx.dialect.name == "sqlite":
+            _number(tx, key)
     elif key != ["id"]:
         tx.execute(text(f"CREATE INDEX IF NOT EXISTS {THEIR_IDS} ON experts (id)"))
     counted = select(func.count(), func.count(distinct(item_id))).select_from(experts)

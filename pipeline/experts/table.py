@@ -32,6 +32,7 @@ from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.score import score
 from pipeline.experts.shape import experts, fitted, item_id, native_ids, next_id, shape_of
 from pipeline.store import answers, bulk, claims
+from pipeline.store.database import said
 
 TASK = "expert-tags"
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
@@ -170,10 +171,10 @@ def _refusals() -> Iterator[None]:
     """Turn a row that an adopted table refuses into an error that says what can be done."""
     try:
         yield
-    except exc.IntegrityError as error:
+    except (exc.IntegrityError, exc.DataError) as error:
         raise ConfigurationError(
-            f"the experts table of this database refuses a row: {error.orig}; nothing was changed",
-            hint="give its own columns defaults, or use another database",
+            f"the experts table of this database refuses a row: {said(error)}; nothing was changed",
+            hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
         ) from error
 
 
@@ -195,7 +196,7 @@ def remove_person(tx: Connection, row: Mapping[Any, Any]) -> None:
         tx.execute(delete(experts).where(experts.c.id == row["id"]))
     except exc.IntegrityError as error:
         raise ConfigurationError(
-            f"rows of another program refer to {text_of(row['username'])!r}: {error.orig}; nothing more was changed",
+            f"rows of another program refer to {text_of(row['username'])!r}: {said(error)}; nothing more was changed",
             hint="remove those first, then run it again",
         ) from error
 

@@ -12,12 +12,17 @@ from sqlalchemy import Connection, Engine, Select, exc, make_url
 
 from pipeline.errors import ConfigurationError
 from pipeline.store import moved
-from pipeline.store.postgresql import PostgresqlServer
+from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
 
-__all__ = ["Connection", "Select", "Store"]
+__all__ = ["Connection", "Select", "Store", "said"]
 
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
+
+
+def said(error: exc.DBAPIError) -> str:
+    """Return what a database says of a refused statement, without the rows that it quotes."""
+    return first_line(error.orig or error)
 
 
 class Store:

@@ -111,8 +111,8 @@ class PostgresqlServer:
         """
         state = str(getattr(said, "sqlstate", None) or "")
         if not state:
-            return self._unreachable(_first_line(said))
-        words = getattr(getattr(said, "diag", None), "message_primary", None) or _first_line(said)
+            return self._unreachable(first_line(said))
+        words = getattr(getattr(said, "diag", None), "message_primary", None) or first_line(said)
         if state.startswith(_LOST):
             return self._unreachable(words)
         if state in _BUSY or state.startswith("533"):
@@ -178,6 +178,6 @@ def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-def _first_line(said: BaseException) -> str:
+def first_line(said: BaseException) -> str:
     """Return the first line of what a driver says; the others quote rows or name other hosts that were tried."""
     return next(iter(str(said).strip().splitlines()), type(said).__name__)

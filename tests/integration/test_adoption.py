@@ -15,6 +15,8 @@ from pipeline.experts import adoption
 from pipeline.store.database import Store
 from tests.lab import ROOT, Workspace
 
+pytestmark = pytest.mark.sqlite_only(reason="the databases are made by hand; PostgreSQL has its own such tests")
+
 OUR_COLUMNS = {
     "id",
     "username",

@@ -54,6 +54,7 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
         "pipeline.experts.table",
         "pipeline.experts.shape",  # of that table
         "pipeline.experts.adoption",
+        "pipeline.experts.column_types",
         "pipeline.task",  # for its types alone
     ),
     "alembic": ("pipeline.store",),

@@ -71,8 +71,9 @@ def chained(workspace: Workspace, people: Callable[..., list[str]]) -> Workspace
 def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
     """Return all that is kept of everybody else."""
     tables = {"experts": "id", "findable_answers": "item_id", "findable_requests": "item_id"}
+    ids = "'1', '2', '3', '4', '5'"  # which a column of numbers takes too
     return {
-        name: workspace.query(f"SELECT * FROM {name} WHERE {key} IN (1, 2, 3, 4, 5) ORDER BY {key}")  # noqa: S608 - our names
+        name: workspace.query(f"SELECT * FROM {name} WHERE {key} IN ({ids}) ORDER BY {key}")  # noqa: S608 - our names
         for name, key in tables.items()
     }
 
