@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.crash.steps import FULL, ROT, TAKES_ROOM, Fate
+from tests.crash.steps import CUT, FULL, ROT, TAKES_ROOM, Fate
 from tests.crash.sweep import Sweep
 
 SIDES = ("before", "after")
@@ -64,6 +64,13 @@ def rots(sweep: Sweep) -> Iterator[Misfortune]:
         for at, what in enumerate(trail, 1):
             if what.startswith("os.rename") and what.endswith(VERIFIED) and ".staging/" in what:
                 yield Misfortune(day, number, (Fate(at, "after", ROT),))
+
+
+def cuts(sweep: Sweep) -> Iterator[Misfortune]:
+    """Yield a server that goes away before every step of every command, and one that does so again in the next run."""
+    for day, number, trail in _commands(sweep):
+        for at in range(1, len(trail) + 1):
+            yield Misfortune(day, number, (Fate(at, how=CUT),) * (1 + at % 2))
 
 
 def _commands(sweep: Sweep, backend: str = "") -> list[tuple[str, int, tuple[str, ...]]]:

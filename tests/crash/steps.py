@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psycopg
+
 QUIET: Final = ("-shm", "-wal", "-journal")  # SQLite's own files; it has its own step, the commit
 TAKES_ROOM: Final = ("open", "os.mkdir", "os.rename", "os.symlink", "os.link", "write", "fsync", "commit")
 ON_SERVER: Final = "commit on the server"
 LONGEST: Final = 160
 FULL: Final = "FULL"
 ROT: Final = "ROT"
+CUT: Final = "CUT"
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Fate:
     """What happens to a process: at step `at` (0: nothing), before or after it, the signal SIG`how`.
 
     Where `how` is ROT, a byte of the file that the step is about changes on the disk. Where it is FULL, the disk is
-    full from that step on, or at that step alone where `once`. `pages`, where it is not negative, is how many pages the
+    full from that step on, or at that step alone where `once`. Where it is CUT, the database's server ends all that is
+    connected to the database. `pages`, where it is not negative, is how many pages the
     database may still grow by.
     """
 
@@ -80,6 +84,8 @@ class Steps:
         self._due = False
         if self.fate.how == ROT:
             _rot(Path(self.last.partition(" ")[2]))
+        elif self.fate.how == CUT:
+            _cut(os.environ["FINDABLE_DATABASE_URL"])
         else:
             os.kill(os.getpid(), signal.Signals[f"SIG{self.fate.how}"])
 
@@ -88,6 +94,13 @@ class Steps:
         reached = self._count == self.fate.at if self.fate.once else 0 < self.fate.at <= self._count
         if reached and what.startswith(TAKES_ROOM) and what != ON_SERVER:  # whose disk is another
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _cut(url: str) -> None:
+    """End every connection to a database, as a server that goes down does."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as server:
+        server.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}".encode())
 
 
 def _rot(path: Path) -> None:

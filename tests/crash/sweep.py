@@ -20,7 +20,7 @@ from tests import postgresql
 from tests.crash.chain import DAY_OF, Command, Day
 from tests.crash.final_state import broken_index, final_state, left_over
 from tests.crash.program import LIVES, Ended, Mortal
-from tests.crash.steps import FULL, ROT, Fate
+from tests.crash.steps import CUT, FULL, ROT, Fate
 from tests.lab import Workspace, copy_tree
 
 KEY = "key-of-the-sweep"
@@ -37,7 +37,14 @@ WAITS = {
     "POLL_MOST": "0.1",
     "POLL_PATIENCE": "3",
 }
-CODES = {"KILL": {0, -9}, "INT": {0, 130}, "TERM": {0, 130}, FULL: {0, 3}, ROT: {5}}  # with which a fate may end
+CODES = {
+    "KILL": {0, -9},
+    "INT": {0, 130},
+    "TERM": {0, 130},
+    FULL: {0, 3},
+    ROT: {5},
+    CUT: {0, 4},
+}  # with which a fate may end
 USERS_FILES = ("export", "import")  # what cannot be written there is the user's to name anew: 2
 LONGEST = 400  # characters of one difference
 CALM = {"batch_looks": 1, "paused": False}

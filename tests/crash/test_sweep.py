@@ -9,7 +9,7 @@ import pytest
 
 from tests.crash.chain import DAY_OF
 from tests.crash.conftest import Meet
-from tests.crash.misfortunes import Misfortune, deaths, full_disks, full_pages, pairs, rots, signals
+from tests.crash.misfortunes import Misfortune, cuts, deaths, full_disks, full_pages, pairs, rots, signals
 from tests.crash.program import Mortal
 from tests.crash.steps import ON_SERVER, Fate
 from tests.crash.sweep import Sweep
@@ -19,7 +19,7 @@ SEED = 20261120
 CHUNKS, CHUNK = (3 if ON_POSTGRESQL else 8), 4  # of single deaths; on both databases the samples are others
 CREATE = ":batchGenerateContent"
 FIRST, SUBMIT = "first", 1
-CONTRADICTION = 5
+UNREACHABLE, CONTRADICTION = 4, 5
 NO_ROOM = {0, 3}  # of who finds no room: done without it, or told so
 
 
@@ -83,6 +83,13 @@ def test_a_database_that_cannot_grow_loses_nothing(sweep: Sweep, meet: Meet) -> 
     """Where the database finds no page any more, a command says so, and goes on later."""
     lives = meet(dice_of(4).sample(list(full_pages(sweep)), 6))
     assert any(ended.code for lived in lives for ended in lived.ended)
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="a file does not go away")
+def test_a_server_that_goes_away_loses_nothing(sweep: Sweep, meet: Meet) -> None:
+    """Where the server ends all connections, at whatever step, a command says so (exit 4) or goes on."""
+    lives = meet(dice_of(6).sample(list(cuts(sweep)), 12))
+    assert any(ended.code == UNREACHABLE for lived in lives for ended in lived.ended)
 
 
 def test_a_build_that_went_bad_before_it_was_verified_is_not_promoted(sweep: Sweep, meet: Meet) -> None:

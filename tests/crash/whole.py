@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests import postgresql
-from tests.crash.misfortunes import Misfortune, deaths, full_disks, full_pages, pairs, rots, signals
+from tests.crash.misfortunes import Misfortune, cuts, deaths, full_disks, full_pages, pairs, rots, signals
 from tests.crash.program import Mortal
 from tests.crash.sweep import Lived, Sweep
 from tests.lab import ON_POSTGRESQL
@@ -39,7 +39,7 @@ def everything(sweep: Sweep) -> list[Misfortune]:
     rare = [
         *pairs(sweep, dice, SAMPLED),
         *signals(sweep, dice, SAMPLED),
-        *(() if ON_POSTGRESQL else full_pages(sweep)),
+        *(cuts(sweep) if ON_POSTGRESQL else full_pages(sweep)),
         *full_disks(sweep),
         *rots(sweep),
     ]
