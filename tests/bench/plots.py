@@ -6,8 +6,8 @@ from html import escape
 
 Line = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 58, 120, 30, 40  # margins; the legend stands at the right
+WIDTH, HEIGHT = 480, 300
+LEFT, RIGHT, TOP, BOTTOM = 58, 140, 30, 40  # margins; the legend stands at the right
 COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e6bbf", "#b7791f")  # told apart also by people who see few colours
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4")
 
