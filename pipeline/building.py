@@ -44,18 +44,17 @@ def build(rt: Runtime) -> Built:
         InputError: there is no entry yet.
         InconsistentError: the build did not verify, or this process keeps standing still; the one in service stays.
     """
+    _check_any(rt)
     embedded = 0
     for left in reversed(range(ROUNDS)):
-        embedded += _embed(rt)
         try:
             with rt.waited_lease(LEASE, waiting=WAITING) as lease:
-                built = _build(rt, lease, embedded=embedded, may_embed=not left)
+                return _build(rt, lease, embedded=embedded, may_embed=not left)
         except LeaseLostError:  # this process stood still, and somebody else went on with the index: begin again
             if not left:
                 raise
-        else:
-            if built is not None:
-                return built
+        except embedding.NotCachedError:  # the usual case after a change: no lease is held while it is embedded
+            embedded += _embed(rt)
     raise AssertionError("the last round returns or raises")
 
 
@@ -92,23 +91,31 @@ def fence(rt: Runtime, lease: "Lease") -> Iterator[None]:
         yield
 
 
+def _check_any(rt: Runtime) -> None:
+    """Refuse to build an index of nothing.
+
+    Raises:
+        InputError: there is no entry yet.
+    """
+    with rt.store.read() as tx:
+        if not rt.collection.count(tx):
+            raise InputError(
+                "nobody is tagged yet, so there is nothing to index; the index in service stays",
+                hint="run `make batch-submit`, `make batch-poll` and `make batch-ingest` first",
+            )
+
+
 def _embed(rt: Runtime) -> int:
     """Embed every text that is new, and return how many; no lease is held meanwhile."""
-    with rt.store.read() as tx:
-        total = rt.collection.count(tx)
-    if not total:
-        raise InputError(
-            "nobody is tagged yet, so there is nothing to index; the index in service stays",
-            hint="run `make batch-submit`, `make batch-poll` and `make batch-ingest` first",
-        )
-    with rt.store.read() as tx, rt.display.bar("embedding", total) as bar:
+    with rt.store.read() as tx, rt.display.bar("embedding", rt.collection.count(tx)) as bar:
         return embedding.embed_missing(rt, rt.collection.entries(tx), bar=bar)
 
 
-def _build(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Built | None:
-    """Build and promote under the lease; None where a vector is missing and may not be asked for here.
+def _build(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Built:
+    """Build and promote under the lease.
 
     Raises:
+        NotCachedError: a vector is missing and may not be asked for here.
         LeaseLostError: somebody else went on with the index while this process stood still, and swept its files away.
     """
     try:
@@ -122,20 +129,16 @@ def _build(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Bu
         rt.builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
 
 
-def _stage_and_promote(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Built | None:
+def _stage_and_promote(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Built:
     """Stage from one snapshot of the database; verify; promote; then record it."""
     model = rt.embedding_model.name
     with rt.store.read() as tx:
         count, position = rt.collection.count(tx), workspace.get(tx).position
-        with rt.display.bar("checking vectors", count) as bar:
-            if may_embed:
-                embedded += embedding.embed_missing(rt, rt.collection.entries(tx), bar=bar)
-            elif embedding.is_any_missing(rt, rt.collection.entries(tx), bar=bar):
-                return None
         with rt.display.bar("building", count) as bar:
+            before = len(rt.vectors)
             staged = rt.builds.stage(
                 rt.builds.next_number(),
-                ((entry, embedding.key_of(rt, entry.text)) for entry in rt.collection.entries(tx)),
+                embedding.keyed(rt, rt.collection.entries(tx), embed=may_embed, bar=bar),
                 rt.vectors,
                 model=model,
                 dim=rt.settings.dim,
@@ -143,6 +146,7 @@ def _stage_and_promote(rt: Runtime, lease: "Lease", *, embedded: int, may_embed:
                 position=position,
                 progress=bar.show,
             )
+            embedded += len(rt.vectors) - before if may_embed else 0
     rt.builds.verify(staged, count=count)
     promoted: Promoted = rt.builds.promote(staged, fence=lambda: fence(rt, lease))
     record(rt, promoted)

@@ -1,12 +1,14 @@
 """Vectors for texts: from the cache where they are known, else from the backend, a hundred texts a call."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from pipeline.abreast import as_they_end
 from pipeline.gemini.costs import estimate_tokens
 from pipeline.gemini.limits import MAX_EMBED_TEXTS
-from pipeline.index.vectors import vector_key
+from pipeline.index.vectors import Vectors, vector_key
 from pipeline.runtime import Runtime
 from pipeline.task import Entry
 
@@ -28,35 +30,52 @@ def key_of(rt: Runtime, text: str) -> bytes:
     return vector_key(text, model=rt.embedding_model.name, dim=rt.settings.dim, task_type=TASK_TYPE)
 
 
-def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
-    """Embed every entry whose vector is not in the cache, each call's vectors kept as they come; return how many.
+class NotCachedError(Exception):
+    """A vector is missing, and nobody may be asked for it here."""
 
-    A run that is killed half way keeps what it has paid for.
+
+def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
+    """Embed every entry whose vector is not in the cache, several calls at once; return how many.
+
+    The vectors of each call are on disk before the next call begins in its place: a run that is killed keeps what it
+    has paid for, but for the calls that were under way.
     """
-    embedded = seen = 0
-    for page in _pages(entries):
-        keys = [key_of(rt, entry.text) for entry in page]
-        missing = rt.vectors.missing(keys)
-        for start in range(0, len(missing), MAX_EMBED_TEXTS):
-            some = missing[start : start + MAX_EMBED_TEXTS]
-            vectors = _ask(rt, [page[i].text for i in some])
-            rt.vectors.add([keys[i] for i in some], vectors)
-            embedded += len(some)
-            bar.show(seen + some[-1] + 1, note=f"{embedded} embedded")
-        seen += len(page)
-        bar.show(seen)
+    embedded, seen = 0, 0
+    asked: set[bytes] = set()  # under way; a text that comes again meanwhile is not asked for twice
+
+    def calls() -> Iterator[tuple[list[bytes], Callable[[], Vectors]]]:
+        nonlocal seen
+        for page in _pages(entries):
+            keys = [key_of(rt, entry.text) for entry in page]
+            missing = [at for at in rt.vectors.missing(keys) if keys[at] not in asked]
+            for start in range(0, len(missing), MAX_EMBED_TEXTS):
+                some = missing[start : start + MAX_EMBED_TEXTS]
+                asked.update(keys[at] for at in some)
+                yield [keys[at] for at in some], partial(_ask, rt, [page[at].text for at in some])
+            seen += len(page)
+            bar.show(seen, note=f"{embedded} embedded" if embedded else "")
+
+    for keys, vectors in as_they_end(calls(), width=rt.settings.embed_calls):
+        _keep(rt, keys, vectors)
+        asked.difference_update(keys)
+        embedded += len(keys)
+        bar.show(seen, note=f"{embedded} embedded")
     return embedded
 
 
-def is_any_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> bool:
-    """Return whether any entry's vector is not in the cache; nobody is asked for it."""
-    seen = 0
+def keyed(rt: Runtime, entries: Iterable[Entry], *, embed: bool, bar: "Bar") -> Iterator[tuple[Entry, bytes]]:
+    """Yield every entry with the key of its cached vector; what is missing is embedded on the way, or refused.
+
+    Raises:
+        NotCachedError: a vector is missing, and `embed` is false.
+    """
     for page in _pages(entries):
-        if rt.vectors.missing([key_of(rt, entry.text) for entry in page]):
-            return True
-        seen += len(page)
-        bar.show(seen)
-    return False
+        keys = [key_of(rt, entry.text) for entry in page]
+        if rt.vectors.missing(keys):
+            if not embed:
+                raise NotCachedError
+            embed_missing(rt, page, bar=bar)
+        yield from zip(page, keys, strict=True)
 
 
 def embed_queries(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":
@@ -65,16 +84,21 @@ def embed_queries(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":
     return vectors
 
 
-def _ask(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":
-    """Embed at most a hundred documents; the workspace is bound before the first vector is kept."""
+def _ask(rt: Runtime, texts: "Sequence[str]") -> Vectors:
+    """Return the vectors of at most a hundred documents."""
     model = rt.embedding_model
     fitting = [fitted(text, limit=model.input_limit) for text in texts]
-    vectors = rt.client.embed(model, fitting, dim=rt.settings.dim, query=False)
+    vectors: Vectors = rt.client.embed(model, fitting, dim=rt.settings.dim, query=False)
+    return vectors
+
+
+def _keep(rt: Runtime, keys: list[bytes], vectors: Vectors) -> None:
+    """Put vectors into the cache; the workspace is bound before the first one."""
     if not rt.is_bound:
         with rt.store.write() as tx:
             rt.bind(tx)
         rt.is_bound = True
-    return vectors
+    rt.vectors.add(keys, vectors)
 
 
 def fitted(text: str, *, limit: int | None) -> str:

@@ -103,6 +103,7 @@ class Settings:
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0)
     call_timeout: float = _setting(60.0, _seconds, "how long any other call may take")
     transfer_timeout: float = _setting(600.0, _seconds, "how long one upload or download may stand still")
+    embed_calls: int = _setting(4, _positive, "embedding calls under way at once", local=2)
     retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again")
     retry_wait: float = _setting(1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1)
     poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2)

@@ -10,20 +10,6 @@ from pipeline.task import Entry
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
-# The keys of metadata.json that hold text, and the column behind each; other programs read them by these names
-TEXT_KEYS = {
-    "username": "username",
-    "First Name": "first_name",
-    "Last Name": "last_name",
-    "Job Title": "job_title",
-    "Company": "company",
-    "Bio": "bio",
-    "Currency": "currency",
-    "Profile URL": "profile_url",
-    "Profile URL with UTM": "profile_url_utm",
-    "category": "category",
-}
-
 
 class ExpertsCollection:
     """Every tagged expert; see `pipeline.task.Collection`."""
@@ -45,30 +31,28 @@ class ExpertsCollection:
 
 
 def entry(row: Mapping[Any, Any]) -> Entry:
-    """Return one row of `experts` as it is indexed."""
+    """Return one row of `experts` as it is indexed.
+
+    Other programs read `metadata.json` by these names, in this order.
+    """
     tags = tags_of(row["tags"]) or []
-    metadata: dict[str, Any] = {key: text_of(row[column]) for key, column in TEXT_KEYS.items()}
-    metadata |= {"id": row["id"], "Hourly Rate": number_of(row["hourly_rate"]), "tags": tags}
-    metadata["findability_score"] = number_of(row["findability_score"])
-    return Entry(id=str(row["id"]), text=index_text(row, tags), metadata={key: metadata[key] for key in KEYS})
-
-
-KEYS = (
-    "id",
-    "username",
-    "First Name",
-    "Last Name",
-    "Job Title",
-    "Company",
-    "Bio",
-    "Hourly Rate",
-    "Currency",
-    "Profile URL",
-    "Profile URL with UTM",
-    "tags",
-    "findability_score",
-    "category",
-)  # the order in which metadata.json has them
+    metadata = {
+        "id": row["id"],
+        "username": text_of(row["username"]),
+        "First Name": text_of(row["first_name"]),
+        "Last Name": text_of(row["last_name"]),
+        "Job Title": text_of(row["job_title"]),
+        "Company": text_of(row["company"]),
+        "Bio": text_of(row["bio"]),
+        "Hourly Rate": number_of(row["hourly_rate"]),
+        "Currency": text_of(row["currency"]),
+        "Profile URL": text_of(row["profile_url"]),
+        "Profile URL with UTM": text_of(row["profile_url_utm"]),
+        "tags": tags,
+        "findability_score": number_of(row["findability_score"]),
+        "category": text_of(row["category"]),
+    }
+    return Entry(id=str(row["id"]), text=index_text(row, tags), metadata=metadata)
 
 
 def index_text(row: Mapping[Any, Any], tags: Sequence[str]) -> str:

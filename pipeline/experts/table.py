@@ -123,7 +123,10 @@ def everyone(tx: Connection, condition: ColumnElement[bool] | None = None) -> It
     if condition is not None:
         query = query.where(condition)
     with tx.execute(query.execution_options(yield_per=PAGE)) as result:  # closed also where nobody takes all of it
-        yield from result.mappings()
+        names = tuple(result.keys())
+        for some in result.partitions():
+            for row in some:  # plain dictionaries: SQLAlchemy's look each name up anew
+                yield dict(zip(names, row, strict=True))
 
 
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:

@@ -18,6 +18,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ class Staged:
 
 def content_hash(entry: Entry) -> str:
     """Return the SHA-256, as hex, of what makes an entry up to date: its text and its tags."""
-    seen = json.dumps([entry.text, entry.metadata.get("tags")])
+    seen = f"[{encode_basestring_ascii(entry.text)}, {json.dumps(entry.metadata.get('tags'))}]"
     return hashlib.sha256(seen.encode("ascii")).hexdigest()
 
 

@@ -187,22 +187,27 @@ def _verify_rows(directory: Path, *, count: int) -> dict[int, bytes]:
     """Pass when metadata, offsets and rows tell of the same entries; return a sample of row number -> vector key."""
     chosen = set(random.Random(count).sample(range(count), min(SAMPLE, count)))  # noqa: S311 - the same rows each time
     sample: dict[int, bytes] = {}
-    metadata, offsets = ReadHandle(directory / manifest.METADATA), ReadHandle(directory / manifest.OFFSETS)
     end, number = 0, 0
-    for number, row in enumerate(read_rows(directory / manifest.ENTRIES), start=1):
-        between = _BETWEEN if end else _OPEN
-        start, length = OFFSET.unpack(offsets.read(OFFSET.size, (number - 1) * OFFSET.size))
-        piece = metadata.read(len(between) + length, end)
-        document = piece[len(between) :]
-        if start != end + len(between) or piece[: len(between)] != between or zlib.crc32(document) != row.metadata:
-            raise InconsistentError(f"metadata and entries of the build differ at row {number - 1}, entry {row.id!r}")
-        if str(orjson.loads(document).get("id", row.id)) != row.id:
-            raise InconsistentError(f"row {number - 1} of metadata.json is another entry than {row.id!r}")
-        end = start + length
-        if number - 1 in chosen:
-            sample[number - 1] = row.vector
-    if (number, offsets.size, metadata.size) != (count, count * OFFSET.size, end + len(_CLOSE)):
-        raise InconsistentError(f"the build lists {number} entries, expected {count}, or holds more than its entries")
+    with (directory / manifest.METADATA).open("rb") as metadata, (directory / manifest.OFFSETS).open("rb") as offsets:
+        for number, row in enumerate(read_rows(directory / manifest.ENTRIES), start=1):
+            between = _BETWEEN if end else _OPEN
+            place = offsets.read(OFFSET.size)
+            start, length = OFFSET.unpack(place) if len(place) == OFFSET.size else (-1, 0)
+            piece = metadata.read(len(between) + length)
+            document = piece[len(between) :]
+            if start != end + len(between) or piece[: len(between)] != between or zlib.crc32(document) != row.metadata:
+                raise InconsistentError(
+                    f"metadata and entries of the build differ at row {number - 1}, entry {row.id!r}"
+                )
+            if str(orjson.loads(document).get("id", row.id)) != row.id:
+                raise InconsistentError(f"row {number - 1} of metadata.json is another entry than {row.id!r}")
+            end = start + length
+            if number - 1 in chosen:
+                sample[number - 1] = row.vector
+        if number != count or offsets.read(1) or metadata.read(len(_CLOSE) + 1) != _CLOSE:
+            raise InconsistentError(
+                f"the build lists {number} entries, expected {count}, or holds more than its entries"
+            )
     return sample
 
 

@@ -7,11 +7,13 @@ compared on disk. The one thing to know: an object of this class belongs to one 
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +33,19 @@ _NUMBER_MASK = np.uint64(0xFFFFFFFF)
 
 
 def vector_key(text: str, *, model: str, dim: int, task_type: str) -> bytes:
-    """Return the 32 bytes (SHA-256) under which the vector of `text` is cached; any difference gives another key."""
-    return hashlib.sha256(json.dumps([model, dim, task_type, text]).encode("ascii")).digest()
+    """Return the 32 bytes (SHA-256) under which the vector of `text` is cached; any difference gives another key.
+
+    It is the hash of the JSON list of model, width, task type and text, of which all but the text is hashed once.
+    """
+    digest = _begun(model, dim, task_type).copy()
+    digest.update(f"{encode_basestring_ascii(text)}]".encode("ascii"))
+    return digest.digest()
+
+
+@functools.cache
+def _begun(model: str, dim: int, task_type: str) -> "hashlib._Hash":
+    """Return the hash of what stands before the text."""
+    return hashlib.sha256(f"{json.dumps([model, dim, task_type])[:-1]}, ".encode("ascii"))
 
 
 def check_unit_rows(vectors: Vectors, *, what: str) -> None:
@@ -128,6 +141,8 @@ class VectorCache:
             InconsistentError: a vector is not there.
         """
         self._refresh()
+        if (quick := self._fetch_in_order(keys)) is not None:
+            return quick
         found = self._find(keys)
         if len(found) and found.min() < 0:
             position = int(np.argmin(found))
@@ -141,6 +156,24 @@ class VectorCache:
             rows[start:stop] = self._read(int(numbers[start]), stop - start)["vector"]
         in_order = bool(np.array_equal(numbers, found))  # the usual case: no second copy of the block
         return rows if in_order else rows[where]
+
+    def _fetch_in_order(self, keys: Sequence[bytes]) -> Vectors | None:
+        """Return the vectors of keys that lie one after the other in the file, as they do after a first run, or None.
+
+        The keys are compared with those of the records that are read anyway, and not one by one before.
+        """
+        if self._handle is None or not keys or any(len(key) != KEY_BYTES for key in keys):
+            return None
+        wanted = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES)
+        low = int(np.searchsorted(self._sorted, _prefixes(wanted[:1])[0]))
+        first = int(self._sorted[low] & _NUMBER_MASK) if low < self._sorted.size else self._scanned
+        if first + len(keys) > self._scanned or len(keys) > BLOCK:
+            return None
+        records = self._read(first, len(keys))
+        if not np.array_equal(records["key"], wanted) or any(first <= at < first + len(keys) for at in self._damaged):
+            return None
+        rows: Vectors = np.ascontiguousarray(records["vector"])
+        return rows
 
     def forget(self, keys: Sequence[bytes]) -> int:
         """Rewrite the file without these keys and without damaged records; return how many of the keys were there.

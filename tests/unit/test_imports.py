@@ -19,7 +19,7 @@ JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py"))
 
 ROWS = (  # from the ground up
     {"errors", "states"},
-    {"settings", "records", "display", "discretion"},
+    {"settings", "records", "display", "discretion", "abreast"},
     {"files", "task", "traces"},
     {"gemini", "store", "index"},
     {"experts"},

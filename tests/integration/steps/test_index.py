@@ -138,11 +138,24 @@ def test_what_was_embedded_before_a_failure_is_kept(
     """The third of three calls fails for good: the next run embeds the rest alone."""
     tagged(250)
     api.fault("status", nth=3, times=10_000, path=EMBED, args={"code": 503})
-    assert workspace.run("index").exit_code == 4
+    assert workspace.run("index", EMBED_CALLS="1").exit_code == 4
     api.clear_faults()
     report = _index(workspace)
     assert report["count"] == 250
     assert report["embedded"] == 50
+
+
+def test_what_others_gave_while_one_call_failed_is_kept(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None]
+) -> None:
+    """With several calls under way, the vectors of those that did not fail are in the cache."""
+    tagged(250)
+    api.fault("status", nth=2, times=10_000, path=EMBED, args={"code": 503})
+    assert workspace.run("index", EMBED_CALLS="4").exit_code == 4
+    api.clear_faults()
+    report = _index(workspace)
+    assert report["count"] == 250
+    assert report["embedded"] in {150, 200}
 
 
 def test_nobody_tagged_is_said_with_what_to_do(
