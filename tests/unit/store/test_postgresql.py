@@ -1,0 +1,278 @@
+"""A database on a PostgreSQL server: one writer, snapshots, what a lost connection leaves, and what is refused."""
+
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.store import checks, schema
+from pipeline.store.database import Store
+from tests import postgresql
+
+HIDDEN = "a-password/that-nobody-may-see"
+
+
+@pytest.fixture(name="url")
+def _url(tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    return postgresql.database_of(tmp_path / "data")
+
+
+@pytest.fixture(name="store")
+def _store(url: str) -> Iterator[Store]:
+    """A database of one table with one row."""
+    made = Store(url)
+    with made.write() as tx:
+        tx.execute(text("CREATE TABLE notes (note TEXT UNIQUE)"))
+        tx.execute(text("INSERT INTO notes VALUES ('one')"))
+    yield made
+    made.close()
+
+
+def notes(store: Store) -> list[str]:
+    """Return every note."""
+    with store.read() as tx:
+        return [row[0] for row in tx.execute(text("SELECT note FROM notes ORDER BY note"))]
+
+
+def _add(tx: Connection, note: str) -> None:
+    tx.execute(text("INSERT INTO notes VALUES (:note)"), {"note": note})
+
+
+def _cut_off(url: str) -> None:
+    """End every other connection to the database, as a server that is stopped does."""
+    postgresql.rows(
+        url,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+def test_an_error_takes_everything_back_tables_included(store: Store) -> None:
+    """What raises inside a write leaves no row and no table behind."""
+
+    def fail() -> None:
+        """Write a row and a table, then fail."""
+        with store.write() as tx:
+            _add(tx, "two")
+            tx.execute(text("CREATE TABLE more (note TEXT)"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert notes(store) == ["one"]
+    with store.read() as tx:
+        assert tx.execute(text("SELECT to_regclass('more')")).scalar() is None
+
+
+def test_a_reader_keeps_its_snapshot_and_writes_nothing(store: Store) -> None:
+    """What is written meanwhile is not seen, a reader stops no writer, and cannot write itself."""
+    with store.read() as tx:
+        before = tx.execute(text("SELECT count(*) FROM notes")).scalar()
+        with store.write() as other:
+            _add(other, "two")
+        assert tx.execute(text("SELECT count(*) FROM notes")).scalar() == before
+    assert notes(store) == ["one", "two"]
+    with pytest.raises(ConfigurationError, match="read-only"), store.read() as tx:
+        _add(tx, "three")
+
+
+def test_what_a_write_reads_is_what_it_changes(store: Store, url: str) -> None:
+    """Writers take turns from their first statement on: forty concurrent increments are forty."""
+    with store.write() as tx:
+        tx.execute(text("CREATE TABLE counter (n INTEGER)"))
+        tx.execute(text("INSERT INTO counter VALUES (0)"))
+
+    def count() -> None:
+        """Read, then write what was read, ten times."""
+        mine = Store(url)
+        for _ in range(10):
+            with mine.write() as tx:
+                n = tx.execute(text("SELECT n FROM counter")).scalar() or 0
+                tx.execute(text("UPDATE counter SET n = :n"), {"n": n + 1})
+        mine.close()
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.read() as tx:
+        assert tx.execute(text("SELECT n FROM counter")).scalar() == 40
+
+
+def test_a_writer_that_waits_too_long_gives_up(store: Store, url: str) -> None:
+    """Whether another of our writes is under way or another program holds a row: an error, and nothing changed."""
+    other = Store(url)
+    with (
+        other.write(),
+        pytest.raises(UnavailableError, match=r"has held .* for more than 0.1 s"),
+        store.write(patience_s=0.1),
+    ):
+        pass
+    other.close()
+    import psycopg
+
+    with psycopg.connect(url.replace("+psycopg", "")) as theirs:
+        theirs.execute("UPDATE notes SET note = 'theirs'")
+        with pytest.raises(UnavailableError, match="has held"), store.write(patience_s=0.1) as tx:
+            tx.execute(text("UPDATE notes SET note = 'ours'"))
+    assert notes(store) == ["theirs"]
+
+
+def test_commits_are_on_disk_before_anything_is_built_on_them(url: str) -> None:
+    """A server that was told to answer before it has written is told otherwise for our connections."""
+    name = url.partition("@/")[2].partition("?")[0]
+    postgresql.rows(url, f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    store = Store(url)
+    with store.write() as tx:
+        assert tx.execute(text("SHOW synchronous_commit")).scalar() == "on"
+        assert tx.execute(text("SHOW TimeZone")).scalar() == "UTC"
+    store.close()
+
+
+def test_a_lost_connection_leaves_nothing_and_the_next_one_works(store: Store, url: str) -> None:
+    """A server that goes away in mid-transaction: exit code 4, nothing half done, and all works once it is back."""
+
+    def write() -> None:
+        """Write two rows, and lose the server between them."""
+        with store.write() as tx:
+            _add(tx, "two")
+            _cut_off(url)
+            _add(tx, "three")
+
+    with pytest.raises(UnavailableError, match="went away") as caught:
+        write()
+    assert caught.value.exit_code == 4
+    assert notes(store) == ["one"]
+    with store.write() as tx:
+        _add(tx, "two")
+    _cut_off(url)  # what was open and idle is found dead before anything is begun on it
+    assert notes(store) == ["one", "two"]
+
+
+def test_a_server_that_crashes_and_comes_back() -> None:
+    """While a server is down every use ends with exit code 4; what was committed is there once it runs again."""
+    with postgresql.Server(Path(tempfile.mkdtemp(prefix="findable-pg-"))) as server:
+        store = Store(server.make("people"))
+        with store.write() as tx:
+            tx.execute(text("CREATE TABLE notes (note TEXT UNIQUE)"))
+            _add(tx, "one")
+
+        def write() -> None:
+            """Write a row, and lose the server before it is committed."""
+            with store.write() as tx:
+                _add(tx, "two")
+                server.crash()
+
+        with pytest.raises(UnavailableError):
+            write()
+        with pytest.raises(UnavailableError, match="cannot be reached"), store.read():
+            pass
+        server.start()
+        assert notes(store) == ["one"]
+        store.close()
+
+
+def test_a_broken_rule_names_the_rule_and_not_the_value(store: Store) -> None:
+    """A value that the database refuses does not appear in the message."""
+    with pytest.raises(InconsistentError) as caught, store.write() as tx:
+        _add(tx, "one")
+    assert "notes_note_key" in caught.value.message
+    assert "(one)" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "said"),
+    [
+        (("/w_", "/no_such_w_"), ConfigurationError, "does not exist"),
+        (("postgres@", f"ada:{HIDDEN}@"), ConfigurationError, "ada"),
+        (("?host=", f"?password={HIDDEN}&host=/nowhere"), UnavailableError, "cannot be reached"),
+    ],
+)
+def test_a_database_that_cannot_be_had_is_told_without_the_password(
+    url: str, change: tuple[str, str], kind: type[FindableError], said: str
+) -> None:
+    """No such database, user or server: what to check, and no password in it."""
+    with pytest.raises(kind, match=said) as caught, Store(url.replace(*change)).read():
+        pass
+    assert caught.value.hint
+    assert HIDDEN not in caught.value.message + caught.value.hint
+
+
+def test_a_database_that_holds_no_utf8_is_refused(url: str) -> None:
+    """Where a server keeps text otherwise, not every name fits: exit code 3 before anything is made."""
+    name = url.partition("@/")[2].partition("?")[0]
+    server = postgresql.shared()
+    server.drop(name + "_latin")
+    server.execute(f"CREATE DATABASE \"{name}_latin\" ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(ConfigurationError, match="LATIN1"), Store(url.replace(name, name + "_latin")).read():
+        pass
+    server.drop(name + "_latin")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+asyncpg://h/d", "postgresql://", f"postgresql+psycopg2://ada:{HIDDEN}@h/d", "postgresql://h:x/d"],
+)
+def test_other_drivers_and_no_database_are_refused(url: str) -> None:
+    """Exit code 3, with an example, before anything is connected."""
+    with pytest.raises(ConfigurationError) as caught:
+        Store(url)
+    assert "postgresql+psycopg://" in caught.value.hint
+    assert HIDDEN not in caught.value.message + caught.value.hint
+
+
+def test_a_missing_driver_says_what_to_install(url: str) -> None:
+    """Without the extra: exit code 3 and the line to type."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "psycopg", None)
+        with pytest.raises(ConfigurationError, match="driver") as caught, Store(url).read():
+            pass
+    assert "findable[postgresql]" in caught.value.hint
+
+
+def test_the_short_names_of_the_url_mean_the_same(url: str) -> None:
+    """`postgresql://` and `postgres://` are what other programs are given."""
+    for name in ("postgresql://", "postgres://"):
+        store = Store(url.replace("postgresql+psycopg://", name))
+        with store.read() as tx:
+            assert tx.execute(text("SELECT 1")).scalar() == 1
+        store.close()
+
+
+def test_damage_names_indexes_that_are_not_trusted(url: str) -> None:
+    """An index that a broken REINDEX left behind is told; a sound database tells nothing, nor do other's tables."""
+    store = Store(url)
+    schema.ensure(store, [])
+    with store.read() as tx:
+        assert checks.damage(tx) == []
+        assert checks.foreign_tables(tx, besides=[]) == []
+    postgresql.rows(url, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'findable_claims'::regclass")
+    with store.read() as tx:
+        assert checks.damage(tx) == [
+            "the index findable_claims is invalid; REINDEX INDEX findable_claims makes it anew"
+        ]
+    assert store.compact()
+    store.close()
+
+
+def test_the_wait_for_another_writer_can_be_interrupted(store: Store, url: str) -> None:
+    """Ctrl-C while somebody else writes ends the wait at once, and the connection is good for the next."""
+    import _thread
+
+    other = Store(url)
+    with other.write() as tx:
+        _add(tx, "two")
+        timer = threading.Timer(0.3, _thread.interrupt_main)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt), store.write():
+            pass
+        timer.join()
+    other.close()
+    assert notes(store) == ["one", "two"]
