@@ -23,6 +23,7 @@ LONGEST: Final = 160
 FULL: Final = "FULL"
 ROT: Final = "ROT"
 CUT: Final = "CUT"
+TO_CUT: Final = "DATABASE_TO_CUT"  # in the environment, where it is not the workspace's own
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Steps:
         if self.fate.how == ROT:
             _rot(Path(self.last.partition(" ")[2]))
         elif self.fate.how == CUT:
-            _cut(os.environ["FINDABLE_DATABASE_URL"])
+            _cut(os.environ.get(TO_CUT) or os.environ["FINDABLE_DATABASE_URL"])
         else:
             os.kill(os.getpid(), signal.Signals[f"SIG{self.fate.how}"])
 

@@ -21,7 +21,7 @@ from tests.crash.chain import DAY_OF, Command, Day
 from tests.crash.final_state import broken_index, final_state, left_over
 from tests.crash.program import LIVES, Ended, Mortal
 from tests.crash.steps import CUT, FULL, ROT, Fate
-from tests.lab import Workspace, copy_tree
+from tests.lab import ON_POSTGRESQL, Workspace, copy_tree
 
 KEY = "key-of-the-sweep"
 MOST_COMMANDS = 12  # that it may take until there is nothing to do
@@ -112,6 +112,13 @@ class Place:
         if self.engine is not None:
             self.mortal.end_engine(self.engine[1])
             self.engine = None
+
+    def give_back_numbers(self) -> None:
+        """Let PostgreSQL give ids again that an undone transaction took, so that ends can be compared."""
+        workspace = Workspace(self.data, self.environ)
+        if ON_POSTGRESQL and "experts" in workspace.tables():
+            newest = workspace.scalar("SELECT coalesce(max(id), 0) FROM experts")
+            workspace.query("SELECT setval(pg_get_serial_sequence('experts', 'id'), :next, false)", next=newest + 1)
 
     def behave(self, engine: Mapping[str, Any]) -> None:
         """Let the engine behave as a command wants it."""
@@ -230,6 +237,7 @@ class Sweep:
         for fate in lived.fates:
             ended = place.run(*command.words, fate=fate)
             lived.ended.append(ended)
+            place.give_back_numbers()
             lived.faults += [f"unfit to be seen: {ended.err}"] if _is_ugly(ended) else []
             lived.faults += [f"ended with {ended.code}: {ended.err}"] if ended.code not in _codes(command, fate) else []
             if not place.day.unmakes and (wrong := broken_index(place.data)):

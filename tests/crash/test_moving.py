@@ -1,0 +1,203 @@
+"""A move to a server dies, or the server does: there is nothing or everything, and only one database takes writes."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emulator.server import start
+from pipeline.experts import table
+from pipeline.steps.move import EVERYTHING
+from pipeline.store import moved
+from tests import ledger, postgresql
+from tests.crash.program import Ended, Mortal
+from tests.crash.steps import CUT, ON_SERVER, TO_CUT, Fate
+from tests.lab import KEY, ROOT, URL, Workspace
+from tests.postgresql import Server
+
+pytestmark = pytest.mark.sqlite_only("begins with an SQLite file")
+
+MANY = 4000  # rows that take a while to copy
+KILLS = 4
+UNREACHABLE = 4
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """Four people of whom two went through the chain; a batch of the others is prepared."""
+    root = tmp_path_factory.mktemp("moving")
+    with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        environ = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": server.url, "FINDABLE_LIST_LAG": "0"}
+        environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_RETRY_FOR": "1", "FINDABLE_CREATE_TIMEOUT": "1"}
+        made = Workspace(root / "data", environ | {"FINDABLE_DATA": str(root / "data")})
+        put(made, 4)
+        for words in (("batch-submit", "--limit", "2"), ("batch-poll",), ("batch-ingest",), ("index",)):
+            assert made.run(*words).exit_code == 0
+        server.world.faults.script([{"fault": "quota_batch"}])
+        assert made.run("batch-submit").exit_code == UNREACHABLE
+        assert ledger.batches(made) == ["ingested", "prepared"]
+        yield made
+
+
+def put(workspace: Workspace, count: int, *, first: int = 0) -> None:
+    """Put people into a workspace."""
+    with workspace.open() as rt, rt.store.write() as tx:
+        for number in range(first, first + count):
+            table.insert_person(tx, f"person-{number}", {"bio": f"I keep bees and teach water law, {number}."})
+
+
+def copied(source: Workspace, where: Path) -> tuple[Workspace, Workspace]:
+    """Return a copy of the workspace, and the same with its database on the server, which is empty."""
+    source.copy_to(where / "data")
+    here = Workspace(where / "data", source.environ | {"FINDABLE_DATA": str(where / "data")})
+    return here, Workspace(here.data, {**here.environ, URL: postgresql.database_of(where / "moved")})
+
+
+def counts(workspace: Workspace) -> dict[str, int]:
+    """Return how many rows each table has."""
+    return {one.name: workspace.scalar(f"SELECT count(*) FROM {one.name}") for one in EVERYTHING}  # noqa: S608 - our names
+
+
+def check(here: Workspace, there: Workspace, *, before: dict[str, int]) -> bool:
+    """Hold that all is there or nothing, the file as it was, and no two that take writes; return whether all is."""
+    tables = there.tables()
+    assert tables == [] or counts(there) == before
+    assert counts(here) == before
+    assert not tables or moved.find(here.data / "findable.db") is not None, "both take writes"
+    return bool(tables)
+
+
+def settle(mortal: Mortal, here: Workspace, there: Workspace, *, before: dict[str, int]) -> None:
+    """Move again, hold that all is there and adds up, and that work goes on there and nowhere else."""
+    again = mortal.run(here.environ, "move", there.environ[URL], cwd=here.data.parent)
+    assert again.code == 0, again
+    assert check(here, there, before=before)
+    assert mortal.run(here.environ, "batch-submit", cwd=here.data.parent).code == 3
+    assert mortal.run(there.environ, "score", cwd=here.data.parent).code == 0
+    ledger.check(there)
+
+
+def moving(mortal: Mortal, here: Workspace, there: Workspace, fate: Fate) -> Ended:
+    """Move, and let the fate come true."""
+    environ = here.environ | ({TO_CUT: there.environ[URL]} if fate.how == CUT else {})
+    return mortal.run(environ, "move", there.environ[URL], cwd=here.data.parent, fate=fate)
+
+
+@pytest.fixture(scope="module")
+def trail(source: Workspace, mortal: Mortal, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The steps of a move in peace."""
+    here, there = copied(source, tmp_path_factory.mktemp("peace"))
+    ended = moving(mortal, here, there, Fate())
+    assert ended.code == 0, ended
+    assert check(here, there, before=counts(source))
+    return ended.trail
+
+
+def test_the_mark_is_made_before_all_is_committed(trail: list[str]) -> None:
+    """So that at no moment both databases take writes."""
+    mark = next(number for number, step in enumerate(trail) if step.startswith("os.rename") and ".moved" in step)
+    assert mark < trail.index(ON_SERVER)
+    assert trail.count(ON_SERVER) == 1
+
+
+def test_a_move_that_is_killed_can_be_run_again(
+    source: Workspace, mortal: Mortal, trail: list[str], tmp_path: Path
+) -> None:
+    """Killed before or after any of its steps it left nothing or everything there; the next run ends it."""
+    before = counts(source)
+    for number in range(1, len(trail) + 1):
+        for side in ("before", "after"):
+            here, there = copied(source, tmp_path / f"{number}-{side}")
+            ended = moving(mortal, here, there, Fate(number, side))
+            assert ended.code == -signal.SIGKILL, (number, side, ended)
+            assert check(here, there, before=before) == (ON_SERVER in trail[: number - (side == "before")])
+            settle(mortal, here, there, before=before)
+
+
+def test_a_move_that_is_killed_while_it_copies_left_nothing(source: Workspace, mortal: Mortal, tmp_path: Path) -> None:
+    """Killed between its first row and its last, it is undone by the server, and the next run waits for that."""
+    model, _ = copied(source, tmp_path / "model")
+    put(model, MANY, first=4)
+    before, killed = counts(model), 0
+    for number in range(KILLS):
+        here, there = copied(model, tmp_path / str(number))
+        with subprocess.Popen(
+            [sys.executable, "-m", "jobs", "move", there.environ[URL]],
+            env=here.environ | {"PYTHONPATH": str(ROOT)},
+            cwd=here.data.parent,
+            stderr=subprocess.PIPE,
+        ) as process:
+            wait_for_copy(there, process)
+            time.sleep(0.05 * number)
+            process.kill()
+        killed += process.returncode == -signal.SIGKILL
+        check(here, there, before=before)
+        again = mortal.run(here.environ, "move", there.environ[URL], cwd=here.data.parent)
+        assert again.code == 0, again
+        assert check(here, there, before=before)
+    assert killed >= KILLS / 2
+
+
+def wait_for_copy(there: Workspace, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until the server receives rows."""
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'"
+    until = time.monotonic() + 60
+    while not there.scalar(busy):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+
+
+def test_a_server_that_goes_away_is_no_harm(
+    source: Workspace, mortal: Mortal, trail: list[str], tmp_path: Path
+) -> None:
+    """Where it ends the connection before any step nothing is there, exit 4 says so, and the next run moves all."""
+    before = counts(source)
+    for number in range(1, trail.index(ON_SERVER) + 2):
+        here, there = copied(source, tmp_path / str(number))
+        ended = moving(mortal, here, there, Fate(number, how=CUT))
+        assert ended.code == UNREACHABLE, (number, ended)
+        assert not check(here, there, before=before)
+        settle(mortal, here, there, before=before)
+
+
+def test_a_server_that_crashes_has_nothing(source: Workspace, mortal: Mortal, tmp_path: Path) -> None:
+    """After it recovered, what was not committed is gone, and the move works."""
+    here, _ = copied(source, tmp_path / "here")
+    before = counts(here)
+    with Server(Path(tempfile.mkdtemp(prefix="moving-pg-"))) as server:
+        there = Workspace(here.data, {**here.environ, URL: server.make("moved")})
+        order = moving_until_copied(here, there)
+        server.crash()
+        order.send_signal(signal.SIGCONT)
+        _, said = order.communicate(timeout=60)
+        assert order.returncode == UNREACHABLE, said
+        server.start()
+        assert not check(here, there, before=before)
+        settle(mortal, here, there, before=before)
+
+
+def moving_until_copied(here: Workspace, there: Workspace) -> "subprocess.Popen[bytes]":
+    """Begin a move in a process that stands still before it makes its mark."""
+    stop = (
+        "import os, signal\nfrom pipeline.store import moved\nreal = moved.make\n"
+        "def make(*arguments):\n    os.kill(os.getpid(), signal.SIGSTOP)\n    real(*arguments)\n"
+        "moved.make = make\nfrom jobs.cli import main\nmain()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", stop, "move", there.environ[URL]],
+        env=here.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=here.data.parent,
+        stderr=subprocess.PIPE,
+    )
+    until = time.monotonic() + 60
+    while "T" not in Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return process
