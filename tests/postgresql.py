@@ -193,7 +193,7 @@ def drop_below(folder: Path) -> None:
     for name, data in list(_made.items()):
         if data.is_relative_to(folder) or not data.parent.exists():
             shared().drop(name)
-            del _made[name]
+            _made.pop(name, None)  # another thread may have been quicker
 
 
 def _make(name: str, data: Path, *, template: str | None = None) -> None:
