@@ -5,11 +5,11 @@ The same work must come to the same: what each way made is compared before any o
 
 import json
 import os
+import select
 import shutil
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,13 +97,12 @@ def _measure(trial: Trial, way: str, data: Path) -> dict[str, Any]:
     with subprocess.Popen(line, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         most = 0
-        while process.poll() is None:
+        while not select.select([process.stdout], [], [], LOOK_S)[0]:  # it speaks when the work is done, or it ends
             most = max(most, anonymous_bytes(process.pid))
-            time.sleep(LOOK_S)
         said = process.stdout.read()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, line)
-    return {**json.loads(said), "anon": most}
+    return {**json.loads(said.partition("\n")[2]), "anon": most}
 
 
 def anonymous_bytes(pid: int) -> int:

@@ -2,9 +2,9 @@
 
     python -m tests.bench.measure <way> <outcome> <workspace>
 
-with `module:function` of `tests.bench` for the first two prints one JSON document. Wall is `perf_counter` around the
-work, imports excluded; CPU is user and system time of the process and of children that ended; peak is VmHWM, for
-`ru_maxrss` is inherited from whoever started the process.
+with `module:function` of `tests.bench` for the first two prints a line when the work is done, then one JSON document.
+Wall is `perf_counter` around the work, imports excluded; CPU is user and system time of the process and of children
+that ended; peak is VmHWM, for `ru_maxrss` is inherited from whoever started the process.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 Said = dict[str, Any]  # what a run tells of its result; `wall` and `cpu` in it replace what was measured around it
 Timed = Callable[[], Said]
 T = TypeVar("T")
+OVER = "over"  # the line that says that the work is done
 
 _holding = contextlib.ExitStack()
 
@@ -45,6 +46,8 @@ def main() -> None:
     cpu, wall = _cpu() - cpu, time.perf_counter() - wall
     late = [name for name in sys.modules.keys() - before if name.partition(".")[0] not in sys.stdlib_module_names]
     peak = peak_bytes()
+    sys.stdout.write(f"{OVER}\n")
+    sys.stdout.flush()  # what follows looks at what was made, and its memory is not the work's
     measured = {"wall": said.pop("wall", wall), "cpu": said.pop("cpu", cpu), "peak": peak}
     _holding.close()
     assert not late, f"imported while it was measured: {late}"
