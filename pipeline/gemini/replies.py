@@ -157,14 +157,15 @@ def parse_answer(reply: Reply, answer_model: "type[BaseModel]") -> "tuple[BaseMo
         return None, reply.reason
     from pydantic import ValidationError
 
+    plain = _is_plain(reply.text)
     try:
-        _check_texts(_DECODER.decode(reply.text))
-    except (ValueError, RecursionError) as error:
-        return None, excerpt_of(f"does-not-parse: {error}")
-    try:
+        if not plain:
+            _check_texts(_DECODER.decode(reply.text))
         return answer_model.model_validate_json(reply.text), "ok"
     except ValidationError as error:
-        return None, _why(error)
+        return None, (_unparsed(reply.text) if plain else "") or _why(error)
+    except (ValueError, RecursionError) as error:
+        return None, excerpt_of(f"does-not-parse: {error}")
 
 
 def line_at_fault(message: str) -> int | None:
@@ -248,6 +249,8 @@ def _text(content: Any) -> str:
 
 def _count(value: Any) -> int:
     """Return a token count; int64 may come as text, and what is no count is 0."""
+    if value.__class__ is int and 0 <= value < MAX_TOKENS_SEEN:
+        return int(value)
     if value is None:
         return 0
     if isinstance(value, str) and value.isascii() and value.isdecimal():
@@ -280,7 +283,32 @@ def _constant(word: str) -> Any:
     raise ValueError(f"{word} is no JSON number")
 
 
+_MEMBER = re.compile(r'"\s*:')
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether nothing of what is refused can stand in a text, seen without parsing it.
+
+    Without a backslash there is no escaped NUL or surrogate, with one member at most none stands twice, and what is no
+    JSON number has a capital letter.
+    """
+    return (
+        text.isascii()
+        and "\\" not in text
+        and "NaN" not in text
+        and "Infinity" not in text
+        and len(_MEMBER.findall(text)) <= 1
+    )
+
+
+def _unparsed(text: str) -> str:
+    """Return why a text does not parse; an empty text where it does."""
+    try:
+        _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        return excerpt_of(f"does-not-parse: {error}")
+    return ""
 
 
 def _check_texts(value: Any) -> None:

@@ -178,8 +178,11 @@ def _text(found: "re.Match[bytes] | None") -> str | None:
     """Return the text of a matched JSON string; None where its bytes are no text."""
     if found is None:
         return None
+    quoted: bytes = found.group(1)
+    if quoted.isascii() and b"\\" not in quoted and (plain := quoted[1:-1].decode("ascii")).isprintable():
+        return plain
     try:
-        text = orjson.loads(found.group(1))
+        text = orjson.loads(quoted)
     except orjson.JSONDecodeError:
         return None
     return str(text)

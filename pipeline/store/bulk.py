@@ -7,7 +7,7 @@ rows builds a dictionary of parameters for each, which takes longer than the dat
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table, insert
+from sqlalchemy import Connection, Executable, Table, TypeDecorator, insert
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -16,8 +16,7 @@ def insert_rows(tx: Connection, table: Table, names: Sequence[str], rows: Sequen
     """Insert rows, each a sequence of values in the order of `names`; columns that are not named get their defaults."""
     if not rows:
         return
-    ready = [_as_stored(tx, table, name, [row[at] for row in rows]) for at, name in enumerate(names)]
-    run(tx, insert(table), names, list(zip(*ready, strict=True)))
+    run(tx, insert(table), names, _as_stored(tx, table, names, rows))
 
 
 def run(tx: Connection, statement: Executable, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
@@ -48,11 +47,16 @@ def _placed(compiled: SQLCompiler, names: Sequence[str], rows: Sequence[Sequence
     return [tuple(map((*row, *values).__getitem__, order)) for row in rows]
 
 
-def _as_stored(tx: Connection, table: Table, name: str, values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values of one column as the database keeps them."""
-    kind = table.c[name].type.dialect_impl(tx.dialect)
-    process = kind.bind_processor(tx.dialect)
-    if process is None:
-        return values
-    known: dict[Any, Any] = {}  # most columns that need this hold few different values
-    return [known[value] if value in known else known.setdefault(value, process(value)) for value in values]
+def _as_stored(
+    tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Sequence[Sequence[Any]]:
+    """Return rows with the values of our own types as the database keeps them; the driver knows all others."""
+    for at, name in enumerate(names):
+        kind = table.c[name].type
+        process = kind.bind_processor(tx.dialect) if isinstance(kind, TypeDecorator) else None
+        if process is not None:
+            known = {
+                value: process(value) for value in {row[at] for row in rows}
+            }  # few: the rows of a chunk are of one moment
+            rows = [(*row[:at], known[row[at]], *row[at + 1 :]) for row in rows]
+    return rows
