@@ -1,7 +1,7 @@
 """A copy of a whole workspace in one folder: what is in it, how it is written, checked and put in place.
 
     manifest.json        what is in the copy: each file with its SHA-256 and size; written last
-    findable.db          the database as it stood at one moment, in one file
+    findable.db          the database as it stood at one moment, in one file; of PostgreSQL findable.dump
     batches/             the sealed files of that moment, each with the hash the database has for it
     index/               the build that was in service, and the cached vectors
     local-engine…        the local engine's state, where it works here
@@ -26,6 +26,7 @@ from pipeline.index import links
 FORMAT = 1
 MANIFEST = "manifest.json"
 DATABASE = "findable.db"
+DUMP = "findable.dump"
 STABLE = ("faiss.index", "metadata.json")  # links through index/current, made again when a copy is put in place
 PIECE = 1 << 20
 
@@ -48,6 +49,7 @@ class Manifest:
     build: int | None
     files: Mapping[str, Copied]
     format: int = FORMAT
+    schema: str | None = None  # of a dump, which is put in place without it
 
     @property
     def size(self) -> int:
@@ -185,7 +187,8 @@ def _parsed(document: dict[str, Any]) -> Manifest:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
             raise ValueError(f"{name!r} leads out of the backup")
-    if DATABASE not in named:
+    schema = document.get("schema")
+    if (DATABASE in named) == (DUMP in named) or (DUMP in named) == (schema is None):
         raise ValueError(f"it names no {DATABASE}")
     build = document["build"]
     return Manifest(
@@ -195,6 +198,7 @@ def _parsed(document: dict[str, Any]) -> Manifest:
         build=None if build is None else int(build),
         files=named,
         format=int(document["format"]),
+        schema=None if schema is None else str(schema),
     )
 
 

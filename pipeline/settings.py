@@ -88,6 +88,7 @@ class Settings:
     data: Path = _setting(Path("data"), _path, "the workspace: the directory that holds everything")
     backend: str | None = _setting(None, _backend, "gemini or local; without it, gemini where a key is set")
     database_url: str | None = _setting(None, str, "an SQLAlchemy URL; without it, findable.db in the workspace")
+    pg_bin: Path | None = _setting(None, _path, "the folder of pg_dump and pg_restore; without it, those on the PATH")
     model: str = _setting("gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1")
     embedding_model: str = _setting(
         "gemini-embedding-2", str, "the model that embeds", local="findable-local-embedding-1"
@@ -193,8 +194,9 @@ def masked(key: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """Return a URL as it may be shown: without the password that stands in it."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:…@", url)
+    """Return a URL as it may be shown: without the password that stands in it, before the host or among the options."""
+    shown = re.sub(r"(?<=://)([^/@:]*):[^@]*@", r"\1:…@", url)
+    return re.sub(r"(?<=[?&])((?:ssl)?password)=[^&]*", r"\1=…", shown)
 
 
 def rows(settings: Settings) -> list[tuple[str, str, str, str]]:

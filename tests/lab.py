@@ -89,7 +89,8 @@ class Workspace:
     def __post_init__(self) -> None:
         """Name the database of this folder, where it is not a file in it; two workspaces in one folder share it."""
         if ON_POSTGRESQL and postgresql.is_ours(self.environ.get(URL)):
-            self.environ = {**self.environ, URL: postgresql.database_of(self.data)}
+            programs = str(postgresql.shared().programs)
+            self.environ = {**self.environ, URL: postgresql.database_of(self.data), "FINDABLE_PG_BIN": programs}
 
     def run(self, *args: str, **values: str) -> Result:
         """Run one command in this process; `values` are settings by their bare names."""

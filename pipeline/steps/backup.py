@@ -1,7 +1,7 @@
 """Copy the whole workspace into one folder while others read and write it.
 
-The database is copied first, by SQLite's own way, as it stands at one moment; then the sealed files that this copy
-names, each held against the hash it has there. Where one was rewritten or removed meanwhile, all begins again.
+The database is copied first, in SQLite's or PostgreSQL's own way, as it stands at one moment; then the sealed files
+that this copy names, each held against the hash it has there. Where one was rewritten or removed, all begins again.
 """
 
 import sqlite3
@@ -17,9 +17,8 @@ from pipeline.errors import ConfigurationError, FindableError, InconsistentError
 from pipeline.files import sync_directory
 from pipeline.index import links
 from pipeline.runtime import Runtime
-from pipeline.store import batches, erasing, workspace
+from pipeline.store import batches, erasing, schema, workspace
 from pipeline.store.batches import Batch
-from pipeline.store.database import Store
 
 ROUNDS = 5  # how often it begins again because files were rewritten, promoted or removed meanwhile
 ENGINE = "local-engine.sqlite"
@@ -84,21 +83,19 @@ def _check_room(rt: Runtime, target: Path) -> None:
 
 def _copy(rt: Runtime, staging: Path) -> Manifest:
     """Copy everything into a folder, and return its manifest, which is not written yet."""
-    rt.store.copy_to(staging / backups.DATABASE)
-    copy = Store(f"sqlite:///{staging / backups.DATABASE}")
-    try:
-        with copy.read() as tx:
-            everyone, cleaned = batches.in_states(tx), erasing.cleaned(tx)
-            here = workspace.get(tx)
-    finally:
-        copy.close()
+    database = staging / rt.store.copy_name
+    with rt.store.copied_to(database, programs=rt.settings.pg_bin) as tx:
+        everyone, cleaned = batches.in_states(tx), erasing.cleaned(tx)
+        here = workspace.get(tx)
     found = {name: _sealed(rt, staging, batch, name) for batch, name in _named(rt, everyone, cleaned)}
     build, parts = _index(rt, staging, position=here.position)
     found |= parts
     found |= dict(_loose(rt, staging, VECTORS, "*.vectors"))
     found |= dict(_engine(rt, staging))
-    found[backups.DATABASE] = _database(staging / backups.DATABASE)
-    return Manifest(here.workspace_id, backups.made(rt.now()), version("findable"), build, dict(sorted(found.items())))
+    found[database.name] = _database(database)
+    made, written_by = backups.made(rt.now()), version("findable")
+    known = schema.HEAD if database.name == backups.DUMP else None
+    return Manifest(here.workspace_id, made, written_by, build, dict(sorted(found.items())), schema=known)
 
 
 def _named(rt: Runtime, everyone: list[Batch], cleaned: set[int]) -> Iterator[tuple[Batch, str]]:
@@ -187,7 +184,8 @@ def _engine(rt: Runtime, staging: Path) -> Iterator[tuple[str, Copied]]:
 
 def _database(path: Path) -> Copied:
     """Return the hash of the copied database, in one file again after it was read."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
+    if path.name == backups.DATABASE:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
     sync_directory(path.parent)
     return backups.noted(path)

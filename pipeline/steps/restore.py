@@ -4,8 +4,9 @@ All of it is copied beside the workspace and gets its name by one rename; a run 
 or the new one, or in the moment between nothing under that name, and can be run again.
 """
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pipeline.index import links
 from pipeline.settings import Settings
 from pipeline.states import BatchState
 from pipeline.store import batches, checks, leases, schema, workspace
-from pipeline.store.database import Store
+from pipeline.store.database import Connection, Store
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,33 @@ def run(settings: Settings, source: Path, *, confirm: Callable[[str], bool]) -> 
 
     Raises:
         InputError: `source` is no backup, the workspace is in use, or it was not confirmed.
+        ConfigurationError: the database of the settings is not of the backup's kind, or holds a workspace already.
         InconsistentError: the backup is damaged; nothing was changed.
     """
     source, data = Path(source).absolute(), settings.data.absolute()
-    if settings.database_url:
-        raise ConfigurationError(
-            "FINDABLE_DATABASE_URL names a database outside of the workspace, and a restore never overwrites one",
-            hint="restore without it, then put findable.db where you want it",
-        )
     manifest = backups.read(source)
+    with contextlib.ExitStack() as stack:
+        store = _server(settings, manifest)
+        if store is not None:
+            stack.callback(store.close)
+        return _run(settings, source, data, manifest, store=store, confirm=confirm)
+
+
+def _run(
+    settings: Settings,
+    source: Path,
+    data: Path,
+    manifest: backups.Manifest,
+    *,
+    store: Store | None,
+    confirm: Callable[[str], bool],
+) -> Report:
+    """Restore a backup whose manifest was read, with its dump into `store` where it has one; see `run`."""
     if data == source or data.is_relative_to(source):
         raise InputError(f"{data} is the backup itself; nothing was changed", hint="set DATA= to another directory")
     backups.verify(source, manifest)
     _check_room(data, manifest)
+    is_loaded = store is not None and _is_loaded(store, manifest)
     if data.is_symlink() or (data.exists() and not data.is_dir()):
         raise InputError(f"{data} is no directory of its own; nothing was changed", hint="set DATA= to what it means")
     if data.is_dir() and any(data.iterdir()):
@@ -59,12 +74,63 @@ def run(settings: Settings, source: Path, *, confirm: Callable[[str], bool]) -> 
     data.parent.mkdir(parents=True, exist_ok=True)
     staging = backups.staging_of(data)
     with links.removed_on_error(staging):
-        backups.place(source, manifest, staging)
-        unsent = _check_database(staging / backups.DATABASE)
-        aside = backups.settle(staging, data)
+        backups.place(source, _without_dump(manifest), staging)
+        if store is None:
+            unsent = _check_database(staging / backups.DATABASE)
+            aside = backups.settle(staging, data)
+        else:  # until its last row is there every command refuses the database, so the folder is in place before it
+            if not is_loaded:
+                store.load(source / backups.DUMP, programs=settings.pg_bin)
+            aside = backups.settle(staging, data)
+            unsent = _finish(store, manifest)
     return Report(
         str(data), manifest.made_at, len(manifest.files), manifest.size, str(aside) if aside else None, unsent
     )
+
+
+def _server(settings: Settings, manifest: backups.Manifest) -> Store | None:
+    """Return the server's database into which a dump goes; None where the backup has a file of its own.
+
+    Raises:
+        ConfigurationError: the settings name none, or name one that a file does not go into.
+    """
+    if manifest.schema is None and settings.database_url:
+        raise ConfigurationError(
+            "FINDABLE_DATABASE_URL names a database outside of the workspace, and a restore never overwrites one",
+            hint="restore without it, then put findable.db where you want it",
+        )
+    if manifest.schema is None:
+        return None
+    store = Store(settings.url)
+    if store.path is not None:
+        raise ConfigurationError(
+            "the backup is of a workspace in PostgreSQL, and FINDABLE_DATABASE_URL names no such database; "
+            "nothing was changed",
+            hint="make an empty database with createdb and set FINDABLE_DATABASE_URL to it",
+        )
+    return store
+
+
+def _is_loaded(store: Store, manifest: backups.Manifest) -> bool:
+    """Return whether a run that was killed has put this very backup into the database already.
+
+    Raises:
+        ConfigurationError: the database holds a workspace.
+    """
+    with store.read() as tx:
+        if not schema.is_there(tx):
+            return False
+        if schema.is_half_restored(tx) and workspace.get(tx).workspace_id == manifest.workspace_id:
+            return True
+    raise ConfigurationError(
+        f"{store.shown} holds a workspace already, and a restore never overwrites one; nothing was changed",
+        hint="make an empty database with createdb and set FINDABLE_DATABASE_URL to it",
+    )
+
+
+def _without_dump(manifest: backups.Manifest) -> backups.Manifest:
+    """Return what of a backup goes into the workspace's folder."""
+    return replace(manifest, files={name: one for name, one in manifest.files.items() if name != backups.DUMP})
 
 
 def _check_room(data: Path, manifest: backups.Manifest) -> None:
@@ -113,15 +179,32 @@ def _check_database(path: Path) -> list[int]:
     try:
         schema.ensure(store, [])
         with store.write() as tx:
-            damage = checks.damage(tx)
-            if damage:
-                raise InconsistentError(f"the backup's database is damaged: {damage[0]}", hint="take another backup")
-            leases.drop_all(tx)
-            unsent = batches.in_states(tx, BatchState.PREPARED)
-            for batch in unsent:
-                workspace_id = workspace.get(tx).workspace_id
-                batches.mark_doubtful(tx, batch, workspace_id=workspace_id, at=datetime.now(UTC))
+            unsent = _set_right(tx)
         store.compact()
     finally:
         store.close()
+    return unsent
+
+
+def _finish(store: Store, manifest: backups.Manifest) -> list[int]:
+    """Set a loaded database right and write its last row, in one transaction: now it is one that commands take."""
+    with store.write() as tx:
+        schema.settle(tx, manifest.schema or schema.HEAD)
+        return _set_right(tx)
+
+
+def _set_right(tx: Connection) -> list[int]:
+    """Hold a restored database against itself, and let nothing in it be sent without a look; return what was unsent.
+
+    Raises:
+        InconsistentError: the database is damaged; the caller's transaction must not go on.
+    """
+    damage = checks.damage(tx)
+    if damage:
+        raise InconsistentError(f"the backup's database is damaged: {damage[0]}", hint="take another backup")
+    leases.drop_all(tx)
+    unsent = batches.in_states(tx, BatchState.PREPARED)
+    for batch in unsent:
+        workspace_id = workspace.get(tx).workspace_id
+        batches.mark_doubtful(tx, batch, workspace_id=workspace_id, at=datetime.now(UTC))
     return [batch.number for batch in unsent]

@@ -94,13 +94,31 @@ class Store:
         with self._alone(BUSY_S) as tx:
             yield tx
 
-    def copy_to(self, target: Path) -> None:
-        """Write a copy of the database as it stands at one moment, in one file, while others read and write.
+    @property
+    def copy_name(self) -> str:
+        """Return the name of the one file that a copy of this kind of database is."""
+        return self._kind.copy_name
 
-        What stands at `target` is replaced. Not sealed: the caller syncs it.
+    @contextlib.contextmanager
+    def copied_to(self, target: Path, *, programs: Path | None = None) -> Iterator[Connection]:
+        """Write a copy of the database as it stands at one moment, while others read and write, and read in it.
+
+        What stands at `target` is replaced. Not sealed: the caller syncs it. `programs` is the folder of the server's
+        own programs, where they are not on the PATH.
+
+        Raises:
+            ConfigurationError: they are missing, or cannot do it.
         """
-        with self._translated(BUSY_S):
-            self._kind.copy_to(self._open(), target)
+        with self._translated(BUSY_S), self._kind.copied_to(self._open(), target, programs=programs) as tx:
+            yield tx
+
+    def load(self, dump: Path, *, programs: Path | None = None) -> None:
+        """Put a copy of a server's database into this one, all but the schema's version (see `schema.settle`).
+
+        Raises:
+            ConfigurationError: it cannot be; nothing was changed.
+        """
+        self._kind.load(dump, programs=programs)
 
     def compact(self, *, besides: Collection[str] = (), patience_s: float = BUSY_S) -> bool:
         """Let go of what was deleted, in the engine's tables and `besides` in those of the subjects.

@@ -4,7 +4,8 @@ A write begins with an advisory lock of ours, which is held until it ends, so th
 a read is one snapshot (REPEATABLE READ). A connection that is lost takes its transaction and the lock along.
 """
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 
 from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.store import dumps
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of who writes; random, and the same in every version
@@ -46,6 +48,7 @@ class PostgresqlServer:
     """What the store needs to know of a database on a PostgreSQL server."""
 
     path: Path | None = None
+    copy_name = "findable.dump"  # of the database in a backup
     for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     )
@@ -84,9 +87,17 @@ class PostgresqlServer:
         event.listen(engine, "begin", _begin)
         return engine
 
-    def copy_to(self, engine: Engine, target: Path) -> None:
-        """Refuse: a server's database is no file."""
-        raise NotImplementedError
+    @contextlib.contextmanager
+    def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:
+        """Write a dump of the database as it stands at one moment; the connection reads in that moment."""
+        with engine.connect().execution_options(**self.for_reading) as tx, tx.begin():
+            snapshot = str(tx.exec_driver_sql("SELECT pg_export_snapshot()").scalar())
+            dumps.write(self._url, target, snapshot=snapshot, programs=programs)
+            yield tx
+
+    def load(self, dump: Path, *, programs: Path | None) -> None:
+        """Put a dump into the database, all but the schema's version."""
+        dumps.load(self._url, dump, programs=programs)
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
         """Have the server clear up our tables; always true."""

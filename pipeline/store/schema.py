@@ -15,6 +15,7 @@ from pipeline.store.database import Store
 
 HEAD = "0001"  # the newest file in migrations/versions; a test holds it
 VERSION_TABLE = "findable_version"
+_VERSION = "SELECT version_num FROM findable_version"
 
 
 def ensure(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
@@ -48,11 +49,37 @@ def is_current(tx: Connection) -> bool:
     return version == HEAD
 
 
+def is_there(tx: Connection) -> bool:
+    """Return whether the database holds a table of ours, of whatever version."""
+    return any(name.startswith("findable_") for name in inspect(tx).get_table_names())
+
+
+def is_half_restored(tx: Connection) -> bool:
+    """Return whether a backup was put into this database whose last row is not written yet."""
+    return inspect(tx).has_table(VERSION_TABLE) and tx.execute(text(_VERSION)).scalar() is None
+
+
+def settle(tx: Connection, version: str) -> None:
+    """Write of which version the schema of a restored database is, and bring it up to date."""
+    tx.execute(text("INSERT INTO findable_version VALUES (:version)"), {"version": version})
+    if not is_current(tx):
+        make(tx)
+
+
 def _version(tx: Connection) -> str | None:
-    """Return the schema's version, or None where there is no schema yet."""
+    """Return the schema's version, or None where there is no schema yet.
+
+    Raises:
+        InconsistentError: it is half restored.
+    """
     if not inspect(tx).has_table(VERSION_TABLE):
         return None
-    found: str | None = tx.execute(text("SELECT version_num FROM findable_version")).scalar()
+    found: str | None = tx.execute(text(_VERSION)).scalar()
+    if found is None:
+        raise InconsistentError(
+            "a backup is being put into this database, or that was interrupted; nothing was changed",
+            hint="wait for `make restore`, or run it again",
+        )
     return found
 
 

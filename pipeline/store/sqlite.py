@@ -7,7 +7,7 @@ import contextlib
 import operator
 import sqlite3
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -33,6 +33,7 @@ AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE pk = 1 AND upper(t
 class SqliteFile:
     """What the store needs to know of an SQLite file."""
 
+    copy_name = "findable.db"  # of the database in a backup
     for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # BEGIN alone reads one snapshot
 
     def __init__(self, url: URL) -> None:
@@ -72,8 +73,27 @@ class SqliteFile:
         event.listen(engine, "begin", _begin)
         return engine
 
-    def copy_to(self, engine: Engine, target: Path) -> None:
-        """Write a copy of the database as it stands at one moment, in one file, while others read and write."""
+    @contextlib.contextmanager
+    def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:  # noqa: ARG002 - SQLite brings all it needs
+        """Write a copy of the database as it stands at one moment; the connection reads that copy."""
+        self._copy(engine, target)
+        copy = create_engine(URL.create("sqlite", database=str(target)))
+        try:
+            with copy.connect() as tx:
+                yield tx
+        finally:
+            copy.dispose()
+
+    def load(self, dump: Path, *, programs: Path | None) -> None:
+        """Refuse what is no copy of an SQLite file.
+
+        Raises:
+            ConfigurationError: always; a copy of a file is put in place as it is.
+        """
+        raise ConfigurationError(f"{dump} is no SQLite file{f' ({programs})' if programs else ''}; nothing was changed")
+
+    def _copy(self, engine: Engine, target: Path) -> None:
+        """Write the copy, in one file, while others read and write."""
         with contextlib.closing(sqlite3.connect(target)) as copy:
             with contextlib.closing(engine.raw_connection()) as source:
                 source.driver_connection.backup(copy)  # type: ignore[union-attr]  # it is sqlite3's own

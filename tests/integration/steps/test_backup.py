@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.experts import table
-from tests import ledger
-from tests.lab import Api, Workspace
+from tests import ledger, postgresql
+from tests.lab import ON_POSTGRESQL, Api, Workspace
 
+DATABASE = "findable.dump" if ON_POSTGRESQL else "findable.db"
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 
 
@@ -25,6 +26,13 @@ def ran(workspace: Workspace, *args: str, **values: str) -> str:
 def at(workspace: Workspace, data: Path) -> Workspace:
     """Return another workspace with the same settings."""
     return Workspace(data, workspace.environ | {"FINDABLE_DATA": str(data)})
+
+
+def emptied(workspace: Workspace) -> Workspace:
+    """Return a workspace whose database may be restored into; a file is moved aside, a server's must be empty."""
+    if workspace.on_postgresql:
+        postgresql.empty(workspace.data)
+    return workspace
 
 
 @pytest.fixture
@@ -57,7 +65,7 @@ def test_a_copy_is_never_written_over(chained: Workspace, tmp_path: Path) -> Non
     assert list((tmp_path / "copy").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["findable.db", "batches/000001-results.jsonl", "index/builds/1/faiss.index"])
+@pytest.mark.parametrize("name", [DATABASE, "batches/000001-results.jsonl", "index/builds/1/faiss.index"])
 @pytest.mark.parametrize("how", ["changed", "gone", "longer"])
 def test_a_damaged_copy_is_refused(chained: Workspace, tmp_path: Path, name: str, how: str) -> None:
     """A byte that changed, a file that is gone or longer: exit code 5, and no workspace is made."""
@@ -88,6 +96,7 @@ def test_paths_that_lead_out_of_a_copy_are_refused(chained: Workspace, tmp_path:
     assert not (tmp_path / "outside").exists()
 
 
+@pytest.mark.sqlite_only(reason="a database on a server is not moved aside; the next test has what happens instead")
 def test_a_workspace_that_is_there_is_moved_aside_after_asking(chained: Workspace, tmp_path: Path) -> None:
     """Without YES exit code 2 and nothing changes; with it the old one lies beside, whole."""
     ran(chained, "backup", str(tmp_path / "copy"))
@@ -102,6 +111,75 @@ def test_a_workspace_that_is_there_is_moved_aside_after_asking(chained: Workspac
     assert chained.scalar("SELECT count(*) FROM experts") == 5
     aside = at(chained, tmp_path / "data.before-restore-1")
     assert ledger.snapshot(aside) == before
+
+
+def on_server(workspace: Workspace) -> Workspace:
+    """Return a workspace whose database is on a server, whichever the others are in."""
+    programs = str(postgresql.shared().programs)
+    own = {"FINDABLE_DATABASE_URL": postgresql.database_of(workspace.data), "FINDABLE_PG_BIN": programs}
+    return Workspace(workspace.data, workspace.environ | own)
+
+
+def put(workspace: Workspace, *names: str) -> None:
+    """Put people with a bio into a workspace."""
+    with workspace.open() as rt, rt.store.write() as tx:
+        for name in names:
+            table.insert_person(tx, name, {"bio": "I keep bees."})
+
+
+def test_a_database_on_a_server_is_never_written_over(workspace: Workspace, tmp_path: Path) -> None:
+    """A server's database that holds a workspace stays as it is, exit code 3; an empty one takes the copy."""
+    served = on_server(workspace)
+    put(served, "one")
+    ran(served, "backup", str(tmp_path / "copy"))
+    put(served, "two")
+    before = ledger.snapshot(served)
+    result = served.run("restore", str(tmp_path / "copy"), "--yes")
+    assert result.exit_code == 3
+    assert "holds a workspace already" in result.output
+    assert ledger.snapshot(served) == before
+    assert served.run("restore", str(tmp_path / "copy"), "--yes", DATABASE_URL="").exit_code == 3
+    ran(emptied(served), "restore", str(tmp_path / "copy"), "--yes")
+    assert served.query("SELECT username FROM experts") == [("one",)]
+    put(served, "three")
+    assert served.query("SELECT id, username FROM experts ORDER BY id") == [(1, "one"), (2, "three")]
+
+
+def test_a_restore_that_died_keeps_every_command_away_and_goes_on(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the dump and its last row nothing works but `restore`, which goes on from there."""
+    served = on_server(workspace)
+    put(served, "one")
+    ran(served, "backup", str(tmp_path / "copy"))
+    emptied(served)
+    with monkeypatch.context() as patch:
+
+        def die(*_: object) -> None:
+            """Die before the folder is put in place."""
+            raise KeyboardInterrupt
+
+        patch.setattr("pipeline.backups.settle", die)
+        assert served.run("restore", str(tmp_path / "copy"), "--yes").exit_code == 130
+    refused = served.run("status")
+    assert (refused.exit_code, "run it again" in refused.output) == (5, True)
+    ran(served, "restore", str(tmp_path / "copy"), "--yes")
+    assert served.query("SELECT username FROM experts") == [("one",)]
+    assert json.loads(served.run("doctor", "--json").stdout)["findings"] == []
+
+
+def test_missing_programs_of_postgresql_are_named(workspace: Workspace, tmp_path: Path) -> None:
+    """Without pg_dump or pg_restore: exit code 3, what to install, and nothing half made."""
+    served = on_server(workspace)
+    put(served, "one")
+    none = {"PG_BIN": str(tmp_path)}
+    refused = served.run("backup", str(tmp_path / "copy"), **none)
+    assert (refused.exit_code, "pg_dump is not to be found" in refused.output) == (3, True)
+    assert not list(tmp_path.glob("copy*"))
+    ran(served, "backup", str(tmp_path / "copy"))
+    refused = emptied(served).run("restore", str(tmp_path / "copy"), "--yes", **none)
+    assert (refused.exit_code, "pg_restore is not to be found" in refused.output) == (3, True)
+    assert served.tables() == []
 
 
 def test_an_empty_directory_is_taken(chained: Workspace, tmp_path: Path) -> None:
@@ -124,7 +202,7 @@ def test_a_batch_that_was_sent_after_the_backup_is_found_again(
     ran(workspace, "backup", str(tmp_path / "copy"))
     ran(workspace, "batch-submit")
     assert len(api.batches()["batches"]) == 1
-    ran(workspace, "restore", str(tmp_path / "copy"), "--yes")
+    ran(emptied(workspace), "restore", str(tmp_path / "copy"), "--yes")
     for command in CHAIN:
         ran(workspace, command)
     assert len(api.batches()["batches"]) == 1
@@ -189,7 +267,7 @@ def test_the_local_engine_goes_along(tmp_path: Path) -> None:
     ran(local, "batch-submit")
     ran(local, "backup", str(tmp_path / "copy"))
     shutil.rmtree(local.data)
-    ran(local, "restore", str(tmp_path / "copy"))
+    ran(emptied(local), "restore", str(tmp_path / "copy"))
     for command in CHAIN[1:]:
         ran(local, command)
     assert ledger.people(local) == {"total": 1, "tagged": 1}
