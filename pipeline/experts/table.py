@@ -29,7 +29,7 @@ from sqlalchemy import (
 from pipeline.errors import ConfigurationError, InputError
 from pipeline.experts.cells import EMPTY_TAGS, JSON_SPACE, number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.experts.score import score
+from pipeline.experts.score import score, score_of
 from pipeline.experts.shape import experts, fitted, item_id, native_ids, next_id, shape_of
 from pipeline.store import answers, bulk, claims
 from pipeline.store.database import said
@@ -40,7 +40,7 @@ PAGE = 2000
 
 ASKED = ("job_title", "bio")  # beside the username, what the question is made from
 SCORED = ("profile_url", "hourly_rate")  # beside those, what the score counts
-SCORE_COLUMNS = ("id", "findability_score", "tags", *ASKED, *SCORED)
+SCORE_COLUMNS = ("id", "findability_score", "bio", "tags", "profile_url", "job_title", "hourly_rate")
 INPUT_COLUMNS = tuple(name for name in HEADERS if name != USERNAME)
 
 
@@ -70,11 +70,11 @@ def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int
             query = query.where(condition)
         if after is not None:
             query = query.where(experts.c.id > after)
-        rows = [dict(zip(SCORE_COLUMNS, row, strict=True)) for row in tx.execute(query).all()]
+        rows = tx.execute(query).all()
         if not rows:
             return written
-        after = rows[-1]["id"]
-        changed = [(new, row["id"]) for row in rows if (new := score(row)) != number_of(row["findability_score"])]
+        after = rows[-1][0]
+        changed = [(new, key) for key, old, *cells in rows if (new := score_of(*cells)) != number_of(old)]
         if changed:
             changing = update(experts).where(experts.c.id == bindparam("row"))
             bulk.run(tx, changing.values(findability_score=bindparam("new")), ("new", "row"), changed)
