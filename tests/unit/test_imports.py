@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli import COMMANDS, SUMMARIES
+
 ROOT = Path(__file__).parents[2]
 OURS = ("pipeline", "jobs", "emulator")
 MODULES = sorted(path for top in OURS for path in (ROOT / top).rglob("*.py"))
@@ -39,7 +41,18 @@ OF_EXPERTS = {
     "pipeline.runtime",
     *(
         f"pipeline.steps.{name}"
-        for name in ("add_expert", "doctor", "export", "forget", "import_experts", "move", "parked", "score", "show", "status")
+        for name in (
+            "add_expert",
+            "doctor",
+            "export",
+            "forget",
+            "import_experts",
+            "move",
+            "parked",
+            "score",
+            "show",
+            "status",
+        )
     ),
 }
 # what a command may take from the pipeline: steps, what it opens a workspace with, and the types that steps hand back
@@ -280,3 +293,33 @@ def test_status_loads_only_the_database(tmp_path: Path) -> None:
     """`findable status` loads no SDK, no index, no arithmetic and no validation; the first one makes the schema."""
     _loaded(tmp_path, "status")
     assert _loaded(tmp_path, "status") == {"sqlalchemy"}
+
+
+@pytest.mark.parametrize(
+    ("words", "loads"),
+    [
+        (("import", "{data}/people.csv"), {"sqlalchemy"}),
+        (("batches",), {"sqlalchemy"}),
+        (("score",), {"sqlalchemy"}),
+        (("show", "ann"), {"sqlalchemy"}),
+        (("export", "{data}/out.csv"), {"sqlalchemy"}),
+        (("settings",), set()),
+        (("batch-submit", "--dry"), {"sqlalchemy", "pydantic"}),
+        (("batch-poll",), {"sqlalchemy"}),
+        (("batch-ingest",), {"sqlalchemy"}),
+        (("doctor",), {"sqlalchemy", "numpy"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_commands_load_what_they_use_and_no_more(tmp_path: Path, words: tuple[str, ...], loads: set[str]) -> None:
+    """With nothing to send, judge or embed, a command loads neither the SDK nor the index."""
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio\nann,I keep bees.\n")
+    _loaded(tmp_path, "import", str(people))
+    assert _loaded(tmp_path, *(word.format(data=tmp_path) for word in words)) == loads
+
+
+def test_the_list_of_commands_names_each_with_a_line_that_fits() -> None:
+    """What `--help` says of the commands without importing them is there for each, and fits a terminal."""
+    assert list(SUMMARIES) == list(COMMANDS)
+    assert all(len(said) <= 62 and said.endswith(".") for said in SUMMARIES.values())
