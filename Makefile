@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python -m jobs
 
 VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
-  DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
+  DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES SECONDS KEEP \
   MINUTES SEED ROUNDS WORKERS MOST KILLS
@@ -160,9 +160,23 @@ check: setup ## format, lint, types, docs
 docs: setup ## write the generated parts of README.md and docs/ anew
 	@$(VENV)/bin/cog -r README.md docs/*.md
 
+# what touches the database, for the second run of the tests
+ON_DATABASE := tests/unit/store tests/integration/experts tests/integration/steps tests/integration/test_shared_chain.py \
+  tests/integration/test_adoption_postgresql.py tests/cli tests/property/experts tests/property/steps tests/faults \
+  tests/concurrency tests/crash tests/security
+PYTEST := $(VENV)/bin/python -m pytest -q -n 6 --dist worksteal
+
 .PHONY: test
-test: setup ## all tests
-	@$(VENV)/bin/python -m pytest -q -n 6 --dist worksteal
+test: setup ## all tests on SQLite, and on PostgreSQL those that touch the database
+	@$(PYTEST)
+	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE)
+
+.PHONY: test-full
+test-full: setup ## everything, sweep and fault matrix whole, on SQLite and on PostgreSQL; takes hours
+	@FAULTS=all KEEPING=all FINDABLE_SHARE=1 $(PYTEST) --timeout 7200
+	@$(VENV)/bin/python -m tests.crash.whole
+	@FINDABLE_TEST_DATABASE=postgresql FAULTS=all KEEPING=all FINDABLE_SHARE=1 $(PYTEST) --timeout 7200
+	@FINDABLE_TEST_DATABASE=postgresql $(VENV)/bin/python -m tests.crash.whole
 
 .PHONY: fault-matrix
 fault-matrix: setup ## every fault of the wire at every endpoint of every command, and 600 pairs; make test has a sample
