@@ -1,7 +1,6 @@
 """What the tests of several processes at once share: the programs that run commands, and a workspace in mid-life."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import pytest
 
 from emulator.server import start
 from tests.integration.steps.hands import Hand
-from tests.lab import KEY, Api, Workspace
+from tests.lab import KEY, Api, Workspace, copy_tree
 
 BIOS = (
     "I keep bees and teach water law.",
@@ -87,7 +86,7 @@ def live(mid_life: Path, tmp_path: Path) -> Iterator[Callable[[str], Life]]:
         def copy(name: str) -> Life:
             """Copy the workspace and the server's state, and start the server."""
             folder = tmp_path / name
-            shutil.copytree(mid_life, folder, symlinks=True)
+            copy_tree(mid_life, folder)
             server = stack.enter_context(start(folder / "api"))
             return Life(workspace_at(folder, server.url), Api(server), folder)
 

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -104,22 +103,31 @@ def test_whoever_hangs_in_a_call_keeps_nobody_waiting(who: str, live: Live) -> N
         assert process.wait(timeout=20) == 130
 
 
+class UndoneError(Exception):
+    """What was written is not to be kept."""
+
+
+@contextmanager
+def long_transaction(life: Life) -> Iterator[None]:
+    """Be a process that has written, and neither commits nor gives up for the length of a block."""
+    with suppress(UndoneError), life.workspace.open() as rt, rt.store.write() as tx:
+        tx.exec_driver_sql("UPDATE experts SET job_title = 'changed, and not committed'")
+        yield
+        raise UndoneError
+
+
 def test_readers_do_not_wait_for_a_long_transaction(live: Live) -> None:
     """While somebody writes for a long time, reading commands see what was there before, at once."""
     life = live("data")
-    with closing(sqlite3.connect(life.workspace.data / "findable.db", isolation_level=None)) as writer:
-        writer.execute("BEGIN IMMEDIATE")
-        writer.execute("UPDATE experts SET job_title = 'changed, and not committed'")
+    with long_transaction(life):
         for command in READING:
             assert "not committed" not in in_time(life, command)
-        writer.execute("ROLLBACK")
 
 
 def test_an_interrupt_ends_the_wait_for_a_long_transaction(live: Live) -> None:
     """Who must write waits, and Ctrl-C ends that within a second."""
     life = live("data")
-    with closing(sqlite3.connect(life.workspace.data / "findable.db", isolation_level=None)) as writer:
-        writer.execute("BEGIN IMMEDIATE")
+    with long_transaction(life):
         command = [sys.executable, "-m", "jobs", "score"]
         process = subprocess.Popen(
             command, env=os.environ | life.workspace.environ, cwd=ROOT, stderr=subprocess.DEVNULL
