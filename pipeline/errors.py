@@ -129,7 +129,7 @@ class StateConflictError(InconsistentError):
     def __init__(self, kind: str, name: object, *, expected: str, wanted: str, found: str | None = None) -> None:
         """Say which thing was expected in which state, and what was found."""
         super().__init__(
-            f"{kind} {name} is {found or 'not'!r}, expected {expected!r}, so it was not moved to {wanted!r}",
+            f"{kind} {name} is {found or 'not'!r}, expected '{expected}', so it was not moved to '{wanted}'",
             hint="run `make status`, then the same command again",
         )
 

@@ -1,14 +1,23 @@
 """Does the backend know our key, our models and our batches, and does it hold any of ours that we do not know?"""
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline import creating, uploads
 from pipeline.checks.finding import Finding, Mend
-from pipeline.errors import KeyRefusedError, MissingError, RefusedError, ThrottledError, UnavailableError
+from pipeline.errors import (
+    KeyRefusedError,
+    MissingError,
+    RefusedError,
+    StateConflictError,
+    ThrottledError,
+    UnavailableError,
+)
 from pipeline.states import BatchState
 from pipeline.store import batches, claims, workspace
 from pipeline.store.batches import Batch
+from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.gemini.client import RemoteBatch
@@ -119,7 +128,7 @@ def _unclear(rt: "Runtime", everyone: list[Batch], listing: "list[RemoteBatch]",
         there = {one.display_name for one in listing} & set(_names(rt, batch))
         mended = ""
         if there and mend.on:
-            with rt.lease(f"batch:{batch.number}") as lease:
+            with contextlib.suppress(StateConflictError, LeaseLostError), rt.lease(f"batch:{batch.number}") as lease:
                 if lease is not None and creating.look_for(rt, batch, lease, listing).adopted:
                     mended = "adopted"
         said = f"batch {batch.number} was being created when a run died, and {'is' if there else 'is not'} in the list"

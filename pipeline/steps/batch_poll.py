@@ -25,6 +25,7 @@ from pipeline.runtime import Runtime
 from pipeline.states import BatchState, RemoteState, is_known_state
 from pipeline.store import batches
 from pipeline.store.batches import Batch
+from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.display import Bar
@@ -222,7 +223,8 @@ def _adopt_unclear(rt: Runtime, report: Report) -> None:
         report.unclear += [batch.number for batch in unclear]
         return
     for batch in unclear:
-        with rt.lease(f"batch:{batch.number}") as lease:
+        # whoever sent it may record it at any moment, having stood still: then there is nothing unclear any more
+        with contextlib.suppress(StateConflictError, LeaseLostError), rt.lease(f"batch:{batch.number}") as lease:
             if lease is None:
                 continue
             with rt.store.read() as tx:

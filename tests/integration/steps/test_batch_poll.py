@@ -11,6 +11,7 @@ import pytest
 from pipeline.gemini.client import RemoteBatch
 from pipeline.states import RemoteState
 from pipeline.steps import batch_poll
+from pipeline.store import batches
 from tests import ledger
 from tests.lab import Api, Workspace
 
@@ -557,3 +558,28 @@ def test_a_look_that_comes_late_does_not_undo_what_another_process_saw(workspace
         rt.client.get_batch = late
         assert batch_poll.run(rt, wait=True).downloaded == [1]
     assert workspace.scalar("SELECT remote_word FROM findable_batches") == "BATCH_STATE_SUCCEEDED"
+
+
+@pytest.mark.parametrize("command", [("batch-poll", "--no-wait"), ("doctor", "--fix")])
+def test_a_sender_may_record_its_create_while_another_adopts_it(
+    command: tuple[str, ...], workspace: Workspace, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes second finds nothing unclear any more, and goes on."""
+    people(2)
+    submit(workspace)
+    (name,) = remote_names(workspace)
+    workspace.change("UPDATE findable_batches SET state = 'submitting', remote_name = NULL, submitted_at = NULL")
+    usual = batches.display_names
+
+    def recorded_meanwhile(tx: Any, number: int) -> Any:
+        """Let the sender, who stood still, record what it made, as late as can be."""
+        query = "UPDATE findable_batches SET state = 'submitted', remote_name = :name WHERE state = 'submitting'"
+        workspace.change(query, name=name)
+        return usual(tx, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "display_names", recorded_meanwhile)
+        result = workspace.run(*command)
+    assert result.exit_code == 0, result.output
+    assert remote_names(workspace) == [name]
+    assert workspace.query("SELECT * FROM findable_twins") == []
