@@ -90,19 +90,19 @@ def prepare(rt: Runtime, *, limit: int | None, without: Collection[str] = (), ba
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
         InconsistentError: the items keep changing, or this process keeps standing still, while it writes.
     """
-    made: list[tuple[int, int]] = []
+    made: list[_Made] = []
     for tries_left in reversed(range(TRIES)):
         try:
             with rt.waited_lease(LEASE, waiting=WAITING) as lease:
                 sweep(rt, lease)
                 free_dead(rt)
-                while (one := _prepare_one(rt, lease, made, limit=limit, without=without, bar=bar)) is not None:
+                while (one := _prepare_next(rt, lease, made, limit=limit, without=without, bar=bar)) is not None:
                     made.append(one)
             break
         except LeaseLostError:  # this process stood still: another one may have prepared meanwhile, so begin again
             if not tries_left:
                 raise
-    return [number for number, _ in made]
+    return [one.number for one in made]
 
 
 def free_dead(rt: Runtime) -> int:
@@ -126,17 +126,47 @@ def sweep(rt: Runtime, lease: "Lease") -> list[Path]:
     return stale
 
 
-def _prepare_one(
+class _Made(NamedTuple):
+    """A batch that was prepared: its number, how many requests it has, and the item of the last of them."""
+
+    number: int
+    requests: int
+    last: str
+
+
+def _prepare_next(
     rt: Runtime,
     lease: "Lease",
-    made: Sequence[tuple[int, int]],
+    made: Sequence[_Made],
     *,
     limit: int | None,
     without: Collection[str],
     bar: "Bar",
-) -> tuple[int, int] | None:
-    """Write, seal and claim one batch beside those `made`; return (number, requests), or None where nobody is left."""
-    before = sum(requests for _, requests in made)
+) -> _Made | None:
+    """Prepare one batch beside those `made`, or return None where nobody is left.
+
+    It begins behind the last item of the one before, so that claimed rows are not passed over again and again; where
+    nobody is left there, a look at all of them tells whether that was right.
+    """
+    after = made[-1].last if made else None
+    one = _prepare_one(rt, lease, made, limit=limit, without=without, after=after, bar=bar)
+    if one is None and after is not None:
+        one = _prepare_one(rt, lease, made, limit=limit, without=without, after=None, bar=bar)
+    return one
+
+
+def _prepare_one(
+    rt: Runtime,
+    lease: "Lease",
+    made: Sequence[_Made],
+    *,
+    limit: int | None,
+    without: Collection[str],
+    after: str | None,
+    bar: "Bar",
+) -> _Made | None:
+    """Write, seal and claim one batch of what stands behind one item; None where there is nobody."""
+    before = sum(one.requests for one in made)
     left = None if limit is None else limit - before
     if left is not None and left < 1:
         return None
@@ -144,7 +174,7 @@ def _prepare_one(
         with rt.store.read() as tx:
             number = batches.next_number(tx)
         try:
-            written = _write(rt, number, limit=left, without=without, bar=bar, before=before)
+            written = _write(rt, number, limit=left, without=without, after=after, bar=bar, before=before)
         except FileNotFoundError:
             lease.check()  # it was swept away by whoever took the lease over
             raise
@@ -160,7 +190,7 @@ def _prepare_one(
             continue
         finally:
             draft.path.unlink(missing_ok=True)
-        return number, len(rows)
+        return _Made(number, len(rows), rows[-1][0])
     raise InconsistentError(
         f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed or sent",
         hint="let the other command finish, then run `make batch-submit` again",
@@ -168,14 +198,21 @@ def _prepare_one(
 
 
 def _write(
-    rt: Runtime, number: int, *, limit: int | None, without: Collection[str], bar: "Bar", before: int
+    rt: Runtime,
+    number: int,
+    *,
+    limit: int | None,
+    without: Collection[str],
+    after: str | None,
+    bar: "Bar",
+    before: int,
 ) -> tuple[files.Sealed, list[tuple[str, str]], Usage] | None:
     """Write one request file and seal it as a draft; return it with its (item id, input hash) rows and its usage."""
     rows: list[tuple[str, str]] = []
     usage, shard = Usage(), _shard(rt)
     path = request_path(rt, number)
     with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, rt.store.read() as tx:
-        for line in _lines(rt, tx, limit=limit, without=without):
+        for line in _lines(rt, tx, limit=limit, without=without, after=after):
             if not shard.has_room(size=len(line.data) + 1, tokens=line.usage.prompt):
                 break
             shard.add(size=len(line.data) + 1, tokens=line.usage.prompt)
@@ -212,11 +249,14 @@ def _claim(
     claims.take(tx, rt.task, rows, batch=number, at=rt.now())
 
 
-def _lines(rt: Runtime, tx: "Connection", *, limit: int | None, without: Collection[str]) -> Iterator[Line]:
-    """Yield the line of every askable item in the order of rows, at flat memory."""
+def _lines(
+    rt: Runtime, tx: "Connection", *, limit: int | None, without: Collection[str], after: str | None = None
+) -> Iterator[Line]:
+    """Yield the line of every askable item in the order of rows, or of those behind one, at flat memory."""
     form = requests.Form(schema=requests.schema_of(rt.task.answer), thinking=rt.model.thinking)
     left = limit
-    for page in claims.askable_pages(tx, rt.task, limit=None if limit is None else limit + len(without)):
+    most = None if limit is None else limit + len(without)
+    for page in claims.askable_pages(tx, rt.task, limit=most, after=after):
         ids = [one for one in page if one not in without][:left]
         cut = answers.cut_short(tx, rt.task.name, ids)
         for item in rt.task.items(tx, ids):

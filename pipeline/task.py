@@ -59,12 +59,16 @@ class Task(Protocol):
     def answer(self) -> "type[BaseModel]":
         """Return the model of an answer: its JSON schema goes out with every request, and it judges every reply."""
 
-    def open_items(self) -> "Select[Any]":
+    def open_items(self, *, after: str | None = None) -> "Select[Any]":
         """Return a SELECT of one column, `item_id` (text), of the items that may be asked, in the order of their rows.
 
-        Those are the items without an answer that hold something to ask about. Claims and parked items are the
-        engine's business and are subtracted by it.
+        Those are the items without an answer that hold something to ask about; with `after` only those whose row stands
+        behind that item's, and none where that item is gone. Claims and parked items are the engine's business and are
+        subtracted by it.
         """
+
+    def open_among(self, tx: "Connection", ids: Sequence[str]) -> set[str]:
+        """Return which of these items `open_items` would give, by a look at their rows alone."""
 
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield the items with these ids as they stand now, in the order of `ids`; without those whose row is gone."""

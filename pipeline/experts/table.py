@@ -33,6 +33,7 @@ from pipeline.experts.score import score, score_of
 from pipeline.experts.shape import experts, fitted, item_id, native_ids, next_id, shape_of
 from pipeline.store import answers, bulk, claims
 from pipeline.store.database import said
+from pipeline.store.streams import streamed
 
 TASK = "expert-tags"
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
@@ -81,9 +82,23 @@ def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int
             written += len(changed)
 
 
-def open_items() -> Select[Any]:
-    """Return the SELECT of the people to ask about: untagged, with a bio."""
-    return select(item_id.label("item_id")).where(untagged, has_bio).order_by(experts.c.id)
+def open_items(*, after: str | None = None) -> Select[Any]:
+    """Return the SELECT of the people to ask about: untagged, with a bio; all, or those behind the row of one id."""
+    query = select(item_id.label("item_id")).where(untagged, has_bio).order_by(experts.c.id)
+    if after is not None:
+        others = experts.alias()
+        query = query.where(
+            experts.c.id > select(others.c.id).where(cast(others.c.id, Text) == after).scalar_subquery()
+        )
+    return query
+
+
+def open_among(tx: Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of these ids are of people to ask about."""
+    found: set[str] = set()
+    for some in _pages(native_ids(tx, ids)):
+        found.update(tx.execute(select(item_id).where(experts.c.id.in_(some), untagged, has_bio)).scalars())
+    return found
 
 
 def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
@@ -122,11 +137,11 @@ def everyone(tx: Connection, condition: ColumnElement[bool] | None = None) -> It
     query = select(*experts.c).order_by(experts.c.id)
     if condition is not None:
         query = query.where(condition)
-    with tx.execute(query.execution_options(yield_per=PAGE)) as result:  # closed also where nobody takes all of it
-        names = tuple(result.keys())
-        for some in result.partitions():
-            for row in some:  # plain dictionaries: SQLAlchemy's look each name up anew
-                yield dict(zip(names, row, strict=True))
+    result = streamed(tx, query, page=PAGE)
+    names = tuple(result.keys())
+    for some in result.partitions():
+        for row in some:  # plain dictionaries: SQLAlchemy's look each name up anew
+            yield dict(zip(names, row, strict=True))
 
 
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:

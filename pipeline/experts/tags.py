@@ -45,9 +45,13 @@ class TagsTask:
 
         return ExpertTags
 
-    def open_items(self) -> "Select[Any]":
+    def open_items(self, *, after: str | None = None) -> "Select[Any]":
         """Return the SELECT of untagged people with a bio."""
-        return table.open_items()
+        return table.open_items(after=after)
+
+    def open_among(self, tx: "Connection", ids: Sequence[str]) -> set[str]:
+        """Return who of these is untagged and has a bio."""
+        return table.open_among(tx, ids)
 
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield what to ask about these people, in the order of `ids`."""

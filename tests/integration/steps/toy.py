@@ -37,11 +37,17 @@ class PoemsTask:
     version = 3
     answer: type[BaseModel] = Languages
 
-    def open_items(self) -> "Select[Any]":
+    def open_items(self, *, after: str | None = None) -> "Select[Any]":
         """Return the SELECT of poems without languages."""
-        return (
-            select(cast(poems.c.code, Text).label("item_id")).where(poems.c.languages.is_(None)).order_by(poems.c.code)
-        )
+        query = select(cast(poems.c.code, Text).label("item_id")).where(poems.c.languages.is_(None))
+        others = poems.alias()
+        there = select(others.c.code).where(others.c.code == after).exists()
+        return (query if after is None else query.where(poems.c.code > after, there)).order_by(poems.c.code)
+
+    def open_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
+        """Return which of these poems have no languages."""
+        here = poems.c.code.in_(ids) & poems.c.languages.is_(None)
+        return set(tx.execute(select(poems.c.code).where(here)).scalars())
 
     def items(self, tx: Connection, ids: Sequence[str]) -> Iterator[Item]:
         """Yield what to ask about these poems."""
