@@ -3,10 +3,11 @@
 `FINDABLE_TEST_DATABASE=postgresql` gives every workspace a PostgreSQL database of its own in place of the SQLite file.
 """
 
+import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from jobs.cli import main
 from pipeline import settings
 from pipeline.display import Silent
 from pipeline.runtime import open_runtime
+from pipeline.store.postgresql import WRITING
 from tests import postgresql
 
 ROOT = Path(__file__).parents[1]
@@ -115,6 +117,21 @@ class Workspace:
         References between tables are not held.
         """
         self._run_sql(sql, values, lax=True)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Be another one who writes to the database for the length of a block."""
+        if self.on_postgresql:
+            import psycopg
+
+            with psycopg.connect(self.environ[URL].replace("+psycopg", "")) as server:
+                server.execute(f"SELECT pg_advisory_xact_lock({WRITING})".encode())
+                yield
+            return
+        with contextlib.closing(sqlite3.connect(self.data / "findable.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+            other.execute("ROLLBACK")
 
     def tables(self) -> list[str]:
         """Return the names of the tables in the workspace's database, in alphabetical order."""

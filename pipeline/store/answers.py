@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
 
 from pipeline.store import bulk
+from pipeline.store.streams import streamed
 from pipeline.store.tables import answers, attempts, parked
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
@@ -180,9 +181,8 @@ def failures(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None,
     """Yield (outcome, reason, code, item id, excerpt) of every attempt of a batch, in the order of its requests."""
     columns = (attempts.c.outcome, attempts.c.reason, attempts.c.code, attempts.c.item_id, attempts.c.excerpt)
     query = select(*columns).where(attempts.c.batch == batch).order_by(attempts.c.id)
-    with tx.execute(query.execution_options(yield_per=PAGE)) as result:  # closed also where nobody takes all of it
-        for row in result:
-            yield row.outcome, row.reason, row.code, row.item_id, row.excerpt or ""
+    for row in streamed(tx, query, page=PAGE):
+        yield row.outcome, row.reason, row.code, row.item_id, row.excerpt or ""
 
 
 def not_applied(tx: Connection, batch: int) -> tuple[int, list[str]]:

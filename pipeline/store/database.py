@@ -7,13 +7,15 @@ reads is what it changes, for no other write of this workspace is under way; rea
 import contextlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, exc, make_url
+from sqlalchemy import Connection, CursorResult, Engine, Select, exc, make_url
 
 from pipeline.errors import ConfigurationError
 from pipeline.store import moved
 from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
+from pipeline.store.streams import OPENED
 
 __all__ = ["Connection", "Select", "Store", "said"]
 
@@ -65,6 +67,7 @@ class Store:
             self._translated(BUSY_S),
             self._open().connect().execution_options(**self._kind.for_reading) as tx,
             tx.begin(),
+            _closing_results(tx),
         ):
             yield tx
 
@@ -150,6 +153,7 @@ class Store:
             self._translated(patience_s),
             self._open().connect().execution_options(findable_patience=patience_s) as tx,
             tx.begin(),
+            _closing_results(tx),
         ):
             yield tx
 
@@ -166,3 +170,15 @@ class Store:
             if not self._kind.says(error):
                 raise
             raise self._kind.error(error, patience_s) from error
+
+
+@contextlib.contextmanager
+def _closing_results(tx: Connection) -> Iterator[None]:
+    """Close the results that were not read to their end, before the transaction ends."""
+    opened: list[CursorResult[Any]] = []
+    tx.execution_options(**{OPENED: opened})
+    try:
+        yield
+    finally:
+        for result in opened:
+            result.close()

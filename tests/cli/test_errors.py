@@ -70,7 +70,7 @@ def start(workspace: Workspace, *args: str, **values: str) -> subprocess.Popen[s
         ("CONFIRM_ABOVE", "dear", "FINDABLE_CONFIRM_ABOVE"),
         ("BACKEND", "openai", "must be 'gemini' or 'local'"),
         ("DATABASE_URL", "no url at all", "FINDABLE_DATABASE_URL is no database URL"),
-        ("DATABASE_URL", "mysql://u:secret@h/d", "SQLite file, not in mysql"),
+        ("DATABASE_URL", "mysql://u:secret@h/d", "not in mysql"),
         ("DATABASE_URL", "sqlite:///:memory:", "SQLite file"),
     ],
 )
@@ -123,12 +123,14 @@ def test_a_workspace_that_cannot_be_made_is_refused(local: Workspace) -> None:
     refused(local, "status", code=3, said="cannot be the workspace", DATA="/proc/findable/data")
 
 
+@pytest.mark.sqlite_only(reason="it is about the database's own file")
 def test_a_database_that_is_a_directory_is_refused(local: Workspace) -> None:
     """A directory in the database's place: exit code 3."""
     (local.data / "findable.db").mkdir(parents=True)
     refused(local, "status", code=3, said="unable to open database file")
 
 
+@pytest.mark.sqlite_only(reason="it is about the database's own file")
 def test_a_database_that_is_no_database_is_refused(local: Workspace) -> None:
     """Other bytes in the database's place: exit code 5, and they are as they were."""
     local.data.mkdir()
@@ -137,6 +139,7 @@ def test_a_database_that_is_no_database_is_refused(local: Workspace) -> None:
     assert (local.data / "findable.db").read_bytes().startswith(b"this is a letter")
 
 
+@pytest.mark.sqlite_only(reason="it is about the database's own file")
 def test_a_database_that_cannot_be_written_can_still_be_asked(local: Workspace, csv: str) -> None:
     """On a read-only database reading commands work, and writing ones exit with 3."""
     assert local.run("import", csv).exit_code == 0
@@ -149,6 +152,7 @@ def test_a_database_that_cannot_be_written_can_still_be_asked(local: Workspace, 
     assert not Path("file:").exists()
 
 
+@pytest.mark.sqlite_only(reason="it is about the database's own file")
 def test_a_full_disk_leaves_everything_as_it_was(local: Workspace, csv: str, tmp_path: Path) -> None:
     """When the database can grow no more an import exits with 3 and nobody was added."""
     assert local.run("import", csv).exit_code == 0
@@ -177,14 +181,11 @@ def test_a_database_that_another_program_holds_is_waited_for_and_then_refused(
     """Readers wait for no one; a writer waits its time, then exits with 4 and has changed nothing."""
     assert local.run("import", csv).exit_code == 0
     monkeypatch.setattr(database, "BUSY_S", 0.3)
-    other = sqlite3.connect(local.data / "findable.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    assert local.run("status").exit_code == 0
-    began = time.monotonic()
-    refused(local, "batch-submit", code=4, said="another program has held")
-    assert time.monotonic() - began > 0.3
-    other.execute("ROLLBACK")
-    other.close()
+    with local.held():
+        assert local.run("status").exit_code == 0
+        began = time.monotonic()
+        refused(local, "batch-submit", code=4, said="another program has held")
+        assert time.monotonic() - began > 0.3
     assert local.scalar("SELECT count(*) FROM findable_batches") == 0
 
 
@@ -195,6 +196,7 @@ def test_a_newer_schema_is_refused(local: Workspace, csv: str) -> None:
     refused(local, "status", code=5, said="newer findable")
 
 
+@pytest.mark.sqlite_only(reason="PostgreSQL takes only text that is UTF-8")
 def test_text_that_is_no_utf8_stops_nothing(local: Workspace, csv: str) -> None:
     """Another program's bytes in a text cell are read with gaps; the chain runs, and the cell stays as it was."""
     assert local.run("import", csv).exit_code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import ROOT, Workspace
+from tests.lab import ON_POSTGRESQL, ROOT, Workspace
 
 
 @pytest.fixture
@@ -61,7 +61,8 @@ def test_a_workspace_may_have_any_name(tmp_path: Path, name: str) -> None:
         result = workspace.run(*command)
         assert result.exit_code == 0, result.output
     assert [path.name for path in place.iterdir()] == [name]
-    assert (place / name / "findable.db").is_file()
+    assert (place / name / "batches").is_dir()
+    assert ON_POSTGRESQL or (place / name / "findable.db").is_file()
 
 
 def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +72,8 @@ def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypa
     workspace = Workspace(tmp_path / "people", {"FINDABLE_DATA": "~/people"})
     result = workspace.run("status")
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "people" / "findable.db").is_file()
+    assert (tmp_path / "people").is_dir()
+    assert ON_POSTGRESQL or (tmp_path / "people" / "findable.db").is_file()
     assert not (tmp_path / "~").exists()
 
 

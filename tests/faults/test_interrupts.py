@@ -2,12 +2,11 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -147,18 +146,9 @@ def _bring_to(ground: Ground, stage: str) -> None:
         assert ground.run("batch-submit").exit_code == 0
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the database's write lock for the length of a block, as another program may."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 def test_ctrl_c_while_another_program_holds_the_database(asking: Ground) -> None:
     """The wait for the database's lock is one that can be interrupted too."""
-    with _locked(asking.workspace.data / "findable.db"):
+    with asking.workspace.held():
         process = _start(asking, "batch-submit")
         _wait_for(lambda: _waits_for_lock(process), process)
         _interrupt(process)

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "restore": ("restore", "{files}/backup", "--yes"),
     "forget": ("forget", "p1", "--yes"),
     "clean": ("clean",),
+    "move": ("move", f"postgresql+psycopg://ada:{KEY}@127.0.0.1:9/none?connect_timeout=2"),
     "batch-cancel": ("batch-cancel", "1", "--yes"),
     "rebind": ("rebind", "--yes"),
 }
@@ -181,6 +182,18 @@ def test_nothing_is_kept_of_a_batch_that_failed(workspace: Workspace, files: Pat
     said = _run(workspace, files, "batch-submit", "batch-poll", "batch-ingest", "batches", "status", "doctor")
     assert workspace.scalar("SELECT count(*) FROM findable_batches WHERE reason LIKE '%bad key ***%'") == 1
     _check(workspace.data.parent, said, *log, secrets={KEY, SESSION, *_sessions(api)})
+
+
+def test_the_password_of_a_database_is_kept_out_too(workspace: Workspace, files: Path, log: list[str]) -> None:
+    """Whatever a command does with a server that is not there, the password of its URL is not told."""
+    for options in ("", f"&password={KEY}"):
+        workspace.environ["FINDABLE_DATABASE_URL"] = (
+            f"postgresql+psycopg://a:{KEY}@127.0.0.1:9/b?sslmode=disable{options}"
+        )
+        said = _run(workspace, files, "status", "import", "backup", "settings")
+        assert said.count(": 4\n") == 3, said
+        assert "127.0.0.1" in said
+        _check(workspace.data.parent, said, *log, secrets={KEY})
 
 
 def test_a_bug_is_shown_without_the_key(workspace: Workspace, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,21 +56,18 @@ def _workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def _spoil(workspace: Workspace) -> None:
     """Write evil texts where another program, or the API, could have."""
-    import sqlite3
-
-    with sqlite3.connect(workspace.data / "findable.db") as database:
-        for column in ("first_name", "job_title", "company", "bio", "category", "profile_url"):
-            database.execute(f"UPDATE experts SET {column} = ?", (EVIL,))  # noqa: S608 - our names
-        database.execute("UPDATE experts SET tags = ?", (json.dumps(["law", EVIL]),))
-        database.execute("UPDATE findable_answers SET model_version = ?", (EVIL,))
-        database.execute("UPDATE findable_batches SET reason = ?, remote_name = ?", (EVIL, f"batches/{EVIL}"))
-        row = database.execute("SELECT name FROM pragma_table_info('findable_parked')").fetchall()
-        facts = {"task": "expert-tags", "item_id": "2", "reason": EVIL, "at": "2026-11-20 09:00:00.000000"}
-        names = [name for (name,) in row if name in facts]
-        marks = ", ".join("?" for _ in names)
-        values = [facts[name] for name in names]
-        database.execute(f"INSERT INTO findable_parked ({', '.join(names)}) VALUES ({marks})", values)  # noqa: S608
-    database.close()
+    evil = EVIL.replace("\0", "") if workspace.on_postgresql else EVIL  # which holds no NUL
+    for column in ("first_name", "job_title", "company", "bio", "category", "profile_url"):
+        workspace.change(f"UPDATE experts SET {column} = :evil", evil=evil)  # noqa: S608 - our names
+    workspace.change("UPDATE experts SET tags = :tags", tags=json.dumps(["law", EVIL]))
+    workspace.change("UPDATE findable_answers SET model_version = :evil", evil=evil)
+    name = f"batches/{evil}"
+    workspace.change("UPDATE findable_batches SET reason = :evil, remote_name = :name", evil=evil, name=name)
+    workspace.change(
+        "INSERT INTO findable_parked (task, item_id, reason, at) VALUES ('expert-tags', '2', :evil, :at)",
+        evil=evil,
+        at="2026-11-20 09:00:00.000000",
+    )
 
 
 def _on_a_terminal(workspace: Workspace, *args: str) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """A database on a PostgreSQL server: one writer, snapshots, what a lost connection leaves, and what is refused."""
 
+import gc
 import sys
 import tempfile
 import threading
@@ -7,13 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Integer, Select, column, select, text
 
 from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.store import checks, schema
 from pipeline.store.database import Store
+from pipeline.store.streams import streamed
 from tests import postgresql
 
+SERIES = {
+    "server": "generate_series(1, 100) AS s(n)",
+    "file": "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100) SELECT n FROM s)",
+}
 HIDDEN = "a-password/that-nobody-may-see"
 
 
@@ -260,6 +266,24 @@ def test_damage_names_indexes_that_are_not_trusted(url: str) -> None:
         ]
     assert store.compact()
     store.close()
+
+
+@pytest.mark.parametrize("kind", ["server", "file"])
+def test_a_result_that_nobody_reads_to_its_end_goes_with_its_transaction(
+    store: Store, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who stops in the middle, and lets go of it only later, leaves no cursor open and no word in any log."""
+    here = store if kind == "server" else Store(f"sqlite:///{tmp_path / 'notes.db'}")
+    numbers: Select[tuple[int]] = select(column("n", Integer)).select_from(text(SERIES[kind]))
+    with here.read() as tx:
+        begun = iter(streamed(tx, numbers, page=10))
+        assert next(begun)[0] == 1
+        rest = streamed(tx, numbers, page=10)
+        assert len(rest.all()) == 100
+    del begun
+    gc.collect()
+    here.close()
+    assert caplog.text == ""
 
 
 def test_the_wait_for_another_writer_can_be_interrupted(store: Store, url: str) -> None:
