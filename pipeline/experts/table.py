@@ -82,9 +82,23 @@ def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int
             written += len(changed)
 
 
-def open_items() -> Select[Any]:
-    """Return the SELECT of the people to ask about: untagged, with a bio."""
-    return select(item_id.label("item_id")).where(untagged, has_bio).order_by(experts.c.id)
+def open_items(*, after: str | None = None) -> Select[Any]:
+    """Return the SELECT of the people to ask about: untagged, with a bio; all, or those behind the row of one id."""
+    query = select(item_id.label("item_id")).where(untagged, has_bio).order_by(experts.c.id)
+    if after is not None:
+        others = experts.alias()
+        query = query.where(
+            experts.c.id > select(others.c.id).where(cast(others.c.id, Text) == after).scalar_subquery()
+        )
+    return query
+
+
+def open_among(tx: Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of these ids are of people to ask about."""
+    found: set[str] = set()
+    for some in _pages(native_ids(tx, ids)):
+        found.update(tx.execute(select(item_id).where(experts.c.id.in_(some), untagged, has_bio)).scalars())
+    return found
 
 
 def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:

@@ -48,18 +48,18 @@ class Request(NamedTuple):
     outcome: str | None = None
 
 
-def askable(task: Task) -> Select[Any]:
-    """Return the SELECT of the ids that the next batch would take: open, not claimed, not parked."""
-    query = task.open_items()
+def askable(task: Task, *, after: str | None = None) -> Select[Any]:
+    """Return the SELECT of the ids that the next batch would take, or of those after one: open, unclaimed, unparked."""
+    query = task.open_items(after=after)
     item_id = query.selected_columns.item_id
     claimed = select(requests.c.id).where(requests.c.task == task.name, requests.c.item_id == item_id, IS_OPEN)
     stopped = select(parked.c.task).where(parked.c.task == task.name, parked.c.item_id == item_id)
     return query.where(~claimed.exists(), ~stopped.exists())
 
 
-def askable_pages(tx: Connection, task: Task, *, limit: int | None) -> Iterator[list[str]]:
+def askable_pages(tx: Connection, task: Task, *, limit: int | None, after: str | None = None) -> Iterator[list[str]]:
     """Yield pages of askable ids in the order of their rows, at most `limit` in all, at flat memory."""
-    query = askable(task).limit(limit) if limit is not None else askable(task)
+    query = askable(task, after=after).limit(limit)
     for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
         yield list(page)
 
@@ -72,18 +72,16 @@ def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: 
     """
     names = ("task", "item_id", "input_hash", "line", "batch", "open", "at")
     values = [(task.name, item_id, digest, line, batch, True, at) for line, (item_id, digest) in enumerate(rows, 1)]
-    query = task.open_items()
-    item_id = query.selected_columns.item_id
-    stopped = select(parked.c.task).where(parked.c.task == task.name, parked.c.item_id == item_id)
-    ours = select(requests.c.item_id).where(requests.c.batch == batch)
-    still_open = query.where(item_id.in_(ours), ~stopped.exists()).order_by(None).subquery()
     try:
         for start in range(0, len(values), PAGE):
             bulk.insert_rows(tx, requests, names, values[start : start + PAGE])
     except exc.IntegrityError as error:
         raise StateConflictError("an item of batch", batch, expected="unclaimed", wanted="claimed") from error
-    if tx.execute(select(func.count()).select_from(still_open)).scalar() != len(values):
-        raise StateConflictError("an item of batch", batch, expected="open", wanted="claimed")
+    for start in range(0, len(rows), PAGE):
+        ids = [item_id for item_id, _ in rows[start : start + PAGE]]
+        stopped = select(parked.c.item_id).where(parked.c.task == task.name, parked.c.item_id.in_(ids)).limit(1)
+        if len(task.open_among(tx, ids)) != len(ids) or tx.execute(stopped).first() is not None:
+            raise StateConflictError("an item of batch", batch, expected="open", wanted="claimed")
 
 
 def take_live(tx: Connection, task_name: str, item_id: str, *, input_hash: str, lasts_s: float, at: datetime) -> None:
