@@ -103,6 +103,8 @@ def test_keys_are_masked_wherever_they_are_shown() -> None:
     ("url", "shown"),
     [
         ("postgresql://ada:secret@db:5432/people", "postgresql://ada:…@db:5432/people"),
+        ("postgresql://ada:se/cr?et@db/people", "postgresql://ada:…@db/people"),
+        ("postgresql://db/p?user=a&password=secret&sslpassword=s", "postgresql://db/p?user=a&password=…&sslpassword=…"),
         ("https://ada:sec:ret@host/v1", "https://ada:…@host/v1"),
         ("https://:secret@host/v1", "https://:…@host/v1"),
         ("sqlite:////tmp/a:b@c.db", "sqlite:////tmp/a:b@c.db"),

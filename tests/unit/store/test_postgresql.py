@@ -274,7 +274,7 @@ def test_a_result_that_nobody_reads_to_its_end_goes_with_its_transaction(
 ) -> None:
     """Who stops in the middle, and lets go of it only later, leaves no cursor open and no word in any log."""
     here = store if kind == "server" else Store(f"sqlite:///{tmp_path / 'notes.db'}")
-    numbers: Select[tuple[int]] = select(column("n", Integer)).select_from(text(SERIES[kind]))
+    numbers: Select[int] = select(column("n", Integer)).select_from(text(SERIES[kind]))
     with here.read() as tx:
         begun = iter(streamed(tx, numbers, page=10))
         assert next(begun)[0] == 1
