@@ -266,7 +266,7 @@ def _programs(folder: Path) -> Path:
     package = Path(spec.submodule_search_locations[0])
     if os.geteuid() != 0 or all(one.stat().st_mode & 0o001 for one in package.parents):
         return package / VERSION / "bin"
-    copied = folder.parent / f"{folder.name}-programs"
+    copied = folder / "programs"
     if not copied.exists():
         shutil.copytree(package / VERSION, copied / PACKAGE / VERSION, symlinks=True)
         shutil.copytree(package.with_name(f"{PACKAGE}.libs"), copied / f"{PACKAGE}.libs", symlinks=True)
