@@ -5,11 +5,14 @@ finds all of it or none of it. The SHA-256 that comes back is what the caller re
 """
 
 import contextlib
+import functools
 import glob
 import hashlib
 import os
+import platform
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import Any, BinaryIO, Self
 from pipeline.errors import InconsistentError, InputError
 
 PART = ".part"  # the ending of everything that is not sealed yet
+FORGOTTEN_S = 86400.0  # without a write to a part of another machine, after which nobody writes it any more
 
 
 @dataclass(frozen=True)
@@ -103,13 +107,21 @@ _A_FILE = "name a file; `findable export -` writes to standard output"
 
 def part_of(path: Path) -> Path:
     """Return a name beside `path` for what is not sealed yet; a process that was stopped and overtaken has another."""
-    return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(3)}{PART}")
+    return path.with_name(f"{path.name}.{os.getpid():x}-{_machine()}{secrets.token_hex(3)}{PART}")
 
 
 def is_abandoned(part: Path) -> bool:
-    """Return whether a part file, by its name, was being written by a process that is not alive on this machine."""
-    found = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{6}}{re.escape(PART)}", part.name)
+    """Return whether a part file, by its name, was being written by a process that is not alive.
+
+    Of processes on another machine, which may share the directory, nothing is known but that a day without a write is
+    long.
+    """
+    found = re.fullmatch(rf".+\.([0-9a-f]+)-([0-9a-f]{{4}})?[0-9a-f]{{6}}{re.escape(PART)}", part.name)
     if found is None or os.name == "nt":  # there, os.kill cannot ask
+        return False
+    if found[2] not in {None, _machine()}:  # older versions left out which machine
+        with contextlib.suppress(OSError):
+            return time.time() - part.stat().st_mtime > FORGOTTEN_S
         return False
     try:
         os.kill(int(found[1], 16), 0)  # asks only whether it is there
@@ -265,6 +277,15 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
                 yield number, jsonlines.Reader([line], loads=orjson.loads).read()
             except jsonlines.InvalidLineError as error:
                 raise InputError(f"{path}, line {number}: no JSON: {error}", hint="one JSON document a line") from error
+
+
+@functools.cache
+def _machine() -> str:
+    """Return four hex digits that tell this machine, or container, from others: there process ids count anew."""
+    space = ""
+    with contextlib.suppress(OSError):
+        space = str(Path("/proc/self/ns/pid").readlink())
+    return hashlib.sha256(f"{platform.node()}/{space}".encode()).hexdigest()[:4]
 
 
 def _measure(path: Path) -> tuple[str, int, int]:

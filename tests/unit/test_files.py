@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline import files
 from pipeline.errors import InconsistentError
+from tests.lab import ROOT
 
 
 def test_a_sealed_file_is_what_was_written(tmp_path: Path) -> None:
@@ -77,9 +79,24 @@ def test_only_the_parts_of_the_dead_are_abandoned(tmp_path: Path) -> None:
     )
     path = tmp_path / "export.csv"
     assert not files.is_abandoned(files.part_of(path))
-    assert files.is_abandoned(tmp_path / f"export.csv.{int(dead.stdout):x}-abcdef.part")
+    mine = files.part_of(path)
+    left = mine.with_name(mine.name.replace(f".{os.getpid():x}-", f".{int(dead.stdout):x}-"))
+    assert files.is_abandoned(left)
     assert not files.is_abandoned(tmp_path / "export.csv.part")
-    assert not files.is_abandoned(tmp_path / f"export.csv.{os.getpid():x}-abcdef")
+    assert not files.is_abandoned(mine.with_suffix(""))
+
+
+def test_a_part_of_another_machine_is_abandoned_after_a_day(tmp_path: Path) -> None:
+    """Whether its process lives cannot be asked from here, so only a long silence says that it does not."""
+    elsewhere = "import platform; platform.node = lambda: 'elsewhere'\nfrom pathlib import Path\nimport sys\n"
+    script = elsewhere + "from pipeline import files; print(files.part_of(Path(sys.argv[1])))"
+    command = [sys.executable, "-c", script, str(tmp_path / "export.csv")]
+    part = Path(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip())
+    part.touch()
+    assert not files.is_abandoned(part)
+    assert files.sweep_abandoned(tmp_path / "export.csv") == []
+    os.utime(part, (0, time.time() - 2 * 86400))
+    assert files.sweep_abandoned(tmp_path / "export.csv") == [part]
 
 
 def test_sweeping_takes_the_parts_of_one_file_alone(tmp_path: Path) -> None:
