@@ -408,7 +408,7 @@ def test_a_cancel_by_hand_is_held_against_nobody(workspace: Workspace, api: Api,
         api.fault("never_ends")
         submit(workspace)
         assert workspace.run("batch-cancel", str(number)).exit_code == 0
-        assert poll(workspace)["failed"] == {str(number): "cancelled"}
+        assert poll(workspace)["failed"] == {str(number): "cancelled by hand"}
     assert ledger.people(workspace) == {"total": 2, "untagged": 2}
 
 
