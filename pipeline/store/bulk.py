@@ -53,7 +53,8 @@ def _as_stored(
     """Return rows with the values of our own types as the database keeps them; the driver knows all others."""
     for at, name in enumerate(names):
         kind = table.c[name].type
-        process = kind.bind_processor(tx.dialect) if isinstance(kind, TypeDecorator) else None
+        own = isinstance(kind, TypeDecorator)
+        process = kind.dialect_impl(tx.dialect).bind_processor(tx.dialect) if own else None
         if process is not None:
             known = {
                 value: process(value) for value in {row[at] for row in rows}
