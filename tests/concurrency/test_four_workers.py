@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 
 from tests.concurrency.four import KILLS_TO_CRASH, Four, place
+from tests.lab import DATABASE, ON_POSTGRESQL
 
 KILLS = 12
 SEED = 20261120
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc as Linux has them")
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_four_workers_ask_nobody_twice_however_often_they_are_killed(tmp_path: Path, database: str) -> None:
+def test_four_workers_ask_nobody_twice_however_often_they_are_killed(tmp_path: Path) -> None:
     """Everybody is tagged once, each batch has one remote batch, the accounts add up and the index is whole."""
-    with place(database) as where, Four(tmp_path, seed=SEED, where=where) as four:
+    with place(DATABASE) as where, Four(tmp_path, seed=SEED, where=where) as four:
         figures = four.run(kills=KILLS)
     assert figures.wrong == []
     assert figures.double_asks == 0
     assert figures.kills >= KILLS
-    assert figures.crashes == (KILLS // KILLS_TO_CRASH if database == "postgresql" else 0)
+    assert figures.crashes == (KILLS // KILLS_TO_CRASH if ON_POSTGRESQL else 0)
     assert figures.creates > 0
     assert figures.batches == figures.remote - figures.twins > 0

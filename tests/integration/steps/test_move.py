@@ -48,15 +48,24 @@ def there(workspace: Workspace, to: str) -> Workspace:
 @pytest.fixture
 def mid_life(workspace: Workspace, people: Callable[..., list[str]], api: Api) -> Workspace:
     """A workspace with a batch in every state that is under way, somebody parked, and an index."""
-    people(12, without_bio=1)
+    people(7, without_bio=1)
     api.fault("error_line", times=10_000, key="expert-tags/1$", args={"code": 3})
     for commands in (("batch-poll", "batch-ingest", "index"), ("batch-poll",), ()):
-        ran(workspace, "batch-submit", "--limit", "3")
+        ran(workspace, "batch-submit", "--limit", "2")
         for command in commands:
             ran(workspace, command)
     api.fault("quota_batch")
-    ran(workspace, "batch-submit", "--limit", "2", code=4)
+    ran(workspace, "batch-submit", code=4)
     assert ledger.batches(workspace) == ["ingested", "downloaded", "submitted", "prepared"]
+    return workspace
+
+
+@pytest.fixture
+def small(workspace: Workspace, people: Callable[..., list[str]], api: Api) -> Workspace:
+    """A workspace with a few people and a batch that is prepared."""
+    people(7)
+    api.fault("quota_batch")
+    ran(workspace, "batch-submit", "--limit", "3", code=4)
     return workspace
 
 
@@ -92,8 +101,8 @@ def test_everything_is_there_and_work_goes_on(mid_life: Workspace, there: Worksp
     for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
         ran(there, command)
     ledger.check(there)
-    assert ledger.people(there) == {"total": 13, "tagged": 11, "no_bio": 1, "parked": 1}
-    assert len(json.loads(ran(there, "search", "bees", "--json"))) == 10
+    assert ledger.people(there) == {"total": 8, "tagged": 6, "no_bio": 1, "parked": 1}
+    assert len(json.loads(ran(there, "search", "bees", "--json"))) == 6
     names = [one["displayName"] for one in api.batches()["batches"]]
     assert len(names) == len({name.rsplit("-", 1)[0] for name in names}) == len(ledger.batches(there))
     assert json.loads(there.run("doctor", "--json").stdout)["findings"] == []
@@ -110,30 +119,30 @@ def test_the_file_takes_no_more_writes(mid_life: Workspace, to: str, api: Api) -
     assert digest(mid_life.data / "findable.db") == file
 
 
-def test_whoever_opened_the_file_before_is_held_back_too(mid_life: Workspace, to: str) -> None:
+def test_whoever_opened_the_file_before_is_held_back_too(small: Workspace, to: str) -> None:
     """A process that is between two transactions when the move comes does not get its next one."""
-    with mid_life.open() as rt:
-        ran(mid_life, "move", to)
+    with small.open() as rt:
+        ran(small, "move", to)
         with pytest.raises(ConfigurationError, match="was moved"), rt.store.write():
             raise AssertionError("it may write")
 
 
-def test_a_move_that_is_done_is_done(mid_life: Workspace, there: Workspace, to: str) -> None:
+def test_a_move_that_is_done_is_done(small: Workspace, there: Workspace, to: str) -> None:
     """Run again it says so and changes nothing, also when work went on since; another target is refused."""
-    ran(mid_life, "move", to)
+    ran(small, "move", to)
     ran(there, "batch-submit")
     before = contents(there)
-    assert "was moved" in ran(mid_life, "move", to)
+    assert "was moved" in ran(small, "move", to)
     assert contents(there) == before
-    other = postgresql.database_of(mid_life.data / "other")
-    assert "was moved to" in ran(mid_life, "move", other, code=3)
+    other = postgresql.database_of(small.data / "other")
+    assert "was moved to" in ran(small, "move", other, code=3)
 
 
-def test_ids_go_on_above_all_that_were_ever_given(mid_life: Workspace, there: Workspace, to: str) -> None:
+def test_ids_go_on_above_all_that_were_ever_given(small: Workspace, there: Workspace, to: str) -> None:
     """Of somebody who is gone the id is not given again, whether the table or only a request remembers it."""
-    mid_life.change("DELETE FROM experts WHERE id = 13")
-    mid_life.change("UPDATE findable_requests SET item_id = '40' WHERE batch = 1 AND item_id = '2'")
-    ran(mid_life, "move", to)
+    small.change("DELETE FROM experts WHERE id = 7")
+    small.change("UPDATE findable_requests SET item_id = '40' WHERE batch = 1 AND item_id = '2'")
+    ran(small, "move", to)
     with there.open() as rt, rt.store.write() as tx:
         made = tx.exec_driver_sql("INSERT INTO experts (username) VALUES ('next') RETURNING id").scalar()
         kept = tx.exec_driver_sql("SELECT max(id) FROM findable_events").scalar()
@@ -154,15 +163,15 @@ def test_ids_go_on_above_all_that_were_ever_given(mid_life: Workspace, there: Wo
         ("UPDATE findable_batches SET created_at = 'now' WHERE number = 1", "created_at is not a time"),
     ],
 )
-def test_what_would_be_lost_is_refused(mid_life: Workspace, to: str, statement: str, said: str) -> None:
+def test_what_would_be_lost_is_refused(small: Workspace, to: str, statement: str, said: str) -> None:
     """What PostgreSQL cannot hold as it is ends the move with where it stands, and nothing is anywhere."""
-    mid_life.change(statement)
-    result = mid_life.run("move", to)
+    small.change(statement)
+    result = small.run("move", to)
     assert result.exit_code == 3, result.output
     assert said in result.output
     assert "nothing was moved" in result.output
-    assert Workspace(mid_life.data, {**mid_life.environ, URL: to}).tables() == []
-    assert moved.find(mid_life.data / "findable.db") is None
+    assert Workspace(small.data, {**small.environ, URL: to}).tables() == []
+    assert moved.find(small.data / "findable.db") is None
     assert "by arrangement" not in result.output
 
 
@@ -176,18 +185,18 @@ def test_a_name_that_stands_twice_is_refused(tmp_path: Path, workspace: Workspac
     assert Workspace(tmp_path, {URL: to}).tables() == []
 
 
-def test_what_is_not_ours_is_named_and_stays(mid_life: Workspace, to: str) -> None:
+def test_what_is_not_ours_is_named_and_stays(small: Workspace, to: str) -> None:
     """Tables, views and triggers of other programs are not copied, and that is said."""
-    mid_life.change("CREATE TABLE shoes (size INTEGER)")
-    mid_life.change("CREATE VIEW feet AS SELECT size FROM shoes")
-    said = json.loads(mid_life.run("move", to, "--json").stdout)
+    small.change("CREATE TABLE shoes (size INTEGER)")
+    small.change("CREATE VIEW feet AS SELECT size FROM shoes")
+    said = json.loads(small.run("move", to, "--json").stdout)
     assert said["left_behind"] == ["table shoes", "view feet"]
 
 
-def test_a_database_with_our_tables_is_refused(mid_life: Workspace, there: Workspace, to: str) -> None:
+def test_a_database_with_our_tables_is_refused(small: Workspace, there: Workspace, to: str) -> None:
     """Another workspace's database is not written over, nor is a table of experts that is there."""
     there.change("CREATE TABLE experts (id INTEGER)")
-    assert "has tables of findable already (experts" in ran(mid_life, "move", to, code=2)
+    assert "has tables of findable already (experts" in ran(small, "move", to, code=2)
     assert there.tables() == ["experts"]
 
 
@@ -199,16 +208,16 @@ def test_a_database_with_our_tables_is_refused(mid_life: Workspace, there: Works
         ("postgresql+psycopg://me:secret-word@127.0.0.1:1/people", 4),
     ],
 )
-def test_only_a_server_that_answers_is_moved_to(mid_life: Workspace, to: str, code: int) -> None:
+def test_only_a_server_that_answers_is_moved_to(small: Workspace, to: str, code: int) -> None:
     """Another kind of database, or one that is not there, changes nothing; a password is never shown."""
-    said = ran(mid_life, "move", to, code=code)
+    said = ran(small, "move", to, code=code)
     assert "secret-word" not in said
-    ran(mid_life, "batch-submit")
+    ran(small, "batch-submit")
 
 
-def test_a_workspace_on_a_server_is_not_moved(mid_life: Workspace, there: Workspace, to: str) -> None:
+def test_a_workspace_on_a_server_is_not_moved(small: Workspace, there: Workspace, to: str) -> None:
     """There is nothing to move where the database is on a server already."""
-    ran(mid_life, "move", to)
+    ran(small, "move", to)
     assert "on a server already" in ran(there, "move", to, code=2)
 
 
@@ -223,22 +232,22 @@ def living() -> Iterator[str]:
         process.kill()
 
 
-def test_nobody_is_interrupted(mid_life: Workspace, to: str, living: str) -> None:
+def test_nobody_is_interrupted(small: Workspace, to: str, living: str) -> None:
     """While another process holds a lease, or asks live, nothing is moved; when it is dead its lease moves along."""
-    with mid_life.open() as rt, rt.store.write() as tx:
+    with small.open() as rt, rt.store.write() as tx:
         until = datetime.fromisoformat(f"{FAR}+00:00")
         tx.execute(insert(leases).values(name="batch:3", owner=living, until=until))
-    assert "batch:3" in ran(mid_life, "move", to, code=4)
-    mid_life.change("UPDATE findable_leases SET owner = 'nobody', until = '2020-01-01 00:00:00.000000'")
-    mid_life.change(
+    assert "batch:3" in ran(small, "move", to, code=4)
+    small.change("UPDATE findable_leases SET owner = 'nobody', until = '2020-01-01 00:00:00.000000'")
+    small.change(
         "INSERT INTO findable_requests (task, item_id, input_hash, open, owner, until, at) "
         "VALUES ('expert-tags', '900', '', true, :owner, :until, :until)",
         owner=living,
         until=FAR,
     )
-    assert "item 900" in ran(mid_life, "move", to, code=4)
-    mid_life.change(
+    assert "item 900" in ran(small, "move", to, code=4)
+    small.change(
         "UPDATE findable_requests SET owner = 'nobody', until = '2020-01-01 00:00:00.000000' WHERE owner = :it",
         it=living,
     )
-    ran(mid_life, "move", to)
+    ran(small, "move", to)
