@@ -56,8 +56,6 @@ def _as_stored(
         own = isinstance(kind, TypeDecorator)
         process = kind.dialect_impl(tx.dialect).bind_processor(tx.dialect) if own else None
         if process is not None:
-            known = {
-                value: process(value) for value in {row[at] for row in rows}
-            }  # few: the rows of a chunk are of one moment
+            known = {value: process(value) for value in {row[at] for row in rows}}  # few: a chunk is of one moment
             rows = [(*row[:at], known[row[at]], *row[at + 1 :]) for row in rows]
     return rows

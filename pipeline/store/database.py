@@ -5,6 +5,7 @@ reads is what it changes, for no other write of this workspace is under way; rea
 """
 
 import contextlib
+import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from pipeline.store.sqlite import SqliteFile
 from pipeline.store.streams import OPENED
 
 __all__ = ["Connection", "Select", "Store", "said"]
+
+_NOBODY = logging.NullHandler()
 
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 
@@ -143,6 +146,8 @@ class Store:
 
     def _open(self) -> Engine:
         if self._engine is None:
+            # or Python prints what its pool says of a connection that an interrupt struck while it closed
+            logging.getLogger("sqlalchemy").addHandler(_NOBODY)
             self._engine = self._kind.open(busy_s=BUSY_S)
         return self._engine
 

@@ -1,6 +1,8 @@
 """A database's transactions: snapshots to read from, one writer at a time, and errors that a person can act on."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -159,3 +161,16 @@ def test_other_bytes_are_no_database_and_stay(tmp_path: Path) -> None:
     with pytest.raises(InconsistentError, match="no database"), Store(f"sqlite:///{path}").write():
         pass
     assert path.read_bytes() == b"dear aunt\n" * 500
+
+
+def test_what_the_pool_logs_is_not_printed(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    """An interrupt that strikes while a connection is closed leaves no traceback of SQLAlchemy's on standard error."""
+    script = (
+        "import logging, sys\n"
+        "from pipeline.store.database import Store\n"
+        "store = Store(sys.argv[1])\n"
+        "with store.read():\n    pass\n"
+        "logging.getLogger('sqlalchemy.pool.impl.QueuePool').error('Exception closing connection', exc_info=True)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(store.url)], check=True, cwd=Path(__file__).parents[3])
+    assert capfd.readouterr().err == ""
