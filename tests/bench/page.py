@@ -44,7 +44,7 @@ def write(found: Found, folder: Path) -> Path:
 
 def text(found: Found, pictures: Path) -> str:
     """Return the page; its plots are written into `pictures`."""
-    machine = ", ".join(f"{name} {value}" for name, value in found.machine.items())
+    machine = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.machine.items())
     parts = [_HEAD.format(repeats=REPEATS), f"Made {found.made_at[:10]} on: {machine}.\n", _targets(verdicts(found))]
     if NOTES.is_file():
         parts.append(NOTES.read_text(encoding="utf-8"))

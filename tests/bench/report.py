@@ -25,7 +25,7 @@ def _lines(path: str) -> list[str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what it ran on: processor, cores, memory, and the versions that matter."""
+    """Return what it ran on: processor, cores, how busy they were, memory, and the versions that matter."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
     )
@@ -33,6 +33,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": cpu,
         "cores": os.cpu_count(),
+        "load_at_start": round(os.getloadavg()[0], 1),
         "memory_gib": round(memory / 2**20),
         "system": platform.system(),
         "python": platform.python_version(),
