@@ -306,9 +306,10 @@ def is_empty(tx: Connection) -> bool:
     return tx.execute(select(experts.c.id).limit(1)).first() is None
 
 
-def count(tx: Connection, condition: ColumnElement[bool]) -> int:
-    """Return how many people meet a condition."""
-    return tx.execute(select(func.count()).select_from(experts).where(condition)).scalar() or 0
+def count(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
+    """Return how many people there are, or how many meet a condition."""
+    query = select(func.count()).select_from(experts)
+    return tx.execute(query if condition is None else query.where(condition)).scalar() or 0
 
 
 def tagged() -> ColumnElement[bool]:

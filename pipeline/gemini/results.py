@@ -84,8 +84,11 @@ class Results:
             offsets.append(offset)
             sizes.append(min(len(line) + _SLACK, _LONG))
         order = np.argsort(np.frombuffer(hashes, dtype=np.int64), kind="stable")
+        # each list goes as soon as it is in order: all of them at once would be half of what this takes
         self._hashes = np.frombuffer(hashes, dtype=np.int64)[order]
+        del hashes
         self._offsets = np.frombuffer(offsets, dtype=np.int64)[order]
+        del offsets
         self._sizes = np.frombuffer(sizes, dtype=np.uint32)[order]
         self._asked = bytearray(len(order))
 

@@ -131,8 +131,9 @@ class VectorCache:
             if not self.path.exists():
                 files.seal_bytes(self.path, self._format.header)
             fresh = self.missing(keys)
-            self._append(self._format.pack([keys[position] for position in fresh], rows[fresh]))
-        self._refresh()
+            records = self._format.pack([keys[position] for position in fresh], rows[fresh])
+            self._append(records)
+            self._take_in(records)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of `keys`, float32 (len(keys), dim), in their order.
@@ -267,6 +268,16 @@ class VectorCache:
         self._sorted = np.concatenate((self._sorted, entries[:used]))
         self._sorted.sort()
         self._scanned = count
+
+    def _take_in(self, records: NDArray[np.void]) -> None:
+        """Take records that were just appended into the sorted numbers, without reading them back; the lock is held."""
+        if self._handle is None:  # the first ones of a new file
+            self._refresh()
+            return
+        numbers = np.arange(self._scanned, self._scanned + len(records), dtype=np.uint64)
+        new = np.sort(_prefixes(records["key"]) | numbers)
+        self._sorted = np.insert(self._sorted, np.searchsorted(self._sorted, new), new)
+        self._scanned += len(records)
 
     def _read(self, number: int, count: int) -> NDArray[np.void]:
         """Return `count` records from `number` on."""

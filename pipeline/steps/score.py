@@ -22,4 +22,4 @@ def run(rt: Runtime) -> Report:
         changed = table.rescore(tx)
         if changed:
             workspace.touch(tx)
-        return Report(total=table.counts(tx)["total"], changed=changed)
+        return Report(total=table.count(tx), changed=changed)
