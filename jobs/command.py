@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.runtime import Runtime
     from pipeline.settings import Settings
 
+STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BUG = 1
 INPUT = 2
@@ -60,8 +61,7 @@ def told(*, debug: bool) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, click.Abort):  # the latter is Ctrl-C at a question
-        hint = "run the same command again to go on"
-        _fail("interrupted; what was finished is kept", hint, INTERRUPTED, debug=debug)
+        _fail(*STOPPED, INTERRUPTED, debug=debug)
     except FindableError as error:
         _fail(error.message, error.hint, error.exit_code, debug=debug)
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -74,20 +74,26 @@ def told(*, debug: bool) -> Iterator[None]:
         said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
         _fail(f"{said}; what was finished is kept", _os_hint(error), _os_code(error), debug=debug)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is said in one line, not shown raw
+        if _signals:  # some libraries in C raise an error of their own where a signal strikes them
+            _fail(*STOPPED, INTERRUPTED, debug=debug)
         _fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG, debug=debug)
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, in order, for the length of a block."""
+    """Let SIGTERM end a command as Ctrl-C does, in order, for the length of a block; that one came is kept."""
     if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread alone
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    _signals.clear()
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us wants it otherwise
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _open_streams() -> None:
@@ -106,7 +112,11 @@ def _flush() -> None:
         raise
 
 
+_signals: list[int] = []  # that came while a command ran
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal handler's signature
+    _signals.append(number)
     raise KeyboardInterrupt
 
 

@@ -330,6 +330,22 @@ def test_sigterm_is_taken_back_when_a_command_is_over(local: Workspace) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
+    local: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is raised in the end, who was told to stop says so, with 130 and without a word of a bug."""
+
+    def struck(*_args: object, **_options: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise RuntimeError("a schema could not be built") from None
+
+    monkeypatch.setattr("pipeline.steps.status.run", struck)
+    result = local.run("status")
+    assert (result.exit_code, "interrupted" in result.stderr, "bug" in result.stderr) == (130, True, False)
+
+
 def test_a_full_disk_leaves_no_half_file(local: Workspace, csv: str, tmp_path: Path) -> None:
     """Where no file may grow beyond a hundred kilobytes the request file is not left half written; exit code 3."""
     assert local.run("import", csv).exit_code == 0
