@@ -13,7 +13,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +62,12 @@ class SealedWriter:
         r"""Append one line and its `\n`."""
         self.write(line + b"\n")
         self.lines += 1
+
+    def write_lines(self, lines: Sequence[bytes]) -> None:
+        r"""Append many lines, each with its `\n`."""
+        if lines:
+            self.write(b"\n".join((*lines, b"")))
+            self.lines += len(lines)
 
     def seal(self) -> Sealed:
         """Make the file durable and final, on disk under its name when this returns."""

@@ -39,7 +39,7 @@ def tags_of(cell: Any) -> list[str] | None:
     import orjson
 
     text = _raw(cell)
-    if text.translate(_NO_SPACE) in EMPTY_TAGS:
+    if not text.startswith('["') and text.translate(_NO_SPACE) in EMPTY_TAGS:
         return []
     try:
         found = orjson.loads(text)

@@ -1,6 +1,6 @@
 """The experts as they are indexed: the text that is embedded, and what stands in `metadata.json` for each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.experts import table
@@ -52,15 +52,15 @@ def entry(row: Mapping[Any, Any]) -> Entry:
         "findability_score": number_of(row["findability_score"]),
         "category": text_of(row["category"]),
     }
-    return Entry(id=str(row["id"]), text=index_text(row, tags), metadata=metadata)
+    return Entry(id=str(row["id"]), text=index_text(metadata), metadata=metadata)
 
 
-def index_text(row: Mapping[Any, Any], tags: Sequence[str]) -> str:
-    """Return `First Last. Title at Company. bio Domains: tag1, tag2.` with what is missing left out."""
-    name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
-    title, company = text_of(row["job_title"]), text_of(row["company"])
+def index_text(metadata: Mapping[str, Any]) -> str:
+    """Return `First Last. Title at Company. bio Domains: tag1, tag2.` of an entry, what is missing left out."""
+    name = " ".join(filter(None, (metadata["First Name"], metadata["Last Name"])))
+    title, company, tags = metadata["Job Title"], metadata["Company"], metadata["tags"]
     work = f"{title} at {company}" if title and company else title or (f"Works at {company}" if company else "")
-    parts = [f"{name}." if name else "", f"{work}." if work else "", text_of(row["bio"])]
+    parts = [f"{name}." if name else "", f"{work}." if work else "", metadata["Bio"]]
     if tags:
         parts.append(f"Domains: {', '.join(tags)}.")
-    return " ".join(filter(None, parts)) or text_of(row["username"])
+    return " ".join(filter(None, parts)) or metadata["username"]

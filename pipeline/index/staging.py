@@ -28,6 +28,7 @@ from pipeline.index.vectors import BLOCK, VectorCache, check_unit_rows
 from pipeline.task import Entry
 
 OFFSET = struct.Struct("<QQ")  # where an entry of metadata.json begins, and its length, in bytes
+PAGE = 500  # entries
 SAMPLE = 64  # rows that must find themselves first
 TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 products differ by less
 _OPEN, _BETWEEN, _CLOSE = b"[\n", b",\n", b"\n]\n"
@@ -144,18 +145,28 @@ def _write_entries(directory: Path, entries: Iterable[tuple[Entry, bytes]]) -> d
         files.SealedWriter(directory / manifest.OFFSETS) as offsets,
         files.SealedWriter(directory / manifest.ENTRIES) as rows,
     ):
-        for entry, key in entries:
-            document = _json(entry.metadata, entry.id)
-            between = _BETWEEN if rows.lines else _OPEN
-            offsets.write(OFFSET.pack(metadata.size + len(between), len(document)))
-            metadata.write(between + document)
-            row = {
-                "id": entry.id,
-                "content": content_hash(entry),
-                "vector": key.hex(),
-                "metadata": zlib.crc32(document),
-            }
-            rows.write_line(_json(row, entry.id))
+        pairs = iter(entries)
+        while page := list(islice(pairs, PAGE)):  # written a page at a time: many small pieces take longer
+            documents: list[bytes] = []
+            places: list[bytes] = []
+            lines: list[bytes] = []
+            end = metadata.size
+            for entry, key in page:
+                document = _json(entry.metadata, entry.id)
+                between = _BETWEEN if end else _OPEN
+                places.append(OFFSET.pack(end + len(between), len(document)))
+                documents += (between, document)
+                end += len(between) + len(document)
+                row = {
+                    "id": entry.id,
+                    "content": content_hash(entry),
+                    "vector": key.hex(),
+                    "metadata": zlib.crc32(document),
+                }
+                lines.append(_json(row, entry.id))
+            metadata.write(b"".join(documents))
+            offsets.write(b"".join(places))
+            rows.write_lines(lines)
         metadata.write(_CLOSE)
         sealed = (metadata.seal(), offsets.seal(), rows.seal())
         return {each.path.name: each for each in sealed}
@@ -168,7 +179,7 @@ def _json(document: Mapping[str, Any], entry_id: str) -> bytes:
         InconsistentError: it holds what JSON cannot say (a lone surrogate, an object of ours).
     """
     try:
-        return orjson.dumps(dict(document))
+        return orjson.dumps(document if isinstance(document, dict) else dict(document))
     except TypeError as error:
         raise InconsistentError(f"entry {entry_id!r} cannot be written as JSON: {error}") from None
 
@@ -227,7 +238,7 @@ def _verify_vectors(staged: Staged, sample: dict[int, bytes]) -> None:
     first = 0
     for block in flat.read_blocks(handle, count=count, dim=dim):
         check_unit_rows(block, what=f"the build, rows from {first}")
-        best = np.maximum(best, flat.nearest(queries, block)[0])
+        best = np.maximum(best, flat.highest(queries, block))
         here = (numbers >= first) & (numbers < first + len(block))
         own[here] = np.einsum("ij,ij->i", queries[here], block[numbers[here] - first])
         first += len(block)

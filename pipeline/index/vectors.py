@@ -106,6 +106,8 @@ class VectorCache:
     def missing(self, keys: Sequence[bytes]) -> list[int]:
         """Return the positions in `keys`, ascending, whose vector is not there; of equal keys only the first."""
         self._refresh()
+        if self._in_order(keys) is not None:
+            return []
         absent = np.flatnonzero(self._find(keys) < 0).tolist()
         first: dict[bytes, int] = {}
         for position in absent:
@@ -142,8 +144,9 @@ class VectorCache:
             InconsistentError: a vector is not there.
         """
         self._refresh()
-        if (quick := self._fetch_in_order(keys)) is not None:
-            return quick
+        records = self._in_order(keys)
+        if records is not None:
+            return np.ascontiguousarray(records["vector"])
         found = self._find(keys)
         if len(found) and found.min() < 0:
             position = int(np.argmin(found))
@@ -158,23 +161,21 @@ class VectorCache:
         in_order = bool(np.array_equal(numbers, found))  # the usual case: no second copy of the block
         return rows if in_order else rows[where]
 
-    def _fetch_in_order(self, keys: Sequence[bytes]) -> Vectors | None:
-        """Return the vectors of keys that lie one after the other in the file, as they do after a first run, or None.
+    def _in_order(self, keys: Sequence[bytes]) -> NDArray[np.void] | None:
+        """Return the records of keys that lie one after the other in the file, as they do after a first run, or None.
 
-        The keys are compared with those of the records that are read anyway, and not one by one before.
+        The keys are compared with those of the records all at once, and not each by a look of its own.
         """
-        if self._handle is None or not keys or any(len(key) != KEY_BYTES for key in keys):
+        if self._handle is None or not 0 < len(keys) <= BLOCK or any(len(key) != KEY_BYTES for key in keys):
             return None
         wanted = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES)
         low = int(np.searchsorted(self._sorted, _prefixes(wanted[:1])[0]))
         first = int(self._sorted[low] & _NUMBER_MASK) if low < self._sorted.size else self._scanned
-        if first + len(keys) > self._scanned or len(keys) > BLOCK:
+        last = first + len(keys)
+        if last > self._scanned or any(first <= number < last for number in self._damaged):
             return None
         records = self._read(first, len(keys))
-        if not np.array_equal(records["key"], wanted) or any(first <= at < first + len(keys) for at in self._damaged):
-            return None
-        rows: Vectors = np.ascontiguousarray(records["vector"])
-        return rows
+        return records if np.array_equal(records["key"], wanted) else None
 
     def forget(self, keys: Sequence[bytes]) -> int:
         """Rewrite the file without these keys and without damaged records; return how many of the keys were there.
