@@ -19,6 +19,7 @@ from tests.soak.look import Look, Row, is_forgotten, tags_of
 OUTCOMES = ("answered", "refused", "invalid", "missing")
 OVER = frozenset({"ingested", "failed"})
 MOST_CHARGED = 2
+FORGETTING = "is being forgotten"
 NEAR = timedelta(seconds=1)  # a sender was stopped so soon after its intent was written down
 FIXED = ("request_file", "requests", "remote_name", "result_file", "answered", "cost")
 UNCREATED = frozenset({"prepared", "submitting", "failed"})
@@ -123,11 +124,12 @@ def tags_never_change(here: Look) -> Iterator[str]:
 
 def answers_reach_whom_they_are_about(here: Look) -> Iterator[str]:
     """The request that an applied answer belongs to named the person who has the tags now."""
+    going = {row["item_id"] for row in here.rows["parked"] if row["reason"] == FORGETTING}  # their lines go first
     last = {row["item_id"]: row for row in here.rows["answers"] if row["applied"]}  # an id may be given again
     told: dict[int, dict[str, str]] = {}
     for item, row in last.items():
         person, number = here.people.get(item), row["batch"]
-        if person is None or not tags_of(person) or person["username"] in here.by_hand:
+        if person is None or not tags_of(person) or person["username"] in here.by_hand or item in going:
             continue
         if number is None or number in here.cleaned:
             continue
