@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,13 @@ from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
 
 
 def pytest_configure() -> None:
-    """Say where the PostgreSQL server of this run will be, once somebody needs it; workers are told by this process."""
+    """Let Ctrl-C reach the processes that tests start, and say where a PostgreSQL server will be, once it is needed.
+
+    Whoever was started in the background ignores SIGINT, and so would all processes below. Workers are told of the
+    server by the process that starts them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if postgresql.SHARED not in os.environ or "PYTEST_XDIST_WORKER" not in os.environ:
         postgresql.announce()
 
