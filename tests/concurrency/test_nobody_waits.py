@@ -15,7 +15,7 @@ from tests.lab import ROOT
 
 Live = Callable[[str], Life]
 
-AT_ONCE_S = 4.0  # far less than the calls that hang, and enough on a machine that does other things
+AT_ONCE_S = 8.0  # far less than the calls that hang, and enough on a machine that does other things
 HANGS = {  # which command hangs in which of its calls
     "a submit in its upload": (("batch-submit",), "POST", r"^/upload/"),
     "a submit in its create": (("batch-submit",), "POST", ":batchGenerateContent"),
@@ -138,4 +138,4 @@ def test_an_interrupt_ends_the_wait_for_a_long_transaction(live: Live) -> None:
             began = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=10) == 130
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5

@@ -13,7 +13,7 @@ from tests.lab import KEY, Api
 
 LIMIT_S = 0.3
 ATTEMPTS = 3
-SLACK_S = 2.0  # a busy machine, and the deletion of what a failed upload left
+SLACK_S = 6.0  # a busy machine, and the deletion of what a failed upload left
 REQUEST = {"contents": [{"role": "user", "parts": [{"text": "water law"}]}]}
 
 Call = Callable[[Client], object]
