@@ -112,6 +112,34 @@ def test_what_a_write_reads_is_what_it_changes(store: Store, url: str) -> None:
         assert tx.execute(text("SELECT n FROM counter")).scalar() == 40
 
 
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_write_sees_what_was_committed_while_it_waited(store: Store, url: str, level: str) -> None:
+    """Also where the server was told to give every transaction one snapshot, from before the wait."""
+    name = url.partition("@/")[2].partition("?")[0]
+    postgresql.rows(url, f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = '{level}'")
+    seen: list[int | None] = []
+
+    def count() -> None:
+        """Count the notes in a write of its own."""
+        mine = Store(url)
+        with mine.write() as tx:
+            seen.append(tx.execute(text("SELECT count(*) FROM notes")).scalar())
+        mine.close()
+
+    waiting = (
+        "SELECT 1 FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database "
+        "WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted"
+    )
+    with store.write() as tx:
+        _add(tx, "two")
+        thread = threading.Thread(target=count)
+        thread.start()
+        while not postgresql.rows(url, waiting):
+            pass
+    thread.join()
+    assert seen == [2]
+
+
 def test_a_writer_that_waits_too_long_gives_up(store: Store, url: str) -> None:
     """Whether another of our writes is under way or another program holds a row: an error, and nothing changed."""
     other = Store(url)
