@@ -64,7 +64,7 @@ def run(rt: Runtime, url: str) -> Report:
 
 def _move(rt: Runtime, path: Path, target: Store) -> Report:
     """Move everything, under what keeps all others from writing here and there."""
-    to = target.url.set(password=None).render_as_string()
+    to = target.address
     with rt.store.hold() as tx, target.write() as there:
         source, here = Source(tx), workspace.get(tx)
         mark = moved.find(path)

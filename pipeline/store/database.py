@@ -22,6 +22,8 @@ __all__ = ["Connection", "Select", "Store", "said"]
 
 _NOBODY = logging.NullHandler()
 
+PASSWORDS = ("password", "sslpassword")  # among the options of a URL
+
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 
 
@@ -62,6 +64,11 @@ class Store:
     def shown(self) -> str:
         """Return what a person knows the database by; never with a password in it."""
         return self._kind.shown
+
+    @property
+    def address(self) -> str:
+        """Return the URL as it may be written down: with no password, neither before the host nor among the options."""
+        return self.url._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:

@@ -108,6 +108,17 @@ def test_everything_is_there_and_work_goes_on(mid_life: Workspace, there: Worksp
     assert json.loads(there.run("doctor", "--json").stdout)["findings"] == []
 
 
+def test_a_password_is_written_nowhere(small: Workspace, to: str) -> None:
+    """Neither one before the host nor one among the options is shown, or kept beside the file."""
+    hidden = "that-nobody-may-see"
+    url = f"{to.replace('postgres@', f'postgres:{hidden}@')}&password={hidden}&sslpassword={hidden}"
+    said = [ran(small, "move", url), ran(small, "move", url), ran(small, "status"), ran(small, "score", code=3)]
+    kept = moved.mark_of(small.data / "findable.db").read_text()
+    assert [text for text in (*said, kept) if hidden in text] == []
+    assert "//postgres@/" in kept
+    assert "was moved" in ran(small, "move", to)
+
+
 def test_the_file_takes_no_more_writes(mid_life: Workspace, to: str, api: Api) -> None:
     """Whoever still uses it may read, is told where the workspace is, and sends nothing."""
     ran(mid_life, "move", to)
