@@ -64,7 +64,7 @@ def _run(
         raise InputError(f"{data} is the backup itself; nothing was changed", hint="set DATA= to another directory")
     backups.verify(source, manifest)
     _check_room(data, manifest)
-    is_loaded = store is not None and _is_loaded(store, manifest)
+    is_begun = store is not None and _is_begun(store, manifest)
     if data.is_symlink() or (data.exists() and not data.is_dir()):
         raise InputError(f"{data} is no directory of its own; nothing was changed", hint="set DATA= to what it means")
     if data.is_dir() and any(data.iterdir()):
@@ -79,8 +79,7 @@ def _run(
             unsent = _check_database(staging / backups.DATABASE)
             aside = backups.settle(staging, data)
         else:  # until its last row is there every command refuses the database, so the folder is in place before it
-            if not is_loaded:
-                store.load(source / backups.DUMP, programs=settings.pg_bin)
+            store.load(source / backups.DUMP, programs=settings.pg_bin, again=is_begun)
             aside = backups.settle(staging, data)
             unsent = _finish(store, manifest)
     return Report(
@@ -111,8 +110,8 @@ def _server(settings: Settings, manifest: backups.Manifest) -> Store | None:
     return store
 
 
-def _is_loaded(store: Store, manifest: backups.Manifest) -> bool:
-    """Return whether a run that was killed has put this very backup into the database already.
+def _is_begun(store: Store, manifest: backups.Manifest) -> bool:
+    """Return whether a run that was killed has put a backup of this workspace, maybe another one, into the database.
 
     Raises:
         ConfigurationError: the database holds a workspace.

@@ -125,13 +125,15 @@ class Store:
         with self._translated(BUSY_S), self._kind.copied_to(self._open(), target, programs=programs) as tx:
             yield tx
 
-    def load(self, dump: Path, *, programs: Path | None = None) -> None:
+    def load(self, dump: Path, *, programs: Path | None = None, again: bool = False) -> None:
         """Put a copy of a server's database into this one, all but the schema's version (see `schema.settle`).
+
+        Where it is done `again`, in the place of the one that was put there before.
 
         Raises:
             ConfigurationError: it cannot be; nothing was changed.
         """
-        self._kind.load(dump, programs=programs)
+        self._kind.load(dump, programs=programs, again=again)
 
     def compact(self, *, besides: Collection[str] = (), patience_s: float = BUSY_S) -> bool:
         """Let go of what was deleted, in the engine's tables and `besides` in those of the subjects.

@@ -28,8 +28,10 @@ def write(url: URL, target: Path, *, snapshot: str, programs: Path | None) -> No
     _run("pg_dump", [*arguments, f"--file={target}", f"--dbname={_without_password(url)}"], url, programs=programs)
 
 
-def load(url: URL, dump: Path, *, programs: Path | None) -> None:
+def load(url: URL, dump: Path, *, programs: Path | None, again: bool) -> None:
     """Put a dump into a database that holds nothing of it, in one transaction, all but the schema's version.
+
+    Where it is done `again`, what it holds of such a dump goes first: it may have been another one.
 
     Raises:
         ConfigurationError: the program is missing, or cannot do it; nothing of it is in the database.
@@ -39,6 +41,7 @@ def load(url: URL, dump: Path, *, programs: Path | None) -> None:
     wanted.write_text("".join(f"{line}\n" for line in entries if not _is_version(line)), encoding="utf-8")
     try:
         arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
+        arguments += ["--clean", "--if-exists"] if again else []
         arguments += [f"--use-list={wanted}", f"--dbname={_without_password(url)}", str(dump)]
         _run("pg_restore", arguments, url, programs=programs)
     finally:

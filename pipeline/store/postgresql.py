@@ -97,9 +97,9 @@ class PostgresqlServer:
             dumps.write(self._url, target, snapshot=snapshot, programs=programs)
             yield tx
 
-    def load(self, dump: Path, *, programs: Path | None) -> None:
+    def load(self, dump: Path, *, programs: Path | None, again: bool) -> None:
         """Put a dump into the database, all but the schema's version."""
-        dumps.load(self._url, dump, programs=programs)
+        dumps.load(self._url, dump, programs=programs, again=again)
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
         """Have the server clear up our tables; always true."""

@@ -84,7 +84,7 @@ class SqliteFile:
         finally:
             copy.dispose()
 
-    def load(self, dump: Path, *, programs: Path | None) -> None:
+    def load(self, dump: Path, *, programs: Path | None, again: bool) -> None:  # noqa: ARG002 - refused
         """Refuse what is no copy of an SQLite file.
 
         Raises:

@@ -168,6 +168,28 @@ def test_a_restore_that_died_keeps_every_command_away_and_goes_on(
     assert json.loads(served.run("doctor", "--json").stdout)["findings"] == []
 
 
+def test_another_copy_can_be_restored_after_one_that_died(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is then that of the copy whose files are there, and not of the one that was begun."""
+    served = on_server(workspace)
+    for name in ("one", "two"):
+        put(served, name)
+        ran(served, "backup", str(tmp_path / name))
+    emptied(served)
+    with monkeypatch.context() as patch:
+
+        def die(*_: object) -> None:
+            """Die before the folder is put in place."""
+            raise KeyboardInterrupt
+
+        patch.setattr("pipeline.backups.settle", die)
+        assert served.run("restore", str(tmp_path / "one"), "--yes").exit_code == 130
+    ran(served, "restore", str(tmp_path / "two"), "--yes")
+    assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["findable.dump", "manifest.json"]
+
+
 def test_missing_programs_of_postgresql_are_named(workspace: Workspace, tmp_path: Path) -> None:
     """Without pg_dump or pg_restore: exit code 3, what to install, and nothing half made."""
     served = on_server(workspace)
