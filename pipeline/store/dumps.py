@@ -7,6 +7,7 @@ written, with what else has to be set right, every command takes the database fo
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,15 +38,13 @@ def load(url: URL, dump: Path, *, programs: Path | None, again: bool) -> None:
         ConfigurationError: the program is missing, or cannot do it; nothing of it is in the database.
     """
     entries = _run("pg_restore", ["--list", str(dump)], url, programs=programs).splitlines()
-    wanted = dump.with_name(f"{dump.name}.list")
-    wanted.write_text("".join(f"{line}\n" for line in entries if not _is_version(line)), encoding="utf-8")
-    try:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".list") as wanted:
+        wanted.writelines(f"{line}\n" for line in entries if not _is_version(line))
+        wanted.flush()
         arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
         arguments += ["--clean", "--if-exists"] if again else []
-        arguments += [f"--use-list={wanted}", f"--dbname={_without_password(url)}", str(dump)]
+        arguments += [f"--use-list={wanted.name}", f"--dbname={_without_password(url)}", str(dump)]
         _run("pg_restore", arguments, url, programs=programs)
-    finally:
-        wanted.unlink()
 
 
 def _is_version(line: str) -> bool:

@@ -190,6 +190,17 @@ def test_another_copy_can_be_restored_after_one_that_died(
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["findable.dump", "manifest.json"]
 
 
+def test_a_copy_is_only_read_while_it_is_restored(workspace: Workspace, tmp_path: Path) -> None:
+    """Nothing is written into its folder, which may lie where nobody can write: whatever lies there stays."""
+    served = on_server(workspace)
+    put(served, "one")
+    ran(served, "backup", str(tmp_path / "copy"))
+    own = tmp_path / "copy" / "findable.dump.list"
+    own.write_text("mine")
+    ran(emptied(served), "restore", str(tmp_path / "copy"), "--yes")
+    assert own.read_text() == "mine"
+
+
 def test_missing_programs_of_postgresql_are_named(workspace: Workspace, tmp_path: Path) -> None:
     """Without pg_dump or pg_restore: exit code 3, what to install, and nothing half made."""
     served = on_server(workspace)
