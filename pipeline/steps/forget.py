@@ -161,7 +161,7 @@ def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
 
     Of a database on a server the bytes are not ours to read: there the tables are what is proved. Words that stand
     in somebody else's row too prove nothing and are not looked for. A database that another program shares with us
-    may hold them in its tables, which are its own.
+    may hold them in its tables, which are its own; and so may the file that was left behind by a move to a server.
 
     Raises:
         InconsistentError: a file of ours still holds them.
@@ -170,9 +170,9 @@ def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
     report.looked_for = len(wanted)
     found = [path.relative_to(rt.data) for path in traces.holding(rt.data, wanted)]
     with rt.store.read() as tx:
-        is_shared = bool(checks.foreign_tables(tx, besides=[experts.name]))
+        is_theirs = rt.store.path is None or bool(checks.foreign_tables(tx, besides=[experts.name]))
         told = checks.telling(tx, [experts], [needle.decode("utf-8", "replace") for needle in wanted])
-    own = [path for path in found if not _is_ours(path) or (is_shared and path.name.startswith("findable.db"))]
+    own = [path for path in found if not _is_ours(path) or (is_theirs and path.name.startswith("findable.db"))]
     report.own_files = [str(path) for path in own]
     path = rt.store.path
     if path is not None and path.absolute().parent != rt.data.absolute() and traces.is_holding(path, wanted):

@@ -138,6 +138,18 @@ def test_whoever_opened_the_file_before_is_held_back_too(small: Workspace, to: s
             raise AssertionError("it may write")
 
 
+def test_who_is_forgotten_later_stands_in_the_old_file_alone(small: Workspace, there: Workspace, to: str) -> None:
+    """Forgetting on the server ends well, and names the file that nothing writes to any more; without it, nothing."""
+    before = [name for (name,) in small.query("SELECT username FROM experts ORDER BY id")][-2:]
+    ran(small, "move", to)
+    said = json.loads(there.run("forget", before[0], "--yes", "--json").stdout)
+    assert "findable.db" in said["own_files"]
+    for path in there.data.glob("findable.db*"):
+        path.unlink()
+    assert json.loads(there.run("forget", before[1], "--yes", "--json").stdout)["own_files"] == []
+    assert there.query("SELECT count(*) FROM experts") == [(5,)]
+
+
 def test_a_move_that_is_done_is_done(small: Workspace, there: Workspace, to: str) -> None:
     """Run again it says so and changes nothing, also when work went on since; another target is refused."""
     ran(small, "move", to)
