@@ -173,9 +173,9 @@ test: setup ## all tests on SQLite, and on PostgreSQL those that touch the datab
 
 .PHONY: test-full
 test-full: setup ## everything, sweep and fault matrix whole, on SQLite and on PostgreSQL; takes hours
-	@FAULTS=all KEEPING=all FINDABLE_SHARE=1 $(PYTEST) --timeout 7200
+	@HYPOTHESIS_PROFILE=default FAULTS=all KEEPING=all FINDABLE_SHARE=1 $(PYTEST) --timeout 7200
 	@$(VENV)/bin/python -m tests.crash.whole
-	@FINDABLE_TEST_DATABASE=postgresql FAULTS=all KEEPING=all FINDABLE_SHARE=1 $(PYTEST) --timeout 7200
+	@FINDABLE_TEST_DATABASE=postgresql HYPOTHESIS_PROFILE=default FAULTS=all KEEPING=all FINDABLE_SHARE=1 $(PYTEST) --timeout 7200
 	@FINDABLE_TEST_DATABASE=postgresql $(VENV)/bin/python -m tests.crash.whole
 
 .PHONY: fault-matrix

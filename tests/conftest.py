@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from emulator.server import start
 from pipeline.experts import table
 from tests import postgresql
 from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+
+
+# the same examples each time, so that a run says something of the change and not of its luck; `make test-full` searches
+settings.register_profile("steady", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 def pytest_configure() -> None:
