@@ -16,7 +16,6 @@ from pipeline.experts import table
 from tests import postgresql
 from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
 
-
 # the same examples each time, so that a run says something of the change and not of its luck; `make test-full` searches
 settings.register_profile("steady", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
