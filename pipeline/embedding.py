@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.display import Bar
+    from pipeline.gemini.client import Client
 
 TASK_TYPE = "RETRIEVAL_DOCUMENT"
 PAGE = 1000
@@ -51,7 +52,8 @@ def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
             for start in range(0, len(missing), MAX_EMBED_TEXTS):
                 some = missing[start : start + MAX_EMBED_TEXTS]
                 asked.update(keys[at] for at in some)
-                yield [keys[at] for at in some], partial(_ask, rt, [page[at].text for at in some])
+                ask = partial(_ask, rt, rt.client)  # made here, once: from Python 3.12 on, threads would make several
+                yield [keys[at] for at in some], partial(ask, [page[at].text for at in some])
             seen += len(page)
             bar.show(seen, note=f"{embedded} embedded" if embedded else "")
 
@@ -84,11 +86,11 @@ def embed_queries(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":
     return vectors
 
 
-def _ask(rt: Runtime, texts: "Sequence[str]") -> Vectors:
+def _ask(rt: Runtime, client: "Client", texts: "Sequence[str]") -> Vectors:
     """Return the vectors of at most a hundred documents."""
     model = rt.embedding_model
     fitting = [fitted(text, limit=model.input_limit) for text in texts]
-    vectors: Vectors = rt.client.embed(model, fitting, dim=rt.settings.dim, query=False)
+    vectors: Vectors = client.embed(model, fitting, dim=rt.settings.dim, query=False)
     return vectors
 
 

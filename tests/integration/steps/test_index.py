@@ -1,6 +1,7 @@
 """`index`: what is embedded, what an unreliable service does to it, and which build is in service afterwards."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -156,6 +157,16 @@ def test_what_others_gave_while_one_call_failed_is_kept(
     report = _index(workspace)
     assert report["count"] == 250
     assert report["embedded"] in {150, 200}
+
+
+def test_the_client_is_made_before_the_calls_begin(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """One for all of them, by who asked for the index: a local engine would start with it."""
+    tagged(250)
+    said_by = []
+    with workspace.open() as rt:
+        rt.display.say = lambda _: said_by.append(threading.current_thread())  # who makes it says what it connects to
+        index.run(rt)
+    assert said_by == [threading.current_thread()]
 
 
 def test_nobody_tagged_is_said_with_what_to_do(
