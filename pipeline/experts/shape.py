@@ -31,7 +31,8 @@ from sqlalchemy import (
 from pipeline.experts.columns import HEADERS
 
 NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
-WHOLE = re.compile(r"-?[0-9]{1,18}")
+WHOLE = re.compile(r"-?[0-9]{1,19}")
+LARGEST = 2**63 - 1  # whole number that a database's widest column of them takes
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -86,7 +87,7 @@ def native_ids(tx: Connection, ids: Sequence[str]) -> list[int | str]:
         return list(ids)
     if isinstance(kind, types.Uuid):
         return [one for one in ids if UUID.fullmatch(one)]
-    numbers: list[int | str] = [int(one) for one in ids if WHOLE.fullmatch(one)]
+    numbers: list[int | str] = [int(one) for one in ids if WHOLE.fullmatch(one) and abs(int(one)) <= LARGEST]
     if isinstance(kind, types.Integer) and (len(numbers) == len(ids) or tx.dialect.name != "sqlite"):
         return numbers
     return [*numbers, *ids]
