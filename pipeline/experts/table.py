@@ -269,7 +269,8 @@ def write_tags(
             here = (experts.c.id == bindparam("row")) & (without if is_null else untagged)
             writing = update(experts).where(here)
             writing = writing.values(tags=bindparam("new_tags"), findability_score=bindparam("new_score"))
-            bulk.run(tx, writing, ("new_tags", "new_score", "row"), some)
+            with _refusals():
+                bulk.run(tx, writing, ("new_tags", "new_score", "row"), some)
     return {str(row) for some in changes.values() for _, _, row in some}
 
 

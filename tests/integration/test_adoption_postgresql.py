@@ -159,3 +159,17 @@ def test_a_row_that_the_table_refuses_is_told_without_its_text(
         assert "secret" not in result.output
     after = _dump(theirs)
     assert after["experts"] == before["experts"]
+
+
+def test_tags_that_the_table_refuses_wait_in_their_result(theirs: Workspace) -> None:
+    """Too narrow a column: exit code 3 and what to do; once it is wide the same answers are written, asked for once."""
+    theirs.change("CREATE TABLE experts (id SERIAL PRIMARY KEY, username TEXT, bio TEXT, tags VARCHAR(5))")
+    theirs.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law and keep bees.')")
+    for command in CHAIN[:2]:
+        assert theirs.run(command).exit_code == 0
+    refused = theirs.run("batch-ingest")
+    assert (refused.exit_code, "too long" in refused.stderr, "room" in refused.stderr) == (3, True, True)
+    theirs.change("ALTER TABLE experts ALTER tags TYPE TEXT")
+    assert theirs.run("batch-ingest").exit_code == 0
+    assert theirs.query("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == [(1,)]
+    assert theirs.query("SELECT state FROM findable_batches") == [("ingested",)]
