@@ -64,7 +64,8 @@ def _run(
         raise InputError(f"{data} is the backup itself; nothing was changed", hint="set DATA= to another directory")
     backups.verify(source, manifest)
     _check_room(data, manifest)
-    is_begun = store is not None and _is_begun(store, manifest)
+    if store is not None:
+        _is_begun(store, manifest)  # refuses before anything is asked or written
     if data.is_symlink() or (data.exists() and not data.is_dir()):
         raise InputError(f"{data} is no directory of its own; nothing was changed", hint="set DATA= to what it means")
     if data.is_dir() and any(data.iterdir()):
@@ -79,7 +80,7 @@ def _run(
             unsent = _check_database(staging / backups.DATABASE)
             aside = backups.settle(staging, data)
         else:  # until its last row is there every command refuses the database, so the folder is in place before it
-            store.load(source / backups.DUMP, programs=settings.pg_bin, again=is_begun)
+            _load(store, source, manifest, programs=settings.pg_bin)
             aside = backups.settle(staging, data)
             unsent = _finish(store, manifest)
     return Report(
@@ -108,6 +109,16 @@ def _server(settings: Settings, manifest: backups.Manifest) -> Store | None:
             hint="make an empty database with createdb and set FINDABLE_DATABASE_URL to it",
         )
     return store
+
+
+def _load(store: Store, source: Path, manifest: backups.Manifest, *, programs: Path | None) -> None:
+    """Put the dump into the database, and keep everybody else from writing there from the last look at it on.
+
+    Raises:
+        ConfigurationError: the database holds a workspace by now.
+    """
+    with store.write():
+        store.load(source / backups.DUMP, programs=programs, again=_is_begun(store, manifest))
 
 
 def _is_begun(store: Store, manifest: backups.Manifest) -> bool:

@@ -5,9 +5,11 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline import backups
 from pipeline.experts import table
 from tests import ledger, postgresql
 from tests.lab import ON_POSTGRESQL, Api, Workspace
@@ -188,6 +190,37 @@ def test_another_copy_can_be_restored_after_one_that_died(
     ran(served, "restore", str(tmp_path / "two"), "--yes")
     assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["findable.dump", "manifest.json"]
+
+
+def test_a_restore_that_was_finished_by_another_run_is_not_done_again(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where work goes on in the database by the time the dump would be loaded, it stays as it is: exit code 3."""
+    served = on_server(workspace)
+    put(served, "one")
+    ran(served, "backup", str(tmp_path / "copy"))
+    emptied(served)
+    words = ("restore", str(tmp_path / "copy"), "--yes")
+    place = backups.place
+
+    def die(*_: object) -> None:
+        """Die before the folder is put in place."""
+        raise KeyboardInterrupt
+
+    def others_are_quicker(*args: Any) -> None:
+        """Let another run finish, and work go on, between the first look at the database and the load."""
+        monkeypatch.setattr("pipeline.backups.place", place)
+        ran(served, *words)
+        put(served, "two")
+        place(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.backups.settle", die)
+        assert served.run(*words).exit_code == 130
+    monkeypatch.setattr("pipeline.backups.place", others_are_quicker)
+    late = served.run(*words)
+    assert (late.exit_code, "holds a workspace already" in late.output) == (3, True)
+    assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
 
 
 def test_a_copy_is_only_read_while_it_is_restored(workspace: Workspace, tmp_path: Path) -> None:
