@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from pipeline.store.owners import is_dead
 from tests.lab import Workspace
 
 OUTCOMES = ("answered", "refused", "invalid", "missing")
@@ -86,3 +87,9 @@ def snapshot(workspace: Workspace, *, without: frozenset[str] = TIMES) -> dict[s
             for row in sorted(rows, key=repr)
         ]
     return found
+
+
+def living_leases(workspace: Workspace) -> list[str]:
+    """Return the names of the leases whose owner is alive; one that is left behind by an interrupt frees itself."""
+    rows = workspace.query("SELECT name, owner FROM findable_leases")
+    return [name for name, owner in rows if not is_dead(owner)]

@@ -161,6 +161,7 @@ def test_backup_dies(template: Template, tmp_path: Path) -> None:
         assert sorted(path.name for path in target.parent.iterdir()) == ["data", "data-copy", "other"]
 
 
+@pytest.mark.sqlite_only("on a server a restore overwrites nothing; its deaths stand in test_backup.py")
 @pytest.mark.parametrize("stands", ["nothing", "another"])
 def test_restore_dies(template: Template, tmp_path: Path, stands: str) -> None:
     """Killed anywhere and run again, the new workspace is in its place, and the old one lies beside it, whole."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import ledger
 from tests.faults import cells
 from tests.faults.ground import ALWAYS, PEOPLE, Ground, Script, person_file
 from tests.lab import ROOT
@@ -121,7 +122,7 @@ def test_ctrl_c_at_a_wait_for_the_server(wait: str, request: pytest.FixtureReque
     _wait_for(lambda: len(ground.api.seen(method, part)) > seen, process)
     time.sleep(0.1)  # from the request to the wait for its answer
     _interrupt(process)
-    assert ground.workspace.query("SELECT name FROM findable_leases") == []
+    assert ledger.living_leases(ground.workspace) == []
     assert not list(ground.workspace.data.rglob("*.part"))
     ground.api.configure(paused=False)
     ground.recover()

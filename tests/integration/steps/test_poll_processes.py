@@ -103,7 +103,7 @@ def test_ctrl_c_ends_at_once_and_leaves_all_as_it_was(  # noqa: PLR0917 - three 
     assert "Traceback" not in said
     assert ledger.snapshot(workspace, without=ledger.TIMES | {"remote_word", "remote_done"}) == before
     assert not list(workspace.data.rglob("*.part"))
-    assert workspace.query("SELECT * FROM findable_leases") == []
+    assert ledger.living_leases(workspace) == []
 
 
 def test_two_polls_at_once_bring_a_batch_home_once(

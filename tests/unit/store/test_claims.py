@@ -13,6 +13,7 @@ from pipeline.store import claims
 from tests.delivery import prepare, put_people, workspace_at
 
 
+@pytest.mark.sqlite_only("asks SQLite for its plan")
 @pytest.mark.parametrize("query", [claims.askable(TagsTask()), claims.claimed_ids("expert-tags")])
 def test_open_claims_are_found_by_their_index(tmp_path: Path, query: Select[tuple[str]]) -> None:
     """SQLite takes a partial index only where its condition stands in the query word for word."""
