@@ -6,8 +6,10 @@ Whoever searches meanwhile has the old build or the new one, never a mixture.
 from dataclasses import dataclass
 
 from pipeline import building
+from pipeline.errors import UnavailableError
 from pipeline.runtime import Runtime
 from pipeline.store import builds
+from pipeline.store.leases import LeaseLostError
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,13 @@ def roll_back(rt: Runtime) -> Report:
 
     Raises:
         InputError: there is none.
+        UnavailableError: somebody else built while this process stood still; which build is meant now is to be seen.
     """
     with rt.waited_lease(building.LEASE, waiting=building.WAITING) as lease:
-        manifest = rt.builds.rollback(fence=lambda: building.fence(rt, lease))
+        try:
+            manifest = rt.builds.rollback(fence=lambda: building.fence(rt, lease))
+        except LeaseLostError as error:
+            raise UnavailableError(error.message, hint="look at `make status`, then run it again") from error
         with rt.store.write() as tx:
             builds.note_in_service(tx, manifest.number, why="rolled back", at=rt.now())
     return Report(manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True)
