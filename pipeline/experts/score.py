@@ -12,7 +12,7 @@ def score(row: Mapping[Any, Any], *, tagged: bool | None = None) -> float:
     """Return the score of a row of `experts`; `tagged` says whether there are tags, where the row lacks them yet."""
     tags = row.get("tags") if tagged is None else None
     cells = (row.get("bio"), tags, row.get("profile_url"), row.get("job_title"), row.get("hourly_rate"))
-    return score_of(*cells) if not tagged else score_of(*cells, tagged=True)
+    return score_of(*cells, tagged=bool(tagged))
 
 
 def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any, *, tagged: bool = False) -> float:

@@ -197,8 +197,7 @@ def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None
     here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
     noted = tx.execute(update(batches).where(here).values(cancel_asked_at=at, reason=why))
     if noted.rowcount != 1:
-        found = tx.execute(select(batches.c.state).where(batches.c.number == batch.number)).scalar()
-        raise StateConflictError("batch", batch.number, expected=batch.state, wanted=batch.state, found=found)
+        raise _conflict(tx, batch, wanted=batch.state)
     events.record(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
@@ -300,6 +299,11 @@ def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], 
     here = (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
     moved = tx.execute(update(batches).where(here).values(state=new, **facts))
     if moved.rowcount != 1:
-        found = tx.execute(select(batches.c.state).where(batches.c.number == batch.number)).scalar()
-        raise StateConflictError("batch", batch.number, expected=batch.state, wanted=new, found=found)
+        raise _conflict(tx, batch, wanted=new)
     events.record(tx, "batch", batch.number, old=batch.state, new=new, why=why, at=at)
+
+
+def _conflict(tx: Connection, batch: Batch, *, wanted: BatchState) -> StateConflictError:
+    """Return the error of a guarded UPDATE that met no row, with the state that was found instead."""
+    found = tx.execute(select(batches.c.state).where(batches.c.number == batch.number)).scalar()
+    return StateConflictError("batch", batch.number, expected=batch.state, wanted=wanted, found=found)

@@ -11,7 +11,6 @@ import os
 import random
 import secrets
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,9 +25,10 @@ import psutil
 
 from tests import ledger
 from tests.concurrency.nursery import Doom
-from tests.integration.steps.hands import ONE_THREAD, Hand
+from tests.crash.program import program
+from tests.integration.steps.hands import Hand
 from tests.integration.steps.looks import asked_ids
-from tests.lab import KEY, ROOT, URL, Workspace
+from tests.lab import KEY, URL, Workspace
 from tests.postgresql import Server
 from tests.soak.engine import Engine
 from tests.soak.invariants import violations
@@ -129,15 +129,7 @@ class Nursery:
 
     def __init__(self) -> None:
         """Start it."""
-        command = [sys.executable, "-W", "ignore", "-m", "tests.concurrency.nursery"]
-        self._program = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **ONE_THREAD},
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        self._program = program("tests.concurrency.nursery")
 
     def bring_up(self, **order: Any) -> int:
         """Bring up a worker and return its process id."""

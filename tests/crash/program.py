@@ -31,6 +31,18 @@ class Ended:
         return self.trail[-1] if self.trail else ""
 
 
+def program(module: str) -> "subprocess.Popen[str]":
+    """Start a module of the tests as a program that takes orders on its standard input and answers on its output."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", module],
+        cwd=ROOT,
+        env={**os.environ, **ONE_THREAD},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+
 class Mortal:
     """The program that runs commands which die at a chosen step. One order at a time."""
 
@@ -38,15 +50,7 @@ class Mortal:
 
     def __init__(self) -> None:
         """Start it."""
-        command = [sys.executable, "-W", "ignore", "-m", "tests.crash.mortal"]
-        self._program = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **ONE_THREAD},
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        self._program = program("tests.crash.mortal")
 
     def run(
         self, environ: Mapping[str, str], *args: str, cwd: Path, fate: Fate = LIVES, read_only: bool = False

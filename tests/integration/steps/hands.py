@@ -4,8 +4,6 @@ import json
 import os
 import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +12,9 @@ from typing import Any
 
 import psutil
 
-from tests.lab import ROOT, Workspace
+from tests.crash.program import program
+from tests.lab import Workspace
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the program may fork
 LONGEST_S = 60.0
 
 
@@ -40,15 +38,7 @@ class Hand:
 
     def __init__(self) -> None:
         """Start it."""
-        command = [sys.executable, "-W", "ignore", "-m", "tests.crash.mortal"]
-        self._program = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **ONE_THREAD},
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        self._program = program("tests.crash.mortal")
 
     def start(
         self,
