@@ -14,10 +14,11 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python -m jobs
 
-VALUES := EXPERTS EXPERT LIMIT DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
-  DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
-  CONFIRM_ABOVE CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
-  POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES SECONDS KEEP \
+VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
+  DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
+  CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
+  POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
+  TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
   MINUTES SEED ROUNDS WORKERS MOST KILLS
 define pass
 ifneq ($(origin $(1)),undefined)
@@ -31,7 +32,7 @@ $(foreach name,$(VALUES),$(eval $(call pass,$(name))))
 
 .PHONY: help
 help: ## print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' Makefile
 
 .PHONY: setup
 setup: $(READY) ## make .venv with everything in it
@@ -52,6 +53,26 @@ demo: setup ## the whole chain on the sample people, on the local engine, afresh
 .PHONY: import
 import: setup ## people from EXPERTS=file.csv (or .jsonl, .json) into the database; STRICT=1, REPORT=rejects.csv
 	@$(RUN) import
+
+.PHONY: import-passages
+import-passages: setup ## passages from PASSAGES=file.jsonl into the database; STRICT=1, REPORT=rejects.csv
+	@$(RUN) import-passages
+
+.PHONY: tag
+tag: setup ## tag everyone the way that fits: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 WAIT=1 YES=1
+	@$(RUN) tag
+
+.PHONY: run
+run: setup ## do once whatever is due, for cron; ON_DONE= and ON_FAIL= are commands that get the summary as JSON
+	@$(RUN) run
+
+.PHONY: preflight
+preflight: setup ## what tagging would cost and take, by batch and live; DEADLINE=2h, COUNT=1, PROBE=1 tries five both ways
+	@$(RUN) preflight
+
+.PHONY: tag-live
+tag-live: setup ## ask about everyone untagged now, by ordinary calls at full price; LIMIT=50 to try a few
+	@$(RUN) tag-live
 
 .PHONY: batch-submit
 batch-submit: setup ## ask Gemini about everyone untagged; LIMIT=50 to try a few, DRY=1 to see what would happen
@@ -94,20 +115,48 @@ show: setup ## everything known about one person: EXPERT=username
 	@$(RUN) show
 
 .PHONY: export
-export: setup ## experts with tags and scores: TO=experts.csv (or .jsonl, .json, - for standard output)
+export: setup ## experts, or concepts with TASK=passages: TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=
 	@$(RUN) export
+
+.PHONY: passages-pilot
+passages-pilot: setup ## ask about a few passages (N=200 SEED=1), wait, and judge their concepts before all are asked about
+	@$(RUN) passages-pilot
+
+.PHONY: passages-backfill
+passages-backfill: setup ## ask about every passage: WAIT=1 to the end, NO_RESUME=1 (VERSION=) anew, SKIP_PILOT=1, YES=1
+	@$(RUN) passages-backfill
+
+.PHONY: passages-status
+passages-status: setup ## where the passages stand, and what to type next
+	@$(RUN) passages-status
 
 .PHONY: status
 status: setup ## where everything stands, and what to type next
 	@$(RUN) status
+
+.PHONY: qc
+qc: setup ## measure the answers of a task, judge them, write the report: TASK=passages EXTRACTOR=name GATES="evidence=0.95"
+	@$(RUN) qc
 
 .PHONY: parked
 parked: setup ## who is not asked again, and why
 	@$(RUN) parked
 
 .PHONY: unpark
-unpark: setup ## let parked people go again: EXPERT=username or ALL=1
+unpark: setup ## let parked people go again: EXPERT=username or ALL=1; with TASK=passages PASSAGE=id
 	@$(RUN) unpark
+
+.PHONY: versions
+versions: setup ## every version of answers: rows, items, dates, cost; TASK=passages for those of passages alone
+	@$(RUN) versions
+
+.PHONY: rollback
+rollback: setup ## take back the answers of EXTRACTOR=passage-concepts@2, or of one model behind a slash; asks first
+	@$(RUN) rollback
+
+.PHONY: best-concepts
+best-concepts: setup ## the preferred concepts of PASSAGE=id, or of every passage as JSON lines
+	@$(RUN) best-concepts
 
 .PHONY: doctor
 doctor: setup ## check the workspace against itself and the backend; FIX=1 mends what loses nothing, and asks for the rest
@@ -145,6 +194,10 @@ eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.
 emulator: setup ## the local engine alone, on PORT=8080
 	@$(RUN) emulator
 
+.PHONY: prices
+prices: setup ## what the models cost and allow, and where each figure is from; TIER=free, 1, 2 or 3
+	@$(RUN) prices
+
 .PHONY: settings
 settings: setup ## every setting, its value, and where it came from
 	@$(RUN) settings
@@ -160,22 +213,25 @@ check: setup ## format, lint, types, docs
 docs: setup ## write the generated parts of README.md and docs/ anew
 	@$(VENV)/bin/cog -r README.md docs/*.md
 
-# what touches the database, for the second run of the tests
-ON_DATABASE := tests/unit/store tests/integration/experts tests/integration/steps tests/integration/test_shared_chain.py \
-  tests/integration/test_adoption_postgresql.py tests/cli tests/property/experts tests/property/steps tests/faults \
-  tests/concurrency tests/crash tests/security
+# what touches the database, for the second run of the tests, and what does so only in passing
+ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/steps tests/integration/routines \
+  tests/integration/test_shared_chain.py tests/integration/test_adoption_postgresql.py tests/cli tests/property/steps tests/concurrency tests/crash
+SOME_ON_DATABASE := $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
+  $(addprefix tests/security/test_,canary.py injection.py)
 PYTEST := $(VENV)/bin/python -m pytest -q -n 6 --dist worksteal
 
 .PHONY: test
-test: setup ## all tests on SQLite, and on PostgreSQL those that touch the database
+test: setup ## all tests on SQLite; on PostgreSQL those that touch the database, with a part of the cases the API makes up
 	@$(PYTEST)
-	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE)
+	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE) $(SOME_ON_DATABASE)
+
+EVERYTHING := HYPOTHESIS_PROFILE=default FAULTS=all KEEPING=all FINDABLE_SHARE=1
 
 .PHONY: test-full
-test-full: setup ## everything, sweep and fault matrix whole, on SQLite and on PostgreSQL; takes hours
-	@HYPOTHESIS_PROFILE=default FAULTS=all KEEPING=all FINDABLE_SHARE=1 $(PYTEST) --timeout 7200
+test-full: setup ## every test with every case on both databases; the crash sweep whole, on PostgreSQL each step once; takes hours
+	@$(EVERYTHING) $(PYTEST) --timeout 7200
 	@$(VENV)/bin/python -m tests.crash.whole
-	@FINDABLE_TEST_DATABASE=postgresql HYPOTHESIS_PROFILE=default FAULTS=all KEEPING=all FINDABLE_SHARE=1 $(PYTEST) --timeout 7200
+	@FINDABLE_TEST_DATABASE=postgresql $(EVERYTHING) $(PYTEST) --timeout 7200
 	@FINDABLE_TEST_DATABASE=postgresql $(VENV)/bin/python -m tests.crash.whole
 
 .PHONY: fault-matrix
@@ -205,7 +261,7 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 .PHONY: crash-sweep
-crash-sweep: setup ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives
+crash-sweep: setup ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7
 	@$(VENV)/bin/python -m tests.crash.whole
 
 .PHONY: soak
@@ -215,6 +271,10 @@ soak: setup ## everything at once for MINUTES=30 (people, faults, kills, two at 
 .PHONY: bench
 bench: setup ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k too, ONLY=ingest,score
 	@$(VENV)/bin/python -m tests.bench
+
+.PHONY: bench-backfill
+bench-backfill: setup ## simulate a backfill of ROWS=50000 made-up passages on canned answers: rows a second, memory, sizes
+	@$(VENV)/bin/python -m tests.bench.backfill
 
 .PHONY: format
 format: setup ## format the code

@@ -1,6 +1,6 @@
 """The models this server answers for: Gemini's names and its own.
 
-Every name is answered by the two local models, and says so in `modelVersion`. What differs from name to name is what
+Every name is answered by the local models, and says so in `modelVersion`. What differs from name to name is what
 the live API would check: token limits, and whether penalties are refused (WIRE notes on the model pages, read 2026-11).
 """
 
@@ -11,6 +11,8 @@ from emulator.errors import ApiError
 
 MODEL_VERSION = "findable-local-1"
 """What answers every request, whatever it was called in the URL."""
+QUICK_VERSION = "findable-local-quick-1"
+"""What answers a request for concepts where the setting `quick_concepts` asks for form and not for content."""
 
 _GENERATE = ("generateContent", "streamGenerateContent", "countTokens", "batchGenerateContent")
 _EMBED = ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent", "countTokens")

@@ -1,4 +1,4 @@
-"""The control paths under `/_emu/`: faults, the clock, the journal, settings, and what batches really exist."""
+"""The control paths under `/_emu/`: faults, the clock, the journal, settings, quotas, and what batches really exist."""
 
 from typing import Any
 
@@ -80,6 +80,19 @@ async def _settings(request: Request) -> JsonReply:
 
 
 @api
+async def _show_quotas(request: Request) -> JsonReply:
+    """Show what was used of the quotas, and when the day is over."""
+    return JsonReply(await run_in_threadpool(world_of(request).quotas.document))
+
+
+@api
+async def _clear_quotas(request: Request) -> JsonReply:
+    """Forget what was used of the quotas; the limits stay."""
+    await run_in_threadpool(world_of(request).quotas.clear)
+    return JsonReply({})
+
+
+@api
 async def _batches(request: Request) -> JsonReply:
     """Show every batch there ever was, oldest first, deleted ones too, whoever owns them."""
     batches = await run_in_threadpool(world_of(request).batches.everything)
@@ -108,6 +121,8 @@ ROUTES = [
     Route("/_emu/journal", _show_journal, methods=["GET"]),
     Route("/_emu/journal", _clear_journal, methods=["DELETE"]),
     Route("/_emu/settings", _settings, methods=["POST"]),
+    Route("/_emu/quotas", _show_quotas, methods=["GET"]),
+    Route("/_emu/quotas", _clear_quotas, methods=["DELETE"]),
     Route("/_emu/batches", _batches, methods=["GET"]),
 ]
 """All control paths."""

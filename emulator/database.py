@@ -43,6 +43,14 @@ CREATE TABLE IF NOT EXISTS results (
     batch INTEGER NOT NULL, position INTEGER NOT NULL, key TEXT, failed INTEGER NOT NULL, line BLOB NOT NULL,
     PRIMARY KEY (batch, position)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quota_calls (
+    owner TEXT NOT NULL, model TEXT NOT NULL, at_ns INTEGER NOT NULL, requests INTEGER NOT NULL, tokens INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS quota_calls_by_time ON quota_calls (owner, model, at_ns, requests, tokens);
+CREATE TABLE IF NOT EXISTS quota_days (
+    owner TEXT NOT NULL, model TEXT NOT NULL, day TEXT NOT NULL, requests INTEGER NOT NULL, tokens INTEGER NOT NULL,
+    PRIMARY KEY (owner, model, day)
+) WITHOUT ROWID;
 """
 
 
@@ -105,6 +113,20 @@ class Database:
             self._depth -= 1
             if self._depth == 0:
                 self._connection.execute("COMMIT")
+
+    @contextmanager
+    def light_transaction(self) -> Iterator[None]:
+        """Hold a transaction as `transaction` does that does not wait for the disk.
+
+        What it commits outlives this process, but not a loss of power. It cannot stand inside another one.
+        """
+        with self._lock:
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            try:
+                with self.transaction():
+                    yield
+            finally:
+                self._connection.execute("PRAGMA synchronous=FULL")
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
         """Return what a SELECT finds, each row by column name."""

@@ -5,6 +5,7 @@ message and the details. Inside a result file the same refusal stands with its g
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 RPC_CODES = {
@@ -37,6 +38,7 @@ STATUS_NAMES = {
 """The name that goes with each HTTP status."""
 
 _TYPES = "type.googleapis.com/google.rpc."
+_SERVICE = "generativelanguage.googleapis.com/"
 
 HELP = {
     "@type": f"{_TYPES}Help",
@@ -64,6 +66,11 @@ class ApiError(Exception):
     def status(self) -> str:
         """The name of the google.rpc code, `UNKNOWN` for an HTTP status that has none."""
         return STATUS_NAMES.get(self.code, "UNKNOWN")
+
+    @property
+    def quota_ids(self) -> list[str]:
+        """The ids of the quotas that the refusal names."""
+        return [each["quotaId"] for detail in self.details for each in detail.get("violations", [])]
 
     def body(self) -> dict[str, Any]:
         """Return the reply's JSON document."""
@@ -94,22 +101,42 @@ def key_invalid() -> ApiError:
     return ApiError(400, "API key not valid. Please pass a valid API key.", details=[reason])
 
 
-def quota_violated(*, quota_id: str, retry_delay: str, model: str) -> ApiError:
-    """Return a 429 with the violated quota and the delay that Google asks for, a protobuf Duration."""
-    metric = "generativelanguage.googleapis.com/generate_content_paid_tier_requests"
-    violation = {
-        "quotaMetric": metric,
-        "quotaId": quota_id,
-        "quotaDimensions": {"location": "global", "model": model},
-        "quotaValue": "20",
-    }
+@dataclass(frozen=True)
+class Violation:
+    """One quota that is used up: its metric behind the service's name, its id, the model, and the limit."""
+
+    metric: str
+    quota_id: str
+    model: str
+    value: int
+
+    def sentence(self) -> str:
+        """Return the line of the message that tells it."""
+        return f"* Quota exceeded for metric: {_SERVICE}{self.metric}, limit: {self.value}, model: {self.model}\n"
+
+    def document(self) -> dict[str, Any]:
+        """Return the violation as the details tell it."""
+        return {
+            "quotaMetric": f"{_SERVICE}{self.metric}",
+            "quotaId": self.quota_id,
+            "quotaDimensions": {"location": "global", "model": self.model},
+            "quotaValue": str(self.value),
+        }
+
+
+def quota_violated(violations: Sequence[Violation], *, retry_delay: str, retry_in: str = "") -> ApiError:
+    """Return a 429 with the violated quotas and the delay that Google asks for, a protobuf Duration.
+
+    The message may ask for a more exact one (`retry_in`), as live refusals do.
+    """
+    told = "".join(each.sentence() for each in violations)
     return ApiError(
         429,
         "You exceeded your current quota, please check your plan and billing details.\n"
-        f"* Quota exceeded for metric: {metric}, limit: 20, model: {model}\nPlease retry in {retry_delay}.",
+        f"{told}Please retry in {retry_in or retry_delay}.",
         details=[
             HELP,
-            {"@type": f"{_TYPES}QuotaFailure", "violations": [violation]},
+            {"@type": f"{_TYPES}QuotaFailure", "violations": [each.document() for each in violations]},
             {"@type": f"{_TYPES}RetryInfo", "retryDelay": retry_delay},
         ],
     )

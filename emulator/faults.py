@@ -144,8 +144,8 @@ class Faults:
                 place=word.place,
                 act=word.act,
                 method=match.get("method", word.method),
-                path=_pattern(str(match.get("path", word.path))),
-                key=_pattern(str(match.get("key", document.get("key", "")))),
+                path=pattern(str(match.get("path", word.path))),
+                key=pattern(str(match.get("key", document.get("key", "")))),
                 nth=int(document.get("nth", 1)),
                 times=None if (times := document.get("times", None if many else 1)) is None else int(times),
                 args=dict(document.get("args") or {}),
@@ -180,7 +180,7 @@ class Faults:
             self._faults.clear()
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def pattern(text: str) -> re.Pattern[str]:
     """Return a scripted regular expression, without the warning that a later Python may read it otherwise.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What every request passes on its way in and out: the journal, and the faults that strike replies.
+"""What every request passes on its way in and out: the journal, the faults that strike replies, and latencies.
 
 The control paths under `/_emu/` pass by both, so that a script cannot lock itself out.
 """
@@ -11,6 +11,7 @@ from http import HTTPStatus
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emulator.clock import SECOND_NS
 from emulator.exchange import JSON, Exchange
 from emulator.faults import Fault
 from emulator.journal import Entry
@@ -35,7 +36,7 @@ class Gate:
             return
         target = _target(scope)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        entry = self._world.journal.open(scope["method"], target, headers)
+        entry = self._world.journal.open(scope["method"], target, headers, at_ns=self._world.clock.about_ns())
         scope["state"] |= {"entry": entry, "target": target}
         exchange = Exchange(
             self._app,
@@ -57,20 +58,25 @@ class Gate:
         return next((fault for fault in faults if fault.fire()), None)
 
     async def _serve(self, exchange: Exchange, entry: Entry, *, method: str, target: str) -> None:
-        """Let the API answer, and faults spoil what it says if it is a good document."""
+        """Let the API answer, faults spoil what it says if it is a good document, and a good answer take its time."""
         faults = self._world.faults.matching("document", method, target=target)
-        if not faults:
+        settings = self._world.settings
+        latency_s = self._world.latencies.draw(settings.latencies, target, seed=settings.seed)
+        due_ns = entry.at_ns + int(latency_s * SECOND_NS)
+        if not faults and not latency_s:
             await exchange.proceed()
             return
         answer = await exchange.answer()
         body = answer.body
-        good = answer.status == HTTPStatus.OK and answer.headers.get("content-type") == JSON
-        for fault in faults if good else []:
+        good = answer.status == HTTPStatus.OK
+        for fault in faults if good and answer.headers.get("content-type") == JSON else []:
             changed = fault.act and fault.act(orjson.loads(body), fault.args, target)
             if changed is not None and fault.fire():
                 # the standard library's encoder writes NaN, which a fault may need
                 body = json.dumps(changed).encode()
                 note(entry, [fault])
+        if good:
+            await self._world.clock.reach(due_ns)
         headers = {**answer.headers, "content-length": str(len(body))}
         await exchange.reply(answer.status, body, headers=headers)
 

@@ -1,15 +1,15 @@
-"""Answering one request for text: which words to look at, the tags, and the reply around them."""
+"""Answering one request for text: which words to look at, the tags or concepts, and the reply around them."""
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from emulator.catalogue import MODEL_VERSION, Model
+from emulator.catalogue import MODEL_VERSION, QUICK_VERSION, Model
 from emulator.errors import invalid
-from emulator.schema import shape_of
+from emulator.schema import ConceptShape, Shape, shape_of
 
 BYTES_PER_TOKEN = 4
 """The engine's own measure of a token; Google's manual gives about four characters (Tokens guide, read 2026-11)."""
@@ -17,6 +17,7 @@ TOKENS_PER_MEDIUM = 258
 """What an image or another medium counts (Tokens guide, read 2026-11: 258 per tile)."""
 
 _SECTIONS = ("job_title", "biography")
+_PASSAGE = ("passage",)
 
 
 def tokens_in(text: str) -> int:
@@ -33,12 +34,28 @@ def count_tokens(request: Mapping[str, Any]) -> int:
     return sum(tokens_in(part["text"]) if "text" in part else TOKENS_PER_MEDIUM for part in parts)
 
 
+def text_digest(request: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all that the contents of a request say: what tells one item's requests from another's."""
+    said = [part.get("text", "") for content in request.get("contents", []) for part in content.get("parts", [])]
+    return hashlib.sha256("\n".join(said).encode("utf-8", "replace")).hexdigest()
+
+
 def text_to_tag(request: Mapping[str, Any]) -> str:
     """Return what the tags must come from.
 
     That is what stands between the delimiters of title and biography in the user's contents, from the first opening
     one to the last closing one; the whole of the user's text where neither pair is there.
     """
+    return _said(request, _SECTIONS)
+
+
+def text_to_read(request: Mapping[str, Any]) -> str:
+    """Return what the concepts must come from: likewise, between the delimiters of a passage."""
+    return _said(request, _PASSAGE)
+
+
+def _said(request: Mapping[str, Any], sections: Sequence[str]) -> str:
+    """Return what the user's contents say in some sections, or all they say where there is none of them."""
     texts = [
         part["text"]
         for content in request.get("contents", [])
@@ -47,7 +64,7 @@ def text_to_tag(request: Mapping[str, Any]) -> str:
         if "text" in part
     ]
     whole = "\n".join(texts)
-    found = [section for name in _SECTIONS if (section := _between(whole, name)) is not None]
+    found = [section for name in sections if (section := _between(whole, name)) is not None]
     return "\n".join(found) if found else whole
 
 
@@ -58,11 +75,12 @@ def _between(text: str, name: str) -> str | None:
     return text[start + len(opening) : end] if 0 <= start < end else None
 
 
-def check_request(request: Mapping[str, Any], model: Model) -> None:
-    """Refuse what the live service refuses about a request that is well-formed.
+def check_request(request: Mapping[str, Any], model: Model) -> Shape | ConceptShape:
+    """Return the shape of the answer wanted, and refuse what the live service refuses about a well-formed request.
 
     Raises:
-        ApiError: 400 for no contents, for both thinking fields, or for penalties where the model takes none.
+        ApiError: 400 for no contents, for both thinking fields, for penalties where the model takes none, or for a
+            schema that cannot be served.
     """
     if not any(content.get("parts") for content in request.get("contents", [])):
         raise invalid("* GenerateContentRequest.contents: contents is not specified")
@@ -75,24 +93,22 @@ def check_request(request: Mapping[str, Any], model: Model) -> None:
     limit = config.get("maxOutputTokens", 1)
     if limit < 1:
         raise invalid(f"* GenerateContentRequest.generation_config.max_output_tokens: {limit} must be positive.")
+    return shape_of(config)
 
 
-def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0) -> dict[str, Any]:
+def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0, quick: bool = False) -> dict[str, Any]:
     """Return the GenerateContentResponse for a request as `messages.read` gives it; the same for the same request.
+
+    With `quick` concepts are the first words there are, and `modelVersion` says so.
 
     Raises:
         ApiError: 400 for a request that the live service would refuse or a schema that this one cannot serve.
     """
-    from emulator.models.tagger import tags as tags_of
-
-    check_request(request, model)
+    shape = check_request(request, model)
     config = request.get("generationConfig", {})
-    shape = shape_of(config)
-    text = text_to_tag(request)
-    tags: list[str] = []
-    if text.strip() and shape.at_most > 0:
-        tags = tags_of(text, allowed=shape.allowed, at_least=shape.at_least, at_most=shape.at_most)
-    full = orjson.dumps(shape.wrap(tags)).decode()
+    is_quick = quick and isinstance(shape, ConceptShape)
+    document = _concepts(request, shape, quick=quick) if isinstance(shape, ConceptShape) else _tags(request, shape)
+    full = orjson.dumps(document).decode()
     shown = _cut(full, limit=min(config.get("maxOutputTokens", model.output_limit), model.output_limit))
     candidate = {
         "content": {"parts": [{"text": shown}], "role": "model"},
@@ -102,9 +118,28 @@ def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0) -> dict[s
     return {
         "candidates": [candidate],
         "usageMetadata": _usage(count_tokens(request), tokens_in(shown)),
-        "modelVersion": MODEL_VERSION,
+        "modelVersion": QUICK_VERSION if is_quick else MODEL_VERSION,
         "responseId": _response_id(request, model, seed=seed),
     }
+
+
+def _tags(request: Mapping[str, Any], shape: Shape) -> object:
+    """Return the document of an answer with tags."""
+    from emulator.models.tagger import tags as tags_of
+
+    text = text_to_tag(request)
+    tags: list[str] = []
+    if text.strip() and shape.at_most > 0:
+        tags = tags_of(text, allowed=shape.allowed, at_least=shape.at_least, at_most=shape.at_most)
+    return shape.wrap(tags)
+
+
+def _concepts(request: Mapping[str, Any], shape: ConceptShape, *, quick: bool) -> object:
+    """Return the document of an answer with concepts."""
+    from emulator.models.concepts import concepts, quick_concepts
+
+    find = quick_concepts if quick else concepts
+    return shape.wrap(find(text_to_read(request), at_least=shape.at_least, at_most=shape.at_most))
 
 
 def _cut(text: str, *, limit: int) -> str:

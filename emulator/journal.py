@@ -12,7 +12,12 @@ LIMIT = 10_000
 
 @dataclass
 class Entry:
-    """One request: what it was (path with query), its answer's status (None: no answer), which faults struck it."""
+    """One request: what it was (path with query), its answer's status (None: no answer), which faults struck it.
+
+    `at_ns` is when it came by the engine's clock, or when its quota counted it. A call of a model has its name, how
+    many requests and input tokens count, and for text a digest of all that was said, the same however it is asked
+    again. What was refused has the reason, and the ids of the quotas it would have passed.
+    """
 
     number: int
     method: str
@@ -23,6 +28,13 @@ class Entry:
     json: Any = None
     status: int | None = None
     faults: list[dict[str, str]] = field(default_factory=list)
+    at_ns: int = 0
+    model: str = ""
+    requests: int = 0
+    tokens: int = 0
+    text_sha256: str = ""
+    reason: str = ""
+    quota_ids: list[str] = field(default_factory=list)
 
 
 class Journal:
@@ -34,12 +46,12 @@ class Journal:
         self._lock = threading.Lock()
         self._count = 0
 
-    def open(self, method: str, path: str, headers: dict[str, str]) -> Entry:
+    def open(self, method: str, path: str, headers: dict[str, str], *, at_ns: int) -> Entry:
         """Add a request and return its entry, to be filled in as it goes on; the number never repeats."""
         shown = {name: "[redacted]" if name == "x-goog-api-key" else value for name, value in headers.items()}
         with self._lock:
             self._count += 1
-            entry = Entry(self._count, method, re.sub(r"([?&]key=)[^&]*", r"\1[redacted]", path), shown)
+            entry = Entry(self._count, method, re.sub(r"([?&]key=)[^&]*", r"\1[redacted]", path), shown, at_ns=at_ns)
             self._entries.append(entry)
             return entry
 

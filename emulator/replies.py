@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from emulator import messages
 from emulator.errors import ApiError, invalid
+from emulator.journal import Entry
 from emulator.world import World
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -59,9 +60,18 @@ def api(endpoint: Endpoint) -> Endpoint:
                 return refused(no_such_path(request))
             return await endpoint(request)
         except ApiError as refusal:
+            _note(request, refusal)
             return refused(refusal)
 
     return answered
+
+
+def _note(request: Request, refusal: ApiError) -> None:
+    """Write into the journal why a request was refused; control calls are not in it."""
+    entry: Entry | None = getattr(request.state, "entry", None)
+    if entry is not None:
+        entry.reason = refusal.message
+        entry.quota_ids = refusal.quota_ids
 
 
 def no_such_path(request: Request) -> ApiError:

@@ -12,6 +12,7 @@ import orjson
 from emulator.errors import ApiError, invalid, key_invalid, quota_full, quota_violated
 from emulator.exchange import Exchange
 from emulator.faults import Word
+from emulator.limits import violation
 
 _BLANKS = 10_000
 Args = Mapping[str, Any]
@@ -139,14 +140,14 @@ def _refusal(make: Callable[[Args], ApiError]) -> Act:
 
 def _per_minute(args: Args) -> ApiError:
     """Return the 429 of a quota per minute."""
-    quota_id = "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
-    return quota_violated(quota_id=quota_id, retry_delay=str(args.get("delay", "2.5s")), model=_model(args))
+    used_up = violation("requests_per_minute", 20, model=_model(args), embeds=False)
+    return quota_violated([used_up], retry_delay=str(args.get("delay", "2.5s")))
 
 
 def _per_day(args: Args) -> ApiError:
     """Return the 429 of a quota per day, with the short delay that misleads."""
-    quota_id = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
-    return quota_violated(quota_id=quota_id, retry_delay=str(args.get("delay", "36s")), model=_model(args))
+    used_up = violation("requests_per_day", 20, model=_model(args), embeds=False)
+    return quota_violated([used_up], retry_delay=str(args.get("delay", "36s")))
 
 
 def _model(args: Args) -> str:

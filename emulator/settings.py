@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
+from emulator import latency
 from emulator.errors import invalid
+from emulator.limits import MOST, WINDOWS, Limits
 
-MOST = 2**53
-"""The largest number a setting takes: every reader of JSON reads it alike."""
 LEAST = {"list_page_most": 1, "chunk_lines": 1}
 """The least a setting takes where that is not 0."""
 
@@ -36,10 +36,20 @@ class Settings:
     """How many batches may be pending or running at once (Batch API guide, read 2026-11)."""
     enqueued_tokens: Mapping[str, int] = field(default_factory=dict)
     """Limit on the input tokens of all active batches, by model name or `*`; none by default."""
+    quotas: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """What a key may ask of a model, by model name or `*`: `requests_per_minute`, `input_tokens_per_minute` and
+    `requests_per_day`; no limits by default."""
+    quota_window: str = "sliding"
+    """What a minute is to those limits: `sliding` (the sixty seconds up to a call) or `fixed` (the clock's minute)."""
+    latencies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How long good answers take, by a regular expression on path and query: `{"kind": "constant", "seconds": 1}`,
+    `uniform` with `least` and `most`, `lognormal` or `heavy_tail` with `median` and `p95`; at once by default."""
     delete_results: bool = False
     """Let a deleted batch take its result file with it."""
     chunk_lines: int = 256
     """How many requests are answered between two commits."""
+    quick_concepts: bool = False
+    """Answer with the first words of a text for its concepts: the right form at a fraction of the time."""
 
     def changed(self, document: Mapping[str, Any]) -> Self:
         """Return the settings with the named ones changed.
@@ -59,4 +69,9 @@ class Settings:
         limits = document.get("enqueued_tokens", {})
         if not all(isinstance(limit, int) and 0 <= limit <= MOST for limit in limits.values()):
             raise invalid(f"setting 'enqueued_tokens': expected numbers by model, found {limits!r}")
+        for quota in document.get("quotas", {}).values():
+            Limits.read(quota)
+        if document.get("quota_window", WINDOWS[0]) not in WINDOWS:
+            raise invalid(f"setting 'quota_window': expected one of {', '.join(WINDOWS)}")
+        latency.check(document.get("latencies", {}))
         return replace(self, **document)

@@ -4,6 +4,7 @@ The same paths are served for v1, v1beta and v1alpha. A key is required everywhe
 the credential; any key that is not empty will do, and what was made with one is not seen with another.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -54,25 +55,34 @@ async def _call_model(request: Request) -> Response:
     return await call(request, owner, model)
 
 
-async def _generate(request: Request, _owner: str, model: catalogue.Model) -> Response:
+async def _generate(request: Request, owner: str, model: catalogue.Model) -> Response:
     """Answer one request for text."""
-    return JsonReply(await _answered(request, model))
+    return JsonReply(await _answered(request, owner, model))
 
 
-async def _stream(request: Request, _owner: str, model: catalogue.Model) -> Response:
+async def _stream(request: Request, owner: str, model: catalogue.Model) -> Response:
     """Answer one request for text as a stream of one event, or as a list of one document without `alt=sse`."""
-    answered = await _answered(request, model)
+    answered = await _answered(request, owner, model)
     if request.query_params.get("alt") != "sse":
         return JsonReply([answered])
     data = b"data: " + bytes(JsonReply(answered).body) + b"\r\n\r\n"
     return Response(data, media_type="text/event-stream")
 
 
-async def _answered(request: Request, model: catalogue.Model) -> dict[str, Any]:
-    """Return the answer to a request for text, spoiled where a script says so."""
+async def _answered(request: Request, owner: str, model: catalogue.Model) -> dict[str, Any]:
+    """Return the answer to a request for text, within its quotas, and spoiled where a script says so."""
     body = await read_body(request, "GenerateContentRequest")
     world = world_of(request)
-    response = await run_in_threadpool(generate.answer, body, model, seed=world.settings.seed)
+
+    def serve() -> dict[str, Any]:
+        """Check, count and answer the request: what is refused, by whichever of them, counts against nothing."""
+        generate.check_request(body, model)
+        request.state.entry.text_sha256 = generate.text_digest(body)
+        _admit(request, owner, model, requests=1, tokens=generate.count_tokens(body))
+        settings = world.settings
+        return generate.answer(body, model, seed=settings.seed, quick=settings.quick_concepts)
+
+    response = await run_in_threadpool(serve)
     # a fault for certain keys is about lines: a live call has no key
     scripted = world.faults.matching("line", "POST", target=request.state.target)
     struck = [fault for fault in scripted if not fault.key.pattern and fault.fire()]
@@ -84,21 +94,35 @@ async def _answered(request: Request, model: catalogue.Model) -> dict[str, Any]:
     return response
 
 
+def _admit(request: Request, owner: str, model: catalogue.Model, *, requests: int, tokens: int) -> None:
+    """Count a call against the quotas of its key and model, and tell the journal.
+
+    Raises:
+        ApiError: 429 as `Quotas.admit`.
+    """
+    entry = request.state.entry
+    entry.model, entry.requests, entry.tokens = model.name, requests, tokens
+    entry.at_ns = world_of(request).quotas.admit(owner, model, requests=requests, tokens=tokens)
+
+
 async def _count(request: Request, _owner: str, _model: catalogue.Model) -> Response:
-    """Count tokens."""
+    """Count tokens as an answer counts those of its prompt.
+
+    Contents beside a whole request are ignored (reference of v1beta, CountTokensRequest).
+    """
     body = await read_body(request, "CountTokensRequest")
     tokens = generate.count_tokens(body.get("generateContentRequest", body))
     return JsonReply({"totalTokens": tokens, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens}]})
 
 
-async def _embed_one(request: Request, _owner: str, model: catalogue.Model) -> Response:
+async def _embed_one(request: Request, owner: str, model: catalogue.Model) -> Response:
     """Answer one request for a vector."""
     body = await read_body(request, "EmbedContentRequest")
-    vectors = await run_in_threadpool(embed.vectors, [body], model)
+    vectors = await _embedded(request, owner, model, [body])
     return JsonReply({"embedding": {"values": vectors[0]}})
 
 
-async def _embed_many(request: Request, _owner: str, model: catalogue.Model) -> Response:
+async def _embed_many(request: Request, owner: str, model: catalogue.Model) -> Response:
     """Answer up to a hundred requests for vectors, one vector for each."""
     requests = (await read_body(request, "BatchEmbedContentsRequest")).get("requests", [])
     if not 1 <= len(requests) <= embed.MAX_ENTRIES:
@@ -106,8 +130,24 @@ async def _embed_many(request: Request, _owner: str, model: catalogue.Model) -> 
             f"* BatchEmbedContentsRequest.requests: at most {embed.MAX_ENTRIES} requests can be in one batch, "
             f"and at least one; found {len(requests)}"
         )
-    vectors = await run_in_threadpool(embed.vectors, requests, model)
+    vectors = await _embedded(request, owner, model, requests)
     return JsonReply({"embeddings": [{"values": vector} for vector in vectors]})
+
+
+async def _embedded(
+    request: Request, owner: str, model: catalogue.Model, bodies: Sequence[Mapping[str, Any]]
+) -> list[Any]:
+    """Return one vector for each request, within the quotas, which count texts."""
+
+    def serve() -> list[Any]:
+        """Check, count and answer the requests."""
+        for body in bodies:
+            embed.text_to_embed(body)
+        tokens = sum(generate.count_tokens(body) for body in bodies)
+        _admit(request, owner, model, requests=len(bodies), tokens=tokens)
+        return embed.vectors(bodies, model)
+
+    return await run_in_threadpool(serve)
 
 
 async def _create_batch(request: Request, owner: str, model: catalogue.Model) -> Response:

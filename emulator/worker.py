@@ -202,9 +202,11 @@ class Worker:
     def _generate(self, line: Line, model: Model) -> dict[str, Any]:
         """Return the members of a result line for one request for text."""
         try:
-            return {"response": generate.answer(line.request, model, seed=self._settings().seed)}
+            settings = self._settings()
+            reply = generate.answer(line.request, model, seed=settings.seed, quick=settings.quick_concepts)
         except ApiError as refusal:
             return refusal_line(refusal)
+        return {"response": reply}
 
     def _embed(self, lines: Sequence[Line], model: Model) -> list[dict[str, Any]]:
         """Return the members of the result lines for some requests for vectors."""

@@ -16,6 +16,8 @@ from emulator.fault_words import WORDS
 from emulator.faults import Fault, Faults
 from emulator.files import Files
 from emulator.journal import Journal
+from emulator.latency import Latencies
+from emulator.quotas import Quotas
 from emulator.settings import Settings
 from emulator.worker import Worker
 
@@ -32,8 +34,10 @@ class World:
         self.settings = settings
         self.faults = Faults(WORDS)
         self.journal = Journal()
+        self.latencies = Latencies()
         self.files = Files(self.database, clock=self.clock)
         self.batches = Batches(self.database, clock=self.clock, files=self.files)
+        self.quotas = Quotas(self.database, clock=self.clock, settings=lambda: self.settings)
         self.worker = Worker(
             self.database,
             batches=self.batches,

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 def main(file: Path, *, as_json: bool) -> None:
     """Add the person in FILE (JSON; `-` reads standard input; a list adds several) and tag them now.
 
-    If Gemini fails, the person is saved untagged and goes out with the next batch.
+    If Gemini fails, the person is saved untagged and is due again: the next `make run`, `make tag`, `make tag-live` or
+    `make batch-submit` asks about them, and `make status` tells what became of it.
     """
     from pipeline.steps import add_expert
 
     people = add_expert.read(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     terminal = Terminal()
-    with open_workspace() as rt, spinning() as spin:
+    with open_workspace(task="experts") as rt, spinning() as spin:
         for change in (change for person in people for change in person.changes):
             terminal.warn(f"{change.username}: {change.column}: {change.reason} ({change.value})")
         added = add_expert.run(rt, people, on_tagging=lambda name: spin(f"Generating tags… {name}"))
@@ -39,5 +40,7 @@ def _show(added: "list[Added]") -> None:
     print_table(("username", "name", "tags", "score"), rows)
     for one in added:
         if one.problem:
-            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and goes out with the next batch")
+            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: make tag-live")
+        elif one.took_s is not None:
+            Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
     print_line("not searchable until the next: make index")

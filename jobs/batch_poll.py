@@ -10,6 +10,7 @@ from jobs.output import Terminal, plural, print_json, print_line
 
 if TYPE_CHECKING:
     from pipeline.steps.batch_poll import Report
+    from pipeline.task import Words
 
 
 @click.command(name="batch-poll", cls=Command)
@@ -25,22 +26,26 @@ def main(*, wait: bool, as_json: bool) -> None:
 
     with open_workspace() as rt:
         report = batch_poll.run(rt, wait=wait)
-    print_json(_document(report)) if as_json else print_line(_line(report))
-    _complain(report)
+        words = rt.task.words
+    print_json(_document(report)) if as_json else print_line(_line(report, words))
+    complain(report)
 
 
-def _line(report: "Report") -> str:
+def _line(report: "Report", words: "Words") -> str:
     """Return the one line of result."""
     parts = []
     if report.downloaded:
         parts.append(f"{plural(len(report.downloaded), 'batch', 'batches')} downloaded")
-    parts += [f"batch {number} failed ({why}), its people can be asked again" for number, why in report.failed.items()]
+    parts += [
+        f"batch {number} failed ({why}), its {words.many} can be asked again" for number, why in report.failed.items()
+    ]
     if report.waiting:
         parts.append(f"{plural(len(report.waiting), 'batch', 'batches')} not over yet")
     if not parts:
         troubled = report.gone or report.unclear
         return "no batch was brought home" if troubled else "nothing to poll: no batch is at the API"
-    step = "make batch-ingest" if report.downloaded else "make batch-poll" if report.waiting else "make batch-submit"
+    following = "batch-ingest" if report.downloaded else "batch-poll" if report.waiting else ""
+    step = words.make(following) if following else words.again
     return f"{'; '.join(parts)}. Next: {step}"
 
 
@@ -56,7 +61,7 @@ def _document(report: "Report") -> dict[str, object]:
     }
 
 
-def _complain(report: "Report") -> None:
+def complain(report: "Report") -> None:
     """End with the exit code of what needs a person, if anything does."""
     terminal = Terminal()
     for number, why in report.gone.items():

@@ -11,15 +11,16 @@ from jobs.values import COUNT
 if TYPE_CHECKING:
     from pipeline.preparing import Plan
     from pipeline.steps.batch_submit import Report
+    from pipeline.task import Words
 
 
 @click.command(name="batch-submit", cls=Command)
-@click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many people.")
+@click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many.")
 @click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Write and send nothing; say what would happen.")
 @yes_option
 @json_option
 def main(limit: int | None, *, dry: bool, yes: bool, as_json: bool) -> None:
-    """Ask Gemini about everyone who is untagged and has a bio.
+    """Ask Gemini about everyone who is untagged and has a bio (with TASK=passages: every passage without concepts).
 
     Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: nobody is asked
     twice, and a batch whose create call got lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks first.
@@ -27,35 +28,38 @@ def main(limit: int | None, *, dry: bool, yes: bool, as_json: bool) -> None:
     from pipeline.steps import batch_submit
 
     with open_workspace() as rt:
+        words = rt.task.words
 
         def announce(plan: "Plan") -> None:
             """Say who will be asked about and what it will cost, before anything is written or sent."""
-            what = _sentence(plan, rt.model.priced_on.isoformat()) if plan.requests else "going on where a run stopped"
+            day = rt.model.priced_as_of(batch=True, on=rt.now().date()).isoformat()
+            what = _sentence(plan, day, words) if plan.requests else "going on where a run stopped"
             rt.display.say(f"{rt.model.name}, {what}")
 
         report = batch_submit.run(
             rt, limit=limit, dry=dry, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)
         )
-    print_json(_document(report)) if as_json else print_line(_line(report))
+    print_json(_document(report)) if as_json else print_line(_line(report, words))
 
 
-def _sentence(plan: "Plan", priced_on: str) -> str:
+def _sentence(plan: "Plan", priced_on: str, words: "Words") -> str:
     """Return what a plan is, with its estimated cost and the day of the prices."""
     tokens = f"about {plan.usage.prompt:,} tokens in and {plan.usage.answer + plan.usage.thoughts:,} out"
-    what = f"{plural(plan.requests, 'person', 'people')} in {plural(plan.batches, 'batch', 'batches')}"
+    what = f"{plural(plan.requests, words.one, words.many)} in {plural(plan.batches, 'batch', 'batches')}"
     return f"{what}: {tokens}, estimated {usd(plan.cost)} (prices of {priced_on})"
 
 
-def _line(report: "Report") -> str:
+def _line(report: "Report", words: "Words") -> str:
     """Return the one line of result."""
     if not report.plan.requests and not report.sent:
-        return "nothing to submit: everyone with a bio is tagged, claimed or parked"
+        return f"nothing to submit: {words.all_done}"
     if report.dry:
-        return f"would submit {_sentence(report.plan, report.priced_on)}; nothing was written or sent"
+        return f"would submit {_sentence(report.plan, report.priced_on, words)}; nothing was written or sent"
     if not report.sent:
         return "nothing was left to submit: another process took it"
     numbers = ", ".join(f"batch {number} {fate}" for number, fate in report.sent.items())
-    return f"submitted {plural(report.items, 'person', 'people')}: {numbers}. Next: make batch-poll"
+    held = f"; {report.held_back:,} held back by {report.budget}" if report.held_back else ""
+    return f"submitted {plural(report.items, words.one, words.many)}: {numbers}{held}. Next: {words.make('batch-poll')}"
 
 
 def _document(report: "Report") -> dict[str, object]:
@@ -69,5 +73,6 @@ def _document(report: "Report") -> dict[str, object]:
         "tokens_in": report.plan.usage.prompt,
         "tokens_out": report.plan.usage.answer + report.plan.usage.thoughts,
         "estimated_cost": report.plan.cost,
+        "held_back": report.held_back,
         "sent": {str(number): fate.value for number, fate in report.sent.items()},
     }

@@ -10,13 +10,13 @@ from jobs.output import print_json, print_line, print_table, usd
 if TYPE_CHECKING:
     from pipeline.steps.batches import Row
 
-HEADERS = ("batch", "state", "remote", "rows", "done", "cost", "age", "reason")
+HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "age", "reason")
 
 
 @click.command(name="batches", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
-    """List every batch: number, state, remote name, rows, cost, age."""
+    """List every batch of every task: number, state, remote name, rows, cost, age."""
     from pipeline.steps import batches
 
     with open_workspace() as rt:
@@ -24,7 +24,10 @@ def main(*, as_json: bool) -> None:
     if as_json:
         print_json([row.document for row in rows])
     elif rows:
-        print_table(HEADERS, [_cells(row) for row in rows])
+        several = len({row.task for row in rows}) > 1  # where there is one task alone, all are of it
+        cells = [_cells(row) for row in rows]
+        told = [one for one in range(len(HEADERS)) if several or HEADERS[one] != "task"]
+        print_table([HEADERS[one] for one in told], [[row[one] for one in told] for row in cells])
     else:
         print_line("no batches yet. Next: make batch-submit")
 
@@ -32,4 +35,14 @@ def main(*, as_json: bool) -> None:
 def _cells(row: "Row") -> tuple[object, ...]:
     """Return one batch as a line of the table; estimated costs are marked."""
     cost = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}"
-    return (row.number, row.state, row.remote_name or "-", row.rows, row.done, cost, row.age, row.reason or "")
+    return (
+        row.number,
+        row.task,
+        row.state,
+        row.remote_name or "-",
+        row.rows,
+        row.done,
+        cost,
+        row.age,
+        row.reason or "",
+    )

@@ -12,7 +12,7 @@ from jobs.output import plural, print_json, print_line
 @click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Say what would be removed, and remove nothing.")
 @json_option
 def main(*, dry: bool, as_json: bool) -> None:
-    """Remove sealed files and builds older than KEEP_DAYS that nothing needs, uploads left behind, and litter.
+    """Remove sealed files, builds and reports older than KEEP_DAYS that nothing needs, uploads left behind, and litter.
 
     People, answers and the accounts of all batches stay, and so does the index in service.
     """
@@ -30,6 +30,7 @@ def main(*, dry: bool, as_json: bool) -> None:
             f"{report.size:,} bytes",
             plural(report.uploads, "upload"),
             plural(len(report.builds), "build"),
+            f"{plural(len(report.reports), 'file')} of reports",
             f"{plural(len(report.litter), 'left-over')}",
         )
         print_line(f"{'would remove' if dry else 'removed'} {', '.join(took)}")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
+AGAIN_S = 0.01  # until a signal that was lost is sent once more
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BUG = 1
 INPUT = 2
@@ -79,6 +80,15 @@ def told(*, debug: bool) -> Iterator[None]:
         _fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG, debug=debug)
 
 
+def code_of(error: BaseException) -> int:
+    """Return the exit code with which an error ends a command; see `told`."""
+    if isinstance(error, FindableError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return INTERRUPTED
+    return _os_code(error) if isinstance(error, OSError) else BUG
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does, in order, for the length of a block; that one came is kept."""
@@ -89,9 +99,11 @@ def interruptible() -> Iterator[None]:
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us wants it otherwise
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
+    hook, sys.unraisablehook = sys.unraisablehook, _heard_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -118,6 +130,16 @@ _signals: list[int] = []  # that came while a command ran
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal handler's signature
     _signals.append(number)
     raise KeyboardInterrupt
+
+
+def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Send an interrupt again that Python would print and forget: it struck in a destructor, or a callback of one."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt) or not _signals:
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), _signals[-1]))
+    again.daemon = True
+    again.start()
 
 
 def _bug(error: Exception) -> str:
@@ -194,11 +216,17 @@ def read_settings() -> "Settings":
 
 
 @contextlib.contextmanager
-def open_workspace(settings: "Settings | None" = None) -> "Iterator[Runtime]":
-    """Open the workspace that the settings name, for the length of a block."""
+def open_workspace(settings: "Settings | None" = None, *, task: str | None = None) -> "Iterator[Runtime]":
+    """Open the workspace that the settings name, for the length of a block.
+
+    `task` is for a command about one subject: whatever TASK= says, it is about that one.
+    """
+    from dataclasses import replace
+
     from pipeline.runtime import open_runtime
 
-    with open_runtime(settings or read_settings(), Terminal()) as rt:
+    settings = settings or read_settings()
+    with open_runtime(replace(settings, task=task or settings.task), Terminal()) as rt:
         yield rt
 
 

@@ -35,6 +35,7 @@ def _document(report: "Report") -> dict[str, object]:
     return {
         "healthy": report.healthy,
         "checks": report.looked,
+        "rows": {one.subject: one.figures for one in report.seen},
         "findings": [{**asdict(finding), "next": finding.remedy} for finding in report.findings],
         "versions": report.versions,
     }
@@ -43,6 +44,8 @@ def _document(report: "Report") -> dict[str, object]:
 def _show(report: "Report") -> None:
     """Print what was found, and one line of result."""
     terminal = Terminal()
+    for one in report.seen:
+        print_line(f"{one.subject}: {one.said}")
     for finding in report.findings:
         told = f"{finding.check}: {finding.said}: {finding.why}"
         if finding.mended:

@@ -11,16 +11,22 @@ from jobs.output import Terminal
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="FINDABLE_PORT", help="0: any."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to; loopback unless you mean it.")
-def main(port: int, host: str) -> None:
+@click.option("--rpm", type=click.IntRange(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per key and model.")
+@click.option("--tpm", type=click.IntRange(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
+@click.option("--rpd", type=click.IntRange(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
+def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
-    Point a client at it with GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults for rehearsing a bad day
-    are scripted through /_emu/.
+    Point a client at it with GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults for rehearsing a bad day,
+    quotas for single models and slow answers are scripted through /_emu/.
     """
     from emulator.server import serve
     from pipeline.runtime import ready_directory
 
-    serve(ready_directory(read_settings().data) / "emulator", host=host, port=port, ready=_say_where)
+    asked = {"requests_per_minute": rpm, "input_tokens_per_minute": tpm, "requests_per_day": rpd}
+    quota = {name: limit for name, limit in asked.items() if limit is not None}
+    root = ready_directory(read_settings().data) / "emulator"
+    serve(root, host=host, port=port, settings={"quotas": {"*": quota}}, ready=_say_where)
 
 
 def _say_where(url: str) -> None:

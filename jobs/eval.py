@@ -19,7 +19,7 @@ def main(queries: Path, qrels: Path, *, as_json: bool) -> None:
     """
     from pipeline.steps import eval as evaluate
 
-    with open_workspace() as rt:
+    with open_workspace(task="experts") as rt:
         rows = evaluate.run(rt, queries=queries, qrels=qrels)
     if as_json:
         print_json([row.__dict__ for row in rows])

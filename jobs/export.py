@@ -1,4 +1,4 @@
-"""`make export TO=experts.csv`: the experts with tags and scores, as a file for others."""
+"""`make export TO=experts.csv`: the experts with tags and scores, or concepts, as a file for others."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,13 +14,17 @@ from jobs.output import Terminal, plural, print_json, print_line, raw_writer
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["csv", "json", "jsonl"]),
+    type=click.Choice(["csv", "json", "jsonl", "parquet"]),
     envvar="FINDABLE_FORMAT",
     help="The format, where the ending of TO does not say it.",
 )
+@click.option("--best", is_flag=True, envvar="FINDABLE_BEST", help="Of concepts, those of best-concepts alone.")
+@click.option("--extractor", envvar="FINDABLE_EXTRACTOR", help="Of concepts, those of one version alone.")
 @json_option
-def main(to: Path, *, format_: str | None, as_json: bool) -> None:
-    """Write every expert with tags and score to TO (.csv, .json, .jsonl; `-` is standard output).
+def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as_json: bool) -> None:
+    """Write every expert with tags and score to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).
+
+    With TASK=passages every concept with its evidence (.jsonl, .parquet).
 
     In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written whole or not at all.
     """
@@ -28,10 +32,11 @@ def main(to: Path, *, format_: str | None, as_json: bool) -> None:
 
     path = None if str(to) == "-" else to
     with open_workspace() as rt:
-        done = export.run(rt, path, format_=format_, write=raw_writer())
+        wanted = export.Wanted(best, extractor or None)
+        done = export.run(rt, path, format_=format_, wanted=wanted, write=raw_writer())
     if path is None:
-        Terminal().say(f"{plural(done.count, 'expert')} written")
+        Terminal().say(f"{plural(done.count, done.word)} written")
     elif as_json:
         print_json(asdict(done))
     else:
-        print_line(f"{plural(done.count, 'expert')} written to {done.path}")
+        print_line(f"{plural(done.count, done.word)} written to {done.path}")

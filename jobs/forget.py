@@ -21,7 +21,7 @@ def main(username: str, *, yes: bool, as_json: bool) -> None:
     """
     from pipeline.steps import forget
 
-    with open_workspace() as rt:
+    with open_workspace(task="experts") as rt:
         report = forget.run(rt, username, confirm=lambda question: confirmed(question, yes=yes))
     if report.own_files:
         Terminal().warn(f"your own files still hold {username}: {', '.join(report.own_files)}")
@@ -35,4 +35,6 @@ def main(username: str, *, yes: bool, as_json: bool) -> None:
         plural(report.vectors, "vector"),
     )
     print_line(f"{username} is forgotten: {', '.join(took)}, {plural(report.uploads, 'upload')}, and every row")
+    if report.reports:
+        print_line(f"{plural(report.reports, 'file')} of reports went too, which show samples. Next: make qc")
     print_line("Backups and files outside the workspace are yours to clear")

@@ -31,7 +31,7 @@ def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> Non
     """
     from pipeline.steps import import_experts
 
-    with open_workspace() as rt:
+    with open_workspace(task="experts") as rt:
         done = import_experts.run(rt, file, strict=strict, report=report)
     print_json(done.document) if as_json else _show(done)
     done.check()

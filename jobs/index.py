@@ -23,7 +23,7 @@ def main(*, rollback: bool, as_json: bool) -> None:
     """
     from pipeline.steps import index
 
-    with open_workspace() as rt:
+    with open_workspace(task="experts") as rt:
         report = index.roll_back(rt) if rollback else index.run(rt)
     for name in report.moved_aside:
         Terminal().warn(f"a file stood where the index has its links; it is now {name}")

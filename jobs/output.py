@@ -44,21 +44,21 @@ class Terminal:
         click.echo(f"next: {printable(line)}", err=True)
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None) -> Iterator[Bar]:
-        """Show progress with rate and ETA for the length of a block."""
+    def bar(self, label: str, total: int | None, *, done: int = 0) -> Iterator[Bar]:
+        """Show progress with rate and ETA for the length of a block; what was `done` before is not in the rate."""
         if not sys.stderr.isatty():
-            yield PlainBar(label, total, sys.stderr)
+            yield PlainBar(label, total, sys.stderr, done=done)
             return
         with _progress() as progress:
-            yield RichBar(progress, progress.add_task(label, total=total, note=""))
+            yield RichBar(progress, progress.add_task(label, total=total, completed=done, note=""))
 
 
 class PlainBar:
     """Progress as a line now and then, for logs and pipes."""
 
-    def __init__(self, label: str, total: int | None, stream: TextIO) -> None:
+    def __init__(self, label: str, total: int | None, stream: TextIO, *, done: int = 0) -> None:
         """Begin to count time."""
-        self._label, self._total, self._stream = label, total, stream
+        self._label, self._total, self._stream, self._first = label, total, stream, done
         self._began = time.monotonic()
         self._next = self._began + SHOW_AFTER_S
 
@@ -69,7 +69,7 @@ class PlainBar:
         if now < self._next:
             return
         self._next = now + PLAIN_EVERY_S
-        rate = done / (now - self._began)
+        rate = (done - self._first) / (now - self._began)
         parts = [f"{done}/{self._total}" if self._total else str(done), f"{rate:.1f}/s"]
         if self._total and rate:
             parts.append(f"ETA {max(0, self._total - done) / rate:.0f} s")

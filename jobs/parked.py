@@ -13,12 +13,12 @@ def main(*, as_json: bool) -> None:
     from pipeline.steps import parked
 
     with open_workspace() as rt:
-        rows = parked.listed(rt)
+        rows, words = parked.listed(rt), rt.task.words
     if as_json:
         print_json([row.__dict__ for row in rows])
     elif rows:
         print_table(
-            ("username", "reason", "since"), [(row.name, row.reason, f"{row.since:%Y-%m-%d %H:%M}") for row in rows]
+            (words.one, "reason", "since"), [(row.name, row.reason, f"{row.since:%Y-%m-%d %H:%M}") for row in rows]
         )
     else:
         print_line("nobody is parked")

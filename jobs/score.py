@@ -12,7 +12,7 @@ def main(*, as_json: bool) -> None:
     """Recompute the findability score of everyone; only changed ones are written."""
     from pipeline.steps import score
 
-    with open_workspace() as rt:
+    with open_workspace(task="experts") as rt:
         report = score.run(rt)
     document = {"total": report.total, "changed": report.changed}
     line = f"{plural(report.total, 'score')} checked, {report.changed:,} changed"

@@ -22,7 +22,7 @@ def main(question: str, k: int, *, as_json: bool) -> None:
     """Find the experts nearest to QUESTION in the index in service."""
     from pipeline.steps import search
 
-    with open_workspace() as rt:
+    with open_workspace(task="experts") as rt:
         report = search.run(rt, question, k=k)
     if report.behind:
         Terminal().warn(f"the index is behind the database by {plural(report.behind, 'person', 'people')}: make index")

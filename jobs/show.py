@@ -16,7 +16,7 @@ def main(username: str, *, as_json: bool) -> None:
     """Show everything known about one person: row, tags, where they came from, attempts, index."""
     from pipeline.steps import show
 
-    with open_workspace() as rt:
+    with open_workspace(task="experts") as rt:
         document = show.run(rt, username)
     print_json(document) if as_json else _show(document)
 

@@ -4,11 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs import estimates, pilots
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, usd
 
 if TYPE_CHECKING:
     from pipeline.steps.status import Report
+
+WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # as people say what programs read
+SHOWN = 5  # who are or were due, that are printed; --json has more
 
 
 @click.command(name="status", cls=Command)
@@ -19,19 +23,16 @@ def main(*, as_json: bool) -> None:
 
     with open_workspace() as rt:
         report = status.run(rt)
-    print_json(report.document) if as_json else _show(report)
+    print_json(report.document) if as_json else show(report)
 
 
-def _show(report: "Report") -> None:
+def show(report: "Report") -> None:
     """Print the state in a few lines."""
     document: dict[str, Any] = report.document
-    experts, index = document["experts"], document["index"]
+    index = document["index"]
     bound = "" if document["bound"] else " (not bound yet)"
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
-    print_line(
-        f"experts    {experts['total']:,}: {experts['tagged']:,} tagged, {experts['untagged']:,} untagged, "
-        f"{experts['claimed']:,} claimed, {experts['parked']:,} parked, {experts['no_bio']:,} without a bio"
-    )
+    print_line(f"{report.subject:<11}{_counted(document[report.subject])}")
     for reason, count in document["parked"].items():
         print_line(f"           parked {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
@@ -40,7 +41,9 @@ def _show(report: "Report") -> None:
         print_line(
             f"           batch {batch.number} {batch.state}, {batch.requests:,} rows, {batch.remote_word or '-'}"
         )
-    if "problem" in index:
+    if index is None:
+        pass
+    elif "problem" in index:
         print_line(f"index      broken: {index['problem']}")
     elif index["count"]:
         behind = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
@@ -49,4 +52,21 @@ def _show(report: "Report") -> None:
         print_line("index      none")
     spent = document["spent"]
     print_line(f"spent      {usd(spent['actual'])}, and about {usd(spent['estimated'])} under way")
+    estimates.show(document)
+    for one in document["due"][-SHOWN:]:
+        became = f"; {one['outcome']} {one['ended_at'][:16]}" if one["outcome"] else ""
+        print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}{became}")
+    if probe := document["probe"]:
+        held = "; no other batch is prepared" if probe["holds_batches"] else ""
+        print_line(f"probe      batch {probe['batch']} {probe['verdict'] or 'is not over'}{held}")
+    for name in document["rolling_back"]:
+        print_line(f"rollback   of {name} was begun and is not over; nothing of it is in sight")
+    pilots.show(document)
     print_line(f"next       {document['next'] or 'nothing to do'}")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """Return how many items there are of each kind."""
+    total, *parts = counts.items()
+    told = ", ".join(f"{count:,} {WORDS.get(name, name.replace('_', ' '))}" for name, count in parts)
+    return f"{total[1]:,}: {told}"

@@ -1,4 +1,4 @@
-"""`findable unpark`: let parked people go again."""
+"""`findable unpark`: let parked people, or passages, go again."""
 
 import click
 
@@ -8,24 +8,23 @@ from jobs.values import USERNAME
 
 
 @click.command(name="unpark", cls=Command)
-@click.argument("username", type=USERNAME, required=False, envvar="FINDABLE_EXPERT")
+@click.argument("name", type=USERNAME, required=False, envvar=["FINDABLE_EXPERT", "FINDABLE_PASSAGE"])
 @click.option("--all", "everyone", is_flag=True, envvar="FINDABLE_ALL", help="Everyone who is parked.")
 @yes_option
 @json_option
-def main(username: str | None, *, everyone: bool, yes: bool, as_json: bool) -> None:
-    """Let USERNAME, or with --all everyone, be asked again; earlier attempts are forgiven.
+def main(name: str | None, *, everyone: bool, yes: bool, as_json: bool) -> None:
+    """Let NAME, or with --all everyone, be asked again; earlier attempts are forgiven.
 
-    Rows whose tags are somebody else's text stay as they are.
+    A person goes by their username, with TASK=passages a passage by its id. Rows whose tags are somebody else's text
+    stay as they are.
     """
     from pipeline.steps import parked
 
     with open_workspace() as rt:
-        names = parked.let_go(
-            rt, username=username, everyone=everyone, confirm=lambda question: confirmed(question, yes=yes)
-        )
+        words = rt.task.words
+        ask = f"make {words.many}-backfill" if rt.task.needs_pilot else "make batch-submit"
+        names = parked.let_go(rt, name=name, everyone=everyone, confirm=lambda question: confirmed(question, yes=yes))
     line = (
-        f"{plural(len(names), 'person', 'people')} can be asked again. Next: make batch-submit"
-        if names
-        else "nobody to let go"
+        f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}" if names else "nobody to let go"
     )
     print_json({"unparked": names}) if as_json else print_line(line)

@@ -1,8 +1,11 @@
 """What a value on the command line may be: the types that several commands share."""
 
+import re
+
 import click
 
 LARGEST = 10**15  # more than any table holds, and well below what a database takes as a number
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}  # seconds
 COUNT = click.IntRange(1, LARGEST)
 
 
@@ -22,4 +25,41 @@ class Name(click.ParamType[str]):
         return value
 
 
+class Duration(click.ParamType[float]):
+    """A length of time, in seconds or with a unit: 90, 90s, 30m, 2h, 1d."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds.
+
+        Raises:
+            click.BadParameter: it is no length of time.
+        """
+        if not isinstance(value, str):
+            return value
+        found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)\s*", value)
+        if found is None:
+            self.fail(f"{value!r} is no length of time; write it as 90s, 30m, 2h or 1d", param, ctx)
+        return float(found[1]) * UNITS[found[2]]
+
+
+class Amount(click.ParamType[float]):
+    """An amount of USD, 0 or more; what is no number would be no bound either."""
+
+    name = "usd"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the amount.
+
+        Raises:
+            click.BadParameter: it is none.
+        """
+        if not re.fullmatch(r"\s*(\d{1,12}(\.\d*)?|\.\d+)(e-?\d{1,2})?\s*", str(value), re.ASCII | re.IGNORECASE):
+            self.fail(f"{value!r} is no amount of USD, 0 or more", param, ctx)
+        return float(value)
+
+
 USERNAME = Name()
+DURATION = Duration()
+USD = Amount()

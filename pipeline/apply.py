@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.errors import ConfigurationError
 from pipeline.gemini import catalogue, costs, replies
 from pipeline.gemini.catalogue import Model
 from pipeline.states import Outcome
-from pipeline.store import answers, workspace
+from pipeline.store import answers, due, workspace
 from pipeline.store.batches import Batch
 from pipeline.task import Answered, Task, Written
 
@@ -88,11 +88,14 @@ class Missing:
     forgiven: bool = False
 
 
-def judge(task: Task, asked: Asked, lines: Iterable[bytes], *, missing: Missing) -> Judgement:
-    """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts."""
+def judge(task: Task, asked: Asked, lines: Iterable[bytes], *, missing: Missing, context: Any = None) -> Judgement:
+    """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts.
+
+    `context` is what the task's `contexts` gave for the item.
+    """
     first: Judgement | None = None
     for line in lines:
-        found = judge_reply(task, asked, replies.judge_line(line))
+        found = judge_reply(task, asked, replies.judge_line(line), context=context)
         if found.outcome is Outcome.ANSWERED:
             return found
         first = first or found
@@ -101,11 +104,14 @@ def judge(task: Task, asked: Asked, lines: Iterable[bytes], *, missing: Missing)
     )
 
 
-def judge_reply(task: Task, asked: Asked, reply: replies.Reply) -> Judgement:
+def judge_reply(task: Task, asked: Asked, reply: replies.Reply, *, context: Any = None) -> Judgement:
     """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer."""
     if reply.outcome is not Outcome.ANSWERED:
         return Judgement(asked, reply.outcome, reply.reason, reply=reply)
     answer, reason = replies.parse_answer(reply, task.answer)
+    if answer is not None:
+        answer, why = task.judged(answer, context, input_hash=asked.input_hash)
+        reason = reason if answer is not None else why
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
     return Judgement(asked, outcome, reason, answer=answer, reply=reply)
 
@@ -114,13 +120,15 @@ def write(tx: "Connection", task: Task, judgements: Sequence[Judgement], *, sour
     """Write judgements, in the caller's transaction; return what the task applied."""
     good = [one for one in judgements if one.outcome is Outcome.ANSWERED]
     bad = [one for one in judgements if one.outcome is not Outcome.ANSWERED]
-    written = task.write(tx, [Answered(one.asked.item_id, _answer(one), one.asked.input_hash) for one in good])
+    told = [Answered(one.asked.item_id, _answer(one), one.asked.input_hash) for one in good]
+    written = task.write(tx, told, extractor=source.extractor, at=at)
     if written.applied:
         workspace.touch(tx)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
     answers.add_answers(tx, [_answer_row(task, one, written, source=source, prices=prices, at=at) for one in good])
     answers.add_attempts(tx, [_attempt_row(task, one, source=source, prices=prices, at=at) for one in bad])
-    _park(tx, task, bad, at=at)
+    parked = _park(tx, task, bad, at=at)
+    due.end(tx, task.name, {"tagged": [one.asked.item_id for one in good], "parked": parked}, at=at)
     return written
 
 
@@ -129,11 +137,11 @@ def _answer(judgement: Judgement) -> "BaseModel":
     return judgement.answer
 
 
-def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, at: datetime) -> None:
+def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, at: datetime) -> set[str]:
     """Park what failed for good: a final code, too many charged attempts, or too many batches that gave nothing."""
     ids = [one.asked.item_id for one in failed]
     if not ids:
-        return
+        return set()
     spent = answers.spent(tx, task.name, ids)
     unserved = answers.service_failures(tx, task.name, [one.asked.item_id for one in failed if not one.charged])
     reasons = {}
@@ -146,6 +154,7 @@ def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, at: date
         elif unserved.get(key, 0) >= answers.MAX_SERVICE_FAILURES:
             reasons[key] = f"{SERVICE.format(n=unserved[key])}; last: {_said(one)}"
     answers.park(tx, task.name, reasons, at=at)
+    return set(reasons)
 
 
 def _said(judgement: Judgement) -> str:
@@ -169,7 +178,7 @@ def _answer_row(
         batch=source.batch,
         extractor=source.extractor,
         input_hash=input_hash,
-        answer=_answer(one).model_dump_json(),
+        answer=task.kept(_answer(one), applied=item_id in written.applied),
         applied=item_id in written.applied,
         outdated=item_id in written.outdated,
         model_version=reply.model_version if reply else "",

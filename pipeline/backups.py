@@ -4,6 +4,7 @@
     findable.db          the database as it stood at one moment, in one file; of PostgreSQL findable.dump
     batches/             the sealed files of that moment, each with the hash the database has for it
     index/               the build that was in service, and the cached vectors
+    reports/             the reports on answers
     local-engine…        the local engine's state, where it works here
 
 A copy is written under another name and gets its own by one rename, so under that name there is all of it or nothing.

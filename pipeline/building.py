@@ -1,23 +1,26 @@
 """Building an index: embed what changed, stage from one snapshot, verify, promote in one flip, record.
 
 The build is read from one snapshot of the database and verified before anything points at it. What is embedded lies in
-a cache by content, so that needs no lease: nobody who builds the index waits for another's network.
+a cache by content, so that needs no lease: nobody who builds the index waits for another's network. So a build is begun
+with a lease, its entries written and a few missing vectors noted; left alone while those are embedded; and taken up
+again with another lease, where nobody has touched the index and nothing of ours the database meanwhile.
 """
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from pipeline import embedding
+from pipeline import embedding, garbage
 from pipeline.errors import InconsistentError, InputError
 from pipeline.runtime import Runtime
 from pipeline.store import builds, checks, workspace
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
-    from pipeline.index.manifest import Manifest, Promoted
+    from pipeline.index.manifest import Begun, Manifest, Promoted
     from pipeline.store.leases import Lease
+    from pipeline.task import Entry
 
 LEASE = "index"
 WAITING = "another process builds the index; waiting for it"
@@ -37,6 +40,15 @@ class Built:
     moved_aside: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """A build that is begun: how many entries its snapshot holds, and those whose vectors are missing still."""
+
+    begun: "Begun"
+    count: int
+    missing: "tuple[Entry, ...]"
+
+
 def build(rt: Runtime) -> Built:
     """Build and promote an index of every entry of the collection.
 
@@ -45,24 +57,38 @@ def build(rt: Runtime) -> Built:
         InconsistentError: the build did not verify, or this process keeps standing still; the one in service stays.
     """
     _check_any(rt)
-    embedded = 0
-    for left in reversed(range(ROUNDS)):
-        try:
-            with rt.waited_lease(LEASE, waiting=WAITING) as lease:
-                return _build(rt, lease, embedded=embedded, may_embed=not left)
-        except LeaseLostError:  # this process stood still, and somebody else went on with the index: begin again
-            if not left:
-                raise
-        except embedding.NotCachedError:  # the usual case after a change: no lease is held while it is embedded
-            embedded += _embed(rt)
+    embedded, draft = 0, None
+    try:
+        for left in reversed(range(ROUNDS)):
+            try:
+                with rt.waited_lease(LEASE, waiting=WAITING) as lease, _told_apart(lease):
+                    draft = _drafted(rt, lease, draft, few=embedding.FEW if left else None)
+                    if draft.missing and not left:
+                        embedded += _embed_few(rt, draft)
+                    if not (draft.missing and left):
+                        return _promoted(rt, lease, draft, embedded=embedded)
+                embedded += _embed_few(rt, draft)  # the usual case after a change: no lease is held meanwhile
+                draft = replace(draft, missing=())
+            except LeaseLostError:  # this process stood still, and somebody else went on with the index: begin again
+                if not left:
+                    raise
+            except embedding.TooManyError:
+                embedded += _embed_all(rt)
+    finally:
+        rt.builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
     raise AssertionError("the last round returns or raises")
 
 
-def is_recorded(rt: Runtime, current: "Manifest") -> bool:
-    """Return whether the database knows of a build as it is."""
-    with rt.store.read() as tx:
-        row = checks.build_row(tx, current.number)
+def is_recorded(current: "Manifest", rows: Mapping[int, Mapping[Any, Any]]) -> bool:
+    """Return whether these rows of the database (see `checks.build_rows`) know of a build as it is."""
+    row = rows.get(current.number)
     return row is not None and (row["count"], row["model"], row["dim"]) == (current.count, current.model, current.dim)
+
+
+def recorded(rt: Runtime) -> dict[int, Mapping[Any, Any]]:
+    """Return the rows of all builds that the database knows of."""
+    with rt.store.read() as tx:
+        return checks.build_rows(tx)
 
 
 def record(rt: Runtime, current: "Manifest") -> None:
@@ -105,50 +131,60 @@ def _check_any(rt: Runtime) -> None:
             )
 
 
-def _embed(rt: Runtime) -> int:
+@contextlib.contextmanager
+def _told_apart(lease: "Lease") -> Iterator[None]:
+    """Tell what contradicts itself from what was swept away under a process that stood still.
+
+    Raises:
+        LeaseLostError: somebody else went on with the index meanwhile.
+    """
+    try:
+        yield
+    except (InconsistentError, OSError):
+        lease.check()
+        raise
+
+
+def _drafted(rt: Runtime, lease: "Lease", draft: _Draft | None, *, few: int | None) -> _Draft:
+    """Return a build that is begun: the one from before where it still stands for the database, else a new one.
+
+    Raises:
+        TooManyError: more than `few` vectors are missing.
+    """
+    if draft is not None and rt.builds.is_begun(draft.begun):
+        with rt.store.read() as tx:
+            if workspace.get(tx).position == draft.begun.position:
+                return draft
+    with fence(rt, lease):
+        rt.builds.sweep()
+    missing: list[Entry] = []
+    with rt.store.read() as tx:
+        count, position = rt.collection.count(tx), workspace.get(tx).position
+        with garbage.kept_small(), rt.display.bar("reading", count) as bar:
+            entries = embedding.keyed(rt, rt.collection.entries(tx), missing=missing, few=few, bar=bar)
+            begun = rt.builds.begin(rt.builds.next_number(), entries, position=position)
+    return _Draft(begun, count, tuple(missing))
+
+
+def _embed_few(rt: Runtime, draft: _Draft) -> int:
+    """Embed what a draft lacks, and return how many."""
+    with rt.display.bar("embedding", len(draft.missing)) as bar:
+        return embedding.embed_missing(rt, draft.missing, bar=bar)
+
+
+def _embed_all(rt: Runtime) -> int:
     """Embed every text that is new, and return how many; no lease is held meanwhile."""
     with rt.store.read() as tx, rt.display.bar("embedding", rt.collection.count(tx)) as bar:
         return embedding.embed_missing(rt, rt.collection.entries(tx), bar=bar)
 
 
-def _build(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Built:
-    """Build and promote under the lease.
-
-    Raises:
-        NotCachedError: a vector is missing and may not be asked for here.
-        LeaseLostError: somebody else went on with the index while this process stood still, and swept its files away.
-    """
-    try:
-        with fence(rt, lease):
-            rt.builds.sweep()
-        return _stage_and_promote(rt, lease, embedded=embedded, may_embed=may_embed)
-    except (InconsistentError, OSError):
-        lease.check()
-        raise
-    finally:
-        rt.builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
-
-
-def _stage_and_promote(rt: Runtime, lease: "Lease", *, embedded: int, may_embed: bool) -> Built:
-    """Stage from one snapshot of the database; verify; promote; then record it."""
+def _promoted(rt: Runtime, lease: "Lease", draft: _Draft, *, embedded: int) -> Built:
+    """Complete what was drafted; verify; promote; then record it."""
     model = rt.embedding_model.name
-    with rt.store.read() as tx:
-        count, position = rt.collection.count(tx), workspace.get(tx).position
-        with rt.display.bar("building", count) as bar:
-            before = len(rt.vectors)
-            staged = rt.builds.stage(
-                rt.builds.next_number(),
-                embedding.keyed(rt, rt.collection.entries(tx), embed=may_embed, bar=bar),
-                rt.vectors,
-                model=model,
-                dim=rt.settings.dim,
-                task_type=embedding.TASK_TYPE,
-                position=position,
-                progress=bar.show,
-            )
-            embedded += len(rt.vectors) - before if may_embed else 0
-    rt.builds.verify(staged, count=count)
+    with rt.display.bar("building", draft.count) as bar:
+        staged = rt.builds.complete(draft.begun, rt.vectors, task_type=embedding.TASK_TYPE, progress=bar.show)
+    rt.builds.verify(staged, count=draft.count)
     promoted: Promoted = rt.builds.promote(staged, fence=lambda: fence(rt, lease))
     record(rt, promoted)
-    cached = max(0, count - embedded)
-    return Built(promoted.number, count, embedded, cached, model, rt.settings.dim, promoted.moved_aside)
+    cached = max(0, draft.count - embedded)
+    return Built(promoted.number, draft.count, embedded, cached, model, rt.settings.dim, promoted.moved_aside)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pipeline import files
+from pipeline import files, spending
 from pipeline.adopting import Look, cancel_twins, disown, look_for
 from pipeline.apply import Asked, Judgement, Source, write
 from pipeline.errors import (
@@ -113,6 +113,8 @@ def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
         lease.check(tx)
         if batch.state is BatchState.SUBMITTING:
             batches.note_absent(tx, batch)
+        else:  # one that was prepared under another budget; error 0, for it was cut to fit with the error then known
+            spending.check(rt, tx, batch.estimated_cost, error=0.0, but=batch.number)
         batches.mark_submitting(tx, batch, display_name=name, at=rt.now())
         batch = batches.get(tx, batch.number)
     lease.check()  # the last moment at which a process that stood still can know that the batch is not its own
@@ -151,13 +153,14 @@ def _check_limits(rt: Runtime, batch: Batch) -> None:
     others = [one for one in others if one.number != batch.number]
     active = [one for one in others if one.state is not BatchState.PREPARED]
     model = catalogue.load(rt.settings.models_file).get(batch.model)
+    most = None if model is None else model.enqueued(rt.settings.tier)
     tokens = sum(one.estimated_in for one in active if one.model == batch.model) + batch.estimated_in
     stored = sum(one.request_size for one in others if one.upload) + batch.request_size
     reason = ""
     if len(active) >= MAX_ACTIVE_BATCHES:
         reason = f"{len(active)} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
-    elif active and model is not None and model.enqueued_tokens and tokens > model.enqueued_tokens:
-        reason = f"with it {tokens:,} tokens would wait for {model.name}, and the API takes {model.enqueued_tokens:,}"
+    elif active and most is not None and tokens > most:
+        reason = f"with it {tokens:,} tokens would wait for {batch.model}, and the API takes {most:,}"
     elif stored > MAX_STORED_BYTES:
         reason = f"with it {stored:,} bytes would be uploaded, and the API keeps {MAX_STORED_BYTES:,}"
     if reason:

@@ -24,8 +24,11 @@ class Display(Protocol):
     def warn(self, line: str) -> None:
         """Tell something a person should look at."""
 
-    def bar(self, label: str, total: int | None) -> contextlib.AbstractContextManager[Bar]:
-        """Show progress for the length of a block; without a total, only what is done."""
+    def bar(self, label: str, total: int | None, *, done: int = 0) -> contextlib.AbstractContextManager[Bar]:
+        """Show progress for the length of a block; without a total, only what is done.
+
+        What was `done` before it began counts towards the total and not towards the rate.
+        """
 
 
 class _NoBar:
@@ -51,6 +54,6 @@ class Silent:
         self.lines.append(line)
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None) -> Iterator[Bar]:  # noqa: ARG002 - nothing is shown
+    def bar(self, label: str, total: int | None, *, done: int = 0) -> Iterator[Bar]:  # noqa: ARG002 - nothing is shown
         """Show nothing for the length of a block."""
         yield _NoBar()

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pipeline.gemini.client import Client
 
 TASK_TYPE = "RETRIEVAL_DOCUMENT"
-PAGE = 1000
+PAGE = 256
+FEW = 5000  # entries without a vector that are noted while a build is begun: 10 MB; more get a pass of their own
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
@@ -31,8 +32,8 @@ def key_of(rt: Runtime, text: str) -> bytes:
     return vector_key(text, model=rt.embedding_model.name, dim=rt.settings.dim, task_type=TASK_TYPE)
 
 
-class NotCachedError(Exception):
-    """A vector is missing, and nobody may be asked for it here."""
+class TooManyError(Exception):
+    """More vectors are missing than are noted by the way."""
 
 
 def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
@@ -65,19 +66,23 @@ def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
     return embedded
 
 
-def keyed(rt: Runtime, entries: Iterable[Entry], *, embed: bool, bar: "Bar") -> Iterator[tuple[Entry, bytes]]:
-    """Yield every entry with the key of its cached vector; what is missing is embedded on the way, or refused.
+def keyed(
+    rt: Runtime, entries: Iterable[Entry], *, missing: list[Entry], few: int | None, bar: "Bar"
+) -> Iterator[tuple[Entry, bytes]]:
+    """Yield every entry with the key of its vector, and note in `missing` those whose vector is not in the cache.
 
     Raises:
-        NotCachedError: a vector is missing, and `embed` is false.
+        TooManyError: there are more than `few` of those.
     """
+    seen = 0
     for page in _pages(entries):
         keys = [key_of(rt, entry.text) for entry in page]
-        if rt.vectors.missing(keys):
-            if not embed:
-                raise NotCachedError
-            embed_missing(rt, page, bar=bar)
+        missing.extend(page[at] for at in rt.vectors.missing(keys))
+        if few is not None and len(missing) > few:
+            raise TooManyError
         yield from zip(page, keys, strict=True)
+        seen += len(page)
+        bar.show(seen)
 
 
 def embed_queries(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":

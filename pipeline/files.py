@@ -49,10 +49,14 @@ class SealedWriter:
         self.lines = 0
         self._part = part_of(path)
         self._hash = hashlib.sha256()
-        self._file: BinaryIO = self._part.open("wb", buffering=1 << 20)
+        try:
+            self._file: BinaryIO = self._part.open("wb", buffering=1 << 20)
+        except BaseException:  # Ctrl-C at this moment: nobody would remove it
+            self._part.unlink(missing_ok=True)
+            raise
         self._sealed = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append bytes as they are; they are not on disk before `seal`."""
         self._file.write(data)
         self._hash.update(data)

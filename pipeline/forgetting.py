@@ -37,8 +37,8 @@ def sweep(rt: Runtime) -> None:
         path.unlink(missing_ok=True)
 
 
-def drop_lines(rt: Runtime, ids: Collection[str], *, words: Sequence[bytes]) -> list[Rewritten]:
-    """Write every sealed file of a batch that is over anew without the lines about these items, where it has any.
+def drop_lines(rt: Runtime, task: str, ids: Collection[str], *, words: Sequence[bytes]) -> list[Rewritten]:
+    """Write every sealed file of a batch that is over anew without the lines about these items of a task.
 
     A line that cannot be read goes where it holds a key or one of `words`. The caller holds the lease on preparing.
     """
@@ -46,7 +46,7 @@ def drop_lines(rt: Runtime, ids: Collection[str], *, words: Sequence[bytes]) -> 
         over = [batch for batch in batches.in_states(tx) if batch.is_over]
     done = []
     for batch in over:
-        keys = {key_of(batch.task, one) for one in ids}
+        keys = {key_of(task, one) for one in ids}
         for name, recorded in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
             path = rt.data / (name or "")
             if name and path.is_file():
@@ -110,7 +110,7 @@ def renew_index(rt: Runtime, ids: Collection[str]) -> int | None:
             rt.builds.sweep()
         rt.builds.drop(rt.builds.others(), fence=lambda: building.fence(rt, lease))
         current = rt.builds.current()
-        if current is not None and not building.is_recorded(rt, current):
+        if current is not None and not building.is_recorded(current, building.recorded(rt)):
             building.record(rt, current)
     return made
 

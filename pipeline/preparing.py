@@ -8,29 +8,32 @@ Nothing here talks to the API.
 
 import secrets
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline import files
+from pipeline import estimating, files, gating, spending, window
 from pipeline.errors import InconsistentError, InputError, StateConflictError
-from pipeline.gemini import costs, requests
+from pipeline.estimating import Calibration
+from pipeline.gemini import requests
 from pipeline.gemini.costs import Usage
 from pipeline.gemini.limits import MAX_FILE_BYTES, Shard
 from pipeline.runtime import Runtime
-from pipeline.store import answers, batches, claims
+from pipeline.store import answers, batches, calls, claims, probes, versions
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.display import Bar
     from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
-    from pipeline.task import Item
+    from pipeline.task import Item, Prompt
 
 FOLDER = "batches"
 NOTHING = Usage()
+PAGE = 500  # ids, where they are named
 LEASE = "prepare"
 ROOM = 4  # how much larger the token limit is after an answer was cut by it
+ROUNDING = 1e-9  # of sums that are made in another order
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
 WAITING = "another process is preparing batches; waiting for it"
 
@@ -50,8 +53,31 @@ class Plan:
     batches: int = 0
     requests: int = 0
     size: int = 0
+    counted_in: int = 0  # prompt tokens before calibration
     usage: Usage = NOTHING
     cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which of the askable items to take: at most `limit` new ones, and none of those `without`.
+
+    Where `among` is not None, none but those; they are few enough to be named.
+    A probe is one batch, which may be prepared where no other may, and is none where one is under way.
+    """
+
+    limit: int | None = None
+    without: Collection[str] = ()
+    among: Sequence[str] | None = None
+    is_probe: bool = False
+
+    def left(self, made: "Sequence[_Made]") -> "Wanted":
+        """Return what is wanted still when these batches are made."""
+        before = sum(one.requests for one in made)
+        return self if self.limit is None else replace(self, limit=max(0, self.limit - before))
+
+
+EVERYONE = Wanted()
 
 
 def request_path(rt: Runtime, number: int) -> Path:
@@ -64,30 +90,40 @@ def result_path(rt: Runtime, number: int) -> Path:
     return rt.data / FOLDER / f"{number:06d}-results.jsonl"
 
 
-def plan(rt: Runtime, *, limit: int | None, bar: "Bar") -> Plan:
+def plan(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> Plan:
     """Return what the next submit would write, by the estimator that also writes it. Nothing is written."""
     shard, number, rows, size, usage = _shard(rt), 0, 0, 0, Usage()
     with rt.store.read() as tx:
-        for line in _lines(rt, tx, limit=limit, without=()):
+        for line in lines(rt, tx, wanted):
             if not shard.has_room(size=len(line.data) + 1, tokens=line.usage.prompt):
                 shard = _shard(rt)
             number += shard.rows == 0
             shard.add(size=len(line.data) + 1, tokens=line.usage.prompt)
             rows, size, usage = rows + 1, size + len(line.data) + 1, usage + line.usage
             bar.show(rows)
-    return Plan(number, rows, size, usage, cost_of(rt, usage))
+        likely = estimating.calibration(rt, tx).applied(usage, count=rows)
+    return Plan(number, rows, size, usage.prompt, likely, estimating.cost(rt, likely, batch=True))
 
 
-def cost_of(rt: Runtime, usage: Usage) -> float:
-    """Return what tokens cost in a batch of the model in use, in USD."""
-    return costs.cost(rt.model, usage, batch=True, on=rt.now().date())
+def check_any(rt: Runtime) -> None:
+    """Tell an empty workspace from one where nobody is left to ask.
+
+    Raises:
+        InputError: there are no items at all.
+    """
+    with rt.store.read() as tx:
+        if not rt.task.total(tx):
+            raise InputError("there is nothing to ask about yet", hint=rt.task.how_to_fill)
 
 
-def prepare(rt: Runtime, *, limit: int | None, without: Collection[str] = (), bar: "Bar") -> list[int]:
-    """Write and seal request files for all askable items but `without`, claim them, and return the batches' numbers.
+def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> list[int]:
+    """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
+
+    Where a budget is set, the last batch is cut so that all of it fits.
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
+        GateError: a probe failed or is not over; see `gating`.
         InconsistentError: the items keep changing, or this process keeps standing still, while it writes.
     """
     made: list[_Made] = []
@@ -96,7 +132,7 @@ def prepare(rt: Runtime, *, limit: int | None, without: Collection[str] = (), ba
             with rt.waited_lease(LEASE, waiting=WAITING) as lease:
                 sweep(rt, lease)
                 free_dead(rt)
-                while (one := _prepare_next(rt, lease, made, limit=limit, without=without, bar=bar)) is not None:
+                while (one := _prepare_next(rt, lease, made, wanted, bar=bar)) is not None:
                     made.append(one)
             break
         except LeaseLostError:  # this process stood still: another one may have prepared meanwhile, so begin again
@@ -106,9 +142,28 @@ def prepare(rt: Runtime, *, limit: int | None, without: Collection[str] = (), ba
 
 
 def free_dead(rt: Runtime) -> int:
-    """Let go the items whose live call died with its process; return how many."""
+    """Let go the items whose live call died with its process, and say that the call is lost; return how many.
+
+    Else what it may cost would count as under way on every day to come.
+    """
     with rt.store.write() as tx:
+        calls.lose_dead(tx, now=rt.now())
         return claims.free_dead(tx, now=rt.now())
+
+
+def begin(rt: Runtime) -> None:
+    """Note under which version items are asked from now on; under a new label those parked before get another chance.
+
+    Raises:
+        ConfigurationError: that version is being rolled back.
+    """
+    task = rt.task
+    with rt.store.read() as tx:
+        if not task.total(tx) or versions.is_begun(tx, task.name, task.label, model=rt.model.name):
+            return
+    with rt.store.write() as tx:
+        if versions.begin(tx, task.name, task.label, model=rt.model.name, skips=task.skips, at=rt.now()):
+            answers.unpark(tx, task.name, ids=None)
 
 
 def sweep(rt: Runtime, lease: "Lease") -> list[Path]:
@@ -134,86 +189,81 @@ class _Made(NamedTuple):
     last: str
 
 
-def _prepare_next(
-    rt: Runtime,
-    lease: "Lease",
-    made: Sequence[_Made],
-    *,
-    limit: int | None,
-    without: Collection[str],
-    bar: "Bar",
-) -> _Made | None:
+def _prepare_next(rt: Runtime, lease: "Lease", made: Sequence[_Made], wanted: Wanted, *, bar: "Bar") -> _Made | None:
     """Prepare one batch beside those `made`, or return None where nobody is left.
 
     It begins behind the last item of the one before, so that claimed rows are not passed over again and again; where
     nobody is left there, a look at all of them tells whether that was right.
     """
     after = made[-1].last if made else None
-    one = _prepare_one(rt, lease, made, limit=limit, without=without, after=after, bar=bar)
+    one = _prepare_one(rt, lease, made, wanted, after=after, bar=bar)
     if one is None and after is not None:
-        one = _prepare_one(rt, lease, made, limit=limit, without=without, after=None, bar=bar)
+        one = _prepare_one(rt, lease, made, wanted, after=None, bar=bar)
     return one
 
 
 def _prepare_one(
-    rt: Runtime,
-    lease: "Lease",
-    made: Sequence[_Made],
-    *,
-    limit: int | None,
-    without: Collection[str],
-    after: str | None,
-    bar: "Bar",
+    rt: Runtime, lease: "Lease", made: Sequence[_Made], wanted: Wanted, *, after: str | None, bar: "Bar"
 ) -> _Made | None:
-    """Write, seal and claim one batch of what stands behind one item; None where there is nobody."""
-    before = sum(one.requests for one in made)
-    left = None if limit is None else limit - before
-    if left is not None and left < 1:
+    """Write, seal and claim one batch of what stands behind one item; None where there is nobody, or no money left."""
+    left = wanted.left(made)
+    if left.limit == 0 or (wanted.is_probe and made):
         return None
     for _ in range(TRIES):
         with rt.store.read() as tx:
+            if wanted.is_probe and probes.is_under_way(tx, rt.extractor):
+                return None
+            if not wanted.is_probe:
+                gating.check(rt, tx)
             number = batches.next_number(tx)
         try:
-            written = _write(rt, number, limit=left, without=without, after=after, bar=bar, before=before)
+            written = _write(rt, number, left, after=after, bar=bar, before=sum(one.requests for one in made))
         except FileNotFoundError:
             lease.check()  # it was swept away by whoever took the lease over
             raise
         if written is None:
             return None
-        draft, rows, usage = written
         try:
             with rt.store.write() as tx:
                 lease.check(tx)
-                _claim(rt, tx, number, sealed=draft, rows=rows, usage=usage)
-                files.rename(draft, request_path(rt, number))
-        except StateConflictError:  # an item changed hands between reading and claiming: write the file anew
+                _claim(rt, tx, number, written)
+                if wanted.is_probe:
+                    probes.begin(tx, number, extractor=rt.extractor, at=rt.now())
+                files.rename(written.draft, request_path(rt, number))
+        except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
             continue
         finally:
-            draft.path.unlink(missing_ok=True)
-        return _Made(number, len(rows), rows[-1][0])
+            written.draft.path.unlink(missing_ok=True)
+        return _Made(number, len(written.rows), written.rows[-1][0])
     raise InconsistentError(
         f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed or sent",
         hint="let the other command finish, then run `make batch-submit` again",
     )
 
 
-def _write(
-    rt: Runtime,
-    number: int,
-    *,
-    limit: int | None,
-    without: Collection[str],
-    after: str | None,
-    bar: "Bar",
-    before: int,
-) -> tuple[files.Sealed, list[tuple[str, str]], Usage] | None:
-    """Write one request file and seal it as a draft; return it with its (item id, input hash) rows and its usage."""
+class _Written(NamedTuple):
+    """A request file that is sealed as a draft: its (item id, input hash) rows, what was counted, what is likely."""
+
+    draft: files.Sealed
+    rows: list[tuple[str, str]]
+    counted: Usage
+    likely: Usage
+
+
+def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: "Bar", before: int) -> _Written | None:
+    """Write one request file and seal it as a draft; None where nobody is to be asked, or nothing to ask with."""
     rows: list[tuple[str, str]] = []
     usage, shard = Usage(), _shard(rt)
     path = request_path(rt, number)
     with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, rt.store.read() as tx:
-        for line in _lines(rt, tx, limit=limit, without=without, after=after):
+        known = estimating.calibration(rt, tx)
+        room, free = spending.room(rt, tx, error=known.error), window.room(rt, tx)
+        for line in lines(rt, tx, wanted, after=after):
             if not shard.has_room(size=len(line.data) + 1, tokens=line.usage.prompt):
+                break
+            if room is not None and _likely_cost(rt, known, usage + line.usage, count=len(rows) + 1) > room:
+                break
+            if free is not None and known.applied(usage + line.usage, count=len(rows) + 1).prompt > free:
                 break
             shard.add(size=len(line.data) + 1, tokens=line.usage.prompt)
             writer.write_line(line.data)
@@ -222,13 +272,32 @@ def _write(
             bar.show(before + len(rows))
         if not rows:
             return None
-        return writer.seal(), rows, usage
+        return _Written(writer.seal(), rows, usage, known.applied(usage, count=len(rows)))
 
 
-def _claim(
-    rt: Runtime, tx: "Connection", number: int, *, sealed: files.Sealed, rows: list[tuple[str, str]], usage: Usage
-) -> None:
-    """Add the batch and claim its items, all or none, in the caller's transaction."""
+def _likely_cost(rt: Runtime, known: Calibration, usage: Usage, *, count: int) -> float:
+    """Return what requests may cost in a batch, in USD: the estimate and the error that was measured of estimates."""
+    return estimating.cost(rt, known.applied(usage, count=count), batch=True) * (1 + known.error)
+
+
+def _claim(rt: Runtime, tx: "Connection", number: int, written: _Written) -> None:
+    """Add the batch and claim its items, all or none, in the caller's transaction.
+
+    Raises:
+        StateConflictError: an item, or the money for all of them, was taken since the file was read.
+        ConfigurationError: the version is being rolled back since then.
+    """
+    task = rt.task
+    # once more: it may have been rolled back since this command began
+    versions.begin(tx, task.name, task.label, model=rt.model.name, skips=task.skips, at=rt.now())
+    cost = estimating.cost(rt, written.likely, batch=True)
+    error = estimating.calibration(rt, tx).error
+    room = spending.room(rt, tx, error=error)
+    if room is not None and cost * (1 + error) > room * (1 + ROUNDING):
+        raise StateConflictError("the budget of batch", number, expected="free", wanted="spent", found="used")
+    free = window.room(rt, tx)
+    if free is not None and written.likely.prompt > free:
+        raise StateConflictError("the quota of batch", number, expected="free", wanted="used", found="used")
     rt.bind(tx)
     batches.add(
         tx,
@@ -237,50 +306,72 @@ def _claim(
         task=rt.task.name,
         extractor=rt.extractor,
         model=rt.model.name,
-        requests=len(rows),
+        requests=len(written.rows),
         request_file=str(request_path(rt, number).relative_to(rt.data)),
-        request_sha256=sealed.sha256,
-        request_size=sealed.size,
-        estimated_in=usage.prompt,
-        estimated_out=usage.answer + usage.thoughts,
-        estimated_cost=cost_of(rt, usage),
-        priced_on=rt.model.priced_on.isoformat(),
+        request_sha256=written.draft.sha256,
+        request_size=written.draft.size,
+        counted_in=written.counted.prompt,
+        estimated_in=written.likely.prompt,
+        estimated_out=written.likely.answer + written.likely.thoughts,
+        estimated_cost=cost,
+        priced_on=rt.model.priced_as_of(batch=True, on=rt.now().date()).isoformat(),
     )
-    claims.take(tx, rt.task, rows, batch=number, at=rt.now())
+    claims.take(tx, rt.task, written.rows, batch=number, at=rt.now())
 
 
-def _lines(
-    rt: Runtime, tx: "Connection", *, limit: int | None, without: Collection[str], after: str | None = None
-) -> Iterator[Line]:
-    """Yield the line of every askable item in the order of rows, or of those behind one, at flat memory."""
-    form = requests.Form(schema=requests.schema_of(rt.task.answer), thinking=rt.model.thinking)
-    left = limit
-    most = None if limit is None else limit + len(without)
-    for page in claims.askable_pages(tx, rt.task, limit=most, after=after):
-        ids = [one for one in page if one not in without][:left]
+def lines(rt: Runtime, tx: "Connection", wanted: Wanted, *, after: str | None = None) -> Iterator[Line]:
+    """Yield the request of every item that is wanted, in the order of rows, or of those behind one, at flat memory.
+
+    Raises:
+        InputError: an item's request cannot be sent.
+    """
+    form = estimating.form(rt)
+    left = wanted.limit
+    most = None if wanted.limit is None else wanted.limit + len(wanted.without)
+    for page in _pages(rt, tx, wanted, most=most, after=after):
+        ids = [one for one in page if one not in wanted.without][:left]
         cut = answers.cut_short(tx, rt.task.name, ids)
         for item in rt.task.items(tx, ids):
-            try:
-                line = _line(rt, item, form=form, cut=cut.get(item.id, 0))
-            except InputError as error:
-                name = rt.task.names(tx, [item.id]).get(item.id, item.id)
-                said = f"{name}: {error.message}; nothing was sent"
-                raise InputError(said, hint="mend this row, then run again") from error
-            yield line
+            yield line_of(rt, tx, item, form=form, cut=cut.get(item.id, 0))
         left = None if left is None else left - len(ids)
 
 
-def _line(rt: Runtime, item: "Item", *, form: requests.Form, cut: int) -> Line:
-    """Return one item's request; after answers that were cut, with more room for the next."""
+def _pages(
+    rt: Runtime, tx: "Connection", wanted: Wanted, *, most: int | None, after: str | None
+) -> Iterator[list[str]]:
+    """Yield pages of the ids that are wanted, and some that are not, in the order of rows or in that of `among`."""
+    if wanted.among is None:
+        yield from claims.askable_pages(tx, rt.task, limit=most, after=after)
+    else:
+        found = claims.askable_among(tx, rt.task, wanted.among)
+        yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
+
+
+def line_of(rt: Runtime, tx: "Connection", item: "Item", *, form: requests.Form, cut: int) -> Line:
+    """Return one item's request; after answers that were cut, with more room for the next.
+
+    Raises:
+        InputError: it cannot be sent; the message names the item.
+    """
     prompt = item.prompt
     most = rt.model.output_limit or prompt.max_output_tokens * ROOM
     room = min(prompt.max_output_tokens * ROOM**cut, most)
     if room != prompt.max_output_tokens:
         prompt = prompt._replace(max_output_tokens=room)
+    try:
+        data, usage = _filled(rt, item, prompt, form=form)
+    except InputError as error:
+        name = rt.task.names(tx, [item.id]).get(item.id, item.id)
+        raise InputError(f"{name}: {error.message}; nothing was sent", hint="mend this row, then run again") from error
+    return Line(item, data, usage)
+
+
+def _filled(rt: Runtime, item: "Item", prompt: "Prompt", *, form: requests.Form) -> tuple[bytes, Usage]:
+    """Return the line of a request and what it will use."""
     data, usage = form.fill(requests.key_of(rt.task.name, item.id), prompt)
     if len(data) >= MAX_FILE_BYTES:
         raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")
-    return Line(item, data, usage)
+    return data, usage
 
 
 def _shard(rt: Runtime) -> Shard:
@@ -289,5 +380,5 @@ def _shard(rt: Runtime) -> Shard:
     return Shard(
         max_rows=rt.settings.batch_rows,
         max_bytes=rt.settings.batch_bytes,
-        max_tokens=min(most, rt.model.enqueued_tokens or most),
+        max_tokens=min(most, rt.model.enqueued(rt.settings.tier) or most),
     )

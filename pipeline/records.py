@@ -1,8 +1,10 @@
-"""What passes between the rooms when people are read: a person, and a finding about a row."""
+"""What passes between the rooms: a person, and what is told of a row when a file is read, and a budget."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 EXCERPT = 80  # characters of a value that a finding shows
 
@@ -30,6 +32,21 @@ class Finding:
     value: str
     kind: Kind
     username: str | None = None
+
+
+class Told(NamedTuple):
+    """One thing told of one line of a file of passages, from 1.
+
+    `field` is empty where the whole line is meant; `value` is an excerpt that is safe to print; `id` is the passage's,
+    where it has one.
+    """
+
+    line: int
+    field: str
+    reason: str
+    value: str
+    kind: Kind
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,3 +86,12 @@ def _escaped(character: str) -> str:
     if 0xDC00 <= code <= 0xDCFF:  # noqa: PLR2004 - the range in which `pipeline.experts.encoding` keeps bad bytes
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much may be spent, in USD, from when on (aware, UTC); `name` is the variable that a person set."""
+
+    usd: float
+    since: datetime
+    name: str

@@ -1,18 +1,18 @@
 """Opens a workspace: settings become a store, a client, an index, and the tasks. Here parts are put together.
 
-A new subject is a room of its own and a line in `open_runtime`.
+A new subject is a room of its own and a line in `_rooms`.
 """
 
 import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline import files
 from pipeline.display import Display
@@ -22,17 +22,20 @@ from pipeline.settings import Settings, without_password
 if TYPE_CHECKING:
     from pipeline.gemini.catalogue import Model
     from pipeline.gemini.client import Client
+    from pipeline.gemini.limiter import Limits
     from pipeline.index.builds import Builds
     from pipeline.index.vectors import VectorCache
+    from pipeline.records import Budget
     from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
-    from pipeline.task import Collection, Task
+    from pipeline.task import Collection, Subject, Task
 
 # Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
 # that leads out is refused. A user's own files may stand beside them and be what they like.
 WRITTEN = {
-    "": r"findable\.db.*|batches|index|emulator|local-engine.*",
+    "": r"findable\.db.*|batches|index|reports|emulator|local-engine.*",
     "batches": ".*",
+    "reports": ".*",
     "index": ".*",
     "index/builds": ".*",
     "index/vectors": ".*",
@@ -41,6 +44,13 @@ WRITTEN = {
     "emulator/local-engine-files": ".*",
 }
 LOCAL_KEY = "local"  # the local engine takes any key; this one says whose it is
+
+
+async def asyncio_sleep(seconds: float) -> None:
+    """Sleep without keeping other tasks from their work; asyncio is loaded by whoever runs some."""
+    import asyncio
+
+    await asyncio.sleep(seconds)
 
 
 def utc_now() -> datetime:
@@ -58,8 +68,12 @@ class Runtime:
     display: Display
     task: "Task"
     collection: "Collection"
+    subjects: "tuple[Subject, ...]" = ()  # all that this workspace has, whichever is worked on
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    asleep: Callable[[float], Awaitable[None]] = asyncio_sleep
+    budget: "Budget | None" = None  # of this command; that of the day is a setting
     is_bound: bool = False
     says_where: bool = True  # the work is done; false for who only asks the backend how it is
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -116,10 +130,27 @@ class Runtime:
         model.check_dim(self.settings.dim)
         return model
 
+    @cached_property
+    def limits(self) -> "Limits":
+        """Return what may be asked live of the model that answers, a minute and a day."""
+        from pipeline.gemini import catalogue
+
+        set_here = {"rpm": self.settings.rpm, "tpm": self.settings.tpm, "rpd": self.settings.rpd}
+        return catalogue.limits(self.model, tier=self.settings.tier, **set_here)
+
     @property
     def extractor(self) -> str:
-        """Return what an answer is attributed to: task, prompt version, model."""
-        return f"{self.task.name}@{self.task.version}/{self.model.name}"
+        """Return what an answer is attributed to: the version of prompt and schema, and the model."""
+        return f"{self.task.label}/{self.model.name}"
+
+    @property
+    def is_indexed(self) -> bool:
+        """Return whether what the task in use answers goes into the index."""
+        return any(one.task is self.task and one.collection is not None for one in self.subjects)
+
+    def task_of(self, name: str) -> "Task":
+        """Return the task of a batch, by the name its row has; the one in use where no subject knows that name."""
+        return next((one.task for one in self.subjects if one.task.name == name), self.task)
 
     @cached_property
     def builds(self) -> "Builds":
@@ -174,7 +205,7 @@ class Runtime:
                 self.display.say("no key is set: the local engine does the work, and nothing leaves this machine")
         elif not self.is_bound:
             where = f"Gemini at {without_password(settings.base_url)}" if settings.base_url else "Google's Gemini"
-            self.display.say(f"from here on biographies leave this machine: {where} does the work")
+            self.display.say(f"from here on {self.task.words.inputs} leave this machine: {where} does the work")
 
     def _model(self, name: str, *, kind: str) -> "Model":
         from pipeline.gemini import catalogue
@@ -207,9 +238,6 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
     Raises:
         ConfigurationError: the workspace is bound to another backend than the one asked for.
     """
-    from pipeline.experts import adoption
-    from pipeline.experts.collection import ExpertsCollection
-    from pipeline.experts.tags import TagsTask
     from pipeline.store import moved, schema, workspace
     from pipeline.store.database import Store
 
@@ -219,20 +247,23 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
         if store.path is not None and (mark := moved.find(store.path)) is not None:
             display.warn(moved.said(store.path, mark))
         with store.read() as tx:
-            ready = schema.is_current(tx) and adoption.is_adopted(tx)
+            rooms = _rooms(settings, tx)
+            ready = schema.is_current(tx) and all(room.is_adopted(tx, settings) for room in rooms)
         if not ready:
-            for line in schema.ensure(store, [adoption.adopt]):
+            for line in schema.ensure(store, [partial(room.adopt, settings=settings) for room in rooms]):
                 display.say(line)
         with store.read() as tx:
             bound = workspace.get(tx).backend
+            subjects = tuple(room.subject(tx, settings) for room in rooms)
         backend = _backend(settings, bound)
         runtime = Runtime(
             settings=settings.for_backend(backend),
             store=store,
             backend=backend,
             display=display,
-            task=TagsTask(),
-            collection=ExpertsCollection(),
+            task=next(one.task for one in subjects if one.name == settings.task),
+            collection=next(one.collection for one in subjects if one.collection is not None),
+            subjects=subjects,
             is_bound=bound is not None,
         )
     except BaseException:
@@ -242,6 +273,42 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
         yield runtime
     finally:
         runtime.close()
+
+
+class _Room(Protocol):
+    """What the module `subject` of a subject's room offers."""
+
+    def is_adopted(self, tx: "Connection", settings: Settings) -> bool:
+        """Return whether `adopt` would find nothing to do; quick at any size."""
+
+    def adopt(self, tx: "Connection", settings: Settings) -> list[str]:
+        """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
+
+    def subject(self, tx: "Connection", settings: Settings) -> "Subject":
+        """Return the subject as the tables and the settings have it."""
+
+
+def _rooms(settings: Settings, tx: "Connection") -> "list[_Room]":
+    """Return the rooms of the subjects that this workspace has; a new subject is a line here."""
+    from pipeline.experts import subject as experts
+
+    rooms: list[_Room] = [experts]
+    if settings.task == "passages" or _has_passages(settings, tx):
+        from pipeline.passages import subject as passages
+
+        rooms.append(passages)
+    return rooms
+
+
+def _has_passages(settings: Settings, tx: "Connection") -> bool:
+    """Return whether passages were ever asked about here; nothing of theirs is loaded where not."""
+    from pipeline.store import schema
+
+    if not schema.has_index(tx, "passage_concepts", "passage_concepts_of_passage"):
+        return False
+    from pipeline.passages import subject
+
+    return bool(subject.is_adopted(tx, settings))
 
 
 def ready_directory(data: Path) -> Path:

@@ -55,6 +55,12 @@ def _truth(text: str) -> bool:
     return word in YES
 
 
+def _tier(text: str) -> str:
+    if text not in {"free", "1", "2", "3"}:
+        raise ValueError("must be 'free', 1, 2 or 3")
+    return text
+
+
 def _backend(text: str) -> str:
     if text not in {"gemini", "local"}:
         raise ValueError("must be 'gemini' or 'local'")
@@ -67,6 +73,37 @@ def _path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ValueError("whose home directory that is cannot be told") from error
+
+
+def _subject(text: str) -> str:
+    if text not in {"experts", "passages"}:
+        raise ValueError("must be 'experts' or 'passages'")
+    return text
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[^\s/]{1,100}", text):
+        raise ValueError(
+            "must be a name of at most 100 characters without blanks and slashes, such as passage-concepts@2"
+        )
+    return text
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    return tuple(_label(name) for name in _names(text))
+
+
+def _table(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", text):
+        raise ValueError("must be the name of a table: letters, digits, underscores")
+    return text
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise ValueError("must be a number from 0 to 1")
+    return number
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -95,11 +132,17 @@ class Settings:
     )
     dim: int = _setting(768, _positive, "width of the vectors")
     models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
+    tier: str = _setting("1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`")
+    rpm: int | None = _setting(None, _positive, "live requests a minute, over the tier's; local has no limit else")
+    tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's")
+    rpd: int | None = _setting(None, _positive, "live requests a day (US/Pacific), over the tier's")
     api_version: str = _setting("v1beta", str, "the API version, always sent")
     batch_rows: int = _setting(50_000, _positive, "most requests in one batch")
     batch_bytes: int = _setting(1_000_000_000, _positive, "largest request file; the API takes 2 GB")
     batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch")
     confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first")
+    budget_per_day: float | None = _setting(None, _usd, "most USD a day (US/Pacific), by all commands together")
+    concurrency: int = _setting(5, _positive, "live calls under way at once, to begin with; it adapts")
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0)
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0)
     call_timeout: float = _setting(60.0, _seconds, "how long any other call may take")
@@ -117,6 +160,19 @@ class Settings:
     mime_types: tuple[str, ...] = _setting(
         ("jsonl", "application/jsonl", "application/json", "text/plain"), _names, "types tried for uploads, in order"
     )
+    task: str = _setting("experts", _subject, "what is asked about: experts or passages")
+    version: str | None = _setting(
+        None, _label, "what answers about passages are attributed to; passage-concepts@1 without it"
+    )
+    skip_versions: tuple[str, ...] | None = _setting(
+        None, _labels, "versions whose concepts keep a passage from being asked; all without it, with VERSION= that one"
+    )
+    passages_table: str = _setting("passages", _table, "the table of the passages, which is read where it stands")
+    prefer_versions: tuple[str, ...] | None = _setting(
+        None, _labels, "versions of concepts in the order of preference; the newest first without it"
+    )
+    min_confidence: float = _setting(0.7, _share, "below this confidence a concept is not among the best")
+    gates: str | None = _setting(None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16")
     debug: bool = _setting(False, _truth, "show tracebacks")  # noqa: FBT003 - a default, not an argument
     api_key: str | None = None
     base_url: str | None = None

@@ -29,6 +29,7 @@ BATCH_MOVES: dict[BatchState, frozenset[BatchState]] = {
 }
 
 OVER = frozenset({BatchState.INGESTED, BatchState.FAILED})
+OPEN = frozenset(BatchState) - OVER
 
 
 class RemoteState(StrEnum):
@@ -73,6 +74,17 @@ def remote_state(word: str | None) -> RemoteState:
 def is_known_state(word: str | None) -> bool:
     """Return whether the API's state word is one we have read about; others are worth a warning."""
     return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") in REMOTE_STATES
+
+
+class CallEnd(StrEnum):
+    """How one live call ended; exactly one of these once it is over."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"  # a blocked or an empty candidate, or a clear no to this one question
+    INVALID = "invalid"  # does not parse, or does not validate
+    THROTTLED = "throttled"  # a 429: it counts towards no quota and costs nothing
+    UNSENT = "not sent"  # nothing left this machine
+    LOST = "lost"  # no reply, or one that says nothing: it may have cost what was estimated
 
 
 class Outcome(StrEnum):

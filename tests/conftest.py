@@ -4,6 +4,8 @@ import ipaddress
 import os
 import signal
 import socket
+import ssl
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from hypothesis import settings
 
 from emulator.server import start
 from pipeline.experts import table
-from tests import postgresql
+from tests import compiled, postgresql, scratch
 from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
 
 # the same examples each time, so that a run says something of the change and not of its luck; `make test-full` searches
 settings.register_profile("steady", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+compiled.share()
 
 
 def pytest_configure() -> None:
@@ -31,18 +35,52 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if postgresql.SHARED not in os.environ or "PYTEST_XDIST_WORKER" not in os.environ:
         postgresql.announce()
+        scratch.announce()
+
+
+def pytest_unconfigure() -> None:
+    """Remove what the processes of this run shared."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        scratch.remove()
+
+
+LEFT_OUT = pytest.StashKey[int]()  # how many cases only SQLite has in this run
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is about SQLite's own files where the workspaces are on PostgreSQL."""
-    if ON_POSTGRESQL:
-        left_out = [one for one in items if one.get_closest_marker("sqlite_only")]
-        items[:] = [one for one in items if not one.get_closest_marker("sqlite_only")]
-        config.hook.pytest_deselected(items=left_out)
+    """Leave out, where the workspaces are on PostgreSQL, what is about SQLite's own files, and all but some cases.
+
+    Of a test that is `sampled` every so manieth case is left, the first one always; all of them where FAULTS=all.
+    """
+    if not ON_POSTGRESQL:
+        return
+    cases: Counter[str] = Counter()
+    kept = []
+    for one in items:
+        sampled = one.get_closest_marker("sampled")
+        name = one.nodeid.partition("[")[0]
+        chosen = sampled is None or os.environ.get("FAULTS") == "all" or cases[name] % sampled.args[0] == 0
+        cases[name] += 1
+        if chosen and not one.get_closest_marker("sqlite_only"):
+            kept.append(one)
+    left_out = sorted({*items} - {*kept}, key=lambda one: one.nodeid)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[LEFT_OUT] = len(left_out)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left out"] = len(left_out)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what the crash sweep came to, summed over all processes that took a part of it."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Note what a worker left out; all of them leave out the same."""
+    node.config.stash[LEFT_OUT] = node.workeroutput.get("left out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell what was left out, and what the crash sweep came to, summed over all processes that took a part of it."""
+    if config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"on PostgreSQL: {config.stash[LEFT_OUT]} cases left out that SQLite has")
     reports = [one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)]
     told = [value for one in reports for name, value in one.user_properties if name == "crash sweep"]
     if told:
@@ -54,8 +92,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_way_out() -> Iterator[None]:
-    """Refuse every address that is not loopback, even with a real key set."""
-    real = socket.socket.connect
+    """Refuse every address that is not loopback, even with a real key set; roots of TLS, then, need not be read."""
+    real, real_roots = socket.socket.connect, ssl.SSLContext.load_verify_locations
 
     def connect(self: socket.socket, address: Any) -> None:
         """Connect to this machine alone."""
@@ -63,8 +101,14 @@ def _no_way_out() -> Iterator[None]:
             raise AssertionError(f"a test tried to reach {address[0]}")
         real(self, address)
 
+    def roots(self: ssl.SSLContext, cafile: Any = None, *others: Any, **options: Any) -> None:
+        """Read certificates only where a test named them."""
+        if cafile is not None and cafile == os.environ.get("SSL_CERT_FILE"):
+            real_roots(self, cafile, *others, **options)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect)
+        patch.setattr(ssl.SSLContext, "load_verify_locations", roots)
         yield
 
 

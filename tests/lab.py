@@ -25,11 +25,18 @@ from tests import postgresql
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-CONTROL = httpx2.Client(verify=False, limits=httpx2.Limits(max_keepalive_connections=0))  # certificates take 60 ms
+CONTROL = httpx2.Client(  # reading certificates would take 60 ms
+    verify=False, trust_env=False, timeout=60, limits=httpx2.Limits(max_keepalive_connections=0)
+)
 KEY = "test-key-that-must-never-be-seen-anywhere"
 DATABASE = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")  # read once: no test sees the user's settings
 ON_POSTGRESQL = DATABASE == "postgresql"
 URL = "FINDABLE_DATABASE_URL"
+
+
+def slowness() -> float:
+    """Return how many times longer than on a quiet machine things may take now that others want its processors, too."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @dataclass

@@ -10,7 +10,19 @@ OUTCOMES = ("answered", "refused", "invalid", "missing")
 TIMES = frozenset(
     {
         *("at", "created_at", "uploaded_at", "create_sent_at", "create_ended_at", "submitted_at", "cancel_asked_at"),
-        *("over_at", "ended_at", "sent_at", "found_at", "cancelled_at", "promoted_at", "until", "owner"),
+        *(
+            "asked_at",
+            "started_at",
+            "since",
+            "over_at",
+            "ended_at",
+            "sent_at",
+            "found_at",
+            "cancelled_at",
+            "promoted_at",
+            "until",
+            "owner",
+        ),
     }
 )
 
@@ -19,6 +31,7 @@ def check(workspace: Workspace) -> None:
     """Hold the accounts of a workspace against one another."""
     _check_batches(workspace)
     _check_people(workspace)
+    _check_calls(workspace)
 
 
 def _check_batches(workspace: Workspace) -> None:
@@ -54,6 +67,21 @@ def _check_people(workspace: Workspace) -> None:
     assert workspace.query(twice) == []
     claims = "SELECT item_id FROM findable_requests WHERE open GROUP BY task, item_id HAVING count(*) > 1"
     assert workspace.query(claims) == []
+
+
+def _check_calls(workspace: Workspace) -> None:
+    """Whoever was answered live has an answer, a day counts the calls of that day, and each call is of a known run."""
+    answered = "SELECT count(*) FROM findable_calls WHERE outcome = 'answered' AND purpose <> 'probe'"
+    kept = "SELECT count(*) FROM findable_answers WHERE batch IS NULL"
+    assert workspace.scalar(answered) <= workspace.scalar(kept)
+    marked = (
+        "SELECT model, day, count(*), sum(coalesce(tokens_in, estimated_in)) FROM findable_calls "
+        "WHERE coalesce(outcome, '') NOT IN ('throttled', 'not sent') GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    used = "SELECT model, day, requests, tokens_in FROM findable_usage WHERE requests > 0 ORDER BY 1, 2"
+    assert workspace.query(marked) == workspace.query(used)
+    loose = "SELECT id FROM findable_calls WHERE run IS NOT NULL AND run NOT IN (SELECT number FROM findable_runs)"
+    assert workspace.query(loose) == []
 
 
 def status(workspace: Workspace) -> dict[str, Any]:

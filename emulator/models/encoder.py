@@ -182,12 +182,11 @@ def _stemmer() -> Any:
 @functools.cache
 def _load() -> "tuple[Any, NDArray[np.float32]]":
     """Read tokenizer and token vectors (float32, (32000, 256)) out of the installed wheel."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    root, busy = logging.getLogger(), logging.NullHandler()
+    root.addHandler(busy)  # or importing wordllama sets the whole program's logging to INFO on standard error
     import wordllama
 
-    root.handlers[:] = handlers  # importing wordllama sets the whole program's logging to INFO on standard error
-    root.setLevel(level)
+    root.removeHandler(busy)
     inside = Path(wordllama.__file__).parent  # its own look-up misses the tokenizer it ships and would download it
     model = wordllama.WordLlama.load(cache_dir=inside, disable_download=True)
     model.tokenizer.no_padding()

@@ -19,6 +19,8 @@ _NOISE = re.compile(
     r"|\b[\w-]{1,64}(?:\.[\w-]{1,64}){0,3}\.(?:(?:com|org|edu|info)\b(?:/\S{0,2000})?|(?:ai|app|be|de|dev|es|fr|gov|in|io|ly|me|tv|tw|uk)/\S{1,2000})",
     re.DOTALL | re.IGNORECASE,
 )
+_FENCE = re.compile(r"^[ \t]*(```|~~~).{0,20000}?^[ \t]*\1", re.DOTALL | re.MULTILINE)
+_FORMULA = re.compile(r"\$[^$\n]{0,200}[\\^_{=<>][^$\n]{0,200}\$|\\[A-Za-z]{1,40}")
 _MARKS = re.compile(r"[*`~]{1,3}|(?<![^\W_])_{1,3}|_{1,3}(?!\w)")
 
 
@@ -31,3 +33,18 @@ def plain(text: str) -> str:
     valid = text.encode("utf-8", "replace").decode("utf-8")
     readable = unicodedata.normalize("NFKC", html.unescape(valid)).replace("\u2019", "'")
     return _MARKS.sub(" ", _NOISE.sub(" ", readable))
+
+
+def blanked(text: str) -> str:
+    """Return `text` with markup, addresses, fenced code and TeX as NUL characters, every other sign in its place.
+
+    It has the length of `text`, so that a slice of the one is a slice of the other.
+    """
+    if not any(sign in text for sign in "<`~@/:(\\$"):
+        return text
+    return _FORMULA.sub(_nothing, _NOISE.sub(_nothing, _FENCE.sub(_nothing, text)))
+
+
+def _nothing(found: re.Match[str]) -> str:
+    """Return as many NUL characters as were found."""
+    return "\0" * (found.end() - found.start())

@@ -5,6 +5,7 @@ vocabulary hardly matters. The format of the file is described in its own first 
 """
 
 import functools
+import threading
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import NamedTuple
@@ -19,6 +20,7 @@ _REACH = 3
 """An ambiguous word needs a software word at most this many places away."""
 _MARKS = "=~^%"
 _EXACT = ("=", "~")
+_reading = threading.Lock()
 _CUES = frozenset(
     {"developer", "programmer", "programming", "language", "engineer", "code", "coding", "lang", "dev", "script"}
 )
@@ -150,9 +152,15 @@ class Vocabulary:
         return name in SOFTWARE or not SOFTWARE.isdisjoint(self.ancestors(name))
 
 
-@functools.cache
 def everything() -> Vocabulary:
-    """Return the whole vocabulary, read once from the file inside the package."""
+    """Return the whole vocabulary, read once however many threads ask."""
+    with _reading:
+        return _everything()
+
+
+@functools.cache
+def _everything() -> Vocabulary:
+    """Read the vocabulary from the file inside the package."""
     terms: list[Term] = []
     passed_over: list[str] = []
     text = files("emulator.models").joinpath("vocabulary.tsv").read_text(encoding="utf-8")

@@ -60,10 +60,10 @@ def _word(surface: str) -> Word:
     folded = unicodedata.normalize("NFKD", surface.casefold())
     bare = "".join(sign for sign in folded if not unicodedata.combining(sign))
     with _stemming:  # the stemmer keeps the word it works on in itself
-        return Word(surface, _singular(bare) or surface, _stemmer().stemWord(bare) or surface)
+        return Word(surface, singular(bare) or surface, _stemmer().stemWord(bare) or surface)
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
     """Return `word` without a plural ending; good enough for comparing, not for reading."""
     if len(word) <= _TOO_SHORT or word.endswith(("ss", "us", "is")):
         return word

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.checks.finding import Finding, Mend
 from pipeline.states import OVER, BatchState, Outcome
-from pipeline.store import batches, checks, claims, erasing
+from pipeline.store import batches, checks, claims, erasing, rollbacks
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ def check_batches(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:  # noqa: A
         everyone = batches.in_states(tx)
         asked = checks.requests_of(tx)
         written = checks.written_of(tx)
+        taken_back = rollbacks.marked(tx)
     nothing: dict[str, int] = {"all": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)}
     for batch in everyone:
         why = "what was asked, answered and paid for it cannot be told any more"
-        for said in _wrong(batch, asked.get(batch.number, nothing), written.get(batch.number, (0, 0))):
+        there = None if batch.number in taken_back else written.get(batch.number, (0, 0))
+        for said in _wrong(batch, asked.get(batch.number, nothing), there):
             yield Finding("batches", f"batch {batch.number} is {batch.state}, {said}", why, next=RESTORE)
 
 
@@ -107,8 +109,8 @@ def check_leases(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
     yield Finding("leases", said, why, contradiction=False, mendable=True, mended=mended)
 
 
-def _wrong(batch: Batch, asked: dict[str, int], written: tuple[int, int]) -> Iterator[str]:
-    """Yield what is wrong with one batch, as the end of a sentence."""
+def _wrong(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
+    """Yield what is wrong with one batch, as the end of a sentence; nothing is `written` where it was taken back."""
     if asked["all"] != batch.requests:
         yield f"has {batch.requests} requests, and {asked['all']} of them are kept"
     if batch.state in NAMED and not batch.remote_name:
@@ -121,7 +123,7 @@ def _wrong(batch: Batch, asked: dict[str, int], written: tuple[int, int]) -> Ite
         yield from _wrong_account(batch, asked, written)
 
 
-def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int]) -> Iterator[str]:
+def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
     """Yield where the account of an ingested batch does not add up."""
     account = {outcome: getattr(batch, outcome.value) or 0 for outcome in Outcome}
     if sum(account.values()) != batch.requests:
@@ -129,6 +131,8 @@ def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int]
     for outcome, count in account.items():
         if count != asked[outcome]:
             yield f"counts {count} {outcome}, and {asked[outcome]} of its requests are"
+    if written is None:
+        return
     if written[0] != account[Outcome.ANSWERED]:
         yield f"counts {account[Outcome.ANSWERED]} answers, and {written[0]} are stored"
     failed = batch.requests - account[Outcome.ANSWERED]

@@ -1,6 +1,6 @@
 """One thing that is not as it should be, and what may be done about it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,6 +37,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What a check looked at row by row, told also where nothing is wrong: which subject, in words and in figures."""
+
+    subject: str
+    said: str
+    figures: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Mend:
     """What a check may mend: with `on` all that loses nothing, and beyond it what `confirm` says yes to."""
 
@@ -51,5 +60,5 @@ class Mend:
 class Check(Protocol):
     """Looks at one thing and yields what is wrong with it; it mends what it may."""
 
-    def __call__(self, rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
+    def __call__(self, rt: "Runtime", *, mend: Mend) -> Iterator[Finding | Seen]:
         """Yield what was found, in an order that does not change."""

@@ -40,7 +40,7 @@ def check_index(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
         )
         yield Finding("index", said, "search refuses until both agree", contradiction=False, next="make index")
     yield from _rows(rt, current)
-    if not building.is_recorded(rt, current):
+    if not building.is_recorded(current, building.recorded(rt)):
         mended = ""
         if mend.on:
             building.record(rt, current)

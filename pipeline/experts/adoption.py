@@ -30,6 +30,7 @@ from pipeline.experts.cells import tags_of
 from pipeline.experts.shape import columns_of, experts, forget_shape, has_row_numbers, item_id, key_of
 from pipeline.experts.table import TASK, by_ids, looks_foreign, rescore, untagged
 from pipeline.store import answers, workspace
+from pipeline.store.schema import has_index
 from pipeline.store.sqlite import SWITCHED
 
 FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
@@ -63,7 +64,7 @@ def adopt(tx: Connection) -> list[str]:
         return []
     if tx.dialect.name != "sqlite":
         _check_types(tx)
-    first = not _has_index(tx, UNSCORED)
+    first = not has_index(tx, "experts", UNSCORED)
     added = _add_columns(tx, there)
     lines = [_adopted(tx, added)] if first or added else []
     _settle_ids(tx)
@@ -82,7 +83,7 @@ def adopt(tx: Connection) -> list[str]:
 def is_adopted(tx: Connection) -> bool:
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
     there = inspect(tx)
-    if not there.has_table("experts") or _missing(there) or not _has_index(tx, UNSCORED):
+    if not there.has_table("experts") or _missing(there) or not has_index(tx, "experts", UNSCORED):
         return False
     todo = (select(literal(1)).where(condition).limit(1) for condition in (unscored, experts.c.id.is_(None)))
     return all(tx.execute(query).first() is None for query in todo)
@@ -166,7 +167,7 @@ def _settle_ids(tx: Connection) -> None:
         ConfigurationError: ids are missing, stand twice, or are bytes.
     """
     key = key_of(tx)
-    if _has_index(tx, OUR_IDS):
+    if has_index(tx, "experts", OUR_IDS):
         if tx.dialect.name == "sqlite":
             _number(tx, key)
     elif key != ["id"]:
@@ -212,17 +213,6 @@ def _index_usernames(tx: Connection) -> None:
     )
     if tx.execute(leading).first() is None:
         tx.execute(text(f"CREATE INDEX {USERNAMES} ON experts (username)"))
-
-
-def _has_index(tx: Connection, name: str) -> bool:
-    """Return whether the table has an index of that name; asked of the database, for reflection warns of some."""
-    found = text(
-        "SELECT 1 FROM pragma_index_list('experts') WHERE name = :name"
-        if tx.dialect.name == "sqlite"
-        else "SELECT 1 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
-        "WHERE i.indrelid = to_regclass('experts') AND c.relname = :name"
-    )
-    return tx.execute(found, {"name": name}).first() is not None
 
 
 def _unfit(why: str, *, hint: str) -> ConfigurationError:

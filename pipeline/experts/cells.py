@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import orjson
+
 JSON_SPACE = " \t\r\n"
 EMPTY_TAGS = frozenset({"", "[]", "null"})  # without JSON's white space; these mean untagged
 
@@ -36,8 +38,6 @@ def tags_of(cell: Any) -> list[str] | None:
     """Return the tags a cell holds, the empty list where it means untagged, and None where it is no JSON list."""
     if cell is None:
         return []
-    import orjson
-
     text = _raw(cell)
     if not text.startswith('["') and text.translate(_NO_SPACE) in EMPTY_TAGS:
         return []
@@ -47,4 +47,16 @@ def tags_of(cell: Any) -> list[str] | None:
         return None
     if not isinstance(found, list):
         return None
+    if set(map(type, found)) == {str}:
+        return found
     return [tag if isinstance(tag, str) else orjson.dumps(tag).decode() for tag in found]
+
+
+def has_tags(cell: Any) -> bool:
+    """Return whether a cell holds a JSON list with a tag in it, whatever the tags are."""
+    if cell.__class__ is str and cell.startswith('["'):
+        try:
+            return bool(orjson.loads(cell))
+        except orjson.JSONDecodeError:
+            return False
+    return bool(tags_of(cell))

@@ -1,35 +1,10 @@
-"""Data between tags of a name, and nothing in the data that a reader could take for one of those tags.
+"""What a question tells of a person stands between tags of these names, which nothing in it can close."""
 
-A biography may try to end early, `</biography>`, so that what follows seems to be ours. Whatever looks like one of our
-tags loses its bracket: in any case and spacing, with brackets or letters that only look alike, with invisible
-characters in between, or as an entity. Other mark-up stays as it is; people write about HTML.
-"""
-
-import re
-import unicodedata
+from pipeline import delimiting
 
 NAMES = ("username", "job_title", "biography")
 
-# `<`, what looks like it, and its entities; then what may stand between it and a name
-_BRACKETS = "<\u00ab\u02c2\u1438\u2039\u226a\u27e8\u276e\u2770\u29fc\u3008\u300a\ufe64\uff1c"
-_OPENING = re.compile(
-    rf"(?:[{_BRACKETS}]|&(?:lt|#0{{0,6}}60|#x0{{0,6}}3c);)(?=\s*+([^a-z0-9{_BRACKETS}]{{0,200}}.{{0,40}}))",
-    re.IGNORECASE | re.DOTALL,
-)
-# letters of other scripts that look like those of the names, after NFKD and lower case
-_LIKE = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ", "aeopcyijshbbrdgioapiuvtek")
-_NAMES = tuple(name.replace("_", "") for name in NAMES)
-
 
 def delimited(name: str, data: str) -> str:
-    """Return data between tags of that name; our tags inside the data lose their `<`, so that none can close."""
-    if data.isascii() and "<" not in data and "&" not in data:
-        return f"<{name}>{data}</{name}>"  # the quick way, for almost all
-    harmless = _OPENING.sub(lambda found: "(" if _names_one(found[1]) else found[0], data)
-    return f"<{name}>{harmless}</{name}>"
-
-
-def _names_one(text: str) -> bool:
-    """Return whether the first letters of a text, told from others by their look alone, are one of our names."""
-    plain = unicodedata.normalize("NFKD", text).lower().translate(_LIKE)
-    return "".join(char for char in plain if "a" <= char <= "z").startswith(_NAMES)
+    """Return data between tags of that name, one of `NAMES`; those inside the data lose their `<`."""
+    return delimiting.delimited(name, data, names=NAMES)

@@ -1,4 +1,4 @@
-"""Experts as a file for others: CSV, JSON lines or a JSON list, with tags and score beside what was imported.
+"""Experts as a file for others: CSV, JSON lines, a JSON list or Parquet, with tags and score beside what was imported.
 
 What an export wrote, an import reads as it was. In CSV no cell is a formula, and tags stand in one cell, separated by
 `; `; in JSON they are a list, null until there are any.
@@ -7,19 +7,29 @@ What an export wrote, an import reads as it was. In CSV no cell is a formula, an
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pipeline.experts import rates, spreadsheet
+from pipeline import parquet, spreadsheet
+from pipeline.experts import rates
 from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS
 
-FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 ANSWERED = ("tags", "findability_score")  # columns that are ours, after those of the header
+COLUMNS = {**dict.fromkeys(HEADERS.values(), parquet.TEXT), "tags": parquet.TEXTS, "findability_score": parquet.NUMBER}
 
 
 def encoded(rows: Iterable[Mapping[Any, Any]], *, format_: str) -> Iterator[bytes]:
     """Yield the bytes of a file with these rows of `experts`, in pieces that never split a row.
 
-    `format_` is "csv", "json" or "jsonl". A file of no rows has a header, or an empty list.
+    `format_` is "csv", "json", "jsonl" or "parquet". A file of no rows has a header, or an empty list.
+
+    Raises:
+        ConfigurationError: Parquet is wanted, and pyarrow is not installed.
     """
+    return parquet.encoded(map(_row, rows), COLUMNS) if format_ == "parquet" else _lines(rows, format_=format_)
+
+
+def _lines(rows: Iterable[Mapping[Any, Any]], *, format_: str) -> Iterator[bytes]:
+    """Yield the bytes of a file of text."""
     if format_ == "csv":
         yield spreadsheet.line([*HEADERS.values(), *ANSWERED])
         yield from (spreadsheet.line(_cells(row)) for row in rows)
@@ -42,6 +52,15 @@ def document(row: Mapping[Any, Any]) -> dict[str, Any]:
     texts["tags"] = text_of(row["tags"]) if tags is None else tags or None
     texts["findability_score"] = number_of(row["findability_score"])
     return texts
+
+
+def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return one row for columns of one type each: a rate as text, for another program may have written one."""
+    found = document(row)
+    rate, tags = found[HEADERS["hourly_rate"]], found["tags"]
+    found[HEADERS["hourly_rate"]] = None if rate is None else _cell(rate)
+    found["tags"] = [tags] if isinstance(tags, str) else tags
+    return found
 
 
 def _cells(row: Mapping[Any, Any]) -> list[str]:

@@ -8,8 +8,8 @@ from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected, fol
 from pipeline.experts.delimited import Broken, Record, Records
 from pipeline.experts.encoding import Line, Lines
 from pipeline.experts.judging import judge
-from pipeline.experts.spreadsheet import plain
 from pipeline.records import Finding, Kind, Person, excerpt
+from pipeline.spreadsheet import plain
 
 HINT = f"give a CSV file with the header {expected()}, or JSON objects with these keys"
 _DELIMITERS = (",", ";", "\t", "|")

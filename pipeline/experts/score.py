@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.experts.cells import number_of, tags_of, text_of
+from pipeline.experts.cells import has_tags, number_of, text_of
 
 FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
 
@@ -20,9 +20,14 @@ def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate:
 
     The bio counts by its length in characters without surrounding white space; the rate if above zero.
     """
-    points = min(40.0, len(text_of(bio)) / FULL_BIO * 40)
-    points += 25 if tagged or tags_of(tags) else 0
-    points += 15 if text_of(profile_url) else 0
-    points += 10 if text_of(job_title) else 0
-    points += 10 if (number_of(hourly_rate) or 0) > 0 else 0
-    return round(points, 1)
+    length = len(text_of(bio))
+    whole = 40 if length >= FULL_BIO else 0
+    if tagged or (tags is not None and has_tags(tags)):  # NULLs are seen without a call: this runs for everybody
+        whole += 25
+    if profile_url is not None and text_of(profile_url):
+        whole += 15
+    if job_title is not None and text_of(job_title):
+        whole += 10
+    if hourly_rate is not None and (number_of(hourly_rate) or 0) > 0:
+        whole += 10
+    return float(whole) if length >= FULL_BIO else round(length / FULL_BIO * 40 + whole, 1)

@@ -38,6 +38,7 @@ from pipeline.store.streams import streamed
 TASK = "expert-tags"
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
 PAGE = 2000
+CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 
 ASKED = ("job_title", "bio")  # beside the username, what the question is made from
 SCORED = ("profile_url", "hourly_rate")  # beside those, what the score counts
@@ -58,28 +59,48 @@ def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
 _says_nothing = or_(*(_squeezed(experts.c.tags) == empty for empty in sorted(EMPTY_TAGS)))
 untagged = or_(experts.c.tags.is_(None), and_(~cast(experts.c.tags, Text).contains('"'), _says_nothing))
 has_bio = and_(experts.c.bio.is_not(None), func.trim(cast(experts.c.bio, Text), WHITE) != "")
-looks_foreign = and_(~untagged, ~func.trim(cast(experts.c.tags, Text), JSON_SPACE).like("[%]"))
+_begins_and_ends_as_list = cast(experts.c.tags, Text).like("[%]")  # as nearly all do: seen before anything is trimmed
+looks_foreign = and_(
+    ~_begins_and_ends_as_list, ~untagged, ~func.trim(cast(experts.c.tags, Text), JSON_SPACE).like("[%]")
+)
 
 
 def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
-    """Bring the scores of some or all rows up to date, writing only those that differ; return how many were written."""
-    columns = [experts.c[name] for name in SCORE_COLUMNS]
+    """Bring the scores of some or all rows up to date, writing only those that differ; return how many were written.
+
+    Rows are read in one go for as long as few differ; those are written before the next are read.
+    """
     written, after = 0, None
     while True:
-        query = select(*columns).order_by(experts.c.id).limit(PAGE)
+        query = select(*(experts.c[name] for name in SCORE_COLUMNS)).order_by(experts.c.id)
         if condition is not None:
             query = query.where(condition)
         if after is not None:
             query = query.where(experts.c.id > after)
-        rows = tx.execute(query).all()
-        if not rows:
-            return written
-        after = rows[-1][0]
-        changed = [(new, key) for key, old, *cells in rows if (new := score_of(*cells)) != number_of(old)]
+        changed, after = _outdated(tx, query)
         if changed:
             changing = update(experts).where(experts.c.id == bindparam("row"))
             bulk.run(tx, changing.values(findability_score=bindparam("new")), ("new", "row"), changed)
             written += len(changed)
+        if after is None:
+            return written
+
+
+def _outdated(tx: Connection, query: Select[Any]) -> tuple[list[tuple[float, Any]], Any]:
+    """Return (right score, id) of rows whose score is wrong, PAGE or a few more; and the id where to go on, or None."""
+    found: list[tuple[float, Any]] = []
+    result = streamed(tx, query, page=CELLS)
+    pages: Iterator[Sequence[Sequence[Any]]] = result.partitions()
+    for rows in pages:
+        found += [
+            (new, key)
+            for key, old, bio, tags, url, title, rate in rows
+            if (new := score_of(bio, tags, url, title, rate)) != old and new != number_of(old)
+        ]
+        if len(found) >= PAGE:
+            result.close()
+            return found, rows[-1][0]
+    return found, None
 
 
 def open_items(*, after: str | None = None) -> Select[Any]:
@@ -142,6 +163,13 @@ def everyone(tx: Connection, condition: ColumnElement[bool] | None = None) -> It
     for some in result.partitions():
         for row in some:  # plain dictionaries: SQLAlchemy's look each name up anew
             yield dict(zip(names, row, strict=True))
+
+
+def cells(tx: Connection, names: Sequence[str], condition: ColumnElement[bool]) -> Iterator[Sequence[Any]]:
+    """Yield some columns of the rows that meet a condition, in the order of ids, at flat memory; no dictionaries."""
+    query = select(*(experts.c[name] for name in names)).where(condition).order_by(experts.c.id)
+    for some in streamed(tx, query, page=CELLS).partitions():
+        yield from some
 
 
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:

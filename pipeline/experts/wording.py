@@ -5,22 +5,15 @@ cleaned: mark-up, entities, control and invisible characters. What is none after
 address) is no tag, and `ill_formed` says why.
 """
 
-import html
 import re
 from collections.abc import Sequence
 
+from pipeline.wording import MAX_RAW, without_markup
+
 MAX_TAG = 60  # characters; a phrase of three words has half as many, and what is longer is a sentence
-MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 
 _PLAIN = re.compile(r"[a-z0-9]+(?:[ -][a-z0-9]+)*+(?:\n[a-z0-9]+(?:[ -][a-z0-9]+)*+)*+")
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
-_ELEMENT = re.compile(r"<!--.*?-->|</?[a-z!?][^<>]*>", re.IGNORECASE | re.DOTALL)
-_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")  # Markdown
-_EMPHASIS = re.compile(r"\*\*|__|~~|`+")
-_BULLET = re.compile(r"^(?:#{1,6}|[-*+>\u2022])\s+")
 _MARKS = "*_~ "  # of emphasis, at the ends; not `#`, which ends the names of languages
-# letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
 
 
@@ -45,7 +38,7 @@ def cleaned(tag: str) -> str:
     text = " ".join(tag.lower().split())[: MAX_RAW + 1]
     if len(text) > MAX_RAW:
         return text
-    while (cleaner := _cleaned_once(text)) != text:
+    while (cleaner := without_markup(text).lower().strip(_MARKS)) != text:
         text = cleaner
     return text
 
@@ -59,12 +52,3 @@ def ill_formed(tag: str) -> str:
     if _LEFT_OVER.search(tag):
         return "a tag holds mark-up"
     return "a tag is an address" if "://" in tag else ""
-
-
-def _cleaned_once(text: str) -> str:
-    """Return a text with one layer of entities and mark-up taken off."""
-    text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
-    text = _EMPHASIS.sub("", _LINK.sub(r"\1", _ELEMENT.sub(" ", text)))
-    seen = (" " if char.isspace() or char < " " else char for char in _BLANK.sub("", text))
-    text = "".join(char for char in seen if char.isprintable())
-    return _BULLET.sub("", " ".join(text.lower().split())).strip(_MARKS)

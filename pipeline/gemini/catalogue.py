@@ -2,6 +2,9 @@
 
 The table is `models.toml` beside this module; a file of the same form may add models or replace them. A model that is
 not in the table, or is gone, is refused before anything is written: without a price nothing can be estimated.
+
+`Model.prices` is the one place that is asked for a price. It asks `pipeline/gemini/prices.py` first, which knows more
+recent ones, and the table where that one is silent; a model of the user's own file costs what the file says.
 """
 
 import math
@@ -14,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import ConfigurationError
+from pipeline.gemini import tiers as usage_tiers
+from pipeline.gemini.limiter import Limits
 
 Kind = Literal["generate", "embed"]
 
@@ -38,7 +43,10 @@ class Promotion:
 
 @dataclass(frozen=True)
 class Model:
-    """One model: prices in USD per 1 M tokens as of `priced_on`, limits in tokens, `dims` the least and most width."""
+    """One model: prices in USD per 1 M tokens as of `priced_on`, limits in tokens, `dims` the least and most width.
+
+    `enqueued_tokens` is the limit of batches where a tier says none; `is_own` marks a model of the user's own file.
+    """
 
     name: str
     kind: Kind
@@ -58,13 +66,44 @@ class Model:
     task_in_text: bool = False
     local: bool = False
     promotion: Promotion | None = field(default=None)
+    tiers: Mapping[str, usage_tiers.Tier] = field(default_factory=dict)
+    is_own: bool = False
 
     def prices(self, *, batch: bool, on: date) -> tuple[float, float]:
-        """Return (input, output) in USD per 1 M tokens on that day; a batch costs half of a live call."""
+        """Return (input, output) in USD per 1 M tokens on that day: as listed, else as the table has it."""
+        return self.listed(batch=batch, on=on) or self.catalogued(batch=batch, on=on)
+
+    def listed(self, *, batch: bool, on: date) -> tuple[float, float] | None:
+        """Return what the list of prices says, or None where it is silent or not to be asked."""
+        if self.local or self.is_own:
+            return None
+        from pipeline.gemini import prices
+
+        return prices.listed(self.name, batch=batch, on=on)
+
+    def catalogued(self, *, batch: bool, on: date) -> tuple[float, float]:
+        """Return what the table says, promotions included; a batch costs half of a live call."""
         if self.promotion is not None and on <= self.promotion.until:
             share = 0.5 if batch else 1.0
             return self.promotion.price_in * share, self.promotion.price_out * share
         return (self.batch_in, self.batch_out) if batch else (self.price_in, self.price_out)
+
+    def price_source(self, *, batch: bool, on: date) -> tuple[str, date | None]:
+        """Return where the price of that day is from, and from when it is."""
+        if self.listed(batch=batch, on=on) is None:
+            return self.source, self.priced_on
+        from pipeline.gemini import prices
+
+        return prices.source()
+
+    def priced_as_of(self, *, batch: bool, on: date) -> date:
+        """Return from when the price of that day is, as far as it is known: the table's own day otherwise."""
+        return self.price_source(batch=batch, on=on)[1] or self.priced_on
+
+    def enqueued(self, tier: str) -> int | None:
+        """Return how many tokens of batches may wait at once in a tier, or None where no limit is known."""
+        known = usage_tiers.enqueued(self.tiers, tier=tier)
+        return self.enqueued_tokens if known is None else known
 
     def is_gone(self, today: date) -> bool:
         """Return whether the model's last day has come."""
@@ -90,6 +129,7 @@ class Model:
             )
 
 
+_LOCAL = usage_tiers.Tier(rpm=None, tpm=None, rpd=None, source="the local engine runs on your own machine")
 _SETTING: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
 
 
@@ -118,6 +158,24 @@ def find(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Mo
     return model
 
 
+def limits(
+    model: Model, *, tier: str, rpm: int | None = None, tpm: int | None = None, rpd: int | None = None
+) -> Limits:
+    """Return what may be asked of a model a minute and a day; what is given stands over the tier's figures.
+
+    A local model has no limits but those that are given.
+    """
+    return figured(model, tier=tier, rpm=rpm, tpm=tpm, rpd=rpd).limits
+
+
+def figured(
+    model: Model, *, tier: str, rpm: int | None = None, tpm: int | None = None, rpd: int | None = None
+) -> usage_tiers.Figured:
+    """Return the same limits, and for each where its figure is from."""
+    table = {tier: _LOCAL} if model.local else model.tiers
+    return usage_tiers.figured(model.kind, table, tier=tier, rpm=rpm, tpm=tpm, rpd=rpd)
+
+
 def known(name: str) -> Model:
     """Return the model of that name as far as it is known; an unknown one is taken for a Gemini one without prices.
 
@@ -139,17 +197,17 @@ def load(extra: Path | None = None) -> dict[str, Model]:
     """
     table = dict(_bundled())
     if extra is not None:
-        table |= _read(extra)
+        table |= _read(extra, is_own=True)
     return table
 
 
 @lru_cache(maxsize=1)
 def _bundled() -> dict[str, Model]:
     """Return the table that comes with findable, read once."""
-    return _read(_BUNDLED)
+    return _read(_BUNDLED, is_own=False)
 
 
-def _read(path: Path) -> dict[str, Model]:
+def _read(path: Path, *, is_own: bool) -> dict[str, Model]:
     """Return the models of one TOML file; every message names the file and the model."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -158,10 +216,10 @@ def _read(path: Path) -> dict[str, Model]:
     models = document.pop("models", {})
     if document or not isinstance(models, dict):
         raise ConfigurationError(f"the models file {path} may hold only [models.…] tables", hint=_FORM)
-    return {name: _model(name, entry, path) for name, entry in models.items()}
+    return {name: _model(name, entry, path, is_own=is_own) for name, entry in models.items()}
 
 
-def _model(name: str, entry: Any, path: Path) -> Model:
+def _model(name: str, entry: Any, path: Path, *, is_own: bool) -> Model:
     """Return one entry as a Model; batch prices are half of the live ones where they are not given."""
     try:
         fields = dict(entry)
@@ -169,16 +227,19 @@ def _model(name: str, entry: Any, path: Path) -> Model:
             raise TypeError("thinking must be a table")  # noqa: TRY301 - it gets the file's name like the others
         promotion = fields.pop("promotion", None)
         dims = fields.pop("dims", None)
+        by_tier = {tier: usage_tiers.parse(tier, figures) for tier, figures in fields.pop("tiers", {}).items()}
         fields.setdefault("batch_in", fields["price_in"] / 2)
         fields.setdefault("batch_out", fields["price_out"] / 2)
         model = Model(
             name=name,
+            is_own=is_own,
+            tiers=by_tier,
             dims=None if dims is None else (int(dims[0]), int(dims[1])),
             promotion=None if promotion is None else Promotion(**promotion),
             **fields,
         )
         _check(model)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
         raise ConfigurationError(f"the models file {path} is wrong at {name!r}: {error}", hint=_FORM) from error
     return model
 

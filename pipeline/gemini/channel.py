@@ -8,12 +8,13 @@ message: errors carry our own words, with Google's quoted and cleaned, and are r
 them, whose text may echo the request.
 """
 
+import contextlib
 import math
 import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,9 +36,11 @@ GOOGLE = "https://generativelanguage.googleapis.com/"
 LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
 LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, whatever the time they took
 LEAST_RATE = 64 * 1024  # ours: bytes a second below which a reply that never ends is given up
+MOST_CONNECTIONS = 200  # ours: more than there are ever live calls at once
 MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
 
 T = TypeVar("T")
+Closing = Callable[[], Awaitable[None]]
 
 
 class Channel:
@@ -108,25 +111,32 @@ class Channel:
 
     def once(self, do: "Callable[[genai.Client], T]", *, what: str, seconds: float = 0.0) -> T:
         """Do one attempt and turn whatever goes wrong into one of our errors, without the SDK's behind it."""
-        from google.genai import errors
-
-        # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
-        warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
         self._seen.body = b""
         self._seen.head_until = math.inf
         self._seen.seconds = seconds or self._call_timeout_s
         sdk = self.opened_sdk()
         try:
             return do(sdk)
-        except errors.APIError as error:
+        except Exception as error:
+            ours = self.translated(error, what=what, seconds=self._seen.seconds)
+            if ours is None:
+                raise
+            raise ours from None
+
+    def translated(self, error: Exception, *, what: str, seconds: float) -> FindableError | None:
+        """Return our error for whatever went wrong in one attempt, or None where it is one already, or a bug."""
+        from google.genai import errors
+
+        if isinstance(error, errors.APIError):
             headers = getattr(error.response, "headers", None)
-            raise self.refused(error.code, error.details, what=what, headers=headers) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise self._broken(error, what=what) from None
-        except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
+            return self.refused(error.code, error.details, what=what, headers=headers)
+        if isinstance(error, httpx2.HTTPError | httpx2.InvalidURL | httpx2.StreamError):
+            return self._broken(error, what=what, seconds=seconds)
+        if isinstance(error, ValueError | LookupError | TypeError | AttributeError | OSError | RecursionError):
             text = redact(" ".join(f"{type(error).__name__}: {error}".split()), self._key)[:200]
             message = f"Gemini's answer cannot be read, when asked to {what}: {text}"
-            raise UnavailableError(message, hint=_LATER) from None
+            return UnavailableError(message, hint=_LATER)
+        return None
 
     def opened_sdk(self) -> "genai.Client":
         """Return the SDK's client; one of several threads makes it.
@@ -134,16 +144,30 @@ class Channel:
         Raises:
             ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
         """
-        with self._opened:
-            if not _is_address(self._base_url):
-                raise self._no_address()
-            try:
-                return self._sdk
-            except OSError as error:  # of the SSL library, which does not say which file
-                raise ConfigurationError(
-                    f"the certificates that the environment names cannot be read: {error.strerror}",
-                    hint="set SSL_CERT_FILE and SSL_CERT_DIR to what is there, or unset them",
-                ) from error
+        with self._opened, self.opening():
+            return self._sdk
+
+    @contextlib.contextmanager
+    def opening(self) -> "Iterator[None]":
+        """Turn what goes wrong while connections are made ready into one of our errors.
+
+        Raises:
+            ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
+        """
+        if not _is_address(self._base_url):
+            raise self._no_address()
+        try:
+            yield
+        except OSError as error:  # of the SSL library, which does not say which file
+            raise ConfigurationError(
+                f"the certificates that the environment names cannot be read: {error.strerror}",
+                hint="set SSL_CERT_FILE and SSL_CERT_DIR to what is there, or unset them",
+            ) from error
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise ConfigurationError(
+                "the proxy that the environment names cannot be used (no address, or SOCKS)",
+                hint="set HTTPS_PROXY to an http:// address, or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
+            ) from error
 
     def _no_address(self) -> ConfigurationError:
         """Return the error for a base URL that is none."""
@@ -155,7 +179,7 @@ class Channel:
         """Return the error for a code and a body."""
         return refusal(code, document, what=what, key=self._key, now=self._now(), headers=headers)
 
-    def _broken(self, error: Exception, *, what: str) -> FindableError:
+    def _broken(self, error: Exception, *, what: str, seconds: float) -> FindableError:
         """Return the error for a failure of the transport: nothing sent, no answer in time, or cut."""
         if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
             return self._no_address()
@@ -164,7 +188,7 @@ class Channel:
             text = f"cannot connect to {without_password(self._base_url)} to {what}; nothing was sent"
             return NotSentError(f"{text} ({reason})" if reason else text, hint="check the network, then run it again")
         if isinstance(error, httpx2.TimeoutException):
-            return UnavailableError(f"no answer within {self._seen.seconds:g} s, when asked to {what}", hint=_LATER)
+            return UnavailableError(f"no answer within {seconds:g} s, when asked to {what}", hint=_LATER)
         text = f"the connection broke ({type(error).__name__}), when Gemini was asked to {what}"
         return UnavailableError(text, hint=_LATER)
 
@@ -213,7 +237,7 @@ class Channel:
         Raises:
             ValueError: the reply was empty or no JSON.
         """
-        return orjson.loads(redact_document(self._seen.body, self._key))
+        return self.read_document(self._seen.body)
 
     def check_done(self) -> None:
         """Refuse the answer of somebody in between to a call whose own answer says nothing.
@@ -226,40 +250,64 @@ class Channel:
 
     def options(self, seconds: float | None = None) -> Any:
         """Return the time-out of one call as the SDK's config, whose type differs from call to call."""
-        return {"http_options": {"timeout": _milliseconds(seconds or self._call_timeout_s)}}
+        return {"http_options": {"timeout": milliseconds(seconds or self._call_timeout_s)}}
 
     @cached_property
     def _sdk(self) -> "genai.Client":
-        """The SDK's client, made at the first call: explicit in all that it would read from the environment."""
+        """The SDK's client for calls one after the other in a thread, made at the first of them."""
+        self._http = self._opened_http()
+        # the async one is never used here; without it the SDK makes one of its own with the proxies
+        return self.sdk_with(self._http, httpx2.AsyncClient(trust_env=False))
+
+    def sdk_with(self, http: httpx2.Client, async_http: httpx2.AsyncClient) -> "genai.Client":
+        """Return an SDK client over these connections, explicit in all that it would read from the environment."""
         from google import genai
         from google.genai import types
 
         keep_out_of_logs(self._key)
-        self._http = self._opened_http()
+        # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
+        warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
         options = types.HttpOptions(
             base_url=self._base_url,
             api_version=self._api_version,
-            timeout=_milliseconds(self._call_timeout_s),
+            timeout=milliseconds(self._call_timeout_s),
             retry_options=types.HttpRetryOptions(attempts=1),
-            httpx_client=self._http,
-            httpx_async_client=httpx2.AsyncClient(trust_env=False),  # never used; or the SDK makes one with the proxies
+            httpx_client=http,
+            httpx_async_client=async_http,
         )
         return genai.Client(api_key=self._key, vertexai=False, http_options=options)
 
     def _opened_http(self) -> httpx2.Client:
-        """Return the connections the SDK uses, through the environment's proxies where we may.
+        """Return the connections the SDK uses, through the environment's proxies where we may."""
+        hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._watch], "response": [self._keep]}
+        return httpx2.Client(event_hooks=hooks, trust_env=self._trust_env)
+
+    def opened_async(self, hook: Callable[[httpx2.Response], Awaitable[None]]) -> "tuple[genai.Client, Closing]":
+        """Return an SDK client for many calls at once, whose replies pass through `hook`, and how to close it.
 
         Raises:
-            ConfigurationError: a proxy there is none, or of a kind that needs a package which is not installed.
+            ConfigurationError: see `opening`.
         """
-        try:
-            hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._watch], "response": [self._keep]}
-            return httpx2.Client(event_hooks=hooks, trust_env=self._trust_env)
-        except (ImportError, ValueError, httpx2.InvalidURL) as error:
-            raise ConfigurationError(
-                "the proxy that the environment names cannot be used (no address, or SOCKS)",
-                hint="set HTTPS_PROXY to an http:// address, or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
-            ) from error
+        with self._opened, self.opening():
+            limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
+            http = httpx2.AsyncClient(event_hooks={"response": [hook]}, trust_env=self._trust_env, limits=limits)
+            unused = httpx2.Client(trust_env=False)
+            sdk = self.sdk_with(unused, http)
+
+        async def close() -> None:
+            """Close the connections."""
+            await http.aclose()
+            unused.close()
+
+        return sdk, close
+
+    def read_document(self, body: bytes) -> Any:
+        """Return the JSON of a reply, without the key should the server have echoed it.
+
+        Raises:
+            ValueError: the reply was empty or no JSON.
+        """
+        return orjson.loads(redact_document(body, self._key))
 
 
 class _Paced(httpx2.SyncByteStream):
@@ -323,7 +371,7 @@ def _is_address(text: str) -> bool:
     return url.scheme in {"http", "https"} and bool(url.host) and re.search(r"\s", text) is None
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
     """Return whole milliseconds, at least one."""
     return max(1, math.ceil(seconds * 1000))
 

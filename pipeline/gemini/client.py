@@ -10,13 +10,11 @@ stands beside this module, in `operations`, `refusals`, `transfers` and `embeddi
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import orjson
 
 from pipeline.errors import (
     FindableError,
@@ -29,6 +27,7 @@ from pipeline.gemini import catalogue
 from pipeline.gemini.channel import Channel
 from pipeline.gemini.embeddings import framed, task_type, unit_rows
 from pipeline.gemini.limits import LIST_PAGE_SIZE, MAX_EMBED_TEXTS
+from pipeline.gemini.live import LiveClient
 from pipeline.gemini.operations import (
     BATCH_NAME,
     FILE_NAME,
@@ -106,6 +105,7 @@ class Client:
             now=now,
         )
         self._create_timeout_s = create_timeout_s
+        self._call_timeout_s = call_timeout_s
         self._transfer_timeout_s = transfer_timeout_s
         self._mime_types = tuple(mime_types)
         self._sleep = sleep
@@ -284,24 +284,9 @@ class Client:
             part.unlink(missing_ok=True)
             raise
 
-    def generate(self, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask one live question with the request object of a batch line, and return the raw reply document.
-
-        Raises:
-            ThrottledError: a quota; a daily one is not waited for.
-        """
-        seconds = self._transfer_timeout_s
-
-        def ask(sdk: "genai.Client") -> dict[str, Any]:
-            """Send the request once and read the raw reply."""
-            contents, config = _live(request, self._channel.options(seconds))
-            sdk.models.generate_content(model=model, contents=contents, config=config)
-            document = self._channel.document()
-            if not isinstance(document, dict) or not document:
-                raise UnreadableError("the answer is no JSON object")
-            return document
-
-        return self._channel.patiently(ask, what=f"ask {model}", seconds=seconds)
+    def live(self) -> LiveClient:
+        """Return the client for live calls, many at once; to be entered by `async with`, in one event loop."""
+        return LiveClient(self._channel, seconds=self._call_timeout_s)
 
     def embed(
         self, model: "catalogue.Model | str", texts: Sequence[str], *, dim: int, query: bool
@@ -430,22 +415,6 @@ class Client:
     ) -> tuple[list[T], str]:
         """Return one page and the token of the next."""
         return self._channel.patiently(lambda sdk: look(sdk, config), what=what)
-
-
-def _live(request: Mapping[str, Any], options: dict[str, Any]) -> "tuple[list[Any], types.GenerateContentConfig]":
-    """Return contents and config of the SDK that put exactly this request object on the wire."""
-    from google.genai import types
-
-    contents = [types.Content.model_validate_json(orjson.dumps(content)) for content in request["contents"]]
-    fields = {name: value for name, value in request.items() if name not in {"contents", "generationConfig"}}
-    settings = dict(request.get("generationConfig") or {})
-    schema = settings.pop("responseSchema", None)
-    config = types.GenerateContentConfig.model_validate_json(orjson.dumps({**settings, **fields}))
-    config.http_options = types.HttpOptions.model_validate(options["http_options"])
-    config.automatic_continuation = False  # one call, one reply
-    if schema is not None:
-        config.response_schema = types.Schema.model_validate_json(orjson.dumps(schema))
-    return contents, config
 
 
 def _embedding(

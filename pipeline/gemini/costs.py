@@ -17,8 +17,7 @@ TWO_BYTE_PER_TOKEN = 2.0  # ours: accented Latin, Cyrillic, Greek, Arabic, Hebre
 THREE_BYTE_PER_TOKEN = 1.5  # ours: Chinese, Japanese, Korean, Indic and Thai letters
 FOUR_BYTE_PER_TOKEN = 0.5  # ours: an emoji is often two tokens
 PART_TOKENS = 1_120  # one image at the default resolution of the 3.x models (media resolution guide, read 2026-11)
-REQUEST_TOKENS = 8  # ours: what the frame of a request adds to its texts
-ANSWER_TOKENS = 96  # ours: eight tags in JSON, rounded up
+ANSWER_TOKENS = 96  # ours: where a task does not say how long its answers are
 THOUGHT_TOKENS = 829  # what a model left to itself thought about a short question (batch notebook, 2025-09)
 
 
@@ -71,18 +70,19 @@ def estimate_tokens(text: str | bytes) -> int:
     )
 
 
-def estimate(request: Mapping[str, Any]) -> Usage:
-    """Return about what one request object uses: its texts, schema and media, and the answer and thoughts to expect.
+def estimate(request: Mapping[str, Any], *, answer_tokens: int = ANSWER_TOKENS) -> Usage:
+    """Return about what one request object uses: its texts and media, and the answer and thoughts to expect.
 
-    A thinking budget counts whole, thinking that is off or minimal counts nothing, thinking that is left to the model
-    counts as in Google's sample; answer and thoughts together never exceed `maxOutputTokens`.
+    A schema counts towards a model's input limit (structured output guide, read 2026-11); that it counts as prompt in
+    `usageMetadata` could not be found, so it counts nothing here, and past answers tell better. A thinking budget
+    counts whole, thinking that is off or minimal counts nothing, thinking that is left to the model counts as in
+    Google's sample; answer and thoughts together never exceed `maxOutputTokens`.
     """
-    prompt = REQUEST_TOKENS
-    for text in _texts(request):
-        prompt += PART_TOKENS if text is None else estimate_tokens(text)
+    told = [member for name, member in request.items() if name != "generationConfig"]
+    prompt = sum(PART_TOKENS if text is None else estimate_tokens(text) for text in _texts(told))
     settings = request.get("generationConfig") or {}
     most = settings.get("maxOutputTokens") or math.inf
-    answer = int(min(ANSWER_TOKENS, most))
+    answer = int(min(answer_tokens, most))
     return Usage(prompt=prompt, answer=answer, thoughts=int(min(_thoughts(settings), most - answer)))
 
 
@@ -98,17 +98,14 @@ _FOUR = bytes(range(0xF0, 0xF5))
 
 
 def _texts(value: Any) -> Iterator[str | None]:
-    """Yield every string of a request, names of members included, and None in the place of an image or a file."""
+    """Yield every text of contents, and None in the place of an image or a file; the names round them are not read."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for name, member in value.items():
             if name in {"inlineData", "fileData"}:
                 yield None
-            elif name in {"text", "role"}:
-                yield member
-            else:
-                yield name
+            elif name != "role":
                 yield from _texts(member)
     elif isinstance(value, list | tuple):
         for member in value:

@@ -7,12 +7,13 @@ stands in the URL, and current models ignore or refuse the rest (model pages, re
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 
 from pipeline.errors import InputError
-from pipeline.gemini.costs import Usage, estimate, estimate_parts
+from pipeline.gemini.costs import ANSWER_TOKENS, Usage, estimate, estimate_parts
 from pipeline.gemini.schemas import check_schema, schema_of
 from pipeline.task import Prompt
 
@@ -102,6 +103,12 @@ def line(key: str, request: Mapping[str, Any]) -> bytes:
         raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
 
 
+def object_of(line: bytes) -> dict[str, Any]:
+    """Return the request object of a line of ours, as a live call sends it."""
+    request: dict[str, Any] = orjson.loads(line)["request"]
+    return request
+
+
 class Form:
     """The requests of one task, as `build`, `line`, `check` and `costs.estimate` make them, at a tenth of the price.
 
@@ -109,9 +116,16 @@ class Form:
     are put round those of each item.
     """
 
-    def __init__(self, *, schema: Mapping[str, Any], thinking: Mapping[str, Any] | None) -> None:
-        """Take what `build` takes beside the prompt."""
+    def __init__(
+        self,
+        *,
+        schema: Mapping[str, Any],
+        thinking: Mapping[str, Any] | None,
+        answer_tokens: int = ANSWER_TOKENS,
+    ) -> None:
+        """Take what `build` takes beside the prompt, and what `costs.estimate` takes beside the request."""
         self._schema, self._thinking = schema, thinking
+        self._estimate = partial(estimate, answer_tokens=answer_tokens)
         self._frames: dict[tuple[str, int], _Frame] = {}
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
@@ -141,7 +155,7 @@ class Form:
         check(whole)
         before = b"".join((_BEFORE_KEY, b'"key"', _BEFORE_PARTS, orjson.dumps([_SAMPLE])))
         assert whole.startswith(before)  # noqa: S101 - the order in which `line` and `build` write
-        usage = estimate(request)
+        usage = self._estimate(request)
         prompt_tokens = usage.prompt - estimate_parts([_SAMPLE])
         frame = _Frame(whole.removeprefix(before), Usage(prompt_tokens, usage.answer, usage.thoughts))
         self._frames[prompt.system, prompt.max_output_tokens] = frame

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline import files
 from pipeline.errors import InconsistentError, InputError
 from pipeline.index import links, manifest
-from pipeline.index.manifest import Manifest, Promoted, Staged, content_hash
+from pipeline.index.manifest import Begun, Manifest, Promoted, Staged, content_hash
 from pipeline.index.reading import Hit, Index
 from pipeline.task import Entry
 
@@ -143,24 +143,47 @@ class Builds:
             InputError: there are no entries.
             InconsistentError: a vector is not in the cache, or the cache is of another model or width.
         """
-        from pipeline.index import staging
-
         if (cache.model, cache.dim) != (model, dim):
             raise InconsistentError(f"the cache is of {cache.model!r} x {cache.dim}, the build of {model!r} x {dim}")
+        begun = self.begin(number, entries, position=position)
+        return self.complete(begun, cache, task_type=task_type, progress=progress)
+
+    def begin(self, number: int, entries: Iterable[tuple[Entry, bytes]], *, position: int) -> Begun:
+        """Write the entries of build `number`, with the keys of their vectors; on disk when this returns.
+
+        When anything goes wrong, nothing of it remains.
+
+        Raises:
+            InputError: there are no entries.
+            InconsistentError: an entry's metadata is no JSON.
+        """
+        from pipeline.index import staging
+
         directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
         self._staged = directory
         directory.mkdir(parents=True)
         with links.removed_on_error(directory):
-            return staging.stage(
-                directory,
-                entries,
-                cache,
-                number=number,
-                task_type=task_type,
-                position=position,
-                built_at=self._clock(),
-                progress=progress,
-            )
+            return staging.begin(directory, entries, number=number, position=position)
+
+    def is_begun(self, begun: Begun) -> bool:
+        """Return whether what was begun is still there: whoever goes on with the index sweeps it away."""
+        return begun.directory.is_dir()
+
+    def complete(
+        self, begun: Begun, cache: "VectorCache", *, task_type: str, progress: Callable[[int], None] = _ignore
+    ) -> Staged:
+        """Add the vectors and the manifest to what was begun; on disk when this returns.
+
+        `progress` is called with the number of rows whose vectors are written so far. When anything goes wrong,
+        nothing of the build remains.
+
+        Raises:
+            InconsistentError: a vector is not in the cache.
+        """
+        from pipeline.index import staging
+
+        with links.removed_on_error(begun.directory):
+            return staging.complete(begun, cache, task_type=task_type, built_at=self._clock(), progress=progress)
 
     def discard(self) -> None:
         """Remove what was staged last and not promoted, for a caller who ends wherever an interrupt finds it."""
@@ -173,10 +196,10 @@ class Builds:
         Raises:
             InconsistentError: it does not; the staging is removed and the build in service is as it was.
         """
-        from pipeline.index import staging
+        from pipeline.index import verifying
 
         with links.removed_on_error(staged.directory):
-            staging.verify(staged, count=count)
+            verifying.verify(staged, count=count)
 
     def promote(self, staged: Staged, *, fence: Fence = contextlib.nullcontext) -> Promoted:
         """Put a verified build in service; on disk when this returns. All that others see changes inside `fence`.
@@ -260,9 +283,9 @@ class Builds:
 
     def unsound_rows(self, number: int) -> str:
         """Return what is wrong with the vectors of a whole build, read in full, or an empty text."""
-        from pipeline.index import staging
+        from pipeline.index import verifying
 
-        return staging.unsound_rows(self._builds / str(number))
+        return verifying.unsound_rows(self._builds / str(number))
 
     def _resolve(self) -> Path | None:
         """Return the directory `current` points at, there or not, or None where there is no `current`.

@@ -5,7 +5,6 @@ the rows. Before that is relied on, the header is compared with the one the inst
 faiss writes the file itself, at the price of memory.
 """
 
-import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.index.vectors import BLOCK, Vectors
 
 _HEADER = struct.Struct("<4siqqqBiQ")  # name, width, rows, two unused, trained, metric, floats that follow
 _UNUSED = 1 << 20
+_QUERIES = 16  # below the 20 from which on faiss multiplies matrices (faiss 1.15, distance_compute_blas_threshold)
 HEADER_BYTES = _HEADER.size
 
 
@@ -36,7 +36,8 @@ def write(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> fil
     with files.SealedWriter(path) as writer:
         writer.write(header(count=count, dim=dim))
         for block in blocks:
-            writer.write(block.astype("<f4", copy=False).tobytes())
+            if block.size:
+                writer.write(np.ascontiguousarray(block, dtype="<f4").reshape(-1).view(np.uint8).data)
         return writer.seal()
 
 
@@ -63,28 +64,37 @@ def open_index(handle: ReadHandle) -> Any:
 
 
 def read_blocks(handle: ReadHandle, *, count: int, dim: int) -> Iterator[Vectors]:
-    """Yield the rows of an index of `count` rows in order, float32 (at most BLOCK, dim)."""
-    start = handle.size - 4 * count * dim  # the rows are the end of the file, whatever its header
+    """Yield the rows of an index of `count` rows in order, float32 (at most BLOCK, dim), each good until the next."""
+    start = _rows_begin(handle, count=count, dim=dim)
+    buffer = bytearray(4 * min(BLOCK, count) * dim)
     for first in range(0, count, BLOCK):
         rows = min(BLOCK, count - first)
-        raw = handle.read(4 * rows * dim, start + 4 * first * dim)
+        raw = memoryview(buffer)[: 4 * rows * dim]
+        handle.read_into(raw, start + 4 * first * dim)
         yield np.frombuffer(raw, dtype="<f4").reshape(rows, dim)
 
 
+def head(handle: ReadHandle, *, count: int, dim: int) -> bytes:
+    """Return what stands before the rows of an index of `count` rows."""
+    return handle.read(_rows_begin(handle, count=count, dim=dim), 0)
+
+
+def _rows_begin(handle: ReadHandle, *, count: int, dim: int) -> int:
+    """Return where the rows begin, in bytes: they are the end of the file, whatever its header."""
+    return handle.size - 4 * count * dim
+
+
 def highest(queries: Vectors, rows: Vectors) -> Vectors:
-    """Return for each query, float32 (n, dim), the highest inner product with any of `rows`."""
-    found: Vectors = (queries @ rows.T).max(axis=1)
-    return found
+    """Return for each query, float32 (n, dim), the highest inner product with any of `rows`, by faiss itself.
+
+    Few queries at a time: for many, faiss multiplies matrices, which takes several threads and longer in all.
+    """
+    single_threaded()
+    some = range(0, len(queries), _QUERIES)
+    best = [faiss.knn(queries[at : at + _QUERIES], rows, 1, faiss.METRIC_INNER_PRODUCT)[0].ravel() for at in some]
+    return np.concatenate(best)
 
 
 def single_threaded() -> None:
     """Let faiss search with one thread: a single query never gained from a second one."""
     faiss.omp_set_num_threads(1)
-
-
-def sha256_of(handle: ReadHandle) -> str:
-    """Return the SHA-256 of an open file as hex."""
-    digest = hashlib.sha256()
-    for offset in range(0, handle.size, 1 << 20):
-        digest.update(handle.read(min(1 << 20, handle.size - offset), offset))
-    return digest.hexdigest()

@@ -46,6 +46,19 @@ class ReadHandle:
             data += more
         return data
 
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` with the bytes from `offset`; new memory for every read would take longer than reading.
+
+        Raises:
+            InconsistentError: the file ends before that.
+        """
+        done = 0
+        while done < len(buffer):
+            more = os.preadv(self.descriptor, [buffer[done:]], offset + done)
+            if not more:
+                raise InconsistentError(f"{self.path} ends after {self.size} bytes, before {offset + len(buffer)}")
+            done += more
+
     def close(self) -> None:
         """Give the file back to the system; doing it twice is no harm."""
         self._close()

@@ -76,6 +76,21 @@ class Promoted(Manifest):
     moved_aside: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Begun:
+    """The entries of a build that is being made, sealed by file name; its vectors and manifest are still to come."""
+
+    directory: Path
+    number: int
+    position: int
+    sealed: Mapping[str, files.Sealed]
+
+    @property
+    def count(self) -> int:
+        """How many entries it has."""
+        return self.sealed[ENTRIES].lines
+
+
 @dataclass
 class Staged:
     """A build that is written but not in service; `verified` is set by `Builds.verify` alone."""
@@ -88,8 +103,15 @@ class Staged:
 
 def content_hash(entry: Entry) -> str:
     """Return the SHA-256, as hex, of what makes an entry up to date: its text and its tags."""
-    seen = f"[{encode_basestring_ascii(entry.text)}, {json.dumps(entry.metadata.get('tags'))}]"
+    seen = f"[{encode_basestring_ascii(entry.text)}, {_tags_as_json(entry.metadata.get('tags'))}]"
     return hashlib.sha256(seen.encode("ascii")).hexdigest()
+
+
+def _tags_as_json(tags: Any) -> str:
+    """Return what `json.dumps` makes of tags, for the usual list of words without its detours."""
+    if isinstance(tags, list) and set(map(type, tags)) == {str}:
+        return f"[{', '.join(map(encode_basestring_ascii, tags))}]"
+    return json.dumps(tags)
 
 
 def promoted(manifest: Manifest, moved_aside: tuple[str, ...]) -> Promoted:

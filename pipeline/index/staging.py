@@ -1,41 +1,34 @@
-"""Write a build beside the builds in service, and verify it before anyone may point at it.
+"""Write a build beside the builds in service, in two parts at flat memory, each sealed.
 
-Two passes at flat memory: entries go to `metadata.json`, its offsets and `entries.jsonl` as they come; then the
-vectors are fetched from the cache in blocks, by the keys just written. Everything is sealed, the manifest last. The
-one thing to know: verifying reads the files back from disk and asks the cache again; it believes nothing that staging
-held in memory.
+First the entries go to `metadata.json`, its offsets and `entries.jsonl` as they come; then the vectors are fetched
+from the cache in blocks, by the keys just written, and the manifest is last. Between the two parts is the time to have
+vectors made that are missing. The one thing to know: what is written here is believed by nobody before
+`pipeline.index.verifying` has read it back.
 """
 
-import random
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 
 from pipeline import files
 from pipeline.errors import InconsistentError, InputError
 from pipeline.index import flat, manifest
-from pipeline.index.handles import ReadHandle
-from pipeline.index.manifest import Manifest, Staged, content_hash
-from pipeline.index.vectors import BLOCK, VectorCache, check_unit_rows
+from pipeline.index.manifest import Begun, Manifest, Staged, content_hash
+from pipeline.index.vectors import BLOCK, VectorCache, Vectors
 from pipeline.task import Entry
 
 OFFSET = struct.Struct("<QQ")  # where an entry of metadata.json begins, and its length, in bytes
-PAGE = 500  # entries
-SAMPLE = 64  # rows that must find themselves first
-TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 products differ by less
-_OPEN, _BETWEEN, _CLOSE = b"[\n", b",\n", b"\n]\n"
+OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind them; the first two are of one length
+PAGE = 256  # entries: so few that they stay in the processor's cache from reading to writing
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of `entries.jsonl`: the id, hash of text and tags, key of the vector, crc32 of the metadata."""
 
     id: str
@@ -44,98 +37,58 @@ class Row:
     metadata: int
 
 
-def stage(
-    directory: Path,
-    entries: Iterable[tuple[Entry, bytes]],
-    cache: VectorCache,
-    *,
-    number: int,
-    task_type: str,
-    position: int,
-    built_at: datetime,
-    progress: Callable[[int], None],
-) -> Staged:
-    """Write a build into `directory`, all of it on disk when this returns; `progress` gets the rows done so far.
+def begin(directory: Path, entries: Iterable[tuple[Entry, bytes]], *, number: int, position: int) -> Begun:
+    """Write the entries of a build into `directory`, on disk when this returns; their vectors are not looked for.
 
     Raises:
         InputError: there are no entries.
-        InconsistentError: a vector is not in the cache, or an entry's metadata is no JSON.
+        InconsistentError: an entry's metadata is no JSON.
     """
     sealed = _write_entries(directory, entries)
-    count = sealed[manifest.ENTRIES].lines
-    if count == 0:
+    if not sealed[manifest.ENTRIES].lines:
         raise InputError("there is nothing to index", hint="run `make batch-submit` to have rows answered first")
-    blocks = _vector_blocks(directory / manifest.ENTRIES, cache, progress)
-    sealed[manifest.INDEX] = flat.write(directory / manifest.INDEX, blocks, count=count, dim=cache.dim)
+    return Begun(directory, number, position, sealed)
+
+
+def complete(
+    begun: Begun, cache: VectorCache, *, task_type: str, built_at: datetime, progress: Callable[[int], None]
+) -> Staged:
+    """Add vectors and manifest to what was begun, on disk when this returns; `progress` gets the rows done so far.
+
+    Raises:
+        InconsistentError: a vector is not in the cache.
+    """
+    blocks = _vector_blocks(begun.directory / manifest.ENTRIES, cache, progress)
+    index = flat.write(begun.directory / manifest.INDEX, blocks, count=begun.count, dim=cache.dim)
+    sealed = {**begun.sealed, manifest.INDEX: index}
     written = Manifest(
-        number=number,
-        count=count,
+        number=begun.number,
+        count=begun.count,
         model=cache.model,
         dim=cache.dim,
         task_type=task_type,
-        position=position,
+        position=begun.position,
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
         sizes={name: sealed[name].size for name in manifest.PARTS},
     )
-    manifest.write(directory, written)
-    return Staged(directory, written, cache)
+    manifest.write(begun.directory, written)
+    return Staged(begun.directory, written, cache)
 
 
-def verify(staged: Staged, *, count: int) -> None:
-    """Pass when the build on disk is whole, its parts agree, and it holds `count` entries.
-
-    Raises:
-        InconsistentError: it is not; the message says what differs.
-    """
-    found = manifest.read(staged.directory)
-    if found != staged.manifest:
-        raise InconsistentError(f"{staged.directory / manifest.MANIFEST} changed after it was written")
-    if found.count != count:
-        raise InconsistentError(f"the build holds {found.count} entries, expected {count}")
-    for name in (manifest.METADATA, manifest.OFFSETS, manifest.ENTRIES):
-        files.verify(staged.directory / name, sha256=found.hashes[name], what=f"{name} of the build")
-    sample = _verify_rows(staged.directory, count=count)
-    _verify_vectors(staged, sample)
-    staged.verified = True
-
-
-def unsound_rows(directory: Path) -> str:
-    """Return what is wrong with the vectors of the build in `directory`: their number, or rows that are no vectors."""
-    found = manifest.read(directory)
-    handle = ReadHandle(directory / manifest.INDEX)
-    try:
-        index = flat.open_index(handle)
-        if (index.ntotal, index.d) != (found.count, found.dim):
-            return f"it holds {index.ntotal} x {index.d} numbers, its manifest says {found.count} x {found.dim}"
-        for number, block in enumerate(flat.read_blocks(handle, count=found.count, dim=found.dim)):
-            check_unit_rows(block, what=f"the build, rows from {number * BLOCK}")
-    except InconsistentError as error:
-        return error.message
-    return ""
-
-
-def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the lines of an `entries.jsonl` in vector order.
+def read_pages(path: Path, size: int) -> Iterator[list[Row]]:
+    """Yield the lines of an `entries.jsonl` in vector order, `size` at a time, which is quicker than one by one.
 
     Raises:
         InconsistentError: a line is not what this module writes.
     """
-    for _, line in files.read_lines(path):
-        yield parse_row(line, path)
-
-
-def parse_row(line: bytes, path: Path) -> Row:
-    """Return one line of `entries.jsonl`; `path` is for the message.
-
-    Raises:
-        InconsistentError: the line is not what this module writes.
-    """
-    try:
-        row = orjson.loads(line)
-        return Row(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InconsistentError(f"{path} has a line that is no entry: {error}", hint="run `make index`") from None
+    lines = (line for _, line in files.read_lines(path))
+    while page := list(islice(lines, size)):
+        try:
+            rows = orjson.loads(b"[%b]" % b",".join(page))
+            yield [Row(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"]) for row in rows]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InconsistentError(f"{path} has a line that is no entry: {error}", hint="run `make index`") from None
 
 
 def _write_entries(directory: Path, entries: Iterable[tuple[Entry, bytes]]) -> dict[str, files.Sealed]:
@@ -147,29 +100,33 @@ def _write_entries(directory: Path, entries: Iterable[tuple[Entry, bytes]]) -> d
     ):
         pairs = iter(entries)
         while page := list(islice(pairs, PAGE)):  # written a page at a time: many small pieces take longer
-            documents: list[bytes] = []
-            places: list[bytes] = []
-            lines: list[bytes] = []
-            end = metadata.size
-            for entry, key in page:
-                document = _json(entry.metadata, entry.id)
-                between = _BETWEEN if end else _OPEN
-                places.append(OFFSET.pack(end + len(between), len(document)))
-                documents += (between, document)
-                end += len(between) + len(document)
-                row = {
-                    "id": entry.id,
-                    "content": content_hash(entry),
-                    "vector": key.hex(),
-                    "metadata": zlib.crc32(document),
-                }
-                lines.append(_json(row, entry.id))
-            metadata.write(b"".join(documents))
-            offsets.write(b"".join(places))
-            rows.write_lines(lines)
-        metadata.write(_CLOSE)
+            documents = [_json(entry.metadata, entry.id) for entry, _ in page]
+            offsets.write(_places(documents, start=metadata.size + len(BETWEEN)))
+            metadata.write((BETWEEN if metadata.size else OPEN) + BETWEEN.join(documents))
+            rows.write_lines(
+                [
+                    _json(
+                        {
+                            "id": entry.id,
+                            "content": content_hash(entry),
+                            "vector": key.hex(),
+                            "metadata": zlib.crc32(document),
+                        },
+                        entry.id,
+                    )
+                    for (entry, key), document in zip(page, documents, strict=True)
+                ]
+            )
+        metadata.write(CLOSE)
         sealed = (metadata.seal(), offsets.seal(), rows.seal())
         return {each.path.name: each for each in sealed}
+
+
+def _places(documents: list[bytes], *, start: int) -> bytes:
+    """Return where each of some documents begins and how long it is, when the first begins at `start`."""
+    lengths = list(map(len, documents))
+    starts = accumulate((length + len(BETWEEN) for length in lengths), initial=start)
+    return b"".join(map(OFFSET.pack, starts, lengths))
 
 
 def _json(document: Mapping[str, Any], entry_id: str) -> bytes:
@@ -184,64 +141,10 @@ def _json(document: Mapping[str, Any], entry_id: str) -> bytes:
         raise InconsistentError(f"entry {entry_id!r} cannot be written as JSON: {error}") from None
 
 
-def _vector_blocks(path: Path, cache: VectorCache, progress: Callable[[int], None]) -> Iterator[Any]:
+def _vector_blocks(path: Path, cache: VectorCache, progress: Callable[[int], None]) -> Iterator[Vectors]:
     """Yield the vectors of the rows at `path` in blocks, and say how many rows are done after each."""
-    rows = read_rows(path)
     done = 0
-    while keys := [row.vector for row in islice(rows, BLOCK)]:
-        yield cache.fetch(keys)
-        done += len(keys)
+    for page in read_pages(path, BLOCK):
+        yield cache.fetch([row.vector for row in page])
+        done += len(page)
         progress(done)
-
-
-def _verify_rows(directory: Path, *, count: int) -> dict[int, bytes]:
-    """Pass when metadata, offsets and rows tell of the same entries; return a sample of row number -> vector key."""
-    chosen = set(random.Random(count).sample(range(count), min(SAMPLE, count)))  # noqa: S311 - the same rows each time
-    sample: dict[int, bytes] = {}
-    end, number = 0, 0
-    with (directory / manifest.METADATA).open("rb") as metadata, (directory / manifest.OFFSETS).open("rb") as offsets:
-        for number, row in enumerate(read_rows(directory / manifest.ENTRIES), start=1):
-            between = _BETWEEN if end else _OPEN
-            place = offsets.read(OFFSET.size)
-            start, length = OFFSET.unpack(place) if len(place) == OFFSET.size else (-1, 0)
-            piece = metadata.read(len(between) + length)
-            document = piece[len(between) :]
-            if start != end + len(between) or piece[: len(between)] != between or zlib.crc32(document) != row.metadata:
-                raise InconsistentError(
-                    f"metadata and entries of the build differ at row {number - 1}, entry {row.id!r}"
-                )
-            if str(orjson.loads(document).get("id", row.id)) != row.id:
-                raise InconsistentError(f"row {number - 1} of metadata.json is another entry than {row.id!r}")
-            end = start + length
-            if number - 1 in chosen:
-                sample[number - 1] = row.vector
-        if number != count or offsets.read(1) or metadata.read(len(_CLOSE) + 1) != _CLOSE:
-            raise InconsistentError(
-                f"the build lists {number} entries, expected {count}, or holds more than its entries"
-            )
-    return sample
-
-
-def _verify_vectors(staged: Staged, sample: dict[int, bytes]) -> None:
-    """Pass when faiss reads all rows, each is of unit length, and each of the sample finds itself first."""
-    count, dim = staged.manifest.count, staged.manifest.dim
-    handle = ReadHandle(staged.directory / manifest.INDEX)
-    if flat.sha256_of(handle) != staged.manifest.hashes[manifest.INDEX]:
-        raise InconsistentError(f"{handle.path} changed after it was written")
-    index = flat.open_index(handle)
-    if (index.ntotal, index.d) != (count, dim):
-        raise InconsistentError(f"the index holds {index.ntotal} x {index.d} numbers, expected {count} x {dim}")
-    numbers = np.array(sorted(sample))
-    queries = staged.cache.fetch([sample[number] for number in numbers.tolist()])
-    best = np.full(len(numbers), -np.inf, dtype=np.float32)
-    own = np.full(len(numbers), -np.inf, dtype=np.float32)
-    first = 0
-    for block in flat.read_blocks(handle, count=count, dim=dim):
-        check_unit_rows(block, what=f"the build, rows from {first}")
-        best = np.maximum(best, flat.highest(queries, block))
-        here = (numbers >= first) & (numbers < first + len(block))
-        own[here] = np.einsum("ij,ij->i", queries[here], block[numbers[here] - first])
-        first += len(block)
-    lost = np.flatnonzero(own < best - TIE)  # another row of equal similarity is another entry of equal text
-    if len(lost):
-        raise InconsistentError(f"row {numbers[lost[0]]} does not find itself first: {len(lost)} of {len(numbers)} so")

@@ -7,30 +7,35 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.apply import Asked, Judgement, Source, judge_reply, write
-from pipeline.errors import InputError, KeyRefusedError, RemoteError
+from pipeline import estimating
+from pipeline.errors import InputError
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.experts.reading import read_person_documents
-from pipeline.gemini import replies, requests
+from pipeline.live import asking
+from pipeline.live.asking import Nobody
+from pipeline.live.marking import Account, Purpose
+from pipeline.live.questioning import TheseQuestions
 from pipeline.records import Person
 from pipeline.runtime import Runtime
-from pipeline.states import Outcome
-from pipeline.store import claims, workspace
-from pipeline.task import Item
+from pipeline.store import claims, due, workspace
 
-BAD_REQUEST = 400  # what a service answers that is well and does not like this one question
+PATIENCE_S = 10.0  # ours: where a limit leaves no room for longer, a person at a terminal waits for nothing
 
 
 @dataclass(frozen=True)
 class Added:
-    """One new person as they stand now; `problem` says why there are no tags where they were wanted."""
+    """One new person as they stand now; `problem` says why there are no tags where they were wanted.
+
+    `took_s` is how long asking took, in seconds; None where nobody was asked.
+    """
 
     username: str
     name: str
     tags: list[str]
     findability_score: float
     problem: str = ""
+    took_s: float | None = None
 
 
 def read(document: bytes) -> list[Person]:
@@ -57,13 +62,18 @@ def run(rt: Runtime, people: Sequence[Person], *, on_tagging: Callable[[str], No
     added: list[Added] = []
     down = ""
     for person in people:
-        item = _insert(rt, person, is_asked=not down)
+        item_id = _insert(rt, person, is_asked=not down)
         problem = f"not asked, because {down}" if down and _has_bio(person) else ""
-        if item is not None:
+        took_s = None
+        if item_id is not None:
             on_tagging(person.username)
-            problem, is_down = _tag(rt, person, item)
+            began = rt.monotonic()
+            problem, is_down = _tag(rt, person.username, item_id)
+            took_s = rt.monotonic() - began
             down = problem if is_down else ""
-        added.append(_added(rt, person, problem=problem))
+        if problem:
+            _note_due(rt, person.username, problem)
+        added.append(_added(rt, person, problem=problem, took_s=took_s))
     return added
 
 
@@ -84,17 +94,17 @@ def _has_bio(person: Person) -> bool:
     return bool(text_of(person.values.get("bio")))
 
 
-def _added(rt: Runtime, person: Person, *, problem: str) -> Added:
+def _added(rt: Runtime, person: Person, *, problem: str, took_s: float | None) -> Added:
     """Return a person as they stand in the table."""
     with rt.store.read() as tx:
         row = table.by_username(tx, person.username)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     score = number_of(row["findability_score"]) or 0.0
-    return Added(person.username, name, tags_of(row["tags"]) or [], score, problem)
+    return Added(person.username, name, tags_of(row["tags"]) or [], score, problem, took_s)
 
 
-def _insert(rt: Runtime, person: Person, *, is_asked: bool) -> Item | None:
-    """Insert one person, under a live claim where they are asked about; return what to ask, or None."""
+def _insert(rt: Runtime, person: Person, *, is_asked: bool) -> str | None:
+    """Insert one person, under a live claim where they are asked about; return their id then, or None."""
     with rt.store.write() as tx:
         if table.by_usernames(tx, [person.username]):
             raise InputError(f"the username {person.username!r} exists already; this person was not added")
@@ -105,44 +115,36 @@ def _insert(rt: Runtime, person: Person, *, is_asked: bool) -> Item | None:
             return None
         item = next(iter(rt.task.items(tx, [key])))
         rt.bind(tx)
-        claims.take_live(tx, rt.task.name, key, input_hash=item.input_hash, lasts_s=_lasts_s(rt), at=rt.now())
-        return item
+        lasts_s = rt.settings.call_timeout + rt.settings.lease
+        claims.take_live(tx, rt.task.name, key, input_hash=item.input_hash, lasts_s=lasts_s, at=rt.now())
+        return key
 
 
-def _lasts_s(rt: Runtime) -> float:
-    """Return how long one person's live call may take at the most."""
-    return rt.settings.transfer_timeout + rt.settings.retry_for + rt.settings.lease
-
-
-def _tag(rt: Runtime, person: Person, item: Item) -> tuple[str, bool]:
+def _tag(rt: Runtime, username: str, item_id: str) -> tuple[str, bool]:
     """Ask about one person and write what came; return why there are no tags, and whether the service is down."""
-    asked = Asked(item.id, item.input_hash)
-    with rt.store.write() as tx:
-        if not claims.renew_live(tx, rt.task.name, item.id, lasts_s=_lasts_s(rt), at=rt.now()):
-            return "this process stood still, and another one went on with this person", False
+    with rt.store.read() as tx:
+        known = estimating.calibration(rt, tx)
+    account = Account(rt, Purpose.ADD, None, known, rt.limits)
     try:
-        judgement, is_down = _ask(rt, item, asked)
-    except BaseException:
+        report = asking.ask(rt, account, TheseQuestions(rt, known, [item_id]), watching=Nobody(), patience_s=PATIENCE_S)
+    finally:
         with rt.store.write() as tx:
-            claims.release_live(tx, rt.task.name, item.id, outcome=None, reason="interrupted")
-        rt.display.warn(
-            f"{person.username} is saved without tags and goes out with the next batch; nobody after was added"
-        )
-        raise
-    source = Source(batch=None, extractor=rt.extractor, model=rt.model)
+            claims.release_live(tx, rt.task.name, item_id, outcome=None, reason="not asked to the end")
+    if report.interrupted:
+        if not report.answered:
+            _note_due(rt, username, "interrupted")
+        how = "with tags" if report.answered else "without tags and is due again"
+        rt.display.warn(f"{username} is saved {how}; nobody after was added")
+        raise KeyboardInterrupt
+    if report.stopped is not None:
+        return report.stopped.message, True
+    if report.elsewhere:
+        return "this process stood still, and another one went on with this person", False
+    return next((reason for _, reason in report.samples), ""), report.is_down
+
+
+def _note_due(rt: Runtime, username: str, reason: str) -> None:
+    """Keep that a person has no tags yet, so that the next command that asks tells what became of them."""
     with rt.store.write() as tx:
-        claims.release_live(tx, rt.task.name, item.id, outcome=judgement.outcome, reason=judgement.reason)
-        write(tx, rt.task, [judgement], source=source, at=rt.now())
-    return "" if judgement.outcome is Outcome.ANSWERED else judgement.reason, is_down
-
-
-def _ask(rt: Runtime, item: Item, asked: Asked) -> tuple[Judgement, bool]:
-    """Ask once, with the request that a batch line would hold; a service that fails is not the person's fault."""
-    schema = requests.schema_of(rt.task.answer)
-    request = requests.build(item.prompt, schema=schema, thinking=rt.model.thinking)
-    try:
-        document = rt.client.generate(rt.model.name, request)
-    except RemoteError as error:
-        about_this = error.code == BAD_REQUEST and not isinstance(error, KeyRefusedError)
-        return Judgement(asked, Outcome.MISSING, error.message, charged=False), not about_this
-    return judge_reply(rt.task, asked, replies.judge_response(document)), False
+        row = table.by_username(tx, username)
+        due.add(tx, rt.task.name, str(row["id"]), reason=reason, at=rt.now())

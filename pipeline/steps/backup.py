@@ -5,19 +5,22 @@ that this copy names, each held against the hash it has there. Where one was rew
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from pipeline import backups
+from pipeline import backups, building
 from pipeline.backups import Copied, Manifest
 from pipeline.errors import ConfigurationError, FindableError, InconsistentError, InputError
 from pipeline.files import sync_directory
 from pipeline.index import links
+from pipeline.index.manifest import Manifest as BuildManifest
+from pipeline.quality import reports
 from pipeline.runtime import Runtime
-from pipeline.store import batches, erasing, schema, workspace
+from pipeline.store import batches, checks, erasing, schema, workspace
 from pipeline.store.batches import Batch
 
 ROUNDS = 5  # how often it begins again because files were rewritten, promoted or removed meanwhile
@@ -86,11 +89,12 @@ def _copy(rt: Runtime, staging: Path) -> Manifest:
     database = staging / rt.store.copy_name
     with rt.store.copied_to(database, programs=rt.settings.pg_bin) as tx:
         everyone, cleaned = batches.in_states(tx), erasing.cleaned(tx)
-        here = workspace.get(tx)
+        here, recorded = workspace.get(tx), checks.build_rows(tx)
     found = {name: _sealed(rt, staging, batch, name) for batch, name in _named(rt, everyone, cleaned)}
-    build, parts = _index(rt, staging, position=here.position)
+    build, parts = _index(rt, staging, position=here.position, recorded=recorded)
     found |= parts
     found |= dict(_loose(rt, staging, VECTORS, "*.vectors"))
+    found |= dict(_reports(rt, staging))
     found |= dict(_engine(rt, staging))
     found[database.name] = _database(database)
     made, written_by = backups.made(rt.now()), version("findable")
@@ -130,11 +134,13 @@ def _sealed(rt: Runtime, staging: Path, batch: Batch, name: str) -> Copied:
     return copied
 
 
-def _index(rt: Runtime, staging: Path, *, position: int) -> tuple[int | None, dict[str, Copied]]:
+def _index(
+    rt: Runtime, staging: Path, *, position: int, recorded: Mapping[int, Mapping[Any, Any]]
+) -> tuple[int | None, dict[str, Copied]]:
     """Copy the build in service; return its number and its files. A broken one is left out, with a warning.
 
     Raises:
-        InconsistentError: it was replaced meanwhile, or was built after the database was copied.
+        InconsistentError: it was replaced meanwhile, or was built or recorded after the database was copied.
     """
     try:
         current = rt.builds.current()
@@ -143,7 +149,9 @@ def _index(rt: Runtime, staging: Path, *, position: int) -> tuple[int | None, di
         return None, {}
     if current is None:
         return None, {}
-    if current.position > position:
+    if current.position > position or (
+        not building.is_recorded(current, recorded) and _is_recorded_by_now(rt, current)
+    ):
         raise _ChangedError("the index was built while the database was copied", hint="run it again")
     folder = f"index/builds/{current.number}"
     try:
@@ -160,9 +168,26 @@ def _index(rt: Runtime, staging: Path, *, position: int) -> tuple[int | None, di
     return current.number, found
 
 
+def _is_recorded_by_now(rt: Runtime, current: BuildManifest) -> bool:
+    """Return whether the database knows of a build, once whoever may be about to record it has done so."""
+    with rt.waited_lease(building.LEASE, waiting=building.WAITING):
+        return building.is_recorded(current, building.recorded(rt))
+
+
 def _loose(rt: Runtime, staging: Path, folder: str, names: str) -> Iterator[tuple[str, Copied]]:
     """Yield (path, copy) of files that others may append to or remove meanwhile; any beginning of them is good."""
-    for path in sorted((rt.data / folder).glob(names)):
+    yield from _those(folder, sorted((rt.data / folder).glob(names)), staging)
+
+
+def _reports(rt: Runtime, staging: Path) -> Iterator[tuple[str, Copied]]:
+    """Yield (path, copy) of every whole report; the user's own files beside them stay where they are."""
+    for subject in rt.subjects:
+        yield from _those(reports.FOLDER, reports.whole(rt.data, subject.task.name), staging)
+
+
+def _those(folder: str, paths: Iterable[Path], staging: Path) -> Iterator[tuple[str, Copied]]:
+    """Yield (path, copy) of files of a folder; one that is gone by now is passed over."""
+    for path in paths:
         name = f"{folder}/{path.name}"
         try:
             yield name, backups.copy(path, staging / name)

@@ -5,7 +5,7 @@ waits for nobody: a poll that fetches the result, or a submit that uploads the f
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline import creating
 from pipeline.errors import InputError, MissingError, RemoteError, StateConflictError
@@ -46,6 +46,7 @@ def _run_once(rt: Runtime, number: int, *, confirm: Callable[[str], bool]) -> Re
     """Do what the batch's state asks for."""
     with rt.store.read() as tx:
         batch = batches.get(tx, number)
+    rt = rt if batch.task == rt.task.name else replace(rt, task=rt.task_of(batch.task))
     if batch.state is BatchState.SUBMITTING:
         batch = _cleared_up(rt, number)
     if batch.state is BatchState.PREPARED:
@@ -98,7 +99,7 @@ def _cancel(rt: Runtime, batch: Batch, *, confirm: Callable[[str], bool]) -> Rep
             raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes") from error
         return _give_up(rt, batch, why=f"given up: {error.message}")
     said = f"it is over already ({remote.state})" if remote.state.is_over else "asked the API to cancel it"
-    return Report(batch.number, said, "make batch-poll")
+    return Report(batch.number, said, rt.task.words.make("batch-poll"))
 
 
 def _note_and_ask(rt: Runtime, batch: Batch, *, is_over: bool) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline import collecting, files
+from pipeline import collecting, files, garbage, piloting, reporting, spending
 from pipeline.apply import Asked, Judgement, Missing, Source, judge, source_of, write
 from pipeline.errors import FindableError, InconsistentError
 from pipeline.gemini.requests import key_of
 from pipeline.gemini.results import Results
+from pipeline.reporting import Report
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState, Outcome, RemoteState, remote_state
 from pipeline.store import answers, batches, claims
@@ -54,8 +55,16 @@ class Account:
     other_versions: list[str] = field(default_factory=list)
 
 
-def run(rt: Runtime, *, done: Callable[[Account], None] | None = None) -> list[Account]:
+def run(
+    rt: Runtime,
+    *,
+    done: Callable[[Account], None] | None = None,
+    reported: Callable[[Report], None] | None = None,
+) -> list[Account]:
     """Ingest every downloaded batch, oldest first, and call `done` after each; nothing to ingest is an empty list.
+
+    Where `reported` is given, a report on the answers of each extractor that has new ones is written, and it is called
+    with that; it judges them, and they are stored whatever it says.
 
     A batch that cannot be ingested does not keep the others from it: its error is raised when they are done.
 
@@ -77,11 +86,25 @@ def run(rt: Runtime, *, done: Callable[[Account], None] | None = None) -> list[A
             accounts.append(account)
             if done is not None:
                 done(account)
+    if accounts:
+        spending.close(rt)
+    if reported is not None:
+        _report(rt, accounts, reported)
     if failures:
         for other in failures[:-1]:
             rt.display.warn(other.message)
         raise failures[-1]
     return accounts
+
+
+def _report(rt: Runtime, accounts: list[Account], reported: Callable[[Report], None]) -> None:
+    """Write a report on the answers of each extractor that has new ones, and remove what died in one before."""
+    reporting.tidy(rt)
+    for extractor in dict.fromkeys(one.batch.extractor for one in accounts):
+        report = reporting.write(rt, extractor=extractor)
+        if report is not None:
+            piloting.note_failed(rt, report)
+            reported(report)
 
 
 def _ingest_once(rt: Runtime, number: int) -> Account | None:
@@ -111,7 +134,8 @@ def _ingest(rt: Runtime, batch: Batch, lease: "Lease") -> Account:
         what=f"the result of batch {batch.number}",
     )
     source = source_of(batch, models_file=rt.settings.models_file)
-    with Results(path) as results, rt.display.bar(f"ingesting batch {batch.number}", batch.requests) as bar:
+    bar_of = rt.display.bar(f"ingesting batch {batch.number}", batch.requests)
+    with garbage.kept_small(), Results(path) as results, bar_of as bar:
         _apply_all(rt, batch, lease, results=results, source=source, bar=bar)
         oddities = _odd_lines(results)
         _finish(rt, batch, lease, results=results)
@@ -125,12 +149,22 @@ def _apply_all(rt: Runtime, batch: Batch, lease: "Lease", *, results: Results, s
     while True:
         with rt.store.read() as tx:
             page = claims.page(tx, batch.number, after=after, limit=CHUNK)
+            contexts = rt.task.contexts(tx, [one.item_id for one in page if one.outcome is None])
         if not page:
             return
         after = page[-1].line
         found = results.lines_of([key_of(batch.task, request.item_id) for request in page])
         judged = [
-            (one, judge(rt.task, Asked(one.item_id, one.input_hash), lines, missing=missing))
+            (
+                one,
+                judge(
+                    rt.task,
+                    Asked(one.item_id, one.input_hash),
+                    lines,
+                    missing=missing,
+                    context=contexts.get(one.item_id),
+                ),
+            )
             for one, lines in zip(page, found, strict=True)
             if one.outcome is None
         ]

@@ -55,6 +55,7 @@ class Report:
 class _Watch:
     """What one run remembers between looks: the batches it follows, how far each is, and what went wrong."""
 
+    only: int | None = None  # the one batch that is followed, where it is not all
     silent_since: datetime | None = None  # when a look failed after which none succeeded
     done: dict[int, int] = field(default_factory=dict)
     gone: dict[int, str] = field(default_factory=dict)
@@ -67,8 +68,8 @@ class _Watch:
         return number not in self.gone and number not in self.refused
 
 
-def run(rt: Runtime, *, wait: bool) -> Report:
-    """Look at every submitted batch, once or until all are over; returns what was seen.
+def run(rt: Runtime, *, wait: bool, only: int | None = None, first: bool = False) -> Report:
+    """Look at every submitted batch, or at one, once or until all are over, or the first; returns what was seen.
 
     Where no look succeeds for `poll_patience` seconds, or a daily quota is used up, it ends early and says so in
     `stopped`; everything else was done, and what could not be looked at is as it was.
@@ -76,7 +77,7 @@ def run(rt: Runtime, *, wait: bool) -> Report:
     Raises:
         KeyRefusedError: the key is not accepted any more.
     """
-    report, watch = Report(), _Watch()
+    report, watch = Report(), _Watch(only=only)
     _adopt_unclear(rt, report)
     collecting.check_twins(rt)
     _note_new(rt, watch)
@@ -84,21 +85,21 @@ def run(rt: Runtime, *, wait: bool) -> Report:
         return report
     label = f"batch {next(iter(watch.done))}" if len(watch.done) == 1 else f"{len(watch.done)} batches"
     with rt.display.bar(label, _requests(rt, watch.done)) as bar:
-        _follow(rt, report, watch, wait=wait, bar=bar)
+        _follow(rt, report, watch, wait=wait, first=first, bar=bar)
     _account(rt, report, watch)
     if report.downloaded or report.failed:
         collecting.check_twins(rt)
     return report
 
 
-def _follow(rt: Runtime, report: Report, watch: _Watch, *, wait: bool, bar: "Bar") -> None:
-    """Look, wait longer and longer, and look again, until every batch is over or `wait` is false."""
+def _follow(rt: Runtime, report: Report, watch: _Watch, *, wait: bool, first: bool, bar: "Bar") -> None:
+    """Look, wait longer and longer, and look again, until every batch, or the first, is over or `wait` is false."""
     pause, began = rt.settings.poll_first, rt.now()
     while True:
         _look_at_all(rt, watch, bar=bar)
         waiting = _waiting(rt, watch)
         report.stopped = _stopping(rt, watch, waiting, wait=wait)
-        if not waiting or report.stopped is not None:
+        if not waiting or report.stopped is not None or (first and len(waiting) < len(watch.done)):
             return
         works = rt.backend == "local" and rt.now() - began < timedelta(seconds=LOCAL_LOOK_S)
         if not wait and not works:
@@ -238,7 +239,8 @@ def _note_new(rt: Runtime, watch: _Watch) -> None:
     """Follow every submitted batch, also those that were submitted since the last look."""
     with rt.store.read() as tx:
         for batch in batches.in_states(tx, BatchState.SUBMITTED, task=rt.task.name):
-            watch.done.setdefault(batch.number, 0)
+            if watch.only in (None, batch.number):
+                watch.done.setdefault(batch.number, 0)
 
 
 def _waiting(rt: Runtime, watch: _Watch) -> list[int]:

@@ -4,14 +4,14 @@ First what an earlier run left behind, then what is new. Nothing is paid for wit
 above a limit confirmed. Whatever stops this in the middle, running it again goes on without asking anyone twice.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
-from pipeline import creating, preparing
+from pipeline import creating, preparing, spending, window
 from pipeline.creating import Sent
 from pipeline.errors import InputError, RemoteError
 from pipeline.gemini.costs import Usage
-from pipeline.preparing import Plan
+from pipeline.preparing import Plan, Wanted
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState
 from pipeline.store import batches, claims
@@ -30,6 +30,8 @@ class Report:
     dry: bool = False
     sent: dict[int, Sent] = field(default_factory=dict)
     items: int = 0
+    held_back: int = 0  # for want of money, under the budget of that name and amount
+    budget: str = ""
 
     @property
     def submitted(self) -> list[int]:
@@ -42,48 +44,92 @@ def run(
     *,
     limit: int | None,
     dry: bool,
-    announce: Callable[[Plan], None],
-    confirm: Callable[[Plan], bool],
+    announce: Callable[[Plan], None] = lambda _plan: None,
+    confirm: Callable[[Plan], bool] | None,
+    among: Sequence[str] | None = None,
 ) -> Report:
-    """Submit every item without an answer, at most `limit` new items.
+    """Submit every item without an answer, at most `limit` new items, where `among` is not None none but those.
 
-    `announce` is told the plan before anything is written or sent; `confirm` is asked above CONFIRM_ABOVE.
+    `announce` is told the plan before anything is written or sent; `confirm` is asked above CONFIRM_ABOVE. Where it is
+    None a person has seen a plan already: items are counted and their tokens are not, which takes a pass over all.
 
     Raises:
         InputError: there are no items at all, or the plan was not confirmed.
         RemoteError, ConfigurationError: see `creating.send`; what was not sent goes out with the next run.
+        BudgetError: a budget has no room for anybody.
     """
+    wanted = Wanted(limit, among=among)
     if not dry:
         preparing.free_dead(rt)
+        preparing.begin(rt)
     waiting = _waiting(rt)
-    new = _plan_new(rt, limit=limit)
+    new = _plan_new(rt, wanted, counted=confirm is not None)
     whole = _with_waiting(new, waiting)
-    report = Report(whole, priced_on=rt.model.priced_on.isoformat(), model=rt.model.name, dry=dry)
+    report = Report(
+        whole, priced_on=rt.model.priced_as_of(batch=True, on=rt.now().date()).isoformat(), model=rt.model.name, dry=dry
+    )
     if dry or (not whole.requests and not waiting):
-        _check_any(rt, whole)
+        if not whole.requests:
+            preparing.check_any(rt)
         return report
     rt.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     announce(whole)
-    if whole.cost > rt.settings.confirm_above and not confirm(whole):
+    if confirm is not None and whole.cost > rt.settings.confirm_above and not confirm(whole):
         raise InputError("not confirmed; nothing was written or sent", hint="`make batch-submit YES=1` answers yes")
     for batch in waiting:
         report.sent[batch.number] = creating.send(rt, batch.number)
-    _submit_new(rt, report, most=new.requests)
+    _submit_new(rt, report, replace(wanted, limit=new.requests))
     report.items = _items(rt, report.submitted)
+    unmet = new.requests - _new_items(rt, report, waiting)
+    _see_money(rt, report, unmet=unmet)
+    _see_window(rt, report, unmet=unmet)
     return report
 
 
-def _submit_new(rt: Runtime, report: Report, *, most: int) -> None:
+def _new_items(rt: Runtime, report: Report, waiting: list[Batch]) -> int:
+    """Return how many items this run put into batches, a line that was refused among them counted once."""
+    old = {one.number for one in waiting}
+    new = {number: fate for number, fate in report.sent.items() if number not in old}
+    rebuilt = [number for number, fate in new.items() if fate is Sent.REBUILD]
+    return _items(rt, [number for number in new if number not in rebuilt]) + len(rebuilt)
+
+
+def _see_money(rt: Runtime, report: Report, *, unmet: int) -> None:
+    """Keep how many were held back for want of money; `unmet` were announced and stand in no batch of this run.
+
+    Raises:
+        BudgetError: there was none for anybody.
+    """
+    with rt.store.read() as tx:
+        nearest = spending.nearest(rt, tx)
+        left = min(unmet, claims.count_askable(tx, rt.task)) if nearest else 0
+    if nearest is None or left < 1:
+        return
+    if not report.sent:
+        raise spending.without_room(rt, nearest)
+    report.held_back, report.budget = left, f"{nearest.name}={nearest.usd:g}"
+
+
+def _see_window(rt: Runtime, report: Report, *, unmet: int) -> None:
+    """Keep how many were held back because what waits at the API fills its quota; they go out as batches end."""
+    with rt.store.read() as tx:
+        if unmet > 0 and not report.held_back and window.room(rt, tx) is not None:
+            report.held_back = min(unmet, claims.count_askable(tx, rt.task))
+            report.budget = "the quota of tokens that may wait at the API"
+
+
+def _submit_new(rt: Runtime, report: Report, wanted: Wanted) -> None:
     """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch."""
     rebuild = [number for number, fate in report.sent.items() if fate is Sent.REBUILD]
     refused_items: set[str] = set()
+    most = wanted.limit or 0
     for _ in range(MAX_REBUILDS):
         most += _items(rt, rebuild) - len(rebuild)
         if most < 1:
             return
         refused_items |= _refused_items(rt, rebuild)
         with rt.display.bar("writing requests", most) as bar:
-            numbers = preparing.prepare(rt, limit=most, without=refused_items, bar=bar)
+            numbers = preparing.prepare(rt, replace(wanted, limit=most, without=refused_items), bar=bar)
         fates = {number: creating.send(rt, number) for number in numbers}
         report.sent |= fates
         rebuild = [number for number, fate in fates.items() if fate is Sent.REBUILD]
@@ -101,12 +147,14 @@ def _waiting(rt: Runtime) -> list[Batch]:
     return sorted(left, key=lambda batch: (batch.state is BatchState.PREPARED, batch.number))
 
 
-def _plan_new(rt: Runtime, *, limit: int | None) -> Plan:
-    """Return what is new, counted by the estimator that also writes it."""
+def _plan_new(rt: Runtime, wanted: Wanted, *, counted: bool) -> Plan:
+    """Return what is new, its tokens counted by the estimator that also writes it, or how many items alone."""
     with rt.store.read() as tx:
         total = claims.count_askable(tx, rt.task)
-    with rt.display.bar("counting tokens", min(total, limit) if limit else total) as bar:
-        return preparing.plan(rt, limit=limit, bar=bar)
+    if not counted:
+        return Plan(requests=total if wanted.limit is None else min(total, wanted.limit))
+    with rt.display.bar("counting tokens", min(total, wanted.limit) if wanted.limit else total) as bar:
+        return preparing.plan(rt, wanted, bar=bar)
 
 
 def _with_waiting(new: Plan, waiting: list[Batch]) -> Plan:
@@ -116,18 +164,10 @@ def _with_waiting(new: Plan, waiting: list[Batch]) -> Plan:
         batches=len(old) + new.batches,
         requests=sum(one.requests for one in old) + new.requests,
         size=sum(one.request_size for one in old) + new.size,
+        counted_in=sum(one.counted_in or 0 for one in old) + new.counted_in,
         usage=Usage(sum(one.estimated_in for one in old), sum(one.estimated_out for one in old)) + new.usage,
         cost=sum(one.estimated_cost for one in old) + new.cost,
     )
-
-
-def _check_any(rt: Runtime, whole: Plan) -> None:
-    """Tell an empty workspace from one where everything is asked already."""
-    if whole.requests:
-        return
-    with rt.store.read() as tx:
-        if rt.collection.is_empty(tx):
-            raise InputError("there is nothing to ask about yet", hint=rt.collection.how_to_fill)
 
 
 def _items(rt: Runtime, numbers: list[int]) -> int:

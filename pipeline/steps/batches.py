@@ -15,6 +15,7 @@ class Row:
     """One batch: `cost` in USD is what it cost where `is_actual`, else what it is estimated to cost."""
 
     number: int
+    task: str
     state: str
     remote_name: str | None
     rows: int
@@ -47,6 +48,7 @@ def _row(batch: Batch, *, now: datetime) -> Row:
     }
     return Row(
         number=batch.number,
+        task=batch.task,
         state=batch.state.value,
         remote_name=batch.remote_name,
         rows=batch.requests,

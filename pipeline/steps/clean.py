@@ -1,4 +1,4 @@
-"""Remove what is no longer needed: sealed files of batches long over, uploads left behind, older builds, litter.
+"""Remove what is no longer needed: sealed files of batches long over, uploads, older builds and reports, litter.
 
 The accounts stay. That a batch's files are removed is recorded before they are, so that nobody misses them later; a run
 that was killed in between is gone on with by the next.
@@ -12,14 +12,15 @@ from pathlib import Path
 from pipeline import building, preparing, uploads
 from pipeline.checks import sealed
 from pipeline.errors import ConfigurationError, RemoteError
+from pipeline.quality import reports
 from pipeline.runtime import Runtime
-from pipeline.store import batches, erasing
+from pipeline.store import batches, erasing, pilots
 from pipeline.store.batches import Batch
 
 
 @dataclass
 class Report:
-    """What was removed, or with `dry` would be: batches whose files went, their bytes, uploads, builds, litter."""
+    """What was removed, or with `dry` would be: batches whose files went, all their bytes, uploads, builds, reports."""
 
     keep_days: float
     dry: bool
@@ -28,12 +29,13 @@ class Report:
     size: int = 0
     uploads: int = 0
     builds: list[int] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
     litter: list[str] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
         """True when there was nothing to remove."""
-        return not (self.files or self.uploads or self.builds or self.litter)
+        return not (self.files or self.uploads or self.builds or self.reports or self.litter)
 
 
 def run(rt: Runtime, *, dry: bool) -> Report:
@@ -47,6 +49,7 @@ def run(rt: Runtime, *, dry: bool) -> Report:
         _clean_batches(rt, oldest, report=report)
         _clean_litter(rt, report=report)
     _clean_builds(rt, oldest, report=report)
+    _clean_reports(rt, oldest, report=report)
     _clean_uploads(rt, report=report)
     return report
 
@@ -100,6 +103,20 @@ def _clean_builds(rt: Runtime, oldest: datetime, *, report: Report) -> None:
             with building.fence(rt, lease):
                 rt.builds.sweep()
             rt.builds.drop(old, fence=lambda: building.fence(rt, lease))
+
+
+def _clean_reports(rt: Runtime, oldest: datetime, *, report: Report) -> None:
+    """Remove reports written before `oldest`, but the newest of each task and those that a pilot's verdict rests on."""
+    with rt.store.read() as tx:
+        named = {Path(one.report).stem for one in pilots.everything(tx) if one.report is not None}
+    for subject in rt.subjects:
+        task = subject.task.name
+        old = [path for path in reports.older(rt.data, task, oldest) if reports.stem_of(path, task) not in named]
+        stale = [path for path in reports.stale(rt.data, task) if path not in old]
+        report.reports += [path.name for path in old]
+        report.litter += [path.name for path in stale]
+        for path in () if report.dry else (*old, *stale):
+            path.unlink(missing_ok=True)
 
 
 def _clean_uploads(rt: Runtime, *, report: Report) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import forgetting, preparing
-from pipeline.checks import accounts, indexed, machine, remote, sealed
-from pipeline.checks.finding import Check, Finding, Mend
+from pipeline.checks import accounts, asked, indexed, machine, remote, sealed, subjects, withdrawn
+from pipeline.checks.finding import Check, Finding, Mend, Seen
 from pipeline.errors import ConfigurationError, FindableError, InconsistentError, RemoteError
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
@@ -33,10 +33,11 @@ NEXT = {TAGS: "nothing, where that was meant", TEXT: "mend the text in the table
 
 @dataclass
 class Report:
-    """What was found, in the order of the checks, and how many checks there were."""
+    """What was found, in the order of the checks, how many checks there were, and which rows were looked at."""
 
     looked: int = 0
     findings: list[Finding] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     failure: ConfigurationError | RemoteError | None = None  # the first reason why the backend could not be asked
 
@@ -79,7 +80,8 @@ def run(rt: Runtime, *, fix: bool, confirm: Callable[[str], bool]) -> Report:
             continue  # each would wait as long for nothing
         report.looked += 1
         try:
-            report.findings += check(rt, mend=mend)
+            for one in check(rt, mend=mend):
+                report.seen.append(one) if isinstance(one, Seen) else report.findings.append(one)
         except (ConfigurationError, RemoteError) as error:
             report.failure = report.failure or error
             why = "nothing there could be compared with what is here"
@@ -101,7 +103,7 @@ def check_people(rt: Runtime, *, mend: Mend) -> Iterator[Finding]:
     """Do scores follow from the rows, and tags from the answers that were applied?"""
     wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
     with rt.store.read() as tx:
-        applied = answers.standing(tx, rt.task.name)
+        applied = answers.standing(tx, table.TASK)
         for row in table.everyone(tx):
             for kind in _wrong(row, applied.pop(str(row["id"]), None)):
                 wrong[kind].append(text_of(row["username"]))
@@ -123,11 +125,11 @@ def _orphans(rt: Runtime, ids: list[str], *, mend: Mend) -> Finding:
         f"Remove what is left of {len(ids)} people whose rows are gone: answers, lines in sealed files, vectors?"
     ):
         with rt.waited_lease(preparing.LEASE, waiting=preparing.WAITING) as lease:
-            forgetting.drop_lines(rt, ids, words=())
+            forgetting.drop_lines(rt, table.TASK, ids, words=())
             with rt.store.write() as tx:
                 lease.check(tx)
                 for one in ids:
-                    erasing.erase(tx, rt.task.name, one, words=())
+                    erasing.erase(tx, table.TASK, one, words=())
         forgetting.drop_vectors(rt)
         mended = "removed; make index builds an index without them"
     said = f"{len(ids)} answers belong to people who are not there any more"
@@ -165,15 +167,22 @@ CHECKS: dict[str, Check] = {
     "batches": accounts.check_batches,
     "loose rows": accounts.check_loose,
     "claims": accounts.check_claims,
+    "calls": asked.check_calls,
+    "usage": asked.check_usage,
     "request files": sealed.check_requests,
     "result files": sealed.check_results,
     "litter": sealed.check_litter,
     "people": check_people,
+    "rows": subjects.check_rows,
+    "tasks": subjects.check_tasks,
+    "pilots": subjects.check_pilots,
+    "reports": subjects.check_reports,
     "index": indexed.check_index,
     "links": indexed.check_links,
     "staging": indexed.check_staging,
     "vectors": indexed.check_vectors,
     "forgotten": accounts.check_forgotten,
+    "rolled back": withdrawn.check_withdrawn,
     "leases": accounts.check_leases,
     "models": remote.check_models,
     "backend": remote.check_remote,

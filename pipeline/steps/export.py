@@ -1,9 +1,10 @@
-"""Write the experts to a file, sealed, or to whoever takes the bytes; from one snapshot, in the order of ids."""
+"""Write experts or concepts to a file, sealed, or to whoever takes the bytes; from one snapshot, by id."""
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import InputError
 from pipeline.experts import export, table
@@ -13,27 +14,62 @@ from pipeline.runtime import Runtime
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
+Row = TypeVar("Row")
+
 
 @dataclass
 class Report:
-    """How many experts were written, where (None: to the caller) and in which format."""
+    """How many rows were written, where (None: to the caller), in which format, and what one of them is called."""
 
     path: str | None
     format: str
     count: int = 0
+    word: str = "expert"
 
 
-def run(rt: Runtime, path: Path | None, *, format_: str | None = None, write: Callable[[bytes], object]) -> Report:
-    """Write every expert to a file, or without a path by calling `write` with one piece after the other.
+@dataclass(frozen=True)
+class Wanted:
+    """Which concepts are wanted: the best ones, those of one extractor (label/model, or a label), or all in sight."""
 
-    The format is the one asked for, else that of the path's ending; CSV without a path.
+    best: bool = False
+    extractor: str | None = None
+
+
+def run(
+    rt: Runtime,
+    path: Path | None,
+    *,
+    format_: str | None = None,
+    wanted: Wanted | None = None,
+    write: Callable[[bytes], object],
+) -> Report:
+    """Write every row of the subject to a file, or without a path by calling `write` with one piece after the other.
+
+    The format is the one asked for, else that of the path's ending; without a path CSV, of concepts JSON lines.
 
     Raises:
-        InputError: the path's ending names no format, or the file cannot be written; an old file there is as it was.
+        InputError: no such format, no concept of that extractor, or the file cannot be written; an old file there is as
+            it was.
+        ConfigurationError: Parquet is wanted, and its library is not installed.
     """
-    report = Report(str(path) if path else None, format_ or _format_of(path))
+    wanted = wanted or Wanted()
+    of_passages = rt.settings.task == "passages"
+    if not of_passages and wanted != Wanted():
+        raise InputError("BEST= and EXTRACTOR= are about concepts; nothing was written", hint="add TASK=passages")
+    if wanted.best and wanted.extractor:
+        raise InputError(
+            "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
+        )
+    formats = _passage_formats() if of_passages else export.FORMATS
+    report = Report(str(path) if path else None, format_ or _format_of(path, formats))
+    report.word = "concept" if of_passages else "expert"
+    if report.format not in formats.values():
+        raise InputError(
+            f"{report.word}s are not written as {report.format}; nothing was written",
+            hint=f"use one of {', '.join(formats)}",
+        )
     with rt.store.read() as tx:
-        pieces = export.encoded(_rows(rt, tx, report), format_=report.format)
+        pieces = _concepts(rt, tx, report, wanted) if of_passages else _experts(rt, tx, report)
         if path is None:
             for piece in pieces:
                 write(piece)
@@ -42,10 +78,52 @@ def run(rt: Runtime, path: Path | None, *, format_: str | None = None, write: Ca
     return report
 
 
-def _rows(rt: Runtime, tx: "Connection", report: Report) -> Iterator[Mapping[Any, Any]]:
-    """Yield every row and count it."""
-    with rt.display.bar("exporting", table.counts(tx)["total"]) as bar:
-        for row in table.everyone(tx):
+def _experts(rt: Runtime, tx: "Connection", report: Report) -> Iterator[bytes]:
+    """Return the bytes of every expert's row."""
+    return export.encoded(_counted(rt, table.everyone(tx), report, table.counts(tx)["total"]), format_=report.format)
+
+
+def _concepts(rt: Runtime, tx: "Connection", report: Report, wanted: Wanted) -> Iterator[bytes]:
+    """Return the bytes of the concepts that are wanted."""
+    from pipeline.passages import export as concepts
+    from pipeline.passages import preferring, subject
+    from pipeline.passages.shape import look
+
+    shape = look(tx, passages=rt.settings.passages_table)
+    if wanted.best:
+        rows = preferring.best(tx, shape, subject.preference(rt.settings))
+    else:
+        rows = preferring.everything(tx, shape, extractor=wanted.extractor)
+    if wanted.extractor is not None:
+        rows = _checked(rows, wanted.extractor)
+    return concepts.encoded(_counted(rt, rows, report, None), format_=report.format)
+
+
+def _checked(rows: Iterator[Row], extractor: str) -> Iterator[Row]:
+    """Return the rows of an extractor, where there are any.
+
+    Raises:
+        InputError: there are none; nothing was written.
+    """
+    first = next(rows, None)
+    if first is None:
+        raise InputError(
+            f"there is no concept of {extractor!r}; nothing was written",
+            hint="`make versions` lists whose concepts there are",
+        )
+    return itertools.chain([first], rows)
+
+
+def _passage_formats() -> dict[str, str]:
+    from pipeline.passages import export as concepts
+
+    return concepts.FORMATS
+
+
+def _counted(rt: Runtime, rows: Iterable[Row], report: Report, total: int | None) -> Iterator[Row]:
+    """Yield rows and count them."""
+    with rt.display.bar("exporting", total) as bar:
+        for row in rows:
             report.count += 1
             yield row
             bar.show(report.count)
@@ -64,12 +142,12 @@ def _seal(path: Path, pieces: Iterator[bytes]) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror}; an old file there is as it was") from error
 
 
-def _format_of(path: Path | None) -> str:
-    """Return the format that a path's ending names."""
+def _format_of(path: Path | None, formats: Mapping[str, str]) -> str:
+    """Return the format that a path's ending names; the first one without a path."""
     if path is None:
-        return "csv"
-    found = export.FORMATS.get(path.suffix.lower())
+        return next(iter(formats.values()))
+    found = formats.get(path.suffix.lower())
     if found is None:
-        endings = ", ".join(export.FORMATS)
+        endings = ", ".join(formats)
         raise InputError(f"{path}: the ending says no format; nothing was written", hint=f"use one of {endings}")
     return found

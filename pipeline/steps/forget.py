@@ -1,8 +1,8 @@
 """Remove one person everywhere, and prove it by a search over every byte of the workspace.
 
 In this order, each part safe to do twice: the mark that it was begun, uploads at the API, lines in sealed files, all
-rows in one transaction, the index, the vectors, what the database keeps of deleted rows. A run that was killed is gone
-on with by the same command, also when the row itself is gone by then.
+rows in one transaction, the reports, the index, the vectors, what the database keeps of deleted rows. A run that was
+killed is gone on with by the same command, also when the row itself is gone by then.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from pipeline.errors import InconsistentError, InputError, RemoteError
 from pipeline.experts import table
 from pipeline.experts.cells import text_of
 from pipeline.experts.shape import experts
+from pipeline.quality import reports
 from pipeline.runtime import Runtime
 from pipeline.store import batches, checks, claims, erasing, workspace
 
@@ -34,6 +35,7 @@ class Report:
     files: list[str] = field(default_factory=list)
     uploads: int = 0
     vectors: int = 0
+    reports: int = 0
     build: int | None = None
     looked_for: int = 0
     own_files: list[str] = field(default_factory=list)
@@ -52,7 +54,7 @@ def run(rt: Runtime, username: str, *, confirm: Callable[[str], bool]) -> Report
     report = Report(username)
     own = _own_words(row) if row is not None else [username]
     with rt.store.read() as tx:
-        numbers = {number for one in ids for number in erasing.batches_of(tx, rt.task.name, one)}
+        numbers = {number for one in ids for number in erasing.batches_of(tx, table.TASK, one)}
     report.uploads = forgetting.drop_uploads(rt, numbers)
     with rt.waited_lease(preparing.LEASE, waiting=preparing.WAITING) as lease:
         _remove_files(rt, ids, traces.needles(own), report=report)
@@ -61,10 +63,12 @@ def run(rt: Runtime, username: str, *, confirm: Callable[[str], bool]) -> Report
             lease.check(tx)
             index.check(tx)
             _erase(rt, tx, ids, words=words)
-            proving = [word for word in own if not table.told_of(tx, word)]
+            proving = [word for word in own if not _is_of_others(rt, tx, word)]
+    report.reports = reports.remove(rt.data, table.TASK)
     _rebuild(rt, ids, report=report)
     if not rt.store.compact(besides=[experts.name]):
         rt.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
+    report.reports += reports.remove(rt.data, table.TASK)  # also one that was being written from the old rows
     _prove(rt, proving, report=report)
     with rt.store.write() as tx:
         erasing.finish(tx, username)
@@ -87,7 +91,7 @@ def _begin(rt: Runtime, username: str, *, confirm: Callable[[str], bool]) -> tup
         claims.free_dead(tx, now=rt.now())
         if row is not None:
             _check_free(rt, tx, row)
-            erasing.begin(tx, rt.task.name, str(row["id"]), name=username, at=rt.now())
+            erasing.begin(tx, table.TASK, str(row["id"]), name=username, at=rt.now())
         return row, erasing.under_way(tx, username)
 
 
@@ -98,14 +102,14 @@ def _check_free(rt: Runtime, tx: "Connection", row: Mapping[Any, Any]) -> None:
         InputError: they are; the message says what to do.
     """
     item_id, name = str(row["id"]), text_of(row["username"])
-    for number in erasing.batches_of(tx, rt.task.name, item_id):
+    for number in erasing.batches_of(tx, table.TASK, item_id):
         batch = batches.get(tx, number)
         if not batch.is_over:
             raise InputError(
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
                 hint=f"`make status` says how to finish it, `make batch-cancel BATCH={number}` gives it up",
             )
-    if item_id not in claims.dead(tx, rt.task.name, now=rt.now()) and erasing.is_claimed(tx, rt.task.name, item_id):
+    if item_id not in claims.dead(tx, table.TASK, now=rt.now()) and erasing.is_claimed(tx, table.TASK, item_id):
         raise InputError(f"{name!r} is being asked about right now; nothing was changed", hint="try again in a minute")
 
 
@@ -118,11 +122,18 @@ def _own_words(row: Mapping[Any, Any]) -> list[str]:
     return [word for word in dict.fromkeys(word.strip() for word in words) if word]
 
 
+def _is_of_others(rt: Runtime, tx: "Connection", word: str) -> bool:
+    """Return whether a word stands in what is kept of anybody or anything else, so that to find it proves nothing."""
+    forms = {word, *(needle.decode("utf-8", "replace") for needle in traces.needles([word]))}
+    others = [one.task for one in rt.subjects if one.task.name != table.TASK]
+    return table.told_of(tx, word) or any(task.tells(tx, form) for task in others for form in forms)
+
+
 def _remove_files(rt: Runtime, ids: list[str], needles: list[bytes], *, report: Report) -> None:
     """Remove the person from the local engine's files and from every sealed file, under the lease on preparing."""
     forgetting.drop_engine(rt)
     forgetting.sweep(rt)
-    rewritten = forgetting.drop_lines(rt, ids, words=needles)
+    rewritten = forgetting.drop_lines(rt, table.TASK, ids, words=needles)
     report.files = [one.name for one in rewritten]
     report.lines = sum(one.lines for one in rewritten)
 
@@ -132,7 +143,7 @@ def _erase(rt: Runtime, tx: "Connection", ids: list[str], *, words: list[str]) -
     for item_id, row in table.by_ids(tx, ids).items():
         _check_free(rt, tx, {**row, "id": item_id})
     for one in ids:
-        erasing.erase(tx, rt.task.name, one, words=words)
+        erasing.erase(tx, table.TASK, one, words=words)
     for row in table.by_ids(tx, ids).values():
         table.remove_person(tx, row)
     workspace.touch(tx)
@@ -170,9 +181,18 @@ def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
     report.looked_for = len(wanted)
     found = [path.relative_to(rt.data) for path in traces.holding(rt.data, wanted)]
     with rt.store.read() as tx:
-        is_theirs = rt.store.path is None or bool(checks.foreign_tables(tx, besides=[experts.name]))
+        besides = [experts.name, *(name.lower() for one in rt.subjects for name in one.task.tables)]
+        is_theirs = rt.store.path is None or bool(checks.foreign_tables(tx, besides=besides))
         told = checks.telling(tx, [experts], [needle.decode("utf-8", "replace") for needle in wanted])
-    own = [path for path in found if not _is_ours(path) or (is_theirs and path.name.startswith("findable.db"))]
+    others = {path.relative_to(rt.data) for one in rt.subjects for path in reports.of_task(rt.data, one.task.name)}
+    mine = {path.relative_to(rt.data) for path in reports.of_task(rt.data, table.TASK)}
+    written = [path for path in found if path in others - mine]
+    found = [path for path in found if path not in written]
+    own = [
+        path
+        for path in found
+        if not (_is_ours(path) or path in mine) or (is_theirs and path.name.startswith("findable.db"))
+    ]
     report.own_files = [str(path) for path in own]
     path = rt.store.path
     if path is not None and path.absolute().parent != rt.data.absolute() and traces.is_holding(path, wanted):
@@ -180,7 +200,7 @@ def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
     ours = [path for path in found if path not in own]
     sealed = [path for path in ours if path.parts[0] == preparing.FOLDER]
     named = [path for path in sealed if forgetting.is_of_others(rt.data / path, wanted)]
-    report.named_by_others = [str(path) for path in named]
+    report.named_by_others = [str(path) for path in (*named, *written)]
     left = [*told, *(str(path) for path in ours if path not in named)]
     if left:
         raise InconsistentError(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.experts import importing, spreadsheet
+from pipeline.experts import importing
 from pipeline.experts.reading import People, read_people
-from pipeline.files import SealedWriter, sweep_abandoned, target_of
+from pipeline.listing import Listing, listing
 from pipeline.records import Finding, Kind, Person
 from pipeline.runtime import Runtime
 from pipeline.store import events, workspace
@@ -93,13 +93,13 @@ def run(rt: Runtime, path: Path, *, strict: bool = False, report: Path | None = 
     """
     people = read_people(path)
     done = Report(str(path), people.format, people.encoding, report=str(report) if report else None)
-    with contextlib.suppress(_Refused), _listing(report, source=path) as listing, rt.store.write() as tx:
+    with contextlib.suppress(_Refused), listing(report, columns=COLUMNS, source=path) as told, rt.store.write() as tx:
         with rt.display.bar("importing", None) as bar:
-            for page in _pages(people, done, listing):
+            for page in _pages(people, done, told):
                 written = importing.write(tx, page)
-                _count(written, done, listing)
+                _count(written, done, told)
                 bar.show(done.rows_in)
-        listing.seal()
+        told.seal()
         done.refused = strict and bool(done.told[Kind.REJECTED] + done.told[Kind.CHANGED])
         if done.refused:
             raise _Refused
@@ -115,57 +115,12 @@ class _Refused(Exception):  # noqa: N818 - rolls the transaction back, and is se
     """`--strict` takes nothing back; the transaction ends without a trace."""
 
 
-class _Listing:
-    """The list of findings in a CSV file, or nowhere."""
-
-    def __init__(self, writer: SealedWriter | None) -> None:
-        """Write the header."""
-        self._writer = writer
-        self._write(COLUMNS)
-
-    def add(self, finding: Finding) -> None:
-        """Append a finding."""
-        self._write([str(getattr(finding, name) or "") for name in COLUMNS])
-
-    def seal(self) -> None:
-        """Make the list durable under its name."""
-        if self._writer is not None:
-            self._writer.seal()
-
-    def _write(self, cells: "tuple[str, ...] | list[str]") -> None:
-        """Append a line in which no cell is a formula."""
-        if self._writer is not None:
-            self._writer.write(spreadsheet.line(cells))
-
-
-@contextlib.contextmanager
-def _listing(path: Path | None, *, source: Path) -> Iterator[_Listing]:
-    """Open the list for the length of a block; what is not sealed by then is gone.
-
-    Raises:
-        InputError: the list would replace the file that is read, or cannot be written there.
-    """
-    if path is None:
-        yield _Listing(None)
-        return
-    target = target_of(path)
-    if target == source.resolve():
-        raise InputError(f"the report would replace {source}; nothing was changed", hint="give it another name")
-    try:
-        sweep_abandoned(target)
-        writer = SealedWriter(target)
-    except OSError as error:
-        raise InputError(f"the report {path} cannot be written: {error.strerror}; nothing was changed") from None
-    with writer:
-        yield _Listing(writer)
-
-
-def _pages(people: People, done: Report, listing: _Listing) -> Iterator[list[Person]]:
+def _pages(people: People, done: Report, told: Listing) -> Iterator[list[Person]]:
     """Yield people in pages, and tell every finding on the way, in the order of the file."""
     page: list[Person] = []
     for row in people:
         for finding in [row] if isinstance(row, Finding) else row.changes:
-            _tell(finding, done, listing)
+            _tell(finding, done, told)
         if isinstance(row, Person):
             page.append(row)
         if len(page) == PAGE:
@@ -175,19 +130,19 @@ def _pages(people: People, done: Report, listing: _Listing) -> Iterator[list[Per
         yield page
 
 
-def _count(written: importing.Written, done: Report, listing: _Listing) -> None:
+def _count(written: importing.Written, done: Report, told: Listing) -> None:
     """Add what became of a page to the report."""
     done.added += written.added
     done.updated += written.updated
     done.unchanged += written.unchanged
     done.released += written.released
     for finding in written.kept:
-        _tell(finding, done, listing)
+        _tell(finding, done, told)
 
 
-def _tell(finding: Finding, done: Report, listing: _Listing) -> None:
+def _tell(finding: Finding, done: Report, told: Listing) -> None:
     """Count a finding, list it, and keep it to be shown while there is room."""
     done.told[finding.kind] += 1
-    listing.add(finding)
+    told.add([str(getattr(finding, name) or "") for name in COLUMNS])
     if len(done.findings) < SHOWN:
         done.findings.append(finding)

@@ -5,18 +5,22 @@ committed only when every table has as many rows there as here and the hashes of
 file is marked as moved (see `store.moved`). A run that was killed leaves nothing on the server, or everything.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError, InconsistentError, InputError, UnavailableError
 from pipeline.experts import adoption, shape
+from pipeline.experts import table as people
 from pipeline.runtime import Runtime
 from pipeline.store import claims, copying, moved, schema, tables, workspace
 from pipeline.store.copying import Source
 from pipeline.store.database import Connection, Store
 
-SUBJECTS = (shape.experts,)
-EVERYTHING = (*tables.metadata.sorted_tables, *SUBJECTS)
+if TYPE_CHECKING:
+    from pipeline.store.copying import Table
+
+EVERYTHING = (*tables.metadata.sorted_tables, shape.experts)  # of a workspace of people
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,9 @@ def _move(rt: Runtime, path: Path, target: Store) -> Report:
     to = target.address
     with rt.store.hold() as tx, target.write() as there:
         source, here = Source(tx), workspace.get(tx)
+        everything = tables_of(rt, tx)
         mark = moved.find(path)
-        found = copying.tables_of_ours(schema.names(there), SUBJECTS)
+        found = copying.tables_of_ours(schema.names(there), everything)
         if mark is not None and mark.to != to:
             raise ConfigurationError(f"{moved.said(path, mark)}; nothing was moved", hint=moved.hint(path, mark))
         if mark is not None and found and workspace.get(there).workspace_id == here.workspace_id:
@@ -79,14 +84,55 @@ def _move(rt: Runtime, path: Path, target: Store) -> Report:
                 hint="name an empty database",
             )
         _check_idle(tx)
-        for table in EVERYTHING:
+        for table in everything:
             source.check(table)
-        schema.make(there)
-        adoption.adopt(there)
-        rows = _copy(rt, source, there)
-        _count_on(rt, tx, source, there)
+        _make(rt, tx, there)
+        rows = _copy(rt, source, there, everything)
+        _count_on(tx, source, there, everything)
         moved.make(path, moved.Mark(to, here.workspace_id, f"{rt.now():%Y-%m-%d %H:%M} UTC"))
-    return Report(str(path), to, rows, source.left_behind(EVERYTHING))
+    return Report(str(path), to, rows, source.left_behind(everything))
+
+
+def tables_of(rt: Runtime, tx: Connection) -> "list[Table]":
+    """Return every table that is ours: the engine's own, and those of the subjects that the workspace has.
+
+    Raises:
+        ConfigurationError: there are passages, under another name than is set.
+    """
+    found = list(EVERYTHING)
+    if _has_passages(rt, tx):
+        from pipeline.passages import moving
+
+        found += moving.tables(tx, passages=rt.settings.passages_table)
+    return found
+
+
+def _has_passages(rt: Runtime, tx: Connection) -> bool:
+    """Return whether the workspace has passages.
+
+    Raises:
+        ConfigurationError: it has, under another name than is set.
+    """
+    if any(one.name == "passages" for one in rt.subjects):
+        return True
+    if schema.has_index(tx, "passage_concepts", "passage_concepts_of_passage"):
+        raise ConfigurationError(
+            f"there are concepts of passages here, and `{rt.settings.passages_table}` is no table of passages; "
+            "nothing was moved",
+            hint="name it with PASSAGES_TABLE=, as it was named when it was asked about",
+        )
+    return False
+
+
+def _make(rt: Runtime, tx: Connection, there: Connection) -> None:
+    """Make every table and view of ours on the server."""
+    schema.make(there)
+    adoption.adopt(there)
+    if _has_passages(rt, tx):
+        from pipeline.passages import moving, subject
+
+        moving.make(there, moving.tables(tx, passages=rt.settings.passages_table))
+        subject.adopt(there, replace(rt.settings, task="passages"))
 
 
 def _check_idle(tx: Connection) -> None:
@@ -103,16 +149,16 @@ def _check_idle(tx: Connection) -> None:
         )
 
 
-def _copy(rt: Runtime, source: Source, there: Connection) -> dict[str, int]:
+def _copy(rt: Runtime, source: Source, there: Connection, everything: "list[Table]") -> dict[str, int]:
     """Copy every table, read each back, and return how many rows each has.
 
     Raises:
         InconsistentError: what is there is not what was sent.
     """
-    counts = {table.name: source.count(table) for table in EVERYTHING}
+    counts = {table.name: source.count(table) for table in everything}
     done = 0
     with rt.display.bar("moving rows", sum(counts.values())) as bar:
-        for table in EVERYTHING:
+        for table in everything:
             sent = copying.fill(there, table, source.rows(table))
             if sent.rows != counts[table.name] or copying.digest_of(there, table) != sent:
                 raise InconsistentError(
@@ -123,9 +169,9 @@ def _copy(rt: Runtime, source: Source, there: Connection) -> dict[str, int]:
     return counts
 
 
-def _count_on(rt: Runtime, tx: Connection, source: Source, there: Connection) -> None:
+def _count_on(tx: Connection, source: Source, there: Connection, everything: "list[Table]") -> None:
     """Let no number be given again: not of a row that is gone, nor of one that was only ever asked about."""
-    asked = claims.highest(tx, rt.task.name)
-    for table in EVERYTHING:
+    asked = claims.highest(tx, people.TASK)
+    for table in everything:
         newest = source.newest(table)
-        copying.count_from(there, table, max(newest, asked) if table in SUBJECTS else newest)
+        copying.count_from(there, table, max(newest, asked) if table is shape.experts else newest)

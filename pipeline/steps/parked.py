@@ -1,18 +1,22 @@
-"""Who is parked and why, and letting them go again."""
+"""Who, or which items of another task, is parked and why, and letting them go again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
 from pipeline.experts import adoption, table
 from pipeline.runtime import Runtime
 from pipeline.store import answers
 
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
 
 @dataclass(frozen=True)
 class Parked:
-    """One parked person: username, the reason, whether it is foreign text that stays, and since when."""
+    """One parked item: the name it goes by, the reason, whether it is foreign text that stays, and since when."""
 
     name: str
     reason: str
@@ -28,24 +32,38 @@ def listed(rt: Runtime) -> list[Parked]:
     return [Parked(names.get(key, key), reason, foreign, since) for key, reason, foreign, since in rows]
 
 
-def let_go(rt: Runtime, *, username: str | None, everyone: bool, confirm: Callable[[str], bool]) -> list[str]:
-    """Let one person or everyone go again, and return the usernames. Foreign text stays parked.
+def let_go(rt: Runtime, *, name: str | None, everyone: bool, confirm: Callable[[str], bool]) -> list[str]:
+    """Let one item or all of the task go again, and return their names. Foreign text stays parked.
 
     Raises:
-        InputError: neither or both were asked for, nobody has that username, or it was not confirmed.
+        InputError: neither or both were asked for, nothing has that name, or it was not confirmed.
     """
-    if (username is None) == (not everyone):
-        raise InputError("say who: a username, or --all for everyone", hint="`findable parked` lists them")
-    with rt.store.write() as tx:
-        adoption.settle_foreign(tx)
+    if (name is None) == (not everyone):
+        raise InputError("say who: one by name, or --all for everyone", hint="`findable parked` lists them")
+    if rt.task.name == table.TASK:
+        with rt.store.write() as tx:
+            adoption.settle_foreign(tx)
     with rt.store.read() as tx:
-        ids = None if username is None else [str(table.by_username(tx, username)["id"])]
+        ids = None if name is None else [_id_of(rt, tx, name)]
         free = [row for row in answers.parked_rows(tx, rt.task.name) if not row[2] and (ids is None or row[0] in ids)]
     if not free:
         return []
-    if everyone and not confirm(f"Let {len(free)} parked people be asked again?"):
+    if everyone and not confirm(f"Let {len(free)} parked {rt.task.words.many} be asked again?"):
         raise InputError("not confirmed; nobody was let go", hint="`findable unpark --all --yes` answers yes")
     with rt.store.write() as tx:
         gone = answers.unpark(tx, rt.task.name, ids=ids)
         names = rt.task.names(tx, gone)
     return sorted(names.get(key, key) for key in gone)
+
+
+def _id_of(rt: Runtime, tx: "Connection", name: str) -> str:
+    """Return the id of the item that people know by a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if rt.task.name == table.TASK:
+        return str(table.by_username(tx, name)["id"])
+    if name not in rt.task.names(tx, [name]):
+        raise InputError(f"there is no {rt.task.words.one} {name!r}", hint="`findable parked` lists those that are")
+    return name

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 from pipeline import preparing
 from pipeline.errors import InputError
 from pipeline.index import links
+from pipeline.quality import reports
 from pipeline.runtime import Runtime
 from pipeline.states import OVER
-from pipeline.store import answers, batches, clearing, workspace
+from pipeline.store import answers, batches, clearing, versions, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
+    from pipeline.task import Task
 
 ENGINE_FILES = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
 INDEX_LEASE = "index"
@@ -60,6 +62,8 @@ def run(rt: Runtime, *, give_up: bool, confirm: Callable[[str], bool]) -> Report
             _clear_database(rt, held)
         for path in _files(rt):
             links.remove(path)
+        with contextlib.suppress(OSError):  # not there, or a user's own files stand in it
+            (rt.data / reports.FOLDER).rmdir()
     return found
 
 
@@ -78,7 +82,7 @@ def _found(rt: Runtime, tx: "Connection", *, give_up: bool) -> tuple[Report, lis
             f"batches are under way ({', '.join(map(str, under_way))}); nothing was changed",
             hint="finish them (`make status` says how), or give them up with `findable rebind --give-up`",
         )
-    given = len(answers.standing(tx, rt.task.name))
+    given = sum(len(answers.standing(tx, one.task.name)) for one in rt.subjects)
     return Report(given, len(everyone), len(under_way), len(_files(rt))), under_way
 
 
@@ -87,22 +91,35 @@ def _clear_database(rt: Runtime, held: "list[Lease]") -> None:
     with rt.store.write() as tx:
         for lease in held:
             lease.check(tx)
-        rt.task.clear(tx, list(answers.standing(tx, rt.task.name)))
+        for one in rt.subjects:
+            one.task.clear(tx, list(answers.standing(tx, one.task.name)))
+            _take_back(tx, one.task)
         clearing.clear(tx, why="rebind: the local answers were cleared", at=rt.now())
 
 
+def _take_back(tx: "Connection", task: "Task") -> None:
+    """Take back what a rollback that was killed left; with its version's row gone it would be in sight again."""
+    for one in versions.listed(tx, task.name):
+        going = one.withdrawn_at is not None
+        after = None
+        while going:
+            after = task.take_back(tx, one.label, model=one.model, after=after).after
+            going = after is not None
+
+
 def _files(rt: Runtime) -> list[Path]:
-    """Return the files and folders that hold nothing but the local engine's work: its state, its batches, its index."""
+    """Return the files and folders that hold nothing but the local engine's work: state, batches, index, reports."""
     stable = [rt.data / name for name in ("faiss.index", "metadata.json")]
     ours = [path for path in stable if path.is_symlink() and path.readlink().parts[:2] == ("index", "current")]
     ours += [rt.data / name for name in (*ENGINE_FILES, preparing.FOLDER, "index")]
-    return [path for path in ours if path.is_symlink() or path.exists()]
+    written = [path for one in rt.subjects for path in reports.of_task(rt.data, one.task.name)]
+    return [path for path in ours if path.is_symlink() or path.exists()] + written
 
 
 def _question(found: Report) -> str:
     """Return what a person is asked."""
     given_up = f", {found.given_up} of them not over" if found.given_up else ""
     return (
-        f"Take back {found.answers} answers of the local engine, and remove {found.batches} batches{given_up} and the "
-        "index? The people stay, as they were imported."
+        f"Take back {found.answers} answers of the local engine, and remove {found.batches} batches{given_up}, the "
+        "index and the reports? What was imported stays as it is."
     )

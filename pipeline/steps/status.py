@@ -1,26 +1,37 @@
 """Where everything stands, and what to type next. Reads only, and asks nobody."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline import freshness
+from pipeline import freshness, reviewing
 from pipeline.errors import FindableError
-from pipeline.experts import table
 from pipeline.runtime import Runtime
-from pipeline.states import BatchState, RemoteState, remote_state
-from pipeline.store import answers, batches, workspace
+from pipeline.states import BatchState
+from pipeline.store import answers, batches, probes, spending, versions, workspace
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
-SPENDING = frozenset({BatchState.SUBMITTING, BatchState.SUBMITTED, BatchState.DOWNLOADED})
+
+class Counts(NamedTuple):
+    """The counts of a subject's items, in the order in which every task gives them."""
+
+    total: int
+    done: int
+    open: int
+    unaskable: int
+    claimed: int
+    parked: int
 
 
 @dataclass(frozen=True)
 class Report:
     """The state of the workspace; `document` is what `--json` prints."""
 
+    subject: str
     document: dict[str, Any]
     open_batches: list[Batch]
 
@@ -30,13 +41,11 @@ def run(rt: Runtime) -> Report:
     with rt.store.read() as tx:
         everyone = batches.in_states(tx)
         here = workspace.get(tx)
-        experts = table.counts(tx, now=rt.now())
         parked = answers.parked_rows(tx, rt.task.name)
-        index = _index(rt, tx)
         document: dict[str, Any] = {
-            "experts": experts,
+            rt.settings.task: rt.task.counts(tx, now=rt.now()),
             "batches": batches.counts(tx),
-            "index": index,
+            "index": _index(rt, tx) if rt.is_indexed else None,
             "parked": _reasons([reason for _, reason, _, _ in parked]),
             "spent": _spent(tx, everyone),
             "backend": here.backend or rt.backend,
@@ -44,9 +53,13 @@ def run(rt: Runtime) -> Report:
             "model": rt.settings.model,
             "workspace": str(rt.data),
             "workspace_id": here.workspace_id,
+            "rolling_back": [one.name for one in versions.withdrawn(tx) if one.task == rt.task.name],
+            **reviewing.review(rt, tx),
+            **(reviewing.versions_of(rt, tx) if rt.task.needs_pilot else {}),
         }
-    document["next"] = _next(document)
-    return Report(document, [batch for batch in everyone if not batch.is_over])
+    mine = Counter(one.state.value for one in everyone if one.task == rt.task.name)
+    document["next"] = _next(document, rt, mine)
+    return Report(rt.settings.task, document, [batch for batch in everyone if not batch.is_over])
 
 
 def _index(rt: Runtime, tx: "Connection") -> dict[str, Any]:
@@ -73,16 +86,12 @@ def _index(rt: Runtime, tx: "Connection") -> dict[str, Any]:
 
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
-    """Return USD: what is known, and what is estimated for batches under way, for twins, and for lost results."""
-    actual = sum((batch.cost or 0.0 for batch in everyone), 0.0) + answers.live_cost(tx)
-    estimated = sum((one.estimated_cost for one in everyone if one.state in SPENDING or _is_lost(one)), 0.0)
-    estimated += sum(twin["estimated_cost"] for twin in batches.all_twins(tx))
+    """Return USD: what is known, and what is estimated for whatever was sent and is under way, for twins, and lost."""
+    actual = sum((batch.cost or 0.0 for batch in everyone), 0.0) + answers.live_cost(tx) + probes.live_cost(tx)
+    found = spending.spent(tx)
+    not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
+    estimated = max(0.0, found.lost + found.under_way - not_sent)
     return {"actual": round(actual, 6), "estimated": round(estimated, 6)}
-
-
-def _is_lost(batch: Batch) -> bool:
-    """Return whether a batch succeeded and its result was never had; it is paid for all the same."""
-    return batch.state is BatchState.FAILED and remote_state(batch.remote_word) is RemoteState.SUCCEEDED
 
 
 def _reasons(reasons: list[str]) -> dict[str, int]:
@@ -93,17 +102,43 @@ def _reasons(reasons: list[str]) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _next(document: dict[str, Any]) -> str:
-    """Return what to type next, or an empty text when there is nothing to do."""
-    experts, waiting, index = document["experts"], document["batches"], document["index"]
+def _next(document: dict[str, Any], rt: Runtime, waiting: Mapping[str, int]) -> str:
+    """Return what to type next, or an empty text when there is nothing to do; `waiting` are the subject's batches."""
+    items = Counts(*document[rt.settings.task].values())
+    index = document["index"] or {"count": 0, "behind": 0}
+    probe = document["probe"] or {"holds_batches": False, "verdict": None}
+    half = next(iter(document["rolling_back"]), "")
     steps = (
-        (waiting["downloaded"], "make batch-ingest"),
-        (waiting["submitting"] or waiting["prepared"], "make batch-submit"),
-        (waiting["submitted"], "make batch-poll"),
-        (experts["total"] == 0, "make import EXPERTS=people.csv"),
-        (experts["untagged"], "make batch-submit"),
-        (experts["tagged"] and index["behind"], "make index"),
-        (experts["parked"], "findable parked"),
+        (half, f"make rollback EXTRACTOR={half}"),
+        (probe["holds_batches"] and probe["verdict"] is None, "make preflight PROBE=1"),
+        (waiting["downloaded"], _going_on(document, rt, "batch-ingest")),
+        (waiting["submitting"] or waiting["prepared"], _going_on(document, rt, "batch-submit")),
+        (waiting["submitted"], _going_on(document, rt, "batch-poll")),
+        (items.total == 0, rt.task.how_to_fill.split("`")[1]),
+        (items.open and probe["holds_batches"], "make preflight PROBE=1"),
+        (items.open, _asking(document, rt)),
+        (items.done and index["behind"], "make index"),
+        (items.parked, "findable parked"),
         (index["count"], 'make search Q="who knows …"'),
     )
     return next((command for condition, command in steps if condition), "")
+
+
+def _going_on(document: dict[str, Any], rt: Runtime, step: str) -> str:
+    """Return what goes on with a batch: the pilot or the backfill that it is of, else one step of its subject."""
+    if not rt.task.needs_pilot:
+        return f"make {step}"
+    pilot = document["pilot"]
+    if pilot is not None and pilot["verdict"] is None:
+        return f"make {rt.task.words.many}-pilot"
+    if document["backfill"] is not None:
+        return f"make {rt.task.words.many}-backfill"
+    return f"make {step} TASK={rt.settings.task}"
+
+
+def _asking(document: dict[str, Any], rt: Runtime) -> str:
+    """Return what asks about those who are open; a few first, where the task wants that."""
+    if not rt.task.needs_pilot:
+        return "make batch-submit"
+    pilot = document["pilot"] or {"verdict": None}
+    return f"make {rt.task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"

@@ -13,11 +13,13 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, in
 
 from pipeline.store import bulk
 from pipeline.store.streams import streamed
-from pipeline.store.tables import answers, attempts, parked
+from pipeline.store.tables import answers, attempts, calls, parked
+from pipeline.task import Stock
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
+ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were taken back
 PAGE = 500  # ids in one statement, rows in one fetch
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
@@ -136,6 +138,11 @@ def parked_rows(tx: Connection, task: str) -> list[tuple[str, str, bool, datetim
     return [tuple(row) for row in tx.execute(query.order_by(parked.c.at, parked.c.item_id))]
 
 
+def is_parked(tx: Connection, task: str, item_id: str) -> bool:
+    """Return whether an item is not asked again until a person says so."""
+    return tx.execute(select(parked.c.task).filter_by(task=task, item_id=item_id)).first() is not None
+
+
 def parked_ids(task: str) -> Select[Any]:
     """Return the SELECT of the parked ids."""
     return select(parked.c.item_id).where(parked.c.task == task)
@@ -165,8 +172,9 @@ def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
 
 
 def live_cost(tx: Connection) -> float:
-    """Return what live calls have cost, in USD."""
+    """Return what live calls have cost, in USD, those too whose answers were taken back."""
     sums = [select(func.sum(table.c.cost)).where(table.c.batch.is_(None)) for table in (answers, attempts)]
+    sums.append(select(func.sum(calls.c.cost)).where(calls.c.purpose == ROLLED_BACK))
     return float(sum(tx.execute(query).scalar() or 0.0 for query in sums))
 
 
@@ -208,6 +216,44 @@ def standing(tx: Connection, task: str) -> dict[str, str]:
     query = select(answers.c.item_id, answers.c.answer).where(answers.c.task == task, answers.c.applied)
     query = query.where(answers.c.answer != FORGOTTEN)
     return {row[0]: row[1] for row in tx.execute(query.order_by(answers.c.id))}
+
+
+def applied_ids(task: str, extractor: str) -> Select[Any]:
+    """Return the SELECT of the ids of items to which an answer of this extractor was applied."""
+    here = (answers.c.task == task) & (answers.c.extractor == extractor) & answers.c.applied
+    return select(answers.c.item_id).where(here)
+
+
+def count_applied(tx: Connection, task: str, extractor: str) -> int:
+    """Return how many answers of this extractor were applied."""
+    return tx.execute(select(func.count()).select_from(applied_ids(task, extractor).subquery())).scalar_one()
+
+
+def last_applied(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return (extractor, answer as JSON) of the answer that was applied last to each of these items."""
+    found: dict[str, tuple[str, str]] = {}
+    columns = (answers.c.item_id, answers.c.extractor, answers.c.answer)
+    for start in range(0, len(ids), PAGE):
+        here = answers.c.item_id.in_(ids[start : start + PAGE]) & answers.c.applied & (answers.c.answer != FORGOTTEN)
+        query = select(*columns).where(answers.c.task == task, here).order_by(answers.c.id)
+        found.update((row[0], (row[1], row[2])) for row in tx.execute(query))
+    return found
+
+
+def applied_page(tx: Connection, task: str, extractor: str, *, after: int) -> list[tuple[int, str]]:
+    """Return (row, item id) of the next answers of an extractor that were applied, behind a row, in their order."""
+    mine = (answers.c.task == task) & (answers.c.extractor == extractor) & answers.c.applied & (answers.c.id > after)
+    query = select(answers.c.id, answers.c.item_id).where(mine).order_by(answers.c.id).limit(PAGE)
+    return [(row[0], row[1]) for row in tx.execute(query)]
+
+
+def stock(tx: Connection, task: str) -> list[Stock]:
+    """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
+    mine = (answers.c.task == task) & answers.c.applied & (answers.c.answer != FORGOTTEN)
+    facts = (func.count(), func.count(answers.c.item_id.distinct()), func.min(answers.c.at), func.max(answers.c.at))
+    query = select(answers.c.extractor, *facts).where(mine).group_by(answers.c.extractor)
+    rows = tx.execute(query.order_by(answers.c.extractor)).all()
+    return [Stock(row[0].partition("/")[0], row[0].partition("/")[2], *row[1:]) for row in rows]
 
 
 def clear_all(tx: Connection) -> None:

@@ -59,6 +59,7 @@ class Batch:
     tokens_out: int | None
     cost: float | None
     ended_at: datetime | None
+    counted_in: int | None
 
     @property
     def is_over(self) -> bool:

@@ -20,9 +20,10 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.states import OVER, BatchState, Outcome
+from pipeline.states import OVER, BatchState, CallEnd, Outcome
+from pipeline.store.answers import ROLLED_BACK
 from pipeline.store.owners import is_dead
-from pipeline.store.tables import answers, attempts, batches, builds, leases, metadata, requests, tries, twins
+from pipeline.store.tables import answers, attempts, batches, builds, calls, leases, metadata, requests, tries, twins
 
 _INVALID_INDEXES = """
 SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
@@ -122,6 +123,17 @@ def written_of(tx: Connection) -> dict[int, tuple[int, int]]:
     return {batch: (both[0].get(batch, 0), both[1].get(batch, 0)) for batch in both[0].keys() | both[1].keys()}
 
 
+def live_answers(tx: Connection) -> tuple[int, int]:
+    """Return how many answers came live, and how many live calls were answered.
+
+    A probe's answers are not kept, nor those of a version that was taken back.
+    """
+    kept = select(func.count()).select_from(answers).where(answers.c.batch.is_(None))
+    is_kept = calls.c.purpose.not_in(["probe", ROLLED_BACK])
+    marks = select(func.count()).select_from(calls).where(calls.c.outcome == CallEnd.ANSWERED, is_kept)
+    return tx.execute(kept).scalar() or 0, tx.execute(marks).scalar() or 0
+
+
 def close_claims_of_ended(tx: Connection) -> int:
     """Close open claims of batches that are over; return how many there were."""
     ended = select(batches.c.number).where(batches.c.state.in_(OVER))
@@ -148,6 +160,6 @@ def drop_dead_leases(tx: Connection, *, now: datetime) -> list[str]:
     return names
 
 
-def build_row(tx: Connection, number: int) -> Mapping[Any, Any] | None:
-    """Return the row of a build, or None where it was never recorded."""
-    return tx.execute(select(builds).where(builds.c.number == number)).mappings().first()
+def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:
+    """Return the rows of all builds that were recorded, by number."""
+    return {row["number"]: row for row in tx.execute(select(builds)).mappings()}

@@ -64,6 +64,17 @@ def askable_pages(tx: Connection, task: Task, *, limit: int | None, after: str |
         yield list(page)
 
 
+def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
+    """Return those of these ids that the next batch would take, in their own order."""
+    free: set[str] = set()
+    for start in range(0, len(ids), PAGE):
+        some = ids[start : start + PAGE]
+        taken = select(requests.c.item_id).where(requests.c.task == task.name, requests.c.item_id.in_(some), IS_OPEN)
+        stopped = select(parked.c.item_id).where(parked.c.task == task.name, parked.c.item_id.in_(some))
+        free |= task.open_among(tx, some) - {*tx.execute(taken).scalars(), *tx.execute(stopped).scalars()}
+    return [one for one in ids if one in free]
+
+
 def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: int, at: datetime) -> None:
     """Claim (item id, input hash) pairs for a batch, in the order of its lines: all or none.
 
@@ -85,9 +96,16 @@ def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: 
 
 
 def take_live(tx: Connection, task_name: str, item_id: str, *, input_hash: str, lasts_s: float, at: datetime) -> None:
-    """Claim one item for a live call by this process, until it is released, over, or the process is dead."""
+    """Claim one item for a live call by this process, until it is released, over, or the process is dead.
+
+    Raises:
+        StateConflictError: it is claimed already; on PostgreSQL the transaction must be rolled back to before.
+    """
     values = {"task": task_name, "item_id": item_id, "input_hash": input_hash, "open": True, "at": at}
-    tx.execute(insert(requests).values(owner=this_owner(), until=at + timedelta(seconds=lasts_s), **values))
+    try:
+        tx.execute(insert(requests).values(owner=this_owner(), until=at + timedelta(seconds=lasts_s), **values))
+    except exc.IntegrityError as error:
+        raise StateConflictError("the item", item_id, expected="unclaimed", wanted="claimed") from error
 
 
 def renew_live(tx: Connection, task_name: str, item_id: str, *, lasts_s: float, at: datetime) -> bool:

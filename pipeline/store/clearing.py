@@ -1,4 +1,4 @@
-"""Forget everything a backend did: batches, requests, answers, attempts and builds, in the caller's transaction.
+"""Forget everything a backend did: batches, requests, live calls, answers and builds, in the caller's transaction.
 
 Only `rebind` does this, for the local engine's answers. The journal of moves stays.
 """
@@ -8,8 +8,21 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, update
 
-from pipeline.store import answers, workspace
-from pipeline.store.tables import batches, builds, requests, tries, twins
+from pipeline.store import answers, rollbacks, workspace
+from pipeline.store.tables import (
+    batches,
+    builds,
+    calls,
+    due,
+    pilots,
+    probes,
+    requests,
+    runs,
+    tries,
+    twins,
+    usage,
+    versions,
+)
 from pipeline.store.tables import workspace as workspace_table
 
 
@@ -19,8 +32,9 @@ def clear(tx: Connection, *, why: str, at: datetime) -> None:
     With the new id a batch's display name can never be one that the old backend knew.
     """
     answers.clear_all(tx)
-    for table in (requests, tries, twins, batches, builds):
+    for table in (requests, tries, twins, probes, batches, builds, calls, runs, usage, due, versions, pilots):
         tx.execute(delete(table))
+    rollbacks.forget_marks(tx)
     workspace.unbind(tx, at=at, why=why)
     tx.execute(update(workspace_table).values(workspace_id=secrets.token_hex(8)))
     workspace.touch(tx)

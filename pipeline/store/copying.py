@@ -5,11 +5,13 @@ copied as it is ends the move, and so does a column that is not ours.
 """
 
 import hashlib
+import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -17,21 +19,37 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Dialect,
     Float,
     Integer,
     Select,
     Table,
     Text,
     TypeDecorator,
+    cast,
     distinct,
     func,
     select,
+    types,
 )
 
 from pipeline.errors import ConfigurationError
 from pipeline.store import leases
 from pipeline.store.owners import is_dead
 from pipeline.store.tables import UtcTime, requests
+
+__all__ = [
+    "Digest",
+    "Json",
+    "Moment",
+    "Source",
+    "Table",
+    "at_work",
+    "count_from",
+    "digest_of",
+    "fill",
+    "tables_of_ours",
+]
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")  # as SQLAlchemy writes one to SQLite, in UTC
 LIKE_TIME = "YYYY-MM-DD HH24:MI:SS.US"  # the same in PostgreSQL's words
@@ -40,6 +58,28 @@ INTEGER, BIGINT = 2**31, 2**63  # PostgreSQL's types hold numbers from minus thi
 WHOLE_HASH = 2**256
 FETCH = 2000  # rows that the server sends at a time
 OURS = "findable_"
+FOUR_DIGITS = 1000  # the first year that both databases write alike
+
+
+class Moment(UtcTime):
+    """A time as a subject's table keeps it in SQLite: ISO 8601 in any zone, and without one it is UTC."""
+
+    cache_ok = True
+
+
+class Json(TypeDecorator[str]):
+    """JSON: text in SQLite, and a document in PostgreSQL, which keeps what it says and not how it was written."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
+        """Return what the database has for it."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects.postgresql import JSONB
+
+        return dialect.type_descriptor(JSONB())
 
 
 @dataclass
@@ -121,10 +161,14 @@ class Source:
         return int(max(known))
 
     def left_behind(self, tables: Iterable[Table]) -> list[str]:
-        """Return what else is in the file and stays there: tables, views and triggers of other programs."""
+        """Return what else is in the file and stays there: tables, views and triggers of other programs.
+
+        A view that findable made is made again where it is needed.
+        """
         ours = {table.name for table in tables} | {"findable_version"}
         query = """SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view', 'trigger')
-                   AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"""
+                   AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND NOT (type = 'view' AND sql LIKE '%/* findable%')
+                   ORDER BY type, name"""
         return [f"{kind} {name}" for kind, name in self._all(query) if name.lower() not in ours]
 
     def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -137,12 +181,13 @@ def fill(tx: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> Diges
     """Copy rows into an empty table of PostgreSQL, and return what was sent."""
     sent = Digest()
     columns = list(table.c)
-    times = [at for at, column in enumerate(columns) if isinstance(column.type, UtcTime)]
+    times = _places(columns, UtcTime)
+    documents = _places(columns, Json)
     names = ", ".join(_quoted(column.name) for column in columns)
     driver: Any = tx.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(f"COPY {_quoted(table.name)} ({names}) FROM STDIN") as copy:
         for row in rows:
-            sent.add(row)
+            sent.add(_spelled(row, documents))
             copy.write_row(_with_zone(row, times) if times else row)
     return sent
 
@@ -150,15 +195,20 @@ def fill(tx: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> Diges
 def digest_of(tx: Connection, table: Table) -> Digest:
     """Return what a table of PostgreSQL holds, read back at flat memory, to be held against what was sent."""
     found = Digest()
+    documents = _places(list(table.c), Json)
     shown = [
-        func.to_char(func.timezone("UTC", column), LIKE_TIME) if isinstance(column.type, UtcTime) else column
+        func.to_char(func.timezone("UTC", column), LIKE_TIME)
+        if isinstance(column.type, UtcTime)
+        else cast(column, Text)
+        if isinstance(column.type, Json)
+        else column
         for column in table.c
     ]
     driver: Any = tx.connection.driver_connection
     with driver.cursor("findable_read_back") as cursor:
         cursor.itersize = FETCH
         for row in cursor.execute(_sql(tx, select(*shown))):
-            found.add(row)
+            found.add(_spelled(row, documents))
     return found
 
 
@@ -228,7 +278,9 @@ def _quoted(name: str) -> str:
 def _converter(column: Column[Any]) -> Callable[[Any], Any]:
     """Return what turns a cell of SQLite into one of PostgreSQL, or raises where it does not fit."""
     kinds: tuple[tuple[type, Callable[[Any], Any], str], ...] = (
+        (Moment, _moment, "a time"),
         (UtcTime, _time, "a time"),
+        (Json, _json, "JSON that PostgreSQL takes"),
         (Boolean, _truth, "true or false"),
         (Float, _number, "a number"),
         (BigInteger, _whole(BIGINT), "a whole number"),
@@ -236,7 +288,7 @@ def _converter(column: Column[Any]) -> Callable[[Any], Any]:
         (Text, _text, "text without NUL"),
     )
     keeps = column.type
-    if isinstance(keeps, TypeDecorator) and not isinstance(keeps, UtcTime):
+    if isinstance(keeps, TypeDecorator) and not isinstance(keeps, UtcTime | Json):
         keeps = keeps.impl_instance
     convert, wanted = next((one, what) for kind, one, what in kinds if isinstance(keeps, kind))
 
@@ -256,6 +308,70 @@ def _converter(column: Column[Any]) -> Callable[[Any], Any]:
 
 def _time(value: Any) -> Any:
     return value if isinstance(value, str) and TIME.fullmatch(value) else None
+
+
+def _moment(value: Any) -> Any:
+    """Return a time in UTC, as `Digest` knows times; None where it is none."""
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except (AttributeError, ValueError):
+        return None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if moment.year >= FOUR_DIGITS else None
+
+
+def _json(value: Any) -> Any:
+    """Return JSON text as it is; None where PostgreSQL would refuse it."""
+    try:
+        spelled(value)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return value
+
+
+def spelled(document: str) -> str:
+    """Return what JSON text says, in one spelling: of two texts of one document it is the same.
+
+    Raises:
+        TypeError, ValueError: it is no JSON text, or holds what PostgreSQL has no sign for: NaN, NUL, half a character.
+    """
+    return repr(_plain(json.loads(document, parse_int=Decimal, parse_float=Decimal, parse_constant=_no_number)))
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _plain(value: Any) -> Any:
+    """Return a document with its keys in order, and its numbers as their digits and exponent, without idle noughts."""
+    if isinstance(value, dict):
+        return [(_plain(key), _plain(value[key])) for key in sorted(value)]
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, str) and b"\0" in value.encode():  # half a character cannot be encoded
+        raise ValueError("NUL")
+    if not isinstance(value, Decimal):
+        return (value,)
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    short = text.rstrip("0")
+    return (sign, short, int(exponent) + len(text) - len(short)) if short else 0
+
+
+def _places(columns: Sequence[Column[Any]], kind: type) -> list[int]:
+    """Return where columns of a type stand."""
+    return [at for at, column in enumerate(columns) if isinstance(column.type, kind)]
+
+
+def _spelled(row: tuple[Any, ...], documents: list[int]) -> tuple[Any, ...]:
+    """Return a row with its documents in one spelling, to be held against another."""
+    if not documents:
+        return row
+    cells = list(row)
+    for at in documents:
+        if cells[at] is not None:
+            cells[at] = spelled(cells[at])
+    return tuple(cells)
 
 
 def _truth(value: Any) -> Any:

@@ -98,6 +98,12 @@ class Store:
             yield tx
 
     @contextlib.contextmanager
+    def part(self, tx: Connection) -> Iterator[None]:
+        """Do a part of a transaction that fails alone: an exception takes back what was done in the block, no more."""
+        with self._translated(BUSY_S), tx.begin_nested():
+            yield
+
+    @contextlib.contextmanager
     def hold(self) -> Iterator[Connection]:
         """Keep every writer away for the length of a block that changes nothing, also where the database was moved.
 
@@ -180,6 +186,8 @@ class Store:
             if error.orig is None:  # said by SQLAlchemy itself, of its own use
                 raise
             raise self._kind.error(error.orig, patience_s) from error
+        except exc.PendingRollbackError as error:  # the connection went away earlier in this transaction
+            raise self._kind.error(ConnectionError("the connection was lost"), patience_s) from error
         except Exception as error:  # while a connection is prepared, before SQLAlchemy has it
             if not self._kind.says(error):
                 raise

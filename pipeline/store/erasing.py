@@ -15,7 +15,18 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from pipeline.store import events, workspace
 from pipeline.store.answers import FORGOTTEN
-from pipeline.store.tables import answers, attempts, batches, parked, requests, tries
+from pipeline.store.tables import (
+    answers,
+    attempts,
+    batches,
+    calls,
+    due,
+    parked,
+    probes,
+    requests,
+    runs,
+    tries,
+)
 from pipeline.store.tables import events as journal
 
 KIND = "forget"  # of the journal's lines about this
@@ -24,6 +35,7 @@ GONE = "forgotten"
 REASON = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
 WORDS = {batches: ("reason",), tries: ("note",), journal: ("name", "why"), attempts: ("reason", "excerpt")}
 WORDS |= {requests: ("reason",), parked: ("reason",)}  # where what was said of one item may name another
+WORDS |= {due: ("reason",), runs: ("why",), probes: ("report",)}
 
 
 def begin(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:
@@ -87,11 +99,13 @@ def erase(tx: Connection, task: str, item_id: str, *, words: Sequence[str]) -> N
         requests: {"input_hash": "", "reason": GONE},
         attempts: {"reason": GONE, "excerpt": None},
         answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},
+        calls: {},
     }
     for table, values in emptied.items():
         mine = (table.c.task == task) & (table.c.item_id == item_id)
         tx.execute(update(table).where(mine).values(item_id=nobody, **values))
-    tx.execute(delete(parked).where(parked.c.task == task, parked.c.item_id == item_id))
+    for table in (parked, due):
+        tx.execute(delete(table).where(table.c.task == task, table.c.item_id == item_id))
     for word in words:
         _cut_out(tx, word)
 

@@ -78,8 +78,9 @@ class PostgresqlServer:
         """
         arguments = {"connect_timeout": CONNECT_S, "client_encoding": "utf8", "fallback_application_name": "findable"}
         try:
-            # a connection of hours ago may be dead by now, which a look at it shows before anything is begun on it
-            engine = create_engine(self._url, connect_args=arguments, pool_pre_ping=True)
+            # a connection of hours ago may be dead by now, which a look at it shows before anything is begun on it;
+            # what people wrote is shown in no traceback and no log
+            engine = create_engine(self._url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
         except ImportError as error:
             raise ConfigurationError(
                 f"PostgreSQL needs a driver that is not installed: {error}",

@@ -68,6 +68,7 @@ class SqliteFile:
             self._url,
             connect_args={"timeout": busy_s, "check_same_thread": False},
             execution_options={"findable_busy": busy_s},
+            hide_parameters=True,  # what people wrote is shown in no traceback and no log
         )
         event.listen(engine, "connect", _prepare_connection)
         event.listen(engine, "begin", _begin)

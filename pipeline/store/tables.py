@@ -106,6 +106,7 @@ batches = Table(
     Column("tokens_out", BigInteger),
     Column("cost", Float),
     Column("ended_at", UtcTime),
+    Column("counted_in", BigInteger),  # prompt tokens as counted from the text, before calibration
 )
 
 tries = Table(
@@ -230,4 +231,113 @@ leases = Table(
     Column("name", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("until", UtcTime, nullable=False),
+)
+
+# Live calls: the mark that a call is about to be made is committed before it, so no call is made without its row
+runs = Table(
+    "findable_runs",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("task", Text, nullable=False),
+    Column("extractor", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("mode", Text, nullable=False),  # live: its calls name it; tag: since when a budget counts
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),  # NULL while it goes on, or where its process died
+    Column("items", Integer, nullable=False),  # to be asked, when it began
+    Column("estimated_in", BigInteger, nullable=False),
+    Column("estimated_out", BigInteger, nullable=False),
+    Column("estimated_cost", Float, nullable=False),
+    Column("priced_on", Text, nullable=False),
+    Column("budget", Float),  # USD that it may spend, NULL without a limit
+    Column("why", Text),  # it ended
+)
+
+calls = Table(
+    "findable_calls",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("extractor", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("run", Integer),  # NULL for one person who was added, and for a probe
+    Column("purpose", Text, nullable=False),  # live, add, probe
+    Column("owner", Text, nullable=False),
+    Column("asked_at", UtcTime, nullable=False, index=True),
+    Column("day", Text, nullable=False),  # of the daily quota, US/Pacific
+    Column("counted_in", Integer, nullable=False),  # prompt tokens as counted from the text, before calibration
+    Column("estimated_in", Integer, nullable=False),
+    Column("estimated_out", Integer, nullable=False),
+    Column("estimated_cost", Float, nullable=False),
+    Column("outcome", Text),  # NULL while under way
+    Column("ended_at", UtcTime),
+    Column("tokens_in", Integer),  # NULL where no reply told
+    Column("tokens_out", Integer),
+    Column("cost", Float),
+    Index("findable_calls_of_item", "task", "item_id"),
+    Index("findable_calls_of_run", "run"),
+)
+
+# what was asked live of each model on each day of the API's quota, by all processes
+usage = Table(
+    "findable_usage",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("day", Text, primary_key=True),  # ISO date in US/Pacific
+    Column("requests", Integer, nullable=False),
+    Column("tokens_in", BigInteger, nullable=False),
+)
+
+# who was added while Gemini failed, and is asked again by the next command that asks
+due = Table(
+    "findable_due",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("item_id", Text, primary_key=True),
+    Column("since", UtcTime, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("ended_at", UtcTime),  # NULL while due
+    Column("outcome", Text),
+)
+
+# five items asked both ways before the rest
+probes = Table(
+    "findable_probes",
+    metadata,
+    Column("batch", ForeignKey("findable_batches.number"), primary_key=True, autoincrement=False),
+    Column("extractor", Text, nullable=False),
+    Column("verdict", Text),  # NULL until its batch is ingested
+    Column("live", Text, nullable=False),  # JSON: what the live calls gave, by item id
+    Column("report", Text),  # JSON: how the two ways differ
+    Column("at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+)
+
+# what answers are attributed to, from its first request on; taken back whole by a rollback
+versions = Table(
+    "findable_versions",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("skips", Text),  # JSON: whose answers keep an item from being asked; NULL: those of any version
+    Column("began_at", UtcTime, nullable=False),
+    Column("withdrawn_at", UtcTime),  # set while it is being taken back: out of sight, and its rows on their way out
+)
+
+# a few items asked and looked at before all of them are
+pilots = Table(
+    "findable_pilots",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("task", Text, nullable=False),
+    Column("extractor", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("began_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),  # NULL while it goes on
+    Column("verdict", Text),  # passed, failed, or waived by a person who does without
+    Column("report", Text),  # relative to the workspace
 )

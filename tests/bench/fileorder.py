@@ -24,6 +24,7 @@ def ready(data: Path) -> Timed:
 
     loads("pipeline.experts.answer")
     rt = held(grounds.opened(data))
+    rt.model.prices(batch=True, on=rt.now().date())  # the first one imports the list of prices
 
     def run() -> Said:
         with rt.store.read() as tx:

@@ -123,9 +123,9 @@ def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
     from pipeline import files, preparing
     from pipeline.store import batches
 
-    with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000") as rt:
+    with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000", TIER="3") as rt:
         with rt.display.bar("", None) as bar:
-            numbers = preparing.prepare(rt, limit=None, bar=bar)
+            numbers = preparing.prepare(rt, preparing.EVERYONE, bar=bar)
         with rt.store.read() as tx:
             batch = batches.get(tx, *numbers)
         with files.SealedWriter(preparing.result_path(rt, batch.number)) as writer:
@@ -151,11 +151,11 @@ def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
 
 
 def _tagged(grounds: Grounds, data: Path, count: int) -> None:
-    """Make people with tags whose scores were never computed."""
+    """Make people with tags whose scores are those from before the tags; one that was missing is mended by opening."""
     _copy_into(grounds, "untagged", count, data)
     with closing(sqlite3.connect(database(data))) as connection, connection:
         connection.executemany(
-            "UPDATE experts SET tags = ?, findability_score = NULL WHERE id = ?",
+            "UPDATE experts SET tags = ? WHERE id = ?",
             ((orjson.dumps(people.tags(number)).decode(), number + 1) for number in range(count)),
         )
     _settle(data)

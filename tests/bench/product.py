@@ -41,10 +41,11 @@ def _requests(rt: "Runtime") -> Timed:
     from pipeline.gemini import requests as gemini_requests
 
     gemini_requests.schema_of(rt.task.answer)  # the first one imports more of pydantic
+    rt.model.prices(batch=True, on=rt.now().date())  # the first one imports the list of prices
 
     def run() -> Said:
         with rt.display.bar("writing requests", None) as bar:
-            preparing.prepare(rt, limit=None, bar=bar)
+            preparing.prepare(rt, preparing.EVERYONE, bar=bar)
         return {}
 
     return run
@@ -78,6 +79,7 @@ def ingest_on(rt: "Runtime") -> Timed:
     from pipeline.steps import batch_ingest
 
     loads("numpy", "pipeline.experts.answer")
+    rt.model.prices(batch=True, on=rt.now().date())  # the first one imports the list of prices
 
     def run() -> Said:
         (account,) = batch_ingest.run(rt)
@@ -111,7 +113,7 @@ def reindex(data: Path) -> Timed:
 def _index(data: Path, *, share: float) -> Timed:
     from pipeline.steps import index as step
 
-    loads("faiss", "pipeline.index.staging", "pipeline.index.builds", "numpy.random")
+    loads("faiss", "pipeline.index.builds", "pipeline.index.staging", "pipeline.index.verifying", "numpy.random")
     rt = held(grounds.opened(data))
     model = Recorded()
     rt.__dict__["client"] = model

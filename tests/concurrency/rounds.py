@@ -27,6 +27,7 @@ COMMANDS: dict[str, int] = {  # about how many steps each takes in mid-life; a n
     "index": 49,
     "index --rollback": 7,
     "add-expert {files}/added.json": 6,
+    "tag-live": 12,
     "batch-cancel 3": 3,
     "batch-cancel 4": 3,
     "unpark --all": 1,
@@ -38,7 +39,7 @@ COMMANDS: dict[str, int] = {  # about how many steps each takes in mid-life; a n
     "show person-0": 1,
     "batches": 1,
 }
-WEIGHTY = ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert {files}/added.json")
+WEIGHTY = ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert {files}/added.json", "tag-live")
 CODES = {0, 2, 4}  # done, nothing of that kind to do, or run again later; a lost lease is no error of the data
 
 
@@ -185,7 +186,7 @@ def _check_creates(life: Life, one: Round) -> None:
 def _check_asked(life: Life, one: Round, asked: Counter[str]) -> None:
     """Everybody stands in one batch, and in one more for each answer that did not come.
 
-    Who is added alone is not asked in a batch, unless the process that asked was killed.
+    Who is asked live is not asked in a batch, unless the process that asked was killed.
     """
     failed = Counter(key for (key,) in life.workspace.query("SELECT item_id FROM findable_attempts"))
     live = {key for (key,) in life.workspace.query("SELECT item_id FROM findable_requests WHERE batch IS NULL")}

@@ -18,7 +18,7 @@ from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
 from tests.concurrency.rounds import Part, Round
 from tests.integration.steps.hands import Ended
-from tests.lab import ROOT
+from tests.lab import ROOT, slowness
 
 Live = Callable[[str], Life]
 Process = subprocess.Popen[str]
@@ -123,7 +123,7 @@ def test_who_is_overtaken_finds_out_before_it_does_harm(moment: str, live: Live)
         began = time.monotonic()
         with started(life, "-m", "jobs", command) as other:
             second = ended(other)
-        assert time.monotonic() - began < 15, "nobody waits for who stands still for longer than its lease"
+        assert time.monotonic() - began < 15 * slowness(), "nobody waits for who stands still for longer than its lease"
         process.send_signal(signal.SIGCONT)
         first = ended(process)
     one = Round((Part(command), Part(command)), [first, second])

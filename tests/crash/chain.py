@@ -47,7 +47,8 @@ class Day:
     databases: tuple[str, ...] = ("sqlite", "postgresql")
 
 
-OF_PEOPLE = ("people", "parked", "open", "index")
+OF_PEOPLE = ("people", "parked", "open", "due", "index")
+ASKED_ONCE = (*OF_PEOPLE, "answers", "attempts", "batches", "creates", "asked", "files")
 
 
 def never(word: str, item: int, **args: Any) -> Mapping[str, Any]:
@@ -55,6 +56,19 @@ def never(word: str, item: int, **args: Any) -> Mapping[str, Any]:
     return {"fault": word, "match": {"key": f"expert-tags/{item}$"}, "nth": 1, "times": 10_000, "args": args}
 
 
+NO_QUOTE: Mapping[str, Any] = {
+    "fault": "answer_text",
+    "match": {"key": "passage-concepts/p-3$"},
+    "nth": 1,
+    "times": 10_000,
+    "args": {
+        "text": '{"concepts": [{"name": "a", "type": "task", "aliases": [], "confidence": 1, "quotes": ["not there"]}]}'
+    },
+}
+"""What is answered about one passage has no quotation that is in it, so that it is asked again, and parked."""
+
+# of a few passages one that never gets an answer is more than any gate allows
+PASSAGES = {"TASK": "passages", "GATES": "coverage=off,parse-failure=off,concepts=off"}
 HOPELESS, REFUSED, NO_LINE = never("error_line", 9, code=3), never("error_line", 10, code=13), never("missing_line", 11)
 
 DAYS = (
@@ -117,6 +131,26 @@ DAYS = (
         after="first",
         same=OF_PEOPLE,
     ),
+    # who was being asked when it died is asked again, so there are more claims that are closed, and marks
+    Day(
+        "live",
+        (line("import", "{inputs}/more.csv"), line("tag-live"), line("index")),
+        after="first",
+        same=ASKED_ONCE,
+    ),
+    Day(
+        "due",
+        (
+            line("add-expert", "{inputs}/new.json", again=DONE_BEFORE),
+            line("batch-submit"),
+            line("batch-poll"),
+            line("batch-ingest"),
+            line("index"),
+        ),
+        after="first",
+        faults=({"fault": "status", "match": {"path": ":generateContent"}, "times": 10_000, "args": {"code": 503}},),
+        same=(*OF_PEOPLE, "answers"),
+    ),
     Day(
         "local",
         (
@@ -135,6 +169,49 @@ DAYS = (
         after="local",
         backend="local",
         same=OF_PEOPLE,
+    ),
+    Day(
+        "local-live",
+        (line("import", "{inputs}/more.csv"), line("tag-live"), line("index")),
+        after="local",
+        backend="local",
+        same=ASKED_ONCE,
+    ),
+    # a pilot that died once it was judged is another one when it is run again, and there are more reports
+    Day(
+        "passages",
+        (
+            line("import-passages", "{inputs}/passages.jsonl"),
+            line("passages-pilot", "--n", "2"),
+            line("passages-backfill", "--wait", "--yes"),
+            line("qc"),
+        ),
+        faults=(NO_QUOTE,),
+        settings=PASSAGES,
+    ),
+    Day(
+        "passages-anew",
+        (line("passages-backfill", "--no-resume", "--skip-pilot", "--wait", "--yes"),),
+        after="passages",
+        faults=(NO_QUOTE,),
+        settings={**PASSAGES, "VERSION": "anew@1", "BATCH_ROWS": "5"},
+    ),
+    Day(
+        "passages-back",
+        (line("rollback", "anew@1", "--yes"), line("passages-backfill", "--wait", "--yes")),
+        faults=(NO_QUOTE,),
+        after="passages-anew",
+        settings=PASSAGES,
+    ),
+    Day(
+        "local-passages",
+        (
+            line("import-passages", "{inputs}/passages.jsonl"),
+            line("passages-pilot", "--n", "2"),
+            line("passages-backfill", "--wait", "--yes"),
+        ),
+        backend="local",
+        settings=PASSAGES,
     ),
     Day("rebind", (line("rebind", "--yes"),), after="local", backend="local", unmakes=True),
 )

@@ -1,18 +1,16 @@
 """What the crash tests share: the program that runs mortal commands, and the days in peace, lived once."""
 
-import shutil
+import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests import postgresql
 from tests.crash.misfortunes import Misfortune
 from tests.crash.program import Mortal
 from tests.crash.sweep import Lived, Sweep
-from tests.crash.whole import MEMORY
+from tests.scratch import PEACE
 
 Meet = Callable[[Sequence[Misfortune]], list[Lived]]
 
@@ -27,14 +25,11 @@ def mortal() -> Iterator[Mortal]:
 
 
 @pytest.fixture(scope="session")
-def sweep(mortal: Mortal) -> Iterator[Sweep]:
-    """The days of the chain as they go in peace."""
-    root = Path(tempfile.mkdtemp(prefix="findable-sweep-", dir=MEMORY if MEMORY.is_dir() else None))
-    lived = Sweep(root, mortal)
+def sweep(mortal: Mortal) -> Sweep:
+    """The days of the chain as they go in peace, lived once for all processes of a run."""
+    lived = Sweep(Path(os.environ[PEACE]), mortal)
     lived.live_in_peace()
-    yield lived
-    shutil.rmtree(root)
-    postgresql.drop_below(root)
+    return lived
 
 
 @pytest.fixture

@@ -22,6 +22,14 @@ CLAIMS = """SELECT task, item_id, batch, line, input_hash, open, outcome, reason
             FROM findable_requests ORDER BY batch, line"""
 OPEN = "SELECT task, item_id FROM findable_requests WHERE open ORDER BY item_id"
 PARKED = "SELECT task, item_id, reason FROM findable_parked ORDER BY item_id"
+CONCEPTS = """SELECT passage_id, concept_name, concept_type, aliases, confidence, extractor_model, extractor_version,
+              evidence FROM passage_concepts ORDER BY extractor_version, passage_id, concept_name"""
+PASSAGES = "SELECT * FROM passages ORDER BY id"
+VERSIONS = """SELECT task, version, model, skips, withdrawn_at IS NULL FROM findable_versions
+              ORDER BY task, version, model"""
+PILOTS = "SELECT DISTINCT extractor, size, seed, verdict FROM findable_pilots ORDER BY extractor, size, verdict"
+RUNS = "SELECT DISTINCT extractor, why FROM findable_runs WHERE mode = 'backfill' ORDER BY extractor, why"
+DUE = "SELECT item_id FROM findable_due WHERE ended_at IS NULL ORDER BY item_id"
 QUERIES = {
     "people": PEOPLE,
     "answers": ANSWERS,
@@ -29,16 +37,23 @@ QUERIES = {
     "batches": BATCHES,
     "claims": CLAIMS,
     "open": OPEN,
+    "due": DUE,
     "parked": PARKED,
+    "versions": VERSIONS,
+    "pilots": PILOTS,
+    "backfills": RUNS,
 }
+OF_PASSAGES = {"passages": PASSAGES, "concepts": CONCEPTS}
 DATABASES = ("findable.db", "local-engine")
 LEFT_OVER = (".part", ".staging", ".link-part")
 
 
 def final_state(data: Path, engine: Path) -> dict[str, Any]:
     """Return everything that must be the same after any number of deaths; `engine` is where the engine keeps itself."""
+    has_passages = "passages" in Workspace(data).tables()
     return {
         **{name: query(data, sql) for name, sql in QUERIES.items()},
+        **{name: query(data, sql) if has_passages else [] for name, sql in OF_PASSAGES.items()},
         "creates": creates(data, engine),
         "asked": asked(data),
         "index": index(data),
@@ -61,12 +76,25 @@ def creates(data: Path, engine: Path) -> dict[int, list[Any]]:
     found: dict[int, list[Any]] = defaultdict(list)
     notes = engine / "creates.jsonl"
     ((workspace_id,),) = query(data, "SELECT workspace_id FROM findable_workspace")
-    start = f"findable-{workspace_id}-expert-tags-"
+    start = f"findable-{workspace_id}-"
     for note in map(json.loads, notes.read_text().splitlines() if notes.exists() else _names_at(engine)):
         if note["name"].startswith(start):
-            number, sha256, _ = note["name"].removeprefix(start).split("-")
+            _, number, sha256, _ = note["name"].removeprefix(start).rsplit("-", 3)
             found[int(number)].append(note.get("keys", sha256))
     return dict(found)
+
+
+def calls_without_mark(data: Path, engine: Path) -> int:
+    """Return how many live calls more the engine has counted than this workspace has marked; 0 where it counts none."""
+    state = engine / "local-engine.sqlite"
+    if not state.exists():
+        return 0
+    with closing(sqlite3.connect(state)) as connection:
+        ((counted,),) = connection.execute(
+            "SELECT coalesce(sum(requests), 0) FROM quota_days WHERE model NOT LIKE '%embed%'"
+        ).fetchall()
+    ((marked,),) = query(data, "SELECT count(*) FROM findable_calls")
+    return max(0, int(counted) - int(marked))
 
 
 def _names_at(engine: Path) -> list[str]:
@@ -126,9 +154,12 @@ def broken_index(data: Path) -> str:
 
 
 def names(data: Path) -> list[str]:
-    """Return every file of the workspace but those of the databases and what stands for the build in service."""
+    """Return every file of the workspace but those of the databases and what stands for the build in service.
+
+    Nor of reports: there are more where somebody died after one, and fewer where it was before; `qc` makes them again.
+    """
     found = sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
-    return [name for name in found if not name.startswith((*DATABASES, "index/current"))]
+    return [name for name in found if not name.startswith((*DATABASES, "index/current", "reports/"))]
 
 
 def left_over(data: Path) -> list[str]:

@@ -29,6 +29,13 @@ def deaths(sweep: Sweep) -> Iterator[Misfortune]:
                 yield Misfortune(day, number, (Fate(at, side),))
 
 
+def deaths_by_turns(sweep: Sweep, turn: int) -> Iterator[Misfortune]:
+    """Yield one death for every step, before one and after the next; with the next `turn` it is the other way round."""
+    every = deaths(sweep)
+    for number, both in enumerate(zip(every, every, strict=True)):
+        yield both[(number + turn) % len(SIDES)]
+
+
 def pairs(sweep: Sweep, dice: random.Random, count: int) -> Iterator[Misfortune]:
     """Yield two deaths in a row: the command that is run again dies as well, at any step."""
     for day, number, trail in dice.choices(_commands(sweep), k=count):

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from tests.crash.steps import Fate, Steps
 from tests.crash.watching import watch
 
@@ -166,6 +168,9 @@ def preload() -> None:
                 importlib.import_module(module.name)
     for name in LAZY:
         importlib.import_module(name)
+    for model in vars(sys.modules["google.genai.types"]).values():
+        if isinstance(model, type) and issubclass(model, pydantic.BaseModel):
+            model.model_rebuild()  # which pydantic leaves to the first use, in every child anew
     encoder.warm()
     tagger.warm()
     ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here

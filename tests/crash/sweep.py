@@ -7,29 +7,30 @@ until `status` has nothing to do. Then nothing may differ from the end in peace.
 
 import itertools
 import json
+import os
+import pickle
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
 from tests import postgresql
 from tests.crash.chain import DAY_OF, Command, Day
-from tests.crash.final_state import broken_index, final_state, left_over
+from tests.crash.final_state import broken_index, calls_without_mark, final_state, left_over
 from tests.crash.program import LIVES, Ended, Mortal
 from tests.crash.steps import CUT, FULL, ROT, Fate
-from tests.lab import ON_POSTGRESQL, Workspace, copy_tree
+from tests.lab import CONTROL, ON_POSTGRESQL, Workspace, copy_tree
 
 KEY = "key-of-the-sweep"
+PATIENCE_S = 200.0  # for days in peace that another process lives
 MOST_COMMANDS = 12  # that it may take until there is nothing to do
-CONTROL = httpx2.Client(verify=False, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
 WAITS = {
     "BATCH_ROWS": "4",
     "LIST_LAG": "0",
-    "CREATE_TIMEOUT": "0.5",
+    "CREATE_TIMEOUT": "2",  # a busy engine must keep it, or a second batch is made and cancelled, as it should
     "CALL_TIMEOUT": "5",
     "RETRY_FOR": "2",
     "RETRY_WAIT": "0.01",
@@ -47,13 +48,17 @@ CODES = {
 }  # with which a fate may end
 USERS_FILES = ("export", "import")  # what cannot be written there is the user's to name anew: 2
 LONGEST = 400  # characters of one difference
-CALM = {"batch_looks": 1, "paused": False}
+COUNTED = {"requests_per_day": 1_000_000}  # no limit, but so the engine keeps count of live calls in its state
+CALM = {"batch_looks": 1, "paused": False, "quotas": {"gemini-3.5-flash-lite": COUNTED}}
 TRADES = ("bees", "law", "glass", "ships", "bread", "clocks", "rivers", "maps", "looms", "soil", "stars")
 HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
 
 
 def write_inputs(folder: Path) -> Path:
-    """Write the files that the commands read, and return their folder: seven people with a bio, then four more."""
+    """Write the files that the commands read, and return their folder: seven people with a bio, then four more.
+
+    And five passages.
+    """
     folder.mkdir(parents=True)
     rows = [
         f"person-{number},Given{number},Name{number},Keeper of {trade},House of {trade},My work is {trade} and water.\n"
@@ -62,6 +67,14 @@ def write_inputs(folder: Path) -> Path:
     (folder / "people.csv").write_text(HEADER + "".join(rows[:7]) + "silent,No,Bio,Baker,,\n")
     (folder / "more.csv").write_text(HEADER + rows[1].replace("Keeper", "Friend") + "".join(rows[7:]) + ",Nobody,,,,\n")
     new = {"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."}
+    passages = (
+        {
+            "id": f"p-{number}",
+            "text": f"We study {trade} in wet cellars. \U0001f41d Old {trade} keep longer than new {trade}.",
+        }
+        for number, trade in enumerate(TRADES[:5])
+    )
+    (folder / "passages.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in passages))
     (folder / "new.json").write_text(json.dumps(new))
     return folder
 
@@ -130,8 +143,8 @@ class Place:
         ended = self.run("status", "--json")
         assert ended.code == 0, ended.err
         status: dict[str, Any] = json.loads(ended.out)
-        experts = status["experts"]
-        assert experts["total"] == sum(experts[name] for name in ("tagged", "untagged", "no_bio", "claimed", "parked"))
+        items = status[self.day.settings.get("TASK", "experts")]
+        assert items["total"] == sum(count for name, count in items.items() if name != "total")
         return status
 
     def finish(self) -> None:
@@ -139,9 +152,10 @@ class Place:
         self.behave({})
         for _ in range(MOST_COMMANDS):
             following = str(self.status()["next"])
-            if following.startswith(("make search", "findable parked", "make import")):
+            if not following or following.startswith(("make search", "findable parked", "make import")):
                 return
-            ended = self.run(*following.split()[1:])
+            words = [word for word in following.split()[1:] if "=" not in word]  # TASK is among the settings
+            ended = self.run(*words, *(["--yes"] if words[0].startswith("passages") else []))
             assert ended.code == 0, (following, ended)
         raise AssertionError(f"still something to do: {following}")
 
@@ -181,7 +195,10 @@ class Lived:
 
 
 class Sweep:
-    """All days in peace, and the days with a death in them that start from their pictures."""
+    """All days in peace, and the days with a death in them that start from their pictures.
+
+    Several processes may share one: the first that asks for it lives the days in peace, the others wait for that.
+    """
 
     def __init__(self, root: Path, mortal: Mortal) -> None:
         """Keep everything below `root`; nothing runs yet."""
@@ -197,7 +214,29 @@ class Sweep:
         return sum(count for peace in self.peace.values() for _, count in peace.counted())
 
     def live_in_peace(self) -> None:
-        """Live every day once, with a picture before each command and one at its end."""
+        """Live every day once, with a picture before each command and one at its end; or have another one's.
+
+        Raises:
+            AssertionError: the process that lives them did not come to their end.
+        """
+        told = self._root / "peace.pickle"
+        try:
+            self._root.mkdir()
+        except FileExistsError:
+            until = time.monotonic() + PATIENCE_S
+            while not told.exists():
+                assert time.monotonic() < until, "no peace"
+                time.sleep(0.1)
+            self.peace, databases = pickle.loads(told.read_bytes())  # noqa: S301 - our own
+            postgresql.take_over(databases)
+            return
+        self._live_all()
+        part = self._root / "peace.part"
+        part.write_bytes(pickle.dumps((self.peace, postgresql.made_below(self._root))))
+        part.rename(told)
+
+    def _live_all(self) -> None:
+        """Live every day once."""
         write_inputs(self.inputs)
         for day in DAY_OF.values():
             with self._place(self._mortal, day, home=self._root / "peace" / day.name) as place:
@@ -207,7 +246,7 @@ class Sweep:
         """Live a day again from its command `number` on, which meets its fates one after the other and then none."""
         peace, command = self.peace[day], DAY_OF[day].commands[number]
         lived = Lived(day, command.name, fates)
-        home = self._root / f"life-{next(self._lives)}"
+        home = self._new_home()
         copy_tree(self._picture(day, number), home)
         with self._place(mortal, peace.day, home=home, number=number) as place:
             try:
@@ -221,7 +260,7 @@ class Sweep:
 
     def try_read_only(self, mortal: Mortal, day: str, number: int) -> tuple[Ended, list[str]]:
         """Run one command of a day on a disk that cannot be written; return how it ended and which files changed."""
-        home = self._root / f"life-{next(self._lives)}"
+        home = self._new_home()
         copy_tree(self._picture(day, number), home)
         (home / "data").mkdir(exist_ok=True)
         with self._place(mortal, DAY_OF[day], home=home, number=number) as place:
@@ -254,6 +293,8 @@ class Sweep:
             assert again.code in command.again, (command.name, again)
         place.finish()
         end = place.end()
+        if more := calls_without_mark(place.data, place.state):
+            lived.faults.append(f"{more} live calls were made without a mark")
         for part in peace.day.same or peace.end:
             if end[part] != peace.end[part]:
                 lived.faults.append(f"{part} differ: {_difference(peace.end[part], end[part])}")
@@ -276,6 +317,10 @@ class Sweep:
         place.stop()
         copy_tree(place.home, self._picture(place.day.name, number))
         place.start(_engine(place.day, number))
+
+    def _new_home(self) -> Path:
+        """Return a folder for a life, of which no other process or thread has heard."""
+        return self._root / f"life-{os.getpid()}-{next(self._lives)}"
 
     def _picture(self, day: str, number: int) -> Path:
         """Return where the picture before a day's command stands."""

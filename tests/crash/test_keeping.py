@@ -18,6 +18,7 @@ from pipeline.experts import table
 from tests import ledger
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
+from tests.integration.routines import passages
 from tests.lab import KEY, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
@@ -50,7 +51,7 @@ class Template:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, mortal: Mortal) -> Iterator[Template]:
-    """Five people and the one to be forgotten, in two batches that are over, indexed twice."""
+    """Somebody, the one to be forgotten and another one, in two batches that are over, indexed twice; and passages."""
     root = tmp_path_factory.mktemp("keeping")
     with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -63,6 +64,9 @@ def template(tmp_path_factory: pytest.TempPathFactory, mortal: Mortal) -> Iterat
                     table.insert_person(tx, name, values)
             for command in CHAIN:
                 assert made.run(command).exit_code == 0
+        passages.put(made, 2)
+        for command in CHAIN[:3]:
+            assert made.run(command, TASK="passages").exit_code in {0, 6}  # so few are no reason to trust them
         yield Template(root, environ, mortal)
 
 
@@ -132,6 +136,9 @@ def test_forget_dies(template: Template, tmp_path: Path) -> None:
         assert holding(dead.data) == [], (fate, died.last)
         assert kept(dead) == kept(peace), (fate, died.last)
         assert ledger.status(dead)["index"]["behind"] == 0
+        assert {path.name.rpartition("-2")[0] for path in (dead.data / "reports").glob("*.json")} == {
+            "passage-concepts"
+        }
         is_healthy(template, dead)
 
 

@@ -9,7 +9,17 @@ import pytest
 
 from tests.crash.chain import DAY_OF
 from tests.crash.conftest import Meet
-from tests.crash.misfortunes import Misfortune, cuts, deaths, full_disks, full_pages, pairs, rots, signals
+from tests.crash.misfortunes import (
+    Misfortune,
+    cuts,
+    deaths,
+    deaths_by_turns,
+    full_disks,
+    full_pages,
+    pairs,
+    rots,
+    signals,
+)
 from tests.crash.program import Mortal
 from tests.crash.steps import ON_SERVER, Fate
 from tests.crash.sweep import Sweep
@@ -45,6 +55,16 @@ def test_every_step_of_a_command_is_seen(sweep: Sweep) -> None:
     assert trail[seen[3] + 1].startswith("send")
     assert trail[seen[3] + 2] == "recv"
     assert sum("POST" in what and CREATE in what for what in trail) == 2
+
+
+def test_two_turns_are_a_death_on_both_sides_of_every_step(sweep: Sweep) -> None:
+    """Each turn dies at every step once, and the next one on the other side of it."""
+    turns = [set(deaths_by_turns(sweep, turn)) for turn in (7, 8)]
+    assert [len(turn) for turn in turns] == [sweep.steps] * 2
+    assert [{(one.day, one.number, one.fates[0].at) for one in turn} for turn in turns] == [
+        {(one.day, one.number, one.fates[0].at) for one in deaths(sweep)}
+    ] * 2
+    assert turns[0] | turns[1] == set(deaths(sweep))
 
 
 @pytest.mark.parametrize("side", ["before", "after"])

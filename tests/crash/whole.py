@@ -1,5 +1,8 @@
 """The whole sweep, as `make crash-sweep` runs it: a death before and after every step, then the rarer misfortunes.
 
+Where FINDABLE_TEST_DATABASE is postgresql every step is died at once, before it or after it by turns, and of the rarer
+ones there is a sample; an even and an odd SEED together are a death on both sides of every step there, too.
+
 WORKERS processes share the work, and MOST ends it after so many lives. What differed is printed with where it died, and
 its folder is kept; the exit code is 1 then.
 """
@@ -7,23 +10,32 @@ its folder is kept; the exit code is 1 then.
 import os
 import random
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests import postgresql
-from tests.crash.misfortunes import Misfortune, cuts, deaths, full_disks, full_pages, pairs, rots, signals
+from tests import postgresql, scratch
+from tests.crash.misfortunes import (
+    Misfortune,
+    cuts,
+    deaths,
+    deaths_by_turns,
+    full_disks,
+    full_pages,
+    pairs,
+    rots,
+    signals,
+)
 from tests.crash.program import Mortal
 from tests.crash.sweep import Lived, Sweep
 from tests.lab import ON_POSTGRESQL
 
-SEED = 20261120
+SEED = int(os.environ.get("FINDABLE_SEED") or 20261120)
 SPOKEN_EVERY = 50
 SAMPLED = 60  # of each kind that is not swept in full
-MEMORY = Path("/dev/shm")  # noqa: S108 - a disk in memory, where there is one: SIGKILL leaves what is there just the same
+CUTS = 240  # steps on PostgreSQL before which its server goes away
 
 
 def say(text: str) -> None:
@@ -35,14 +47,14 @@ def say(text: str) -> None:
 def everything(sweep: Sweep) -> list[Misfortune]:
     """Return all that is tried, the deaths first, in an order in which any part is a fair sample."""
     dice = random.Random(SEED)  # noqa: S311 - a sample, no secret
-    every = list(deaths(sweep))
-    rare = [
-        *pairs(sweep, dice, SAMPLED),
-        *signals(sweep, dice, SAMPLED),
-        *(cuts(sweep) if ON_POSTGRESQL else full_pages(sweep)),
-        *full_disks(sweep),
-        *rots(sweep),
-    ]
+    rare = [*pairs(sweep, dice, SAMPLED), *signals(sweep, dice, SAMPLED)]
+    if ON_POSTGRESQL:
+        every = list(deaths_by_turns(sweep, SEED))
+        rare += dice.sample([*cuts(sweep)], CUTS)
+        rare += dice.sample([*full_disks(sweep), *rots(sweep)], SAMPLED)
+    else:
+        every = list(deaths(sweep))
+        rare += [*full_pages(sweep), *full_disks(sweep), *rots(sweep)]
     dice.shuffle(every)
     dice.shuffle(rare)
     return every + rare
@@ -78,7 +90,8 @@ def main() -> int:
     """Sweep everything; return 1 where anything differed."""
     began, workers = time.monotonic(), int(os.environ.get("FINDABLE_WORKERS") or os.cpu_count() or 1)
     postgresql.announce()
-    root = Path(tempfile.mkdtemp(prefix="findable-sweep-", dir=MEMORY if MEMORY.is_dir() else None))
+    scratch.announce()
+    root = Path(os.environ[scratch.PEACE])
     with Mortal() as mortal:
         sweep = Sweep(root, mortal)
         sweep.live_in_peace()
@@ -100,7 +113,10 @@ def main() -> int:
         f"N = {sweep.steps} durable steps, {done} lives, {ended} kills, {differing} with differences, "
         f"{(time.monotonic() - began) / 60:.1f} min"
     )
-    return 1 if differing else 0
+    if differing:
+        return 1
+    scratch.remove()
+    return 0
 
 
 if __name__ == "__main__":

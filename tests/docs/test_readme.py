@@ -77,6 +77,15 @@ def test_the_everyday_loop_runs(tmp_path: Path) -> None:
     assert experts["tagged"] + experts["no_bio"] == 151
 
 
+def test_asking_now_runs(tmp_path: Path) -> None:
+    """Each command of the part on calls and batches ends well on the sample people, and everyone is tagged."""
+    make(tmp_path, "import", f"EXPERTS={SAMPLE / 'experts.csv'}")
+    for words in block(2):
+        make(tmp_path, *words[1:], *(["WAIT=1"] if words[1] == "tag" else []))
+    experts = json.loads(make(tmp_path, "status", "JSON=1"))["experts"]
+    assert experts["tagged"] + experts["no_bio"] == experts["total"] == 150
+
+
 def test_every_target_has_help_and_is_documented() -> None:
     """Every target of the Makefile says what it does, and the README's table holds it."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

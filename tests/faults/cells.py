@@ -203,13 +203,35 @@ def adds() -> Iterator[Cell]:
     # an answer of another shape is an answer all the same: that is about the one who was asked about
     unread = ("wrong_shape",)
     yield from _cells(*row, without(words.PASSING, *unread), 0, tagged, live=None)
-    yield from _cells(*row, words.SLOW, 0, saved, always=True, says="next batch", live=None)
+    yield from _cells(*row, words.SLOW, 0, saved, always=True, says="is due again", live=None)
     lasting = without(words.LASTING, *unread)
-    yield from _cells(*row, lasting, 0, saved, always=True, says="next batch", live=None)
+    yield from _cells(*row, lasting, 0, saved, always=True, says="is due again", live=None)
     clear = words.DAILY + words.REFUSED + words.KEY + words.GONE
-    yield from _cells(*row, clear, 0, saved, says="next batch", live=None)
-    yield from _cells(*row, (*judged, *plain(*unread)), 0, Facts(charged=1), says="next batch", live=None)
+    yield from _cells(*row, clear, 0, saved, says="is due again", live=None)
+    yield from _cells(*row, (*judged, *plain(*unread)), 0, Facts(charged=1), says="is due again", live=None)
     yield from _cells(*row, plain("other_model"), 0, tagged, live=None)
+
+
+def lives() -> Iterator[Cell]:
+    """Yield what meets the first call of a run that asks live: asked again, or left for the next run."""
+    row = ("tag-live", "a live call", GENERATE)
+    tagged, untouched, failed_once = Facts(tagged=PEOPLE), Facts(), Facts(tagged=PEOPLE, charged=1)
+    content = plain("max_tokens", "max_tokens_empty", "prompt_blocked", "safety", "recitation", "no_candidates")
+    # an answer of another shape is an answer all the same: that is about the one who was asked about
+    judged = (
+        *content,
+        *plain("unknown_finish", "schema_mismatch", "wrong_shape", "markdown_fence"),
+        ("answer_text", {"text": "{}"}),
+    )
+    yield from _cells(*row, without(words.PASSING, "wrong_shape"), 0, tagged, live=None)
+    yield from _cells(*row, words.REFUSED + plain("other_model"), 0, tagged, live=None)
+    yield from _cells(*row, judged, 0, failed_once, live=None)
+    lasting = words.SLOW + without(words.LASTING, "wrong_shape")
+    yield from _cells(*row, lasting, 4, untouched, always=True, live=None)
+    yield from _cells(*row, words.REFUSED, 4, untouched, always=True, live=None)
+    yield from _cells(*row, words.DAILY, 4, untouched, says="UTC", live=None)
+    yield from _cells(*row, words.KEY, 3, untouched, says="GEMINI_API_KEY", live=None)
+    yield from _cells(*row, words.GONE, 3, untouched, live=None)
 
 
 def cancels() -> Iterator[Cell]:
@@ -253,13 +275,14 @@ def unreachable() -> Iterator[Cell]:
         ("batch-ingest", "submitted", 0, SENT),
         ("batch-cancel 1", "running", 4, SENT),
         ("add-expert newcomer.json", "", 0, Facts()),
+        ("tag-live", "", 4, Facts()),
         ("index", "served", 4, replace(served, tagged=PEOPLE + 1)),
         ("search bees", "served", 4, served),
         ("doctor", "submitted", 4, SENT),
         ("status", "submitted", 0, SENT),
         ("batches", "submitted", 0, SENT),
     ):
-        live = None if command.startswith("add-expert") else 1
+        live = None if command.startswith(("add-expert", "tag-live")) else 1
         says = "cannot connect" if code else ""
         yield Cell(
             tuple(command.split(" ")), f"a server that is not there ({stage})", stopped, code, facts, stage,
@@ -269,5 +292,5 @@ def unreachable() -> Iterator[Cell]:
 
 def every() -> list[Cell]:
     """Return all cells, each with a name of its own."""
-    found = [*submit(), *unclear(), *poll(), *embeds(), *adds(), *cancels(), *doctors(), *unreachable()]
+    found = [*submit(), *unclear(), *poll(), *embeds(), *adds(), *lives(), *cancels(), *doctors(), *unreachable()]
     return list({str(cell): cell for cell in found}.values())

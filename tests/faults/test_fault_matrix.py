@@ -8,8 +8,10 @@ import pytest
 
 from tests.faults import cells
 from tests.faults.cells import Cell
-from tests.faults.ground import ALWAYS, HASTE, PEOPLE, RESIGNATION, Ground, Script, person_file
+from tests.faults.ground import ALWAYS, PEOPLE, RESIGNATION, Ground, Script, haste, person_file
 from tests.faults.words import SLOW
+
+pytestmark = pytest.mark.sampled(3)
 
 SEED = 20261120
 SHARE = 1.0 if os.environ.get("FAULTS") == "all" else 0.02
@@ -28,7 +30,7 @@ def _sample(every: list[Cell]) -> list[Cell]:
 
 def _values(cell: Cell) -> dict[str, str]:
     """Return the limits a cell runs under."""
-    hastily = HASTE if cell.fault.word in HANGS else {}
+    hastily = haste() if cell.fault.word in HANGS else {}
     resigned = RESIGNATION if cell.fault.times == ALWAYS else {}
     return {**hastily, **resigned}
 

@@ -7,7 +7,9 @@ import random
 import pytest
 
 from tests.faults import cells, words
-from tests.faults.ground import HASTE, PEOPLE, Ground, Script
+from tests.faults.ground import PEOPLE, Ground, Script, haste
+
+pytestmark = pytest.mark.sampled(3)
 
 SEED = 20261121
 MANY = os.environ.get("FAULTS") == "all"
@@ -44,7 +46,7 @@ def _name(pair: Pair) -> str:
 def test_two_faults_meet_a_submit(pair: Pair, asking: Ground) -> None:
     """It ends with a code of its own, and run again there is one batch at the API and everybody is tagged."""
     asking.script(*pair)
-    done = asking.run("batch-submit", **HASTE)
+    done = asking.run("batch-submit", **haste())
     assert done.exit_code in {0, 3, 4}, done.output
     facts = asking.facts()
     assert (facts.claimed, facts.charged, facts.tagged) == (PEOPLE, 0, 0)
@@ -58,7 +60,7 @@ def test_two_faults_meet_a_poll(pair: Pair, asking: Ground) -> None:
     """The batch is home or where it was, never failed; run again everybody is tagged by that one batch."""
     assert asking.run("batch-submit").exit_code == 0
     asking.script(*pair)
-    done = asking.run("batch-poll", **HASTE)
+    done = asking.run("batch-poll", **haste())
     assert done.exit_code in {0, 3, 4}, done.output
     facts = asking.facts()
     assert facts == (cells.HOME if done.exit_code == 0 else cells.SENT)

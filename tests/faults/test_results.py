@@ -7,6 +7,8 @@ import pytest
 
 from tests.faults.ground import PEOPLE, Facts, Ground, Script
 
+pytestmark = pytest.mark.sampled(3)
+
 ONE = "^expert-tags/2$"
 TWO = "^expert-tags/[23]$"
 CHARGED = 1

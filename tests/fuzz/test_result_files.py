@@ -17,6 +17,8 @@ from tests import ledger
 from tests.delivery import TAGS, deliver, error, line, prepare, put_people, response, workspace_at
 from tests.lab import Workspace, copy_tree
 
+pytestmark = pytest.mark.sqlite_only("checks the pages of an SQLite file")
+
 COUNT = 5
 KEYS = tuple(f"expert-tags/{number}" for number in range(1, COUNT + 1))
 LINES = tuple(line(key, response(TAGS.replace("water", f"water {key[-1]}"))) for key in KEYS)

@@ -4,8 +4,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.models.concept_types import TYPES
+from emulator.models.concepts import concepts, quick_concepts
 from emulator.models.encoder import encode
 from emulator.models.markup import plain
+from emulator.models.phrases import LONGEST
+from emulator.models.quotations import QUOTE
 from emulator.models.tagger import tags
 from emulator.models.vocabulary import everything
 
@@ -45,3 +49,32 @@ def test_plain_text_is_always_valid(text: str) -> None:
 def test_an_enumeration_is_never_left(text: str, allowed: list[str]) -> None:
     """Whatever names are allowed, only those come out."""
     assert set(tags(text, allowed=allowed)) <= set(allowed)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=ANY_TEXT, at_least=st.integers(0, 20), at_most=st.integers(0, 20))
+def test_concepts_are_words_of_the_text_with_quotes_from_it(text: str, at_least: int, at_most: int) -> None:
+    """Never an error, never a stranger or a duplicate, every quote a slice, as many as promised."""
+    for find in (concepts, quick_concepts):
+        found = find(text, at_least=at_least, at_most=at_most)
+        assert len(found) <= at_most
+        assert len({concept["name"] for concept in found}) == len(found)
+        for concept in found:
+            assert 0 < len(concept["name"]) <= LONGEST
+            assert any(sign.isalpha() for sign in concept["name"])
+            assert concept["type"] in TYPES
+            assert 0.5 <= concept["confidence"] <= 0.95
+            assert concept["quotes"]
+            assert all(quote in text and 0 < len(quote) <= QUOTE for quote in concept["quotes"])
+        if at_most > 0 and any(sign.isalpha() for sign in text):
+            assert find(text)
+
+
+@settings(max_examples=60, deadline=None)
+@given(words=st.lists(st.sampled_from(["graph", "the", "neural", "Network", "(CNN)", "is", "运行", "x1", ".", "\n\n"])))
+def test_concepts_of_real_words_are_distinct_and_repeatable(words: list[str]) -> None:
+    """The same text has the same concepts, and no two of them differ by their case alone."""
+    text = " ".join(words)
+    names = [concept["name"].lower() for concept in concepts(text)]
+    assert len(set(names)) == len(names)
+    assert concepts(text) == concepts(text)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jobs.cli import COMMANDS as ALL
+from tests.integration.routines import passages
 from tests.lab import KEY, ROOT, Api, Workspace
 
 SESSION = "canary-session-of-an-upload"
@@ -26,11 +27,15 @@ LONG_ECHO = "x" * 170 + ECHO  # where a cut may go through the middle of it
 # every command, as it is typed; {files} is a folder with what it needs
 COMMANDS: dict[str, tuple[str, ...]] = {
     "import": ("import", "{files}/people.csv", "--report", "{files}/report.csv"),
+    "preflight": ("preflight", "--count", "--json"),
+    "tag-live": ("tag-live", "--limit", "1"),
+    "tag": ("tag", "--mode", "live", "--limit", "1"),
     "batch-submit": ("batch-submit",),
     "batch-poll": ("batch-poll",),
     "batch-ingest": ("batch-ingest",),
     "batches": ("batches", "--json"),
     "score": ("score",),
+    "run": ("run", "--on-done", "cat", "--on-fail", "cat"),
     "index": ("index",),
     "search": ("search", "water law"),
     "add-expert": ("add-expert", "{files}/new.json"),
@@ -41,7 +46,16 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "unpark": ("unpark", "--all"),
     "doctor": ("doctor",),
     "eval": ("eval", "{files}/queries.jsonl", "{files}/qrels.tsv"),
+    "prices": ("prices", "--json"),
     "settings": ("settings", "--json"),
+    "import-passages": ("import-passages", "{files}/passages.jsonl"),
+    "passages-pilot": ("passages-pilot", "--yes", "--json"),
+    "passages-backfill": ("passages-backfill", "--skip-pilot", "--wait", "--yes"),
+    "passages-status": ("passages-status", "--json"),
+    "best-concepts": ("best-concepts", "--json"),
+    "qc": ("qc", "--json"),
+    "versions": ("versions", "--json"),
+    "rollback": ("rollback", "passage-concepts@9", "--yes"),
     "backup": ("backup", "{files}/backup"),
     "restore": ("restore", "{files}/backup", "--yes"),
     "forget": ("forget", "p1", "--yes"),
@@ -75,6 +89,9 @@ def _files(tmp_path: Path) -> Path:
     folder.mkdir()
     rows = "".join(f'p{number},"I keep bees and teach water law, number {number}."\n' for number in range(3))
     (folder / "people.csv").write_text(f"Username,Bio\n{rows}")
+    (folder / "passages.jsonl").write_text(
+        "".join(json.dumps({"id": f"t{number}", "text": passages.text_of(number)}) + "\n" for number in range(3))
+    )
     (folder / "new.json").write_text(json.dumps({"username": "new", "bio": "I cast bells."}))
     (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "water law"}\n')
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tp0\t1\n")
@@ -161,15 +178,16 @@ def test_nothing_is_written_whatever_the_server_says(
 ) -> None:
     """A server that answers every call with the key and an upload session in it; each that calls, and looks."""
     word, args = FAILURES[failure]
-    _run(workspace, files, "import", "batch-submit", "batch-poll", "batch-ingest")
+    _run(workspace, files, "import", "import-passages", "batch-submit", "batch-poll", "batch-ingest")
     workspace.query("SELECT 1")
     (files / "people.csv").write_text("Username,Bio\nlate,I keep goats.\n")
     _run(workspace, files, "import")
     if failure != "a 400":  # with one batch underway beside what cannot be sent
         _run(workspace, files, "batch-submit")
     api.fault(word, times=10_000, args=args)
-    callers = ("batch-submit", "batch-poll", "index", "search", "add-expert", "doctor", "batch-cancel")
-    said = _run(workspace, files, *callers, "batches", "status", "show", "parked")
+    callers = ["batch-submit", "batch-poll", "index", "search", "add-expert", "doctor", "batch-cancel"]
+    callers += ["passages-pilot", "passages-backfill"]
+    said = _run(workspace, files, *callers, "batches", "status", "show", "parked", "qc", "versions", "passages-status")
     assert "Traceback" in said
     assert "this is a bug" not in said
     _check(workspace.data.parent, said, *log, secrets={KEY, SESSION, *_sessions(api)})

@@ -16,6 +16,8 @@ from tests.soak.invariants import INVARIANTS, SETTLED, violations
 from tests.soak.look import Look, Memory, look
 from tests.soak.people import People
 
+pytestmark = pytest.mark.sqlite_only("the soak looks into an SQLite file")
+
 PEOPLE = 6
 
 

@@ -21,23 +21,41 @@ JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py"))
 
 ROWS = (  # from the ground up
     {"errors", "states"},
-    {"settings", "records", "display", "discretion", "abreast"},
-    {"files", "task", "traces"},
+    {
+        "settings",
+        "records",
+        "display",
+        "discretion",
+        "abreast",
+        "garbage",
+        "spreadsheet",
+        "parquet",
+        "wording",
+        "delimiting",
+    },
+    {"files", "traces"},
+    {"quality"},
+    {"task", "listing"},
     {"gemini", "store", "index"},
-    {"experts"},
+    {"experts", "passages"},  # side by side: no subject knows another
     {"runtime", "apply"},
-    {"preparing", "adopting", "embedding", "evaluation"},
-    {"creating", "freshness", "building", "uploads", "backups"},
+    {"estimating", "spending", "window", "ways", "gating", "comparing", "reviewing", "reporting"},
+    {"preparing", "adopting", "embedding", "evaluation", "piloting"},
+    {"creating", "freshness", "building", "uploads", "backups", "withdrawing"},
+    {"live"},
+    {"sampling"},
+    {"preflighting", "probing"},
     {"checks"},
     {"forgetting"},
     {"collecting"},
     {"steps"},
+    {"routines"},
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 
-# who may import a subject: the place where parts are put together, and the steps that are about people
-SUBJECTS = {"experts"}
-OF_EXPERTS = {
+# who may import a subject: the place where parts are put together, and the steps that are about its rows
+SUBJECTS = {"experts", "passages"}
+OF_SUBJECTS = {
     "pipeline.runtime",
     *(
         f"pipeline.steps.{name}"
@@ -47,7 +65,9 @@ OF_EXPERTS = {
             "export",
             "forget",
             "import_experts",
+            "import_passages",
             "move",
+            "best_concepts",
             "parked",
             "score",
             "show",
@@ -56,11 +76,28 @@ OF_EXPERTS = {
     ),
 }
 # what a command may take from the pipeline: steps, what it opens a workspace with, and the types that steps hand back
-FOR_JOBS = {"steps", "runtime", "settings", "display", "discretion", "errors", "states", "records", "preparing"}
+FOR_JOBS = {
+    "routines",
+    "steps",
+    "runtime",
+    "settings",
+    "display",
+    "discretion",
+    "errors",
+    "states",
+    "records",
+    "task",
+    "preparing",
+    "preflighting",
+    "reporting",
+    "ways",
+    "withdrawing",
+}
 
 OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imported
-    "google": ("pipeline.gemini.client", "pipeline.gemini.channel"),
-    "httpx2": ("pipeline.gemini.channel",),
+    "genai_prices": ("pipeline.gemini.prices",),
+    "google": ("pipeline.gemini.client", "pipeline.gemini.channel", "pipeline.gemini.live"),
+    "httpx2": ("pipeline.gemini.channel", "pipeline.gemini.live"),
     "tenacity": ("pipeline.gemini.channel",),
     "sqlalchemy": (
         "pipeline.store",
@@ -68,6 +105,15 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
         "pipeline.experts.shape",  # of that table
         "pipeline.experts.adoption",
         "pipeline.experts.column_types",
+        "pipeline.passages.table",
+        "pipeline.passages.shape",
+        "pipeline.passages.adoption",
+        "pipeline.passages.checking",
+        "pipeline.passages.measuring",
+        "pipeline.passages.moving",
+        "pipeline.passages.column_types",
+        "pipeline.passages.preferring",
+        "pipeline.passages.stock",
         "pipeline.task",  # for its types alone
     ),
     "alembic": ("pipeline.store",),
@@ -81,8 +127,17 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
         "emulator",
     ),
     "jsonlines": ("pipeline.files",),
-    "orjson": ("pipeline.files", "pipeline.gemini", "pipeline.index", "pipeline.experts", "emulator"),
-    "pydantic": ("pipeline.gemini", "pipeline.experts", "pipeline.task", "pipeline.apply"),
+    "orjson": (
+        "pipeline.files",
+        "pipeline.gemini",
+        "pipeline.index",
+        "pipeline.experts",
+        "pipeline.passages",
+        "emulator",
+    ),
+    "pydantic": ("pipeline.gemini", "pipeline.experts", "pipeline.passages", "pipeline.task", "pipeline.apply"),
+    "pyarrow": ("pipeline.parquet",),
+    "rapidfuzz": ("pipeline.passages",),
     "click": ("jobs",),
     "rich": ("jobs",),
     "dotenv": ("jobs.command",),
@@ -155,8 +210,8 @@ def _why_not_library(module: str, library: str) -> str | None:
 def _why_not_room(module: str, name: str) -> str | None:
     parts = module.split(".")
     room = [*name.split("."), ""][1]
-    if room in SUBJECTS and parts[1] not in SUBJECTS and module not in OF_EXPERTS:
-        return f"{name}: only runtime and the steps about people know people; ask the task or the collection"
+    if room in SUBJECTS and parts[1] not in SUBJECTS and module not in OF_SUBJECTS:
+        return f"{name}: only runtime and the steps about a subject's rows know it; ask the task or the collection"
     if parts[0] == "jobs":
         return None if room in FOR_JOBS else f"{name}: a command asks a step for this"
     if len(parts) == 1 or room not in LEVEL or parts[1] not in LEVEL:
@@ -186,6 +241,8 @@ def test_imports_point_downward(path: Path) -> None:
         ("pipeline.steps.index", "pipeline.steps.search"),
         ("pipeline.files", "pipeline.store.database"),
         ("pipeline.preparing", "pipeline.experts.table"),
+        ("pipeline.preparing", "pipeline.passages.table"),
+        ("pipeline.passages.importing", "pipeline.experts.encoding"),
         ("pipeline.steps.batch_submit", "pipeline.experts.tags"),
         ("pipeline.apply", "pipeline.steps.index"),
         ("pipeline.runtime", "jobs.output"),
@@ -242,7 +299,7 @@ ENGINE = [
     path
     for path in MODULES
     if _name(path).startswith("pipeline.")
-    and not _inside(_name(path), {"pipeline.experts", "pipeline.records", *OF_EXPERTS})
+    and not _inside(_name(path), {"pipeline.experts", "pipeline.records", "pipeline.settings", *OF_SUBJECTS})
     and _name(path) != "pipeline.steps.search"
 ]
 
@@ -258,7 +315,17 @@ def test_the_engine_never_names_experts(path: Path) -> None:
     assert not said, f"{_name(path)} names a subject; ask the task, and say item\n  " + "\n  ".join(said)
 
 
-HEAVY = ("google.genai", "faiss", "numpy", "pydantic", "sqlalchemy", "alembic", "wordllama", "starlette")
+HEAVY = (
+    "google.genai",
+    "genai_prices",
+    "faiss",
+    "numpy",
+    "pydantic",
+    "sqlalchemy",
+    "alembic",
+    "wordllama",
+    "starlette",
+)
 
 LOADED = """\
 import sys
@@ -304,6 +371,7 @@ def test_status_loads_only_the_database(tmp_path: Path) -> None:
         (("show", "ann"), {"sqlalchemy"}),
         (("export", "{data}/out.csv"), {"sqlalchemy"}),
         (("settings",), set()),
+        (("preflight",), {"sqlalchemy", "pydantic"}),
         (("batch-submit", "--dry"), {"sqlalchemy", "pydantic"}),
         (("batch-poll",), {"sqlalchemy"}),
         (("batch-ingest",), {"sqlalchemy"}),

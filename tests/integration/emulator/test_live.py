@@ -152,6 +152,24 @@ def test_images_are_read_in_either_alphabet_and_counted(guest: Caller) -> None:
     assert guest.refused(count, {"contents": [{"parts": parts}]})["code"] == 400
 
 
+def test_tokens_are_counted_as_they_are_charged(guest: Caller) -> None:
+    """What countTokens says of a whole request is what its answer counts for the prompt, instruction included."""
+    count = f"/v1/models/{MODEL}:countTokens"
+    request = request_for("Water law and irrigation. 水") | {
+        "systemInstruction": {"parts": [{"text": "Give the domains that this person knows."}]},
+        "model": f"models/{MODEL}",
+    }
+    charged = guest.post(GENERATE, request)["usageMetadata"]["promptTokenCount"]
+    counted = guest.post(count, {"generateContentRequest": request})
+    assert counted == {"totalTokens": charged, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": charged}]}
+    assert guest.post(count, {"generate_content_request": request})["totalTokens"] == charged
+    alone = guest.post(count, {"contents": request["contents"]})["totalTokens"]
+    assert alone == charged - 10
+    both = {"contents": [{"parts": [{"text": "ignored" * 99}]}], "generateContentRequest": request}
+    assert guest.post(count, both)["totalTokens"] == charged
+    assert guest.refused(count, {"systemInstruction": {}})["code"] == 400
+
+
 def test_a_stream_is_one_event(guest: Caller) -> None:
     """With `alt=sse` the whole answer comes as one `data:` event."""
     request = request_for("Water law.")

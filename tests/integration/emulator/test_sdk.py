@@ -156,6 +156,24 @@ def test_the_sdk_generates_counts_and_finds_models(sdk: genai.Client) -> None:
     assert f"models/{MODEL}" in {model.name for model in sdk.models.list(config={"query_base": True})}
 
 
+def test_the_sdk_counts_what_an_answer_is_charged_for(sdk: genai.Client) -> None:
+    """Plain contents are counted as they are; a whole request with its instruction goes out in the extra body."""
+    config = GENERATE.model_copy(update={"system_instruction": "Give the domains that this person knows."})
+    usage = sdk.models.generate_content(model=MODEL, contents="Lawyer for water law", config=config).usage_metadata
+    assert usage
+    whole = {
+        "model": f"models/{MODEL}",
+        "contents": [{"parts": [{"text": "Lawyer for water law"}]}],
+        "systemInstruction": {"parts": [{"text": "Give the domains that this person knows."}]},
+        "generationConfig": {"responseMimeType": "application/json", "responseSchema": TAGS_SCHEMA},
+    }
+    options = types.HttpOptions(extra_body={"generateContentRequest": whole})
+    asked = types.CountTokensConfig(http_options=options)
+    counted = sdk.models.count_tokens(model=MODEL, contents="Lawyer for water law", config=asked)
+    assert counted.total_tokens == usage.prompt_token_count == 5 + 10
+    assert sdk.models.count_tokens(model=MODEL, contents="Lawyer for water law").total_tokens == 5
+
+
 @pytest.mark.parametrize(("model", "vectors"), [("gemini-embedding-001", 2), ("gemini-embedding-2", 1)])
 def test_the_sdk_embeds_as_it_does_live(sdk: genai.Client, model: str, vectors: int) -> None:
     """Two bare strings are two vectors for 001 and one fused vector for 2; one content each is always two."""
@@ -217,6 +235,9 @@ def test_the_async_sdk_runs_the_whole_round(shared_engine: Server, tmp_path: Pat
                 batch = await client.batches.get(name=name_of(batch))
             answer = await client.models.generate_content(model=MODEL, contents="water law", config=GENERATE)
             assert answer.text
+            counted = await client.models.count_tokens(model=MODEL, contents="water law")
+            assert answer.usage_metadata
+            assert counted.total_tokens == answer.usage_metadata.prompt_token_count
             embedded = await client.models.embed_content(model="gemini-embedding-001", contents=["a", "b"])
             assert len(embedded.embeddings or []) == 2
             data: bytes = await client.files.download(file=results_of(batch))

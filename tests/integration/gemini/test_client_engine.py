@@ -28,6 +28,7 @@ from pipeline.gemini.requests import build, check, key_of, line
 from pipeline.gemini.results import Results
 from pipeline.states import Outcome, RemoteState
 from pipeline.task import Prompt
+from tests.live import generated
 
 MODEL = "gemini-3.5-flash-lite"
 SCHEMA = {
@@ -142,7 +143,7 @@ def test_the_whole_way_of_a_batch(engine: Engine, tmp_path: Path) -> None:
 
 def test_live_call_and_vectors(engine: Engine) -> None:
     """A live call gives an answer, and texts give unit rows, the same for the same text."""
-    reply = judge(engine_reply := {"response": engine.client.generate(MODEL, request("Water law and irrigation."))})
+    reply = judge(engine_reply := {"response": generated(engine.client, MODEL, request("Water law and irrigation."))})
     assert reply.outcome is Outcome.ANSWERED, engine_reply
     assert orjson.loads(reply.text)["tags"]
     vectors = engine.client.embed("findable-local-embedding-1", ["water law", "jazz", "water law"], dim=256, query=True)
@@ -299,7 +300,7 @@ def test_engine_that_is_gone(tmp_path: Path) -> None:
     with start(tmp_path / "state") as server:
         client = Client(api_key="local", base_url=server.url, trust_env=False, sleep=lambda _seconds: None)
         with pytest.raises(MissingError):
-            client.generate("gemini-9", request("x"))
+            generated(client, "gemini-9", request("x"))
         with pytest.raises((ConfigurationError, RefusedError)):
             client.embed("gemini-embedding-2", ["a"], dim=5000, query=False)
     with pytest.raises(NotSentError):

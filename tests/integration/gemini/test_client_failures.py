@@ -23,6 +23,7 @@ from pipeline.errors import (
 )
 from pipeline.gemini.client import Client
 from tests.integration.gemini.scripted import KEY, Answer, Script
+from tests.live import generated
 
 ROOT = Path(__file__).parents[3]
 BATCH = "batches/b1"
@@ -238,7 +239,7 @@ def test_daily_quota_is_not_waited_for(script: Script, waits: list[float]) -> No
     now = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)  # one in the morning there
     client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append, now=lambda: now)
     with pytest.raises(ThrottledError) as caught:
-        client.generate("m", {"contents": [{"parts": [{"text": "x"}]}]})
+        generated(client, "m", {"contents": [{"parts": [{"text": "x"}]}]})
     client.close()
     assert caught.value.resets_at == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
     assert (len(script.calls), waits) == (1, [])
@@ -290,7 +291,7 @@ def test_model_that_is_gone_says_what_to_set(script: Script, client: Client) -> 
     text = "This model models/gemini-2.0-flash is no longer available to new users."
     script.answers = [refused(404, "NOT_FOUND", text), refused(404, "NOT_FOUND", "Requested entity was not found.")]
     with pytest.raises(MissingError) as caught:
-        client.generate("gemini-2.0-flash", {"contents": [{"parts": [{"text": "x"}]}]})
+        generated(client, "gemini-2.0-flash", {"contents": [{"parts": [{"text": "x"}]}]})
     assert "FINDABLE_MODEL" in caught.value.hint
     assert "gemini-2.0-flash" in caught.value.message
     with pytest.raises(MissingError) as caught:

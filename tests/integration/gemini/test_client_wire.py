@@ -17,6 +17,7 @@ from pipeline.gemini.requests import build
 from pipeline.states import RemoteState
 from pipeline.task import Prompt
 from tests.integration.gemini.scripted import KEY, Answer, Script, Seen
+from tests.live import generated
 
 BATCH = "batches/leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
 RESULT = "files/batch-leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
@@ -349,7 +350,7 @@ def test_live_call_sends_the_request_of_a_batch_line(script: Script, client: Cli
     request = build(prompt, schema=schema, thinking={"thinkingLevel": "MINIMAL"})
     reply = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": "STOP"}], "unknownField": 1}
     script.answers = [Answer(reply)]
-    assert client.generate("gemini-3.5-flash-lite", request) == reply
+    assert generated(client, "gemini-3.5-flash-lite", request) == reply
     assert script.calls == ["POST /v1beta/models/gemini-3.5-flash-lite:generateContent"]
     assert _camel(script.seen[0].document) == _camel(request)
 

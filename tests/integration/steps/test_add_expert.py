@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.live import duties
 from tests.lab import ROOT, Api, Workspace
 
 SEED = {
@@ -69,7 +70,7 @@ def test_a_person_is_inserted_tagged_and_scored(
 ) -> None:
     """Keys as in the CSV header or as in the table; one live call; the answer has its provenance."""
     (ada,) = _added(workspace, file(document))
-    assert list(ada) == ["username", "name", "tags", "findability_score", "problem"]
+    assert list(ada) == ["username", "name", "tags", "findability_score", "problem", "took_s"]
     assert (ada["username"], ada["name"], ada["problem"]) == ("ada", "Ada Byron", "")
     assert ada["tags"]
     bio = len(SNAKE["bio"]) / 500 * 40
@@ -182,10 +183,13 @@ def test_where_gemini_fails_the_next_batch_takes_the_person(
     assert ada["problem"]
     assert ada["findability_score"] > 0
     assert _counts(workspace)["untagged"] == 1
-    assert workspace.scalar("SELECT count(*) FROM findable_attempts") == 1
+    was_judged = word not in {"quota_minute", "quota_day", "key_invalid"}  # a no for now is nobody's attempt
+    assert workspace.scalar("SELECT count(*) FROM findable_attempts") == was_judged
+    assert workspace.query("SELECT reason, outcome FROM findable_due") == [(ada["problem"], None)]
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
         assert workspace.run(command).exit_code == 0
     assert _counts(workspace)["tagged"] == 1
+    assert workspace.query("SELECT outcome FROM findable_due") == [("tagged",)]
 
 
 def test_where_the_service_is_down_nobody_else_waits_for_it(
@@ -266,3 +270,36 @@ def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callabl
     assert workspace.query("SELECT username, tags FROM experts") == [("ada", None)]
     assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
     assert _counts(workspace)["untagged"] == 1
+
+
+def test_a_caller_of_the_library_has_a_task_that_asks_again(
+    workspace: Workspace, api: Api, file: Callable[[Any], str]
+) -> None:
+    """The thread asks until nobody is due, waiting longer each time, and the person is tagged in the end."""
+    api.fault("status", times=6, path=LIVE, args={"code": 503, "message": "overloaded"})
+    _added(workspace, file(SNAKE))
+    waits: list[float] = []
+    duties.in_background(workspace.open, first_wait_s=0.01, sleep=waits.append).join(60)
+    assert _counts(workspace)["tagged"] == 1
+    assert waits == [0.01, 0.02, 0.04]
+    assert workspace.query("SELECT outcome, tries FROM findable_due") == [("tagged", 2)]
+
+
+def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
+    """Ctrl-C lets the call finish: the person is tagged, nothing is due, and nobody after is added."""
+    api.configure(latencies={LIVE: {"kind": "constant", "seconds": 3600}})
+    environ = {**os.environ, **workspace.environ, "PYTHONPATH": str(ROOT), "FINDABLE_CALL_TIMEOUT": "60"}
+    command = [sys.executable, "-m", "jobs", "add-expert", file([SNAKE, {"username": "later"}])]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 30
+        while not api.seen("POST", LIVE):
+            assert time.monotonic() < until, "it never asked"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        api.advance(3600)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "ada is saved with tags; nobody after was added" in said
+    assert workspace.query("SELECT username, tags IS NULL FROM experts") == [("ada", 0)]
+    assert workspace.query("SELECT item_id FROM findable_due") == []
+    assert _counts(workspace)["tagged"] == 1

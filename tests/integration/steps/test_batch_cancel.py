@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeline.store import spending
 from tests.integration.steps.looks import CREATE, batch_row, claimed, creates, moves, remote, states
 from tests.lab import Api, Workspace
 
@@ -84,7 +85,10 @@ def test_an_unclear_create_that_certainly_made_nothing_is_given_up(
 def test_a_batch_that_is_not_to_be_seen_is_given_up_only_after_asking(
     code: int, workspace: Workspace, api: Api, people: People
 ) -> None:
-    """Without a yes all stays as it is (exit 2); with one the batch is failed and its items are free."""
+    """Without a yes all stays as it is (exit 2); with one the batch is failed and its items are free.
+
+    Nobody knows whether it was worked on, so what it may have cost still counts.
+    """
     people(3)
     assert workspace.run("batch-submit").exit_code == 0
     api.fault("batch_vanishes", times=50, args={"code": code})
@@ -94,6 +98,10 @@ def test_a_batch_that_is_not_to_be_seen_is_given_up_only_after_asking(
     assert (states(workspace), len(claimed(workspace))) == (["submitted"], 3)
     assert workspace.run("batch-cancel", "1", YES="1").exit_code == 0
     assert (states(workspace), claimed(workspace)) == (["failed"], [])
+    estimated = workspace.scalar("SELECT estimated_cost FROM findable_batches")
+    with workspace.open() as rt, rt.store.read() as tx:
+        assert spending.spent(tx).lost == pytest.approx(estimated)
+    assert workspace.run("batch-submit", BUDGET_PER_DAY=f"{estimated * 1.2:.9f}").exit_code == 3
 
 
 def test_a_batch_that_is_over_at_the_api_is_left_for_poll(workspace: Workspace, api: Api, people: People) -> None:

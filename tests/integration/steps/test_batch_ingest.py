@@ -27,6 +27,8 @@ from tests.delivery import (
 )
 from tests.lab import Api, Workspace
 
+pytestmark = pytest.mark.sampled(4)
+
 Spoil = Callable[[str], Lines]
 
 

@@ -258,6 +258,23 @@ def test_a_live_answer_goes_and_its_cost_stays(workspace: Workspace, people: Cal
     assert ledger.status(workspace)["spent"] == spent
 
 
+def test_calls_lead_to_nobody_and_who_was_due_is_no_more(workspace: Workspace, api: Api, tmp_path: Path) -> None:
+    """The marks of live calls stay with what they cost, under an id that leads nowhere; reasons lose the name."""
+    person = tmp_path / "zq.json"
+    person.write_text(json.dumps({"username": "zq-77", "bio": BIO}))
+    api.fault("status", times=2, path=":generateContent", args={"message": "not about zq-77"})
+    workspace.run("add-expert", str(person), RETRY_FOR="0.1")
+    assert "zq-77" in str(workspace.query("SELECT reason FROM findable_due"))
+    assert workspace.query("SELECT DISTINCT item_id FROM findable_calls") == [("1",)]
+    estimated = "SELECT count(*), sum(estimated_cost) FROM findable_calls"
+    before = workspace.query(estimated)
+    ran(workspace, "forget", "zq-77", "--yes")
+    assert telling(workspace) == []
+    assert workspace.query("SELECT item_id FROM findable_due") == []
+    assert workspace.query("SELECT item_id FROM findable_calls WHERE item_id = '1'") == []
+    assert workspace.query(estimated) == before
+
+
 def test_a_database_shared_with_another_program_is_left_to_it(workspace: Workspace, tmp_path: Path) -> None:
     """Our rows go, also where ids are text; the other program's table keeps its own, and a line says where."""
     database = tmp_path / "legacy.db"

@@ -11,10 +11,12 @@ from typing import Any
 import faiss
 import pytest
 
+from pipeline import building, embedding
 from pipeline.errors import InconsistentError
 from pipeline.experts import table
 from pipeline.experts.collection import ExpertsCollection
 from pipeline.steps import index
+from pipeline.store import leases
 from pipeline.store import workspace as workspaces
 from pipeline.store.database import Connection
 from pipeline.task import Entry
@@ -61,6 +63,83 @@ def _change(workspace: Workspace, sql: str) -> None:
     with workspace.open() as rt, rt.store.write() as tx:
         tx.exec_driver_sql(sql)
         workspaces.touch(tx)
+
+
+class _Meanwhile:
+    """A client that lets something happen each time before texts are embedded, in the thread that asks."""
+
+    def __init__(self, client: Any, happens: Callable[[], None]) -> None:
+        """Keep both."""
+        self._client = client
+        self._happens = happens
+
+    def embed(self, *args: Any, **more: Any) -> Any:
+        """Let it happen, then embed."""
+        self._happens()
+        return self._client.embed(*args, **more)
+
+
+def _index_while(workspace: Workspace, happens: Callable[[], None]) -> index.Report:
+    """Build the index while something happens before each call."""
+    with workspace.open() as rt:
+        rt.__dict__["client"] = _Meanwhile(rt.client, happens)
+        return index.run(rt)
+
+
+def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """While missing texts are embedded the index is free, and what was written before is gone on with."""
+    tagged(3)
+    free: list[bool] = []
+    drafts: list[str] = []
+
+    def look() -> None:
+        """Take the lease on the index, as another process would, if nobody holds it."""
+        with workspace.open() as other, leases.held(other.store, building.LEASE, lasts_s=60) as lease:
+            free.append(lease is not None)
+            drafts.extend(other.builds.stale())
+
+    assert _index_while(workspace, look).count == 3
+    assert free == [True]
+    assert [name.startswith("1.") for name in drafts] == [True]
+    with workspace.open() as rt:
+        assert (rt.builds.numbers(), rt.builds.stale()) == ([1], [])
+
+
+def test_who_was_overtaken_while_embedding_begins_again(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """Another process builds meanwhile and sweeps: both end well, and the later build is in service."""
+    tagged(3)
+    once = [None]
+
+    def build() -> None:
+        """Build the index in another process's place, once."""
+        if once and once.pop() is None:
+            _index(workspace)
+
+    report = _index_while(workspace, build)
+    assert (report.number, report.count) == (2, 3)
+    assert _behind(workspace) == 0
+
+
+def test_people_who_come_while_others_are_embedded_are_in_the_build(
+    workspace: Workspace, tagged: Callable[[int], None]
+) -> None:
+    """One comes with each call: what was begun is begun again, until the last round waits for nobody any more."""
+    tagged(3)
+    report = _index_while(workspace, lambda: tagged(1))
+    assert (report.count, report.embedded) == (3 + building.ROUNDS - 1, 3 + building.ROUNDS - 1)
+    assert _behind(workspace) == 1
+
+
+@pytest.mark.parametrize("few", [0, 149, 150])
+def test_many_missing_texts_are_embedded_in_a_pass_of_their_own(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whether they are noted on the way or too many for that: each is embedded once."""
+    monkeypatch.setattr(embedding, "FEW", few)
+    tagged(150)
+    report = _index(workspace)
+    assert (report["count"], report["embedded"], report["cached"]) == (150, 150, 0)
+    assert len(api.seen("POST", EMBED)) == 2
 
 
 def test_texts_go_out_a_hundred_a_call(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:

@@ -9,6 +9,8 @@ from pipeline.experts import table
 from pipeline.store import workspace as workspaces
 from tests.lab import Api, Workspace
 
+pytestmark = pytest.mark.sampled(3)
+
 PEOPLE = {
     "ada": {
         "first_name": "Ada",

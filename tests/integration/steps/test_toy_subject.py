@@ -9,8 +9,9 @@ import pytest
 from pipeline import embedding, freshness
 from pipeline.errors import InputError
 from pipeline.runtime import Runtime
-from pipeline.steps import batch_ingest, batch_poll, batch_submit, index
+from pipeline.steps import batch_ingest, batch_poll, batch_submit, index, tag_live
 from pipeline.store import answers
+from pipeline.task import Subject
 from tests.integration.steps.toy import PoemsCollection, PoemsTask, poems
 from tests.lab import Api, Workspace
 
@@ -26,7 +27,8 @@ POEMS = {
 def toy(workspace: Workspace) -> Iterator[Runtime]:
     """An open workspace whose task and collection are those of the poems, with none written yet."""
     with workspace.open() as rt:
-        toy = replace(rt, task=PoemsTask(), collection=PoemsCollection())
+        task, collection = PoemsTask(), PoemsCollection()
+        toy = replace(rt, task=task, collection=collection, subjects=(Subject("poems", task, collection),))
         with toy.store.write() as tx:
             poems.create(tx)
         try:
@@ -74,6 +76,16 @@ def test_another_subject_runs_through_the_same_steps(toy: Runtime, api: Api) -> 
         with toy.store.read() as tx:
             assert freshness.behind(toy, tx, build) == 0
     assert len(api.batches()["batches"]) == 1
+
+
+def test_another_subject_is_asked_live_too(toy: Runtime, api: Api) -> None:
+    """Poems are asked by ordinary calls through the same step, each once, and stand in no batch."""
+    _write_poems(toy)
+    report = tag_live.run(toy, limit=None)
+    assert (report.everyone, report.asked.answered, report.left) == (4, 4, 0)
+    assert all(json.loads(languages or "") for languages in _languages(toy).values())
+    assert len(api.seen("POST", ":generateContent")) == 4
+    assert tag_live.run(toy, limit=None).asked.calls == 0
 
 
 def test_what_fails_is_asked_again_and_named_as_the_subject_names_it(toy: Runtime, api: Api) -> None:

@@ -6,12 +6,16 @@ The engine runs it through the same steps as people. Nothing in `pipeline` knows
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Column, Connection, MetaData, Select, Table, Text, cast, func, select, update
 
-from pipeline.task import Answered, Entry, Item, Prompt, Written
+from pipeline.task import Answered, Entry, Item, Prompt, Stock, TakenBack, Task, Words, Written
+
+if TYPE_CHECKING:
+    from pipeline.quality.figures import Quality
 
 poems = Table(
     "toy_poems",
@@ -30,12 +34,19 @@ class Languages(BaseModel):
     languages: list[str] = Field(min_length=1)
 
 
-class PoemsTask:
+class PoemsTask(Task):
     """Languages for poems; see `pipeline.task.Task`."""
 
     name = "toy-languages"
-    version = 3
+    label = "toy-languages@3"
+    words = Words("poem", "poems", "read", "every poem is read", "text", "texts", "make index")
+    how_to_fill = "write a poem"
+    answer_tokens = 8
     answer: type[BaseModel] = Languages
+
+    def total(self, tx: Connection) -> int:
+        """Return how many poems there are."""
+        return tx.execute(select(func.count()).select_from(poems)).scalar_one()
 
     def open_items(self, *, after: str | None = None) -> "Select[Any]":
         """Return the SELECT of poems without languages."""
@@ -57,7 +68,7 @@ class PoemsTask:
                 prompt = Prompt(system="Name the languages.", parts=[{"text": rows[one]}], max_output_tokens=256)
                 yield Item(one, prompt, hashlib.sha256(rows[one].encode()).hexdigest())
 
-    def write(self, tx: Connection, answers: Sequence[Answered]) -> Written:
+    def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> Written:  # noqa: ARG002
         """Write languages where there are none."""
         written = Written()
         for one in answers:
@@ -67,9 +78,28 @@ class PoemsTask:
                 written.applied.add(one.item_id)
         return written
 
+    def counts(self, tx: Connection, *, now: datetime) -> dict[str, int]:  # noqa: ARG002
+        """Return how many poems there are, and how many are read."""
+        done = tx.execute(select(func.count()).where(poems.c.languages.is_not(None))).scalar_one()
+        return {"total": self.total(tx), "read": done, "unread": self.total(tx) - done}
+
+    def quality(self, tx: Connection, extractor: str | None) -> "Quality":  # noqa: ARG002
+        """Return nothing to judge: nobody judges poems."""
+        from pipeline.quality.figures import Quality
+
+        return Quality("Poems", extractor or "all", 0, (), ())
+
     def clear(self, tx: Connection, ids: Sequence[str]) -> None:
         """Take languages back."""
         tx.execute(update(poems).where(poems.c.code.in_(ids)).values(languages=None))
+
+    def stock(self, tx: Connection) -> list[Stock]:  # noqa: ARG002
+        """Return nothing: poems tell no version."""
+        raise AssertionError("nobody lists versions of poems")
+
+    def take_back(self, tx: Connection, label: str, *, model: str, after: Any | None) -> TakenBack:  # noqa: ARG002
+        """Take nothing back."""
+        raise AssertionError("nobody takes languages back")
 
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the codes; poems have no other name."""
@@ -78,12 +108,6 @@ class PoemsTask:
 
 class PoemsCollection:
     """Every poem with languages; see `pipeline.task.Collection`."""
-
-    how_to_fill = "write a poem"
-
-    def is_empty(self, tx: Connection) -> bool:
-        """Return whether there is no poem."""
-        return tx.execute(select(poems.c.code).limit(1)).first() is None
 
     def count(self, tx: Connection) -> int:
         """Return how many poems have languages."""

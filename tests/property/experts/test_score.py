@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.experts.cells import has_tags, tags_of
 from pipeline.experts.score import score
 
 TEXTS = st.none() | st.text(max_size=600) | st.sampled_from(["", " ", "x" * 500, "x" * 499])
@@ -71,3 +72,12 @@ def test_a_longer_bio_is_never_worth_less(row: dict[str, Any], more: str) -> Non
 def test_examples_of_the_formula(row: dict[str, Any], expected: float) -> None:
     """Bio up to 40 for 500 characters, tags 25, profile URL 15, job title 10, rate 10."""
     assert score(row) == expected
+
+
+CELLS = TAGS | st.binary(max_size=20) | st.text(alphabet='[]", \\au', max_size=12).map('["{}'.format)
+
+
+@given(CELLS | st.sampled_from(['["a"', '["a"]x', '[""]', "[]", ' ["a"]', '["\ud800"]', "[1]", "null", b'["a"]']))
+def test_a_cell_has_tags_where_there_are_some(cell: Any) -> None:
+    """Whether there is a tag is seen as by reading them all, whatever a cell holds."""
+    assert has_tags(cell) == bool(tags_of(cell))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.index import flat
@@ -49,6 +49,7 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
     assert np.allclose([hit.similarity for hit in hits], [similarity[texts[row]] for row in expected], atol=1e-6)
 
 
+@example(sizes=[0, 3], dim=1)
 @given(sizes=st.lists(st.integers(0, 30), max_size=6), dim=st.integers(1, 40))
 @settings(deadline=None, max_examples=40)
 def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int) -> None:

@@ -1,4 +1,4 @@
-"""What is tagged, what is counted, and which shapes are served."""
+"""What is tagged or read for concepts, what is counted, and which shapes are served."""
 
 from typing import Any
 
@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import ApiError
-from emulator.generate import count_tokens, text_to_tag, tokens_in
-from emulator.schema import Shape, check_items, shape_of
+from emulator.generate import count_tokens, text_to_read, text_to_tag, tokens_in
+from emulator.schema import ConceptShape, Shape, check_items, shape_of
 
 TEXTS = st.text(max_size=60)
 STRINGS = {"type": "ARRAY", "items": {"type": "STRING"}}
+CONCEPT = {"type": "OBJECT", "properties": {"name": {"type": "STRING"}, "quotes": STRINGS}}
+CONCEPTS = {"type": "ARRAY", "items": CONCEPT}
 
 
 def asked(*parts: str, role: str = "user") -> dict[str, Any]:
@@ -45,6 +47,16 @@ def test_a_biography_cannot_end_itself() -> None:
     assert text_to_tag(asked(f"x<biography>{inside}</biography>y")) == inside
 
 
+@given(TEXTS, TEXTS)
+def test_a_passage_is_read_to_its_last_character(before: str, inside: str) -> None:
+    """Concepts come from between the delimiters of the passage, whatever it holds, and from nothing around it."""
+    if "passage>" in before:
+        return
+    assert text_to_read(asked(f"{before}<passage>{inside} </passage> {inside}</passage>")) == (
+        f"{inside} </passage> {inside}"
+    )
+
+
 def test_delimiters_are_case_sensitive_and_only_the_user_counts() -> None:
     """Another case is no delimiter, and what the model said is not tagged."""
     assert text_to_tag(asked("<Biography>a</Biography>")) == "<Biography>a</Biography>"
@@ -76,9 +88,21 @@ def test_tokens_of_all_parts_are_counted() -> None:
             {"responseSchema": {"type": "ARRAY", "items": {"type": "STRING", "enum": ["a", "b"]}}},
             Shape(None, ("a", "b"), 3, 8),
         ),
+        ({"responseSchema": CONCEPTS}, ConceptShape(None, ("name", "quotes"), None, 4, 14)),
+        ({"responseSchema": CONCEPTS | {"minItems": 1}}, ConceptShape(None, ("name", "quotes"), None, 4, 14)),
+        ({"responseSchema": CONCEPTS | {"maxItems": 3}}, ConceptShape(None, ("name", "quotes"), None, 3, 3)),
+        ({"responseSchema": CONCEPTS | {"minItems": 20}}, ConceptShape(None, ("name", "quotes"), None, 20, 20)),
+        (
+            {"responseSchema": {"type": "OBJECT", "properties": {"c": CONCEPTS}}},
+            ConceptShape("c", ("name", "quotes"), None, 4, 14),
+        ),
+        (
+            {"responseJsonSchema": {"$defs": {"C": CONCEPT}, "type": "array", "items": {"$ref": "#/$defs/C"}}},
+            ConceptShape(None, ("name", "quotes"), None, 4, 14),
+        ),
     ],
 )
-def test_a_shape_is_read_from_its_schema(config: dict[str, Any], shape: Shape) -> None:
+def test_a_shape_is_read_from_its_schema(config: dict[str, Any], shape: Shape | ConceptShape) -> None:
     """Name, words and bounds come from the schema, the rest from the defaults."""
     assert shape_of(config) == shape
 

@@ -144,10 +144,10 @@ def test_repetition_does_not_break_the_ranking() -> None:
 def test_long_texts_are_quick() -> None:
     """200,000 characters, a word of 40,000 and patterns that trip naive expressions take seconds at the most."""
     warm()
-    began = time.perf_counter()
+    began = time.process_time()
     for text in ("I teach law and nursing. " * 8_000, "w" * 40_000, "](" * 50_000, "<a " * 60_000, "." * 200_000):
         assert len(tags(text)) >= 3
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_threads_may_ask_at_once() -> None:

@@ -98,6 +98,15 @@ def test_rescore_writes_only_what_differs(tx: Connection) -> None:
     assert table.rescore(tx) == 0
 
 
+def test_rescore_writes_all_where_all_differ(tx: Connection) -> None:
+    """More than are written at once: reading stops for each writing and goes on behind it."""
+    table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(5000)])
+    tx.execute(experts.update().values(findability_score=99.0))
+    assert table.rescore(tx) == 5000
+    assert set(tx.execute(experts.select().with_only_columns(experts.c.findability_score)).scalars()) == {10.0}
+    assert table.rescore(tx) == 0
+
+
 def test_everyone_is_counted_once(tx: Connection) -> None:
     """Tagged before claimed before parked before untagged, whatever else a row could be called."""
     ids = {name: table.insert_person(tx, name, {"bio": "Bees."}) for name in ("tagged", "claimed", "parked", "open")}

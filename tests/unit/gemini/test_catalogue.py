@@ -161,8 +161,9 @@ def test_numbers_need_no_heavy_library() -> None:
     """Catalogue, costs, limits, requests and replies are imported without numpy, pydantic or the SDK."""
     code = (
         "import sys, pipeline.gemini.catalogue, pipeline.gemini.costs, pipeline.gemini.limits, "
-        "pipeline.gemini.requests, pipeline.gemini.replies, pipeline.gemini.results\n"
-        "heavy = {'numpy', 'pydantic', 'google.genai', 'httpx2', 'sqlalchemy'} & set(sys.modules)\n"
+        "pipeline.gemini.requests, pipeline.gemini.replies, pipeline.gemini.results, "
+        "pipeline.gemini.limiter, pipeline.gemini.tiers, pipeline.gemini.prices\n"
+        "heavy = {'numpy', 'pydantic', 'google.genai', 'genai_prices', 'httpx2', 'sqlalchemy'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

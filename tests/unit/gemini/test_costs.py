@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.gemini import catalogue
-from pipeline.gemini.costs import THOUGHT_TOKENS, Usage, cost, estimate, estimate_tokens
+from pipeline.gemini.costs import PART_TOKENS, THOUGHT_TOKENS, Usage, cost, estimate, estimate_tokens
 
 TODAY = date(2026, 11, 20)
 
@@ -56,15 +56,20 @@ def request(**settings: Any) -> dict[str, Any]:
     }
 
 
-def test_estimate_counts_texts_schema_and_frame() -> None:
-    """The prompt counts its texts, the instruction, the schema and a small frame, and media at their own rate."""
+def test_estimate_counts_texts_and_media() -> None:
+    """The prompt counts its texts and the instruction, media at their own rate, and neither schema nor settings."""
     plain = estimate(request(maxOutputTokens=500)).prompt
-    assert 100 < plain < 130
+    assert plain == 100
     schema = {"type": "OBJECT", "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}}}}
-    assert estimate(request(maxOutputTokens=500, responseSchema=schema)).prompt > plain
+    assert estimate(request(maxOutputTokens=500, responseSchema=schema)).prompt == plain
     image = request(maxOutputTokens=500)
     image["contents"][0]["parts"].append({"inlineData": {"mimeType": "image/png", "data": "A" * 100_000}})
-    assert plain + 1000 < estimate(image).prompt < plain + 1500
+    assert estimate(image).prompt == plain + PART_TOKENS
+
+
+def test_estimate_expects_the_answer_it_is_told_of() -> None:
+    """How long answers of a task are comes from the task."""
+    assert estimate(request(maxOutputTokens=500), answer_tokens=22).answer == 22
 
 
 @pytest.mark.parametrize(

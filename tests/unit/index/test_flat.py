@@ -35,7 +35,7 @@ def test_another_header_falls_back_to_faiss(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(flat, "header", lambda *, count, dim: b"older" + bytes([count % 256, dim]))
     flat.write(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
     assert (tmp_path / "ours").read_bytes() == written_by_faiss(tmp_path / "theirs")
-    blocks = list(flat.read_blocks(ReadHandle(tmp_path / "ours"), count=2500, dim=DIM))
+    blocks = [each.copy() for each in flat.read_blocks(ReadHandle(tmp_path / "ours"), count=2500, dim=DIM)]
     assert np.array_equal(np.concatenate(blocks), ROWS)
 
 

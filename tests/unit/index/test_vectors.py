@@ -135,6 +135,24 @@ def test_a_damaged_record_is_absent_and_reported(full: VectorCache) -> None:
     assert cache.path.stat().st_size == HEADER_BYTES + 10 * RECORD
 
 
+def test_a_damaged_record_gives_way_to_its_successor(cache: VectorCache) -> None:
+    """Damage that is met on the way, in the middle of many, leaves a newer record of that key to be found."""
+    numbers = list(range(1500))
+    keys = [number.to_bytes(2, "big") * 16 for number in numbers]
+    rows = np.eye(DIM, dtype=np.float32)[[number % DIM for number in numbers]]
+    cache.add(keys, rows)
+    flip_byte(cache.path, HEADER_BYTES + 700 * RECORD + 40)
+    mending = reopened(cache)
+    assert mending.missing(keys[690:710]) == [10]
+    mending.add(keys[700:701], rows[700:701])
+    assert (len(mending), mending.damaged) == (1500, [700])
+    for start in (0, 650, 699):
+        assert np.array_equal(reopened(cache).fetch(keys[start:]), rows[start:])
+    assert mending.retain(keys[:1000]) == 501
+    assert np.array_equal(mending.fetch(keys[:1000]), rows[:1000])
+    assert mending.damaged == []
+
+
 def test_a_torn_tail_is_cut_before_the_next_append(full: VectorCache) -> None:
     """Half a record at the end is not read, does no harm to what follows, and is no damage."""
     os.truncate(full.path, HEADER_BYTES + 9 * RECORD + 50)

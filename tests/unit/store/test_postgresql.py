@@ -76,6 +76,28 @@ def test_an_error_takes_everything_back_tables_included(store: Store) -> None:
         assert tx.execute(text("SELECT to_regclass('more')")).scalar() is None
 
 
+def test_each_part_of_a_transaction_that_was_cut_off_says_so(store: Store, url: str) -> None:
+    """Many write together, each in a part of its own: the second one fails as the first one does, with our words."""
+    failed = []
+
+    def write_together() -> None:
+        """Write two notes on a connection that is gone."""
+        with store.write() as tx:
+            _cut_off(url)
+            for note in ("two", "three"):
+                try:
+                    with store.part(tx):
+                        _add(tx, note)
+                except UnavailableError as error:
+                    failed.append(error.message)
+            _add(tx, "four")
+
+    with pytest.raises(UnavailableError):
+        write_together()
+    assert len(failed) == 2
+    assert notes(store) == ["one"]
+
+
 def test_a_reader_keeps_its_snapshot_and_writes_nothing(store: Store) -> None:
     """What is written meanwhile is not seen, a reader stops no writer, and cannot write itself."""
     with store.read() as tx:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts import spreadsheet
+from pipeline import spreadsheet
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""`make passages-backfill`: ask about every passage, over as many batches and days as it takes."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs import accounts
+from jobs.batch_poll import complain
+from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.output import Terminal, plural, print_json, print_line, usd
+
+if TYPE_CHECKING:
+    from pipeline.preflighting import Preflight
+    from pipeline.routines.backfill import Report
+    from pipeline.task import Words
+
+
+@click.command(name="passages-backfill", cls=Command)
+@click.option(
+    "--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="All anew, under VERSION or the next free."
+)
+@click.option("--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Without a pilot; the report says so.")
+@click.option("--wait/--no-wait", default=False, envvar="FINDABLE_WAIT", help="Go on until all is over.")
+@yes_option
+@json_option
+def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: bool) -> None:
+    """Ask about every passage without concepts: bring home what is over, and send what the API has room for.
+
+    Refuses until a pilot of this extractor has passed its gates, shows the estimate, and asks. Run again it goes on
+    where it was; with --wait, or with `findable run` from cron, to the end. --no-resume leaves what there is alone and
+    asks about all of them under a version of its own. Where a report fails a gate, nothing more is sent (exit code 6).
+    """
+    from pipeline.routines import backfill
+
+    with open_workspace(task="passages") as opened:
+        rt = backfill.chosen(opened, anew=no_resume)
+        words = rt.task.words
+
+        def announce(look: "Preflight", extractor: str) -> None:
+            """Say what will be asked, and what it will cost and take."""
+            way, items = look.batch, plural(look.plan.requests, words.one, words.many)
+            batches = plural(look.plan.batches, "batch", "batches")
+            rt.display.say(f"{extractor}: {items} in {batches}, estimated {usd(way.cost)} and {way.takes}")
+            for warning in way.warnings:
+                rt.display.warn(warning)
+
+        wish = backfill.Wish(anew=no_resume, skip_pilot=skip_pilot, wait=wait)
+        report = backfill.run(
+            rt,
+            wish,
+            announce=announce,
+            confirm=lambda cost: confirmed(f"Go on for about {usd(cost)}?", yes=yes),
+            told=lambda account: None if as_json else accounts.show(account, words),
+        )
+    print_json(backfill.document(report)) if as_json else print_line(_line(report, words))
+    if report.quality is not None:
+        Terminal().say(f"quality: {report.quality.line} ({report.quality.path})")
+    if report.polled is not None:
+        complain(report.polled)
+    if report.quality is not None:
+        report.quality.check()
+
+
+def _line(report: "Report", words: "Words") -> str:
+    """Return the one line of result."""
+    if report.is_over:
+        return f"{report.extractor}: {words.all_done}. Next: {words.after}"
+    held = f"; {report.held_back}" if report.held_back else ""
+    return (
+        f"{report.extractor}: {plural(report.under_way, 'batch', 'batches')} under way, {report.left:,} {words.many} "
+        f"left{held}. Next: make passages-backfill WAIT=1, or make run TASK={words.many} now and then"
+    )

@@ -1,0 +1,58 @@
+"""`make passages-pilot`: ask about a few passages, and judge what comes before all of them are asked about."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs import accounts
+from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.output import plural, print_json, print_line, usd
+from jobs.values import COUNT
+
+if TYPE_CHECKING:
+    from pipeline.preparing import Plan
+    from pipeline.routines.pilot import Report
+
+
+@click.command(name="passages-pilot", cls=Command)
+@click.option("--n", "size", type=COUNT, envvar="FINDABLE_N", help="How many passages to try; 200 without it.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), envvar="FINDABLE_SEED", help="Which ones are drawn.")
+@click.option("--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="Under the next free version.")
+@yes_option
+@json_option
+def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_json: bool) -> None:
+    """Ask about a few passages drawn at random, wait for them, and judge their concepts.
+
+    The report in DATA/reports has the quality gates, plots, and samples to read; where a gate fails the exit code is 6.
+    Only once a pilot has passed does `passages-backfill` ask about all. Killed and run again, it goes on.
+    """
+    from pipeline.routines import backfill, pilot
+
+    with open_workspace(task="passages") as opened:
+        rt = backfill.chosen(opened, anew=no_resume)
+
+        def announce(plan: "Plan") -> None:
+            """Say what will be asked, before anything is sent."""
+            if plan.requests:
+                items = plural(plan.requests, rt.task.words.one, rt.task.words.many)
+                rt.display.say(f"{rt.extractor}: {items}, estimated {usd(plan.cost)}")
+
+        done = pilot.run(
+            rt, size=size, seed=seed, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)
+        )
+        if as_json:
+            print_json(pilot.document(done))
+        else:
+            for account in done.accounts:
+                accounts.show(account, rt.task.words)
+            plain = opened.task.label if "version" not in opened.settings.sources else None
+            print_line(_line(done, version="" if rt.task.label == plain else f" VERSION={rt.task.label}"))
+    done.check()
+
+
+def _line(done: "Report", *, version: str) -> str:
+    """Return the one line of result; `version` is what names the pilot's own version to `make`, where it must be."""
+    quality = done.quality
+    assert quality is not None  # noqa: S101 - a pilot without one is an error
+    step = f"make passages-backfill{version}" if quality.passed else f"read {quality.path}"
+    return f"pilot {done.pilot.number} of {done.pilot.extractor}: {quality.line}. Report: {quality.path}. Next: {step}"

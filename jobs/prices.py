@@ -1,0 +1,61 @@
+"""`make prices`: what the models cost and allow, and where each figure is from."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.command import Command, json_option, read_settings
+from jobs.output import Terminal, print_json, print_table
+
+if TYPE_CHECKING:
+    from pipeline.steps.prices import Price, Row
+
+HEADERS = (
+    "model", "use", "live in", "live out", "batch in", "batch out", "rpm", "tpm", "rpd", "enqueued",
+    "last day", "price from",
+)  # fmt: skip
+
+
+@click.command(name="prices", cls=Command)
+@json_option
+def main(*, as_json: bool) -> None:
+    """Print what every model costs and allows, with sources.
+
+    Prices are USD per 1 million tokens of today; rpm, tpm and rpd are requests and prompt tokens a minute and requests
+    a day in the tier of FINDABLE_TIER, `~` marks a figure that is not known for it, and FINDABLE_RPM, FINDABLE_TPM and
+    FINDABLE_RPD stand over them. --json names the source of each. A price that the list of prices and the catalogue
+    see differently is told, and the list counts.
+    """
+    from pipeline.steps import prices
+
+    rows = prices.run(read_settings(), on=datetime.now(UTC).date())
+    for row in rows:
+        if row.differs:
+            Terminal().warn(row.differs)
+    if as_json:
+        print_json([row.document for row in rows])
+    else:
+        print_table(HEADERS, [_cells(row) for row in rows])
+
+
+def _cells(row: "Row") -> tuple[object, ...]:
+    """Return one model as a line of the table."""
+    prices = (f"{amount:g}" for price in (row.live, row.batch) for amount in (price.tokens_in, price.tokens_out))
+    limits = (
+        _figure(limit, is_sure=not source.startswith("unknown"))
+        for limit, source in zip(row.limits.limits, row.limits.sources, strict=True)
+    )
+    enqueued = "-" if row.enqueued_tokens is None else f"{row.enqueued_tokens:,}"
+    origin = _origin(row.live) if row.live.source == row.batch.source else f"{_origin(row.live)}; batch: the catalogue"
+    return (row.model, row.use or "-", *prices, *limits, enqueued, row.shutdown or "-", origin)
+
+
+def _figure(limit: int | None, *, is_sure: bool) -> str:
+    return f"{'' if is_sure else '~'}{'none' if limit is None else f'{limit:,}'}"
+
+
+def _origin(price: "Price") -> str:
+    """Return where a price is from, and from when where its source does not say."""
+    day = str(price.date or "")
+    return price.source if day[:7] in price.source else f"{price.source} ({day})"

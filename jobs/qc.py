@@ -1,0 +1,33 @@
+"""`make qc TASK=…`: measure the answers again, and write the report."""
+
+import click
+
+from jobs.command import Command, json_option, open_workspace
+from jobs.output import print_json, print_line, print_table
+
+
+@click.command(name="qc", cls=Command)
+@click.option(
+    "--extractor", envvar="FINDABLE_EXTRACTOR", help="Whose answers: a version, or version/model; else the task's own."
+)
+@json_option
+def main(extractor: str | None, *, as_json: bool) -> None:
+    """Measure the answers of a task, judge them by its gates, and write a report into the workspace's reports/.
+
+    Exit code 6 when a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of
+    what is in the database: treat it as you treat that.
+    """
+    from pipeline.steps import qc
+
+    with open_workspace() as rt:
+        report, words, label = qc.run(rt, extractor=extractor), rt.task.words, rt.task.label
+    if report is None:
+        said = f"no answers about {words.many} under {label} yet: nothing to measure. Next: make versions"
+        print_json(None) if as_json else print_line(said)
+        return
+    if as_json:
+        print_json(report.document)
+    else:
+        print_table(("gate", "", "wanted", "items"), report.lines())
+        print_line(f"{report.line}; the report is {report.path}")
+    report.check()

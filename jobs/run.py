@@ -1,0 +1,33 @@
+"""`make run`: do once whatever is due; for cron."""
+
+import click
+
+from jobs.command import Command, code_of, confirmed, json_option, open_workspace, yes_option
+from jobs.output import Terminal, print_json, print_line, usd
+
+
+@click.command(name="run", cls=Command)
+@click.option("--on-done", default="", envvar="FINDABLE_ON_DONE", help="A shell command to run when all went well.")
+@click.option("--on-fail", default="", envvar="FINDABLE_ON_FAIL", help="A shell command to run when something did not.")
+@yes_option
+@json_option
+def main(on_done: str, on_fail: str, *, yes: bool, as_json: bool) -> None:
+    """Do once whatever is due: poll, ingest, ask again, score, submit the next batches within the budget, index.
+
+    Made for cron: says in one line what it did, exits 0 when all is well, and may be run twice at once. ON_DONE and
+    ON_FAIL get the summary as JSON on their standard input. Above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes.
+    """
+    from pipeline.routines import hook, run
+
+    with hook.telling(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
+        with open_workspace() as rt:
+            report = run.run(rt, confirm=lambda cost: confirmed(f"Submit for about {usd(cost)}?", yes=yes))
+        failures = [error.message for error in report.failures]
+        summary |= {"did": report.did, **report.facts, "failures": failures}
+        why = report.facts.get("out_of_money") or report.facts.get("no_pilot")
+        held = [f"{report.facts['left']:,} left: {why}"] if why else []
+        print_json(summary) if as_json else print_line("; ".join([*report.did, *held]) or "nothing was due")
+        for error in report.failures[1:]:
+            Terminal().error(error.message)
+        if report.failures:
+            raise report.failures[0]

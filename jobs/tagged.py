@@ -1,0 +1,47 @@
+"""How `make tag` is told: what came of it, what to type next, and the exit code of what stopped it."""
+
+from typing import TYPE_CHECKING
+
+from jobs import probes, tag_live
+from jobs.batch_poll import complain
+from jobs.output import Terminal, plural, print_line, usd
+
+if TYPE_CHECKING:
+    from pipeline.routines.tag import Report
+    from pipeline.task import Words
+
+
+def show(report: "Report", words: "Words") -> None:
+    """Say what came of it, and what to type next."""
+    if report.probe is not None:
+        probes.show_probe(report.probe)
+    if report.probe is not None and not report.probe.is_over:
+        return
+    if report.live is not None:
+        tag_live.show(report.live, words)
+    elif not report.way:
+        print_line(f"nothing to tag: {words.all_done}")
+    elif report.ingested:
+        answered = sum(batch.answered or 0 for batch in report.ingested)
+        came = plural(len(report.ingested), "batch", "batches")
+        print_line(f"{answered:,} {words.done} in {came}, {usd(report.spent)} spent")
+    else:
+        sent = sum(one.items for one in report.submitted)
+        what = f"{plural(sent, words.one, words.many)} submitted" if sent else "batches are under way"
+        print_line(f"{what}. Next: make tag WAIT=1, or make run now and then")
+    if report.out_of_money:
+        Terminal().warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")
+    if report.overrun > 0:
+        Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
+
+
+def finish(report: "Report") -> None:
+    """End with the exit code of what stopped it, if anything did."""
+    if report.probe is not None:
+        probes.finish(report.probe)
+    if report.live is not None:
+        tag_live.finish(report.live)
+    for polled in report.polled:
+        complain(polled)
+    if report.reports:
+        report.reports[-1].check()

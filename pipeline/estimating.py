@@ -1,0 +1,97 @@
+"""The one estimator: what requests will use and cost, in a batch or live, learned from what earlier ones did use.
+
+`batch-submit`, `preflight`, `tag` and `status` all ask here. Tokens are counted from the text of each request; past
+answers of the same extractor then say how many its model really counts for such a text and how long its answers are.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pipeline.gemini import costs, requests
+from pipeline.gemini.costs import Usage
+from pipeline.runtime import Runtime
+from pipeline.store import estimates, runs
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+UNMEASURED = 0.10  # ours: how far off an estimate may be that nothing was measured of yet
+ENOUGH = 5  # answers from which on they tell more than the count of characters; a probe has so many
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What past answers say of estimates: tokens per counted prompt token, tokens per answer, and the error so far.
+
+    `answer` (with thoughts) is None where nothing is known and the task's own figure stands. `error` is the mean
+    relative error of past estimates of the cost (of the tokens where they cost nothing), at least 0.
+    """
+
+    prompt: float = 1.0
+    answer: float | None = None
+    error: float = UNMEASURED
+    answers: int = 0
+
+    def applied(self, usage: Usage, *, count: int) -> Usage:
+        """Return what `count` requests will use that were counted to use so much."""
+        if self.answer is None:
+            return usage
+        return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
+
+
+def calibration(rt: Runtime, tx: "Connection") -> Calibration:
+    """Return what past answers of the extractor in use say of its estimates."""
+    past = estimates.past(tx, rt.extractor)
+    answers, counted = sum(one.requests for one in past), sum(one.counted_in for one in past)
+    if answers < ENOUGH or not counted:
+        return Calibration()
+    error = estimates.error(past)
+    return Calibration(
+        prompt=sum(one.tokens_in for one in past) / counted,
+        answer=sum(one.tokens_out for one in past) / answers,
+        error=UNMEASURED if error is None else error,
+        answers=answers,
+    )
+
+
+def form(rt: Runtime) -> requests.Form:
+    """Return how requests of the task in use are written and counted; the same for a batch's lines and live calls."""
+    return requests.Form(
+        schema=requests.schema_of(rt.task.answer),
+        thinking=rt.model.thinking,
+        answer_tokens=rt.task.answer_tokens,
+    )
+
+
+def begin_run(
+    rt: Runtime,
+    tx: "Connection",
+    *,
+    mode: str,
+    items: int,
+    usage: Usage,
+    batch: bool,
+    at: datetime,
+    budget: float | None,
+) -> int:
+    """Add the row of a run that sets out to ask so many items, by batch or live, and return its number."""
+    return runs.begin(
+        tx,
+        at=at,
+        task=rt.task.name,
+        extractor=rt.extractor,
+        model=rt.model.name,
+        mode=mode,
+        items=items,
+        estimated_in=usage.prompt,
+        estimated_out=usage.answer + usage.thoughts,
+        estimated_cost=cost(rt, usage, batch=batch),
+        priced_on=rt.model.priced_as_of(batch=batch, on=rt.now().date()).isoformat(),
+        budget=budget,
+    )
+
+
+def cost(rt: Runtime, usage: Usage, *, batch: bool) -> float:
+    """Return what tokens cost in USD with the model in use, in a batch or live, at today's price."""
+    return costs.cost(rt.model, usage, batch=batch, on=rt.now().date())

@@ -1,0 +1,265 @@
+"""When the next call may start: requests and tokens per minute and requests per day, held together.
+
+Pure arithmetic: times come in as seconds of a monotonic clock, nothing sleeps here. Two things decide. A log of the
+last minute's calls is exact: no window of 60 seconds ever holds more than the limit, whatever came before. A pace
+spreads the calls over the minute at the limit as tuned: down when the server refuses, up again as it answers, so that
+neither an idle minute nor a restart ends in a burst.
+
+What a newcomer would get wrong: the log looks back 61 seconds and not 60, because the server's clock sees our calls
+through a network, and two that left a minute apart may arrive less than that apart. So a limit is used to 60/61, and
+a limit of 1 gives one call every 61 seconds: "90 % of every minute" is meant in whole calls, rounded down.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pipeline.gemini.tuning import Tuning
+
+MINUTE_S = 60.0
+SLACK_S = 1.0  # ours: what the network may press together on the way to the server
+WINDOW_S = MINUTE_S + SLACK_S
+BURST_S = 1.0  # ours: after idling, the calls of one second may start at once; so late wake-ups are made up for too
+ENOUGH = 20  # ours: calls in the last minute from which on a refusal tells what the true limit is
+TICK_S = 1e-6  # ours: a shorter wait is none; far below SLACK_S, above what floats lose
+
+
+class Limits(NamedTuple):
+    """What one model allows: requests and prompt tokens a minute, requests a Pacific day; None is no limit."""
+
+    rpm: int | None
+    tpm: int | None
+    rpd: int | None
+
+
+class TooLargeError(ValueError):
+    """A call has more tokens than the limit of a whole minute, so it can never start."""
+
+    def __init__(self, tokens: int, tpm: int) -> None:
+        """Say both numbers."""
+        super().__init__(f"a call of {tokens} tokens can never start under a limit of {tpm} tokens a minute")
+
+
+class _Call:
+    """One call in the log: when it started, and its tokens, estimated until they are settled."""
+
+    __slots__ = ("at", "number", "tokens")
+
+    def __init__(self, at: float, tokens: int, number: int | None) -> None:
+        """Note a call; one of another process has no number."""
+        self.at, self.tokens, self.number = at, tokens, number
+
+
+class _Pace:
+    """A bucket that drains at the tuned rate and takes a call while hardly anything is in it."""
+
+    def __init__(self, limit: int) -> None:
+        """Start empty; `limit` is what drains in one window untuned."""
+        self._limit, self._level = limit, 0.0
+
+    def drain(self, seconds: float, *, share: float) -> None:
+        """Let time pass."""
+        self._level = max(0.0, self._level - seconds * share * self._limit / WINDOW_S)
+
+    def add(self, amount: float) -> None:
+        """Pour in what a call counts; a correction may be below zero."""
+        self._level = max(0.0, self._level + amount)
+
+    def wait(self, *, share: float) -> float:
+        """Return the seconds until the next call is in step."""
+        rate = share * self._limit / WINDOW_S
+        return max(0.0, self._level / rate - BURST_S)
+
+
+class Limiter:
+    """The limits of one model for one process; not for two threads at once.
+
+    The log holds at most the calls of one window, so its size is bounded by the limits; without a limit of a minute
+    there is no log. Time that goes backwards is taken for standing still.
+    """
+
+    def __init__(self, limits: Limits, *, at: float) -> None:
+        """Start with an empty log.
+
+        Raises:
+            ValueError: a limit is below 1; None is how to have none.
+        """
+        if any(limit is not None and limit < 1 for limit in limits):
+            raise ValueError(f"a limit must be 1 or more, not {limits}")
+        self._limits = limits
+        self._now = at
+        self._log: deque[_Call] = deque()  # oldest first
+        self._own: dict[int, _Call] = {}  # those of the log that this process started, by number
+        self._tokens = 0  # of the whole log
+        self._started = 0
+        self._today = 0
+        least = 0.01 if limits.rpm is None else 1 / limits.rpm
+        self._tuning = Tuning(least, longest_s=WINDOW_S)
+        self._request_pace = None if limits.rpm is None else _Pace(limits.rpm)
+        self._token_pace = None if limits.tpm is None else _Pace(limits.tpm)
+
+    @property
+    def rpm(self) -> float | None:
+        """Return the requests a minute as tuned, or None without a limit."""
+        return None if self._limits.rpm is None else self._limits.rpm * self._tuning.share
+
+    @property
+    def tpm(self) -> float | None:
+        """Return the tokens a minute as tuned, or None without a limit."""
+        return None if self._limits.tpm is None else self._limits.tpm * self._tuning.share
+
+    @property
+    def used_today(self) -> int:
+        """Return the requests of this Pacific day, as far as they are known here."""
+        return self._today
+
+    @property
+    def left_today(self) -> int | None:
+        """Return how many requests the day still has, or None without a limit."""
+        return None if self._limits.rpd is None else max(0, self._limits.rpd - self._today)
+
+    def prime(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
+        """Count what others did: (started at, tokens) of the last minute, and all requests of this day, ours included.
+
+        May be called again at any time: the calls told earlier are forgotten, our own are kept, so `calls` must not
+        hold them. Calls older than a minute do no harm; one that lies in the future counts as of now.
+        """
+        self._today = today
+        if not self._keeps_log:
+            return
+        others = [_Call(at, tokens, None) for at, tokens in calls if at > self._now - WINDOW_S]
+        self._log = deque(sorted([*self._own.values(), *others], key=lambda call: call.at))
+        self._tokens = sum(call.tokens for call in self._log)
+
+    def wait(self, tokens: int, *, at: float) -> float:
+        """Return the seconds until a call of so many estimated prompt tokens may start, if nothing starts before it.
+
+        0.0 means now; `math.inf` that the day's requests are used up.
+
+        Raises:
+            TooLargeError: the call is larger than a whole minute's limit and can never start.
+            ValueError: `tokens` is below zero.
+        """
+        if tokens < 0:
+            raise ValueError(f"a call cannot have {tokens} tokens")
+        if self._limits.tpm is not None and tokens > self._limits.tpm:
+            raise TooLargeError(tokens, self._limits.tpm)
+        if self._limits.rpd is not None and self._today >= self._limits.rpd:
+            return math.inf
+        self._advance(at)
+        longest = max(self._tuning.hold - self._now, self._until_room(tokens), self._until_in_step())
+        return longest if longest > TICK_S else 0.0
+
+    def start(self, tokens: int, *, at: float) -> int:
+        """Count a call that starts now, and return the number under which its tokens can be settled.
+
+        Raises:
+            ValueError: `wait` says that it may not start yet; nothing was counted. TooLargeError as `wait` does.
+        """
+        wait = self.wait(tokens, at=at)
+        if wait > 0:
+            raise ValueError(f"a call of {tokens} tokens may not start for another {wait} s")
+        self._started += 1
+        self._today += 1
+        if self._keeps_log:
+            call = _Call(self._now, tokens, self._started)
+            self._log.append(call)
+            self._own[self._started] = call
+            self._tokens += tokens
+        if self._request_pace is not None:
+            self._request_pace.add(1)
+        if self._token_pace is not None:
+            self._token_pace.add(tokens)
+        return self._started
+
+    def settle(self, number: int, tokens: int) -> None:
+        """Put the actual prompt tokens of a call in the place of the estimate; a call older than a minute is over.
+
+        More than the estimate may lift a window above the limit: it was sent, and what follows waits the longer.
+        """
+        call = self._own.get(number)
+        if call is None:
+            return
+        more = tokens - call.tokens
+        call.tokens = tokens
+        self._tokens += more
+        if self._token_pace is not None:
+            self._token_pace.add(more)
+
+    def withdraw(self, number: int) -> None:
+        """Take back a call that was counted and then not made."""
+        self._today = max(0, self._today - 1)
+        call = self._own.pop(number, None)
+        if call is None:
+            return
+        self._log.remove(call)
+        self._tokens -= call.tokens
+        if self._request_pace is not None:
+            self._request_pace.add(-1)
+        if self._token_pace is not None:
+            self._token_pace.add(-call.tokens)
+
+    def refused(self, *, at: float, delay_s: float | None) -> None:
+        """Take a refusal per minute: nothing starts before `delay_s` is over, and the pace is cut.
+
+        Where it says when, and far less was asked than the limit allows, it is cut to what was asked: there is no more.
+
+        The delay is bounded by a window; None is a refusal that names none. The pace is cut at most once per reaction
+        time, and not by calls that were in flight when it was cut last. Without limits only the silence remains.
+        """
+        self._advance(at)
+        self._tuning.refused(at=self._now, delay_s=delay_s, asked=1.0 if delay_s is None else self._asked())
+
+    def succeeded(self, *, at: float) -> None:
+        """Take a success: what was cut comes back little by little, never past the limit."""
+        self._advance(at)
+        self._tuning.succeeded(at=self._now)
+
+    def new_day(self, *, today: int) -> None:
+        """Begin a Pacific day in which so many requests were made already."""
+        self._today = today
+
+    def _asked(self) -> float:
+        """Return how much of the limits the log holds, as a share of the nearest one; all, where it holds few calls."""
+        if len(self._log) < ENOUGH:
+            return 1.0
+        requests = 0.0 if self._limits.rpm is None else len(self._log) / self._limits.rpm
+        return max(requests, 0.0 if self._limits.tpm is None else self._tokens / self._limits.tpm)
+
+    @property
+    def _keeps_log(self) -> bool:
+        return self._limits.rpm is not None or self._limits.tpm is not None
+
+    def _advance(self, at: float) -> None:
+        """Move to a time: the paces drain at the share held so far, and calls leave the log."""
+        before, self._now = self._now, max(self._now, at)
+        for pace in (self._request_pace, self._token_pace):
+            if pace is not None:
+                pace.drain(self._now - before, share=self._tuning.share)
+        for call in reversed(self._log):
+            if call.at <= self._now:
+                break
+            call.at = self._now  # another machine's clock is ahead of ours
+        while self._log and self._log[0].at + WINDOW_S <= self._now:
+            call = self._log.popleft()
+            self._tokens -= call.tokens
+            if call.number is not None:
+                del self._own[call.number]
+
+    def _until_room(self, tokens: int) -> float:
+        """Return the seconds until the log has room for a call, by the limits themselves."""
+        requests = math.inf if self._limits.rpm is None else self._limits.rpm
+        most = math.inf if self._limits.tpm is None else self._limits.tpm
+        count, total = len(self._log) + 1, self._tokens + tokens
+        until = 0.0
+        for call in self._log:
+            if count <= requests and total <= most:
+                break
+            count, total, until = count - 1, total - call.tokens, call.at + WINDOW_S - self._now
+        return until
+
+    def _until_in_step(self) -> float:
+        """Return the seconds until both paces let a call in."""
+        paces = (self._request_pace, self._token_pace)
+        return max((pace.wait(share=self._tuning.share) for pace in paces if pace is not None), default=0.0)

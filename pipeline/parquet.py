@@ -1,0 +1,78 @@
+"""Rows as a Parquet file, row group by row group, at flat memory; by pyarrow, which is an extra.
+
+A file is whole when its last bytes are there: these say where each group stands.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP = 10_000  # rows in one group; what is read at once from such a file
+TEXT, TEXTS, NUMBER, MOMENT = "text", "texts", "number", "moment"  # what a column holds, or nothing
+
+
+class _Sink:
+    """Takes what pyarrow writes, until it is fetched."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: Any) -> int:
+        """Keep a copy of some bytes."""
+        self._pieces.append(bytes(piece))
+        return len(self._pieces[-1])
+
+    def flush(self) -> None:
+        """Do nothing: whoever fetches decides."""
+
+    def fetch(self) -> Iterator[bytes]:
+        """Yield what was written since."""
+        pieces, self._pieces = self._pieces, []
+        yield from pieces
+
+
+def encoded(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Iterator[bytes]:
+    """Yield the bytes of a file with these rows; `columns` says by name what each holds.
+
+    Raises:
+        ConfigurationError: pyarrow is not installed; raised before anything is read.
+    """
+    return _encoded(iter(rows), _schema(columns))
+
+
+def _encoded(rows: Iterator[Mapping[str, Any]], schema: "pa.Schema") -> Iterator[bytes]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    sink = _Sink()
+    with parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
+        while group := list(islice(rows, GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            yield from sink.fetch()
+    yield from sink.fetch()
+
+
+def _schema(columns: Mapping[str, str]) -> "pa.Schema":
+    """Return the columns as pyarrow has them."""
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise ConfigurationError(
+            "Parquet needs pyarrow, which is not installed; nothing was written",
+            hint="pip install 'findable[parquet]', or write JSON lines: TO=….jsonl",
+        ) from error
+    kinds = {
+        TEXT: pa.string(),
+        TEXTS: pa.list_(pa.string()),
+        NUMBER: pa.float64(),
+        MOMENT: pa.timestamp("us", tz="UTC"),
+    }
+    return pa.schema([(name, kinds[kind]) for name, kind in columns.items()])

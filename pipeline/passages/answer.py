@@ -1,0 +1,77 @@
+"""What a valid answer of the concepts task is, as the model gives it: nothing in it is proven yet."""
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pipeline.passages.wording import cleaned
+
+CONCEPT_TYPES = ("method", "domain", "model", "dataset", "metric", "task", "material", "process", "other")
+
+
+class Concept(BaseModel):
+    """One concept and the words that are said to prove it; a type we do not know is kept until it is grounded."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: str = Field(description="a short noun phrase, as the passage writes it")
+    type: str = Field(description="what kind of thing it is", json_schema_extra={"enum": list(CONCEPT_TYPES)})
+    aliases: list[str] = Field(description="other names of it in the passage, such as its abbreviation; often none")
+    confidence: float = Field(ge=0, le=1, description="how sure it is that the passage is about it, from 0 to 1")
+    quotes: list[str] = Field(
+        description="1 to 3 stretches of the passage that speak of it, copied character by character",
+        json_schema_extra={"minItems": 1, "maxItems": 3},
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _clean_name(cls, name: str) -> str:
+        """Clean the name; what is none becomes the empty text, and the concept goes with it."""
+        return cleaned(name)
+
+    @field_validator("aliases")
+    @classmethod
+    def _clean_aliases(cls, aliases: list[str]) -> list[str]:
+        """Clean each alias, drop what is none and what stands twice, in order."""
+        return _once([cleaned(alias) for alias in aliases])
+
+
+class PassageConcepts(BaseModel):
+    """The answer: the concepts of a passage. Asked for 4 to 14; any list with a concept in it is accepted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    concepts: list[Concept] = Field(
+        min_length=1,
+        description="4 to 14 concepts that the passage speaks of, most important first",
+        json_schema_extra={"minItems": 4, "maxItems": 14},
+    )
+
+    @field_validator("concepts")
+    @classmethod
+    def _distinct(cls, concepts: list[Concept]) -> list[Concept]:
+        """Drop concepts without a name and merge those of one name into the first; refuse an answer with none left."""
+        named: dict[str, list[Concept]] = {}
+        for concept in concepts:
+            named.setdefault(concept.name.casefold(), []).append(concept)
+        named.pop("", None)
+        if not named:
+            raise ValueError("no concept is left: none has a name")
+        return [_merged(same) for same in named.values()]
+
+
+def _merged(same: list[Concept]) -> Concept:
+    """Return the first of some concepts of one name, with the aliases and quotes of all."""
+    first = same[0]
+    name = first.name.casefold()
+    aliases = [alias for one in same for alias in one.aliases if alias.casefold() != name]
+    quotes = [quote for one in same for quote in one.quotes]
+    if len(same) == 1 and len(aliases) == len(first.aliases):
+        return first
+    return first.model_copy(update={"aliases": _once(aliases), "quotes": list(dict.fromkeys(quotes))})
+
+
+def _once(texts: list[str]) -> list[str]:
+    """Return texts without empty ones and, in any case, without what stands twice; the first of each stays."""
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(text.casefold(), text)
+    return [text for text in first.values() if text]

@@ -1,0 +1,163 @@
+"""From what a model says of a passage to what the passage proves: quotations found, with true offsets, or none.
+
+`text[start:end] == quote` holds for everything stored here, in code points of the text as it is kept. A quotation that
+is not in the passage is never stored; a note says that there was one.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.passages.answer import CONCEPT_TYPES, Concept, PassageConcepts
+from pipeline.passages.folding import is_boundary
+from pipeline.passages.locating import Found, Passage, locate
+
+__all__ = ["Evidence", "GroundedConcept", "GroundedConcepts", "Quality", "Support", "grounded", "locate"]
+
+MAX_CONTEXT = 300  # characters
+MAX_TOLD = 40  # characters of a strange type in a note
+NOT_FOUND = "quote not in the passage"
+NOTHING_FOUND = "no quote is in the passage"
+
+_OURS = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Support(BaseModel):
+    """A quotation: the slice text[start:end] of the passage, in code points."""
+
+    model_config = _OURS
+
+    quote: str
+    start: int
+    end: int
+
+
+class Quality(BaseModel):
+    """How well the quotations agree with the passage.
+
+    `confidence` is the mean over the model's quotations: 1 for one that is there, the likeness of one that is nearly,
+    0 for one that is not. `notes` say what was not verbatim.
+    """
+
+    model_config = _OURS
+
+    confidence: float
+    notes: list[str]
+
+
+class Evidence(BaseModel):
+    """What proves a concept: how the passage names it, the quotations in order, and what stands round the first."""
+
+    model_config = _OURS
+
+    surface: str
+    support: list[Support]
+    context: str
+    quality: Quality
+
+
+class GroundedConcept(BaseModel):
+    """A concept as it is stored; without evidence where none of its quotations is in the passage."""
+
+    model_config = _OURS
+
+    name: str
+    type: str
+    aliases: list[str]
+    confidence: float
+    evidence: Evidence | None
+
+
+class GroundedConcepts(BaseModel):
+    """An answer as it is stored, in the order the model gave."""
+
+    model_config = _OURS
+
+    concepts: list[GroundedConcept]
+
+
+def grounded(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None, str]:
+    """Return an answer with its evidence, or None and the reason where no quotation is in the passage."""
+    passage = Passage(text)
+    concepts = [_grounded(concept, passage) for concept in answer.concepts]
+    if all(concept.evidence is None for concept in concepts):
+        return None, NOTHING_FOUND
+    return GroundedConcepts(concepts=concepts), ""
+
+
+def _grounded(concept: Concept, passage: Passage) -> GroundedConcept:
+    """Return one concept with what proves it."""
+    kind = concept.type.strip().casefold()
+    return GroundedConcept(
+        name=concept.name,
+        type=kind if kind in CONCEPT_TYPES else "other",
+        aliases=concept.aliases,
+        confidence=concept.confidence,
+        evidence=_evidence(concept, passage),
+    )
+
+
+def _evidence(concept: Concept, passage: Passage) -> Evidence | None:
+    """Return what proves a concept, or None."""
+    names = [concept.name, *concept.aliases]
+    each = [passage.locate(quote, names=names) for quote in dict.fromkeys(concept.quotes)]
+    spans = sorted({(one.start, one.end) for found in each for one in found})
+    if not spans:
+        return None
+    text = passage.text
+    return Evidence(
+        surface=_surface(names, spans, passage),
+        support=[Support(quote=text[start:end], start=start, end=end) for start, end in spans],
+        context=context(text, *spans[0]),
+        quality=_quality(concept, each),
+    )
+
+
+def _quality(concept: Concept, each: Sequence[Sequence[Found]]) -> Quality:
+    """Return how well quotations were found, with a note for each that is not there as it was given."""
+    notes = [f"found {one.how}" for found in each for one in found if one.how]
+    notes += [NOT_FOUND for found in each if not found]
+    if concept.type.strip().casefold() not in CONCEPT_TYPES:
+        notes.append(f"type {_told(concept.type)} taken as other")
+    likeness = [min((one.likeness for one in found), default=0.0) for found in each]
+    return Quality(confidence=round(sum(likeness) / len(likeness), 3), notes=list(dict.fromkeys(notes)))
+
+
+def _told(kind: str) -> str:
+    """Return a strange type as a note shows it."""
+    shown = "".join(char if char.isprintable() else " " for char in kind[: MAX_TOLD + 1])
+    return repr(" ".join(shown.split())[:MAX_TOLD])
+
+
+def _surface(names: Sequence[str], support: Sequence[tuple[int, int]], passage: Passage) -> str:
+    """Return how the passage writes the concept nearest to its support, the first quotation where it does not."""
+    text = passage.text
+    places = [
+        (min(max(start - after, before - end, 0) for before, after in support), rank, start, end)
+        for rank, name in enumerate(names)
+        for start, end in passage.spans(name)
+    ]
+    start, end = min(places)[2:] if places else support[0]
+    return text[start:end]
+
+
+def context(text: str, start: int, end: int) -> str:
+    """Return at most 300 characters of a text round text[start:end], whole words where possible.
+
+    A quotation that is longer itself is cut at its end.
+    """
+    spare = MAX_CONTEXT - (end - start)
+    if spare <= 0:
+        return _shrunk(text, start, start + MAX_CONTEXT, least=start + MAX_CONTEXT - MAX_TOLD)
+    first = max(start - max(spare // 2, spare - (len(text) - end)), 0)
+    while first < start and not is_boundary(text, first):
+        first += 1
+    return _shrunk(text, first, min(first + MAX_CONTEXT, len(text)), least=end).strip()
+
+
+def _shrunk(text: str, start: int, end: int, *, least: int) -> str:
+    """Return text[start:end], cut before a word that would be cut through, but not before `least`."""
+    whole = end
+    while whole > least and not is_boundary(text, whole):
+        whole -= 1
+    return text[start:whole] if is_boundary(text, whole) else text[start:end]

@@ -1,0 +1,74 @@
+"""Concepts as a file for others, JSON lines or Parquet: one row for each, in its whole shape.
+
+In JSON lines aliases and evidence are documents. In Parquet aliases are a list of texts and evidence is JSON text,
+because other programs' evidence may have any shape.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from pipeline import parquet
+from pipeline.passages.preferring import Concept
+
+FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+COLUMNS = {
+    "passage_id": parquet.TEXT,
+    "concept_name": parquet.TEXT,
+    "concept_type": parquet.TEXT,
+    "aliases": parquet.TEXTS,
+    "confidence": parquet.NUMBER,
+    "extractor_model": parquet.TEXT,
+    "extractor_version": parquet.TEXT,
+    "evidence": parquet.TEXT,
+    "created_at": parquet.MOMENT,
+}
+
+
+def encoded(concepts: Iterable[Concept], *, format_: str) -> Iterator[bytes]:
+    """Yield the bytes of a file with these concepts, in pieces that never split a row; `format_` is of `FORMATS`.
+
+    Raises:
+        ConfigurationError: Parquet is wanted, and pyarrow is not installed.
+    """
+    if format_ == "parquet":
+        return parquet.encoded((_row(one) for one in concepts), COLUMNS)
+    return (orjson.dumps(document(one)) + b"\n" for one in concepts)
+
+
+def document(concept: Concept) -> dict[str, Any]:
+    """Return one concept for programs; its time in ISO 8601, its confidence a number wherever it is one."""
+    moment = concept.created_at
+    return {
+        **concept._asdict(),
+        "confidence": _number(concept.confidence),
+        "created_at": None if moment is None else moment.isoformat(),
+    }
+
+
+def _row(concept: Concept) -> dict[str, Any]:
+    """Return one concept as a row of columns."""
+    number = _number(concept.confidence)
+    return {
+        **concept._asdict(),
+        "aliases": _texts(concept.aliases),
+        "confidence": number if isinstance(number, float) else None,
+        "evidence": None if concept.evidence is None else orjson.dumps(concept.evidence).decode(),
+    }
+
+
+def _number(value: Any) -> Any:
+    """Return a confidence as a number; what another program wrote there that is none, as its text."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return str(value)
+
+
+def _texts(value: Any) -> list[str] | None:
+    """Return aliases as a list of texts; what another program wrote there otherwise, as JSON."""
+    if value is None:
+        return None
+    each = value if isinstance(value, list) else [value]
+    return [one if isinstance(one, str) else orjson.dumps(one).decode() for one in each]

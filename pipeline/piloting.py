@@ -1,0 +1,89 @@
+"""A pilot: a few items drawn by a seed, asked and judged before all of them are.
+
+Which items those are follows from the seed and the items alone, so a pilot that was killed goes on with the same ones.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.errors import GateError
+from pipeline.store import answers, pilots
+from pipeline.store.pilots import Pilot, Verdict
+from pipeline.store.streams import streamed
+
+if TYPE_CHECKING:
+    from pipeline.reporting import Report
+    from pipeline.runtime import Runtime
+    from pipeline.store.database import Connection
+
+SIZE = 200  # items: a share of 1 % that fails is two of them
+SEED = 1
+PAGE = 5000
+LEASE = "pilot"
+
+
+def sample(rt: "Runtime", tx: "Connection", *, size: int, seed: int) -> list[str]:
+    """Return the ids of the pilot's items, in the order in which they were drawn; at flat memory.
+
+    Drawn from those that are open or were answered under this extractor, so that the sample stays as it is while its
+    items are answered one by one.
+    """
+    # one whose answer could not be applied comes twice, so twice as many are looked at
+    smallest = heapq.nsmallest(2 * size, ((_draw(seed, one), one) for one in _candidates(rt, tx)))
+    return list(dict.fromkeys(one for _, one in smallest))[:size]
+
+
+def _candidates(rt: "Runtime", tx: "Connection") -> Iterator[str]:
+    """Yield the ids that a pilot is drawn from."""
+    for query in (rt.task.open_items(), answers.applied_ids(rt.task.name, rt.extractor)):
+        for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
+            yield from page
+
+
+def _draw(seed: int, item_id: str) -> bytes:
+    return hashlib.blake2b(f"{seed}:{item_id}".encode("utf-8", "replace"), digest_size=8).digest()
+
+
+def standing(rt: "Runtime", tx: "Connection") -> Pilot | None:
+    """Return the newest pilot of the extractor in use that is over, which alone says whether all may be asked."""
+    return pilots.newest(tx, rt.extractor, over=True)
+
+
+def is_cleared(rt: "Runtime", tx: "Connection") -> bool:
+    """Return whether all items may be asked unattended: no pilot is needed, it passed, or a person does without."""
+    if not rt.task.needs_pilot:
+        return True
+    found = standing(rt, tx)
+    return found is not None and found.verdict in {Verdict.PASSED, Verdict.WAIVED}
+
+
+def note_failed(rt: "Runtime", quality: "Report") -> None:
+    """Keep that answers are hopeless after all, so that nobody is asked unattended until a person has looked.
+
+    A gate that is missed by a little is told, by the exit code and the report, and stops nothing.
+
+    A pilot that passes, or a person who does without one, opens the way again.
+    """
+    if not rt.task.needs_pilot or not quality.is_hopeless:
+        return
+    path = str(quality.path.relative_to(rt.data))
+    with rt.store.write() as tx:
+        pilots.fail(tx, rt.task.name, str(quality.document["extractor"]), report=path, at=rt.now())
+
+
+def check(rt: "Runtime", tx: "Connection") -> None:
+    """Make sure that all items may be asked.
+
+    Raises:
+        GateError: no pilot of this extractor passed its gates; nothing was asked.
+    """
+    if is_cleared(rt, tx):
+        return
+    found = standing(rt, tx)
+    said = "has not passed a pilot" if found is None else f"failed its gates ({found.report or 'no report'})"
+    raise GateError(
+        f"{rt.extractor} {said}; nothing was prepared or sent",
+        hint=f"run `make {rt.task.words.many}-pilot VERSION={rt.task.label}`, or SKIP_PILOT=1 to do without",
+    )

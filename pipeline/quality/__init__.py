@@ -1,0 +1,1 @@
+"""How good the answers are: figures, the gates they are held against, and the report that a person reads."""

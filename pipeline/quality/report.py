@@ -1,0 +1,152 @@
+"""Writes down what was measured: Markdown for a person with a phone, a document for programs. Pure: text in, text out.
+
+Lines are short, tables have few columns, and every text that came from data is shown as data (`escaping`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pipeline.quality.escaping import in_code, in_markdown, marked
+from pipeline.quality.figures import Quality, Rows, Sample, Verdict, shown
+from pipeline.quality.gates import failed, missed, wanted
+
+MOST_CELL = 60  # characters of a text in a table
+WORDS = {True: "pass", False: "**FAIL**", None: "not judged"}
+
+
+def verdict_line(verdicts: Sequence[Verdict]) -> str:
+    """Return in one line how the gates stand."""
+    judged = sum(one.passed is not None for one in verdicts)
+    wrong = failed(verdicts)
+    rest = f", {len(verdicts) - judged} not judged" if judged < len(verdicts) else ""
+    if wrong:
+        return f"{len(wrong)} of {judged} gates failed{rest}: {', '.join(one.gate.name for one in wrong)}"
+    if not judged:
+        return "no gate was judged"
+    return f"all {judged} gates passed{rest}" if judged > 1 else f"the one judged gate passed{rest}"
+
+
+def markdown(
+    quality: Quality, verdicts: Sequence[Verdict], *, at: datetime, settings: Mapping[str, str], pictures: Sequence[str]
+) -> str:
+    """Return the report of one moment; `pictures` are the names of the files with the distributions, in their order."""
+    return "\n".join(
+        (
+            *_head(quality, verdicts, at=at),
+            *_gates(verdicts),
+            *_figures(quality),
+            *_pictures(quality, pictures),
+            *(line for rows in quality.tables for line in _table(rows)),
+            *_samples(quality.samples),
+            *_settings(settings),
+        )
+    )
+
+
+def document(
+    quality: Quality, verdicts: Sequence[Verdict], *, at: datetime, settings: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the same as a document: every figure, verdict and setting, and every text exactly as it is stored."""
+    return {
+        "title": quality.title,
+        "extractor": quality.extractor,
+        "at": at.isoformat(),
+        "items": quality.items,
+        "passed": not failed(verdicts),
+        "verdict": verdict_line(verdicts),
+        "gates": [_gate(one) for one in verdicts],
+        "figures": {one.name: one._asdict() for one in quality.figures},
+        "distributions": [{**one._asdict(), "bars": [list(bar) for bar in one.bars]} for one in quality.distributions],
+        "tables": [{**one._asdict(), "cells": [list(row) for row in one.cells]} for one in quality.tables],
+        "samples": [{**one._asdict(), "spans": [list(span) for span in one.spans]} for one in quality.samples],
+        "notes": list(quality.notes),
+        "settings": dict(settings),
+    }
+
+
+def _gate(verdict: Verdict) -> dict[str, Any]:
+    """Return one verdict as a document."""
+    gate = verdict.gate
+    return {
+        "name": gate.name,
+        "value": verdict.value,
+        "low": gate.low,
+        "high": gate.high,
+        "at_least": gate.at_least,
+        "items": gate.figure.items,
+        "passed": verdict.passed,
+        "said": verdict.said,
+        "why": gate.why,
+    }
+
+
+def _head(quality: Quality, verdicts: Sequence[Verdict], *, at: datetime) -> Iterator[str]:
+    line = verdict_line(verdicts)
+    yield from (f"# {quality.title}", "", f"**{line[0].upper()}{line[1:]}.**", "")
+    yield f"- extractor: {in_code(quality.extractor)}"
+    yield f"- items: {quality.items:,}"
+    yield f"- written: {at:%Y-%m-%d %H:%M} UTC"
+    yield from (f"- {in_markdown(note)}" for note in quality.notes)
+    yield ""
+
+
+def _gates(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    if not verdicts:
+        return
+    yield from ("## Gates", "", "| gate | figure | |", "| --- | ---: | --- |")
+    for one in verdicts:
+        value = shown(one.value, one.gate.figure.unit, bound=missed(one.gate))
+        yield f"| {one.gate.name} | {value} | {WORDS[one.passed]} |"
+    yield ""
+    for one in verdicts:
+        yield f"- **{one.gate.name}**: {one.gate.figure.told}; wanted: {wanted(one.gate)}. {one.gate.why}"
+        if one.passed is not True:
+            yield f"  {one.said[0].upper()}{one.said[1:]}."
+    yield ""
+
+
+def _figures(quality: Quality) -> Iterator[str]:
+    if not quality.figures:
+        return
+    yield from ("## Figures", "", "| figure | |", "| --- | ---: |")
+    yield from (f"| {one.told} | {shown(one.value, one.unit)} |" for one in quality.figures)
+    yield ""
+
+
+def _pictures(quality: Quality, pictures: Sequence[str]) -> Iterator[str]:
+    for one, name in zip(quality.distributions, pictures, strict=True):
+        yield from (f"## {one.title}", "", f"![{one.title}, {one.unit}]({name})", "")
+
+
+def _table(rows: Rows) -> Iterator[str]:
+    if not rows.cells:
+        return
+    numeric = [all(not isinstance(row[place], str) for row in rows.cells) for place in range(len(rows.headers))]
+    yield from (f"## {rows.title}", "", f"| {' | '.join(rows.headers)} |")
+    yield f"| {' | '.join('---:' if right else '---' for right in numeric)} |"
+    yield from (f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows.cells)
+    yield ""
+
+
+def _cell(cell: str | float) -> str:
+    if isinstance(cell, str):
+        return in_markdown(cell, most=MOST_CELL)
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
+
+
+def _samples(samples: Sequence[Sample]) -> Iterator[str]:
+    if not samples:
+        return
+    marks = "; what an answer rests on is bold" if any(one.spans for one in samples) else ""
+    yield from ("## Samples to read", "", f"{len(samples)}, drawn at random{marks}.", "")
+    for number, one in enumerate(samples, start=1):
+        yield from (f"**{number}. {in_markdown(one.name, most=200)}**", "")
+        yield from (f"> {marked(one.text, one.spans)}", "")
+        yield from (f"{in_markdown(one.said, most=400)} ({in_markdown(one.id, most=80)})", "")
+
+
+def _settings(settings: Mapping[str, str]) -> Iterator[str]:
+    yield from ("## Settings", "")
+    yield from (f"- {name}: {in_code(value) if value else 'as built'}" for name, value in settings.items())
+    yield from ("", 'Other bounds: `GATES="name=0.95,other=3..16,third=off"`.', "")

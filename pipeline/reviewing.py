@@ -1,0 +1,144 @@
+"""What was estimated and what it came to, batch by batch and run by run; who is due; and how the probe stands.
+
+For `status`: reads only, asks nobody, and loads nothing but the database.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.runtime import Runtime
+from pipeline.states import BatchState
+from pipeline.store import batches, due, estimates, pilots, probes, runs, versions
+from pipeline.store.estimates import Past
+
+if TYPE_CHECKING:
+    from pipeline.store.batches import Batch
+    from pipeline.store.database import Connection
+    from pipeline.store.runs import Run
+
+NEWEST = 100  # batches, and live runs, that are told of one by one
+
+
+def review(rt: Runtime, tx: "Connection") -> dict[str, Any]:
+    """Return `estimates` (oldest first), `estimate_error` (the mean over them), `due` and `probe`, for programs."""
+    found = [_of_batch(one) for one in batches.in_states(tx, task=rt.task.name)[-NEWEST:]]
+    found += [_of_run(tx, one) for one in runs.latest(tx, rt.task.name, mode="live", limit=NEWEST)]
+    told = [past for _, past in found if past is not None]
+    mean = estimates.error(told)
+    return {
+        "estimates": sorted((entry for entry, _ in found), key=lambda entry: str(entry["at"])),
+        "estimate_error": {"mean": None if mean is None else round(mean, 4), "of": len(told)},
+        "due": _due(rt, tx),
+        "probe": _probe(rt, tx),
+    }
+
+
+def _of_batch(batch: "Batch") -> tuple[dict[str, Any], Past | None]:
+    """Return a batch for programs, and what it tells of estimates: nothing before it is over, or where lines lack."""
+    past = None
+    if batch.state is BatchState.INGESTED and not batch.missing and batch.tokens_in:
+        past = Past(
+            batch.requests,
+            batch.counted_in or 0,
+            batch.estimated_in,
+            batch.estimated_out,
+            batch.estimated_cost,
+            batch.tokens_in,
+            batch.tokens_out or 0,
+            batch.cost or 0.0,
+        )
+    is_known = batch.state is BatchState.INGESTED
+    entry = {
+        "kind": "batch",
+        "number": batch.number,
+        "at": batch.created_at.isoformat(),
+        "state": batch.state.value,
+        "items": batch.requests,
+        "estimated": _amounts(batch.estimated_in, batch.estimated_out, batch.estimated_cost),
+        "actual": _amounts(batch.tokens_in or 0, batch.tokens_out or 0, batch.cost or 0.0) if is_known else None,
+        "error": _error(past),
+        "priced_on": batch.priced_on,
+    }
+    return entry, past
+
+
+def _of_run(tx: "Connection", run: "Run") -> tuple[dict[str, Any], Past | None]:
+    """Return a live run for programs, and what those of its calls tell of estimates whose replies came."""
+    came, past = runs.actual(tx, run.number), estimates.of_run(tx, run.number)
+    entry = {
+        "kind": "live",
+        "number": run.number,
+        "at": run.started_at.isoformat(),
+        "state": "under way or killed" if run.ended_at is None else f"ended: {run.why}",
+        "items": run.items,
+        "estimated": _amounts(run.estimated_in, run.estimated_out, run.estimated_cost),
+        "actual": _amounts(came.tokens_in, came.tokens_out, came.cost) if came.calls else None,
+        "error": _error(past),
+        "priced_on": run.priced_on,
+    }
+    return entry, past
+
+
+def _amounts(tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
+    """Return tokens and USD for programs."""
+    return {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": round(cost, 6)}
+
+
+def _error(past: Past | None) -> float | None:
+    """Return how far one estimate was off, relative to it."""
+    error = None if past is None else estimates.error([past])
+    return None if error is None else round(error, 4)
+
+
+def _due(rt: Runtime, tx: "Connection") -> list[dict[str, Any]]:
+    """Return who was added while Gemini failed and is due again, or was, by the names people know, oldest first."""
+    found = due.everything(tx, rt.task.name)
+    names = rt.task.names(tx, [one.item_id for one in found])
+    return [
+        {
+            "name": names.get(one.item_id, one.item_id),
+            "since": one.since.isoformat(),
+            "reason": one.reason,
+            "tries": one.tries,
+            "outcome": one.outcome,
+            "ended_at": None if one.ended_at is None else one.ended_at.isoformat(),
+        }
+        for one in found
+    ]
+
+
+def _probe(rt: Runtime, tx: "Connection") -> dict[str, Any] | None:
+    """Return the newest probe of the question and model that are set, None where there is none."""
+    task, model = rt.task, rt.settings.model.removeprefix("models/")  # not looked up: an unknown one must not stop this
+    extractor = f"{task.label}/{model}"
+    found = probes.newest(tx, extractor)
+    if found is None:
+        return None
+    is_held = probes.stopping(tx, extractor) is not None
+    return {"batch": found.batch, "verdict": found.verdict, "at": found.at.isoformat(), "holds_batches": is_held}
+
+
+def versions_of(rt: Runtime, tx: "Connection") -> dict[str, Any]:
+    """Return the `extractor` in use, its newest `pilot`, the `backfill` that is not over, and what is `withdrawn`."""
+    model = rt.settings.model.removeprefix("models/")
+    extractor = f"{rt.task.label}/{model}"
+    pilot = pilots.newest(tx, extractor)
+    backfill = runs.unfinished(tx, rt.task.name, mode=runs.BACKFILL)
+    return {
+        "extractor": extractor,
+        "pilot": pilot
+        and {
+            "number": pilot.number,
+            "size": pilot.size,
+            "verdict": pilot.verdict,
+            "report": pilot.report,
+            "at": pilot.began_at.isoformat(),
+        },
+        "backfill": backfill
+        and {
+            "extractor": backfill.extractor,
+            "since": backfill.started_at.isoformat(),
+            "items": backfill.items,
+            "estimated_cost": backfill.estimated_cost,
+        },
+        "withdrawn": [one.extractor for one in versions.listed(tx, rt.task.name) if one.withdrawn_at is not None],
+    }

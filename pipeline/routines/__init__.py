@@ -1,0 +1,1 @@
+"""What happens where several steps follow one another in one command."""

@@ -1,0 +1,243 @@
+"""Ask about everyone without an answer, the way that fits: look, confirm, then live or by batch, within a budget.
+
+Killed and run again it goes on: its row among the runs says what its budget is and since when it counts, for `run` too,
+and stays open until nobody is left or the money is used.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline import estimating, preflighting, preparing, probing, spending
+from pipeline.errors import InputError
+from pipeline.preflighting import Preflight
+from pipeline.records import Budget
+from pipeline.routines import probe as five_first
+from pipeline.runtime import Runtime
+from pipeline.spending import BudgetError
+from pipeline.states import OPEN
+from pipeline.steps import batch_ingest, batch_poll, batch_submit, tag_live
+from pipeline.store import batches, claims, runs
+
+if TYPE_CHECKING:
+    from pipeline.reporting import Report as Quality
+    from pipeline.store.batches import Batch
+
+__all__ = ["Preflight", "Report", "Wish", "run"]
+
+MOST_ROUNDS = 20  # of submitting, polling and ingesting; an item is asked twice, and a budget may cut batches
+
+
+@dataclass
+class Report:
+    """What was looked at, which way was taken and why, and what came of it; costs in USD.
+
+    `way` is live, batch, or empty where nobody was to be asked. `left` may be asked still; `spent` is what is known to
+    be spent since the run began, `overrun` is by how much that passes a budget.
+    """
+
+    way: str = ""
+    reason: str = ""
+    look: Preflight | None = None
+    probe: five_first.Report | None = None
+    live: tag_live.Report | None = None
+    submitted: list[batch_submit.Report] = field(default_factory=list)
+    polled: list[batch_poll.Report] = field(default_factory=list)
+    ingested: "list[Batch]" = field(default_factory=list)
+    reports: "list[Quality]" = field(default_factory=list)  # on the answers, after each ingest
+    left: int = 0
+    spent: float = 0.0
+    overrun: float = 0.0
+    out_of_money: str = ""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asks of `tag`: a way or "auto", at most so many items, USD and seconds.
+
+    `wait` is whether to wait for batches; unsaid it waits for a probe's, and for no other. `probe` is whether to ask
+    five both ways first; unsaid a probe that is under way is gone on with, and false does without one.
+    """
+
+    mode: str = "auto"
+    limit: int | None = None
+    budget: float | None = None
+    deadline_s: float | None = None
+    wait: bool | None = None
+    probe: bool | None = None
+
+
+def run(
+    rt: Runtime, wish: Wish, *, announce: Callable[[Preflight, str, str], None], confirm: Callable[[float], bool]
+) -> Report:
+    """Tag whoever can be tagged; `announce` is told the look, the way and its reason before anything is spent.
+
+    `confirm` is asked with the estimate (USD) where it is above CONFIRM_ABOVE.
+
+    Raises:
+        InputError: there are no items at all, or the estimate was not confirmed; nothing was started.
+        RemoteError, ConfigurationError: as the steps raise them; what was done is kept.
+    """
+    began = _go_on(rt, wish)
+    look = preflighting.look(rt, limit=wish.limit, deadline_s=wish.deadline_s)
+    report = Report(look=look)
+    waiting = _waiting(rt)
+    if not look.plan.requests and not waiting:
+        preparing.check_any(rt)
+        spending.close(rt)
+        return report
+    report.way, report.reason = _way(look, wish, waiting=bool(waiting))
+    cost = look.live.cost if report.way == "live" else look.batch.cost
+    announce(look, report.way, report.reason)
+    if look.plan.requests and cost > rt.settings.confirm_above and not confirm(cost):
+        raise InputError("not confirmed; nothing was started", hint="`make tag YES=1` answers yes")
+    number = _open(rt, report, wish, began=began)
+    if not _probe(rt, report, wish):
+        return report
+    try:
+        _by_call(rt, report, wish) if report.way == "live" else _by_batch(rt, report, wish)
+    except BudgetError as error:
+        report.out_of_money = error.message
+    finally:
+        _account(rt, report, began=began)
+    if _is_done(rt, report, wish):
+        with rt.store.write() as tx:
+            runs.end(tx, number, why=report.out_of_money or "nobody is left", at=rt.now())
+    return report
+
+
+def document(report: Report) -> dict[str, Any]:
+    """Return the report for programs."""
+    return {
+        "mode": report.way,
+        "reason": report.reason,
+        "probe": five_first.document(report.probe) if report.probe else None,
+        "live": tag_live.document(report.live) if report.live else None,
+        "submitted": [number for one in report.submitted for number in one.submitted],
+        "ingested": {str(batch.number): batch.answered for batch in report.ingested},
+        "left": report.left,
+        "spent": report.spent,
+        "overrun": report.overrun,
+        "out_of_money": report.out_of_money,
+    }
+
+
+def _way(look: Preflight, wish: Wish, *, waiting: bool) -> tuple[str, str]:
+    """Return the way to take and why: the one asked for, else the one that is under way, else the one recommended."""
+    if wish.mode != "auto":
+        return wish.mode, f"MODE={wish.mode}"
+    if not look.plan.requests or (waiting and look.recommended is None):
+        return "batch", "going on with batches that are under way"
+    return look.recommended or "batch", look.reason
+
+
+def _go_on(rt: Runtime, wish: Wish) -> datetime:
+    """Return since when this run counts, and let its budget hold: the one given now, else that of the one left open."""
+    with rt.store.read() as tx:
+        found = runs.unfinished(tx, rt.task.name, mode=spending.TAG)
+    began = found.started_at if found else rt.now()
+    if wish.budget is not None:
+        rt.budget = Budget(wish.budget, began, "BUDGET")
+    elif found is not None and found.budget is not None:
+        spending.go_on(rt)
+        rt.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with BUDGET={found.budget:g}")
+    return began
+
+
+def _open(rt: Runtime, report: Report, wish: Wish, *, began: datetime) -> int:
+    """Return the row of this run, the one that was left open where it was killed."""
+    look = report.look
+    assert look is not None  # noqa: S101 - it was looked before
+    with rt.store.write() as tx:
+        found = runs.unfinished(tx, rt.task.name, mode=spending.TAG)
+        if found is None:
+            return estimating.begin_run(
+                rt,
+                tx,
+                mode=spending.TAG,
+                items=look.plan.requests,
+                usage=look.plan.usage,
+                batch=report.way == "batch",
+                at=began,
+                budget=wish.budget,
+            )
+        if wish.budget is not None:
+            runs.set_budget(tx, found.number, wish.budget)
+        return found.number
+
+
+def _probe(rt: Runtime, report: Report, wish: Wish) -> bool:
+    """Ask five both ways first, where that is wanted or was begun; return whether the rest may go on now.
+
+    Raises:
+        GateError: the batch's answers did not validate.
+    """
+    if wish.probe is False:
+        probing.waive(rt)
+        return True
+    if report.way == "live" and not wish.probe:
+        return True
+    if wish.probe:
+        report.probe = five_first.run(rt, wait=wish.wait is not False, anew=False)
+    else:
+        report.probe = five_first.go_on(rt)
+    if report.probe is None:
+        return True
+    five_first.check(report.probe)
+    return report.probe.is_over
+
+
+def _by_call(rt: Runtime, report: Report, wish: Wish) -> None:
+    """Ask everyone live; what ends it early stands in its report."""
+    report.live = tag_live.run(rt, limit=wish.limit)
+    stopped = report.live.asked.stopped
+    if isinstance(stopped, BudgetError):
+        report.out_of_money, report.live.asked.stopped = stopped.message, None
+
+
+def _by_batch(rt: Runtime, report: Report, wish: Wish) -> None:
+    """Submit; where it waits, poll and ingest as well, and submit again what failed or had to wait for money."""
+    for _ in range(MOST_ROUNDS):
+        submitted = batch_submit.run(rt, limit=wish.limit, dry=False, confirm=None)
+        report.submitted.append(submitted)
+        if not wish.wait:
+            return
+        polled = batch_poll.run(rt, wait=True)
+        report.polled.append(polled)
+        accounts = batch_ingest.run(rt, reported=report.reports.append)
+        report.ingested += [one.batch for one in accounts]
+        if polled.stopped is not None or polled.gone or polled.unclear or not (submitted.sent or accounts):
+            return
+        if wish.limit is not None or not _askable(rt):
+            return
+
+
+def _is_done(rt: Runtime, report: Report, wish: Wish) -> bool:
+    """Return whether this run has nothing more to do, or no money to do it with."""
+    if _waiting(rt) or (report.live is not None and report.live.left and not report.out_of_money):
+        return False
+    return bool(report.out_of_money) or wish.limit is not None or not report.left
+
+
+def _account(rt: Runtime, report: Report, *, began: datetime) -> None:
+    """Keep who is left, and how the money stands since the run began."""
+    report.left = _askable(rt)
+    with rt.store.read() as tx:
+        report.overrun = spending.overrun(rt, tx)
+        report.spent = spending.known(tx, since=began)
+    last = report.submitted[-1] if report.submitted else None
+    if last is not None and last.held_back and not report.out_of_money:
+        report.out_of_money = f"{last.budget} has no room for more"
+
+
+def _waiting(rt: Runtime) -> "list[Batch]":
+    """Return the batches that are under way."""
+    with rt.store.read() as tx:
+        return batches.in_states(tx, *OPEN, task=rt.task.name)
+
+
+def _askable(rt: Runtime) -> int:
+    """Return how many items can be asked."""
+    with rt.store.read() as tx:
+        return claims.count_askable(tx, rt.task)

@@ -1,0 +1,140 @@
+"""Live calls: the mark that is committed before each, how it ended, and what a day's quota has left.
+
+A call is never made without its mark, so there are never more calls at the API than rows here. A mark whose process
+died before the reply was kept is *lost*: it may have been answered and paid for, and is counted at its estimate.
+"""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from pipeline.states import CallEnd
+from pipeline.store.owners import is_dead, this_owner
+from pipeline.store.tables import calls, usage
+
+ELSEWHERE_S = 3600.0  # ours: a call of another machine that is under way for so long is lost
+FREE = frozenset({CallEnd.THROTTLED, CallEnd.UNSENT})  # these count towards no quota and cost nothing
+COUNTS = calls.c.outcome.is_(None) | calls.c.outcome.not_in(FREE)
+
+
+class Mark(NamedTuple):
+    """A call that is about to be made: tokens are estimates, `counted_in` is before calibration, the cost is in USD."""
+
+    task: str
+    item_id: str
+    extractor: str
+    model: str
+    run: int | None
+    purpose: str
+    counted_in: int
+    estimated_in: int
+    estimated_out: int
+    estimated_cost: float
+
+
+class Start(NamedTuple):
+    """The number of a mark, when the call was marked, and how many prompt tokens it was estimated at."""
+
+    number: int
+    asked_at: datetime
+    tokens: int
+
+
+def add(tx: Connection, mark: Mark, *, day: str, at: datetime) -> int:
+    """Mark a call of this process before it is made, count it for its day, and return the mark's number."""
+    values = {**mark._asdict(), "owner": this_owner(), "asked_at": at, "day": day}
+    number: int = tx.execute(insert(calls).values(values).returning(calls.c.id)).scalar_one()
+    _count(tx, mark.model, day, requests=1, tokens=mark.estimated_in)
+    return number
+
+
+def end(
+    tx: Connection,
+    number: int,
+    how: CallEnd,
+    *,
+    tokens: tuple[int, int] | None = None,
+    cost: float | None = None,
+    at: datetime,
+) -> None:
+    """Keep how a call ended and, where a reply told, its (prompt, answer and thought) tokens and cost in USD.
+
+    What was refused for a quota, or never sent, is taken off its day again. A call that has ended stays as it is.
+    """
+    here = (calls.c.id == number) & (calls.c.outcome.is_(None) | (calls.c.outcome == CallEnd.LOST))
+    row = tx.execute(select(calls.c.model, calls.c.day, calls.c.estimated_in).where(here)).first()
+    if row is None:
+        return
+    values = {"outcome": how, "ended_at": at, "cost": cost}
+    if tokens is not None:
+        values |= {"tokens_in": tokens[0], "tokens_out": tokens[1]}
+    tx.execute(update(calls).where(calls.c.id == number).values(values))
+    if how in FREE:
+        _count(tx, row.model, row.day, requests=-1, tokens=-row.estimated_in)
+    elif tokens is not None:
+        _count(tx, row.model, row.day, requests=0, tokens=tokens[0] - row.estimated_in)
+
+
+def lose_dead(tx: Connection, *, now: datetime) -> int:
+    """Say of the calls of dead processes that they are lost; return how many."""
+    gone = dead(tx, now=now)
+    for number in gone:
+        here = (calls.c.id == number) & calls.c.outcome.is_(None)
+        tx.execute(update(calls).where(here).values(outcome=CallEnd.LOST, ended_at=now))
+    return len(gone)
+
+
+def dead(tx: Connection, *, now: datetime) -> list[int]:
+    """Return the numbers of the marks that `lose_dead` would end."""
+    query = select(calls.c.id, calls.c.owner, calls.c.asked_at).where(calls.c.outcome.is_(None)).order_by(calls.c.id)
+    oldest = now - timedelta(seconds=ELSEWHERE_S)
+    return [row.id for row in tx.execute(query) if is_dead(row.owner) or row.asked_at < oldest]
+
+
+def miscounted(tx: Connection) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the (requests, prompt tokens) that the marks add up to, by model and day, where `usage` says otherwise."""
+    tokens = func.sum(func.coalesce(calls.c.tokens_in, calls.c.estimated_in))
+    query = select(calls.c.model, calls.c.day, func.count(), tokens).where(COUNTS).group_by(calls.c.model, calls.c.day)
+    marked = {(row[0], row[1]): (int(row[2]), int(row[3])) for row in tx.execute(query)}
+    kept = select(usage.c.model, usage.c.day, usage.c.requests, usage.c.tokens_in)
+    counted = {(row[0], row[1]): (int(row[2]), int(row[3])) for row in tx.execute(kept)}
+    found = sorted(one for one in marked.keys() | counted.keys() if marked.get(one, (0, 0)) != counted.get(one, (0, 0)))
+    return {one: marked.get(one, (0, 0)) for one in found}
+
+
+def recount(tx: Connection) -> int:
+    """Let `usage` say what the marks add up to; return for how many days it did not."""
+    wrong = miscounted(tx)
+    for (model, day), (requests, tokens) in wrong.items():
+        tx.execute(delete(usage).where(usage.c.model == model, usage.c.day == day))
+        tx.execute(insert(usage).values(model=model, day=day, requests=requests, tokens_in=tokens))
+    return len(wrong)
+
+
+def used(tx: Connection, model: str, *, day: str) -> int:
+    """Return how many requests of a day's quota were used live, by all processes."""
+    query = select(usage.c.requests).where(usage.c.model == model, usage.c.day == day)
+    return tx.execute(query).scalar() or 0
+
+
+def started(tx: Connection, model: str, *, since: datetime) -> list[Start]:
+    """Return the calls to a model that were marked since a moment, oldest first; none that counts towards no quota."""
+    columns = (calls.c.id, calls.c.asked_at, calls.c.estimated_in)
+    query = select(*columns).where(calls.c.asked_at >= since, calls.c.model == model, COUNTS).order_by(calls.c.id)
+    return [Start._make(row) for row in tx.execute(query)]
+
+
+def under_way(tx: Connection, task: str, *, run: int | None) -> list[tuple[int, str]]:
+    """Return (mark, item id) of the calls of a run, or of none, that this process has not ended."""
+    ours = (calls.c.task == task) & (calls.c.owner == this_owner()) & calls.c.outcome.is_(None)
+    ours &= calls.c.run.is_(None) if run is None else calls.c.run == run
+    return [(row[0], row[1]) for row in tx.execute(select(calls.c.id, calls.c.item_id).where(ours))]
+
+
+def _count(tx: Connection, model: str, day: str, *, requests: int, tokens: int) -> None:
+    """Add to what was used of a day's quota; the caller is the only writer."""
+    here = (usage.c.model == model) & (usage.c.day == day)
+    more = {"requests": usage.c.requests + requests, "tokens_in": usage.c.tokens_in + tokens}
+    if not tx.execute(update(usage).where(here).values(more)).rowcount:
+        tx.execute(insert(usage).values(model=model, day=day, requests=requests, tokens_in=tokens))

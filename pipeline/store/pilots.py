@@ -1,0 +1,91 @@
+"""Rows of `findable_pilots`: a few items of a task that were asked and looked at before all of them are."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
+
+from pipeline.store.tables import pilots
+
+
+class Verdict(StrEnum):
+    """What a pilot came to; waived where a person does without one."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    WAIVED = "waived"
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """One pilot as its row stands: so many items of an extractor, drawn by a seed; no verdict while it goes on."""
+
+    number: int
+    task: str
+    extractor: str
+    size: int
+    seed: int
+    began_at: datetime
+    ended_at: datetime | None
+    verdict: Verdict | None
+    report: str | None
+
+
+def begin(tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime) -> Pilot:
+    """Return the pilot of this size and seed that goes on; a new one where none does."""
+    found = newest(tx, extractor)
+    if found is not None and found.ended_at is None and (found.size, found.seed) == (size, seed):
+        return found
+    number = (tx.execute(select(func.max(pilots.c.number))).scalar() or 0) + 1
+    row = {"number": number, "task": task, "extractor": extractor, "size": size, "seed": seed, "began_at": at}
+    tx.execute(insert(pilots).values(row))
+    return Pilot(number, task, extractor, size, seed, at, None, None, None)
+
+
+def end(tx: Connection, number: int, verdict: Verdict, *, report: str | None, at: datetime) -> None:
+    """Keep what a pilot came to, and where its report is; one that is over stays as it is."""
+    here = (pilots.c.number == number) & pilots.c.ended_at.is_(None)
+    tx.execute(update(pilots).where(here).values(ended_at=at, verdict=verdict.value, report=report))
+
+
+def waive(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:
+    """Keep that a person does without a pilot of this extractor."""
+    _note(tx, task, extractor, Verdict.WAIVED, report=None, at=at)
+
+
+def fail(tx: Connection, task: str, extractor: str, *, report: str, at: datetime) -> None:
+    """Keep that a later report on the answers of this extractor failed; a pilot that goes on judges for itself."""
+    found = newest(tx, extractor)
+    if found is None or found.ended_at is not None:
+        _note(tx, task, extractor, Verdict.FAILED, report=report, at=at)
+
+
+def _note(tx: Connection, task: str, extractor: str, verdict: Verdict, *, report: str | None, at: datetime) -> None:
+    """Keep a verdict for which nobody was drawn."""
+    number = (tx.execute(select(func.max(pilots.c.number))).scalar() or 0) + 1
+    row = {"number": number, "task": task, "extractor": extractor, "size": 0, "seed": 0, "began_at": at}
+    tx.execute(insert(pilots).values(**row, ended_at=at, verdict=verdict.value, report=report))
+
+
+def drawn(tx: Connection, extractor: str) -> int:
+    """Return how many items the pilots of an extractor drew at the most."""
+    query = select(func.coalesce(func.sum(pilots.c.size), 0)).where(pilots.c.extractor == extractor)
+    return int(tx.execute(query).scalar_one())
+
+
+def newest(tx: Connection, extractor: str, *, over: bool = False) -> Pilot | None:
+    """Return the newest pilot of an extractor, or the newest that is over."""
+    query = select(pilots).where(pilots.c.extractor == extractor).order_by(pilots.c.number.desc()).limit(1)
+    row = tx.execute(query.where(pilots.c.ended_at.is_not(None)) if over else query).mappings().first()
+    return None if row is None else _pilot(row)
+
+
+def everything(tx: Connection) -> list[Pilot]:
+    """Return every pilot of every task, oldest first."""
+    return [_pilot(row) for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings()]
+
+
+def _pilot(row: RowMapping) -> Pilot:
+    """Return a row as a pilot."""
+    return Pilot(**{**row, "verdict": None if row["verdict"] is None else Verdict(row["verdict"])})

@@ -1,0 +1,57 @@
+"""What was spent and what may yet be: batches, their twins, and live calls, from the rows that are there for each.
+
+What is under way counts from the moment it is claimed or marked, at its estimate; what nobody knows the end of (a lost
+reply, a result that was never had) may have been paid for and stays at its estimate.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select, true
+
+from pipeline.states import OPEN, BatchState, RemoteState, remote_state
+from pipeline.store.calls import FREE
+from pipeline.store.tables import batches, calls, twins
+
+UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up: its result, if any, was never had
+
+
+class Spent(NamedTuple):
+    """USD: what is known to be spent, what may have been spent and nobody knows, and what is under way (estimates)."""
+
+    known: float = 0.0
+    lost: float = 0.0
+    under_way: float = 0.0
+
+
+def spent(tx: Connection, *, since: datetime | None = None, but: int | None = None) -> Spent:
+    """Return what was sent since a moment and is over, and all that is under way; batch `but` left out."""
+    known = _sum(tx, select(func.sum(batches.c.cost)).where(batches.c.state == BatchState.INGESTED, _sent(since)))
+    known += _sum(tx, select(func.sum(calls.c.cost)).where(_asked(since)))
+    untold = select(func.sum(calls.c.estimated_cost)).where(calls.c.outcome.not_in(FREE), calls.c.cost.is_(None))
+    lost = _sum(tx, untold.where(_asked(since)))  # calls that are lost, and replies that did not say what they used
+    twin = select(func.sum(twins.c.estimated_cost))
+    lost += _sum(tx, twin if since is None else twin.where(twins.c.found_at >= since))
+    failed = select(batches.c.remote_word, batches.c.estimated_cost).where(batches.c.submitted_at.is_not(None))
+    for word, cost in tx.execute(failed.where(batches.c.state == BatchState.FAILED, _sent(since))):
+        lost += cost if remote_state(word) in UNSEEN else 0.0
+    going = select(func.sum(batches.c.estimated_cost)).where(batches.c.state.in_(OPEN))
+    under_way = _sum(tx, going if but is None else going.where(batches.c.number != but))
+    under_way += _sum(tx, select(func.sum(calls.c.estimated_cost)).where(calls.c.outcome.is_(None)))
+    return Spent(known, lost, under_way)
+
+
+def _sent(since: datetime | None) -> ColumnElement[bool]:
+    """Return the condition that a batch was sent since a moment."""
+    return true() if since is None else batches.c.create_sent_at >= since
+
+
+def _asked(since: datetime | None) -> ColumnElement[bool]:
+    """Return the condition that a live call was made since a moment."""
+    return true() if since is None else calls.c.asked_at >= since
+
+
+def _sum(tx: Connection, query: Select[Any]) -> float:
+    """Return a sum, 0.0 where there is nothing to add."""
+    found: float | None = tx.execute(query).scalar()
+    return found or 0.0

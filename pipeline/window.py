@@ -1,0 +1,26 @@
+"""The window of batches: how many prompt tokens may wait at the API at once.
+
+What does not fit goes out when earlier batches are over. The API refuses what passes its quota, and nothing is lost by
+that; but a file that is written, uploaded and refused is work for nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+from pipeline.states import BatchState
+from pipeline.store import batches
+
+if TYPE_CHECKING:
+    from pipeline.runtime import Runtime
+    from pipeline.store.database import Connection
+
+WAITING = (BatchState.PREPARED, BatchState.SUBMITTING, BatchState.SUBMITTED)  # at the API, or about to be
+
+
+def room(rt: "Runtime", tx: "Connection") -> int | None:
+    """Return how many more estimated prompt tokens may be put into a batch now, at least 0.
+
+    None where no limit is known, and where nothing of this model waits: the first batch always goes, whatever its size.
+    """
+    most = rt.model.enqueued(rt.settings.tier)
+    mine = [one.estimated_in for one in batches.in_states(tx, *WAITING) if one.model == rt.model.name]
+    return None if most is None or not mine else max(0, most - sum(mine))

@@ -1,0 +1,100 @@
+"""`findable prices`: what the models cost and allow, for people and for programs."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.gemini import catalogue
+from tests.lab import KEY, Workspace
+
+TODAY = date(2026, 11, 20)
+ENTRY = 'kind = "generate"\nprice_in = 2.0\nprice_out = 4.0\npriced_on = 2026-01-01\nsource = "our contract"\n'
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty workspace with a key, so that Gemini's models are in use."""
+    return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "GEMINI_API_KEY": KEY})
+
+
+def _models(workspace: Workspace, **values: str) -> dict[str, dict[str, Any]]:
+    """Return what `prices --json` says, by model."""
+    result = workspace.run("prices", "--json", **values)
+    assert result.exit_code == 0, result.output
+    return {row["model"]: row for row in json.loads(result.stdout)}
+
+
+def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Workspace) -> None:
+    """Each model of the catalogue is there; the default one with what it costs, since when, and what it allows."""
+    models = _models(workspace)
+    assert list(models) == list(catalogue.load())
+    found = models[catalogue.DEFAULT_GENERATE]
+    source, day = catalogue.load()[catalogue.DEFAULT_GENERATE].price_source(batch=True, on=TODAY)
+    assert found["live"] == {"in": 0.30, "out": 2.50, "source": source, "date": str(day)}
+    assert found["batch"] == {"in": 0.15, "out": 1.25, "source": source, "date": str(day)}
+    assert {name: found["limits"][name] for name in ("tier", "rpm", "tpm", "rpd", "enqueued_tokens")} == {
+        "tier": "1",
+        "rpm": 4_000,
+        "tpm": 4_000_000,
+        "rpd": 150_000,
+        "enqueued_tokens": 10_000_000,
+    }
+    assert found["use"] == "answers"
+    assert models[catalogue.DEFAULT_EMBED]["use"] == "embeds"
+    assert models["gemini-2.5-flash"]["shutdown"] == "2026-12-01"
+
+
+def test_the_tier_and_what_is_set_for_the_model_in_use_are_shown(workspace: Workspace) -> None:
+    """A tier changes every model's limits; a limit that is set belongs to the model that answers alone."""
+    models = _models(workspace, TIER="free", RPM="3")
+    used, other = models[catalogue.DEFAULT_GENERATE]["limits"], models["gemini-3.1-flash-lite"]["limits"]
+    assert (used["tier"], used["rpm"], used["rpd"]) == ("free", 3, 500)
+    assert used["sources"]["rpm"] == "FINDABLE_RPM"
+    assert other["rpm"] == 15
+
+
+def test_people_get_a_table_that_marks_what_is_not_known(workspace: Workspace) -> None:
+    """The table has a line for each model; in tier 3, figures that nobody knows are marked."""
+    result = workspace.run("prices", TIER="3")
+    assert result.exit_code == 0
+    line = next(line for line in result.stdout.splitlines() if line.startswith(catalogue.DEFAULT_GENERATE))
+    assert line.split()[1:9] == ["answers", "0.3", "2.5", "0.15", "1.25", "~4,000", "~4,000,000", "~150,000"]
+    assert len(result.stdout.splitlines()) == len(catalogue.load()) + 1
+
+
+def test_nothing_is_opened_or_written(workspace: Workspace) -> None:
+    """Looking at prices makes no workspace and says nothing about where work is done."""
+    result = workspace.run("prices")
+    assert result.stderr == ""
+    assert not workspace.data.exists()
+
+
+def test_a_price_that_list_and_catalogue_see_differently_is_told(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list counts, a line on standard error names both, and JSON stays JSON."""
+    monkeypatch.setattr(catalogue.Model, "catalogued", lambda *_, **__: (9.0, 9.0))
+    result = workspace.run("prices", "--json")
+    found = next(row for row in json.loads(result.stdout) if row["model"] == catalogue.DEFAULT_GENERATE)
+    assert found["live"]["in"] == 0.30
+    assert "live 0.3 in, 2.5 out, not 9 and 9; batch 0.15 in, 1.25 out, not 9 and 9" in found["differs"]
+    assert found["differs"] in result.stderr
+
+
+def test_a_models_file_is_shown_with_its_own_source(workspace: Workspace, tmp_path: Path) -> None:
+    """A model of the user's own file stands in the table with the file's figures."""
+    extra = tmp_path / "my.toml"
+    extra.write_text(f'[models."gemini-3.5-flash"]\n{ENTRY}', encoding="utf-8")
+    found = _models(workspace, MODELS_FILE=str(extra))["gemini-3.5-flash"]
+    assert found["live"] == {"in": 2.0, "out": 4.0, "source": "our contract", "date": "2026-01-01"}
+    assert found["differs"] is None
+
+
+def test_a_wrong_models_file_is_a_configuration_error(workspace: Workspace, tmp_path: Path) -> None:
+    """A file that cannot be read is said in a line, with exit code 3."""
+    result = workspace.run("prices", MODELS_FILE=str(tmp_path / "no.toml"))
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "no.toml" in result.stderr

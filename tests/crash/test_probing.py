@@ -1,0 +1,99 @@
+"""A probe dies anywhere: the next run goes on with it, nobody stands in two batches, and live calls have their marks.
+
+`KEEPING=all` has it die before and after every step; otherwise a sample by a fixed seed.
+"""
+
+import json
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.server import start
+from pipeline.experts import table
+from tests import ledger
+from tests.crash.program import Ended, Mortal
+from tests.crash.steps import Fate
+from tests.lab import KEY, Api, Workspace
+
+PEOPLE = 7
+FEW = 16  # lives of the sample
+SEED = 5
+ASK = ":generateContent"
+
+Born = Callable[[str], Workspace]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """One API for all lives; each has a workspace of its own, and so names of its own there."""
+    with start(tmp_path_factory.mktemp("api")) as server:
+        yield Api(server)
+
+
+@pytest.fixture
+def born(engine: Api, tmp_path: Path) -> Born:
+    """A function that makes a workspace with seven people in it."""
+
+    def make(name: str) -> Workspace:
+        """Return a fresh one."""
+        data = tmp_path / name
+        environ = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": engine.url, "FINDABLE_LIST_LAG": "0"}
+        environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_RETRY_FOR": "1", "FINDABLE_CREATE_TIMEOUT": "1"}
+        made = Workspace(data, environ | {"FINDABLE_DATA": str(data)})
+        with made.open() as rt, rt.store.write() as tx:
+            for number in range(PEOPLE):
+                table.insert_person(tx, f"person-{name}-{number}", {"bio": f"I keep bees in {name}, {number}."})
+        return made
+
+    return make
+
+
+def probing(mortal: Mortal, workspace: Workspace, fate: Fate) -> Ended:
+    """Probe, and let the fate come true."""
+    return mortal.run(workspace.environ, "preflight", "--probe", "--json", cwd=workspace.data.parent, fate=fate)
+
+
+def settle(mortal: Mortal, workspace: Workspace, engine: Api) -> None:
+    """Probe again, and hold that it is over, that every batch is one, and that the rest goes its way."""
+    ended = probing(mortal, workspace, Fate())
+    assert ended.code == 0, ended
+    found: dict[str, Any] = json.loads(ended.out)["probe"]
+    assert found["verdict"] == "passed"
+    assert found["compared"] in (2, 5)
+    assert workspace.query("SELECT count(*) FROM findable_probes WHERE verdict IS NULL") == [(0,)]
+    twice = "SELECT item_id FROM findable_requests WHERE batch IS NOT NULL GROUP BY item_id HAVING count(*) > 1"
+    assert workspace.query(twice) == []
+    workspace_id = workspace.scalar("SELECT workspace_id FROM findable_workspace")
+    there = [one["displayName"] for one in engine.batches()["batches"] if workspace_id in one["displayName"]]
+    assert len(there) == len(ledger.batches(workspace)), there
+    assert workspace.scalar("SELECT count(*) FROM findable_calls WHERE outcome IS NULL") == 0
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        again = mortal.run(workspace.environ, command, cwd=workspace.data.parent)
+        assert again.code == 0, again
+    assert ledger.people(workspace) == {"total": PEOPLE, "tagged": PEOPLE}
+    ledger.check(workspace)
+
+
+def test_a_probe_that_is_killed_is_gone_on_with(born: Born, engine: Api, mortal: Mortal) -> None:
+    """Killed before or after a step, it is ended by the next run, in the same batch unless it was over."""
+    peace = probing(mortal, born("peace"), Fate())
+    assert peace.code == 0, peace
+    lives = [(at, side) for at in range(1, len(peace.trail) + 1) for side in ("before", "after")]
+    if os.environ.get("KEEPING") != "all":
+        lives = random.Random(SEED).sample(lives, FEW)  # noqa: S311 - always the same
+    struck = 0
+    for at, side in lives:
+        workspace = born(f"{at}-{side}")
+        asked = len(engine.seen("POST", ASK))
+        ended = probing(mortal, workspace, Fate(at, side))
+        assert ended.code in (0, -signal.SIGKILL), (at, side, ended)
+        struck += ended.code != 0
+        settle(mortal, workspace, engine)
+        calls = len(engine.seen("POST", ASK)) - asked
+        assert calls <= workspace.scalar("SELECT count(*) FROM findable_calls"), (at, side)
+    assert struck >= 0.8 * len(lives)

@@ -1,0 +1,22 @@
+"""What the page on quality says of the gates is what the code holds."""
+
+import re
+
+import pytest
+
+from pipeline.quality import gates
+from tests.lab import ROOT, Workspace
+
+PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("task", ["experts", "passages"])
+def test_every_gate_stands_on_the_page_with_its_bounds(workspace: Workspace, task: str) -> None:
+    """Each gate of each subject has a row with what it demands, and no row is about another one."""
+    workspace.environ["FINDABLE_TASK"] = task
+    with workspace.open() as rt, rt.store.read() as tx:
+        found = {one.name: gates.wanted(one) for one in rt.task.quality(tx, None).gates}
+    heading = {"experts": "people", "passages": "passages"}[task]
+    part = PAGE.split(f"## The gates of {heading}")[1].split("\n## ")[0]
+    told = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", part, re.MULTILINE))
+    assert told == found

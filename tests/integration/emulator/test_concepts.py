@@ -1,0 +1,129 @@
+"""Concepts over the wire: live and in a batch, with real quotes, honest counts and the bounds of the schema."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.emulator.caller import MODEL, Caller, by_key
+
+GENERATE = f"/v1/models/{MODEL}:generateContent"
+STRING = {"type": "STRING"}
+STRINGS = {"type": "ARRAY", "items": STRING}
+TYPES = ["method", "model", "other"]
+MEMBERS = {
+    "name": STRING,
+    "type": {"type": "STRING", "enum": TYPES},
+    "aliases": STRINGS,
+    "confidence": {"type": "NUMBER"},
+    "quotes": STRINGS,
+}
+TEXT = (
+    "We train a recurrent neural network (RNN) with stochastic gradient descent. The RNN beats decision trees on "
+    "speech recognition and on protein folding, and its energy consumption is low."
+)
+
+
+def schema_of(members: dict[str, Any], **bounds: int) -> dict[str, Any]:
+    """Return the schema of a list of concepts with these members."""
+    items = {"type": "OBJECT", "properties": members, "required": list(members)}
+    return {"type": "OBJECT", "properties": {"concepts": {"type": "ARRAY", "items": items, **bounds}}}
+
+
+def asking(text: str, schema: dict[str, Any], **config: object) -> dict[str, Any]:
+    """Return a request for the concepts of a passage, with a note outside of it."""
+    said = f"<note>The end of it is missing.</note>\n<passage>\n{text}\n</passage>"
+    return {
+        "contents": [{"role": "user", "parts": [{"text": said}]}],
+        "systemInstruction": {"parts": [{"text": "Name the concepts of galactic archaeology."}]},
+        "generationConfig": {"responseSchema": schema, **config},
+    }
+
+
+def concepts_of(response: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the concepts in a response's text."""
+    found: list[dict[str, Any]] = json.loads(response["candidates"][0]["content"]["parts"][0]["text"])["concepts"]
+    return found
+
+
+def test_an_answer_has_all_that_the_schema_asks_for(guest: Caller) -> None:
+    """Each concept has the members in their order, a type of the enumeration, and quotes out of the passage alone."""
+    response = guest.post(GENERATE, asking(TEXT, schema_of(MEMBERS)))
+    found = concepts_of(response)
+    assert 4 <= len(found) <= 14
+    assert all(list(concept) == list(MEMBERS) for concept in found)
+    assert all(concept["type"] in TYPES for concept in found)
+    assert all(quote in TEXT for concept in found for quote in concept["quotes"])
+    assert {"name": "recurrent neural network", "type": "model", "aliases": ["RNN"]}.items() <= found[0].items()
+    assert response["modelVersion"] == "findable-local-1"
+
+
+def test_tokens_are_counted_as_for_tags(guest: Caller) -> None:
+    """Four bytes a token on either side, the schema not counted, and `countTokens` says the same."""
+    request = asking(TEXT, schema_of(MEMBERS))
+    response = guest.post(GENERATE, request)
+    usage = response["usageMetadata"]
+    text = response["candidates"][0]["content"]["parts"][0]["text"]
+    counted = guest.post(
+        f"/v1beta/models/{MODEL}:countTokens", {"generateContentRequest": {"model": f"models/{MODEL}", **request}}
+    )
+    assert usage["candidatesTokenCount"] == -(-len(text.encode()) // 4)
+    assert usage["promptTokenCount"] == counted["totalTokens"]
+
+
+@pytest.mark.parametrize(("bounds", "count"), [({"maxItems": 2}, 2), ({"minItems": 6, "maxItems": 6}, 6)])
+def test_the_number_keeps_the_schemas_bounds(guest: Caller, bounds: dict[str, int], count: int) -> None:
+    """Neither fewer than asked for, where the text has as many, nor more."""
+    assert len(concepts_of(guest.post(GENERATE, asking(TEXT, schema_of(MEMBERS, **bounds))))) == count
+
+
+def test_fewer_members_and_shorter_lists_are_served(guest: Caller) -> None:
+    """A name and its quotes are enough, and a list of quotes is as short as the schema says."""
+    short = {"name": STRING, "quotes": STRINGS | {"maxItems": 1}}
+    found = concepts_of(guest.post(GENERATE, asking(TEXT, schema_of(short))))
+    assert all(list(concept) == ["name", "quotes"] and len(concept["quotes"]) == 1 for concept in found)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"name": STRING},
+        {"quotes": STRINGS},
+        {"name": STRING, "quotes": STRING},
+        MEMBERS | {"weight": {"type": "NUMBER"}},
+        MEMBERS | {"confidence": STRING},
+        MEMBERS | {"aliases": {"type": "ARRAY", "items": {"type": "INTEGER"}}},
+    ],
+)
+def test_other_members_are_refused(guest: Caller, members: dict[str, Any]) -> None:
+    """What the engine cannot answer honestly is a 400 that says what it can."""
+    error = guest.refused(GENERATE, asking(TEXT, schema_of(members)))
+    assert error["status"] == "INVALID_ARGUMENT"
+    assert "STRING name and an ARRAY of STRING quotes" in error["message"]
+
+
+def test_a_long_answer_is_cut_like_any_other(guest: Caller) -> None:
+    """With too small a limit the answer ends with MAX_TOKENS."""
+    response = guest.post(GENERATE, asking(TEXT, schema_of(MEMBERS), maxOutputTokens=20))
+    assert response["candidates"][0]["finishReason"] == "MAX_TOKENS"
+    assert response["usageMetadata"]["candidatesTokenCount"] == 20
+
+
+def test_a_batch_gives_the_live_answers(caller: Caller) -> None:
+    """Line by line the same concepts, and with `quick_concepts` others that say what they are."""
+    requests = {f"p/{n}": asking(f"{TEXT} Case {n}.", schema_of(MEMBERS)) for n in range(3)}
+    lines = "".join(json.dumps({"key": key, "request": request}) + "\n" for key, request in requests.items()).encode()
+    answers = by_key(caller.run(lines))
+    for key, request in requests.items():
+        assert answers[key]["response"] == caller.post(GENERATE, request)
+    caller.settings(quick_concepts=True)
+    for answer in by_key(caller.run(lines)).values():
+        assert answer["response"]["modelVersion"] == "findable-local-quick-1"
+        assert [concept["name"] for concept in concepts_of(answer["response"])][:2] == ["train", "recurrent"]
+
+
+def test_quick_concepts_leave_tags_alone(caller: Caller) -> None:
+    """The setting is about concepts: tags come from the tagger and say so."""
+    caller.settings(quick_concepts=True)
+    schema = {"type": "OBJECT", "properties": {"tags": STRINGS}}
+    assert caller.post(GENERATE, asking(TEXT, schema))["modelVersion"] == "findable-local-1"

@@ -1,0 +1,213 @@
+"""Quotas over the wire: what a client is told, what the journal keeps, and what is left alone."""
+
+import asyncio
+import hashlib
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from google import genai
+from google.genai import errors, types
+
+from emulator.server import start
+from tests.integration.emulator.caller import MODEL, Caller, request_file, request_for
+
+GENERATE = f"/v1beta/models/{MODEL}:generateContent"
+OTHER = "/v1beta/models/gemini-2.5-flash:generateContent"
+EMBED = "/v1beta/models/gemini-embedding-2:batchEmbedContents"
+CONFIG = types.GenerateContentConfig(
+    response_mime_type="application/json", response_schema={"type": "ARRAY", "items": {"type": "STRING"}}
+)
+
+
+@pytest.fixture
+def limited(caller: Caller) -> Caller:
+    """Return a caller whose key may ask three times a minute and four times a day."""
+    caller.settings(quotas={"*": {"requests_per_minute": 3}, "gemini-2.5-flash": {"requests_per_day": 4}})
+    return caller
+
+
+def statuses(caller: Caller, count: int, *, path: str = GENERATE) -> list[int]:
+    """Return the statuses of so many calls, one after the other."""
+    return [caller.http.post(path, json=request_for(f"law {number}")).status_code for number in range(count)]
+
+
+def test_calls_over_the_limit_are_refused_until_the_minute_is_over(limited: Caller) -> None:
+    """Three are served, the rest refused; the clock moved on, three more are."""
+    assert statuses(limited, 5) == [200, 200, 200, 429, 429]
+    limited.post("/_emu/clock", {"advance_seconds": 60})
+    assert statuses(limited, 4) == [200, 200, 200, 429]
+
+
+def test_the_journal_tells_what_was_served_and_why_not(limited: Caller) -> None:
+    """Times, model, tokens and the digest of the text of every call; the reason and the quota of a refused one."""
+    statuses(limited, 4)
+    journal = limited.journal()
+    assert [entry["model"] for entry in journal] == [MODEL] * 4
+    assert [entry["quota_ids"] for entry in journal[:3]] == [[]] * 3
+    assert journal[3]["quota_ids"] == ["GenerateRequestsPerMinutePerProjectPerModel-FreeTier"]
+    assert "Quota exceeded for metric" in journal[3]["reason"]
+    times = [entry["at_ns"] for entry in journal]
+    assert 0 < times[0] < times[1] < times[2]
+    said = request_for("law 2")["contents"][0]["parts"][0]["text"]
+    assert journal[2]["text_sha256"] == hashlib.sha256(said.encode()).hexdigest()
+    answered = limited.post("/_emu/settings", {"quotas": {}}) and limited.post(GENERATE, request_for("law 2"))
+    assert journal[2]["tokens"] == answered["usageMetadata"]["promptTokenCount"]
+    assert limited.journal()[-1]["text_sha256"] == journal[2]["text_sha256"]
+
+
+def test_a_request_that_is_wrong_counts_against_nothing(limited: Caller) -> None:
+    """A 400 takes nothing from the quota, whether its body, its schema or its key is at fault."""
+    wrong: list[dict[str, Any]] = [{"nonsense": 1}, {"contents": []}, {"contents": [{"parts": [{"text": "a"}]}]}]
+    for document in wrong:
+        assert limited.refused(GENERATE, document)["code"] == 400
+    assert limited.http.post(GENERATE, json=request_for("law"), headers={"x-goog-api-key": ""}).status_code == 403
+    assert statuses(limited, 4) == [200, 200, 200, 429]
+
+
+def test_a_fault_that_strikes_before_counts_against_nothing_and_one_after_does(limited: Caller) -> None:
+    """A 503 in front of the engine takes nothing; a call whose reply was lost was served."""
+    limited.script("status", times=2)
+    assert statuses(limited, 3) == [503, 503, 200]
+    limited.script("lost_reply")
+    with pytest.raises(httpx2.RemoteProtocolError):
+        statuses(limited, 1)
+    assert statuses(limited, 2) == [200, 429]
+
+
+def test_streams_count_and_tokens_models_and_batches_do_not(limited: Caller) -> None:
+    """Streams take from the same quota; countTokens, models and batches are free of it."""
+    stream = f"/v1/models/{MODEL}:streamGenerateContent?alt=sse"
+    assert statuses(limited, 2, path=stream) == [200, 200]
+    for _ in range(5):
+        limited.post(f"/v1/models/{MODEL}:countTokens", {"contents": [{"parts": [{"text": "x"}]}]})
+        limited.get("/v1/models")
+    assert len(limited.run(request_file(5))) == 6
+    assert statuses(limited, 2, path=stream) == [200, 429]
+
+
+def test_a_day_is_over_at_midnight_in_california(limited: Caller) -> None:
+    """A daily quota is refused with a short delay; after the reset that the engine shows it serves again."""
+    assert statuses(limited, 5, path=OTHER) == [200, 200, 200, 200, 429]
+    error = limited.refused(OTHER, request_for("law"))
+    assert "PerDay" in error["details"][1]["violations"][0]["quotaId"]
+    assert int(error["details"][2]["retryDelay"].removesuffix("s")) < 60
+    limited.post("/_emu/clock", {"advance_seconds": 61})
+    assert statuses(limited, 1, path=OTHER) == [429]
+    for _ in range(25):  # the reset is at most 25 hours away
+        limited.post("/_emu/clock", {"advance_seconds": 3600})
+    assert statuses(limited, 5, path=OTHER) == [200, 200, 200, 200, 429]
+
+
+def test_two_keys_do_not_share(limited: Caller) -> None:
+    """What one key used up is open to another; what the engine tells of them has no key in it."""
+    assert statuses(limited, 4)[-1] == 429
+    with Caller(limited.url, key="another-key") as other:
+        assert statuses(other, 4) == [200, 200, 200, 429]
+    shown = limited.get("/_emu/quotas")["used"]
+    assert [(one["model"], one["day"]["requests"]) for one in shown] == [(MODEL, 3), (MODEL, 3)]
+    assert len({one["owner"] for one in shown}) == 2
+    assert "another-key" not in str(shown)
+
+
+def test_vectors_count_by_texts(caller: Caller) -> None:
+    """A call of 60 texts takes 60 requests, and its tokens, from the quota of its own model."""
+    caller.settings(quotas={"gemini-embedding-2": {"requests_per_minute": 100}})
+    body = {"requests": [{"content": {"parts": [{"text": "water law"}]}}] * 60}
+    caller.post(EMBED, body)
+    error = caller.refused(EMBED, body)
+    assert error["details"][1]["violations"][0]["quotaId"].startswith("EmbedContentRequestsPerMinute")
+    caller.post(EMBED, {"requests": body["requests"][:40]})
+    served, refused, _ = caller.journal()
+    assert (served["requests"], served["tokens"], refused["status"]) == (60, 180, 429)
+
+
+def test_a_restart_keeps_the_counts_and_takes_its_limits_at_the_start(tmp_path: Path) -> None:
+    """The next host goes on counting; the limits are those it was started with."""
+    quotas = {"*": {"requests_per_minute": 3}}
+    with start(tmp_path, settings={"quotas": quotas}) as server, Caller(server.url) as caller:
+        assert statuses(caller, 2) == [200, 200]
+    with start(tmp_path, settings={"quotas": quotas}) as server, Caller(server.url) as caller:
+        assert statuses(caller, 2) == [200, 429]
+        caller.http.delete("/_emu/quotas")
+        assert statuses(caller, 4) == [200, 200, 200, 429]
+
+
+def test_two_hosts_share_the_counts(tmp_path: Path) -> None:
+    """Two hosts of one state let through together what one may."""
+    settings: dict[str, Any] = {"quotas": {"*": {"requests_per_minute": 3}}}
+    with (
+        start(tmp_path, settings=settings) as first,
+        start(tmp_path, settings=settings) as second,
+        Caller(first.url) as one,
+        Caller(second.url) as two,
+    ):
+        assert statuses(one, 2) + statuses(two, 2) + statuses(one, 1) == [200, 200, 200, 429, 429]
+
+
+def test_a_crowd_on_two_hosts_gets_exactly_what_there_is(tmp_path: Path) -> None:
+    """Sixty calls at once on two hosts, with room for twenty: twenty are served, no more and no fewer."""
+    settings: dict[str, Any] = {"quotas": {"*": {"requests_per_minute": 20}}}
+    with start(tmp_path, settings=settings) as first, start(tmp_path, settings=settings) as second:
+
+        def ask(number: int) -> int:
+            """Ask one of the two hosts once."""
+            with Caller((first, second)[number % 2].url) as caller:
+                return statuses(caller, 1)[0]
+
+        with ThreadPoolExecutor(30) as pool:
+            answers = list(pool.map(ask, range(60)))
+        journal = first.world.journal.document()["requests"] + second.world.journal.document()["requests"]
+    assert (answers.count(200), answers.count(429)) == (20, 40)
+    assert sum(not entry["quota_ids"] for entry in journal) == 20
+
+
+def test_a_host_that_is_killed_has_counted_what_it_served(tmp_path: Path) -> None:
+    """Every call that was answered counts with the next host, although no count waits for the disk."""
+    program = (
+        "import sys; from pathlib import Path; from emulator.server import serve\n"
+        "serve(Path(sys.argv[1]), settings={'quotas': {'*': {'requests_per_day': 5}}},"
+        " ready=lambda url: print(url, flush=True))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as process:
+        assert process.stdout is not None
+        with Caller(process.stdout.readline().strip()) as caller:
+            assert statuses(caller, 3) == [200, 200, 200]
+        process.kill()
+    with start(tmp_path, settings={"quotas": {"*": {"requests_per_day": 5}}}) as server, Caller(server.url) as caller:
+        assert statuses(caller, 3) == [200, 200, 429]
+
+
+def test_the_sdk_is_told_which_quota_and_how_long(limited: Caller) -> None:
+    """The unmodified SDK, sync and async, raises a 429 with the details in it."""
+
+    async def refused_of(count: int) -> int:
+        """Ask so often at once and return how many were refused."""
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            options = types.HttpOptions(base_url=limited.url, httpx_async_client=http)
+            client = genai.Client(api_key=limited.key, http_options=options).aio
+            calls = [client.models.generate_content(model=MODEL, contents="law", config=CONFIG) for _ in range(count)]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        return sum(isinstance(answer, errors.ClientError) and answer.code == 429 for answer in answers)
+
+    assert asyncio.run(refused_of(5)) == 2
+    options = types.HttpOptions(base_url=limited.url)
+    with genai.Client(api_key=limited.key, http_options=options) as sdk, pytest.raises(errors.ClientError) as refusal:
+        sdk.models.generate_content(model=MODEL, contents="law", config=CONFIG)
+    assert (refusal.value.code, refusal.value.status) == (429, "RESOURCE_EXHAUSTED")
+    kinds = [detail["@type"].rpartition(".")[2] for detail in refusal.value.details["error"]["details"]]
+    assert kinds == ["Help", "QuotaFailure", "RetryInfo"]
+
+
+@pytest.mark.parametrize(
+    "document", [{"quotas": {"*": 3}}, {"quotas": {"*": {"rpm": 3}}}, {"quotas": []}, {"quota_window": "hour"}]
+)
+def test_quotas_that_make_no_sense_are_refused(guest: Caller, document: dict[str, object]) -> None:
+    """A setting of the wrong form is a 400 and changes nothing."""
+    assert guest.refused("/_emu/settings", document)["code"] == 400
+    assert guest.settings()["quotas"] == {}

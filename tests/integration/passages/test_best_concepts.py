@@ -1,0 +1,325 @@
+"""The view of the best concepts: its evidence, its settings, somebody else's of its name; and concepts as files."""
+
+import builtins
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.passages import preferring, table
+from pipeline.passages.table import ConceptRow
+from pipeline.runtime import Runtime
+from tests.integration.passages.workspaces import LABEL, NOW, add_concepts, lines_of, shape, url_of, workspace
+from tests.lab import ON_POSTGRESQL, Workspace
+
+LONG = "".join(f"{number:04d} " for number in range(1000))  # every part of it tells where it stands
+ACCENTS = "e\u0301\U0001f41d" * 600  # 1,800 code points
+OTHER = {"claims": [1.0, {"x": None}], "support": "a text"}
+
+
+def put(rt: Runtime, passage: str, text: str, evidence: str | None, *, name: str = "bees") -> None:
+    """Put one passage with one concept into a workspace."""
+    with rt.store.write() as tx:
+        if not table.names(tx, shape(rt), [passage]):
+            table.insert_passages(tx, shape(rt), [table.PassageRow(passage, text, None, None)])
+    row = ConceptRow(passage, name, "other", '["b"]', 0.9, "m", LABEL, evidence, NOW)
+    add_concepts(rt, [row])
+
+
+def supported(start: int, end: int, text: str) -> str:
+    """Return evidence as it is stored."""
+    support = [{"quote": text[start:end], "start": start, "end": end}]
+    quality = {"confidence": 1.0, "notes": []}
+    return json.dumps({"surface": "bees", "support": support, "context": text[start:end], "quality": quality})
+
+
+def viewed(workspace: Workspace, passage: str) -> Any:
+    """Return the evidence that the view has of the one concept of a passage."""
+    cell = workspace.scalar("SELECT evidence FROM best_concepts WHERE passage_id = :id", id=passage)
+    return json.loads(cell) if isinstance(cell, str) and not ON_POSTGRESQL else cell
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Workspace:
+    """The same workspace as another program sees it."""
+    return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_TASK": "passages"})
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("Bees sing.", 0, 4),
+        (LONG, 0, 4),
+        (LONG, 2500, 2504),
+        (LONG, 4995, 4999),
+        (LONG, 1000, 4900),
+        (LONG[:1200], 1100, 1104),
+        (LONG[:1201], 1100, 1104),
+        (ACCENTS, 900, 903),
+    ],
+)
+def test_the_source_stands_round_the_first_quotation(
+    tmp_path: Path, outside: Workspace, text: str, start: int, end: int
+) -> None:
+    """At most 1,200 code points of the passage, whole where it is short; the quotation is in it as far as it fits."""
+    with workspace(tmp_path / "data") as rt:
+        put(rt, "p", text, supported(start, end, text))
+    evidence = viewed(outside, "p")
+    source = evidence["source_text"]
+    assert source in text
+    assert len(source) == min(len(text), 1200)
+    assert text[start:end][:1200] in source
+    assert {name: evidence[name] for name in evidence if name != "source_text"} == json.loads(
+        supported(start, end, text)
+    )
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        None,
+        OTHER,
+        [1, 2],
+        "only words",
+        {"support": []},
+        {"support": [{"start": "0", "end": 4}]},
+        {"support": [{"start": 1.5, "end": 4}]},
+        {"support": [{"start": -3, "end": 4}]},
+        {"source_text": "their own", "support": [{"start": 0, "end": 4}]},
+    ],
+)
+def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace, evidence: Any) -> None:
+    """Evidence of another shape, or with a source of its own, is in the view and the export what it is."""
+    with workspace(tmp_path / "data") as rt:
+        put(rt, "p", "Bees sing.", None if evidence is None else json.dumps(evidence))
+        with rt.store.read() as tx:
+            (one,) = preferring.everything(tx, shape(rt))
+    found = viewed(outside, "p")
+    found = {} if found is None else found
+    wanted = {} if evidence is None else evidence
+    assert (found, one.evidence if one.evidence is not None else {}) == (wanted, wanted)
+
+
+@pytest.mark.sqlite_only("a column of JSON refuses it on a server")
+def test_evidence_that_is_no_json_passes_unharmed(tmp_path: Path, outside: Workspace) -> None:
+    """Text that another program wrote stays that text."""
+    with workspace(tmp_path / "data") as rt:
+        put(rt, "p", "Bees sing.", "{not JSON")
+    assert outside.scalar("SELECT evidence FROM best_concepts") == "{not JSON"
+
+
+def test_the_view_has_documents_as_the_table_has_them(tmp_path: Path, outside: Workspace) -> None:
+    """Aliases and evidence are JSONB on a server, so that `->>` works on them, and JSON text on SQLite."""
+    with workspace(tmp_path / "data") as rt:
+        put(rt, "p", "Bees sing.", supported(0, 4, "Bees sing."))
+    kind = "pg_typeof({})::text" if ON_POSTGRESQL else "typeof({})"
+    for name in ("aliases", "evidence"):
+        query = f"SELECT {kind.format(name)} FROM {{}}"  # noqa: S608 - our names
+        assert outside.query(query.format("best_concepts")) == outside.query(query.format("passage_concepts"))
+    assert outside.scalar("SELECT evidence ->> 'source_text' FROM best_concepts") == "Bees sing."
+
+
+def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> None:
+    """It is made anew where a command about passages finds other settings, and by no command about experts."""
+    with workspace(tmp_path / "data") as rt:
+        put(rt, "p", "Bees sing.", None)
+    count = "SELECT count(*) FROM best_concepts"
+    assert outside.run("status", MIN_CONFIDENCE="0.95").exit_code == 0
+    assert outside.scalar(count) == 0
+    assert outside.run("status", TASK="experts").exit_code == 0
+    assert outside.scalar(count) == 0
+    assert outside.run("status").exit_code == 0
+    assert outside.scalar(count) == 1
+    assert outside.run("status", PREFER_VERSIONS="it's@1,100%@2").exit_code == 0
+    assert outside.scalar(count) == 1
+
+
+def test_an_up_to_date_view_is_not_made_again(tmp_path: Path) -> None:
+    """To open a workspace again changes nothing in its database."""
+    with workspace(tmp_path / "data") as rt, rt.store.read() as tx:
+        assert preferring.is_ready(tx, shape(rt), preferring.Preference(None, 0.7))
+        assert not preferring.is_ready(tx, shape(rt), preferring.Preference(None, 0.71))
+        assert not preferring.is_ready(tx, shape(rt), preferring.Preference((LABEL,), 0.7))
+
+
+@pytest.mark.parametrize(
+    "theirs", ["CREATE TABLE best_concepts (x TEXT)", "CREATE VIEW best_concepts AS SELECT 1 AS x"]
+)
+def test_what_is_somebody_elses_stays(tmp_path: Path, outside: Workspace, theirs: str) -> None:
+    """A table or view of that name is left as it is, and told of once; the command does without it."""
+    with workspace(tmp_path / "data") as rt:
+        put(rt, "p", "Bees sing.", None)
+    outside.change("DROP VIEW best_concepts")
+    outside.change(theirs)
+    outside.change("DROP INDEX passage_concepts_of_passage")  # as if the tables were theirs too
+    with workspace(tmp_path / "data") as rt:
+        assert any("`best_concepts` in this database is not ours" in line for line in lines_of(rt))
+    with workspace(tmp_path / "data") as rt:
+        assert lines_of(rt) == []
+    assert outside.columns("best_concepts") == ["x"]
+    told = outside.run("best-concepts", "p", "--json")
+    assert [one["concept_name"] for one in json.loads(told.stdout)] == ["bees"]
+
+
+def test_one_passage_is_found_by_the_index(tmp_path: Path, outside: Workspace) -> None:
+    """The condition on the passage goes all the way down, past the window and the join."""
+    with workspace(tmp_path / "data") as rt:
+        rows = [ConceptRow(f"p-{n // 4}", f"c{n % 4}", "other", "[]", 0.9, "m", LABEL, None, NOW) for n in range(4000)]
+        add_concepts(rt, rows)
+    query = "SELECT * FROM best_concepts WHERE passage_id = 'p-7'"
+    assert len(outside.query(query)) == 4
+    if ON_POSTGRESQL:
+        outside.change("ANALYZE passage_concepts")
+        plan = [row[0] for row in outside.query(f"EXPLAIN {query}")]
+        assert any("passage_concepts_of_passage" in line for line in plan), plan
+        assert not any("Seq Scan on passage_concepts" in line for line in plan), plan
+        return
+    plan = [row[3] for row in outside.query(f"EXPLAIN QUERY PLAN {query}")]
+    assert any(line.startswith("SEARCH passage_concepts USING INDEX") for line in plan), plan
+    assert not any(line.startswith(("SCAN passage_concepts", "SCAN passages")) for line in plan), plan
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace, *, best: bool) -> None:
+    """JSON lines and Parquet hold the same rows in their whole shape."""
+    import pyarrow.parquet
+
+    text = "Bees sing, and water law is old."
+    with workspace(tmp_path / "data") as rt:
+        put(rt, "p", text, supported(0, 4, text))
+        put(rt, "p", text, None, name="Bees")
+        put(rt, "q", "", json.dumps(OTHER), name="water law")
+    flags = ["--best"] if best else []
+    for name in ("out.jsonl", "out.parquet"):
+        ran = outside.run("export", str(tmp_path / name), *flags)
+        assert (ran.exit_code, ran.stdout) == (0, f"{2 if best else 3} concepts written to {tmp_path / name}\n")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    first = next(one for one in lines if one["concept_name"] == "bees")
+    assert first == {
+        "passage_id": "p",
+        "concept_name": "bees",
+        "concept_type": "other",
+        "aliases": ["b"],
+        "confidence": 0.9,
+        "extractor_model": "m",
+        "extractor_version": LABEL,
+        "evidence": {**json.loads(supported(0, 4, text)), "source_text": text},
+        "created_at": NOW.isoformat(),
+    }
+    rows = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    for row in rows:
+        row["evidence"] = row["evidence"] and json.loads(row["evidence"])
+        row["created_at"] = datetime.astimezone(row["created_at"], UTC).isoformat()
+    assert rows == lines
+
+
+def test_one_extractors_concepts_are_written_alone(tmp_path: Path, outside: Workspace) -> None:
+    """By label, or by label and model; of experts there is no such choice."""
+    with workspace(tmp_path / "data") as rt:
+        rows = [("a@1", "m"), ("a@1", "n/x"), ("b@1", "m")]
+        add_concepts(rt, [ConceptRow("p", "bees", "other", "[]", 0.9, model, v, None, NOW) for v, model in rows])
+    for extractor, count in (("a@1", 2), ("a@1/n/x", 1), ("a", 0)):
+        assert len(outside.run("export", "-", "--extractor", extractor).stdout.splitlines()) == count
+    (tmp_path / "old.jsonl").write_text("old")
+    mistyped = outside.run("export", str(tmp_path / "old.jsonl"), "--extractor", "a")
+    assert (mistyped.exit_code, "make versions" in mistyped.stderr) == (2, True), mistyped.output
+    assert (tmp_path / "old.jsonl").read_text() == "old"
+    refused = outside.run("export", "-", "--extractor", "a@1", TASK="experts")
+    assert refused.exit_code == 2
+    assert outside.run("export", "-", "--extractor", "a@1", "--best").exit_code == 2
+    assert outside.run("export", str(tmp_path / "out.csv")).exit_code == 2
+
+
+def test_without_pyarrow_parquet_is_refused(
+    tmp_path: Path, outside: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the extra, and an old file stays."""
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **values: Any) -> Any:
+        """Import anything else."""
+        if name.split(".", maxsplit=1)[0] == "pyarrow":
+            raise ImportError(name)
+        return real(name, *args, **values)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    (tmp_path / "old.parquet").write_text("old")
+    for task in ("passages", "experts"):
+        ran = outside.run("export", str(tmp_path / "old.parquet"), TASK=task)
+        assert ran.exit_code == 3
+        assert "findable[parquet]" in ran.output
+        assert (tmp_path / "old.parquet").read_text() == "old"
+
+
+def test_experts_go_into_parquet_too(tmp_path: Path, outside: Workspace) -> None:
+    """Tags are a list, the score is a number, all else is text."""
+    import pyarrow.parquet
+
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio,Hourly Rate\nann,I keep bees.,65.1250\nbob,,\n")
+    assert outside.run("import", str(people), TASK="experts").exit_code == 0
+    outside.change("UPDATE experts SET tags = '[\"beekeeping\"]' WHERE username = 'ann'")
+    assert outside.run("export", str(tmp_path / "out.parquet"), TASK="experts").exit_code == 0
+    ann, bob = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert (ann["Username"], ann["tags"], ann["Hourly Rate"]) == ("ann", ["beekeeping"], "65.1250")
+    assert (bob["tags"], bob["Bio"], bob["findability_score"]) == (None, None, 0.0)
+
+
+ADOPTED = {  # what is odd about their table of concepts -> (type of passages' ids, columns of theirs)
+    "uuid": ("UUID PRIMARY KEY", "id INTEGER PRIMARY KEY, passage_id UUID, concept_name TEXT"),
+    "uuid as text": ("UUID PRIMARY KEY", "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT"),
+    "narrow numbers": (
+        "TEXT PRIMARY KEY",
+        "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, confidence REAL",
+    ),
+    "numeric": (
+        "TEXT PRIMARY KEY",
+        "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, confidence NUMERIC(4,3), evidence JSON",
+    ),
+    "texts": (
+        "BIGINT PRIMARY KEY",
+        "id INTEGER PRIMARY KEY, passage_id BIGINT, concept_name TEXT, confidence TEXT, evidence TEXT, created_at TEXT",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ADOPTED)
+def test_somebody_elses_columns_are_read_as_they_are(tmp_path: Path, kind: str) -> None:
+    """Ids, numbers, documents and times of other types; 0.7 of a narrow column is sure enough, words are not."""
+    (tmp_path / "data").mkdir()
+    url = url_of(tmp_path / "data")
+    outside = Workspace(
+        tmp_path / "data",
+        {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_TASK": "passages", "FINDABLE_DATABASE_URL": url},
+    )
+    ids, columns = ADOPTED[kind]
+    key = {"U": "0b0e7a52-8f4e-4c1d-9f6a-000000000001", "B": "7"}.get(ids[0], "p")
+    text = LONG[:2000]
+    outside.change(f"CREATE TABLE passages (id {ids}, text TEXT)")
+    outside.change(f"CREATE TABLE passage_concepts ({columns})")
+    outside.change("INSERT INTO passages VALUES (:key, :text)", key=key, text=text)
+    assert outside.run("status").exit_code == 0
+    cells = [("sure", "0.7", supported(1500, 1504, text)), ("not sure", "0.69", None)]
+    cells += [("no number", "high", "{}")] if kind == "texts" else []
+    for number, (name, confidence, evidence) in enumerate(cells, start=1):
+        outside.change(
+            "INSERT INTO passage_concepts (id, passage_id, concept_name, confidence, evidence, extractor_version,"
+            " created_at) VALUES (:id, :key, :name, :confidence, :evidence, 'v', '2026-01-02 03:04:05+00:00')",
+            id=number,
+            key=key,
+            name=name,
+            confidence=confidence,
+            evidence=evidence,
+        )
+    (best,) = json.loads(outside.run("best-concepts", key, "--json").stdout)
+    assert (best["passage_id"], best["concept_name"], best["confidence"]) == (key, "sure", pytest.approx(0.7))
+    server = outside.scalar("SHOW server_version_num") if ON_POSTGRESQL else "160000"
+    if kind != "texts" or int(server) >= 160000:
+        assert text[1500:1504] in best["evidence"].pop("source_text")
+    assert best["evidence"] == json.loads(supported(1500, 1504, text))
+    assert outside.query("SELECT concept_name FROM best_concepts") == [("sure",)]
+    assert outside.run("export", str(tmp_path / "out.parquet")).exit_code == 0
+    gone = outside.run("rollback", "v", "--yes", "--json")
+    assert json.loads(gone.stdout)["rows"] == len(cells)

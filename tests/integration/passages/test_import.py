@@ -1,0 +1,275 @@
+"""Import of passages: block by block, repeatable, texts untouched, everything told."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.passages import table
+from pipeline.passages.reading import Passages
+from pipeline.records import Kind
+from pipeline.states import Outcome
+from pipeline.steps import import_passages
+from pipeline.store import answers, claims, versions
+from pipeline.store import workspace as stored
+from tests.integration.passages.workspaces import NOW, add_concepts, concept, passages_file, rows, shape, workspace
+from tests.lab import SHARED, Workspace
+
+STRANGE = [
+    "  two blanks before and after  ",
+    "lines\r\nof\rall\nkinds\u2028and\u0085more\t",
+    "\ufeffa mark in front, one \ufeff within",
+    "e\u0301 is not \u00e9",
+    "\u202eright to left\u202c, \u0634\u062c\u0631\u0629, \U0001f41d\u200d\U0001f33b",
+    "100 % of $text '; DROP TABLE passages; -- \\",
+]
+
+
+def test_passages_go_in_as_they_are(tmp_path: Path) -> None:
+    """Every text is kept to the letter: white space, line ends, marks, combining characters."""
+    lines = [{"id": f"p{number}", "text": text} for number, text in enumerate(STRANGE)]
+    with workspace(tmp_path / "data") as rt:
+        done = import_passages.run(rt, passages_file(tmp_path / "p.jsonl", *lines))
+        found = rows(rt)
+    assert [found[f"p{number}"][0] for number in range(len(STRANGE))] == STRANGE
+    assert (done.added, done.rows_in, done.told[Kind.REJECTED], done.findings) == (len(STRANGE), len(STRANGE), 0, [])
+
+
+def test_source_and_metadata_go_in_with_what_else_a_line_says(tmp_path: Path) -> None:
+    """What is neither id, text, source nor metadata goes into the metadata, which is said once; numbers stay whole."""
+    one = {"id": 7, "text": "Bees.", "source": "hive", "metadata": {"year": 1999, "n": 10**30}, "title": "T", "year": 1}
+    with workspace(tmp_path / "data") as rt:
+        done = import_passages.run(rt, passages_file(tmp_path / "p.jsonl", one, {"id": "8", "text": "x", "title": 1}))
+        assert rows(rt) == {
+            "7": ("Bees.", "hive", {"title": "T", "year": 1999, "n": 10**30}),
+            "8": ("x", None, {"title": 1}),
+        }
+    assert done.notes == ["taken into the metadata: title, year"]
+
+
+def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
+    """A repeated import writes no row, and the position of the workspace, which counts for the index, never moves."""
+    path = passages_file(
+        tmp_path / "p.jsonl",
+        {"id": "a", "text": "Water.", "metadata": {"b": 1, "a": [1.5, None]}},
+        {"id": "b", "text": "x"},
+    )
+    with workspace(tmp_path / "data") as rt:
+        import_passages.run(rt, path)
+        before = rows(rt)
+        done = import_passages.run(rt, path)
+        with rt.store.read() as tx:
+            assert stored.get(tx).position == 0
+        assert (done.added, done.updated, done.described, done.unchanged, rows(rt)) == (0, 0, 0, 2, before)
+    done.check()
+
+
+def test_source_and_metadata_are_brought_up_to_date(tmp_path: Path) -> None:
+    """What a file says anew of a passage is written, also where it has concepts; what it does not say stays."""
+    with workspace(tmp_path / "data") as rt:
+        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x", "source": "s", "k": 1}))
+        add_concepts(rt, [concept("a")])
+        done = import_passages.run(rt, passages_file(tmp_path / "q.jsonl", {"id": "a", "text": "x", "k": 2}))
+        assert (done.described, done.unchanged, done.answered) == (1, 0, 0)
+        assert rows(rt) == {"a": ("x", "s", {"k": 2})}
+
+
+def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> None:
+    """It is, also while the passage is being asked about; a parked one goes again, and what else is known stays."""
+    with workspace(tmp_path / "data") as rt:
+        path = passages_file(
+            tmp_path / "p.jsonl", *({"id": one, "text": "old", "source": one, "k": one} for one in "abc")
+        )
+        import_passages.run(rt, path)
+        with rt.store.write() as tx:
+            claims.take_live(tx, table.TASK, "a", input_hash="h", lasts_s=60, at=rt.now())
+            answers.park(tx, table.TASK, {"a": "failed twice", "b": "failed twice"}, at=rt.now())
+        new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
+        done = import_passages.run(rt, new)
+        assert (done.updated, done.released, done.rows_in) == (3, 1, 3)
+        assert rows(rt) == {one: ("new", one, {"k": one}) for one in "abc"}
+        with rt.store.write() as tx:
+            assert [row[0] for row in answers.parked_rows(tx, table.TASK)] == ["a"]
+            assert claims.release_live(tx, table.TASK, "a", outcome=Outcome.MISSING, reason="test")
+
+
+@pytest.mark.parametrize("version", ["passage-concepts@1", "another program's", None])
+def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path, version: Any) -> None:
+    """Whatever version they are of: the stored text stays, the line is listed, and the others go in."""
+    with workspace(tmp_path / "data") as rt:
+        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
+        add_concepts(rt, [concept("a", version=version)])
+        new = passages_file(tmp_path / "q.jsonl", {"id": "a", "text": "x ", "source": "s"}, {"id": "b", "text": "y"})
+        done = import_passages.run(rt, new)
+        assert rows(rt) == {"a": ("x", None, None), "b": ("y", None, None)}
+    assert (done.answered, done.added, done.told[Kind.REJECTED]) == (1, 1, 1)
+    assert [(told.line, told.field, told.id) for told in done.findings] == [(1, "text", "a")]
+
+
+def test_concepts_that_were_withdrawn_hold_no_text(tmp_path: Path) -> None:
+    """A version that is being taken back counts as absent."""
+    with workspace(tmp_path / "data") as rt:
+        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
+        add_concepts(rt, [concept("a")])
+        with rt.store.write() as tx:
+            versions.withdraw(tx, table.TASK, "passage-concepts@1", model="m", at=NOW)
+        done = import_passages.run(rt, passages_file(tmp_path / "q.jsonl", {"id": "a", "text": "y"}))
+        assert (done.updated, done.answered, rows(rt)["a"][0]) == (1, 0, "y")
+
+
+def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one block or blocks apart, now and when it is run again; the others are listed with its line."""
+    monkeypatch.setattr(import_passages, "BLOCK", 2)
+    lines = [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("a", "5"), ("c", "4")]
+    path = passages_file(tmp_path / "p.jsonl", *({"id": key, "text": text} for key, text in lines))
+    with workspace(tmp_path / "data") as rt:
+        for added in (3, 0):
+            done = import_passages.run(rt, path)
+            assert (done.added, done.duplicates, done.rows_in) == (added, 3, 3)
+            told = [(told.line, told.reason, told.id) for told in done.findings]
+            assert told == [
+                (2, "duplicate id: already on line 1", "a"),
+                (5, "duplicate id: already on line 1", "a"),
+                (6, "duplicate id: already on line 4", "c"),
+            ]
+            assert {key: row[0] for key, row in rows(rt).items()} == {"a": "1", "b": "3", "c": "4"}
+
+
+def test_good_lines_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -> None:
+    """Whatever is told of a line stands in the list, in the order of the file; no cell is a formula."""
+    path = passages_file(
+        tmp_path / "p.jsonl",
+        "no json",
+        {"id": "=1+1", "text": None},
+        {"id": "b", "text": " \t"},
+        {"id": "c", "text": "x", "source": 5},
+    )
+    with workspace(tmp_path / "data") as rt:
+        done = import_passages.run(rt, path, report=tmp_path / "rejects.csv")
+        assert list(rows(rt)) == ["b", "c"]
+        with rt.store.read() as tx:
+            assert list(tx.execute(table.open_items(shape(rt))).scalars()) == ["c"]
+    with (tmp_path / "rejects.csv").open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert [(row["line"], row["field"], row["kind"], row["id"]) for row in listed] == [
+        ("1", "", "rejected", ""),
+        ("2", "text", "rejected", "'=1+1"),
+        ("3", "text", "noted", "b"),
+        ("4", "source", "changed", "c"),
+    ]
+    assert all(row["reason"] for row in listed)
+    assert json.loads(json.dumps(done.document))["rejected"] == 2
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["no json", {"id": "a", "text": "again"}, {"id": "c", "text": "x", "source": 5}, {"id": "old", "text": "new"}],
+)
+def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path, bad: Any) -> None:
+    """One line that is rejected, a duplicate, or another text of a passage with concepts keeps the whole file out."""
+    path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, bad)
+    with workspace(tmp_path / "data") as rt:
+        import_passages.run(rt, passages_file(tmp_path / "o.jsonl", {"id": "old", "text": "old"}))
+        add_concepts(rt, [concept("old")])
+        done = import_passages.run(rt, path, strict=True, report=tmp_path / "rejects.csv")
+        assert list(rows(rt)) == ["old"]
+    assert (done.refused, done.rows_in) == (True, 0)
+    assert (tmp_path / "rejects.csv").read_text(encoding="utf-8").count("\n") == 2
+    with pytest.raises(InputError, match="--strict imported nothing"):
+        done.check()
+
+
+def test_strict_takes_a_sound_file(tmp_path: Path) -> None:
+    """Where nothing is rejected or changed, strict makes no difference; an empty text is no fault."""
+    path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, {"id": "b", "text": ""})
+    with workspace(tmp_path / "data") as rt:
+        done = import_passages.run(rt, path, strict=True, report=tmp_path / "told.csv")
+        assert (done.refused, done.added, list(rows(rt))) == (False, 2, ["a", "b"])
+    assert (tmp_path / "told.csv").read_text(encoding="utf-8").count("\n") == 2
+
+
+def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block is whole or not there; running it again brings in the rest."""
+    monkeypatch.setattr(import_passages, "BLOCK", 10)
+    lines = [{"id": f"p{number:02}", "text": f"text {number}"} for number in range(35)]
+    path = passages_file(tmp_path / "p.jsonl", *lines)
+
+    class Interrupting(Passages):
+        """A file whose reader is interrupted on the way."""
+
+        def __iter__(self) -> Any:
+            """Yield passages until Ctrl-C."""
+            for one in super().__iter__():
+                if one.line == 25:
+                    raise KeyboardInterrupt
+                yield one
+
+    with workspace(tmp_path / "data") as rt:
+        with monkeypatch.context() as patch:
+            patch.setattr(import_passages, "Passages", Interrupting)
+            with pytest.raises(KeyboardInterrupt):
+                import_passages.run(rt, path, report=tmp_path / "told.csv")
+        assert len(rows(rt)) == 20
+        assert [file.name for file in tmp_path.iterdir() if "told" in file.name] == []
+        done = import_passages.run(rt, path)
+        assert (done.added, done.unchanged, len(rows(rt))) == (15, 20, 35)
+
+
+def test_long_texts_are_kept_whole(tmp_path: Path) -> None:
+    """A text of 100,000 characters goes in as it is, also where many of them would fill a block."""
+    lines = [{"id": f"p{number}", "text": f"{number}é" * 50_000} for number in range(60)]
+    with workspace(tmp_path / "data") as rt:
+        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", *lines))
+        found = rows(rt)
+    assert {key: row[0] for key, row in found.items()} == {one["id"]: one["text"] for one in lines}
+
+
+def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
+    """Nothing but rejected lines ends with exit code 2; so does a file that is not there, or empty."""
+    with workspace(tmp_path / "data") as rt:
+        done = import_passages.run(rt, passages_file(tmp_path / "p.jsonl", "{", "[]"))
+        with pytest.raises(InputError, match="no passage could be imported"):
+            done.check()
+        for path, words in (
+            (tmp_path / "none", "is not there"),
+            (tmp_path, "directory"),
+            (passages_file(tmp_path / "e"), "empty"),
+        ):
+            with pytest.raises(InputError, match=words):
+                import_passages.run(rt, path)
+
+
+def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path) -> None:
+    """The list may neither replace the file that is read nor stand where nothing can be written."""
+    path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"})
+    before = path.read_bytes()
+    with workspace(tmp_path / "data") as rt:
+        for report in (path, tmp_path / "p.jsonl" / "rejects.csv"):
+            with pytest.raises(InputError, match="nothing was changed"):
+                import_passages.run(rt, path, report=report)
+        assert rows(rt) == {}
+    assert path.read_bytes() == before
+
+
+def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> None:
+    """One line of counts; findings by line; JSON for programs; exit code 2 where nothing went in."""
+    path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, "no json")
+    done = workspace.run("import-passages", str(path))
+    assert (done.exit_code, done.stdout) == (0, "1 passage in: 1 added, 0 updated, 0 unchanged; 1 rejected\n")
+    assert "rejected: line 2: no JSON" in done.stderr
+    assert json.loads(workspace.run("import-passages", str(path), "--json").stdout)["unchanged"] == 1
+    assert workspace.run("import-passages", str(passages_file(tmp_path / "q.jsonl", "no json"))).exit_code == 2
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")
+def test_the_shared_passages_go_in(tmp_path: Path) -> None:
+    """All 2,000 go in, none is told of, and each text is the file's."""
+    path = SHARED / "data" / "passages" / "dev_passages.jsonl"
+    with workspace(tmp_path / "data") as rt:
+        done = import_passages.run(rt, path, strict=True)
+        found = rows(rt)
+    expected = {one["id"]: one["text"] for one in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
+    assert (done.added, {key: row[0] for key, row in found.items()}) == (2000, expected)

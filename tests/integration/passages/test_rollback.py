@@ -1,0 +1,226 @@
+"""Taking back one version's concepts, and nothing else: what goes, what stays, and what is refused meanwhile."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import preparing
+from pipeline.runtime import Runtime
+from pipeline.store import versions as versions_of
+from tests.integration.passages.workspaces import passages_file
+from tests.lab import Api, Workspace
+
+TEXTS = {
+    "p1": "Convolutional neural networks classify images of steel surfaces. Transfer learning needs many photographs.",
+    "p2": "Water law governs irrigation districts. Groundwater models estimate aquifer depletion under heavy pumping.",
+    "p3": "Bees pollinate orchards. Apiculture measures honey yield and colony health with infrared cameras.",
+}
+ONE, TWO, THEIRS = "passage-concepts@1", "passage-concepts@2", "rake v1/2024"
+MODEL = "gemini-3.5-flash-lite"
+ROWS = (
+    "SELECT id, passage_id, concept_name, concept_type, aliases, confidence, extractor_model, extractor_version,"
+    " evidence, created_at FROM passage_concepts WHERE extractor_version <> :label ORDER BY id"
+)
+
+
+def ran(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command about passages that must work, and return what it printed."""
+    result = workspace.run(*args, **{"TASK": "passages", **values})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def versions(workspace: Workspace) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what is here, by version and model."""
+    result = workspace.run("versions", "--json", TASK="passages")
+    assert result.exit_code == 0, result.output
+    return {(one["version"], one["model"] or ""): one for one in json.loads(result.stdout)}
+
+
+def asked(workspace: Workspace, **values: str) -> None:
+    """Ask about all passages that are open, by a batch."""
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        ran(workspace, command, **values)
+
+
+def foreign(workspace: Workspace, passage: str, *, label: str = THEIRS, model: str | None = None) -> None:
+    """Put a concept of another program into the table."""
+    workspace.change(
+        "INSERT INTO passage_concepts (passage_id, concept_name, confidence, extractor_model, extractor_version,"
+        " created_at) VALUES (:passage, 'theirs', 0.9, :model, :label, '2025-01-02 03:04:05+00:00')",
+        passage=passage,
+        model=model,
+        label=label,
+    )
+
+
+def counted(workspace: Workspace, table: str) -> int:
+    """Return how many rows a table has."""
+    return int(workspace.scalar(f"SELECT count(*) FROM {table}"))  # noqa: S608 - our names
+
+
+@pytest.fixture
+def passages(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """Three passages that nobody asked about."""
+    file = passages_file(tmp_path / "p.jsonl", *({"id": key, "text": text} for key, text in TEXTS.items()))
+    ran(workspace, "import-passages", str(file))
+    return workspace
+
+
+def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
+    """Rows of other versions, models and programs stay to the byte; its items are open and can be asked again."""
+    foreign(passages, "p1")
+    foreign(passages, "p1", label=ONE, model="another-model")
+    asked(passages, SKIP_VERSIONS=ONE + "-none")
+    asked(passages, VERSION=TWO)
+    before = passages.query(ROWS, label=ONE)
+    spent = json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"]
+    assert {label for label, _ in versions(passages)} == {ONE, TWO, THEIRS}
+    told = ran(passages, "rollback", f"{ONE}/{MODEL}", "--yes")
+    assert "2 answers of" in told  # the other model has concepts of the first passage under this label
+    assert passages.query(ROWS, label=ONE) == before
+    assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, ""), (ONE, "another-model")}
+    assert passages.query("SELECT DISTINCT extractor FROM findable_answers") == [(f"{TWO}/{MODEL}",)]
+    assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"] == spent
+    assert passages.run("doctor", TASK="passages").exit_code == 0
+    assert passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output.startswith(f"nothing of {ONE}/{MODEL} is")
+    ran(passages, "rollback", ONE, "--yes")  # all its models
+    asked(passages, VERSION=ONE)
+    assert versions(passages)[ONE, MODEL]["items"] == 3
+    assert passages.run("doctor", TASK="passages").exit_code == 0
+
+
+def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
+    """Those of other programs too; what was paid is told of the versions that are here alone."""
+    foreign(passages, "p2")
+    asked(passages, SKIP_VERSIONS="none")
+    found = versions(passages)
+    ours, theirs = found[ONE, MODEL], found[THEIRS, ""]
+    assert (ours["rows"], ours["items"]) == (counted(passages, "passage_concepts") - 1, 3)
+    assert ours["cost"] == pytest.approx(passages.scalar("SELECT cost FROM findable_batches"), abs=1e-6)
+    assert ours["cost"] > 0
+    assert theirs | {"cost": 0.0} == {
+        "task": "passages",
+        "version": THEIRS,
+        "model": None,
+        "extractor": THEIRS,
+        "rows": 1,
+        "items": 1,
+        "first": "2025-01-02T03:04:05+00:00",
+        "last": "2025-01-02T03:04:05+00:00",
+        "cost": 0.0,
+        "withdrawn": False,
+    }
+    ran(passages, "rollback", ONE, "--yes")
+    asked(passages, VERSION=ONE)
+    again = versions(passages)[ONE, MODEL]["cost"]
+    assert again == pytest.approx(ours["cost"], rel=0.5)
+
+
+def test_another_programs_version_goes_too(passages: Workspace) -> None:
+    """One whose label holds blanks and slashes, without a model, found without TASK=, by its whole name alone."""
+    foreign(passages, "p1")
+    foreign(passages, "p3", label="rake v1")
+    assert passages.run("rollback", "rake", "--yes").output.startswith("nothing of rake is here. ")
+    told = passages.run("rollback", THEIRS, "--yes", "--json")
+    assert json.loads(told.stdout)["rows"] == 1
+    assert set(versions(passages)) == {("rake v1", "")}
+
+
+def test_it_asks_first(passages: Workspace) -> None:
+    """Without a terminal and without a yes it tells what would go, ends with 2, and changes nothing."""
+    asked(passages)
+    before = passages.query(ROWS, label="")
+    result = passages.run("rollback", ONE)
+    assert result.exit_code == 2
+    assert f"{len(before)} rows of 3 passages, $" in result.output
+    assert "nothing was changed" in result.output
+    assert passages.query(ROWS, label="") == before
+    assert passages.query("SELECT withdrawn_at FROM findable_versions") == [(None,)]
+
+
+@pytest.mark.parametrize(("until", "hint"), [(1, "make batch-cancel BATCH=1"), (2, "make batch-ingest")])
+def test_a_batch_that_is_not_over_stops_it(passages: Workspace, until: int, hint: str) -> None:
+    """It is named, with what to type; another version can go meanwhile."""
+    foreign(passages, "p1", label=TWO)
+    for command in ("batch-submit", "batch-poll")[:until]:
+        ran(passages, command, SKIP_VERSIONS="none")
+    result = passages.run("rollback", ONE, "--yes")
+    assert result.exit_code == 2
+    assert "batch 1 of" in result.output
+    assert hint in result.output
+    ran(passages, "rollback", TWO, "--yes")
+
+
+def test_a_live_call_under_way_stops_it(passages: Workspace) -> None:
+    """A call of a process that lives is waited for; one of a process that is gone is lost, and stops nobody."""
+    ran(passages, "tag-live")
+    passages.change("UPDATE findable_calls SET outcome = NULL, ended_at = NULL WHERE id = 1")
+    result = passages.run("rollback", ONE, "--yes")
+    assert result.exit_code == 2
+    assert "live calls under way" in result.output
+    passages.change("UPDATE findable_calls SET owner = :gone", gone=dead_owner(passages))
+    ran(passages, "rollback", ONE, "--yes")
+    assert passages.scalar("SELECT outcome FROM findable_calls WHERE id = 1") == "lost"
+
+
+def dead_owner(workspace: Workspace) -> str:
+    """Return the owner of a call as a process would be that was born at another time under our number."""
+    owner = str(workspace.scalar("SELECT owner FROM findable_calls WHERE id = 1"))
+    host, boot, number, since, rest = owner.split("|")
+    return "|".join((host, boot, number, str(float(since) - 1000), rest))
+
+
+def test_live_answers_go_with_their_attempts(passages: Workspace, api: Api) -> None:
+    """What was parked for them alone is let go, what they cost stays known, and doctor misses nothing."""
+    ran(passages, "tag-live", "--limit", "1")
+    api.fault("safety", times=10_000, path=":generateContent")
+    passages.run("tag-live", TASK="passages")
+    spent = json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"]["actual"]
+    kept = [counted(passages, f"findable_{name}") for name in ("answers", "attempts", "parked", "versions")]
+    assert kept == [1, 4, 2, 1]
+    assert "2 items parked no more" in ran(passages, "rollback", ONE, "--yes")
+    left = [counted(passages, f"findable_{name}") for name in ("answers", "attempts", "parked", "versions")]
+    assert left == [0, 0, 0, 0]
+    assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"]["actual"] == spent
+    assert passages.run("doctor", TASK="passages").exit_code == 0
+
+
+def test_half_a_rollback_is_told_and_finished(passages: Workspace) -> None:
+    """Withdrawn rows are out of sight at once; nothing is asked under the version; doctor finishes what was begun."""
+    foreign(passages, "p1")
+    asked(passages, SKIP_VERSIONS="none")
+    passages.change("UPDATE findable_versions SET withdrawn_at = '2026-01-01 00:00:00'")
+    assert counted(passages, "best_concepts") == 1
+    assert "rollback   of" in ran(passages, "status")
+    refused = passages.run("batch-submit", TASK="passages", VERSION=ONE)
+    assert refused.exit_code == 3
+    assert "make rollback EXTRACTOR=" in refused.output
+    found = json.loads(passages.run("doctor", "--json", TASK="passages").stdout)["findings"]
+    assert [one["check"] for one in found if "rollback" in one["said"]] == ["rolled back"]
+    ran(passages, "doctor", "--fix")
+    assert set(versions(passages)) == {(THEIRS, "")}
+    asked(passages, VERSION=ONE)
+    assert versions(passages)[ONE, MODEL]["items"] == 3
+
+
+@pytest.mark.parametrize(("command", "code"), [("batch-submit", 3), ("tag-live", 0)])
+def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_began(
+    passages: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch, command: str, code: int
+) -> None:
+    """A rollback that comes between the beginning of a version and its first request wins."""
+    begin = preparing.begin
+
+    def begin_and_lose(rt: Runtime) -> None:
+        """Begin the version, and let another process withdraw it."""
+        begin(rt)
+        with rt.store.write() as tx:
+            versions_of.withdraw(tx, rt.task.name, rt.task.label, model=rt.model.name, at=rt.now())
+
+    monkeypatch.setattr(preparing, "begin", begin_and_lose)
+    result = passages.run(command, TASK="passages")
+    assert result.exit_code == code, result.output
+    assert api.seen("POST", "GenerateContent") + api.seen("POST", ":generateContent") == []
+    assert counted(passages, "findable_requests") == 0

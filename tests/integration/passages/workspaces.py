@@ -1,0 +1,76 @@
+"""A workspace on passages and the local backend, in which nothing is ever asked, for the tests of their tables."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.display import Silent
+from pipeline.passages import table
+from pipeline.passages.shape import Shape, loaded, look
+from pipeline.passages.table import ConceptRow
+from pipeline.runtime import Runtime, open_runtime
+from pipeline.settings import Settings
+from tests import postgresql
+from tests.lab import ON_POSTGRESQL
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LABEL = "passage-concepts@1"
+
+
+def url_of(directory: Path) -> str:
+    """Return the URL of the database of a workspace, which need not be there yet."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return postgresql.database_of(directory) if ON_POSTGRESQL else f"sqlite:///{directory / 'findable.db'}"
+
+
+@contextlib.contextmanager
+def workspace(directory: Path, *, passages: str = "passages") -> Iterator[Runtime]:
+    """Open the workspace in a directory."""
+    settings = Settings(
+        data=directory, backend="local", database_url=url_of(directory), task="passages", passages_table=passages
+    )
+    with open_runtime(settings, Silent()) as rt:
+        yield rt
+
+
+def lines_of(rt: Runtime) -> list[str]:
+    """Return what was said so far."""
+    assert isinstance(rt.display, Silent)
+    return rt.display.lines
+
+
+def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
+    """Write a JSON lines file of these documents, or of lines as they are, and return its path."""
+    whole = (line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
+    path.write_bytes("".join(f"{line}\n" for line in whole).encode("utf-8", "surrogatepass"))
+    return path
+
+
+def rows(rt: Runtime) -> dict[str, tuple[str, str | None, Any]]:
+    """Return text, source and metadata of every passage by id, with None where the table has no such column."""
+    with rt.store.read() as tx:
+        here = shape(rt)
+        ids = list(tx.execute(here.passages.select().with_only_columns(here.item_id)).scalars())
+        found = table.rows(tx, here, ids)
+    return {key: (row["text"], row.get("source"), loaded(row.get("metadata"))) for key, row in found.items()}
+
+
+def shape(rt: Runtime) -> Shape:
+    """Return how the tables of a workspace are."""
+    with rt.store.read() as tx:
+        return look(tx, passages=rt.settings.passages_table)
+
+
+def concept(passage_id: str, *, name: str = "beekeeping", version: str = LABEL, model: str = "m") -> ConceptRow:
+    """Return one concept of a passage, ready to be written."""
+    return ConceptRow(passage_id, name, "method", '["bees"]', 0.75, model, version, '{"surface": "Bees"}', NOW)
+
+
+def add_concepts(rt: Runtime, concepts: Sequence[ConceptRow]) -> None:
+    """Put concepts into the table."""
+    here = shape(rt)
+    with rt.store.write() as tx:
+        table.add_concepts(tx, here, concepts)

@@ -1,0 +1,188 @@
+"""`make run`: whatever is due is done once, one failure does not keep the rest, and the user's command is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import ledger
+from tests.integration.steps.test_tag_live_meets_others import slow, wait_for_calls
+from tests.lab import ROOT, Api, Workspace
+
+People = Callable[..., list[str]]
+LIVE = ":generateContent"
+CREATE = ":batchGenerateContent"
+
+
+def ran(workspace: Workspace, *, code: int = 0, **values: str) -> dict[str, Any]:
+    """Run the command once and return its document."""
+    result = workspace.run("run", "--json", **values)
+    assert result.exit_code == code, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, people: People, api: Api) -> None:
+    """Submitted, polled, ingested and indexed, each when it is due; then nothing is, and exit code 0 all along."""
+    people(5, without_bio=1)
+    did: list[str] = []
+    for _ in range(30):
+        done = ran(workspace)["did"]
+        did += done
+        if not done and ledger.people(workspace).get("tagged") == 5:
+            break
+    assert did[0] == "5 submitted in 1 batch"
+    assert "1 batch downloaded" in did
+    assert "5 tagged from 1 batch" in did
+    assert did[-1] == "index of 5 built"
+    assert len(api.seen("POST", CREATE)) == 1
+    assert workspace.run("run").stdout == "nothing was due\n"
+    ledger.check(workspace)
+
+
+def test_a_changed_index_is_built_again(workspace: Workspace, people: People) -> None:
+    """Who was added since the last build is in the next one; without news no build is made."""
+    people(3)
+    workspace.run("tag", "--mode", "live")
+    assert ran(workspace)["index"]["count"] == 3
+    assert "index" not in ran(workspace)
+    workspace.change("UPDATE experts SET job_title = 'Luthier' WHERE id = 1")
+    assert ran(workspace)["index"]["embedded"] == 1
+
+
+def test_who_was_added_while_gemini_failed_is_asked_again(workspace: Workspace, api: Api, tmp_path: Path) -> None:
+    """The person is due; the next run asks live, tells so, and status has the outcome."""
+    new = tmp_path / "new.json"
+    new.write_text(json.dumps({"username": "ada", "bio": "Keeps bees and teaches water law."}))
+    api.fault("status", times=2, path=LIVE, args={"code": 503, "message": "overloaded"})
+    assert workspace.run("add-expert", str(new)).exit_code == 0
+    assert workspace.query("SELECT outcome, tries FROM findable_due") == [(None, 0)]
+    document = ran(workspace)
+    assert document["retried"] == {"answered": 1, "failed": 0}
+    assert "1 tagged that were due" in document["did"]
+    assert workspace.query("SELECT outcome FROM findable_due") == [("tagged",)]
+    assert ledger.people(workspace)["tagged"] == 1
+
+
+def test_who_fails_again_stays_due(workspace: Workspace, api: Api, tmp_path: Path) -> None:
+    """The new reason is kept, tries are counted, exit code 4; the person goes out with the next batch all the same."""
+    new = tmp_path / "new.json"
+    new.write_text(json.dumps({"username": "ada", "bio": "Keeps bees."}))
+    api.fault("status", times=10_000, path=LIVE, args={"code": 503, "message": "overloaded"})
+    assert workspace.run("add-expert", str(new)).exit_code == 0
+    document = ran(workspace, code=4)
+    assert document["retried"] == {"answered": 0, "failed": 1}
+    assert workspace.query("SELECT outcome, tries FROM findable_due") == [(None, 1)]
+    assert document["submitted"] == {"1": "created"}
+
+
+def test_one_failure_does_not_keep_the_rest_from_being_done(workspace: Workspace, people: People, api: Api) -> None:
+    """The API refuses the batch, and the index is built; the exit code and ON_FAIL tell of the refusal."""
+    people(4)
+    workspace.run("tag", "--mode", "live", "--limit", "2")
+    api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    document = ran(workspace, code=4)
+    assert document["index"]["count"] == 2
+    assert len(document["failures"]) == 1
+    assert ran(workspace)["submitted"] == {"1": "created"}
+
+
+def test_the_users_commands_get_the_summary(workspace: Workspace, people: People, api: Api, tmp_path: Path) -> None:
+    """ON_DONE where all went well, ON_FAIL where not, each with JSON on its standard input and only one of them."""
+    people(3)
+    done, failed = tmp_path / "done.json", tmp_path / "failed.json"
+    on_done, on_fail = f"cat > '{done}'", f"cat > '{failed}'"
+    api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    ran(workspace, code=4, ON_DONE=on_done, ON_FAIL=on_fail)
+    told = json.loads(failed.read_text())
+    assert (told["ok"], told["exit_code"], done.exists()) == (False, 4, False)
+    assert told["error"]
+    failed.unlink()
+    assert ran(workspace, ON_DONE=on_done, ON_FAIL=on_fail)["submitted"] == {"1": "created"}
+    assert json.loads(done.read_text())["did"] == ["3 submitted in 1 batch"]
+    assert not failed.exists()
+
+
+def test_a_command_that_fails_is_said_so(workspace: Workspace, people: People) -> None:
+    """What was done is kept; exit code 3 names the variable."""
+    people(2)
+    result = workspace.run("run", ON_DONE="exit 7")
+    assert (result.exit_code, "ON_DONE ended with 7" in result.stderr) == (3, True)
+    assert ledger.people(workspace)["claimed"] == 2
+
+
+def test_a_command_that_fails_hides_no_failure(workspace: Workspace, people: People, api: Api) -> None:
+    """Where ON_FAIL itself fails, that is said beside what went wrong, and the exit code stays that of the latter."""
+    people(2)
+    api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    result = workspace.run("run", ON_FAIL="exit 7")
+    assert result.exit_code == 4
+    assert "ON_FAIL ended with 7" in result.stderr
+    assert "Resource exhausted" in result.stderr
+
+
+def test_a_probe_that_failed_is_told_each_time(workspace: Workspace, people: People, api: Api) -> None:
+    """As long as people are left because of it: exit code 6, and no batch beside the probe's."""
+    people(8)
+    for number in range(1, 6):
+        api.fault("schema_mismatch", key=f"tags/{number}")
+    assert workspace.run("preflight", "--probe").exit_code == 6
+    for _ in range(2):
+        assert "probe of batch 1 failed" in ran(workspace, code=6)["failures"][0]
+    assert len(api.seen("POST", CREATE)) == 1
+
+
+@pytest.mark.parametrize("signals", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_somebody_due_is_asked_ends_it(
+    workspace: Workspace, api: Api, people: People, tmp_path: Path, signals: signal.Signals
+) -> None:
+    """Nothing more is begun then, above all no batch; who was asked is due still."""
+    people(3)
+    new = tmp_path / "new.json"
+    new.write_text(json.dumps({"username": "ada", "bio": "Keeps bees."}))
+    api.fault("status", times=2, path=LIVE, args={"code": 503, "message": "overloaded"})
+    assert workspace.run("add-expert", str(new)).exit_code == 0
+    before = len(api.seen("POST", LIVE))
+    slow(api)
+    environ = {**os.environ, **workspace.environ, "PYTHONPATH": str(ROOT), "FINDABLE_CALL_TIMEOUT": "60"}
+    with subprocess.Popen([sys.executable, "-m", "jobs", "run"], env=environ, text=True) as process:
+        wait_for_calls(api, before + 1, process)
+        process.send_signal(signals)
+        time.sleep(0.2)  # two signals at once may come as one
+        process.send_signal(signals)
+        assert process.wait(60) == 130
+    assert api.seen("POST", CREATE) == []
+    assert workspace.query("SELECT outcome, tries FROM findable_due") == [(None, 1)]
+    assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
+
+
+def test_without_a_yes_nothing_dear_is_sent(workspace: Workspace, people: People, api: Api) -> None:
+    """Above CONFIRM_ABOVE nobody at a clock can say yes."""
+    people(2)
+    result = workspace.run("run", CONFIRM_ABOVE="0")
+    assert result.exit_code == 2
+    assert api.seen("POST", CREATE) == []
+    assert ran(workspace, CONFIRM_ABOVE="0", YES="1")["submitted"] == {"1": "created"}
+
+
+def test_a_probe_that_was_begun_is_brought_to_its_verdict(workspace: Workspace, people: People, api: Api) -> None:
+    """While it has none, nothing else is sent and all is well; once it passed, the rest goes out."""
+    people(9)
+    api.configure(batch_looks=2)
+    assert workspace.run("preflight", "--probe", "--no-wait").exit_code == 0
+    verdicts = []
+    for _ in range(20):
+        document = ran(workspace)
+        verdicts.append(document.get("probe", {}).get("verdict", "over"))
+        if document.get("submitted"):
+            break
+    assert "passed" in verdicts
+    assert document["submitted"] == {"2": "created"}
+    assert len(api.seen("POST", CREATE)) == 2

@@ -1,0 +1,285 @@
+"""`make tag`: the way that fits, the question before money is spent, budgets, and going on where it was killed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import ledger
+from tests.lab import Api, Workspace
+
+People = Callable[..., list[str]]
+LIVE = ":generateContent"
+CREATE = ":batchGenerateContent"
+
+
+def tagged(workspace: Workspace, *options: str, code: int = 0, **values: str) -> dict[str, Any]:
+    """Run the command and return its document."""
+    result = workspace.run("tag", *options, "--json", **values)
+    assert result.exit_code == code, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def one_costs(workspace: Workspace) -> float:
+    """Return what one live call is estimated to cost, in USD, from the dearest mark."""
+    cost = workspace.scalar("SELECT max(estimated_cost) FROM findable_calls")
+    assert cost > 0
+    return float(cost)
+
+
+def test_few_people_are_tagged_live(workspace: Workspace, people: People, api: Api) -> None:
+    """What costs cents more and is done in minutes is asked now; the row of the run is closed."""
+    people(6, without_bio=2)
+    document = tagged(workspace)
+    assert (document["mode"], document["live"]["answered"], document["left"]) == ("live", 6, 0)
+    assert "more" in document["reason"] or document["reason"]
+    assert len(api.seen("POST", LIVE)) == 6
+    assert api.seen("POST", CREATE) == []
+    assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
+    ledger.check(workspace)
+
+
+def test_a_batch_is_followed_to_its_end_where_it_waits(workspace: Workspace, people: People, api: Api) -> None:
+    """MODE=batch WAIT=1 submits, polls and ingests; no live call is made."""
+    people(5)
+    document = tagged(workspace, "--mode", "batch", "--wait")
+    assert (document["mode"], document["ingested"], document["left"]) == ("batch", {"1": 5}, 0)
+    assert api.seen("POST", LIVE) == []
+    ledger.check(workspace)
+
+
+def test_who_failed_is_asked_again_in_the_same_run(workspace: Workspace, people: People, api: Api) -> None:
+    """A line that was refused goes out in a second batch while the run waits."""
+    people(4)
+    api.fault("schema_mismatch", times=1, key="tags/1")
+    document = tagged(workspace, "--mode", "batch", "--wait")
+    assert list(document["ingested"]) == ["1", "2"]
+    assert document["left"] == 0
+    assert ledger.people(workspace)["tagged"] == 4
+
+
+def test_a_run_goes_on_with_what_is_under_way(workspace: Workspace, people: People, api: Api) -> None:
+    """Without waiting it returns; called again, with waiting, it brings the same batch home and asks nobody twice."""
+    people(4)
+    assert tagged(workspace, "--mode", "batch")["submitted"] == [1]
+    assert workspace.scalar("SELECT count(*) FROM findable_runs WHERE mode = 'tag' AND ended_at IS NULL") == 1
+    document = tagged(workspace, "--wait")
+    assert (document["ingested"], document["reason"]) == ({"1": 4}, "going on with batches that are under way")
+    assert len(api.seen("POST", CREATE)) == 1
+    assert workspace.scalar("SELECT count(*) FROM findable_runs WHERE mode = 'tag'") == 1
+    assert "nothing to tag" in workspace.run("tag").stdout
+
+
+def test_above_the_limit_it_asks_and_refuses_without_a_terminal(workspace: Workspace, people: People, api: Api) -> None:
+    """Off a terminal nobody can say yes: nothing is started, and the message says what does; YES=1 goes on."""
+    people(3)
+    refused = workspace.run("tag", CONFIRM_ABOVE="0")
+    assert refused.exit_code == 2
+    assert "estimated $" in refused.stderr
+    assert "YES=1" in refused.stderr
+    assert api.seen("POST", "") == []
+    assert workspace.scalar("SELECT count(*) FROM findable_runs") == 0
+    assert tagged(workspace, CONFIRM_ABOVE="0", YES="1")["live"]["answered"] == 3
+
+
+@pytest.mark.parametrize("mode", ["live", "batch"])
+def test_a_budget_lets_as_many_through_as_it_pays_for(workspace: Workspace, people: People, mode: str) -> None:
+    """What is spent stays within the budget, some are tagged, the rest is left and said so; a new budget goes on."""
+    people(12)
+    tagged(workspace, "--mode", "live", "--limit", "1")
+    budget = 5.5 * one_costs(workspace) * (1 if mode == "live" else 0.5)
+    document = tagged(workspace, "--mode", mode, "--wait", BUDGET=f"{budget:.9f}")
+    assert 1 <= ledger.people(workspace)["tagged"] - 1 <= 6
+    assert document["left"] == 12 - ledger.people(workspace)["tagged"]
+    assert "BUDGET" in document["out_of_money"]
+    assert document["spent"] <= budget
+    assert document["overrun"] == 0
+    assert tagged(workspace, "--mode", mode, "--wait", BUDGET="5")["left"] == 0
+    ledger.check(workspace)
+
+
+def test_a_budget_counts_from_where_the_run_was_killed(workspace: Workspace, people: People) -> None:
+    """The row of a run without an end lends its beginning to the next: what was spent before the kill counts."""
+    people(8)
+    tagged(workspace, "--mode", "live", "--limit", "4")
+    spent = workspace.scalar("SELECT sum(cost) FROM findable_calls")
+    workspace.change("UPDATE findable_runs SET ended_at = NULL, why = NULL WHERE mode = 'tag'")
+    document = tagged(workspace, "--mode", "live", BUDGET=f"{spent * 1.05:.9f}")
+    assert document["live"]["answered"] == 0
+    assert document["out_of_money"]
+    assert tagged(workspace, "--mode", "live", BUDGET=f"{spent * 20:.9f}")["left"] == 0
+
+
+def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, people: People, api: Api) -> None:
+    """Spent live, then nothing more goes out by batch, nor is anyone asked live, until the day is over."""
+    people(6)
+    tagged(workspace, "--mode", "live", "--limit", "3")
+    spent = workspace.scalar("SELECT sum(cost) FROM findable_calls")
+    day = {"BUDGET_PER_DAY": f"{spent * 1.01:.9f}"}
+    made = len(api.seen("POST", LIVE))
+    batch = workspace.run("batch-submit", **day)
+    assert (batch.exit_code, "BUDGET_PER_DAY" in batch.stderr) == (3, True)
+    assert json.loads(workspace.run("run", "--json", **day).stdout)["out_of_money"]
+    live = workspace.run("tag-live", **day)
+    assert live.exit_code == 3
+    assert "BUDGET_PER_DAY" in live.stderr
+    assert len(api.seen("POST", LIVE)) == made
+    assert api.seen("POST", CREATE) == []
+    assert workspace.run("tag-live").exit_code == 0
+    ledger.check(workspace)
+
+
+def test_a_batch_prepared_before_a_budget_waits_for_it(workspace: Workspace, people: People, api: Api) -> None:
+    """A request file that was written under no budget is not sent under one that has no room for it."""
+    people(3)
+    api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    assert workspace.run("batch-submit").exit_code == 4
+    late = workspace.run("batch-submit", BUDGET_PER_DAY="0.0000001")
+    assert (late.exit_code, "BUDGET_PER_DAY" in late.stderr) == (3, True)
+    assert ledger.batches(workspace) == ["prepared"]
+    assert workspace.run("batch-submit", BUDGET_PER_DAY="1").exit_code == 0
+
+
+def test_a_call_that_died_long_ago_takes_nothing_from_the_money_of_today(workspace: Workspace, people: People) -> None:
+    """Its process can settle it no more; what it may have cost counts on the day on which it was made."""
+    people(3)
+    tagged(workspace, "--mode", "live", "--limit", "1")
+    workspace.change(
+        "UPDATE findable_calls SET outcome = NULL, cost = NULL, estimated_cost = 100, "
+        "asked_at = '2020-02-02 12:00:00.000000'"
+    )
+    submitted = workspace.run("batch-submit", BUDGET_PER_DAY="1")
+    assert (submitted.exit_code, "submitted 2 people" in submitted.stdout) == (0, True), submitted.output
+    assert workspace.query("SELECT outcome FROM findable_calls") == [("lost",)]
+
+
+def test_an_empty_workspace_is_said_so(workspace: Workspace) -> None:
+    """Nothing to ask about is an error with what to type, as in the other commands."""
+    result = workspace.run("tag")
+    assert (result.exit_code, "make import" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("mode", ["live", "batch"])
+def test_who_is_left_by_a_limit_is_not_left_for_want_of_money(workspace: Workspace, people: People, mode: str) -> None:
+    """A budget with room for everybody is not blamed for what LIMIT leaves, by `tag` nor by `batch-submit`."""
+    people(9)
+    document = tagged(workspace, "--mode", mode, "--wait", "--limit", "3", BUDGET="5")
+    assert (document["left"], document["out_of_money"]) == (6, "")
+    submitted = workspace.run("batch-submit", "--limit", "2", BUDGET_PER_DAY="5")
+    assert "submitted 2 people" in submitted.stdout
+    assert "held back" not in submitted.stdout
+    ledger.check(workspace)
+
+
+def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, people: People) -> None:
+    """Who comes after `tag` within it: `run`, and `tag` without a word of money; a larger one lets all through."""
+    people(12)
+    tagged(workspace, "--mode", "live", "--limit", "1")
+    budget = 2.5 * one_costs(workspace) * 0.5
+    assert tagged(workspace, "--mode", "batch", BUDGET=f"{budget:.9f}")["submitted"] == [1]
+    for _ in range(4):
+        ran = workspace.run("run")
+        assert ran.exit_code == 0, ran.output
+    assert ledger.people(workspace)["untagged"] == 9
+    assert "9 left: BUDGET=" in ran.stdout
+    assert "UTC" in ran.stdout
+    assert tagged(workspace, "--mode", "live", "--limit", "1", BUDGET=f"{20 * budget:.9f}")["live"]["answered"] == 1
+    ledger.check(workspace)
+
+
+@pytest.mark.parametrize("finish", [["run"], ["batch-poll", "batch-ingest"]], ids=["run", "by hand"])
+def test_a_run_is_over_by_whichever_command_nobody_is_left(
+    workspace: Workspace, people: People, tmp_path: Path, finish: list[str]
+) -> None:
+    """The budget of the next one begins anew, and what it spent is its own."""
+    people(4)
+    assert tagged(workspace, "--mode", "batch", BUDGET="5")["submitted"] == [1]
+    for _ in range(4):
+        for command in finish:
+            assert workspace.run(command).exit_code == 0
+    assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
+    assert workspace.scalar("SELECT cost FROM findable_batches") > 0
+    more = tmp_path / "more.json"
+    more.write_text(json.dumps([{"username": f"more-{number}", "bio": "Knows tides."} for number in range(3)]))
+    assert workspace.run("import", str(more)).exit_code == 0
+    document = tagged(workspace, "--mode", "live", BUDGET="0.01")
+    assert document["left"] == 0
+    assert document["spent"] == pytest.approx(workspace.scalar("SELECT sum(cost) FROM findable_calls"))
+
+
+def test_a_budget_with_room_for_a_batch_alone_gets_a_batch(workspace: Workspace, people: People) -> None:
+    """What costs half is taken where the whole does not fit into the money."""
+    people(6)
+    live = json.loads(workspace.run("preflight", "--json").stdout)["live"]["cost"]
+    document = tagged(workspace, "--wait", BUDGET=f"{live * 0.7:.9f}")
+    assert (document["mode"], document["left"], document["out_of_money"]) == ("batch", 0, "")
+    assert "budget" in document["reason"]
+
+
+@pytest.mark.parametrize("text", ["nan", "-1", "five", "inf"])
+def test_a_budget_is_an_amount(workspace: Workspace, people: People, api: Api, text: str) -> None:
+    """What is none bounds nothing, so it is refused before anybody is asked."""
+    people(2)
+    result = workspace.run("tag", BUDGET=text)
+    assert (result.exit_code, "amount of USD" in result.stderr) == (2, True)
+    assert api.seen("POST", LIVE) == []
+
+
+@pytest.mark.parametrize("text", ["soon", "2 weeks", "-1h"])
+def test_a_deadline_is_a_length_of_time(workspace: Workspace, text: str) -> None:
+    """What is none is refused with the forms that are."""
+    result = workspace.run("tag", "--deadline", text)
+    assert result.exit_code == 2
+    assert "2h" in result.stderr or "length of time" in result.stderr
+
+
+def test_a_probe_goes_before_the_rest(workspace: Workspace, people: People, api: Api) -> None:
+    """PROBE=1 asks five both ways, and the rest goes out once the batch's answers validate; nobody is asked twice."""
+    people(9)
+    document = tagged(workspace, "--mode", "batch", "--wait", "--probe")
+    assert document["probe"]["verdict"] == "passed"
+    assert document["ingested"] == {"2": 4}
+    assert len(api.seen("POST", LIVE)) == 5
+    assert ledger.people(workspace)["tagged"] == 9
+    ledger.check(workspace)
+
+
+def test_a_probe_that_fails_stops_the_rest(workspace: Workspace, people: People, api: Api) -> None:
+    """Answers of the batch that do not validate end it with 6 before anything more is sent; PROBE=0 does without."""
+    people(8)
+    api.fault("schema_mismatch", times=5, key="tags/")
+    stopped = workspace.run("tag", "--mode", "batch", "--wait", "--probe")
+    assert (stopped.exit_code, "PROBE=0" in stopped.stderr) == (6, True)
+    assert len(api.seen("POST", CREATE)) == 1
+    assert workspace.run("batch-submit").exit_code == 6
+    assert tagged(workspace, "--mode", "batch", "--wait", "--no-probe")["left"] == 0
+    assert ledger.people(workspace)["tagged"] == 8
+
+
+def test_a_probe_that_was_begun_is_gone_on_with(workspace: Workspace, people: People, api: Api) -> None:
+    """WAIT=0 returns before there is a verdict; the next run goes on with the same batch and the rest."""
+    people(7)
+    api.configure(batch_looks=3)
+    first = tagged(workspace, "--mode", "batch", "--no-wait", "--probe")
+    if first["probe"]["verdict"] is None:
+        assert first["submitted"] == []
+    assert tagged(workspace, "--mode", "batch", "--wait", "--probe")["left"] == 0
+    assert len(api.seen("POST", CREATE)) == 2
+    assert ledger.people(workspace)["tagged"] == 7
+
+
+def test_a_reply_that_does_not_say_what_it_used_counts_at_its_estimate(
+    workspace: Workspace, people: People, api: Api
+) -> None:
+    """An answer without usage is no free one: a budget sees what it was estimated at."""
+    people(1)
+    part = {"text": json.dumps({"tags": ["beekeeping", "water law", "teaching"]})}
+    reply = {"candidates": [{"content": {"parts": [part], "role": "model"}, "finishReason": "STOP"}]}
+    api.fault("wrong_shape", path=LIVE, args={"document": reply})
+    assert workspace.run("tag-live").exit_code == 0
+    assert workspace.query("SELECT outcome, tokens_in, cost FROM findable_calls") == [("answered", None, None)]
+    spent = json.loads(workspace.run("status", "--json").stdout)["spent"]
+    assert spent["estimated"] == pytest.approx(one_costs(workspace), abs=1e-6)

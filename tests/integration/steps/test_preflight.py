@@ -1,0 +1,245 @@
+"""`make preflight`: both ways side by side before anything is spent, and how near it comes to what is used."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import SHARED, Api, Workspace
+
+People = Callable[..., list[str]]
+COUNT = ":countTokens"
+PEOPLE = SHARED / "data" / "people" / "experts_1558.csv"
+SAMPLE = 200  # people of the file with a bio, evenly spread over it
+NEAR = 0.10  # of what is used
+
+
+def looked(workspace: Workspace, *options: str, **values: str) -> dict[str, Any]:
+    """Run `preflight --json` and return its document."""
+    result = workspace.run("preflight", "--json", *options, **values)
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_both_ways_stand_side_by_side_and_nothing_is_touched(workspace: Workspace, api: Api, people: People) -> None:
+    """Items, tokens, both costs (a batch is half), the price's day; nothing is written or sent."""
+    people(7, without_bio=2)
+    before = {name: workspace.query(f"SELECT * FROM {name}") for name in workspace.tables()}  # noqa: S608 - our names
+    document = looked(workspace)
+    assert (document["items"], document["batch"]["batches"], document["live"]["calls"]) == (7, 1, 7)
+    assert document["tokens_in"] > 7 * 100
+    assert document["tokens_out"] > 0
+    assert document["live"]["cost"] == pytest.approx(2 * document["batch"]["cost"], abs=2e-6)
+    assert document["batch"]["cost"] > 0
+    for way in ("batch", "live"):
+        assert document[way]["priced_on"].startswith("20")
+        assert document[way]["price_source"]
+        assert document[way]["warnings"] == []
+    assert document["live"]["quota"]["requests"] == 7
+    assert document["live"]["quota"]["used_today"] == 0
+    assert document["estimate"] == {"error": 0.1, "answers": 0, "sampled": 0}
+    assert (document["recommended"], document["batch"]["seconds"]) == ("live", 24 * 3600)
+    assert api.journal() == []
+    assert before == {name: workspace.query(f"SELECT * FROM {name}") for name in workspace.tables()}  # noqa: S608
+
+
+def test_a_key_is_needed_to_count_and_not_to_look(workspace: Workspace, people: People) -> None:
+    """Estimating is arithmetic; only what asks the API says that a key is missing."""
+    people(1)
+    keyless = {name: value for name, value in workspace.environ.items() if name != "GEMINI_API_KEY"}
+    alone = Workspace(workspace.data, keyless | {"FINDABLE_BACKEND": "gemini"})
+    assert alone.run("preflight").exit_code == 0
+    for option in ("--count", "--probe"):
+        result = alone.run("preflight", option)
+        assert result.exit_code == 3, result.output
+        assert "GEMINI_API_KEY" in result.stderr
+
+
+def test_the_estimate_is_that_of_submit_and_of_live(workspace: Workspace, people: People) -> None:
+    """One estimator: the figures of a look are those that the batch, and the live run, are recorded with."""
+    people(9)
+    look = looked(workspace, LIMIT="4")
+    assert workspace.run("batch-submit", LIMIT="4").exit_code == 0
+    [batch] = workspace.query("SELECT requests, estimated_in, estimated_out, estimated_cost FROM findable_batches")
+    assert batch[:3] == (look["items"], look["tokens_in"], look["tokens_out"])
+    assert batch[3] == pytest.approx(look["batch"]["cost"], abs=1e-6)
+    look = looked(workspace)
+    assert workspace.run("tag-live").exit_code == 0
+    [run] = workspace.query("SELECT items, estimated_in, estimated_out, estimated_cost FROM findable_runs")
+    assert run[:3] == (5, look["tokens_in"], look["tokens_out"])
+    assert run[3] == pytest.approx(look["live"]["cost"], abs=1e-6)
+
+
+def test_batches_are_counted_after_splitting(workspace: Workspace, people: People) -> None:
+    """As many batches as would be written, and in how many turns they go out where few tokens may wait."""
+    people(10)
+    assert looked(workspace, BATCH_ROWS="4")["batch"]["batches"] == 3
+    models = workspace.data.parent / "models.toml"
+    models.write_text(
+        '[models."small-one"]\nkind = "generate"\nprice_in = 1\nprice_out = 2\npriced_on = 2026-11-01\n'
+        'source = "mine"\nenqueued_tokens = 1000\n'
+    )
+    document = looked(workspace, MODELS_FILE=str(models), MODEL="small-one", BATCH_ROWS="2")
+    batch = document["batch"]
+    assert batch["batches"] >= 5
+    assert batch["quota"]["enqueued_most"] == 1000
+    assert batch["quota"]["turns"] > 1
+    assert batch["seconds"] == batch["quota"]["turns"] * 24 * 3600
+    assert "turns" in batch["warnings"][0]
+    assert (batch["price_source"], batch["priced_on"]) == ("mine", "2026-11-01")
+
+
+def test_the_api_counts_a_sample_and_all_are_scaled_by_it(workspace: Workspace, api: Api, people: People) -> None:
+    """`--count` asks countTokens for at most twenty, evenly over all, and nothing else; the prompt figure follows."""
+    people(45)
+    plain, counted = looked(workspace), looked(workspace, "--count")
+    assert [entry["path"].endswith(COUNT) for entry in api.journal()] == [True] * 15
+    assert counted["estimate"]["sampled"] == 15
+    assert counted["tokens_in"] == pytest.approx(plain["tokens_in"], rel=NEAR)
+    assert counted["tokens_out"] == plain["tokens_out"]
+    assert counted["batch"]["cost"] != plain["batch"]["cost"] or counted["tokens_in"] == plain["tokens_in"]
+    assert workspace.query("SELECT count(*) FROM findable_calls") == [(0,)]
+
+
+def test_what_the_api_counts_is_what_is_said(workspace: Workspace, api: Api, people: People) -> None:
+    """An API that counts a thousand tokens in each request makes it a thousand for each of all, at that cost."""
+    people(6)
+    api.fault("wrong_shape", times=99, path=COUNT, args={"document": {"totalTokens": 1000}})
+    document = looked(workspace, "--count")
+    assert document["tokens_in"] == 6000
+
+
+def test_a_few_counts_that_fail_do_not_matter(workspace: Workspace, api: Api, people: People) -> None:
+    """What cannot be counted is left out of the sample; where nothing can be, the error says so and exits with 4."""
+    people(6)
+    api.fault("status", times=2, path=COUNT)
+    assert looked(workspace, "--count")["estimate"]["sampled"] == 4
+    api.fault("status", times=99, path=COUNT)
+    result = workspace.run("preflight", "--count")
+    assert result.exit_code == 4, result.output
+    assert "count tokens" in result.stderr
+
+
+def test_nobody_left_to_ask_is_said(workspace: Workspace, people: People) -> None:
+    """An empty workspace is told how to begin (2); one where everybody is claimed has nothing to ask (0)."""
+    result = workspace.run("preflight")
+    assert result.exit_code == 2
+    assert "make import" in result.stderr
+    people(2)
+    assert workspace.run("batch-submit").exit_code == 0
+    result = workspace.run("preflight")
+    assert (result.exit_code, result.stdout.partition(":")[0]) == (0, "nothing to ask")
+    document = looked(workspace)
+    assert (document["items"], document["recommended"], document["batch"]["cost"]) == (0, None, 0)
+
+
+def test_a_deadline_decides(workspace: Workspace, people: People) -> None:
+    """Enough time makes it a batch, little time live; too little is said with whichever is over first."""
+    people(3)
+    assert looked(workspace, "--deadline", "2d")["recommended"] == "batch"
+    document = looked(workspace, "--deadline", "1h")
+    assert (document["recommended"], document["deadline_s"]) == ("live", 3600)
+    assert "24 h" in document["reason"]
+    document = looked(workspace, DEADLINE="0.001s", RPM="1")
+    assert document["recommended"] == "live"
+    assert "neither" in document["reason"]
+    assert workspace.run("preflight", "--deadline", "soon").exit_code == 2
+
+
+def test_the_day_and_its_budget_are_warned_of(workspace: Workspace, people: People) -> None:
+    """Live calls that the day has no requests left for, and a budget without room, are warned of before."""
+    people(9)
+    assert workspace.run("tag-live", LIMIT="4").exit_code == 0
+    live = looked(workspace, RPD="6")["live"]
+    assert live["quota"]["used_today"] == 4
+    assert not live["fits_today"]
+    assert "2 of the day's 6 requests are left" in live["warnings"][0]
+    assert live["seconds"] > 0
+    document = looked(workspace, RPD="9")
+    assert document["live"]["fits_today"]
+    assert "9 of the day's 9 requests would be used" in document["live"]["warnings"][0]
+    document = looked(workspace, BUDGET_PER_DAY="0.0001")
+    for way in ("batch", "live"):
+        assert "budget" in document[way]["warnings"][-1]
+        assert not document[way]["affordable"]
+
+
+def test_the_free_tier_is_told_that_it_has_no_batches(workspace: Workspace, people: People) -> None:
+    """Its limits are those of the table, the day's requests count, and live is recommended however long that takes."""
+    people(2)
+    assert looked(workspace, TIER="free", RPD="1")["recommended"] == "live"
+    document = looked(workspace, TIER="free")
+    assert "free tier has no batches" in document["batch"]["warnings"][0]
+    assert document["live"]["quota"]["rpd"] < 1000
+    assert looked(workspace, TIER="1")["batch"]["warnings"] == []
+
+
+def test_people_read_it_in_a_few_lines(workspace: Workspace, people: People) -> None:
+    """Both ways in a table, warnings on standard error, and what is recommended with its reason."""
+    people(5)
+    result = workspace.run("preflight", RPD="5")
+    assert result.exit_code == 0
+    head, titles, batch, live, last = result.stdout.splitlines()
+    assert "5 people, about" in head
+    assert titles.split() == ["way", "cost", "time", "sends", "quota", "prices"]
+    assert batch.split()[0] == "batch"
+    assert "1 batch" in batch
+    assert "24 h" in batch
+    assert "5 calls" in live
+    assert "live: 5 of the day's 5 requests would be used" in result.stderr
+    assert last.startswith("recommended: live, because asking live costs only $0.0")
+
+
+def test_times_are_learned_from_what_was_run_here(workspace: Workspace, people: People) -> None:
+    """Nobody knows how long a machine takes before it was measured; after a run and a batch both times are there."""
+    people(60)
+    local = {"BACKEND": "local"}
+    document = looked(workspace, **local)
+    assert (document["batch"]["seconds"], document["live"]["seconds"]) == (None, None)
+    assert document["recommended"] == "batch"
+    assert "not known yet" in document["reason"]
+    assert workspace.run("tag-live", LIMIT="20", **local).exit_code == 0
+    assert looked(workspace, **local)["live"]["seconds"] > 0
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        assert workspace.run(command, LIMIT="20", **local).exit_code == 0
+    document = looked(workspace, **local)
+    assert 0 < document["batch"]["seconds"] < 3600
+    assert document["estimate"]["answers"] == 40
+
+
+@pytest.mark.skipif(not PEOPLE.is_file(), reason="the file of people is not here")
+@pytest.mark.parametrize("way", ["live", "batch"])
+def test_the_estimate_for_real_people_is_near_what_is_used(way: str, tmp_path: Path, workspace: Workspace) -> None:
+    """On a fresh workspace tokens in and out are within ten percent of what asking really used, live and in a batch."""
+    rows = _spread(tmp_path)
+    assert workspace.run("import", str(rows)).exit_code == 0
+    document = looked(workspace)
+    assert document["items"] == SAMPLE
+    assert document["estimate"]["answers"] == 0
+    for command in ("tag-live",) if way == "live" else ("batch-submit", "batch-poll", "batch-ingest"):
+        result = workspace.run(command)
+        assert result.exit_code == 0, result.output
+    [(tokens_in, tokens_out, answered)] = workspace.query(
+        "SELECT sum(tokens_in), sum(tokens_out), count(*) FROM findable_answers"
+    )
+    assert answered == SAMPLE
+    assert document["tokens_in"] == pytest.approx(tokens_in, rel=NEAR)
+    assert document["tokens_out"] == pytest.approx(tokens_out, rel=NEAR)
+
+
+def _spread(tmp_path: Path) -> Path:
+    """Return a file with people of the real one who have a bio, evenly spread over it."""
+    with PEOPLE.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        everyone = [row for row in reader if row["Bio"].strip()]
+    chosen = everyone[:: len(everyone) // SAMPLE][:SAMPLE]
+    path = tmp_path / "people.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(chosen[0]))
+        writer.writeheader()
+        writer.writerows(chosen)
+    return path

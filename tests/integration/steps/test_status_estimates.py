@@ -1,0 +1,148 @@
+"""`status` on money and promises: what was estimated and what it came to, who is due, how the probe stands."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import ledger
+from tests.lab import Api, Workspace
+
+People = Callable[..., list[str]]
+LIVE = ":generateContent"
+
+
+def ran(workspace: Workspace, *commands: str, **values: str) -> None:
+    """Run commands that must succeed."""
+    for command in commands:
+        result = workspace.run(*command.split(), **values)
+        assert result.exit_code == 0, result.output
+
+
+def test_each_batch_and_run_says_what_it_was_estimated_at_and_came_to(workspace: Workspace, people: People) -> None:
+    """In the order of time, with tokens and cost of both, and by how much they differ; the mean over all beside it."""
+    people(12)
+    ran(workspace, "batch-submit", "batch-poll", "batch-ingest", LIMIT="7")
+    ran(workspace, "tag-live")
+    document = ledger.status(workspace)
+    batch, run = document["estimates"]
+    assert [(one["kind"], one["number"], one["items"]) for one in (batch, run)] == [("batch", 1, 7), ("live", 1, 5)]
+    [row] = workspace.query(
+        "SELECT estimated_in, estimated_out, estimated_cost, tokens_in, tokens_out, cost FROM findable_batches"
+    )
+    assert tuple(batch["estimated"].values()) == (row[0], row[1], pytest.approx(row[2], abs=1e-6))
+    assert tuple(batch["actual"].values()) == (row[3], row[4], pytest.approx(row[5], abs=1e-6))
+    assert batch["error"] == pytest.approx(abs(row[5] - row[2]) / row[2], abs=1e-4)
+    used = workspace.query("SELECT sum(tokens_in), sum(tokens_out), sum(cost) FROM findable_calls")[0]
+    assert tuple(run["actual"].values()) == (used[0], used[1], pytest.approx(used[2], abs=1e-6))
+    assert run["error"] <= batch["error"]  # the second time it was learned from the first
+    weighed = sum(one["error"] * one["estimated"]["cost"] for one in (batch, run))
+    whole = sum(one["estimated"]["cost"] for one in (batch, run))
+    assert document["estimate_error"] == {"mean": pytest.approx(weighed / whole, abs=2e-3), "of": 2}
+    assert (batch["state"], run["state"]) == ("ingested", "ended: nobody is left")
+
+
+def test_the_error_of_the_next_look_is_the_one_that_status_tells(workspace: Workspace, people: People) -> None:
+    """One estimator: what `preflight` counts with is the mean of what `status` shows."""
+    people(9)
+    ran(workspace, "batch-submit", "batch-poll", "batch-ingest", LIMIT="6")
+    look = json.loads(workspace.run("preflight", "--json").stdout)
+    assert look["estimate"]["error"] == ledger.status(workspace)["estimate_error"]["mean"]
+
+
+def test_what_is_not_over_has_no_error_yet(workspace: Workspace, api: Api, people: People) -> None:
+    """A batch at the API has an estimate alone; one of which lines are missing tells nothing of estimates."""
+    people(6)
+    api.configure(paused=True)
+    api.fault("missing_line", key="tags/2$")
+    ran(workspace, "batch-submit")
+    [batch] = ledger.status(workspace)["estimates"]
+    assert (batch["actual"], batch["error"], batch["state"]) == (None, None, "submitted")
+    assert ledger.status(workspace)["estimate_error"] == {"mean": None, "of": 0}
+    api.configure(paused=False)
+    ran(workspace, "batch-poll", "batch-ingest")
+    [batch] = ledger.status(workspace)["estimates"]
+    assert workspace.scalar("SELECT missing FROM findable_batches") == 1
+    assert batch["error"] is None
+    assert 0 < batch["actual"]["tokens_in"] < batch["estimated"]["tokens_in"]
+
+
+def test_a_live_run_that_was_cut_short_is_judged_by_the_calls_it_made(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """Its estimate was for everybody; the error is of those whose replies came, not of what was never asked."""
+    people(10)
+    result = workspace.run("tag-live", RPD="4", CONCURRENCY="1")
+    assert result.exit_code == 4, result.output
+    [run] = ledger.status(workspace)["estimates"]
+    assert run["items"] == 10
+    assert run["actual"]["tokens_in"] < 0.6 * run["estimated"]["tokens_in"]
+    assert run["error"] < 0.3
+    assert len(api.seen("POST", LIVE)) == 4
+
+
+def test_people_read_estimates_in_a_line_each(workspace: Workspace, people: People) -> None:
+    """The newest five, each with both figures, and the mean."""
+    people(14)
+    for _ in range(6):
+        ran(workspace, "tag-live", LIMIT="2")
+    ran(workspace, "batch-submit")
+    said = workspace.run("status").stdout
+    lines = [line[11:] for line in said.splitlines() if " estimated" in line]
+    assert [line.partition(":")[0] for line in lines] == [*(f"live run {n}" for n in (3, 4, 5, 6)), "batch 1"]
+    assert all(", came to " in line and "% off" in line for line in lines[:-1])
+    assert "came to" not in lines[-1]
+    assert "on the mean of 6" in said
+
+
+def test_who_was_added_while_gemini_failed_is_due_and_what_became_of_them_stays(
+    workspace: Workspace, api: Api, tmp_path: Path
+) -> None:
+    """The name, since when, why; and once they are tagged, that they are."""
+    person = tmp_path / "ann.json"
+    person.write_text(json.dumps({"username": "ann", "bio": "I keep bees."}))
+    api.fault("status", times=50, path=LIVE)
+    workspace.run("add-expert", str(person), RETRY_FOR="0.1")
+    [due] = ledger.status(workspace)["due"]
+    assert (due["name"], due["outcome"], due["ended_at"]) == ("ann", None, None)
+    assert due["reason"]
+    assert "due        ann since 20" in workspace.run("status").stdout
+    api.clear_faults()
+    ran(workspace, "batch-submit", "batch-poll", "batch-ingest")
+    [due] = ledger.status(workspace)["due"]
+    assert (due["name"], due["outcome"]) == ("ann", "tagged")
+    assert "; tagged 20" in workspace.run("status").stdout
+
+
+def test_the_probe_is_told_and_what_to_type_next(workspace: Workspace, api: Api, people: People) -> None:
+    """Under way or failed it holds batches back, and the next thing to type says so; passed it does not."""
+    people(8)
+    assert ledger.status(workspace)["probe"] is None
+    api.configure(paused=True)
+    api.fault("schema_mismatch", times=5, key="tags/")
+    ran(workspace, "preflight --probe", WAIT="0")
+    document = ledger.status(workspace)
+    assert (document["probe"]["verdict"], document["probe"]["holds_batches"]) == (None, True)
+    assert document["next"] == "make preflight PROBE=1"
+    assert "batch 1 is not over; no other batch is prepared" in workspace.run("status").stdout
+    api.configure(paused=False)
+    assert workspace.run("preflight", "--probe").exit_code == 6
+    document = ledger.status(workspace)
+    assert (document["probe"]["verdict"], document["probe"]["holds_batches"]) == ("failed", True)
+    assert document["next"] == "make preflight PROBE=1"
+    ran(workspace, "preflight --no-probe")
+    assert ledger.status(workspace)["probe"]["verdict"] == "waived"
+    assert ledger.status(workspace)["next"] == "make batch-submit"
+
+
+def test_live_calls_of_a_probe_are_spent_too(workspace: Workspace, people: People) -> None:
+    """Their answers are kept nowhere, and they were paid for all the same."""
+    people(5)
+    ran(workspace, "preflight --probe")
+    spent: dict[str, Any] = ledger.status(workspace)["spent"]
+    batch = workspace.scalar("SELECT cost FROM findable_batches")
+    live = workspace.scalar("SELECT sum(cost) FROM findable_calls")
+    assert live > 0
+    assert spent == {"actual": pytest.approx(batch + live, abs=1e-6), "estimated": 0.0}

@@ -1,0 +1,158 @@
+"""The query of the best concepts against what plain Python would choose, and the view against the query."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from pipeline.passages import preferring, table
+from pipeline.passages.preferring import Preference
+from pipeline.passages.table import ConceptRow, PassageRow
+from pipeline.runtime import Runtime
+from pipeline.store import versions
+from tests.integration.passages.workspaces import shape, workspace
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+LABELS = ("v@1", "v@2", "o'clock %(x)s :y", "foreign")  # the last is never begun here
+MODELS = ("m", "n/x")
+NAMES = ("water law", "Water Law", "土")
+CONFIDENCES = (0.5, 0.69999, 0.7, 0.9, 1.0)
+
+
+class One(NamedTuple):
+    """One stored concept; `at` is in hours."""
+
+    passage: str
+    name: str
+    confidence: float
+    label: str
+    model: str
+    at: int
+
+
+CONCEPTS = st.lists(
+    st.builds(
+        One,
+        st.sampled_from(["p", "p", "q"]),
+        st.sampled_from(NAMES),
+        st.sampled_from(CONFIDENCES),
+        st.sampled_from(LABELS),
+        st.sampled_from(MODELS),
+        st.integers(0, 3),
+    ),
+    min_size=6,
+    max_size=14,
+)
+PREFERENCES = st.builds(
+    Preference,
+    st.none() | st.lists(st.sampled_from([*LABELS, "absent"]), min_size=1, max_size=3, unique=True).map(tuple),
+    st.sampled_from([0.0, 0.7, 0.7, 1.0]),
+)
+BEGUN = st.tuples(st.integers(0, 3), st.sampled_from([False, False, False, True]))  # hours; whether it was withdrawn
+BEGINNINGS = st.fixed_dictionaries(
+    {(label, "m"): BEGUN for label in LABELS[:2]}, optional={("v@1", "n/x"): BEGUN, (LABELS[2], "m"): BEGUN}
+)
+SAME = [One("p", "water law", 0.9, label, "m", 0) for label in LABELS]  # the version alone decides
+
+
+@pytest.fixture(scope="module")
+def rt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """A workspace with two passages."""
+    with workspace(tmp_path_factory.mktemp("preferring")) as rt:
+        here = shape(rt)
+        with rt.store.write() as tx:
+            table.insert_passages(tx, here, [PassageRow(key, "some text", None, None) for key in ("p", "q")])
+        yield rt
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(concepts=CONCEPTS, preference=PREFERENCES, begun=BEGINNINGS)
+@example(
+    concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): (0, False), (LABELS[1], "m"): (3, False)}
+)
+@example(
+    concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): (3, False), (LABELS[1], "m"): (0, False)}
+)
+@example(concepts=SAME, preference=Preference((LABELS[2],), 0.7), begun={(LABELS[0], "m"): (3, False)})
+def test_the_best_are_those_that_python_would_choose(
+    rt: Runtime, concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], tuple[int, bool]]
+) -> None:
+    """Of each name in any case the first by preference, in sight and sure enough; of one passage as of all."""
+    with stored(rt, concepts, begun):
+        wanted = chosen(concepts, preference, begun)
+        here = shape(rt)
+        with rt.store.read() as tx:
+            assert sorted(map(told, preferring.best(tx, here, preference))) == wanted
+            of_p = sorted(map(told, preferring.best(tx, here, preference, passage="p")))
+        assert of_p == [one for one in wanted if one[0] == "p"]
+        with rt.store.write() as tx:
+            if not preferring.is_ready(tx, here, preference):
+                assert preferring.ready(tx, here, preference) == []
+        with rt.store.read() as tx:
+            assert preferring.is_ready(tx, here, preference)
+            seen = tx.exec_driver_sql(f"SELECT {', '.join(preferring.COLUMNS)} FROM best_concepts").all()  # noqa: S608
+            assert sorted(told(preferring.Concept(*row)) for row in seen) == wanted
+            everything = sorted(map(told, preferring.everything(tx, here)))
+        assert everything == sorted(
+            told_of(one) for one in concepts if not begun.get((one.label, one.model), (0, 0))[1]
+        )
+
+
+def chosen(
+    concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], tuple[int, bool]]
+) -> list[tuple[Any, ...]]:
+    """Return what the best concepts are, by the words of the setting."""
+    labels = preference.versions or ()
+
+    def place(pair: tuple[int, One]) -> tuple[Any, ...]:
+        number, one = pair
+        rank = labels.index(one.label) if one.label in labels else len(labels)
+        began = begun.get((one.label, one.model))
+        return (rank, began is None, -(began[0] if began else 0), -one.at, -one.confidence, number)
+
+    best: dict[tuple[str, str], One] = {}
+    for _, one in sorted(enumerate(concepts), key=place):
+        out_of_sight = begun.get((one.label, one.model), (0, False))[1]
+        if one.confidence >= preference.least and not out_of_sight:
+            best.setdefault((one.passage, one.name.lower()), one)
+    return sorted(map(told_of, best.values()))
+
+
+def told(one: preferring.Concept) -> tuple[Any, ...]:
+    """Return a concept that was read as a tuple that can be sorted."""
+    return (one.passage_id, one.concept_name, one.extractor_version, one.extractor_model, float(one.confidence))
+
+
+def told_of(one: One) -> tuple[Any, ...]:
+    """Return a concept that was stored as the same."""
+    return (one.passage, one.name, one.label, one.model, one.confidence)
+
+
+@contextmanager
+def stored(rt: Runtime, concepts: Sequence[One], begun: dict[tuple[str, str], tuple[int, bool]]) -> Iterator[None]:
+    """Put concepts and beginnings of versions into the workspace for the length of a block."""
+    rows = [
+        ConceptRow(
+            *(one.passage, one.name, "other", "[]", one.confidence, one.model, one.label),
+            evidence=None,
+            created_at=BEGAN + timedelta(hours=one.at),
+        )
+        for one in concepts
+    ]
+    with rt.store.write() as tx:
+        table.add_concepts(tx, shape(rt), rows)
+        for (label, model), (hours, is_withdrawn) in begun.items():
+            at = BEGAN + timedelta(hours=hours)
+            versions.begin(tx, table.TASK, label, model=model, skips=None, at=at)
+            if is_withdrawn:
+                versions.withdraw(tx, table.TASK, label, model=model, at=at)
+    try:
+        yield
+    finally:
+        with rt.store.write() as tx:
+            tx.exec_driver_sql("DELETE FROM passage_concepts")
+            tx.exec_driver_sql("DELETE FROM findable_versions")

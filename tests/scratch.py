@@ -1,0 +1,27 @@
+"""Where tests put what need not outlive them: a disk in memory, where there is one with room."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+PEACE = "TESTS_PEACE"  # where the crash sweep's days in peace stand, for all processes of a run of the tests
+MEMORY = Path("/dev/shm")  # noqa: S108 - SIGKILL leaves what is there just as it leaves what is on a disk
+ROOM = 4 << 30  # bytes that must be free there; a container often has no more than 64 MB
+
+
+def quick_folder() -> str:
+    """Return the folder for what is written much and never kept; the usual one where memory has no room."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
+        return str(MEMORY)
+    return tempfile.gettempdir()
+
+
+def announce() -> None:
+    """Say where the days in peace will be, should anybody live them; for the process that the others come from."""
+    os.environ[PEACE] = tempfile.mktemp(prefix="findable-sweep-", dir=quick_folder())  # noqa: S306 - made by mkdir
+
+
+def remove() -> None:
+    """Remove what stands there."""
+    shutil.rmtree(os.environ[PEACE], ignore_errors=True)

@@ -1,0 +1,167 @@
+"""The list of prices beside the table: the batch price is one, the list is right, and nothing is fetched."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import genai_prices
+import pytest
+from genai_prices import types
+
+from pipeline.gemini import catalogue, prices
+from pipeline.gemini.catalogue import DEFAULT_GENERATE
+from pipeline.gemini.costs import Usage, cost
+
+TODAY = date(2026, 11, 20)
+GEMINI = [model.name for model in catalogue.load().values() if not model.local]
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    """Let no test live on what another one asked, here or in another module."""
+    prices.listed.cache_clear()
+    yield
+    prices.listed.cache_clear()
+
+
+def _priced_without_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the list be asked with a context that it does not know."""
+    monkeypatch.setattr(prices, "BATCH", {"processing": "Batch"})
+    prices.listed.cache_clear()
+
+
+def test_the_default_model_costs_what_google_s_page_says() -> None:
+    """The pricing page of 2026-10-07 has 0.30 and 2.50 live, and half of both in a batch; so have list and table."""
+    model = catalogue.load()[DEFAULT_GENERATE]
+    for batch, price in ((False, (0.30, 2.50)), (True, (0.15, 1.25))):
+        assert prices.listed(DEFAULT_GENERATE, batch=batch, on=TODAY) == price
+        assert model.catalogued(batch=batch, on=TODAY) == price
+        assert model.prices(batch=batch, on=TODAY) == price
+    thousand = Usage(prompt=1000 * 420, answer=1000 * 60)
+    assert cost(model, thousand, batch=True, on=TODAY) == pytest.approx(0.138)
+
+
+def test_the_version_of_the_list_is_one_that_was_looked_at() -> None:
+    """A new version of the list needs its day here, and a look at what it says of our models."""
+    assert version("genai-prices") in prices.RELEASED
+    assert prices.source() == (f"genai-prices {version('genai-prices')}", prices.RELEASED[version("genai-prices")])
+
+
+def test_a_price_is_as_old_as_the_list_or_the_table_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list's day where the list has the price, the table's otherwise; no day is made up for an unknown list."""
+    listed, tabled = catalogue.load()[DEFAULT_GENERATE], catalogue.load()["gemini-3.5-flash"]
+    assert listed.priced_as_of(batch=True, on=TODAY) == prices.source()[1] == tabled.priced_as_of(batch=False, on=TODAY)
+    assert tabled.priced_as_of(batch=True, on=TODAY) == tabled.priced_on
+    monkeypatch.setattr(prices, "RELEASED", {})
+    assert prices.source() == (f"genai-prices {version('genai-prices')}", None)
+    assert listed.priced_as_of(batch=True, on=TODAY) == listed.priced_on
+
+
+@pytest.mark.parametrize("name", GEMINI)
+def test_a_batch_is_never_priced_as_a_live_call(name: str) -> None:
+    """Whoever it is from, the batch price of every model is half of the live one, on each side of a promotion."""
+    model = catalogue.load()[name]
+    for day in (TODAY, date(2026, 10, 1), date(2027, 1, 1)):
+        live = model.prices(batch=False, on=day)
+        assert model.prices(batch=True, on=day) == pytest.approx((live[0] / 2, live[1] / 2))
+
+
+@pytest.mark.parametrize("name", GEMINI)
+def test_list_and_table_agree(name: str) -> None:
+    """What the list knows of our models is what the table says; a difference is looked into before it is shipped."""
+    model = catalogue.load()[name]
+    for day in (TODAY, date(2027, 1, 1)):
+        assert prices.listed(name, batch=False, on=day) == model.catalogued(batch=False, on=day)
+        assert prices.listed(name, batch=True, on=day) in {None, model.catalogued(batch=True, on=day)}
+
+
+def test_the_list_itself_gives_the_full_price_without_a_word() -> None:
+    """The trap is real: a context that is spelt otherwise, and a model without batch prices, are priced as live."""
+    usage = genai_prices.Usage(input_tokens=1000, output_tokens=1000)
+
+    def priced(name: str, context: dict[str, str] | None) -> Decimal:
+        return genai_prices.calc_price(usage, name, provider_id="google", price_context=context).total_price
+
+    full = priced(DEFAULT_GENERATE, None)
+    assert priced(DEFAULT_GENERATE, {"processing": "Batch"}) == full
+    assert priced(DEFAULT_GENERATE, {"service_tier": "batch"}) == full
+    assert priced(DEFAULT_GENERATE, prices.BATCH) == full / 2
+    assert priced("gemini-3.5-flash", prices.BATCH) == priced("gemini-3.5-flash", None)
+
+
+def test_a_full_price_is_not_taken_for_a_batch_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the list gives the full price for a batch, it knows none, and the table's half counts."""
+    assert prices.listed("gemini-3.5-flash", batch=True, on=TODAY) is None
+    assert catalogue.load()["gemini-3.5-flash"].prices(batch=True, on=TODAY) == (0.75, 4.50)
+    _priced_without_batch(monkeypatch)
+    assert prices.listed(DEFAULT_GENERATE, batch=True, on=TODAY) is None
+    model = catalogue.load()[DEFAULT_GENERATE]
+    assert model.prices(batch=True, on=TODAY) == (0.15, 1.25)
+    assert model.price_source(batch=True, on=TODAY) == (model.source, model.priced_on)
+
+
+@pytest.mark.parametrize("name", ["gemini-9", "findable-local-1", "gemini-3.5-flash-lite-of-ours", "gpt-4o"])
+def test_a_model_that_the_list_does_not_name_has_no_price_there(name: str) -> None:
+    """A name that merely begins like a known model's, or is another vendor's, gets nobody else's price."""
+    assert prices.listed(name, batch=False, on=TODAY) is None
+    assert prices.listed(name, batch=True, on=TODAY) is None
+
+
+def test_a_new_price_in_the_list_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where list and table differ, the list is asked first, and its name and day go with the price."""
+    real = genai_prices.calc_price
+
+    def dearer(*args: Any, **rest: Any) -> types.PriceCalculation:
+        found = real(*args, **rest)
+        found.input_price *= 2
+        return found
+
+    monkeypatch.setattr(genai_prices, "calc_price", dearer)
+    model = catalogue.load()[DEFAULT_GENERATE]
+    assert model.prices(batch=False, on=TODAY) == (0.60, 2.50)
+    assert model.prices(batch=True, on=TODAY) == (0.30, 1.25)
+    assert model.price_source(batch=True, on=TODAY) == prices.source()
+
+
+def test_a_model_of_the_user_s_own_file_costs_what_the_file_says(tmp_path: Path) -> None:
+    """Whoever writes down a price of their own means it, though the list has the model too."""
+    extra = tmp_path / "my.toml"
+    extra.write_text(
+        f'[models."{DEFAULT_GENERATE}"]\nkind = "generate"\nprice_in = 9.0\nprice_out = 8.0\n'
+        'priced_on = 2026-11-01\nsource = "our contract"\n',
+        encoding="utf-8",
+    )
+    model = catalogue.load(extra)[DEFAULT_GENERATE]
+    assert model.prices(batch=False, on=TODAY) == (9.0, 8.0)
+    assert model.price_source(batch=True, on=TODAY) == ("our contract", date(2026, 11, 1))
+
+
+def test_prices_come_without_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for every price opens no connection and starts no update."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError("a price was to be fetched")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(genai_prices.UpdatePrices, "start", refuse)
+    for name in GEMINI:
+        assert prices.listed(name, batch=False, on=TODAY)
+
+
+def test_the_list_is_loaded_when_a_price_is_asked_for() -> None:
+    """Catalogue, limits and local prices leave the list unloaded; the first price of a Gemini model loads it."""
+    code = (
+        "import sys\nfrom datetime import date\nfrom pipeline.gemini import catalogue, prices\n"
+        "table = catalogue.load()\ncatalogue.limits(table['gemini-3.5-flash'], tier='1')\n"
+        "table['findable-local-1'].prices(batch=True, on=date(2026, 11, 20))\n"
+        "assert not {'genai_prices', 'pydantic', 'httpx2'} & set(sys.modules)\n"
+        "table['gemini-3.5-flash'].prices(batch=True, on=date(2026, 11, 20))\n"
+        "assert 'genai_prices' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

@@ -1,0 +1,138 @@
+"""Limits by usage tier: what is set, what the table knows, what stands in for what nobody knows."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipeline import settings
+from pipeline.errors import ConfigurationError
+from pipeline.gemini import catalogue, tiers
+from pipeline.gemini.catalogue import DEFAULT_EMBED, DEFAULT_GENERATE, LOCAL_GENERATE
+from pipeline.gemini.limiter import Limits
+
+TODAY = date(2026, 11, 20)
+ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
+ONE = ENTRY + '[models.m.tiers.1]\nrpm = 7\ntpm = "none"\nrpd = "unknown"\nsource = "a page"\nseen = 2026-01-01\n'
+
+
+def _model(tmp_path: Path, text: str) -> catalogue.Model:
+    """Return the model `m` of a models file."""
+    path = tmp_path / "my.toml"
+    path.write_text(text, encoding="utf-8")
+    return catalogue.load(path)["m"]
+
+
+def test_the_default_model_has_the_limits_that_were_recorded() -> None:
+    """AI Studio showed 15 / 250,000 / 500 without billing (2026-09-28), and 4,000 / 4 M / 150,000 with (2026-10-05)."""
+    model = catalogue.load()[DEFAULT_GENERATE]
+    assert catalogue.limits(model, tier="free") == Limits(rpm=15, tpm=250_000, rpd=500)
+    assert catalogue.limits(model, tier="1") == Limits(rpm=4_000, tpm=4_000_000, rpd=150_000)
+    assert model.enqueued("1") == 10_000_000
+    assert model.enqueued("2") == 500_000_000
+
+
+def test_every_figure_has_a_source_and_a_day() -> None:
+    """No limit stands in the table without saying where and when it was seen."""
+    for model in catalogue.load().values():
+        for tier in model.tiers.values():
+            assert tier.source
+            assert tier.seen is not None
+            assert date(2025, 1, 1) < tier.seen <= TODAY
+
+
+def test_what_is_set_stands_over_the_tier() -> None:
+    """Each of the three may be set alone, above what the tier has too; the source says so."""
+    model = catalogue.load()[DEFAULT_GENERATE]
+    assert catalogue.limits(model, tier="free", rpm=99) == Limits(rpm=99, tpm=250_000, rpd=500)
+    assert catalogue.limits(model, tier="1", tpm=1, rpd=2) == Limits(rpm=4_000, tpm=1, rpd=2)
+    assert catalogue.figured(model, tier="1", rpd=2).sources[2] == "FINDABLE_RPD"
+
+
+def test_local_models_have_no_limits_but_those_that_are_set() -> None:
+    """On the local engine nothing is limited, unless somebody wants to rehearse it."""
+    model = catalogue.load()[LOCAL_GENERATE]
+    for tier in tiers.TIERS:
+        assert catalogue.limits(model, tier=tier) == tiers.NO_LIMITS
+        assert catalogue.limits(model, tier=tier, rpm=300) == Limits(rpm=300, tpm=None, rpd=None)
+
+
+def test_an_unknown_tier_has_no_less_than_the_one_below_and_says_so() -> None:
+    """Tier 3 of a model known in tier 1 alone gets the figures of tier 1, marked as such."""
+    found = catalogue.figured(catalogue.load()["gemini-3.8-flash"], tier="3")
+    assert found.limits == Limits(rpm=1_000, tpm=2_000_000, rpd=10_000)
+    assert all(source.startswith("unknown for tier 3, so that of tier 1: AI Studio") for source in found.sources)
+
+
+def test_the_free_tier_never_borrows_from_a_paid_one() -> None:
+    """Without billing, what is unknown is ours, and far below tier 1."""
+    found = catalogue.figured(catalogue.load()["gemini-2.5-flash-lite"], tier="free")
+    assert found.limits == tiers.OURS["generate", "free"]
+    assert set(found.sources) == {"unknown, so a careful figure of ours"}
+
+
+@pytest.mark.parametrize(("kind", "tier"), sorted(tiers.OURS))
+def test_our_figures_are_careful(kind: str, tier: str) -> None:
+    """No model of that kind is known with less in that tier than what we take for an unknown one."""
+    for model in catalogue.load().values():
+        if model.kind == kind and not model.local and tier in model.tiers:
+            for ours, known in zip(tiers.OURS[kind, tier], catalogue.limits(model, tier=tier), strict=True):
+                assert known is None or (ours is not None and ours <= known), model.name
+
+
+def test_a_figure_may_be_a_number_none_or_unknown(tmp_path: Path) -> None:
+    """The three ways to write a limit mean a limit, no limit, and one that nobody knows."""
+    found = catalogue.figured(_model(tmp_path, ONE), tier="1")
+    assert found.limits == Limits(rpm=7, tpm=None, rpd=250)
+    assert found.sources == ("a page", "a page", "unknown, so a careful figure of ours")
+
+
+def test_a_model_without_tiers_gets_ours(tmp_path: Path) -> None:
+    """A model that somebody describes with prices alone can be used, slowly."""
+    model = _model(tmp_path, ENTRY)
+    assert catalogue.limits(model, tier="2") == tiers.OURS["generate", "1"]
+    assert model.enqueued("1") is None
+
+
+def test_tokens_of_waiting_batches_follow_the_tier(tmp_path: Path) -> None:
+    """A tier's own figure, else that of the tier below, else the one for all; the free tier counts as tier 1."""
+    lines = 'source = "a page"\nseen = 2026-01-01\n'
+    text = ENTRY + "enqueued_tokens = 5\n" + f"[models.m.tiers.2]\nenqueued_tokens = 9\n{lines}"
+    model = _model(tmp_path, text)
+    assert [model.enqueued(tier) for tier in tiers.TIERS] == [5, 5, 9, 9]
+    assert catalogue.load()[DEFAULT_EMBED].enqueued("3") is None
+    assert catalogue.load()["gemini-embedding-001"].enqueued("free") == 500_000
+
+
+def test_the_tiers_of_the_settings_are_those_of_the_table() -> None:
+    """Every tier can be set, the default is among them, and nothing else parses."""
+    for tier in tiers.TIERS:
+        assert settings.load({"FINDABLE_TIER": tier}).tier == tier
+    assert settings.load({}).tier == tiers.DEFAULT_TIER
+    with pytest.raises(ConfigurationError, match="FINDABLE_TIER"):
+        settings.load({"FINDABLE_TIER": "4"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ONE.replace("rpm = 7", "rpm = 0"),
+        ONE.replace("rpm = 7", "rpm = true"),
+        ONE.replace("rpm = 7", "rpm = 7.5"),
+        ONE.replace("rpm = 7", 'rpm = "many"'),
+        ONE.replace("rpm = 7", "rpm = [7]"),
+        ONE.replace("rpm = 7", "rph = 7"),
+        ONE.replace("tiers.1", "tiers.4"),
+        ONE.replace('source = "a page"\n', ""),
+        ONE.replace('"a page"', '""'),
+        ONE.replace('"a page"', "3"),
+        ONE.replace("seen = 2026-01-01", ""),
+        ONE.replace("seen = 2026-01-01", 'seen = "2026-01-01"'),
+        ENTRY + "tiers = 3\n",
+        ENTRY + "tiers = { 1 = 3 }\n",
+    ],
+)
+def test_wrong_tiers_are_explained(tmp_path: Path, text: str) -> None:
+    """A tier that is wrong is a configuration error that names the file and the model; nothing of it is used."""
+    with pytest.raises(ConfigurationError, match=r"my\.toml is wrong at 'm'"):
+        _model(tmp_path, text)

@@ -1,0 +1,138 @@
+"""From an answer to what is stored: supports with true offsets, how the passage names it, its context, notes."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.passages.answer import PassageConcepts
+from pipeline.passages.evidence import Evidence, GroundedConcept, context, grounded
+
+TEXT = "We train a convolutional neural network (CNN) on ImageNet.\nOn ImageNet the CNN is accurate, and\tfast."
+
+
+def answer(*concepts: dict[str, Any]) -> PassageConcepts:
+    """Return an answer with these concepts; what they do not say is filled in."""
+    whole = [{"name": "CNN", "type": "model", "aliases": [], "confidence": 0.9, "quotes": []} | one for one in concepts]
+    return PassageConcepts.model_validate({"concepts": whole})
+
+
+def one(text: str = TEXT, **members: Any) -> tuple[GroundedConcept, Evidence]:
+    """Return a concept as it is stored, and its evidence, which must be there."""
+    stored, reason = grounded(answer(members), text)
+    assert (stored is not None, reason) == (True, "")
+    assert stored is not None
+    evidence = stored.concepts[0].evidence
+    assert evidence is not None
+    assert all(text[part.start : part.end] == part.quote for part in evidence.support)
+    return stored.concepts[0], evidence
+
+
+def test_a_verbatim_quotation_is_stored_with_its_place() -> None:
+    """Nothing is noted where all is as it was given."""
+    concept, evidence = one(quotes=["a convolutional neural network (CNN)"])
+    assert (concept.name, concept.type, concept.confidence) == ("CNN", "model", 0.9)
+    assert evidence.model_dump() == {
+        "surface": "CNN",
+        "support": [{"quote": "a convolutional neural network (CNN)", "start": 9, "end": 45}],
+        "context": TEXT,
+        "quality": {"confidence": 1.0, "notes": []},
+    }
+
+
+def test_supports_stand_in_order_and_once() -> None:
+    """Two quotations of one place are one support; their order is that of the text."""
+    _, evidence = one(quotes=["the CNN is accurate", "on ImageNet.", "The cnn is  accurate"])
+    assert [part.quote for part in evidence.support] == ["on ImageNet.", "the CNN is accurate"]
+    assert evidence.quality.model_dump() == {"confidence": 1.0, "notes": ["found by white space and case"]}
+
+
+def test_an_invented_quotation_is_noted_and_not_stored() -> None:
+    """The note says that there was one, not what it said."""
+    _, evidence = one(quotes=["bananas on a tuesday", "on ImageNet.", "more bananas on a friday"])
+    assert [part.quote for part in evidence.support] == ["on ImageNet."]
+    assert evidence.quality.model_dump() == {"confidence": 0.333, "notes": ["quote not in the passage"]}
+    assert "banana" not in evidence.model_dump_json()
+
+
+def test_how_like_a_quotation_is_goes_into_the_quality() -> None:
+    """The likeness is rounded down, so that only what is there counts as 1."""
+    _, evidence = one(quotes=["We train a convolutional neural netwrk"])
+    assert evidence.support[0].quote == "We train a convolutional neural network"
+    assert evidence.quality.model_dump() == {"confidence": 0.98, "notes": ["found by likeness 0.98"]}
+
+
+def test_a_concept_without_a_located_quotation_has_no_evidence() -> None:
+    """It is kept beside one that has."""
+    stored, reason = grounded(answer({"quotes": ["on ImageNet"]}, {"name": "x", "quotes": ["zz"]}, {"name": "y"}), TEXT)
+    assert stored is not None
+    assert ([bool(each.evidence) for each in stored.concepts], reason) == ([True, False, False], "")
+
+
+def test_an_answer_without_any_located_quotation_is_none() -> None:
+    """It says why."""
+    assert grounded(answer({"quotes": ["zz"]}, {"name": "x"}), TEXT) == (None, "no quote is in the passage")
+    assert grounded(answer({"quotes": ["zz"]}), "") == (None, "no quote is in the passage")
+
+
+@pytest.mark.parametrize(
+    ("name", "aliases", "surface"),
+    [
+        ("IMAGENET", [], "ImageNet"),
+        ("image net", ["cnn"], "CNN"),
+        ("Convolutional  Neural Network", ["CNN"], "CNN"),
+        ("vision", [], "the CNN is accurate"),
+        ("accurate and fast", ["net"], "the CNN is accurate"),
+    ],
+)
+def test_the_surface_is_how_the_passage_writes_it(name: str, aliases: list[str], surface: str) -> None:
+    """The slice of the name or an alias nearest to the support; where neither stands there, the first quotation."""
+    assert one(name=name, aliases=aliases, quotes=["the CNN is accurate"])[1].surface == surface
+
+
+def test_the_name_comes_before_an_alias_that_is_as_near() -> None:
+    """Both stand in the support."""
+    concept = one(name="neural network", aliases=["CNN"], quotes=["a convolutional neural network (CNN)"])
+    assert concept[1].surface == "neural network"
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "notes"),
+    [
+        (" Method ", "method", []),
+        ("other", "other", []),
+        ("animal", "other", ["type 'animal' taken as other"]),
+        ("x\n" * 99, "other", [f"type '{('x ' * 20)}' taken as other"]),
+        ("", "other", ["type '' taken as other"]),
+    ],
+)
+def test_a_strange_type_is_other_and_noted(given: str, stored: str, notes: list[str]) -> None:
+    """The note shows a little of it, on one line."""
+    concept, evidence = one(type=given, quotes=["on ImageNet."])
+    assert (concept.type, evidence.quality.notes) == (stored, notes)
+
+
+WORDS = " ".join(f"word{at:03}" for at in range(200))
+
+
+@pytest.mark.parametrize("at", [0, 1, 8, 400, 800, 1500, 1592])
+def test_the_context_holds_the_quotation_and_whole_words(at: int) -> None:
+    """Of at most 300 characters, as many as there are on both sides."""
+    start = WORDS.index(" ", at) + 1 if 0 < at < 1592 else (at and 1592)
+    seen = context(WORDS, start, start + 7)
+    assert WORDS[start : start + 7] in seen.split()
+    assert 285 <= len(seen) <= 300
+    assert set(seen.split()) <= set(WORDS.split())
+
+
+def test_a_long_quotation_is_its_own_context() -> None:
+    """As much of it as fits, from its beginning, cut between words."""
+    seen = context(WORDS, 8, 1000)
+    assert WORDS[8:].startswith(seen)
+    assert 290 <= len(seen) <= 300
+    assert seen.split()[-1] in WORDS.split()
+
+
+def test_a_context_of_one_long_word_is_cut_where_it_must() -> None:
+    """There is no better place."""
+    assert context("x" * 1000, 100, 900) == "x" * 300
+    assert len(context("x" * 1000, 400, 500)) in range(100, 301)

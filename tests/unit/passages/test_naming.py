@@ -1,0 +1,65 @@
+"""Names of concepts: what is none, what stands twice, and what is nearly another."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.passages import naming
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("reinforcement learning", ""),
+        ("support vector machine with radial basis function", ""),
+        ("C++", ""),
+        ("A*", ""),
+        ("U.S. patents", ""),
+        ("et al.", ""),
+        ("k-means", ""),
+        ("强化学习", ""),
+        ("التعلم المعزز", ""),
+        ("CAN bus", ""),
+        ("DOES-1", ""),
+        ("a" * 60, ""),
+        ("a" * 61, "too long"),
+        ("42", "no letters"),
+        ("$\\,^2$", "no letters"),
+        ("", "no letters"),
+        ("the model is trained", "like a sentence"),
+        ("methods that can be used", "like a sentence"),
+        ("we propose a method", "like a sentence"),
+        ("this paper studies law", "like a sentence"),
+        ("Results follow.", "like a sentence"),
+        ("what is law?", "like a sentence"),
+        ("one two three four five six seven eight", "like a sentence"),
+    ],
+)
+def test_names_are_told_from_what_is_none(name: str, why: str) -> None:
+    """Phrases of any script pass; what is too long, has no letters, or is a sentence does not."""
+    assert naming.garbage(name) == why
+
+
+@given(st.lists(st.sampled_from(["Law", "law", "LAW ", "tax  law", "tax law", "bees"])))
+def test_what_stands_twice_is_counted_in_any_case(names: list[str]) -> None:
+    """As many are counted as would have to go for each to stand once."""
+    assert naming.repeated(names) == len(names) - len({" ".join(name.lower().split()) for name in names})
+
+
+@pytest.mark.parametrize(
+    ("names", "near"),
+    [
+        (["neural network", "neural networks"], [("neural networks", "neural network")]),
+        (["fine-tuning", "fine tuning"], [("fine tuning", "fine-tuning")]),
+        (["GPT-3 model series", "GPT-4 model series"], []),
+        (["type I error rates", "type II error rates"], []),
+        (["Law", "law"], []),
+        (["law", "bees"], []),
+        (["graph networks", "graph network", "graph-network"], [("graph network", "graph networks")]),
+    ],
+)
+def test_what_is_nearly_another_is_found(names: list[str], near: list[tuple[str, str]]) -> None:
+    """A plural or a hyphen makes no other concept; a number does; what is the same is a duplicate, not nearly one."""
+    found = naming.nearly_repeated(names)
+    assert found[: len(near)] == near
+    assert bool(found) == bool(near)

@@ -1,0 +1,164 @@
+"""The passages' tables of our own: who is open, who is counted as what, and concepts of several versions."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from pipeline.passages import adoption, table
+from pipeline.passages.shape import Shape, loaded, look, words
+from pipeline.passages.table import ConceptRow, PassageRow
+from pipeline.store import answers, claims, schema, versions
+from pipeline.store.database import Connection, Store
+from tests import postgresql
+from tests.lab import ON_POSTGRESQL
+
+NOW = datetime(2026, 11, 20, 12, 30, 0, 5, tzinfo=UTC)
+ONE, TWO = "passage-concepts@1", "passage-concepts@2"
+
+
+@pytest.fixture
+def tx(tmp_path: Path) -> Iterator[Connection]:
+    """A transaction on a fresh database."""
+    url = postgresql.database_of(tmp_path / "data") if ON_POSTGRESQL else f"sqlite:///{tmp_path / 'findable.db'}"
+    store = Store(url)
+    schema.ensure(store, [adoption.adopt])
+    with store.write() as tx:
+        yield tx
+    store.close()
+
+
+@pytest.fixture
+def shape(tx: Connection) -> Shape:
+    """The tables as they are in it."""
+    return look(tx)
+
+
+def _put(tx: Connection, shape: Shape, **texts: str) -> None:
+    """Add passages by id."""
+    table.insert_passages(tx, shape, [PassageRow(key, text, None, None) for key, text in texts.items()])
+
+
+def _answer(tx: Connection, shape: Shape, *keys: str, version: str = ONE, model: str = "m", at: datetime = NOW) -> None:
+    """Give each of these passages a concept."""
+    concept = ("bees", "other", '["bee"]', 0.5, model, version, None, at)
+    table.add_concepts(tx, shape, [ConceptRow(key, *concept) for key in keys])
+
+
+def _open(tx: Connection, shape: Shape, skip: tuple[str, ...] | None = None, label: str = "") -> list[str]:
+    """Return the ids that may be asked, in their order."""
+    return list(tx.execute(table.open_items(shape, skip=skip, label=label)).scalars())
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n\r", "\u00a0\u3000", "\u2028", "\x1c\x1f\x85"])
+def test_a_text_of_white_space_is_none(tx: Connection, shape: Shape, text: str) -> None:
+    """Such a passage is never asked about, and is counted as empty."""
+    _put(tx, shape, a=text)
+    assert _open(tx, shape) == []
+    assert table.open_among(tx, shape, ["a"]) == set()
+    assert table.counts(tx, shape, now=NOW)["empty"] == 1
+    assert table.texts(tx, shape, ["a"]) == {"a": text}
+
+
+def test_open_passages_come_in_the_order_of_their_ids(tx: Connection, shape: Shape) -> None:
+    """Whatever the order in which they came in; those behind one of them too, and none behind one that is gone."""
+    _put(tx, shape, b="x", a="x", d="x", c="x")
+    _answer(tx, shape, "b")
+    assert _open(tx, shape) == ["a", "c", "d"]
+    for after, rest in (("a", ["c", "d"]), ("b", ["c", "d"]), ("d", []), ("gone", [])):
+        assert list(tx.execute(table.open_items(shape, after=after)).scalars()) == rest
+
+
+def test_versions_say_what_is_open(tx: Connection, shape: Shape) -> None:
+    """Concepts of any version keep a passage from being asked, or only those of versions that are named."""
+    _put(tx, shape, a="x", b="x", c="x")
+    _answer(tx, shape, "a", version=ONE)
+    _answer(tx, shape, "b", version="theirs@3")
+    assert _open(tx, shape) == ["c"]
+    assert _open(tx, shape, label=TWO) == ["c"]
+    assert _open(tx, shape, skip=(), label=TWO) == ["a", "b", "c"]
+    assert _open(tx, shape, skip=(ONE,)) == ["b", "c"]
+    assert _open(tx, shape, skip=("theirs@3",), label=ONE) == ["c"]
+    assert table.open_among(tx, shape, ["a", "b", "c", "d"], skip=(ONE,)) == {"b", "c"}
+    assert table.counts(tx, shape, now=NOW, skip=(ONE,))["with_concepts"] == 1
+
+
+def test_a_version_that_was_withdrawn_counts_as_absent(tx: Connection, shape: Shape) -> None:
+    """Of its label and its model alone; other versions of another model, and rows that tell no model, stay."""
+    _put(tx, shape, a="x", b="x", c="x")
+    _answer(tx, shape, "a", model="m")
+    _answer(tx, shape, "b", model="n")
+    _answer(tx, shape, "c", model="m")
+    _answer(tx, shape, "c", version=TWO, model="m")
+    versions.withdraw(tx, "another-task", ONE, model="n", at=NOW)
+    assert _open(tx, shape) == []
+    versions.withdraw(tx, table.TASK, ONE, model="m", at=NOW)
+    assert _open(tx, shape) == ["a"]
+    assert table.open_among(tx, shape, ["a", "b", "c"]) == {"a"}
+    assert table.with_concepts(tx, shape, ["a", "b", "c"]) == {"b", "c"}
+    assert _open(tx, shape, skip=(ONE,)) == ["a", "c"]
+    assert table.counts(tx, shape, now=NOW)["with_concepts"] == 2
+
+
+def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: Shape) -> None:
+    """JSON comes back as what it says, a time as the same moment, nothing as nothing."""
+    _put(tx, shape, a="x")
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=9)))
+    evidence = '{"surface": "Bienen", "support": [{"quote": "\\u00e9 %s", "start": 0, "end": 1}]}'
+    row = ConceptRow("a", "100 % bees", "method", '["é", "b"]', 0.1, "m/1", ONE, evidence, elsewhere)
+    table.add_concepts(tx, shape, [row, row._replace(evidence=None)])
+    first, second = tx.execute(shape.concepts.select().order_by(shape.concepts.c.id)).mappings().all()
+    assert (first["passage_id"], first["concept_name"], first["confidence"]) == ("a", "100 % bees", 0.1)
+    assert (loaded(first["aliases"]), first["created_at"]) == (["é", "b"], NOW)
+    assert loaded(first["evidence"]) == {"surface": "Bienen", "support": [{"quote": "é %s", "start": 0, "end": 1}]}
+    assert (second["evidence"], loaded(second["evidence"])) == (None, None)
+
+
+def test_a_time_without_a_zone_is_no_time(tx: Connection, shape: Shape) -> None:
+    """It is a mistake of ours and said at once."""
+    _put(tx, shape, a="x")
+    with pytest.raises(ValueError, match="naive"):
+        _answer(tx, shape, "a", at=NOW.replace(tzinfo=None))
+
+
+def test_rows_are_found_at_any_number_of_ids(tx: Connection, shape: Shape) -> None:
+    """More ids than a statement takes, and ids that are gone."""
+    keys = [f"p{number}" for number in range(1100)]
+    _put(tx, shape, **dict.fromkeys(keys, "x"))
+    asked = [*keys, "gone", "", "%"]
+    assert len(table.to_be_asked(tx, shape, asked)) == 1100
+    assert table.to_be_asked(tx, shape, asked)["p7"] == {"id": "p7", "text": "x"}
+    assert table.texts(tx, shape, asked, locked=True) == dict.fromkeys(keys, "x")
+    assert list(table.names(tx, shape, asked).items()) == [(key, key) for key in keys]
+    assert (table.count(tx, shape), table.is_empty(tx, shape)) == (1100, False)
+
+
+def test_every_passage_is_counted_once(tx: Connection, shape: Shape) -> None:
+    """With concepts before claimed before parked before open, whatever else a row could be called."""
+    assert table.is_empty(tx, shape)
+    _put(tx, shape, answered="x", claimed="x", parked="x", open="x", empty=" ")
+    for key in ("answered", "claimed"):
+        claims.take_live(tx, table.TASK, key, input_hash="", lasts_s=60, at=datetime.now(UTC))
+    answers.park(tx, table.TASK, dict.fromkeys(("parked", "claimed"), "it failed"), at=NOW)
+    _answer(tx, shape, "answered")
+    now = datetime.now(UTC)
+    expected = {"total": 5, "with_concepts": 1, "open": 1, "empty": 1, "claimed": 1, "parked": 1}
+    assert table.counts(tx, shape, now=now) == expected
+    later = table.counts(tx, shape, now=now + timedelta(days=1))
+    assert later == {**expected, "claimed": 0, "parked": 2}
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [("[1]", [1]), ({"a": 1}, {"a": 1}), (None, None), ("no json", "no json"), (b"[1]", [1]), (5, 5)],
+)
+def test_a_json_cell_is_what_it_says(cell: object, value: object) -> None:
+    """As text or as the driver read it; what is no JSON is itself."""
+    assert loaded(cell) == value
+
+
+@pytest.mark.parametrize(("cell", "value"), [("x", "x"), (None, ""), (5, "5"), (b"\xc3\xa9\xff", "é\ufffd")])
+def test_a_text_cell_is_text(cell: object, value: str) -> None:
+    """Whatever another program put there."""
+    assert words(cell) == value

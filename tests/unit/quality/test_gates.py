@@ -1,0 +1,134 @@
+"""Gates: bounds are inclusive, few items are not judged, and every bound can be set."""
+
+import pytest
+
+from pipeline.errors import ConfigurationError, GateError
+from pipeline.quality import gates
+from pipeline.quality.figures import Figure, Gate, Quality, Verdict, shown
+
+
+def quality(*, evidence: float | None = 0.99, concepts: float | None = 8.0, items: int = 100) -> Quality:
+    """Return what was measured, with three gates: a least share, a mean between two bounds, and a most share."""
+    figures = (
+        Figure("evidence", evidence, "share", "concepts with a quotation", items),
+        Figure("concepts", concepts, "mean", "concepts of a passage", items),
+        Figure("invalid", 0.01, "share", "answers that do not validate", items),
+    )
+    bounds = ((0.99, None), (4, 14), (None, 0.01))
+    found = [Gate(one.name, one, low, high, "So it is.", 20) for one, (low, high) in zip(figures, bounds, strict=True)]
+    return Quality("Concepts", "passage-concepts@1", items, figures, found)
+
+
+def verdict(name: str, measured: Quality, overrides: str = "") -> Verdict:
+    """Return the verdict on one of the three gates."""
+    return next(one for one in gates.judge(measured, overrides) if one.gate.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "measured", "expected"),
+    [
+        ("evidence", quality(evidence=0.99), True),
+        ("evidence", quality(evidence=0.989999), False),
+        ("evidence", quality(evidence=None), None),
+        ("concepts", quality(concepts=4.0), True),
+        ("concepts", quality(concepts=14.0), True),
+        ("concepts", quality(concepts=3.99), False),
+        ("concepts", quality(concepts=14.01), False),
+        ("invalid", quality(), True),
+        ("evidence", quality(evidence=0.0, items=19), None),
+        ("evidence", quality(evidence=0.0, items=20), False),
+    ],
+)
+def test_bounds_are_inclusive_and_few_items_are_not_judged(name: str, measured: Quality, expected: object) -> None:
+    """A figure on its bound passes, one beside it fails, and none is judged on fewer items than the gate asks for."""
+    assert verdict(name, measured).passed is expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "expected"),
+    [
+        ("evidence=0.95", "evidence", True),
+        (" evidence = 0.5 , concepts=3..16,", "evidence", True),
+        ("concepts=9..16", "concepts", False),
+        ("concepts=..7", "concepts", False),
+        ("concepts=2..", "concepts", True),
+        ("evidence=..0.5", "evidence", False),
+        ("invalid=0.001", "invalid", False),
+        ("evidence=off", "evidence", None),
+    ],
+)
+def test_every_bound_can_be_set(overrides: str, name: str, expected: object) -> None:
+    """One number moves the one bound of a gate, two ends both, and `off` switches it off."""
+    assert verdict(name, quality(evidence=0.96), overrides).passed is expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ("evidenc=0.9", "no gate 'evidenc'"),
+        ("evidence=95", "0 and 1"),
+        ("evidence=-0.1", "0 and 1"),
+        ("evidence=0.9..95", "0 and 1"),
+        ("evidence=much", "no number"),
+        ("evidence=nan", "no number"),
+        ("evidence=inf", "no number"),
+        ("evidence=", "says nothing"),
+        ("evidence", "says nothing"),
+        ("=0.9", "says nothing"),
+        ("concepts=5", "two bounds"),
+        ("concepts=9..3", "lets nothing through"),
+        ("concepts=..", "no bounds"),
+        ("concepts=1..2..3", "no bounds"),
+        ("concepts=3..4,concepts=3..5", "twice"),
+    ],
+)
+def test_what_cannot_be_a_bound_is_refused(overrides: str, said: str) -> None:
+    """An unknown gate, a percentage, and what is no number are told apart from bounds."""
+    with pytest.raises(ConfigurationError, match=said):
+        gates.judge(quality(), overrides)
+
+
+def test_an_unknown_gate_is_answered_with_the_known_ones() -> None:
+    """The hint names every gate there is; a gate of another subject is passed over where the caller names it."""
+    with pytest.raises(ConfigurationError) as caught:
+        gates.judge(quality(), "tags=3..8")
+    assert caught.value.hint == "the gates are evidence, concepts, invalid"
+    assert len(gates.judge(quality(), "tags=3..8", others={"tags"})) == 3
+
+
+def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
+    """The error names each gate that failed, with figure and bound, and where to read more; exit code 6."""
+    verdicts = gates.judge(quality(evidence=0.98996, concepts=2.5))
+    with pytest.raises(GateError) as caught:
+        gates.check(verdicts, report="reports/one.md")
+    assert caught.value.exit_code == 6
+    assert caught.value.message == (
+        "2 quality gates failed: evidence is 98.996 %, wanted: at least 99 %; concepts is 2.5, wanted: 4 to 14; "
+        "the answers are stored"
+    )
+    assert "reports/one.md" in caught.value.hint
+
+
+def test_without_a_failure_nothing_is_raised() -> None:
+    """Gates that passed or were not judged let a command end well."""
+    gates.check(gates.judge(quality()), report="")
+    gates.check(gates.judge(quality(evidence=0.1, items=3)), report="")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "bound", "text"),
+    [
+        (0.98996, "share", 0.99, "98.996 %"),
+        (0.98996, "share", None, "99 %"),
+        (0.5, "share", 0.99, "50 %"),
+        (1234.0, "count", None, "1,234"),
+        (7.5, "mean", None, "7.5"),
+        (100.0, "mean", None, "100"),
+        (0.00012, "USD", None, "$0.000120"),
+        (12.5, "USD", None, "$12.50"),
+        (None, "share", None, "-"),
+    ],
+)
+def test_values_are_written_as_people_write_them(value: float, unit: str, bound: float | None, text: str) -> None:
+    """A value is rounded, but never onto a bound that it misses."""
+    assert shown(value, unit, bound=bound) == text  # type: ignore[arg-type]  # the units of the table are literals
