@@ -13,7 +13,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -253,11 +253,11 @@ def count_whole_lines(path: Path) -> int:
     return count
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
     r"""Yield (offset in bytes, line without its line end) for each line that holds anything.
 
     Lines are split on the byte `\n` alone: U+2028, U+0085 and their like are legal inside a JSON string. A byte order
-    mark at the start and a `\r` at the end are dropped.
+    mark at the start and a `\r` at the end are dropped. Who may stop before the end closes the generator.
     """
     offset = 0
     with path.open("rb") as file:
@@ -270,8 +270,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             offset += len(raw)
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:
     """Yield (line number from 1, document) of a JSON lines file that somebody else wrote; blank lines are passed over.
+
+    Who may stop before the end closes the generator.
 
     Raises:
         InputError: a line is no JSON; the message names it.

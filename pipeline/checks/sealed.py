@@ -150,7 +150,8 @@ def _wrong_request_file(rt: "Runtime", batch: Batch) -> str:
         return wrong
     with rt.store.read() as tx:
         items = claims.items_of(tx, batch.number)
-    asked = [json.loads(line).get("key") for _, line in files.read_lines(path)]
+    with contextlib.closing(files.read_lines(path)) as lines:
+        asked = [json.loads(line).get("key") for _, line in lines]
     claimed = [key_of(batch.task, items[line]) for line in sorted(items)]
     if asked != claimed:
         return f"its request file asks {len(asked)} times, and not about the {len(claimed)} items that are claimed"

@@ -8,7 +8,8 @@ vectors made that are missing. The one thing to know: what is written here is be
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import datetime
 from itertools import accumulate, islice
 from pathlib import Path
@@ -76,19 +77,22 @@ def complete(
     return Staged(begun.directory, written, cache)
 
 
-def read_pages(path: Path, size: int) -> Iterator[list[Row]]:
+def read_pages(path: Path, size: int) -> Generator[list[Row]]:
     """Yield the lines of an `entries.jsonl` in vector order, `size` at a time, which is quicker than one by one.
 
     Raises:
         InconsistentError: a line is not what this module writes.
     """
-    lines = (line for _, line in files.read_lines(path))
-    while page := list(islice(lines, size)):
-        try:
-            rows = orjson.loads(b"[%b]" % b",".join(page))
-            yield [Row(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"]) for row in rows]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InconsistentError(f"{path} has a line that is no entry: {error}", hint="run `make index`") from None
+    with closing(files.read_lines(path)) as lines:
+        while page := [line for _, line in islice(lines, size)]:
+            try:
+                rows = orjson.loads(b"[%b]" % b",".join(page))
+                found = [Row(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"]) for row in rows]
+            except (ValueError, KeyError, TypeError) as error:
+                raise InconsistentError(
+                    f"{path} has a line that is no entry: {error}", hint="run `make index`"
+                ) from None
+            yield found
 
 
 def _write_entries(directory: Path, entries: Iterable[tuple[Entry, bytes]]) -> dict[str, files.Sealed]:
@@ -144,7 +148,8 @@ def _json(document: Mapping[str, Any], entry_id: str) -> bytes:
 def _vector_blocks(path: Path, cache: VectorCache, progress: Callable[[int], None]) -> Iterator[Vectors]:
     """Yield the vectors of the rows at `path` in blocks, and say how many rows are done after each."""
     done = 0
-    for page in read_pages(path, BLOCK):
-        yield cache.fetch([row.vector for row in page])
-        done += len(page)
-        progress(done)
+    with closing(read_pages(path, BLOCK)) as pages:
+        for page in pages:
+            yield cache.fetch([row.vector for row in page])
+            done += len(page)
+            progress(done)

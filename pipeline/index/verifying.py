@@ -7,6 +7,7 @@ file is read once or twice in full, at flat memory, whatever is looked at in it.
 import hashlib
 import random
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,12 @@ def _verify_rows(directory: Path, *, count: int) -> dict[int, bytes]:
     chosen = set(random.Random(count).sample(range(count), min(SAMPLE, count)))  # noqa: S311 - the same rows each time
     sample: dict[int, bytes] = {}
     end, number = 0, 0
-    with (directory / manifest.METADATA).open("rb") as metadata, (directory / manifest.OFFSETS).open("rb") as offsets:
-        for page in read_pages(directory / manifest.ENTRIES, PAGE):
+    with (
+        (directory / manifest.METADATA).open("rb") as metadata,
+        (directory / manifest.OFFSETS).open("rb") as offsets,
+        closing(read_pages(directory / manifest.ENTRIES, PAGE)) as pages,
+    ):
+        for page in pages:
             places = offsets.read(len(page) * OFFSET.size).ljust(len(page) * OFFSET.size, b"\xff")
             for row, (start, length) in zip(page, OFFSET.iter_unpack(places), strict=True):
                 between = BETWEEN if end else OPEN

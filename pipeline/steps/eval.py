@@ -6,6 +6,7 @@ figures compare systems and say nothing absolute.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,8 @@ def read_queries(path: Path) -> list[Query]:
         InputError: the file is missing, or a line is no such object; the message names the line.
     """
     try:
-        return [_query(document, f"{path}, line {number}") for number, document in files.read_jsonl(path)]
+        with closing(files.read_jsonl(path)) as lines:
+            return [_query(document, f"{path}, line {number}") for number, document in lines]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 

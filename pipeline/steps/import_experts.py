@@ -6,7 +6,7 @@ the people in the table also finds the list.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,8 @@ def run(rt: Runtime, path: Path, *, strict: bool = False, report: Path | None = 
     people = read_people(path)
     done = Report(str(path), people.format, people.encoding, report=str(report) if report else None)
     with contextlib.suppress(_Refused), listing(report, columns=COLUMNS, source=path) as told, rt.store.write() as tx:
-        with rt.display.bar("importing", None) as bar:
-            for page in _pages(people, done, told):
+        with contextlib.closing(_pages(people, done, told)) as pages, rt.display.bar("importing", None) as bar:
+            for page in pages:
                 written = importing.write(tx, page)
                 _count(written, done, told)
                 bar.show(done.rows_in)
@@ -115,7 +115,7 @@ class _Refused(Exception):  # noqa: N818 - rolls the transaction back, and is se
     """`--strict` takes nothing back; the transaction ends without a trace."""
 
 
-def _pages(people: People, done: Report, told: Listing) -> Iterator[list[Person]]:
+def _pages(people: People, done: Report, told: Listing) -> Generator[list[Person]]:
     """Yield people in pages, and tell every finding on the way, in the order of the file."""
     page: list[Person] = []
     for row in people:

@@ -4,7 +4,8 @@ A file whose lines are read twice (STRICT=1, or ids that must fit into a column 
 by the rules by which it is written, so that nothing is written where it is refused.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,8 +128,12 @@ class _Import:
 
     def run(self, *, writes: bool) -> None:
         """Take every block, each in a transaction of its own."""
-        with Seen() as seen, self._rt.display.bar("importing" if writes else "reading", None) as bar:
-            for block in _blocks(self._passages):
+        with (
+            Seen() as seen,
+            closing(_blocks(self._passages)) as blocks,
+            self._rt.display.bar("importing" if writes else "reading", None) as bar,
+        ):
+            for block in blocks:
                 self._take(block, seen, writes=writes)
                 bar.show(self.done.lines, total=_expected(self._passages, self.done.lines))
 
@@ -186,14 +191,14 @@ def _check_ids(rt: Runtime, shape: Shape, passages: Passages) -> None:
         InputError: one does not.
     """
     lines = 0
-    with rt.display.bar("reading", None) as bar:
-        for block in _blocks(passages):
+    with closing(_blocks(passages)) as blocks, rt.display.bar("reading", None) as bar:
+        for block in blocks:
             lines += len(block)
             importing.fitted(shape, [one for one in block if isinstance(one, Passage)])
             bar.show(lines, total=_expected(passages, lines))
 
 
-def _blocks(passages: Passages) -> Iterator[list[Passage | Told]]:
+def _blocks(passages: Passages) -> Generator[list[Passage | Told]]:
     """Yield what stands on the lines of a file in blocks, in their order."""
     block: list[Passage | Told] = []
     size = 0
