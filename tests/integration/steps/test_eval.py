@@ -1,6 +1,7 @@
 """`eval`: the search in service beside BM25 and chance."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_bad_collections_are_named(
     result = workspace.run("eval", str(tmp_path / "queries.jsonl"), str(tmp_path / "qrels.tsv"))
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_a_bad_question_leaves_no_file_open(workspace: Workspace, tmp_path: Path) -> None:
+    """A file whose reading stops early is closed at once, and not when the error that stopped it is forgotten."""
+    questions = tmp_path / "queries.jsonl"
+    questions.write_text('{"qid": "1"}\n' * 3)
+    (tmp_path / "qrels.tsv").write_text("")
+    result = workspace.run("eval", str(questions), str(tmp_path / "qrels.tsv"))
+    assert result.exit_code == 2
+    assert result.exc_info is not None
+    assert str(questions) not in {os.path.realpath(handle) for handle in Path("/proc/self/fd").iterdir()}
 
 
 def test_an_index_of_another_model_is_not_measured(workspace: Workspace) -> None:
