@@ -38,7 +38,8 @@ class Command(click.Command):
         self.params.append(click.Option(["--debug"], is_flag=True, envvar="FINDABLE_DEBUG", help="Show tracebacks."))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line; where a value is missing, say how make takes it too."""
+        """Read the command line, `.env` beneath the environment; where a value is missing, say how make takes it."""
+        ctx.default_map = self._in_dotenv()
         try:
             return super().parse_args(ctx, args)
         except click.MissingParameter as error:
@@ -46,6 +47,12 @@ class Command(click.Command):
                 raise
             said = f"With make: {error.param.envvar.removeprefix('FINDABLE_')}=…"
             raise click.MissingParameter(said, ctx=error.ctx, param=error.param) from None
+
+    def _in_dotenv(self) -> dict[str, Any]:
+        """Return the values of options that stand in `.env`, by the options' names."""
+        values = read_dotenv()
+        named = {one.name: values.get(one.envvar) for one in self.params if isinstance(one.envvar, str)}
+        return {name: value for name, value in named.items() if name and value}
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and end with the exit code of whatever went wrong."""
@@ -202,17 +209,25 @@ def read_settings() -> "Settings":
     """Return the settings of the environment and of `.env` in the current directory."""
     from pipeline import settings
 
-    dotenv: dict[str, str | None] = {}
-    if Path(".env").is_file():
-        from dotenv import dotenv_values
+    return settings.load(os.environ, dotenv=read_dotenv())
 
-        try:
-            dotenv = dotenv_values(".env")
-        except UnicodeDecodeError as error:
-            raise ConfigurationError(
-                f".env cannot be read: it is no UTF-8 text (byte {error.start})", hint="save it as UTF-8, or remove it"
-            ) from error
-    return settings.load(os.environ, dotenv=dotenv)
+
+def read_dotenv() -> dict[str, str | None]:
+    """Return what stands in `.env` in the current directory; nothing where there is none.
+
+    Raises:
+        ConfigurationError: it is no UTF-8 text.
+    """
+    if not Path(".env").is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        return dotenv_values(".env")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f".env cannot be read: it is no UTF-8 text (byte {error.start})", hint="save it as UTF-8, or remove it"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -229,6 +229,20 @@ def test_a_dotenv_gives_settings_and_the_environment_wins(local: Workspace) -> N
     assert KEY not in local.run("settings").output
 
 
+def test_a_dotenv_gives_options_too(local: Workspace) -> None:
+    """What `make tag` takes may stand in `.env`: a budget there holds, and the environment wins over it."""
+    Path("people.csv").write_text("Username,Bio\n" + "".join(f"{one},I keep bees.\n" for one in ("ann", "ben", "cem")))
+    assert local.run("import", "people.csv").exit_code == 0
+    Path(".env").write_text("FINDABLE_MODE=live\nFINDABLE_LIMIT=1\nFINDABLE_BUDGET=\n")
+    for environ, tagged in (({}, 1), ({"LIMIT": "2"}, 3)):
+        assert local.run("tag", **environ).exit_code == 0
+        status = json.loads(local.run("status", "--json").stdout)
+        assert status["experts"]["tagged"] == tagged
+    Path(".env").write_text("FINDABLE_BUDGET=lots\n")
+    result = local.run("tag")
+    assert (result.exit_code, "'lots' is no amount" in result.stderr) == (2, True)
+
+
 def test_passwords_in_urls_are_masked(local: Workspace) -> None:
     """`settings` shows where the database is, and not how to get in."""
     told = local.run("settings", DATABASE_URL="postgresql://ada:geheim@db/people").output
