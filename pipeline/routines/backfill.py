@@ -99,6 +99,8 @@ def run(
     preparing.check_any(rt)
     reporting.check_bounds(rt)
     preparing.free_dead(rt)
+    if not wish.skip_pilot:
+        _check_pilot(rt)
     preparing.begin(rt)
     report = Report(rt.extractor, look=preflighting.look(rt, limit=None, deadline_s=None))
     _open(rt, report, wish, announce=announce, confirm=confirm)
@@ -120,6 +122,17 @@ def close(rt: Runtime) -> None:
     if not _count(rt, *OPEN):
         with rt.store.write() as tx:
             runs.end(tx, found.number, why="nobody is left", at=rt.now())
+
+
+def _check_pilot(rt: Runtime) -> None:
+    """Refuse before anything is noted of a version that may not be asked under yet.
+
+    Raises:
+        GateError: no pilot of this extractor passed.
+    """
+    with rt.store.read() as tx:
+        if claims.count_askable(tx, rt.task):
+            piloting.check(rt, tx)
 
 
 def _open(

@@ -41,6 +41,7 @@ def test_nothing_is_sent_before_a_pilot_and_a_yes(workspace: Workspace, api: Api
     put(workspace, 30)
     refused = workspace.run("passages-backfill", "--yes")
     assert (refused.exit_code, "passages-pilot" in refused.stderr) == (6, True), refused.output
+    assert workspace.query("SELECT version FROM findable_versions") == []
     pilot(workspace, N="20")
     asks = workspace.run("passages-backfill", "--wait")
     assert (asks.exit_code, "YES=1" in asks.stderr) == (2, True), asks.output
