@@ -11,6 +11,7 @@ them, whose text may echo the request.
 import contextlib
 import math
 import re
+import ssl
 import threading
 import time
 import warnings
@@ -257,7 +258,7 @@ class Channel:
         """The SDK's client for calls one after the other in a thread, made at the first of them."""
         self._http = self._opened_http()
         # the async one is never used here; without it the SDK makes one of its own with the proxies
-        return self.sdk_with(self._http, httpx2.AsyncClient(trust_env=False))
+        return self.sdk_with(self._http, httpx2.AsyncClient(trust_env=False, verify=_trusting_nobody()))
 
     def sdk_with(self, http: httpx2.Client, async_http: httpx2.AsyncClient) -> "genai.Client":
         """Return an SDK client over these connections, explicit in all that it would read from the environment."""
@@ -291,7 +292,7 @@ class Channel:
         with self._opened, self.opening():
             limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
             http = httpx2.AsyncClient(event_hooks={"response": [hook]}, trust_env=self._trust_env, limits=limits)
-            unused = httpx2.Client(trust_env=False)
+            unused = httpx2.Client(trust_env=False, verify=_trusting_nobody())
             sdk = self.sdk_with(unused, http)
 
         async def close() -> None:
@@ -369,6 +370,11 @@ def _is_address(text: str) -> bool:
     except httpx2.InvalidURL:
         return False
     return url.scheme in {"http", "https"} and bool(url.host) and re.search(r"\s", text) is None
+
+
+def _trusting_nobody() -> ssl.SSLContext:
+    """Return the settings of TLS for connections that are never made; reading certificates for them takes time."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def milliseconds(seconds: float) -> int:
