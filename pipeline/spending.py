@@ -42,12 +42,15 @@ def budgets(rt: "Runtime") -> list[Budget]:
 
 
 def room(rt: "Runtime", tx: "Connection", *, error: float, but: int | None = None) -> float | None:
-    """Return how much more may be started, in USD, at least 0; None where no budget is set. Batch `but` is left out."""
+    """Return how much more may be started, in USD, at least 0; None where no budget is set.
+
+    Batch `but` is left out, and what waits to be sent after it.
+    """
     return min((max(0.0, left) for _, left in _left(rt, tx, error=error, but=but)), default=None)
 
 
 def check(rt: "Runtime", tx: "Connection", cost: float, *, error: float, but: int | None = None) -> None:
-    """Make sure that something of an estimated cost (USD) may start.
+    """Make sure that something of an estimated cost (USD) may start; of `but` see `room`.
 
     Raises:
         BudgetError: it would pass a budget; the message says which and how much of it is used.

@@ -25,7 +25,10 @@ class Spent(NamedTuple):
 
 
 def spent(tx: Connection, *, since: datetime | None = None, but: int | None = None) -> Spent:
-    """Return what was sent since a moment and is over, and all that is under way; batch `but` left out."""
+    """Return what was sent since a moment and is over, and all that is under way.
+
+    Batch `but` is left out, and so are those that wait to be sent after it: else two could keep each other waiting.
+    """
     known = _sum(tx, select(func.sum(batches.c.cost)).where(batches.c.state == BatchState.INGESTED, _sent(since)))
     known += _sum(tx, select(func.sum(calls.c.cost)).where(_asked(since)))
     untold = select(func.sum(calls.c.estimated_cost)).where(calls.c.outcome.not_in(FREE), calls.c.cost.is_(None))
@@ -36,7 +39,10 @@ def spent(tx: Connection, *, since: datetime | None = None, but: int | None = No
     for word, cost in tx.execute(failed.where(batches.c.state == BatchState.FAILED, _sent(since))):
         lost += cost if remote_state(word) in UNSEEN else 0.0
     going = select(func.sum(batches.c.estimated_cost)).where(batches.c.state.in_(OPEN))
-    under_way = _sum(tx, going if but is None else going.where(batches.c.number != but))
+    if but is not None:
+        waits_behind = (batches.c.state == BatchState.PREPARED) & (batches.c.number > but)
+        going = going.where(batches.c.number != but, ~waits_behind)
+    under_way = _sum(tx, going)
     under_way += _sum(tx, select(func.sum(calls.c.estimated_cost)).where(calls.c.outcome.is_(None)))
     return Spent(known, lost, under_way)
 

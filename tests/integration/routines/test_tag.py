@@ -143,6 +143,24 @@ def test_a_batch_prepared_before_a_budget_waits_for_it(workspace: Workspace, peo
     assert workspace.run("batch-submit", BUDGET_PER_DAY="1").exit_code == 0
 
 
+def test_prepared_batches_do_not_keep_each_other_waiting(workspace: Workspace, people: People, api: Api) -> None:
+    """Two that were prepared under no budget, and now one with room for one: the first is sent, the other waits."""
+    people(6)
+    api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    assert workspace.run("batch-submit", BATCH_ROWS="3").exit_code == 4
+    api.clear_faults()
+    assert ledger.batches(workspace) == ["prepared", "prepared"]
+    cost = workspace.scalar("SELECT max(estimated_cost) FROM findable_batches")
+    budget = {"BUDGET_PER_DAY": f"{cost * 1.5:.9f}"}
+    late = workspace.run("batch-submit", **budget)
+    assert (late.exit_code, "BUDGET_PER_DAY" in late.stderr) == (3, True)
+    assert ledger.batches(workspace) == ["submitted", "prepared"]
+    assert workspace.run("batch-submit", **budget).exit_code == 3
+    assert ledger.batches(workspace) == ["submitted", "prepared"]
+    assert workspace.run("batch-submit").exit_code == 0
+    assert ledger.batches(workspace) == ["submitted", "submitted"]
+
+
 def test_a_call_that_died_long_ago_takes_nothing_from_the_money_of_today(workspace: Workspace, people: People) -> None:
     """Its process can settle it no more; what it may have cost counts on the day on which it was made."""
     people(3)
