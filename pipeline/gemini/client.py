@@ -154,7 +154,8 @@ class Client:
         def create(sdk: "genai.Client") -> RemoteBatch:
             """Send the call once and read the raw operation."""
             config: Any = {"display_name": display_name, **self._channel.options(seconds)}
-            sdk.batches.create(model=model, src=file_name, config=config)
+            with self._channel.raw():
+                sdk.batches.create(model=model, src=file_name, config=config)
             document = self._channel.document()
             made = read_operation(document)
             inside = document.get("metadata")
@@ -176,7 +177,8 @@ class Client:
 
         def look(sdk: "genai.Client") -> RemoteBatch:
             """Ask once and read the raw operation."""
-            sdk.batches.get(name=name, config=self._channel.options())
+            with self._channel.raw():
+                sdk.batches.get(name=name, config=self._channel.options())
             batch = read_operation(self._channel.document())
             if batch.name != name:
                 raise UnreadableError("the answer is about another batch")
@@ -215,7 +217,8 @@ class Client:
 
         def look(sdk: "genai.Client", config: Any) -> tuple[list[RemoteFile], str]:
             """Fetch one page once."""
-            sdk.files.list(config=config)
+            with self._channel.raw():
+                sdk.files.list(config=config)
             return read_files(self._channel.document())
 
         return self._everything(look, what="list the files", page_size=FILE_PAGE_SIZE)
@@ -229,7 +232,8 @@ class Client:
 
         def look(sdk: "genai.Client", config: Any) -> tuple[list[str], str]:
             """Fetch one page once."""
-            sdk.models.list(config=config)
+            with self._channel.raw():
+                sdk.models.list(config=config)
             return read_models(self._channel.document())
 
         return self._everything(look, what="list the models", page_size=MODEL_PAGE_SIZE)
@@ -365,7 +369,8 @@ class Client:
             self._sleep(LOOK_EVERY_S)
             waited += LOOK_EVERY_S
             name = file["name"]
-            sdk.files.get(name=name, config=self._channel.options())
+            with self._channel.raw():
+                sdk.files.get(name=name, config=self._channel.options())
             file = file_in({"file": self._channel.document()})
         if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
             raise UnreadableError(f"the upload is {file.get('state')!r} and not ACTIVE")
@@ -381,7 +386,8 @@ class Client:
                 **({"page_token": token} if token else {}),
                 **self._channel.options(),
             }
-            sdk.batches.list(config=config)
+            with self._channel.raw():
+                sdk.batches.list(config=config)
             return read_page(self._channel.document())
 
         return self._channel.patiently(look, what="list the batches")

@@ -141,6 +141,32 @@ def test_list_that_goes_in_a_circle_is_given_up(script: Script, client: Client, 
         client.list_batches()
 
 
+FOREIGN = {
+    "details": {"error": {"code": 8, "message": "busy", "details": [{"@type": "x", "retryDelay": "3s"}]}},
+    "a number": {"response": {"candidates": []}, "metadata": {"row": 17}},
+    "nothing": {"error": {"code": 13, "details": None}, "metadata": None},
+}
+
+
+@pytest.mark.parametrize("inline", FOREIGN)
+def test_a_foreign_batch_that_the_sdk_cannot_read_hides_none_of_ours(
+    script: Script, client: Client, inline: str
+) -> None:
+    """Another program's inline batch, with what the SDK has no types for, stands in the list beside ours."""
+    foreign = {**operation(state="BATCH_STATE_SUCCEEDED"), "name": "batches/foreign", "done": True}
+    foreign["metadata"]["output"] = {"inlinedResponses": {"inlinedResponses": [FOREIGN[inline]]}}
+    script.answers = [Answer({"operations": [foreign, operation()]})]
+    assert [batch.name for batch in client.list_batches()] == ["batches/foreign", BATCH]
+
+
+def test_a_live_reply_that_the_sdk_cannot_read_is_not_lost(script: Script, client: Client) -> None:
+    """It was paid for: what the SDK has no types for beside the answer does not cost the answer."""
+    reply = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "citationMetadata": "none"}], "usageMetadata": 3}
+    script.answers = [Answer(reply)]
+    request = {"contents": [{"role": "user", "parts": [{"text": "bees"}]}]}
+    assert generated(client, "gemini-3.5-flash-lite", request) == reply
+
+
 @pytest.mark.parametrize("page", [{"operations": "no"}, {"operations": [{"metadata": {}}]}, []])
 def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client, page: Any) -> None:
     """A page that cannot be read raises, for a batch that is looked for may stand in it."""
