@@ -137,14 +137,25 @@ def _skipped(skip: tuple[str, ...] | None, label: str) -> tuple[str, ...] | None
 def texts(tx: Connection, shape: Shape, ids: Sequence[str], *, locked: bool = False) -> dict[str, str]:
     """Return the texts of these passages, by id; `locked` keeps others from changing them while the transaction lasts.
 
-    A passage that is gone is not there.
+    A passage that is gone is not there. A table that may only be read is not locked: what changes in the moments until
+    the transaction ends is found by `doctor`.
     """
     found: dict[str, str] = {}
+    locks = locked and _may_lock(tx, shape)
     for some in _pages(shape.native_ids(ids)):
         query = select(shape.item_id, shape.passages.c.text).where(shape.passages.c.id.in_(some))
-        for key, cell in tx.execute(query.with_for_update() if locked else query):
+        for key, cell in tx.execute(query.with_for_update() if locks else query):
             found[key] = words(cell)
     return found
+
+
+def _may_lock(tx: Connection, shape: Shape) -> bool:
+    """Return whether rows of passages can be locked, for which PostgreSQL wants the right to change them."""
+    if tx.dialect.name == "sqlite":
+        return False
+    name = tx.dialect.identifier_preparer.quote(shape.passages.name)
+    allowed = select(func.has_any_column_privilege(func.to_regclass(name), "UPDATE"))
+    return bool(tx.execute(allowed).scalar())
 
 
 def to_be_asked(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:

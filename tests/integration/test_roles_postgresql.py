@@ -1,0 +1,70 @@
+"""Users of a PostgreSQL server who may not do everything, or whose sessions are set up otherwise than ours."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import postgresql
+from tests.integration.routines.passages import text_of
+from tests.lab import URL, Workspace
+
+PASSAGES = "CREATE TABLE passages (id INTEGER PRIMARY KEY, text TEXT)"
+EXPERTS = "CREATE TABLE experts (id BIGSERIAL PRIMARY KEY, username TEXT NOT NULL, bio TEXT)"
+
+
+class Role:
+    """A user who may do in a database of its own what it was granted, and a workspace of that user."""
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        """Make the database and the user, who may make tables."""
+        self.workspace = workspace
+        self.name, self.url = postgresql.name_of(folder) + "_user", postgresql.database_of(folder)
+        postgresql.shared().execute(f'CREATE ROLE "{self.name}" LOGIN')
+        self.does(f'GRANT ALL ON SCHEMA public TO "{self.name}"')
+        workspace.environ[URL] = self.url.replace("postgres@", f"{self.name}@")
+        workspace.environ["FINDABLE_PG_BIN"] = str(postgresql.shared().programs)
+
+    def does(self, *statements: str) -> None:
+        """Run statements as the owner of the server."""
+        for one in statements:
+            postgresql.rows(self.url, one)
+
+    def is_set(self, setting: str) -> None:
+        """Let every session of the user begin with a setting."""
+        postgresql.shared().execute(f'ALTER ROLE "{self.name}" SET {setting}')
+
+    def has_passages(self, count: int = 3) -> None:
+        """Make a table of passages that the user may read."""
+        texts = ", ".join(f"({number}, '{text_of(number)}')" for number in range(count))
+        self.does(PASSAGES, f"INSERT INTO passages VALUES {texts}", f'GRANT SELECT ON passages TO "{self.name}"')  # noqa: S608 - texts of ours
+
+    def has_people(self, count: int = 3) -> None:
+        """Make a table of people that is the user's own."""
+        people = ", ".join(f"('u{number}', 'I teach water law.')" for number in range(count))
+        self.does(EXPERTS, f"INSERT INTO experts (username, bio) VALUES {people}")  # noqa: S608 - texts of ours
+        self.does(f'ALTER TABLE experts OWNER TO "{self.name}"')
+
+    def run(self, *args: str, code: int = 0, **values: str) -> str:
+        """Run a command that must end with a code, and return what it said."""
+        ran = self.workspace.run(*args, **values)
+        assert ran.exit_code == code, (args, ran.output)
+        return ran.output
+
+
+@pytest.fixture(name="role")
+def _role(workspace: Workspace, tmp_path: Path) -> Role:
+    """A user with an empty database."""
+    return Role(workspace, tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("how", ["batch", "live"])
+def test_passages_that_may_only_be_read_get_their_concepts(role: Role, how: str) -> None:
+    """The right to SELECT is enough: what was paid for is kept, and the table is as it was."""
+    role.has_passages()
+    if how == "batch":
+        role.run("passages-backfill", "--skip-pilot", "--wait", "--yes")
+    else:
+        role.run("tag-live", TASK="passages")
+    told = postgresql.rows(role.url, "SELECT count(DISTINCT passage_id) FROM passage_concepts")
+    assert told == [(3,)]
+    role.run("doctor")
