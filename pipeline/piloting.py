@@ -5,7 +5,7 @@ Which items those are follows from the seed and the items alone, so a pilot that
 
 import hashlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.errors import GateError
@@ -44,6 +44,32 @@ def _candidates(rt: "Runtime", tx: "Connection") -> Iterator[str]:
 
 def _draw(seed: int, item_id: str) -> bytes:
     return hashlib.blake2b(f"{seed}:{item_id}".encode("utf-8", "replace"), digest_size=8).digest()
+
+
+def forgive(rt: "Runtime", ids: Sequence[str]) -> None:
+    """Let those of the pilot's items be asked again that are parked for failed batches alone, and none else."""
+    with rt.store.read() as tx:
+        found = unserved(rt, tx, ids)
+    for start in range(0, len(found), answers.PAGE):
+        with rt.store.write() as tx:
+            answers.unpark(tx, rt.task.name, ids=unserved(rt, tx, found[start : start + answers.PAGE]))
+
+
+def unserved(rt: "Runtime", tx: "Connection", ids: Sequence[str]) -> list[str]:
+    """Return those of these items that are parked for batches that gave nothing, and were never charged."""
+    stopped = list(parked(rt, tx, ids))
+    found = []
+    for start in range(0, len(stopped), answers.PAGE):
+        some = stopped[start : start + answers.PAGE]
+        spent, failures = answers.spent(tx, rt.task.name, some), answers.service_failures(tx, rt.task.name, some)
+        found += [one for one in some if one not in spent and failures.get(one, 0) >= answers.MAX_SERVICE_FAILURES]
+    return found
+
+
+def parked(rt: "Runtime", tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
+    """Return why each of these items is parked, for those that are."""
+    mine = set(ids)
+    return {one: why for one, why, foreign, _ in answers.parked_rows(tx, rt.task.name) if one in mine and not foreign}
 
 
 def standing(rt: "Runtime", tx: "Connection") -> Pilot | None:

@@ -49,7 +49,8 @@ def run(
 ) -> Report:
     """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
 
-    One that was begun goes on, unless another size or seed is wanted.
+    One that was begun goes on, unless another size or seed is wanted. What it drew and failed batches alone parked is
+    asked again.
 
     Raises:
         InputError: there is nothing to ask about, or the plan was not confirmed.
@@ -60,6 +61,7 @@ def run(
     preparing.free_dead(rt)
     preparing.begin(rt)
     report, ids = _begun(rt, size, seed)
+    piloting.forgive(rt, ids)
     rounds, is_left = 0, True
     while is_left and rounds < MOST_ROUNDS:
         sent = batch_submit.run(rt, limit=None, dry=False, announce=announce, confirm=confirm, among=ids)
@@ -73,7 +75,7 @@ def run(
             )
         rounds += not sent.held_back  # what had to wait for room was not asked yet
         is_left = bool(_left(rt, ids))
-    return _judged(rt, report)
+    return _judged(rt, report, ids)
 
 
 def _begun(rt: Runtime, size: int | None, seed: int | None) -> tuple[Report, list[str]]:
@@ -122,21 +124,39 @@ def _left(rt: Runtime, ids: list[str]) -> list[str]:
         return claims.askable_among(tx, rt.task, ids)
 
 
-def _judged(rt: Runtime, report: Report) -> Report:
+def _judged(rt: Runtime, report: Report, ids: list[str]) -> Report:
     """Write the report on the answers, and keep what the pilot came to.
 
     Raises:
+        RemoteError: there is nothing to judge, for every batch failed.
         GateError: there is nothing to judge: no reply came.
     """
     said = f"Pilot {report.pilot.number}: {report.drawn} {rt.task.words.many}, seed {report.pilot.seed}."
     report.quality = reporting.write(rt, extractor=rt.extractor, notes=[said])
     if report.quality is None:
-        raise GateError("no reply came for any of the pilot, so there is nothing to judge", hint="run it again")
+        raise _unanswered(rt, ids)
     verdict = Verdict.PASSED if report.quality.passed else Verdict.FAILED
     path = str(report.quality.path.relative_to(rt.data))
     with rt.store.write() as tx:
         pilots.end(tx, report.pilot.number, verdict, report=path, at=rt.now())
     return report
+
+
+def _unanswered(rt: Runtime, ids: list[str]) -> RemoteError | GateError:
+    """Return the error of a pilot without any reply: whose fault that is, and what helps."""
+    said = "no reply came for any of the pilot, so there is nothing to judge"
+    with rt.store.read() as tx:
+        parked = piloting.parked(rt, tx, ids)
+        unserved = piloting.unserved(rt, tx, ids)
+    if unserved:
+        return RemoteError(
+            f"{said}: {parked[unserved[0]]}", hint="run it again later; it asks about the same ones anew"
+        )
+    if parked:
+        why = next(iter(parked.values()))
+        again = rt.task.words.make("unpark ALL=1")
+        return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
+    return GateError(said, hint="run it again")
 
 
 def document(report: Report) -> dict[str, Any]:

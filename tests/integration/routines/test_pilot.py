@@ -249,9 +249,43 @@ def test_the_api_refuses_and_the_pilot_goes_on_later(workspace: Workspace, api: 
 
 
 def test_a_pilot_without_a_reply_is_not_judged(workspace: Workspace, api: Api) -> None:
-    """Batches that fail as a whole charge nobody; there is nothing to judge, and it is said so."""
+    """Batches that fail as a whole are the service's matter: exit 4, nobody is charged, and it is said what helps."""
     put(workspace, 20)
     api.fault("batch_fails", times=10)
     stopped = workspace.run("passages-pilot", "--yes", N="8")
-    assert (stopped.exit_code, "nothing to judge" in stopped.stderr) == (6, True), stopped.output
+    assert (stopped.exit_code, "nothing to judge" in stopped.stderr) == (4, True), stopped.output
+    assert "3 batches in a row gave nothing" in stopped.stderr
     assert verdicts(workspace) == [(1, None)]
+    assert counts(workspace)["parked"] == 8
+
+
+def test_a_pilot_that_failed_batches_parked_asks_the_same_ones_again(workspace: Workspace, api: Api) -> None:
+    """Once the service is well again, to run it again is enough; who was parked for a fault of their own stays so."""
+    put(workspace, 20)
+    api.fault("batch_fails", times=3)
+    assert workspace.run("passages-pilot", "--yes", N="8", SEED="5").exit_code == 4
+    before = asked(workspace)
+    odd = min(before)
+    workspace.change("UPDATE findable_attempts SET charged = :yes WHERE item_id = :odd", yes=True, odd=odd)
+    done = pilot(workspace, N="8", code=6)  # coverage is short of the one
+    assert (done["pilot"], done["drawn"], done["seed"], done["ingested"]) == (1, 8, 5, {"4": 7})
+    assert asked(workspace) == {one: count + (one != odd) for one, count in before.items()}
+    assert workspace.query("SELECT item_id FROM findable_parked") == [(odd,)]
+    assert check(workspace)
+
+
+def test_a_pilot_whose_items_are_all_parked_for_their_own_faults_says_what_helps(workspace: Workspace) -> None:
+    """Parked under another version they are not asked under this one either: exit 6, and what lets them go is named."""
+    put(workspace, 3)
+    for number in range(3):
+        workspace.change(
+            "INSERT INTO findable_parked (task, item_id, reason, foreign_text, at)"
+            " VALUES ('passage-concepts', :id, 'it failed 2 times', :no, '2026-01-01 00:00:00')",
+            id=f"p-{number:04d}",
+            no=False,
+        )
+    stopped = workspace.run("passages-pilot", "--yes", N="3")
+    assert (stopped.exit_code, "it failed 2 times" in stopped.stderr) == (6, True), stopped.output
+    assert "make unpark ALL=1 TASK=passages" in stopped.stderr
+    assert workspace.run("unpark", "--all", "--yes", TASK="passages").exit_code == 0
+    assert pilot(workspace, N="3")["ingested"] == {"1": 3}
