@@ -107,6 +107,7 @@ unknown_finish              F76    a finish reason nobody knows (reason: BRAND_N
 schema_mismatch             F77    good JSON of another shape (text)
 markdown_fence              F77    the answer in a Markdown fence
 other_model                 F78    another modelVersion (version)
+no_usage                    F78    no word of the tokens that were used
 line_vector_wrong_dimension  F81   a vector one number short in an embeddings batch
 line_vector_not_unit        F81    a vector three times as long in an embeddings batch
 cut_last_line               F67    the file ends in the middle of its last line

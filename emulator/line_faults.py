@@ -155,6 +155,11 @@ def _text_is(line: dict[str, Any], args: Mapping[str, Any]) -> Emitted:
     return [_with_text(line, str(args.get("text", "")))]
 
 
+def _no_usage(line: dict[str, Any], _args: Mapping[str, Any]) -> Emitted:
+    """Say nothing of the tokens that were used."""
+    return [{**line, "response": {name: part for name, part in line["response"].items() if name != "usageMetadata"}}]
+
+
 def _other_model(line: dict[str, Any], args: Mapping[str, Any]) -> Emitted:
     """Say that another model answered."""
     return [{**line, "response": {**line["response"], "modelVersion": str(args.get("version", "gemini-9-other"))}}]
@@ -269,6 +274,7 @@ WORDS = {
     "markdown_fence": _content_word("F77", _fenced),
     "answer_text": _content_word("F70", _text_is),
     "other_model": _content_word("F78", _other_model),
+    "no_usage": _content_word("F78", _no_usage),
     "line_vector_wrong_dimension": _line("F81", _with_vector(lambda values: values[:-1])),
     "line_vector_not_unit": _line("F81", _with_vector(lambda values: [3 * value for value in values])),
     "cut_last_line": _whole("F67"),

@@ -20,7 +20,9 @@ NEWEST = 100  # batches, and live runs, that are told of one by one
 
 def review(rt: Runtime, tx: "Connection") -> dict[str, Any]:
     """Return `estimates` (oldest first), `estimate_error` (the mean over them), `due` and `probe`, for programs."""
-    found = [_of_batch(one) for one in batches.in_states(tx, task=rt.task.name)[-NEWEST:]]
+    newest = batches.in_states(tx, task=rt.task.name)[-NEWEST:]
+    silent = estimates.silent(tx, [one.number for one in newest])
+    found = [_of_batch(one, silent=silent.get(one.number, 0)) for one in newest]
     found += [_of_run(tx, one) for one in runs.latest(tx, rt.task.name, mode="live", limit=NEWEST)]
     told = [past for _, past in found if past is not None]
     mean = estimates.error(told)
@@ -32,11 +34,14 @@ def review(rt: Runtime, tx: "Connection") -> dict[str, Any]:
     }
 
 
-def _of_batch(batch: "Batch") -> tuple[dict[str, Any], Past | None]:
-    """Return a batch for programs, and what it tells of estimates: nothing before it is over, or where lines lack."""
+def _of_batch(batch: "Batch", *, silent: int) -> tuple[dict[str, Any], Past | None]:
+    """Return a batch for programs, and what it tells of estimates: nothing before it is over, or where lines lack.
+
+    Of `silent` requests see `estimates`.
+    """
     past = None
     if batch.state is BatchState.INGESTED and not batch.missing and batch.tokens_in:
-        past = Past(
+        whole = Past(
             batch.requests,
             batch.counted_in or 0,
             batch.estimated_in,
@@ -46,6 +51,7 @@ def _of_batch(batch: "Batch") -> tuple[dict[str, Any], Past | None]:
             batch.tokens_out or 0,
             batch.cost or 0.0,
         )
+        past = estimates.told(whole, silent=silent)
     is_known = batch.state is BatchState.INGESTED
     entry = {
         "kind": "batch",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from pipeline.states import BatchState
-from pipeline.store.tables import batches, calls
+from pipeline.store.tables import attempts, batches, calls
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
@@ -46,8 +46,8 @@ def error(past: Sequence[Past]) -> float | None:
 
 def of_run(tx: Connection, number: int) -> Past | None:
     """Return what the calls of a live run came to whose replies told; None where none did."""
-    told = (calls.c.run == number) & (calls.c.tokens_in > 0)
-    return _summed(tx, select(calls).where(told).subquery().c)
+    replied = (calls.c.run == number) & (calls.c.tokens_in > 0)
+    return _summed(tx, select(calls).where(replied).subquery().c)
 
 
 def past(tx: Connection, extractor: str) -> list[Past]:
@@ -57,11 +57,41 @@ def past(tx: Connection, extractor: str) -> list[Past]:
     """
     mine = batches.c.extractor == extractor
     whole = (batches.c.state == BatchState.INGESTED) & (batches.c.missing == 0) & (batches.c.tokens_in > 0)
-    query = select(*(batches.c[name] for name in Past._fields)).where(mine, whole, batches.c.counted_in.is_not(None))
-    found = [Past._make(row) for row in tx.execute(query.order_by(batches.c.number.desc()).limit(BATCHES))]
-    told = (calls.c.extractor == extractor) & (calls.c.tokens_in > 0)
-    live = _summed(tx, select(calls).where(told).order_by(calls.c.id.desc()).limit(CALLS).subquery().c)
-    return found if live is None else [*found, live]
+    columns = (batches.c.number, *(batches.c[name] for name in Past._fields))
+    query = select(*columns).where(mine, whole, batches.c.counted_in.is_not(None))
+    rows = tx.execute(query.order_by(batches.c.number.desc()).limit(BATCHES)).all()
+    without = silent(tx, [row[0] for row in rows])
+    of_batches = [told(Past._make(row[1:]), silent=without.get(row[0], 0)) for row in rows]
+    replied = (calls.c.extractor == extractor) & (calls.c.tokens_in > 0)
+    live = _summed(tx, select(calls).where(replied).order_by(calls.c.id.desc()).limit(CALLS).subquery().c)
+    return [one for one in (*of_batches, live) if one is not None]
+
+
+def silent(tx: Connection, numbers: Sequence[int]) -> dict[int, int]:
+    """Return for some batches how many of their requests failed and used no tokens, where any did."""
+    mine = attempts.c.batch.in_(numbers) & (attempts.c.tokens_in == 0)
+    return {
+        row[0]: row[1]
+        for row in tx.execute(select(attempts.c.batch, func.count()).where(mine).group_by(attempts.c.batch))
+    }
+
+
+def told(batch: Past, *, silent: int) -> Past | None:
+    """Return what a batch tells of estimates by those of its requests that used tokens; None where none did.
+
+    With those that failed for the service's sake it would seem that answers are short and cost little.
+    """
+    requests = batch.requests - silent
+    if requests <= 0:
+        return None
+    share = requests / batch.requests
+    return batch._replace(
+        requests=requests,
+        counted_in=round(batch.counted_in * share),
+        estimated_in=round(batch.estimated_in * share),
+        estimated_out=round(batch.estimated_out * share),
+        estimated_cost=batch.estimated_cost * share,
+    )
 
 
 def _summed(tx: Connection, some: "ReadOnlyColumnCollection[str, Any]") -> Past | None:

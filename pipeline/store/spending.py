@@ -35,6 +35,9 @@ def spent(tx: Connection, *, since: datetime | None = None, but: int | None = No
     lost = _sum(tx, untold.where(_asked(since)))  # calls that are lost, and replies that did not say what they used
     twin = select(func.sum(twins.c.estimated_cost))
     lost += _sum(tx, twin if since is None else twin.where(twins.c.found_at >= since))
+    unpriced = (batches.c.state == BatchState.INGESTED) & (batches.c.tokens_in == 0)
+    unpriced &= batches.c.answered + batches.c.invalid > 0  # whose replies did not say what they used
+    lost += _sum(tx, select(func.sum(batches.c.estimated_cost)).where(unpriced, _sent(since)))
     failed = select(batches.c.remote_word, batches.c.estimated_cost).where(batches.c.submitted_at.is_not(None))
     for word, cost in tx.execute(failed.where(batches.c.state == BatchState.FAILED, _sent(since))):
         lost += cost if remote_state(word) in UNSEEN else 0.0

@@ -209,7 +209,7 @@ def adds() -> Iterator[Cell]:
     clear = words.DAILY + words.REFUSED + words.KEY + words.GONE
     yield from _cells(*row, clear, 0, saved, says="is due again", live=None)
     yield from _cells(*row, (*judged, *plain(*unread)), 0, Facts(charged=1), says="is due again", live=None)
-    yield from _cells(*row, plain("other_model"), 0, tagged, live=None)
+    yield from _cells(*row, plain("other_model", "no_usage"), 0, tagged, live=None)
 
 
 def lives() -> Iterator[Cell]:
@@ -224,7 +224,7 @@ def lives() -> Iterator[Cell]:
         ("answer_text", {"text": "{}"}),
     )
     yield from _cells(*row, without(words.PASSING, "wrong_shape"), 0, tagged, live=None)
-    yield from _cells(*row, words.REFUSED + plain("other_model"), 0, tagged, live=None)
+    yield from _cells(*row, words.REFUSED + plain("other_model", "no_usage"), 0, tagged, live=None)
     yield from _cells(*row, judged, 0, failed_once, live=None)
     lasting = words.SLOW + without(words.LASTING, "wrong_shape")
     yield from _cells(*row, lasting, 4, untouched, always=True, live=None)

@@ -85,6 +85,7 @@ ROWS = [
     Row("schema_mismatch", INVALID, CHARGED),
     Row("markdown_fence", INVALID, CHARGED),
     Row("other_model", ALL),
+    Row("no_usage", ALL),
     Row("cut_last_line", Account(PEOPLE - 1, missing=1, unreadable=1), CHARGED, key=""),
     Row("no_last_newline", ALL, key=""),
     Row("blank_lines", ALL, key=""),

@@ -601,6 +601,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "markdown_fence": ({}, _one(lambda answer: _text(answer).startswith("```json\n"))),
     "answer_text": ({"args": {"text": "[]"}}, _one(lambda answer: _text(answer) == "[]")),
     "other_model": ({}, _one(lambda answer: answer["modelVersion"] == "gemini-9-other")),
+    "no_usage": ({}, _one(lambda answer: "usageMetadata" not in answer and _finish(answer) == "STOP")),
     "line_vector_wrong_dimension": ({}, _line_vector(lambda vector: len(vector) == 767)),
     "line_vector_not_unit": ({}, _line_vector(lambda vector: _norm(vector) == pytest.approx(9, abs=1e-3))),
     "cut_last_line": ({}, _result(lambda lines: len(lines) == 5 and _parsed(lines[-1]) is None)),

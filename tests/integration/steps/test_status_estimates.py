@@ -52,6 +52,29 @@ def test_the_error_of_the_next_look_is_the_one_that_status_tells(workspace: Work
     assert look["estimate"]["error"] == ledger.status(workspace)["estimate_error"]["mean"]
 
 
+def test_lines_that_failed_do_not_make_the_rest_seem_cheap(workspace: Workspace, api: Api, people: People) -> None:
+    """Of twelve requests eleven fail for the service's sake and use nothing: asked again, they cost as much as ever."""
+    people(12)
+    look = json.loads(workspace.run("preflight", "--json").stdout)["batch"]["cost"]
+    api.fault("error_line", key="tags/([2-9]|1[0-2])$", times=11, args={"code": 13})
+    ran(workspace, "batch-submit", "batch-poll", "batch-ingest")
+    status = ledger.status(workspace)
+    assert (status["experts"]["tagged"], status["experts"]["untagged"]) == (1, 11)
+    assert status["estimates"][0]["error"] < 1
+    after = json.loads(workspace.run("preflight", "--json").stdout)["batch"]["cost"]
+    assert after > 0.5 * look
+
+
+def test_answers_that_tell_no_tokens_are_not_for_nothing(workspace: Workspace, api: Api, people: People) -> None:
+    """A batch whose replies do not say what they used counts at its estimate, and a budget holds all the same."""
+    people(6)
+    api.fault("no_usage", times=100)
+    ran(workspace, "batch-submit", "batch-poll", "batch-ingest", LIMIT="3")
+    estimated = workspace.scalar("SELECT estimated_cost FROM findable_batches")
+    assert workspace.scalar("SELECT cost FROM findable_batches") == 0
+    assert workspace.run("batch-submit", BUDGET_PER_DAY=f"{estimated * 1.1:.9f}").exit_code == 3
+
+
 def test_what_is_not_over_has_no_error_yet(workspace: Workspace, api: Api, people: People) -> None:
     """A batch at the API has an estimate alone; one of which lines are missing tells nothing of estimates."""
     people(6)
