@@ -68,3 +68,14 @@ def test_passages_that_may_only_be_read_get_their_concepts(role: Role, how: str)
     told = postgresql.rows(role.url, "SELECT count(DISTINCT passage_id) FROM passage_concepts")
     assert told == [(3,)]
     role.run("doctor")
+
+
+@pytest.mark.parametrize("setting", ["DateStyle = 'German, DMY'", "DateStyle = 'SQL, MDY'", "extra_float_digits = -10"])
+def test_times_and_numbers_are_read_however_sessions_write_them(role: Role, setting: str) -> None:
+    """What the driver cannot read, or would read rounded, is set for our sessions."""
+    role.is_set(setting)
+    role.has_people()
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
+        role.run(command)
+    with role.workspace.open() as rt, rt.store.read() as tx:
+        assert tx.exec_driver_sql("SELECT 0.1234567890123456::float8").scalar() == 0.1234567890123456
