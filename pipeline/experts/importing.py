@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS
+from pipeline.experts.shape import fitted
 from pipeline.records import Finding, Kind, Person, excerpt
 from pipeline.store import answers, claims, tables
 
@@ -58,7 +59,7 @@ def write(tx: "Connection", people: Sequence[Person]) -> Written:
     changes = [
         _Change(person, row, values)
         for person in people
-        if (row := known.get(person.username)) is not None and (values := _differing(row, person))
+        if (row := known.get(person.username)) is not None and (values := _differing(tx, row, person))
     ]
     table.insert_people(tx, [(person.username, person.values) for person in new])
     for change in changes:
@@ -84,13 +85,22 @@ def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any,
     }
 
 
-def _differing(row: Mapping[Any, Any], person: Person) -> dict[str, str | float | None]:
-    """Return the columns in which a person's file and row differ; white space around a value makes no difference."""
+def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict[str, str | float | None]:
+    """Return the columns in which a person's file and row differ; white space around a value makes no difference.
+
+    A column that takes no NULL holds what stands for nothing where the file says nothing.
+    """
+    wanted = fitted(tx, person.values)
     return {
         column: value
         for column, value in person.values.items()
-        if value != (number_of(row[column]) if column == "hourly_rate" else text_of(row[column]) or None)
+        if _seen(column, wanted[column]) != _seen(column, row[column])
     }
+
+
+def _seen(column: str, cell: Any) -> str | float | None:
+    """Return what a cell says, in which a file and a row are compared."""
+    return number_of(cell) if column == "hourly_rate" else text_of(cell) or None
 
 
 def _follow(tx: "Connection", changes: Sequence[_Change], written: Written) -> None:

@@ -28,11 +28,13 @@ from sqlalchemy import (
     types,
 )
 
+from pipeline.experts.cells import tags_of
 from pipeline.experts.columns import HEADERS
 
 NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 LARGEST = 2**63 - 1  # whole number that a database's widest column of them takes
+SQLITE_WORDS = frozenset({"NULL", "TRUE", "FALSE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"})
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -97,41 +99,62 @@ def native_ids(tx: Connection, ids: Sequence[str]) -> list[int | str]:
 class Shape:
     """What an adopted table may have otherwise than ours.
 
-    The type of its ids, whether the database gives new rows theirs, whether it may give the id of a deleted row again,
-    and what stands for nothing in those of our columns where NULL may not.
+    The type of its ids, whether the database gives new rows theirs, and whether it may give the id of a deleted row
+    again.
     """
 
     kind: types.TypeEngine[Any]
     counts_up: bool
     repeats: bool
-    blanks: Mapping[str, str | float]
 
 
 def shape_of(tx: Connection) -> Shape:
     """Return how this table is; looked up once a connection."""
     known: Shape | None = tx.info.get("findable_experts_shape")
     if known is None:
-        columns = columns_of(tx)
-        blanks = {
-            name: 0.0 if isinstance(experts.c[name].type, Float) else ""
-            for name in (*HEADERS, "tags")
-            if not columns[name]["nullable"]
-        }
-        counts_up = _counts_up(tx, columns["id"])
-        known = Shape(columns["id"]["type"], counts_up=counts_up, repeats=_repeats_ids(tx), blanks=blanks)
+        id_column = columns_of(tx)["id"]
+        known = Shape(id_column["type"], counts_up=_counts_up(tx, id_column), repeats=_repeats_ids(tx))
         tx.info["findable_experts_shape"] = known
     return known
 
 
+def blanks_of(tx: Connection) -> Mapping[str, Any]:
+    """Return what stands for nothing in those of our columns that take no NULL; looked up once a connection.
+
+    That is the column's own default. Where it has none, or one of tags that says something, empty text or 0.
+    """
+    known: dict[str, Any] | None = tx.info.get("findable_experts_blanks")
+    if known is None:
+        known = {}
+        for name, column in columns_of(tx).items():
+            if name in (*HEADERS, "tags") and not column["nullable"]:
+                found = _default(tx, column["default"])
+                says_nothing = found is not None and (name != "tags" or tags_of(found) == [])
+                empty = 0.0 if isinstance(experts.c[name].type, Float) else ""
+                known[name] = found if says_nothing else empty
+        tx.info["findable_experts_blanks"] = known
+    return known
+
+
+def _default(tx: Connection, told: str | None) -> Any:
+    """Return the value of a default that the database tells as it stands in SQL; None where there is none."""
+    if told is None:
+        return None
+    if tx.dialect.name == "sqlite" and re.fullmatch("[A-Za-z_]+", told) and told.upper() not in SQLITE_WORDS:
+        return told  # SQLite takes a bare word for a text
+    return tx.execute(text("SELECT " + told.replace(":", r"\:"))).scalar()
+
+
 def fitted(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return values with what stands for nothing where the table takes no NULL."""
-    blanks = shape_of(tx).blanks
+    blanks = blanks_of(tx)
     return {name: blanks.get(name) if value is None else value for name, value in values.items()}
 
 
 def forget_shape(tx: Connection) -> None:
     """Look at the table anew, after its columns changed."""
-    tx.info.pop("findable_experts_shape", None)
+    for known in ("findable_experts_shape", "findable_experts_blanks"):
+        tx.info.pop(known, None)
 
 
 def columns_of(tx: Connection) -> dict[str, Any]:

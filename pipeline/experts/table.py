@@ -30,7 +30,7 @@ from pipeline.errors import ConfigurationError, InputError
 from pipeline.experts.cells import EMPTY_TAGS, JSON_SPACE, number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.score import score, score_of
-from pipeline.experts.shape import experts, fitted, item_id, native_ids, next_id, shape_of
+from pipeline.experts.shape import blanks_of, experts, fitted, item_id, native_ids, next_id, shape_of
 from pipeline.store import answers, bulk, claims
 from pipeline.store.database import said
 from pipeline.store.streams import streamed
@@ -178,7 +178,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
-    row = fitted(tx, {**shape_of(tx).blanks, "username": username, **values})
+    row = fitted(tx, {**blanks_of(tx), "username": username, **values})
     row["findability_score"] = score(row)
     new_id = next_id(tx, above=claims.highest(tx, TASK))
     if new_id is not None:
@@ -200,7 +200,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
         for username, values in people:
             insert_person(tx, username, values)
         return
-    columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
+    columns = {**dict.fromkeys(column for _, values in people for column in values), **blanks_of(tx)}
     rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
     first = next_id(tx, above=claims.highest(tx, TASK))
     if isinstance(first, int):
@@ -303,9 +303,14 @@ def write_tags(
 
 
 def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
-    """Take tags back, with the score that follows; only used when a backend's answers are cleared."""
+    """Take tags back, with the score that follows; only used when a backend's answers are cleared.
+
+    Raises:
+        ConfigurationError: an adopted table refuses a row without tags.
+    """
     for some in _pages(native_ids(tx, ids)):
-        tx.execute(update(experts).where(experts.c.id.in_(some)).values(fitted(tx, {"tags": None})))
+        with _refusals():
+            tx.execute(update(experts).where(experts.c.id.in_(some)).values(fitted(tx, {"tags": None})))
         rescore(tx, experts.c.id.in_(some))
 
 

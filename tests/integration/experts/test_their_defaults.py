@@ -1,0 +1,70 @@
+"""Columns of ours that take no NULL in somebody else's table: nothing is written as the default they have there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.lab import ON_POSTGRESQL, Workspace
+
+KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
+IS_LIST = "tags::json IS NOT NULL" if ON_POSTGRESQL else "json_valid(tags)"
+TABLE = f"""
+CREATE TABLE experts (
+    id {KEY}, username TEXT NOT NULL, bio TEXT, currency VARCHAR(9) NOT NULL DEFAULT 'EUR: 1',
+    hourly_rate FLOAT NOT NULL DEFAULT 50, tags TEXT NOT NULL DEFAULT '[]' CHECK ({IS_LIST})
+)"""
+
+
+@pytest.fixture
+def theirs(workspace: Workspace) -> Workspace:
+    """A workspace on the table of another application, with one person in it."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change(TABLE)
+    workspace.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law.')")
+    return workspace
+
+
+def _ran(workspace: Workspace, *args: str) -> str:
+    """Run a command that must work, and return what it printed."""
+    result = workspace.run(*args)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_new_people_get_the_defaults_of_the_table(theirs: Workspace, tmp_path: Path) -> None:
+    """By import and add-expert, the score counts them, and the same file again changes nothing."""
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio,Hourly Rate,Currency\nb,I keep bees.,,\nc,I sing.,80,USD\n")
+    _ran(theirs, "import", str(people))
+    (tmp_path / "new.json").write_text(json.dumps({"username": "d", "bio": "I mend clocks."}))
+    _ran(theirs, "add-expert", str(tmp_path / "new.json"))
+    found = theirs.query("SELECT username, hourly_rate, currency FROM experts ORDER BY id")
+    assert found[1:] == [("b", 50.0, "EUR: 1"), ("c", 80.0, "USD"), ("d", 50.0, "EUR: 1")]
+    assert theirs.query("SELECT tags, findability_score >= 10 FROM experts WHERE username = 'b'") == [("[]", True)]
+    assert "2 unchanged" in _ran(theirs, "import", str(people))
+    people.write_text("Username,Bio,Hourly Rate,Currency\nc,I sing.,,\n")
+    _ran(theirs, "import", str(people))
+    assert theirs.query("SELECT hourly_rate, currency FROM experts WHERE username = 'c'") == [(50.0, "EUR: 1")]
+
+
+def test_tags_that_are_taken_back_become_the_default(theirs: Workspace) -> None:
+    """A table that demands a list keeps an empty one, and the person is asked again."""
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        _ran(theirs, command)
+    assert theirs.scalar("SELECT tags FROM experts") != "[]"
+    _ran(theirs, "rollback", "expert-tags@1", "--yes")
+    assert theirs.scalar("SELECT tags FROM experts") == "[]"
+    assert json.loads(_ran(theirs, "status", "--json"))["experts"]["untagged"] == 1
+
+
+def test_a_table_that_refuses_to_lose_tags_is_told(theirs: Workspace) -> None:
+    """A default that cannot stand for nothing: exit code 3 says what refuses it, and the tags stay."""
+    theirs.change("DROP TABLE experts")
+    theirs.change(TABLE.replace("DEFAULT '[]'", """DEFAULT '["new"]'"""))
+    theirs.change("INSERT INTO experts (username, bio, tags) VALUES ('a', 'I teach water law.', '[]')")
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        _ran(theirs, command)
+    result = theirs.run("rollback", "expert-tags@1", "--yes")
+    assert (result.exit_code, "refuses a row" in result.stderr) == (3, True), result.output
+    assert theirs.scalar("SELECT tags FROM experts") not in {"", "[]"}
