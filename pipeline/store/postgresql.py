@@ -21,8 +21,8 @@ CONNECT_S = 10  # how long the server may take to answer, in seconds
 OLDEST = 120000  # PostgreSQL 12, the first that tells of broken checksums
 
 # A machine that vanished must not hold the lock for hours, so the server asks after 30 s of silence whether it is still
-# there. A commit is on disk before anything is built on it, a write sees what was committed while it waited for its turn,
-# and times and numbers come back as they were written, whatever the server does otherwise.
+# there. A commit is on disk before anything is built on it, a write sees what was committed while it waited for its
+# turn, and times and numbers come back as they were written, whatever the server does otherwise.
 _PREPARE = """
 SELECT set_config('TimeZone', 'UTC', false),
        set_config('DateStyle', 'ISO', false),
@@ -90,6 +90,7 @@ class PostgresqlServer:
             ) from error
         event.listen(engine, "connect", self._prepare_connection)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "checkin", _leave_rights)
         return engine
 
     @contextlib.contextmanager
@@ -187,6 +188,15 @@ def _begin(connection: Connection) -> None:
     if patience is not None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(patience)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
+
+
+def _leave_rights(connection: Any, record: Any) -> None:  # noqa: ARG001 - the shape of the event
+    """Let what follows a read begin as the server has it for this user, who may be one that only reads.
+
+    SQLAlchemy would have it begin as READ WRITE.
+    """
+    if connection is not None and connection.info.transaction_status == 0:  # idle, and not lost
+        connection.read_only = None
 
 
 def _milliseconds(seconds: float) -> int:

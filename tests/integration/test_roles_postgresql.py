@@ -79,3 +79,17 @@ def test_times_and_numbers_are_read_however_sessions_write_them(role: Role, sett
         role.run(command)
     with role.workspace.open() as rt, rt.store.read() as tx:
         assert tx.exec_driver_sql("SELECT 0.1234567890123456::float8").scalar() == 0.1234567890123456
+
+
+def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) -> None:
+    """A write is refused with exit code 3 also where a read went before it, and nothing is changed."""
+    role.has_people()
+    role.run("status")
+    role.is_set("default_transaction_read_only = on")
+    before = postgresql.rows(role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace")
+    assert "3" in role.run("status")
+    said = role.run("batch-submit", code=3)
+    assert "read-only transaction; nothing was changed" in said
+    assert postgresql.rows(role.url, "SELECT count(*) FROM findable_requests") == [(0,)]
+    assert postgresql.rows(role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace") == before
+    role.run("rollback", "expert-tags@9", "--yes")
