@@ -12,7 +12,7 @@ from pipeline import freshness, gating, piloting, probing, spending
 from pipeline.errors import ConfigurationError, FindableError, GateError
 from pipeline.live import duties
 from pipeline.reporting import Report as Quality
-from pipeline.routines import backfill
+from pipeline.routines import backfill, setbacks
 from pipeline.routines import probe as five_first
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
@@ -38,12 +38,17 @@ def run(rt: Runtime, *, confirm: Callable[[float], bool]) -> Report:
     `confirm` is asked with the estimate (USD) of the next batches where it is above CONFIRM_ABOVE.
     """
     report = Report()
+    parked = setbacks.parked(rt)
     spending.go_on(rt)
     for duty in (_probe, _poll, _ingest, _retry, _score, _submit, _index, _end):
         try:
             duty(rt, report, confirm)
         except FindableError as error:
             report.failures.append(error)
+    more = setbacks.parked(rt) - parked
+    if more > 0:
+        report.facts["parked"] = more
+        report.did.append(f"{more:,} parked")
     return report
 
 
@@ -53,6 +58,8 @@ def _probe(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> Non
     if found is None:
         return
     report.facts["probe"] = five_first.document(found)
+    if found.polled is not None:
+        _see_failed(rt, report, found.polled)
     if found.is_over:
         report.did.append(f"probe {found.probe.verdict}")
         five_first.check(found)
@@ -66,10 +73,20 @@ def _poll(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> None
     report.facts["downloaded"], report.facts["waiting"] = polled.downloaded, polled.waiting
     if polled.downloaded:
         report.did.append(_some(len(polled.downloaded), "batch", "batches") + " downloaded")
+    _see_failed(rt, report, polled)
     for number, why in polled.gone.items():
         report.failures.append(_gone(number, why))
     if polled.stopped is not None:
         report.failures.append(polled.stopped)
+
+
+def _see_failed(rt: Runtime, report: Report, polled: batch_poll.Report) -> None:
+    """Keep which batches failed at the API, and why."""
+    found = setbacks.failed(rt, polled)
+    if found:
+        report.facts.setdefault("failed", {}).update({str(number): why for number, why in found.items()})
+        report.did.append(_some(len(found), "batch", "batches") + " failed")
+    report.failures += [setbacks.told(rt, number, why) for number, why in found.items()]
 
 
 def _gone(number: int, why: str) -> FindableError:

@@ -29,6 +29,18 @@ def ran(workspace: Workspace, *, code: int = 0, **values: str) -> dict[str, Any]
     return document
 
 
+def ran_until(workspace: Workspace, member: str, *, code: int = 0, **values: str) -> dict[str, Any]:
+    """Run the command while batches are not over, and return the document that has this member, ended with `code`."""
+    for _ in range(200):
+        result = workspace.run("run", "--json", **values)
+        document: dict[str, Any] = json.loads(result.stdout)
+        if document.get(member):
+            assert result.exit_code == code, result.output
+            return document
+        assert result.exit_code == 0, result.output
+    raise AssertionError(f"no {member} ever came")
+
+
 def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, people: People, api: Api) -> None:
     """Submitted, polled, ingested and indexed, each when it is due; then nothing is, and exit code 0 all along."""
     people(5, without_bio=1)
@@ -186,3 +198,60 @@ def test_a_probe_that_was_begun_is_brought_to_its_verdict(workspace: Workspace, 
     assert "passed" in verdicts
     assert document["submitted"] == {"2": "created"}
     assert len(api.seen("POST", CREATE)) == 2
+
+
+@pytest.mark.parametrize("fault", ["batch_fails", "batch_expires"])
+def test_batches_that_fail_are_told(workspace: Workspace, people: People, api: Api, tmp_path: Path, fault: str) -> None:
+    """Each with its reason, by ON_FAIL and exit code 4; so is how many were parked when it failed too often."""
+    people(3)
+    api.fault(fault, times=10)
+    told = tmp_path / "told.json"
+    ran(workspace)
+    documents = []
+    for _ in range(3):
+        documents.append(ran_until(workspace, "failed", code=4, ON_FAIL=f"cat > '{told}'"))
+        assert json.loads(told.read_text())["failures"] == documents[-1]["failures"]
+    assert [list(one["failed"]) for one in documents] == [["1"], ["2"], ["3"]]
+    assert f"batch 3 failed at the API ({fault.removeprefix('batch_')[:4]}" in documents[-1]["failures"][0]
+    assert [one.get("parked") for one in documents] == [None, None, 3]
+    assert documents[-1]["did"] == ["1 batch failed", "3 parked"]
+    assert workspace.run("run").stdout == "nothing was due\n"
+
+
+def test_a_part_of_the_results_is_taken_in_and_the_failure_told(workspace: Workspace, people: People, api: Api) -> None:
+    """A batch that expired half done gives what it has, exit code 4 all the same, and the rest goes out again."""
+    people(4)
+    api.fault("batch_expires", args={"partial": 0.5})
+    ran(workspace)
+    document = ran_until(workspace, "failed", code=4)
+    assert (document["ingested"], list(document["failed"])) == ({"1": 2}, ["1"])
+    assert document["submitted"] == {"2": "created"}
+
+
+def test_a_batch_that_a_person_cancelled_is_no_failure(workspace: Workspace, people: People, api: Api) -> None:
+    """Whoever asked for it knows; exit code 0, and its people go out again."""
+    people(3)
+    api.configure(paused=True)
+    ran(workspace)
+    assert workspace.run("batch-cancel", "1", "--yes").exit_code == 0
+    api.configure(paused=False)
+    document = ran_until(workspace, "submitted")
+    assert ("failed" in document, document["failures"]) == (False, [])
+    assert document["submitted"] == {"2": "created"}
+
+
+def test_who_is_parked_for_invalid_answers_is_told_and_no_failure(
+    workspace: Workspace, people: People, api: Api
+) -> None:
+    """Two answers that do not validate: the line says that somebody was parked, and all is well."""
+    people(12)
+    api.fault("schema_mismatch", times=2, key="tags/1$")
+    lines = []
+    for _ in range(100):
+        result = workspace.run("run")
+        assert result.exit_code == 0, result.output
+        lines.append(result.stdout)
+        if "parked" in lines[-1]:
+            break
+    assert "1 parked" in lines[-1]
+    assert sum("parked" in line for line in lines) == 1
