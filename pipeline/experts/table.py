@@ -122,6 +122,14 @@ def open_among(tx: Connection, ids: Sequence[str]) -> set[str]:
     return found
 
 
+def untagged_among(tx: Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of these ids are of people without tags."""
+    found: set[str] = set()
+    for some in _pages(native_ids(tx, ids)):
+        found.update(tx.execute(select(item_id).where(experts.c.id.in_(some), untagged)).scalars())
+    return found
+
+
 def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows with these ids, by id as text; at any number of ids."""
     found: dict[str, Mapping[Any, Any]] = {}

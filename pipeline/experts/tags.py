@@ -10,6 +10,7 @@ from pipeline.experts import table
 from pipeline.experts.cells import tags_of, text_of
 from pipeline.experts.delimiting import delimited
 from pipeline.store import answers
+from pipeline.store.answers import park
 from pipeline.task import Answered, Item, Prompt, Stock, TakenBack, Task, Words, Written
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
 MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for thoughts
+
+KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
 
 SYSTEM = """\
 You tag people in a directory of experts so that others can find them by what they know.
@@ -82,10 +85,14 @@ class TagsTask(Task):
         tx: "Connection",
         answers: Sequence[Answered],
         *,
-        extractor: str,  # noqa: ARG002 - a row of tags tells neither whose they are
-        at: datetime,  # noqa: ARG002 - nor since when
+        extractor: str,  # noqa: ARG002 - a row of tags does not tell whose they are
+        at: datetime,
     ) -> Written:
-        """Write tags and the scores they give, where there are no tags yet and the row is still the same person's."""
+        """Write tags and the scores they give, where there are no tags yet and the row is still the same person's.
+
+        A person whose row did not take them, though the database said nothing, is parked: the next answer would fare
+        no better.
+        """
         asked = {one.item_id: one for one in answers}
         rows = table.to_be_tagged(tx, list(asked))
         outdated = {
@@ -94,7 +101,11 @@ class TagsTask(Task):
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
         theirs = {key: row for key, row in rows.items() if key not in strangers}
         tags = {key: _json(asked[key].answer) for key in theirs}
-        return Written(applied=table.write_tags(tx, tags, rows=theirs), outdated=set(outdated))
+        written = table.write_tags(tx, tags, rows=theirs)
+        kept = table.untagged_among(tx, [key for key in asked if key not in strangers])
+        if kept:
+            park(tx, self.name, dict.fromkeys(kept, KEPT), at=at)
+        return Written(applied=written - kept, outdated=set(outdated))
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
         """Return {total, tagged, untagged, no_bio, claimed, parked}."""

@@ -1,0 +1,55 @@
+"""Triggers of another application on the table of people: what it keeps from being written is told, not passed over."""
+
+import json
+
+import pytest
+
+from tests.lab import ON_POSTGRESQL, Workspace
+
+KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
+SILENT = ["CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 BEGIN SELECT RAISE(IGNORE); END"]
+if ON_POSTGRESQL:
+    SILENT = [
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+        "CREATE TRIGGER silent BEFORE UPDATE ON experts FOR EACH ROW WHEN (old.locked = 1) EXECUTE FUNCTION nothing()",
+    ]
+
+
+@pytest.fixture
+def theirs(workspace: Workspace) -> Workspace:
+    """A workspace on the table of another application, which keeps one of two rows from being written."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change(f"CREATE TABLE experts (id {KEY}, username TEXT, bio TEXT, locked INTEGER)")
+    workspace.change(
+        "INSERT INTO experts (username, bio, locked) VALUES"
+        " ('free', 'I teach water law.', 0), ('locked', 'I keep bees.', 1)"
+    )
+    assert workspace.run("status").exit_code == 0
+    for statement in SILENT:
+        workspace.change(statement)
+    return workspace
+
+
+def _ran(workspace: Workspace, *args: str) -> str:
+    """Run a command that must work, and return what it printed."""
+    result = workspace.run(*args)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("commands", [("batch-submit", "batch-poll", "batch-ingest"), ("tag-live",)])
+def test_whose_row_does_not_take_the_tags_is_parked(theirs: Workspace, commands: tuple[str, ...]) -> None:
+    """The answer does not count as applied, `parked` says why, and nobody pays for a second one."""
+    for command in commands:
+        _ran(theirs, command)
+    counts = json.loads(_ran(theirs, "status", "--json"))["experts"]
+    assert (counts["tagged"], counts["parked"], counts["untagged"]) == (1, 1, 0)
+    assert theirs.query("SELECT applied FROM findable_answers ORDER BY item_id") == [(True,), (False,)]
+    assert "a trigger or a rule of the database" in _ran(theirs, "parked")
+    assert "nothing to submit" in _ran(theirs, "batch-submit")
+    assert json.loads(theirs.run("doctor", "--json").stdout)["findings"] == []
+    theirs.change("DROP TRIGGER silent" + (" ON experts" if ON_POSTGRESQL else ""))
+    _ran(theirs, "unpark", "--all", "--yes")
+    for command in commands:
+        _ran(theirs, command)
+    assert theirs.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == 2
