@@ -161,8 +161,10 @@ class Store:
 
     def _open(self) -> Engine:
         if self._engine is None:
-            # or Python prints what its pool says of a connection that an interrupt struck while it closed
-            logging.getLogger("sqlalchemy").addHandler(_NOBODY)
+            # or Python prints what they say of a connection that an interrupt struck while it closed, or of statements
+            # that were sent behind one that was refused
+            for name in ("sqlalchemy", "psycopg"):
+                logging.getLogger(name).addHandler(_NOBODY)
             self._engine = self._kind.open(busy_s=BUSY_S)
         return self._engine
 

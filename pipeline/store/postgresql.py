@@ -20,6 +20,12 @@ WRITING = 7298122611063778412  # the advisory lock of who writes; random, and th
 CONNECT_S = 10  # how long the server may take to answer, in seconds
 OLDEST = 120000  # PostgreSQL 12, the first that tells of broken checksums
 
+# A transaction may sit idle for as long as a dump is written; not every server knows both limits.
+_NO_LIMITS = """
+SELECT set_config(name, '0', true) FROM pg_settings
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
+
 # A machine that vanished must not hold the lock for hours, so the server asks after 30 s of silence whether it is still
 # there. A commit is on disk before anything is built on it, a write sees what was committed while it waited for its
 # turn, and times and numbers come back as they were written, whatever the server does otherwise.
@@ -35,7 +41,8 @@ SELECT set_config('TimeZone', 'UTC', false),
 """
 
 _LOST = ("08", "57P")  # SQLSTATEs: the connection, or the server, is going
-_BUSY = ("55P03", "40001", "40P01", "57014")  # somebody else holds a lock, or we were cancelled
+_BUSY = ("55P03", "40001", "40P01")  # somebody else holds a lock
+_TOO_LONG = {"57014": "a statement", "25P03": "a transaction", "25P04": "a transaction"}  # what the server broke off
 _DAMAGED = ("XX001", "XX002")
 _MUST_WAIT = (
     "starting up",
@@ -97,6 +104,7 @@ class PostgresqlServer:
     def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:
         """Write a dump of the database as it stands at one moment; the connection reads in that moment."""
         with engine.connect().execution_options(**self.for_reading) as tx, tx.begin():
+            tx.exec_driver_sql(_NO_LIMITS)
             snapshot = str(tx.exec_driver_sql("SELECT pg_export_snapshot()").scalar())
             dumps.write(self._url, target, snapshot=snapshot, programs=programs)
             yield tx
@@ -138,6 +146,15 @@ class PostgresqlServer:
                 f"another program has held {self.shown} for more than {patience_s:g} s{said_by}; nothing was changed",
                 hint="try again",
             )
+        if state in _TOO_LONG:
+            return UnavailableError(
+                f"{self.shown} broke off {_TOO_LONG[state]} of ours: {words}; nothing was changed",
+                hint="run the same command again, or let the server allow this user more time",
+            )
+        return self._refused(state, words)
+
+    def _refused(self, state: str, words: str) -> FindableError:
+        """Return our error where trying again would not help."""
         if state in _DAMAGED:
             return InconsistentError(
                 f"{self.shown} is damaged: {words}", hint="restore it from a copy; nothing was changed"

@@ -1,12 +1,18 @@
 """Users of a PostgreSQL server who may not do everything, or whose sessions are set up otherwise than ours."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from pipeline.errors import UnavailableError
+from pipeline.store.database import Store
 from tests import postgresql
 from tests.integration.routines.passages import text_of
-from tests.lab import URL, Workspace
+from tests.lab import ROOT, URL, Workspace
 
 PASSAGES = "CREATE TABLE passages (id INTEGER PRIMARY KEY, text TEXT)"
 EXPERTS = "CREATE TABLE experts (id BIGSERIAL PRIMARY KEY, username TEXT NOT NULL, bio TEXT)"
@@ -93,3 +99,69 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
     assert postgresql.rows(role.url, "SELECT count(*) FROM findable_requests") == [(0,)]
     assert postgresql.rows(role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace") == before
     role.run("rollback", "expert-tags@9", "--yes")
+
+
+def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
+    """The moment that a copy is made of is held open while the server's own program reads, whatever it allows else."""
+    role.has_people()
+    role.run("status")
+    role.is_set("idle_in_transaction_session_timeout = '1s'")
+    role.is_set("transaction_timeout = '1s'")
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        whole = f'#!/bin/sh\nsleep {2 * (name == "pg_dump")}\nexec "{postgresql.shared().programs / name}" "$@"\n'
+        (slow / name).write_text(whole)
+        (slow / name).chmod(0o755)
+    role.run("backup", str(tmp_path / "copy"), PG_BIN=str(slow))
+
+
+@pytest.mark.parametrize(
+    ("setting", "statement", "said"),
+    [
+        ("statement_timeout = '50ms'", "SELECT pg_sleep(5)", r"broke off a statement of ours: .* statement timeout"),
+        (
+            "idle_in_transaction_session_timeout = '50ms'",
+            "SELECT 1",
+            "broke off a transaction of ours: .* idle-in-transaction",
+        ),
+        (
+            "transaction_timeout = '50ms'",
+            "SELECT pg_sleep(5)",
+            "broke off a transaction of ours: .* transaction timeout",
+        ),
+    ],
+)
+def test_what_a_server_breaks_off_is_told_as_that(role: Role, setting: str, statement: str, said: str) -> None:
+    """Exit code 4 with the server's words: nobody else held anything, and nothing is inconsistent."""
+    role.is_set(setting)
+    store = Store(role.workspace.environ[URL])
+
+    def work() -> None:
+        """Take longer than allowed, over a statement or between two."""
+        with store.read() as tx:
+            tx.exec_driver_sql(statement)
+            time.sleep(0.5)
+            tx.exec_driver_sql(statement)
+
+    with pytest.raises(UnavailableError, match=said) as caught:
+        work()
+    assert caught.value.exit_code == 4
+    assert "held" not in caught.value.message
+    store.close()
+
+
+def test_a_row_that_is_refused_is_told_in_our_words_alone(role: Role) -> None:
+    """What the driver says of the rows that were sent behind it is not printed."""
+    role.has_passages(30)
+    role.does("CREATE TABLE passage_concepts (id SERIAL, passage_id INTEGER, concept_name VARCHAR(4))")
+    role.does(f'ALTER TABLE passage_concepts OWNER TO "{role.name}"')
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs", "passages-backfill", "--skip-pilot", "--wait", "--yes"],
+        env={**os.environ, **role.workspace.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "refuses a row" in done.stderr) == (3, True)
+    assert "psycopg" not in done.stderr
