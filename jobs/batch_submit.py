@@ -59,7 +59,8 @@ def _line(report: "Report", words: "Words") -> str:
         return "nothing was left to submit: another process took it"
     numbers = ", ".join(f"batch {number} {fate}" for number, fate in report.sent.items())
     held = f"; {report.held_back:,} held back by {report.budget}" if report.held_back else ""
-    return f"submitted {plural(report.items, words.one, words.many)}: {numbers}{held}. Next: {words.make('batch-poll')}"
+    after = words.make("batch-poll" if set(report.sent.values()) != {"rebuilt"} else "status")
+    return f"submitted {plural(report.items, words.one, words.many)}: {numbers}{held}. Next: {after}"
 
 
 def _document(report: "Report") -> dict[str, object]:

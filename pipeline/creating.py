@@ -6,6 +6,7 @@ then is create called again). Every try has its own display name, and all of the
 """
 
 import contextlib
+import re
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from pipeline.gemini import replies
 from pipeline.gemini.limits import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState, Outcome
-from pipeline.store import batches, claims, workspace
+from pipeline.store import answers, batches, claims, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.leases import LeaseLostError
 
@@ -41,6 +42,8 @@ __all__ = ["Look", "Sent", "cancel_twins", "display_name", "drop_upload", "look_
 MAX_UNCLEAR = 3  # creates of one batch in one run that nothing is known of, before a person should look
 MAX_LOST = 3  # times in one run that somebody else went on with a batch while this process stood still
 MAX_REFUSALS = 2  # a request file that was refused so often is given up
+MAX_ALIKE = 3  # batches in a row that are refused alike for the same line: the question is at fault, and no item of it
+AT_CREATE = "refused at create"  # how the reason of an item begins whose line was refused
 
 
 class Sent(StrEnum):
@@ -208,18 +211,61 @@ def _refused(rt: Runtime, batch: Batch, error: RefusedError) -> Sent:
     line = replies.line_at_fault(error.message)
     with rt.store.write() as tx:
         batch = batches.get(tx, batch.number)
-        if line is not None and _charge_line(rt, tx, batch, line, error):
-            _give_up(rt, tx, batch, why=f"line {line} was refused: {error.message}")
-            return Sent.REBUILD
-        given_up = batch.refusals >= MAX_REFUSALS
-        if given_up:
+        found = None if line is None else claims.request_at(tx, batch.number, line)
+        if found is not None:
+            said = error.message.partition(f"Error on line {found.line}")[2].lstrip(": ") or "it was not said why"
+            why = f"line {found.line} was refused: {said}"
+            is_alike = _is_alike(tx, batch, found, why)
+            told = "" if is_alike else _charge(rt, tx, batch, found, said=said)
+            _give_up(rt, tx, batch, why=why)
+        elif batch.refusals >= MAX_REFUSALS:
             _give_up(rt, tx, batch, why=f"refused {batch.refusals} times: {error.message}")
-    raise _refusal(batch, error, given_up=given_up)
+    if found is None:
+        raise _refusal(batch, error)
+    if is_alike:
+        raise _wrong_question(batch, error, why=why)
+    rt.display.warn(f"batch {batch.number}: {why}; {told}")
+    return Sent.REBUILD
 
 
-def _refusal(batch: Batch, error: RefusedError, *, given_up: bool) -> RefusedError:
+def _is_alike(tx: "Connection", batch: Batch, found: claims.Request, why: str) -> bool:
+    """Return whether the batches sent before were refused as this one, in a row and but for figures in the reason.
+
+    Not for an item that was refused once and others were taken since: that one is at fault.
+    """
+    sent = [
+        one
+        for one in batches.in_states(tx, *BatchState, task=batch.task)
+        if one.create_sent_at is not None and one.state is not BatchState.PREPARED and one.extractor == batch.extractor
+    ]
+    taken = max((one.number for one in sent if one.remote_name), default=0)
+    _, failed = answers.of_item(tx, batch.task, found.item_id)
+    if any(one["reason"].startswith(AT_CREATE) and one["batch"] < taken for one in failed):
+        return False
+    last = sorted(sent, key=lambda one: (one.create_sent_at, one.number))[1 - MAX_ALIKE :]
+    return [_plain(one.reason or "") for one in last] == [_plain(why)] * (MAX_ALIKE - 1)
+
+
+def _plain(why: str) -> tuple[str, str]:
+    """Return a reason as its line and what was said of it, without figures: columns differ from item to item."""
+    line, _, said = why.partition(": ")
+    return line, re.sub(r"\d+", "", said)
+
+
+def _wrong_question(batch: Batch, error: RefusedError, *, why: str) -> RefusedError:
+    """Return the error for batches that were refused alike: it is not for what they ask about."""
+    return RefusedError(
+        f"batch {batch.number} was refused as the {MAX_ALIKE - 1} before it ({why}), so the question itself must be "
+        "wrong; it was given up, and nobody in it is charged",
+        hint="another FINDABLE_MODEL may help; `make batch-submit` asks again",
+        code=error.code,
+        status=error.status,
+    )
+
+
+def _refusal(batch: Batch, error: RefusedError) -> RefusedError:
     """Return the error for a request file that was refused as a whole."""
-    if given_up:
+    if batch.refusals >= MAX_REFUSALS:
         message = f"batch {batch.number} was refused {batch.refusals} times and given up, its claims released"
         hint = "`make batch-submit` asks its items in a new batch; another FINDABLE_MODEL may help"
     else:
@@ -245,17 +291,17 @@ def _back(
         )
 
 
-def _charge_line(rt: Runtime, tx: "Connection", batch: Batch, line: int, error: RefusedError) -> bool:
-    """Charge the item on that line of the request file; false when there is no such line."""
-    found = claims.request_at(tx, batch.number, line)
-    if found is None:
-        return False
-    reason = f"refused at create: {error.message}"
+def _charge(rt: Runtime, tx: "Connection", batch: Batch, found: claims.Request, *, said: str) -> str:
+    """Charge the item on a line of the request file that was refused; return who it is and what becomes of it."""
+    reason = f"{AT_CREATE}: {said}"
     judgement = Judgement(Asked(found.item_id, found.input_hash), Outcome.REFUSED, reason)
     source = Source(batch=batch.number, extractor=batch.extractor, model=rt.model)
     write(tx, rt.task, [judgement], source=source, at=rt.now())
     claims.account(tx, [(found, Outcome.REFUSED, reason)])
-    return True
+    name = rt.task.names(tx, [found.item_id]).get(found.item_id, found.item_id)
+    becomes = "is parked" if answers.is_parked(tx, rt.task.name, found.item_id) else "is asked once more by a later run"
+    rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
+    return f"{name}, which stands there, {becomes}{rest}"
 
 
 def _give_up(rt: Runtime, tx: "Connection", batch: Batch, *, why: str) -> None:

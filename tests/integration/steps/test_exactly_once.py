@@ -1,5 +1,6 @@
 """However a create call ends, there is one living remote batch for each batch, and nobody is asked twice."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -395,6 +396,74 @@ def test_a_refused_line_under_a_limit_still_sends_the_rest_and_no_more(
     api.fault("bad_line", args={"line": 1})
     assert workspace.run("batch-submit", "--limit", "4").exit_code == 0
     assert claimed(workspace) == ["2", "3", "4"]
+
+
+def test_a_refused_line_is_told_with_who_stands_there_and_why(workspace: Workspace, api: Api, people: People) -> None:
+    """By name and in the API's words; where nobody was sent after all, there is nothing to poll."""
+    names = people(1)
+    api.fault("bad_line", args={"line": 1})
+    result = workspace.run("batch-submit")
+    assert (result.exit_code, result.stdout.rpartition("Next: ")[2]) == (0, "make status\n"), result.output
+    assert f"line 1 was refused: invalid JSON, near column 42: no such field: 'cachedContent'; {names[0]}, " in (
+        result.stderr
+    )
+    assert "asked once more by a later run" in result.stderr
+    api.fault("bad_line", args={"line": 1})
+    assert f"{names[0]}, which stands there, is parked\n" in workspace.run("batch-submit").stderr
+
+
+def test_equal_refusals_of_lines_are_kept_in_equal_words(workspace: Workspace, api: Api, people: People) -> None:
+    """Whichever batch and line they stood in, `status` counts those who were parked for one reason together."""
+    people(6)
+    for _ in range(2):
+        for line in (4, 2):
+            api.fault("bad_line", args={"line": line})
+        assert workspace.run("batch-submit", "--limit", "6").exit_code == 0
+        workspace.change("UPDATE findable_requests SET open = :no", no=False)
+    assert workspace.query("SELECT count(*), count(DISTINCT reason) FROM findable_attempts") == [(4, 1)]
+    parked = json.loads(workspace.run("status", "--json").stdout)["parked"]
+    assert list(parked.values()) == [2], parked
+    assert "findable-" not in str(parked)
+
+
+def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """The third time it is the question, and no item of it: exit 4, also in later runs, until a create is taken."""
+    people(6)
+    api.fault("bad_line", args={"line": 1}, times=4)
+    for number in (3, 4):
+        result = workspace.run("batch-submit")
+        assert result.exit_code == 4, result.output
+        assert "no such field: 'cachedContent'), so the question itself must be wrong" in result.stderr
+        assert (states(workspace), claimed(workspace)) == (["failed"] * number, [])
+        assert workspace.query("SELECT item_id FROM findable_attempts ORDER BY id") == [("1",), ("2",)]
+    assert workspace.run("batch-submit").exit_code == 0
+    assert (states(workspace)[-1], len(claimed(workspace))) == ("submitted", 6)
+
+
+def test_lines_that_differ_are_no_fault_of_the_question(workspace: Workspace, api: Api, people: People) -> None:
+    """Three items with one fault in a file: what stands before them was read and found good, so they alone pay."""
+    people(8)
+    for line in (2, 4, 5):
+        api.fault("bad_line", args={"line": line})
+    assert workspace.run("batch-submit").exit_code == 0
+    assert states(workspace) == ["failed", "failed", "failed", "submitted"]
+    assert len(claimed(workspace)) == 5
+
+
+def test_items_that_others_were_taken_without_are_parked_however_many_they_are(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """Three of five are refused, the others are taken; the next run asks those three alone, and parks each."""
+    people(5)
+    for line in (2, 3, 3):
+        api.fault("bad_line", args={"line": line})
+    assert workspace.run("batch-submit").exit_code == 0
+    api.fault("bad_line", args={"line": 1}, times=3)
+    result = workspace.run("batch-submit")
+    assert result.exit_code == 0, result.output
+    assert workspace.query("SELECT item_id FROM findable_parked ORDER BY item_id") == [("2",), ("4",), ("5",)]
 
 
 def test_a_batch_left_unclear_by_a_dead_run_is_adopted_before_anything_new_is_sent(
