@@ -114,7 +114,7 @@ def _keep(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch", dr
 def _fail(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch") -> None:
     """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
     forgiven = is_by_hand(rt, batch)
-    why = "cancelled by hand" if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote)
+    why = "cancelled by hand" if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
     source = source_of(batch, models_file=rt.settings.models_file)
     open_requests = claims.open_requests(tx, batch.number)
     batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
@@ -213,11 +213,11 @@ def _expected(batch: Batch, remote: "RemoteBatch") -> int:
     return batch.requests
 
 
-def _ending(remote: "RemoteBatch") -> str:
-    """Return how a batch ended, in words, with what the API said of it."""
+def _ending(remote: "RemoteBatch", *, had: bool = True) -> str:
+    """Return how a batch ended, in words, with what the API said of it; `had` is false where its result was not."""
     ending = str(remote.state)
-    if remote.state is RemoteState.SUCCEEDED and not remote.result_file:
-        ending = "succeeded without a result"
+    if remote.state is RemoteState.SUCCEEDED and not had:
+        ending = "succeeded, but its result could not be had" if remote.result_file else "succeeded without a result"
     return f"{ending}: {remote.error}" if remote.error else ending
 
 

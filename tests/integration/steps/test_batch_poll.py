@@ -233,7 +233,7 @@ def test_a_result_that_vanished_is_kept_until_it_is_given_up(workspace: Workspac
     assert ledger.batches(workspace) == ["submitted"]
     assert ledger.people(workspace) == {"total": 2, "claimed": 2}
     assert workspace.run("batch-cancel", "1").exit_code == 0
-    assert list(poll(workspace)["failed"]) == ["1"]
+    assert poll(workspace)["failed"] == {"1": "succeeded, but its result could not be had"}
     assert ledger.people(workspace) == {"total": 2, "untagged": 2}
 
 
