@@ -1,10 +1,11 @@
 """`make passages-backfill`: ask about every passage, over as many batches and days as it takes."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from jobs import accounts
+from jobs import accounts, setbacks
 from jobs.batch_poll import complain
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line, usd
@@ -55,8 +56,11 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
     print_json(backfill.document(report)) if as_json else print_line(_line(report, words))
     if report.quality is not None:
         Terminal().say(f"quality: {report.quality.line} ({report.quality.path})")
+    setbacks.tell(report.failed, words, left=report.left, under_way=report.under_way, parked=report.parked)
     if report.polled is not None:
         complain(report.polled)
+    if report.failed:
+        sys.exit(4)
     if report.quality is not None:
         report.quality.check()
 
@@ -64,7 +68,8 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
 def _line(report: "Report", words: "Words") -> str:
     """Return the one line of result."""
     if report.is_over:
-        return f"{report.extractor}: {words.all_done}. Next: {words.after}"
+        parked = f" ({report.parked:,} just now)" if report.parked else ""
+        return f"{report.extractor}: {words.all_done}{parked}. Next: {words.after}"
     held = f"; {report.held_back}" if report.held_back else ""
     return (
         f"{report.extractor}: {plural(report.under_way, 'batch', 'batches')} under way, {report.left:,} {words.many} "

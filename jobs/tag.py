@@ -53,4 +53,4 @@ def main(
         wish = tag.Wish(mode, limit, budget, deadline, wait=wait, probe=probe)
         report = tag.run(rt, wish, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
     print_json(tag.document(report)) if as_json else tagged.show(report, words)
-    tagged.finish(report)
+    tagged.finish(report, words)

@@ -1,8 +1,9 @@
 """How `make tag` is told: what came of it, what to type next, and the exit code of what stopped it."""
 
+import sys
 from typing import TYPE_CHECKING
 
-from jobs import probes, tag_live
+from jobs import probes, setbacks, tag_live
 from jobs.batch_poll import complain
 from jobs.output import Terminal, plural, print_line, usd
 
@@ -24,9 +25,13 @@ def show(report: "Report", words: "Words") -> None:
     elif report.ingested:
         answered = sum(batch.answered or 0 for batch in report.ingested)
         came = plural(len(report.ingested), "batch", "batches")
-        print_line(f"{answered:,} {words.done} in {came}, {usd(report.spent)} spent")
+        parked = f", {report.parked:,} parked" if report.parked else ""
+        print_line(f"{answered:,} {words.done} in {came}{parked}, {usd(report.spent)} spent")
+    elif not report.under_way:
+        parked = f", {report.parked:,} parked" if report.parked else ""
+        print_line(f"0 {words.done}{parked}, no batch is under way")
     else:
-        sent = sum(one.items for one in report.submitted)
+        sent = 0 if report.failed else sum(one.items for one in report.submitted)
         what = f"{plural(sent, words.one, words.many)} submitted" if sent else "batches are under way"
         print_line(f"{what}. Next: make tag WAIT=1, or make run now and then")
     if report.out_of_money:
@@ -35,13 +40,16 @@ def show(report: "Report", words: "Words") -> None:
         Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
 
 
-def finish(report: "Report") -> None:
+def finish(report: "Report", words: "Words") -> None:
     """End with the exit code of what stopped it, if anything did."""
     if report.probe is not None:
         probes.finish(report.probe)
     if report.live is not None:
         tag_live.finish(report.live)
+    setbacks.tell(report.failed, words, left=report.left, under_way=report.under_way, parked=report.parked)
     for polled in report.polled:
         complain(polled)
+    if report.failed:
+        sys.exit(4)
     if report.reports:
         report.reports[-1].check()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import estimating, piloting, preflighting, preparing, reporting
 from pipeline.errors import InputError
 from pipeline.preflighting import Preflight
+from pipeline.routines import setbacks
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
 from pipeline.states import OPEN, BatchState
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 REPORTED = 20  # of the time that a report took must pass before the next one, but for the last
 FAILED = "the answers fail a quality gate by far, and nothing more was sent; SKIP_PILOT=1 goes on all the same"
+BROKEN = "a batch failed at the API, and nothing more was sent"
 UNDER_WAY = (BatchState.SUBMITTING, BatchState.SUBMITTED)
 
 
@@ -34,7 +36,7 @@ class Report:
     """What came of one command: the batches sent and ingested, who is left, and the newest report on the answers.
 
     `is_over` is true where nobody is left and no batch is under way; `held_back` says what keeps the rest waiting, such
-    as a report that failed a gate.
+    as a report that failed a gate. `failed` says of batches why they failed at the API, `parked` were parked meanwhile.
     """
 
     extractor: str
@@ -42,8 +44,10 @@ class Report:
     submitted: list[int] = field(default_factory=list)
     accounts: "list[Account]" = field(default_factory=list)
     polled: batch_poll.Report | None = None
+    failed: dict[int, str] = field(default_factory=dict)
     left: int = 0
     under_way: int = 0
+    parked: int = 0
     held_back: str = ""
     quality: "Quality | None" = None
 
@@ -104,9 +108,10 @@ def run(
     preparing.begin(rt)
     report = Report(rt.extractor, look=preflighting.look(rt, limit=None, deadline_s=None))
     _open(rt, report, wish, announce=announce, confirm=confirm)
-    turns = _Turns(rt, report, told=told)
+    turns, parked = _Turns(rt, report, told=told), setbacks.parked(rt)
     turns.make(wait=wish.wait)
     _account(rt, report)
+    report.parked = max(0, setbacks.parked(rt) - parked)
     if report.is_over:
         turns.report(last=True, owed=_is_begun(rt))
         close(rt)
@@ -178,17 +183,24 @@ class _Turns:
         self._began = rt.now()
         self._stale = False  # batches were ingested since the last report
         self._has_failed = False  # the answers are hopeless
+        self._has_moved = True  # the last look that waited saw a batch end
 
     def make(self, *, wait: bool) -> None:
         """Make one turn, or turn after turn until nothing is under way and nothing can be sent.
 
         Where the answers are hopeless nothing more is sent; what is at the API is brought home by the next command.
+        Nor is anything where a batch failed there, for what lasts a minute must not use up anybody's tries; the others
+        are brought home all the same.
         """
         self._bring_home(wait=False)
-        while not self._has_failed and self._send() and wait:
+        while not (self._has_failed or self._report.failed) and self._send() and wait:
             self._bring_home(wait=True)
             if self._is_stopped():
                 return
+        if self._report.failed:
+            self._report.held_back = self._report.held_back or BROKEN
+            while wait and _count(self._rt, *UNDER_WAY) and not self._is_stopped():
+                self._bring_home(wait=True)
 
     def report(self, *, last: bool, owed: bool = False) -> None:
         """Write a report where there are new answers; but for the last not more often than it is worth.
@@ -210,7 +222,12 @@ class _Turns:
     def _bring_home(self, *, wait: bool) -> None:
         """Look at what is at the API, until the first batch is over where it is to be waited for, and ingest it."""
         if _count(self._rt, *UNDER_WAY):
-            self._report.polled = batch_poll.run(self._rt, wait=wait, first=True)
+            polled = batch_poll.run(
+                self._rt, wait=wait, first=self._has_moved
+            )  # else one would be looked at in a circle
+            self._has_moved = not wait or bool(polled.downloaded or polled.failed)
+            self._report.polled = polled
+            self._report.failed |= setbacks.failed(self._rt, polled)
         accounts = batch_ingest.run(self._rt, done=self._told)
         self._report.accounts += accounts
         if accounts and wait:
@@ -292,6 +309,8 @@ def document(report: Report) -> dict[str, Any]:
         "asked": None if report.look is None else report.look.plan.requests,
         "submitted": report.submitted,
         "ingested": {str(one.batch.number): one.batch.answered for one in report.accounts},
+        "failed": {str(number): why for number, why in report.failed.items()},
+        "parked": report.parked,
         "left": report.left,
         "under_way": report.under_way,
         "held_back": report.held_back,

@@ -14,6 +14,7 @@ from pipeline.errors import InputError
 from pipeline.preflighting import Preflight
 from pipeline.records import Budget
 from pipeline.routines import probe as five_first
+from pipeline.routines import setbacks
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
 from pipeline.states import OPEN
@@ -33,8 +34,10 @@ MOST_ROUNDS = 20  # of submitting, polling and ingesting; an item is asked twice
 class Report:
     """What was looked at, which way was taken and why, and what came of it; costs in USD.
 
-    `way` is live, batch, or empty where nobody was to be asked. `left` may be asked still; `spent` is what is known to
-    be spent since the run began, `overrun` is by how much that passes a budget.
+    `way` is live, batch, or empty where nobody was to be asked. `failed` says of batches why they failed at the API,
+    after which nothing more was sent. `left` may be asked still, `under_way` are in batches that are not over, `parked`
+    were parked in this run; `spent` is what is known to be spent since the run began, `overrun` is by how much that
+    passes a budget.
     """
 
     way: str = ""
@@ -46,7 +49,10 @@ class Report:
     polled: list[batch_poll.Report] = field(default_factory=list)
     ingested: "list[Batch]" = field(default_factory=list)
     reports: "list[Quality]" = field(default_factory=list)  # on the answers, after each ingest
+    failed: dict[int, str] = field(default_factory=dict)
     left: int = 0
+    under_way: int = 0
+    parked: int = 0
     spent: float = 0.0
     overrun: float = 0.0
     out_of_money: str = ""
@@ -92,7 +98,7 @@ def run(
     announce(look, report.way, report.reason)
     if look.plan.requests and cost > rt.settings.confirm_above and not confirm(cost):
         raise InputError("not confirmed; nothing was started", hint="`make tag YES=1` answers yes")
-    number = _open(rt, report, wish, began=began)
+    number, parked = _open(rt, report, wish, began=began), setbacks.parked(rt)
     if not _probe(rt, report, wish):
         return report
     try:
@@ -101,6 +107,7 @@ def run(
         report.out_of_money = error.message
     finally:
         _account(rt, report, began=began)
+        report.parked = max(0, setbacks.parked(rt) - parked)
     if _is_done(rt, report, wish):
         with rt.store.write() as tx:
             runs.end(tx, number, why=report.out_of_money or "nobody is left", at=rt.now())
@@ -116,7 +123,10 @@ def document(report: Report) -> dict[str, Any]:
         "live": tag_live.document(report.live) if report.live else None,
         "submitted": [number for one in report.submitted for number in one.submitted],
         "ingested": {str(batch.number): batch.answered for batch in report.ingested},
+        "failed": {str(number): why for number, why in report.failed.items()},
         "left": report.left,
+        "under_way": report.under_way,
+        "parked": report.parked,
         "spent": report.spent,
         "overrun": report.overrun,
         "out_of_money": report.out_of_money,
@@ -197,7 +207,10 @@ def _by_call(rt: Runtime, report: Report, wish: Wish) -> None:
 
 
 def _by_batch(rt: Runtime, report: Report, wish: Wish) -> None:
-    """Submit; where it waits, poll and ingest as well, and submit again what failed or had to wait for money."""
+    """Submit; where it waits, poll and ingest as well, and submit again who failed or had to wait for money.
+
+    Where a batch failed at the API nothing more is sent: what lasts a minute there must not use up anybody's tries.
+    """
     for _ in range(MOST_ROUNDS):
         submitted = batch_submit.run(rt, limit=wish.limit, dry=False, confirm=None)
         report.submitted.append(submitted)
@@ -207,7 +220,10 @@ def _by_batch(rt: Runtime, report: Report, wish: Wish) -> None:
         report.polled.append(polled)
         accounts = batch_ingest.run(rt, reported=report.reports.append)
         report.ingested += [one.batch for one in accounts]
-        if polled.stopped is not None or polled.gone or polled.unclear or not (submitted.sent or accounts):
+        report.failed |= setbacks.failed(rt, polled)
+        if report.failed or polled.stopped is not None or polled.gone or polled.unclear:
+            return
+        if not (submitted.sent or accounts):
             return
         if wish.limit is not None or not _askable(rt):
             return
@@ -223,6 +239,7 @@ def _is_done(rt: Runtime, report: Report, wish: Wish) -> bool:
 def _account(rt: Runtime, report: Report, *, began: datetime) -> None:
     """Keep who is left, and how the money stands since the run began."""
     report.left = _askable(rt)
+    report.under_way = sum(one.requests for one in _waiting(rt))
     with rt.store.read() as tx:
         report.overrun = spending.overrun(rt, tx)
         report.spent = spending.known(tx, since=began)

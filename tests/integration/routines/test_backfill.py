@@ -386,3 +386,44 @@ def test_people_are_not_touched(workspace: Workspace, people: Callable[..., list
     assert workspace.run("batch-poll").exit_code == 0
     assert workspace.run("batch-ingest").exit_code == 0
     assert document(workspace, "status")["experts"]["tagged"] == 3
+
+
+@pytest.mark.parametrize("fault", ["batch_fails", "batch_expires"])
+def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Api, fault: str) -> None:
+    """One try of everybody in one command: exit code 4 with the reason; three commands park, and say so."""
+    put(workspace, 5)
+    api.fault(fault, times=3)
+    for number in (1, 2):
+        done = backfill(workspace, "--wait", code=4, **SKIP)
+        assert (list(done["failed"]), done["left"], sent(api)) == ([str(number)], 5, number)
+        assert "nothing more was sent" in done["held_back"]
+    stopped = workspace.run("passages-backfill", "--wait", "--yes", **SKIP)
+    assert stopped.exit_code == 4, stopped.output
+    assert f"batch 3 failed at the API ({fault.removeprefix('batch_')[:4]}" in stopped.stderr
+    assert ("5 passages parked" in stopped.stderr, "parked (5 just now)" in stopped.stdout) == (True, True)
+    assert sent(api) == 3
+    assert counts(workspace) == {"total": 5, "parked": 5}
+
+
+def test_others_are_brought_home_beside_a_batch_that_failed(workspace: Workspace, api: Api) -> None:
+    """Nothing more is sent, what is under way is waited for, and the same command goes on later."""
+    put(workspace, 9)
+    api.fault("batch_fails", times=1)
+    done = backfill(workspace, "--wait", code=4, BATCH_ROWS="3", **SKIP)
+    assert (list(done["failed"]), sum(done["ingested"].values()), done["left"]) == (["1"], 6, 3)
+    assert (done["under_way"], sent(api)) == (0, 3)
+    assert backfill(workspace, "--wait", **SKIP)["is_over"]
+    assert check(workspace)
+
+
+def test_a_batch_that_failed_meanwhile_lets_a_turn_send_nothing(workspace: Workspace, api: Api) -> None:
+    """Also where nobody waits: the turn that sees the failure tells it, and the next one sends."""
+    put(workspace, 4)
+    api.fault("batch_fails", times=1)
+    assert backfill(workspace, **SKIP)["submitted"] == [1]
+    for _ in range(200):
+        turn = workspace.run("passages-backfill", "--yes", "--json", **SKIP)
+        if json.loads(turn.stdout)["failed"]:
+            break
+    assert (turn.exit_code, sent(api), json.loads(turn.stdout)["left"]) == (4, 1, 4)
+    assert backfill(workspace, "--wait", **SKIP)["is_over"]

@@ -301,3 +301,34 @@ def test_a_reply_that_does_not_say_what_it_used_counts_at_its_estimate(
     assert workspace.query("SELECT outcome, tokens_in, cost FROM findable_calls") == [("answered", None, None)]
     spent = json.loads(workspace.run("status", "--json").stdout)["spent"]
     assert spent["estimated"] == pytest.approx(one_costs(workspace), abs=1e-6)
+
+
+@pytest.mark.parametrize("fault", ["batch_fails", "batch_expires"])
+def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, people: People, api: Api, fault: str) -> None:
+    """One try of everybody in one command: exit code 4 with the reason; three commands park, and say so."""
+    people(4)
+    api.fault(fault, times=10)
+    why = fault.removeprefix("batch_")[:4]
+    for number in (1, 2):
+        stopped = workspace.run("tag", "--mode", "batch", "--wait")
+        assert stopped.exit_code == 4, stopped.output
+        assert len(api.seen("POST", CREATE)) == number
+        assert f"batch {number} failed at the API ({why}" in stopped.stderr
+        assert "4 people can be asked: run it again later" in stopped.stderr
+        assert stopped.stdout == "0 tagged, no batch is under way\n"
+        assert ledger.people(workspace)["untagged"] == 4
+    document = tagged(workspace, "--mode", "batch", "--wait", code=4)
+    assert (list(document["failed"]), document["parked"], document["left"]) == (["3"], 4, 0)
+    assert (document["submitted"], document["under_way"]) == ([3], 0)
+
+
+def test_others_are_brought_home_beside_a_batch_that_failed(workspace: Workspace, people: People, api: Api) -> None:
+    """Of two batches one fails: the answers of the other are taken in, and the same command later asks the rest."""
+    people(6)
+    api.fault("batch_fails", times=1)
+    stopped = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
+    assert (stopped.exit_code, "3 tagged in 1 batch" in stopped.stdout) == (4, True), stopped.output
+    assert "3 people can be asked" in stopped.stderr
+    assert len(api.seen("POST", CREATE)) == 2
+    assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
+    ledger.check(workspace)
