@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     update,
 )
 
@@ -37,6 +38,7 @@ from pipeline.store.streams import streamed
 
 TASK = "expert-tags"
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
+MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key of ours
 PAGE = 2000
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 
@@ -225,11 +227,19 @@ def _refusals() -> Iterator[None]:
     """Turn a row that an adopted table refuses into an error that says what can be done."""
     try:
         yield
-    except (exc.IntegrityError, exc.DataError) as error:
+    except exc.DBAPIError as error:
+        if not _is_refusal(error):
+            raise
         raise ConfigurationError(
             f"the experts table of this database refuses a row: {said(error)}; nothing was changed",
             hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
         ) from error
+
+
+def _is_refusal(error: exc.DBAPIError) -> bool:
+    """Return whether a rule of the table's owner stopped a statement: a constraint, a type, or a trigger."""
+    raised = str(getattr(error.orig, "sqlstate", "")).startswith("P0")
+    return raised or isinstance(error, exc.IntegrityError | exc.DataError) or MISMATCH in str(error.orig)
 
 
 def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
@@ -240,27 +250,64 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
         tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
 
 
-def remove_person(tx: Connection, row: Mapping[Any, Any]) -> None:
-    """Delete one person's row; only used when a person is forgotten.
+def check_removable(tx: Connection, row: Mapping[Any, Any]) -> None:
+    """See that a person's row can be deleted, by deleting it and taking that back.
 
     Raises:
-        ConfigurationError: another program's rows hold on to it.
+        ConfigurationError: the database does not let it go.
     """
+    part = tx.begin_nested()
+    remove_person(tx, row, so_far="nothing was changed")
+    part.rollback()
+
+
+def remove_person(tx: Connection, row: Mapping[Any, Any], *, so_far: str = "nothing more was changed") -> None:
+    """Delete one person's row; only used when a person is forgotten. `so_far` is what an error says of all else.
+
+    Raises:
+        ConfigurationError: another program's rows hold on to it, or its trigger or rule does.
+    """
+    name = text_of(row["username"])
     try:
+        broken = _broken_references(tx)
         tx.execute(delete(experts).where(experts.c.id == row["id"]))
-    except exc.IntegrityError as error:
+        if tx.dialect.name != "sqlite":
+            tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
+        elif _broken_references(tx) > broken:
+            raise ConfigurationError(
+                f"rows of another program refer to {name!r}; {so_far}", hint="remove those first, then run it again"
+            )
+    except exc.DBAPIError as error:
+        if not _is_refusal(error):
+            raise
+        is_reference = "foreign key constraint" in str(error.orig).lower()
+        why = f"rows of another program refer to {name!r}" if is_reference else f"the database keeps {name!r}"
         raise ConfigurationError(
-            f"rows of another program refer to {text_of(row['username'])!r}: {said(error)}; nothing more was changed",
-            hint="remove those first, then run it again",
+            f"{why}: {said(error)}; {so_far}", hint="remove what holds on to the row first, then run it again"
         ) from error
+    if by_ids(tx, [str(row["id"])]):
+        raise ConfigurationError(
+            f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}",
+            hint="take the trigger or rule away, or delete the row yourself, then run it again",
+        )
 
 
-def told_of(tx: Connection, text: str) -> bool:
-    """Return whether a text stands in the row of anybody, whatever else stands around it."""
+def _broken_references(tx: Connection) -> int:
+    """Return how many references of an SQLite database lead nowhere, where it looks at some only at the commit."""
+    if tx.dialect.name != "sqlite":
+        return 0
+    waits = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND sql LIKE '%DEFERRED%' LIMIT 1")
+    if tx.execute(waits).first() is None:
+        return 0
+    return int(tx.execute(text("SELECT count(*) FROM pragma_foreign_key_check")).scalar_one())
+
+
+def told_of(tx: Connection, word: str) -> bool:
+    """Return whether a word stands in the row of anybody, whatever else stands around it."""
     columns = [cast(experts.c[name], Text) for name in ("username", *INPUT_COLUMNS, "tags")]
     whole = func.coalesce(experts.c.first_name, "") + " " + func.coalesce(experts.c.last_name, "")
     place = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    held = or_(*(place(column, text) > 0 for column in (*columns, whole)))
+    held = or_(*(place(column, word) > 0 for column in (*columns, whole)))
     return tx.execute(select(experts.c.id).where(held).limit(1)).first() is not None
 
 

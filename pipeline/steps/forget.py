@@ -47,6 +47,7 @@ def run(rt: Runtime, username: str, *, confirm: Callable[[str], bool]) -> Report
 
     Raises:
         InputError: there is nobody of that name, they stand in a batch that is not over, or it was not confirmed.
+        ConfigurationError: the database does not let go of the row; nothing was changed.
         RemoteError: the API is needed and cannot be reached; what was done is kept, and the next run goes on.
         InconsistentError: something of the person is still there; the message says where.
     """
@@ -91,6 +92,7 @@ def _begin(rt: Runtime, username: str, *, confirm: Callable[[str], bool]) -> tup
         claims.free_dead(tx, now=rt.now())
         if row is not None:
             _check_free(rt, tx, row)
+            table.check_removable(tx, row)
             erasing.begin(tx, table.TASK, str(row["id"]), name=username, at=rt.now())
         return row, erasing.under_way(tx, username)
 
