@@ -1,11 +1,16 @@
 """`make rollback EXTRACTOR=…`: take one version's answers back."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
-from jobs.output import plural, print_json, print_line
+from jobs.output import plural, print_json, print_line, usd
+
+if TYPE_CHECKING:
+    from pipeline.task import Subject
+    from pipeline.withdrawing import Here
 
 
 @click.command(name="rollback", cls=Command)
@@ -20,7 +25,12 @@ def main(extractor: str, *, yes: bool, as_json: bool) -> None:
     from pipeline.steps import rollback, versions
 
     with open_workspace() as rt:
-        report = rollback.run(rt, extractor, confirm=lambda question: confirmed(question, yes=yes))
+        report = rollback.run(
+            rt,
+            extractor,
+            announce=lambda subject, one: rt.display.say(_told(subject, one)),
+            confirm=lambda question: confirmed(question, yes=yes),
+        )
     if as_json:
         found = [versions.document(one) for one in report.found]
         print_json({"task": report.subject, "extractor": extractor, "found": found, **asdict(report.gone)})
@@ -31,3 +41,11 @@ def main(extractor: str, *, yes: bool, as_json: bool) -> None:
         told = f"{plural(gone.rows, 'row')} and {plural(gone.answers, 'answer')} of {extractor} taken back"
         told += f", {plural(gone.let_go, 'item')} parked no more" if gone.let_go else ""
         print_line(f"{told}. Next: {'make index' if report.indexed else 'make versions'}")
+
+
+def _told(subject: "Subject", one: "Here") -> str:
+    """Return what would go of a version, and what was paid for it."""
+    stock, many = one.stock, subject.task.words.many
+    if one.withdrawn:
+        return f"{one.extractor}: its rollback was begun; {stock.rows:,} rows of {stock.items:,} {many} are left"
+    return f"{one.extractor}: {stock.rows:,} rows of {stock.items:,} {many}, {usd(one.paid)} paid"

@@ -26,8 +26,10 @@ class Report:
     indexed: bool = False  # what went stands in the index until that is built anew
 
 
-def run(rt: Runtime, name: str, *, confirm: Callable[[str], bool]) -> Report:
-    """Roll back a label with all its models, or with one (label/model); `confirm` is asked before anything is changed.
+def run(rt: Runtime, name: str, *, announce: Callable[[Subject, Here], None], confirm: Callable[[str], bool]) -> Report:
+    """Roll back a label with all its models, or with one (label/model).
+
+    `announce` is told each version that would go, and `confirm` is asked, before anything is changed.
 
     Raises:
         InputError: something of it is under way, or it was not confirmed; nothing was changed.
@@ -39,7 +41,7 @@ def run(rt: Runtime, name: str, *, confirm: Callable[[str], bool]) -> Report:
     with rt.store.read() as tx:
         withdrawing.check_free(rt, tx, subject.task, found)
     for one in found:
-        rt.display.say(_told(subject, one))
+        announce(subject, one)
     if not all(one.withdrawn for one in found) and not confirm(QUESTION):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
     with rt.waited_lease(withdrawing.LEASE, waiting=withdrawing.WAITING) as lease:
@@ -71,11 +73,3 @@ def _named(rt: Runtime, subject: Subject, name: str) -> list[Here]:
     """Return the versions of a subject that a name means."""
     with rt.store.read() as tx:
         return [one for one in withdrawing.here(tx, subject) if one.is_named(name)]
-
-
-def _told(subject: Subject, one: Here) -> str:
-    """Return what would go of a version, and what was paid for it."""
-    stock, many = one.stock, subject.task.words.many
-    if one.withdrawn:
-        return f"{one.extractor}: its rollback was begun; {stock.rows:,} rows of {stock.items:,} {many} are left"
-    return f"{one.extractor}: {stock.rows:,} rows of {stock.items:,} {many}, ${one.paid:,.2f} paid"

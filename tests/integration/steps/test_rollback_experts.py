@@ -64,6 +64,18 @@ def test_tags_of_one_extractor_go(tagged: Workspace) -> None:
     assert tagged.run("doctor").exit_code == 0
 
 
+def test_what_was_paid_is_told_as_versions_tells_it(tagged: Workspace) -> None:
+    """A few hundredths of a cent are more than nothing, also where it asks."""
+    listed = [line.split() for line in ran(tagged, "versions").splitlines() if EXTRACTOR in line]
+    costs = [word for words in listed for word in words if word.startswith("$")]
+    asked = tagged.run("rollback", EXTRACTOR)
+    assert (asked.exit_code, len(costs)) == (2, 2)
+    assert [line.split(", ")[-1] for line in asked.stderr.splitlines() if " rows of " in line] == [
+        f"{cost} paid" for cost in costs
+    ]
+    assert "$0.00 " not in asked.stderr
+
+
 def test_a_label_goes_with_all_its_models(tagged: Workspace) -> None:
     """And TASK= need not be named, whichever is set."""
     told = json.loads(tagged.run("rollback", EXTRACTOR, "--yes", "--json").stdout)
