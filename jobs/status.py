@@ -50,8 +50,7 @@ def show(report: "Report") -> None:
         print_line(f"index      {index['count']:,} experts, {index['model']} {index['dim']} wide, {behind}")
     else:
         print_line("index      none")
-    spent = document["spent"]
-    print_line(f"spent      {usd(spent['actual'])}, and about {usd(spent['estimated'])} under way")
+    print_line(f"spent      {_spent(**document['spent'])}")
     estimates.show(document)
     for one in document["due"][-SHOWN:]:
         became = f"; {one['outcome']} {one['ended_at'][:16]}" if one["outcome"] else ""
@@ -70,3 +69,9 @@ def _counted(counts: dict[str, int]) -> str:
     total, *parts = counts.items()
     told = ", ".join(f"{count:,} {WORDS.get(name, name.replace('_', ' '))}" for name, count in parts)
     return f"{total[1]:,}: {told}"
+
+
+def _spent(*, actual: float, estimated: float, lost: float) -> str:
+    """Return what was spent, what is under way, and what may have been spent beside: on lost replies, on twins."""
+    told = f"{usd(actual)}, and about {usd(max(0.0, estimated - lost))} under way"
+    return f"{told}; about {usd(lost)} more may have been spent, which no reply tells" if lost else told

@@ -57,8 +57,9 @@ def run(rt: Runtime) -> Report:
             **reviewing.review(rt, tx),
             **(reviewing.versions_of(rt, tx) if rt.task.needs_pilot else {}),
         }
-    mine = Counter(one.state.value for one in everyone if one.task == rt.task.name)
-    document["next"] = _next(document, rt, mine)
+    mine = [one for one in everyone if one.task == rt.task.name]
+    waiting = Counter(one.state.value for one in mine)
+    document["next"] = _next(document, rt, waiting, wants_room=_wants_room(mine))
     return Report(rt.settings.task, document, [batch for batch in everyone if not batch.is_over])
 
 
@@ -86,12 +87,12 @@ def _index(rt: Runtime, tx: "Connection") -> dict[str, Any]:
 
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
-    """Return USD: what is known, and what is estimated for whatever was sent and is under way, for twins, and lost."""
+    """Return USD: what is known, what is estimated beside it, and of that what nobody will know: lost calls, twins."""
     actual = sum((batch.cost or 0.0 for batch in everyone), 0.0) + answers.live_cost(tx) + probes.live_cost(tx)
     found = spending.spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
     estimated = max(0.0, found.lost + found.under_way - not_sent)
-    return {"actual": round(actual, 6), "estimated": round(estimated, 6)}
+    return {"actual": round(actual, 6), "estimated": round(estimated, 6), "lost": round(found.lost, 6)}
 
 
 def _reasons(reasons: list[str]) -> dict[str, int]:
@@ -102,7 +103,14 @@ def _reasons(reasons: list[str]) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _next(document: dict[str, Any], rt: Runtime, waiting: Mapping[str, int]) -> str:
+def _wants_room(mine: list[Batch]) -> bool:
+    """Return whether a batch was put off, its upload kept, while others of its task are under way that make room."""
+    states = {one.state for one in mine}
+    put_off = any(one.state is BatchState.PREPARED and one.tries and one.upload for one in mine)
+    return put_off and BatchState.SUBMITTED in states and BatchState.SUBMITTING not in states
+
+
+def _next(document: dict[str, Any], rt: Runtime, waiting: Mapping[str, int], *, wants_room: bool) -> str:
     """Return what to type next, or an empty text when there is nothing to do; `waiting` are the subject's batches."""
     items = Counts(*document[rt.settings.task].values())
     index = document["index"] or {"count": 0, "behind": 0}
@@ -112,6 +120,7 @@ def _next(document: dict[str, Any], rt: Runtime, waiting: Mapping[str, int]) -> 
         (half, f"make rollback EXTRACTOR={half}"),
         (probe["holds_batches"] and probe["verdict"] is None, "make preflight PROBE=1"),
         (waiting["downloaded"], _going_on(document, rt, "batch-ingest")),
+        (wants_room, _going_on(document, rt, "batch-poll")),
         (waiting["submitting"] or waiting["prepared"], _going_on(document, rt, "batch-submit")),
         (waiting["submitted"], _going_on(document, rt, "batch-poll")),
         (items.total == 0, rt.task.how_to_fill.split("`")[1]),

@@ -95,6 +95,39 @@ def test_states_while_a_batch_is_under_way(workspace: Workspace, api: Api, peopl
     assert api.seen("POST", "Embed") == []
 
 
+def test_next_waits_for_room_where_a_batch_was_refused_for_want_of_it(
+    workspace: Workspace, api: Api, people: Callable[..., list[str]]
+) -> None:
+    """A quota refuses the second batch while the first is under way: what makes room comes first, then the sending."""
+    people(2)
+    api.configure(paused=True)
+    assert workspace.run("batch-submit", "--limit", "1").exit_code == 0
+    api.fault("quota_batch", method="POST", path=":batchGenerateContent")
+    assert workspace.run("batch-submit").exit_code == 4
+    api.configure(paused=False)
+    seen = []
+    for _ in range(3):
+        seen.append(_status(workspace)["next"])
+        assert workspace.run(seen[-1].removeprefix("make ")).exit_code == 0
+    assert seen == ["make batch-poll", "make batch-ingest", "make batch-submit"]
+
+
+def test_what_may_have_been_spent_is_not_told_as_under_way(
+    workspace: Workspace, api: Api, people: Callable[..., list[str]]
+) -> None:
+    """A live call whose reply was lost may have cost its estimate, for ever; nothing of it is under way."""
+    people(1)
+    api.fault("drop", path=":generateContent")
+    assert workspace.run("tag-live", CALL_TIMEOUT="2").exit_code == 0
+    (lost,) = workspace.query("SELECT estimated_cost FROM findable_calls WHERE outcome = 'lost'")
+    spent = _status(workspace)["spent"]
+    assert spent["lost"] == spent["estimated"] == pytest.approx(lost[0], abs=1e-6)
+    (line,) = [one for one in workspace.run("status").stdout.splitlines() if one.startswith("spent")]
+    assert line.endswith(
+        f", and about $0.00 under way; about ${lost[0]:.4f} more may have been spent, which no reply tells"
+    )
+
+
 def test_status_asks_nobody_and_writes_nothing(
     workspace: Workspace, api: Api, people: Callable[..., list[str]]
 ) -> None:

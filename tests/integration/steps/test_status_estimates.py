@@ -168,4 +168,4 @@ def test_live_calls_of_a_probe_are_spent_too(workspace: Workspace, people: Peopl
     batch = workspace.scalar("SELECT cost FROM findable_batches")
     live = workspace.scalar("SELECT sum(cost) FROM findable_calls")
     assert live > 0
-    assert spent == {"actual": pytest.approx(batch + live, abs=1e-6), "estimated": 0.0}
+    assert spent == {"actual": pytest.approx(batch + live, abs=1e-6), "estimated": 0.0, "lost": 0.0}
