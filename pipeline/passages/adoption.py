@@ -5,18 +5,20 @@ concepts gets the columns that it lacks. No row is changed, and doing it again c
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from sqlalchemy import Connection, TableClause, column, distinct, func, literal, select, text
 from sqlalchemy import table as table_named
 
 from pipeline.errors import ConfigurationError
-from pipeline.passages.column_types import Found, Ids, Kind, columns_of, misfits
+from pipeline.passages.column_types import Found, Ids, Kind, columns_of, misfits, unique_keys
 from pipeline.passages.shape import CONCEPT_COLUMNS, CONCEPTS, PASSAGES, fills
 from pipeline.store.schema import has_index
 
 INDEX = "passage_concepts_of_passage"  # made last: where it is, the tables were adopted
 THEIR_IDS = "findable_passages_id"
 NAMED = ("id", "passage_id", "concept_name")  # without these a table is one of other things
+OWN = ("passage_id", "concept_name", "extractor_version")  # of which each concept of ours has others
 WRITTEN = tuple(name for name in CONCEPT_COLUMNS if name != "id")
 
 # the type of each column of ours, on SQLite and on PostgreSQL
@@ -177,6 +179,19 @@ def _check_concepts(tx: Connection, concepts: Mapping[str, Found], passages: Map
         )
     if "evidence" in demanding:
         raise _unfit(CONCEPTS, "demands `evidence`, which not every concept has", hint="let it be NULL")
+    for key in unique_keys(tx, CONCEPTS):
+        if _is_too_narrow(key, concepts):
+            raise _unfit(
+                CONCEPTS,
+                f"has a unique key that the concepts of several versions break: {', '.join(sorted(key))}",
+                hint=f"let that key hold {', '.join(f'`{name}`' for name in OWN)}, or use another database",
+            )
+
+
+def _is_too_narrow(key: AbstractSet[str], concepts: Mapping[str, Found]) -> bool:
+    """Return whether rows of ours could have the same key: its columns are ours, and do not tell them apart."""
+    columns = key & concepts.keys()
+    return columns <= set(WRITTEN) and not set(OWN) <= columns
 
 
 def _is_of(passage_id: Found, passages_id: Found | None) -> bool:

@@ -26,8 +26,24 @@ ALLOWED: Mapping[str, tuple[tuple[str, ...], str]] = {  # PostgreSQL's names; wh
     "confidence": (("float8", "float4", "numeric", *WORDS), "numbers or text"),
     "created_at": (("timestamptz", "timestamp", *WORDS), "times or text"),
 }
+PLACES = 3  # behind the point, that a column of confidences must keep
+_UNIQUE = (
+    """
+    SELECT i.name, s.sql, k.name FROM pragma_index_list(:table) AS i, pragma_index_info(i.name) AS k
+    LEFT JOIN sqlite_master AS s ON s.type = 'index' AND s.name = i.name WHERE i."unique"
+    """,
+    """
+    SELECT i.indexrelid::bigint, pg_get_indexdef(i.indexrelid), c.attname FROM pg_index AS i
+    JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(at, place) ON k.place <= i.indnkeyatts
+    LEFT JOIN pg_attribute AS c ON c.attrelid = i.indrelid AND c.attnum = k.at
+    WHERE i.indrelid = to_regclass(:table) AND i.indisunique ORDER BY i.indexrelid, k.place
+    """,
+)
+_CONDITION = re.compile(r"\bWHERE\b", re.IGNORECASE)
+_AFTER_KEYS = re.compile(r"\b(?:INCLUDE|WHERE)\b", re.IGNORECASE)
 _COLUMNS = """
-SELECT a.attname, coalesce(b.typname, t.typname), format_type(a.atttypid, a.atttypmod), a.atttypmod - 4,
+SELECT a.attname, coalesce(b.typname, t.typname), format_type(a.atttypid, a.atttypmod),
+CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END - 4,
 NOT a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated <> ''
 FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid LEFT JOIN pg_type AS b ON b.oid = t.typbasetype
 WHERE a.attrelid = to_regclass(:table) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
@@ -86,8 +102,8 @@ class Ids:
 class Found:
     """One column as the database has it: PostgreSQL's name of its type, and the type in the database's own words.
 
-    `type` is empty on SQLite. `length` is the most characters where it is above 0; `fills` tells whether a row that
-    says nothing of this column gets a value.
+    `type` is empty on SQLite. `length` is the most characters where it is above 0, and of a number PostgreSQL's own
+    mix of digits and places; `fills` tells whether a row that says nothing of this column gets a value.
     """
 
     name: str
@@ -103,6 +119,10 @@ class Found:
         """Return what the column would have to hold to hold what is ours; None where it does."""
         if self.computed:
             return "values of its own, not computed ones"
+        if self.name == "confidence" and self.type == "numeric" and self.length > 0:
+            digits, places = self.length >> 16, ((self.length & 0x7FF) ^ 0x400) - 0x400
+            if places < PLACES or digits <= places:
+                return f"numbers from 0 to 1 with {PLACES} places or more"
         allowed, wanted = ALLOWED.get(self.name, (WORDS, "text"))
         return None if not self.type or self.type in allowed else wanted
 
@@ -130,6 +150,23 @@ def misfits(columns: Mapping[str, Found], names: Sequence[str]) -> list[str]:
     """Return a line for each of `names` that is there and cannot hold what is ours."""
     found = (columns[name] for name in names if name in columns)
     return [f"`{one.name}` ({one.told}), which must hold {one.misfit}" for one in found if one.misfit]
+
+
+def unique_keys(tx: Connection, table: str) -> list[set[str]]:
+    """Return the columns of each key that no two rows of a table may share; of an expression, the words in it.
+
+    What a key holds for only some rows, by a condition on the version, is left out.
+    """
+    is_file = tx.dialect.name == "sqlite"
+    name = table if is_file else tx.dialect.identifier_preparer.quote(table)
+    found: dict[Any, set[str]] = {}
+    for key, told, column in tx.execute(text(_UNIQUE[0 if is_file else 1]), {"table": name}):
+        keys, condition = _AFTER_KEYS.split(told or "")[0], _CONDITION.split(told or "", maxsplit=1)[1:]
+        if any("extractor_version" in one.lower() for one in condition):
+            continue
+        parts = re.findall(r"\w+", keys.partition("(")[2].lower()) if column is None else [column]
+        found.setdefault(key, set()).update(one.lower() if is_file else one for one in parts)
+    return list(found.values())
 
 
 def _declared_ids(told: str) -> Ids | None:

@@ -31,6 +31,10 @@ IDS = {  # the type of the ids -> three ids of that type, and one that does not 
     "BIGINT": ("-7", "12", "1234567890123456789", "007"),
     "UUID PRIMARY KEY": (ONE, TWO, THREE, "a"),
 }
+CONCEPTS = (
+    "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, extractor_version TEXT, extractor_model TEXT, "
+    "weight REAL"
+)
 
 
 def _made(directory: Path, *statements: str) -> Path:
@@ -160,6 +164,27 @@ def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: st
     assert (sorted(found) == ["1", "2", "3", "4"]) == (kind == "INTEGER NOT NULL")
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "id, passage_id",
+        "passage_id, lower(concept_name), extractor_version",
+        "passage_id, extractor_version, concept_name, extractor_model",
+        "passage_id, concept_name, weight",
+        "passage_id, concept_name) WHERE (extractor_version = 'theirs@3'",
+    ],
+)
+def test_keys_that_no_two_concepts_of_ours_share_are_adopted(tmp_path: Path, key: str) -> None:
+    """Those that hold the version, an id or a column of theirs, or hold for a version of theirs alone."""
+    data = _made(
+        tmp_path / "data",
+        f"CREATE TABLE passage_concepts ({CONCEPTS})",
+        f"CREATE UNIQUE INDEX theirs ON passage_concepts ({key})",
+    )
+    with workspace(data) as rt:
+        add_concepts(rt, [concept("a"), concept("b"), concept("a", version="passage-concepts@2")])
+
+
 def test_adopting_twice_changes_nothing(tmp_path: Path) -> None:
     """Nothing is told the second time, and the tables are as they were."""
     data = _made(
@@ -218,6 +243,23 @@ UNFIT = {  # what is there -> what is said of it
         ["CREATE TABLE passage_concepts (id INTEGER, passage_id TEXT, concept_name TEXT, weight REAL NOT NULL)"],
         "demands columns that are not ours: `weight`",
     ),
+    **{
+        f"concepts that are unique, {key}": (
+            [f"CREATE TABLE passage_concepts ({CONCEPTS})", f"CREATE UNIQUE INDEX theirs ON passage_concepts ({key})"],
+            f"unique key that the concepts of several versions break: .*{word}",
+        )
+        for key, word in {
+            "passage_id, concept_name": "concept_name, passage_id",
+            "passage_id, extractor_model, concept_name": "extractor_model",
+            "passage_id, extractor_version": "extractor_version",
+            "passage_id, lower(concept_name)": "lower",
+            "passage_id, concept_name) WHERE (weight > 0": "concept_name",
+        }.items()
+    },
+    "concepts with a key of a name": (
+        [f"CREATE TABLE passage_concepts ({CONCEPTS}, UNIQUE (concept_name, passage_id))"],
+        "unique key .*: concept_name, passage_id",
+    ),
     "evidence always": (
         ["CREATE TABLE passage_concepts (id INTEGER, passage_id TEXT, concept_name TEXT, evidence TEXT NOT NULL)"],
         "demands `evidence`",
@@ -252,6 +294,20 @@ def test_what_only_sqlite_has_is_refused_too(tmp_path: Path, statements: list[st
     [
         (["CREATE TABLE passages (id TEXT, text BYTEA)"], "`text` .bytea., which must hold text"),
         (["CREATE TABLE passages (id BYTEA, text TEXT)"], "`id` .bytea."),
+        *(
+            (
+                [f"CREATE TABLE passage_concepts (id INT, passage_id TEXT, concept_name TEXT, confidence {kind})"],
+                "`confidence` .*must hold numbers from 0 to 1 with 3 places or more",
+            )
+            for kind in ("NUMERIC(2, 1)", "NUMERIC(5)", "NUMERIC(3, 3)", "NUMERIC(5, -1)")
+        ),
+        (
+            [
+                "CREATE DOMAIN rounded AS NUMERIC(4, 2)",
+                "CREATE TABLE passage_concepts (id INT, passage_id TEXT, concept_name TEXT, confidence rounded)",
+            ],
+            "`confidence` .rounded., which",
+        ),
         (["CREATE MATERIALIZED VIEW passages AS SELECT '' AS id, '' AS text"], "is a view here"),
         (
             ["CREATE TABLE passage_concepts (id INT, passage_id TEXT, concept_name TEXT, aliases TEXT[])"],
