@@ -7,6 +7,7 @@ import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, usd
+from jobs.values import Extractor
 
 if TYPE_CHECKING:
     from pipeline.task import Subject
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="rollback", cls=Command)
-@click.argument("extractor", envvar="FINDABLE_EXTRACTOR")
+@click.argument("extractor", type=Extractor(), envvar="FINDABLE_EXTRACTOR")
 @yes_option
 @json_option
 def main(extractor: str, *, yes: bool, as_json: bool) -> None:

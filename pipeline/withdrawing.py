@@ -103,11 +103,16 @@ def withdraw(rt: "Runtime", tx: "Connection", task: "Task", going: Sequence[Here
 
 
 def check_free(rt: "Runtime", tx: "Connection", task: "Task", going: Sequence[Here]) -> None:
-    """Refuse while something may still come in under a version.
+    """Refuse while something may still come in under a version, and what has no version at all.
 
     Raises:
         InputError: that is so; the message names it.
     """
+    if any(not one.stock.label.strip() and not one.withdrawn for one in going):
+        raise InputError(
+            "rows without a version are another program's; nothing was changed",
+            hint="make versions lists the versions that are here",
+        )
     names = {_extractor(one.stock) for one in going}
     for batch in batches.in_states(tx, task=task.name):
         if batch.extractor in names and not batch.is_over:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from pipeline import preparing
+from pipeline.errors import InputError
 from pipeline.runtime import Runtime
+from pipeline.steps import rollback
 from pipeline.store import versions as versions_of
 from tests.integration.passages.workspaces import passages_file
 from tests.lab import Api, Workspace
@@ -45,7 +47,7 @@ def asked(workspace: Workspace, **values: str) -> None:
         ran(workspace, command, **values)
 
 
-def foreign(workspace: Workspace, passage: str, *, label: str = THEIRS, model: str | None = None) -> None:
+def foreign(workspace: Workspace, passage: str, *, label: str | None = THEIRS, model: str | None = None) -> None:
     """Put a concept of another program into the table."""
     workspace.change(
         "INSERT INTO passage_concepts (passage_id, concept_name, confidence, extractor_model, extractor_version,"
@@ -224,3 +226,16 @@ def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_bega
     assert result.exit_code == code, result.output
     assert api.seen("POST", "GenerateContent") + api.seen("POST", ":generateContent") == []
     assert counted(passages, "findable_requests") == 0
+
+
+@pytest.mark.parametrize("name", ["", " ", "/m", " /"])
+def test_rows_without_a_version_are_not_taken_back(workspace: Workspace, tmp_path: Path, name: str) -> None:
+    """Another program wrote them: no name on the command line means them, and none in a program's call does."""
+    ran(workspace, "import-passages", str(passages_file(tmp_path / "p.jsonl", {"id": "p1", "text": TEXTS["p1"]})))
+    for label, model in ((None, None), ("", "m"), (" ", "m"), (" ", None)):
+        foreign(workspace, "p1", label=label, model=model)
+    refused = workspace.run("rollback", name, "--yes", TASK="passages")
+    assert (refused.exit_code, "names no version" in refused.output) == (2, True)
+    with workspace.open() as rt, pytest.raises(InputError, match="another program's"):
+        rollback.run(rt, name.partition("/")[0], announce=lambda *_: None, confirm=lambda _: True)
+    assert counted(workspace, "passage_concepts") == 4
