@@ -190,6 +190,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     """
     row = fitted(tx, {**blanks_of(tx), "username": username, **values})
     row["findability_score"] = score(row)
+    _check_rates(tx, [row])
     new_id = next_id(tx, above=claims.highest(tx, TASK))
     if new_id is not None:
         row["id"] = new_id
@@ -217,6 +218,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
         rows = [{**row, "id": number} for number, row in enumerate(rows, start=first)]
     for row in rows:
         row["findability_score"] = score(row)
+    _check_rates(tx, rows)
     with _refusals():
         for some in _pages(rows):
             tx.execute(experts.insert(), some)
@@ -242,8 +244,30 @@ def _is_refusal(error: exc.DBAPIError) -> bool:
     return raised or isinstance(error, exc.IntegrityError | exc.DataError) or MISMATCH in str(error.orig)
 
 
+def _check_rates(tx: Connection, rows: Sequence[Mapping[Any, Any]]) -> None:
+    """Refuse a rate that the column would round: it would differ from what was given ever after.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    places = shape_of(tx).places
+    if places is None:
+        return
+    for rate in (row.get("hourly_rate") for row in rows):
+        if isinstance(rate, float) and round(rate, places) != rate:
+            raise ConfigurationError(
+                f"the experts table of this database would round an hourly_rate of {rate:g}; nothing was changed",
+                hint="ALTER TABLE experts ALTER hourly_rate TYPE double precision, or give rates that it can hold",
+            )
+
+
 def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
-    """Write changed columns of one person, and the score that follows; tags are never among them."""
+    """Write changed columns of one person, and the score that follows; tags are never among them.
+
+    Raises:
+        ConfigurationError: an adopted table refuses them.
+    """
+    _check_rates(tx, [values])
     new = {**row, **values}
     changes = {**fitted(tx, values), "findability_score": score(new)}
     with _refusals():

@@ -173,3 +173,31 @@ def test_tags_that_the_table_refuses_wait_in_their_result(theirs: Workspace) -> 
     assert theirs.run("batch-ingest").exit_code == 0
     assert theirs.query("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == [(1,)]
     assert theirs.query("SELECT state FROM findable_batches") == [("ingested",)]
+
+
+@pytest.mark.parametrize("kind", ["INTEGER", "NUMERIC(6, 1)", "NUMERIC", "REAL", "TEXT", "VARCHAR(9)"])
+def test_rates_of_any_type_are_read_and_come_back_as_given(theirs: Workspace, tmp_path: Path, kind: str) -> None:
+    """A rate counts where it parses and the same file again changes nothing; one that would be rounded is refused."""
+    theirs.change(f"CREATE TABLE experts (id SERIAL PRIMARY KEY, username TEXT, bio TEXT, hourly_rate {kind})")
+    theirs.change(
+        "INSERT INTO experts (username, bio, hourly_rate) VALUES ('a', 'I teach water law.', 95), ('b', '', 7)"
+    )
+    if kind == "TEXT":
+        theirs.change("INSERT INTO experts (username, bio, hourly_rate) VALUES ('c', 'I sing.', 'a song')")
+    for command in (*CHAIN[:-1], "score", "doctor"):
+        ran = theirs.run(command)
+        assert ran.exit_code == 0, (command, ran.output)
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio,Hourly Rate\na,I teach water law.,80\nd,I keep bees.,120\n")
+    for said in ("1 added, 1 updated, 0 unchanged", "0 added, 0 updated, 2 unchanged"):
+        ran = theirs.run("import", str(people))
+        assert (ran.exit_code, said in ran.output) == (0, True), ran.output
+    assert theirs.run("show", "d", "--json").exit_code == 0
+    for name in ("a", "e"):
+        people.write_text(f"Username,Bio,Hourly Rate\n{name},I teach water law.,80.25\n")
+        ran = theirs.run("import", str(people))
+        if kind in {"INTEGER", "NUMERIC(6, 1)"}:
+            assert (ran.exit_code, "would round an hourly_rate of 80.25" in ran.stderr) == (3, True), ran.output
+        else:
+            assert ran.exit_code == 0, ran.output
+            assert "1 unchanged" in theirs.run("import", str(people)).output
