@@ -94,9 +94,10 @@ def has_concepts(shape: Shape, skip: tuple[str, ...] | None) -> ColumnElement[bo
 
 
 def has_text(shape: Shape) -> ColumnElement[bool]:
-    """Return the condition that a passage holds more than white space."""
+    """Return the condition that a passage holds more than white space, and has an id that a request can name."""
     cell = shape.passages.c.text
-    return and_(cell.is_not(None), func.trim(cast(cell, Text), WHITE) != "")
+    named = shape.item_id != "" if shape.ids.kind in {Kind.TEXT, Kind.ANY} else true()
+    return and_(cell.is_not(None), func.trim(cast(cell, Text), WHITE) != "", named)
 
 
 def open_items(

@@ -1,5 +1,6 @@
 """Tables of passages and concepts that other programs made: taken over as they are, or refused before anything."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from tests.integration.passages.workspaces import (
     url_of,
     workspace,
 )
-from tests.lab import ON_POSTGRESQL
+from tests.integration.routines.passages import text_of
+from tests.lab import ON_POSTGRESQL, URL, Workspace
 
 ONE, TWO, THREE = (f"0b0e7a52-8f4e-4c1d-9f6a-00000000000{number}" for number in (1, 2, 3))
 IDS = {  # the type of the ids -> three ids of that type, and one that does not fit
@@ -393,3 +395,23 @@ def test_a_database_in_which_another_table_is_named_is_looked_at_anew(tmp_path: 
         import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
     with pytest.raises(ConfigurationError, match="not theirs alone"), workspace(data, passages="other"):
         pass
+
+
+@pytest.mark.parametrize("kind", ["TEXT PRIMARY KEY", "VARCHAR(9)", "" if not ON_POSTGRESQL else "CHAR(3)"])
+def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace, kind: str) -> None:
+    """It counts as empty, and keeps nobody else from being asked; it may be put there at any time."""
+    made = workspace.environ.get(URL) or f"sqlite:///{workspace.data / 'findable.db'}"
+    workspace.data.mkdir(exist_ok=True)
+    store = Store(made)
+    with store.write() as tx:
+        tx.exec_driver_sql(f"CREATE TABLE passages (id {kind}, text TEXT)")
+        for key in ("", "7"):
+            tx.exec_driver_sql(f"INSERT INTO passages VALUES ('{key}', '{text_of(7)}')")  # noqa: S608 - a text of ours
+    store.close()
+    status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
+    assert (status["open"], status["empty"], status["total"]) == (1, 1, 2)
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "tag-live", "doctor"):
+        ran = workspace.run(command, TASK="passages")
+        assert ran.exit_code == 0, (command, ran.output)
+    asked = workspace.query("SELECT DISTINCT passage_id FROM passage_concepts")
+    assert [row[0].strip() for row in asked] == ["7"]
