@@ -11,7 +11,6 @@ from sqlalchemy import (
     Column,
     ColumnClause,
     Connection,
-    Inspector,
     bindparam,
     column,
     distinct,
@@ -62,10 +61,9 @@ def adopt(tx: Connection) -> list[str]:
         experts.create(tx)
         _index_unscored(tx)
         return []
-    if tx.dialect.name != "sqlite":
-        _check_types(tx)
+    _check_types(tx)
     first = not has_index(tx, "experts", UNSCORED)
-    added = _add_columns(tx, there)
+    added = _add_columns(tx)
     lines = [_adopted(tx, added)] if first or added else []
     _settle_ids(tx)
     _index_unscored(tx)
@@ -83,7 +81,7 @@ def adopt(tx: Connection) -> list[str]:
 def is_adopted(tx: Connection) -> bool:
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
     there = inspect(tx)
-    if not there.has_table("experts") or _missing(there) or not has_index(tx, "experts", UNSCORED):
+    if not there.has_table("experts") or _missing(tx) or not has_index(tx, "experts", UNSCORED):
         return False
     todo = (select(literal(1)).where(condition).limit(1) for condition in (unscored, experts.c.id.is_(None)))
     return all(tx.execute(query).first() is None for query in todo)
@@ -107,16 +105,20 @@ def settle_foreign(tx: Connection, *, everyone: bool = False) -> int:
 
 
 def _check_types(tx: Connection) -> None:
-    """Refuse a table of a server that cannot hold what is ours.
+    """Refuse a table that cannot hold what is ours.
 
     Raises:
         ConfigurationError: it is no table of its own, or a column's type does not fit.
     """
-    if not column_types.is_plain_table(tx):
+    is_sqlite = tx.dialect.name == "sqlite"
+    if not is_sqlite and not column_types.is_plain_table(tx):
         raise _unfit("is kept by another server or a query", hint="use a database whose `experts` is a table")
-    if wrong := column_types.misfits(columns_of(tx), experts.c.keys()):
+    if wrong := column_types.misfits(columns_of(tx), experts.c.keys(), typed=not is_sqlite):
         told = ", ".join(f"`{name}`, which must hold {wanted}" for name, wanted in wrong)
-        raise _unfit(f"has columns of other types: {told}", hint="ALTER TABLE … TYPE …, or use another database")
+        raise _unfit(
+            f"has columns of other types: {told}",
+            hint=f"{'make the table anew' if is_sqlite else 'ALTER TABLE … TYPE …'}, or use another database",
+        )
 
 
 def _is_virtual(tx: Connection) -> bool:
@@ -127,16 +129,15 @@ def _is_virtual(tx: Connection) -> bool:
     return tx.execute(made).first() is not None
 
 
-def _missing(there: Inspector) -> list[Column[Any]]:
-    """Return the columns that the table lacks; SQLite's names know no case."""
-    is_sqlite = there.dialect.name == "sqlite"
-    names = {found["name"].lower() if is_sqlite else found["name"] for found in there.get_columns("experts")}
+def _missing(tx: Connection) -> list[Column[Any]]:
+    """Return the columns that the table lacks."""
+    names = columns_of(tx)
     return [one for one in experts.c if one.name not in names]
 
 
-def _add_columns(tx: Connection, there: Inspector) -> list[str]:
+def _add_columns(tx: Connection) -> list[str]:
     """Add the columns that the table lacks, empty in every row, and return their names."""
-    missing = _missing(there)
+    missing = _missing(tx)
     names = [one.name for one in missing]
     if "username" in names:
         raise _unfit(
@@ -164,7 +165,7 @@ def _settle_ids(tx: Connection) -> None:
     On PostgreSQL a column of ours numbers them by itself.
 
     Raises:
-        ConfigurationError: ids are missing, stand twice, or are bytes.
+        ConfigurationError: ids are missing, stand twice, are bytes, or one is an empty text.
     """
     key = key_of(tx)
     if has_index(tx, "experts", OUR_IDS):
@@ -182,6 +183,8 @@ def _settle_ids(tx: Connection) -> None:
     is_blob = func.typeof(experts.c.id) == "blob"
     if tx.dialect.name == "sqlite" and tx.execute(select(literal(1)).where(is_blob).limit(1)).first() is not None:
         raise _unfit("has ids that are bytes, which cannot stand in a request", hint="use ids that are numbers or text")
+    if tx.execute(select(literal(1)).where(item_id == "").limit(1)).first() is not None:
+        raise _unfit("has a row whose `id` is an empty text", hint="give every row an id of its own")
 
 
 def _number(tx: Connection, key: list[str]) -> None:

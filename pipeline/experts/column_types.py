@@ -1,4 +1,4 @@
-"""Which columns of a table on PostgreSQL can hold what is ours; SQLite's columns take anything.
+"""Which columns of a table can hold what is ours; SQLite's take anything, unless they are computed.
 
 What is read from a column and written to it must come back the same, so a type that would round a score, or take tags
 only in a form of its own, is refused before anything is written.
@@ -16,12 +16,13 @@ ALLOWED: Mapping[str, tuple[tuple[type[types.TypeEngine[Any]], ...], str]] = {  
     "findability_score": ((types.Double,), "double precision"),
 }
 NO_WORDS = (types.Enum,)  # counts as text, and takes few words
+TOLD_APART_BY = ("id", "username")
 
 
-def misfits(columns: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, str]]:
+def misfits(columns: Mapping[str, Any], names: Iterable[str], *, typed: bool) -> list[tuple[str, str]]:
     """Return (column, what it would have to hold) of each of `names` that the table has in a type that does not fit.
 
-    `columns` are as the inspector tells them, by name.
+    `columns` are as the inspector tells them, by name; they are `typed` where one takes nothing but its type.
     """
     wrong = []
     for name in names:
@@ -31,6 +32,10 @@ def misfits(columns: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str,
             continue
         if found.get("computed"):
             wrong.append((name, "values of its own, not computed ones"))
+        elif not typed:
+            continue
+        elif name in TOLD_APART_BY and isinstance(found["type"], types.CHAR):
+            wrong.append((f"{name} {found['type']}", "text that is not filled up with blanks, such as VARCHAR"))
         elif not isinstance(found["type"], allowed) or isinstance(found["type"], NO_WORDS):
             wrong.append((f"{name} {found['type']}", wanted))
     return wrong

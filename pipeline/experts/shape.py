@@ -198,8 +198,11 @@ def forget_shape(tx: Connection) -> None:
 
 def columns_of(tx: Connection) -> dict[str, Any]:
     """Return what the database tells of each column of the table, by name; SQLite's names know no case."""
-    found = inspect(tx).get_columns("experts")
-    return {column["name"].lower() if tx.dialect.name == "sqlite" else column["name"]: column for column in found}
+    if tx.dialect.name != "sqlite":
+        return {column["name"]: column for column in inspect(tx).get_columns("experts")}
+    made = text("SELECT name FROM sqlite_master WHERE type = 'table' AND lower(name) = 'experts'")
+    name = str(tx.execute(made).scalar())  # as it was made: by another the inspector does not find computed columns
+    return {column["name"].lower(): column for column in inspect(tx).get_columns(name)}
 
 
 def _counts_up(tx: Connection, id_column: Any) -> bool:
