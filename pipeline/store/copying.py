@@ -157,7 +157,9 @@ class Source:
             return 0
         known = [self._tx.execute(select(func.max(counts))).scalar() or 0]
         if self._all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
-            known += [seq for (seq,) in self._all("SELECT seq FROM sqlite_sequence WHERE lower(name) = ?", table.name)]
+            known += [
+                seq for (seq,) in self._all("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(?)", table.name)
+            ]
         return int(max(known))
 
     def left_behind(self, tables: Iterable[Table]) -> list[str]:
@@ -165,7 +167,7 @@ class Source:
 
         A view that findable made is made again where it is needed.
         """
-        ours = {table.name for table in tables} | {"findable_version"}
+        ours = {table.name.lower() for table in tables} | {"findable_version"}
         query = """SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view', 'trigger')
                    AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND NOT (type = 'view' AND sql LIKE '%/* findable%')
                    ORDER BY type, name"""

@@ -102,6 +102,7 @@ def test_adopted_tables_go_along_as_they_are(workspace: Workspace, there: Worksp
     _adopted(workspace, *THEIRS)
     said = json.loads(workspace.run("move", to, "--json").stdout)
     assert (said["rows"]["Docs"], said["rows"]["passage_concepts"]) == (3, 2)
+    assert said["left_behind"] == []
     there.environ["FINDABLE_PASSAGES_TABLE"] = "Docs"
     assert there.query('SELECT * FROM "Docs" ORDER BY id') == [
         (7, "We mend bells.", None),
