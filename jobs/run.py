@@ -26,6 +26,8 @@ def main(on_done: str, on_fail: str, *, yes: bool, as_json: bool) -> None:
         summary |= {"did": report.did, **report.facts, "failures": failures}
         why = report.facts.get("out_of_money") or report.facts.get("no_pilot")
         held = [f"{report.facts['left']:,} left: {why}"] if why else []
+        if report.facts.get("no_room"):
+            held.append(f"{report.facts['no_room']:,} wait for room at the API")
         print_json(summary) if as_json else print_line("; ".join([*report.did, *held]) or "nothing was due")
         for error in report.failures[1:]:
             Terminal().error(error.message)

@@ -16,7 +16,7 @@ from pipeline.routines import setbacks
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
 from pipeline.states import OPEN, BatchState
-from pipeline.steps import batch_ingest, batch_poll, batch_submit
+from pipeline.steps import batch_ingest, batch_poll
 from pipeline.store import batches, claims, pilots, runs
 from pipeline.store.pilots import Verdict
 from pipeline.ways import spoken
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REPORTED = 20  # of the time that a report took must pass before the next one, but for the last
 FAILED = "the answers fail a quality gate by far, and nothing more was sent; SKIP_PILOT=1 goes on all the same"
+FULL = "the API takes no more for now"
 BROKEN = "a batch failed at the API, and nothing more was sent"
 UNDER_WAY = (BatchState.SUBMITTING, BatchState.SUBMITTED)
 
@@ -193,7 +194,7 @@ class _Turns:
         are brought home all the same.
         """
         self._bring_home(wait=False)
-        while not (self._has_failed or self._report.failed) and self._send() and wait:
+        while not (self._has_failed or self._report.failed) and self._send(wait=wait) and wait:
             self._bring_home(wait=True)
             if self._is_stopped():
                 return
@@ -252,17 +253,21 @@ class _Turns:
         polled = self._report.polled
         return polled is not None and bool(polled.stopped or polled.gone or polled.unclear)
 
-    def _send(self) -> bool:
-        """Send what waits and what the window has room for; return whether anything is at the API then."""
+    def _send(self, *, wait: bool) -> bool:
+        """Send what waits and what the window has room for; return whether anything is at the API then.
+
+        Where it is waited for, an API that takes no more for now is no end: what is under way makes room.
+        """
         rt, report = self._rt, self._report
         report.held_back = ""
         try:
-            sent = batch_submit.run(rt, limit=None, dry=False, confirm=None)
+            sent, full = setbacks.submit(rt, limit=None, confirm=None, patient=wait)
         except BudgetError as error:
             report.held_back = error.message
         else:
             report.submitted += sent.submitted
             report.held_back = f"{sent.budget} has no room for more" if sent.held_back else ""
+            report.held_back = FULL if full else report.held_back
         return bool(_count(rt, *UNDER_WAY))
 
 

@@ -17,7 +17,7 @@ from pipeline.routines import probe as five_first
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
 from pipeline.states import BatchState
-from pipeline.steps import batch_ingest, batch_poll, batch_submit, index, score
+from pipeline.steps import batch_ingest, batch_poll, index, score
 from pipeline.store import batches, claims, due
 
 UNDER_WAY = (BatchState.SUBMITTING, BatchState.SUBMITTED)
@@ -163,15 +163,25 @@ def _submit(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> No
 def _send(rt: Runtime, report: Report, confirm: Callable[[float], bool], *, limit: int | None, askable: int) -> None:
     """Send what waits, and at most `limit` of those who are next."""
     try:
-        sent = batch_submit.run(rt, limit=limit, dry=False, confirm=lambda plan: confirm(plan.cost))
+        sent, full = setbacks.submit(rt, limit=limit, confirm=lambda plan: confirm(plan.cost), patient=True)
     except BudgetError as error:  # as it was meant to be: the next run sends what there is money for then
         _hold_back(report, askable, error.message)
         return
     report.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
     if sent.items:
         report.did.append(f"{sent.items:,} submitted in {_some(len(sent.submitted), 'batch', 'batches')}")
+    if full is not None:  # as it is meant to be, too: what is under way makes room
+        report.facts["no_room"] = _unsent(rt, limit=limit)
     if sent.held_back:
         _hold_back(report, sent.held_back, f"{sent.budget} has no room for more")
+
+
+def _unsent(rt: Runtime, *, limit: int | None) -> int:
+    """Return how many wait to be sent, in batches that are prepared and, but for a `limit` of 0, in none."""
+    with rt.store.read() as tx:
+        waiting = batches.in_states(tx, BatchState.PREPARED, task=rt.task.name)
+        new = 0 if limit == 0 else claims.count_askable(tx, rt.task)
+    return sum(one.requests for one in waiting) + new
 
 
 def _hold_back(report: Report, left: int, why: str) -> None:

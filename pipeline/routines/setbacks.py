@@ -1,11 +1,16 @@
-"""What a routine meets on the way: batches that failed at the API, and items that were parked."""
+"""What a routine meets on the way: batches that failed at the API, items parked by that, and a full queue there."""
+
+from collections.abc import Callable
 
 from pipeline import collecting
-from pipeline.errors import RemoteError
+from pipeline.creating import Sent
+from pipeline.errors import RemoteError, ThrottledError
+from pipeline.preparing import Plan
 from pipeline.runtime import Runtime
-from pipeline.states import RemoteState, remote_state
-from pipeline.steps import batch_poll
+from pipeline.states import BatchState, RemoteState, remote_state
+from pipeline.steps import batch_poll, batch_submit
 from pipeline.store import batches, outcomes
+from pipeline.store.batches import Batch
 
 UNHAPPY = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 
@@ -37,3 +42,31 @@ def parked(rt: Runtime) -> int:
     """Return how many items are parked, but for text that is not ours."""
     with rt.store.read() as tx:
         return outcomes.parked_items(tx, rt.task.name)
+
+
+def submit(
+    rt: Runtime, *, limit: int | None, confirm: Callable[[Plan], bool] | None, patient: bool
+) -> tuple[batch_submit.Report, ThrottledError | None]:
+    """Submit, and return what was sent; if `patient`, with the refusal where the API takes no more for now.
+
+    Raises:
+        ThrottledError: nothing is under way whose end would make room, or a quota of the day is used up.
+        RemoteError, ConfigurationError, InputError: as the step raises them.
+    """
+    before = {one.number for one in _at_api(rt)}
+    try:
+        return batch_submit.run(rt, limit=limit, dry=False, confirm=confirm), None
+    except ThrottledError as error:
+        there = _at_api(rt)
+        if not (patient and there) or error.resets_at is not None:
+            raise
+        rt.display.say(f"the rest waits for a batch to end: {error.message}")
+        new = [one for one in there if one.number not in before]
+        sent = {one.number: Sent.CREATED for one in new}
+        return batch_submit.Report(Plan(), sent=sent, items=sum(one.requests for one in new)), error
+
+
+def _at_api(rt: Runtime) -> list[Batch]:
+    """Return the batches of the task that are under way at the API."""
+    with rt.store.read() as tx:
+        return batches.in_states(tx, BatchState.SUBMITTED, task=rt.task.name)

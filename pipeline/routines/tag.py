@@ -210,23 +210,64 @@ def _by_batch(rt: Runtime, report: Report, wish: Wish) -> None:
     """Submit; where it waits, poll and ingest as well, and submit again who failed or had to wait for money.
 
     Where a batch failed at the API nothing more is sent: what lasts a minute there must not use up anybody's tries.
+    Where the API takes no more for now, it waits for the first batch that is over, and sends again.
     """
-    for _ in range(MOST_ROUNDS):
-        submitted = batch_submit.run(rt, limit=wish.limit, dry=False, confirm=None)
+    rounds, limit, newest = 0, wish.limit, _newest(rt)
+    while rounds < MOST_ROUNDS:
+        try:
+            submitted, full = setbacks.submit(rt, limit=limit, confirm=None, patient=bool(wish.wait))
+        except BudgetError:
+            if report.polled:  # it waited for room, and some may be under way
+                _bring_home(rt, report, first=False)
+            raise
         report.submitted.append(submitted)
         if not wish.wait:
             return
-        polled = batch_poll.run(rt, wait=True)
-        report.polled.append(polled)
-        accounts = batch_ingest.run(rt, reported=report.reports.append)
-        report.ingested += [one.batch for one in accounts]
-        report.failed |= setbacks.failed(rt, polled)
-        if report.failed or polled.stopped is not None or polled.gone or polled.unclear:
+        accounts = _bring_home(rt, report, first=full is not None)
+        if report.failed and full is not None and not _is_stopped(report):  # the others are waited for all the same
+            _bring_home(rt, report, first=False)
+        if report.failed or _is_stopped(report):
             return
-        if not (submitted.sent or accounts):
+        if full is not None:
+            limit = None if wish.limit is None else max(0, wish.limit - _asked(rt, since=newest))
+            continue
+        rounds += 1
+        if not (submitted.sent or accounts) or wish.limit is not None or not _askable(rt):
             return
-        if wish.limit is not None or not _askable(rt):
-            return
+
+
+def _bring_home(rt: Runtime, report: Report, *, first: bool) -> "list[batch_ingest.Account]":
+    """Wait for what is at the API, or for the first of it, and ingest it.
+
+    Where the last look for a first one saw none end, it waits for all: one that cannot be looked at is no end.
+    """
+    before = report.polled[-1] if report.polled else None
+    first = first and (before is None or bool(before.downloaded or before.failed))
+    polled = batch_poll.run(rt, wait=True, first=first)
+    report.polled.append(polled)
+    accounts = batch_ingest.run(rt, reported=report.reports.append)
+    report.ingested += [one.batch for one in accounts]
+    report.failed |= setbacks.failed(rt, polled)
+    return accounts
+
+
+def _is_stopped(report: Report) -> bool:
+    """Return whether the API could not be asked, or a batch needs a person."""
+    polled = report.polled[-1]
+    return bool(polled.stopped or polled.gone or polled.unclear)
+
+
+def _newest(rt: Runtime) -> int:
+    """Return the number of the newest batch, 0 where there is none."""
+    with rt.store.read() as tx:
+        return batches.next_number(tx) - 1
+
+
+def _asked(rt: Runtime, *, since: int) -> int:
+    """Return how many items stand in the batches after a number, sent or about to be."""
+    with rt.store.read() as tx:
+        numbers = [one.number for one in batches.in_states(tx, task=rt.task.name) if one.number > since]
+        return len({item for number in numbers for item in claims.items_of(tx, number).values()})
 
 
 def _is_done(rt: Runtime, report: Report, wish: Wish) -> bool:

@@ -427,3 +427,24 @@ def test_a_batch_that_failed_meanwhile_lets_a_turn_send_nothing(workspace: Works
             break
     assert (turn.exit_code, sent(api), json.loads(turn.stdout)["left"]) == (4, 1, 4)
     assert backfill(workspace, "--wait", **SKIP)["is_over"]
+
+
+def test_it_waits_for_room_that_the_table_knows_nothing_of(workspace: Workspace, api: Api) -> None:
+    """Where a 429 meets an own batch under way, that one is waited for, and the next is sent; to the end, each once."""
+    put(workspace, 12)
+    api.configure(batch_looks=3)
+    api.fault("status", nth=2, times=2, args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    once = workspace.run("passages-backfill", "--yes", BATCH_ROWS="4", **SKIP)
+    assert (once.exit_code, sent(api)) == (4, 2), once.output
+    done = backfill(workspace, "--wait", BATCH_ROWS="4", **SKIP)
+    assert (done["submitted"], sum(done["ingested"].values()), done["is_over"]) == ([2, 3], 12, True)
+    assert set(asked(workspace).values()) == {1}
+    assert check(workspace)
+
+
+def test_it_waits_for_no_room_that_will_not_come(workspace: Workspace, api: Api) -> None:
+    """With nothing under way a 429 ends it with 4."""
+    put(workspace, 3)
+    api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    assert workspace.run("passages-backfill", "--wait", "--yes", **SKIP).exit_code == 4
+    assert backfill(workspace, "--wait", **SKIP)["is_over"]

@@ -255,3 +255,25 @@ def test_who_is_parked_for_invalid_answers_is_told_and_no_failure(
             break
     assert "1 parked" in lines[-1]
     assert sum("parked" in line for line in lines) == 1
+
+
+def test_a_full_queue_with_batches_under_way_is_no_failure(workspace: Workspace, people: People, api: Api) -> None:
+    """The rest waits for room, which the line says; what is under way is brought home, and then the rest goes out."""
+    people(6)
+    api.configure(batch_looks=3)
+    api.fault("status", nth=2, times=2, args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    document = ran(workspace, BATCH_ROWS="3")
+    assert (document["submitted"], document["no_room"], document["failures"]) == ({"1": "created"}, 3, [])
+    assert "3 submitted in 1 batch" in document["did"]
+    assert workspace.run("run").stdout == "3 wait for room at the API\n"
+    assert ran_until(workspace, "ingested")["ingested"] == {"1": 3}
+    assert ran_until(workspace, "ingested")["ingested"] == {"2": 3}
+    ledger.check(workspace)
+
+
+def test_a_quota_of_the_day_is_a_failure_whatever_is_under_way(workspace: Workspace, people: People, api: Api) -> None:
+    """No batch's end makes room then; exit code 4 and the time of the reset."""
+    people(6)
+    api.fault("quota_day", nth=2, path=CREATE)
+    document = ran(workspace, code=4, BATCH_ROWS="3")
+    assert (len(document["failures"]), "no_room" in document) == (1, False)

@@ -332,3 +332,54 @@ def test_others_are_brought_home_beside_a_batch_that_failed(workspace: Workspace
     assert len(api.seen("POST", CREATE)) == 2
     assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
     ledger.check(workspace)
+
+
+def fill_up(api: Api, *creates: int) -> None:
+    """Let the API take no more at the n-th creates, not counting those refused before; a batch needs three looks."""
+    api.configure(batch_looks=3)
+    for number in creates:
+        api.fault("status", nth=number, args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+
+
+def test_it_waits_for_room_at_the_api(workspace: Workspace, people: People, api: Api) -> None:
+    """Where a 429 meets an own batch under way, that one is waited for, and the next is sent; to the end, each once."""
+    people(9)
+    fill_up(api, 2, 3)
+    document = tagged(workspace, "--mode", "batch", "--wait", BATCH_ROWS="3")
+    assert (document["submitted"], document["ingested"]) == ([1, 2, 3], {"1": 3, "2": 3, "3": 3})
+    assert (document["left"], document["under_way"]) == (0, 0)
+    assert len(api.seen("POST", CREATE)) == 5
+    assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
+    ledger.check(workspace)
+
+
+def test_a_limit_holds_while_it_waits_for_room(workspace: Workspace, people: People, api: Api) -> None:
+    """What was held up counts among the first so many; nobody beyond them is asked."""
+    people(12)
+    fill_up(api, 2)
+    document = tagged(workspace, "--mode", "batch", "--wait", "--limit", "8", BATCH_ROWS="3")
+    assert (sum(document["ingested"].values()), document["left"]) == (8, 4)
+    ledger.check(workspace)
+
+
+@pytest.mark.parametrize("fault", ["status", "quota_day"])
+def test_it_waits_for_no_room_that_will_not_come(workspace: Workspace, people: People, api: Api, fault: str) -> None:
+    """Nothing under way, or the day's quota used up: exit code 4 at once, as the other commands end."""
+    people(6)
+    args = {"code": 429, "message": "Resource exhausted"} if fault == "status" else {}
+    api.fault(fault, nth=1 if fault == "status" else 2, args=args, path=CREATE)
+    stopped = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
+    assert stopped.exit_code == 4, stopped.output
+    assert ledger.batches(workspace) == (["prepared"] * 2 if fault == "status" else ["submitted", "prepared"])
+
+
+def test_a_failure_while_it_waits_for_room_stops_the_sending(workspace: Workspace, people: People, api: Api) -> None:
+    """What was prepared stays so and goes out with the same command later."""
+    people(9)
+    fill_up(api, 2)
+    api.fault("batch_fails", times=1)
+    document = tagged(workspace, "--mode", "batch", "--wait", code=4, BATCH_ROWS="3")
+    assert (list(document["failed"]), document["under_way"], document["left"]) == (["1"], 6, 3)
+    assert ledger.batches(workspace) == ["failed", "prepared", "prepared"]
+    assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
+    ledger.check(workspace)
