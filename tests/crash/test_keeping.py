@@ -136,9 +136,7 @@ def test_forget_dies(template: Template, tmp_path: Path) -> None:
         assert holding(dead.data) == [], (fate, died.last)
         assert kept(dead) == kept(peace), (fate, died.last)
         assert ledger.status(dead)["index"]["behind"] == 0
-        assert {path.name.partition("-2")[0] for path in (dead.data / "reports").glob("*.json")} == {
-            "passage-concepts"
-        }
+        assert {path.name.partition("-2")[0] for path in (dead.data / "reports").glob("*.json")} == {"passage-concepts"}
         is_healthy(template, dead)
 
 
