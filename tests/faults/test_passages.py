@@ -290,8 +290,10 @@ def test_after_a_cut_answer_there_is_more_room(reading: Ground) -> None:
 @pytest.mark.parametrize("word", ["batch_fails", "batch_expires", "batch_cancelled"])
 @pytest.mark.parametrize("partial", [0, 0.5])
 def test_a_batch_that_ends_badly_charges_nobody(word: str, partial: float, reading: Ground) -> None:
-    """What it has is stored, the others go out again within the same command, uncharged."""
+    """What it has is stored, and the others go out again with the same command later, uncharged."""
     reading.script(Script(word, {"partial": partial}))
+    stopped = reading.run(*COMMANDS[1], **JUDGED)
+    assert (stopped.exit_code, "failed at the API" in stopped.stderr) == (4, True), stopped.output
     done = reading.run(*COMMANDS[1], **JUDGED)
     assert done.exit_code == 0, done.output
     assert passages.counts(reading.workspace) == {"total": MANY, "with_concepts": MANY}
