@@ -8,6 +8,7 @@ call at a time is made until something does, or patience ends.
 
 import asyncio
 import contextlib
+import functools
 import math
 from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
@@ -41,6 +42,8 @@ GRACE_S = 5.0  # what is under way has so long to finish after the first Ctrl-C
 LOOK_S = 1.0  # at least so often the loop looks at the clock, the other processes' calls, and a stall
 WARN_AT = 0.8  # of the day's requests
 SAMPLES = 3
+UNKEPT = "its answer could not be kept"
+HAD = "an answer that came could not be kept, and what it cost is counted"
 
 
 class Questions(Protocol):
@@ -332,8 +335,10 @@ class _Crew:
         item = question.item
         try:
             open_still = await self._clerk.write(lambda tx: account.settle(tx, marked, item, ended))
-        except Exception:
-            await self._clerk.write(lambda tx: account.lose(tx, marked, item.id, why="its answer could not be kept"))
+        except Exception as error:
+            lost = functools.partial(account.lose, number=marked, item_id=item.id, why=UNKEPT, ended=ended)
+            await self._clerk.write(lost)
+            self._note_unkept(entry, ended, error)
             raise
         self._no_money = None  # what it was estimated at may be free again
         await self._account_for(entry, ended, again=again and open_still)
@@ -381,6 +386,16 @@ class _Crew:
             self._give_up(entry.id, judgement.reason)
         elif again:
             await self._again(entry)
+
+    def _note_unkept(self, entry: _Entry, ended: Ended, error: Exception) -> None:
+        """Count what a reply cost that the database did not take, and let the error tell of it."""
+        if ended.judgement is None or ended.judgement.reply is None:
+            return
+        self.report.cost += self._account.cost_of(ended.judgement.reply.usage)
+        self._give_up(entry.id, UNKEPT)
+        if isinstance(error, FindableError):  # of one transaction, maybe, in which several were to be kept
+            told = error.message.removesuffix("; nothing was changed").removesuffix(f"; {HAD}")
+            error.message = f"{told}; {HAD}"
 
     async def _again(self, entry: _Entry) -> None:
         """Put an item at the end of the line, with its question as it is now."""

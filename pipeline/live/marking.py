@@ -49,6 +49,12 @@ class Ended(NamedTuple):
     how: CallEnd
     judgement: Judgement | None
 
+    @property
+    def usage(self) -> Usage | None:
+        """Return what a reply said that it used; some say nothing, and not every call has one."""
+        reply = self.judgement.reply if self.judgement is not None else None
+        return reply.usage if reply is not None and reply.usage != costs.NO_USAGE else None
+
 
 class OutdatedError(Exception):
     """The row was changed since its question was written; it must be written anew."""
@@ -110,12 +116,7 @@ class Account:
     def settle(self, tx: "Connection", number: int, item: "Item", ended: Ended) -> bool:
         """Keep how a call ended, let its item go, and write what came; return whether the item may be asked again."""
         rt, judgement = self.rt, ended.judgement
-        reply = judgement.reply if judgement is not None else None
-        usage = reply.usage if reply is not None and reply.usage != costs.NO_USAGE else None  # some tell none
-        spent = None if usage is None else (usage.prompt, usage.answer + usage.thoughts)
-        cost = None if usage is None else self.cost_of(usage)
-        if reply is None and ended.how is CallEnd.REFUSED:
-            cost = 0.0  # a clear no: nothing was done there
+        spent, cost = self._paid(ended)
         calls.end(tx, number, ended.how, tokens=spent, cost=cost, at=rt.now())
         if self.purpose is Purpose.PROBE:
             return False
@@ -133,10 +134,19 @@ class Account:
         for number, item_id in calls.under_way(tx, self.rt.task.name, run=self.run):
             self.lose(tx, number, item_id, why="interrupted")
 
-    def lose(self, tx: "Connection", number: int, item_id: str, *, why: str) -> None:
-        """Let go of one call whose reply, if any, is not kept; it may have cost what was estimated."""
-        calls.end(tx, number, CallEnd.LOST, at=self.rt.now())
+    def lose(self, tx: "Connection", number: int, item_id: str, *, why: str, ended: Ended | None = None) -> None:
+        """Let go of one call whose reply is not kept; where none came, it may have cost what was estimated."""
+        spent, cost = self._paid(ended) if ended is not None else (None, None)
+        calls.end(tx, number, CallEnd.LOST, tokens=spent, cost=cost, at=self.rt.now())
         claims.release_live(tx, self.rt.task.name, item_id, outcome=None, reason=why)
+
+    def _paid(self, ended: Ended) -> tuple[tuple[int, int] | None, float | None]:
+        """Return the (prompt, answer and thought) tokens of a call and its cost in USD, as far as a reply told."""
+        usage = ended.usage
+        if usage is not None:
+            return (usage.prompt, usage.answer + usage.thoughts), self.cost_of(usage)
+        is_no = ended.how is CallEnd.REFUSED and (ended.judgement is None or ended.judgement.reply is None)
+        return None, 0.0 if is_no else None  # a clear no: nothing was done there
 
     def cost_of(self, usage: Usage) -> float:
         """Return what a reply cost, in USD."""

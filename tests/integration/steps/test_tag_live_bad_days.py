@@ -275,3 +275,43 @@ def test_who_is_larger_than_a_whole_minute_is_left_and_the_rest_is_asked(
     assert attempts(workspace) == []
     assert len(api.seen("POST", LIVE)) == 1
     assert ledger.people(workspace) == {"total": 6, "tagged": 1, "untagged": 5}
+
+
+@pytest.mark.parametrize("how", ["a trigger", "too narrow a column"])
+def test_an_answer_that_the_table_refuses_is_counted_as_paid(workspace: Workspace, people: People, how: str) -> None:
+    """Exit code 3 and no word that nothing was changed; what the call used is known, and nobody else is held up."""
+    people(3)
+    refuses(workspace, how)
+    for _ in range(2):
+        result = workspace.run("tag-live", **ONE_BY_ONE)
+        assert result.exit_code == 3, says(result)
+        assert "an answer that came could not be kept, and what it cost is counted" in result.stderr
+        assert "1 failed (its answer could not be kept)" in result.stdout
+        assert "person-0000: its answer could not be kept" in result.stderr
+        assert "nothing was changed" not in says(result)
+    lost = workspace.query("SELECT item_id, tokens_in > 0, tokens_out > 0, cost > 0, outcome FROM findable_calls")
+    assert [(row[0], all(row[1:4]), row[4]) for row in lost] == [("1", True, "lost")] * 2
+    assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
+    assert workspace.run("doctor").exit_code == 0
+
+
+def refuses(workspace: Workspace, how: str) -> None:
+    """Let the table refuse the tags of the first person, as another program's rules do."""
+    if not ON_POSTGRESQL:
+        length = " AND length(new.tags) > 5" if how == "too narrow a column" else ""
+        workspace.change(
+            f"CREATE TRIGGER theirs BEFORE UPDATE OF tags ON experts WHEN old.id = 1{length} "
+            "BEGIN SELECT RAISE(ABORT, 'this row is frozen'); END"
+        )
+        return
+    if how == "too narrow a column":
+        workspace.change("ALTER TABLE experts ALTER tags TYPE VARCHAR(5)")
+        return
+    workspace.change(
+        "CREATE FUNCTION freeze() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RAISE EXCEPTION ''this row is frozen''; END'"
+    )
+    workspace.change(
+        "CREATE TRIGGER theirs BEFORE UPDATE OF tags ON experts FOR EACH ROW "
+        "WHEN (old.id = 1) EXECUTE FUNCTION freeze()"
+    )
