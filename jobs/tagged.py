@@ -32,7 +32,8 @@ def show(report: "Report", words: "Words") -> None:
         print_line(f"0 {words.done}{parked}, no batch is under way")
     else:
         sent = 0 if report.failed else sum(one.items for one in report.submitted)
-        what = f"{plural(sent, words.one, words.many)} submitted" if sent else "batches are under way"
+        waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
+        what = f"{plural(sent, words.one, words.many)} submitted" if sent else waiting
         print_line(f"{what}. Next: make tag WAIT=1, or make run now and then")
     if report.out_of_money:
         Terminal().warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")

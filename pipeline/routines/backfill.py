@@ -223,9 +223,8 @@ class _Turns:
     def _bring_home(self, *, wait: bool) -> None:
         """Look at what is at the API, until the first batch is over where it is to be waited for, and ingest it."""
         if _count(self._rt, *UNDER_WAY):
-            polled = batch_poll.run(
-                self._rt, wait=wait, first=self._has_moved
-            )  # else one would be looked at in a circle
+            # where one cannot be looked at, the others would be looked at in a circle and without a pause
+            polled = batch_poll.run(self._rt, wait=wait, first=self._has_moved)
             self._has_moved = not wait or bool(polled.downloaded or polled.failed)
             self._report.polled = polled
             self._report.failed |= setbacks.failed(self._rt, polled)

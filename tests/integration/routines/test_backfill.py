@@ -448,3 +448,28 @@ def test_it_waits_for_no_room_that_will_not_come(workspace: Workspace, api: Api)
     api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
     assert workspace.run("passages-backfill", "--wait", "--yes", **SKIP).exit_code == 4
     assert backfill(workspace, "--wait", **SKIP)["is_over"]
+
+
+def test_what_is_slower_than_a_failure_is_waited_for(workspace: Workspace, api: Api) -> None:
+    """One batch fails while two have a long way to go: they are brought home by the same command all the same."""
+    put(workspace, 9)
+    api.configure(batch_looks=3)
+    api.fault("batch_fails", times=1)
+    api.fault("status", nth=2, args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    assert workspace.run("passages-backfill", "--yes", BATCH_ROWS="3", **SKIP).exit_code == 4
+    api.configure(batch_looks=9)
+    done = backfill(workspace, "--wait", code=4, BATCH_ROWS="3", **SKIP)
+    assert (list(done["failed"]), done["ingested"], done["left"]) == (["1"], {"2": 3, "3": 3}, 3)
+    assert done["under_way"] == 0
+
+
+def test_a_batch_that_cannot_be_looked_at_is_not_asked_for_in_a_circle(workspace: Workspace, api: Api) -> None:
+    """The others are waited for with pauses between the looks; exit code 4 at the end for the one that is left."""
+    put(workspace, 6)
+    api.configure(batch_looks=12)
+    assert backfill(workspace, BATCH_ROWS="3", **SKIP)["submitted"] == [1, 2]
+    name = workspace.scalar("SELECT remote_name FROM findable_batches WHERE number = 1")
+    api.fault("status", times=10_000, args={"code": 400, "message": "bad"}, method="GET", path=f"{name}$")
+    done = backfill(workspace, "--wait", code=4, BATCH_ROWS="3", **SKIP)
+    assert (done["ingested"], done["under_way"]) == ({"2": 3}, 1)
+    assert len(api.seen("GET", name)) <= 4

@@ -378,8 +378,34 @@ def test_a_failure_while_it_waits_for_room_stops_the_sending(workspace: Workspac
     people(9)
     fill_up(api, 2)
     api.fault("batch_fails", times=1)
-    document = tagged(workspace, "--mode", "batch", "--wait", code=4, BATCH_ROWS="3")
-    assert (list(document["failed"]), document["under_way"], document["left"]) == (["1"], 6, 3)
+    stopped = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
+    assert (stopped.exit_code, "6 people in batches that are not over" in stopped.stdout) == (4, True), stopped.output
+    assert "3 people can be asked: run it again later" in stopped.stderr
     assert ledger.batches(workspace) == ["failed", "prepared", "prepared"]
     assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
     ledger.check(workspace)
+
+
+def test_others_are_brought_home_where_it_waited_for_room(workspace: Workspace, people: People, api: Api) -> None:
+    """One fails while another has a long way to go: its answers are taken in all the same, the third is not sent."""
+    people(9)
+    fill_up(api, 2, 3)
+    api.fault("batch_fails", times=1)
+    assert workspace.run("tag", "--mode", "batch", BATCH_ROWS="3").exit_code == 4
+    api.configure(batch_looks=9)
+    document = tagged(workspace, "--mode", "batch", "--wait", code=4, BATCH_ROWS="3")
+    assert (list(document["failed"]), document["ingested"], document["submitted"]) == (["1"], {"2": 3}, [2])
+    assert ledger.batches(workspace) == ["failed", "ingested", "prepared"]
+    ledger.check(workspace)
+
+
+def test_a_batch_that_failed_with_nobody_in_it_any_more(workspace: Workspace, people: People, api: Api) -> None:
+    """Its person was deleted meanwhile: exit code 4 with the reason, and nobody is said to be left or parked."""
+    people(2)
+    tagged(workspace, "--mode", "live", "--limit", "1")
+    api.fault("batch_fails", times=1)
+    tagged(workspace, "--mode", "batch")
+    workspace.change("DELETE FROM experts WHERE tags IS NULL OR tags = '[]'")
+    stopped = workspace.run("tag", "--mode", "batch", "--wait")
+    assert (stopped.exit_code, "batch 1 failed" in stopped.stderr) == (4, True), stopped.output
+    assert "next: make status" in stopped.stderr
