@@ -19,12 +19,13 @@ from pipeline.store import answers, claims, tables
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
+KEPT = "not changed: a trigger or a rule of the database keeps the row as it is"
 ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
 
 
 @dataclass
 class Written:
-    """What became of people: counts, and a finding (kind "kept") for each whose tags are now of an older text."""
+    """What became of people: counts, and a finding (kind "kept") for each whose tags or row stay as they were."""
 
     added: int = 0
     updated: int = 0
@@ -62,10 +63,11 @@ def write(tx: "Connection", people: Sequence[Person]) -> Written:
         if (row := known.get(person.username)) is not None and (values := _differing(tx, row, person))
     ]
     table.insert_people(tx, [(person.username, person.values) for person in new])
-    for change in changes:
-        table.update_person(tx, change.row, change.values)
-    written = Written(added=len(new), updated=len(changes), unchanged=len(people) - len(new) - len(changes))
-    _follow(tx, [change for change in changes if change.is_asked_about], written)
+    done = [change for change in changes if table.update_person(tx, change.row, change.values)]
+    written = Written(added=len(new), updated=len(done), unchanged=len(people) - len(new) - len(done))
+    if len(done) < len(changes):
+        written.kept += [_kept(change, KEPT) for change in changes if change not in done]
+    _follow(tx, [change for change in done if change.is_asked_about], written)
     return written
 
 
@@ -122,7 +124,7 @@ def _with_new_bio(changes: Sequence[_Change], *, but: set[str]) -> list[str]:
 
 
 def _kept(change: _Change, reason: str) -> Finding:
-    """Return the finding that tells of an answer to an older text."""
-    column = next(column for column in ASKED_ABOUT if column in change.values)
-    value = excerpt(change.values[column] or "")
+    """Return the finding that tells what is kept, and of which column: the first of those that are asked about."""
+    column = next(column for column in (*ASKED_ABOUT, *change.values) if column in change.values)
+    value = excerpt(str(change.values[column] or ""))
     return Finding(change.person.line, HEADERS[column], reason, value, Kind.KEPT, username=change.person.username)

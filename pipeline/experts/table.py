@@ -261,8 +261,10 @@ def _check_rates(tx: Connection, rows: Sequence[Mapping[Any, Any]]) -> None:
             )
 
 
-def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
+def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> bool:
     """Write changed columns of one person, and the score that follows; tags are never among them.
+
+    Returns whether the row took them: a trigger or a rule of the database may keep it as it is.
 
     Raises:
         ConfigurationError: an adopted table refuses them.
@@ -271,7 +273,7 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
     new = {**row, **values}
     changes = {**fitted(tx, values), "findability_score": score(new)}
     with _refusals():
-        tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
+        return bool(tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes)).rowcount)
 
 
 def check_removable(tx: Connection, row: Mapping[Any, Any]) -> None:

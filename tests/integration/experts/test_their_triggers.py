@@ -1,6 +1,7 @@
 """Triggers of another application on the table of people: what it keeps from being written is told, not passed over."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,14 @@ def test_whose_row_does_not_take_the_tags_is_parked(theirs: Workspace, commands:
     for command in commands:
         _ran(theirs, command)
     assert theirs.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == 2
+
+
+def test_whose_row_does_not_take_a_file_is_told(theirs: Workspace, tmp_path: Path) -> None:
+    """Nobody counts as updated who is not; the others are."""
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Company,Hourly Rate\nfree,Farm,80\nlocked,,90\n")
+    for said in ("1 updated, 1 unchanged", "0 updated, 2 unchanged"):
+        told = _ran(theirs, "import", str(people))
+        assert said in told
+        assert "not changed: a trigger or a rule" in told
+    assert theirs.query("SELECT username, hourly_rate FROM experts ORDER BY id") == [("free", 80.0), ("locked", None)]
