@@ -56,10 +56,11 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
     print_json(backfill.document(report)) if as_json else print_line(_line(report, words))
     if report.quality is not None:
         Terminal().say(f"quality: {report.quality.line} ({report.quality.path})")
-    setbacks.tell(report.failed, words, left=report.left, under_way=report.under_way, parked=report.parked)
+    told = {"left": report.left, "under_way": report.under_way, "parked": report.parked}
+    setbacks.tell(report.failed, words, is_down=report.is_down, **told)
     if report.polled is not None:
         complain(report.polled)
-    if report.failed:
+    if report.is_down:
         sys.exit(4)
     if report.quality is not None:
         report.quality.check()

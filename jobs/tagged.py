@@ -31,7 +31,7 @@ def show(report: "Report", words: "Words") -> None:
         parked = f", {report.parked:,} parked" if report.parked else ""
         print_line(f"0 {words.done}{parked}, no batch is under way")
     else:
-        sent = 0 if report.failed else sum(one.items for one in report.submitted)
+        sent = 0 if report.is_down else sum(one.items for one in report.submitted)
         waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
         what = f"{plural(sent, words.one, words.many)} submitted" if sent else waiting
         print_line(f"{what}. Next: make tag WAIT=1, or make run now and then")
@@ -47,10 +47,11 @@ def finish(report: "Report", words: "Words") -> None:
         probes.finish(report.probe)
     if report.live is not None:
         tag_live.finish(report.live)
-    setbacks.tell(report.failed, words, left=report.left, under_way=report.under_way, parked=report.parked)
+    told = {"left": report.left, "under_way": report.under_way, "parked": report.parked}
+    setbacks.tell(report.failed, words, is_down=report.is_down, **told)
     for polled in report.polled:
         complain(polled)
-    if report.failed:
+    if report.is_down:
         sys.exit(4)
     if report.reports:
         report.reports[-1].check()

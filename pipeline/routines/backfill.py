@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 REPORTED = 20  # of the time that a report took must pass before the next one, but for the last
 FAILED = "the answers fail a quality gate by far, and nothing more was sent; SKIP_PILOT=1 goes on all the same"
 FULL = "the API takes no more for now"
-BROKEN = "a batch failed at the API, and nothing more was sent"
+DOWN = "batches fail at the API, and nothing more was sent"
 UNDER_WAY = (BatchState.SUBMITTING, BatchState.SUBMITTED)
 
 
@@ -37,7 +37,8 @@ class Report:
     """What came of one command: the batches sent and ingested, who is left, and the newest report on the answers.
 
     `is_over` is true where nobody is left and no batch is under way; `held_back` says what keeps the rest waiting, such
-    as a report that failed a gate. `failed` says of batches why they failed at the API, `parked` were parked meanwhile.
+    as a report that failed a gate. `failed` says of batches why they failed at the API, `parked` were parked meanwhile;
+    where it `is_down` nothing more was sent.
     """
 
     extractor: str
@@ -49,6 +50,7 @@ class Report:
     left: int = 0
     under_way: int = 0
     parked: int = 0
+    is_down: bool = False
     held_back: str = ""
     quality: "Quality | None" = None
 
@@ -185,21 +187,23 @@ class _Turns:
         self._stale = False  # batches were ingested since the last report
         self._has_failed = False  # the answers are hopeless
         self._has_moved = True  # the last look that waited saw a batch end
+        self._trouble = setbacks.Trouble()
 
     def make(self, *, wait: bool) -> None:
         """Make one turn, or turn after turn until nothing is under way and nothing can be sent.
 
         Where the answers are hopeless nothing more is sent; what is at the API is brought home by the next command.
-        Nor is anything where a batch failed there, for what lasts a minute must not use up anybody's tries; the others
-        are brought home all the same.
+        Nor is anything where batches fail there and none succeeds, for what lasts a minute must not use up anybody's
+        tries; the others are brought home all the same.
         """
         self._bring_home(wait=False)
-        while not (self._has_failed or self._report.failed) and self._send(wait=wait) and wait:
+        while not (self._has_failed or self._trouble.is_lasting) and self._send(wait=wait) and wait:
             self._bring_home(wait=True)
             if self._is_stopped():
                 return
-        if self._report.failed:
-            self._report.held_back = self._report.held_back or BROKEN
+        if self._trouble.is_lasting:
+            self._report.is_down = True
+            self._report.held_back = self._report.held_back or DOWN
             while wait and _count(self._rt, *UNDER_WAY) and not self._is_stopped():
                 self._bring_home(wait=True)
 
@@ -227,7 +231,9 @@ class _Turns:
             polled = batch_poll.run(self._rt, wait=wait, first=self._has_moved)
             self._has_moved = not wait or bool(polled.downloaded or polled.failed)
             self._report.polled = polled
-            self._report.failed |= setbacks.failed(self._rt, polled)
+            failed = setbacks.failed(self._rt, polled)
+            self._trouble.see(polled, failed)
+            self._report.failed |= failed
         accounts = batch_ingest.run(self._rt, done=self._told)
         self._report.accounts += accounts
         if accounts and wait:

@@ -1,6 +1,6 @@
 """What a routine meets on the way: batches that failed at the API, items parked by that, and a full queue there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pipeline import collecting
 from pipeline.creating import Sent
@@ -13,6 +13,27 @@ from pipeline.store import batches, outcomes
 from pipeline.store.batches import Batch
 
 UNHAPPY = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
+LASTING = 2  # looks in a row that see batches fail and none succeed, after which a command sends nothing more
+
+
+class Trouble:
+    """Tells a batch that failed from an API that is down: there nothing more is sent, or everybody would be parked.
+
+    A command begins with one look on its account, so that it goes on after a failure only where something succeeded.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing seen."""
+        self.is_lasting = False
+        self._in_a_row = LASTING - 1
+
+    def see(self, polled: batch_poll.Report, failed: Mapping[int, str]) -> None:
+        """Take what a look saw end."""
+        if set(polled.downloaded) - set(failed):
+            self._in_a_row = 0
+        elif failed:
+            self._in_a_row += 1
+        self.is_lasting = self._in_a_row >= LASTING
 
 
 def failed(rt: Runtime, polled: batch_poll.Report) -> dict[int, str]:

@@ -34,10 +34,10 @@ MOST_ROUNDS = 20  # of submitting, polling and ingesting; an item is asked twice
 class Report:
     """What was looked at, which way was taken and why, and what came of it; costs in USD.
 
-    `way` is live, batch, or empty where nobody was to be asked. `failed` says of batches why they failed at the API,
-    after which nothing more was sent. `left` may be asked still, `under_way` are in batches that are not over, `parked`
-    were parked in this run; `spent` is what is known to be spent since the run began, `overrun` is by how much that
-    passes a budget.
+    `way` is live, batch, or empty where nobody was to be asked. `failed` says of batches why they failed at the API;
+    where it `is_down` nothing more was sent. `left` may be asked still, `under_way` are in batches that are not over,
+    `parked` were parked in this run; `spent` is what is known to be spent since the run began, `overrun` is by how much
+    that passes a budget.
     """
 
     way: str = ""
@@ -53,6 +53,7 @@ class Report:
     left: int = 0
     under_way: int = 0
     parked: int = 0
+    is_down: bool = False
     spent: float = 0.0
     overrun: float = 0.0
     out_of_money: str = ""
@@ -209,24 +210,27 @@ def _by_call(rt: Runtime, report: Report, wish: Wish) -> None:
 def _by_batch(rt: Runtime, report: Report, wish: Wish) -> None:
     """Submit; where it waits, poll and ingest as well, and submit again who failed or had to wait for money.
 
-    Where a batch failed at the API nothing more is sent: what lasts a minute there must not use up anybody's tries.
+    Where batches fail at the API and none succeeds nothing more is sent: what lasts a minute there must not use up
+    anybody's tries.
     Where the API takes no more for now, it waits for the first batch that is over, and sends again.
     """
-    rounds, limit, newest = 0, wish.limit, _newest(rt)
+    rounds, limit, newest, trouble = 0, wish.limit, _newest(rt), setbacks.Trouble()
     while rounds < MOST_ROUNDS:
         try:
             submitted, full = setbacks.submit(rt, limit=limit, confirm=None, patient=bool(wish.wait))
         except BudgetError:
             if report.polled:  # it waited for room, and some may be under way
-                _bring_home(rt, report, first=False)
+                _bring_home(rt, report, trouble, first=False)
             raise
         report.submitted.append(submitted)
         if not wish.wait:
             return
-        accounts = _bring_home(rt, report, first=full is not None)
-        if report.failed and full is not None and not _is_stopped(report):  # the others are waited for all the same
-            _bring_home(rt, report, first=False)
-        if report.failed or _is_stopped(report):
+        accounts = _bring_home(rt, report, trouble, first=full is not None)
+        if trouble.is_lasting:
+            report.is_down = True
+            if full is not None and not _is_stopped(report):  # the others are waited for all the same
+                _bring_home(rt, report, trouble, first=False)
+        if report.is_down or _is_stopped(report):
             return
         if full is not None:
             limit = None if wish.limit is None else max(0, wish.limit - _asked(rt, since=newest))
@@ -236,7 +240,7 @@ def _by_batch(rt: Runtime, report: Report, wish: Wish) -> None:
             return
 
 
-def _bring_home(rt: Runtime, report: Report, *, first: bool) -> "list[batch_ingest.Account]":
+def _bring_home(rt: Runtime, report: Report, trouble: setbacks.Trouble, *, first: bool) -> "list[batch_ingest.Account]":
     """Wait for what is at the API, or for the first of it, and ingest it.
 
     Where the last look for a first one saw none end, it waits for all: one that cannot be looked at is no end.
@@ -247,7 +251,9 @@ def _bring_home(rt: Runtime, report: Report, *, first: bool) -> "list[batch_inge
     report.polled.append(polled)
     accounts = batch_ingest.run(rt, reported=report.reports.append)
     report.ingested += [one.batch for one in accounts]
-    report.failed |= setbacks.failed(rt, polled)
+    failed = setbacks.failed(rt, polled)
+    trouble.see(polled, failed)
+    report.failed |= failed
     return accounts
 
 

@@ -405,14 +405,16 @@ def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Api, fa
     assert counts(workspace) == {"total": 5, "parked": 5}
 
 
-def test_others_are_brought_home_beside_a_batch_that_failed(workspace: Workspace, api: Api) -> None:
-    """Nothing more is sent, what is under way is waited for, and the same command goes on later."""
+def test_while_others_succeed_what_a_batch_held_that_failed_is_sent_again(workspace: Workspace, api: Api) -> None:
+    """One of three fails: it is told, and the same command comes to the end."""
     put(workspace, 9)
-    api.fault("batch_fails", times=1)
-    done = backfill(workspace, "--wait", code=4, BATCH_ROWS="3", **SKIP)
-    assert (list(done["failed"]), sum(done["ingested"].values()), done["left"]) == (["1"], 6, 3)
-    assert (done["under_way"], sent(api)) == (0, 3)
-    assert backfill(workspace, "--wait", **SKIP)["is_over"]
+    api.fault("batch_fails", nth=2, times=1)
+    assert backfill(workspace, BATCH_ROWS="3", **SKIP)["submitted"] == [1, 2, 3]
+    told = workspace.run("passages-backfill", "--wait", "--yes", "--json", **SKIP)
+    done = json.loads(told.stdout)
+    assert (told.exit_code, len(done["failed"]), done["is_over"], done["parked"]) == (0, 1, True, 0), told.output
+    assert "failed at the API" in told.stderr
+    assert sent(api) == 4
     assert check(workspace)
 
 

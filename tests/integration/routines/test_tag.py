@@ -322,15 +322,14 @@ def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, people: Peop
     assert (document["submitted"], document["under_way"]) == ([3], 0)
 
 
-def test_others_are_brought_home_beside_a_batch_that_failed(workspace: Workspace, people: People, api: Api) -> None:
-    """Of two batches one fails: the answers of the other are taken in, and the same command later asks the rest."""
+def test_while_others_succeed_who_failed_is_sent_again(workspace: Workspace, people: People, api: Api) -> None:
+    """Of two batches one fails: it is told, and its people are asked again by the same command."""
     people(6)
     api.fault("batch_fails", times=1)
-    stopped = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
-    assert (stopped.exit_code, "3 tagged in 1 batch" in stopped.stdout) == (4, True), stopped.output
-    assert "3 people can be asked" in stopped.stderr
-    assert len(api.seen("POST", CREATE)) == 2
-    assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
+    done = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
+    assert (done.exit_code, "6 tagged in 2 batches" in done.stdout) == (0, True), done.output
+    assert "batch 1 failed at the API (failed: 13" in done.stderr
+    assert len(api.seen("POST", CREATE)) == 3
     ledger.check(workspace)
 
 
