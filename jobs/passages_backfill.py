@@ -56,8 +56,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
     print_json(backfill.document(report)) if as_json else print_line(_line(report, words))
     if report.quality is not None:
         Terminal().say(f"quality: {report.quality.line} ({report.quality.path})")
-    told = {"left": report.left, "under_way": report.under_way, "parked": report.parked}
-    setbacks.tell(report.failed, words, is_down=report.is_down, **told)
+    setbacks.tell(report, words)
     if report.polled is not None:
         complain(report.polled)
     if report.is_down:

@@ -1,25 +1,25 @@
 """How batches are told that failed at the API, and whether that kept a command from sending more."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jobs.output import Terminal, plural
 
 if TYPE_CHECKING:
+    from pipeline.routines import backfill, tag
     from pipeline.task import Words
 
 
-def tell(failed: Mapping[int, str], words: "Words", *, is_down: bool, left: int, under_way: int, parked: int) -> None:
+def tell(report: "backfill.Report | tag.Report", words: "Words") -> None:
     """Say which batches failed and why, what became of their items, and what to type; nothing where none did."""
-    if not failed:
+    if not report.failed:
         return
     terminal = Terminal()
-    for number, why in failed.items():
+    for number, why in report.failed.items():
         said = f"batch {number} failed at the API ({why})"
-        terminal.error(said) if is_down else terminal.warn(f"{said}; its {words.many} were let go")
-    if not is_down:
+        terminal.error(said) if report.is_down else terminal.warn(f"{said}; its {words.many} were let go")
+    if not report.is_down:
         return
-    free = f"; {plural(left, words.one, words.many)} can be asked" if left else ""
-    later = f"nothing more was sent{free}: run it again later" if left or under_way else ""
-    gone = f"{plural(parked, words.one, words.many)} parked: `findable parked`" if parked else ""
+    free = f"; {plural(report.left, words.one, words.many)} can be asked" if report.left else ""
+    later = f"nothing more was sent{free}: run it again later" if report.left or report.under_way else ""
+    gone = f"{plural(report.parked, words.one, words.many)} parked: `findable parked`" if report.parked else ""
     terminal.hint("; ".join(part for part in (later, gone) if part) or words.make("status"))

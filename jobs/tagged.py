@@ -18,6 +18,7 @@ def show(report: "Report", words: "Words") -> None:
         probes.show_probe(report.probe)
     if report.probe is not None and not report.probe.is_over:
         return
+    parked = f", {report.parked:,} parked" if report.parked else ""
     if report.live is not None:
         tag_live.show(report.live, words)
     elif not report.way:
@@ -25,10 +26,8 @@ def show(report: "Report", words: "Words") -> None:
     elif report.ingested:
         answered = sum(batch.answered or 0 for batch in report.ingested)
         came = plural(len(report.ingested), "batch", "batches")
-        parked = f", {report.parked:,} parked" if report.parked else ""
         print_line(f"{answered:,} {words.done} in {came}{parked}, {usd(report.spent)} spent")
     elif not report.under_way:
-        parked = f", {report.parked:,} parked" if report.parked else ""
         print_line(f"0 {words.done}{parked}, no batch is under way")
     else:
         sent = 0 if report.is_down else sum(one.items for one in report.submitted)
@@ -47,8 +46,7 @@ def finish(report: "Report", words: "Words") -> None:
         probes.finish(report.probe)
     if report.live is not None:
         tag_live.finish(report.live)
-    told = {"left": report.left, "under_way": report.under_way, "parked": report.parked}
-    setbacks.tell(report.failed, words, is_down=report.is_down, **told)
+    setbacks.tell(report, words)
     for polled in report.polled:
         complain(polled)
     if report.is_down:

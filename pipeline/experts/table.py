@@ -118,17 +118,19 @@ def open_items(*, after: str | None = None) -> Select[Any]:
 
 def open_among(tx: Connection, ids: Sequence[str]) -> set[str]:
     """Return which of these ids are of people to ask about."""
-    found: set[str] = set()
-    for some in _pages(native_ids(tx, ids)):
-        found.update(tx.execute(select(item_id).where(experts.c.id.in_(some), untagged, has_bio)).scalars())
-    return found
+    return _among(tx, ids, untagged, has_bio)
 
 
 def untagged_among(tx: Connection, ids: Sequence[str]) -> set[str]:
     """Return which of these ids are of people without tags."""
+    return _among(tx, ids, untagged)
+
+
+def _among(tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
+    """Return which of these ids are of people of whom all conditions hold."""
     found: set[str] = set()
     for some in _pages(native_ids(tx, ids)):
-        found.update(tx.execute(select(item_id).where(experts.c.id.in_(some), untagged)).scalars())
+        found.update(tx.execute(select(item_id).where(experts.c.id.in_(some), *conditions)).scalars())
     return found
 
 

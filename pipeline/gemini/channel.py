@@ -39,6 +39,7 @@ LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, wha
 LEAST_RATE = 64 * 1024  # ours: bytes a second below which a reply that never ends is given up
 MOST_CONNECTIONS = 200  # ours: more than there are ever live calls at once
 MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
+NOT_TYPED = (ValueError, LookupError, TypeError, AttributeError)  # what the SDK raises of a reply it has no types for
 
 T = TypeVar("T")
 Closing = Callable[[], Awaitable[None]]
@@ -241,7 +242,7 @@ class Channel:
         self._seen.body = b""
         try:
             yield
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except NOT_TYPED:
             if not self._seen.body:
                 raise
 

@@ -15,7 +15,7 @@ import httpx2
 import orjson
 
 from pipeline.errors import UnavailableError
-from pipeline.gemini.channel import MOST_REPLY, Channel, milliseconds
+from pipeline.gemini.channel import MOST_REPLY, NOT_TYPED, Channel, milliseconds
 from pipeline.gemini.operations import UnreadableError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _raw() -> Iterator[None]:
     """Let a call pass whose 200 the SDK cannot put into its own types: it was paid for, and we read the document."""
     try:
         yield
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except NOT_TYPED:
         if not any(_reply.get()):
             raise
 

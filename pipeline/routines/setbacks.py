@@ -24,8 +24,12 @@ class Trouble:
 
     def __init__(self) -> None:
         """Begin with nothing seen."""
-        self.is_lasting = False
         self._in_a_row = LASTING - 1
+
+    @property
+    def is_lasting(self) -> bool:
+        """Return whether nothing more should be sent."""
+        return self._in_a_row >= LASTING
 
     def see(self, polled: batch_poll.Report, failed: Mapping[int, str]) -> None:
         """Take what a look saw end."""
@@ -33,7 +37,6 @@ class Trouble:
             self._in_a_row = 0
         elif failed:
             self._in_a_row += 1
-        self.is_lasting = self._in_a_row >= LASTING
 
 
 def failed(rt: Runtime, polled: batch_poll.Report) -> dict[int, str]:
