@@ -87,7 +87,7 @@ def look(rt: Runtime, *, limit: int | None, deadline_s: float | None, count: boo
 
 def _scaled(rt: Runtime, plan: "Plan", scale: float) -> "Plan":
     """Return a plan with its prompt tokens as the API counts them."""
-    usage = replace(plan.usage, prompt=round(plan.counted_in * scale))
+    usage = plan.usage._replace(prompt=round(plan.counted_in * scale))
     return replace(plan, usage=usage, cost=estimating.cost(rt, usage, batch=True))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline import estimating, files, gating, spending, window
+from pipeline import estimating, files, garbage, gating, spending, window
 from pipeline.errors import InconsistentError, InputError, StateConflictError
 from pipeline.estimating import Calibration
 from pipeline.gemini import requests
@@ -129,7 +129,7 @@ def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> list[int]:
     made: list[_Made] = []
     for tries_left in reversed(range(TRIES)):
         try:
-            with rt.waited_lease(LEASE, waiting=WAITING) as lease:
+            with rt.waited_lease(LEASE, waiting=WAITING) as lease, garbage.kept_small():
                 sweep(rt, lease)
                 free_dead(rt)
                 while (one := _prepare_next(rt, lease, made, wanted, bar=bar)) is not None:
@@ -261,14 +261,15 @@ def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: 
         for line in lines(rt, tx, wanted, after=after):
             if not shard.has_room(size=len(line.data) + 1, tokens=line.usage.prompt):
                 break
-            if room is not None and _likely_cost(rt, known, usage + line.usage, count=len(rows) + 1) > room:
+            together = usage + line.usage
+            if room is not None and _likely_cost(rt, known, together, count=len(rows) + 1) > room:
                 break
-            if free is not None and known.applied(usage + line.usage, count=len(rows) + 1).prompt > free:
+            if free is not None and known.applied(together, count=len(rows) + 1).prompt > free:
                 break
             shard.add(size=len(line.data) + 1, tokens=line.usage.prompt)
             writer.write_line(line.data)
             rows.append((line.item.id, line.item.input_hash))
-            usage += line.usage
+            usage = together
             bar.show(before + len(rows))
         if not rows:
             return None

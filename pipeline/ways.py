@@ -122,9 +122,13 @@ def live_seconds(
     left = requests if limits.rpd is None else max(0, limits.rpd - used_today)
     if limits.rpd is None or requests <= left:
         return None if slowest is None else requests / slowest
-    days, last = divmod(requests - left - 1, limits.rpd)
+    later = requests - left
+    days, last = divmod(later - 1, limits.rpd)
     waited = until_reset_s + days * DAY_S
-    return waited if slowest is None else max(waited + (last + 1) / slowest, requests / slowest)
+    if slowest is None:
+        return waited
+    # where a day's requests take longer than a day, they go on through the next one
+    return max(waited + (last + 1) / slowest, until_reset_s + later / slowest, requests / slowest)
 
 
 def turns(batches: int, tokens: int, *, most_tokens: int | None, most_batches: int) -> int:

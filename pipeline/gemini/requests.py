@@ -226,11 +226,11 @@ def _check_parts(content: Mapping[str, Any]) -> None:
     for part in _filled_list(content, "parts", "a content"):
         if not isinstance(part, dict) or len(part) != 1:
             raise InputError("a part must be an object with one of text, inlineData, fileData")
-        _known(part, PART_MEMBERS, "a part")
         if "text" in part:
             if not isinstance(part["text"], str) or not part["text"]:
                 raise InputError(f"'text' must be a text that is not empty, not {_kind(part['text'])}")
             continue
+        _known(part, PART_MEMBERS, "a part")
         name, source = ("inlineData", "data") if "inlineData" in part else ("fileData", "fileUri")
         media = _object(part, name, "a part")
         _known(media, frozenset({"mimeType", source}), f"'{name}'")

@@ -205,9 +205,10 @@ def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:
 
     `gemini-x-002` is a version of `gemini-x`; `gemini-x-lite` is another model.
     """
-    query = select(answers.c.model_version).where(answers.c.batch == batch).distinct().order_by(answers.c.model_version)
+    query = select(answers.c.model_version).where(answers.c.batch == batch).distinct()
     of_model = re.compile(re.escape(model) + r"([-@]\d[\d-]*)?")
-    found = (version.removeprefix("models/") for version in tx.execute(query).scalars())
+    versions = sorted(tx.execute(query).scalars())  # here: in the database it would sort every row for it
+    found = (version.removeprefix("models/") for version in versions)
     return [version for version in found if version and not of_model.fullmatch(version)]
 
 

@@ -51,11 +51,12 @@ def _as_stored(
     tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> Sequence[Sequence[Any]]:
     """Return rows with the values of our own types as the database keeps them; the driver knows all others."""
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))  # by columns: few are ours, and rows are many
     for at, name in enumerate(names):
         kind = table.c[name].type
         own = isinstance(kind, TypeDecorator)
         process = kind.dialect_impl(tx.dialect).bind_processor(tx.dialect) if own else None
         if process is not None:
-            known = {value: process(value) for value in {row[at] for row in rows}}  # few: a chunk is of one moment
-            rows = [(*row[:at], known[row[at]], *row[at + 1 :]) for row in rows]
-    return rows
+            known = {value: process(value) for value in set(columns[at])}  # few: a chunk is of one moment
+            columns[at] = [known[value] for value in columns[at]]
+    return list(zip(*columns, strict=True))

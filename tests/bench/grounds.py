@@ -35,11 +35,13 @@ _BLOCK = 1000
 def environ(data: Path) -> dict[str, str]:
     """Return the settings of a workspace that has a key and nobody to ask.
 
-    They are the product's own, but for the limit of tokens in one batch, which is that of the first tier.
+    They are the product's own, but for the limits of tokens: a batch has none, and the third tier's are large enough
+    for everybody at once.
     """
     return {
         "FINDABLE_DATA": str(data),
         "FINDABLE_BATCH_TOKENS": "10000000000",
+        "FINDABLE_TIER": "3",
         "GEMINI_API_KEY": "no-key-at-all",
         "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",
         "FINDABLE_RETRY_FOR": "0",
@@ -123,7 +125,7 @@ def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
     from pipeline import files, preparing
     from pipeline.store import batches
 
-    with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000", TIER="3") as rt:
+    with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000") as rt:
         with rt.display.bar("", None) as bar:
             numbers = preparing.prepare(rt, preparing.EVERYONE, bar=bar)
         with rt.store.read() as tx:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import driver
-from tests.bench.trials import TRIALS, Trial
+from pipeline import preparing
+from tests.bench import driver, grounds
+from tests.bench.grounds import Grounds
+from tests.bench.trials import MEMORY, TRIALS, USUAL, Trial
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,3 +51,13 @@ def test_a_way_that_fails_is_not_passed_over(tmp_path: Path) -> None:
     trial = Trial("nothing", "untagged", {"product": "product:command(-c raise)"})
     with pytest.raises(subprocess.CalledProcessError):
         driver.run("failing", trial, 20, folder=tmp_path, repeats=1, tell=lambda _line: None)
+
+
+def test_no_quota_keeps_anybody_of_the_largest_trial_waiting(tmp_path: Path) -> None:
+    """Everybody is prepared at every size: what waits for room at the API would be measured as if it were done."""
+    data = Grounds(tmp_path / "grounds").copy("untagged", 20, tmp_path / "data")
+    with grounds.opened(data) as rt:
+        with rt.display.bar("", None) as bar:
+            each = preparing.plan(rt, preparing.EVERYONE, bar=bar).counted_in / 20
+        room = rt.model.enqueued(rt.settings.tier)
+    assert room is None or room > 2 * each * max(*USUAL, *MEMORY)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pipeline.gemini.limiter import Limiter, Limits
@@ -82,6 +82,7 @@ def test_a_live_way_that_gets_better_stays_recommended(batch: Way, live: Way, ch
     used=st.integers(0, 200_000),
     rate=st.none() | st.floats(0.01, 1000),
 )
+@example(requests=1418, each=1, limits=Limits(rpm=1, tpm=None, rpd=1418), used=1418, rate=None)  # over a day for each
 def test_live_calls_take_at_least_what_each_limit_takes(
     requests: int, each: int, limits: Limits, used: int, rate: float | None
 ) -> None:
