@@ -44,13 +44,18 @@ class Terminal:
         click.echo(f"next: {printable(line)}", err=True)
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, done: int = 0) -> Iterator[Bar]:
-        """Show progress with rate and ETA for the length of a block; what was `done` before is not in the rate."""
+    def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:
+        """Show progress with rate and ETA for the length of a block; see `pipeline.display.Display`."""
         if not sys.stderr.isatty():
             yield PlainBar(label, total, sys.stderr, done=done)
             return
-        with _progress() as progress:
-            yield RichBar(progress, progress.add_task(label, total=total, completed=done, note=""))
+        with contextlib.ExitStack() as shown:
+
+            def drawn() -> RichBar:
+                progress = shown.enter_context(_progress())
+                return RichBar(progress, progress.add_task(label, total=total, completed=done, note=""))
+
+            yield LateBar(drawn) if late else drawn()
 
 
 class PlainBar:
@@ -95,6 +100,23 @@ class RichBar:
         self._next = now + MOVE_EVERY_S
         facts: dict[str, Any] = {} if total is None else {"total": total}
         self._progress.update(self._task, completed=done, note=printable(note), **facts)
+
+
+class LateBar:
+    """Progress that is drawn, and what draws it imported, once it has taken so long that somebody looks."""
+
+    def __init__(self, drawn: Callable[[], Bar]) -> None:
+        """Take how it is drawn, and begin to count time."""
+        self._drawn = drawn
+        self._from = time.monotonic() + SHOW_AFTER_S
+        self._bar: Bar | None = None
+
+    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
+        """Move the bar, if it is time."""
+        if self._bar is None and time.monotonic() >= self._from:
+            self._bar = self._drawn()
+        if self._bar is not None:
+            self._bar.show(done, total=total, note=note)
 
 
 def _progress() -> "Progress":

@@ -24,10 +24,13 @@ class Display(Protocol):
     def warn(self, line: str) -> None:
         """Tell something a person should look at."""
 
-    def bar(self, label: str, total: int | None, *, done: int = 0) -> contextlib.AbstractContextManager[Bar]:
+    def bar(
+        self, label: str, total: int | None, *, done: int = 0, late: bool = False
+    ) -> contextlib.AbstractContextManager[Bar]:
         """Show progress for the length of a block; without a total, only what is done.
 
-        What was `done` before it began counts towards the total and not towards the rate.
+        What was `done` before it began counts towards the total and not towards the rate. A `late` one, of what is
+        mostly over in a moment, is not to be seen before it has taken two seconds.
         """
 
 
@@ -54,6 +57,13 @@ class Silent:
         self.lines.append(line)
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, done: int = 0) -> Iterator[Bar]:  # noqa: ARG002 - nothing is shown
+    def bar(
+        self,
+        label: str,  # noqa: ARG002 - nothing is shown
+        total: int | None,  # noqa: ARG002
+        *,
+        done: int = 0,  # noqa: ARG002
+        late: bool = False,  # noqa: ARG002
+    ) -> Iterator[Bar]:
         """Show nothing for the length of a block."""
         yield _NoBar()

@@ -1,6 +1,6 @@
 """How far the index in service is behind the database."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.index.manifest import content_hash
 from pipeline.runtime import Runtime
@@ -10,9 +10,23 @@ if TYPE_CHECKING:
     from pipeline.index.reading import Index
     from pipeline.store.database import Connection
 
+PAGE = 1000  # entries between two looks at the clock
+
+
+class Lag(NamedTuple):
+    """How an index differs from the database: entries to be written anew, and those that the database has not."""
+
+    outdated: int
+    strangers: int
+
+    @property
+    def behind(self) -> int:
+        """Return how many entries the index lacks, holds with another text or other tags, or holds too many."""
+        return self.outdated + self.strangers
+
 
 def behind(rt: Runtime, tx: "Connection", index: "Index | None", *, quick: bool = False) -> int:
-    """Return how many entries the index lacks, holds with another text or other tags, or holds too many.
+    """Return how many entries an index is behind by; without one, how many there are.
 
     `quick` trusts the database position: while nothing of ours has written, nothing is behind.
     """
@@ -20,8 +34,15 @@ def behind(rt: Runtime, tx: "Connection", index: "Index | None", *, quick: bool 
         return rt.collection.count(tx)
     if quick and index.manifest.position == workspace.get(tx).position:
         return 0
-    held = dict(index.content_hashes())
-    differing = 0
-    for entry in rt.collection.entries(tx):
-        differing += held.pop(entry.id, None) != content_hash(entry)
-    return differing + len(held)
+    return lag(rt, tx, index).behind
+
+
+def lag(rt: Runtime, tx: "Connection", index: "Index") -> Lag:
+    """Hold every entry of the database against an index; what another program wrote is found, too."""
+    held, outdated = dict(index.content_hashes()), 0
+    with rt.display.bar("comparing", len(index), late=True) as bar:
+        for number, entry in enumerate(rt.collection.entries(tx), start=1):
+            outdated += held.pop(entry.id, None) != content_hash(entry)
+            if number % PAGE == 0:
+                bar.show(number)
+    return Lag(outdated, len(held))

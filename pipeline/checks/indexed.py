@@ -57,8 +57,7 @@ def _rows(rt: "Runtime", current: "Manifest") -> Iterator[Finding]:
         yield Finding("index", f"the build in service holds what is no vector: {wrong}", NO_SEARCH, next="make index")
     with rt.store.read() as tx, rt.builds.open() as index:
         position = workspace.get(tx).position
-        lag = freshness.behind(rt, tx, index)
-        strangers = set(index.content_hashes()) - {entry.id for entry in rt.collection.entries(tx)}
+        lag = freshness.lag(rt, tx, index)
     if current.position > position:
         said = (
             f"the build in service was read at database position {current.position}, and the database is at {position}"
@@ -66,11 +65,11 @@ def _rows(rt: "Runtime", current: "Manifest") -> Iterator[Finding]:
         yield Finding(
             "index", said, "the database is an older copy than the index", next="make index after make restore"
         )
-    if strangers:
-        said = f"the build in service holds {len(strangers)} entries that the database does not have"
+    if lag.strangers:
+        said = f"the build in service holds {lag.strangers} entries that the database does not have"
         yield Finding("index", said, "search finds what is not there any more", contradiction=False, next="make index")
-    elif lag:
-        said = f"the build in service is behind the database by {lag} entries"
+    elif lag.behind:
+        said = f"the build in service is behind the database by {lag.behind} entries"
         yield Finding("index", said, "search does not find what is new", contradiction=False, next="make index")
 
 

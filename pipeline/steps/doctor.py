@@ -102,11 +102,12 @@ def _is_unreadable(rt: Runtime, report: Report) -> bool:
 def check_people(rt: Runtime, *, mend: Mend) -> Iterator[Finding]:
     """Do scores follow from the rows, and tags from the answers that were applied?"""
     wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
-    with rt.store.read() as tx:
+    with rt.store.read() as tx, rt.display.bar("checking people", table.count(tx), late=True) as bar:
         applied = answers.standing(tx, table.TASK)
-        for row in table.everyone(tx):
+        for number, row in enumerate(table.everyone(tx), start=1):
             for kind in _wrong(row, applied.pop(str(row["id"]), None)):
                 wrong[kind].append(text_of(row["username"]))
+            bar.show(number)
     if wrong[SCORES]:
         mended = _rescore(rt) if mend.on else ""
         why = "whoever sorts by it sees a wrong order"
