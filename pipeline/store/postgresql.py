@@ -97,7 +97,7 @@ class PostgresqlServer:
             ) from error
         event.listen(engine, "connect", self._prepare_connection)
         event.listen(engine, "begin", _begin)
-        event.listen(engine, "checkin", _leave_rights)
+        event.listen(engine, "checkin", _as_it_came)
         return engine
 
     @contextlib.contextmanager
@@ -207,13 +207,14 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
 
 
-def _leave_rights(connection: Any, record: Any) -> None:  # noqa: ARG001 - the shape of the event
-    """Let what follows a read begin as the server has it for this user, who may be one that only reads.
+def _as_it_came(connection: Any, record: Any) -> None:  # noqa: ARG001 - the shape of the event
+    """Let what follows a read begin as the session has it, for a user who may be one that only reads.
 
-    SQLAlchemy would have it begin as READ WRITE.
+    SQLAlchemy would have it begin as READ WRITE, and at the level that was the server's own before `_PREPARE`.
     """
     if connection is not None and connection.info.transaction_status == 0:  # idle, and not lost
         connection.read_only = None
+        connection.isolation_level = None
 
 
 def _milliseconds(seconds: float) -> int:

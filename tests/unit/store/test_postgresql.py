@@ -142,8 +142,9 @@ def test_a_write_sees_what_was_committed_while_it_waited(store: Store, url: str,
     seen: list[int | None] = []
 
     def count() -> None:
-        """Count the notes in a write of its own."""
+        """Count the notes in a write, on a connection that was read on before."""
         mine = Store(url)
+        assert notes(mine) == ["one"]
         with mine.write() as tx:
             seen.append(tx.execute(text("SELECT count(*) FROM notes")).scalar())
         mine.close()
