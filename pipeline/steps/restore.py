@@ -15,7 +15,7 @@ from pipeline.errors import ConfigurationError, FindableError, InconsistentError
 from pipeline.index import links
 from pipeline.settings import Settings
 from pipeline.states import BatchState
-from pipeline.store import batches, checks, leases, schema, workspace
+from pipeline.store import batches, checks, leases, postgresql, schema, workspace
 from pipeline.store.database import Connection, Store
 
 
@@ -117,7 +117,8 @@ def _load(store: Store, source: Path, manifest: backups.Manifest, *, programs: P
     Raises:
         ConfigurationError: the database holds a workspace by now.
     """
-    with store.write():
+    with store.write() as tx:
+        postgresql.lift_limits(tx)
         store.load(source / backups.DUMP, programs=programs, again=_is_begun(store, manifest))
 
 
@@ -199,6 +200,7 @@ def _check_database(path: Path) -> list[int]:
 def _finish(store: Store, manifest: backups.Manifest) -> list[int]:
     """Set a loaded database right and write its last row, in one transaction: now it is one that commands take."""
     with store.write() as tx:
+        postgresql.lift_limits(tx)
         schema.settle(tx, manifest.schema or schema.HEAD)
         return _set_right(tx)
 
@@ -213,7 +215,7 @@ def _set_right(tx: Connection) -> list[int]:
     if damage:
         raise InconsistentError(f"the backup's database is damaged: {damage[0]}", hint="take another backup")
     leases.drop_all(tx)
-    unsent = batches.in_states(tx, BatchState.PREPARED)
+    unsent = batches.in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
     for batch in unsent:
         workspace_id = workspace.get(tx).workspace_id
         batches.mark_doubtful(tx, batch, workspace_id=workspace_id, at=datetime.now(UTC))

@@ -20,10 +20,10 @@ WRITING = 7298122611063778412  # the advisory lock of who writes; random, and th
 CONNECT_S = 10  # how long the server may take to answer, in seconds
 OLDEST = 120000  # PostgreSQL 12, the first that tells of broken checksums
 
-# A transaction may sit idle for as long as a dump is written; not every server knows both limits.
+# A transaction may sit idle for as long as a dump is written or put in place; not every server knows all limits.
 _NO_LIMITS = """
 SELECT set_config(name, '0', true) FROM pg_settings
-WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')
 """
 
 # A machine that vanished must not hold the lock for hours, so the server asks after 30 s of silence whether it is still
@@ -104,7 +104,7 @@ class PostgresqlServer:
     def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:
         """Write a dump of the database as it stands at one moment; the connection reads in that moment."""
         with engine.connect().execution_options(**self.for_reading) as tx, tx.begin():
-            tx.exec_driver_sql(_NO_LIMITS)
+            lift_limits(tx)
             snapshot = str(tx.exec_driver_sql("SELECT pg_export_snapshot()").scalar())
             dumps.write(self._url, target, snapshot=snapshot, programs=programs)
             yield tx
@@ -197,6 +197,11 @@ class PostgresqlServer:
             )
         connection.execute(_PREPARE)
         connection.commit()
+
+
+def lift_limits(tx: Connection) -> None:
+    """Let a transaction take as long as it takes, whatever the server allows this user else."""
+    tx.exec_driver_sql(_NO_LIMITS)
 
 
 def _begin(connection: Connection) -> None:
