@@ -27,10 +27,11 @@ from pipeline.errors import ConfigurationError
 from pipeline.experts import column_types
 from pipeline.experts.cells import tags_of
 from pipeline.experts.shape import columns_of, experts, forget_shape, has_row_numbers, item_id, key_of
-from pipeline.experts.table import TASK, by_ids, looks_foreign, rescore, untagged
+from pipeline.experts.table import PAGE, TASK, looks_foreign, rescore, tags_cells, untagged
 from pipeline.store import answers, workspace
 from pipeline.store.schema import has_index
 from pipeline.store.sqlite import SWITCHED
+from pipeline.store.streams import streamed
 
 FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
 OUR_IDS = "findable_experts_own_id"  # the index that is there where the ids were given by us
@@ -93,13 +94,15 @@ def settle_foreign(tx: Connection, *, everyone: bool = False) -> int:
     Of rows without a score, and with `everyone` of all, every tags cell is read; of the others those that do not begin
     and end as a list does. Returns how many were parked.
     """
-    marked = [key for key, _, is_foreign, _ in answers.parked_rows(tx, TASK) if is_foreign]
-    rows = by_ids(tx, marked)
-    mended = [key for key in marked if key not in rows or tags_of(rows[key]["tags"]) is not None]
-    answers.forget_foreign(tx, TASK, mended)
+    marked = list(tx.execute(answers.foreign_ids(TASK)).scalars())
+    for start in range(0, len(marked), PAGE):
+        some = marked[start : start + PAGE]
+        cells = tags_cells(tx, some)
+        mended = [key for key in some if key not in cells or tags_of(cells[key]) is not None]
+        answers.forget_foreign(tx, TASK, mended)
     suspicious = ~untagged if everyone else or_(looks_foreign, ~untagged & unscored)
     query = select(item_id, experts.c.tags).where(suspicious, item_id.not_in(answers.foreign_ids(TASK)))
-    foreign = [row[0] for row in tx.execute(query) if tags_of(row[1]) is None]
+    foreign = [row[0] for row in streamed(tx, query, page=PAGE) if tags_of(row[1]) is None]
     answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
     return len(foreign)
 

@@ -344,6 +344,11 @@ def to_be_asked(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]
     return _columns_of(tx, ids, ("id", "username", *ASKED))
 
 
+def tags_cells(tx: Connection, ids: Sequence[str]) -> dict[str, Any]:
+    """Return the tags of the rows with these ids as their cells stand, by id as text."""
+    return {key: row["tags"] for key, row in _columns_of(tx, ids, ("id", "tags")).items()}
+
+
 def to_be_tagged(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return of the rows with these ids what writing their tags needs, by id as text; others do not change them now."""
     return _columns_of(tx, ids, ("id", "username", *ASKED, *SCORED, "tags"), locked=True)

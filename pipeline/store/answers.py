@@ -105,15 +105,18 @@ def cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
 
 def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime, foreign_text: bool = False) -> None:
     """Stop asking these items, and keep why; what is parked stays parked with its first reason."""
-    already = select(parked.c.item_id).where(parked.c.task == task, parked.c.item_id.in_(reasons))
-    known = set(tx.execute(already).scalars())
-    rows = [
-        {"task": task, "item_id": item_id, "reason": reason, "foreign_text": foreign_text, "at": at}
-        for item_id, reason in reasons.items()
-        if item_id not in known
-    ]
-    if rows:
-        tx.execute(insert(parked), rows)
+    ids = list(reasons)
+    for start in range(0, len(ids), PAGE):
+        some = ids[start : start + PAGE]
+        already = select(parked.c.item_id).where(parked.c.task == task, parked.c.item_id.in_(some))
+        known = set(tx.execute(already).scalars())
+        rows = [
+            {"task": task, "item_id": one, "reason": reasons[one], "foreign_text": foreign_text, "at": at}
+            for one in some
+            if one not in known
+        ]
+        if rows:
+            tx.execute(insert(parked), rows)
 
 
 def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
@@ -155,9 +158,9 @@ def foreign_ids(task: str) -> Select[Any]:
 
 def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Take the mark of foreign text from items that hold none any more."""
-    for start in range(0, len(ids), 500):
+    for start in range(0, len(ids), PAGE):
         ours = (parked.c.task == task) & parked.c.foreign_text
-        tx.execute(delete(parked).where(ours, parked.c.item_id.in_(ids[start : start + 500])))
+        tx.execute(delete(parked).where(ours, parked.c.item_id.in_(ids[start : start + PAGE])))
 
 
 def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
