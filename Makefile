@@ -1,7 +1,8 @@
 # findable: one target per command. `make` alone prints help.
 #
 # Values such as Q= and EXPERTS= reach the commands through the environment, never as shell text: each is taken as it was
-# typed (`$(value …)`), so that nothing in it is expanded by make or run by a shell.
+# typed (`$(value …)`), so that nothing in it is expanded by make or run by a shell. They count where they were typed for
+# make: the environment may hold another project's DATABASE_URL or VERSION. Of it only DATA is taken, and FINDABLE_….
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -21,7 +22,7 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PROBE ON_DONE ON_FAIL 
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
   MINUTES SEED ROUNDS WORKERS MOST KILLS
 define pass
-ifneq ($(origin $(1)),undefined)
+ifneq ($(filter command override $(if $(filter DATA,$(1)),environment),$(firstword $(origin $(1)))),)
 ifneq ($$(value $(1)),)
 override $(1) := $$(value $(1))
 export FINDABLE_$(1) := $$(value $(1))

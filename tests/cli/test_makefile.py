@@ -1,0 +1,61 @@
+"""What make hands to the commands: what was typed as its own variable, and what is named findable's."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.lab import ROOT
+
+
+def inherited() -> dict[str, str]:
+    """Return the environment of the tests without what is meant for findable or comes from a make above them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "MAKE", "MFLAGS"))}
+
+
+def settings(tmp_path: Path, *words: str, **environ: str) -> Mapping[str, str]:
+    """Return the values of `make settings` in a workspace of its own, beneath an environment of one's own."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "settings", "JSON=1", *words],
+        cwd=ROOT,
+        env=inherited() | {"FINDABLE_DATA": str(tmp_path)} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {row["name"]: row["value"] for row in json.loads(done.stdout)}
+
+
+def test_what_another_project_exported_is_not_taken(tmp_path: Path) -> None:
+    """Common names in the environment mean nothing here: no foreign database, no other version or model."""
+    foreign = {"DATABASE_URL": "postgresql+psycopg://them@db/theirs", "VERSION": "9", "MODEL": "theirs", "DIM": "7"}
+    assert settings(tmp_path, **foreign, DEBUG="maybe", MODE="production") == settings(tmp_path)
+
+
+def test_what_is_typed_or_named_findables_is_taken(tmp_path: Path) -> None:
+    """Variables on make's command line count, before those of the environment with the prefix, which count too."""
+    named = {"FINDABLE_DIM": "256", "FINDABLE_CONCURRENCY": "3"}
+    found = settings(tmp_path, "DIM=512", "MODEL=gemini-2.5-flash", **named)
+    wanted = {"DIM": "512", "MODEL": "gemini-2.5-flash", "CONCURRENCY": "3", "DATA": str(tmp_path)}
+    assert {name: str(found[f"FINDABLE_{name}"]) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("words", [(), ("DATA=typed",)])
+def test_data_may_be_exported(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """`export DATA=…` names the workspace of all that is typed below it, beneath what is typed."""
+    found = settings(tmp_path, *words, DATA="exported")
+    assert found["FINDABLE_DATA"] == (words[0].removeprefix("DATA=") if words else "exported")
+
+
+def test_a_make_within_make_takes_the_variables_along(tmp_path: Path) -> None:
+    """What was typed for the outer make is typed for the inner one."""
+    outer = tmp_path / "Makefile"
+    outer.write_text(f"all:\n\t@$(MAKE) --no-print-directory -C '{ROOT}' settings JSON=1\n")
+    done = subprocess.run(
+        ["make", "-s", "-f", str(outer), "DIM=512"], env=inherited(), capture_output=True, text=True, check=True
+    )
+    assert {row["name"]: row["value"] for row in json.loads(done.stdout)}["FINDABLE_DIM"] == "512"
