@@ -26,7 +26,7 @@ def write(url: URL, target: Path, *, snapshot: str, programs: Path | None) -> No
         ConfigurationError: the program is missing, or cannot do it; the message has its words.
     """
     arguments = ["--format=custom", f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT}", "--no-password"]
-    _run("pg_dump", [*arguments, f"--file={target}", f"--dbname={_without_password(url)}"], url, programs=programs)
+    _run("pg_dump", [*arguments, f"--file={target}", f"--dbname={_conninfo(url)}"], url, programs=programs)
 
 
 def load(url: URL, dump: Path, *, programs: Path | None, again: bool) -> None:
@@ -43,7 +43,7 @@ def load(url: URL, dump: Path, *, programs: Path | None, again: bool) -> None:
         wanted.flush()
         arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
         arguments += ["--clean", "--if-exists"] if again else []
-        arguments += [f"--use-list={wanted.name}", f"--dbname={_without_password(url)}", str(dump)]
+        arguments += [f"--use-list={wanted.name}", f"--dbname={_conninfo(url)}", str(dump)]
         _run("pg_restore", arguments, url, programs=programs)
 
 
@@ -78,7 +78,12 @@ def _run(name: str, arguments: Sequence[str], url: URL, *, programs: Path | None
     return done.stdout
 
 
-def _without_password(url: URL) -> str:
-    """Return the URL as the programs take it."""
-    bare = url._replace(drivername="postgresql", password=None)
-    return bare.difference_update_query(["password"]).render_as_string(hide_password=False)
+def _conninfo(url: URL) -> str:
+    """Return what a URL means to the driver, without the password, as the programs take it.
+
+    They do not read a URL as SQLAlchemy does: `+` for a blank, and several hosts.
+    """
+    from psycopg.conninfo import make_conninfo
+
+    meant = url.get_dialect()().create_connect_args(url)[1]
+    return make_conninfo(**{name: value for name, value in meant.items() if name != "password"})

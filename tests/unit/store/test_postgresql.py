@@ -319,6 +319,30 @@ def test_damage_names_indexes_that_are_not_trusted(url: str) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(
+    "query", ["", "&options=-c%20search_path%3Dours%20-c%20DateStyle%3DGerman", "&host=/nowhere", "&passfile=a+%2B"]
+)
+def test_a_dump_is_of_the_database_that_the_url_names(url: str, tmp_path: Path, query: str) -> None:
+    """The server's own programs understand by a URL what we do: blanks, options, and several hosts."""
+    server = postgresql.shared()
+    name = url.partition("@/")[2].partition("?")[0] + " of ours"
+    for part in (name, name + " again"):
+        server.drop(part)
+        server.make(part)
+        server.execute("CREATE SCHEMA ours", database=part)
+    server.execute("CREATE TABLE ours.notes (note) AS VALUES ('one')", database=name)
+    here, there = (Store(server.url(part.replace(" ", "%20")) + query) for part in (name, name + " again"))
+    with here.copied_to(tmp_path / "copy", programs=server.programs) as tx:
+        assert tx.execute(text("SELECT note FROM ours.notes")).scalar() == "one"
+    server.execute("DROP SCHEMA ours", database=name + " again")
+    there.load(tmp_path / "copy", programs=server.programs)
+    with there.read() as tx:
+        assert tx.execute(text("SELECT note FROM ours.notes")).scalar() == "one"
+    for store, part in ((here, name), (there, name + " again")):
+        store.close()
+        server.drop(part)
+
+
 @pytest.mark.parametrize("kind", ["server", "file"])
 def test_a_result_that_nobody_reads_to_its_end_goes_with_its_transaction(
     store: Store, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
