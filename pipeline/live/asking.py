@@ -218,20 +218,25 @@ class _Crew:
             return
         self._next_look = now + LOOK_S
         if any(limit is not None for limit in self._account.limits):
-            await self._clerk.read(self._prime)
+            await self._prime()
         if self._width.look(in_flight=len(self._in_flight), at=now):
             self._rt.display.warn(f"no answer for {STALL_S:.0f} s: one call at a time until one comes")
         self._watching.show(self.report, width=self._width.now)
 
-    def _prime(self, tx: "Connection") -> None:
-        """Count what others asked in the last minute, and what everybody asked today."""
-        rt, model = self._rt, self._rt.model.name
+    async def _prime(self) -> None:
+        """Count what others asked in the last minute, and what everybody asked today.
+
+        The clerk's thread only reads: the limiter is this thread's, whose calls change it meanwhile.
+        """
+        rt, self._is_counted = self._rt, True
         now, at = rt.now(), rt.monotonic()
-        others = self._account.others(tx)
-        used = calls.used(tx, model, day=today(now).isoformat())
+        others, used = await self._clerk.read(lambda tx: self._asked(tx, day=today(now).isoformat()))
         self._limiter.prime([(at - (now - one.asked_at).total_seconds(), one.tokens) for one in others], today=used)
-        self._is_counted = True
         self._warn_of_day(used)
+
+    def _asked(self, tx: "Connection", *, day: str) -> tuple[list[calls.Start], int]:
+        """Return the calls of others in the last minute, and how many requests of a day are used by everybody."""
+        return self._account.others(tx), calls.used(tx, self._rt.model.name, day=day)
 
     def _warn_of_day(self, used: int) -> None:
         """Say once that most of the day's requests are used."""

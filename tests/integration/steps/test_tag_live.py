@@ -1,6 +1,7 @@
 """`tag-live`: everyone who can be asked is asked now, once; what fails for its own sake is asked again, then parked."""
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from pipeline.gemini.limiter import Limiter
 from tests import ledger
 from tests.lab import Api, Workspace
 
@@ -190,3 +192,27 @@ def test_more_people_than_a_page_holds_are_all_asked_once(workspace: Workspace, 
     assert tagged(workspace, CONCURRENCY="16")["answered"] == 230
     assert set(asked(api).values()) == {1}
     assert ledger.people(workspace) == {"total": 230, "tagged": 230}
+
+
+def test_one_thread_alone_changes_the_limiter(
+    workspace: Workspace, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others asked is read beside the loop, and counted in it: two at once would lose answers that were paid."""
+    people(6)
+    names = ("prime", "wait", "start", "settle", "succeeded")
+    threads: dict[str, set[str]] = {name: set() for name in names}
+
+    def noted(name: str) -> Callable[..., Any]:
+        """Return the limiter's method, which notes the thread that it is called in."""
+        do = getattr(Limiter, name)
+
+        def call(*args: Any, **more: Any) -> Any:
+            threads[name].add(threading.current_thread().name)
+            return do(*args, **more)
+
+        return call
+
+    for name in names:
+        monkeypatch.setattr(Limiter, name, noted(name))
+    assert tagged(workspace, RPM="1000", TPM="1000000")["answered"] == 6
+    assert threads == {name: {"MainThread"} for name in names}
