@@ -32,9 +32,12 @@ def of_batches(tx: Connection, model: str) -> list[Took]:
 
 
 def calls_a_second(tx: Connection, model: str) -> float | None:
-    """Return how many live calls a second came back in the newest runs, waiting included; None where none tells."""
+    """Return how many live calls a second came back in the newest runs, waiting included; None where none tells.
+
+    A call that was lost tells nothing: that of a run that was killed ends when the next command finds it.
+    """
     told = (calls.c.model == model) & calls.c.run.is_not(None) & calls.c.ended_at.is_not(None)
-    told &= calls.c.outcome.not_in((CallEnd.THROTTLED, CallEnd.UNSENT))
+    told &= calls.c.outcome.not_in((CallEnd.THROTTLED, CallEnd.UNSENT, CallEnd.LOST))
     sums = (func.count(), func.min(calls.c.asked_at), func.max(calls.c.ended_at))
     query = select(*sums).where(told).group_by(calls.c.run).having(func.count() >= ENOUGH)
     rows = tx.execute(query.order_by(calls.c.run.desc()).limit(RUNS)).all()

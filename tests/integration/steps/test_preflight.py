@@ -211,6 +211,19 @@ def test_times_are_learned_from_what_was_run_here(workspace: Workspace, people: 
     assert document["estimate"]["answers"] == 40
 
 
+def test_a_run_that_was_killed_tells_nothing_of_the_pace(workspace: Workspace, people: People) -> None:
+    """Its last call ends when another command finds it, years after: what the others took is what counts."""
+    people(23)
+    assert workspace.run("tag-live", LIMIT="21").exit_code == 0
+    workspace.change(
+        "UPDATE findable_calls SET outcome = NULL, ended_at = NULL, asked_at = '2020-02-02 12:00:00.000000' "
+        "WHERE id = (SELECT max(id) FROM findable_calls)"
+    )
+    assert workspace.run("tag-live", LIMIT="1").exit_code == 0
+    assert workspace.scalar("SELECT count(*) FROM findable_calls WHERE outcome = 'lost'") == 1
+    assert looked(workspace)["live"]["seconds"] < 60
+
+
 @pytest.mark.skipif(not PEOPLE.is_file(), reason="the file of people is not here")
 @pytest.mark.parametrize("way", ["live", "batch"])
 def test_the_estimate_for_real_people_is_near_what_is_used(way: str, tmp_path: Path, workspace: Workspace) -> None:
