@@ -1,6 +1,7 @@
 """What all commands share: settings, an open workspace, errors turned to exit codes, and the common options."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -116,10 +117,15 @@ def interruptible() -> Iterator[None]:
 
 
 def _open_streams() -> None:
-    """Put the null device in the place of a standard stream that whoever started us has closed."""
-    for name in ("stdout", "stderr"):
+    """Put the null device in the place of a standard stream that whoever started us has closed.
+
+    Letters that the encoding of standard output has not are written as escapes.
+    """
+    for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_WRONLY, "w"), ("stderr", os.O_WRONLY, "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _flush() -> None:

@@ -156,8 +156,12 @@ def _progress() -> "Progress":
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on standard output; what no terminal should get raw is escaped, as JSON can."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, default=str)
+    """Print one JSON document on standard output; what no terminal should get raw is escaped, as JSON can.
+
+    So is whatever an encoding other than UTF-8 may not have.
+    """
+    in_utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(document, ensure_ascii=not in_utf8, indent=2, default=str)
     click.echo(_UNSEEN.sub(_escaped, text))
 
 

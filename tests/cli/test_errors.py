@@ -422,6 +422,41 @@ def test_a_closed_standard_output_is_no_error(local: Workspace, command: tuple[s
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def shell(local: Workspace, line: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of shell in which FINDABLE stands for the command."""
+    words = ["sh", "-c", line.replace("FINDABLE", f'"{sys.executable}" -m jobs')]
+    return subprocess.run(words, cwd=ROOT, env=os.environ | local.environ | environ, capture_output=True, check=False)
+
+
+def test_a_closed_standard_input_is_no_terminal(local: Workspace, csv: str) -> None:
+    """`findable forget ada <&-` asks nobody and does nothing; a person from there is no JSON, and no bug."""
+    assert local.run("import", csv).exit_code == 0
+    done = shell(local, "FINDABLE forget ada <&-")
+    assert (done.returncode, done.stdout, b"not confirmed" in done.stderr) == (2, b"", True), done.stderr
+    assert local.scalar("SELECT count(*) FROM experts") == 1
+    done = shell(local, "FINDABLE add-expert - <&-")
+    assert (done.returncode, b"bug" in done.stderr) == (2, False), done.stderr
+
+
+def test_closed_standard_streams_leave_the_exit_code(local: Workspace) -> None:
+    """All three closed: what is well ends with 0, and what is not with its code."""
+    assert shell(local, "FINDABLE status <&- >&- 2>&-").returncode == 0
+    assert shell(local, "FINDABLE show nobody <&- >&- 2>&-").returncode == 2
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_an_output_that_is_not_utf8_gets_what_it_can_take(local: Workspace, tmp_path: Path, encoding: str) -> None:
+    """Letters that the encoding of standard output has not are written as escapes; JSON stays JSON."""
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio\nżółw,I keep bees in Łódź \N{HONEYBEE} and Málaga.\n", encoding="utf-8")
+    assert local.run("import", str(people)).exit_code == 0
+    done = shell(local, "FINDABLE show żółw", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = shell(local, "FINDABLE show żółw --json", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode(encoding))["expert"]["Bio"].endswith("\N{HONEYBEE} and Málaga.")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
 def test_output_that_cannot_be_written_is_an_error(local: Workspace) -> None:
     """Standard output on a full disk: exit code 3, said once."""
