@@ -102,7 +102,7 @@ def settle_foreign(tx: Connection, *, everyone: bool = False) -> int:
         answers.forget_foreign(tx, TASK, mended)
     suspicious = ~untagged if everyone else or_(looks_foreign, ~untagged & unscored)
     query = select(item_id, experts.c.tags).where(suspicious, item_id.not_in(answers.foreign_ids(TASK)))
-    foreign = [row[0] for row in streamed(tx, query, page=PAGE) if tags_of(row[1]) is None]
+    foreign = [row[0] for row in streamed(tx, query, page=PAGE) if tags_of(row.tags) is None]
     answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
     return len(foreign)
 
