@@ -36,8 +36,8 @@ def _seconds(text: str) -> float:
 
 def _days(text: str) -> float:
     number = float(text)
-    if not 0 <= number < 1e6:  # noqa: PLR2004 - keeps NaN and infinities out
-        raise ValueError("must be a number of days, 0 or more")
+    if not 0 <= number <= 100_000:  # noqa: PLR2004 - keeps NaN, infinities and days before all calendars out
+        raise ValueError("must be a number of days, from 0 to 100,000")
     return number
 
 

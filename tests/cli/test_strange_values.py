@@ -50,6 +50,15 @@ def test_a_list_of_no_names_is_no_setting(local: Workspace) -> None:
     assert "FINDABLE_MIME_TYPES is ','" in result.stderr
 
 
+def test_files_are_kept_for_a_time_that_a_calendar_has(local: Workspace) -> None:
+    """`KEEP_DAYS=100000` keeps everything; more is no setting, exit code 3, and no bug."""
+    assert local.run("clean", KEEP_DAYS="100000").exit_code == 0
+    result = local.run("clean", KEEP_DAYS="800000")
+    assert result.exit_code == 3
+    assert "FINDABLE_KEEP_DAYS is '800000'" in result.stderr
+    assert "from 0 to 100,000" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["what?", "100% #1 & co", "a?b#c%20d", "file:x", 'it\'s "quoted"'])
 def test_a_workspace_may_have_any_name(tmp_path: Path, name: str) -> None:
     """What a URL would take for its own is part of the directory's name: the database is in it and nowhere else."""
