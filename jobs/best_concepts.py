@@ -15,13 +15,15 @@ SHOWN = 60  # characters of a quotation
 def main(passage: str | None, *, as_json: bool) -> None:
     """Print the best concepts of PASSAGE: of each name the preferred version's, from MIN_CONFIDENCE on.
 
-    Without an id those of every passage, as JSON lines. The database has the same as the view best_concepts.
+    Without an id those of every passage, as JSON lines, or with --json as one list. The database has the same as the
+    view best_concepts.
     """
     from pipeline.steps import best_concepts
 
     with open_workspace(task="passages") as rt:
         if passage is None:
-            Terminal().say(f"{plural(best_concepts.write_all(rt, raw_writer()), 'concept')} written")
+            count = best_concepts.write_all(rt, raw_writer(), as_list=as_json)
+            Terminal().say(f"{plural(count, 'concept')} written")
             return
         found = best_concepts.of(rt, passage)
     if as_json:

@@ -7,6 +7,7 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, raw_writer
+from pipeline.errors import InputError
 
 
 @click.command(name="export", cls=Command)
@@ -27,10 +28,13 @@ def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as
     With TASK=passages every concept with its evidence (.jsonl, .parquet).
 
     In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written whole or not at all.
+    With --json standard output gets experts as one JSON list.
     """
     from pipeline.steps import export
 
     path = None if str(to) == "-" else to
+    if path is None and as_json:
+        format_ = _as_document(format_)
     with open_workspace() as rt:
         wanted = export.Wanted(best, extractor or None)
         done = export.run(rt, path, format_=format_, wanted=wanted, write=raw_writer())
@@ -40,3 +44,16 @@ def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as
         print_json(asdict(done))
     else:
         print_line(f"{plural(done.count, done.word)} written to {done.path}")
+
+
+def _as_document(format_: str | None) -> str:
+    """Return the format that is one JSON document.
+
+    Raises:
+        InputError: another one was asked for.
+    """
+    if format_ not in (None, "json"):
+        raise InputError(
+            f"JSON=1 is for one JSON document, and {format_} is none; nothing was written", hint="leave out either"
+        )
+    return "json"

@@ -27,14 +27,19 @@ def of(rt: Runtime, passage: str) -> list[dict[str, Any]]:
         return [export.document(one) for one in found]
 
 
-def write_all(rt: Runtime, write: Callable[[bytes], object]) -> int:
-    """Hand the best concepts of every passage over as JSON lines, one after the other; return how many there are."""
+def write_all(rt: Runtime, write: Callable[[bytes], object], *, as_list: bool = False) -> int:
+    """Hand the best concepts of every passage over one after the other; return how many there are.
+
+    They are JSON lines, or the rows of one JSON list.
+    """
     count = 0
     with rt.store.read() as tx:
         everything = preferring.best(tx, _shape(rt, tx), subject.preference(rt.settings))
         for line in export.encoded(everything, format_="jsonl"):
-            write(line)
+            write((b",\n" if count else b"[\n") + line.rstrip() if as_list else line)
             count += 1
+    if as_list:
+        write(b"\n]\n" if count else b"[]\n")
     return count
 
 

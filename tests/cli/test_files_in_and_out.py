@@ -90,6 +90,17 @@ def test_export_to_a_file_and_to_standard_output(run: Run, people: str, tmp_path
     assert run("export", "out.doc").exit_code == 2
 
 
+def test_an_export_to_standard_output_as_json_is_one_document(run: Run, people: str) -> None:
+    """`export - --json` writes a JSON list; with a format that is none it writes nothing and exits with 2."""
+    run("import", people)
+    printed = run("export", "-", "--json")
+    assert [row["Username"] for row in json.loads(printed.stdout)] == ["ann", "bob"]
+    assert run("export", "-", "--json", "--format", "json").stdout == printed.stdout
+    refused = run("export", "-", "--json", "--format", "csv")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "JSON=1" in refused.stderr
+
+
 def test_show_prints_a_person_or_exits_with_2(run: Run, people: str) -> None:
     """One person in lines, or as one JSON document; an unknown name is an error of the input."""
     run("import", people)

@@ -181,6 +181,26 @@ def test_one_passage_is_found_by_the_index(tmp_path: Path, outside: Workspace) -
     assert not any(line.startswith(("SCAN passage_concepts", "SCAN passages")) for line in plan), plan
 
 
+def test_the_best_concepts_of_every_passage_are_lines_or_one_document(tmp_path: Path, outside: Workspace) -> None:
+    """Without an id they are JSON lines, with `--json` one list of the same, empty where there are none."""
+    with workspace(tmp_path / "data") as rt:
+        assert json.loads(outside.run("best-concepts", "--json").stdout) == []
+        put(rt, "p", "Bees sing.", supported(0, 4, "Bees sing."))
+        put(rt, "q", "Water law.", None, name="water law")
+    lines = [json.loads(line) for line in outside.run("best-concepts").stdout.splitlines()]
+    assert [one["passage_id"] for one in lines] == ["p", "q"]
+    assert json.loads(outside.run("best-concepts", "--json").stdout) == lines
+
+
+def test_concepts_to_standard_output_are_no_document(outside: Workspace, tmp_path: Path) -> None:
+    """Concepts are written as JSON lines or Parquet: `--json` with either is refused."""
+    with workspace(tmp_path / "data") as rt:
+        put(rt, "p", "Bees sing.", None)
+    for words in ([], ["--format", "jsonl"]):
+        refused = outside.run("export", "-", "--json", *words)
+        assert (refused.exit_code, refused.stdout) == (2, ""), refused.output
+
+
 @pytest.mark.parametrize("best", [False, True])
 def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace, *, best: bool) -> None:
     """JSON lines and Parquet hold the same rows in their whole shape."""
