@@ -44,9 +44,9 @@ def look_for(rt: Runtime, batch: Batch, lease: "Lease", listing: "Sequence[Remot
     began = rt.now()
     batch = _without_future(rt, batch)
     with rt.store.read() as tx:
-        names = batches.display_names(tx, batch.number)
+        stems = batches.stems(tx, batch.number)
     remote = rt.client.list_batches() if listing is None else listing
-    found = sorted((one for one in remote if one.display_name in names), key=_usable_and_old)
+    found = sorted((one for one in remote if batches.stem_of(one.display_name) in stems), key=_usable_and_old)
     if found:
         _adopt(rt, batch, lease, found)
         return Look(adopted=True)
@@ -94,10 +94,10 @@ def _adopt(rt: Runtime, batch: Batch, lease: "Lease", found: "Sequence[RemoteBat
 
 def _record_twins(rt: Runtime, tx: "Connection", batch: Batch, listing: "Iterable[RemoteBatch]") -> int:
     """Keep which remote batches bear our names beside the adopted one; return how many were not known yet."""
-    names = batches.display_names(tx, batch.number)
+    stems = batches.stems(tx, batch.number)
     new = 0
     for one in listing:
-        if one.display_name in names and one.name != batch.remote_name:
+        if batches.stem_of(one.display_name) in stems and one.name != batch.remote_name:
             new += batches.add_twin(tx, batch, remote_name=one.name, display_name=one.display_name, at=rt.now())
             if one.state.is_over:
                 batches.twin_cancelled(tx, one.name, at=rt.now())

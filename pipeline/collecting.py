@@ -70,14 +70,14 @@ def is_by_hand(rt: Runtime, batch: Batch) -> bool:
 
 
 def check_twins(rt: Runtime) -> None:
-    """Look for twins of every batch with more than one try, or with a twin that was not cancelled yet.
+    """Look for twins of every batch with more than one try, or one that left nothing, or a twin not cancelled yet.
 
     For the last time when the batch is over and no twin of it is left.
     """
     with rt.store.read() as tx:
         left = {twin["batch"] for twin in batches.all_twins(tx) if twin["cancelled_at"] is None}
         created = batches.in_states(tx, *CREATED)
-    suspects = [one for one in created if one.number in left or (one.tries > 1 and not one.twins_checked)]
+    suspects = [one for one in created if one.number in left or (_may_have_twins(one) and not one.twins_checked)]
     if not suspects:
         return
     try:
@@ -90,6 +90,11 @@ def check_twins(rt: Runtime) -> None:
         with rt.store.write() as tx:
             if batch.state is not BatchState.SUBMITTED and not batches.open_twins(tx, batch.number):
                 batches.note_twins_checked(tx, batch)
+
+
+def _may_have_twins(batch: Batch) -> bool:
+    """Return whether more creates of a batch may have been carried out than the one whose name it has."""
+    return batch.tries > (batch.remote_name is not None)
 
 
 def _keep(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch", draft: files.Sealed) -> None:

@@ -16,7 +16,7 @@ from pipeline.errors import (
 )
 from pipeline.states import BatchState
 from pipeline.store import batches, claims, workspace
-from pipeline.store.batches import Batch
+from pipeline.store.batches import Batch, stem_of
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _submitted(rt: "Runtime", everyone: list[Batch], *, mend: Mend) -> Iterator[
                 "backend", said, why, mendable=True, mended=mended, next=f"the key of its project, or {cancel}"
             )
             continue
-        if remote.display_name and remote.display_name not in _names(rt, batch):
+        if remote.display_name and stem_of(remote.display_name) not in _stems(rt, batch):
             said = f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
             yield Finding("backend", said, "its result would be somebody else's", next=cancel)
 
@@ -125,7 +125,7 @@ def _unclear(rt: "Runtime", everyone: list[Batch], listing: "list[RemoteBatch]",
     for batch in everyone:
         if batch.state is not BatchState.SUBMITTING:
             continue
-        there = {one.display_name for one in listing} & set(_names(rt, batch))
+        there = {stem_of(one.display_name) for one in listing} & _stems(rt, batch)
         mended = ""
         if there and mend.on:
             with contextlib.suppress(StateConflictError, LeaseLostError), rt.lease(f"batch:{batch.number}") as lease:
@@ -148,11 +148,11 @@ def _listed(rt: "Runtime", everyone: list[Batch], listing: "list[RemoteBatch]", 
     with rt.store.read() as tx:
         ours = f"findable-{workspace.get(tx).workspace_id}-"
         cancelled = {twin["remote_name"] for twin in batches.all_twins(tx) if twin["cancelled_at"]}
-    owners = {name: batch for batch in everyone for name in _names(rt, batch)}
+    owners = {stem: batch for batch in everyone for stem in _stems(rt, batch)}
     for one in listing:
         if not one.display_name.startswith(ours):
             continue
-        owner = owners.get(one.display_name)
+        owner = owners.get(stem_of(one.display_name))
         if owner is None:
             yield _stranger(rt, one, mend=mend)
         elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
@@ -206,7 +206,7 @@ def _give_up(rt: "Runtime", batch: Batch, *, why: str) -> str:
     return f"given up; {len(free)} items can be asked again"
 
 
-def _names(rt: "Runtime", batch: Batch) -> list[str]:
-    """Return the display names of every try of a batch."""
+def _stems(rt: "Runtime", batch: Batch) -> frozenset[str]:
+    """Return what the display names of a batch's tries begin with."""
     with rt.store.read() as tx:
-        return batches.display_names(tx, batch.number)
+        return batches.stems(tx, batch.number)

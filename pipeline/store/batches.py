@@ -1,5 +1,6 @@
 """Rows of `findable_batches`. Only this module writes a batch's state, and only through `_move`."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -118,9 +119,14 @@ def mark_submitted(
     tx: Connection, batch: Batch, *, remote_name: str, display_name: str, how: str, at: datetime
 ) -> None:
     """Keep the name the API gave, in the UPDATE that moves the state: `submitting` -> `submitted`."""
+    number = _number_of_try(display_name) or batch.tries
     facts = {"remote_name": remote_name, "submitted_at": at, "create_ended_at": batch.create_ended_at or at}
+    facts["tries"] = max(batch.tries, number)
     _move(tx, batch, BatchState.SUBMITTED, facts, why=f"{how} {remote_name}", at=at)
-    tx.execute(update(tries).where(tries.c.display_name == display_name).values(outcome=how))
+    known = tx.execute(update(tries).where(tries.c.display_name == display_name).values(outcome=how))
+    if not known.rowcount:  # sent after the backup was made that this database came from
+        row = {"batch": batch.number, "try": number, "display_name": display_name, "sent_at": at}
+        tx.execute(insert(tries).values(outcome=how, note="sent after the backup was made", **row))
 
 
 def mark_refused(
@@ -141,10 +147,28 @@ def name_of_try(batch: Batch, number: int, *, workspace_id: str) -> str:
     return f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
 
 
+def stem_of(display_name: str) -> str:
+    """Return what the display names of all tries of one request file have in common: all but the try."""
+    return _TRY.sub("", display_name)
+
+
+_TRY = re.compile(r"-t(\d{1,9})\Z")
+
+
+def _number_of_try(display_name: str) -> int | None:
+    """Return which try a display name is of, or None where it does not say."""
+    found = _TRY.search(display_name)
+    return int(found[1]) if found else None
+
+
 def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: datetime) -> None:
-    """Take a *prepared* batch of an older copy for one whose create is unclear: it may have been sent since."""
-    name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
-    mark_submitting(tx, batch, display_name=name, at=at)
+    """Take a batch of an older copy, *prepared* or *submitting*, for one whose create is unclear from now on.
+
+    It may have been sent since, and more than once.
+    """
+    if batch.state is BatchState.PREPARED:
+        name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
+        mark_submitting(tx, batch, display_name=name, at=at)
     _note(tx, batch.number, create_ended_at=at, reason="restored from a backup: it may have been sent since")
 
 
@@ -229,10 +253,14 @@ def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any)
     _move(tx, batch, BatchState.INGESTED, {"ended_at": at, **account}, why="accounted for", at=at)
 
 
-def display_names(tx: Connection, number: int) -> list[str]:
-    """Return the display names of every try of a batch, first try first."""
-    query = select(tries.c.display_name).where(tries.c.batch == number).order_by(tries.c["try"])
-    return list(tx.execute(query).scalars())
+def stems(tx: Connection, number: int) -> frozenset[str]:
+    """Return the stems of the display names of a batch's tries: one, or several where its file was written anew.
+
+    A remote batch with one of them is of this batch, whether its try is known or not: who restored a backup does not
+    know the tries that were made after it.
+    """
+    query = select(tries.c.display_name).where(tries.c.batch == number)
+    return frozenset(stem_of(name) for name in tx.execute(query).scalars())
 
 
 def add_twin(tx: Connection, batch: Batch, *, remote_name: str, display_name: str, at: datetime) -> bool:

@@ -279,6 +279,69 @@ def test_a_batch_that_was_sent_after_the_backup_is_found_again(
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
 
 
+def test_a_batch_that_was_refused_and_then_sent_after_the_backup_is_found_again(
+    workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
+) -> None:
+    """However many tries were made since: the copy knows none of them, and finds the batch by the rest of its name."""
+    people(3)
+    for after in (None, tmp_path / "copy"):
+        api.fault("status", args={"code": 429}, path="batchGenerateContent", times=1000)
+        assert workspace.run("batch-submit").exit_code == 4
+        api.clear_faults()
+        if after is None:
+            ran(workspace, "backup", str(tmp_path / "copy"))
+    ran(workspace, "batch-submit")
+    (sent,) = api.batches()["batches"]
+    ran(emptied(workspace), "restore", str(tmp_path / "copy"), "--yes")
+    for command in CHAIN:
+        ran(workspace, command)
+    assert len(api.batches()["batches"]) == 1
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+    ((name,),) = workspace.query("SELECT display_name FROM findable_tries WHERE outcome = 'adopted'")
+    assert name == sent["displayName"]
+    number = workspace.scalar("SELECT tries FROM findable_batches")
+    assert name.endswith(f"-t{number}")
+    assert workspace.run("doctor").exit_code == 0
+
+
+def test_an_unclear_batch_that_was_sent_anew_after_the_backup_is_found_again(
+    workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
+) -> None:
+    """A create that was unclear in the copy, and was made again since, is adopted as what it became."""
+    people(3)
+    api.fault("status", times=3, method="POST", path="batchGenerateContent", args={"code": 503})
+    assert workspace.run("batch-submit").exit_code == 4
+    assert ledger.batches(workspace) == ["submitting"]
+    ran(workspace, "backup", str(tmp_path / "copy"))
+    ran(workspace, "batch-submit")
+    ran(emptied(workspace), "restore", str(tmp_path / "copy"), "--yes")
+    for command in CHAIN:
+        ran(workspace, command)
+    assert len(api.batches()["batches"]) == 1
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+
+
+def test_a_second_batch_that_was_made_after_the_backup_is_a_twin(
+    workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
+) -> None:
+    """Of two that bear the name of one file one is kept, the other cancelled and recorded, whatever the copy knows."""
+    people(3)
+    api.fault("status", times=3, method="POST", path="batchGenerateContent", args={"code": 503})
+    assert workspace.run("batch-submit").exit_code == 4
+    ran(workspace, "backup", str(tmp_path / "copy"))
+    api.configure(batch_looks=2)
+    api.fault("create_lost_reply")
+    api.fault("list_lag", args={"seconds": 600})
+    ran(workspace, "batch-submit")
+    api.advance(601)
+    assert len(api.batches()["batches"]) == 2
+    ran(emptied(workspace), "restore", str(tmp_path / "copy"), "--yes")
+    for command in CHAIN:
+        ran(workspace, command)
+    assert sorted(batch["state"] for batch in api.batches()["batches"]) == ["CANCELLED", "SUCCEEDED"]
+    assert workspace.scalar("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == 1
+
+
 def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp_path: Path) -> None:
     """While people come in, are sent, ingested and indexed, every backup is whole and healthy."""
     over = threading.Event()

@@ -450,6 +450,25 @@ def test_a_twin_that_could_not_be_cancelled_is_tried_again(workspace: Workspace,
     assert len(api.seen("POST", ":cancel")) > 1
 
 
+def test_a_late_batch_of_what_was_given_up_is_found_and_cancelled(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """One unclear create, nothing in the list, given up by hand: what shows up afterwards is not left running."""
+    people(2)
+    api.fault("never_ends")
+    api.fault("create_lost_reply")
+    api.fault("list_lag", args={"seconds": 600})
+    api.fault("status", times=ALWAYS, method="GET", path=r"/batches\?")
+    assert workspace.run("batch-submit", RETRY_FOR="0.05").exit_code == 4
+    api.clear_faults()
+    assert workspace.run("batch-cancel", "1").exit_code == 0
+    assert ledger.batches(workspace) == ["failed"]
+    api.advance(601)
+    poll(workspace)
+    assert [batch["state"] for batch in api.batches()["batches"]] == ["CANCELLED"]
+    assert workspace.scalar("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == 1
+
+
 def test_an_unclear_create_is_adopted_and_followed(workspace: Workspace, api: Api, people: People) -> None:
     """What a lost create left behind is found by its name, and polled like any other; nothing is created."""
     people(2)
@@ -571,7 +590,7 @@ def test_a_sender_may_record_its_create_while_another_adopts_it(
     submit(workspace)
     (name,) = remote_names(workspace)
     workspace.change("UPDATE findable_batches SET state = 'submitting', remote_name = NULL, submitted_at = NULL")
-    usual = batches.display_names
+    usual = batches.stems
 
     def recorded_meanwhile(tx: Any, number: int) -> Any:
         """Let the sender, who stood still, record what it made, as late as can be."""
@@ -580,7 +599,7 @@ def test_a_sender_may_record_its_create_while_another_adopts_it(
         return usual(tx, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "display_names", recorded_meanwhile)
+        patch.setattr(batches, "stems", recorded_meanwhile)
         result = workspace.run(*command)
     assert result.exit_code == 0, result.output
     assert remote_names(workspace) == [name]

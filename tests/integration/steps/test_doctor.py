@@ -17,7 +17,7 @@ import pytest
 from emulator.server import start
 from pipeline import files
 from pipeline.experts import table
-from pipeline.store import batches, erasing
+from pipeline.store import erasing
 from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace, copy_tree
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
@@ -237,8 +237,8 @@ def spoil_index_of_database(bench: Bench) -> None:
 
 def leave_upload(bench: Bench) -> None:
     """Leave an upload of the first batch at the API."""
-    with bench.workspace.open() as rt, rt.store.read() as tx:
-        (name,) = batches.display_names(tx, 1)
+    ((name,),) = bench.workspace.query("SELECT display_name FROM findable_tries WHERE batch = 1")
+    with bench.workspace.open() as rt:
         path = bench.data / "batches" / "000001-requests.jsonl"
         rt.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)
 
