@@ -250,8 +250,11 @@ def masked(key: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """Return a URL as it may be shown: without the password that stands in it, before the host or among the options."""
-    shown = re.sub(r"(?<=://)([^/@:]*):[^@]*@", r"\1:…@", url)
+    """Return a URL as it may be shown: without the password that stands in it, before the host or among the options.
+
+    A password may hold an `@` where it should not, so that all up to the last one is left out.
+    """
+    shown = re.sub(r"(?<=://)([^/:]*):.*@", r"\1:…@", url)
     return re.sub(r"(?<=[?&])((?:ssl)?password)=[^&]*", r"\1=…", shown)
 
 

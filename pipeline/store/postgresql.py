@@ -5,12 +5,14 @@ a read is one snapshot (REPEATABLE READ). A connection that is lost takes its tr
 """
 
 import contextlib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
+from sqlalchemy.exc import ArgumentError
 
 from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.store import dumps
@@ -54,6 +56,14 @@ _MUST_WAIT = (
     "reserved for",
 )
 
+# what the driver says of a URL, before there is a server to say anything, and what it calls mistakes in a statement
+_MISTAKEN = re.compile(
+    r"invalid (connection option|port number|integer value|\S+ value)|bad value for|definition of service"
+    r"|could not parse network address|no password supplied"
+)
+_OURS = ("ProgrammingError", "DataError", "NotSupportedError")
+_DRIVERS_OWN = ("autocommit", "context", "cursor_factory", "row_factory")  # arguments that no URL may set
+
 
 class PostgresqlServer:
     """What the store needs to know of a database on a PostgreSQL server."""
@@ -68,14 +78,17 @@ class PostgresqlServer:
         """Take the URL of a database.
 
         Raises:
-            ConfigurationError: it asks for another driver, or names no database.
+            ConfigurationError: it asks for another driver, names no database, or says what nobody understands.
         """
         if url.drivername not in {"postgres", "postgresql", DRIVER} or not url.database:
             raise ConfigurationError(
                 "the URL of a PostgreSQL database begins with postgresql+psycopg:// and names the database",
                 hint="for example FINDABLE_DATABASE_URL=postgresql+psycopg://user@host/database",
             )
-        self._url = url.set(drivername=DRIVER)
+        _check_address(url)
+        self._prepared = _prepared(url)
+        # text goes over the wire as UTF-8, whatever the URL says
+        self._url = url.set(drivername=DRIVER).difference_update_query(["client_encoding", "prepare_threshold"])
         host = url.host or url.query.get("host") or "this machine"
         self.shown = f"the PostgreSQL database {url.database!r} at {host if isinstance(host, str) else ', '.join(host)}"
 
@@ -85,7 +98,8 @@ class PostgresqlServer:
         Raises:
             ConfigurationError: the driver is not installed.
         """
-        arguments = {"connect_timeout": CONNECT_S, "client_encoding": "utf8", "fallback_application_name": "findable"}
+        own = {"connect_timeout": CONNECT_S, "client_encoding": "utf8", "fallback_application_name": "findable"}
+        arguments = {name: value for name, value in own.items() if name not in self._url.query} | self._prepared
         try:
             # a connection of hours ago may be dead by now, which a look at it shows before anything is begun on it;
             # what people wrote is shown in no traceback and no log
@@ -136,7 +150,7 @@ class PostgresqlServer:
         """
         state = str(getattr(said, "sqlstate", None) or "")
         if not state:
-            return self._unreachable(first_line(said))
+            return self._unsaid(said)
         words = getattr(getattr(said, "diag", None), "message_primary", None) or first_line(said)
         if state.startswith(_LOST):
             return self._unreachable(words)
@@ -164,6 +178,18 @@ class PostgresqlServer:
                 f"{self.shown}: {words}; nothing was changed", hint="check the disk, and what its user may do"
             )
         return InconsistentError(f"{self.shown}: {words}; nothing was changed", hint="run `make doctor`")
+
+    def _unsaid(self, said: BaseException) -> FindableError:
+        """Return our error for what the driver says itself: of the URL, of a statement it cannot send, of no server."""
+        words = first_line(said)
+        if _MISTAKEN.search(words):
+            return ConfigurationError(
+                f"{self.shown} cannot be used: {words}; nothing was changed",
+                hint="check FINDABLE_DATABASE_URL, and what stands behind the `?` in it",
+            )
+        if type(said).__name__ in _OURS or "number of parameters" in words:
+            return self._refused("", words)
+        return self._unreachable(words)
 
     def _unreachable(self, words: str) -> FindableError:
         """Return our error where there is no connection, or none any more: only a server refuses by FATAL."""
@@ -197,6 +223,47 @@ class PostgresqlServer:
             )
         connection.execute(_PREPARE)
         connection.commit()
+
+
+def _check_address(url: URL) -> None:
+    """Refuse a URL that means something else than who wrote it thought, without a word of what may be a password.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    if any("@" in part for part in (url.host or "", url.database or "", *url.normalized_query.get("host", ()))):
+        raise ConfigurationError(
+            "the URL of a PostgreSQL database has an @ in the name of the host or the database",
+            hint="in a password @ / : ? % are written %40 %2F %3A %3F %25",
+        )
+    for name in _DRIVERS_OWN:
+        if name in url.query:
+            raise ConfigurationError(f"{name} cannot be set in FINDABLE_DATABASE_URL", hint="leave it out")
+    try:
+        url.set(drivername=DRIVER).get_dialect()().create_connect_args(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(
+            f"the URL of a PostgreSQL database cannot be used: {error}", hint="check FINDABLE_DATABASE_URL"
+        ) from error
+
+
+def _prepared(url: URL) -> dict[str, int | None]:
+    """Return how often a statement runs before it is prepared, as the driver takes it, where the URL says so.
+
+    Raises:
+        ConfigurationError: it says something else.
+    """
+    said = url.query.get("prepare_threshold")
+    if said is None:
+        return {}
+    if said == "none":
+        return {"prepare_threshold": None}
+    if isinstance(said, str) and said.isdecimal():
+        return {"prepare_threshold": int(said)}
+    raise ConfigurationError(
+        "prepare_threshold in FINDABLE_DATABASE_URL is neither a number nor none",
+        hint="behind a pooler, ?prepare_threshold=none",
+    )
 
 
 def lift_limits(tx: Connection) -> None:

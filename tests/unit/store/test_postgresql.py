@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Integer, Select, column, select, text
@@ -316,6 +317,98 @@ def test_damage_names_indexes_that_are_not_trusted(url: str) -> None:
             "the index findable_claims is invalid; REINDEX INDEX findable_claims makes it anew"
         ]
     assert store.compact()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "given"),
+    [
+        ("", {"connect_timeout": 10, "client_encoding": "utf8"}),
+        ("&connect_timeout=45&client_encoding=latin1", {"connect_timeout": "45", "client_encoding": "utf8"}),
+        ("&prepare_threshold=0", {"prepare_threshold": 0}),
+        ("&prepare_threshold=none", {"prepare_threshold": None}),
+    ],
+)
+def test_what_the_url_says_of_a_connection_holds(
+    url: str, query: str, given: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long the server may take, and whether statements are prepared; text is UTF-8 whatever it says."""
+    import psycopg
+
+    asked: dict[str, object] = {}
+    connect = psycopg.connect
+
+    def watched(**arguments: Any) -> object:
+        """Note what a connection is asked for."""
+        asked.update(arguments)
+        return connect(**arguments)
+
+    monkeypatch.setattr(psycopg, "connect", watched)
+    store = Store(url + query)
+    with store.read() as tx:
+        assert tx.execute(text("SHOW client_encoding")).scalar() == "UTF8"
+    store.close()
+    assert {name: asked.get(name, "nothing") for name in given} == given
+
+
+@pytest.mark.parametrize(("threshold", "prepared"), [("none", {0}), ("0", {1, 2, 3})])
+def test_a_server_behind_a_pooler_gets_no_prepared_statements(
+    url: str, tmp_path: Path, threshold: str, prepared: set[int]
+) -> None:
+    """With `none` in the URL nothing is prepared, however often it is asked; a dump takes the same URL."""
+    store = Store(f"{url}&prepare_threshold={threshold}")
+    with store.read() as tx:
+        for _ in range(8):
+            tx.execute(text("SELECT 1"))
+        assert tx.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() in prepared
+    with store.copied_to(tmp_path / "copy", programs=postgresql.shared().programs):
+        pass
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("prepare_threshold=often", "prepare_threshold"),
+        ("prepare_threshold=-1", "prepare_threshold"),
+        ("autocommit=1", "autocommit"),
+        ("row_factory=x", "row_factory"),
+        ("foo=bar", "foo"),
+        ("sslmode=requre", "requre"),
+        ("port=x", "port"),
+        ("port=99999", "port"),
+        ("service=nobody", "nobody"),
+        ("connect_timeout=x", "connect_timeout"),
+    ],
+)
+def test_options_that_nobody_knows_are_refused(url: str, query: str, said: str) -> None:
+    """What stands in the URL is wrong and not the server: exit code 3 and where to look."""
+    with pytest.raises(ConfigurationError, match=said) as caught, Store(f"{url}&{query}").read():
+        pass
+    assert "FINDABLE_DATABASE_URL" in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["p@ss/w@h/d", "p@ss@h/d", "p:w@ss@h/d", "@ss@h/d", "pw@h/d?host=ss@h"])
+def test_a_password_that_is_not_written_as_a_url_wants_it_is_not_shown(url: str) -> None:
+    """With `@` in it a URL means another host or database: exit code 3, how to write it, and no part of it."""
+    with pytest.raises(ConfigurationError) as caught:
+        Store(f"postgresql://ada:{url}")
+    assert "%40" in caught.value.hint
+    assert "ss" not in (caught.value.message + caught.value.hint).replace("password", "")
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        (f"SELECT ARRAY[{', '.join(f':a{n}' for n in range(70_000))}]", {f"a{n}": n for n in range(70_000)}),
+        ("SELECT :a", {"a": "\0"}),
+    ],
+)
+def test_what_the_driver_cannot_send_is_no_outage(url: str, statement: str, values: dict[str, object]) -> None:
+    """A statement of ours that cannot be sent is a bug and told as one: running it again helps nobody."""
+    store = Store(url)
+    with pytest.raises(InconsistentError, match="nothing was changed"), store.read() as tx:
+        tx.execute(text(statement), values)
     store.close()
 
 
