@@ -1,8 +1,8 @@
 # findable: one target per command. `make` alone prints help.
 #
 # Values such as Q= and EXPERTS= reach the commands through the environment, never as shell text: each is taken as it was
-# typed (`$(value …)`), so that nothing in it is expanded by make or run by a shell. They count where they were typed for
-# make: the environment may hold another project's DATABASE_URL or VERSION. Of it only DATA is taken, and FINDABLE_….
+# typed (`$(value …)`), so that nothing in it is expanded by make or run by a shell. They may stand in the environment,
+# too, but for those that may well be another project's there, and would do harm unseen.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -21,8 +21,9 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PROBE ON_DONE ON_FAIL 
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
   MINUTES SEED ROUNDS WORKERS MOST KILLS
+COMMON := DATABASE_URL VERSION DEBUG
 define pass
-ifneq ($(filter command override $(if $(filter DATA,$(1)),environment),$(firstword $(origin $(1)))),)
+ifneq ($(filter command override $(if $(filter $(COMMON),$(1)),,environment),$(firstword $(origin $(1)))),)
 ifneq ($$(value $(1)),)
 override $(1) := $$(value $(1))
 export FINDABLE_$(1) := $$(value $(1))

@@ -31,9 +31,14 @@ def settings(tmp_path: Path, *words: str, **environ: str) -> Mapping[str, str]:
 
 
 def test_what_another_project_exported_is_not_taken(tmp_path: Path) -> None:
-    """Common names in the environment mean nothing here: no foreign database, no other version or model."""
-    foreign = {"DATABASE_URL": "postgresql+psycopg://them@db/theirs", "VERSION": "9", "MODEL": "theirs", "DIM": "7"}
-    assert settings(tmp_path, **foreign, DEBUG="maybe", MODE="production") == settings(tmp_path)
+    """The most common names mean nothing in the environment: no foreign database, no other version."""
+    foreign = {"DATABASE_URL": "postgresql+psycopg://them@db/theirs", "VERSION": "9", "DEBUG": "maybe"}
+    assert settings(tmp_path, **foreign) == settings(tmp_path)
+
+
+def test_other_short_names_may_be_exported(tmp_path: Path) -> None:
+    """`DIM=256 make …` means what `make … DIM=256` does."""
+    assert settings(tmp_path, DIM="256") == settings(tmp_path, "DIM=256")
 
 
 def test_what_is_typed_or_named_findables_is_taken(tmp_path: Path) -> None:
