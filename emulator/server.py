@@ -4,6 +4,8 @@ It binds to loopback unless told otherwise, writes nothing to standard error, an
 """
 
 import asyncio
+import errno
+import os
 import signal
 import socket
 import threading
@@ -24,6 +26,15 @@ from emulator.world import World
 _KEEP_ALIVE_S = 120
 
 
+class AddressError(OSError):
+    """The address cannot be served on: its port is taken, or its host is not this machine (`is_host`)."""
+
+    def __init__(self, why: str, *, is_host: bool) -> None:
+        """Take the system's reason."""
+        super().__init__(why)
+        self.why, self.is_host = why, is_host
+
+
 class _Protocol(H11Protocol):
     """HTTP/1.1 as uvicorn speaks it, with the connection's transport in each request's state for the faults."""
 
@@ -37,10 +48,14 @@ class Server:
     """A running engine. Use it as a context manager, or call `stop`."""
 
     def __init__(self, world: World, *, host: str, port: int) -> None:
-        """Serve `world` on a port that is bound when this returns (0: the system chooses)."""
+        """Serve `world` on a port that is bound when this returns (0: the system chooses).
+
+        Raises:
+            AddressError: it cannot be bound.
+        """
         self.world = world
         """What the server serves, for tests to look into."""
-        self._socket = socket.create_server((host, port), backlog=256)
+        self._socket = _bound(host, port)
         # asyncio sets it only on sockets that name their protocol; without it small answers wait 40 ms
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bound = self._socket.getsockname()[1]
@@ -89,6 +104,21 @@ class Server:
         self.stop()
 
 
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        AddressError: it cannot.
+    """
+    try:
+        return socket.create_server((host, port), backlog=256)
+    except socket.gaierror as error:
+        raise AddressError(error.strerror or str(error), is_host=True) from error
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise AddressError(why, is_host=error.errno == errno.EADDRNOTAVAIL) from error
+
+
 def start(
     root: Path,
     *,
@@ -104,7 +134,8 @@ def start(
 
     Raises:
         ApiError: a setting that is none.
-        OSError: the port is taken or the folder cannot be written.
+        AddressError: the port is taken, or the host is not this machine.
+        OSError: the folder cannot be written.
         RuntimeError: the state was written by another version of the engine.
     """
     world = World(root, settings=Settings(seed=seed).changed(settings or {}), read_ns=read_ns)
@@ -123,14 +154,15 @@ def serve(
     seed: int = 0,
     settings: Mapping[str, object] | None = None,
     ready: Callable[[str], None] = lambda _url: None,
+    refused: Callable[[str, bool], None] = lambda _why, _is_host: None,
 ) -> None:
     """Run the engine until SIGINT or SIGTERM, then stop it cleanly; `ready` is told the URL once it serves.
 
+    Where the address cannot be served on, `refused` is told why, and whether that is the host's doing: it may raise.
     Must be called in the main thread, where signals arrive.
 
     Raises:
-        ApiError: as `start`.
-        OSError: as `start`.
+        AddressError, ApiError, OSError: as `start`.
         RuntimeError: as `start`.
     """
     over = threading.Event()
@@ -145,6 +177,9 @@ def serve(
         with start(root, host=host, port=port, seed=seed, settings=settings) as server:
             ready(server.url)
             over.wait()
+    except AddressError as error:
+        refused(error.why, error.is_host)
+        raise
     finally:
         for each, handler in zip(wanted, before, strict=True):
             signal.signal(each, handler)

@@ -1,9 +1,12 @@
 """`make emulator`: the local engine alone, for any client that speaks Gemini's protocol."""
 
+from typing import NoReturn
+
 import click
 
 from jobs.command import Command, read_settings
 from jobs.output import Terminal
+from pipeline.errors import ConfigurationError
 
 
 @click.command(name="emulator", cls=Command)
@@ -26,7 +29,14 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
     asked = {"requests_per_minute": rpm, "input_tokens_per_minute": tpm, "requests_per_day": rpd}
     quota = {name: limit for name, limit in asked.items() if limit is not None}
     root = ready_directory(read_settings().data) / "emulator"
-    serve(root, host=host, port=port, settings={"quotas": {"*": quota}}, ready=_say_where)
+
+    def refuse(why: str, is_host: bool) -> NoReturn:  # noqa: FBT001 - the engine's signature
+        """Say which address cannot be had, and what chooses another one."""
+        another = "--host is an address of this machine, such as 127.0.0.1"
+        hint = another if is_host else "name another one, or any that is free: make emulator PORT=0"
+        raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
+
+    serve(root, host=host, port=port, settings={"quotas": {"*": quota}}, ready=_say_where, refused=refuse)
 
 
 def _say_where(url: str) -> None:

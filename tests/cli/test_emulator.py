@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.lab import ROOT
+from tests.lab import ROOT, Workspace
 
 GENERATE = "/v1beta/models/gemini-3.5-flash-lite:generateContent"
 ASKED = {
@@ -39,3 +40,21 @@ def test_limits_are_given_at_the_start(tmp_path: Path, options: tuple[str, ...],
         engine.stderr.read()
     assert used["limits"] == {"requests_per_minute": 2, "requests_per_day": 9}
     assert engine.returncode == 0
+
+
+def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
+    """Exit code 3 names the port and the value that chooses another one; the disk is not to blame."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path)}).run("emulator", "--port", str(port))
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert f"error: port {port} of 127.0.0.1 cannot be used: " in result.stderr
+    assert "PORT=" in result.stderr
+    assert "disk" not in result.stderr
+
+
+def test_a_host_that_is_not_this_machine_is_said_so(tmp_path: Path) -> None:
+    """An address of another machine, and a name that is none: exit code 3 names it."""
+    for host in ("192.0.2.1", "no such host"):
+        result = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path)}).run("emulator", "--port", "0", "--host", host)
+        assert (result.exit_code, host in result.stderr, "disk" in result.stderr) == (3, True, False), result.output
