@@ -6,6 +6,7 @@ whoever opened the file before the move is held back as well. The file itself st
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,8 +26,8 @@ class Mark:
 
 
 def mark_of(path: Path) -> Path:
-    """Return where the mark of a database file stands."""
-    return path.with_name(path.name + ENDING)
+    """Return where the mark of a database file stands: beside the file itself, by whatever name it was opened."""
+    return Path(os.path.realpath(path) + ENDING)
 
 
 def find(path: Path) -> Mark | None:
@@ -74,5 +75,5 @@ def hint(path: Path, mark: Mark) -> str:
     """Return what to do about it."""
     return (
         f"set FINDABLE_DATABASE_URL={mark.to}; did the move not end well, run it again, "
-        f"or go back by removing {mark_of(path).name}"
+        f"or go back by removing {mark_of(path)}"
     )

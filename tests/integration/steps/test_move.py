@@ -223,6 +223,24 @@ def test_a_database_with_our_tables_is_refused(small: Workspace, there: Workspac
     assert there.tables() == ["experts"]
 
 
+@pytest.mark.parametrize("through", ["link", "file"])
+def test_a_file_that_was_moved_is_written_by_none_of_its_names(
+    small: Workspace, to: str, tmp_path: Path, through: str
+) -> None:
+    """Moved under the name of a link the file itself takes no writes, and the other way round."""
+    (tmp_path / "names").mkdir()
+    link, file = tmp_path / "names" / "people.db", small.data / "findable.db"
+    link.symlink_to(file)
+    linked, plain_one = {"DATABASE_URL": f"sqlite:///{link}"}, {"DATABASE_URL": f"sqlite:///{file}"}
+    first, second = (linked, plain_one) if through == "link" else (plain_one, linked)
+    ran(small, "move", to, **first)
+    for values in (second, first):
+        said = ran(small, "batch-submit", code=3, **values)
+        assert f"removing {file.resolve()}.moved" in " ".join(said.split())
+    file.with_name("findable.db.moved").unlink()
+    ran(small, "batch-submit", **linked)
+
+
 @pytest.mark.parametrize(
     ("to", "code"),
     [
