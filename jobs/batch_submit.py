@@ -56,11 +56,11 @@ def _line(report: "Report", words: "Words") -> str:
     if report.dry:
         return f"would submit {_sentence(report.plan, report.priced_on, words)}; nothing was written or sent"
     if not report.sent:
-        return "nothing was left to submit: another process took it"
+        why = f"nothing was submitted: {report.held}. Next: {words.make('batch-poll')}" if report.held else ""
+        return why or "nothing was left to submit: another process took it"
     numbers = ", ".join(f"batch {number} {fate}" for number, fate in report.sent.items())
-    held = f"; {report.held_back:,} held back by {report.budget}" if report.held_back else ""
     after = words.make("batch-poll" if set(report.sent.values()) != {"rebuilt"} else "status")
-    return f"submitted {plural(report.items, words.one, words.many)}: {numbers}{held}. Next: {after}"
+    return f"submitted {plural(report.items, words.one, words.many)}: {numbers}{report.held and f'; {report.held}'}. Next: {after}"
 
 
 def _document(report: "Report") -> dict[str, object]:
@@ -75,5 +75,6 @@ def _document(report: "Report") -> dict[str, object]:
         "tokens_out": report.plan.usage.answer + report.plan.usage.thoughts,
         "estimated_cost": report.plan.cost,
         "held_back": report.held_back,
+        "no_room": report.no_room,
         "sent": {str(number): fate.value for number, fate in report.sent.items()},
     }

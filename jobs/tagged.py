@@ -36,6 +36,9 @@ def show(report: "Report", words: "Words") -> None:
         print_line(f"{what}. Next: make tag WAIT=1, or make run now and then")
     if report.out_of_money:
         Terminal().warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")
+    if report.no_room:
+        waits = "waits" if report.no_room == 1 else "wait"
+        Terminal().warn(f"{plural(report.no_room, words.one, words.many)} {waits} for room at the API")
     if report.overrun > 0:
         Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
 

@@ -7,8 +7,9 @@ Nothing here talks to the API.
 """
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +37,14 @@ ROOM = 4  # how much larger the token limit is after an answer was cut by it
 ROUNDING = 1e-9  # of sums that are made in another order
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
 WAITING = "another process is preparing batches; waiting for it"
+
+
+class Stop(StrEnum):
+    """Why no further batch was prepared."""
+
+    NOBODY = "nobody is left"  # of those who are wanted
+    MONEY = "a budget has no room"
+    WINDOW = "no more tokens may wait at the API"
 
 
 class Line(NamedTuple):
@@ -116,10 +125,10 @@ def check_any(rt: Runtime) -> None:
             raise InputError("there is nothing to ask about yet", hint=rt.task.how_to_fill)
 
 
-def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> list[int]:
+def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], None] = lambda _why: None) -> list[int]:
     """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
 
-    Where a budget is set, the last batch is cut so that all of it fits.
+    Where a budget is set, the last batch is cut so that all of it fits; `told` hears why it ended.
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
@@ -132,8 +141,9 @@ def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> list[int]:
             with rt.waited_lease(LEASE, waiting=WAITING) as lease, garbage.kept_small():
                 sweep(rt, lease)
                 free_dead(rt)
-                while (one := _prepare_next(rt, lease, made, wanted, bar=bar)) is not None:
+                while isinstance(one := _prepare_next(rt, lease, made, wanted, bar=bar), _Made):
                     made.append(one)
+            told(one)
             break
         except LeaseLostError:  # this process stood still: another one may have prepared meanwhile, so begin again
             if not tries_left:
@@ -189,30 +199,30 @@ class _Made(NamedTuple):
     last: str
 
 
-def _prepare_next(rt: Runtime, lease: "Lease", made: Sequence[_Made], wanted: Wanted, *, bar: "Bar") -> _Made | None:
-    """Prepare one batch beside those `made`, or return None where nobody is left.
+def _prepare_next(rt: Runtime, lease: "Lease", made: Sequence[_Made], wanted: Wanted, *, bar: "Bar") -> _Made | Stop:
+    """Prepare one batch beside those `made`, or return why there is none.
 
     It begins behind the last item of the one before, so that claimed rows are not passed over again and again; where
     nobody is left there, a look at all of them tells whether that was right.
     """
     after = made[-1].last if made else None
     one = _prepare_one(rt, lease, made, wanted, after=after, bar=bar)
-    if one is None and after is not None:
+    if one is Stop.NOBODY and after is not None:
         one = _prepare_one(rt, lease, made, wanted, after=None, bar=bar)
     return one
 
 
 def _prepare_one(
     rt: Runtime, lease: "Lease", made: Sequence[_Made], wanted: Wanted, *, after: str | None, bar: "Bar"
-) -> _Made | None:
-    """Write, seal and claim one batch of what stands behind one item; None where there is nobody, or no money left."""
+) -> _Made | Stop:
+    """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
     left = wanted.left(made)
     if left.limit == 0 or (wanted.is_probe and made):
-        return None
+        return Stop.NOBODY
     for _ in range(TRIES):
         with rt.store.read() as tx:
             if wanted.is_probe and probes.is_under_way(tx, rt.extractor):
-                return None
+                return Stop.NOBODY
             if not wanted.is_probe:
                 gating.check(rt, tx)
             number = batches.next_number(tx)
@@ -221,8 +231,8 @@ def _prepare_one(
         except FileNotFoundError:
             lease.check()  # it was swept away by whoever took the lease over
             raise
-        if written is None:
-            return None
+        if isinstance(written, Stop):
+            return written
         try:
             with rt.store.write() as tx:
                 lease.check(tx)
@@ -250,10 +260,10 @@ class _Written(NamedTuple):
     likely: Usage
 
 
-def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: "Bar", before: int) -> _Written | None:
-    """Write one request file and seal it as a draft; None where nobody is to be asked, or nothing to ask with."""
+def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: "Bar", before: int) -> _Written | Stop:
+    """Write one request file and seal it as a draft, or return why nobody stands in it."""
     rows: list[tuple[str, str]] = []
-    usage, shard = Usage(), _shard(rt)
+    usage, shard, stop = Usage(), _shard(rt), Stop.NOBODY
     path = request_path(rt, number)
     with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, rt.store.read() as tx:
         known = estimating.calibration(rt, tx)
@@ -263,8 +273,10 @@ def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: 
                 break
             together = usage + line.usage
             if room is not None and _likely_cost(rt, known, together, count=len(rows) + 1) > room:
+                stop = Stop.MONEY
                 break
             if free is not None and known.applied(together, count=len(rows) + 1).prompt > free:
+                stop = Stop.WINDOW
                 break
             shard.add(size=len(line.data) + 1, tokens=line.usage.prompt)
             writer.write_line(line.data)
@@ -272,7 +284,7 @@ def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: 
             usage = together
             bar.show(before + len(rows))
         if not rows:
-            return None
+            return stop
         return _Written(writer.seal(), rows, usage, known.applied(usage, count=len(rows)))
 
 

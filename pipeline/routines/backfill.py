@@ -272,7 +272,7 @@ class _Turns:
         else:
             report.submitted += sent.submitted
             report.held_back = f"{sent.budget} has no room for more" if sent.held_back else ""
-            report.held_back = FULL if full else report.held_back
+            report.held_back = FULL if full or sent.no_room else report.held_back
         return bool(_count(rt, *UNDER_WAY))
 
 

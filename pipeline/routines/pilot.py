@@ -69,11 +69,12 @@ def run(
         _check_polled(report.polled[-1])
         accounts = batch_ingest.run(rt)
         report.accounts += accounts
-        if sent.held_back and not (sent.sent or accounts):
+        if sent.no_room and not (sent.sent or accounts):
             raise RemoteError(
-                f"{sent.budget} has no room for the pilot yet; nothing was lost", hint="run it again later"
+                "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost",
+                hint="run it again later",
             )
-        rounds += not sent.held_back  # what had to wait for room was not asked yet
+        rounds += not (sent.held_back or sent.no_room)  # what had to wait for room was not asked yet
         is_left = bool(_left(rt, ids))
     return _judged(rt, report, ids)
 

@@ -172,6 +172,8 @@ def _send(rt: Runtime, report: Report, confirm: Callable[[float], bool], *, limi
         report.did.append(f"{sent.items:,} submitted in {_some(len(sent.submitted), 'batch', 'batches')}")
     if full is not None:  # as it is meant to be, too: what is under way makes room
         report.facts["no_room"] = _unsent(rt, limit=limit)
+    elif sent.no_room:
+        report.facts["no_room"] = sent.no_room
     if sent.held_back:
         _hold_back(report, sent.held_back, f"{sent.budget} has no room for more")
 

@@ -77,11 +77,11 @@ def submit(
         ThrottledError: nothing is under way whose end would make room, or a quota of the day is used up.
         RemoteError, ConfigurationError, InputError: as the step raises them.
     """
-    before = {one.number for one in _at_api(rt)}
+    before = {one.number for one in at_api(rt)}
     try:
         return batch_submit.run(rt, limit=limit, dry=False, confirm=confirm), None
     except ThrottledError as error:
-        there = _at_api(rt)
+        there = at_api(rt)
         if not (patient and there) or error.resets_at is not None:
             raise
         rt.display.say(f"the rest waits for a batch to end: {error.message}")
@@ -90,7 +90,7 @@ def submit(
         return batch_submit.Report(Plan(), sent=sent, items=sum(one.requests for one in new)), error
 
 
-def _at_api(rt: Runtime) -> list[Batch]:
+def at_api(rt: Runtime) -> list[Batch]:
     """Return the batches of the task that are under way at the API."""
     with rt.store.read() as tx:
         return batches.in_states(tx, BatchState.SUBMITTED, task=rt.task.name)

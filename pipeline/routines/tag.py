@@ -35,9 +35,9 @@ class Report:
     """What was looked at, which way was taken and why, and what came of it; costs in USD.
 
     `way` is live, batch, or empty where nobody was to be asked. `failed` says of batches why they failed at the API;
-    where it `is_down` nothing more was sent. `left` may be asked still, `under_way` are in batches that are not over,
-    `parked` were parked in this run; `spent` is what is known to be spent since the run began, `overrun` is by how much
-    that passes a budget.
+    where it `is_down` nothing more was sent. `left` may be asked still, `no_room` of them once the API takes more;
+    `under_way` are in batches that are not over, `parked` were parked in this run; `spent` is what is known to be spent
+    since the run began, `overrun` is by how much that passes a budget.
     """
 
     way: str = ""
@@ -51,6 +51,7 @@ class Report:
     reports: "list[Quality]" = field(default_factory=list)  # on the answers, after each ingest
     failed: dict[int, str] = field(default_factory=dict)
     left: int = 0
+    no_room: int = 0
     under_way: int = 0
     parked: int = 0
     is_down: bool = False
@@ -126,6 +127,7 @@ def document(report: Report) -> dict[str, Any]:
         "ingested": {str(batch.number): batch.answered for batch in report.ingested},
         "failed": {str(number): why for number, why in report.failed.items()},
         "left": report.left,
+        "no_room": report.no_room,
         "under_way": report.under_way,
         "parked": report.parked,
         "spent": report.spent,
@@ -212,7 +214,8 @@ def _by_batch(rt: Runtime, report: Report, wish: Wish) -> None:
 
     Where batches fail at the API and none succeeds nothing more is sent: what lasts a minute there must not use up
     anybody's tries.
-    Where the API takes no more for now, it waits for the first batch that is over, and sends again.
+    Where the API takes no more for now, by its word or by our count, it waits for the first batch that is over, and
+    sends again.
     """
     rounds, limit, newest, trouble = 0, wish.limit, _newest(rt), setbacks.Trouble()
     while rounds < MOST_ROUNDS:
@@ -225,14 +228,15 @@ def _by_batch(rt: Runtime, report: Report, wish: Wish) -> None:
         report.submitted.append(submitted)
         if not wish.wait:
             return
-        accounts = _bring_home(rt, report, trouble, first=full is not None)
+        waits = full is not None or (submitted.no_room > 0 and bool(setbacks.at_api(rt)))
+        accounts = _bring_home(rt, report, trouble, first=waits)
         if trouble.is_lasting:
             report.is_down = True
-            if full is not None and not _is_stopped(report):  # the others are waited for all the same
+            if waits and not _is_stopped(report):  # the others are waited for all the same
                 _bring_home(rt, report, trouble, first=False)
         if report.is_down or _is_stopped(report):
             return
-        if full is not None:
+        if waits:
             limit = None if wish.limit is None else max(0, wish.limit - _asked(rt, since=newest))
             continue
         rounds += 1
@@ -278,7 +282,7 @@ def _asked(rt: Runtime, *, since: int) -> int:
 
 def _is_done(rt: Runtime, report: Report, wish: Wish) -> bool:
     """Return whether this run has nothing more to do, or no money to do it with."""
-    if _waiting(rt) or (report.live is not None and report.live.left and not report.out_of_money):
+    if _waiting(rt) or report.no_room or (report.live is not None and report.live.left and not report.out_of_money):
         return False
     return bool(report.out_of_money) or wish.limit is not None or not report.left
 
@@ -293,6 +297,7 @@ def _account(rt: Runtime, report: Report, *, began: datetime) -> None:
     last = report.submitted[-1] if report.submitted else None
     if last is not None and last.held_back and not report.out_of_money:
         report.out_of_money = f"{last.budget} has no room for more"
+    report.no_room = min(report.left, last.no_room) if last is not None else 0
 
 
 def _waiting(rt: Runtime) -> "list[Batch]":

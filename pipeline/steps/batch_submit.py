@@ -7,11 +7,11 @@ above a limit confirmed. Whatever stops this in the middle, running it again goe
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from pipeline import creating, preparing, spending, window
+from pipeline import creating, preparing, spending
 from pipeline.creating import Sent
 from pipeline.errors import InputError, RemoteError
 from pipeline.gemini.costs import Usage
-from pipeline.preparing import Plan, Wanted
+from pipeline.preparing import Plan, Stop, Wanted
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState
 from pipeline.store import batches, claims
@@ -32,11 +32,19 @@ class Report:
     items: int = 0
     held_back: int = 0  # for want of money, under the budget of that name and amount
     budget: str = ""
+    no_room: int = 0  # held back because what waits at the API fills its quota of tokens; they go out as batches end
 
     @property
     def submitted(self) -> list[int]:
         """Return the numbers of the batches that are at the API now because of this run."""
         return [number for number, fate in self.sent.items() if fate in {Sent.CREATED, Sent.ADOPTED}]
+
+    @property
+    def held(self) -> str:
+        """Return in words how many were held back and by what, empty where nobody was."""
+        if self.no_room:
+            return f"{self.no_room:,} held back by the quota of tokens that may wait at the API"
+        return f"{self.held_back:,} held back by {self.budget}" if self.held_back else ""
 
 
 def run(
@@ -78,11 +86,14 @@ def run(
         raise InputError("not confirmed; nothing was written or sent", hint="`make batch-submit YES=1` answers yes")
     for batch in waiting:
         report.sent[batch.number] = creating.send(rt, batch.number)
-    _submit_new(rt, report, replace(wanted, limit=new.requests))
+    stops = _submit_new(rt, report, replace(wanted, limit=new.requests))
     report.items = _items(rt, report.submitted)
     unmet = new.requests - _new_items(rt, report, waiting)
-    _see_money(rt, report, unmet=unmet)
-    _see_window(rt, report, unmet=unmet)
+    if Stop.MONEY in stops:
+        _see_money(rt, report, unmet=unmet)
+    elif Stop.WINDOW in stops:
+        with rt.store.read() as tx:
+            report.no_room = max(0, min(unmet, claims.count_askable(tx, rt.task)))
     return report
 
 
@@ -110,26 +121,23 @@ def _see_money(rt: Runtime, report: Report, *, unmet: int) -> None:
     report.held_back, report.budget = left, f"{nearest.name}={nearest.usd:g}"
 
 
-def _see_window(rt: Runtime, report: Report, *, unmet: int) -> None:
-    """Keep how many were held back because what waits at the API fills its quota; they go out as batches end."""
-    with rt.store.read() as tx:
-        if unmet > 0 and not report.held_back and window.room(rt, tx) is not None:
-            report.held_back = min(unmet, claims.count_askable(tx, rt.task))
-            report.budget = "the quota of tokens that may wait at the API"
+def _submit_new(rt: Runtime, report: Report, wanted: Wanted) -> set[Stop]:
+    """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch.
 
-
-def _submit_new(rt: Runtime, report: Report, wanted: Wanted) -> None:
-    """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch."""
+    Returns why no more was prepared.
+    """
+    stops: set[Stop] = set()
     rebuild = [number for number, fate in report.sent.items() if fate is Sent.REBUILD]
     refused_items: set[str] = set()
     most = wanted.limit or 0
     for _ in range(MAX_REBUILDS):
         most += _items(rt, rebuild) - len(rebuild)
         if most < 1:
-            return
+            return stops
         refused_items |= _refused_items(rt, rebuild)
         with rt.display.bar("writing requests", most) as bar:
-            numbers = preparing.prepare(rt, replace(wanted, limit=most, without=refused_items), bar=bar)
+            new = replace(wanted, limit=most, without=refused_items)
+            numbers = preparing.prepare(rt, new, bar=bar, told=stops.add)
         fates = {number: creating.send(rt, number) for number in numbers}
         report.sent |= fates
         rebuild = [number for number, fate in fates.items() if fate is Sent.REBUILD]

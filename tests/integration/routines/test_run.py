@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import ledger
+from tests.integration.routines.test_tag import window_for
 from tests.integration.steps.test_tag_live_meets_others import slow, wait_for_calls
 from tests.lab import ROOT, Api, Workspace
 
@@ -269,6 +270,21 @@ def test_a_full_queue_with_batches_under_way_is_no_failure(workspace: Workspace,
     assert ran_until(workspace, "ingested")["ingested"] == {"1": 3}
     assert ran_until(workspace, "ingested")["ingested"] == {"2": 3}
     ledger.check(workspace)
+
+
+@pytest.mark.parametrize("money", [{}, {"BUDGET_PER_DAY": "20"}], ids=["without a budget", "with one"])
+def test_who_waits_for_room_is_not_left_for_want_of_money(
+    workspace: Workspace, people: People, api: Api, tmp_path: Path, money: dict[str, str]
+) -> None:
+    """What fills the quota of tokens by our own count is `no_room`, whether it was sent just now or before."""
+    people(6)
+    values = window_for(workspace, tmp_path, 0.5) | money
+    api.configure(paused=True)
+    first = ran(workspace, **values)
+    for document in (first, ran(workspace, **values)):
+        assert document["no_room"] == ledger.people(workspace)["untagged"] > 0
+        assert "out_of_money" not in document
+    assert workspace.run("run", **values).stdout == f"{first['no_room']} wait for room at the API\n"
 
 
 def test_a_quota_of_the_day_is_a_failure_whatever_is_under_way(workspace: Workspace, people: People, api: Api) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests import ledger
+from tests.integration.routines import passages
 from tests.lab import Api, Workspace
 
 People = Callable[..., list[str]]
@@ -359,6 +360,53 @@ def test_a_limit_holds_while_it_waits_for_room(workspace: Workspace, people: Peo
     document = tagged(workspace, "--mode", "batch", "--wait", "--limit", "8", BATCH_ROWS="3")
     assert (sum(document["ingested"].values()), document["left"]) == (8, 4)
     ledger.check(workspace)
+
+
+def window_for(workspace: Workspace, folder: Path, share: float) -> dict[str, Any]:
+    """Let so large a share of the prompt tokens of everybody who is untagged wait at once, by our table of models."""
+    tokens = json.loads(workspace.run("batch-submit", "--dry", "--json").stdout)["tokens_in"]
+    models = passages.models(folder / "models.toml", enqueued_tokens=int(tokens * share))
+    return {"MODELS_FILE": str(models)}
+
+
+@pytest.mark.parametrize("options", [[], ["--budget", "5"]], ids=["without a budget", "with one"])
+def test_it_goes_on_window_after_window(
+    workspace: Workspace, people: People, tmp_path: Path, options: list[str]
+) -> None:
+    """However many it takes: everybody is tagged by one command, no budget is blamed, and nobody is asked twice."""
+    people(24)
+    window = window_for(workspace, tmp_path, 1 / 20)
+    document = tagged(workspace, "--mode", "batch", "--wait", *options, **window)
+    assert (document["left"], document["out_of_money"], document["no_room"]) == (0, "", 0)
+    assert len(document["submitted"]) > 20
+    assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
+    ledger.check(workspace)
+
+
+def test_a_limit_holds_over_many_windows(workspace: Workspace, people: People, tmp_path: Path) -> None:
+    """LIMIT people are tagged and no more, over as many windows as it takes."""
+    people(12)
+    document = tagged(
+        workspace, "--mode", "batch", "--wait", "--limit", "8", BUDGET="5", **window_for(workspace, tmp_path, 0.3)
+    )
+    assert (sum(document["ingested"].values()), document["left"], document["out_of_money"]) == (8, 4, "")
+    assert len(document["submitted"]) > 2
+    ledger.check(workspace)
+
+
+def test_a_window_that_others_fill_is_said_and_ends_no_run(
+    workspace: Workspace, people: People, api: Api, tmp_path: Path
+) -> None:
+    """Nothing of its own is under way that would make room: it says who waits, and its budget goes on to hold."""
+    people(6)
+    window = window_for(workspace, tmp_path, 0.5)
+    api.configure(paused=True)
+    assert workspace.run("batch-submit", "--limit", "1").exit_code == 0
+    workspace.change("UPDATE findable_batches SET task = 'passages', estimated_in = 1000000")
+    document = tagged(workspace, "--mode", "batch", "--wait", "--budget", "5", **window)
+    assert (document["submitted"], document["no_room"], document["out_of_money"]) == ([], 5, "")
+    assert "5 people wait for room at the API" in workspace.run("tag", "--mode", "batch", **window).stderr
+    assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [(None,)]
 
 
 @pytest.mark.parametrize("fault", ["status", "quota_day"])

@@ -19,6 +19,8 @@ from pipeline.gemini.limits import MAX_ACTIVE_BATCHES
 from pipeline.preparing import Plan
 from pipeline.steps import batch_submit
 from pipeline.store import claims
+from tests import ledger
+from tests.integration.routines import passages
 from tests.integration.steps.looks import (
     CREATE,
     START,
@@ -559,6 +561,26 @@ def test_no_more_tokens_wait_than_the_model_takes(
     assert workspace.run("batch-poll", MODELS_FILE=str(models)).exit_code == 0
     assert workspace.run("batch-submit", MODELS_FILE=str(models)).exit_code == 0
     assert states(workspace) == ["downloaded", "submitted"]
+
+
+@pytest.mark.parametrize("money", [{}, {"BUDGET_PER_DAY": "20"}], ids=["without a budget", "with one"])
+def test_a_full_quota_of_tokens_is_no_used_up_budget(
+    workspace: Workspace, api: Api, people: People, tmp_path: Path, money: dict[str, str]
+) -> None:
+    """Where nothing more may wait, it says who is held back by that and what to type; exit 0, no budget is blamed."""
+    people(4)
+    api.configure(paused=True)
+    window = {"MODELS_FILE": str(passages.models(tmp_path / "models.toml", enqueued_tokens=400))}
+    first = json.loads(workspace.run("batch-submit", "--json", **money, **window).stdout)
+    left = ledger.people(workspace)["untagged"]
+    assert (first["no_room"], first["held_back"], left > 0) == (left, 0, True)
+    again = workspace.run("batch-submit", **money, **window)
+    assert again.exit_code == 0, again.output
+    assert again.stdout == (
+        f"nothing was submitted: {left} held back by the quota of tokens that may wait at the API. "
+        "Next: make batch-poll\n"
+    )
+    assert creates(api) == len(first["sent"])
 
 
 def test_no_more_bytes_are_uploaded_than_the_api_keeps(
