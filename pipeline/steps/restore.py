@@ -5,7 +5,7 @@ or the new one, or in the moment between nothing under that name, and can be run
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ def run(settings: Settings, source: Path, *, confirm: Callable[[str], bool]) -> 
     `confirm` is asked where there is a workspace already; it is moved aside, never overwritten.
 
     Raises:
-        InputError: `source` is no backup, the workspace is in use, or it was not confirmed.
+        InputError: `source` is no backup, another process works or restores there, or it was not confirmed.
         ConfigurationError: the database of the settings is not of the backup's kind, or holds a workspace already.
         InconsistentError: the backup is damaged; nothing was changed.
     """
@@ -80,9 +80,10 @@ def _run(
             unsent = _check_database(staging / backups.DATABASE)
             aside = backups.settle(staging, data)
         else:  # until its last row is there every command refuses the database, so the folder is in place before it
-            _load(store, source, manifest, programs=settings.pg_bin)
-            aside = backups.settle(staging, data)
-            unsent = _finish(store, manifest)
+            with _alone(store) as turn:
+                _load(store, source, manifest, programs=settings.pg_bin)
+                aside = backups.settle(staging, data)
+                unsent = _finish(store, manifest, turn)
     return Report(
         str(data), manifest.made_at, len(manifest.files), manifest.size, str(aside) if aside else None, unsent
     )
@@ -109,6 +110,21 @@ def _server(settings: Settings, manifest: backups.Manifest) -> Store | None:
             hint="make an empty database with createdb and set FINDABLE_DATABASE_URL to it",
         )
     return store
+
+
+@contextlib.contextmanager
+def _alone(store: Store) -> Iterator[Connection]:
+    """Keep every other restore into this database away for the length of a block.
+
+    Raises:
+        InputError: another one is under way.
+    """
+    with store.read() as tx:
+        if not postgresql.restores_alone(tx):
+            raise InputError(
+                f"another restore into {store.shown} is under way; nothing was changed", hint="let it finish first"
+            )
+        yield tx
 
 
 def _load(store: Store, source: Path, manifest: backups.Manifest, *, programs: Path | None) -> None:
@@ -197,10 +213,15 @@ def _check_database(path: Path) -> list[int]:
     return unsent
 
 
-def _finish(store: Store, manifest: backups.Manifest) -> list[int]:
-    """Set a loaded database right and write its last row, in one transaction: now it is one that commands take."""
+def _finish(store: Store, manifest: backups.Manifest, turn: Connection) -> list[int]:
+    """Set a loaded database right and write its last row, in one transaction: now it is one that commands take.
+
+    Raises:
+        UnavailableError: the connection of our `turn` was lost; another restore may have put its own dump there.
+    """
     with store.write() as tx:
         postgresql.lift_limits(tx)
+        postgresql.restores_alone(turn)
         schema.settle(tx, manifest.schema or schema.HEAD)
         return _set_right(tx)
 

@@ -19,6 +19,7 @@ from pipeline.store import dumps
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of who writes; random, and the same in every version
+RESTORING = 4889970629179414005  # that of who restores
 CONNECT_S = 10  # how long the server may take to answer, in seconds
 OLDEST = 120000  # PostgreSQL 12, the first that tells of broken checksums
 
@@ -269,6 +270,12 @@ def _prepared(url: URL) -> dict[str, int | None]:
 def lift_limits(tx: Connection) -> None:
     """Let a transaction take as long as it takes, whatever the server allows this user else."""
     tx.exec_driver_sql(_NO_LIMITS)
+
+
+def restores_alone(tx: Connection) -> bool:
+    """Keep every other restore away until a transaction ends, however long it takes; false where another is first."""
+    lift_limits(tx)
+    return bool(tx.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({RESTORING})").scalar())
 
 
 def _begin(connection: Connection) -> None:
