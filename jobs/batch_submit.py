@@ -56,11 +56,11 @@ def _line(report: "Report", words: "Words") -> str:
     if report.dry:
         return f"would submit {_sentence(report.plan, report.priced_on, words)}; nothing was written or sent"
     if not report.sent:
-        why = f"nothing was submitted: {report.held}. Next: {words.make('batch-poll')}" if report.held else ""
-        return why or "nothing was left to submit: another process took it"
-    numbers = ", ".join(f"batch {number} {fate}" for number, fate in report.sent.items())
+        if report.told:
+            return f"nothing was submitted: {report.told}. Next: {words.make('batch-poll')}"
+        return "nothing was left to submit: another process took it"
     after = words.make("batch-poll" if set(report.sent.values()) != {"rebuilt"} else "status")
-    return f"submitted {plural(report.items, words.one, words.many)}: {numbers}{report.held and f'; {report.held}'}. Next: {after}"
+    return f"submitted {plural(report.items, words.one, words.many)}: {report.told}. Next: {after}"
 
 
 def _document(report: "Report") -> dict[str, object]:

@@ -40,11 +40,12 @@ class Report:
         return [number for number, fate in self.sent.items() if fate in {Sent.CREATED, Sent.ADOPTED}]
 
     @property
-    def held(self) -> str:
-        """Return in words how many were held back and by what, empty where nobody was."""
-        if self.no_room:
-            return f"{self.no_room:,} held back by the quota of tokens that may wait at the API"
-        return f"{self.held_back:,} held back by {self.budget}" if self.held_back else ""
+    def told(self) -> str:
+        """Return in words what became of each batch, and how many were held back by what."""
+        parts = [", ".join(f"batch {number} {fate}" for number, fate in self.sent.items())]
+        parts += [f"{self.held_back:,} held back by {self.budget}"] * bool(self.held_back)
+        parts += [f"{self.no_room:,} held back by the quota of tokens that may wait at the API"] * bool(self.no_room)
+        return "; ".join(part for part in parts if part)
 
 
 def run(
