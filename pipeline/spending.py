@@ -11,7 +11,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.gemini.refusals import PACIFIC, next_midnight_pacific
 from pipeline.records import Budget
 from pipeline.states import OPEN
-from pipeline.store import batches, claims, runs, spending
+from pipeline.store import batches, calls, claims, runs, spending
 from pipeline.store.spending import Spent
 
 if TYPE_CHECKING:
@@ -58,6 +58,22 @@ def check(rt: "Runtime", tx: "Connection", cost: float, *, error: float, but: in
     for budget, left in _left(rt, tx, error=error, but=but):
         if cost * (1 + error) > left:
             raise _passed(rt, budget, left, cost)
+
+
+def check_live(rt: "Runtime", tx: "Connection", cost: float, *, error: float, added_up: set[datetime]) -> None:
+    """Make sure that a live call may start, as `check` does, and however many were made since a budget began.
+
+    `added_up` has the beginnings of the budgets whose calls the caller has added up; it is the caller's to keep.
+
+    Raises:
+        BudgetError: it would pass a budget.
+    """
+    for budget in budgets(rt):
+        live = calls.kept_spent(tx, since=budget.since, anew=budget.since not in added_up)
+        left = budget.usd - used(spending.spent(tx, since=budget.since, live=live), error=error)
+        if cost * (1 + error) > left:
+            raise _passed(rt, budget, left, cost)
+        added_up.add(budget.since)  # not before: the error takes back what was kept just now
 
 
 def overrun(rt: "Runtime", tx: "Connection") -> float:

@@ -2,19 +2,21 @@
 
 A call is never made without its mark, so there are never more calls at the API than rows here. A mark whose process
 died before the reply was kept is *lost*: it may have been answered and paid for, and is counted at its estimate.
+What they come to since a budget began is kept as they end, so that nobody adds them all up before each call.
 """
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
 
 from pipeline.states import CallEnd
 from pipeline.store.owners import is_dead, this_owner
-from pipeline.store.tables import calls, usage
+from pipeline.store.tables import calls, sums, usage
 
 ELSEWHERE_S = 3600.0  # ours: a call of another machine that is under way for so long is lost
 FREE = frozenset({CallEnd.THROTTLED, CallEnd.UNSENT})  # these count towards no quota and cost nothing
+SUMS = 8  # budgets for which sums are kept: that of the day and those of runs; who looks at another adds up anew
 COUNTS = calls.c.outcome.is_(None) | calls.c.outcome.not_in(FREE)
 
 
@@ -63,13 +65,17 @@ def end(
     What was refused for a quota, or never sent, is taken off its day again. A call that has ended stays as it is.
     """
     here = (calls.c.id == number) & (calls.c.outcome.is_(None) | (calls.c.outcome == CallEnd.LOST))
-    row = tx.execute(select(calls.c.model, calls.c.day, calls.c.estimated_in).where(here)).first()
+    names = ("model", "day", "estimated_in", "asked_at", "outcome", "cost", "estimated_cost")
+    row = tx.execute(select(*(calls.c[name] for name in names)).where(here)).first()
     if row is None:
         return
     values = {"outcome": how, "ended_at": at, "cost": cost}
     if tokens is not None:
         values |= {"tokens_in": tokens[0], "tokens_out": tokens[1]}
     tx.execute(update(calls).where(calls.c.id == number).values(values))
+    before = _came_to(row.outcome, row.cost, row.estimated_cost)
+    after = _came_to(how, cost, row.estimated_cost)
+    _spend(tx, row.asked_at, known=after[0] - before[0], lost=after[1] - before[1])
     if how in FREE:
         _count(tx, row.model, row.day, requests=-1, tokens=-row.estimated_in)
     elif tokens is not None:
@@ -80,8 +86,7 @@ def lose_dead(tx: Connection, *, now: datetime) -> int:
     """Say of the calls of dead processes that they are lost; return how many."""
     gone = dead(tx, now=now)
     for number in gone:
-        here = (calls.c.id == number) & calls.c.outcome.is_(None)
-        tx.execute(update(calls).where(here).values(outcome=CallEnd.LOST, ended_at=now))
+        end(tx, number, CallEnd.LOST, at=now)
     return len(gone)
 
 
@@ -112,6 +117,31 @@ def recount(tx: Connection) -> int:
     return len(wrong)
 
 
+def spent(tx: Connection, *, since: datetime | None) -> tuple[float, float]:
+    """Return what the calls since a moment came to, in USD: (known, lost); none that is under way."""
+    here: ColumnElement[bool] = true() if since is None else calls.c.asked_at >= since
+    untold = calls.c.outcome.not_in(FREE) & calls.c.cost.is_(None)
+    query = select(func.sum(calls.c.cost), func.sum(calls.c.estimated_cost).filter(untold)).where(here)
+    known, lost = tx.execute(query).one()
+    return known or 0.0, lost or 0.0
+
+
+def kept_spent(tx: Connection, *, since: datetime, anew: bool) -> tuple[float, float]:
+    """Return the same from a row that is kept from now on; the caller writes.
+
+    Where there is no such row, or `anew` asks for it, all calls since then are added up.
+    """
+    row = tx.execute(select(sums.c.known, sums.c.lost).where(sums.c.since == since)).first()
+    if row is not None and not anew:
+        return row.known, row.lost
+    known, lost = spent(tx, since=since)
+    kept = tx.execute(select(sums.c.since).where(sums.c.since != since).order_by(sums.c.since.desc())).scalars().all()
+    for one in (since, *kept[SUMS - 1 :]):
+        tx.execute(delete(sums).where(sums.c.since == one))
+    tx.execute(insert(sums).values(since=since, known=known, lost=lost))
+    return known, lost
+
+
 def used(tx: Connection, model: str, *, day: str) -> int:
     """Return how many requests of a day's quota were used live, by all processes."""
     query = select(usage.c.requests).where(usage.c.model == model, usage.c.day == day)
@@ -130,6 +160,19 @@ def under_way(tx: Connection, task: str, *, run: int | None) -> list[tuple[int, 
     ours = (calls.c.task == task) & (calls.c.owner == this_owner()) & calls.c.outcome.is_(None)
     ours &= calls.c.run.is_(None) if run is None else calls.c.run == run
     return [(row[0], row[1]) for row in tx.execute(select(calls.c.id, calls.c.item_id).where(ours))]
+
+
+def _came_to(outcome: str | None, cost: float | None, estimated: float) -> tuple[float, float]:
+    """Return what a call came to, in USD: (known, lost)."""
+    is_lost = outcome is not None and outcome not in FREE and cost is None
+    return cost or 0.0, estimated if is_lost else 0.0
+
+
+def _spend(tx: Connection, asked_at: datetime, *, known: float, lost: float) -> None:
+    """Add to what is kept since each moment that a call was marked after; the caller is the only writer."""
+    if known or lost:
+        more = {"known": sums.c.known + known, "lost": sums.c.lost + lost}
+        tx.execute(update(sums).where(sums.c.since <= asked_at).values(more))
 
 
 def _count(tx: Connection, model: str, day: str, *, requests: int, tokens: int) -> None:

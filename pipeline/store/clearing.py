@@ -18,6 +18,7 @@ from pipeline.store.tables import (
     probes,
     requests,
     runs,
+    sums,
     tries,
     twins,
     usage,
@@ -32,7 +33,7 @@ def clear(tx: Connection, *, why: str, at: datetime) -> None:
     With the new id a batch's display name can never be one that the old backend knew.
     """
     answers.clear_all(tx)
-    for table in (requests, tries, twins, probes, batches, builds, calls, runs, usage, due, versions, pilots):
+    for table in (requests, tries, twins, probes, batches, builds, calls, sums, runs, usage, due, versions, pilots):
         tx.execute(delete(table))
     rollbacks.forget_marks(tx)
     workspace.unbind(tx, at=at, why=why)

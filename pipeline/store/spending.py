@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 
 from pipeline.states import OPEN, BatchState, RemoteState, remote_state
-from pipeline.store.calls import FREE
-from pipeline.store.tables import batches, calls, twins
+from pipeline.store import calls
+from pipeline.store.tables import batches, twins
+from pipeline.store.tables import calls as marks
 
 UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up: its result, if any, was never had
 
@@ -24,15 +25,20 @@ class Spent(NamedTuple):
     under_way: float = 0.0
 
 
-def spent(tx: Connection, *, since: datetime | None = None, but: int | None = None) -> Spent:
+def spent(
+    tx: Connection,
+    *,
+    since: datetime | None = None,
+    but: int | None = None,
+    live: tuple[float, float] | None = None,
+) -> Spent:
     """Return what was sent since a moment and is over, and all that is under way.
 
     Batch `but` is left out, and so are those that wait to be sent after it: else two could keep each other waiting.
+    `live` is what the live calls since then came to, (known, lost), where the caller has it from what is kept.
     """
-    known = _sum(tx, select(func.sum(batches.c.cost)).where(batches.c.state == BatchState.INGESTED, _sent(since)))
-    known += _sum(tx, select(func.sum(calls.c.cost)).where(_asked(since)))
-    untold = select(func.sum(calls.c.estimated_cost)).where(calls.c.outcome.not_in(FREE), calls.c.cost.is_(None))
-    lost = _sum(tx, untold.where(_asked(since)))  # calls that are lost, and replies that did not say what they used
+    known, lost = live or calls.spent(tx, since=since)
+    known += _sum(tx, select(func.sum(batches.c.cost)).where(batches.c.state == BatchState.INGESTED, _sent(since)))
     twin = select(func.sum(twins.c.estimated_cost))
     lost += _sum(tx, twin if since is None else twin.where(twins.c.found_at >= since))
     unpriced = (batches.c.state == BatchState.INGESTED) & (batches.c.tokens_in == 0)
@@ -46,18 +52,13 @@ def spent(tx: Connection, *, since: datetime | None = None, but: int | None = No
         waits_behind = (batches.c.state == BatchState.PREPARED) & (batches.c.number > but)
         going = going.where(batches.c.number != but, ~waits_behind)
     under_way = _sum(tx, going)
-    under_way += _sum(tx, select(func.sum(calls.c.estimated_cost)).where(calls.c.outcome.is_(None)))
+    under_way += _sum(tx, select(func.sum(marks.c.estimated_cost)).where(marks.c.outcome.is_(None)))
     return Spent(known, lost, under_way)
 
 
 def _sent(since: datetime | None) -> ColumnElement[bool]:
     """Return the condition that a batch was sent since a moment."""
     return true() if since is None else batches.c.create_sent_at >= since
-
-
-def _asked(since: datetime | None) -> ColumnElement[bool]:
-    """Return the condition that a live call was made since a moment."""
-    return true() if since is None else calls.c.asked_at >= since
 
 
 def _sum(tx: Connection, query: Select[Any]) -> float:

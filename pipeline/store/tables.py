@@ -277,6 +277,16 @@ calls = Table(
     Column("cost", Float),
     Index("findable_calls_of_item", "task", "item_id"),
     Index("findable_calls_of_run", "run"),
+    # and, in the migration alone, `findable_calls_under_way` where the outcome is NULL
+)
+
+# what the live calls came to that were marked since a budget began; kept at the end of each, in the same transaction
+sums = Table(
+    "findable_spent",
+    metadata,
+    Column("since", UtcTime, primary_key=True),
+    Column("known", Float, nullable=False),  # USD
+    Column("lost", Float, nullable=False),  # USD, at estimates: nobody knows what it came to
 )
 
 # what was asked live of each model on each day of the API's quota, by all processes

@@ -1,17 +1,38 @@
 """What live calls leave in the database is checked, mended, carried along and let go like all else."""
 
+import contextlib
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.errors import InputError
+from pipeline.estimating import Calibration
+from pipeline.gemini.costs import Usage
+from pipeline.gemini.limiter import Limits
+from pipeline.live.marking import Account, Purpose, Question
+from pipeline.records import Budget
+from pipeline.runtime import Runtime
+from pipeline.spending import BudgetError
+from pipeline.states import CallEnd
+from pipeline.store import calls
+from pipeline.store.database import Connection
+from pipeline.task import Item, Prompt
 from tests import ledger, postgresql
 from tests.lab import URL, Api, Workspace
 
 LIVE = ":generateContent"
 TABLES = ("findable_calls", "findable_runs", "findable_usage", "findable_due")
+KEPT = (*TABLES, "findable_spent")
+COLUMNS = (
+    "task, item_id, extractor, model, run, purpose, owner, asked_at, day, counted_in, estimated_in, estimated_out, "
+    "estimated_cost, outcome, ended_at, tokens_in, tokens_out, cost"
+)
+LOST = "cost IS NULL AND outcome NOT IN ('throttled', 'not sent')"  # NULL while under way, which is neither
+ADDED_UP = f"SELECT sum(cost), sum(CASE WHEN {LOST} THEN estimated_cost ELSE 0 END) FROM findable_calls"  # noqa: S608 - ours
 DEAD = "elsewhere-not-a-host|boot|1|0.00|abcd"
 DYING = "UPDATE findable_calls SET outcome = NULL, ended_at = NULL, owner = :owner WHERE outcome = 'lost'"
 
@@ -136,11 +157,11 @@ def test_the_local_engines_calls_are_taken_back(tmp_path: Path) -> None:
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
     (tmp_path / "people.csv").write_text("Username,Bio\na,I keep bees.\nb,I teach water law.\n")
     ran(local, "import", str(tmp_path / "people.csv"))
-    ran(local, "tag-live")
+    ran(local, "tag-live", BUDGET_PER_DAY="9")
     assert local.scalar("SELECT count(*) FROM findable_calls") == 2
     assert ledger.people(local) == {"total": 2, "tagged": 2}
     ran(local, "rebind", "--yes")
-    assert [local.scalar(f"SELECT count(*) FROM {name}") for name in TABLES] == [0] * len(TABLES)  # noqa: S608 - ours
+    assert [local.scalar(f"SELECT count(*) FROM {name}") for name in KEPT] == [0] * len(KEPT)  # noqa: S608 - ours
     assert ledger.people(local) == {"total": 2, "untagged": 2}
 
 
@@ -152,3 +173,133 @@ def test_who_is_forgotten_leaves_calls_that_lead_nowhere(asked: Workspace) -> No
     assert asked.query("SELECT id FROM findable_calls WHERE item_id = '6'") == []
     assert asked.query("SELECT * FROM findable_usage") == used
     assert findings(asked) == []
+
+
+@pytest.fixture
+def budget(workspace: Workspace) -> float:
+    """A budget of the day that is never passed, in USD; every command has it."""
+    workspace.environ["FINDABLE_BUDGET_PER_DAY"] = "9"
+    return 9.0
+
+
+def account(rt: Runtime) -> Account:
+    """Return the account of a run of its own."""
+    return Account(rt, Purpose.PROBE, None, Calibration(error=0.0), Limits(None, None, None))
+
+
+def marked(one: Account, tx: Connection) -> int:
+    """Mark a call that is about to be made; return the number of the mark."""
+    item = Item(id="1", prompt=Prompt(system="", parts=[], max_output_tokens=8), input_hash="")
+    number = one.mark(tx, Question(item, b"", Usage(prompt=1000), Usage(prompt=1000, answer=100)))
+    assert number is not None
+    return number
+
+
+def kept(workspace: Workspace) -> tuple[Any, ...]:
+    """Return what is kept as (known, lost) since the budget began, which must be what the calls add up to."""
+    (found,) = workspace.query("SELECT known, lost FROM findable_spent")
+    assert found == pytest.approx(workspace.query(ADDED_UP)[0])
+    return found
+
+
+def test_what_a_budget_counts_is_what_the_calls_add_up_to(budget: float, asked: Workspace) -> None:
+    """However calls end: answered, refused, throttled, lost, or after they were given up as lost."""
+    assert 0 < sum(kept(asked)) < budget
+    with asked.open() as rt:
+        one = account(rt)
+        with rt.store.write() as tx:
+            numbers = [marked(one, tx) for _ in range(4)]
+        before = kept(asked)
+        asked.change(
+            "UPDATE findable_calls SET owner = :owner, asked_at = '2090-01-01' WHERE outcome IS NULL", owner=DEAD
+        )
+        with rt.store.write() as tx:
+            assert calls.lose_dead(tx, now=datetime(2090, 1, 2, tzinfo=UTC)) == 4
+        known, lost = kept(asked)
+        assert (known, lost) == (before[0], pytest.approx(before[1] + 4 * one_costs(asked)))
+        with rt.store.write() as tx:
+            calls.end(tx, numbers[0], CallEnd.ANSWERED, tokens=(5, 5), cost=0.5, at=rt.now())
+            calls.end(tx, numbers[1], CallEnd.THROTTLED, at=rt.now())
+            calls.end(tx, numbers[2], CallEnd.ANSWERED, at=rt.now())
+        assert kept(asked) == pytest.approx((known + 0.5, lost - 2 * one_costs(asked)))
+
+
+def one_costs(workspace: Workspace) -> float:
+    """Return what the call that was marked last is estimated at, in USD."""
+    return float(workspace.scalar("SELECT estimated_cost FROM findable_calls ORDER BY id DESC LIMIT 1"))
+
+
+def test_two_that_mark_in_turn_never_pass_a_budget(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """Whatever the calls of the other come to between two of one's own, in whichever order they begin and end."""
+    people(1)
+    with workspace.open() as rt, rt.store.write() as tx:
+        marked(account(rt), tx)
+    one = one_costs(workspace)
+    most = workspace.environ["FINDABLE_BUDGET_PER_DAY"] = f"{20.5 * one:.12f}"
+    with workspace.open() as first, workspace.open() as second:
+        accounts = [account(first), account(second)]
+        left: list[int] = []
+        for at in range(60):
+            mine = accounts[at % 2]
+            with contextlib.suppress(BudgetError), mine.rt.store.write() as tx:
+                left.append(marked(mine, tx))
+            if at % 3 == 0:
+                with accounts[at % 5 % 2].rt.store.write() as tx:
+                    calls.end(
+                        tx, left.pop(0), CallEnd.ANSWERED, tokens=(1, 1), cost=one * (at % 4) / 2, at=mine.rt.now()
+                    )
+            spent = workspace.scalar("SELECT sum(coalesce(cost, estimated_cost)) FROM findable_calls")
+            assert spent <= float(most) + one, "an answer may cost more than estimated, and no call begins after it"
+        with pytest.raises(BudgetError), first.store.write() as tx:
+            marked(accounts[0], tx)
+        assert spent > float(most) - one
+
+
+def test_a_part_that_is_taken_back_leaves_what_a_budget_counts(budget: float, asked: Workspace) -> None:
+    """A transaction that fails takes its ends with it, and those who look at the budget next see what is there."""
+    with asked.open() as rt:
+        one = account(rt)
+        with rt.store.write() as tx:
+            number = marked(one, tx)
+        before = kept(asked)
+        with contextlib.suppress(InputError), rt.store.write() as tx:
+            marked(account(rt), tx)
+            calls.end(tx, number, CallEnd.ANSWERED, tokens=(5, 5), cost=budget, at=rt.now())
+            raise InputError("no", hint="no")
+        assert kept(asked) == before
+        with rt.store.write() as tx:
+            marked(one, tx)
+
+
+@pytest.mark.sqlite_only("counts the steps that SQLite takes")
+def test_a_mark_reads_no_more_where_many_calls_were_made(asked: Workspace) -> None:
+    """Only the first look of a run adds up what was spent since its budget began."""
+
+    def steps() -> tuple[int, int]:
+        """Return how many steps the first mark of a run took, and the second."""
+        counted = [0, 0]
+        with asked.open() as rt, rt.store.write() as tx:
+            rt.budget, one = Budget(9.0, datetime(2000, 1, 1, tzinfo=UTC), "BUDGET"), account(rt)
+            driver = tx.connection.driver_connection
+            assert driver is not None
+            for at in range(2):
+
+                def count(at: int = at) -> int:
+                    """Count one more."""
+                    counted[at] += 1
+                    return 0
+
+                driver.set_progress_handler(count, 1)
+                marked(one, tx)
+            driver.set_progress_handler(None, 1)
+            tx.rollback()
+        return counted[0], counted[1]
+
+    few = steps()
+    for _ in range(8):
+        asked.change(f"INSERT INTO findable_calls ({COLUMNS}) SELECT {COLUMNS} FROM findable_calls")  # noqa: S608 - ours
+    assert asked.scalar("SELECT count(*) FROM findable_calls") > 2000
+    asked.change("UPDATE findable_calls SET asked_at = datetime(asked_at, '-2 minutes') || '.000000'")
+    many = steps()
+    assert many[1] < 1.2 * few[1]
+    assert many[0] > 5 * few[0]

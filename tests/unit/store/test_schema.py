@@ -48,9 +48,10 @@ def test_migrations_give_the_tables_that_the_code_uses(store: Store, tmp_path: P
     query = text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name")
     with store.read() as mine, other.read() as theirs:
         indexes = {name: " ".join(sql.split()) for name, sql in mine.execute(query)}
-        claims = indexes.pop("findable_claims")
+        claims, going = indexes.pop("findable_claims"), indexes.pop("findable_calls_under_way")
         assert indexes == {name: " ".join(sql.split()) for name, sql in theirs.execute(query)}
     assert claims == "CREATE UNIQUE INDEX findable_claims ON findable_requests (task, item_id) WHERE open"
+    assert going == "CREATE INDEX findable_calls_under_way ON findable_calls (id) WHERE outcome IS NULL"
 
 
 def test_the_newest_migration_is_the_head() -> None:
