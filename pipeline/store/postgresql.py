@@ -29,6 +29,11 @@ SELECT set_config(name, '0', true) FROM pg_settings
 WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')
 """
 
+_WORKSPACES = """
+SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relname = 'findable_version' AND relkind = 'r' ORDER BY nspname
+"""
+
 # A machine that vanished must not hold the lock for hours, so the server asks after 30 s of silence whether it is still
 # there. A commit is on disk before anything is built on it, a write sees what was committed while it waited for its
 # turn, and times and numbers come back as they were written, whatever the server does otherwise.
@@ -117,12 +122,31 @@ class PostgresqlServer:
 
     @contextlib.contextmanager
     def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:
-        """Write a dump of the database as it stands at one moment; the connection reads in that moment."""
+        """Write a dump of the database as it stands at one moment; the connection reads in that moment.
+
+        Raises:
+            ConfigurationError: it holds more than one workspace.
+        """
         with engine.connect().execution_options(**self.for_reading) as tx, tx.begin():
             lift_limits(tx)
+            self._check_alone(tx)
             snapshot = str(tx.exec_driver_sql("SELECT pg_export_snapshot()").scalar())
             dumps.write(self._url, target, snapshot=snapshot, programs=programs)
             yield tx
+
+    def _check_alone(self, tx: Connection) -> None:
+        """Refuse to dump two workspaces as one.
+
+        Raises:
+            ConfigurationError: several schemas of the database hold one each.
+        """
+        found = list(tx.exec_driver_sql(_WORKSPACES).scalars())
+        if len(found) > 1:
+            raise ConfigurationError(
+                f"{self.shown} holds more than one workspace, in the schemas {', '.join(found)}, and a backup is of a "
+                "whole database; nothing was written",
+                hint="keep each in a database of its own: pg_dump --schema=… and pg_restore take one to another",
+            )
 
     def load(self, dump: Path, *, programs: Path | None, again: bool) -> None:
         """Put a dump into the database, all but the schema's version."""

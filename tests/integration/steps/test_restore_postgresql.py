@@ -80,3 +80,21 @@ def test_a_restore_that_lost_its_turn_does_not_finish(
     ran(served, "status", code=5)
     ran(served, *words)
     assert served.query("SELECT username FROM experts") == [("one",)]
+
+
+def test_two_workspaces_in_one_database_are_not_backed_up_as_one(served: Workspace, tmp_path: Path) -> None:
+    """A dump is of a whole database: where two schemas hold a workspace each, exit code 3, and nothing is written."""
+    url = served.environ[URL]
+    postgresql.rows(url, "CREATE SCHEMA theirs")
+    theirs = Workspace(tmp_path / "theirs", served.environ | {URL: f"{url}&options=-c%20search_path%3Dtheirs"})
+    theirs.environ["FINDABLE_DATA"] = str(theirs.data)
+    with theirs.open() as rt, rt.store.write() as tx:
+        table.insert_person(tx, "two", {"bio": "I keep goats."})
+    for one in (served, theirs):
+        assert "public, theirs" in ran(one, "backup", str(tmp_path / "copy"), code=3)
+        assert not list(tmp_path.glob("copy*"))
+    postgresql.rows(url, "DROP SCHEMA public CASCADE")
+    ran(theirs, "backup", str(tmp_path / "copy"))
+    postgresql.rows(url, "DROP SCHEMA theirs CASCADE")
+    ran(theirs, "restore", str(tmp_path / "copy"), "--yes")
+    assert theirs.query("SELECT username FROM experts") == [("two",)]
