@@ -18,6 +18,7 @@ from pipeline.store import builds, checks, workspace
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
+    from pipeline.gemini.pacing import Pacing
     from pipeline.index.manifest import Begun, Manifest, Promoted
     from pipeline.store.leases import Lease
     from pipeline.task import Entry
@@ -57,23 +58,23 @@ def build(rt: Runtime) -> Built:
         InconsistentError: the build did not verify, or this process keeps standing still; the one in service stays.
     """
     _check_any(rt)
-    embedded, draft = 0, None
+    embedded, draft, pacing = 0, None, embedding.paced(rt)
     try:
         for left in reversed(range(ROUNDS)):
             try:
                 with rt.waited_lease(LEASE, waiting=WAITING) as lease, _told_apart(lease):
                     draft = _drafted(rt, lease, draft, few=embedding.FEW if left else None)
                     if draft.missing and not left:
-                        embedded += _embed_few(rt, draft)
+                        embedded += _embed_few(rt, draft, pacing)
                     if not (draft.missing and left):
                         return _promoted(rt, lease, draft, embedded=embedded)
-                embedded += _embed_few(rt, draft)  # the usual case after a change: no lease is held meanwhile
+                embedded += _embed_few(rt, draft, pacing)  # the usual case after a change: no lease is held meanwhile
                 draft = replace(draft, missing=())
             except LeaseLostError:  # this process stood still, and somebody else went on with the index: begin again
                 if not left:
                     raise
             except embedding.TooManyError:
-                embedded += _embed_all(rt)
+                embedded += _embed_all(rt, pacing)
     finally:
         rt.builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
     raise AssertionError("the last round returns or raises")
@@ -166,16 +167,16 @@ def _drafted(rt: Runtime, lease: "Lease", draft: _Draft | None, *, few: int | No
     return _Draft(begun, count, tuple(missing))
 
 
-def _embed_few(rt: Runtime, draft: _Draft) -> int:
+def _embed_few(rt: Runtime, draft: _Draft, pacing: "Pacing") -> int:
     """Embed what a draft lacks, and return how many."""
     with rt.display.bar("embedding", len(draft.missing)) as bar:
-        return embedding.embed_missing(rt, draft.missing, bar=bar)
+        return embedding.embed_missing(rt, draft.missing, pacing=pacing, bar=bar)
 
 
-def _embed_all(rt: Runtime) -> int:
+def _embed_all(rt: Runtime, pacing: "Pacing") -> int:
     """Embed every text that is new, and return how many; no lease is held meanwhile."""
     with rt.store.read() as tx, rt.display.bar("embedding", rt.collection.count(tx)) as bar:
-        return embedding.embed_missing(rt, rt.collection.entries(tx), bar=bar)
+        return embedding.embed_missing(rt, rt.collection.entries(tx), pacing=pacing, bar=bar)
 
 
 def _promoted(rt: Runtime, lease: "Lease", draft: _Draft, *, embedded: int) -> Built:

@@ -1,4 +1,7 @@
-"""Vectors for texts: from the cache where they are known, else from the backend, a hundred texts a call."""
+"""Vectors for texts: from the cache where they are known, else from the backend, a hundred texts a call.
+
+The calls keep to what the model allows a minute, which counts texts and not calls.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -6,8 +9,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline.abreast import as_they_end
+from pipeline.gemini import catalogue
 from pipeline.gemini.costs import estimate_tokens
+from pipeline.gemini.embeddings import framed
 from pipeline.gemini.limits import MAX_EMBED_TEXTS
+from pipeline.gemini.pacing import Pacing
+from pipeline.gemini.tiers import NO_LIMITS
 from pipeline.index.vectors import Vectors, vector_key
 from pipeline.runtime import Runtime
 from pipeline.task import Entry
@@ -36,7 +43,14 @@ class TooManyError(Exception):
     """More vectors are missing than are noted by the way."""
 
 
-def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
+def paced(rt: Runtime) -> Pacing:
+    """Return what holds the calls of a run to the limits of the model that embeds; the local engine has none."""
+    model, settings = rt.embedding_model, rt.settings
+    limits = NO_LIMITS if rt.backend == "local" else catalogue.limits(model, tier=settings.tier)
+    return Pacing(limits, patience_s=settings.poll_patience, sleep=rt.sleep, monotonic=rt.monotonic)
+
+
+def embed_missing(rt: Runtime, entries: Iterable[Entry], *, pacing: Pacing, bar: "Bar") -> int:
     """Embed every entry whose vector is not in the cache, several calls at once; return how many.
 
     The vectors of each call are on disk before the next call begins in its place: a run that is killed keeps what it
@@ -50,11 +64,11 @@ def embed_missing(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> int:
         for page in _pages(entries):
             keys = [key_of(rt, entry.text) for entry in page]
             missing = [at for at in rt.vectors.missing(keys) if keys[at] not in asked]
-            for start in range(0, len(missing), MAX_EMBED_TEXTS):
-                some = missing[start : start + MAX_EMBED_TEXTS]
+            for some, texts, tokens in _together(rt, page, missing, pacing=pacing):
                 asked.update(keys[at] for at in some)
-                ask = partial(_ask, rt, rt.client)  # made here, once: from Python 3.12 on, threads would make several
-                yield [keys[at] for at in some], partial(ask, [page[at].text for at in some])
+                client = rt.client  # made here, once: from Python 3.12 on, threads would make several
+                ask = partial(_ask, rt, client, texts)
+                yield [keys[at] for at in some], partial(pacing.call, ask, requests=len(texts), tokens=tokens)
             seen += len(page)
             bar.show(seen, note=f"{embedded} embedded" if embedded else "")
 
@@ -91,11 +105,33 @@ def embed_queries(rt: Runtime, texts: "Sequence[str]") -> "NDArray[np.float32]":
     return vectors
 
 
-def _ask(rt: Runtime, client: "Client", texts: "Sequence[str]") -> Vectors:
-    """Return the vectors of at most a hundred documents."""
+def _together(
+    rt: Runtime, page: list[Entry], missing: list[int], *, pacing: Pacing
+) -> Iterator[tuple[list[int], list[str], int]]:
+    """Yield what goes out in one call: the places in the page, the texts, and about how many tokens they have."""
+    places, texts, tokens = list[int](), list[str](), 0
+    for at in missing:
+        text, more = _outgoing(rt, page[at])
+        if len(texts) == MAX_EMBED_TEXTS or (texts and not pacing.fits(len(texts) + 1, tokens + more)):
+            yield places, texts, tokens
+            places, texts, tokens = [], [], 0
+        places.append(at)
+        texts.append(text)
+        tokens += more
+    if texts:
+        yield places, texts, tokens
+
+
+def _outgoing(rt: Runtime, entry: Entry) -> tuple[str, int]:
+    """Return an entry's text as it goes out, and about how many tokens it has."""
     model = rt.embedding_model
-    fitting = [fitted(text, limit=model.input_limit) for text in texts]
-    vectors: Vectors = client.embed(model, fitting, dim=rt.settings.dim, query=False)
+    text = fitted(entry.text, limit=model.input_limit)
+    return text, estimate_tokens(framed(text, model, query=False))
+
+
+def _ask(rt: Runtime, client: "Client", texts: list[str]) -> Vectors:
+    """Return the vectors of at most a hundred documents."""
+    vectors: Vectors = client.embed(rt.embedding_model, texts, dim=rt.settings.dim, query=False, is_paced=True)
     return vectors
 
 

@@ -89,11 +89,21 @@ class Channel:
             opened.close()
             self._http.close()
 
-    def patiently(self, do: "Callable[[genai.Client], T]", *, what: str, seconds: float | None = None) -> T:
-        """Do something that may be done twice, until it works, is refused for good, or the bound is reached."""
+    def patiently(
+        self,
+        do: "Callable[[genai.Client], T]",
+        *,
+        what: str,
+        seconds: float | None = None,
+        at_once: tuple[type[BaseException], ...] = (),
+    ) -> T:
+        """Do something that may be done twice, until it works, is refused for good, or the bound is reached.
+
+        What is to be raised `at_once` is not waited for.
+        """
         retrying = tenacity.Retrying(
             sleep=self._sleep,
-            retry=tenacity.retry_if_exception(_may_pass),
+            retry=tenacity.retry_if_exception(lambda error: _may_pass(error) and not isinstance(error, at_once)),
             wait=self._wait,
             stop=self._enough,
             reraise=True,

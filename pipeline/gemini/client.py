@@ -21,6 +21,7 @@ from pipeline.errors import (
     InconsistentError,
     MissingError,
     RefusedError,
+    ThrottledError,
     UnavailableError,
 )
 from pipeline.gemini import catalogue
@@ -293,9 +294,11 @@ class Client:
         return LiveClient(self._channel, seconds=self._call_timeout_s)
 
     def embed(
-        self, model: "catalogue.Model | str", texts: Sequence[str], *, dim: int, query: bool
+        self, model: "catalogue.Model | str", texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         """Return float32 (len(texts), dim) with rows of unit length, in the order of `texts`; at most 100 texts.
+
+        Where the caller `is_paced`, a refusal for a quota is raised at once: it is waited for with the other calls'.
 
         Each text is a content of its own. A task type is sent for `gemini-embedding-001` and the local models; for
         `gemini-embedding-2` the task stands in the text: `task: search result | query: …` for a query, and
@@ -317,7 +320,8 @@ class Client:
             vectors = [embedding.values for embedding in reply.embeddings or ()]
             return unit_rows(vectors, count=len(texts), dim=dim)
 
-        return self._channel.patiently(ask, what=f"embed {len(texts)} texts with {known.name}", seconds=seconds)
+        what, at_once = f"embed {len(texts)} texts with {known.name}", (ThrottledError,) if is_paced else ()
+        return self._channel.patiently(ask, what=what, seconds=seconds, at_once=at_once)
 
     def close(self) -> None:
         """Close the connections; closing twice does no harm."""

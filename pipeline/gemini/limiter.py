@@ -42,21 +42,21 @@ class TooLargeError(ValueError):
 
 
 class _Call:
-    """One call in the log: when it started, and its tokens, estimated until they are settled."""
+    """One call in the log: when it started, its tokens, estimated until they are settled, and its requests."""
 
-    __slots__ = ("at", "number", "tokens")
+    __slots__ = ("at", "number", "requests", "tokens")
 
-    def __init__(self, at: float, tokens: int, number: int | None) -> None:
+    def __init__(self, at: float, tokens: int, number: int | None, requests: int = 1) -> None:
         """Note a call; one of another process has no number."""
-        self.at, self.tokens, self.number = at, tokens, number
+        self.at, self.tokens, self.number, self.requests = at, tokens, number, requests
 
 
 class _Pace:
     """A bucket that drains at the tuned rate and takes a call while hardly anything is in it."""
 
-    def __init__(self, limit: int) -> None:
-        """Start empty; `limit` is what drains in one window untuned."""
-        self._limit, self._level = limit, 0.0
+    def __init__(self, limit: int, *, burst_s: float) -> None:
+        """Start empty; `limit` is what drains in one window untuned, `burst_s` seconds of it may start at once."""
+        self._limit, self._level, self._burst_s = limit, 0.0, burst_s
 
     def drain(self, seconds: float, *, share: float) -> None:
         """Let time pass."""
@@ -69,7 +69,7 @@ class _Pace:
     def wait(self, *, share: float) -> float:
         """Return the seconds until the next call is in step."""
         rate = share * self._limit / WINDOW_S
-        return max(0.0, self._level / rate - BURST_S)
+        return max(0.0, self._level / rate - self._burst_s)
 
 
 class Limiter:
@@ -79,8 +79,8 @@ class Limiter:
     there is no log. Time that goes backwards is taken for standing still.
     """
 
-    def __init__(self, limits: Limits, *, at: float) -> None:
-        """Start with an empty log.
+    def __init__(self, limits: Limits, *, at: float, burst_s: float = BURST_S) -> None:
+        """Start with an empty log; after idling, the calls of `burst_s` seconds may start at once.
 
         Raises:
             ValueError: a limit is below 1; None is how to have none.
@@ -91,13 +91,13 @@ class Limiter:
         self._now = at
         self._log: deque[_Call] = deque()  # oldest first
         self._own: dict[int, _Call] = {}  # those of the log that this process started, by number
-        self._tokens = 0  # of the whole log
+        self._requests = self._tokens = 0  # of the whole log
         self._started = 0
         self._today = 0
         least = 0.01 if limits.rpm is None else 1 / limits.rpm
         self._tuning = Tuning(least, longest_s=WINDOW_S)
-        self._request_pace = None if limits.rpm is None else _Pace(limits.rpm)
-        self._token_pace = None if limits.tpm is None else _Pace(limits.tpm)
+        self._request_pace = None if limits.rpm is None else _Pace(limits.rpm, burst_s=burst_s)
+        self._token_pace = None if limits.tpm is None else _Pace(limits.tpm, burst_s=burst_s)
 
     @property
     def rpm(self) -> float | None:
@@ -130,45 +130,48 @@ class Limiter:
             return
         others = [_Call(at, tokens, None) for at, tokens in calls if at > self._now - WINDOW_S]
         self._log = deque(sorted([*self._own.values(), *others], key=lambda call: call.at))
+        self._requests = sum(call.requests for call in self._log)
         self._tokens = sum(call.tokens for call in self._log)
 
-    def wait(self, tokens: int, *, at: float) -> float:
+    def wait(self, tokens: int, *, at: float, requests: int = 1) -> float:
         """Return the seconds until a call of so many estimated prompt tokens may start, if nothing starts before it.
 
-        0.0 means now; `math.inf` that the day's requests are used up.
+        0.0 means now; `math.inf` that the day's requests are used up. A call that embeds counts as a request for each
+        of its texts.
 
         Raises:
-            TooLargeError: the call is larger than a whole minute's limit and can never start.
-            ValueError: `tokens` is below zero.
+            TooLargeError: the call has more tokens than a whole minute's limit and can never start.
+            ValueError: `tokens` is below zero, or `requests` no number that a minute can have.
         """
-        if tokens < 0:
-            raise ValueError(f"a call cannot have {tokens} tokens")
+        if tokens < 0 or not 1 <= requests <= (self._limits.rpm or requests):
+            raise ValueError(f"a call cannot have {tokens} tokens and count as {requests} requests")
         if self._limits.tpm is not None and tokens > self._limits.tpm:
             raise TooLargeError(tokens, self._limits.tpm)
         if self._limits.rpd is not None and self._today >= self._limits.rpd:
             return math.inf
         self._advance(at)
-        longest = max(self._tuning.hold - self._now, self._until_room(tokens), self._until_in_step())
+        longest = max(self._tuning.hold - self._now, self._until_room(tokens, requests), self._until_in_step())
         return longest if longest > TICK_S else 0.0
 
-    def start(self, tokens: int, *, at: float) -> int:
+    def start(self, tokens: int, *, at: float, requests: int = 1) -> int:
         """Count a call that starts now, and return the number under which its tokens can be settled.
 
         Raises:
             ValueError: `wait` says that it may not start yet; nothing was counted. TooLargeError as `wait` does.
         """
-        wait = self.wait(tokens, at=at)
+        wait = self.wait(tokens, at=at, requests=requests)
         if wait > 0:
             raise ValueError(f"a call of {tokens} tokens may not start for another {wait} s")
         self._started += 1
-        self._today += 1
+        self._today += requests
         if self._keeps_log:
-            call = _Call(self._now, tokens, self._started)
+            call = _Call(self._now, tokens, self._started, requests)
             self._log.append(call)
             self._own[self._started] = call
+            self._requests += requests
             self._tokens += tokens
         if self._request_pace is not None:
-            self._request_pace.add(1)
+            self._request_pace.add(requests)
         if self._token_pace is not None:
             self._token_pace.add(tokens)
         return self._started
@@ -188,12 +191,13 @@ class Limiter:
             self._token_pace.add(more)
 
     def withdraw(self, number: int) -> None:
-        """Take back a call that was counted and then not made."""
+        """Take back a call of one request that was counted and then not made."""
         self._today = max(0, self._today - 1)
         call = self._own.pop(number, None)
         if call is None:
             return
         self._log.remove(call)
+        self._requests -= 1
         self._tokens -= call.tokens
         if self._request_pace is not None:
             self._request_pace.add(-1)
@@ -224,7 +228,7 @@ class Limiter:
         """Return how much of the limits the log holds, as a share of the nearest one; all, where it holds few calls."""
         if len(self._log) < ENOUGH:
             return 1.0
-        requests = 0.0 if self._limits.rpm is None else len(self._log) / self._limits.rpm
+        requests = 0.0 if self._limits.rpm is None else self._requests / self._limits.rpm
         return max(requests, 0.0 if self._limits.tpm is None else self._tokens / self._limits.tpm)
 
     @property
@@ -243,20 +247,21 @@ class Limiter:
             call.at = self._now  # another machine's clock is ahead of ours
         while self._log and self._log[0].at + WINDOW_S <= self._now:
             call = self._log.popleft()
+            self._requests -= call.requests
             self._tokens -= call.tokens
             if call.number is not None:
                 del self._own[call.number]
 
-    def _until_room(self, tokens: int) -> float:
+    def _until_room(self, tokens: int, requests: int) -> float:
         """Return the seconds until the log has room for a call, by the limits themselves."""
-        requests = math.inf if self._limits.rpm is None else self._limits.rpm
-        most = math.inf if self._limits.tpm is None else self._limits.tpm
-        count, total = len(self._log) + 1, self._tokens + tokens
+        rpm = math.inf if self._limits.rpm is None else self._limits.rpm
+        tpm = math.inf if self._limits.tpm is None else self._limits.tpm
+        count, total = self._requests + requests, self._tokens + tokens
         until = 0.0
         for call in self._log:
-            if count <= requests and total <= most:
+            if count <= rpm and total <= tpm:
                 break
-            count, total, until = count - 1, total - call.tokens, call.at + WINDOW_S - self._now
+            count, total, until = count - call.requests, total - call.tokens, call.at + WINDOW_S - self._now
         return until
 
     def _until_in_step(self) -> float:

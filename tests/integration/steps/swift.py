@@ -5,9 +5,11 @@ depend on the machine.
 """
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ class Swift:
     seconds: float = 0.0
     api: Api | None = None
     slow: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def monotonic(self) -> float:
         """Return the seconds."""
@@ -42,6 +45,12 @@ class Swift:
     def read_ns(self) -> int:
         """Return the engine's time."""
         return int((NOON.timestamp() + self.seconds) * 1e9)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, for whoever sleeps in a thread of its own; a call of another thread comes along meanwhile."""
+        with self._lock:
+            self.seconds += seconds
+        time.sleep(NOTICE_S)
 
     async def asleep(self, seconds: float) -> None:
         """Wait until every call stands still at the engine, or is over, and then let time pass."""
@@ -80,7 +89,7 @@ def opened(workspace: Workspace, clock: Swift, **values: str) -> Iterator[Runtim
     environ |= {"FINDABLE_POLL_PATIENCE": "300"}
     there = Workspace(workspace.data, environ | {f"FINDABLE_{name}": value for name, value in values.items()})
     with there.open() as rt:
-        rt.monotonic, rt.now, rt.asleep = clock.monotonic, clock.now, clock.asleep
+        rt.monotonic, rt.now, rt.sleep, rt.asleep = clock.monotonic, clock.now, clock.sleep, clock.asleep
         yield rt
 
 

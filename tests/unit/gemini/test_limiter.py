@@ -57,6 +57,27 @@ def test_after_idling_only_a_small_burst_starts_at_once(rpm: int) -> None:
     assert len(started) == rpm
 
 
+def test_a_call_may_count_as_many_requests() -> None:
+    """A call that embeds counts each of its texts: no window has more of them than the limit, and all are used."""
+    limiter, at, sent = _requests(300), 0.0, list[tuple[float, int]]()
+    for requests in [100, 70, 30] * 20:
+        at += limiter.wait(1, at=at, requests=requests)
+        limiter.start(1, at=at, requests=requests)
+        sent.append((at, requests))
+    windows = [sum(count for other, count in sent if until - 60.0 < other <= until) for until, _ in sent]
+    assert max(windows) <= 300
+    assert sum(windows[30:]) / 30 > 200
+    with pytest.raises(ValueError, match="cannot have 1 tokens and count as 301 requests"):
+        limiter.wait(1, at=at, requests=301)
+
+
+def test_a_longer_burst_may_be_asked_for() -> None:
+    """The calls of so many seconds start at once after idling; the limit of the minute holds all the same."""
+    started = _run(Limiter(Limits(rpm=60, tpm=None, rpd=None), at=0.0, burst_s=20.0), begin=100.0, until=100 + WINDOW_S)
+    assert started.count(100.0) == 20
+    assert len(started) == 60
+
+
 def test_late_wake_ups_are_made_up_for() -> None:
     """Where each wait ends a tenth of a second late, as many calls start as otherwise."""
     limiter, at, started = _requests(300), 0.0, 0
