@@ -244,11 +244,11 @@ def has_row_numbers(tx: Connection) -> bool:
     return tx.dialect.name == "sqlite" and not tx.execute(query).scalar()
 
 
-def next_id(tx: Connection, *, above: int) -> int | str | None:
+def next_id(tx: Connection, *, above: Callable[[], int]) -> int | str | None:
     """Return an id for a new row, or None where the database gives one that no row had before.
 
-    `above` is the highest id that was ever asked about: a late answer about somebody deleted must not reach somebody
-    new. The next number, or a UUID where ids are text.
+    `above` finds the highest id that was ever asked about, which reads all that was: a late answer about somebody
+    deleted must not reach somebody new. The next number, or a UUID where ids are text.
     """
     shape = shape_of(tx)
     if (shape.counts_up and not shape.repeats) or isinstance(shape.kind, types.Uuid):
@@ -256,6 +256,7 @@ def next_id(tx: Connection, *, above: int) -> int | str | None:
     newest: Any = tx.execute(select(func.max(experts.c.id))).scalar()
     if not shape.counts_up and (isinstance(shape.kind, types.String) or isinstance(newest, str)):
         return str(uuid.uuid4())
-    if shape.counts_up and above <= int(newest or 0):
+    highest = above()
+    if shape.counts_up and highest <= int(newest or 0):
         return None
-    return max(int(newest or 0), above) + 1
+    return max(int(newest or 0), highest) + 1

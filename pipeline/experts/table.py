@@ -7,6 +7,7 @@ through `cells`; the ids are as the table has them (`shape`), and the engine see
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -193,7 +194,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     row = fitted(tx, {**blanks_of(tx), "username": username, **values})
     row["findability_score"] = score(row)
     _check_rates(tx, [row])
-    new_id = next_id(tx, above=claims.highest(tx, TASK))
+    new_id = next_id(tx, above=partial(claims.highest, tx, TASK))
     if new_id is not None:
         row["id"] = new_id
     with _refusals():
@@ -209,13 +210,15 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
+    if not people:
+        return
     if not shape_of(tx).counts_up:
         for username, values in people:
             insert_person(tx, username, values)
         return
     columns = {**dict.fromkeys(column for _, values in people for column in values), **blanks_of(tx)}
     rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
-    first = next_id(tx, above=claims.highest(tx, TASK))
+    first = next_id(tx, above=partial(claims.highest, tx, TASK))
     if isinstance(first, int):
         rows = [{**row, "id": number} for number, row in enumerate(rows, start=first)]
     for row in rows:

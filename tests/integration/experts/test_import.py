@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from pipeline.errors import InputError
 from pipeline.experts import table
@@ -44,6 +45,25 @@ def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
         assert (done.added, done.updated, done.unchanged) == (0, 0, 2)
         assert (rows(rt), position(rt)) == (before, at)
         done.check()
+
+
+def test_what_was_asked_is_looked_through_only_where_an_id_might_be_given_again(tmp_path: Path) -> None:
+    """Neither where all in the file are there already, nor where the database gives no id twice."""
+    said: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        """Keep what is run."""
+        said.append(statement)
+
+    path = people_file(tmp_path / "p.csv", ann="Water.", bob="Soil.")
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        with workspace(tmp_path / "data") as rt:
+            assert [import_experts.run(rt, path).added for _ in range(2)] == [2, 0]
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert [one for one in said if "INSERT INTO experts" in one]
+    assert not [one for one in said if "max(" in one and "findable_requests" in one]
 
 
 def test_a_changed_row_is_updated_with_its_score(tmp_path: Path) -> None:
