@@ -20,7 +20,7 @@ def main(*, as_json: bool) -> None:
     from pipeline.steps import batches
 
     with open_workspace() as rt:
-        rows = batches.run(rt)
+        rows, words = batches.run(rt), rt.task.words
     if as_json:
         print_json([row.document for row in rows])
     elif rows:
@@ -29,7 +29,7 @@ def main(*, as_json: bool) -> None:
         told = [one for one in range(len(HEADERS)) if several or HEADERS[one] != "task"]
         print_table([HEADERS[one] for one in told], [[row[one] for one in told] for row in cells])
     else:
-        print_line("no batches yet. Next: make batch-submit")
+        print_line(f"no batches yet. Next: {words.make('batch-submit')}")
 
 
 def _cells(row: "Row") -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""`findable parked`: who is not asked again, and why."""
+"""`make parked`: who is not asked again, and why."""
 
 import click
 

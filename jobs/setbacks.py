@@ -21,5 +21,6 @@ def tell(report: "backfill.Report | tag.Report", words: "Words") -> None:
         return
     free = f"; {plural(report.left, words.one, words.many)} can be asked" if report.left else ""
     later = f"nothing more was sent{free}: run it again later" if report.left or report.under_way else ""
-    gone = f"{plural(report.parked, words.one, words.many)} parked: `findable parked`" if report.parked else ""
+    listed = f"{plural(report.parked, words.one, words.many)} parked: `{words.make('parked')}`"
+    gone = listed if report.parked else ""
     terminal.hint("; ".join(part for part in (later, gone) if part) or words.make("status"))

@@ -1,4 +1,4 @@
-"""`findable unpark`: let parked people, or passages, go again."""
+"""`make unpark`: let parked people, or passages, go again."""
 
 import click
 

@@ -192,9 +192,10 @@ def _download(rt: Runtime, batch: Batch, remote: "RemoteBatch", part: Path) -> b
     if batch.cancel_asked_at is not None:
         rt.display.warn(f"{what}; it is given up")
         return False
+    poll = rt.task.words.make("batch-poll")
     raise UnavailableError(
         f"{what}; it was left as it is",
-        hint=f"run `make batch-poll` again later, or give it up: make batch-cancel BATCH={batch.number}",
+        hint=f"run `{poll}` again later, or give it up: make batch-cancel BATCH={batch.number}",
     )
 
 

@@ -101,7 +101,7 @@ def _send_once(rt: Runtime, number: int, lease: "Lease", *, may_create: bool) ->
         if not look.absent:
             return look
         if not may_create:
-            raise _stays_unclear(batch)
+            raise _stays_unclear(rt, batch)
     elif batch.state is not BatchState.PREPARED:
         return Sent.ELSEWHERE
     return _create(rt, batch, lease)
@@ -167,9 +167,10 @@ def _check_limits(rt: Runtime, batch: Batch) -> None:
     elif stored > MAX_STORED_BYTES:
         reason = f"with it {stored:,} bytes would be uploaded, and the API keeps {MAX_STORED_BYTES:,}"
     if reason:
+        words = rt.task.words
         raise RemoteError(
             f"batch {batch.number} is ready and waits: {reason}",
-            hint="`make batch-poll` until a batch is over, then `make batch-submit` again",
+            hint=f"`{words.make('batch-poll')}` until a batch is over, then `{words.make('batch-submit')}` again",
         )
 
 
@@ -221,9 +222,9 @@ def _refused(rt: Runtime, batch: Batch, error: RefusedError) -> Sent:
         elif batch.refusals >= MAX_REFUSALS:
             _give_up(rt, tx, batch, why=f"refused {batch.refusals} times: {error.message}")
     if found is None:
-        raise _refusal(batch, error)
+        raise _refusal(rt, batch, error)
     if is_alike:
-        raise _wrong_question(batch, error, why=why)
+        raise _wrong_question(rt, batch, error, why=why)
     rt.display.warn(f"batch {batch.number}: {why}; {told}")
     return Sent.REBUILD
 
@@ -252,25 +253,26 @@ def _plain(why: str) -> tuple[str, str]:
     return line, re.sub(r"\d+", "", said)
 
 
-def _wrong_question(batch: Batch, error: RefusedError, *, why: str) -> RefusedError:
+def _wrong_question(rt: Runtime, batch: Batch, error: RefusedError, *, why: str) -> RefusedError:
     """Return the error for batches that were refused alike: it is not for what they ask about."""
     return RefusedError(
         f"batch {batch.number} was refused as the {MAX_ALIKE - 1} before it ({why}), so the question itself must be "
         "wrong; it was given up, and nobody in it is charged",
-        hint="another FINDABLE_MODEL may help; `make batch-submit` asks again",
+        hint=f"another FINDABLE_MODEL may help; `{rt.task.words.make('batch-submit')}` asks again",
         code=error.code,
         status=error.status,
     )
 
 
-def _refusal(batch: Batch, error: RefusedError) -> RefusedError:
+def _refusal(rt: Runtime, batch: Batch, error: RefusedError) -> RefusedError:
     """Return the error for a request file that was refused as a whole."""
+    submit = rt.task.words.make("batch-submit")
     if batch.refusals >= MAX_REFUSALS:
         message = f"batch {batch.number} was refused {batch.refusals} times and given up, its claims released"
-        hint = "`make batch-submit` asks its items in a new batch; another FINDABLE_MODEL may help"
+        hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"
     else:
         message = f"batch {batch.number} was refused, and waits as prepared"
-        hint = "run `make batch-submit` again; a second refusal gives the batch up"
+        hint = f"run `{submit}` again; a second refusal gives the batch up"
     return RefusedError(f"{message}: {error.message}", hint=hint, code=error.code, status=error.status)
 
 
@@ -310,10 +312,10 @@ def _give_up(rt: Runtime, tx: "Connection", batch: Batch, *, why: str) -> None:
     claims.release(tx, batch.number, reason=why)
 
 
-def _stays_unclear(batch: Batch) -> RemoteError:
+def _stays_unclear(rt: Runtime, batch: Batch) -> RemoteError:
     """Return the error for a batch whose creates came to nothing that is known."""
     return RemoteError(
         f"batch {batch.number}: {MAX_UNCLEAR} create calls ended without an answer, and the list shows none of them; "
         f"last: {batch.reason}",
-        hint="run `make batch-submit` again later; it looks before it creates",
+        hint=f"run `{rt.task.words.make('batch-submit')}` again later; it looks before it creates",
     )

@@ -31,7 +31,8 @@ def check(rt: "Runtime", tx: "Connection") -> None:
     """
     closed = why(rt, tx)
     if closed:
+        probe = rt.task.words.make("preflight PROBE=1")
         raise GateError(
             f"{closed}; nothing more was prepared or sent",
-            hint="`make preflight PROBE=1` goes on with the probe or tries again; PROBE=0 does without it",
+            hint=f"`{probe}` goes on with the probe or tries again; PROBE=0 does without it",
         )

@@ -247,7 +247,7 @@ def _prepare_one(
         return _Made(number, len(written.rows), written.rows[-1][0])
     raise InconsistentError(
         f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed or sent",
-        hint="let the other command finish, then run `make batch-submit` again",
+        hint=f"let the other command finish, then run `{rt.task.words.make('batch-submit')}` again",
     )
 
 

@@ -65,7 +65,8 @@ def begin(rt: Runtime) -> int:
         if fate is Sent.REBUILD:
             settle(rt, batch.number)
             raise RemoteError(
-                "Gemini refused a line of the probe, so it is void", hint="`make preflight PROBE=1` again"
+                "Gemini refused a line of the probe, so it is void",
+                hint=f"`{rt.task.words.make('preflight PROBE=1')}` again",
             )
     return batch.number
 

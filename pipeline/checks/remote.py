@@ -139,7 +139,7 @@ def _unclear(rt: "Runtime", everyone: list[Batch], listing: "list[RemoteBatch]",
             contradiction=False,
             mendable=bool(there),
             mended=mended,
-            next="make batch-submit",
+            next=rt.task_of(batch.task).words.make("batch-submit"),
         )
 
 

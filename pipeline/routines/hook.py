@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,5 +54,5 @@ def _run(command: str, name: str, summary: dict[str, Any]) -> None:
     if done.returncode:
         raise ConfigurationError(
             f"the command of {name} ended with {done.returncode}; what was done is kept",
-            hint=f"try it by itself: echo '{{}}' | sh -c \"${name}\"",
+            hint=f"try it by itself: echo '{{}}' | sh -c {shlex.quote(command)}",
         )

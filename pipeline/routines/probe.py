@@ -61,7 +61,7 @@ def check(report: Report) -> None:
     if report.probe.verdict is Verdict.FAILED:
         raise GateError(
             f"the probe failed: answers of batch {report.probe.batch} do not validate; no more batches are prepared",
-            hint="`make preflight PROBE=1` tries again, PROBE=0 does without; `make tag MODE=live` asks live",
+            hint="PROBE=1 tries again, PROBE=0 does without; `tag` with MODE=live asks live",
         )
 
 

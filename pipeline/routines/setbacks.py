@@ -56,9 +56,10 @@ def failed(rt: Runtime, polled: batch_poll.Report) -> dict[int, str]:
 
 def told(rt: Runtime, number: int, why: str) -> RemoteError:
     """Return the error that tells of one of them; exit code 4."""
+    words = rt.task.words
     return RemoteError(
         f"batch {number} failed at the API ({why})",
-        hint=f"its {rt.task.words.many} are sent again, but for those that are parked; see `findable parked`",
+        hint=f"its {words.many} are sent again, but for those that are parked; see `{words.make('parked')}`",
     )
 
 

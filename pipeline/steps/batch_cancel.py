@@ -128,4 +128,4 @@ def _give_up(rt: Runtime, batch: Batch, *, why: str) -> Report:
         ids = claims.release(tx, batch.number, reason=why)
     if batch.state is BatchState.PREPARED:
         creating.drop_upload(rt, batch)
-    return Report(batch.number, f"given up; {len(ids)} items can be asked again", "make batch-submit")
+    return Report(batch.number, f"given up; {len(ids)} items can be asked again", rt.task.words.again)

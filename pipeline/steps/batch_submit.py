@@ -84,7 +84,7 @@ def run(
     rt.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     announce(whole)
     if confirm is not None and whole.cost > rt.settings.confirm_above and not confirm(whole):
-        raise InputError("not confirmed; nothing was written or sent", hint="`make batch-submit YES=1` answers yes")
+        raise InputError("not confirmed; nothing was written or sent", hint="YES=1 answers yes")
     for batch in waiting:
         report.sent[batch.number] = creating.send(rt, batch.number)
     stops = _submit_new(rt, report, replace(wanted, limit=new.requests))
@@ -145,7 +145,7 @@ def _submit_new(rt: Runtime, report: Report, wanted: Wanted) -> set[Stop]:
         most = 0
     raise RemoteError(
         f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
-        hint="`findable parked` and `make batches` show the reasons",
+        hint=f"`{rt.task.words.make('parked')}` and `make batches` show the reasons",
     )
 
 

@@ -39,7 +39,9 @@ def let_go(rt: Runtime, *, name: str | None, everyone: bool, confirm: Callable[[
         InputError: neither or both were asked for, nothing has that name, or it was not confirmed.
     """
     if (name is None) == (not everyone):
-        raise InputError("say who: one by name, or --all for everyone", hint="`findable parked` lists them")
+        raise InputError(
+            "say who: one by name, or --all for everyone", hint=f"`{rt.task.words.make('parked')}` lists them"
+        )
     if rt.task.name == table.TASK:
         with rt.store.write() as tx:
             adoption.settle_foreign(tx)
@@ -49,7 +51,7 @@ def let_go(rt: Runtime, *, name: str | None, everyone: bool, confirm: Callable[[
     if not free:
         return []
     if everyone and not confirm(f"Let {len(free)} parked {rt.task.words.many} be asked again?"):
-        raise InputError("not confirmed; nobody was let go", hint="`findable unpark --all --yes` answers yes")
+        raise InputError("not confirmed; nobody was let go", hint="YES=1 answers yes")
     with rt.store.write() as tx:
         gone = answers.unpark(tx, rt.task.name, ids=ids)
         names = rt.task.names(tx, gone)
@@ -65,5 +67,6 @@ def _id_of(rt: Runtime, tx: "Connection", name: str) -> str:
     if rt.task.name == table.TASK:
         return str(table.by_username(tx, name)["id"])
     if name not in rt.task.names(tx, [name]):
-        raise InputError(f"there is no {rt.task.words.one} {name!r}", hint="`findable parked` lists those that are")
+        words = rt.task.words
+        raise InputError(f"there is no {words.one} {name!r}", hint=f"`{words.make('parked')}` lists those that are")
     return name

@@ -118,16 +118,16 @@ def _next(document: dict[str, Any], rt: Runtime, waiting: Mapping[str, int], *, 
     half = next(iter(document["rolling_back"]), "")
     steps = (
         (half, f"make rollback EXTRACTOR={half}"),
-        (probe["holds_batches"] and probe["verdict"] is None, "make preflight PROBE=1"),
+        (probe["holds_batches"] and probe["verdict"] is None, rt.task.words.make("preflight PROBE=1")),
         (waiting["downloaded"], _going_on(document, rt, "batch-ingest")),
         (wants_room, _going_on(document, rt, "batch-poll")),
         (waiting["submitting"] or waiting["prepared"], _going_on(document, rt, "batch-submit")),
         (waiting["submitted"], _going_on(document, rt, "batch-poll")),
         (items.total == 0, rt.task.how_to_fill.split("`")[1]),
-        (items.open and probe["holds_batches"], "make preflight PROBE=1"),
+        (items.open and probe["holds_batches"], rt.task.words.make("preflight PROBE=1")),
         (items.open, _asking(document, rt)),
         (items.done and index["behind"], "make index"),
-        (items.parked, "findable parked"),
+        (items.parked, rt.task.words.make("parked")),
         (index["count"], 'make search Q="who knows …"'),
     )
     return next((command for condition, command in steps if condition), "")

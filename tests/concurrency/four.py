@@ -63,7 +63,7 @@ LOOK_S = 0.02
 CHECK_S = 2.0
 LONGEST_S = 3600.0
 MOST_COMMANDS = 40
-NOTHING_TO_DO = ("make search", "findable parked", "make import")
+NOTHING_TO_DO = ("make search", "make parked", "make import")
 PEOPLE = "Username,First Name,Bio\n"
 
 

@@ -152,7 +152,7 @@ class Place:
         self.behave({})
         for _ in range(MOST_COMMANDS):
             following = str(self.status()["next"])
-            if not following or following.startswith(("make search", "findable parked", "make import")):
+            if not following or following.startswith(("make search", "make parked", "make import")):
                 return
             words = [word for word in following.split()[1:] if "=" not in word]  # TASK is among the settings
             ended = self.run(*words, *(["--yes"] if words[0].startswith("passages") else []))

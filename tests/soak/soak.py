@@ -41,7 +41,7 @@ INTERRUPTED = 130
 FINE = frozenset({0, 3, 4, 5, INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM})
 MAY_BE_WRONG = frozenset({"batch-cancel", "index", "search", "show", "forget"})  # none there, or stands in a batch
 SENDERS = frozenset({"batch-submit", "batch-poll", "batch-cancel", "doctor"})
-NOTHING_TO_DO = ("make search", "findable parked", "make import")
+NOTHING_TO_DO = ("make search", "make parked", "make import")
 QUICK = {
     "LEASE": str(LEASE_S),
     "LIST_LAG": "1",

@@ -258,7 +258,7 @@ def test_parked_passages_get_another_chance_under_a_new_version_alone(workspace:
     assert backfill(workspace, "--wait", **SKIP)["asked"] == 0
     assert asked(workspace)["p-0002"] == 2
     status = document(workspace, "passages-status")
-    assert (status["next"], list(status["parked"].values())) == ("findable parked", [1])
+    assert (status["next"], list(status["parked"].values())) == ("make parked TASK=passages", [1])
     done = backfill(workspace, "--wait", "--no-resume", **SKIP)
     assert (done["asked"], done["left"]) == (6, 0)
     assert check(workspace)
