@@ -21,19 +21,24 @@ def show(report: "Report", words: "Words") -> None:
     parked = f", {report.parked:,} parked" if report.parked else ""
     if report.live is not None:
         tag_live.show(report.live, words)
-    elif not report.way:
+    if not report.way:
         print_line(f"nothing to tag: {words.all_done}")
     elif report.ingested:
         answered = sum(batch.answered or 0 for batch in report.ingested)
         came = plural(len(report.ingested), "batch", "batches")
         print_line(f"{answered:,} {words.done} in {came}{parked}, {usd(report.spent)} spent")
-    elif not report.under_way:
+    elif report.live is None and not report.under_way:
         print_line(f"0 {words.done}{parked}, no batch is under way")
-    else:
+    elif report.live is None:
         sent = 0 if report.is_down else sum(one.items for one in report.submitted)
         waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
         what = f"{plural(sent, words.one, words.many)} submitted" if sent else waiting
         print_line(f"{what}. Next: make tag WAIT=1, or make run now and then")
+    _warn(report, words)
+
+
+def _warn(report: "Report", words: "Words") -> None:
+    """Say who is left for want of money or room, and by how much a budget was passed."""
     if report.out_of_money:
         Terminal().warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")
     if report.no_room:

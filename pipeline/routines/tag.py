@@ -5,7 +5,7 @@ and stays open until nobody is left or the money is used.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,12 @@ def run(
     if not _probe(rt, report, wish):
         return report
     try:
-        _by_call(rt, report, wish) if report.way == "live" else _by_batch(rt, report, wish)
+        if report.way == "live":
+            _by_call(rt, report, wish)
+        else:
+            _by_batch(rt, report, wish)
+        if report.live is not None and wish.wait and not report.live.asked.interrupted and _waiting(rt):
+            _by_batch(rt, report, replace(wish, limit=0))  # what is under way is brought home; nobody new
     except BudgetError as error:
         report.out_of_money = error.message
     finally:
@@ -137,7 +142,10 @@ def document(report: Report) -> dict[str, Any]:
 
 
 def _way(look: Preflight, wish: Wish, *, waiting: bool) -> tuple[str, str]:
-    """Return the way to take and why: the one asked for, else the one that is under way, else the one recommended."""
+    """Return the way to take and why: the one asked for, else the one recommended, else the one that is under way.
+
+    With `wait` what is under way is brought home, whichever is taken.
+    """
     if wish.mode != "auto":
         return wish.mode, f"MODE={wish.mode}"
     if not look.plan.requests or (waiting and look.recommended is None):

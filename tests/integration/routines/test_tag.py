@@ -74,6 +74,22 @@ def test_a_run_goes_on_with_what_is_under_way(workspace: Workspace, people: Peop
     assert "nothing to tag" in workspace.run("tag").stdout
 
 
+def test_batches_under_way_are_brought_home_where_the_rest_is_asked_live(
+    workspace: Workspace, people: People, api: Api
+) -> None:
+    """Few who are left are asked live; with WAIT=1 what was submitted before is waited for all the same, and told."""
+    people(7)
+    assert tagged(workspace, "--mode", "batch", "--limit", "4")["submitted"] == [1]
+    assert tagged(workspace, "--limit", "1")["ingested"] == {}
+    document = tagged(workspace, "--wait", "--limit", "1")
+    assert (document["mode"], document["live"]["answered"], document["ingested"]) == ("live", 1, {"1": 4})
+    assert (document["left"], document["under_way"], len(api.seen("POST", LIVE))) == (1, 0, 2)
+    assert tagged(workspace, "--mode", "batch", "--limit", "1")["submitted"] == [2]
+    assert "1 tagged in 1 batch" in workspace.run("tag", "--wait", "--mode", "live").stdout
+    assert ledger.people(workspace)["tagged"] == 7
+    ledger.check(workspace)
+
+
 def test_above_the_limit_it_asks_and_refuses_without_a_terminal(workspace: Workspace, people: People, api: Api) -> None:
     """Off a terminal nobody can say yes: nothing is started, and the message says what does; YES=1 goes on."""
     people(3)
