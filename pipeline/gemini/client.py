@@ -311,7 +311,7 @@ class Client:
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
         known = catalogue.known(model) if isinstance(model, str) else model
-        seconds = self._transfer_timeout_s
+        seconds = self._call_timeout_s if query else self._transfer_timeout_s  # somebody waits for a question's vector
 
         def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
             """Send the texts once and check what comes back."""

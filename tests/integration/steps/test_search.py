@@ -159,6 +159,19 @@ def test_a_service_that_fails_is_said(indexed: Workspace, api: Api, word: str, c
     assert result.stdout == ""
 
 
+def test_a_question_waits_no_longer_than_any_other_call(indexed: Workspace, api: Api) -> None:
+    """A server that hangs is given up after the time-out of a call, not that of a transfer, which is for many texts."""
+    limits = {"CALL_TIMEOUT": "0.4", "TRANSFER_TIMEOUT": "1.5", "RETRY_FOR": "0"}
+    api.fault("hang", times=9, path=":batchEmbedContents")
+    result = indexed.run("search", "bees", **limits)
+    assert result.exit_code == 4, result.output
+    assert "no answer within 0.4 s" in result.stderr
+    with indexed.open() as rt, rt.store.write() as tx:
+        table.insert_person(tx, "dan", {"bio": "Keeps goats.", "tags": '["goats"]'})
+        workspaces.touch(tx)
+    assert "no answer within 1.5 s" in indexed.run("index", **limits).stderr
+
+
 def test_a_search_reads_only(indexed: Workspace) -> None:
     """Nothing in the database is written, and the service sees one call."""
     before = indexed.query("SELECT * FROM findable_events"), indexed.query("SELECT * FROM findable_workspace")
