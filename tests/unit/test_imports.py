@@ -117,6 +117,7 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
         "pipeline.task",  # for its types alone
     ),
     "alembic": ("pipeline.store",),
+    "psycopg": ("pipeline.store.dumps",),  # how it writes a URL down; all else goes through sqlalchemy
     "psutil": ("pipeline.store.owners",),
     "faiss": ("pipeline.index",),
     "numpy": (

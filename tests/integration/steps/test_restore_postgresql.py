@@ -37,23 +37,23 @@ def test_a_second_restore_into_one_database_is_refused(
     ran(served, "backup", str(tmp_path / "copy"))
     postgresql.empty(served.data)
     words = ("restore", str(tmp_path / "copy"), "--yes")
-    other = Workspace(tmp_path / "other", served.environ | {"FINDABLE_DATA": str(tmp_path / "other")})
+    other = tmp_path / "other"
     settle, refused = backups.settle, []
 
     def others_come(*args: Any) -> Any:
         """Let another restore begin once the dump is loaded."""
         monkeypatch.setattr("pipeline.backups.settle", settle)
-        refused.append(other.run(*words))
+        refused.append(served.run(*words, DATA=str(other)))
         return settle(*args)
 
     monkeypatch.setattr("pipeline.backups.settle", others_come)
     ran(served, *words)
     assert [one.exit_code for one in refused] == [2]
     assert "another restore" in refused[0].output
-    assert not other.data.exists()
+    assert not other.exists()
     assert served.query("SELECT username FROM experts") == [("one",)]
     ran(served, "doctor")
-    assert "holds a workspace already" in ran(other, *words, code=3)
+    assert "holds a workspace already" in ran(served, *words, code=3, DATA=str(other))
 
 
 def test_a_restore_that_lost_its_turn_does_not_finish(
@@ -86,8 +86,8 @@ def test_two_workspaces_in_one_database_are_not_backed_up_as_one(served: Workspa
     """A dump is of a whole database: where two schemas hold a workspace each, exit code 3, and nothing is written."""
     url = served.environ[URL]
     postgresql.rows(url, "CREATE SCHEMA theirs")
-    theirs = Workspace(tmp_path / "theirs", served.environ | {URL: f"{url}&options=-c%20search_path%3Dtheirs"})
-    theirs.environ["FINDABLE_DATA"] = str(theirs.data)
+    theirs = Workspace(tmp_path / "theirs", dict(served.environ))
+    theirs.environ |= {URL: f"{url}&options=-c%20search_path%3Dtheirs", "FINDABLE_DATA": str(theirs.data)}
     with theirs.open() as rt, rt.store.write() as tx:
         table.insert_person(tx, "two", {"bio": "I keep goats."})
     for one in (served, theirs):
