@@ -152,17 +152,17 @@ def _check_limits(rt: Runtime, batch: Batch) -> None:
     from pipeline.gemini import catalogue
 
     with rt.store.read() as tx:
-        others = batches.in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING, BatchState.SUBMITTED)
-    others = [one for one in others if one.number != batch.number]
-    active = [one for one in others if one.state is not BatchState.PREPARED]
+        there = (BatchState.SUBMITTING, BatchState.SUBMITTED)
+        active = batches.load(tx, *there, model=batch.model, but=batch.number)
+        others = batches.load(tx, BatchState.PREPARED, *there, model=batch.model, but=batch.number)
     model = catalogue.load(rt.settings.models_file).get(batch.model)
     most = None if model is None else model.enqueued(rt.settings.tier)
-    tokens = sum(one.estimated_in for one in active if one.model == batch.model) + batch.estimated_in
-    stored = sum(one.request_size for one in others if one.upload) + batch.request_size
+    tokens = active.tokens + batch.estimated_in
+    stored = others.uploaded + batch.request_size
     reason = ""
-    if len(active) >= MAX_ACTIVE_BATCHES:
-        reason = f"{len(active)} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
-    elif active and most is not None and tokens > most:
+    if active.number >= MAX_ACTIVE_BATCHES:
+        reason = f"{active.number} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
+    elif active.number and most is not None and tokens > most:
         reason = f"with it {tokens:,} tokens would wait for {batch.model}, and the API takes {most:,}"
     elif stored > MAX_STORED_BYTES:
         reason = f"with it {stored:,} bytes would be uploaded, and the API keeps {MAX_STORED_BYTES:,}"

@@ -22,5 +22,7 @@ def room(rt: "Runtime", tx: "Connection") -> int | None:
     None where no limit is known, and where nothing of this model waits: the first batch always goes, whatever its size.
     """
     most = rt.model.enqueued(rt.settings.tier)
-    mine = [one.estimated_in for one in batches.in_states(tx, *WAITING) if one.model == rt.model.name]
-    return None if most is None or not mine else max(0, most - sum(mine))
+    if most is None:
+        return None
+    waiting = batches.load(tx, *WAITING, model=rt.model.name)
+    return max(0, most - waiting.tokens) if waiting.of_model else None

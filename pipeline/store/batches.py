@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -11,6 +11,15 @@ from pipeline.errors import InconsistentError, InputError, StateConflictError
 from pipeline.states import BATCH_MOVES, OVER, BatchState
 from pipeline.store import events
 from pipeline.store.tables import batches, tries, twins
+
+
+class Load(NamedTuple):
+    """What some batches are together: how many, how many of one model with how many prompt tokens, bytes uploaded."""
+
+    number: int
+    of_model: int
+    tokens: int
+    uploaded: int
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,19 @@ def in_states(tx: Connection, *states: BatchState, task: str | None = None) -> l
     if states:
         query = query.where(batches.c.state.in_(states))
     return [_batch(row) for row in tx.execute(query).mappings()]
+
+
+def load(tx: Connection, *states: BatchState, model: str, but: int = 0) -> Load:
+    """Return what the batches in these states are together, without batch `but`; the tokens are those of a model."""
+    mine = batches.c.model == model
+    facts = (
+        func.count(),
+        func.count().filter(mine),
+        func.sum(batches.c.estimated_in).filter(mine),
+        func.sum(batches.c.request_size).filter(batches.c.upload.is_not(None)),
+    )
+    row = tx.execute(select(*facts).where(batches.c.state.in_(states), batches.c.number != but)).one()
+    return Load(*(int(one or 0) for one in row))
 
 
 def get(tx: Connection, number: int) -> Batch:
