@@ -186,7 +186,7 @@ def test_unpark_lets_one_or_everyone_go(workspace: Workspace, people: Callable[.
     assert _status(workspace)["experts"]["parked"] == 2
     refused = workspace.run("unpark", "--all")
     assert refused.exit_code == 2
-    assert "--yes" in refused.stderr
+    assert "YES=1" in refused.stderr
     assert _status(workspace)["experts"]["parked"] == 2
     assert json.loads(workspace.run("unpark", "--all", "--yes", "--json").stdout) == {"unparked": names[1:]}
     assert _status(workspace)["experts"]["untagged"] == 3
