@@ -28,7 +28,7 @@ def main(*, wait: bool, as_json: bool) -> None:
         report = batch_poll.run(rt, wait=wait)
         words = rt.task.words
     print_json(_document(report)) if as_json else print_line(_line(report, words))
-    complain(report)
+    complain(report, words)
 
 
 def _line(report: "Report", words: "Words") -> str:
@@ -61,7 +61,7 @@ def _document(report: "Report") -> dict[str, object]:
     }
 
 
-def complain(report: "Report") -> None:
+def complain(report: "Report", words: "Words") -> None:
     """End with the exit code of what needs a person, if anything does."""
     terminal = Terminal()
     for number, why in report.gone.items():
@@ -69,7 +69,7 @@ def complain(report: "Report") -> None:
         terminal.hint(f"check the key, or give it up: make batch-cancel BATCH={number}")
     for number in report.unclear:
         terminal.error(f"batch {number}: it is unclear whether it was created")
-        terminal.hint("make batch-submit finds out")
+        terminal.hint(f"{words.make('batch-submit')} finds out")
     if report.gone:
         sys.exit(3)
     if report.stopped is not None:

@@ -58,7 +58,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
         Terminal().say(f"quality: {report.quality.line} ({report.quality.path})")
     setbacks.tell(report, words)
     if report.polled is not None:
-        complain(report.polled)
+        complain(report.polled, words)
     if report.is_down:
         sys.exit(4)
     if report.quality is not None:

@@ -44,9 +44,9 @@ def main(
     else:
         _show(look, words)
         if found:
-            show_probe(found)
+            show_probe(found, words)
     if found:
-        finish(found)
+        finish(found, words)
 
 
 def _show(look: "Preflight", words: "Words") -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def show(report: "Report", words: "Words") -> None:
     """Say what came of it, and what to type next."""
     if report.probe is not None:
-        probes.show_probe(report.probe)
+        probes.show_probe(report.probe, words)
     if report.probe is not None and not report.probe.is_over:
         return
     parked = f", {report.parked:,} parked" if report.parked else ""
@@ -33,7 +33,7 @@ def show(report: "Report", words: "Words") -> None:
         sent = 0 if report.is_down else sum(one.items for one in report.submitted)
         waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
         what = f"{plural(sent, words.one, words.many)} submitted" if sent else waiting
-        print_line(f"{what}. Next: make tag WAIT=1, or make run now and then")
+        print_line(f"{what}. Next: {words.make('tag WAIT=1')}, or {words.make('run')} now and then")
     _warn(report, words)
 
 
@@ -51,12 +51,12 @@ def _warn(report: "Report", words: "Words") -> None:
 def finish(report: "Report", words: "Words") -> None:
     """End with the exit code of what stopped it, if anything did."""
     if report.probe is not None:
-        probes.finish(report.probe)
+        probes.finish(report.probe, words)
     if report.live is not None:
         tag_live.finish(report.live)
     setbacks.tell(report, words)
     for polled in report.polled:
-        complain(polled)
+        complain(polled, words)
     if report.is_down:
         sys.exit(4)
     if report.reports:

@@ -99,7 +99,7 @@ def run(
     cost = look.live.cost if report.way == "live" else look.batch.cost
     announce(look, report.way, report.reason)
     if look.plan.requests and cost > rt.settings.confirm_above and not confirm(cost):
-        raise InputError("not confirmed; nothing was started", hint="`make tag YES=1` answers yes")
+        raise InputError("not confirmed; nothing was started", hint="YES=1 answers yes")
     number, parked = _open(rt, report, wish, began=began), setbacks.parked(rt)
     if not _probe(rt, report, wish):
         return report

@@ -32,7 +32,9 @@ def told(workspace: Workspace, *args: str, code: int, **values: str) -> str:
     return result.output
 
 
-@pytest.mark.parametrize("args", [("batch-submit",), ("passages-pilot",), ("run",)])
+@pytest.mark.parametrize(
+    "args", [("batch-submit",), ("tag", "--mode", "batch"), ("tag", "--mode", "live"), ("passages-pilot",), ("run",)]
+)
 def test_a_question_nobody_answered_names_no_other_command(texts: Workspace, args: tuple[str, ...]) -> None:
     """`YES=1` answers, with whatever was typed: a command that was not would ask about others, and cost money."""
     if args == ("run",):
@@ -64,6 +66,14 @@ def test_refusals_alike_are_asked_again_about_the_same_subject(texts: Workspace,
     """Where three batches in a row are refused for the same line."""
     api.fault("bad_line", times=3, args={"line": 1, "field": "x"}, path=CREATE)
     assert "`make batch-submit TASK=passages` asks again" in told(texts, "batch-submit", code=4)
+
+
+def test_an_unclear_create_is_found_out_about_the_same_subject(texts: Workspace, api: Api) -> None:
+    """A poll that cannot say whether a batch was made names the command that can."""
+    api.fault("create_lost_reply", path=CREATE)
+    api.fault("status", times=100, path=r"/batches(\?|$)", method="GET")
+    told(texts, "batch-submit", code=4, RETRY_FOR="0")
+    assert "make batch-submit TASK=passages finds out" in told(texts, "batch-poll", code=4, RETRY_FOR="0")
 
 
 def test_a_result_that_is_none_is_fetched_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
