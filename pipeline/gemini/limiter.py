@@ -179,11 +179,13 @@ class Limiter:
     def settle(self, number: int, tokens: int) -> None:
         """Put the actual prompt tokens of a call in the place of the estimate; a call older than a minute is over.
 
-        More than the estimate may lift a window above the limit: it was sent, and what follows waits the longer.
+        More than the estimate may lift a window above the limit: it was sent, and what follows waits the longer. More
+        than a whole minute's limit counts as that: a reply may say anything.
         """
         call = self._own.get(number)
         if call is None:
             return
+        tokens = tokens if self._limits.tpm is None else min(tokens, self._limits.tpm)
         more = tokens - call.tokens
         call.tokens = tokens
         self._tokens += more

@@ -58,7 +58,7 @@ RPC_OF_STATUS = {
 }
 LAST_RPC_CODE = 16
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
-MAX_TOKENS_SEEN = 2**53  # a count above this is no count
+MAX_TOKENS_SEEN = 2**30  # what is as large is no count; two below it add up to what an INTEGER column holds
 
 _SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however large or deep it is
 _SHORT.maxstring = MAX_EXCERPT

@@ -160,6 +160,7 @@ def test_a_line_that_is_no_answer_costs_its_own_request(offline: Workspace, case
     assert told[0]["examples"][0][0] == "person-0000"
 
 
+LARGEST = {"promptTokenCount": 2**31, "candidatesTokenCount": 2**30 - 1, "thoughtsTokenCount": 2**30 - 1}
 ANSWERS: dict[str, Spoil] = {
     "as it is": lambda key: [line(key)],
     "key first": lambda key: [b'{"key":"%b","response":%b}' % (key.encode(), orjson.dumps(response()))],
@@ -174,6 +175,7 @@ ANSWERS: dict[str, Spoil] = {
     "empty error": lambda key: [line(key, error={})],
     "null error": lambda key: [line(key, error=None)],
     "counts as texts": body({**response(), "usageMetadata": {"promptTokenCount": "100", "candidatesTokenCount": "25"}}),
+    "counts beyond all sense": body({**response(), "usageMetadata": LARGEST}),
     "separators": says('{"tags":["water law","bee\u2028keeping","soil\u0085science"]}'),
     "ten megabytes": says(TAGS + " " * 10_000_000),
     "twice": lambda key: [line(key), line(key)],

@@ -98,6 +98,20 @@ def test_tokens_by_the_minute_are_kept(workspace: Workspace, people: People, tmp
     assert "can never start" in report.samples[0][1]
 
 
+def test_an_absurd_count_of_tokens_does_not_stop_the_run(workspace: Workspace, people: People, tmp_path: Path) -> None:
+    """A reply that says it used a billion tokens: a minute is lost, not the hours that the limit would give them."""
+    people(12)
+    clock = Swift()
+    answer = {"content": {"parts": [{"text": '{"tags":["bees","water law","teaching"]}'}]}, "finishReason": "STOP"}
+    reply = {"candidates": [answer], "usageMetadata": {"promptTokenCount": 10**9}}
+    with engine(tmp_path / "engine", clock) as api:
+        api.fault("wrong_shape", path=LIVE, args={"document": reply})
+        with opened(workspace, clock, RPM="1000", TPM="100000") as rt:
+            report = tag_live.run(rt, limit=None)
+    assert (report.asked.answered, report.asked.stopped) == (12, None)
+    assert clock.seconds < 180
+
+
 def test_who_is_refused_first_of_all_is_known_by_the_answers_of_others(
     workspace: Workspace, people: People, tmp_path: Path
 ) -> None:

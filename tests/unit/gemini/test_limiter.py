@@ -139,6 +139,14 @@ def test_actual_tokens_take_the_place_of_the_estimate() -> None:
     assert limiter.wait(200, at=62.0) == 0.0
 
 
+def test_a_count_beyond_a_whole_minute_holds_nobody_for_longer_than_one() -> None:
+    """What a reply says that it used may be absurd: what follows waits for a minute, not for hours."""
+    limiter = Limiter(Limits(rpm=None, tpm=1000, rpd=None), at=0.0)
+    limiter.settle(limiter.start(100, at=0.0), 10**9)
+    assert 60.0 <= limiter.wait(100, at=0.0) <= WINDOW_S
+    assert limiter.wait(100, at=WINDOW_S) == 0.0
+
+
 def test_a_call_that_was_not_made_gives_its_room_back() -> None:
     """What was withdrawn counts towards no limit, nor do its tokens; an unknown number does no harm."""
     limiter = Limiter(Limits(rpm=1, tpm=1000, rpd=2), at=0.0)

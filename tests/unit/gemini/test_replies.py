@@ -90,7 +90,7 @@ def test_provenance_and_usage_are_kept() -> None:
     assert (blocked.usage.prompt, blocked.finish) == (31, "OTHER")
 
 
-@pytest.mark.parametrize("count", [-1, True, "x", None, [], 1.5, 2**70, "9" * 30])
+@pytest.mark.parametrize("count", [-1, True, "x", None, [], 1.5, 2**30, 2**31, 2**70, "9" * 30])
 def test_counts_that_are_none_are_zero(count: Any) -> None:
     """A token count that is no count never spoils a sum."""
     assert judge(candidate(usageMetadata={"promptTokenCount": count})).usage.prompt == 0
