@@ -119,8 +119,8 @@ class TagsTask(Task):
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
         """Take the tags of these people back, where they are still those of the answer that was applied."""
-        given = answers.standing(tx, self.name)
-        self._clear(tx, {one: given[one] for one in ids if one in given})
+        given = answers.last_applied(tx, self.name, ids)
+        self._clear(tx, {key: answer for key, (_, answer) in given.items()})
 
     def stock(self, tx: "Connection") -> list[Stock]:
         """Return every extractor whose answers were applied; tags that came with the data are nobody's."""
@@ -142,8 +142,8 @@ class TagsTask(Task):
 
     def _clear(self, tx: "Connection", given: Mapping[str, str]) -> int:
         """Take tags back, with the score that follows, where they are still those of an answer; return how many."""
-        rows = table.by_ids(tx, list(given))
-        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(given[key]).get("tags")]
+        cells = table.tags_cells(tx, list(given))
+        ours = [key for key, cell in cells.items() if tags_of(cell) == json.loads(given[key]).get("tags")]
         table.clear_tags(tx, ours)
         return len(ours)
 

@@ -82,7 +82,7 @@ def _found(rt: Runtime, tx: "Connection", *, give_up: bool) -> tuple[Report, lis
             f"batches are under way ({', '.join(map(str, under_way))}); nothing was changed",
             hint="finish them (`make status` says how), or give them up with `findable rebind --give-up`",
         )
-    given = sum(len(answers.standing(tx, one.task.name)) for one in rt.subjects)
+    given = sum(answers.count_standing(tx, one.task.name) for one in rt.subjects)
     return Report(given, len(everyone), len(under_way), len(_files(rt))), under_way
 
 
@@ -92,7 +92,8 @@ def _clear_database(rt: Runtime, held: "list[Lease]") -> None:
         for lease in held:
             lease.check(tx)
         for one in rt.subjects:
-            one.task.clear(tx, list(answers.standing(tx, one.task.name)))
+            for page in answers.standing_pages(tx, one.task.name):
+                one.task.clear(tx, page)
             _take_back(tx, one.task)
         clearing.clear(tx, why="rebind: the local answers were cleared", at=rt.now())
 

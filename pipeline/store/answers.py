@@ -217,9 +217,22 @@ def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:
 
 def standing(tx: Connection, task: str) -> dict[str, str]:
     """Return the answer (JSON) that was applied to each item of a task, the last one where there are several."""
-    query = select(answers.c.item_id, answers.c.answer).where(answers.c.task == task, answers.c.applied)
-    query = query.where(answers.c.answer != FORGOTTEN)
+    query = select(answers.c.item_id, answers.c.answer).where(_stands(task))
     return {row[0]: row[1] for row in tx.execute(query.order_by(answers.c.id))}
+
+
+def count_standing(tx: Connection, task: str) -> int:
+    """Return of how many items of a task an answer was applied that was not forgotten."""
+    return tx.execute(select(func.count(answers.c.item_id.distinct())).where(_stands(task))).scalar_one()
+
+
+def standing_pages(tx: Connection, task: str) -> Iterator[list[str]]:
+    """Yield the ids of those items in pages; their answers may be changed meanwhile."""
+    query = select(answers.c.item_id).where(_stands(task)).distinct().order_by(answers.c.item_id).limit(PAGE)
+    page = list(tx.execute(query).scalars())
+    while page:
+        yield page
+        page = list(tx.execute(query.where(answers.c.item_id > page[-1])).scalars())
 
 
 def applied_ids(task: str, extractor: str) -> Select[Any]:
@@ -265,6 +278,11 @@ def clear_all(tx: Connection) -> None:
     tx.execute(delete(answers))
     tx.execute(delete(attempts))
     tx.execute(delete(parked).where(~parked.c.foreign_text))
+
+
+def _stands(task: str) -> ColumnElement[bool]:
+    """Return the condition that an answer of a task was applied and not forgotten."""
+    return and_(answers.c.task == task, answers.c.applied, answers.c.answer != FORGOTTEN)
 
 
 def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:

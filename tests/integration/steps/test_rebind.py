@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
+from pipeline.store import answers
 from tests.lab import KEY, Api, Workspace
 
 PEOPLE = "Username,First Name,Last Name,Job Title,Bio\n" + "\n".join(
@@ -58,6 +60,32 @@ def test_a_workspace_moves_from_the_local_engine_to_gemini(local: Workspace, peo
     status = json.loads(gemini.run("status", "--json").stdout)
     assert (status["backend"], status["experts"]["tagged"], status["index"]["count"]) == ("gemini", 4, 4)
     assert len(api.batches()["batches"]) == 1
+
+
+def test_no_more_than_a_page_of_people_is_held_at_a_time(
+    local: Workspace, people_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over several pages all tags go but those that are nobody's answer, and of a page only what is needed is read."""
+    ran(local, "import", str(people_file))
+    for command in CHAIN[:3]:
+        ran(local, command)
+    local.change("""UPDATE experts SET tags = '["by hand"]' WHERE id = 3""")
+    said: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        """Keep what is run."""
+        said.append(statement)
+
+    monkeypatch.setattr(answers, "PAGE", 1)
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert "4 answers taken back" in ran(local, "rebind", "--yes")
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert local.query("SELECT id FROM experts WHERE tags IS NOT NULL") == [(3,)]
+    read = [one.partition("FROM")[0] for one in said if one.startswith("SELECT") and " IN (" not in one]
+    assert not [one for one in read if "findable_answers.answer" in one]
+    assert not [one for one in said if "experts.company" in one]
 
 
 def test_it_asks_first_and_changes_nothing_without_a_yes(local: Workspace, people_file: Path) -> None:
