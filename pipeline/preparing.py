@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import estimating, files, garbage, gating, spending, window
 from pipeline.errors import InconsistentError, InputError, StateConflictError
-from pipeline.estimating import Calibration
 from pipeline.gemini import requests
 from pipeline.gemini.costs import Usage
 from pipeline.gemini.limits import MAX_FILE_BYTES, Shard
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 FOLDER = "batches"
 NOTHING = Usage()
+SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
 PAGE = 500  # ids, where they are named
 LEASE = "prepare"
 ROOM = 4  # how much larger the token limit is after an answer was cut by it
@@ -101,16 +101,20 @@ def result_path(rt: Runtime, number: int) -> Path:
 
 def plan(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> Plan:
     """Return what the next submit would write, by the estimator that also writes it. Nothing is written."""
-    shard, number, rows, size, usage = _shard(rt), 0, 0, 0, Usage()
+    shard, inside, number, rows, size, usage = _shard(rt), Usage(), 0, 0, 0, Usage()
     with rt.store.read() as tx:
+        known = estimating.calibration(rt, tx)
         for line in lines(rt, tx, wanted):
-            if not shard.has_room(size=len(line.data) + 1, tokens=line.usage.prompt):
-                shard = _shard(rt)
+            tokens = known.applied(inside + line.usage, count=shard.rows + 1).prompt - shard.tokens
+            if not shard.has_room(size=len(line.data) + 1, tokens=tokens):
+                shard, inside = _shard(rt), Usage()
+                tokens = known.applied(line.usage, count=1).prompt
             number += shard.rows == 0
-            shard.add(size=len(line.data) + 1, tokens=line.usage.prompt)
+            shard.add(size=len(line.data) + 1, tokens=tokens)
+            inside += line.usage
             rows, size, usage = rows + 1, size + len(line.data) + 1, usage + line.usage
             bar.show(rows)
-        likely = estimating.calibration(rt, tx).applied(usage, count=rows)
+        likely = known.applied(usage, count=rows)
     return Plan(number, rows, size, usage.prompt, likely, estimating.cost(rt, likely, batch=True))
 
 
@@ -269,16 +273,18 @@ def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: 
         known = estimating.calibration(rt, tx)
         room, free = spending.room(rt, tx, error=known.error), window.room(rt, tx)
         for line in lines(rt, tx, wanted, after=after):
-            if not shard.has_room(size=len(line.data) + 1, tokens=line.usage.prompt):
-                break
             together = usage + line.usage
-            if room is not None and _likely_cost(rt, known, together, count=len(rows) + 1) > room:
+            likely = known.applied(together, count=len(rows) + 1)
+            tokens = likely.prompt - shard.tokens
+            if not shard.has_room(size=len(line.data) + 1, tokens=tokens):
+                break
+            if room is not None and estimating.cost(rt, likely, batch=True) * (1 + known.error) > room:
                 stop = Stop.MONEY
                 break
-            if free is not None and known.applied(together, count=len(rows) + 1).prompt > free:
+            if free is not None and likely.prompt > free:
                 stop = Stop.WINDOW
                 break
-            shard.add(size=len(line.data) + 1, tokens=line.usage.prompt)
+            shard.add(size=len(line.data) + 1, tokens=tokens)
             writer.write_line(line.data)
             rows.append((line.item.id, line.item.input_hash))
             usage = together
@@ -286,11 +292,6 @@ def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: 
         if not rows:
             return stop
         return _Written(writer.seal(), rows, usage, known.applied(usage, count=len(rows)))
-
-
-def _likely_cost(rt: Runtime, known: Calibration, usage: Usage, *, count: int) -> float:
-    """Return what requests may cost in a batch, in USD: the estimate and the error that was measured of estimates."""
-    return estimating.cost(rt, known.applied(usage, count=count), batch=True) * (1 + known.error)
 
 
 def _claim(rt: Runtime, tx: "Connection", number: int, written: _Written) -> None:
@@ -388,10 +389,10 @@ def _filled(rt: Runtime, item: "Item", prompt: "Prompt", *, form: requests.Form)
 
 
 def _shard(rt: Runtime) -> Shard:
-    """Return an empty file's account, with the limits that are set and those of the model."""
-    most = rt.settings.batch_tokens
+    """Return an empty file's account, with the limits that are set and a share of what may wait of the model."""
+    most, waiting = rt.settings.batch_tokens, rt.model.enqueued(rt.settings.tier)
     return Shard(
         max_rows=rt.settings.batch_rows,
         max_bytes=rt.settings.batch_bytes,
-        max_tokens=min(most, rt.model.enqueued(rt.settings.tier) or most),
+        max_tokens=most if waiting is None else max(1, min(most, int(waiting * SHARE))),
     )

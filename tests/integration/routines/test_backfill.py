@@ -186,16 +186,16 @@ def test_versions_that_are_skipped_keep_passages_from_being_asked(workspace: Wor
 
 
 def test_a_gate_that_fails_on_the_way_stops_sending(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """Exit code 6 after a first batch without one valid answer; the rest waits for whoever goes on all the same."""
+    """Exit code 6 after a first window without one valid answer; the rest waits for whoever goes on all the same."""
     put(workspace, 80)
     values = window_of(api, tmp_path, 9000) | SKIP
     api.fault("answer_text", times=10_000, args={"text": NOTHING_THERE})
     stopped = backfill(workspace, "--wait", code=6, **values)
-    assert ("nothing more was sent" in stopped["held_back"], stopped["passed"], sent(api)) == (True, False, 1)
+    assert ("nothing more was sent" in stopped["held_back"], stopped["passed"], sent(api)) == (True, False, 2)
     assert workspace.query(RUNS) == [(passages.EXTRACTOR, None)]
     assert counts(workspace)["open"] > 40
     closed = workspace.run("passages-backfill", "--wait", "--yes")
-    assert (closed.exit_code, "failed its gates" in closed.stderr, sent(api)) == (6, True, 1), closed.output
+    assert (closed.exit_code, "failed its gates" in closed.stderr, sent(api)) == (6, True, 2), closed.output
     api.clear_faults()
     done = backfill(workspace, "--wait", GATES="parse-failure=off,coverage=off", **values)
     assert (done["is_over"], counts(workspace)["with_concepts"]) == (True, 80)
@@ -226,11 +226,11 @@ def test_a_gate_that_fails_stops_run_as_well(workspace: Workspace, api: Api, tmp
     put(workspace, 80)
     values = window_of(api, tmp_path, 9000)
     api.fault("answer_text", times=10_000, args={"text": NOTHING_THERE})
-    assert backfill(workspace, **values, **SKIP)["submitted"] == [1]
+    assert backfill(workspace, **values, **SKIP)["submitted"] == [1, 2]
     ran = [workspace.run("run", "--json", TASK="passages", **values) for _ in range(4)]
     assert 6 in [one.exit_code for one in ran]
     assert "no_pilot" in json.loads(ran[-1].stdout)
-    assert sent(api) == 1
+    assert sent(api) == 2
 
 
 def test_the_budget_of_a_day_holds_it_back(workspace: Workspace) -> None:

@@ -556,11 +556,12 @@ def test_no_more_tokens_wait_than_the_model_takes(
     result = workspace.run("batch-submit", MODELS_FILE=str(models))
     assert result.exit_code == 0, result.output
     assert "held back by the quota of tokens that may wait at the API" in result.stdout
-    assert (states(workspace), creates(api)) == (["submitted"], 1)
+    assert (states(workspace), creates(api)) == (["submitted"] * 2, 2)
+    assert workspace.scalar("SELECT sum(estimated_in) FROM findable_batches") <= limit
     api.configure(paused=False)
     assert workspace.run("batch-poll", MODELS_FILE=str(models)).exit_code == 0
     assert workspace.run("batch-submit", MODELS_FILE=str(models)).exit_code == 0
-    assert states(workspace) == ["downloaded", "submitted"]
+    assert states(workspace) == ["downloaded"] * 2 + ["submitted"]
 
 
 @pytest.mark.parametrize("money", [{}, {"BUDGET_PER_DAY": "20"}], ids=["without a budget", "with one"])
@@ -581,6 +582,36 @@ def test_a_full_quota_of_tokens_is_no_used_up_budget(
         "Next: make batch-poll\n"
     )
     assert creates(api) == len(first["sent"])
+
+
+def test_a_batch_leaves_room_for_a_count_that_is_too_low(
+    workspace: Workspace, api: Api, people: People, tmp_path: Path
+) -> None:
+    """No file is filled to all that may wait at once: the server counts more than we do, and takes it all the same."""
+    people(20)
+    tokens = json.loads(workspace.run("batch-submit", "--dry", "--json").stdout)["tokens_in"]
+    models = passages.models(tmp_path / "models.toml", enqueued_tokens=tokens // 2)
+    planned = json.loads(workspace.run("batch-submit", "--dry", "--json", MODELS_FILE=str(models)).stdout)
+    assert planned["batches"] == 3
+    api.configure(enqueued_tokens={"*": 10**9}, paused=True)
+    assert workspace.run("batch-submit", "--limit", "10", MODELS_FILE=str(models)).exit_code == 0
+    assert 0.6 * tokens / 2 < batch_row(workspace)["estimated_in"] <= 0.8 * tokens / 2
+
+
+def test_files_are_filled_by_what_past_answers_make_of_a_count(workspace: Workspace, people: People, api: Api) -> None:
+    """Where the model counts twice as much as we do, half as many stand in a file, and DRY=1 says so."""
+    people(26)
+    assert workspace.run("batch-submit", "--limit", "6").exit_code == 0
+    for command in ("batch-poll", "batch-ingest"):
+        assert workspace.run(command).exit_code == 0
+    workspace.change("UPDATE findable_batches SET tokens_in = 2 * counted_in")
+    each = 2 * workspace.scalar("SELECT counted_in FROM findable_batches") // 6
+    room = {"BATCH_TOKENS": str(5 * each + each // 2)}
+    planned = json.loads(workspace.run("batch-submit", "--dry", "--json", **room).stdout)
+    assert planned["batches"] == 4
+    api.configure(paused=True)
+    assert workspace.run("batch-submit", **room).exit_code == 0
+    assert [batch_row(workspace, number)["requests"] for number in (2, 3, 4, 5)] == [5] * 4
 
 
 def test_no_more_bytes_are_uploaded_than_the_api_keeps(
