@@ -7,7 +7,7 @@ again with another lease, where nobody has touched the index and nothing of ours
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LEASE = "index"
 WAITING = "another process builds the index; waiting for it"
+MILLION = 1_000_000
+MANY = 10 * MILLION  # tokens that are told in millions
 ROUNDS = 5  # of embedding and building; people who come meanwhile, or a lease that was lost, make another one
 
 
@@ -167,14 +169,28 @@ def _drafted(rt: Runtime, lease: "Lease", draft: _Draft | None, *, few: int | No
     return _Draft(begun, count, tuple(missing))
 
 
+def _tell_cost(rt: Runtime, entries: "Iterable[Entry]", count: int) -> None:
+    """Say what is about to be embedded and what that costs, where it costs a cent or more; no budget counts it."""
+    if not embedding.is_paid(rt):
+        return
+    with rt.display.bar("counting", count, late=True) as bar:
+        texts, tokens, cost = embedding.outlook(rt, entries, bar=bar)
+    if round(cost, 2) > 0:
+        about = f"{tokens / MILLION:,.0f} M" if tokens >= MANY else f"{tokens:,}"
+        rt.display.say(f"embedding {texts:,} texts, about {about} tokens, ${cost:,.2f}")
+
+
 def _embed_few(rt: Runtime, draft: _Draft, pacing: "Pacing") -> int:
     """Embed what a draft lacks, and return how many."""
+    _tell_cost(rt, draft.missing, len(draft.missing))
     with rt.display.bar("embedding", len(draft.missing)) as bar:
         return embedding.embed_missing(rt, draft.missing, pacing=pacing, bar=bar)
 
 
 def _embed_all(rt: Runtime, pacing: "Pacing") -> int:
     """Embed every text that is new, and return how many; no lease is held meanwhile."""
+    with rt.store.read() as tx:
+        _tell_cost(rt, rt.collection.entries(tx), rt.collection.count(tx))
     with rt.store.read() as tx, rt.display.bar("embedding", rt.collection.count(tx)) as bar:
         return embedding.embed_missing(rt, rt.collection.entries(tx), pacing=pacing, bar=bar)
 

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline.abreast import as_they_end
-from pipeline.gemini import catalogue
-from pipeline.gemini.costs import estimate_tokens
+from pipeline.gemini import catalogue, costs
+from pipeline.gemini.costs import Usage, estimate_tokens
 from pipeline.gemini.embeddings import framed
 from pipeline.gemini.limits import MAX_EMBED_TEXTS
 from pipeline.gemini.pacing import Pacing
@@ -41,6 +41,23 @@ def key_of(rt: Runtime, text: str) -> bytes:
 
 class TooManyError(Exception):
     """More vectors are missing than are noted by the way."""
+
+
+def is_paid(rt: Runtime) -> bool:
+    """Return whether embedding costs anything."""
+    return rt.backend != "local" and rt.embedding_model.prices(batch=False, on=rt.now().date())[0] > 0
+
+
+def outlook(rt: Runtime, entries: Iterable[Entry], *, bar: "Bar") -> tuple[int, int, float]:
+    """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
+    texts, tokens, seen = 0, 0, 0
+    for page in _pages(entries):
+        missing = rt.vectors.missing([key_of(rt, entry.text) for entry in page])
+        texts += len(missing)
+        tokens += sum(_outgoing(rt, page[at])[1] for at in missing)
+        seen += len(page)
+        bar.show(seen)
+    return texts, tokens, costs.cost(rt.embedding_model, Usage(prompt=tokens), batch=False, on=rt.now().date())
 
 
 def paced(rt: Runtime) -> Pacing:

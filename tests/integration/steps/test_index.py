@@ -1,6 +1,7 @@
 """`index`: what is embedded, what an unreliable service does to it, and which build is in service afterwards."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from pipeline.task import Entry
 from tests.lab import Api, Workspace
 
 EMBED = "EmbedContents"  # of many, `batchEmbedContents`
+LONGER = f"UPDATE experts SET bio = id || '{'Keeps bees. ' * 1500}'"  # noqa: S608 - our own words
 
 
 @pytest.fixture
@@ -164,6 +166,35 @@ def test_only_changed_texts_are_embedded_again(workspace: Workspace, api: Api, t
     report = _index(workspace)
     assert (report["embedded"], report["cached"], report["count"]) == (2, 29, 31)
     assert len(api.seen("POST", EMBED)) == calls + 1
+
+
+@pytest.mark.parametrize("few", [0, 5000])
+def test_what_embedding_costs_is_said_before_it_is_spent(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Texts, tokens and dollars, before the first call; of texts that are in the cache, or cost no cent, nothing."""
+    monkeypatch.setattr(embedding, "FEW", few)
+    tagged(1)
+    assert "embedding " not in workspace.run("index").stderr
+    calls = len(api.seen("POST", EMBED))
+    tagged(9)
+    _change(workspace, LONGER)
+    api.fault("key_invalid", path=EMBED)
+    refused = workspace.run("index")
+    assert (refused.exit_code, len(api.seen("POST", EMBED))) == (3, calls + 1)
+    [said] = [line for line in refused.stderr.splitlines() if line.startswith("embedding ")]
+    told = re.fullmatch(r"embedding 10 texts, about (4\d,\d\d\d) tokens, \$0\.01", said)
+    assert told is not None, said
+    assert said in workspace.run("index").stderr
+    assert "embedding " not in workspace.run("index").stderr
+
+
+def test_the_local_engine_says_nothing_of_costs(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """It costs nothing, whatever its models are called."""
+    tagged(9)
+    _change(workspace, LONGER)
+    told = workspace.run("index", BACKEND="local")
+    assert (told.exit_code, "embedding " in told.stderr) == (0, False)
 
 
 def test_the_files_of_a_build_agree(workspace: Workspace, tagged: Callable[[int], None]) -> None:
