@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pipeline import files, spending
+from pipeline import files, spending, window
 from pipeline.adopting import Look, cancel_twins, disown, look_for
 from pipeline.apply import Asked, Judgement, Source, write
 from pipeline.errors import (
@@ -26,7 +26,6 @@ from pipeline.errors import (
     UnavailableError,
 )
 from pipeline.gemini import replies
-from pipeline.gemini.limits import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState, Outcome
 from pipeline.store import answers, batches, claims, workspace
@@ -66,7 +65,8 @@ def send(rt: Runtime, number: int) -> Sent:
     """Bring one prepared or unclear batch to *submitted*, waiting out an unclear create without holding its lease.
 
     Raises:
-        RemoteError: a clear refusal for now (4), a limit of the API, or a create that stays unclear.
+        NoRoomError: by our own count the API takes no more for now.
+        RemoteError: a clear refusal for now (4), or a create that stays unclear.
         KeyRefusedError, MissingError: something must be configured; the batch is *prepared* again.
     """
     unclear = lost = 0
@@ -144,31 +144,16 @@ def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
 
 
 def _check_limits(rt: Runtime, batch: Batch) -> None:
-    """Hold a batch back that the API would refuse for what is there already: batches, their tokens, or uploads.
+    """Hold a batch back that the API would refuse for what is there already.
 
     Raises:
-        RemoteError: there is no room yet; the batch stays as it is.
+        NoRoomError: there is no room yet; the batch stays as it is.
     """
-    from pipeline.gemini import catalogue
-
     with rt.store.read() as tx:
-        there = (BatchState.SUBMITTING, BatchState.SUBMITTED)
-        active = batches.load(tx, *there, model=batch.model, but=batch.number)
-        others = batches.load(tx, BatchState.PREPARED, *there, model=batch.model, but=batch.number)
-    model = catalogue.load(rt.settings.models_file).get(batch.model)
-    most = None if model is None else model.enqueued(rt.settings.tier)
-    tokens = active.tokens + batch.estimated_in
-    stored = others.uploaded + batch.request_size
-    reason = ""
-    if active.number >= MAX_ACTIVE_BATCHES:
-        reason = f"{active.number} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
-    elif active.number and most is not None and tokens > most:
-        reason = f"with it {tokens:,} tokens would wait for {batch.model}, and the API takes {most:,}"
-    elif stored > MAX_STORED_BYTES:
-        reason = f"with it {stored:,} bytes would be uploaded, and the API keeps {MAX_STORED_BYTES:,}"
+        reason = window.lacking(rt, tx, batch)
     if reason:
         words = rt.task.words
-        raise RemoteError(
+        raise window.NoRoomError(
             f"batch {batch.number} is ready and waits: {reason}",
             hint=f"`{words.make('batch-poll')}` until a batch is over, then `{words.make('batch-submit')}` again",
         )

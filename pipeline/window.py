@@ -1,4 +1,4 @@
-"""The window of batches: how many prompt tokens may wait at the API at once.
+"""The window of batches: how many of them, of their prompt tokens and of their bytes may wait at the API at once.
 
 What does not fit goes out when earlier batches are over. The API refuses what passes its quota, and nothing is lost by
 that; but a file that is written, uploaded and refused is work for nothing.
@@ -6,14 +6,22 @@ that; but a file that is written, uploaded and refused is work for nothing.
 
 from typing import TYPE_CHECKING
 
+from pipeline.errors import RemoteError
+from pipeline.gemini.limits import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
 from pipeline.states import BatchState
 from pipeline.store import batches
 
 if TYPE_CHECKING:
     from pipeline.runtime import Runtime
+    from pipeline.store.batches import Batch
     from pipeline.store.database import Connection
 
-WAITING = (BatchState.PREPARED, BatchState.SUBMITTING, BatchState.SUBMITTED)  # at the API, or about to be
+AT_API = (BatchState.SUBMITTING, BatchState.SUBMITTED)
+WAITING = (BatchState.PREPARED, *AT_API)  # at the API, or about to be
+
+
+class NoRoomError(RemoteError):
+    """By our own count the API would refuse a batch for what is there already; it goes out as others end."""
 
 
 def room(rt: "Runtime", tx: "Connection") -> int | None:
@@ -26,3 +34,22 @@ def room(rt: "Runtime", tx: "Connection") -> int | None:
         return None
     waiting = batches.load(tx, *WAITING, model=rt.model.name)
     return max(0, most - waiting.tokens) if waiting.of_model else None
+
+
+def lacking(rt: "Runtime", tx: "Connection", batch: "Batch") -> str:
+    """Return why the API would refuse a batch for what is there already: batches, their tokens, or uploads; else ""."""
+    from pipeline.gemini import catalogue
+
+    active = batches.load(tx, *AT_API, model=batch.model, but=batch.number)
+    others = batches.load(tx, *WAITING, model=batch.model, but=batch.number)
+    model = catalogue.load(rt.settings.models_file).get(batch.model)
+    most = None if model is None else model.enqueued(rt.settings.tier)
+    tokens = active.tokens + batch.estimated_in
+    stored = others.uploaded + batch.request_size
+    if active.number >= MAX_ACTIVE_BATCHES:
+        return f"{active.number} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
+    if active.number and most is not None and tokens > most:
+        return f"with it {tokens:,} tokens would wait for {batch.model}, and the API takes {most:,}"
+    if stored > MAX_STORED_BYTES:
+        return f"with it {stored:,} bytes would be uploaded, and the API keeps {MAX_STORED_BYTES:,}"
+    return ""

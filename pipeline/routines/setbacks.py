@@ -11,6 +11,7 @@ from pipeline.states import BatchState, RemoteState, remote_state
 from pipeline.steps import batch_poll, batch_submit
 from pipeline.store import batches, outcomes
 from pipeline.store.batches import Batch
+from pipeline.window import NoRoomError
 
 UNHAPPY = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 LASTING = 2  # looks in a row that see batches fail and none succeed, after which a command sends nothing more
@@ -71,19 +72,20 @@ def parked(rt: Runtime) -> int:
 
 def submit(
     rt: Runtime, *, limit: int | None, confirm: Callable[[Plan], bool] | None, patient: bool
-) -> tuple[batch_submit.Report, ThrottledError | None]:
+) -> tuple[batch_submit.Report, RemoteError | None]:
     """Submit, and return what was sent; if `patient`, with the refusal where the API takes no more for now.
 
     Raises:
-        ThrottledError: nothing is under way whose end would make room, or a quota of the day is used up.
+        ThrottledError, NoRoomError: nothing is under way whose end would make room, or a quota of the day is used up.
         RemoteError, ConfigurationError, InputError: as the step raises them.
     """
     before = {one.number for one in at_api(rt)}
     try:
         return batch_submit.run(rt, limit=limit, dry=False, confirm=confirm), None
-    except ThrottledError as error:
+    except (ThrottledError, NoRoomError) as error:
         there = at_api(rt)
-        if not (patient and there) or error.resets_at is not None:
+        is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
+        if not (patient and there) or is_daily:
             raise
         rt.display.say(f"the rest waits for a batch to end: {error.message}")
         new = [one for one in there if one.number not in before]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline import freshness, reviewing
+from pipeline import freshness, reviewing, window
 from pipeline.errors import FindableError
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState
@@ -57,9 +57,10 @@ def run(rt: Runtime) -> Report:
             **reviewing.review(rt, tx),
             **(reviewing.versions_of(rt, tx) if rt.task.needs_pilot else {}),
         }
-    mine = [one for one in everyone if one.task == rt.task.name]
+        mine = [one for one in everyone if one.task == rt.task.name]
+        wants_room = _wants_room(rt, tx, mine)
     waiting = Counter(one.state.value for one in mine)
-    document["next"] = _next(document, rt, waiting, wants_room=_wants_room(mine))
+    document["next"] = _next(document, rt, waiting, wants_room=wants_room)
     return Report(rt.settings.task, document, [batch for batch in everyone if not batch.is_over])
 
 
@@ -103,11 +104,13 @@ def _reasons(reasons: list[str]) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _wants_room(mine: list[Batch]) -> bool:
-    """Return whether a batch was put off, its upload kept, while others of its task are under way that make room."""
+def _wants_room(rt: Runtime, tx: "Connection", mine: list[Batch]) -> bool:
+    """Return whether a batch was put off, by the API or by our count, while others of its task under way make room."""
     states = {one.state for one in mine}
-    put_off = any(one.state is BatchState.PREPARED and one.tries and one.upload for one in mine)
-    return put_off and BatchState.SUBMITTED in states and BatchState.SUBMITTING not in states
+    if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
+        return False
+    ready = [one for one in mine if one.state is BatchState.PREPARED]
+    return any(one.tries and one.upload for one in ready) or any(window.lacking(rt, tx, one) for one in ready[:1])
 
 
 def _next(document: dict[str, Any], rt: Runtime, waiting: Mapping[str, int], *, wants_room: bool) -> str:

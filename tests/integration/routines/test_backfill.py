@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import window
 from tests.integration.routines import passages
 from tests.integration.routines.passages import (
     CREATE,
@@ -442,6 +443,15 @@ def test_it_waits_for_room_that_the_table_knows_nothing_of(workspace: Workspace,
     assert (done["submitted"], sum(done["ingested"].values()), done["is_over"]) == ([2, 3], 12, True)
     assert set(asked(workspace).values()) == {1}
     assert check(workspace)
+
+
+def test_it_waits_where_the_api_takes_no_more_batches(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as may be are at the API by our own count: they are waited for, and the rest goes out as they end."""
+    monkeypatch.setattr(window, "MAX_ACTIVE_BATCHES", 2)
+    put(workspace, 6)
+    done = backfill(workspace, "--wait", BATCH_ROWS="1", **SKIP)
+    assert (sum(done["ingested"].values()), done["is_over"]) == (6, True)
+    assert set(asked(workspace).values()) == {1}
 
 
 def test_it_waits_for_no_room_that_will_not_come(workspace: Workspace, api: Api) -> None:

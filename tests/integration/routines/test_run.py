@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import window
 from tests import ledger
 from tests.integration.routines.test_tag import window_for
 from tests.integration.steps.test_tag_live_meets_others import slow, wait_for_calls
@@ -285,6 +286,18 @@ def test_who_waits_for_room_is_not_left_for_want_of_money(
         assert document["no_room"] == ledger.people(workspace)["untagged"] > 0
         assert "out_of_money" not in document
     assert workspace.run("run", **values).stdout == f"{first['no_room']} wait for room at the API\n"
+
+
+def test_as_many_batches_as_the_api_takes_are_no_failure(
+    workspace: Workspace, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By our own count the rest waits for room; it is told as that and goes out later."""
+    monkeypatch.setattr(window, "MAX_ACTIVE_BATCHES", 1)
+    people(4)
+    document = ran(workspace, BATCH_ROWS="2")
+    assert (document["submitted"], document["no_room"], document["failures"]) == ({"1": "created"}, 2, [])
+    assert ran_until(workspace, "ingested")["ingested"] == {"1": 2}
+    assert ran_until(workspace, "ingested")["ingested"] == {"2": 2}
 
 
 def test_a_quota_of_the_day_is_a_failure_whatever_is_under_way(workspace: Workspace, people: People, api: Api) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import window
 from tests import ledger
 from tests.integration.routines import passages
 from tests.lab import Api, Workspace
@@ -375,6 +376,19 @@ def test_a_limit_holds_while_it_waits_for_room(workspace: Workspace, people: Peo
     fill_up(api, 2)
     document = tagged(workspace, "--mode", "batch", "--wait", "--limit", "8", BATCH_ROWS="3")
     assert (sum(document["ingested"].values()), document["left"]) == (8, 4)
+    ledger.check(workspace)
+
+
+@pytest.mark.parametrize("limit", [[], ["--limit", "7"]], ids=["all", "some"])
+def test_it_waits_where_the_api_takes_no_more_batches(
+    workspace: Workspace, people: People, monkeypatch: pytest.MonkeyPatch, limit: list[str]
+) -> None:
+    """As many as may be are at the API by our own count: they are waited for, and the rest goes out as they end."""
+    monkeypatch.setattr(window, "MAX_ACTIVE_BATCHES", 2)
+    people(8)
+    document = tagged(workspace, "--mode", "batch", "--wait", *limit, BATCH_ROWS="1")
+    asked = 7 if limit else 8
+    assert (sum(document["ingested"].values()), document["left"], document["under_way"]) == (asked, 8 - asked, 0)
     ledger.check(workspace)
 
 

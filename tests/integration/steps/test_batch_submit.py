@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import creating, files, preparing
+from pipeline import creating, files, preparing, window
 from pipeline.display import Silent
 from pipeline.experts import table
 from pipeline.gemini.limits import MAX_ACTIVE_BATCHES
@@ -621,7 +621,7 @@ def test_no_more_bytes_are_uploaded_than_the_api_keeps(
     people(4)
     api.configure(paused=True)
     assert workspace.run("batch-submit", "--limit", "2").exit_code == 0
-    monkeypatch.setattr(creating, "MAX_STORED_BYTES", int(batch_row(workspace)["request_size"] * 1.5))
+    monkeypatch.setattr(window, "MAX_STORED_BYTES", int(batch_row(workspace)["request_size"] * 1.5))
     result = workspace.run("batch-submit")
     assert result.exit_code == 4, result.output
     assert "bytes would be uploaded" in result.stderr

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import window
 from pipeline.experts import table
 from pipeline.store import answers
 from tests.lab import ROOT, Api, Workspace
@@ -104,6 +105,23 @@ def test_next_waits_for_room_where_a_batch_was_refused_for_want_of_it(
     assert workspace.run("batch-submit", "--limit", "1").exit_code == 0
     api.fault("quota_batch", method="POST", path=":batchGenerateContent")
     assert workspace.run("batch-submit").exit_code == 4
+    api.configure(paused=False)
+    seen = []
+    for _ in range(3):
+        seen.append(_status(workspace)["next"])
+        assert workspace.run(seen[-1].removeprefix("make ")).exit_code == 0
+    assert seen == ["make batch-poll", "make batch-ingest", "make batch-submit"]
+
+
+def test_next_waits_for_room_where_the_api_takes_no_more_batches(
+    workspace: Workspace, api: Api, people: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By our own count the second batch waits as prepared, never uploaded: following what is next ends it well."""
+    monkeypatch.setattr(window, "MAX_ACTIVE_BATCHES", 1)
+    people(2)
+    api.configure(paused=True)
+    refused = workspace.run("batch-submit", BATCH_ROWS="1")
+    assert (refused.exit_code, "make batch-poll" in refused.stderr) == (4, True), refused.output
     api.configure(paused=False)
     seen = []
     for _ in range(3):
