@@ -231,14 +231,13 @@ def test_a_file_that_was_moved_is_written_by_none_of_its_names(
     (tmp_path / "names").mkdir()
     link, file = tmp_path / "names" / "people.db", small.data / "findable.db"
     link.symlink_to(file)
-    linked, plain_one = {"DATABASE_URL": f"sqlite:///{link}"}, {"DATABASE_URL": f"sqlite:///{file}"}
-    first, second = (linked, plain_one) if through == "link" else (plain_one, linked)
-    ran(small, "move", to, **first)
-    for values in (second, first):
-        said = ran(small, "batch-submit", code=3, **values)
+    first, second = (link, file) if through == "link" else (file, link)
+    ran(small, "move", to, DATABASE_URL=f"sqlite:///{first}")
+    for name in (second, first):
+        said = ran(small, "batch-submit", code=3, DATABASE_URL=f"sqlite:///{name}")
         assert f"removing {file.resolve()}.moved" in " ".join(said.split())
     file.with_name("findable.db.moved").unlink()
-    ran(small, "batch-submit", **linked)
+    ran(small, "batch-submit", DATABASE_URL=f"sqlite:///{link}")
 
 
 @pytest.mark.parametrize(
