@@ -134,9 +134,10 @@ class Recorded:
         """Begin with none."""
         self.texts = 0
 
-    def embed(self, _model: object, texts: Sequence[str], *, dim: int, query: bool) -> Any:
+    def embed(self, _model: object, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool) -> Any:
         """Return the vectors of documents, float32 (len(texts), 768)."""
         assert dim == people.DIM
+        assert is_paced
         assert not query
         self.texts += len(texts)
         return people.vectors(texts)
