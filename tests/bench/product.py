@@ -115,6 +115,7 @@ def _index(data: Path, *, share: float) -> Timed:
 
     loads("faiss", "pipeline.index.builds", "pipeline.index.staging", "pipeline.index.verifying", "numpy.random")
     rt = held(grounds.opened(data))
+    rt.embedding_model.prices(batch=False, on=rt.now().date())  # the first one imports the list of prices
     model = Recorded()
     rt.__dict__["client"] = model
 
