@@ -121,18 +121,26 @@ def serve(order: dict[str, Any], writing: int) -> None:
     server = start(root, settings=order["settings"])
     server.world.faults.script(order["faults"])
     batches = server.world.batches
-    create = batches.create
+    create, take_input = batches.create, batches._take_input
+    taken: dict[Path, bytes] = {}
+
+    def kept(*arguments: Any, target: Path) -> str:
+        """Take an input and keep what is in it: a batch that is over soon has none when its create returns."""
+        name = take_input(*arguments, target=target)
+        taken[target] = target.read_bytes()
+        return name
 
     def noted(*arguments: Any, **options: Any) -> Any:
         """Create a batch and note what is in it, before anyone is told."""
         batch = create(*arguments, **options)
-        lines = [line for line in batches.input_path(batch.id).read_bytes().splitlines() if line.strip()]
+        lines = [line for line in taken.pop(batches.input_path(batch.id)).splitlines() if line.strip()]
         note = {"name": batch.display_name, "keys": sorted(json.loads(line)["key"] for line in lines)}
         with (root / "creates.jsonl").open("a") as file:
             file.write(json.dumps(note) + "\n")
         return batch
 
-    batches.create = noted  # type: ignore[method-assign]  # on this one object
+    batches._take_input = kept  # type: ignore[method-assign, assignment]  # on this one object
+    batches.create = noted  # type: ignore[method-assign]
     os.write(writing, server.url.encode() + b"\n")
     os.close(writing)
     while True:
