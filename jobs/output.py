@@ -52,6 +52,7 @@ class Terminal:
         with contextlib.ExitStack() as shown:
 
             def drawn() -> RichBar:
+                """Draw the bar until the block ends."""
                 progress = shown.enter_context(_progress())
                 return RichBar(progress, progress.add_task(label, total=total, completed=done, note=""))
 

@@ -190,9 +190,10 @@ def _embed_few(rt: Runtime, draft: _Draft, pacing: "Pacing") -> int:
 def _embed_all(rt: Runtime, pacing: "Pacing") -> int:
     """Embed every text that is new, and return how many; no lease is held meanwhile."""
     with rt.store.read() as tx:
-        _tell_cost(rt, rt.collection.entries(tx), rt.collection.count(tx))
-    with rt.store.read() as tx, rt.display.bar("embedding", rt.collection.count(tx)) as bar:
-        return embedding.embed_missing(rt, rt.collection.entries(tx), pacing=pacing, bar=bar)
+        count = rt.collection.count(tx)
+        _tell_cost(rt, rt.collection.entries(tx), count)
+        with rt.display.bar("embedding", count) as bar:
+            return embedding.embed_missing(rt, rt.collection.entries(tx), pacing=pacing, bar=bar)
 
 
 def _promoted(rt: Runtime, lease: "Lease", draft: _Draft, *, embedded: int) -> Built:

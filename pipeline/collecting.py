@@ -94,7 +94,7 @@ def check_twins(rt: Runtime) -> None:
 
 def _may_have_twins(batch: Batch) -> bool:
     """Return whether more creates of a batch may have been carried out than the one whose name it has."""
-    return batch.tries > (batch.remote_name is not None)
+    return batch.tries > (1 if batch.remote_name else 0)
 
 
 def _keep(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch", draft: files.Sealed) -> None:

@@ -193,16 +193,17 @@ class Limiter:
             self._token_pace.add(more)
 
     def withdraw(self, number: int) -> None:
-        """Take back a call of one request that was counted and then not made."""
-        self._today = max(0, self._today - 1)
+        """Take back a call that was counted and then not made; one that is in no log any more had one request."""
         call = self._own.pop(number, None)
+        requests = 1 if call is None else call.requests
+        self._today = max(0, self._today - requests)
         if call is None:
             return
         self._log.remove(call)
-        self._requests -= 1
+        self._requests -= requests
         self._tokens -= call.tokens
         if self._request_pace is not None:
-            self._request_pace.add(-1)
+            self._request_pace.add(-requests)
         if self._token_pace is not None:
             self._token_pace.add(-call.tokens)
 

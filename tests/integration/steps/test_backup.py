@@ -260,23 +260,40 @@ def test_an_empty_directory_is_taken(chained: Workspace, tmp_path: Path) -> None
     assert not (tmp_path / "other.before-restore-1").exists()
 
 
+def refused(workspace: Workspace, api: Api) -> None:
+    """Let a submit end with its batch prepared, for the API takes no more."""
+    api.fault("status", times=1000, args={"code": 429}, path="batchGenerateContent")
+    assert workspace.run("batch-submit").exit_code == 4
+    api.clear_faults()
+    assert ledger.batches(workspace) == ["prepared"]
+
+
+def unclear(workspace: Workspace, api: Api) -> None:
+    """Let a submit end with its batch submitting, for no create was answered."""
+    api.fault("status", times=3, method="POST", path="batchGenerateContent", args={"code": 503})
+    assert workspace.run("batch-submit").exit_code == 4
+    assert ledger.batches(workspace) == ["submitting"]
+
+
+def gone_on(workspace: Workspace, copy: Path) -> None:
+    """Restore a copy in the workspace's place, and go through the chain to its end."""
+    ran(emptied(workspace), "restore", str(copy), "--yes")
+    for command in CHAIN:
+        ran(workspace, command)
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+
+
 def test_a_batch_that_was_sent_after_the_backup_is_found_again(
     workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
 ) -> None:
     """A backup of a prepared batch, restored after that batch was created, adopts it and makes no other."""
     people(3)
-    api.fault("status", times=1000, args={"code": 429}, path="batchGenerateContent")
-    assert workspace.run("batch-submit").exit_code == 4
-    api.clear_faults()
-    assert ledger.batches(workspace) == ["prepared"]
+    refused(workspace, api)
     ran(workspace, "backup", str(tmp_path / "copy"))
     ran(workspace, "batch-submit")
     assert len(api.batches()["batches"]) == 1
-    ran(emptied(workspace), "restore", str(tmp_path / "copy"), "--yes")
-    for command in CHAIN:
-        ran(workspace, command)
+    gone_on(workspace, tmp_path / "copy")
     assert len(api.batches()["batches"]) == 1
-    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
 
 
 def test_a_batch_that_was_refused_and_then_sent_after_the_backup_is_found_again(
@@ -284,19 +301,13 @@ def test_a_batch_that_was_refused_and_then_sent_after_the_backup_is_found_again(
 ) -> None:
     """However many tries were made since: the copy knows none of them, and finds the batch by the rest of its name."""
     people(3)
-    for after in (None, tmp_path / "copy"):
-        api.fault("status", args={"code": 429}, path="batchGenerateContent", times=1000)
-        assert workspace.run("batch-submit").exit_code == 4
-        api.clear_faults()
-        if after is None:
-            ran(workspace, "backup", str(tmp_path / "copy"))
+    refused(workspace, api)
+    ran(workspace, "backup", str(tmp_path / "copy"))
+    refused(workspace, api)
     ran(workspace, "batch-submit")
     (sent,) = api.batches()["batches"]
-    ran(emptied(workspace), "restore", str(tmp_path / "copy"), "--yes")
-    for command in CHAIN:
-        ran(workspace, command)
+    gone_on(workspace, tmp_path / "copy")
     assert len(api.batches()["batches"]) == 1
-    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
     ((name,),) = workspace.query("SELECT display_name FROM findable_tries WHERE outcome = 'adopted'")
     assert name == sent["displayName"]
     number = workspace.scalar("SELECT tries FROM findable_batches")
@@ -309,16 +320,11 @@ def test_an_unclear_batch_that_was_sent_anew_after_the_backup_is_found_again(
 ) -> None:
     """A create that was unclear in the copy, and was made again since, is adopted as what it became."""
     people(3)
-    api.fault("status", times=3, method="POST", path="batchGenerateContent", args={"code": 503})
-    assert workspace.run("batch-submit").exit_code == 4
-    assert ledger.batches(workspace) == ["submitting"]
+    unclear(workspace, api)
     ran(workspace, "backup", str(tmp_path / "copy"))
     ran(workspace, "batch-submit")
-    ran(emptied(workspace), "restore", str(tmp_path / "copy"), "--yes")
-    for command in CHAIN:
-        ran(workspace, command)
+    gone_on(workspace, tmp_path / "copy")
     assert len(api.batches()["batches"]) == 1
-    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
 
 
 def test_a_second_batch_that_was_made_after_the_backup_is_a_twin(
@@ -326,8 +332,7 @@ def test_a_second_batch_that_was_made_after_the_backup_is_a_twin(
 ) -> None:
     """Of two that bear the name of one file one is kept, the other cancelled and recorded, whatever the copy knows."""
     people(3)
-    api.fault("status", times=3, method="POST", path="batchGenerateContent", args={"code": 503})
-    assert workspace.run("batch-submit").exit_code == 4
+    unclear(workspace, api)
     ran(workspace, "backup", str(tmp_path / "copy"))
     api.configure(batch_looks=2)
     api.fault("create_lost_reply")
@@ -335,9 +340,7 @@ def test_a_second_batch_that_was_made_after_the_backup_is_a_twin(
     ran(workspace, "batch-submit")
     api.advance(601)
     assert len(api.batches()["batches"]) == 2
-    ran(emptied(workspace), "restore", str(tmp_path / "copy"), "--yes")
-    for command in CHAIN:
-        ran(workspace, command)
+    gone_on(workspace, tmp_path / "copy")
     assert sorted(batch["state"] for batch in api.batches()["batches"]) == ["CANCELLED", "SUCCEEDED"]
     assert workspace.scalar("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == 1
 

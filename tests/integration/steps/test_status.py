@@ -36,6 +36,15 @@ def _park(workspace: Workspace, **reasons: str) -> None:
         answers.park(tx, rt.task.name, {ids[name]: why for name, why in reasons.items()}, at=rt.now())
 
 
+def _followed(workspace: Workspace, steps: int) -> list[str]:
+    """Do what is next, so many times, and return what it was; each must work."""
+    seen = []
+    for _ in range(steps):
+        seen.append(_status(workspace)["next"])
+        assert workspace.run(seen[-1].removeprefix("make ")).exit_code == 0
+    return seen
+
+
 def test_an_empty_workspace_says_how_to_begin(workspace: Workspace) -> None:
     """All keys are there from the first command on, and the next thing to type is the import."""
     document = _status(workspace)
@@ -106,11 +115,7 @@ def test_next_waits_for_room_where_a_batch_was_refused_for_want_of_it(
     api.fault("quota_batch", method="POST", path=":batchGenerateContent")
     assert workspace.run("batch-submit").exit_code == 4
     api.configure(paused=False)
-    seen = []
-    for _ in range(3):
-        seen.append(_status(workspace)["next"])
-        assert workspace.run(seen[-1].removeprefix("make ")).exit_code == 0
-    assert seen == ["make batch-poll", "make batch-ingest", "make batch-submit"]
+    assert _followed(workspace, 3) == ["make batch-poll", "make batch-ingest", "make batch-submit"]
 
 
 def test_next_waits_for_room_where_the_api_takes_no_more_batches(
@@ -123,11 +128,7 @@ def test_next_waits_for_room_where_the_api_takes_no_more_batches(
     refused = workspace.run("batch-submit", BATCH_ROWS="1")
     assert (refused.exit_code, "make batch-poll" in refused.stderr) == (4, True), refused.output
     api.configure(paused=False)
-    seen = []
-    for _ in range(3):
-        seen.append(_status(workspace)["next"])
-        assert workspace.run(seen[-1].removeprefix("make ")).exit_code == 0
-    assert seen == ["make batch-poll", "make batch-ingest", "make batch-submit"]
+    assert _followed(workspace, 3) == ["make batch-poll", "make batch-ingest", "make batch-submit"]
 
 
 def test_what_may_have_been_spent_is_not_told_as_under_way(
