@@ -19,7 +19,9 @@ from tests import compiled, postgresql, scratch
 from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
 
 # the same examples each time, so that a run says something of the change and not of its luck; `make test-full` searches
-settings.register_profile("steady", derandomize=True)
+# how long one takes says something of the machine alone
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 compiled.share()

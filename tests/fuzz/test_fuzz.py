@@ -133,7 +133,7 @@ def test_what_a_fuzzer_found_keeps_its_promises(path: Path) -> None:
 def test_no_bytes_break_a_promise(name: str) -> None:
     """Good inputs with pieces of them changed, and any bytes at all."""
 
-    @settings(max_examples=TRIES, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+    @settings(max_examples=TRIES, suppress_health_check=[HealthCheck.too_slow], database=None)
     @given(changed(name) | misshapen(name) | st.binary(max_size=80))
     def held(data: bytes) -> None:
         """Try one."""

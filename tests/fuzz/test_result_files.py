@@ -22,7 +22,7 @@ pytestmark = pytest.mark.sqlite_only("checks the pages of an SQLite file")
 COUNT = 5
 KEYS = tuple(f"expert-tags/{number}" for number in range(1, COUNT + 1))
 LINES = tuple(line(key, response(TAGS.replace("water", f"water {key[-1]}"))) for key in KEYS)
-TRIALS = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+TRIALS = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 BYTES = st.binary(max_size=12) | st.sampled_from(
     [
         *(

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.store.copying import spelled
@@ -169,7 +169,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON)
 def test_one_document_has_one_spelling(document: object) -> None:
     """However it is written, and so does what PostgreSQL makes of numbers; another document has another."""

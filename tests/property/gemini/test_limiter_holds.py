@@ -12,7 +12,7 @@ from pipeline.gemini.limiter import Limiter, Limits
 MINUTE_S = 60.0  # what the API counts by, and not what the limiter looks back on
 LIMIT = st.sampled_from([1, 2, 5, 15, 60, 300]) | st.integers(1, 400)
 Calls = list[tuple[float, int]]  # when each started, with how many tokens
-minutes_long = settings(deadline=None, max_examples=40)  # each example is minutes of calls
+minutes_long = settings(max_examples=40)  # each example is minutes of calls
 
 
 def _worst(calls: Calls, *, width: float) -> tuple[int, int]:

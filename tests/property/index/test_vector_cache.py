@@ -46,7 +46,7 @@ def test_different_questions_have_different_keys(a: tuple[str, str, str, int], b
 
 
 @given(st.integers(HEADER_BYTES, SIZE - 1))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_file_cut_at_any_byte_keeps_its_whole_records(size: int) -> None:
     """A writer killed at any byte loses its last record alone, and adding again makes all good."""
     whole = (size - HEADER_BYTES) // RECORD
@@ -61,7 +61,7 @@ def test_a_file_cut_at_any_byte_keeps_its_whole_records(size: int) -> None:
 
 
 @given(st.integers(0, SIZE - 1), st.integers(1, 255))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_changed_byte_never_gives_a_wrong_vector(offset: int, mask: int) -> None:
     """Any single damaged byte takes out one record, or the file where it is in the header."""
     with full_cache() as cache:
@@ -95,7 +95,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> VectorCache:
 
 
 @given(st.lists(WANTED, max_size=4), st.sets(st.integers(0, MANY - 1), max_size=4))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_keys_in_any_order_find_their_vectors(
     large: VectorCache, asked: list[list[int]], damaged: set[int]
 ) -> None:
@@ -167,4 +167,4 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 TestCacheMachine = CacheMachine.TestCase
-TestCacheMachine.settings = settings(deadline=None, max_examples=25, stateful_step_count=20)
+TestCacheMachine.settings = settings(max_examples=25, stateful_step_count=20)

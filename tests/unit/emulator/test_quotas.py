@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.catalogue import MODELS
@@ -84,7 +84,6 @@ GAPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(GAPS, st.integers(0, 8), st.integers(0, 120))
 def test_no_window_ever_holds_more_than_the_limits(gaps: list[tuple[int, int, int]], rpm: int, tpm: int) -> None:
     """Whatever is asked and when, the sixty seconds up to any call hold at most the limit, and refusals none of it."""
@@ -103,7 +102,6 @@ def test_no_window_ever_holds_more_than_the_limits(gaps: list[tuple[int, int, in
             assert sum(call[2] for call in window) <= tpm
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 20 * SECOND_NS), min_size=5, max_size=30), st.integers(1, 4))
 def test_who_waits_as_told_is_let_through_and_who_is_early_is_not(gaps: list[int], rpm: int) -> None:
     """The message names the first moment at which the call fits; the details cut its fraction off."""
