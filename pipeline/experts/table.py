@@ -34,6 +34,7 @@ from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.score import score, score_of
 from pipeline.experts.shape import blanks_of, experts, fitted, item_id, native_ids, next_id, shape_of
 from pipeline.store import answers, bulk, claims
+from pipeline.store.among import among
 from pipeline.store.database import said
 from pipeline.store.streams import streamed
 
@@ -131,7 +132,8 @@ def _among(tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool])
     """Return which of these ids are of people of whom all conditions hold."""
     found: set[str] = set()
     for some in _pages(native_ids(tx, ids)):
-        found.update(tx.execute(select(item_id).where(experts.c.id.in_(some), *conditions)).scalars())
+        query = select(item_id).where(among(tx, experts.c.id, some), *conditions)
+        found.update(tx.execute(query).scalars().all())
     return found
 
 
@@ -139,7 +141,7 @@ def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows with these ids, by id as text; at any number of ids."""
     found: dict[str, Mapping[Any, Any]] = {}
     for some in _pages(native_ids(tx, ids)):
-        for row in tx.execute(select(*experts.c).where(experts.c.id.in_(some))).mappings():
+        for row in tx.execute(select(*experts.c).where(among(tx, experts.c.id, some))).mappings():
             found[str(row["id"])] = row
     return found
 
@@ -148,7 +150,7 @@ def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[
     """Return the rows of these usernames; of several rows with one name the first."""
     found: dict[str, Mapping[Any, Any]] = {}
     for some in _pages(list(usernames)):
-        query = select(*experts.c).where(experts.c.username.in_(some)).order_by(experts.c.id.desc())
+        query = select(*experts.c).where(among(tx, experts.c.username, some)).order_by(experts.c.id.desc())
         for row in tx.execute(query).mappings():
             found[str(row["username"])] = row
     return found
@@ -363,7 +365,7 @@ def _columns_of(
     """Return some columns of the rows with these ids, by id as text; `id` is the first of the names."""
     found: dict[str, dict[str, Any]] = {}
     for some in _pages(native_ids(tx, ids)):
-        query = select(*(experts.c[name] for name in names)).where(experts.c.id.in_(some))
+        query = select(*(experts.c[name] for name in names)).where(among(tx, experts.c.id, some))
         for row in tx.execute(query.with_for_update() if locked else query).all():
             found[str(row[0])] = dict(zip(names, row, strict=True))
     return found
@@ -401,8 +403,8 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     """
     for some in _pages(native_ids(tx, ids)):
         with _refusals():
-            tx.execute(update(experts).where(experts.c.id.in_(some)).values(fitted(tx, {"tags": None})))
-        rescore(tx, experts.c.id.in_(some))
+            tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fitted(tx, {"tags": None})))
+        rescore(tx, among(tx, experts.c.id, some))
 
 
 def counts(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:

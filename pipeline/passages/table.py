@@ -34,6 +34,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.passages.column_types import Kind
 from pipeline.passages.shape import Shape, words
 from pipeline.store import answers, bulk, claims
+from pipeline.store.among import among
 from pipeline.store.database import said
 from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
@@ -121,8 +122,8 @@ def open_among(
     """Return which of these passages are to be asked about."""
     found: set[str] = set()
     for some in _pages(shape.native_ids(ids)):
-        query = select(shape.item_id).where(shape.passages.c.id.in_(some), _is_open(shape, skip, label))
-        found.update(tx.execute(query).scalars())
+        query = select(shape.item_id).where(among(tx, shape.passages.c.id, some), _is_open(shape, skip, label))
+        found.update(tx.execute(query).scalars().all())
     return found
 
 
@@ -144,7 +145,7 @@ def texts(tx: Connection, shape: Shape, ids: Sequence[str], *, locked: bool = Fa
     found: dict[str, str] = {}
     locks = locked and _may_lock(tx, shape)
     for some in _pages(shape.native_ids(ids)):
-        query = select(shape.item_id, shape.passages.c.text).where(shape.passages.c.id.in_(some))
+        query = select(shape.item_id, shape.passages.c.text).where(among(tx, shape.passages.c.id, some))
         for key, cell in tx.execute(query.with_for_update() if locks else query):
             found[key] = words(cell)
     return found
@@ -169,7 +170,7 @@ def rows(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, dict[str
     columns = [one for one in shape.passages.c if one.name != "id"]
     found: dict[str, dict[str, Any]] = {}
     for some in _pages(shape.native_ids(ids)):
-        query = select(shape.item_id.label("id"), *columns).where(shape.passages.c.id.in_(some))
+        query = select(shape.item_id.label("id"), *columns).where(among(tx, shape.passages.c.id, some))
         found.update((row["id"], dict(row)) for row in tx.execute(query).mappings())
     return found
 
@@ -180,8 +181,8 @@ def with_concepts(
     """Return which of these passages have concepts of some versions in sight, or of any where None."""
     found: set[str] = set()
     for some in _pages(shape.native_ids(ids)):
-        query = select(shape.item_id).where(shape.passages.c.id.in_(some), has_concepts(shape, versions))
-        found.update(tx.execute(query).scalars())
+        query = select(shape.item_id).where(among(tx, shape.passages.c.id, some), has_concepts(shape, versions))
+        found.update(tx.execute(query).scalars().all())
     return found
 
 
@@ -189,7 +190,7 @@ def names(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, str]:
     """Return the name that a person knows each of these passages by: its id. One that is gone is not there."""
     found: set[str] = set()
     for some in _pages(shape.native_ids(ids)):
-        found.update(tx.execute(select(shape.item_id).where(shape.passages.c.id.in_(some))).scalars())
+        found.update(tx.execute(select(shape.item_id).where(among(tx, shape.passages.c.id, some))).scalars())
     return {one: one for one in ids if one in found}
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
 
 from pipeline.store import bulk
+from pipeline.store.among import among
 from pipeline.store.streams import streamed
 from pipeline.store.tables import answers, attempts, calls, parked
 from pipeline.task import Stock
@@ -73,7 +74,7 @@ def add_attempts(tx: Connection, rows: Sequence[AttemptRow]) -> None:
 
 def spent(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how many charged and unforgiven attempts each item has; items without any are not there."""
-    mine = _of(task, ids) & attempts.c.charged & ~attempts.c.forgiven
+    mine = _of(tx, task, ids) & attempts.c.charged & ~attempts.c.forgiven
     return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
 
 
@@ -81,7 +82,7 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str,
     """Return for each item how many batches in a row, counted from the last, failed it without a word about it."""
     charged = (
         select(func.max(attempts.c.id))
-        .where(_of(task, ids), attempts.c.charged)
+        .where(_of(tx, task, ids), attempts.c.charged)
         .group_by(attempts.c.item_id)
         .with_only_columns(attempts.c.item_id, func.max(attempts.c.id).label("last"))
         .subquery()
@@ -90,7 +91,7 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str,
     query = (
         select(attempts.c.item_id, func.count())
         .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
-        .where(_of(task, ids), ~attempts.c.charged, ~attempts.c.forgiven, attempts.c.batch.is_not(None))
+        .where(_of(tx, task, ids), ~attempts.c.charged, ~attempts.c.forgiven, attempts.c.batch.is_not(None))
         .where(attempts.c.id > since)
         .group_by(attempts.c.item_id)
     )
@@ -99,7 +100,7 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str,
 
 def cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how often each item's answer was cut by the token limit, unforgiven; the next request asks for more."""
-    mine = _of(task, ids) & attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
+    mine = _of(tx, task, ids) & attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
     return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
 
 
@@ -108,7 +109,7 @@ def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime,
     ids = list(reasons)
     for start in range(0, len(ids), PAGE):
         some = ids[start : start + PAGE]
-        already = select(parked.c.item_id).where(parked.c.task == task, parked.c.item_id.in_(some))
+        already = select(parked.c.item_id).where(parked.c.task == task, among(tx, parked.c.item_id, some))
         known = set(tx.execute(already).scalars())
         rows = [
             {"task": task, "item_id": one, "reason": reasons[one], "foreign_text": foreign_text, "at": at}
@@ -126,12 +127,12 @@ def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> li
     """
     mine = (parked.c.task == task) & ~parked.c.foreign_text
     if ids is not None:
-        mine &= parked.c.item_id.in_(ids)
+        mine &= among(tx, parked.c.item_id, ids)
     free = list(tx.execute(select(parked.c.item_id).where(mine)).scalars())
     for start in range(0, len(free), PAGE):
         some = free[start : start + PAGE]
-        tx.execute(update(attempts).where(_of(task, some)).values(forgiven=True))
-        tx.execute(delete(parked).where(parked.c.task == task, parked.c.item_id.in_(some)))
+        tx.execute(update(attempts).where(_of(tx, task, some)).values(forgiven=True))
+        tx.execute(delete(parked).where(parked.c.task == task, among(tx, parked.c.item_id, some)))
     return free
 
 
@@ -160,7 +161,7 @@ def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Take the mark of foreign text from items that hold none any more."""
     for start in range(0, len(ids), PAGE):
         ours = (parked.c.task == task) & parked.c.foreign_text
-        tx.execute(delete(parked).where(ours, parked.c.item_id.in_(ids[start : start + PAGE])))
+        tx.execute(delete(parked).where(ours, among(tx, parked.c.item_id, ids[start : start + PAGE])))
 
 
 def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
@@ -251,8 +252,8 @@ def last_applied(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tup
     found: dict[str, tuple[str, str]] = {}
     columns = (answers.c.item_id, answers.c.extractor, answers.c.answer)
     for start in range(0, len(ids), PAGE):
-        here = answers.c.item_id.in_(ids[start : start + PAGE]) & answers.c.applied & (answers.c.answer != FORGOTTEN)
-        query = select(*columns).where(answers.c.task == task, here).order_by(answers.c.id)
+        here = among(tx, answers.c.item_id, ids[start : start + PAGE])
+        query = select(*columns).where(_stands(task), here).order_by(answers.c.id)
         found.update((row[0], (row[1], row[2])) for row in tx.execute(query))
     return found
 
@@ -285,8 +286,8 @@ def _stands(task: str) -> ColumnElement[bool]:
     return and_(answers.c.task == task, answers.c.applied, answers.c.answer != FORGOTTEN)
 
 
-def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
-    return and_(attempts.c.task == task, attempts.c.item_id.in_(ids))
+def _of(tx: Connection, task: str, ids: Sequence[str]) -> ColumnElement[bool]:
+    return and_(attempts.c.task == task, among(tx, attempts.c.item_id, ids))
 
 
 def _counted(tx: Connection, query: Select[Any]) -> dict[str, int]:

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from pipeline.errors import StateConflictError
 from pipeline.states import Outcome
 from pipeline.store import bulk
+from pipeline.store.among import among
 from pipeline.store.owners import is_dead, this_owner
 from pipeline.store.streams import streamed
 from pipeline.store.tables import parked, requests
@@ -69,8 +70,9 @@ def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
     free: set[str] = set()
     for start in range(0, len(ids), PAGE):
         some = ids[start : start + PAGE]
-        taken = select(requests.c.item_id).where(requests.c.task == task.name, requests.c.item_id.in_(some), IS_OPEN)
-        stopped = select(parked.c.item_id).where(parked.c.task == task.name, parked.c.item_id.in_(some))
+        asked = among(tx, requests.c.item_id, some)
+        taken = select(requests.c.item_id).where(requests.c.task == task.name, asked, IS_OPEN)
+        stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, some))
         free |= task.open_among(tx, some) - {*tx.execute(taken).scalars(), *tx.execute(stopped).scalars()}
     return [one for one in ids if one in free]
 
@@ -91,7 +93,7 @@ def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: 
         raise StateConflictError("an item of batch", batch, expected="unclaimed", wanted="claimed") from error
     for start in range(0, len(rows), PAGE):
         ids = [item_id for item_id, _ in rows[start : start + PAGE]]
-        stopped = select(parked.c.item_id).where(parked.c.task == task.name, parked.c.item_id.in_(ids)).limit(1)
+        stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, ids)).limit(1)
         if len(task.open_among(tx, ids)) != len(ids) or tx.execute(stopped).first() is not None:
             raise StateConflictError("an item of batch", batch, expected="open", wanted="claimed")
 
