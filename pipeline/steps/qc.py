@@ -15,6 +15,7 @@ def run(rt: Runtime, *, extractor: str | None = None) -> Report | None:
         InputError: there is nothing of an extractor that was named.
         ConfigurationError: GATES names a gate that there is not, or a bound that is none.
     """
+    reporting.tidy(rt)
     report = reporting.write(rt, extractor=extractor)
     if report is None and extractor is not None:
         raise InputError(

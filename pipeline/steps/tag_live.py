@@ -54,6 +54,7 @@ def run(rt: Runtime, *, limit: int | None) -> Report:
         ConfigurationError: no key, or no such model; nothing was asked.
     """
     preparing.free_dead(rt)
+    reporting.tidy(rt)
     preparing.begin(rt)
     with rt.store.read() as tx:
         everyone, askable = rt.task.total(tx), claims.count_askable(tx, rt.task)

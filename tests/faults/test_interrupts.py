@@ -16,7 +16,7 @@ from tests.faults import cells
 from tests.faults.ground import ALWAYS, PEOPLE, Ground, Script, person_file
 from tests.lab import ROOT, Workspace, slowness
 
-pytestmark = pytest.mark.sampled(3)
+pytestmark = pytest.mark.sampled(6)
 
 ENDS_WITHIN_S = 3.0  # a second on a quiet machine
 DEADLINE_S = 60.0

@@ -15,7 +15,7 @@ from tests.delivery import TAGS, deliver, line, prepare, put_people, response, w
 from tests.lab import Api, Workspace
 from tests.security.hostile import ANSWERS, BIOGRAPHIES
 
-pytestmark = pytest.mark.sampled(3)
+pytestmark = pytest.mark.sampled(6)
 
 PIECES = st.sampled_from(["<", "</", "\uff1c", "&lt;", "\u2039", "/", " ", ">", "\u200b", "b", "B", "\uff42", *NAMES])
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=30).map("".join)

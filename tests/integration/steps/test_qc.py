@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -390,3 +391,19 @@ def test_answers_that_came_live_are_reported_on_too(workspace: Workspace) -> Non
     assert (document["answered"], "concepts is" in result.stderr) == (1, True)
     assert Path(document["report"]).is_file()
     assert workspace.scalar("SELECT count(DISTINCT passage_id) FROM passage_concepts") == 1
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize("command", ["tag-live", "batch-ingest", "qc"])
+def test_who_has_nothing_to_report_removes_what_the_killed_one_left(workspace: Workspace, command: str) -> None:
+    """A process that died while it wrote a report may be the last one that had anything to tell."""
+    ready(workspace)
+    put(workspace, "p-1", ["water law"])
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    dead = workspace.data / "reports" / f"passage-concepts-latest.md.{gone.pid:x}-abcdef.part"
+    dead.parent.mkdir()
+    dead.write_text("half")
+    result = workspace.run(command, TASK="passages")
+    assert result.exit_code in {0, 6}, result.output  # `qc` judges so few as too poor
+    assert not dead.exists()
