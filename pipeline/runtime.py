@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
 # that leads out is refused. A user's own files may stand beside them and be what they like.
 WRITTEN = {
-    "": r"findable\.db.*|batches|index|reports|emulator|local-engine.*",
+    "": r"findable\.db.*|workspace\.json.*|batches|index|reports|emulator|local-engine.*",
     "batches": ".*",
     "reports": ".*",
     "index": ".*",
@@ -236,9 +236,10 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
     """Open a workspace for the length of a block, making or mending its schema first.
 
     Raises:
-        ConfigurationError: the workspace is bound to another backend than the one asked for.
+        ConfigurationError: the workspace is bound to another backend than the one asked for, or its files belong to
+            another database than the one that is set.
     """
-    from pipeline.store import moved, schema, workspace
+    from pipeline.store import folder, moved, schema, workspace
     from pipeline.store.database import Store
 
     store = Store(settings.url)
@@ -246,16 +247,23 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
         ready_directory(settings.data)
         if store.path is not None and (mark := moved.find(store.path)) is not None:
             display.warn(moved.said(store.path, mark))
+        whose = folder.find(settings.data)
+        if whose is not None and store.path is not None and not store.path.exists():  # opening it would make it
+            folder.refuse(settings.data, whose, f"{store.shown} is not there")
         with store.read() as tx:
+            if whose is not None:
+                folder.check(settings.data, whose, tx, shown=store.shown)
             rooms = _rooms(settings, tx)
             ready = schema.is_current(tx) and all(room.is_adopted(tx, settings) for room in rooms)
         if not ready:
             for line in schema.ensure(store, [partial(room.adopt, settings=settings) for room in rooms]):
                 display.say(line)
         with store.read() as tx:
-            bound = workspace.get(tx).backend
+            here = workspace.get(tx)
             subjects = tuple(room.subject(tx, settings) for room in rooms)
-        backend = _backend(settings, bound)
+        if whose is None:
+            folder.make(settings.data, folder.Mark(here.workspace_id, store.address))
+        backend = _backend(settings, here.backend)
         runtime = Runtime(
             settings=settings.for_backend(backend),
             store=store,
@@ -264,7 +272,7 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
             task=next(one.task for one in subjects if one.name == settings.task),
             collection=next(one.collection for one in subjects if one.collection is not None),
             subjects=subjects,
-            is_bound=bound is not None,
+            is_bound=here.backend is not None,
         )
     except BaseException:
         store.close()

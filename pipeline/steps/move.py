@@ -13,7 +13,7 @@ from pipeline.errors import ConfigurationError, InconsistentError, InputError, U
 from pipeline.experts import adoption, shape
 from pipeline.experts import table as people
 from pipeline.runtime import Runtime
-from pipeline.store import claims, copying, moved, schema, tables, workspace
+from pipeline.store import claims, copying, folder, moved, schema, tables, workspace
 from pipeline.store.copying import Source
 from pipeline.store.database import Connection, Store
 
@@ -77,6 +77,7 @@ def _move(rt: Runtime, path: Path, target: Store) -> Report:
         if mark is not None and mark.to != to:
             raise ConfigurationError(f"{moved.said(path, mark)}; nothing was moved", hint=moved.hint(path, mark))
         if mark is not None and found and workspace.get(there).workspace_id == here.workspace_id:
+            folder.make(rt.data, folder.Mark(here.workspace_id, to))
             return Report(str(path), to, again=True)
         if found:
             raise InputError(
@@ -90,6 +91,7 @@ def _move(rt: Runtime, path: Path, target: Store) -> Report:
         rows = _copy(rt, source, there, everything)
         _count_on(tx, source, there, everything)
         moved.make(path, moved.Mark(to, here.workspace_id, f"{rt.now():%Y-%m-%d %H:%M} UTC"))
+    folder.make(rt.data, folder.Mark(here.workspace_id, to))
     return Report(str(path), to, rows, source.left_behind(everything))
 
 
