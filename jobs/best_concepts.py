@@ -4,13 +4,14 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table, raw_writer
+from jobs.values import USERNAME
 
 HEADERS = ("concept", "type", "confidence", "version", "model", "quotation")
 SHOWN = 60  # characters of a quotation
 
 
 @click.command(name="best-concepts", cls=Command)
-@click.argument("passage", required=False, envvar="FINDABLE_PASSAGE")
+@click.argument("passage", type=USERNAME, required=False, envvar="FINDABLE_PASSAGE")
 @json_option
 def main(passage: str | None, *, as_json: bool) -> None:
     """Print the best concepts of PASSAGE: of each name the preferred version's, from MIN_CONFIDENCE on.

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     ColumnClause,
     Connection,
+    and_,
     bindparam,
     column,
     distinct,
@@ -168,7 +169,8 @@ def _settle_ids(tx: Connection) -> None:
     On PostgreSQL a column of ours numbers them by itself.
 
     Raises:
-        ConfigurationError: ids are missing, stand twice, are bytes, or one is an empty text.
+        ConfigurationError: ids are missing, stand twice, are bytes or floating-point numbers that do not come back, or
+            one is an empty text.
     """
     key = key_of(tx)
     if has_index(tx, "experts", OUR_IDS):
@@ -186,6 +188,13 @@ def _settle_ids(tx: Connection) -> None:
     is_blob = func.typeof(experts.c.id) == "blob"
     if tx.dialect.name == "sqlite" and tx.execute(select(literal(1)).where(is_blob).limit(1)).first() is not None:
         raise _unfit("has ids that are bytes, which cannot stand in a request", hint="use ids that are numbers or text")
+    # rows are asked for by the text of their id (`+ ""`: as one that is sent); Python writes exponents otherwise
+    is_lost = and_(func.typeof(experts.c.id) == "real", or_(experts.c.id != item_id + "", item_id.contains("e")))
+    if tx.dialect.name == "sqlite" and tx.execute(select(literal(1)).where(is_lost).limit(1)).first() is not None:
+        raise _unfit(
+            "has ids that are floating-point numbers, which do not come back as they are",
+            hint="use ids that are whole numbers or text",
+        )
     if tx.execute(select(literal(1)).where(item_id == "").limit(1)).first() is not None:
         raise _unfit("has a row whose `id` is an empty text", hint="give every row an id of its own")
 

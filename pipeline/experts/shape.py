@@ -32,8 +32,8 @@ from pipeline.experts.cells import tags_of
 from pipeline.experts.columns import HEADERS
 
 NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
-WHOLE = re.compile(r"-?[0-9]{1,19}")
-LARGEST = 2**63 - 1  # whole number that a database's widest column of them takes
+WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # as a database gives it back: no sign of plus, no leading noughts
+LOWEST, LARGEST = -(2**63), 2**63 - 1  # whole numbers that a database's widest column of them takes
 SQLITE_WORDS = frozenset({"NULL", "TRUE", "FALSE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"})
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -114,7 +114,9 @@ def native_ids(tx: Connection, ids: Sequence[str]) -> list[int | str]:
         return list(ids)
     if isinstance(kind, types.Uuid):
         return [one for one in ids if UUID.fullmatch(one)]
-    numbers: list[int | str] = [int(one) for one in ids if WHOLE.fullmatch(one) and abs(int(one)) <= LARGEST]
+    numbers: list[int | str] = [
+        number for one in ids if WHOLE.fullmatch(one) and LOWEST <= (number := int(one)) <= LARGEST
+    ]
     if isinstance(kind, types.Integer) and (len(numbers) == len(ids) or tx.dialect.name != "sqlite"):
         return numbers
     return [*numbers, *ids]

@@ -73,10 +73,15 @@ class Ids:
     folds: bool = False
     pads: bool = False
 
+    @property
+    def numbers(self) -> range:
+        """Return the whole numbers that fit in."""
+        return range(-self.largest - 1, self.largest + 1)
+
     def key(self, value: str) -> str | None:
         """Return an id as the column gives it back, as text; None where it does not fit in."""
         if self.kind is Kind.WHOLE:
-            return value if WHOLE.fullmatch(value) and abs(int(value)) <= self.largest else None
+            return value if WHOLE.fullmatch(value) and int(value) in self.numbers else None
         if self.kind is Kind.UUID:
             return (str(uuid.UUID(value)) if self.folds else value) if UUID.fullmatch(value) else None
         if self.pads and value.endswith(" "):
@@ -90,7 +95,8 @@ class Ids:
         if self.kind is Kind.UUID:
             return [one for one in ids if UUID.fullmatch(one)]
         ids = list(ids)
-        numbers: list[Any] = [int(one) for one in ids if WHOLE.fullmatch(one) and abs(int(one)) <= self.largest]
+        within = self.numbers
+        numbers: list[Any] = [number for one in ids if WHOLE.fullmatch(one) and (number := int(one)) in within]
         return numbers if self.kind is Kind.WHOLE else [*numbers, *ids]
 
     def stored(self, value: str) -> Any:

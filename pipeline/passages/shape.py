@@ -103,9 +103,15 @@ class Shape:
     @property
     def concerns(self) -> ColumnElement[bool]:
         """Return the condition that a row of concepts is of a row of passages; both tables must stand in the query."""
-        if self.ids.kind is self.concept_ids.kind:
-            return self.concepts.c.passage_id == self.passages.c.id
-        return self.concepts.c.passage_id == cast(self.passages.c.id, Text)
+        whose = self.concepts.c.passage_id
+        if self.keeps_types:
+            return whose.in_([self.passages.c.id, self.item_id])  # older rows have the text of a number
+        return whose == (self.passages.c.id if self.ids.kind is self.concept_ids.kind else self.item_id)
+
+    @property
+    def keeps_types(self) -> bool:
+        """Return whether neither table converts ids, so that a number and its text are two."""
+        return self.ids.kind is self.concept_ids.kind is Kind.ANY
 
     def has(self, name: str) -> bool:
         """Return whether passages have a column of this name that is read and written."""

@@ -266,8 +266,10 @@ def add_concepts(tx: Connection, shape: Shape, concepts: Sequence[ConceptRow]) -
         ConfigurationError: an adopted table refuses them.
     """
     columns: list[str] = list(ConceptRow._fields)
-    stored = shape.concept_ids.stored
-    ready: list[tuple[Any, ...]] = [(stored(one.passage_id), *one[1:]) for one in concepts]
+    stored, as_there = shape.concept_ids.stored, _as_there(tx, shape, concepts)
+    ready: list[tuple[Any, ...]] = [
+        (as_there.get(one.passage_id, stored(one.passage_id)), *one[1:]) for one in concepts
+    ]
     if not shape.fills_ids:
         columns = ["id", *columns]
         ready = [(key, *row) for key, row in zip(_new_ids(tx, shape, len(ready)), ready, strict=True)]
@@ -303,6 +305,16 @@ def told_of(tx: Connection, shape: Shape, told: str) -> bool:
         if tx.execute(select(literal(1)).select_from(here).where(condition, held).limit(1)).first() is not None:
             return True
     return False
+
+
+def _as_there(tx: Connection, shape: Shape, concepts: Iterable[ConceptRow]) -> dict[str, Any]:
+    """Return the ids of the passages of concepts as their table has them, where those are numbers and texts at once."""
+    found: dict[str, Any] = {}
+    ids = list(dict.fromkeys(one.passage_id for one in concepts)) if shape.keeps_types else []
+    for some in _pages(shape.native_ids(ids)):
+        query = select(shape.item_id, shape.passages.c.id).where(among(tx, shape.passages.c.id, some))
+        found.update((key, cell) for key, cell in tx.execute(query))
+    return found
 
 
 def _new_ids(tx: Connection, shape: Shape, wanted: int) -> Iterable[Any]:

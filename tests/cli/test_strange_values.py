@@ -28,9 +28,9 @@ def test_a_number_beyond_all_databases_is_no_bug(local: Workspace, args: tuple[s
     assert "bug" not in result.stderr
 
 
-@pytest.mark.parametrize("command", ["show", "unpark"])
-def test_a_username_that_is_no_text_is_refused(local: Workspace, command: str) -> None:
-    """Bytes that are no UTF-8 in a username are bad usage, and no bug."""
+@pytest.mark.parametrize("command", ["show", "unpark", "best-concepts"])
+def test_a_name_that_is_no_text_is_refused(local: Workspace, command: str) -> None:
+    """Bytes that are no UTF-8 in a username, or in the id of a passage, are bad usage, and no bug."""
     done = subprocess.run(
         [sys.executable.encode(), b"-m", b"jobs", command.encode(), b"ad\xffa"],
         cwd=ROOT,

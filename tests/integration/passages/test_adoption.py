@@ -30,7 +30,7 @@ IDS = {  # the type of the ids -> three ids of that type, and one that does not 
     "TEXT PRIMARY KEY": ("a", "b/2", "c%", None),
     "VARCHAR(40) NOT NULL UNIQUE": ("a", "b/2", "c%", "x" * 41 if ON_POSTGRESQL else None),
     "INTEGER PRIMARY KEY": ("7", "12", "100", "x"),
-    "BIGINT": ("-7", "12", "1234567890123456789", "007"),
+    "BIGINT": (str(-(2**63)), "12", "1234567890123456789", "007"),
     "UUID PRIMARY KEY": (ONE, TWO, THREE, "a"),
 }
 CONCEPTS = (
@@ -276,12 +276,14 @@ def test_what_cannot_be_adopted_is_refused_and_left_alone(tmp_path: Path, case: 
     _refused(tmp_path, statements, words)
 
 
-@pytest.mark.sqlite_only(reason="virtual tables, and ids that are bytes")
+@pytest.mark.sqlite_only(reason="virtual tables, and columns that take values of any type")
 @pytest.mark.parametrize(
     ("statements", "words"),
     [
         (["CREATE VIRTUAL TABLE passages USING fts5(id, text)"], "is a virtual table here"),
         (["CREATE TABLE passages (id, text)", "INSERT INTO passages VALUES (x'00ff', '')"], "ids that are bytes"),
+        (["CREATE TABLE passages (id, text)", "INSERT INTO passages VALUES (1e17, '')"], "floating-point numbers"),
+        (["CREATE TABLE passages (id, text)", "INSERT INTO passages VALUES (7, ''), ('7', '')"], "not theirs alone"),
         (["CREATE TABLE passages (id TEXT, text TEXT AS (id || '!'))"], "not computed ones"),
     ],
 )
@@ -415,3 +417,45 @@ def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace,
         assert ran.exit_code == 0, (command, ran.output)
     asked = workspace.query("SELECT DISTINCT passage_id FROM passage_concepts")
     assert [row[0].strip() for row in asked] == ["7"]
+
+
+@pytest.mark.sqlite_only(reason="columns of PostgreSQL have a type")
+@pytest.mark.parametrize("kind", ["", "BLOB"])
+def test_passages_with_ids_of_any_type_at_once_are_asked_once(workspace: Workspace, kind: str) -> None:
+    """A number, and a text that is nearly that number, get their own concepts, and nothing is left open."""
+    workspace.data.mkdir(exist_ok=True)
+    ids = (-(2**63), 5, "05", "x")
+    _made(workspace.data, f"CREATE TABLE passages (id {kind}, text TEXT)")
+    store = Store(url_of(workspace.data))
+    with store.write() as tx:
+        for number, key in enumerate(ids):
+            tx.exec_driver_sql("INSERT INTO passages VALUES (?, ?)", (key, text_of(number)))
+    store.close()
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
+        ran = workspace.run(command, TASK="passages")
+        assert ran.exit_code == 0, (command, ran.output)
+    status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
+    assert (status["with_concepts"], status["open"]) == (4, 0)
+    assert "nothing to submit" in workspace.run("batch-submit", TASK="passages").output
+    assert {row[0] for row in workspace.query("SELECT DISTINCT passage_id FROM passage_concepts")} == set(ids)
+    for key in map(str, ids[1:]):
+        found = json.loads(workspace.run("best-concepts", key, "--json").stdout)
+        assert {(one["passage_id"], "source_text" in one["evidence"]) for one in found} == {(key, True)}
+
+
+@pytest.mark.sqlite_only(reason="columns of PostgreSQL have a type")
+def test_a_number_that_concepts_name_as_text_has_them(tmp_path: Path) -> None:
+    """So they were written for a time; a passage is not asked about again for that, and found by the index."""
+    data = _made(
+        tmp_path / "data",
+        "CREATE TABLE passages (id, text TEXT)",
+        "INSERT INTO passages VALUES (1, 'Bees.'), (2, 'Soil.'), (3, 'Law.')",
+        f"CREATE TABLE passage_concepts ({CONCEPTS.replace('passage_id TEXT', 'passage_id')})",
+        "INSERT INTO passage_concepts (passage_id, concept_name) VALUES ('1', 'bees'), (2, 'soil')",
+    )
+    with workspace(data) as rt, rt.store.read() as tx:
+        here = shape(rt)
+        assert list(tx.execute(table.open_items(here)).scalars()) == ["3"]
+        sql = table.open_items(here).compile(tx.engine, compile_kwargs={"literal_binds": True})
+        plan = [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
+        assert any(adoption.INDEX in line and "passage_id=?" in line for line in plan), plan

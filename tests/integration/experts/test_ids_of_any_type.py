@@ -1,0 +1,65 @@
+"""SQLite tables of other applications whose ids are of no one type: each is that of one person, or they are refused."""
+
+import pytest
+
+from tests.lab import Workspace
+
+pytestmark = pytest.mark.sqlite_only(reason="columns of PostgreSQL have a type")
+
+BIO = "I keep bees and teach water law."
+
+
+def _people(workspace: Workspace, kind: str, *ids: str) -> None:
+    """Make the database of another application, with a person for each id, which is written as in SQL."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change(f"CREATE TABLE experts (id {kind}, username TEXT, bio TEXT)")
+    for number, key in enumerate(ids):
+        workspace.change(f"INSERT INTO experts VALUES ({key}, 'p{number}', '{BIO} {number}')")  # noqa: S608 - ids of ours
+
+
+@pytest.mark.parametrize("kind", ["", "BLOB"])
+@pytest.mark.parametrize("ids", [("5", "'05'"), ("'x1'", "5", "'05'"), ("-7", "'-07'", "'+7'", "-9223372036854775808")])
+def test_a_number_and_a_text_like_it_are_two_people(workspace: Workspace, kind: str, ids: tuple[str, ...]) -> None:
+    """Either is asked about and tagged once, in a batch or live."""
+    _people(workspace, kind, *ids)
+    for command in (["batch-submit", "--limit", "1"], ["tag-live"], ["batch-poll"], ["batch-ingest"], ["doctor"]):
+        ran = workspace.run(*command)
+        assert ran.exit_code == 0, (command, ran.output)
+    assert workspace.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == len(ids)
+    assert workspace.scalar("SELECT count(*) FROM findable_answers") == len(ids)
+    ran = workspace.run("batch-submit")
+    assert (ran.exit_code, "nothing to submit" in ran.output) == (0, True), ran.output
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("REAL", "1e15"),
+        ("REAL", "1234567890123456.0"),
+        ("REAL", "3.0000000000000004"),
+        ("REAL", "1e-5"),
+        ("REAL", "9e999"),
+        ("NUMERIC", "1e20"),
+        ("INT", "1e20"),
+        ("", "1e17"),
+        ("BLOB", "5.0"),
+    ],
+)
+def test_a_number_that_does_not_come_back_as_it_is_is_refused(workspace: Workspace, kind: str, key: str) -> None:
+    """Exit code 3, a reason, and what to do, where nobody would ever be asked."""
+    _people(workspace, kind, "1", key)
+    ran = workspace.run("batch-submit")
+    assert ran.exit_code == 3, ran.output
+    assert "`experts` in this database has ids that are floating-point numbers" in ran.stderr
+    assert "use ids that are whole numbers or text" in ran.stderr
+    assert workspace.tables() == ["experts"]
+
+
+@pytest.mark.parametrize(("kind", "keys"), [("REAL", ("7", "8.5", "999999999999999")), ("NUMERIC", ("1e15", "0.5"))])
+def test_a_number_that_comes_back_as_it_is_stays(workspace: Workspace, kind: str, keys: tuple[str, ...]) -> None:
+    """As another program writes whole numbers when one of them is missing."""
+    _people(workspace, kind, *keys)
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
+        ran = workspace.run(command)
+        assert ran.exit_code == 0, (command, ran.output)
+    assert workspace.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == len(keys)
