@@ -16,6 +16,7 @@ ALLOWED: Mapping[str, tuple[tuple[type[types.TypeEngine[Any]], ...], str]] = {  
     "findability_score": ((types.Double,), "double precision"),
 }
 NO_WORDS = (types.Enum,)  # counts as text, and takes few words
+CUT = types.String  # itself, as PostgreSQL's NAME and "char" are told, which keep 63 bytes and one
 TOLD_APART_BY = ("id", "username")
 
 
@@ -36,6 +37,8 @@ def misfits(columns: Mapping[str, Any], names: Iterable[str], *, typed: bool) ->
             continue
         elif name in TOLD_APART_BY and isinstance(found["type"], types.CHAR):
             wrong.append((f"{name} {found['type']}", "text that is not filled up with blanks, such as VARCHAR"))
+        elif type(found["type"]) is CUT:
+            wrong.append((f'{name} NAME or "char"', "text of any length"))
         elif not isinstance(found["type"], allowed) or isinstance(found["type"], NO_WORDS):
             wrong.append((f"{name} {found['type']}", wanted))
     return wrong

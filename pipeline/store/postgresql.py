@@ -36,11 +36,12 @@ WHERE relname = 'findable_version' AND relkind = 'r' ORDER BY nspname
 
 # A machine that vanished must not hold the lock for hours, so the server asks after 30 s of silence whether it is still
 # there. A commit is on disk before anything is built on it, a write sees what was committed while it waited for its
-# turn, and times and numbers come back as they were written, whatever the server does otherwise.
+# turn, and times, numbers and the names of types come back as they were written, whatever the server does otherwise.
 _PREPARE = """
 SELECT set_config('TimeZone', 'UTC', false),
        set_config('DateStyle', 'ISO', false),
        set_config('extra_float_digits', '1', false),
+       set_config('quote_all_identifiers', 'off', false),
        set_config('tcp_keepalives_idle', '30', false),
        set_config('tcp_keepalives_interval', '10', false),
        set_config('tcp_keepalives_count', '3', false),
