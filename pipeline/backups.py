@@ -51,6 +51,7 @@ class Manifest:
     files: Mapping[str, Copied]
     format: int = FORMAT
     schema: str | None = None  # of a dump, which is put in place without it
+    namespace: str | None = None  # where on its server a dump's tables stood; older copies do not say
 
     @property
     def size(self) -> int:
@@ -191,7 +192,7 @@ def _parsed(document: dict[str, Any]) -> Manifest:
     schema = document.get("schema")
     if (DATABASE in named) == (DUMP in named) or (DUMP in named) == (schema is None):
         raise ValueError(f"it names no {DATABASE}")
-    build = document["build"]
+    build, namespace = document["build"], document.get("namespace")
     return Manifest(
         workspace_id=str(document["workspace_id"]),
         made_at=str(document["made_at"]),
@@ -200,6 +201,7 @@ def _parsed(document: dict[str, Any]) -> Manifest:
         files=named,
         format=int(document["format"]),
         schema=None if schema is None else str(schema),
+        namespace=None if namespace is None else str(namespace),
     )
 
 

@@ -20,7 +20,7 @@ from pipeline.index import links
 from pipeline.index.manifest import Manifest as BuildManifest
 from pipeline.quality import reports
 from pipeline.runtime import Runtime
-from pipeline.store import batches, checks, erasing, schema, workspace
+from pipeline.store import batches, checks, erasing, postgresql, schema, workspace
 from pipeline.store.batches import Batch
 
 ROUNDS = 5  # how often it begins again because files were rewritten, promoted or removed meanwhile
@@ -90,6 +90,7 @@ def _copy(rt: Runtime, staging: Path) -> Manifest:
     with rt.store.copied_to(database, programs=rt.settings.pg_bin) as tx:
         everyone, cleaned = batches.in_states(tx), erasing.cleaned(tx)
         here, recorded = workspace.get(tx), checks.build_rows(tx)
+        namespace = postgresql.namespace(tx) if database.name == backups.DUMP else None
     found = {name: _sealed(rt, staging, batch, name) for batch, name in _named(rt, everyone, cleaned)}
     build, parts = _index(rt, staging, position=here.position, recorded=recorded)
     found |= parts
@@ -99,7 +100,8 @@ def _copy(rt: Runtime, staging: Path) -> Manifest:
     found[database.name] = _database(database)
     made, written_by = backups.made(rt.now()), version("findable")
     known = schema.HEAD if database.name == backups.DUMP else None
-    return Manifest(here.workspace_id, made, written_by, build, dict(sorted(found.items())), schema=known)
+    found = dict(sorted(found.items()))
+    return Manifest(here.workspace_id, made, written_by, build, found, schema=known, namespace=namespace)
 
 
 def _named(rt: Runtime, everyone: list[Batch], cleaned: set[int]) -> Iterator[tuple[Batch, str]]:

@@ -65,6 +65,7 @@ def _run(
     backups.verify(source, manifest)
     _check_room(data, manifest)
     if store is not None:
+        _check_namespace(store, manifest)
         _is_begun(store, manifest)  # refuses before anything is asked or written
     if data.is_symlink() or (data.exists() and not data.is_dir()):
         raise InputError(f"{data} is no directory of its own; nothing was changed", hint="set DATA= to what it means")
@@ -153,6 +154,25 @@ def _is_begun(store: Store, manifest: backups.Manifest) -> bool:
         f"{store.shown} holds a workspace already, and a restore never overwrites one; nothing was changed",
         hint="make an empty database with createdb and set FINDABLE_DATABASE_URL to it",
     )
+
+
+def _check_namespace(store: Store, manifest: backups.Manifest) -> None:
+    """Refuse before anything is written where nobody would find what the dump holds.
+
+    Raises:
+        ConfigurationError: the connection looks for tables in another schema than the dump's.
+    """
+    if manifest.namespace is None:
+        return
+    with store.read() as tx:
+        found = postgresql.namespace(tx, with_one=manifest.namespace)
+        wanted = postgresql.search_path_of(tx, manifest.namespace)
+    if found != manifest.namespace:
+        raise ConfigurationError(
+            f"the backup's tables stood in the schema {manifest.namespace!r}, and would be looked for in "
+            f"{found!r} of {store.shown}; nothing was changed",
+            hint=f"set ?{wanted} in FINDABLE_DATABASE_URL",
+        )
 
 
 def _without_dump(manifest: backups.Manifest) -> backups.Manifest:

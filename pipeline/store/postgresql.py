@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import ArgumentError
@@ -33,6 +34,8 @@ _WORKSPACES = """
 SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relname = 'findable_version' AND relkind = 'r' ORDER BY nspname
 """
+
+_IN_PATH = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')  # a name in a search path
 
 # A machine that vanished must not hold the lock for hours, so the server asks after 30 s of silence whether it is still
 # there. A commit is on disk before anything is built on it, a write sees what was committed while it waited for its
@@ -295,6 +298,20 @@ def _prepared(url: URL) -> dict[str, int | None]:
 def lift_limits(tx: Connection) -> None:
     """Let a transaction take as long as it takes, whatever the server allows this user else."""
     tx.exec_driver_sql(_NO_LIMITS)
+
+
+def namespace(tx: Connection, *, with_one: str | None = None) -> str | None:
+    """Return the schema that tables are made in, None where there is none, as if the schema `with_one` were there."""
+    usable = {with_one, *tx.exec_driver_sql("SELECT unnest(current_schemas(false))").scalars()}
+    path, user = tx.exec_driver_sql("SELECT current_setting('search_path'), current_user").one()
+    names = [quoted.replace('""', '"') or bare.lower() for quoted, bare in _IN_PATH.findall(path)]
+    return next((name for name in (user if one == "$user" else one for one in names) if name in usable), None)
+
+
+def search_path_of(tx: Connection, name: str) -> str:
+    """Return what stands behind the `?` of a URL for a schema to be the one that tables are made in."""
+    quoted = tx.dialect.identifier_preparer.quote(name).replace("\\", "\\\\").replace(" ", "\\ ")
+    return f"options={quote(f'-csearch_path={quoted}', safe='')}"
 
 
 def restores_alone(tx: Connection) -> bool:
