@@ -31,13 +31,16 @@ def check_requests(rt: "Runtime", *, mend: Mend) -> Iterator[Finding]:
         if wrong:
             is_mendable = batch.state is BatchState.PREPARED
             mended = _give_up(rt, batch, why=wrong) if mend.on and is_mendable else ""
+            advice = f"make batch-cancel BATCH={batch.number}"
+            if batch.state is BatchState.DOWNLOADED:  # answered, so nothing needs the requests any more
+                advice = rt.task_of(batch.task).words.make("batch-ingest")
             yield Finding(
                 "request files",
                 f"batch {batch.number} ({batch.state}): {wrong}",
                 "it would ask, or has asked, something else than was claimed",
                 mendable=is_mendable,
                 mended=mended,
-                next=f"make batch-cancel BATCH={batch.number}",
+                next=advice,
             )
 
 

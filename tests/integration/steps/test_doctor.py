@@ -546,3 +546,17 @@ def test_a_damaged_database_is_said_in_one_line(bench: Bench) -> None:
     result = bench.workspace.run("doctor", "--fix")
     assert result.exit_code == 5
     assert "Traceback" not in result.output
+
+
+def test_a_result_can_be_had_whatever_became_of_its_requests(bench: Bench) -> None:
+    """A downloaded batch whose request file was changed: what doctor advises works, and then all can be mended."""
+    bench.sql("UPDATE findable_requests SET open = true, outcome = NULL WHERE batch = 1")
+    bench.sql("DELETE FROM findable_answers")
+    bench.sql("UPDATE experts SET tags = NULL")
+    bench.sql("UPDATE findable_batches SET state = 'downloaded' WHERE number = 1")
+    spoil_file("batches/000001-requests.jsonl")(bench)
+    (advice,) = [one["next"] for one in bench.doctor()[1] if "request file was changed" in one["said"]]
+    assert ("make batch-ingest" in advice, "batch-cancel" in advice) == (True, False)
+    bench.run("batch-ingest")
+    assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 6
+    assert bench.doctor("--fix", "--yes")[0] == 0

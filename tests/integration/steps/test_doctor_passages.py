@@ -232,3 +232,17 @@ def test_half_a_report_is_told_and_removed(filled: Workspace) -> None:
     code, found = _doctor(filled, "--fix")
     assert (code, found["findings"][0]["mended"]) == (0, "removed 1 files")
     assert sorted((filled.data / "reports").iterdir()) == whole
+
+
+def test_a_result_of_passages_is_ingested_as_doctor_says(filled: Workspace) -> None:
+    """A downloaded batch of passages whose request file is gone: the advice names their task, whatever TASK says."""
+    passages.put(filled, COUNT + 2)
+    for command in CHAIN[:2]:
+        _run(filled, command)
+    number = filled.scalar("SELECT number FROM findable_batches WHERE state = 'downloaded'")
+    (filled.data / "batches" / f"{number:06}-requests.jsonl").unlink()
+    _, found = _doctor(filled, TASK="experts")
+    assert [one["next"] for one in found["findings"] if "request file is gone" in one["said"]] == [
+        "make batch-ingest TASK=passages"
+    ]
+    _run(filled, "batch-ingest", TASK="passages")
