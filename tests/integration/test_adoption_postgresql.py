@@ -205,3 +205,26 @@ def test_rates_of_any_type_are_read_and_come_back_as_given(theirs: Workspace, tm
         else:
             assert ran.exit_code == 0, ran.output
             assert "1 unchanged" in theirs.run("import", str(people)).output
+
+
+def test_types_are_known_where_names_are_quoted_throughout(theirs: Workspace) -> None:
+    """A database whose sessions quote every name, as some tools ask for, is taken over with no word of it."""
+    name = theirs.environ["FINDABLE_DATABASE_URL"].partition("@/")[2].partition("?")[0]
+    theirs.change("CREATE TABLE experts (id SERIAL PRIMARY KEY, username TEXT, bio TEXT)")
+    theirs.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law.')")
+    theirs.change(f'ALTER DATABASE "{name}" SET quote_all_identifiers = on')
+    for command in ("status", *CHAIN):
+        ran = theirs.run(command)
+        assert ran.exit_code == 0, (command, ran.output)
+
+
+@pytest.mark.parametrize("column", ["username", "company"])
+def test_a_column_that_cuts_text_is_refused(theirs: Workspace, column: str) -> None:
+    """PostgreSQL's NAME keeps 63 bytes of what it is given: exit code 3, and nothing of ours is made."""
+    columns = {"username": "TEXT", "company": "TEXT"} | {column: "NAME"}
+    theirs.change(f"CREATE TABLE experts (id INT, {', '.join(' '.join(one) for one in columns.items())})")
+    before = _dump(theirs)
+    result = theirs.run("status")
+    assert result.exit_code == 3, result.output
+    assert f'`{column} NAME or "char"`, which must hold text of any length' in result.stderr
+    assert _dump(theirs) == before
