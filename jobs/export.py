@@ -7,6 +7,7 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, raw_writer
+from jobs.values import Extractor
 from pipeline.errors import InputError
 
 
@@ -20,7 +21,9 @@ from pipeline.errors import InputError
     help="The format, where the ending of TO does not say it.",
 )
 @click.option("--best", is_flag=True, envvar="FINDABLE_BEST", help="Of concepts, those of best-concepts alone.")
-@click.option("--extractor", envvar="FINDABLE_EXTRACTOR", help="Of concepts, those of one version alone.")
+@click.option(
+    "--extractor", type=Extractor(), envvar="FINDABLE_EXTRACTOR", help="Of concepts, those of one version alone."
+)
 @json_option
 def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as_json: bool) -> None:
     """Write every expert with tags and score to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).

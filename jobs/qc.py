@@ -4,11 +4,15 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, print_table
+from jobs.values import Extractor
 
 
 @click.command(name="qc", cls=Command)
 @click.option(
-    "--extractor", envvar="FINDABLE_EXTRACTOR", help="Whose answers: a version, or version/model; else the task's own."
+    "--extractor",
+    type=Extractor(),
+    envvar="FINDABLE_EXTRACTOR",
+    help="Whose answers: a version, or version/model; else the task's own.",
 )
 @json_option
 def main(extractor: str | None, *, as_json: bool) -> None:

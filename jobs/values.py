@@ -25,13 +25,14 @@ class Name(click.ParamType[str]):
         return value
 
 
-class Extractor(click.ParamType[str]):
+class Extractor(Name):
     """A version, or one with its model behind a slash; never one without a name, which rows of others may have."""
 
     name = "extractor"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the value as it is; it must name a version."""
+        value = super().convert(value, param, ctx)
         if not value.partition("/")[0].strip():
             self.fail("it names no version; `make versions` lists those that are here", param, ctx)
         return value

@@ -82,7 +82,7 @@ def _subject(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    if not re.fullmatch(r"[^\s/]{1,100}", text):
+    if not re.fullmatch(r"[^\s/\ud800-\udfff]{1,100}", text):
         raise ValueError(
             "must be a name of at most 100 characters without blanks and slashes, such as passage-concepts@2"
         )

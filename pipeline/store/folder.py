@@ -66,7 +66,8 @@ def refuse(data: Path, mark: Mark, why: str) -> None:
         ConfigurationError: always.
     """
     raise ConfigurationError(
-        f"the files in {data} belong to workspace {mark.workspace_id} in {mark.database}, and {why}; nothing was changed",
+        f"the files in {data} belong to workspace {mark.workspace_id} in {mark.database}, and {why}; "
+        "nothing was changed",
         hint="set FINDABLE_DATABASE_URL as it was, or take another DATA= directory; is that database gone for good, "
         f"restore a backup, or remove {data / MARK} to begin anew, which gives up the files there",
     )

@@ -28,11 +28,13 @@ def test_a_number_beyond_all_databases_is_no_bug(local: Workspace, args: tuple[s
     assert "bug" not in result.stderr
 
 
-@pytest.mark.parametrize("command", ["show", "unpark", "best-concepts"])
-def test_a_name_that_is_no_text_is_refused(local: Workspace, command: str) -> None:
-    """Bytes that are no UTF-8 in a username, or in the id of a passage, are bad usage, and no bug."""
+@pytest.mark.parametrize(
+    "words", ["show", "unpark", "best-concepts", "qc --extractor", "export to.json --extractor", "rollback"]
+)
+def test_a_name_that_is_no_text_is_refused(local: Workspace, words: str) -> None:
+    """Bytes that are no UTF-8 in a username, in a passage's id, or in a version's name, are bad usage, and no bug."""
     done = subprocess.run(
-        [sys.executable.encode(), b"-m", b"jobs", command.encode(), b"ad\xffa"],
+        [sys.executable.encode(), b"-m", b"jobs", *words.encode().split(), b"ad\xffa"],
         cwd=ROOT,
         env=os.environ | local.environ,
         capture_output=True,
@@ -48,6 +50,13 @@ def test_a_list_of_no_names_is_no_setting(local: Workspace) -> None:
     result = local.run("batch-submit", MIME_TYPES=",")
     assert result.exit_code == 3
     assert "FINDABLE_MIME_TYPES is ','" in result.stderr
+
+
+def test_a_version_that_is_no_text_is_no_setting(local: Workspace) -> None:
+    """`VERSION` of bytes that are no UTF-8 names the variable; exit code 3."""
+    result = local.run("status", TASK="passages", VERSION="a\udcffb")
+    assert result.exit_code == 3
+    assert "FINDABLE_VERSION" in result.stderr
 
 
 def test_files_are_kept_for_a_time_that_a_calendar_has(local: Workspace) -> None:

@@ -300,8 +300,8 @@ def test_a_batch_can_need_looks(caller: Caller) -> None:
     name = caller.create(request_file(30))["name"]
     seen = [caller.get(f"/v1/{name}") for _ in range(3)]
     states = [operation["metadata"]["state"].removeprefix("BATCH_STATE_") for operation in seen]
-    assert states[0] in {"PENDING", "RUNNING"}  # a slow machine has not begun yet
-    assert states[1:] == ["RUNNING", "SUCCEEDED"]
+    assert set(states[:2]) <= {"PENDING", "RUNNING"}  # a slow machine has not begun yet
+    assert states[2] == "SUCCEEDED"
     counts: list[dict[str, Any]] = [operation["metadata"]["batchStats"] for operation in seen]
     assert int(counts[0].get("successfulRequestCount", 0)) <= 10
     assert int(counts[1].get("successfulRequestCount", 0)) <= 20
