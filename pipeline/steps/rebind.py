@@ -16,7 +16,7 @@ from pipeline.index import links
 from pipeline.quality import reports
 from pipeline.runtime import Runtime
 from pipeline.states import OVER
-from pipeline.store import answers, batches, clearing, versions, workspace
+from pipeline.store import answers, batches, clearing, folder, versions, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -96,6 +96,7 @@ def _clear_database(rt: Runtime, held: "list[Lease]") -> None:
                 one.task.clear(tx, page)
             _take_back(tx, one.task)
         clearing.clear(tx, why="rebind: the local answers were cleared", at=rt.now())
+        folder.forget(rt.data)
 
 
 def _take_back(tx: "Connection", task: "Task") -> None:

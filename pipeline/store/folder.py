@@ -80,3 +80,9 @@ def make(data: Path, mark: Mark) -> None:
             if files.is_abandoned(part):
                 part.unlink(missing_ok=True)
         files.seal_bytes(data / MARK, json.dumps(asdict(mark), indent=1).encode() + b"\n")
+
+
+def forget(data: Path) -> None:
+    """Take the mark away, durable when this returns, before the workspace's id changes; the next command makes it."""
+    (data / MARK).unlink(missing_ok=True)
+    files.sync_directory(data)
