@@ -247,7 +247,8 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
         ready_directory(settings.data)
         if store.path is not None and (mark := moved.find(store.path)) is not None:
             display.warn(moved.said(store.path, mark))
-        whose = folder.find(settings.data)
+        marked = folder.find(settings.data)
+        whose = marked if folder.holds_files(settings.data) else None
         if whose is not None and store.path is not None and not store.path.exists():  # opening it would make it
             folder.refuse(settings.data, whose, f"{store.shown} is not there")
         with store.read() as tx:
@@ -261,7 +262,7 @@ def open_runtime(settings: Settings, display: Display) -> Iterator[Runtime]:
         with store.read() as tx:
             here = workspace.get(tx)
             subjects = tuple(room.subject(tx, settings) for room in rooms)
-        if whose is None:
+        if marked is None or marked.workspace_id != here.workspace_id:
             folder.make(settings.data, folder.Mark(here.workspace_id, store.address))
         backend = _backend(settings, here.backend)
         runtime = Runtime(

@@ -8,6 +8,7 @@ before it writes anything.
 
 import contextlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pipeline.errors import ConfigurationError, InconsistentError
 from pipeline.store.tables import workspace
 
 MARK = "workspace.json"
+SEALED = ("batches", "index/builds")  # what stands there is known by one database alone
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,15 @@ def find(data: Path) -> Mark | None:
             f"{path} cannot be read, so nobody can say which database knows the files here; nothing was changed",
             hint="where FINDABLE_DATABASE_URL is set as it always was, remove that file; it is made anew",
         ) from error
+
+
+def holds_files(data: Path) -> bool:
+    """Return whether anything was ever sealed in a folder; until then it may go to another database."""
+    for name in SEALED:
+        with contextlib.suppress(OSError), os.scandir(data / name) as entries:
+            if next(entries, None) is not None:
+                return True
+    return False
 
 
 def check(data: Path, mark: Mark, tx: Connection, *, shown: str) -> None:

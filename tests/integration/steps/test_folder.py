@@ -90,6 +90,15 @@ def test_a_folder_can_begin_anew_by_hand(paid: Workspace, tmp_path: Path) -> Non
     assert paid.run("status").exit_code == 3
 
 
+def test_until_something_is_sealed_the_database_may_change(
+    workspace: Workspace, people: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Whoever sets the URL after the import is not held up, and may go back."""
+    people(1)
+    assert elsewhere(workspace, tmp_path).run("status").exit_code == 0
+    assert workspace.run("status").exit_code == 0
+
+
 @pytest.mark.usefixtures("api")
 def test_a_workspace_from_before_is_marked(paid: Workspace) -> None:
     """One without a mark gets it from the next command."""
