@@ -19,10 +19,10 @@ from tests import ledger
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
 from tests.integration.routines import passages
-from tests.lab import KEY, Workspace
+from tests.lab import KEY, ON_POSTGRESQL, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-SAMPLE = 8  # fates of each command in `make test`
+SAMPLE = 4 if ON_POSTGRESQL else 8  # fates of each command in `make test`
 SEED = 20261120
 TRACES = (b"zq-77", b"Zanthippa", b"harpsichords of Quillmouth")
 PERSON = {"first_name": "Zanthippa", "last_name": "Quorn", "bio": "Mends the harpsichords of Quillmouth, all of them."}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests import ledger
 from tests.delivery import TAGS, deliver, error, line, prepare, put_people, response, workspace_at
+from tests.lab import ON_POSTGRESQL
 
 COUNT = 6
 
@@ -42,7 +43,7 @@ def results(draw: st.DrawFn) -> tuple[list[tuple[int, str]], bytes]:
     return lines, draw(st.sampled_from([b"\n", b"\r\n", b"\n\n"]))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12 if ON_POSTGRESQL else 40, suppress_health_check=[HealthCheck.too_slow])
 @given(file=results(), word=st.sampled_from(["BATCH_STATE_SUCCEEDED", "JOB_STATE_EXPIRED"]))
 def test_any_result_file_adds_up(file: tuple[list[tuple[int, str]], bytes], word: str) -> None:
     """The four outcomes add up to the requests, each as its lines have it, and so do the people and the lines."""
