@@ -300,7 +300,7 @@ def test_a_batch_can_need_looks(caller: Caller) -> None:
     name = caller.create(request_file(30))["name"]
     seen = [caller.get(f"/v1/{name}") for _ in range(3)]
     states = [operation["metadata"]["state"].removeprefix("BATCH_STATE_") for operation in seen]
-    assert set(states[:2]) <= {"PENDING", "RUNNING"}  # a slow machine has not begun yet
+    assert states[:2] in (["RUNNING"] * 2, ["PENDING", "RUNNING"], ["PENDING"] * 2)  # a slow machine has not begun yet
     assert states[2] == "SUCCEEDED"
     counts: list[dict[str, Any]] = [operation["metadata"]["batchStats"] for operation in seen]
     assert int(counts[0].get("successfulRequestCount", 0)) <= 10
