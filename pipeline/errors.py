@@ -17,6 +17,9 @@
 Every message says what happened and what was left as it was; the hint says what to type next.
 """
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from datetime import datetime
 
 
@@ -138,3 +141,22 @@ class GateError(FindableError):
     """A quality gate failed; the answers are stored and nothing else was changed."""
 
     exit_code = 6
+
+
+@contextlib.contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the place of an error that a library made of one that came during the block.
+
+    A connection that was struck in the middle of a statement, for one, cannot be put back as it was, and says so
+    instead. What is raised while an interrupt from before is on its way out is left as it is.
+    """
+    before = sys.exception()
+    try:
+        yield
+    except Exception as error:
+        cause = error.__context__
+        while cause is not None and cause is not before:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            cause = cause.__context__
+        raise

@@ -25,7 +25,14 @@ import orjson
 import tenacity
 
 from pipeline.discretion import keep_out_of_logs, redact, redact_document
-from pipeline.errors import ConfigurationError, FindableError, NotSentError, ThrottledError, UnavailableError
+from pipeline.errors import (
+    ConfigurationError,
+    FindableError,
+    NotSentError,
+    ThrottledError,
+    UnavailableError,
+    interrupts_kept,
+)
 from pipeline.gemini.operations import UnreadableError
 from pipeline.gemini.refusals import refusal
 from pipeline.settings import without_password
@@ -128,7 +135,8 @@ class Channel:
         self._seen.seconds = seconds or self._call_timeout_s
         sdk = self.opened_sdk()
         try:
-            return do(sdk)
+            with interrupts_kept():
+                return do(sdk)
         except Exception as error:
             ours = self.translated(error, what=what, seconds=self._seen.seconds)
             if ours is None:

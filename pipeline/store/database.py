@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Engine, Select, exc, make_url
 
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, interrupts_kept
 from pipeline.store import moved
 from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
@@ -183,7 +183,8 @@ class Store:
     def _translated(self, patience_s: float) -> Iterator[None]:
         """Turn what the database says into errors that a person can act on; the transaction is rolled back by then."""
         try:
-            yield
+            with interrupts_kept():
+                yield
         except exc.DBAPIError as error:
             if error.orig is None:  # said by SQLAlchemy itself, of its own use
                 raise

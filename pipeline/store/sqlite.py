@@ -72,6 +72,7 @@ class SqliteFile:
         )
         event.listen(engine, "connect", _prepare_connection)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "invalidate", _let_go)
         return engine
 
     @contextlib.contextmanager
@@ -156,6 +157,12 @@ def _prepare_connection(connection: Any, record: Any) -> None:
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     cursor.close()
+
+
+def _let_go(connection: Any, record: Any, error: BaseException | None) -> None:  # noqa: ARG001 - the shape of the event
+    """Roll back what an interrupt struck: SQLite keeps a closed connection's lock while a cursor of it is alive."""
+    with contextlib.suppress(sqlite3.Error):  # it may be closed already
+        connection.rollback()
 
 
 # Reads a text cell; another program may have written bytes that are no UTF-8, which must not stop a whole scan. Such a
