@@ -13,6 +13,8 @@ import pytest
 from tests.concurrency.conftest import Life
 from tests.lab import ROOT, slowness
 
+pytestmark = pytest.mark.sampled(2)
+
 Live = Callable[[str], Life]
 
 AT_ONCE_S = 8.0  # far less than the calls that hang, and enough on a machine that does other things

@@ -20,6 +20,8 @@ from tests.concurrency.rounds import Part, Round
 from tests.integration.steps.hands import Ended
 from tests.lab import ROOT, slowness
 
+pytestmark = pytest.mark.sampled(2)
+
 Live = Callable[[str], Life]
 Process = subprocess.Popen[str]
 

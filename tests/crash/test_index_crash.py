@@ -15,6 +15,8 @@ from pipeline.index.record_format import HEADER_BYTES
 from tests.crash.index_children import COUNT, cache_of, check, make, text_of
 from tests.unit.index.toy import DIM, key_of, vectors_of
 
+pytestmark = pytest.mark.sampled(3)
+
 ROOT = Path(__file__).parents[2]
 RECORD = 32 + 4 * DIM + 4
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the child may fork

@@ -18,6 +18,8 @@ from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
 from tests.lab import KEY, Workspace
 
+pytestmark = pytest.mark.sampled(3)
+
 ONE, TWO, THEIRS = "passage-concepts@1", "passage-concepts@2", "theirs"
 TAGS = "expert-tags@1"
 MANY = 700  # passages with another program's concepts: two blocks of them

@@ -19,6 +19,8 @@ from tests.crash.steps import Fate
 from tests.integration.steps.looks import remote
 from tests.lab import KEY, Api, Workspace
 
+pytestmark = pytest.mark.sampled(3)
+
 LIVES = int(os.environ.get("SWITCHING", "3"))
 KILLS = 10
 PEOPLE = 80

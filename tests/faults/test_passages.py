@@ -22,7 +22,7 @@ from tests.integration.routines import passages
 from tests.integration.routines.passages import KEY, NOTHING_THERE
 from tests.lab import Workspace
 
-pytestmark = pytest.mark.sampled(6)
+pytestmark = pytest.mark.sampled(12)
 
 TEXTS = (
     "Bees were kept in clay tubes by the farmers of the delta.",

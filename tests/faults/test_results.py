@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.ground import PEOPLE, Facts, Ground, Script
 
-pytestmark = pytest.mark.sampled(6)
+pytestmark = pytest.mark.sampled(12)
 
 ONE = "^expert-tags/2$"
 TWO = "^expert-tags/[23]$"

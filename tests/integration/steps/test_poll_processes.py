@@ -14,6 +14,8 @@ from tests import ledger
 from tests.delivery import deliver, error, prepare, put_people, result, workspace_at
 from tests.lab import ROOT, Api, Workspace, slowness
 
+pytestmark = pytest.mark.sampled(3)
+
 ALWAYS = 10_000
 ENDS_WITHIN_S = 5.0  # a second on a quiet machine; the waits that end here are of half a minute
 DEADLINE_S = 60.0

@@ -11,6 +11,8 @@ from tests import ledger
 from tests.integration.steps.test_tag_live import LIVE, ONE_BY_ONE, People, attempts, ends, says, tagged
 from tests.lab import ON_POSTGRESQL, Api, Workspace
 
+pytestmark = pytest.mark.sampled(4)
+
 TROUBLES: list[tuple[str, dict[str, Any]]] = [
     ("status", {"code": 500}),
     ("status", {"code": 503}),

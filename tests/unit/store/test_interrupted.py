@@ -75,8 +75,7 @@ class Stroke:
 
 
 def _struck(stroke: Stroke, work: Callable[[Store], None], store: Store) -> None:
-    """Do the work up to the stroke; no destructor runs in it, which would have the interrupt to itself."""
-    gc.collect()
+    """Do the work up to the stroke; no collector runs in it, for a destructor would have the interrupt to itself."""
     gc.disable()
     sys.setprofile(stroke)
     try:
