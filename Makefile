@@ -220,7 +220,8 @@ ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integrat
   tests/integration/test_shared_chain.py tests/integration/test_adoption_postgresql.py tests/cli tests/property/steps tests/concurrency tests/crash
 SOME_ON_DATABASE := $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
   $(addprefix tests/security/test_,canary.py injection.py)
-PYTEST := $(VENV)/bin/python -m pytest -q -n 6 --dist worksteal
+# what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
+PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 6 --dist worksteal
 
 .PHONY: test
 test: setup ## all tests on SQLite; on PostgreSQL those that touch the database, with a part of the cases the API makes up
