@@ -18,10 +18,10 @@ from pipeline.experts import table
 from tests import ledger
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
-from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+from tests.lab import KEY, Api, Workspace
 
 PEOPLE = 7
-FEW = 8 if ON_POSTGRESQL else 16  # lives of the sample
+FEW = 8  # lives of the sample
 SEED = 5
 ASK = ":generateContent"
 

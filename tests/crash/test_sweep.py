@@ -26,7 +26,7 @@ from tests.crash.sweep import Sweep
 from tests.lab import ON_POSTGRESQL
 
 SEED = 20261120
-CHUNKS, CHUNK = (3 if ON_POSTGRESQL else 8), 4  # of single deaths; on both databases the samples are others
+CHUNKS, CHUNK = (2 if ON_POSTGRESQL else 5), 4  # of single deaths; on both databases the samples are others
 CREATE = ":batchGenerateContent"
 FIRST, SUBMIT = "first", 1
 UNREACHABLE, CONTRADICTION = 4, 5
@@ -81,34 +81,34 @@ def test_dying_around_a_create_makes_no_second_batch(sweep: Sweep, meet: Meet, s
 
 def test_two_deaths_in_a_row_change_nothing(sweep: Sweep, meet: Meet) -> None:
     """A command that dies again when it is run again loses no more than one that dies once."""
-    meet(list(pairs(sweep, dice_of(1), 6)))
+    meet(list(pairs(sweep, dice_of(1), 4)))
 
 
 @pytest.mark.parametrize("number", range(2))
 def test_a_signal_ends_a_command_in_order(sweep: Sweep, meet: Meet, number: int) -> None:
     """Ctrl-C and SIGTERM at any step exit with 130, leave nothing half written, and cost nothing but the time."""
-    lives = meet(list(signals(sweep, dice_of(10 + number), 5)))
+    lives = meet(list(signals(sweep, dice_of(10 + number), 3)))
     for ended in (lived.ended[0] for lived in lives):
         assert ended.code == 0 or "interrupted" in ended.err
 
 
 def test_a_disk_that_is_full_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where no file can be made, written, synced or renamed any more, a command says so, and goes on later."""
-    lives = meet(dice_of(3).sample(list(full_disks(sweep)), 8))
+    lives = meet(dice_of(3).sample(list(full_disks(sweep)), 6))
     assert any(ended.code for lived in lives for ended in lived.ended)
 
 
 @pytest.mark.sqlite_only("counts pages of its file")
 def test_a_database_that_cannot_grow_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where the database finds no page any more, a command says so, and goes on later."""
-    lives = meet(dice_of(4).sample(list(full_pages(sweep)), 6))
+    lives = meet(dice_of(4).sample(list(full_pages(sweep)), 4))
     assert any(ended.code for lived in lives for ended in lived.ended)
 
 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="a file does not go away")
 def test_a_server_that_goes_away_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where the server ends all connections, at whatever step, a command says so (exit 4) or goes on."""
-    lives = meet(dice_of(6).sample(list(cuts(sweep)), 12))
+    lives = meet(dice_of(6).sample(list(cuts(sweep)), 8))
     assert any(ended.code == UNREACHABLE for lived in lives for ended in lived.ended)
 
 
