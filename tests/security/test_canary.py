@@ -19,6 +19,8 @@ from jobs.cli import COMMANDS as ALL
 from tests.integration.routines import passages
 from tests.lab import KEY, ROOT, Api, Workspace
 
+pytestmark = pytest.mark.sampled(3)
+
 SESSION = "canary-session-of-an-upload"
 ECHO = f"bad key {KEY} at https://h.example/upload?upload_id={SESSION}&key={KEY} in {{'upload_id': '{SESSION}'}}"
 PART = 12  # characters of a secret that are too many already

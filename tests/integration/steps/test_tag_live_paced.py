@@ -13,7 +13,7 @@ from tests.integration.steps.swift import LIVE, Counts, Swift, by_time, engine, 
 from tests.integration.steps.test_tag_live import People, asked, attempts, ends
 from tests.lab import Workspace
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(4)
 
 QUOTA = 60
 PACED = {"RPM": "1"}  # one call a minute: each is over before the next begins
