@@ -29,11 +29,12 @@ def deaths(sweep: Sweep) -> Iterator[Misfortune]:
                 yield Misfortune(day, number, (Fate(at, side),))
 
 
-def deaths_by_turns(sweep: Sweep, turn: int) -> Iterator[Misfortune]:
-    """Yield one death for every step, before one and after the next; with the next `turn` it is the other way round."""
-    every = deaths(sweep)
-    for number, both in enumerate(zip(every, every, strict=True)):
-        yield both[(number + turn) % len(SIDES)]
+def deaths_once(sweep: Sweep) -> Iterator[Misfortune]:
+    """Yield a death before every step and after a command's last: after one step is what is before the next."""
+    for day, number, trail in _commands(sweep):
+        for at in range(1, len(trail) + 1):
+            yield Misfortune(day, number, (Fate(at, "before"),))
+        yield Misfortune(day, number, (Fate(len(trail), "after"),))
 
 
 def pairs(sweep: Sweep, dice: random.Random, count: int) -> Iterator[Misfortune]:

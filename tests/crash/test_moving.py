@@ -1,6 +1,7 @@
 """A move to a server dies, or the server does: there is nothing or everything, and only one database takes writes.
 
-`KEEPING=all` has it die on both sides of every step; otherwise on one side of each, by turns.
+What is so after a step is so before the next: to die before each and after the last is to die everywhere. The server
+goes away before each step, or, unless `KEEPING=all`, before every other one and the commit.
 """
 
 import os
@@ -123,13 +124,12 @@ def test_a_move_that_is_killed_can_be_run_again(
 ) -> None:
     """Killed before or after any of its steps it left nothing or everything there; the next run ends it."""
     before = counts(source)
-    for number in range(1, len(trail) + 1):
-        for side in ("before", "after") if EVERY else (("before", "after")[number % 2],):
-            here, there = copied(source, tmp_path / f"{number}-{side}")
-            ended = moving(mortal, here, there, Fate(number, side))
-            assert ended.code == -signal.SIGKILL, (number, side, ended)
-            assert check(here, there, before=before) == (ON_SERVER in trail[: number - (side == "before")])
-            settle(mortal, here, there, before=before)
+    for fate in (*(Fate(number, "before") for number in range(1, len(trail) + 1)), Fate(len(trail), "after")):
+        here, there = copied(source, tmp_path / f"{fate.at}-{fate.side}")
+        ended = moving(mortal, here, there, fate)
+        assert ended.code == -signal.SIGKILL, (fate, ended)
+        assert check(here, there, before=before) == (ON_SERVER in trail[: fate.at - (fate.side == "before")])
+        settle(mortal, here, there, before=before)
 
 
 def test_a_move_that_is_killed_while_it_copies_left_nothing(source: Workspace, mortal: Mortal, tmp_path: Path) -> None:
@@ -170,7 +170,8 @@ def test_a_server_that_goes_away_is_no_harm(
 ) -> None:
     """Where it ends the connection before any step nothing is there, exit 4 says so, and the next run moves all."""
     before = counts(source)
-    for number in range(1, trail.index(ON_SERVER) + 2, 1 if EVERY else 2):
+    commit = trail.index(ON_SERVER) + 1
+    for number in range(commit, 0, -1 if EVERY else -2):
         here, there = copied(source, tmp_path / str(number))
         ended = moving(mortal, here, there, Fate(number, how=CUT))
         assert ended.code == UNREACHABLE, (number, ended)

@@ -1,7 +1,8 @@
 """A rollback dies before or after any step: other versions are as they were, and run again it ends as it does in peace.
 
 Some passages have concepts by batch and live under two versions, and more of another program's under a third.
-`KEEPING=all` has it die at every step; otherwise at every other one.
+It dies before each step and after the last, and what is so after a step is so before the next; unless `KEEPING=all`, at
+every other place.
 """
 
 import os
@@ -20,13 +21,10 @@ from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
 from tests.lab import KEY, Workspace
 
-pytestmark = pytest.mark.sampled(3)
-
 ONE, TWO, THEIRS = "passage-concepts@1", "passage-concepts@2", "theirs"
 TAGS = "expert-tags@1"
 MANY = 700  # passages with another program's concepts: two blocks of them
 PASSAGES = {"FINDABLE_TASK": "passages"}
-SIDES = ("before", "after")
 EACH = 1 if os.environ.get("KEEPING") == "all" else 2
 STATE = {  # what a rollback may change, without what time it was
     "passage_concepts": "passage_id, concept_name, extractor_version, extractor_model, evidence",
@@ -125,9 +123,10 @@ def test_a_rollback_that_is_killed_ends_as_in_peace(
     assert wanted != state(source)
     assert others(peace, label) == kept
     halves = 0
-    for number, at in enumerate(range(1, len(ended.trail) + 1, EACH)):
-        here = copied(source, tmp_path / f"at-{at}")
-        died = rolled_back(mortal, here, label, Fate(at, SIDES[number % 2]))
+    last = len(ended.trail)
+    for fate in [*(Fate(at, "before") for at in range(1, last + 1)), Fate(last, "after")][::-EACH]:
+        here = copied(source, tmp_path / f"{fate.at}-{fate.side}")
+        died = rolled_back(mortal, here, label, fate)
         assert died.code == -9, died
         assert others(here, label) == kept
         halves += check_half(mortal, here, label)

@@ -4,6 +4,7 @@ A sample, the same each time; `make crash-sweep` takes every step.
 """
 
 import random
+from collections.abc import Iterable
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.crash.misfortunes import (
     Misfortune,
     cuts,
     deaths,
-    deaths_by_turns,
+    deaths_once,
     full_disks,
     full_pages,
     pairs,
@@ -29,7 +30,7 @@ SEED = 20261120
 CHUNKS, CHUNK = (2 if ON_POSTGRESQL else 5), 4  # of single deaths; on both databases the samples are others
 CREATE = ":batchGenerateContent"
 FIRST, SUBMIT = "first", 1
-UNREACHABLE, CONTRADICTION = 4, 5
+UNREACHABLE, CONTRADICTION, INTERRUPTED = 4, 5, 130
 NO_ROOM = {0, 3}  # of who finds no room: done without it, or told so
 
 
@@ -57,14 +58,16 @@ def test_every_step_of_a_command_is_seen(sweep: Sweep) -> None:
     assert sum("POST" in what and CREATE in what for what in trail) == 2
 
 
-def test_two_turns_are_a_death_on_both_sides_of_every_step(sweep: Sweep) -> None:
-    """Each turn dies at every step once, and the next one on the other side of it."""
-    turns = [set(deaths_by_turns(sweep, turn)) for turn in (7, 8)]
-    assert [len(turn) for turn in turns] == [sweep.steps] * 2
-    assert [{(one.day, one.number, one.fates[0].at) for one in turn} for turn in turns] == [
-        {(one.day, one.number, one.fates[0].at) for one in deaths(sweep)}
-    ] * 2
-    assert turns[0] | turns[1] == set(deaths(sweep))
+def test_dying_once_at_each_step_is_dying_wherever_there_is_a_difference(sweep: Sweep) -> None:
+    """By the number of steps that are done, one death for each is at all the places that two for each are at."""
+
+    def places(lives: Iterable[Misfortune]) -> list[tuple[str, int, int]]:
+        """Return where each dies."""
+        return [(one.day, one.number, one.fates[0].at - (one.fates[0].side == "before")) for one in lives]
+
+    once = places(deaths_once(sweep))
+    assert len(set(once)) == len(once)
+    assert set(once) == set(places(deaths(sweep)))
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
@@ -90,6 +93,7 @@ def test_a_signal_ends_a_command_in_order(sweep: Sweep, meet: Meet, number: int)
     lives = meet(list(signals(sweep, dice_of(10 + number), 3)))
     for ended in (lived.ended[0] for lived in lives):
         assert ended.code == 0 or "interrupted" in ended.err
+    assert any(lived.ended[0].code == INTERRUPTED for lived in lives)
 
 
 def test_a_disk_that_is_full_loses_nothing(sweep: Sweep, meet: Meet) -> None:

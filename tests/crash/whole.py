@@ -1,7 +1,7 @@
 """The whole sweep, as `make crash-sweep` runs it: a death before and after every step, then the rarer misfortunes.
 
-Where FINDABLE_TEST_DATABASE is postgresql every step is died at once, before it or after it by turns, and of the rarer
-ones there is a sample; an even and an odd SEED together are a death on both sides of every step there, too.
+Where FINDABLE_TEST_DATABASE is postgresql the deaths are before every step and after the last of a command, for what is so
+after a step is so before the next; of the rarer misfortunes there is a sample.
 
 WORKERS processes share the work, and MOST ends it after so many lives. What differed is printed with where it died, and
 its folder is kept; the exit code is 1 then.
@@ -21,7 +21,7 @@ from tests.crash.misfortunes import (
     Misfortune,
     cuts,
     deaths,
-    deaths_by_turns,
+    deaths_once,
     full_disks,
     full_pages,
     pairs,
@@ -49,7 +49,7 @@ def everything(sweep: Sweep) -> list[Misfortune]:
     dice = random.Random(SEED)  # noqa: S311 - a sample, no secret
     rare = [*pairs(sweep, dice, SAMPLED), *signals(sweep, dice, SAMPLED)]
     if ON_POSTGRESQL:
-        every = list(deaths_by_turns(sweep, SEED))
+        every = list(deaths_once(sweep))
         rare += dice.sample([*cuts(sweep)], CUTS)
         rare += dice.sample([*full_disks(sweep), *rots(sweep)], SAMPLED)
     else:
