@@ -7,7 +7,7 @@ again with another lease, where nobody has touched the index and nothing of ours
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -109,15 +109,16 @@ def record(rt: Runtime, current: "Manifest") -> None:
 
 
 @contextlib.contextmanager
-def fence(rt: Runtime, lease: "Lease") -> Iterator[None]:
-    """Keep everybody else from taking the lease for the length of a block.
+def fence(rt: Runtime, lease: "Lease") -> Iterator[Callable[[], None]]:
+    """Keep everybody else from taking the lease for the length of a block, in which it can be looked at again.
 
     Raises:
         LeaseLostError: somebody else has it already.
+        UnavailableError: from the look: the server has ended the transaction.
     """
     with rt.store.write() as tx:
         lease.check(tx)
-        yield
+        yield lambda: lease.check(tx)
 
 
 def _check_any(rt: Runtime) -> None:

@@ -192,10 +192,12 @@ def _refused(rt: Runtime, batch: Batch, error: RefusedError) -> Sent:
     if isinstance(error, KeyRefusedError | MissingError):
         _back(rt, batch, error, outcome="refused", keep_upload=False)
         raise error
-    _back(rt, batch, error, outcome="refused", keep_upload=False, counts=True)
-    drop_upload(rt, batch)
     line = replies.line_at_fault(error.message)
-    with rt.store.write() as tx:
+    unused = batch
+    with rt.store.write() as tx:  # all at once: a moment later the batch may be somebody else's, who sends it again
+        batches.mark_refused(
+            tx, batch, why=error.message, outcome="refused", counts=True, keep_upload=False, at=rt.now()
+        )
         batch = batches.get(tx, batch.number)
         found = None if line is None else claims.request_at(tx, batch.number, line)
         if found is not None:
@@ -206,6 +208,7 @@ def _refused(rt: Runtime, batch: Batch, error: RefusedError) -> Sent:
             _give_up(rt, tx, batch, why=why)
         elif batch.refusals >= MAX_REFUSALS:
             _give_up(rt, tx, batch, why=f"refused {batch.refusals} times: {error.message}")
+    drop_upload(rt, unused)
     if found is None:
         raise _refusal(rt, batch, error)
     if is_alike:
@@ -268,13 +271,11 @@ def drop_upload(rt: Runtime, batch: Batch) -> None:
             rt.client.delete_upload(batch.upload)
 
 
-def _back(
-    rt: Runtime, batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool, counts: bool = False
-) -> None:
+def _back(rt: Runtime, batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool) -> None:
     """Put a batch back to *prepared* after a create that certainly made nothing."""
     with rt.store.write() as tx:
         batches.mark_refused(
-            tx, batch, why=error.message, outcome=outcome, counts=counts, keep_upload=keep_upload, at=rt.now()
+            tx, batch, why=error.message, outcome=outcome, counts=False, keep_upload=keep_upload, at=rt.now()
         )
 
 

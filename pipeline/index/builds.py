@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Builds", "Hit", "Index", "Manifest", "Promoted", "Staged", "content_hash"]
 
 Found = TypeVar("Found")
-Fence = Callable[[], contextlib.AbstractContextManager[object]]  # raises where somebody else goes on with the index
+# raises where somebody else goes on with the index; what it gives, if anything, looks once more, and raises likewise
+Fence = Callable[[], contextlib.AbstractContextManager[Callable[[], None] | None]]
 STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
 _REBUILD = "run `make index` to build it again, or `make doctor` to see what is wrong"
@@ -47,6 +48,10 @@ def _now() -> datetime:
 
 def _ignore(_done: int) -> None:
     """Tell nobody."""
+
+
+def _unasked() -> None:
+    """Hold that nobody else goes on, where no fence was asked for."""
 
 
 class Builds:
@@ -212,11 +217,14 @@ class Builds:
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
-        with links.removed_on_error(staged.directory), fence():
-            return self._promote(staged)
+        with links.removed_on_error(staged.directory), fence() as look:
+            return self._promote(staged, look=look or _unasked)
 
-    def _promote(self, staged: Staged) -> Promoted:
-        """Put a verified build in service that is not older than the one there."""
+    def _promote(self, staged: Staged, *, look: Callable[[], None]) -> Promoted:
+        """Put a verified build in service that is not older than the one there.
+
+        A server may end the fence at any time; then somebody else may have swept this build away, and promoted another.
+        """
         before = self._in_service()
         if before is not None and staged.manifest.position < before.position:
             raise InconsistentError(
@@ -226,7 +234,9 @@ class Builds:
             )
         self._settle(staged)
         moved = tuple(name for name in map(self._link, LINKED) if name)
+        look()
         self._flip(staged.manifest.number)
+        look()
         self._drop_all_but(staged.manifest.number, before.number if before else None)
         return manifest.promoted(staged.manifest, moved)
 

@@ -60,8 +60,11 @@ def run(rt: Runtime, *, give_up: bool, confirm: Callable[[str], bool]) -> Report
         held += [stack.enter_context(rt.waited_lease(f"batch:{one}", waiting=WAITING)) for one in numbers]
         if bound is not None:
             _clear_database(rt, held)
-        for path in _files(rt):
-            links.remove(path)
+        with rt.store.write() as tx:  # who stood still meanwhile must not remove what somebody else wrote since
+            for lease in held:
+                lease.check(tx)
+            for path in _files(rt):
+                links.remove(path)
         with contextlib.suppress(OSError):  # not there, or a user's own files stand in it
             (rt.data / reports.FOLDER).rmdir()
     return found

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline import backups
-from pipeline.errors import ConfigurationError, FindableError, InconsistentError, InputError
+from pipeline.errors import ConfigurationError, FindableError, InconsistentError, InputError, UnavailableError
 from pipeline.index import links
 from pipeline.settings import Settings
 from pipeline.states import BatchState
-from pipeline.store import batches, checks, leases, postgresql, schema, workspace
+from pipeline.store import batches, checks, copying, leases, postgresql, schema, sqlite, workspace
 from pipeline.store.database import Connection, Store
 
 
@@ -79,11 +79,13 @@ def _run(
         backups.place(source, _without_dump(manifest), staging)
         if store is None:
             unsent = _check_database(staging / backups.DATABASE)
-            aside = backups.settle(staging, data)
+            with _left_alone(data):
+                aside = backups.settle(staging, data)
         else:  # until its last row is there every command refuses the database, so the folder is in place before it
             with _alone(store) as turn:
                 _load(store, source, manifest, programs=settings.pg_bin)
-                aside = backups.settle(staging, data)
+                with _left_alone(data):
+                    aside = backups.settle(staging, data)
                 unsent = _finish(store, manifest, turn)
     return Report(
         str(data), manifest.made_at, len(manifest.files), manifest.size, str(aside) if aside else None, unsent
@@ -202,7 +204,7 @@ def _check_idle(data: Path) -> None:
     store = Store(f"sqlite:///{path}")
     try:
         with store.read() as tx:
-            held = leases.alive(tx)
+            held = copying.at_work(tx)
     except FindableError:
         return
     finally:
@@ -211,6 +213,23 @@ def _check_idle(data: Path) -> None:
         raise InputError(
             f"another process works in {data} ({', '.join(held)}); nothing was changed", hint="let it finish first"
         )
+    with _left_alone(data):
+        pass
+
+
+@contextlib.contextmanager
+def _left_alone(data: Path) -> Iterator[None]:
+    """Keep everybody out of the workspace that is moved aside, for the length of a block.
+
+    Raises:
+        InputError: another process has its database open, if only to wait; it would go on in the one moved aside.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(sqlite.nobody_else(data / backups.DATABASE))
+        except UnavailableError as error:
+            raise InputError(error.message, hint="let it finish first") from error
+        yield
 
 
 def _check_database(path: Path) -> list[int]:

@@ -22,6 +22,16 @@ DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of who writes; random, and the same in every version
 RESTORING = 4889970629179414005  # that of who restores
 CONNECT_S = 10  # how long the server may take to answer, in seconds
+
+# A server that vanished, or a path to it that was forgotten on the way, is found out about within a minute or so; the
+# system itself would wait for two hours, or for a quarter of one where something was sent.
+_PATIENCE = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
 OLDEST = 120000  # PostgreSQL 12, the first that tells of broken checksums
 
 # A transaction may sit idle for as long as a dump is written or put in place; not every server knows all limits.
@@ -56,14 +66,11 @@ _LOST = ("08", "57P")  # SQLSTATEs: the connection, or the server, is going
 _BUSY = ("55P03", "40001", "40P01")  # somebody else holds a lock
 _TOO_LONG = {"57014": "a statement", "25P03": "a transaction", "25P04": "a transaction"}  # what the server broke off
 _DAMAGED = ("XX001", "XX002")
-_MUST_WAIT = (
-    "starting up",
-    "not yet accepting",
-    "shutting down",
-    "recovery",
-    "too many",
-    "remaining connection slots",
-    "reserved for",
+# A server, or the pooler before it, says why it lets nobody in without an SQLSTATE, in the language it was set up in.
+# What is not known to be for good may pass.
+_FOR_GOOD = re.compile(
+    r"authentication failed|does not exist|no such (user|database)|no pg_hba\.conf entry|permission denied for"
+    r"|not permitted to log in|not currently accepting connections"
 )
 
 # what the driver says of a URL, before there is a server to say anything, and what it calls mistakes in a statement
@@ -108,7 +115,7 @@ class PostgresqlServer:
         Raises:
             ConfigurationError: the driver is not installed.
         """
-        own = {"connect_timeout": CONNECT_S, "client_encoding": "utf8", "fallback_application_name": "findable"}
+        own = {"client_encoding": "utf8", "fallback_application_name": "findable", **_PATIENCE}
         arguments = {name: value for name, value in own.items() if name not in self._url.query} | self._prepared
         try:
             # a connection of hours ago may be dead by now, which a look at it shows before anything is begun on it;
@@ -223,14 +230,15 @@ class PostgresqlServer:
     def _unreachable(self, words: str) -> FindableError:
         """Return our error where there is no connection, or none any more: only a server refuses by FATAL."""
         refused = words.partition("FATAL:")[2].strip()
-        if refused and not any(word in refused for word in _MUST_WAIT):
+        if _FOR_GOOD.search(refused):
             return ConfigurationError(
                 f"{self.shown} cannot be used: {refused}; nothing was changed",
                 hint="check FINDABLE_DATABASE_URL: user, password and the name of the database",
             )
         return UnavailableError(
             f"{self.shown} cannot be reached, or went away: {refused or words}; what was not committed was undone",
-            hint="see that the server runs and that FINDABLE_DATABASE_URL names it, then run the same command again",
+            hint="see that the server runs, and that FINDABLE_DATABASE_URL names it and a user whom it lets in; "
+            "then run the same command again",
         )
 
     def _prepare_connection(self, connection: Any, record: Any) -> None:  # noqa: ARG002 - the shape of the event

@@ -144,6 +144,31 @@ class SqliteFile:
         return InconsistentError(f"{self.path}: {words}; nothing was changed", hint="run `make doctor`")
 
 
+@contextlib.contextmanager
+def nobody_else(path: Path) -> Iterator[None]:
+    """Keep everybody from opening a file for the length of a block, in which it gets another name.
+
+    Who has it open would go on in it, with its journal under the name that is another's by then: SQLite forbids that. A
+    damaged file, or none, is nobody's.
+
+    Raises:
+        UnavailableError: another process has it open, whether it reads or writes just now or not.
+    """
+    if not path.is_file():
+        yield
+        return
+    with contextlib.closing(sqlite3.connect(path, timeout=STEP_MS / 1000, isolation_level=None)) as connection:
+        try:
+            connection.execute("PRAGMA journal_mode = DELETE")  # only the last one who has a file may end its journal
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            if "locked" in str(error):
+                raise UnavailableError(
+                    f"another process has {path} open; nothing was changed", hint="try again"
+                ) from error
+        yield
+
+
 def _prepare_connection(connection: Any, record: Any) -> None:
     """Take transactions into our own hands and make commits durable."""
     connection.text_factory = _text

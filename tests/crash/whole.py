@@ -1,7 +1,7 @@
 """The whole sweep, as `make crash-sweep` runs it: a death before and after every step, then the rarer misfortunes.
 
-Where FINDABLE_TEST_DATABASE is postgresql the deaths are before every step and after the last of a command, for what is so
-after a step is so before the next; of the rarer misfortunes there is a sample.
+Where FINDABLE_TEST_DATABASE is postgresql the deaths are before every step and after the last of a command, for what is
+so after a step is so before the next; of the rarer misfortunes there is a sample.
 
 WORKERS processes share the work, and MOST ends it after so many lives. What differed is printed with where it died, and
 its folder is kept; the exit code is 1 then.

@@ -283,6 +283,31 @@ def gone_on(workspace: Workspace, copy: Path) -> None:
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
 
 
+@pytest.mark.sqlite_only("a database on a server is never moved aside")
+def test_a_workspace_that_somebody_has_open_is_not_moved_aside(
+    workspace: Workspace, people: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Who only waits holds nothing, and would go on in the old database with the new one's files."""
+    people(3)
+    ran(workspace, "backup", str(tmp_path / "copy"))
+    with workspace.open() as rt:
+        with rt.store.read():
+            pass
+        refused = workspace.run("restore", str(tmp_path / "copy"), "--yes")
+        assert (refused.exit_code, "has" in refused.output, "open; nothing was changed" in refused.output) == (
+            2,
+            True,
+            True,
+        )
+        assert not (tmp_path / "data.before-restore-1").exists()
+        with rt.store.write() as tx:
+            table.insert_person(tx, "one-more", {"bio": "I cast bells."})
+    assert ledger.people(workspace)["total"] == 4
+    ran(workspace, "restore", str(tmp_path / "copy"), "--yes")
+    assert ledger.people(workspace)["total"] == 3
+    assert ledger.people(at(workspace, tmp_path / "data.before-restore-1"))["total"] == 4
+
+
 def test_a_batch_that_was_sent_after_the_backup_is_found_again(
     workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
 ) -> None:

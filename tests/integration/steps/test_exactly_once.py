@@ -349,6 +349,27 @@ def test_a_file_refused_twice_is_given_up(workspace: Workspace, api: Api, people
     assert len(api.seen("DELETE", "/files/")) == 2
 
 
+def test_what_a_refusal_comes_to_is_settled_before_the_upload_is_deleted(
+    workspace: Workspace, api: Api, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the time a deletion takes, a batch that still seemed prepared could be sent by somebody else, or cancelled."""
+    people(5)
+    fault_on_create(api, "status", {"code": 400, "message": "Request contains an invalid argument."}, times=2)
+    assert workspace.run("batch-submit").exit_code == 4
+    found, real = [], creating.drop_upload
+
+    def dropping(*arguments: Any) -> None:
+        """Look at the batch, and cancel it, at the moment at which the upload goes."""
+        found.append((states(workspace), claimed(workspace), workspace.run("batch-cancel", "1", "--yes").exit_code))
+        real(*arguments)
+
+    monkeypatch.setattr(creating, "drop_upload", dropping)
+    result = workspace.run("batch-submit")
+    assert found == [(["failed"], [], 2)]
+    assert result.exit_code == 4, result.output
+    assert len(api.seen("DELETE", "/files/")) == 2
+
+
 def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(
     workspace: Workspace, api: Api, people: People
 ) -> None:

@@ -4,10 +4,12 @@ import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
 
+from pipeline.steps import rebind
 from pipeline.store import answers
 from tests.lab import KEY, Api, Workspace
 
@@ -60,6 +62,29 @@ def test_a_workspace_moves_from_the_local_engine_to_gemini(local: Workspace, peo
     status = json.loads(gemini.run("status", "--json").stdout)
     assert (status["backend"], status["experts"]["tagged"], status["index"]["count"]) == ("gemini", 4, 4)
     assert len(api.batches()["batches"]) == 1
+
+
+def test_who_stood_still_after_it_cleared_removes_no_files(
+    local: Workspace, people_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever went on meanwhile may have written them; run again it removes them."""
+    ran(local, "import", str(people_file))
+    ran(local, "batch-submit")
+    with monkeypatch.context() as patch:
+        real = rebind._clear_database
+
+        def clearing(*arguments: Any) -> None:
+            """Clear, and be overtaken."""
+            real(*arguments)
+            local.change("UPDATE findable_leases SET owner = 'somebody else'")
+
+        patch.setattr(rebind, "_clear_database", clearing)
+        result = local.run("rebind", "--yes", "--give-up")
+    assert (result.exit_code, "was lost while" in result.output) == (5, True), result.output
+    assert list(local.data.glob("batches/*-requests.jsonl"))
+    local.change("DELETE FROM findable_leases")
+    ran(local, "rebind", "--yes")
+    assert not (local.data / "batches").exists()
 
 
 def test_no_more_than_a_page_of_people_is_held_at_a_time(

@@ -112,6 +112,38 @@ def test_nothing_that_others_see_changes_outside_the_fence(
     assert (in_service(builds), builds.numbers()) == (2, [1, 2])
 
 
+@pytest.mark.parametrize(("looks", "in_service_then"), [(0, 3), (1, 2)])
+def test_who_lost_the_fence_on_the_way_changes_nothing_more(
+    stage: Stage, builds: Builds, make: Make, looks: int, in_service_then: int
+) -> None:
+    """A server that ends the fence lets another one promote meanwhile: that build stays, and `current` leads to one."""
+    make(PEOPLE)
+    staged = stage(PEOPLE[:3])  # build 2
+    builds.verify(staged, count=3)
+    left = [looks]
+
+    @contextlib.contextmanager
+    def ending() -> Iterator[Callable[[], None]]:
+        """Hold for some looks; before the last one another run promotes build 3."""
+
+        def look() -> None:
+            """Find out."""
+            if not left[0]:
+                if not looks:
+                    make(PEOPLE)
+                raise InconsistentError("the lease is lost")
+            left[0] -= 1
+
+        yield look
+
+    with pytest.raises(InconsistentError, match="lease is lost"):
+        builds.promote(staged, fence=ending)
+    assert in_service(builds) == in_service_then
+    assert builds.numbers() == [1, in_service_then]
+    assert not builds.damage(in_service_then)
+    assert make(PEOPLE).number == 4 - looks
+
+
 def test_staging_swept_by_another_is_an_error(stage: Stage, builds: Builds) -> None:
     """A run whose staging was removed under it is told, and promotes nothing."""
     staged = stage(PEOPLE)

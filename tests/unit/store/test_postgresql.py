@@ -1,6 +1,8 @@
 """A database on a PostgreSQL server: one writer, snapshots, what a lost connection leaves, and what is refused."""
 
 import gc
+import re
+import socket
 import sys
 import tempfile
 import threading
@@ -261,6 +263,52 @@ def test_a_database_that_cannot_be_had_is_told_without_the_password(
         pass
     assert caught.value.hint
     assert HIDDEN not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("the database system is starting up", UnavailableError),
+        ("das Datenbanksystem startet", UnavailableError),
+        ("désolé, trop de clients sont déjà connectés", UnavailableError),
+        ("server login has been failing, cached error: connect failed", UnavailableError),
+        ('password authentication failed for user "ada"', ConfigurationError),
+        ("no such database: people", ConfigurationError),
+        ('no pg_hba.conf entry for host "10.0.0.1", user "ada"', ConfigurationError),
+    ],
+)
+def test_who_is_not_let_in_for_now_may_come_again(words: str, kind: type[FindableError]) -> None:
+    """What a server says before anybody is let in has no code: but for what is known to last, it may pass, exit 4."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        answering = threading.Thread(target=_turn_away, args=(door, words))
+        answering.start()
+        port = door.getsockname()[1]
+        store = Store(f"postgresql+psycopg://ada@127.0.0.1:{port}/people?sslmode=disable&gssencmode=disable")
+        with pytest.raises(kind, match=re.escape(words)), store.read():
+            pass
+        answering.join()
+
+
+def _turn_away(door: socket.socket, words: str) -> None:
+    """Be a server, or a pooler, that says no to whoever knocks first."""
+    client, _ = door.accept()
+    with client:
+        client.recv(4096)
+        fields = b"".join(
+            kind + text.encode() + b"\0" for kind, text in ((b"S", "FATAL"), (b"C", "57P03"), (b"M", words))
+        )
+        client.sendall(b"E" + (len(fields) + 5).to_bytes(4, "big") + fields + b"\0")
+
+
+def test_a_server_that_vanished_is_not_waited_for(url: str) -> None:
+    """The system would wait for hours; what the URL says of it holds."""
+    for more, wanted in (("", ["30", "10", "3", "60000"]), ("&keepalives_idle=7", ["7", "10", "3", "60000"])):
+        store = Store(url + more)
+        with store.read() as tx:
+            told = tx.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]  # psycopg's own
+        store.close()
+        names = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+        assert [told[name] for name in names] == wanted
 
 
 def test_a_database_that_holds_no_utf8_is_refused(url: str) -> None:
