@@ -228,7 +228,8 @@ test: setup ## all tests on SQLite; on PostgreSQL those that touch the database,
 	@$(PYTEST)
 	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE) $(SOME_ON_DATABASE)
 
-EVERYTHING := HYPOTHESIS_PROFILE=searching FAULTS=all KEEPING=all FINDABLE_SHARE=1
+# on a disk, as the product is
+EVERYTHING := PYTEST_DEBUG_TEMPROOT=$${TMPDIR:-/tmp} HYPOTHESIS_PROFILE=searching FAULTS=all KEEPING=all FINDABLE_SHARE=1
 
 .PHONY: test-full
 test-full: setup ## every test with every case on both databases; the crash sweep whole, on PostgreSQL each step once; takes hours

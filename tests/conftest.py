@@ -3,10 +3,11 @@
 import gc
 import ipaddress
 import os
+import random
 import signal
 import socket
 import ssl
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,19 +55,21 @@ LEFT_OUT = pytest.StashKey[int]()  # how many cases only SQLite has in this run
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, where the workspaces are on PostgreSQL, what is about SQLite's own files, and all but some cases.
 
-    Of a test that is `sampled` every so manieth case is left, the first one always; all of them where FAULTS=all.
+    Of a test that is `sampled` one case of so many is left, and one at least, drawn alike each time: every n-th might
+    be one value of a parameter again and again. Where FAULTS=all they are all left.
     """
     if not ON_POSTGRESQL:
         return
-    cases: Counter[str] = Counter()
-    kept = []
+    cases = defaultdict(list)
     for one in items:
         sampled = one.get_closest_marker("sampled")
-        name = one.nodeid.partition("[")[0]
-        chosen = sampled is None or os.environ.get("FAULTS") == "all" or cases[name] % sampled.args[0] == 0
-        cases[name] += 1
-        if chosen and not one.get_closest_marker("sqlite_only"):
-            kept.append(one)
+        if sampled and os.environ.get("FAULTS") != "all":
+            cases[one.nodeid.partition("[")[0], sampled.args[0]].append(one)
+    out = {one for one in items if one.get_closest_marker("sqlite_only")}
+    for (name, share), every in cases.items():
+        chosen = random.Random(name).sample(every, -(-len(every) // share))  # noqa: S311 - a sample, no secret
+        out |= {*every} - {*chosen}
+    kept = [one for one in items if one not in out]
     left_out = sorted({*items} - {*kept}, key=lambda one: one.nodeid)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
@@ -98,6 +101,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(
             f"crash sweep: N = {steps} durable steps, {lives} lives, {struck} killed, {differing} with differences"
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _last_garbage() -> Iterator[None]:
+    """Look for garbage while there is still a test whose fault it can be."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)

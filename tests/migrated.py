@@ -12,7 +12,7 @@ from pipeline.store import schema
 
 Said = list[str]
 
-_make = schema.make
+by_alembic = schema.make
 _said: dict[str, Said] = {}  # by the kind of database
 
 
@@ -25,7 +25,7 @@ def make(tx: Connection) -> None:
     """Run every migration that this database has not seen, in the caller's transaction."""
     kind = tx.dialect.name
     if schema.is_there(tx):
-        _make(tx)
+        by_alembic(tx)
     elif kind in _said:
         for statement in _said[kind]:
             tx.exec_driver_sql(statement)
@@ -33,17 +33,17 @@ def make(tx: Connection) -> None:
         said: Said = []
         note = _noting(said)
         event.listen(tx, "before_cursor_execute", note)
-        _make(tx)
+        by_alembic(tx)
         event.remove(tx, "before_cursor_execute", note)
         _said[kind] = said
 
 
 def _noting(said: Said) -> Any:
-    """Return a listener that notes down each statement that changes something."""
+    """Return a listener that notes down each statement but those that only look."""
 
     def note(_tx: Any, _cursor: Any, statement: str, parameters: Any, *_others: Any) -> None:
         """Note a statement; Alembic writes values into them."""
-        if statement.lstrip().startswith(("CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE")):
+        if not statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN")):
             assert not parameters, statement
             said.append(statement)
 

@@ -15,8 +15,6 @@ from tests.integration.routines.passages import EXTRACTOR
 from tests.integration.steps.hands import LONGEST_S, Ended, Hand
 from tests.lab import Api, Workspace
 
-pytestmark = pytest.mark.sampled(3)
-
 MANY = 9
 ROUNDS = 2
 BACKFILL = ("passages-backfill", "--skip-pilot", "--wait", "--yes")
