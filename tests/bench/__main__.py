@@ -3,7 +3,7 @@
 make bench                1,558, 10,000 and 100,000 rows
 make bench FULL=1         also 550,000, and 55,000 where memory is compared
 make bench ONLY=ingest,score
-make bench QUICK=1        300 rows, one run each: that all ways agree, not how long they take
+make bench QUICK=1        200 rows, one run each: that all ways agree, not how long they take
 """
 
 import os

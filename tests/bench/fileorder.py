@@ -15,7 +15,7 @@ CHUNK = 2000
 
 def ready(data: Path) -> Timed:
     """Open the workspace."""
-    from pipeline import apply, files
+    from pipeline import apply, files, garbage
     from pipeline.apply import Asked, Missing, judge, source_of
     from pipeline.gemini.requests import key_of
     from pipeline.gemini.results import key_in
@@ -36,21 +36,22 @@ def ready(data: Path) -> Timed:
         seen: set[str] = set()
         duplicates = 0
         lines = files.read_lines(path)
-        while chunk := list(islice(lines, CHUNK)):
-            judged = []
-            for _, line in chunk:
-                key = key_in(line)
-                assert key is not None
-                if key in seen:
-                    duplicates += 1
-                    continue
-                seen.add(key)
-                request = by_key[key]
-                found = judge(rt.task, Asked(request.item_id, request.input_hash), [line], missing=missing)
-                judged.append((request, found))
-            with rt.store.write() as tx:
-                claims.account(tx, [(request, one.outcome, one.reason) for request, one in judged])
-                apply.write(tx, rt.task, [one for _, one in judged], source=source, at=rt.now())
+        with garbage.kept_small():
+            while chunk := list(islice(lines, CHUNK)):
+                judged = []
+                for _, line in chunk:
+                    key = key_in(line)
+                    assert key is not None
+                    if key in seen:
+                        duplicates += 1
+                        continue
+                    seen.add(key)
+                    request = by_key[key]
+                    found = judge(rt.task, Asked(request.item_id, request.input_hash), [line], missing=missing)
+                    judged.append((request, found))
+                with rt.store.write() as tx:
+                    claims.account(tx, [(request, one.outcome, one.reason) for request, one in judged])
+                    apply.write(tx, rt.task, [one for _, one in judged], source=source, at=rt.now())
         with rt.store.write() as tx:
             outcomes = claims.outcomes(tx, batch.number)
             tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)

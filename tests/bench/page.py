@@ -14,22 +14,23 @@ NOTES = Path(__file__).with_name("notes.md")  # written by hand: why a bound is 
 _HEAD = """\
 # Performance
 
-Written by `make bench` (do not edit; what is written by hand stands in `tests/bench/notes.md`). Each trial is done
-three ways on copies of one generated workspace, every run in a fresh process, the ways alternated, and the median of
-{repeats} is given (naive ways once above 10,000 rows):
+Written by `make bench` (do not edit; what is written by hand stands in `tests/bench/notes.md`). Each trial is done up
+to three ways on copies of one generated workspace, every run in a fresh process, the ways alternated, and the median of
+{repeats} is given (naive ways of the chain once above 10,000 rows):
 
 - **product**: through the product's own steps and public functions, with every guarantee on: sealed and synced files,
   claims, leases, validation, provenance, account, `synchronous=FULL`;
-- **naive**: what a good engineer in a hurry writes: an ORM, a session and a commit for each row, `json` and nested
-  models, whole files in memory. Its commits do not wait for the disk (`synchronous=NORMAL`), in its favour;
+- **naive**: what a good engineer in a hurry writes: an ORM, to ingest a session and a commit for each row, `json` and
+  nested models, whole files in memory. Its commits do not wait for the disk (`synchronous=NORMAL`), in its favour, but
+  for the blobs that the vector cache is held against;
 - **limit**: one process that does the least that makes the same rows: no validation, one transaction, no waiting for
   the disk where a database is written.
 
-What the ways made is compared row by row before a time is believed: request lines (parsed) and claims; tags, scores,
-answers, attempts, claims and the account of the batch; metadata and vectors of the index. Imports are not measured.
-Wall and CPU time (user and system) are of the work alone; peak is `VmHWM` of the whole process, libraries included,
-and anon what of it is no file's (looked at every 20 ms). The page cache is warm. Ratios hold within one trial of one
-run; times of different trials or days do not compare.
+What the ways made, where there is more than one, is compared row by row before a time is believed: request lines
+(parsed) and claims; tags, scores, answers, attempts, claims and the account of the batch; metadata and vectors of the
+index. Imports are not measured. Wall and CPU time (user and system) are of the work alone; peak is `VmHWM` of the whole
+process, libraries and what was prepared included, and anon what of it is no file's (looked at every 20 ms). The page
+cache is warm. Ratios hold within one run, and but for those of a first and a second pass within one trial.
 """
 
 
