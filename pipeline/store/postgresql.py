@@ -69,8 +69,9 @@ _DAMAGED = ("XX001", "XX002")
 # A server, or the pooler before it, says why it lets nobody in without an SQLSTATE, in the language it was set up in.
 # What is not known to be for good may pass.
 _FOR_GOOD = re.compile(
-    r"authentication failed|does not exist|no such (user|database)|no pg_hba\.conf entry|permission denied for"
-    r"|not permitted to log in|not currently accepting connections"
+    r"authentication failed|does not exist|no such (user|database)|no pg_hba\.conf entry|permission denied"
+    r"|not permitted to log in|not currently accepting connections|SSL (connection )?is required"
+    r"|(un\w+|invalid value for) (startup |configuration )?parameter|cannot connect to invalid database"
 )
 
 # what the driver says of a URL, before there is a server to say anything, and what it calls mistakes in a statement

@@ -274,6 +274,9 @@ def test_a_database_that_cannot_be_had_is_told_without_the_password(
         ("server login has been failing, cached error: connect failed", UnavailableError),
         ('password authentication failed for user "ada"', ConfigurationError),
         ("no such database: people", ConfigurationError),
+        ("SSL connection is required. Please specify SSL options and retry.", ConfigurationError),
+        ("unsupported startup parameter: extra_float_digits", ConfigurationError),
+        ('unrecognized configuration parameter "statement_time"', ConfigurationError),
         ('no pg_hba.conf entry for host "10.0.0.1", user "ada"', ConfigurationError),
     ],
 )
