@@ -41,6 +41,7 @@ LAZY = (
     "anyio._backends._asyncio",
 )
 PRIVATE, BIND, REMOUNT, READ_ONLY = 1 << 18 | 1 << 14, 1 << 12, 1 << 5, 1
+KEPT = 2 | 4 | 8  # nosuid, nodev, noexec: who is not root may not take them off what was mounted by others
 
 
 def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
@@ -76,11 +77,12 @@ def made_read_only(folder: str) -> bool:
     system = ctypes.CDLL(None)
     here, nothing = folder.encode(), None
     whose = NEW_MOUNTS if os.geteuid() == 0 else NEW_MOUNTS | NEW_USER
+    kept = os.statvfs(folder).f_flag & KEPT
     return not (
         system.unshare(whose)
         or system.mount(nothing, b"/", nothing, PRIVATE, nothing)
         or system.mount(here, here, nothing, BIND, nothing)
-        or system.mount(nothing, here, nothing, REMOUNT | BIND | READ_ONLY, nothing)
+        or system.mount(nothing, here, nothing, REMOUNT | BIND | READ_ONLY | kept, nothing)
     )
 
 
