@@ -221,7 +221,7 @@ ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integrat
 SOME_ON_DATABASE := $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
   $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
-PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 4 --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 5 --dist worksteal
 
 .PHONY: test
 test: setup ## all tests on SQLite; on PostgreSQL those that touch the database, with a part of the cases the API makes up
