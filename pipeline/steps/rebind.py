@@ -5,7 +5,7 @@ go afterwards, and where a run dies between the two, running it again removes th
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,9 +60,7 @@ def run(rt: Runtime, *, give_up: bool, confirm: Callable[[str], bool]) -> Report
         held += [stack.enter_context(rt.waited_lease(f"batch:{one}", waiting=WAITING)) for one in numbers]
         if bound is not None:
             _clear_database(rt, held)
-        with rt.store.write() as tx:  # who stood still meanwhile must not remove what somebody else wrote since
-            for lease in held:
-                lease.check(tx)
+        with _fenced(rt, held):  # who stood still meanwhile must not remove what somebody else wrote since
             for path in _files(rt):
                 links.remove(path)
         with contextlib.suppress(OSError):  # not there, or a user's own files stand in it
@@ -89,11 +87,22 @@ def _found(rt: Runtime, tx: "Connection", *, give_up: bool) -> tuple[Report, lis
     return Report(given, len(everyone), len(under_way), len(_files(rt))), under_way
 
 
-def _clear_database(rt: Runtime, held: "list[Lease]") -> None:
-    """Take the local answers back and forget the batches, in one transaction."""
+@contextlib.contextmanager
+def _fenced(rt: Runtime, held: "list[Lease]") -> "Iterator[Connection]":
+    """Keep everybody else from taking any of the leases for the length of a transaction.
+
+    Raises:
+        LeaseLostError: somebody else has one already.
+    """
     with rt.store.write() as tx:
         for lease in held:
             lease.check(tx)
+        yield tx
+
+
+def _clear_database(rt: Runtime, held: "list[Lease]") -> None:
+    """Take the local answers back and forget the batches, in one transaction."""
+    with _fenced(rt, held) as tx:
         for one in rt.subjects:
             for page in answers.standing_pages(tx, one.task.name):
                 one.task.clear(tx, page)

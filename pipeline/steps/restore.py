@@ -79,13 +79,11 @@ def _run(
         backups.place(source, _without_dump(manifest), staging)
         if store is None:
             unsent = _check_database(staging / backups.DATABASE)
-            with _left_alone(data):
-                aside = backups.settle(staging, data)
+            aside = _settle(staging, data)
         else:  # until its last row is there every command refuses the database, so the folder is in place before it
             with _alone(store) as turn:
                 _load(store, source, manifest, programs=settings.pg_bin)
-                with _left_alone(data):
-                    aside = backups.settle(staging, data)
+                aside = _settle(staging, data)
                 unsent = _finish(store, manifest, turn)
     return Report(
         str(data), manifest.made_at, len(manifest.files), manifest.size, str(aside) if aside else None, unsent
@@ -215,6 +213,12 @@ def _check_idle(data: Path) -> None:
         )
     with _left_alone(data):
         pass
+
+
+def _settle(staging: Path, data: Path) -> Path | None:
+    """Put the restored folder in place, and return where the one that stood there is now; see `backups.settle`."""
+    with _left_alone(data):
+        return backups.settle(staging, data)
 
 
 @contextlib.contextmanager
