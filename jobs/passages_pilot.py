@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs import accounts
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, usd
+from jobs.render import show_account
 from jobs.values import COUNT
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
             print_json(pilot.document(done))
         else:
             for account in done.accounts:
-                accounts.show(account, rt.task.words)
+                show_account(account, rt.task.words)
             plain = opened.task.label if "version" not in opened.settings.sources else None
             print_line(_line(done, version="" if rt.task.label == plain else f" VERSION={rt.task.label}"))
     done.check()

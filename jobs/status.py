@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs import estimates, pilots
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, usd
+from jobs.render import show_estimates, show_pilot
 
 if TYPE_CHECKING:
     from pipeline.steps.status import Report
@@ -51,7 +51,7 @@ def show(report: "Report") -> None:
     else:
         print_line("index      none")
     print_line(f"spent      {_spent(**document['spent'])}")
-    estimates.show(document)
+    show_estimates(document)
     for one in document["due"][-SHOWN:]:
         became = f"; {one['outcome']} {one['ended_at'][:16]}" if one["outcome"] else ""
         print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}{became}")
@@ -60,7 +60,7 @@ def show(report: "Report") -> None:
         print_line(f"probe      batch {probe['batch']} {probe['verdict'] or 'is not over'}{held}")
     for name in document["rolling_back"]:
         print_line(f"rollback   of {name} was begun and is not over; nothing of it is in sight")
-    pilots.show(document)
+    show_pilot(document)
     print_line(f"next       {document['next'] or 'nothing to do'}")
 
 

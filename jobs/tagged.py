@@ -3,9 +3,10 @@
 import sys
 from typing import TYPE_CHECKING
 
-from jobs import probes, setbacks, tag_live
+from jobs import probes, tag_live
 from jobs.batch_poll import complain
 from jobs.output import Terminal, plural, print_line, usd
+from jobs.render import tell_failures
 
 if TYPE_CHECKING:
     from pipeline.routines.tag import Report
@@ -54,7 +55,7 @@ def finish(report: "Report", words: "Words") -> None:
         probes.finish(report.probe, words)
     if report.live is not None:
         tag_live.finish(report.live)
-    setbacks.tell(report, words)
+    tell_failures(report, words)
     for polled in report.polled:
         complain(polled, words)
     if report.is_down:

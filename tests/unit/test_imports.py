@@ -153,7 +153,7 @@ TYPES_ONLY = {("pipeline.task", "sqlalchemy"), ("pipeline.task", "pydantic"), ("
 DOORS = {"emulator.server.start": {"pipeline.runtime"}, "emulator.server.serve": {"jobs.emulator"}}
 
 MAX_JOB_LINES = 80
-SHARED_BY_JOBS = {"cli.py", "command.py", "output.py", "__main__.py"}
+SHARED_BY_JOBS = {"cli.py", "command.py", "output.py", "render.py", "__main__.py"}
 
 
 def _name(path: Path) -> str:

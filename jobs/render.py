@@ -1,0 +1,114 @@
+"""What several commands print alike: an ingested batch, estimates, a pilot, failed batches."""
+
+from typing import TYPE_CHECKING, Any
+
+from jobs.output import Terminal, plural, print_line, print_table, usd
+
+if TYPE_CHECKING:
+    from pipeline.routines import backfill, tag
+    from pipeline.steps.batch_ingest import Account
+    from pipeline.task import Words
+
+OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applied")
+COUNTS = (*OUTCOMES, "unknown", "duplicates", "unreadable", "tokens_in", "tokens_out", "cost")
+ESTIMATES = 5  # that are printed; --json has more
+
+
+def show_account(account: "Account", words: "Words") -> None:
+    """Print one line for a batch, and a table of what went wrong in it."""
+    batch, terminal = account.batch, Terminal()
+    failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
+    rest = "".join(f", {count:,} {name}" for name, count in failed.items())
+    answered = plural(batch.answered or 0, "answer")
+    print_line(
+        f"batch {batch.number}: {answered} of {batch.requests:,}{rest}; "
+        f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}. "
+        f"Next: {words.after}{f', and {words.again} for what failed' if rest else ''}"
+    )
+    if account.oddities:
+        rows = [
+            (
+                odd.outcome,
+                odd.count,
+                odd.reason,
+                "; ".join(f"{name} {text}".strip()[:60] for name, text in odd.examples),
+            )
+            for odd in account.oddities
+        ]
+        print_table(("outcome", "count", "reason", "examples"), rows)
+    if batch.not_applied:
+        terminal.warn(
+            f"{plural(batch.not_applied, 'answer')} not applied: the {words.one} is gone or was answered meanwhile"
+        )
+    if account.outdated:
+        terminal.warn(f"answered for an earlier {words.input}: {', '.join(account.outdated[:10])}")
+    if account.other_versions:
+        terminal.warn(f"asked {batch.model}, answered by {', '.join(account.other_versions)}")
+
+
+def account_document(account: "Account") -> dict[str, object]:
+    """Return one account for programs."""
+    batch = account.batch
+    return {
+        "batch": batch.number,
+        **{name: getattr(batch, name) for name in COUNTS},
+        "reasons": [
+            {"outcome": odd.outcome, "reason": odd.reason, "count": odd.count, "examples": odd.examples}
+            for odd in account.oddities
+        ],
+        "outdated": account.outdated,
+        "other_versions": account.other_versions,
+    }
+
+
+def show_estimates(document: dict[str, Any]) -> None:
+    """Print what the newest batches and runs were estimated at, what they came to, and the mean error."""
+    label = "estimates"
+    for one in document["estimates"][-ESTIMATES:]:
+        name = f"{'batch' if one['kind'] == 'batch' else 'live run'} {one['number']}"
+        came = f", came to {_amount(one['actual'])}" if one["actual"] else ""
+        error = f", {one['error']:.1%} off" if one["error"] is not None else ""
+        print_line(f"{label:<11}{name}: {_amount(one['estimated'])} estimated{came}{error}")
+        label = ""
+    error = document["estimate_error"]
+    if error["mean"] is not None:
+        print_line(f"{label:<11}off by {error['mean']:.1%} on the mean of {error['of']}")
+
+
+def _amount(amounts: dict[str, Any]) -> str:
+    """Return tokens and money."""
+    return f"{amounts['tokens_in']:,} in, {amounts['tokens_out']:,} out, {usd(amounts['cost'])}"
+
+
+def show_pilot(document: dict[str, Any]) -> None:
+    """Print the version in use, its pilot and its backfill, where the task has them."""
+    if "extractor" not in document:
+        return
+    print_line(f"extractor  {document['extractor']}")
+    if pilot := document["pilot"]:
+        report = f", {pilot['report']}" if pilot["report"] else ""
+        print_line(
+            f"pilot      {pilot['number']}, up to {pilot['size']:,} drawn: {pilot['verdict'] or 'not over'}{report}"
+        )
+    if going := document["backfill"]:
+        cost = usd(going["estimated_cost"])
+        print_line(f"backfill   {going['extractor']} since {going['since'][:16]}: {going['items']:,}, about {cost}")
+    for one in document["withdrawn"]:
+        print_line(f"withdrawn  {one}: make rollback EXTRACTOR={one} goes on")
+
+
+def tell_failures(report: "backfill.Report | tag.Report", words: "Words") -> None:
+    """Say which batches failed and why, what became of their items, and what to type; nothing where none did."""
+    if not report.failed:
+        return
+    terminal = Terminal()
+    for number, why in report.failed.items():
+        said = f"batch {number} failed at the API ({why})"
+        terminal.error(said) if report.is_down else terminal.warn(f"{said}; its {words.many} were let go")
+    if not report.is_down:
+        return
+    free = f"; {plural(report.left, words.one, words.many)} can be asked" if report.left else ""
+    later = f"nothing more was sent{free}: run it again later" if report.left or report.under_way else ""
+    listed = f"{plural(report.parked, words.one, words.many)} parked: `{words.make('parked')}`"
+    gone = listed if report.parked else ""
+    terminal.hint("; ".join(part for part in (later, gone) if part) or words.make("status"))
