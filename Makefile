@@ -290,6 +290,10 @@ fuzz: $(TOOLS) ## a coverage-guided fuzzer on everything that reads bytes: SECON
 	  || { echo "atheris, the fuzzer, cannot be installed here (it has wheels for Linux and Python 3.11 to 3.13)" >&2; exit 1; }
 	@PYTHONPATH=.:$(VENV)/fuzz $(VENV)/bin/python -m tests.fuzz.explore
 
+.PHONY: house
+house: setup ## rooms, floors and arrows between them, and how long modules and functions are
+	@$(VENV)/bin/python -m tests.house
+
 .PHONY: audit
 audit: setup ## look up every locked dependency among known vulnerabilities (pip-audit, in a place of its own)
 	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit \
