@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.output import Terminal, plural, print_line, print_table, usd
 
 if TYPE_CHECKING:
-    from pipeline.routines import backfill, tag
+    from pipeline.routines import backfill, pilot, tag
     from pipeline.steps.batch_ingest import Account
     from pipeline.task import Words
 
@@ -78,6 +78,14 @@ def show_estimates(document: dict[str, Any]) -> None:
 def _amount(amounts: dict[str, Any]) -> str:
     """Return tokens and money."""
     return f"{amounts['tokens_in']:,} in, {amounts['tokens_out']:,} out, {usd(amounts['cost'])}"
+
+
+def pilot_line(done: "pilot.Report") -> str:
+    """Return in one line what came of a pilot."""
+    compared = f"; asked live as well: {done.compared.said}" if done.compared and done.compared.compared else ""
+    quality = done.quality
+    assert quality is not None  # noqa: S101 - a pilot without one is an error
+    return f"pilot {done.pilot.number} of {done.pilot.extractor}: {quality.line}{compared}. Report: {quality.path}"
 
 
 def show_pilot(document: dict[str, Any]) -> None:
