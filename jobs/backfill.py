@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.batch_poll import complain
 from jobs.command import Command, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
 from jobs.output import Terminal, plural, print_json, print_line, usd
-from jobs.render import show_account, tell_failures
+from jobs.render import finish_polled, show_account, tell_failures
 
 if TYPE_CHECKING:
     from pipeline.preflighting import Preflight
@@ -58,7 +57,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
         Terminal().say(f"quality: {report.quality.line} ({report.quality.path})")
     tell_failures(report, words)
     if report.polled is not None:
-        complain(report.polled, words)
+        finish_polled(report.polled, words)
     if report.is_down:
         sys.exit(4)
     if report.quality is not None:
