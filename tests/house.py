@@ -15,18 +15,22 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 TOPS = ("pipeline", "jobs", "web", "emulator")
-FLOORS = (  # from the top: a room imports rooms of lower floors alone
-    ("jobs",),
-    ("web",),
-    ("workflows",),
-    ("ops", "live"),
-    ("batch", "experts", "passages"),
-    ("cost", "quality", "index"),
-    ("engine", "tables"),
-    ("store", "gemini"),
-    ("core", "emulator"),
+FLOORS = (  # from the top: a room imports rooms of lower floors alone, and those libraries that stand behind it
+    {"jobs": "click dotenv rich"},
+    {"web": ""},
+    {"workflows": ""},
+    {"ops": "", "live": ""},
+    {"batch": "", "experts": "orjson pydantic sqlalchemy", "passages": "orjson pydantic rapidfuzz sqlalchemy"},
+    {"cost": "", "quality": "", "index": "faiss numpy orjson"},
+    {"engine": "", "tables": "babel charset_normalizer orjson price_parser pyarrow sqlalchemy"},
+    {
+        "store": "alembic psutil psycopg sqlalchemy",
+        "gemini": "genai_prices google httpx2 numpy orjson pydantic tenacity",
+    },
+    {"core": "jsonlines orjson", "emulator": "numpy orjson snowballstemmer starlette uvicorn wordllama"},
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+LIBRARIES = {room: libraries.split() for floor in FLOORS for room, libraries in floor.items()}
 
 Arrow = tuple[str, str]
 
@@ -90,6 +94,11 @@ def modules(root: Path = ROOT) -> dict[str, Module]:
     paths = [path for top in TOPS for path in sorted((root / top).rglob("*.py")) if "migrations" not in path.parts]
     names = [".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for path in paths]
     return {name: Module(name, path.read_text(encoding="utf-8")) for name, path in zip(names, paths, strict=True)}
+
+
+def loose(root: Path = ROOT) -> list[str]:
+    """Return the modules that stand in `pipeline/` itself, in no room."""
+    return sorted(path.stem for path in (root / "pipeline").glob("*.py") if path.stem != "__init__")
 
 
 def own(name: str, known: Iterable[str]) -> str:
@@ -162,8 +171,7 @@ def report(root: Path = ROOT) -> Iterator[str]:
     found = arrows(known)
     inside = [module for module in known.values() if module.room]
     rooms = sorted({module.room for module in inside}, key=lambda room: (FLOOR.get(room, -1), room))
-    loose = [path for path in (root / "pipeline").glob("*.py") if path.stem != "__init__"]
-    yield f"{len(rooms)} rooms, {floors(found)} floors, {len(found)} arrows, {len(loose)} loose modules in pipeline/"
+    yield f"{len(rooms)} rooms, {floors(found)} floors, {len(found)} arrows, {len(loose(root))} loose modules"
     for room in rooms:
         yield f"  {room:<12} {' '.join(sorted(there for here, there in found if here == room)) or '-'}"
     yield _listed("arrows that do not lead down", (" -> ".join(arrow) for arrow in found if not is_down(arrow)))
