@@ -264,6 +264,10 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	  || { echo "pip-audit cannot be installed here: nothing was looked up" >&2; exit 1; }
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
+.PHONY: mutants
+mutants: setup ## put each of forty and more one-line faults into a copy, and see that its test finds it
+	@$(VENV)/bin/python -m tests.mutants
+
 .PHONY: crash-sweep
 crash-sweep: setup ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7
 	@$(VENV)/bin/python -m tests.crash.whole
