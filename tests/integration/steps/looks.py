@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tests.lab import ON_POSTGRESQL, Api, Workspace
+import httpx2
+
+from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
 
 CREATE = r":batchGenerateContent$"
 START = r"^/upload/[^?]*$"
@@ -78,3 +80,13 @@ def alter(workspace: Workspace, *statements: str) -> None:
     """Change rows by hand, to what another program or a process that died could have left."""
     for statement in statements:
         workspace.change(statement)
+
+
+def crowd(api: Api, count: int) -> None:
+    """Make batches that are not ours, newer than all there are, so that the list has several pages."""
+    request = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
+    inlined = {"requests": {"requests": [{"request": request, "metadata": {"key": "k"}}]}}
+    with httpx2.Client(base_url=api.url, headers={"x-goog-api-key": KEY}) as http:
+        for number in range(count):
+            body = {"batch": {"displayName": f"crowd-{number}", "inputConfig": inlined}}
+            http.post("/v1beta/models/gemini-3.5-flash-lite:batchGenerateContent", json=body).raise_for_status()
