@@ -9,15 +9,16 @@ Nothing here talks to the API.
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import estimating, files, garbage, gating, spending, window
+from pipeline.batch.packer import Funds, Limits, Packer, Stop
 from pipeline.errors import InconsistentError, InputError, StateConflictError
 from pipeline.gemini import requests
 from pipeline.gemini.costs import Usage
-from pipeline.gemini.limits import MAX_FILE_BYTES, Shard
+from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.runtime import Runtime
 from pipeline.store import answers, batches, calls, claims, probes, versions
 from pipeline.store.leases import LeaseLostError
@@ -37,14 +38,6 @@ ROOM = 4  # how much larger the token limit is after an answer was cut by it
 ROUNDING = 1e-9  # of sums that are made in another order
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
 WAITING = "another process is preparing batches; waiting for it"
-
-
-class Stop(StrEnum):
-    """Why no further batch was prepared."""
-
-    NOBODY = "nobody is left"  # of those who are wanted
-    MONEY = "a budget has no room"
-    WINDOW = "no more tokens may wait at the API"
 
 
 class Line(NamedTuple):
@@ -100,22 +93,24 @@ def result_path(rt: Runtime, number: int) -> Path:
 
 
 def plan(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> Plan:
-    """Return what the next submit would write, by the estimator that also writes it. Nothing is written."""
-    shard, inside, number, rows, size, usage = _shard(rt), Usage(), 0, 0, 0, Usage()
+    """Return what the next submit would write, whatever budgets and quotas say, by the packer that also cuts its files.
+
+    Nothing is written.
+    """
+    made, size, usage = [], 0, Usage()
     with rt.store.read() as tx:
         known = estimating.calibration(rt, tx)
-        for line in lines(rt, tx, wanted):
-            tokens = known.applied(inside + line.usage, count=shard.rows + 1).prompt - shard.tokens
-            if not shard.has_room(size=len(line.data) + 1, tokens=tokens):
-                shard, inside = _shard(rt), Usage()
-                tokens = known.applied(line.usage, count=1).prompt
-            number += shard.rows == 0
-            shard.add(size=len(line.data) + 1, tokens=tokens)
-            inside += line.usage
-            rows, size, usage = rows + 1, size + len(line.data) + 1, usage + line.usage
+        packer = Packer(_limits(rt), known)
+        for rows, line in enumerate(lines(rt, tx, wanted), 1):
+            if packer.add(line) is not None:
+                made.append(packer.rows)
+                packer = packer.next_file()
+                packer.add(line)
+            size, usage = size + len(line.data) + 1, usage + line.usage
             bar.show(rows)
-        likely = known.applied(usage, count=rows)
-    return Plan(number, rows, size, usage.prompt, likely, estimating.cost(rt, likely, batch=True))
+    made += [packer.rows] * bool(packer.rows)
+    likely = known.applied(usage, count=sum(made))
+    return Plan(len(made), sum(made), size, usage.prompt, likely, estimating.cost(rt, likely, batch=True))
 
 
 def check_any(rt: Runtime) -> None:
@@ -211,7 +206,7 @@ def _prepare_next(rt: Runtime, lease: "Lease", made: Sequence[_Made], wanted: Wa
     """
     after = made[-1].last if made else None
     one = _prepare_one(rt, lease, made, wanted, after=after, bar=bar)
-    if one is Stop.NOBODY and after is not None:
+    if one is Stop.DONE and after is not None:
         one = _prepare_one(rt, lease, made, wanted, after=None, bar=bar)
     return one
 
@@ -222,11 +217,11 @@ def _prepare_one(
     """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
     left = wanted.left(made)
     if left.limit == 0 or (wanted.is_probe and made):
-        return Stop.NOBODY
+        return Stop.DONE
     for _ in range(TRIES):
         with rt.store.read() as tx:
             if wanted.is_probe and probes.is_under_way(tx, rt.extractor):
-                return Stop.NOBODY
+                return Stop.DONE
             if not wanted.is_probe:
                 gating.check(rt, tx)
             number = batches.next_number(tx)
@@ -256,62 +251,44 @@ def _prepare_one(
 
 
 class _Written(NamedTuple):
-    """A request file that is sealed as a draft: its (item id, input hash) rows, what was counted, what is likely."""
+    """A request file that is sealed as a draft: its (item id, input hash) rows, and what it holds together."""
 
     draft: files.Sealed
     rows: list[tuple[str, str]]
-    counted: Usage
-    likely: Usage
+    packer: Packer
 
 
 def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: "Bar", before: int) -> _Written | Stop:
     """Write one request file and seal it as a draft, or return why nobody stands in it."""
     rows: list[tuple[str, str]] = []
-    usage, shard, stop = Usage(), _shard(rt), Stop.NOBODY
+    stop: Stop | None = None
     path = request_path(rt, number)
     with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, rt.store.read() as tx:
-        known = estimating.calibration(rt, tx)
-        room, free = spending.room(rt, tx, error=known.error), window.room(rt, tx)
+        packer = _packer(rt, tx)
         for line in lines(rt, tx, wanted, after=after):
-            together = usage + line.usage
-            likely = known.applied(together, count=len(rows) + 1)
-            tokens = likely.prompt - shard.tokens
-            if not shard.has_room(size=len(line.data) + 1, tokens=tokens):
+            stop = packer.add(line)
+            if stop is not None:
                 break
-            if room is not None and estimating.cost(rt, likely, batch=True) * (1 + known.error) > room:
-                stop = Stop.MONEY
-                break
-            if free is not None and likely.prompt > free:
-                stop = Stop.WINDOW
-                break
-            shard.add(size=len(line.data) + 1, tokens=tokens)
             writer.write_line(line.data)
             rows.append((line.item.id, line.item.input_hash))
-            usage = together
             bar.show(before + len(rows))
-        if not rows:
-            return stop
-        return _Written(writer.seal(), rows, usage, known.applied(usage, count=len(rows)))
+        return _Written(writer.seal(), rows, packer) if rows else stop or Stop.DONE
 
 
 def _claim(rt: Runtime, tx: "Connection", number: int, written: _Written) -> None:
     """Add the batch and claim its items, all or none, in the caller's transaction.
 
     Raises:
-        StateConflictError: an item, or the money for all of them, was taken since the file was read.
+        StateConflictError: an item, or the room for all of them, was taken since the file was read.
         ConfigurationError: the version is being rolled back since then.
     """
     task = rt.task
     # once more: it may have been rolled back since this command began
     versions.begin(tx, task.name, task.label, model=rt.model.name, skips=task.skips, at=rt.now())
-    cost = estimating.cost(rt, written.likely, batch=True)
-    error = estimating.calibration(rt, tx).error
-    room = spending.room(rt, tx, error=error)
-    if room is not None and cost * (1 + error) > room * (1 + ROUNDING):
-        raise StateConflictError("the budget of batch", number, expected="free", wanted="spent", found="used")
-    free = window.room(rt, tx)
-    if free is not None and written.likely.prompt > free:
-        raise StateConflictError("the quota of batch", number, expected="free", wanted="used", found="used")
+    packed = written.packer
+    stop = _packer(rt, tx).stop_for(packed.likely, slack=ROUNDING)
+    if stop is not None:
+        raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
     rt.bind(tx)
     batches.add(
         tx,
@@ -324,10 +301,10 @@ def _claim(rt: Runtime, tx: "Connection", number: int, written: _Written) -> Non
         request_file=str(request_path(rt, number).relative_to(rt.data)),
         request_sha256=written.draft.sha256,
         request_size=written.draft.size,
-        counted_in=written.counted.prompt,
-        estimated_in=written.likely.prompt,
-        estimated_out=written.likely.answer + written.likely.thoughts,
-        estimated_cost=cost,
+        counted_in=packed.counted.prompt,
+        estimated_in=packed.likely.prompt,
+        estimated_out=packed.likely.answer + packed.likely.thoughts,
+        estimated_cost=estimating.cost(rt, packed.likely, batch=True),
         priced_on=rt.model.priced_as_of(batch=True, on=rt.now().date()).isoformat(),
     )
     claims.take(tx, rt.task, written.rows, batch=number, at=rt.now())
@@ -388,11 +365,16 @@ def _filled(rt: Runtime, item: "Item", prompt: "Prompt", *, form: requests.Form)
     return data, usage
 
 
-def _shard(rt: Runtime) -> Shard:
-    """Return an empty file's account, with the limits that are set and a share of what may wait of the model."""
+def _packer(rt: Runtime, tx: "Connection") -> Packer:
+    """Return an empty request file, with all that its length depends on as it stands now."""
+    known = estimating.calibration(rt, tx)
+    room = spending.room(rt, tx, error=known.error)
+    funds = None if room is None else Funds(room, known.error, partial(estimating.cost, rt, batch=True))
+    return Packer(_limits(rt), known, budget=funds, quota=window.room(rt, tx))
+
+
+def _limits(rt: Runtime) -> Limits:
+    """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
     most, waiting = rt.settings.batch_tokens, rt.model.enqueued(rt.settings.tier)
-    return Shard(
-        max_rows=rt.settings.batch_rows,
-        max_bytes=rt.settings.batch_bytes,
-        max_tokens=most if waiting is None else max(1, min(most, int(waiting * SHARE))),
-    )
+    tokens = most if waiting is None else max(1, min(most, int(waiting * SHARE)))
+    return Limits(rt.settings.batch_rows, min(rt.settings.batch_bytes, MAX_FILE_BYTES), tokens)

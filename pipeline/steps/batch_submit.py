@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import creating, preparing, spending
+from pipeline.batch.packer import Stop
 from pipeline.creating import Sent
 from pipeline.errors import InputError, RemoteError
 from pipeline.gemini.costs import Usage
-from pipeline.preparing import Plan, Stop, Wanted
+from pipeline.preparing import Plan, Wanted
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState
 from pipeline.store import batches, claims
@@ -90,9 +91,9 @@ def run(
     stops = _submit_new(rt, report, replace(wanted, limit=new.requests))
     report.items = _items(rt, report.submitted)
     unmet = new.requests - _new_items(rt, report, waiting)
-    if Stop.MONEY in stops:
+    if Stop.BUDGET in stops:
         _see_money(rt, report, unmet=unmet)
-    elif Stop.WINDOW in stops:
+    elif Stop.QUOTA in stops:
         with rt.store.read() as tx:
             report.no_room = max(0, min(unmet, claims.count_askable(tx, rt.task)))
     return report

@@ -40,6 +40,7 @@ ROWS = (  # from the ground up
     {"experts", "passages"},  # side by side: no subject knows another
     {"runtime", "apply"},
     {"estimating", "spending", "window", "ways", "gating", "comparing", "reviewing", "reporting"},
+    {"engine", "batch"},
     {"preparing", "adopting", "embedding", "evaluation", "piloting"},
     {"creating", "freshness", "building", "uploads", "backups", "withdrawing"},
     {"live"},

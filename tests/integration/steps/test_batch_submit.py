@@ -32,6 +32,7 @@ from tests.integration.steps.looks import (
     remote,
     requests_of,
     states,
+    tries,
     uploads,
 )
 from tests.lab import KEY, ROOT, Api, Workspace
@@ -540,27 +541,59 @@ def test_no_more_batches_are_sent_than_the_api_takes(workspace: Workspace, api: 
     assert (creates(api), batch_row(workspace, 101)["state"]) == (1, "prepared")
 
 
+def _quota(workspace: Workspace, folder: Path) -> int:
+    """Let three quarters of everybody's tokens wait at the API at once; return how many those are."""
+    models = folder / "models.toml"
+    limit: int = json.loads(workspace.run("batch-submit", "--dry", "--json").stdout)["tokens_in"] * 3 // 4
+    models.write_text(
+        '[models."gemini-3.5-flash-lite"]\nprice_in = 0.3\nprice_out = 2.5\n'
+        f'priced_on = 2026-10-07\nsource = "a page"\nkind = "generate"\nenqueued_tokens = {limit}\n'
+    )
+    workspace.environ["FINDABLE_MODELS_FILE"] = str(models)
+    return limit
+
+
 def test_no_more_tokens_wait_than_the_model_takes(
     workspace: Workspace, api: Api, people: People, tmp_path: Path
 ) -> None:
     """The enqueued-token limit of the catalogue is kept by our own count, so that the API never has to refuse."""
     people(4)
-    models = tmp_path / "models.toml"
-    limit = json.loads(workspace.run("batch-submit", "--dry", "--json").stdout)["tokens_in"] * 3 // 4
-    models.write_text(
-        '[models."gemini-3.5-flash-lite"]\nprice_in = 0.3\nprice_out = 2.5\n'
-        f'priced_on = 2026-10-07\nsource = "a page"\nkind = "generate"\nenqueued_tokens = {limit}\n'
-    )
+    limit = _quota(workspace, tmp_path)
     api.configure(enqueued_tokens={"*": limit * 2}, paused=True)
-    result = workspace.run("batch-submit", MODELS_FILE=str(models))
+    result = workspace.run("batch-submit")
     assert result.exit_code == 0, result.output
     assert "held back by the quota of tokens that may wait at the API" in result.stdout
     assert (states(workspace), creates(api)) == (["submitted"] * 2, 2)
     assert workspace.scalar("SELECT sum(estimated_in) FROM findable_batches") <= limit
     api.configure(paused=False)
-    assert workspace.run("batch-poll", MODELS_FILE=str(models)).exit_code == 0
-    assert workspace.run("batch-submit", MODELS_FILE=str(models)).exit_code == 0
+    assert workspace.run("batch-poll").exit_code == 0
+    assert workspace.run("batch-submit").exit_code == 0
     assert states(workspace) == ["downloaded"] * 2 + ["submitted"]
+
+
+def test_the_quota_is_looked_at_again_when_the_create_is_committed(
+    workspace: Workspace, api: Api, people: People, tmp_path: Path
+) -> None:
+    """A batch that was sent while this one's file was uploaded took the room: this one waits, uploaded, uncreated."""
+    people(4)
+    limit = _quota(workspace, tmp_path)
+    with workspace.open() as rt:
+        [first] = preparing.prepare(rt, preparing.Wanted(2), bar=_bar())
+        [second] = preparing.prepare(rt, preparing.Wanted(2), bar=_bar())
+        workspace.change("UPDATE findable_batches SET estimated_in = :most WHERE number = 1", most=limit)
+        upload = rt.client.upload
+
+        def meanwhile(*args: Any, **named: Any) -> Any:
+            """Upload, and let another process send the first batch."""
+            rt.client.upload = upload
+            assert creating.send(rt, first) is creating.Sent.CREATED
+            return upload(*args, **named)
+
+        rt.client.upload = meanwhile
+        with pytest.raises(window.NoRoomError, match="tokens would wait"):
+            creating.send(rt, second)
+    assert (states(workspace), creates(api), tries(workspace)) == (["submitted", "prepared"], 1, ["created"])
+    assert batch_row(workspace, 2)["upload"]
 
 
 @pytest.mark.parametrize("money", [{}, {"BUDGET_PER_DAY": "20"}], ids=["without a budget", "with one"])
