@@ -15,37 +15,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import estimating, files, garbage, gating, spending, window
 from pipeline.batch.packer import Funds, Limits, Packer, Stop
-from pipeline.errors import InconsistentError, InputError, StateConflictError
-from pipeline.gemini import requests
+from pipeline.engine import questions
+from pipeline.engine.questions import Line, RequestBuilder
+from pipeline.errors import InconsistentError, StateConflictError
 from pipeline.gemini.costs import Usage
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.runtime import Runtime
-from pipeline.store import answers, batches, calls, claims, probes, versions
+from pipeline.store import batches, claims, probes, versions
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.display import Bar
     from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
-    from pipeline.task import Item, Prompt
 
 FOLDER = "batches"
 NOTHING = Usage()
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
 PAGE = 500  # ids, where they are named
 LEASE = "prepare"
-ROOM = 4  # how much larger the token limit is after an answer was cut by it
 ROUNDING = 1e-9  # of sums that are made in another order
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
 WAITING = "another process is preparing batches; waiting for it"
-
-
-class Line(NamedTuple):
-    """One request on its way into a file: its item, the bytes of its line, and what it will probably use."""
-
-    item: "Item"
-    data: bytes
-    usage: Usage
 
 
 @dataclass(frozen=True)
@@ -113,17 +104,6 @@ def plan(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> Plan:
     return Plan(len(made), sum(made), size, usage.prompt, likely, estimating.cost(rt, likely, batch=True))
 
 
-def check_any(rt: Runtime) -> None:
-    """Tell an empty workspace from one where nobody is left to ask.
-
-    Raises:
-        InputError: there are no items at all.
-    """
-    with rt.store.read() as tx:
-        if not rt.task.total(tx):
-            raise InputError("there is nothing to ask about yet", hint=rt.task.how_to_fill)
-
-
 def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], None] = lambda _why: None) -> list[int]:
     """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
 
@@ -139,7 +119,7 @@ def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], N
         try:
             with rt.waited_lease(LEASE, waiting=WAITING) as lease, garbage.kept_small():
                 sweep(rt, lease)
-                free_dead(rt)
+                questions.free_dead(rt.store, now=rt.now())
                 while isinstance(one := _prepare_next(rt, lease, made, wanted, bar=bar), _Made):
                     made.append(one)
             told(one)
@@ -148,31 +128,6 @@ def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], N
             if not tries_left:
                 raise
     return [one.number for one in made]
-
-
-def free_dead(rt: Runtime) -> int:
-    """Let go the items whose live call died with its process, and say that the call is lost; return how many.
-
-    Else what it may cost would count as under way on every day to come.
-    """
-    with rt.store.write() as tx:
-        calls.lose_dead(tx, now=rt.now())
-        return claims.free_dead(tx, now=rt.now())
-
-
-def begin(rt: Runtime) -> None:
-    """Note under which version items are asked from now on; under a new label those parked before get another chance.
-
-    Raises:
-        ConfigurationError: that version is being rolled back.
-    """
-    task = rt.task
-    with rt.store.read() as tx:
-        if not task.total(tx) or versions.is_begun(tx, task.name, task.label, model=rt.model.name):
-            return
-    with rt.store.write() as tx:
-        if versions.begin(tx, task.name, task.label, model=rt.model.name, skips=task.skips, at=rt.now()):
-            answers.unpark(tx, task.name, ids=None)
 
 
 def sweep(rt: Runtime, lease: "Lease") -> list[Path]:
@@ -316,14 +271,12 @@ def lines(rt: Runtime, tx: "Connection", wanted: Wanted, *, after: str | None = 
     Raises:
         InputError: an item's request cannot be sent.
     """
-    form = estimating.form(rt)
+    builder = RequestBuilder(rt.task, rt.model)
     left = wanted.limit
     most = None if wanted.limit is None else wanted.limit + len(wanted.without)
     for page in _pages(rt, tx, wanted, most=most, after=after):
         ids = [one for one in page if one not in wanted.without][:left]
-        cut = answers.cut_short(tx, rt.task.name, ids)
-        for item in rt.task.items(tx, ids):
-            yield line_of(rt, tx, item, form=form, cut=cut.get(item.id, 0))
+        yield from builder.lines(tx, ids)
         left = None if left is None else left - len(ids)
 
 
@@ -336,33 +289,6 @@ def _pages(
     else:
         found = claims.askable_among(tx, rt.task, wanted.among)
         yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
-
-
-def line_of(rt: Runtime, tx: "Connection", item: "Item", *, form: requests.Form, cut: int) -> Line:
-    """Return one item's request; after answers that were cut, with more room for the next.
-
-    Raises:
-        InputError: it cannot be sent; the message names the item.
-    """
-    prompt = item.prompt
-    most = rt.model.output_limit or prompt.max_output_tokens * ROOM
-    room = min(prompt.max_output_tokens * ROOM**cut, most)
-    if room != prompt.max_output_tokens:
-        prompt = prompt._replace(max_output_tokens=room)
-    try:
-        data, usage = _filled(rt, item, prompt, form=form)
-    except InputError as error:
-        name = rt.task.names(tx, [item.id]).get(item.id, item.id)
-        raise InputError(f"{name}: {error.message}; nothing was sent", hint="mend this row, then run again") from error
-    return Line(item, data, usage)
-
-
-def _filled(rt: Runtime, item: "Item", prompt: "Prompt", *, form: requests.Form) -> tuple[bytes, Usage]:
-    """Return the line of a request and what it will use."""
-    data, usage = form.fill(requests.key_of(rt.task.name, item.id), prompt)
-    if len(data) >= MAX_FILE_BYTES:
-        raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")
-    return data, usage
 
 
 def _packer(rt: Runtime, tx: "Connection") -> Packer:

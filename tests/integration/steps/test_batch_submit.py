@@ -14,6 +14,7 @@ import pytest
 
 from pipeline import creating, files, preparing, window
 from pipeline.display import Silent
+from pipeline.engine import questions
 from pipeline.experts import table
 from pipeline.gemini.limits import MAX_ACTIVE_BATCHES
 from pipeline.preparing import Plan
@@ -447,7 +448,7 @@ def test_a_row_that_cannot_be_sent_is_named_before_anything_is(
 ) -> None:
     """A request larger than the API takes stops the run with 2 and the person's name; no file stays behind."""
     names = people(2)
-    monkeypatch.setattr(preparing, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(questions, "MAX_FILE_BYTES", 100)
     result = workspace.run("batch-submit")
     assert result.exit_code == 2, result.output
     assert names[0] in result.stderr
