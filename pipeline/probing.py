@@ -13,6 +13,7 @@ from pipeline import creating, estimating, files, preparing
 from pipeline.apply import Asked, Missing, judge
 from pipeline.comparing import Seen, compare, seen
 from pipeline.creating import Sent
+from pipeline.engine.questions import free_dead
 from pipeline.errors import InputError, RemoteError
 from pipeline.gemini.requests import key_of, split_key
 from pipeline.gemini.results import Results, key_in
@@ -77,7 +78,7 @@ def ask(rt: Runtime, number: int) -> None:
     Raises:
         RemoteError, ConfigurationError: what stopped it; what came is kept, and the next run asks the rest.
     """
-    preparing.free_dead(rt)
+    free_dead(rt.store, now=rt.now())
     with rt.lease(f"probe:{number}") as lease:
         if lease is None:
             return

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline import estimating, piloting, preflighting, preparing, reporting
+from pipeline import estimating, piloting, preflighting, reporting
+from pipeline.engine import questions
 from pipeline.errors import InputError
 from pipeline.preflighting import Preflight
 from pipeline.routines import setbacks
@@ -103,12 +104,12 @@ def run(
         GateError: no pilot of this extractor passed, or its answers turned out to be hopeless.
         RemoteError, ConfigurationError: as the steps raise them; run again, it goes on.
     """
-    preparing.check_any(rt)
+    questions.check_any(rt.store, rt.task)
     reporting.check_bounds(rt)
-    preparing.free_dead(rt)
+    questions.free_dead(rt.store, now=rt.now())
     if not wish.skip_pilot:
         _check_pilot(rt)
-    preparing.begin(rt)
+    questions.begin(rt.store, rt.task, model=rt.model.name, at=rt.now())
     report = Report(rt.extractor, look=preflighting.look(rt, limit=None, deadline_s=None))
     _open(rt, report, wish, announce=announce, confirm=confirm)
     turns, parked = _Turns(rt, report, told=told), setbacks.parked(rt)

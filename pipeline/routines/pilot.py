@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline import piloting, preparing, reporting
+from pipeline import piloting, reporting
+from pipeline.engine import questions
 from pipeline.errors import ConfigurationError, GateError, InputError, RemoteError
 from pipeline.preparing import Plan
 from pipeline.runtime import Runtime
@@ -56,10 +57,10 @@ def run(
         InputError: there is nothing to ask about, or the plan was not confirmed.
         RemoteError, ConfigurationError: what stopped it; run again, it goes on.
     """
-    preparing.check_any(rt)
+    questions.check_any(rt.store, rt.task)
     reporting.check_bounds(rt)
-    preparing.free_dead(rt)
-    preparing.begin(rt)
+    questions.free_dead(rt.store, now=rt.now())
+    questions.begin(rt.store, rt.task, model=rt.model.name, at=rt.now())
     report, ids = _begun(rt, size, seed)
     piloting.forgive(rt, ids)
     rounds, is_left = 0, True

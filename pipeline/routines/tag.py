@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline import estimating, preflighting, preparing, probing, spending
+from pipeline import estimating, preflighting, probing, spending
+from pipeline.engine import questions
 from pipeline.errors import InputError
 from pipeline.preflighting import Preflight
 from pipeline.records import Budget
@@ -92,7 +93,7 @@ def run(
     report = Report(look=look)
     waiting = _waiting(rt)
     if not look.plan.requests and not waiting:
-        preparing.check_any(rt)
+        questions.check_any(rt.store, rt.task)
         spending.close(rt)
         return report
     report.way, report.reason = _way(look, wish, waiting=bool(waiting))

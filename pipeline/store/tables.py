@@ -93,7 +93,14 @@ batches = Table(
     Column("result_file", Text),
     Column("result_sha256", Text),
     Column("result_size", BigInteger),
-    # the account
+    Column("counted_in", BigInteger),  # prompt tokens as counted from the text, before calibration
+)
+
+# what a batch came to; a row comes with the end of its batch, and says of a failed one only when that was
+batch_accounts = Table(
+    "findable_batch_accounts",
+    metadata,
+    Column("batch", ForeignKey("findable_batches.number"), primary_key=True, autoincrement=False),
     Column("answered", Integer),
     Column("refused", Integer),
     Column("invalid", Integer),
@@ -106,7 +113,6 @@ batches = Table(
     Column("tokens_out", BigInteger),
     Column("cost", Float),
     Column("ended_at", UtcTime),
-    Column("counted_in", BigInteger),  # prompt tokens as counted from the text, before calibration
 )
 
 tries = Table(

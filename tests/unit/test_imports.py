@@ -38,8 +38,9 @@ ROWS = (  # from the ground up
     {"task", "listing"},
     {"gemini", "store", "index"},
     {"experts", "passages"},  # side by side: no subject knows another
-    {"runtime", "apply"},
+    {"runtime", "apply", "engine"},
     {"estimating", "spending", "window", "ways", "gating", "comparing", "reviewing", "reporting"},
+    {"batch"},
     {"preparing", "adopting", "embedding", "evaluation", "piloting"},
     {"creating", "freshness", "building", "uploads", "backups", "withdrawing"},
     {"live"},

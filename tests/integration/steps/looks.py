@@ -7,15 +7,17 @@ from typing import Any
 import httpx2
 
 from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+from tests.ledger import ACCOUNTED
 
 CREATE = r":batchGenerateContent$"
 START = r"^/upload/[^?]*$"
 
 
 def batch_row(workspace: Workspace, number: int = 1) -> dict[str, Any]:
-    """Return one batch's row by column."""
-    [row] = workspace.query("SELECT * FROM findable_batches WHERE number = :number", number=number)
-    return dict(zip(workspace.columns("findable_batches"), row, strict=True))
+    """Return one batch's row by column, with its account."""
+    [row] = workspace.query(f"SELECT * FROM {ACCOUNTED} WHERE number = :number", number=number)  # noqa: S608 - ours
+    names = (*workspace.columns("findable_batches"), *workspace.columns("findable_batch_accounts"))
+    return dict(zip(names, row, strict=True))
 
 
 def states(workspace: Workspace) -> list[str]:

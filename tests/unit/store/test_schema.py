@@ -54,24 +54,6 @@ def test_migrations_give_the_tables_that_the_code_uses(store: Store, tmp_path: P
     assert going == "CREATE INDEX findable_calls_under_way ON findable_calls (id) WHERE outcome IS NULL"
 
 
-def test_a_database_of_the_version_before_is_brought_up_to_date(store: Store) -> None:
-    """Its rows stay, and it has the tables and indexes of one that was made anew."""
-    whole = shape(made(store))
-    with store.write() as tx:
-        workspace.touch(tx)
-        before = workspace.get(tx)
-        for statement in (
-            "DROP TABLE findable_spent",
-            "DROP INDEX findable_calls_under_way",
-            "UPDATE findable_version SET version_num = '0003'",
-        ):
-            tx.execute(text(statement))
-    assert shape(made(store)) == whole
-    with store.read() as tx:
-        assert schema.has_index(tx, "findable_calls", "findable_calls_under_way")
-        assert (schema.is_current(tx), workspace.get(tx)) == (True, before)
-
-
 def test_the_newest_migration_is_the_head() -> None:
     """The version that the code asks for is that of the newest file."""
     folder = Path(schema.__file__).parent / "migrations" / "versions"
