@@ -7,7 +7,7 @@ import click
 
 from jobs import accounts, setbacks
 from jobs.batch_poll import complain
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import Command, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
 from jobs.output import Terminal, plural, print_json, print_line, usd
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="All anew, under VERSION or the next free."
 )
-@click.option("--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Without a pilot; the report says so.")
+@skip_pilot_option
 @click.option("--wait/--no-wait", default=False, envvar="FINDABLE_WAIT", help="Go on until all is over.")
 @yes_option
 @json_option

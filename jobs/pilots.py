@@ -1,8 +1,19 @@
-"""How the version in use, its pilot and its backfill are told in `make status`."""
+"""How a pilot is told, and in `make status` the version in use with its backfill."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.output import print_line, usd
+
+if TYPE_CHECKING:
+    from pipeline.routines.pilot import Report
+
+
+def told(done: "Report") -> str:
+    """Return in one line what came of a pilot."""
+    compared = f"; asked live as well: {done.compared.said}" if done.compared and done.compared.compared else ""
+    quality = done.quality
+    assert quality is not None  # noqa: S101 - a pilot without one is an error
+    return f"pilot {done.pilot.number} of {done.pilot.extractor}: {quality.line}{compared}. Report: {quality.path}"
 
 
 def show(document: dict[str, Any]) -> None:

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, no_probe_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table, usd
-from jobs.probes import finish, show_probe
 from jobs.values import COUNT, DURATION
 
 if TYPE_CHECKING:
@@ -19,34 +18,19 @@ if TYPE_CHECKING:
 @click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Look at no more than this many.")
 @click.option("--deadline", type=DURATION, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h, 30m, 90s.")
 @click.option("--count", is_flag=True, envvar="FINDABLE_COUNT", help="Let the API count the tokens of a sample.")
-@click.option("--probe/--no-probe", default=None, envvar="FINDABLE_PROBE", help="Five both ways; or do without.")
-@click.option("--wait/--no-wait", default=True, envvar="FINDABLE_WAIT", help="Wait for the probe's batch.")
+@no_probe_option
+@click.option("--wait/--no-wait", hidden=True, expose_value=False)
 @json_option
-def main(
-    limit: int | None, deadline: float | None, *, count: bool, probe: bool | None, wait: bool, as_json: bool
-) -> None:
+def main(limit: int | None, deadline: float | None, *, count: bool, as_json: bool) -> None:
     """Say what tagging everyone who is untagged would cost and take, by batch and live, and which way fits.
 
-    Spends nothing, and needs no key but for --count and --probe. --probe asks about five people both ways first and
-    compares; while that goes on, or where the batch's answers do not validate (exit code 6), no other batch is made
-    until a probe passes or --no-probe says so.
+    Spends nothing, and needs no key but for --count.
     """
-    from pipeline.routines import probe as routine
     from pipeline.steps import preflight
 
     with open_workspace() as rt:
-        found = routine.run(rt, wait=wait) if probe else None
-        if probe is False and (batch := preflight.do_without_probe(rt)) is not None:
-            rt.display.say(f"the probe of batch {batch} stops nothing any more")
         look, words = preflight.run(rt, limit=limit, deadline_s=deadline, count=count), rt.task.words
-    if as_json:
-        print_json(preflight.document(look) | {"probe": routine.document(found) if found else None})
-    else:
-        _show(look, words)
-        if found:
-            show_probe(found, words)
-    if found:
-        finish(found, words)
+    print_json(preflight.document(look)) if as_json else _show(look, words)
 
 
 def _show(look: "Preflight", words: "Words") -> None:

@@ -55,9 +55,6 @@ def show(report: "Report") -> None:
     for one in document["due"][-SHOWN:]:
         became = f"; {one['outcome']} {one['ended_at'][:16]}" if one["outcome"] else ""
         print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}{became}")
-    if probe := document["probe"]:
-        held = "; no other batch is prepared" if probe["holds_batches"] else ""
-        print_line(f"probe      batch {probe['batch']} {probe['verdict'] or 'is not over'}{held}")
     for name in document["rolling_back"]:
         print_line(f"rollback   of {name} was begun and is not over; nothing of it is in sight")
     pilots.show(document)

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 import click
 
 from jobs import tagged
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import (
+    Command,
+    confirmed,
+    json_option,
+    no_probe_option,
+    open_workspace,
+    pilot_options,
+    yes_option,
+)
 from jobs.output import plural, print_json, usd
 from jobs.values import COUNT, DURATION, USD
 
@@ -18,7 +26,8 @@ if TYPE_CHECKING:
 @click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many.")
 @click.option("--budget", type=USD, envvar="FINDABLE_BUDGET", help="Most USD that it may spend.")
 @click.option("--deadline", type=DURATION, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h, 30m, 90s.")
-@click.option("--probe/--no-probe", default=None, envvar="FINDABLE_PROBE", help="Five both ways before the rest.")
+@pilot_options
+@no_probe_option
 @click.option("--wait/--no-wait", default=None, envvar="FINDABLE_WAIT", help="Batch: poll and ingest as well.")
 @yes_option
 @json_option
@@ -27,8 +36,9 @@ def main(
     limit: int | None,
     budget: float | None,
     deadline: float | None,
+    pilot: int | None,
     *,
-    probe: bool | None,
+    skip_pilot: bool,
     wait: bool | None,
     yes: bool,
     as_json: bool,
@@ -50,7 +60,7 @@ def main(
             what = plural(look.plan.requests, words.one, words.many)
             rt.display.say(f"{rt.model.name}: {what} {way}, estimated {usd(cost)}; {reason}")
 
-        wish = tag.Wish(mode, limit, budget, deadline, wait=wait, probe=probe)
+        wish = tag.Wish(mode, limit, budget, deadline, wait=wait, pilot=pilot, skip_pilot=skip_pilot)
         report = tag.run(rt, wish, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
     print_json(tag.document(report)) if as_json else tagged.show(report, words)
     tagged.finish(report, words)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, open_workspace, skip_pilot_option
 from jobs.output import Terminal, plural, print_json, print_line, usd
 from jobs.values import COUNT
 
@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
 @click.command(name="tag-live", cls=Command)
 @click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many.")
+@skip_pilot_option
 @json_option
-def main(limit: int | None, *, as_json: bool) -> None:
+def main(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     """Tag everyone who is untagged and has a bio now, at full price.
 
     Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
     interrupt: nobody is asked again who was answered. Ctrl-C lets what is under way finish; a second one does not.
     """
+    from pipeline.routines import pilot
     from pipeline.steps import tag_live
 
     with open_workspace() as rt:
+        pilot.first(rt, size=None, skip=skip_pilot)
         report, words = tag_live.run(rt, limit=limit), rt.task.words
     print_json(tag_live.document(report)) if as_json else show(report, words)
     finish(report)

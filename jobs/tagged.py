@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-from jobs import probes, setbacks, tag_live
+from jobs import pilots, setbacks, tag_live
 from jobs.batch_poll import complain
 from jobs.output import Terminal, plural, print_line, usd
 
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 def show(report: "Report", words: "Words") -> None:
     """Say what came of it, and what to type next."""
-    if report.probe is not None:
-        probes.show_probe(report.probe, words)
-    if report.probe is not None and not report.probe.is_over:
-        return
+    if report.pilot is not None:
+        Terminal().say(pilots.told(report.pilot))
     parked = f", {report.parked:,} parked" if report.parked else ""
     if report.live is not None:
         tag_live.show(report.live, words)
@@ -50,8 +48,6 @@ def _warn(report: "Report", words: "Words") -> None:
 
 def finish(report: "Report", words: "Words") -> None:
     """End with the exit code of what stopped it, if anything did."""
-    if report.probe is not None:
-        probes.finish(report.probe, words)
     if report.live is not None:
         tag_live.finish(report.live)
     setbacks.tell(report, words)

@@ -45,7 +45,7 @@ ROWS = (  # from the ground up
     {"creating", "freshness", "building", "uploads", "backups", "withdrawing"},
     {"live"},
     {"sampling"},
-    {"preflighting", "probing"},
+    {"preflighting", "workflows"},
     {"checks"},
     {"forgetting"},
     {"collecting"},

@@ -125,9 +125,9 @@ def test_a_plan_is_cut_as_it_is_written(
                     table.insert_person(tx, f"p-{number}", {"bio": "b " * length})
             rt.budget = None if budget is None else Budget(budget, BEGAN, "BUDGET")
             with rt.store.read() as tx:
-                wanted = [one.data for one in preparing.lines(rt, tx, preparing.EVERYONE)]
-            plan = preparing.plan(rt, preparing.EVERYONE, bar=bar)
-            numbers = preparing.prepare(rt, preparing.EVERYONE, bar=bar, told=stops.append)
+                wanted = [one.data for one in preparing.lines(rt, tx, preparing.Wanted())]
+            plan = preparing.plan(rt, preparing.Wanted(), bar=bar)
+            numbers = preparing.prepare(rt, preparing.Wanted(), bar=bar, told=stops.append)
             files = [preparing.request_path(rt, number).read_bytes().splitlines() for number in numbers]
             with rt.store.read() as tx:
                 made = batches.in_states(tx)
