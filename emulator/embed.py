@@ -5,6 +5,7 @@ from typing import Any
 
 from emulator.catalogue import Model
 from emulator.errors import ApiError, invalid
+from emulator.models.encoder import WIDTH, encode
 
 MAX_ENTRIES = 100
 """How many requests one batchEmbedContents call may hold (customary limit, read 2026-11)."""
@@ -16,8 +17,6 @@ def text_to_embed(request: Mapping[str, Any]) -> str:
     Raises:
         ApiError: 400 where there is none, or a width beyond the model's is asked for.
     """
-    from emulator.models.encoder import WIDTH
-
     parts = request.get("content", {}).get("parts", [])
     text = "\n".join(part["text"] for part in parts if "text" in part)
     if not text.strip():
@@ -34,8 +33,6 @@ def vectors(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
     Raises:
         ApiError: 400 for the first request that cannot be served.
     """
-    from emulator.models.encoder import WIDTH, encode
-
     texts = [text_to_embed(request) for request in requests]
     if not texts:
         return []

@@ -9,6 +9,8 @@ import orjson
 
 from emulator.catalogue import MODEL_VERSION, QUICK_VERSION, Model
 from emulator.errors import invalid
+from emulator.models.concepts import concepts, quick_concepts
+from emulator.models.tagger import tags as tags_of
 from emulator.schema import ConceptShape, Shape, shape_of
 
 BYTES_PER_TOKEN = 4
@@ -125,8 +127,6 @@ def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0, quick: bo
 
 def _tags(request: Mapping[str, Any], shape: Shape) -> object:
     """Return the document of an answer with tags."""
-    from emulator.models.tagger import tags as tags_of
-
     text = text_to_tag(request)
     tags: list[str] = []
     if text.strip() and shape.at_most > 0:
@@ -136,8 +136,6 @@ def _tags(request: Mapping[str, Any], shape: Shape) -> object:
 
 def _concepts(request: Mapping[str, Any], shape: ConceptShape, *, quick: bool) -> object:
     """Return the document of an answer with concepts."""
-    from emulator.models.concepts import concepts, quick_concepts
-
     find = quick_concepts if quick else concepts
     return shape.wrap(find(text_to_read(request), at_least=shape.at_least, at_most=shape.at_most))
 

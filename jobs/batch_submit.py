@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs import pilots
 from jobs.command import Command, confirmed, json_option, open_workspace, pilot_options, yes_option
 from jobs.output import plural, print_json, print_line, usd
+from jobs.render import pilot_line
 from jobs.values import COUNT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
             done = routine.first(rt, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
             limit = routine.left_of(limit, done)
             if done is not None:
-                rt.display.say(pilots.told(done))
+                rt.display.say(pilot_line(done))
         report = batch_submit.run(rt, limit=limit, dry=dry, announce=announce, confirm=confirm)
     said = f"{words.make('batch-submit')} asks the rest" if limit == 0 else _line(report, words)
     print_json(batch_submit.document(report)) if as_json else print_line(said)

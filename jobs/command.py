@@ -6,20 +6,22 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
+from dotenv import dotenv_values
 
 from jobs.output import Terminal
 from jobs.values import COUNT
+from pipeline.discretion import redact
 from pipeline.errors import ConfigurationError, FindableError
-
-if TYPE_CHECKING:
-    from pipeline.runtime import Runtime
-    from pipeline.settings import Settings
+from pipeline.runtime import Runtime, open_runtime
+from pipeline.settings import KEY_NAMES, Settings, load
 
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 AGAIN_S = 0.01  # until a signal that was lost is sent once more
@@ -158,8 +160,6 @@ def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
 
 def _bug(error: Exception) -> str:
     """Return where a bug showed itself; not the error's own words, which may hold somebody's data."""
-    import traceback
-
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
@@ -178,10 +178,6 @@ def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:
     """Say what happened and what to type next, and end."""
     terminal = Terminal()
     if debug:
-        import traceback
-
-        from pipeline.discretion import redact
-
         for line in redact(traceback.format_exc(), *_keys()).splitlines():
             terminal.say(line)
     terminal.error(message)
@@ -192,8 +188,6 @@ def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:
 
 def _keys() -> list[str]:
     """Return the keys that are set, in the environment or in `.env`, so that they can be kept out of a traceback."""
-    from pipeline.settings import KEY_NAMES
-
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
     with contextlib.suppress(Exception):  # a failure is being told already
         keys.append(read_settings().api_key or "")
@@ -242,11 +236,9 @@ def _refuse_probe(ctx: click.Context, param: click.Parameter, value: bool | None
         raise click.BadParameter("there are no probes any more; use `make tag PILOT=20` instead", ctx, param)
 
 
-def read_settings() -> "Settings":
+def read_settings() -> Settings:
     """Return the settings of the environment and of `.env` in the current directory."""
-    from pipeline import settings
-
-    return settings.load(os.environ, dotenv=read_dotenv())
+    return load(os.environ, dotenv=read_dotenv())
 
 
 def read_dotenv() -> dict[str, str | None]:
@@ -257,8 +249,6 @@ def read_dotenv() -> dict[str, str | None]:
     """
     if not Path(".env").is_file():
         return {}
-    from dotenv import dotenv_values
-
     try:
         return dotenv_values(".env")
     except UnicodeDecodeError as error:
@@ -268,15 +258,11 @@ def read_dotenv() -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def open_workspace(settings: "Settings | None" = None, *, task: str | None = None) -> "Iterator[Runtime]":
+def open_workspace(settings: Settings | None = None, *, task: str | None = None) -> Iterator[Runtime]:
     """Open the workspace that the settings name, for the length of a block.
 
     `task` is for a command about one subject: whatever TASK= says, it is about that one.
     """
-    from dataclasses import replace
-
-    from pipeline.runtime import open_runtime
-
     settings = settings or read_settings()
     with open_runtime(replace(settings, task=task or settings.task), Terminal()) as rt:
         yield rt

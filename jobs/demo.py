@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from jobs.cli import main as findable
 from jobs.command import Command, read_settings
 from jobs.output import Terminal, print_line
 from pipeline.settings import Settings
@@ -60,8 +61,6 @@ def _start_afresh(data: Path) -> None:
 
 def _run(command: tuple[str, ...]) -> None:
     """Say a command as a person would type it, and run it."""
-    from jobs.cli import main as findable
-
     words = [os.path.relpath(word) if Path(word).is_absolute() else word for word in command]
     shown = " ".join(f'"{word}"' if " " in word else word for word in words)
     Terminal().say("")

@@ -7,6 +7,7 @@ import click
 from jobs.command import Command, read_settings
 from jobs.output import Terminal
 from pipeline.errors import ConfigurationError
+from pipeline.runtime import ready_directory
 
 
 @click.command(name="emulator", cls=Command)
@@ -24,7 +25,6 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
     quotas for single models and slow answers are scripted through /_emu/.
     """
     from emulator.server import serve
-    from pipeline.runtime import ready_directory
 
     asked = {"requests_per_minute": rpm, "input_tokens_per_minute": tpm, "requests_per_day": rpd}
     quota = {name: limit for name, limit in asked.items() if limit is not None}

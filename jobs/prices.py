@@ -7,6 +7,7 @@ import click
 
 from jobs.command import Command, json_option, read_settings
 from jobs.output import Terminal, print_json, print_table
+from pipeline.steps import prices
 
 if TYPE_CHECKING:
     from pipeline.steps.prices import Price, Row
@@ -27,8 +28,6 @@ def main(*, as_json: bool) -> None:
     FINDABLE_RPD stand over them. --json names the source of each. A price that the list of prices and the catalogue
     see differently is told, and the list counts.
     """
-    from pipeline.steps import prices
-
     rows = prices.run(read_settings(), on=datetime.now(UTC).date())
     for row in rows:
         if row.differs:
@@ -41,14 +40,14 @@ def main(*, as_json: bool) -> None:
 
 def _cells(row: "Row") -> tuple[object, ...]:
     """Return one model as a line of the table."""
-    prices = (f"{amount:g}" for price in (row.live, row.batch) for amount in (price.tokens_in, price.tokens_out))
+    amounts = (f"{amount:g}" for price in (row.live, row.batch) for amount in (price.tokens_in, price.tokens_out))
     limits = (
         _figure(limit, is_sure=not source.startswith("unknown"))
         for limit, source in zip(row.limits.limits, row.limits.sources, strict=True)
     )
     enqueued = "-" if row.enqueued_tokens is None else f"{row.enqueued_tokens:,}"
     origin = _origin(row.live) if row.live.source == row.batch.source else f"{_origin(row.live)}; batch: the catalogue"
-    return (row.model, row.use or "-", *prices, *limits, enqueued, row.shutdown or "-", origin)
+    return (row.model, row.use or "-", *amounts, *limits, enqueued, row.shutdown or "-", origin)
 
 
 def _figure(limit: int | None, *, is_sure: bool) -> str:

@@ -5,6 +5,7 @@ import click
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, print_table
 from jobs.values import Extractor
+from pipeline.steps import qc
 
 
 @click.command(name="qc", cls=Command)
@@ -21,8 +22,6 @@ def main(extractor: str | None, *, as_json: bool) -> None:
     Exit code 6 when a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of
     what is in the database: treat it as you treat that.
     """
-    from pipeline.steps import qc
-
     with open_workspace() as rt:
         report, words, label = qc.run(rt, extractor=extractor), rt.task.words, rt.task.label
     if report is None:

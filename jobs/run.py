@@ -4,6 +4,7 @@ import click
 
 from jobs.command import Command, code_of, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, print_json, print_line, usd
+from pipeline.routines import hook
 
 
 @click.command(name="run", cls=Command)
@@ -17,7 +18,7 @@ def main(on_done: str, on_fail: str, *, yes: bool, as_json: bool) -> None:
     Made for cron: says in one line what it did, exits 0 when all is well, and may be run twice at once. ON_DONE and
     ON_FAIL get the summary as JSON on their standard input. Above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes.
     """
-    from pipeline.routines import hook, run
+    from pipeline.routines import run
 
     with hook.telling(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
         with open_workspace() as rt:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.errors import GateError
+from pipeline.quality import gates
 from pipeline.store import answers, pilots
 from pipeline.store.pilots import Pilot, Verdict
 from pipeline.store.streams import streamed
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from pipeline.runtime import Runtime
     from pipeline.store.database import Connection
 
-SIZE = 200  # items: a share of 1 % that fails is two of them
+SIZE = gates.PILOT
 SEED = 1
+FEWEST = 20  # items: fewer may be anything by chance
 PAGE = 5000
 
 

@@ -93,10 +93,13 @@ def tidy(rt: "Runtime") -> None:
     reports.sweep(rt.data, rt.task.name)
 
 
-def write(rt: "Runtime", *, extractor: str | None = None, notes: "list[str] | None" = None) -> Report | None:
+def write(
+    rt: "Runtime", *, extractor: str | None = None, notes: "list[str] | None" = None, fewest: int | None = None
+) -> Report | None:
     """Write the report on an extractor's answers (those of the task's label where none is named), and return it.
 
-    None where there is nothing to tell: neither an answer nor a reply. `notes` are shown on top of it.
+    None where there is nothing to tell: neither an answer nor a reply. `notes` are shown on top of it; of
+    `fewest` see `gates.judge`.
 
     Raises:
         ConfigurationError: GATES names a gate that there is not, or a bound that is none; nothing was written.
@@ -106,16 +109,16 @@ def write(rt: "Runtime", *, extractor: str | None = None, notes: "list[str] | No
         quality = rt.task.quality(tx, chosen)
     if not quality.items and not any(one.items for one in quality.figures):
         return None
-    return _write(rt, quality, [*(notes or []), *quality.notes])
+    return _write(rt, quality, [*(notes or []), *quality.notes], fewest=fewest)
 
 
-def _write(rt: "Runtime", quality: "Quality", notes: list[str]) -> Report:
+def _write(rt: "Runtime", quality: "Quality", notes: list[str], *, fewest: int | None) -> Report:
     """Judge what was measured, and write it down."""
     import dataclasses
 
     quality = dataclasses.replace(quality, notes=notes)
     overrides = rt.settings.gates or ""
-    verdicts = gates.judge(quality, overrides, others=_others(rt, quality))
+    verdicts = gates.judge(quality, overrides, others=_others(rt, quality), fewest=fewest)
     at = rt.now()
     settings = {"GATES": overrides, "task": rt.task.name, "workspace": str(rt.data)}
     name = reports.name_of(rt.task.name, at=at)

@@ -86,7 +86,9 @@ def first(
             piloting.check(rt, tx)
         if size is None or not piloting.why_not(rt, tx, compulsory=True):
             return None
-    report = run(rt, size=min(size, limit or size), seed=None, announce=announce, confirm=confirm)
+    report = run(
+        rt, size=min(size, limit or size), seed=None, announce=announce, confirm=confirm, fewest=piloting.FEWEST
+    )
     report.check()
     return report
 
@@ -104,9 +106,11 @@ def run(
     seed: int | None,
     announce: Callable[[Plan], None],
     confirm: Callable[[Plan], bool],
+    fewest: int | None = None,
 ) -> Report:
     """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
 
+    Gates are judged from `fewest` items on, where that is fewer than they want; see `gates.judge`.
     One that was begun goes on, unless another size or seed is wanted. What it drew and failed batches alone parked is
     asked again.
 
@@ -137,7 +141,7 @@ def run(
         is_left = is_elsewhere or bool(_left(rt, ids))
         if is_elsewhere:
             rt.sleep(LOOK_S)
-    return _judged(rt, report, ids)
+    return _judged(rt, report, ids, fewest=fewest)
 
 
 def _begun(rt: Runtime, size: int | None, seed: int | None) -> tuple[Report, list[str]]:
@@ -192,7 +196,7 @@ def _left(rt: Runtime, ids: list[str]) -> list[str]:
         return claims.askable_among(tx, rt.task, ids)
 
 
-def _judged(rt: Runtime, report: Report, ids: list[str]) -> Report:
+def _judged(rt: Runtime, report: Report, ids: list[str], *, fewest: int | None) -> Report:
     """Compare a few replies with live ones, write the report on the answers, and keep what the pilot came to.
 
     Raises:
@@ -200,7 +204,7 @@ def _judged(rt: Runtime, report: Report, ids: list[str]) -> Report:
         GateError: there is nothing to judge: no reply came.
     """
     report.compared = compare.run(rt, report.pilot.number, ids)
-    report.quality = reporting.write(rt, extractor=rt.extractor, notes=_notes(rt, report))
+    report.quality = reporting.write(rt, extractor=rt.extractor, notes=_notes(rt, report), fewest=fewest)
     if report.quality is None:
         raise _unanswered(rt, ids)
     verdict = Verdict.PASSED if report.passed else Verdict.FAILED

@@ -127,17 +127,17 @@ def test_one_reply_that_differs_is_enough(workspace: Workspace, api: Api, people
 
 def test_a_gate_that_fails_ends_with_6_and_keeps_the_answers(workspace: Workspace, api: Api, people: People) -> None:
     """People are judged by their own gates, or by those that GATES sets; a report is there to be read."""
-    people(60)
-    result = workspace.run("tag", "--mode", "batch", "--pilot", "52", GATES="tags=11..12")
+    people(28)
+    result = workspace.run("tag", "--mode", "batch", "--pilot", "20", GATES="tags=11..12")
     assert result.exit_code == 6, result.output
     assert "tags is" in result.stderr
-    assert ledger.people(workspace) == {"total": 60, "tagged": 52, "untagged": 8}
+    assert ledger.people(workspace) == {"total": 28, "tagged": 20, "untagged": 8}
     report = workspace.scalar("SELECT report FROM findable_pilots")
     told = (workspace.data / report).read_text(encoding="utf-8")
-    assert "Pilot 1: 52 people, seed 1." in told
+    assert "Pilot 1: 20 people, seed 1." in told
     assert "5 of its requests were asked live as well: no reply differs." in told
     assert workspace.run("batch-submit").exit_code == 6
-    assert tagged(workspace, "--pilot", "52")["left"] == 0
+    assert tagged(workspace, "--pilot", "20")["left"] == 0
     assert creates(api) == 2
 
 
