@@ -1,7 +1,7 @@
 """The people in the `experts` table: who is open, tagged and counted as what; finding, adding and changing them.
 
-The table may be ours, or adopted from somebody else (`adoption`). Whatever type a column of it has, cells are read
-through `cells`; the ids are as the table has them (`shape`), and the engine sees text.
+The table may be ours, or adopted from somebody else (`adopt`). Whatever type a column of it has, cells are read
+through `cells`; the ids are as the table has them (`schema`), and the engine sees text.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ from sqlalchemy import (
 from pipeline.errors import ConfigurationError, InputError
 from pipeline.experts.cells import EMPTY_TAGS, JSON_SPACE, number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.experts.schema import experts, fitted, item_id, next_id, shape_of
 from pipeline.experts.score import score, score_of
-from pipeline.experts.shape import blanks_of, experts, fitted, item_id, native_ids, next_id, shape_of
 from pipeline.store import answers, bulk, claims
 from pipeline.store.among import among
 from pipeline.store.database import said
@@ -131,7 +131,7 @@ def untagged_among(tx: Connection, ids: Sequence[str]) -> set[str]:
 def _among(tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
     """Return which of these ids are of people of whom all conditions hold."""
     found: set[str] = set()
-    for some in _pages(native_ids(tx, ids)):
+    for some in _pages(shape_of(tx).ids.native(ids)):
         query = select(item_id).where(among(tx, experts.c.id, some), *conditions)
         found.update(tx.execute(query).scalars().all())
     return found
@@ -140,7 +140,7 @@ def _among(tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool])
 def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows with these ids, by id as text; at any number of ids."""
     found: dict[str, Mapping[Any, Any]] = {}
-    for some in _pages(native_ids(tx, ids)):
+    for some in _pages(shape_of(tx).ids.native(ids)):
         for row in tx.execute(select(*experts.c).where(among(tx, experts.c.id, some))).mappings():
             found[str(row["id"])] = row
     return found
@@ -193,7 +193,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
-    row = fitted(tx, {**blanks_of(tx), "username": username, **values})
+    row = fitted(tx, {**shape_of(tx).blanks, "username": username, **values})
     row["findability_score"] = score(row)
     _check_rates(tx, [row])
     new_id = next_id(tx, above=partial(claims.highest, tx, TASK))
@@ -218,7 +218,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
         for username, values in people:
             insert_person(tx, username, values)
         return
-    columns = {**dict.fromkeys(column for _, values in people for column in values), **blanks_of(tx)}
+    columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
     rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
     first = next_id(tx, above=partial(claims.highest, tx, TASK))
     if isinstance(first, int):
@@ -364,7 +364,7 @@ def _columns_of(
 ) -> dict[str, dict[str, Any]]:
     """Return some columns of the rows with these ids, by id as text; `id` is the first of the names."""
     found: dict[str, dict[str, Any]] = {}
-    for some in _pages(native_ids(tx, ids)):
+    for some in _pages(shape_of(tx).ids.native(ids)):
         query = select(*(experts.c[name] for name in names)).where(among(tx, experts.c.id, some))
         for row in tx.execute(query.with_for_update() if locked else query).all():
             found[str(row[0])] = dict(zip(names, row, strict=True))
@@ -401,7 +401,7 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     Raises:
         ConfigurationError: an adopted table refuses a row without tags.
     """
-    for some in _pages(native_ids(tx, ids)):
+    for some in _pages(shape_of(tx).ids.native(ids)):
         with _refusals():
             tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fitted(tx, {"tags": None})))
         rescore(tx, among(tx, experts.c.id, some))

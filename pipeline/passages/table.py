@@ -31,13 +31,14 @@ from sqlalchemy import (
 )
 
 from pipeline.errors import ConfigurationError
-from pipeline.passages.column_types import Kind
-from pipeline.passages.shape import Shape, words
+from pipeline.passages.schema import Shape
 from pipeline.store import answers, bulk, claims
 from pipeline.store.among import among
 from pipeline.store.database import said
 from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
+from pipeline.tables.cells import words
+from pipeline.tables.columns import Kind
 
 TASK = "passage-concepts"
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim

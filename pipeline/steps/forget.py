@@ -14,7 +14,7 @@ from pipeline import building, forgetting, preparing, traces
 from pipeline.errors import InconsistentError, InputError, RemoteError
 from pipeline.experts import table
 from pipeline.experts.cells import text_of
-from pipeline.experts.shape import experts
+from pipeline.experts.schema import experts
 from pipeline.quality import reports
 from pipeline.runtime import Runtime
 from pipeline.store import batches, checks, claims, erasing, workspace

@@ -36,12 +36,11 @@ from sqlalchemy import (
 from pipeline.errors import ConfigurationError
 from pipeline.store import leases
 from pipeline.store.owners import is_dead
-from pipeline.store.tables import UtcTime, requests
+from pipeline.store.tables import IsoTime, UtcTime, requests, time_of
 
 __all__ = [
     "Digest",
     "Json",
-    "Moment",
     "Source",
     "Table",
     "at_work",
@@ -59,12 +58,6 @@ WHOLE_HASH = 2**256
 FETCH = 2000  # rows that the server sends at a time
 OURS = "findable_"
 FOUR_DIGITS = 1000  # the first year that both databases write alike
-
-
-class Moment(UtcTime):
-    """A time as a subject's table keeps it in SQLite: ISO 8601 in any zone, and without one it is UTC."""
-
-    cache_ok = True
 
 
 class Json(TypeDecorator[str]):
@@ -280,7 +273,7 @@ def _quoted(name: str) -> str:
 def _converter(column: Column[Any]) -> Callable[[Any], Any]:
     """Return what turns a cell of SQLite into one of PostgreSQL, or raises where it does not fit."""
     kinds: tuple[tuple[type, Callable[[Any], Any], str], ...] = (
-        (Moment, _moment, "a time"),
+        (IsoTime, _moment, "a time"),
         (UtcTime, _time, "a time"),
         (Json, _json, "JSON that PostgreSQL takes"),
         (Boolean, _truth, "true or false"),
@@ -289,10 +282,7 @@ def _converter(column: Column[Any]) -> Callable[[Any], Any]:
         (Integer, _whole(INTEGER), "a whole number below 2^31"),
         (Text, _text, "text without NUL"),
     )
-    keeps = column.type
-    if isinstance(keeps, TypeDecorator) and not isinstance(keeps, UtcTime | Json):
-        keeps = keeps.impl_instance
-    convert, wanted = next((one, what) for kind, one, what in kinds if isinstance(keeps, kind))
+    convert, wanted = next((one, what) for kind, one, what in kinds if isinstance(column.type, kind))
 
     def cell(value: Any) -> Any:
         """Turn one cell."""
@@ -314,12 +304,8 @@ def _time(value: Any) -> Any:
 
 def _moment(value: Any) -> Any:
     """Return a time in UTC, as `Digest` knows times; None where it is none."""
-    try:
-        moment = datetime.fromisoformat(value.strip())
-    except (AttributeError, ValueError):
-        return None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if moment.year >= FOUR_DIGITS else None
+    moment = time_of(value) if isinstance(value, str) else None
+    return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if moment is not None and moment.year >= FOUR_DIGITS else None
 
 
 def _json(value: Any) -> Any:

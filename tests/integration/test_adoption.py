@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from pipeline.experts import adoption
+from pipeline.experts import adopt as adoption
 from pipeline.store.database import Store
 from tests.lab import ROOT, Workspace
 
@@ -554,7 +554,7 @@ def test_whether_a_table_is_adopted_is_known_without_reading_it(tmp_path: Path) 
     path = _made(tmp_path / "x.db", "CREATE TABLE experts (username TEXT)")
     _adopted(path)
     plan = _rows(path, "EXPLAIN QUERY PLAN SELECT 1 FROM experts WHERE findability_score IS NULL LIMIT 1")
-    assert adoption.UNSCORED.encode() in plan[0][3]
+    assert b"findable_experts_unscored" in plan[0][3]
 
 
 @pytest.mark.parametrize(("unique", "ours"), [("", 1), (" UNIQUE", 0), (" COLLATE NOCASE", 1)])
@@ -565,4 +565,4 @@ def test_people_are_found_by_username_without_reading_the_table(tmp_path: Path, 
     plan = _rows(path, "EXPLAIN QUERY PLAN SELECT * FROM experts WHERE username IN ('a', 'b')")
     assert b"USING INDEX" in plan[0][3]
     names = [row[0].decode() for row in _rows(path, "SELECT name FROM sqlite_master")]
-    assert names.count(adoption.USERNAMES) == ours
+    assert names.count("findable_experts_username") == ours

@@ -111,18 +111,24 @@ def test_rows_without_an_id_are_numbered_by_the_database(theirs: Workspace) -> N
         (['CREATE TABLE experts (id INT, "Username" TEXT)'], "username"),
         (["CREATE TABLE experts (id INT, username TEXT)", "INSERT INTO experts VALUES (1, 'a'), (1, 'b')"], "`id`"),
         (["CREATE TABLE experts (id INT, username TEXT)", "INSERT INTO experts VALUES (NULL, 'a')"], "`id`"),
-        (["CREATE TABLE experts (id BYTEA, username TEXT)"], "`id BYTEA`, which must hold whole numbers"),
+        (["CREATE TABLE experts (id BYTEA, username TEXT)"], "`id` (bytea), which must hold whole numbers"),
         (["CREATE TABLE experts (id TEXT, username TEXT)", "INSERT INTO experts VALUES ('', 'a')"], "empty text"),
-        (["CREATE TABLE experts (id CHAR(9), username TEXT)"], "`id CHAR(9)`, which must hold text that is not filled"),
-        (["CREATE TABLE experts (id INT, username CHAR(9))"], "`username CHAR(9)`, which must hold text that is not"),
-        (["CREATE TABLE experts (id NUMERIC(9, 2), username TEXT)"], "`id NUMERIC(9, 2)`"),
-        (["CREATE TABLE experts (id INT, username TEXT, tags JSONB)"], "`tags JSONB`, which must hold text"),
+        (
+            ["CREATE TABLE experts (id CHAR(9), username TEXT)"],
+            "`id` (character(9)), which must hold text that is not filled",
+        ),
+        (
+            ["CREATE TABLE experts (id INT, username CHAR(9))"],
+            "`username` (character(9)), which must hold text that is not",
+        ),
+        (["CREATE TABLE experts (id NUMERIC(9, 2), username TEXT)"], "`id` (numeric(9,2))"),
+        (["CREATE TABLE experts (id INT, username TEXT, tags JSONB)"], "`tags` (jsonb), which must hold text"),
         (["CREATE TABLE experts (id INT, username TEXT, tags TEXT[])"], "`tags"),
         (["CREATE TABLE experts (id INT, username TEXT, findability_score REAL)"], "double precision"),
         (["CREATE TYPE kind AS ENUM ('x')", "CREATE TABLE experts (id INT, username TEXT, category kind)"], "category"),
         (
             ["CREATE TABLE experts (id INT, username TEXT, bio TEXT GENERATED ALWAYS AS (username) STORED)"],
-            "`bio`, which must hold values of its own",
+            "`bio` (text), which must hold values of its own",
         ),
     ],
 )
@@ -226,5 +232,5 @@ def test_a_column_that_cuts_text_is_refused(theirs: Workspace, column: str) -> N
     before = _dump(theirs)
     result = theirs.run("status")
     assert result.exit_code == 3, result.output
-    assert f'`{column} NAME or "char"`, which must hold text of any length' in result.stderr
+    assert f"`{column}` (name), which must hold text of any length" in result.stderr
     assert _dump(theirs) == before

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigurationError, InputError
-from pipeline.passages import adoption, table
-from pipeline.passages.shape import look
+from pipeline.passages import adopt as adoption
+from pipeline.passages import table
+from pipeline.passages.schema import look
 from pipeline.steps import import_passages
 from pipeline.store.database import Store
 from tests.integration.passages.workspaces import (
@@ -458,4 +459,4 @@ def test_a_number_that_concepts_name_as_text_has_them(tmp_path: Path) -> None:
         assert list(tx.execute(table.open_items(here)).scalars()) == ["3"]
         sql = table.open_items(here).compile(tx.engine, compile_kwargs={"literal_binds": True})
         plan = [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
-        assert any(adoption.INDEX in line and "passage_id=?" in line for line in plan), plan
+        assert any("passage_concepts_of_passage" in line and "passage_id=?" in line for line in plan), plan
