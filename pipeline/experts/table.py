@@ -4,7 +4,6 @@ The table may be ours, or adopted from somebody else (`adopt`). Whatever type a 
 through `cells`; the ids are as the table has them (`schema`), and the engine sees text.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -37,10 +36,9 @@ from pipeline.store import answers, bulk, claims
 from pipeline.store.among import among
 from pipeline.store.database import said
 from pipeline.store.streams import streamed
+from pipeline.tables.rows import has_words, holds, is_refusal, pages, refusals, rows_among
 
 TASK = "expert-tags"
-WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
-MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key of ours
 PAGE = 2000
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 
@@ -62,7 +60,7 @@ def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
 # because it is quick
 _says_nothing = or_(*(_squeezed(experts.c.tags) == empty for empty in sorted(EMPTY_TAGS)))
 untagged = or_(experts.c.tags.is_(None), and_(~cast(experts.c.tags, Text).contains('"'), _says_nothing))
-has_bio = and_(experts.c.bio.is_not(None), func.trim(cast(experts.c.bio, Text), WHITE) != "")
+has_bio = has_words(experts.c.bio)
 _begins_and_ends_as_list = cast(experts.c.tags, Text).like("[%]")  # as nearly all do: seen before anything is trimmed
 looks_foreign = and_(
     ~_begins_and_ends_as_list, ~untagged, ~func.trim(cast(experts.c.tags, Text), JSON_SPACE).like("[%]")
@@ -130,26 +128,19 @@ def untagged_among(tx: Connection, ids: Sequence[str]) -> set[str]:
 
 def _among(tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
     """Return which of these ids are of people of whom all conditions hold."""
-    found: set[str] = set()
-    for some in _pages(shape_of(tx).ids.native(ids)):
-        query = select(item_id).where(among(tx, experts.c.id, some), *conditions)
-        found.update(tx.execute(query).scalars().all())
-    return found
+    rows = rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), [item_id], *conditions)
+    return {row[0] for row in rows}
 
 
 def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows with these ids, by id as text; at any number of ids."""
-    found: dict[str, Mapping[Any, Any]] = {}
-    for some in _pages(shape_of(tx).ids.native(ids)):
-        for row in tx.execute(select(*experts.c).where(among(tx, experts.c.id, some))).mappings():
-            found[str(row["id"])] = row
-    return found
+    return {**_columns_of(tx, ids, experts.c.keys())}
 
 
 def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of these usernames; of several rows with one name the first."""
     found: dict[str, Mapping[Any, Any]] = {}
-    for some in _pages(list(usernames)):
+    for some in pages(list(usernames)):
         query = select(*experts.c).where(among(tx, experts.c.username, some)).order_by(experts.c.id.desc())
         for row in tx.execute(query).mappings():
             found[str(row["username"])] = row
@@ -199,7 +190,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     new_id = next_id(tx, above=partial(claims.highest, tx, TASK))
     if new_id is not None:
         row["id"] = new_id
-    with _refusals():
+    with refusals("experts"):
         done = tx.execute(experts.insert().values(row))
     key = done.inserted_primary_key
     new = row["id"] if "id" in row or key is None else key[0]
@@ -226,29 +217,9 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
     for row in rows:
         row["findability_score"] = score(row)
     _check_rates(tx, rows)
-    with _refusals():
-        for some in _pages(rows):
+    with refusals("experts"):
+        for some in pages(rows):
             tx.execute(experts.insert(), some)
-
-
-@contextlib.contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn a row that an adopted table refuses into an error that says what can be done."""
-    try:
-        yield
-    except exc.DBAPIError as error:
-        if not _is_refusal(error):
-            raise
-        raise ConfigurationError(
-            f"the experts table of this database refuses a row: {said(error)}; nothing was changed",
-            hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
-        ) from error
-
-
-def _is_refusal(error: exc.DBAPIError) -> bool:
-    """Return whether a rule of the table's owner stopped a statement: a constraint, a type, or a trigger."""
-    raised = str(getattr(error.orig, "sqlstate", "")).startswith("P0")
-    return raised or isinstance(error, exc.IntegrityError | exc.DataError) or MISMATCH in str(error.orig)
 
 
 def _check_rates(tx: Connection, rows: Sequence[Mapping[Any, Any]]) -> None:
@@ -279,7 +250,7 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
     _check_rates(tx, [values])
     new = {**row, **values}
     changes = {**fitted(tx, values), "findability_score": score(new)}
-    with _refusals():
+    with refusals("experts"):
         return bool(tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes)).rowcount)
 
 
@@ -311,7 +282,7 @@ def remove_person(tx: Connection, row: Mapping[Any, Any], *, so_far: str = "noth
                 f"rows of another program refer to {name!r}; {so_far}", hint="remove those first, then run it again"
             )
     except exc.DBAPIError as error:
-        if not _is_refusal(error):
+        if not is_refusal(error):
             raise
         is_reference = "foreign key constraint" in str(error.orig).lower()
         why = f"rows of another program refer to {name!r}" if is_reference else f"the database keeps {name!r}"
@@ -337,11 +308,9 @@ def _broken_references(tx: Connection) -> int:
 
 def told_of(tx: Connection, word: str) -> bool:
     """Return whether a word stands in the row of anybody, whatever else stands around it."""
-    columns = [cast(experts.c[name], Text) for name in ("username", *INPUT_COLUMNS, "tags")]
+    columns = [experts.c[name] for name in ("username", *INPUT_COLUMNS, "tags")]
     whole = func.coalesce(experts.c.first_name, "") + " " + func.coalesce(experts.c.last_name, "")
-    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    held = or_(*(place(column, word) > 0 for column in (*columns, whole)))
-    return tx.execute(select(experts.c.id).where(held).limit(1)).first() is not None
+    return holds(tx, (*columns, whole), word)
 
 
 def to_be_asked(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -363,12 +332,9 @@ def _columns_of(
     tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Return some columns of the rows with these ids, by id as text; `id` is the first of the names."""
-    found: dict[str, dict[str, Any]] = {}
-    for some in _pages(shape_of(tx).ids.native(ids)):
-        query = select(*(experts.c[name] for name in names)).where(among(tx, experts.c.id, some))
-        for row in tx.execute(query.with_for_update() if locked else query).all():
-            found[str(row[0])] = dict(zip(names, row, strict=True))
-    return found
+    columns = [experts.c[name] for name in names]
+    rows = rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), columns, locked=locked)
+    return {str(row[0]): dict(zip(names, row, strict=True)) for row in rows}
 
 
 def write_tags(
@@ -390,7 +356,7 @@ def write_tags(
             here = (experts.c.id == bindparam("row")) & (without if is_null else untagged)
             writing = update(experts).where(here)
             writing = writing.values(tags=bindparam("new_tags"), findability_score=bindparam("new_score"))
-            with _refusals():
+            with refusals("experts"):
                 bulk.run(tx, writing, ("new_tags", "new_score", "row"), some)
     return {str(row) for some in changes.values() for _, _, row in some}
 
@@ -401,8 +367,8 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     Raises:
         ConfigurationError: an adopted table refuses a row without tags.
     """
-    for some in _pages(shape_of(tx).ids.native(ids)):
-        with _refusals():
+    for some in pages(shape_of(tx).ids.native(ids)):
+        with refusals("experts"):
             tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fitted(tx, {"tags": None})))
         rescore(tx, among(tx, experts.c.id, some))
 
@@ -428,11 +394,6 @@ def counts(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
     return {"total": sum(parts.values()), **parts}
 
 
-def is_empty(tx: Connection) -> bool:
-    """Return whether there is nobody."""
-    return tx.execute(select(experts.c.id).limit(1)).first() is None
-
-
 def count(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Return how many people there are, or how many meet a condition."""
     query = select(func.count()).select_from(experts)
@@ -447,8 +408,3 @@ def tagged() -> ColumnElement[bool]:
 def names(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
     """Return the username for each id."""
     return {key: text_of(row["username"]) for key, row in by_ids(tx, ids).items()}
-
-
-def _pages(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), 500):
-        yield values[start : start + 500]
