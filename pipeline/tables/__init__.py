@@ -1,1 +1,1 @@
-"""Tables that another program may have made: reflected, judged and adopted by one piece of code for every subject."""
+"""Tables and files of other programs: adopted, read and written, for every subject."""
