@@ -41,7 +41,7 @@ def adopt(tx: Connection) -> list[str]:
         workspace.touch(tx)
         lines.append(f"scored {scored:,}")
     if lines and tx.info.pop(SWITCHED, False):
-        lines.append("switched the database to write-ahead logging (WAL), so that readers wait for no one")
+        lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
     return lines
 
 

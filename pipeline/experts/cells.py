@@ -1,4 +1,4 @@
-"""What a cell of the `experts` table says, whoever wrote it: text, a number, or a list of tags."""
+"""What a cell of the `experts` table says, whichever program wrote it: text, a number, or a list of tags."""
 
 import math
 from typing import Any

@@ -5,7 +5,7 @@ Ids are numbers or text, as the table has them; the engine sees text.
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,21 +147,21 @@ def _repeats_ids(tx: Connection) -> bool:
     return "AUTOINCREMENT" not in str(made).upper()
 
 
-def next_id(tx: Connection, *, above: Callable[[], int]) -> int | str | None:
-    """Return an id for a new row, or None where the database gives one that no row had before.
+def new_ids(tx: Connection, wanted: int, *, above: Callable[[], int]) -> Sequence[int | str] | None:
+    """Return ids for new rows, or None where the database gives such as no row had before.
 
     `above` finds the highest id that was ever asked about, which reads all that was: a late answer about a person who
-    was deleted must not reach a new one. The next number, or a UUID where ids are text.
+    was deleted must not reach a new one. The next numbers, or UUIDs where ids are text.
     """
     shape = shape_of(tx)
     if shape.counts_up and not shape.repeats:
         return None
-    if shape.ids.kind is Kind.TEXT or (shape.ids.kind is Kind.UUID and shape.ids.typed):
-        return str(uuid.uuid4())
-    newest: Any = tx.execute(select(func.max(experts.c.id))).scalar()
-    if not shape.counts_up and isinstance(newest, str):
-        return str(uuid.uuid4())
-    highest = above()
-    if shape.counts_up and highest <= int(newest or 0):
+    is_text = shape.ids.kind is Kind.TEXT or (shape.ids.kind is Kind.UUID and shape.ids.typed)
+    newest: Any = None if is_text else tx.execute(select(func.max(experts.c.id))).scalar()
+    if is_text or (isinstance(newest, str) and not shape.counts_up):
+        return [str(uuid.uuid4()) for _ in range(wanted)]
+    newest, highest = int(newest or 0), above()
+    if shape.counts_up and highest <= newest:
         return None
-    return max(int(newest or 0), highest) + 1
+    first = max(newest, highest) + 1
+    return range(first, first + wanted)

@@ -1,4 +1,4 @@
-"""The experts as a subject: their table, their task, and what of them is indexed; for whoever opens a workspace."""
+"""The experts as a subject: their table, their task, and what of them is indexed."""
 
 from typing import TYPE_CHECKING
 

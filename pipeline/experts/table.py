@@ -1,6 +1,6 @@
 """The people in the `experts` table: who is open, tagged and counted as what; finding, adding and changing them.
 
-The table may be ours, or adopted from somebody else (`adopt`). Whatever type a column of it has, cells are read
+The table may be ours, or adopted from another program (`adopt`). Whatever type a column of it has, cells are read
 through `cells`; the ids are as the table has them (`schema`), and the engine sees text.
 """
 
@@ -18,25 +18,21 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    delete,
-    exc,
     func,
     or_,
     select,
-    text,
     update,
 )
 
 from pipeline.errors import ConfigurationError, InputError
 from pipeline.experts.cells import EMPTY_TAGS, JSON_SPACE, number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.experts.schema import experts, fitted, item_id, next_id, shape_of
+from pipeline.experts.schema import experts, fitted, item_id, new_ids, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, bulk, claims
 from pipeline.store.among import among
-from pipeline.store.database import said
 from pipeline.store.streams import streamed
-from pipeline.tables.rows import has_words, holds, is_refusal, pages, refusals, rows_among
+from pipeline.tables.rows import has_words, holds, pages, refusals, rows_among
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -151,7 +147,7 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     """Return one person's row.
 
     Raises:
-        InputError: there is nobody of that name.
+        InputError: no person has that name.
     """
     row = by_usernames(tx, [username]).get(username)
     if row is None:
@@ -184,12 +180,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
-    row = fitted(tx, {**shape_of(tx).blanks, "username": username, **values})
-    row["findability_score"] = score(row)
-    _check_rates(tx, [row])
-    new_id = next_id(tx, above=partial(claims.highest, tx, TASK))
-    if new_id is not None:
-        row["id"] = new_id
+    (row,) = _new_rows(tx, [(username, values)])
     with refusals("experts"):
         done = tx.execute(experts.insert().values(row))
     key = done.inserted_primary_key
@@ -201,25 +192,27 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
     """Add many people (username, values) with their scores, in order; a column that only some have is NULL elsewhere.
 
     Raises:
-        ConfigurationError: an adopted table demands columns that we know nothing of.
+        ConfigurationError: an adopted table demands columns that are not known.
     """
-    if not people:
-        return
-    if not shape_of(tx).counts_up:
-        for username, values in people:
-            insert_person(tx, username, values)
-        return
-    columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
-    rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
-    first = next_id(tx, above=partial(claims.highest, tx, TASK))
-    if isinstance(first, int):
-        rows = [{**row, "id": number} for number, row in enumerate(rows, start=first)]
-    for row in rows:
-        row["findability_score"] = score(row)
-    _check_rates(tx, rows)
+    rows = _new_rows(tx, people) if people else []
     with refusals("experts"):
         for some in pages(rows):
             tx.execute(experts.insert(), some)
+
+
+def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> list[dict[Any, Any]]:
+    """Return rows for new people, with their scores and, where the database would not give them, their ids.
+
+    Raises:
+        ConfigurationError: the table would round a rate.
+    """
+    columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
+    rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
+    for row in rows:
+        row["findability_score"] = score(row)
+    _check_rates(tx, rows)
+    ids = new_ids(tx, len(rows), above=partial(claims.highest, tx, TASK))
+    return rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
 
 
 def _check_rates(tx: Connection, rows: Sequence[Mapping[Any, Any]]) -> None:
@@ -254,60 +247,8 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
         return bool(tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes)).rowcount)
 
 
-def check_removable(tx: Connection, row: Mapping[Any, Any]) -> None:
-    """See that a person's row can be deleted, by deleting it and taking that back.
-
-    Raises:
-        ConfigurationError: the database does not let it go.
-    """
-    part = tx.begin_nested()
-    remove_person(tx, row, so_far="nothing was changed")
-    part.rollback()
-
-
-def remove_person(tx: Connection, row: Mapping[Any, Any], *, so_far: str = "nothing more was changed") -> None:
-    """Delete one person's row; only used when a person is forgotten. `so_far` is what an error says of all else.
-
-    Raises:
-        ConfigurationError: another program's rows hold on to it, or its trigger or rule does.
-    """
-    name = text_of(row["username"])
-    try:
-        broken = _broken_references(tx)
-        tx.execute(delete(experts).where(experts.c.id == row["id"]))
-        if tx.dialect.name != "sqlite":
-            tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
-        elif _broken_references(tx) > broken:
-            raise ConfigurationError(
-                f"rows of another program refer to {name!r}; {so_far}", hint="remove those first, then run it again"
-            )
-    except exc.DBAPIError as error:
-        if not is_refusal(error):
-            raise
-        is_reference = "foreign key constraint" in str(error.orig).lower()
-        why = f"rows of another program refer to {name!r}" if is_reference else f"the database keeps {name!r}"
-        raise ConfigurationError(
-            f"{why}: {said(error)}; {so_far}", hint="remove what holds on to the row first, then run it again"
-        ) from error
-    if by_ids(tx, [str(row["id"])]):
-        raise ConfigurationError(
-            f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}",
-            hint="take the trigger or rule away, or delete the row yourself, then run it again",
-        )
-
-
-def _broken_references(tx: Connection) -> int:
-    """Return how many references of an SQLite database lead nowhere, where it looks at some only at the commit."""
-    if tx.dialect.name != "sqlite":
-        return 0
-    waits = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND sql LIKE '%DEFERRED%' LIMIT 1")
-    if tx.execute(waits).first() is None:
-        return 0
-    return int(tx.execute(text("SELECT count(*) FROM pragma_foreign_key_check")).scalar_one())
-
-
 def told_of(tx: Connection, word: str) -> bool:
-    """Return whether a word stands in the row of anybody, whatever else stands around it."""
+    """Return whether a word stands in any row, whatever else stands around it."""
     columns = [experts.c[name] for name in ("username", *INPUT_COLUMNS, "tags")]
     whole = func.coalesce(experts.c.first_name, "") + " " + func.coalesce(experts.c.last_name, "")
     return holds(tx, (*columns, whole), word)
@@ -401,7 +342,7 @@ def count(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
 
 
 def tagged() -> ColumnElement[bool]:
-    """Return the condition that a person is tagged: a list that is not empty, and no text of somebody else's."""
+    """Return the condition that a person is tagged: a list that is not empty, and no text of another program's."""
     return and_(~untagged, ~looks_foreign, item_id.not_in(answers.foreign_ids(TASK)))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Identity, MetaData, Table, Text, cast
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from pipeline.store.copying import Json
@@ -52,7 +53,7 @@ ACCEPTED = dict.fromkeys(("metadata", "aliases", "evidence"), JSON) | {
     "created_at": Accepts(("timestamptz", "timestamp", *TEXT.types), "times or text"),
 }
 TYPES: Mapping[str, TypeEngine[Any]] = {
-    **dict.fromkeys(("metadata", "aliases", "evidence"), Json()),
+    **dict.fromkeys(("metadata", "aliases", "evidence"), Json().with_variant(JSONB(), "postgresql")),
     "confidence": NUMBER,
     "created_at": IsoTime(),
 }

@@ -1,4 +1,4 @@
-"""The passages as a subject: their tables, and their task under the version in use; for whoever opens a workspace."""
+"""The passages as a subject: their tables, and their task under the version in use."""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,6 @@
 """The rows of the two tables: which passages are open and counted as what; finding, adding and changing them.
 
-The tables may be ours, or adopted from somebody else; how they are is a `Shape`. Ids go in and out as text.
+The tables may be ours, or adopted from another program; how they are is a `Shape`. Ids go in and out as text.
 
 Rows of a version that was withdrawn count as absent everywhere: they are on their way out.
 """
@@ -246,7 +246,7 @@ def add_concepts(tx: Connection, shape: Shape, concepts: Sequence[ConceptRow]) -
 
 
 def versions_present(tx: Connection, shape: Shape) -> set[str]:
-    """Return the labels of all versions that have concepts here, whoever wrote them."""
+    """Return the labels of all versions that have concepts here, whichever program wrote them."""
     return {words(one) for one in tx.execute(select(shape.concepts.c.extractor_version).distinct()).scalars()}
 
 

@@ -19,18 +19,15 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
-    Dialect,
     Float,
     Integer,
     Select,
     Table,
     Text,
-    TypeDecorator,
     cast,
     distinct,
     func,
     select,
-    types,
 )
 
 from pipeline.errors import ConfigurationError
@@ -60,19 +57,8 @@ OURS = "findable_"
 FOUR_DIGITS = 1000  # the first year that both databases write alike
 
 
-class Json(TypeDecorator[str]):
+class Json(Text):
     """JSON: text in SQLite, and a document in PostgreSQL, which keeps what it says and not how it was written."""
-
-    impl = Text
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
-        """Return what the database has for it."""
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(Text())
-        from sqlalchemy.dialects.postgresql import JSONB
-
-        return dialect.type_descriptor(JSONB())
 
 
 @dataclass
@@ -90,7 +76,7 @@ class Digest:
 
 
 class Source:
-    """An SQLite file in which nobody writes meanwhile."""
+    """An SQLite file that no process writes to meanwhile."""
 
     def __init__(self, tx: Connection) -> None:
         """Read within a transaction that keeps all others from writing."""
@@ -136,7 +122,7 @@ class Source:
                     key = ", ".join(repr(row[at]) for at in keys)
                     raise _unfit(f"{table.name} {key}: {error}") from error
         except sqlite3.OperationalError as error:
-            if "decode" not in str(error):  # the message itself holds somebody's data
+            if "decode" not in str(error):  # the message itself holds a person's data
                 raise
             raise _unfit(f"{table.name} has text that is no UTF-8") from None
         finally:

@@ -1,4 +1,4 @@
-"""The engine's own tables. All are named `findable_…`, so that they fit into somebody else's database."""
+"""The engine's own tables. All are named `findable_…`, so that they fit into another program's database."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -114,7 +114,7 @@ batches = Table(
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("refusals", Integer, nullable=False, server_default=text("0")),
     Column("create_sent_at", UtcTime),
-    Column("create_ended_at", UtcTime),  # NULL when nobody saw the end of the create call
+    Column("create_ended_at", UtcTime),  # NULL when the end of the create call was not seen
     Column("remote_name", Text),
     Column("remote_word", Text),
     Column("remote_done", Integer),
@@ -319,7 +319,7 @@ sums = Table(
     metadata,
     Column("since", UtcTime, primary_key=True),
     Column("known", Float, nullable=False),  # USD
-    Column("lost", Float, nullable=False),  # USD, at estimates: nobody knows what it came to
+    Column("lost", Float, nullable=False),  # USD, at estimates: what it came to is not known
 )
 
 # what was asked live of each model on each day of the API's quota, by all processes

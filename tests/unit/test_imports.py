@@ -106,6 +106,7 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
         "pipeline.tables",
         "pipeline.experts.schema",
         "pipeline.experts.adopt",
+        "pipeline.experts.remove",
         "pipeline.passages.table",
         "pipeline.passages.schema",
         "pipeline.passages.adopt",
