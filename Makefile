@@ -246,7 +246,7 @@ docs: $(TOOLS) ## write the generated parts of README.md and docs/ anew
 
 # what touches the database, for the second run of the tests, and what does so only in passing
 ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/steps tests/integration/routines \
-  tests/integration/test_shared_chain.py tests/integration/test_adoption_postgresql.py tests/cli tests/property/steps tests/concurrency tests/crash tests/yardstick
+  tests/integration/test_shared_chain.py tests/integration/tables tests/cli tests/property/steps tests/concurrency tests/crash tests/yardstick
 SOME_ON_DATABASE := $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
   $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS
-from pipeline.experts.shape import fitted
+from pipeline.experts.schema import fitted
 from pipeline.records import Finding, Kind, Person, excerpt
 from pipeline.store import answers, claims, tables
 

@@ -15,11 +15,12 @@ import orjson
 from pipeline.errors import InputError
 from pipeline.passages import table
 from pipeline.passages.reading import Passage
+from pipeline.passages.schema import Shape
 from pipeline.passages.seen import Seen
-from pipeline.passages.shape import Shape, loaded, words
 from pipeline.passages.table import PassageRow
 from pipeline.records import Kind, Told, excerpt
 from pipeline.store import answers, claims, tables
+from pipeline.tables.cells import loaded, words
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection

@@ -12,14 +12,14 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.listing import Listing, listing
-from pipeline.passages import adoption, importing
-from pipeline.passages.column_types import Kind as IdKind
+from pipeline.passages import adopt, importing
 from pipeline.passages.reading import Passage, Passages
+from pipeline.passages.schema import Shape, look
 from pipeline.passages.seen import Seen
-from pipeline.passages.shape import Shape, look
 from pipeline.records import Kind, Told
 from pipeline.runtime import Runtime
 from pipeline.store import events
+from pipeline.tables.columns import Kind as IdKind
 
 BLOCK = 2000  # passages in one transaction
 MOST = 4 << 20  # characters of text in one, so that long texts do not fill the memory
@@ -170,10 +170,10 @@ def _shape(rt: Runtime) -> Shape:
     """Return how the tables are, which are made or adopted where they were not yet."""
     name = rt.settings.passages_table
     with rt.store.read() as tx:
-        ready = adoption.is_adopted(tx, passages=name)
+        ready = adopt.is_adopted(tx, passages=name)
     if not ready:
         with rt.store.write() as tx:
-            lines = adoption.adopt(tx, passages=name)
+            lines = adopt.adopt(tx, passages=name)
         for line in lines:
             rt.display.say(line)
     with rt.store.read() as tx:

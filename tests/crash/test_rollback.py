@@ -15,7 +15,7 @@ import pytest
 from emulator.server import start
 from pipeline.experts import table as experts
 from pipeline.passages import table
-from pipeline.passages.shape import look
+from pipeline.passages.schema import look
 from pipeline.passages.table import ConceptRow, PassageRow
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate

@@ -37,6 +37,7 @@ ROWS = (  # from the ground up
     {"quality"},
     {"task", "listing"},
     {"gemini", "store", "index"},
+    {"tables"},
     {"experts", "passages"},  # side by side: no subject knows another
     {"runtime", "apply", "engine"},
     {"estimating", "spending", "window", "ways", "gating", "comparing", "reviewing", "reporting"},
@@ -103,16 +104,15 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
     "sqlalchemy": (
         "pipeline.store",
         "pipeline.experts.table",
-        "pipeline.experts.shape",  # of that table
-        "pipeline.experts.adoption",
-        "pipeline.experts.column_types",
+        "pipeline.tables",
+        "pipeline.experts.schema",
+        "pipeline.experts.adopt",
+        "pipeline.experts.remove",
         "pipeline.passages.table",
-        "pipeline.passages.shape",
-        "pipeline.passages.adoption",
+        "pipeline.passages.schema",
+        "pipeline.passages.adopt",
         "pipeline.passages.checking",
         "pipeline.passages.measuring",
-        "pipeline.passages.moving",
-        "pipeline.passages.column_types",
         "pipeline.passages.preferring",
         "pipeline.passages.stock",
         "pipeline.task",  # for its types alone

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigurationError, InputError
-from pipeline.passages import adoption, table
-from pipeline.passages.shape import look
+from pipeline.passages import adopt as adoption
+from pipeline.passages import table
+from pipeline.passages.schema import look
 from pipeline.steps import import_passages
 from pipeline.store.database import Store
 from tests.integration.passages.workspaces import (
@@ -187,21 +188,6 @@ def test_keys_that_no_two_concepts_of_ours_share_are_adopted(tmp_path: Path, key
         add_concepts(rt, [concept("a"), concept("b"), concept("a", version="passage-concepts@2")])
 
 
-def test_adopting_twice_changes_nothing(tmp_path: Path) -> None:
-    """Nothing is told the second time, and the tables are as they were."""
-    data = _made(
-        tmp_path / "data", "CREATE TABLE passages (id TEXT, text TEXT)", "INSERT INTO passages VALUES ('a', 'x')"
-    )
-    with workspace(data) as rt:
-        assert any("adopted" in line for line in lines_of(rt))
-        before = _dump(data, "passages", "passage_concepts")
-        with rt.store.write() as tx:
-            assert adoption.adopt(tx) == []
-        assert _dump(data, "passages", "passage_concepts") == before
-    with workspace(data) as rt:
-        assert lines_of(rt) == []
-
-
 @pytest.mark.sqlite_only(reason="names of any case")
 def test_names_of_any_case_are_found(tmp_path: Path) -> None:
     """SQLite's names know no case, neither those of tables nor those of columns."""
@@ -220,117 +206,6 @@ def test_names_of_any_case_are_found(tmp_path: Path) -> None:
         assert lines_of(rt) == []
 
 
-UNFIT = {  # what is there -> what is said of it
-    "a view": (
-        ["CREATE TABLE docs (id TEXT, text TEXT)", "CREATE VIEW passages AS SELECT * FROM docs"],
-        "is a view here",
-    ),
-    "a view of concepts": (["CREATE VIEW passage_concepts AS SELECT 1 AS id"], "`passage_concepts` .* is a view here"),
-    "no id": (["CREATE TABLE passages (doc TEXT, text TEXT)"], "`passages` in this database has no `id` column"),
-    "no text": (["CREATE TABLE passages (id TEXT, body TEXT)"], "has no `text` column"),
-    "ids that are no ids": (
-        ["CREATE TABLE passages (id REAL, text TEXT)"],
-        "`id` .*must hold text, whole numbers or UUIDs",
-    ),
-    "ids twice": (
-        ["CREATE TABLE passages (id TEXT, text TEXT)", "INSERT INTO passages VALUES ('a', ''), ('a', ''), (NULL, '')"],
-        r"missing or not theirs alone \(2 of 3\)",
-    ),
-    "concepts of other ids": (
-        ["CREATE TABLE passage_concepts (id INTEGER PRIMARY KEY, passage_id INTEGER, concept_name TEXT)"],
-        "`passage_id` .*must hold text",
-    ),
-    "concepts without passages": (["CREATE TABLE passage_concepts (id INTEGER, concept_name TEXT)"], "no `passage_id`"),
-    "concepts that want more": (
-        ["CREATE TABLE passage_concepts (id INTEGER, passage_id TEXT, concept_name TEXT, weight REAL NOT NULL)"],
-        "demands columns that are not ours: `weight`",
-    ),
-    **{
-        f"concepts that are unique, {key}": (
-            [f"CREATE TABLE passage_concepts ({CONCEPTS})", f"CREATE UNIQUE INDEX theirs ON passage_concepts ({key})"],
-            f"unique key that the concepts of several versions break: .*{word}",
-        )
-        for key, word in {
-            "passage_id, concept_name": "concept_name, passage_id",
-            "passage_id, extractor_model, concept_name": "extractor_model",
-            "passage_id, extractor_version": "extractor_version",
-            "passage_id, lower(concept_name)": "lower",
-            "passage_id, concept_name) WHERE (weight > 0": "concept_name",
-        }.items()
-    },
-    "concepts with a key of a name": (
-        [f"CREATE TABLE passage_concepts ({CONCEPTS}, UNIQUE (concept_name, passage_id))"],
-        "unique key .*: concept_name, passage_id",
-    ),
-    "evidence always": (
-        ["CREATE TABLE passage_concepts (id INTEGER, passage_id TEXT, concept_name TEXT, evidence TEXT NOT NULL)"],
-        "demands `evidence`",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", UNFIT)
-def test_what_cannot_be_adopted_is_refused_and_left_alone(tmp_path: Path, case: str) -> None:
-    """The error says what is wrong; the database is as it was."""
-    statements, words = UNFIT[case]
-    _refused(tmp_path, statements, words)
-
-
-@pytest.mark.sqlite_only(reason="virtual tables, and columns that take values of any type")
-@pytest.mark.parametrize(
-    ("statements", "words"),
-    [
-        (["CREATE VIRTUAL TABLE passages USING fts5(id, text)"], "is a virtual table here"),
-        (["CREATE TABLE passages (id, text)", "INSERT INTO passages VALUES (x'00ff', '')"], "ids that are bytes"),
-        (["CREATE TABLE passages (id, text)", "INSERT INTO passages VALUES (1e17, '')"], "floating-point numbers"),
-        (["CREATE TABLE passages (id, text)", "INSERT INTO passages VALUES (7, ''), ('7', '')"], "not theirs alone"),
-        (["CREATE TABLE passages (id TEXT, text TEXT AS (id || '!'))"], "not computed ones"),
-    ],
-)
-def test_what_only_sqlite_has_is_refused_too(tmp_path: Path, statements: list[str], words: str) -> None:
-    """As above."""
-    _refused(tmp_path, statements, words)
-
-
-@pytest.mark.skipif(not ON_POSTGRESQL, reason="types that only PostgreSQL holds to")
-@pytest.mark.parametrize(
-    ("statements", "words"),
-    [
-        (["CREATE TABLE passages (id TEXT, text BYTEA)"], "`text` .bytea., which must hold text"),
-        (["CREATE TABLE passages (id BYTEA, text TEXT)"], "`id` .bytea."),
-        *(
-            (
-                [f"CREATE TABLE passage_concepts (id INT, passage_id TEXT, concept_name TEXT, confidence {kind})"],
-                "`confidence` .*must hold numbers from 0 to 1 with 3 places or more",
-            )
-            for kind in ("NUMERIC(2, 1)", "NUMERIC(5)", "NUMERIC(3, 3)", "NUMERIC(5, -1)")
-        ),
-        (
-            [
-                "CREATE DOMAIN rounded AS NUMERIC(4, 2)",
-                "CREATE TABLE passage_concepts (id INT, passage_id TEXT, concept_name TEXT, confidence rounded)",
-            ],
-            "`confidence` .rounded., which",
-        ),
-        (["CREATE MATERIALIZED VIEW passages AS SELECT '' AS id, '' AS text"], "is a view here"),
-        (
-            ["CREATE TABLE passage_concepts (id INT, passage_id TEXT, concept_name TEXT, aliases TEXT[])"],
-            r"`aliases` \(text\[\]\), which must hold JSON or text",
-        ),
-        (
-            [
-                "CREATE TABLE passages (id UUID, text TEXT)",
-                "CREATE TABLE passage_concepts (id INT, passage_id INT, concept_name TEXT)",
-            ],
-            "`passage_id` .integer., which must hold UUIDs",
-        ),
-    ],
-)
-def test_types_that_cannot_hold_ours_are_refused(tmp_path: Path, statements: list[str], words: str) -> None:
-    """As above."""
-    _refused(tmp_path, statements, words)
-
-
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="ids that only the database gives")
 def test_a_table_that_takes_no_ids_says_so(tmp_path: Path) -> None:
     """It is read in place all the same; an import is refused with what can be done."""
@@ -342,26 +217,6 @@ def test_a_table_that_takes_no_ids_says_so(tmp_path: Path) -> None:
         assert rows(rt) == {"1": ("x", None, None)}
         with pytest.raises(ConfigurationError, match="refuses a row"):
             import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": 2, "text": "x"}))
-
-
-def _refused(tmp_path: Path, statements: list[str], words: str) -> None:
-    """See that a database in which these statements were run is refused, and that nothing was changed."""
-    store = Store(url_of(_made(tmp_path / "data", *statements)))
-    names = (
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        if ON_POSTGRESQL
-        else "SELECT sql FROM sqlite_master"
-    )
-    with store.read() as tx:
-        before = sorted(map(repr, tx.exec_driver_sql(names).all()))
-    with pytest.raises(ConfigurationError, match=words) as refused, store.write() as tx:
-        adoption.adopt(tx)
-    assert "nothing was changed" in refused.value.message
-    assert refused.value.hint
-    with store.read() as tx:
-        assert sorted(map(repr, tx.exec_driver_sql(names).all())) == before
-        assert not adoption.is_adopted(tx)
-    store.close()
 
 
 def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
@@ -458,4 +313,4 @@ def test_a_number_that_concepts_name_as_text_has_them(tmp_path: Path) -> None:
         assert list(tx.execute(table.open_items(here)).scalars()) == ["3"]
         sql = table.open_items(here).compile(tx.engine, compile_kwargs={"literal_binds": True})
         plan = [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
-        assert any(adoption.INDEX in line and "passage_id=?" in line for line in plan), plan
+        assert any("passage_concepts_of_passage" in line and "passage_id=?" in line for line in plan), plan
