@@ -14,23 +14,22 @@ NOTES = Path(__file__).with_name("notes.md")  # written by hand: why a bound is 
 _HEAD = """\
 # Performance
 
-Written by `make bench` (do not edit; what is written by hand stands in `tests/bench/notes.md`). Each trial is done up
-to three ways on copies of one generated workspace, every run in a fresh process, the ways alternated, and the median of
-{repeats} is given (naive ways of the chain once above 10,000 rows):
+Written by `make bench`; do not edit (the notes are `tests/bench/notes.md`). Each trial runs up to three ways on copies
+of one generated workspace, each run in a fresh process, the ways alternated; the median of {repeats} is given (naive
+ways above 10,000 rows once):
 
-- **product**: through the product's own steps and public functions, with every guarantee on: sealed and synced files,
-  claims, leases, validation, provenance, account, `synchronous=FULL`;
-- **naive**: what a good engineer in a hurry writes: an ORM, to ingest a session and a commit for each row, `json` and
-  nested models, whole files in memory. Its commits do not wait for the disk (`synchronous=NORMAL`), in its favour, but
-  for the blobs that the vector cache is held against;
-- **limit**: one process that does the least that makes the same rows: no validation, one transaction, no waiting for
-  the disk where a database is written.
+- **product**: the product's own functions with every guarantee on: sealed and synced files, claims, leases, validation,
+  provenance, account, `synchronous=FULL`;
+- **naive**: what a good engineer in a hurry writes: an ORM, a session and a commit for each ingested row, `json` and
+  nested models, whole files in memory; commits that do not wait for the disk (`synchronous=NORMAL`), except for the
+  vector cache;
+- **limit**: one process that does the least for the same rows: no validation, one transaction, no waiting for the disk
+  where it writes a database.
 
-What the ways made, where there is more than one, is compared row by row before a time is believed: request lines
-(parsed) and claims; tags, scores, answers, attempts, claims and the account of the batch; metadata and vectors of the
-index. Imports are not measured. Wall and CPU time (user and system) are of the work alone; peak is `VmHWM` of the whole
-process, libraries and what was prepared included, and anon what of it is no file's (looked at every 20 ms). The page
-cache is warm. Ratios hold within one run, and but for those of a first and a second pass within one trial.
+Times count only after the results of all ways were compared row by row: request lines (parsed) and claims; tags,
+scores, answers, attempts and the batch's account; metadata and vectors. Imports are not measured. Wall and CPU (user
+and system) are of the work alone; peak is `VmHWM` of the whole process with libraries and prepared input; anon is its
+memory of no file, sampled every 20 ms. The page cache is warm. Ratios hold within one run, most within one trial.
 """
 
 
@@ -60,8 +59,7 @@ def _targets(told: list[Verdict]) -> str:
     for one in told:
         cpu = f"{one.cpu_ratio:.2f}" if one.cpu_ratio is not None else ""
         word = "met" if one.met else "**missed**"
-        title = TRIALS[one.trial].title
-        lines.append(f"| {title} | {one.says} | {one.rows:,} | {one.bound} | {one.ratio:.2f} | {cpu} | {word} |")
+        lines.append(f"| `{one.trial}` | {one.says} | {one.rows:,} | {one.bound} | {one.ratio:.2f} | {cpu} | {word} |")
     return "\n".join([*lines, ""])
 
 
@@ -90,17 +88,21 @@ def _line(
 
 
 def _figures(found: Found) -> str:
-    """Return every time and every amount of memory as tables."""
-    lines = ["## Figures", ""]
+    """Return every time and every amount of memory as tables, a row for each way and a column for each size."""
+    lines = ["## Figures", "", "A column for each number of rows: wall/CPU seconds, peak/anon MB; * ran once.", ""]
     for name, sizes in found.trials.items():
-        lines += [f"### {TRIALS[name].title} (`{name}`)", ""]
-        lines += ["| way | rows | wall s | CPU s | peak MB | anon MB | runs |", "|---|---|---|---|---|---|---|"]
-        for count, ways in sorted(sizes.items()):
-            for way, one in ways.items():
-                wall, cpu = one.median("wall"), one.median("cpu")
-                peak, anon = one.median("peak") / 1e6, one.median("anon") / 1e6
-                lines.append(
-                    f"| {way} | {count:,} | {wall:.4g} | {cpu:.4g} | {peak:.0f} | {anon:.0f} | {len(one.wall)} |"
-                )
+        counts = sorted(sizes)
+        lines += [f"### {TRIALS[name].title} (`{name}`)", "", f"| way | {' | '.join(f'{one:,}' for one in counts)} |"]
+        lines.append("|---" * (len(counts) + 1) + "|")
+        for way in dict.fromkeys(way for count in counts for way in sizes[count]):
+            cells = [_cell(sizes[count][way]) if way in sizes[count] else "" for count in counts]
+            lines.append(f"| {way} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _cell(one: Measured) -> str:
+    """Return the medians of one way at one size."""
+    times, memory = (one.median("wall"), one.median("cpu")), (one.median("peak") / 1e6, one.median("anon") / 1e6)
+    once = "*" if len(one.wall) == 1 else ""
+    return f"{times[0]:.4g}/{times[1]:.4g}{once} {memory[0]:.0f}/{memory[1]:.0f}"
