@@ -13,7 +13,11 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.ready-dev
 RUN := $(VENV)/bin/python -m jobs
+
+# what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
+EVERYDAY := demo import tag run preflight batch-submit batch-poll batch-ingest index search add-expert show export status doctor
 
 VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
   DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
@@ -32,21 +36,48 @@ endif
 endef
 $(foreach name,$(VALUES),$(eval $(call pass,$(name))))
 
+# lines of a list: those before or after "for developers", of these targets or of all
+LIST = @awk -v wanted=$(1) -v only=" $(2) " 'BEGIN {FS = ":.*\#\# "} /^\# for developers/ {part = 1} \
+  part == wanted && /^[a-z-]+:.*\#\# / && (only ~ /^ *$$/ || index(only, " " $$1 " ")) {printf "  %-17s %s\n", $$1, $$2}' Makefile
+
 .PHONY: help
-help: ## print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' Makefile
+help: ## the targets of every day; ALL=1 lists the others as well
+	$(call LIST,0,$(if $(filter-out 0,$(ALL)),,$(EVERYDAY)))
+	@echo; echo "$(if $(filter-out 0,$(ALL)),,make help ALL=1 lists all of them; )make help-dev lists those for developers of findable"
+
+.PHONY: help-dev
+help-dev: ## the targets for those who work on findable itself
+	$(call LIST,1,)
+
+# only what is imported is compiled: to compile all would double the Python files on the disk
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile
+LOCKED := $(INSTALL) --no-deps --require-hashes
+IMPORTED := alembic.command, faiss, google.genai.types, rich.progress, sqlalchemy, starlette.applications, uvicorn, wordllama
+# the library of each extra, which the second lock file pins
+LIBRARY_postgresql := psycopg
+LIBRARY_parquet := pyarrow
 
 .PHONY: setup
-setup: $(READY) ## make .venv with everything in it
+setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet" adds the libraries of those
+	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql and parquet))/,/[^\\]$$/p;)' \
+	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
 	  { echo "findable needs Python 3.11, 3.12 or 3.13; name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@echo "setting up $(VENV) (once; about a minute)" >&2
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "setting up $(VENV), once: installing the $$(grep -c == requirements.lock) packages that running needs (a minute)" >&2
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@$(LOCKED) -r requirements.lock
+	@$(INSTALL) --no-deps --editable .
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -W ignore -c 'import $(IMPORTED)'
 	@touch $(READY)
+	@echo "$(VENV) is set up" >&2
+
+$(TOOLS): $(READY) requirements-dev.lock
+	@echo "adding to $(VENV), once: installing the $$(grep -c == requirements-dev.lock) packages that checks and tests need (a minute)" >&2
+	@$(LOCKED) -r requirements-dev.lock
+	@touch $(TOOLS)
+	@echo "$(VENV) is set up for checks and tests" >&2
 
 .PHONY: demo
 demo: setup ## the whole chain on the sample people, on the local engine, afresh in data/demo
@@ -184,10 +215,6 @@ forget: setup ## remove one person everywhere, and prove it: EXPERT=username
 clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing needs; DRY=1 says what
 	@$(RUN) clean
 
-.PHONY: keeping-sweep
-keeping-sweep: setup ## forget, clean, backup and restore killed before and after every step; make test has a sample
-	@KEEPING=all $(VENV)/bin/python -m pytest -q --timeout 7200 tests/crash/test_keeping.py
-
 .PHONY: eval
 eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv
 	@$(RUN) eval
@@ -204,15 +231,17 @@ prices: setup ## what the models cost and allow, and where each figure is from; 
 settings: setup ## every setting, its value, and where it came from
 	@$(RUN) settings
 
+# for developers: what stands below is listed by `make help-dev`, and needs more than running does
+
 .PHONY: check
-check: setup ## format, lint, types, docs
+check: $(TOOLS) ## format, lint, types, docs
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cog --check README.md docs/*.md
 
 .PHONY: docs
-docs: setup ## write the generated parts of README.md and docs/ anew
+docs: $(TOOLS) ## write the generated parts of README.md and docs/ anew
 	@$(VENV)/bin/cog -r README.md docs/*.md
 
 # what touches the database, for the second run of the tests, and what does so only in passing
@@ -224,7 +253,7 @@ SOME_ON_DATABASE := $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.p
 PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 5 --dist worksteal
 
 .PHONY: test
-test: setup ## all tests on SQLite; on PostgreSQL those that touch the database, with a part of the cases the API makes up
+test: $(TOOLS) ## all tests on SQLite; on PostgreSQL those that touch the database, with a part of the cases the API makes up
 	@$(PYTEST)
 	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE) $(SOME_ON_DATABASE)
 
@@ -232,26 +261,30 @@ test: setup ## all tests on SQLite; on PostgreSQL those that touch the database,
 EVERYTHING := PYTEST_DEBUG_TEMPROOT=$${TMPDIR:-/tmp} HYPOTHESIS_PROFILE=searching FAULTS=all KEEPING=all FINDABLE_SHARE=1
 
 .PHONY: test-full
-test-full: setup ## every test with every case on both databases; the crash sweep whole, on PostgreSQL each step once; takes hours
+test-full: $(TOOLS) ## every test with every case on both databases; the crash sweep whole, on PostgreSQL each step once; takes hours
 	@$(EVERYTHING) $(PYTEST) --timeout 7200
 	@$(VENV)/bin/python -m tests.crash.whole
 	@FINDABLE_TEST_DATABASE=postgresql $(EVERYTHING) $(PYTEST) --timeout 7200
 	@FINDABLE_TEST_DATABASE=postgresql $(VENV)/bin/python -m tests.crash.whole
 
+.PHONY: keeping-sweep
+keeping-sweep: $(TOOLS) ## forget, clean, backup and restore killed before and after every step; make test has a sample
+	@KEEPING=all $(VENV)/bin/python -m pytest -q --timeout 7200 tests/crash/test_keeping.py
+
 .PHONY: fault-matrix
-fault-matrix: setup ## every fault of the wire at every endpoint of every command, and 600 pairs; make test has a sample
+fault-matrix: $(TOOLS) ## every fault of the wire at every endpoint of every command, and 600 pairs; make test has a sample
 	@FAULTS=all $(VENV)/bin/python -m pytest -q -n auto tests/faults
 
 .PHONY: two-at-once
-two-at-once: setup ## ROUNDS=60 of any two commands at once, killed and stopped at random by SEED=3; every step overtaken once
+two-at-once: $(TOOLS) ## ROUNDS=60 of any two commands at once, killed and stopped at random by SEED=3; every step overtaken once
 	@FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} FINDABLE_SHARE=1 $(VENV)/bin/python -m pytest -q -n auto tests/concurrency
 
 .PHONY: four-workers
-four-workers: setup ## four workers on one workspace until KILLS=200 of them were killed, held against the API's journal; SEED=7
+four-workers: $(TOOLS) ## four workers on one workspace until KILLS=200 of them were killed, held against the API's journal; SEED=7
 	@$(VENV)/bin/python -W ignore -m tests.concurrency.four
 
 .PHONY: fuzz
-fuzz: setup ## a coverage-guided fuzzer on everything that reads bytes: SECONDS=60 in all, KEEP=1 keeps what it finds
+fuzz: $(TOOLS) ## a coverage-guided fuzzer on everything that reads bytes: SECONDS=60 in all, KEEP=1 keeps what it finds
 	@test -d $(VENV)/fuzz/atheris || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --only-binary=:all: --target $(VENV)/fuzz 'atheris>=3,<4' \
 	  || { echo "atheris, the fuzzer, cannot be installed here (it has wheels for Linux and Python 3.11 to 3.13)" >&2; exit 1; }
@@ -265,22 +298,33 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 .PHONY: crash-sweep
-crash-sweep: setup ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7
+crash-sweep: $(TOOLS) ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7
 	@$(VENV)/bin/python -m tests.crash.whole
 
 .PHONY: soak
-soak: setup ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7
+soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7
 	@$(VENV)/bin/python -m tests.soak
 
 .PHONY: bench
-bench: setup ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k too, ONLY=ingest,score
+bench: $(TOOLS) ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k too, ONLY=ingest,score
 	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: bench-backfill
-bench-backfill: setup ## simulate a backfill of ROWS=50000 made-up passages on canned answers: rows a second, memory, sizes
+bench-backfill: $(TOOLS) ## simulate a backfill of ROWS=50000 made-up passages on canned answers: rows a second, memory, sizes
 	@$(VENV)/bin/python -m tests.bench.backfill
 
 .PHONY: format
-format: setup ## format the code
+format: $(TOOLS) ## format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
+
+LOCK = @$(VENV)/lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --custom-compile-command "make lock" $(if $(filter-out 0,$(UPGRADE)),--upgrade)
+
+.PHONY: lock
+lock: setup ## write both lock files anew from pyproject.toml: pins stay where they fit; UPGRADE=1 takes the newest
+	@test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock \
+	  && $(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'; }
+	$(LOCK) -o requirements.lock
+	$(LOCK) --extra test -c requirements.lock $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock) \
+	  -o requirements-dev.lock

@@ -67,7 +67,7 @@ def _schema(columns: Mapping[str, str]) -> "pa.Schema":
     except ImportError as error:
         raise ConfigurationError(
             "Parquet needs pyarrow, which is not installed; nothing was written",
-            hint="pip install 'findable[parquet]', or write JSON lines: TO=….jsonl",
+            hint="make setup EXTRAS=parquet, or pip install 'findable[parquet]', or write JSON lines: TO=….jsonl",
         ) from error
     kinds = {
         TEXT: pa.string(),

@@ -125,7 +125,7 @@ class PostgresqlServer:
         except ImportError as error:
             raise ConfigurationError(
                 f"PostgreSQL needs a driver that is not installed: {error}",
-                hint="pip install 'findable[postgresql]'",
+                hint="make setup EXTRAS=postgresql, or pip install 'findable[postgresql]'",
             ) from error
         event.listen(engine, "connect", self._prepare_connection)
         event.listen(engine, "begin", _begin)

@@ -9,14 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LOCK = Path(__file__).parents[2] / "requirements.lock"
+LOCKS = [Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-dev.lock")]
 NOTHING = "the feed of known vulnerabilities cannot be read from here: nothing was looked up"
 
 
 def main(program: str) -> int:
-    """Run pip-audit on the lock file; return 0 when all was looked up and is clean, else 1."""
-    command = [program, "--requirement", str(LOCK), "--disable-pip", "--require-hashes", "--format", "json"]
-    done = subprocess.run([*command, "--progress-spinner", "off"], capture_output=True, text=True, check=False)
+    """Run pip-audit on the lock files; return 0 when all was looked up and is clean, else 1."""
+    locked = [word for lock in LOCKS for word in ("--requirement", str(lock))]
+    command = [program, *locked, "--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         found = json.loads(done.stdout)["dependencies"]
     except (ValueError, LookupError, TypeError):
