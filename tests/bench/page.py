@@ -15,21 +15,20 @@ _HEAD = """\
 # Performance
 
 Written by `make bench`; do not edit (the notes are `tests/bench/notes.md`). Each trial runs up to three ways on copies
-of one generated workspace, each run in a fresh process, the ways alternated; the median of {repeats} is given (naive
-ways above 10,000 rows once):
+of one generated workspace, each run in a fresh process, alternated; given is the median of {repeats} (naive ways above
+10,000 rows: one):
 
-- **product**: the product's own functions with every guarantee on: sealed and synced files, claims, leases, validation,
+- **product**: the product's functions with every guarantee on: sealed and synced files, claims, leases, validation,
   provenance, account, `synchronous=FULL`;
-- **naive**: what a good engineer in a hurry writes: an ORM, a session and a commit for each ingested row, `json` and
-  nested models, whole files in memory; commits that do not wait for the disk (`synchronous=NORMAL`), except for the
-  vector cache;
+- **naive**: what a good engineer in a hurry writes: an ORM, a session and commit for each ingested row, `json`, nested
+  models, whole files in memory, commits that do not wait (`synchronous=NORMAL`) except for the vector cache;
 - **limit**: one process that does the least for the same rows: no validation, one transaction, no waiting for the disk
-  where it writes a database.
+  of a database.
 
-Times count only after the results of all ways were compared row by row: request lines (parsed) and claims; tags,
-scores, answers, attempts and the batch's account; metadata and vectors. Imports are not measured. Wall and CPU (user
-and system) are of the work alone; peak is `VmHWM` of the whole process with libraries and prepared input; anon is its
-memory of no file, sampled every 20 ms. The page cache is warm. Ratios hold within one run, most within one trial.
+All results are compared row by row before a time counts: request lines and claims; tags, scores, answers, attempts,
+account; metadata and vectors. Imports are not measured. Wall and CPU (user and system) are of the work alone; peak is
+`VmHWM` of the process with libraries and prepared input; anon is memory of no file, sampled every 20 ms. The page cache
+is warm. Ratios hold within one run, most within one trial.
 """
 
 
@@ -54,12 +53,12 @@ def text(found: Found, pictures: Path) -> str:
 
 
 def _targets(told: list[Verdict]) -> str:
-    """Return the table of targets."""
-    lines = ["## Targets", "", "| trial | ratio | rows | bound | found | of CPU | |", "|---|---|---|---|---|---|---|"]
+    """Return the list of targets."""
+    lines = ["## Targets", "", "Trial, ratio, rows: found (by CPU) against its bound.", ""]
     for one in told:
-        cpu = f"{one.cpu_ratio:.2f}" if one.cpu_ratio is not None else ""
+        cpu = f" ({one.cpu_ratio:.2f})" if one.cpu_ratio is not None else ""
         word = "met" if one.met else "**missed**"
-        lines.append(f"| `{one.trial}` | {one.says} | {one.rows:,} | {one.bound} | {one.ratio:.2f} | {cpu} | {word} |")
+        lines.append(f"- `{one.trial}` {one.says}, {one.rows:,}: {one.ratio:.2f}{cpu}, {one.bound}, {word}")
     return "\n".join([*lines, ""])
 
 
@@ -76,7 +75,7 @@ def _plots(found: Found, pictures: Path) -> str:
             title = f"{TRIALS[name].title}: {'wall time' if measure == 'wall' else 'anonymous memory'}"
             path = pictures / f"{name}-{'time' if measure == 'wall' else 'memory'}.svg"
             path.write_text(plots.svg(title, unit, drawn), encoding="utf-8")
-            lines.append(f"![{title}](performance/{path.name})")
+            lines.append(f"![{path.stem}](performance/{path.name})")
     return "\n".join([*lines, ""])
 
 
