@@ -91,13 +91,19 @@ def _figures(found: Found) -> str:
     lines = ["## Figures", "", "A column for each number of rows: wall/CPU seconds, peak/anon MB; * ran once.", ""]
     for name, sizes in found.trials.items():
         counts = sorted(sizes)
-        lines += [f"### {TRIALS[name].title} (`{name}`)", "", f"| way | {' | '.join(f'{one:,}' for one in counts)} |"]
-        lines.append("|---" * (len(counts) + 1) + "|")
-        for way in dict.fromkeys(way for count in counts for way in sizes[count]):
-            cells = [_cell(sizes[count][way]) if way in sizes[count] else "" for count in counts]
-            lines.append(f"| {way} | {' | '.join(cells)} |")
-        lines.append("")
+        rows = [["", *(f"{count:,}" for count in counts)]]
+        rows += [
+            [way, *(_cell(sizes[count][way]) if way in sizes[count] else "" for count in counts)]
+            for way in dict.fromkeys(way for count in counts for way in sizes[count])
+        ]
+        lines += [f"### {TRIALS[name].title} (`{name}`)", "", "```text", *_aligned(rows), "```", ""]
     return "\n".join(lines)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Return rows as lines whose columns stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _cell(one: Measured) -> str:
