@@ -3,7 +3,6 @@
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date
 
@@ -28,16 +27,11 @@ _STATES = {
 
 
 def targets() -> str:
-    """Return the table of the targets that `make help` lists."""
+    """Return the list of the targets that `make help` lists."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     everyday = re.findall(r"^EVERYDAY := (.*)", makefile, re.MULTILINE)[0].split()
     told = re.findall(r"^([a-z-]+):.*?## (.*)", makefile, re.MULTILINE)
-    return _table("target | what it does", (f"`make {one}` | {what}" for one, what in told if one in everyday))
-
-
-def _table(head: str, rows: Iterator[str]) -> str:
-    """Return a table of rows whose cells are joined already."""
-    return "\n".join(f"| {row} |" for row in (head, " | ".join("---" for _ in head.split("|")), *rows))
+    return "\n".join(f"- `make {one}`: {what}" for one, what in told if one in everyday)
 
 
 def commands() -> str:
@@ -82,8 +76,8 @@ def settings() -> str:
 
 def moves() -> str:
     """Return the states of a batch and its moves."""
-    rows = (f"{old} | {_STATES[old]} | {', '.join(sorted(new)) or 'none'}" for old, new in BATCH_MOVES.items())
-    return _table("state | meaning | moves to", rows)
+    moves_to = {old: f"; moves to {', '.join(sorted(new))}" if new else "" for old, new in BATCH_MOVES.items()}
+    return "\n".join(f"- *{old}*: {_STATES[old]}{moves_to[old]}" for old in BATCH_MOVES)
 
 
 def remote_states() -> str:
@@ -99,8 +93,10 @@ def metadata() -> str:
 
 def modes() -> str:
     """Return what asking about some numbers of people costs and takes in both modes."""
-    sizes = (50, 500, 1384, 3000, 10_000, 100_000)
-    return _table("people | batch | live | live takes | in the free tier | fits", map(_modes, sizes))
+    head = (
+        "| people | batch | live | live takes | in the free tier | fits |\n| ---: | ---: | ---: | --- | --- | --- |\n"
+    )
+    return head + "\n".join(map(_modes, (50, 500, 1384, 3000, 10_000, 100_000)))
 
 
 def _modes(people: int) -> str:
@@ -114,4 +110,4 @@ def _modes(people: int) -> str:
         for limits in (catalogue.limits(model, tier=tier) for tier in ("1", "free"))
     )
     fits = recommend(Way(cost=batch, seconds=86_400), Way(cost=live, seconds=tier_1), items=people)[0]
-    return f"{people:,} | ${batch:,.3f} | ${live:,.3f} | {spoken(tier_1)} | {spoken(free)} | {fits}"
+    return f"| {people:,} | ${batch:,.3f} | ${live:,.3f} | {spoken(tier_1)} | {spoken(free)} | {fits} |"

@@ -95,6 +95,6 @@ def test_every_target_has_help_and_is_documented() -> None:
     assert targets == helped
     everyday = re.search(r"^EVERYDAY := (.*)", makefile, re.MULTILINE)
     assert everyday is not None
-    assert all(f"| `make {target}` |" in README for target in everyday[1].split())
+    assert all(f"- `make {target}`: " in README for target in everyday[1].split())
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert set(COMMANDS) <= set(re.findall(r"^## ([a-z-]+)$", page, re.MULTILINE))
