@@ -19,7 +19,7 @@ RUN := $(VENV)/bin/python -m jobs
 # what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
 EVERYDAY := demo import tag run preflight batch-submit batch-poll batch-ingest index search add-expert show export status doctor
 
-VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
+VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
   DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
@@ -92,7 +92,7 @@ import-passages: setup ## passages from PASSAGES=file.jsonl into the database; S
 	@$(RUN) import-passages
 
 .PHONY: tag
-tag: setup ## tag everyone the way that fits: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 WAIT=1 YES=1
+tag: setup ## tag everyone the way that fits: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
 	@$(RUN) tag
 
 .PHONY: run
@@ -100,7 +100,7 @@ run: setup ## do once whatever is due, for cron; ON_DONE= and ON_FAIL= are comma
 	@$(RUN) run
 
 .PHONY: preflight
-preflight: setup ## what tagging would cost and take, by batch and live; DEADLINE=2h, COUNT=1, PROBE=1 tries five both ways
+preflight: setup ## what tagging would cost and take, by batch and live; DEADLINE=2h, COUNT=1
 	@$(RUN) preflight
 
 .PHONY: tag-live
@@ -108,7 +108,7 @@ tag-live: setup ## ask about everyone untagged now, by ordinary calls at full pr
 	@$(RUN) tag-live
 
 .PHONY: batch-submit
-batch-submit: setup ## ask Gemini about everyone untagged; LIMIT=50 to try a few, DRY=1 to see what would happen
+batch-submit: setup ## ask Gemini about everyone untagged; LIMIT=50 to try a few, PILOT=20 first, DRY=1 to see what would happen
 	@$(RUN) batch-submit
 
 .PHONY: batch-poll
@@ -289,6 +289,10 @@ fuzz: $(TOOLS) ## a coverage-guided fuzzer on everything that reads bytes: SECON
 	  --only-binary=:all: --target $(VENV)/fuzz 'atheris>=3,<4' \
 	  || { echo "atheris, the fuzzer, cannot be installed here (it has wheels for Linux and Python 3.11 to 3.13)" >&2; exit 1; }
 	@PYTHONPATH=.:$(VENV)/fuzz $(VENV)/bin/python -m tests.fuzz.explore
+
+.PHONY: house
+house: setup ## rooms, floors and arrows between them, and how long modules and functions are
+	@$(VENV)/bin/python -m tests.house
 
 .PHONY: audit
 audit: setup ## look up every locked dependency among known vulnerabilities (pip-audit, in a place of its own)

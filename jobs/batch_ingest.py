@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs import accounts as told
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line
+from jobs.render import account_document, show_account
 
 if TYPE_CHECKING:
     from pipeline.reporting import Report
+    from pipeline.steps.batch_ingest import Account
 
 
 @click.command(name="batch-ingest", cls=Command)
@@ -29,9 +30,13 @@ def main(*, as_json: bool) -> None:
         if as_json:  # also where one batch could not be ingested: what became of the others is told
             closing.callback(lambda: print_json(documents))
         words = rt.task.words
-        show = (lambda one: documents.append(told.document(one))) if as_json else (lambda one: told.show(one, words))
+
+        def told(account: "Account") -> None:
+            """Tell of one batch as soon as it is ingested."""
+            documents.append(account_document(account)) if as_json else show_account(account, words)
+
         reports: list[Report] = []
-        accounts = batch_ingest.run(rt, done=show, reported=reports.append)
+        accounts = batch_ingest.run(rt, done=told, reported=reports.append)
         for report in (one for one in reports if one.is_judged):
             rt.display.say(f"quality: {report.line} ({report.path})")
     if not accounts and not as_json:

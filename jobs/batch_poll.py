@@ -1,12 +1,12 @@
 """`make batch-poll`: follow every batch until it is over and its result is on disk."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
-from jobs.output import Terminal, plural, print_json, print_line
+from jobs.output import plural, print_json, print_line
+from jobs.render import finish_polled
 
 if TYPE_CHECKING:
     from pipeline.steps.batch_poll import Report
@@ -28,7 +28,7 @@ def main(*, wait: bool, as_json: bool) -> None:
         report = batch_poll.run(rt, wait=wait)
         words = rt.task.words
     print_json(_document(report)) if as_json else print_line(_line(report, words))
-    complain(report, words)
+    finish_polled(report, words)
 
 
 def _line(report: "Report", words: "Words") -> str:
@@ -59,20 +59,3 @@ def _document(report: "Report") -> dict[str, object]:
         "unclear": report.unclear,
         "stopped": report.stopped.message if report.stopped else None,
     }
-
-
-def complain(report: "Report", words: "Words") -> None:
-    """End with the exit code of what needs a person, if anything does."""
-    terminal = Terminal()
-    for number, why in report.gone.items():
-        terminal.error(f"batch {number}: {why}; it was left as it is, claims kept")
-        terminal.hint(f"check the key, or give it up: make batch-cancel BATCH={number}")
-    for number in report.unclear:
-        terminal.error(f"batch {number}: it is unclear whether it was created")
-        terminal.hint(f"{words.make('batch-submit')} finds out")
-    if report.gone:
-        sys.exit(3)
-    if report.stopped is not None:
-        raise report.stopped
-    if report.unclear:
-        sys.exit(4)

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import Command, confirmed, json_option, open_workspace, pilot_options, yes_option
 from jobs.output import plural, print_json, print_line, usd
+from jobs.render import pilot_line
 from jobs.values import COUNT
 
 if TYPE_CHECKING:
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 @click.command(name="batch-submit", cls=Command)
 @click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many.")
 @click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Write and send nothing; say what would happen.")
+@pilot_options
 @yes_option
 @json_option
-def main(limit: int | None, *, dry: bool, yes: bool, as_json: bool) -> None:
+def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, yes: bool, as_json: bool) -> None:
     """Ask Gemini about everyone who is untagged and has a bio (with TASK=passages: every passage without concepts).
 
     Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: nobody is asked
     twice, and a batch whose create call got lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks first.
     """
+    from pipeline.routines import pilot as routine
     from pipeline.steps import batch_submit
 
     with open_workspace() as rt:
@@ -36,10 +39,18 @@ def main(limit: int | None, *, dry: bool, yes: bool, as_json: bool) -> None:
             what = _sentence(plan, day, words) if plan.requests else "going on where a run stopped"
             rt.display.say(f"{rt.model.name}, {what}")
 
-        report = batch_submit.run(
-            rt, limit=limit, dry=dry, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)
-        )
-    print_json(_document(report)) if as_json else print_line(_line(report, words))
+        def confirm(_plan: "Plan") -> bool:
+            """Ask whether to go on."""
+            return confirmed("Go on?", yes=yes)
+
+        if not dry:
+            done = routine.first(rt, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
+            limit = routine.left_of(limit, done)
+            if done is not None:
+                rt.display.say(pilot_line(done))
+        report = batch_submit.run(rt, limit=limit, dry=dry, announce=announce, confirm=confirm)
+    said = f"{words.make('batch-submit')} asks the rest" if limit == 0 else _line(report, words)
+    print_json(batch_submit.document(report)) if as_json else print_line(said)
 
 
 def _sentence(plan: "Plan", priced_on: str, words: "Words") -> str:
@@ -61,20 +72,3 @@ def _line(report: "Report", words: "Words") -> str:
         return "nothing was left to submit: another process took it"
     after = words.make("batch-poll" if set(report.sent.values()) != {"rebuilt"} else "status")
     return f"submitted {plural(report.items, words.one, words.many)}: {report.told}. Next: {after}"
-
-
-def _document(report: "Report") -> dict[str, object]:
-    """Return the report for programs."""
-    return {
-        "dry": report.dry,
-        "model": report.model,
-        "priced_on": report.priced_on,
-        "requests": report.plan.requests,
-        "batches": report.plan.batches,
-        "tokens_in": report.plan.usage.prompt,
-        "tokens_out": report.plan.usage.answer + report.plan.usage.thoughts,
-        "estimated_cost": report.plan.cost,
-        "held_back": report.held_back,
-        "no_room": report.no_room,
-        "sent": {str(number): fate.value for number, fate in report.sent.items()},
-    }

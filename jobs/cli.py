@@ -8,16 +8,16 @@ import click
 
 from jobs.command import told
 
-COMMANDS = {
+COMMANDS = {  # where each is: the `main` of a module, or what else stands behind a colon
     "demo": "jobs.demo",
     "import": "jobs.import_experts",
     "import-passages": "jobs.import_passages",
-    "passages-pilot": "jobs.passages_pilot",
-    "passages-backfill": "jobs.passages_backfill",
-    "passages-status": "jobs.passages_status",
-    "preflight": "jobs.preflight",
+    "passages-pilot": "jobs.pilot",
+    "passages-backfill": "jobs.backfill",
+    "passages-status": "jobs.status:passages_status",
+    "preflight": "jobs.tag:preflight",
     "tag": "jobs.tag",
-    "tag-live": "jobs.tag_live",
+    "tag-live": "jobs.tag:tag_live",
     "run": "jobs.run",
     "batch-submit": "jobs.batch_submit",
     "batch-poll": "jobs.batch_poll",
@@ -33,10 +33,10 @@ COMMANDS = {
     "status": "jobs.status",
     "qc": "jobs.qc",
     "parked": "jobs.parked",
-    "unpark": "jobs.unpark",
+    "unpark": "jobs.parked:unpark",
     "versions": "jobs.versions",
-    "rollback": "jobs.rollback",
-    "best-concepts": "jobs.best_concepts",
+    "rollback": "jobs.versions:rollback",
+    "best-concepts": "jobs.show:best_concepts",
     "doctor": "jobs.doctor",
     "forget": "jobs.forget",
     "backup": "jobs.backup",
@@ -109,8 +109,8 @@ class Commands(click.Group):
         """Import one command's module."""
         if cmd_name not in COMMANDS:
             return None
-        module: Any = importlib.import_module(COMMANDS[cmd_name])
-        command: click.Command = module.main
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "main")
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

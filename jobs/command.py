@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from jobs.output import Terminal
+from jobs.values import COUNT
 from pipeline.errors import ConfigurationError, FindableError
 
 if TYPE_CHECKING:
@@ -209,6 +210,36 @@ def json_option(function: F) -> F:
 def yes_option(function: F) -> F:
     """Add `--yes`, which answers every question."""
     return click.option("--yes", is_flag=True, envvar="FINDABLE_YES", help="Answer yes to every question.")(function)
+
+
+def pilot_options(function: F) -> F:
+    """Add `--pilot` and `--skip-pilot`: a few in a batch that are judged before the rest, or the rest without."""
+    sized = click.option("--pilot", type=COUNT, envvar="FINDABLE_PILOT", help="So many first, judged before the rest.")
+    return sized(skip_pilot_option(function))
+
+
+def skip_pilot_option(function: F) -> F:
+    """Add `--skip-pilot`."""
+    return click.option(
+        "--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Without a pilot; the report says so."
+    )(function)
+
+
+def no_probe_option(function: F) -> F:
+    """Add `--probe`, which a pilot replaced: it ends the command with exit code 2 and a message that says so."""
+    return click.option(
+        "--probe/--no-probe", hidden=True, envvar="FINDABLE_PROBE", expose_value=False, callback=_refuse_probe
+    )(function)
+
+
+def _refuse_probe(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:  # noqa: FBT001 - click's own
+    """Refuse a probe.
+
+    Raises:
+        click.BadParameter: one is wanted.
+    """
+    if value:
+        raise click.BadParameter("there are no probes any more; use `make tag PILOT=20` instead", ctx, param)
 
 
 def read_settings() -> "Settings":

@@ -1,9 +1,10 @@
-"""`make parked`: who is not asked again, and why."""
+"""`make parked`: who is not asked again, and why; `make unpark`: let them be asked again."""
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
-from jobs.output import print_json, print_line, print_table
+from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.output import plural, print_json, print_line, print_table
+from jobs.values import USERNAME
 
 
 @click.command(name="parked", cls=Command)
@@ -22,3 +23,26 @@ def main(*, as_json: bool) -> None:
         )
     else:
         print_line("nobody is parked")
+
+
+@click.command(name="unpark", cls=Command)
+@click.argument("name", type=USERNAME, required=False, envvar=["FINDABLE_EXPERT", "FINDABLE_PASSAGE"])
+@click.option("--all", "everyone", is_flag=True, envvar="FINDABLE_ALL", help="Everyone who is parked.")
+@yes_option
+@json_option
+def unpark(name: str | None, *, everyone: bool, yes: bool, as_json: bool) -> None:
+    """Let NAME, or with --all everyone, be asked again; earlier attempts are forgiven.
+
+    A person goes by their username, with TASK=passages a passage by its id. Rows whose tags are somebody else's text
+    stay as they are.
+    """
+    from pipeline.steps import parked
+
+    with open_workspace() as rt:
+        words = rt.task.words
+        ask = f"make {words.many}-backfill" if rt.task.needs_pilot else "make batch-submit"
+        names = parked.let_go(rt, name=name, everyone=everyone, confirm=lambda question: confirmed(question, yes=yes))
+    line = (
+        f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}" if names else "nobody to let go"
+    )
+    print_json({"unparked": names}) if as_json else print_line(line)

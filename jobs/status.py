@@ -1,12 +1,12 @@
-"""`make status`: where everything stands, and what to type next."""
+"""`make status` and `make passages-status`: where everything stands, or the passages alone, and what to type next."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs import estimates, pilots
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, usd
+from jobs.render import show_estimates, show_pilot
 
 if TYPE_CHECKING:
     from pipeline.steps.status import Report
@@ -19,14 +19,26 @@ SHOWN = 5  # who are or were due, that are printed; --json has more
 @json_option
 def main(*, as_json: bool) -> None:
     """Say where everything stands, and what to type next."""
+    _say(None, as_json=as_json)
+
+
+@click.command(name="passages-status", cls=Command)
+@json_option
+def passages_status(*, as_json: bool) -> None:
+    """Say where the passages stand: how many have concepts, the pilot, the backfill, and what to type next."""
+    _say("passages", as_json=as_json)
+
+
+def _say(task: str | None, *, as_json: bool) -> None:
+    """Print where a task stands, or the one of the settings."""
     from pipeline.steps import status
 
-    with open_workspace() as rt:
+    with open_workspace(task=task) as rt:
         report = status.run(rt)
-    print_json(report.document) if as_json else show(report)
+    print_json(report.document) if as_json else _show(report)
 
 
-def show(report: "Report") -> None:
+def _show(report: "Report") -> None:
     """Print the state in a few lines."""
     document: dict[str, Any] = report.document
     index = document["index"]
@@ -51,16 +63,13 @@ def show(report: "Report") -> None:
     else:
         print_line("index      none")
     print_line(f"spent      {_spent(**document['spent'])}")
-    estimates.show(document)
+    show_estimates(document)
     for one in document["due"][-SHOWN:]:
         became = f"; {one['outcome']} {one['ended_at'][:16]}" if one["outcome"] else ""
         print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}{became}")
-    if probe := document["probe"]:
-        held = "; no other batch is prepared" if probe["holds_batches"] else ""
-        print_line(f"probe      batch {probe['batch']} {probe['verdict'] or 'is not over'}{held}")
     for name in document["rolling_back"]:
         print_line(f"rollback   of {name} was begun and is not over; nothing of it is in sight")
-    pilots.show(document)
+    show_pilot(document)
     print_line(f"next       {document['next'] or 'nothing to do'}")
 
 

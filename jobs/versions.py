@@ -1,13 +1,16 @@
-"""`make versions`: every version of answers that is here."""
+"""`make versions`: every version of answers that is here; `make rollback EXTRACTOR=…`: take one back."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
-from jobs.output import print_json, print_line, print_table, usd
+from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.output import plural, print_json, print_line, print_table, usd
+from jobs.values import Extractor
 
 if TYPE_CHECKING:
+    from pipeline.task import Subject
     from pipeline.withdrawing import Here
 
 HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "")
@@ -38,3 +41,42 @@ def _cells(one: "Here") -> tuple[object, ...]:
     label, model, rows, items, *moments = one.stock
     days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
     return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid), one.told)
+
+
+@click.command(name="rollback", cls=Command)
+@click.argument("extractor", type=Extractor(), envvar="FINDABLE_EXTRACTOR")
+@yes_option
+@json_option
+def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
+    """Take back what EXTRACTOR gave: a version such as passage-concepts@2, or one with its model behind a slash.
+
+    Asks first. Other versions stay, and so does what came with the data. Killed and run again it goes on.
+    """
+    from pipeline.steps import rollback as step
+    from pipeline.steps import versions
+
+    with open_workspace() as rt:
+        report = step.run(
+            rt,
+            extractor,
+            announce=lambda subject, one: rt.display.say(_told(subject, one)),
+            confirm=lambda question: confirmed(question, yes=yes),
+        )
+    if as_json:
+        found = [versions.document(one) for one in report.found]
+        print_json({"task": report.subject, "extractor": extractor, "found": found, **asdict(report.gone)})
+    elif not report.found:
+        print_line(f"nothing of {extractor} is here. Next: make versions, which lists what is")
+    else:
+        gone = report.gone
+        told = f"{plural(gone.rows, 'row')} and {plural(gone.answers, 'answer')} of {extractor} taken back"
+        told += f", {plural(gone.let_go, 'item')} parked no more" if gone.let_go else ""
+        print_line(f"{told}. Next: {'make index' if report.indexed else 'make versions'}")
+
+
+def _told(subject: "Subject", one: "Here") -> str:
+    """Return what would go of a version, and what was paid for it."""
+    stock, many = one.stock, subject.task.words.many
+    if one.withdrawn:
+        return f"{one.extractor}: its rollback was begun; {stock.rows:,} rows of {stock.items:,} {many} are left"
+    return f"{one.extractor}: {stock.rows:,} rows of {stock.items:,} {many}, {usd(one.paid)} paid"

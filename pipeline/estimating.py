@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 UNMEASURED = 0.10  # ours: how far off an estimate may be that nothing was measured of yet
-ENOUGH = 5  # answers from which on they tell more than the count of characters; a probe has so many
+ENOUGH = 5  # answers from which on they tell more than the count of characters; a comparison has so many
 
 
 @dataclass(frozen=True)

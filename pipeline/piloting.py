@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SIZE = 200  # items: a share of 1 % that fails is two of them
 SEED = 1
 PAGE = 5000
-LEASE = "pilot"
 
 
 def sample(rt: "Runtime", tx: "Connection", *, size: int, seed: int) -> list[str]:
@@ -77,12 +76,37 @@ def standing(rt: "Runtime", tx: "Connection") -> Pilot | None:
     return pilots.newest(tx, rt.extractor, over=True)
 
 
+def is_begun(rt: "Runtime", tx: "Connection") -> bool:
+    """Return whether the newest pilot of the extractor in use has no verdict yet."""
+    found = pilots.newest(tx, rt.extractor)
+    return found is not None and found.ended_at is None
+
+
+def why_not(rt: "Runtime", tx: "Connection", *, compulsory: bool = False) -> str:
+    """Return why not all items may be asked: a pilot failed, is not over or, where `compulsory`, never was; else "".
+
+    A pilot that is not over stops nothing where an older one passed or was waived.
+    """
+    found = standing(rt, tx) or pilots.newest(tx, rt.extractor)
+    if found is None:
+        return f"{rt.extractor} has not passed a pilot" if compulsory else ""
+    if found.verdict is None:
+        return f"pilot {found.number} of {rt.extractor} is not over"
+    if found.verdict is Verdict.FAILED:
+        return f"{rt.extractor} failed its gates ({found.report or 'no report'})"
+    return ""
+
+
 def is_cleared(rt: "Runtime", tx: "Connection") -> bool:
-    """Return whether all items may be asked unattended: no pilot is needed, it passed, or a person does without."""
-    if not rt.task.needs_pilot:
-        return True
-    found = standing(rt, tx)
-    return found is not None and found.verdict in {Verdict.PASSED, Verdict.WAIVED}
+    """Return whether all items may be asked unattended: no pilot is needed, it passed, or it was waived."""
+    return not why_not(rt, tx, compulsory=rt.task.needs_pilot)
+
+
+def waive(rt: "Runtime") -> None:
+    """Let all items be asked without a pilot of the extractor in use; nothing where they may be already."""
+    with rt.store.write() as tx:
+        if why_not(rt, tx, compulsory=rt.task.needs_pilot):
+            pilots.waive(tx, rt.task.name, rt.extractor, at=rt.now())
 
 
 def note_failed(rt: "Runtime", quality: "Report") -> None:
@@ -99,17 +123,16 @@ def note_failed(rt: "Runtime", quality: "Report") -> None:
         pilots.fail(tx, rt.task.name, str(quality.document["extractor"]), report=path, at=rt.now())
 
 
-def check(rt: "Runtime", tx: "Connection") -> None:
+def check(rt: "Runtime", tx: "Connection", *, compulsory: bool = False) -> None:
     """Make sure that all items may be asked.
 
     Raises:
-        GateError: no pilot of this extractor passed its gates; nothing was asked.
+        GateError: a pilot of this extractor failed, is not over or, where `compulsory`, never was; nothing was asked.
     """
-    if is_cleared(rt, tx):
+    why = why_not(rt, tx, compulsory=compulsory)
+    if not why:
         return
-    found = standing(rt, tx)
-    said = "has not passed a pilot" if found is None else f"failed its gates ({found.report or 'no report'})"
-    raise GateError(
-        f"{rt.extractor} {said}; nothing was prepared or sent",
-        hint=f"run `make {rt.task.words.many}-pilot VERSION={rt.task.label}`, or SKIP_PILOT=1 to do without",
-    )
+    words, newest = rt.task.words, pilots.newest(tx, rt.extractor)
+    size = newest.size if newest is not None and newest.size else SIZE
+    again = f"make {words.many}-pilot VERSION={rt.task.label}" if rt.task.needs_pilot else f"make tag PILOT={size}"
+    raise GateError(f"{why}; nothing was prepared or sent", hint=f"run `{again}`, or SKIP_PILOT=1 to do without")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipeline import estimating, gating, preparing, sampling, spending
+from pipeline import estimating, piloting, preparing, sampling, spending
 from pipeline.gemini.limits import MAX_ACTIVE_BATCHES
 from pipeline.gemini.refusals import next_midnight_pacific
 from pipeline.gemini.tiers import FREE
@@ -117,7 +117,7 @@ def _batch(rt: Runtime, tx: "Connection", plan: "Plan", known: "Calibration") ->
         figures={"tokens": plan.usage.prompt, "enqueued_now": enqueued, "enqueued_most": most, "turns": rounds},
         warnings=tuple(warnings),
         affordable=_is_affordable(rt, tx, cost, known),
-        refused=gating.why(rt, tx),
+        refused=piloting.why_not(rt, tx),
         absent=absent,
     )
 

@@ -13,13 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline import estimating, files, garbage, gating, spending, window
+from pipeline import estimating, files, garbage, spending, window
 from pipeline.errors import InconsistentError, InputError, StateConflictError
 from pipeline.gemini import requests
 from pipeline.gemini.costs import Usage
 from pipeline.gemini.limits import MAX_FILE_BYTES, Shard
 from pipeline.runtime import Runtime
-from pipeline.store import answers, batches, calls, claims, probes, versions
+from pipeline.store import answers, batches, calls, claims, versions
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
@@ -72,21 +72,16 @@ class Wanted:
     """Which of the askable items to take: at most `limit` new ones, and none of those `without`.
 
     Where `among` is not None, none but those; they are few enough to be named.
-    A probe is one batch, which may be prepared where no other may, and is none where one is under way.
     """
 
     limit: int | None = None
     without: Collection[str] = ()
     among: Sequence[str] | None = None
-    is_probe: bool = False
 
     def left(self, made: "Sequence[_Made]") -> "Wanted":
         """Return what is wanted still when these batches are made."""
         before = sum(one.requests for one in made)
         return self if self.limit is None else replace(self, limit=max(0, self.limit - before))
-
-
-EVERYONE = Wanted()
 
 
 def request_path(rt: Runtime, number: int) -> Path:
@@ -136,7 +131,6 @@ def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], N
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
-        GateError: a probe failed or is not over; see `gating`.
         InconsistentError: the items keep changing, or this process keeps standing still, while it writes.
     """
     made: list[_Made] = []
@@ -221,14 +215,10 @@ def _prepare_one(
 ) -> _Made | Stop:
     """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
     left = wanted.left(made)
-    if left.limit == 0 or (wanted.is_probe and made):
+    if left.limit == 0:
         return Stop.NOBODY
     for _ in range(TRIES):
         with rt.store.read() as tx:
-            if wanted.is_probe and probes.is_under_way(tx, rt.extractor):
-                return Stop.NOBODY
-            if not wanted.is_probe:
-                gating.check(rt, tx)
             number = batches.next_number(tx)
         try:
             written = _write(rt, number, left, after=after, bar=bar, before=sum(one.requests for one in made))
@@ -241,8 +231,6 @@ def _prepare_one(
             with rt.store.write() as tx:
                 lease.check(tx)
                 _claim(rt, tx, number, written)
-                if wanted.is_probe:
-                    probes.begin(tx, number, extractor=rt.extractor, at=rt.now())
                 files.rename(written.draft, request_path(rt, number))
         except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
             continue

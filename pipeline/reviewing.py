@@ -1,4 +1,4 @@
-"""What was estimated and what it came to, batch by batch and run by run; who is due; and how the probe stands.
+"""What was estimated and what it came to, batch by batch and run by run; who is due; and the pilot.
 
 For `status`: reads only, asks nobody, and loads nothing but the database.
 """
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState
-from pipeline.store import batches, due, estimates, pilots, probes, runs, versions
+from pipeline.store import batches, due, estimates, pilots, runs, versions
 from pipeline.store.estimates import Past
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ NEWEST = 100  # batches, and live runs, that are told of one by one
 
 
 def review(rt: Runtime, tx: "Connection") -> dict[str, Any]:
-    """Return `estimates` (oldest first), `estimate_error` (the mean over them), `due` and `probe`, for programs."""
+    """Return `estimates` (oldest first), `estimate_error` (their mean), `due` and `probe` (null), for programs."""
     newest = batches.in_states(tx, task=rt.task.name)[-NEWEST:]
     silent = estimates.silent(tx, [one.number for one in newest])
     found = [_of_batch(one, silent=silent.get(one.number, 0)) for one in newest]
@@ -30,7 +30,7 @@ def review(rt: Runtime, tx: "Connection") -> dict[str, Any]:
         "estimates": sorted((entry for entry, _ in found), key=lambda entry: str(entry["at"])),
         "estimate_error": {"mean": None if mean is None else round(mean, 4), "of": len(told)},
         "due": _due(rt, tx),
-        "probe": _probe(rt, tx),
+        "probe": None,
     }
 
 
@@ -112,22 +112,16 @@ def _due(rt: Runtime, tx: "Connection") -> list[dict[str, Any]]:
     ]
 
 
-def _probe(rt: Runtime, tx: "Connection") -> dict[str, Any] | None:
-    """Return the newest probe of the question and model that are set, None where there is none."""
-    task, model = rt.task, rt.settings.model.removeprefix("models/")  # not looked up: an unknown one must not stop this
-    extractor = f"{task.label}/{model}"
-    found = probes.newest(tx, extractor)
-    if found is None:
-        return None
-    is_held = probes.stopping(tx, extractor) is not None
-    return {"batch": found.batch, "verdict": found.verdict, "at": found.at.isoformat(), "holds_batches": is_held}
-
-
 def versions_of(rt: Runtime, tx: "Connection") -> dict[str, Any]:
-    """Return the `extractor` in use, its newest `pilot`, the `backfill` that is not over, and what is `withdrawn`."""
-    model = rt.settings.model.removeprefix("models/")
-    extractor = f"{rt.task.label}/{model}"
+    """Return the `extractor` in use, its newest `pilot`, the `backfill` that is not over, and what is `withdrawn`.
+
+    Nothing where the task needs no pilot and none was begun.
+    """
+    # not looked up: a model that is not known must not stop this
+    extractor = f"{rt.task.label}/{rt.settings.model.removeprefix('models/')}"
     pilot = pilots.newest(tx, extractor)
+    if pilot is None and not rt.task.needs_pilot:
+        return {}
     backfill = runs.unfinished(tx, rt.task.name, mode=runs.BACKFILL)
     return {
         "extractor": extractor,

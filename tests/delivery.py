@@ -39,7 +39,7 @@ def put_people(workspace: Workspace, count: int, *, first: int = 0) -> None:
 def prepare(workspace: Workspace) -> list[str]:
     """Prepare one batch of everybody who can be asked, and return its keys in the order of its lines."""
     with workspace.open() as rt, rt.display.bar("", None) as bar:
-        numbers = preparing.prepare(rt, preparing.EVERYONE, bar=bar)
+        numbers = preparing.prepare(rt, preparing.Wanted(), bar=bar)
         assert len(numbers) == 1
         requests = preparing.request_path(rt, numbers[0]).read_bytes().splitlines()
     return [orjson.loads(request)["key"] for request in requests]

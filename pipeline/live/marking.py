@@ -31,7 +31,7 @@ class Purpose(StrEnum):
 
     LIVE = "live"  # one of a run
     ADD = "add"  # about somebody who was just added
-    PROBE = "probe"  # to be held against a batch's answer; neither claimed nor kept as an answer
+    COMPARE = answers.COMPARED  # to be compared with a batch's reply; neither claimed nor kept as an answer
 
 
 class Question(NamedTuple):
@@ -81,7 +81,7 @@ class Account:
             BudgetError: the call might pass a budget.
         """
         rt, item = self.rt, question.item
-        if self.purpose is not Purpose.PROBE and not self._may_be_asked(tx, item):
+        if self.purpose is not Purpose.COMPARE and not self._may_be_asked(tx, item):
             return None
         day = spending.today(rt.now()).isoformat()
         if self.limits.rpd is not None and calls.used(tx, rt.model.name, day=day) >= self.limits.rpd:
@@ -89,7 +89,7 @@ class Account:
         cost = estimating.cost(rt, question.likely, batch=False)
         spending.check_live(rt, tx, cost, error=self.known.error, added_up=self.added_up)
         rt.bind(tx)
-        if self.purpose is not Purpose.PROBE and not self._claim(tx, item):
+        if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
             return None
         mark = calls.Mark(
             task=rt.task.name,
@@ -119,7 +119,7 @@ class Account:
         rt, judgement = self.rt, ended.judgement
         spent, cost = self._paid(ended)
         calls.end(tx, number, ended.how, tokens=spent, cost=cost, at=rt.now())
-        if self.purpose is Purpose.PROBE:
+        if self.purpose is Purpose.COMPARE:
             return False
         outcome = judgement.outcome if judgement is not None else None
         reason = judgement.reason if judgement is not None else ended.how.value

@@ -140,7 +140,7 @@ def _check_pilot(rt: Runtime) -> None:
     """
     with rt.store.read() as tx:
         if claims.count_askable(tx, rt.task):
-            piloting.check(rt, tx)
+            piloting.check(rt, tx, compulsory=rt.task.needs_pilot)
 
 
 def _open(
@@ -158,7 +158,7 @@ def _open(
         return
     if not wish.skip_pilot:
         with rt.store.read() as tx:
-            piloting.check(rt, tx)
+            piloting.check(rt, tx, compulsory=rt.task.needs_pilot)
     announce(look, rt.extractor)
     if not confirm(look.batch.cost):
         raise InputError("not confirmed; nothing was sent", hint="YES=1 answers yes")

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline import freshness, gating, piloting, probing, spending
+from pipeline import freshness, piloting, spending
 from pipeline.errors import ConfigurationError, FindableError, GateError
 from pipeline.live import duties
 from pipeline.reporting import Report as Quality
 from pipeline.routines import backfill, setbacks
-from pipeline.routines import probe as five_first
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
 from pipeline.states import BatchState
@@ -40,7 +39,7 @@ def run(rt: Runtime, *, confirm: Callable[[float], bool]) -> Report:
     report = Report()
     parked = setbacks.parked(rt)
     spending.go_on(rt)
-    for duty in (_probe, _poll, _ingest, _retry, _score, _submit, _index, _end):
+    for duty in (_poll, _ingest, _retry, _score, _submit, _index, _end):
         try:
             duty(rt, report, confirm)
         except FindableError as error:
@@ -50,19 +49,6 @@ def run(rt: Runtime, *, confirm: Callable[[float], bool]) -> Report:
         report.facts["parked"] = more
         report.did.append(f"{more:,} parked")
     return report
-
-
-def _probe(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> None:  # noqa: ARG001 - one of several
-    """Go on with a probe that was begun; while it has no verdict no other batch is sent."""
-    found = five_first.go_on(rt)
-    if found is None:
-        return
-    report.facts["probe"] = five_first.document(found)
-    if found.polled is not None:
-        _see_failed(rt, report, found.polled)
-    if found.is_over:
-        report.did.append(f"probe {found.probe.verdict}")
-        five_first.check(found)
 
 
 def _poll(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> None:  # noqa: ARG001 - one of several
@@ -141,23 +127,14 @@ def _score(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> Non
 
 
 def _submit(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> None:
-    """Send what waits and, where no probe stops it, who is next, within the budget.
-
-    Raises:
-        GateError: people are left because a probe failed.
-    """
+    """Send what waits and, where no pilot stops it, who is next, within the budget."""
     with rt.store.read() as tx:
-        askable, closed = claims.count_askable(tx, rt.task), gating.why(rt, tx)
-        cleared = piloting.is_cleared(rt, tx)
+        askable, cleared = claims.count_askable(tx, rt.task), piloting.is_cleared(rt, tx)
     if askable and not cleared:  # a pilot's own batches go on; who is next waits for a person
         report.facts["left"], report.facts["no_pilot"] = askable, f"no pilot of {rt.extractor} has passed"
         askable = 0
-    if _count(rt, BatchState.PREPARED, BatchState.SUBMITTING) or (askable and not closed):
-        _send(rt, report, confirm, limit=0 if closed or not cleared else None, askable=askable)
-    is_said = any(isinstance(one, GateError) for one in report.failures)
-    if askable and closed and not is_said and probing.under_way(rt) is None:  # one that goes on is no failure
-        with rt.store.read() as tx:
-            gating.check(rt, tx)
+    if _count(rt, BatchState.PREPARED, BatchState.SUBMITTING) or askable:
+        _send(rt, report, confirm, limit=None if cleared else 0, askable=askable)
 
 
 def _send(rt: Runtime, report: Report, confirm: Callable[[float], bool], *, limit: int | None, askable: int) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline import estimating, preflighting, preparing, probing, spending
+from pipeline import estimating, piloting, preflighting, preparing, spending
 from pipeline.errors import InputError
 from pipeline.preflighting import Preflight
 from pipeline.records import Budget
-from pipeline.routines import probe as five_first
+from pipeline.routines import pilot as pilots
 from pipeline.routines import setbacks
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
@@ -43,7 +43,7 @@ class Report:
     way: str = ""
     reason: str = ""
     look: Preflight | None = None
-    probe: five_first.Report | None = None
+    pilot: pilots.Report | None = None
     live: tag_live.Report | None = None
     submitted: list[batch_submit.Report] = field(default_factory=list)
     polled: list[batch_poll.Report] = field(default_factory=list)
@@ -64,8 +64,8 @@ class Report:
 class Wish:
     """What a person asks of `tag`: a way or "auto", at most so many items, USD and seconds.
 
-    `wait` is whether to wait for batches; unsaid it waits for a probe's, and for no other. `probe` is whether to ask
-    five both ways first; unsaid a probe that is under way is gone on with, and false does without one.
+    `wait` is whether to wait for batches; a pilot's are waited for in any case. `pilot` is how many to ask in a batch
+    and to judge before the rest; `skip_pilot` is to do without one that stops the rest.
     """
 
     mode: str = "auto"
@@ -73,7 +73,8 @@ class Wish:
     budget: float | None = None
     deadline_s: float | None = None
     wait: bool | None = None
-    probe: bool | None = None
+    pilot: int | None = None
+    skip_pilot: bool = False
 
 
 def run(
@@ -85,25 +86,27 @@ def run(
 
     Raises:
         InputError: there are no items at all, or the estimate was not confirmed; nothing was started.
+        GateError: a pilot failed, or an earlier one stops the rest; the answers are stored.
         RemoteError, ConfigurationError: as the steps raise them; what was done is kept.
     """
     began = _go_on(rt, wish)
     look = preflighting.look(rt, limit=wish.limit, deadline_s=wish.deadline_s)
     report = Report(look=look)
     waiting = _waiting(rt)
-    if not look.plan.requests and not waiting:
+    if not look.plan.requests and not waiting and not (wish.pilot and _has_pilot(rt)):
         preparing.check_any(rt)
         spending.close(rt)
         return report
+    if wish.pilot is None:
+        pilots.first(rt, size=None, skip=wish.skip_pilot)
     report.way, report.reason = _way(look, wish, waiting=bool(waiting))
     cost = look.live.cost if report.way == "live" else look.batch.cost
     announce(look, report.way, report.reason)
     if look.plan.requests and cost > rt.settings.confirm_above and not confirm(cost):
         raise InputError("not confirmed; nothing was started", hint="YES=1 answers yes")
     number, parked = _open(rt, report, wish, began=began), setbacks.parked(rt)
-    if not _probe(rt, report, wish):
-        return report
     try:
+        wish = _pilot_first(rt, report, wish)
         if report.way == "live":
             _by_call(rt, report, wish)
         else:
@@ -126,7 +129,8 @@ def document(report: Report) -> dict[str, Any]:
     return {
         "mode": report.way,
         "reason": report.reason,
-        "probe": five_first.document(report.probe) if report.probe else None,
+        "probe": None,
+        "pilot": pilots.document(report.pilot) if report.pilot else None,
         "live": tag_live.document(report.live) if report.live else None,
         "submitted": [number for one in report.submitted for number in one.submitted],
         "ingested": {str(batch.number): batch.answered for batch in report.ingested},
@@ -188,25 +192,24 @@ def _open(rt: Runtime, report: Report, wish: Wish, *, began: datetime) -> int:
         return found.number
 
 
-def _probe(rt: Runtime, report: Report, wish: Wish) -> bool:
-    """Ask five both ways first, where that is wanted or was begun; return whether the rest may go on now.
+def _pilot_first(rt: Runtime, report: Report, wish: Wish) -> Wish:
+    """Run the pilot that is wanted, if any; return what is wanted of the rest.
 
     Raises:
-        GateError: the batch's answers did not validate.
+        GateError: it failed.
     """
-    if wish.probe is False:
-        probing.waive(rt)
-        return True
-    if report.way == "live" and not wish.probe:
-        return True
-    if wish.probe:
-        report.probe = five_first.run(rt, wait=wish.wait is not False, anew=False)
-    else:
-        report.probe = five_first.go_on(rt)
-    if report.probe is None:
-        return True
-    five_first.check(report.probe)
-    return report.probe.is_over
+    if wish.pilot is None:
+        return wish
+    report.pilot = pilots.first(rt, size=wish.pilot, skip=wish.skip_pilot, limit=wish.limit)
+    if report.pilot is not None:
+        report.ingested += [one.batch for one in report.pilot.accounts]
+    return replace(wish, limit=pilots.left_of(wish.limit, report.pilot))
+
+
+def _has_pilot(rt: Runtime) -> bool:
+    """Return whether a pilot is under way."""
+    with rt.store.read() as tx:
+        return piloting.is_begun(rt, tx)
 
 
 def _by_call(rt: Runtime, report: Report, wish: Wish) -> None:

@@ -98,6 +98,23 @@ def run(
     return report
 
 
+def document(report: Report) -> dict[str, object]:
+    """Return the report for programs."""
+    return {
+        "dry": report.dry,
+        "model": report.model,
+        "priced_on": report.priced_on,
+        "requests": report.plan.requests,
+        "batches": report.plan.batches,
+        "tokens_in": report.plan.usage.prompt,
+        "tokens_out": report.plan.usage.answer + report.plan.usage.thoughts,
+        "estimated_cost": report.plan.cost,
+        "held_back": report.held_back,
+        "no_room": report.no_room,
+        "sent": {str(number): fate.value for number, fate in report.sent.items()},
+    }
+
+
 def _new_items(rt: Runtime, report: Report, waiting: list[Batch]) -> int:
     """Return how many items this run put into batches, a line that was refused among them counted once."""
     old = {one.number for one in waiting}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline import preflighting, preparing, probing
+from pipeline import preflighting, preparing
 from pipeline.preflighting import Preflight
 from pipeline.runtime import Runtime
 from pipeline.ways import Way
@@ -21,11 +21,6 @@ def run(rt: Runtime, *, limit: int | None, deadline_s: float | None, count: bool
     return look
 
 
-def do_without_probe(rt: Runtime) -> int | None:
-    """Open the gate that a probe closed; return the probe's batch, None where no probe closed it."""
-    return probing.waive(rt)
-
-
 def document(look: Preflight) -> dict[str, Any]:
     """Return a look for programs: tokens, USD, seconds; what nobody knows is null."""
     used = look.plan.usage
@@ -41,6 +36,7 @@ def document(look: Preflight) -> dict[str, Any]:
         "live": {"calls": look.live.count, "fits_today": look.live.fits_today, **_way(look.live)},
         "recommended": look.recommended,
         "reason": look.reason,
+        "probe": None,
     }
 
 

@@ -9,7 +9,7 @@ from pipeline import freshness, reviewing, window
 from pipeline.errors import FindableError
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState
-from pipeline.store import answers, batches, probes, spending, versions, workspace
+from pipeline.store import answers, batches, spending, versions, workspace
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(rt: Runtime) -> Report:
             "workspace_id": here.workspace_id,
             "rolling_back": [one.name for one in versions.withdrawn(tx) if one.task == rt.task.name],
             **reviewing.review(rt, tx),
-            **(reviewing.versions_of(rt, tx) if rt.task.needs_pilot else {}),
+            **reviewing.versions_of(rt, tx),
         }
         mine = [one for one in everyone if one.task == rt.task.name]
         wants_room = _wants_room(rt, tx, mine)
@@ -89,7 +89,7 @@ def _index(rt: Runtime, tx: "Connection") -> dict[str, Any]:
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
     """Return USD: what is known, what is estimated beside it, and of that what nobody will know: lost calls, twins."""
-    actual = sum((batch.cost or 0.0 for batch in everyone), 0.0) + answers.live_cost(tx) + probes.live_cost(tx)
+    actual = sum((batch.cost or 0.0 for batch in everyone), 0.0) + answers.live_cost(tx)
     found = spending.spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
     estimated = max(0.0, found.lost + found.under_way - not_sent)
@@ -117,17 +117,14 @@ def _next(document: dict[str, Any], rt: Runtime, waiting: Mapping[str, int], *, 
     """Return what to type next, or an empty text when there is nothing to do; `waiting` are the subject's batches."""
     items = Counts(*document[rt.settings.task].values())
     index = document["index"] or {"count": 0, "behind": 0}
-    probe = document["probe"] or {"holds_batches": False, "verdict": None}
     half = next(iter(document["rolling_back"]), "")
     steps = (
         (half, f"make rollback EXTRACTOR={half}"),
-        (probe["holds_batches"] and probe["verdict"] is None, rt.task.words.make("preflight PROBE=1")),
         (waiting["downloaded"], _going_on(document, rt, "batch-ingest")),
         (wants_room, _going_on(document, rt, "batch-poll")),
         (waiting["submitting"] or waiting["prepared"], _going_on(document, rt, "batch-submit")),
         (waiting["submitted"], _going_on(document, rt, "batch-poll")),
         (items.total == 0, rt.task.how_to_fill.split("`")[1]),
-        (items.open and probe["holds_batches"], rt.task.words.make("preflight PROBE=1")),
         (items.open, _asking(document, rt)),
         (items.done and index["behind"], "make index"),
         (items.parked, rt.task.words.make("parked")),
@@ -138,10 +135,11 @@ def _next(document: dict[str, Any], rt: Runtime, waiting: Mapping[str, int], *, 
 
 def _going_on(document: dict[str, Any], rt: Runtime, step: str) -> str:
     """Return what goes on with a batch: the pilot or the backfill that it is of, else one step of its subject."""
+    pilot = document.get("pilot")
+    is_begun = pilot is not None and pilot["verdict"] is None
     if not rt.task.needs_pilot:
-        return f"make {step}"
-    pilot = document["pilot"]
-    if pilot is not None and pilot["verdict"] is None:
+        return f"make tag PILOT={pilot['size']}" if pilot and is_begun else f"make {step}"
+    if is_begun:
         return f"make {rt.task.words.many}-pilot"
     if document["backfill"] is not None:
         return f"make {rt.task.words.many}-backfill"
@@ -150,7 +148,8 @@ def _going_on(document: dict[str, Any], rt: Runtime, step: str) -> str:
 
 def _asking(document: dict[str, Any], rt: Runtime) -> str:
     """Return what asks about those who are open; a few first, where the task wants that."""
+    pilot = document.get("pilot") or {"verdict": None}
     if not rt.task.needs_pilot:
-        return "make batch-submit"
-    pilot = document["pilot"] or {"verdict": None}
+        is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}
+        return f"make tag PILOT={pilot['size']}" if is_stopped else "make batch-submit"
     return f"make {rt.task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"

@@ -20,6 +20,7 @@ from pipeline.task import Stock
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
+COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
 ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were taken back
 PAGE = 500  # ids in one statement, rows in one fetch
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
@@ -176,9 +177,9 @@ def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
 
 
 def live_cost(tx: Connection) -> float:
-    """Return what live calls have cost, in USD, those too whose answers were taken back."""
+    """Return what live calls have cost, in USD, those too whose answers were taken back or only compared."""
     sums = [select(func.sum(table.c.cost)).where(table.c.batch.is_(None)) for table in (answers, attempts)]
-    sums.append(select(func.sum(calls.c.cost)).where(calls.c.purpose == ROLLED_BACK))
+    sums.append(select(func.sum(calls.c.cost)).where(calls.c.purpose.in_((ROLLED_BACK, COMPARED))))
     return float(sum(tx.execute(query).scalar() or 0.0 for query in sums))
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from pipeline.states import OVER, BatchState, CallEnd, Outcome
-from pipeline.store.answers import ROLLED_BACK
+from pipeline.store.answers import COMPARED, ROLLED_BACK
 from pipeline.store.owners import is_dead
 from pipeline.store.tables import answers, attempts, batches, builds, calls, leases, metadata, requests, tries, twins
 
@@ -126,10 +126,10 @@ def written_of(tx: Connection) -> dict[int, tuple[int, int]]:
 def live_answers(tx: Connection) -> tuple[int, int]:
     """Return how many answers came live, and how many live calls were answered.
 
-    A probe's answers are not kept, nor those of a version that was taken back.
+    Answers that are only compared are not kept, nor those of a version that was taken back.
     """
     kept = select(func.count()).select_from(answers).where(answers.c.batch.is_(None))
-    is_kept = calls.c.purpose.not_in(["probe", ROLLED_BACK])
+    is_kept = calls.c.purpose.not_in([COMPARED, ROLLED_BACK])
     marks = select(func.count()).select_from(calls).where(calls.c.outcome == CallEnd.ANSWERED, is_kept)
     return tx.execute(kept).scalar() or 0, tx.execute(marks).scalar() or 0
 

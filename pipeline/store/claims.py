@@ -27,12 +27,12 @@ from sqlalchemy import (
 )
 
 from pipeline.errors import StateConflictError
-from pipeline.states import Outcome
+from pipeline.states import BatchState, Outcome
 from pipeline.store import bulk
 from pipeline.store.among import among
 from pipeline.store.owners import is_dead, this_owner
 from pipeline.store.streams import streamed
-from pipeline.store.tables import parked, requests
+from pipeline.store.tables import batches, parked, requests
 from pipeline.task import Task
 
 PAGE = 1000
@@ -47,6 +47,19 @@ class Request(NamedTuple):
     item_id: str
     input_hash: str
     outcome: str | None = None
+
+
+class InBatch(NamedTuple):
+    """Where an item was asked about: the batch's number, the line in its file from 1, and the hash of its input."""
+
+    batch: int
+    line: int
+    input_hash: str
+
+    @property
+    def name(self) -> str:
+        """Return the request as text that does not name the item."""
+        return f"{self.batch}:{self.line}"
 
 
 def askable(task: Task, *, after: str | None = None) -> Select[Any]:
@@ -210,6 +223,18 @@ def items_of(tx: Connection, batch: int) -> dict[int, str]:
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
+def in_batches(tx: Connection, task_name: str, extractor: str, ids: Sequence[str]) -> dict[str, InBatch]:
+    """Return, by item id, the newest request about each of these items in an ingested batch of an extractor."""
+    home = (batches.c.extractor == extractor) & (batches.c.state == BatchState.INGESTED)
+    query = (
+        select(requests.c.item_id, requests.c.batch, requests.c.line, requests.c.input_hash)
+        .join(batches, batches.c.number == requests.c.batch)
+        .where(home, requests.c.task == task_name, among(tx, requests.c.item_id, ids))
+        .order_by(requests.c.batch)
+    )
+    return {row[0]: InBatch(*row[1:]) for row in tx.execute(query)}
+
+
 def open_requests(tx: Connection, batch: int) -> list[Request]:
     """Return the requests of a batch that are still claimed, by line."""
     columns = (requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash)
@@ -221,6 +246,11 @@ def refused_items(tx: Connection, batch: int) -> set[str]:
     """Return the items of a batch whose requests were refused."""
     query = select(requests.c.item_id).where(requests.c.batch == batch, requests.c.outcome == Outcome.REFUSED)
     return set(tx.execute(query).scalars())
+
+
+def is_any_claimed(tx: Connection, task_name: str, ids: Sequence[str]) -> bool:
+    """Return whether any of these items stands in a batch that is not over, or is being asked live."""
+    return tx.execute(claimed_ids(task_name).where(among(tx, requests.c.item_id, ids)).limit(1)).first() is not None
 
 
 def count_askable(tx: Connection, task: Task) -> int:

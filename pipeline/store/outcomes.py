@@ -1,6 +1,7 @@
 """What asking came to, by extractor: replies of each kind, items without an answer, tokens and cost.
 
-Answers know their extractor, attempts of a batch know their batch's; of live calls the marks tell. Probes do not count.
+Answers know their extractor, attempts of a batch know their batch's; of live calls the marks tell. Calls that are only
+compared do not count.
 """
 
 from typing import Any, NamedTuple
@@ -8,9 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, union
 
 from pipeline.states import CallEnd, Outcome
+from pipeline.store.answers import COMPARED
 from pipeline.store.tables import answers, attempts, batches, calls, parked
-
-PROBE = "probe"  # the purpose of calls whose answers are only compared
 
 
 class Replies(NamedTuple):
@@ -99,7 +99,7 @@ def _failed(task: str, extractor: str | None, outcome: Outcome) -> ColumnElement
 
 
 def _called(task: str, extractor: str | None) -> ColumnElement[bool]:
-    return and_(calls.c.task == task, calls.c.purpose != PROBE, of_extractor(extractor, calls.c.extractor))
+    return and_(calls.c.task == task, calls.c.purpose != COMPARED, of_extractor(extractor, calls.c.extractor))
 
 
 def _used(tx: Connection, table: Any, condition: ColumnElement[bool]) -> tuple[int, int, float]:

@@ -1,8 +1,11 @@
 """Rows of `findable_pilots`: a few items of a task that were asked and looked at before all of them are."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
@@ -49,6 +52,19 @@ def end(tx: Connection, number: int, verdict: Verdict, *, report: str | None, at
     tx.execute(update(pilots).where(here).values(ended_at=at, verdict=verdict.value, report=report))
 
 
+def live(tx: Connection, number: int) -> dict[str, dict[str, Any]]:
+    """Return facts of the live replies to a pilot's requests, by the name of the request (see `claims.InBatch`)."""
+    found = tx.execute(select(pilots.c.live).where(pilots.c.number == number)).scalar()
+    facts: dict[str, dict[str, Any]] = json.loads(found or "{}")
+    return facts
+
+
+def keep(tx: Connection, number: int, request: str, facts: Mapping[str, Any]) -> None:
+    """Keep facts of the live reply to one of a pilot's requests; the first stay."""
+    found = {request: dict(facts), **live(tx, number)}
+    tx.execute(update(pilots).where(pilots.c.number == number).values(live=json.dumps(found)))
+
+
 def waive(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:
     """Keep that a person does without a pilot of this extractor."""
     _note(tx, task, extractor, Verdict.WAIVED, report=None, at=at)
@@ -88,4 +104,5 @@ def everything(tx: Connection) -> list[Pilot]:
 
 def _pilot(row: RowMapping) -> Pilot:
     """Return a row as a pilot."""
-    return Pilot(**{**row, "verdict": None if row["verdict"] is None else Verdict(row["verdict"])})
+    told = {name: value for name, value in row.items() if name != "live"}
+    return Pilot(**{**told, "verdict": None if row["verdict"] is None else Verdict(row["verdict"])})

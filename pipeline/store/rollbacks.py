@@ -12,14 +12,13 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, cast, delete, fu
 from sqlalchemy.types import Text
 
 from pipeline.store import events, versions
-from pipeline.store.answers import ROLLED_BACK
+from pipeline.store.answers import COMPARED, ROLLED_BACK
 from pipeline.store.calls import dead
 from pipeline.store.erasing import REASON
 from pipeline.store.tables import answers, attempts, batches, calls, parked, pilots, probes, runs
 from pipeline.store.tables import events as journal
 
 KIND = "rollback"  # of the journal's lines about this, by batch
-PROBE = "probe"
 PAGE = 500  # ids in one statement
 
 
@@ -49,7 +48,7 @@ def mark(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:
     mine = select(batches.c.number).where(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
     for number in tx.execute(mine.order_by(batches.c.number)).scalars().all():
         events.record(tx, KIND, number, old=None, new="answers removed", why="its version was rolled back", at=at)
-    live = and_(calls.c.task == task, calls.c.extractor == extractor, calls.c.purpose != PROBE)
+    live = and_(calls.c.task == task, calls.c.extractor == extractor, calls.c.purpose != COMPARED)
     tx.execute(update(calls).where(live).values(purpose=ROLLED_BACK))
 
 
@@ -119,7 +118,7 @@ def _is_marked() -> ColumnElement[bool]:
 def _asked_by() -> Any:
     """Return who asked, as SQL, of the last live call about the item of an attempt that was marked before it."""
     same = and_(calls.c.task == attempts.c.task, calls.c.item_id == attempts.c.item_id)
-    before = and_(same, calls.c.purpose != PROBE, calls.c.asked_at <= attempts.c.at)
+    before = and_(same, calls.c.purpose != COMPARED, calls.c.asked_at <= attempts.c.at)
     query = select(calls.c.extractor).where(before).order_by(calls.c.id.desc()).limit(1)
     return query.correlate(attempts).scalar_subquery()
 

@@ -261,8 +261,8 @@ calls = Table(
     Column("item_id", Text, nullable=False),
     Column("extractor", Text, nullable=False),
     Column("model", Text, nullable=False),
-    Column("run", Integer),  # NULL for one person who was added, and for a probe
-    Column("purpose", Text, nullable=False),  # live, add, probe
+    Column("run", Integer),  # NULL for one person who was added, and for a pilot's comparison
+    Column("purpose", Text, nullable=False),  # live, add, probe (compared alone), rolled back
     Column("owner", Text, nullable=False),
     Column("asked_at", UtcTime, nullable=False, index=True),
     Column("day", Text, nullable=False),  # of the daily quota, US/Pacific
@@ -312,13 +312,13 @@ due = Table(
     Column("outcome", Text),
 )
 
-# five items asked both ways before the rest
+# five items asked both ways before the rest, by versions before schema 0006; none is open any more
 probes = Table(
     "findable_probes",
     metadata,
     Column("batch", ForeignKey("findable_batches.number"), primary_key=True, autoincrement=False),
     Column("extractor", Text, nullable=False),
-    Column("verdict", Text),  # NULL until its batch is ingested
+    Column("verdict", Text),
     Column("live", Text, nullable=False),  # JSON: what the live calls gave, by item id
     Column("report", Text),  # JSON: how the two ways differ
     Column("at", UtcTime, nullable=False),
@@ -350,4 +350,5 @@ pilots = Table(
     Column("ended_at", UtcTime),  # NULL while it goes on
     Column("verdict", Text),  # passed, failed, or waived by a person who does without
     Column("report", Text),  # relative to the workspace
+    Column("live", Text),  # JSON: facts of live replies to a few of its requests, by batch and line
 )

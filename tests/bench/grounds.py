@@ -127,7 +127,7 @@ def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
 
     with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000") as rt:
         with rt.display.bar("", None) as bar:
-            numbers = preparing.prepare(rt, preparing.EVERYONE, bar=bar)
+            numbers = preparing.prepare(rt, preparing.Wanted(), bar=bar)
         with rt.store.read() as tx:
             batch = batches.get(tx, *numbers)
         with files.SealedWriter(preparing.result_path(rt, batch.number)) as writer:

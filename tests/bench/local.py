@@ -23,7 +23,7 @@ def batch(data: Path) -> Timed:
     _warm()
     tagger.warm()
     with rt.display.bar("", None) as bar:
-        (number,) = preparing.prepare(rt, preparing.EVERYONE, bar=bar)
+        (number,) = preparing.prepare(rt, preparing.Wanted(), bar=bar)
     rt.client.list_batches()
 
     def run() -> Said:

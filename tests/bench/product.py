@@ -45,7 +45,7 @@ def _requests(rt: "Runtime") -> Timed:
 
     def run() -> Said:
         with rt.display.bar("writing requests", None) as bar:
-            preparing.prepare(rt, preparing.EVERYONE, bar=bar)
+            preparing.prepare(rt, preparing.Wanted(), bar=bar)
         return {}
 
     return run

@@ -58,6 +58,6 @@ def test_no_quota_keeps_anybody_of_the_largest_trial_waiting(tmp_path: Path) -> 
     data = Grounds(tmp_path / "grounds").copy("untagged", 20, tmp_path / "data")
     with grounds.opened(data) as rt:
         with rt.display.bar("", None) as bar:
-            each = preparing.plan(rt, preparing.EVERYONE, bar=bar).counted_in / 20
+            each = preparing.plan(rt, preparing.Wanted(), bar=bar).counted_in / 20
         room = rt.model.enqueued(rt.settings.tier)
     assert room is None or room > 2 * each * max(*USUAL, *MEMORY)

@@ -19,7 +19,7 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "passages-pilot": "N SEED NO_RESUME YES JSON --n --seed --no-resume --yes --json",
     "passages-backfill": "NO_RESUME SKIP_PILOT WAIT YES JSON --no-resume --skip-pilot --wait --no-wait --yes --json",
     "passages-status": "JSON --json",
-    "preflight": "LIMIT DEADLINE COUNT WAIT JSON --limit --deadline --count --wait --no-wait --json",
+    "preflight": "LIMIT DEADLINE COUNT JSON --limit --deadline --count --wait --no-wait --json",
     "tag": "MODE LIMIT BUDGET DEADLINE WAIT YES JSON --mode --limit --budget --deadline --wait --no-wait --yes --json",
     "tag-live": "LIMIT JSON --limit --json",
     "run": "ON_DONE ON_FAIL YES JSON --on-done --on-fail --yes --json",

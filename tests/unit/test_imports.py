@@ -39,12 +39,12 @@ ROWS = (  # from the ground up
     {"gemini", "store", "index"},
     {"experts", "passages"},  # side by side: no subject knows another
     {"runtime", "apply"},
-    {"estimating", "spending", "window", "ways", "gating", "comparing", "reviewing", "reporting"},
+    {"estimating", "spending", "window", "ways", "reviewing", "reporting"},
     {"preparing", "adopting", "embedding", "evaluation", "piloting"},
     {"creating", "freshness", "building", "uploads", "backups", "withdrawing"},
     {"live"},
     {"sampling"},
-    {"preflighting", "probing"},
+    {"preflighting", "workflows"},
     {"checks"},
     {"forgetting"},
     {"collecting"},
@@ -153,7 +153,7 @@ TYPES_ONLY = {("pipeline.task", "sqlalchemy"), ("pipeline.task", "pydantic"), ("
 DOORS = {"emulator.server.start": {"pipeline.runtime"}, "emulator.server.serve": {"jobs.emulator"}}
 
 MAX_JOB_LINES = 80
-SHARED_BY_JOBS = {"cli.py", "command.py", "output.py", "__main__.py"}
+SHARED_BY_JOBS = {"cli.py", "command.py", "output.py", "render.py", "__main__.py"}
 
 
 def _name(path: Path) -> str:
@@ -283,9 +283,10 @@ def test_types_are_imported_for_the_type_checker_alone(module: str, library: str
 
 @pytest.mark.parametrize("path", [path for path in JOBS if path.name not in SHARED_BY_JOBS], ids=_name)
 def test_commands_are_thin(path: Path) -> None:
-    """A command takes options, calls a step and prints: it is short, and neither waits nor catches anything."""
+    """A command takes options, calls a step and prints: each is short, and neither waits nor catches anything."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= MAX_JOB_LINES, f"{path.name} has {len(lines)} lines; what it works out belongs in a step"
+    most = MAX_JOB_LINES * max(1, sum(line.startswith("@click.command") for line in lines))
+    assert len(lines) <= most, f"{path.name} has {len(lines)} lines; what it works out belongs in a step"
     found = [type(node).__name__ for node in ast.walk(_tree(path)) if isinstance(node, ast.While | ast.Try)]
     assert not found, f"{path.name} has {found}; a step decides and jobs/command.py turns errors into exit codes"
 

@@ -142,17 +142,6 @@ def test_a_command_that_fails_hides_no_failure(workspace: Workspace, people: Peo
     assert "Resource exhausted" in result.stderr
 
 
-def test_a_probe_that_failed_is_told_each_time(workspace: Workspace, people: People, api: Api) -> None:
-    """As long as people are left because of it: exit code 6, and no batch beside the probe's."""
-    people(8)
-    for number in range(1, 6):
-        api.fault("schema_mismatch", key=f"tags/{number}")
-    assert workspace.run("preflight", "--probe").exit_code == 6
-    for _ in range(2):
-        assert "probe of batch 1 failed" in ran(workspace, code=6)["failures"][0]
-    assert len(api.seen("POST", CREATE)) == 1
-
-
 @pytest.mark.parametrize("signals", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_while_somebody_due_is_asked_ends_it(
     workspace: Workspace, api: Api, people: People, tmp_path: Path, signals: signal.Signals
@@ -184,22 +173,6 @@ def test_without_a_yes_nothing_dear_is_sent(workspace: Workspace, people: People
     assert result.exit_code == 2
     assert api.seen("POST", CREATE) == []
     assert ran(workspace, CONFIRM_ABOVE="0", YES="1")["submitted"] == {"1": "created"}
-
-
-def test_a_probe_that_was_begun_is_brought_to_its_verdict(workspace: Workspace, people: People, api: Api) -> None:
-    """While it has none, nothing else is sent and all is well; once it passed, the rest goes out."""
-    people(9)
-    api.configure(batch_looks=2)
-    assert workspace.run("preflight", "--probe", "--no-wait").exit_code == 0
-    verdicts = []
-    for _ in range(20):
-        document = ran(workspace)
-        verdicts.append(document.get("probe", {}).get("verdict", "over"))
-        if document.get("submitted"):
-            break
-    assert "passed" in verdicts
-    assert document["submitted"] == {"2": "created"}
-    assert len(api.seen("POST", CREATE)) == 2
 
 
 @pytest.mark.parametrize("fault", ["batch_fails", "batch_expires"])

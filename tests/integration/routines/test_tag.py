@@ -272,41 +272,6 @@ def test_a_deadline_is_a_length_of_time(workspace: Workspace, text: str) -> None
     assert "2h" in result.stderr or "length of time" in result.stderr
 
 
-def test_a_probe_goes_before_the_rest(workspace: Workspace, people: People, api: Api) -> None:
-    """PROBE=1 asks five both ways, and the rest goes out once the batch's answers validate; nobody is asked twice."""
-    people(9)
-    document = tagged(workspace, "--mode", "batch", "--wait", "--probe")
-    assert document["probe"]["verdict"] == "passed"
-    assert document["ingested"] == {"2": 4}
-    assert len(api.seen("POST", LIVE)) == 5
-    assert ledger.people(workspace)["tagged"] == 9
-    ledger.check(workspace)
-
-
-def test_a_probe_that_fails_stops_the_rest(workspace: Workspace, people: People, api: Api) -> None:
-    """Answers of the batch that do not validate end it with 6 before anything more is sent; PROBE=0 does without."""
-    people(8)
-    api.fault("schema_mismatch", times=5, key="tags/")
-    stopped = workspace.run("tag", "--mode", "batch", "--wait", "--probe")
-    assert (stopped.exit_code, "PROBE=0" in stopped.stderr) == (6, True)
-    assert len(api.seen("POST", CREATE)) == 1
-    assert workspace.run("batch-submit").exit_code == 6
-    assert tagged(workspace, "--mode", "batch", "--wait", "--no-probe")["left"] == 0
-    assert ledger.people(workspace)["tagged"] == 8
-
-
-def test_a_probe_that_was_begun_is_gone_on_with(workspace: Workspace, people: People, api: Api) -> None:
-    """WAIT=0 returns before there is a verdict; the next run goes on with the same batch and the rest."""
-    people(7)
-    api.configure(batch_looks=3)
-    first = tagged(workspace, "--mode", "batch", "--no-wait", "--probe")
-    if first["probe"]["verdict"] is None:
-        assert first["submitted"] == []
-    assert tagged(workspace, "--mode", "batch", "--wait", "--probe")["left"] == 0
-    assert len(api.seen("POST", CREATE)) == 2
-    assert ledger.people(workspace)["tagged"] == 7
-
-
 def test_a_reply_that_does_not_say_what_it_used_counts_at_its_estimate(
     workspace: Workspace, people: People, api: Api
 ) -> None:

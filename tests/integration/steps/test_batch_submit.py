@@ -329,7 +329,7 @@ def test_an_upload_that_is_processed_for_long_is_waited_for(workspace: Workspace
     with workspace.open() as rt:
         waited: list[float] = []
         rt.sleep = waited.append
-        [number] = preparing.prepare(rt, preparing.EVERYONE, bar=_bar())
+        [number] = preparing.prepare(rt, preparing.Wanted(), bar=_bar())
         assert creating.send(rt, number) is creating.Sent.CREATED
     assert len(waited) >= 2
     order = [one["path"] for one in api.journal() if "/files/" in one["path"] or one["method"] == "POST"]

@@ -171,7 +171,7 @@ def test_the_wait_for_the_list_holds_nothing_and_can_be_interrupted(
             raise KeyboardInterrupt
 
         rt.sleep = interrupted
-        [number] = preparing.prepare(rt, preparing.EVERYONE, bar=Silent().bar("", None).__enter__())
+        [number] = preparing.prepare(rt, preparing.Wanted(), bar=Silent().bar("", None).__enter__())
         with pytest.raises(KeyboardInterrupt):
             creating.send(rt, number)
     assert (states(workspace), creates(api)) == (["submitting"], 1)
@@ -533,7 +533,7 @@ def test_a_create_that_somebody_else_adopted_meanwhile_is_left_to_them(
     api.configure(paused=True)
     with workspace.open() as rt:
         stand_still_in_create(rt, lambda: take_over(workspace))
-        [number] = preparing.prepare(rt, preparing.EVERYONE, bar=Silent().bar("", None).__enter__())
+        [number] = preparing.prepare(rt, preparing.Wanted(), bar=Silent().bar("", None).__enter__())
         assert creating.send(rt, number) is Sent.ELSEWHERE
     assert (states(workspace), creates(api), len(remote(api))) == (["submitted"], 1, 1)
     assert workspace.query("SELECT * FROM findable_twins") == []
@@ -548,7 +548,7 @@ def test_a_create_that_somebody_else_replaced_meanwhile_is_cancelled_as_a_twin(
     api.fault("list_lag", args={"seconds": 3600})
     with workspace.open() as rt:
         stand_still_in_create(rt, lambda: take_over(workspace))
-        [number] = preparing.prepare(rt, preparing.EVERYONE, bar=Silent().bar("", None).__enter__())
+        [number] = preparing.prepare(rt, preparing.Wanted(), bar=Silent().bar("", None).__enter__())
         assert creating.send(rt, number) is Sent.ELSEWHERE
     assert (states(workspace), creates(api)) == (["submitted"], 2)
     assert [one["name"] for one in remote(api)] == [batch_row(workspace)["remote_name"]]

@@ -184,7 +184,7 @@ def budget(workspace: Workspace) -> float:
 
 def account(rt: Runtime) -> Account:
     """Return the account of a run of its own."""
-    return Account(rt, Purpose.PROBE, None, Calibration(error=0.0), Limits(None, None, None))
+    return Account(rt, Purpose.COMPARE, None, Calibration(error=0.0), Limits(None, None, None))
 
 
 def marked(one: Account, tx: Connection) -> int:

@@ -1,9 +1,8 @@
-"""`status` on money and promises: what was estimated and what it came to, who is due, how the probe stands."""
+"""`status` on money and promises: what was estimated and what it came to, who is due."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -137,35 +136,3 @@ def test_who_was_added_while_gemini_failed_is_due_and_what_became_of_them_stays(
     [due] = ledger.status(workspace)["due"]
     assert (due["name"], due["outcome"]) == ("ann", "tagged")
     assert "; tagged 20" in workspace.run("status").stdout
-
-
-def test_the_probe_is_told_and_what_to_type_next(workspace: Workspace, api: Api, people: People) -> None:
-    """Under way or failed it holds batches back, and the next thing to type says so; passed it does not."""
-    people(8)
-    assert ledger.status(workspace)["probe"] is None
-    api.configure(paused=True)
-    api.fault("schema_mismatch", times=5, key="tags/")
-    ran(workspace, "preflight --probe", WAIT="0")
-    document = ledger.status(workspace)
-    assert (document["probe"]["verdict"], document["probe"]["holds_batches"]) == (None, True)
-    assert document["next"] == "make preflight PROBE=1"
-    assert "batch 1 is not over; no other batch is prepared" in workspace.run("status").stdout
-    api.configure(paused=False)
-    assert workspace.run("preflight", "--probe").exit_code == 6
-    document = ledger.status(workspace)
-    assert (document["probe"]["verdict"], document["probe"]["holds_batches"]) == ("failed", True)
-    assert document["next"] == "make preflight PROBE=1"
-    ran(workspace, "preflight --no-probe")
-    assert ledger.status(workspace)["probe"]["verdict"] == "waived"
-    assert ledger.status(workspace)["next"] == "make batch-submit"
-
-
-def test_live_calls_of_a_probe_are_spent_too(workspace: Workspace, people: People) -> None:
-    """Their answers are kept nowhere, and they were paid for all the same."""
-    people(5)
-    ran(workspace, "preflight --probe")
-    spent: dict[str, Any] = ledger.status(workspace)["spent"]
-    batch = workspace.scalar("SELECT cost FROM findable_batches")
-    live = workspace.scalar("SELECT sum(cost) FROM findable_calls")
-    assert live > 0
-    assert spent == {"actual": pytest.approx(batch + live, abs=1e-6), "estimated": 0.0, "lost": 0.0}

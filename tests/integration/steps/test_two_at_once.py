@@ -138,7 +138,7 @@ def test_preparing_begins_again_where_the_lease_was_lost(workspace: Workspace, p
                     alter(workspace, "DELETE FROM findable_leases")
 
         rt.settings = replace(rt.settings, batch_rows=3)
-        assert preparing.prepare(rt, preparing.EVERYONE, bar=Watching()) == [1, 2, 3]
+        assert preparing.prepare(rt, preparing.Wanted(), bar=Watching()) == [1, 2, 3]
     assert asked_ids(workspace, [1, 2, 3]) == [str(number) for number in range(1, 8)]
     assert len(list((workspace.data / "batches").iterdir())) == 3
 

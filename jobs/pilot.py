@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs import accounts
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, usd
+from jobs.render import pilot_line, show_account
 from jobs.values import COUNT
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
             print_json(pilot.document(done))
         else:
             for account in done.accounts:
-                accounts.show(account, rt.task.words)
+                show_account(account, rt.task.words)
             plain = opened.task.label if "version" not in opened.settings.sources else None
             print_line(_line(done, version="" if rt.task.label == plain else f" VERSION={rt.task.label}"))
     done.check()
@@ -52,7 +52,5 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
 
 def _line(done: "Report", *, version: str) -> str:
     """Return the one line of result; `version` is what names the pilot's own version to `make`, where it must be."""
-    quality = done.quality
-    assert quality is not None  # noqa: S101 - a pilot without one is an error
-    step = f"make passages-backfill{version}" if quality.passed else f"read {quality.path}"
-    return f"pilot {done.pilot.number} of {done.pilot.extractor}: {quality.line}. Report: {quality.path}. Next: {step}"
+    step = f"make passages-backfill{version}" if done.passed else f"read {done.quality and done.quality.path}"
+    return f"{pilot_line(done)}. Next: {step}"

@@ -1,4 +1,4 @@
-"""A probe dies anywhere: the next run goes on with it, nobody stands in two batches, and live calls have their marks.
+"""A pilot dies anywhere: the next run resumes it, no item stands in two batches, and live calls have their marks.
 
 `KEEPING=all` has it die before and after every step; otherwise a sample by a fixed seed.
 """
@@ -9,7 +9,6 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -53,35 +52,34 @@ def born(engine: Api, tmp_path: Path) -> Born:
     return make
 
 
-def probing(mortal: Mortal, workspace: Workspace, fate: Fate) -> Ended:
-    """Probe, and let the fate come true."""
-    return mortal.run(workspace.environ, "preflight", "--probe", "--json", cwd=workspace.data.parent, fate=fate)
+def submitting(mortal: Mortal, workspace: Workspace, fate: Fate) -> Ended:
+    """Submit after a pilot of five, and let the fate come true."""
+    words = ("batch-submit", "--pilot", "5", "--json")
+    return mortal.run(workspace.environ, *words, cwd=workspace.data.parent, fate=fate)
 
 
 def settle(mortal: Mortal, workspace: Workspace, engine: Api) -> None:
-    """Probe again, and hold that it is over, that every batch is one, and that the rest goes its way."""
-    ended = probing(mortal, workspace, Fate())
+    """Run it again, and hold that the pilot passed, that every batch is one, and that the rest is ingested."""
+    ended = submitting(mortal, workspace, Fate())
     assert ended.code == 0, ended
-    found: dict[str, Any] = json.loads(ended.out)["probe"]
-    assert found["verdict"] == "passed"
-    assert found["compared"] in (2, 5)
-    assert workspace.query("SELECT count(*) FROM findable_probes WHERE verdict IS NULL") == [(0,)]
+    [(verdict, live)] = workspace.query("SELECT verdict, live FROM findable_pilots")
+    assert (verdict, len(json.loads(live))) == ("passed", 5)
     twice = "SELECT item_id FROM findable_requests WHERE batch IS NOT NULL GROUP BY item_id HAVING count(*) > 1"
     assert workspace.query(twice) == []
     workspace_id = workspace.scalar("SELECT workspace_id FROM findable_workspace")
     there = [one["displayName"] for one in engine.batches()["batches"] if workspace_id in one["displayName"]]
     assert len(there) == len(ledger.batches(workspace)), there
     assert workspace.scalar("SELECT count(*) FROM findable_calls WHERE outcome IS NULL") == 0
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+    for command in ("batch-poll", "batch-ingest"):
         again = mortal.run(workspace.environ, command, cwd=workspace.data.parent)
         assert again.code == 0, again
     assert ledger.people(workspace) == {"total": PEOPLE, "tagged": PEOPLE}
     ledger.check(workspace)
 
 
-def test_a_probe_that_is_killed_is_gone_on_with(born: Born, engine: Api, mortal: Mortal) -> None:
-    """Killed before or after a step, it is ended by the next run, in the same batch unless it was over."""
-    peace = probing(mortal, born("peace"), Fate())
+def test_a_pilot_that_is_killed_resumes(born: Born, engine: Api, mortal: Mortal) -> None:
+    """Killed before or after a step, it is ended by the next run, in the same batch."""
+    peace = submitting(mortal, born("peace"), Fate())
     assert peace.code == 0, peace
     lives = [(at, side) for at in range(1, len(peace.trail) + 1) for side in ("before", "after")]
     if os.environ.get("KEEPING") != "all":
@@ -90,10 +88,10 @@ def test_a_probe_that_is_killed_is_gone_on_with(born: Born, engine: Api, mortal:
     for at, side in lives:
         workspace = born(f"{at}-{side}")
         asked = len(engine.seen("POST", ASK))
-        ended = probing(mortal, workspace, Fate(at, side))
+        ended = submitting(mortal, workspace, Fate(at, side))
         assert ended.code in (0, -signal.SIGKILL), (at, side, ended)
         struck += ended.code != 0
         settle(mortal, workspace, engine)
         calls = len(engine.seen("POST", ASK)) - asked
         assert calls <= workspace.scalar("SELECT count(*) FROM findable_calls"), (at, side)
-    assert struck >= 0.8 * len(lives)
+    assert struck >= 0.5 * len(lives)  # a run that has less to wait for has fewer steps

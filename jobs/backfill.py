@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs import accounts, setbacks
-from jobs.batch_poll import complain
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import Command, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
 from jobs.output import Terminal, plural, print_json, print_line, usd
+from jobs.render import finish_polled, show_account, tell_failures
 
 if TYPE_CHECKING:
     from pipeline.preflighting import Preflight
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="All anew, under VERSION or the next free."
 )
-@click.option("--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Without a pilot; the report says so.")
+@skip_pilot_option
 @click.option("--wait/--no-wait", default=False, envvar="FINDABLE_WAIT", help="Go on until all is over.")
 @yes_option
 @json_option
@@ -51,14 +50,14 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
             wish,
             announce=announce,
             confirm=lambda cost: confirmed(f"Go on for about {usd(cost)}?", yes=yes),
-            told=lambda account: None if as_json else accounts.show(account, words),
+            told=lambda account: None if as_json else show_account(account, words),
         )
     print_json(backfill.document(report)) if as_json else print_line(_line(report, words))
     if report.quality is not None:
         Terminal().say(f"quality: {report.quality.line} ({report.quality.path})")
-    setbacks.tell(report, words)
+    tell_failures(report, words)
     if report.polled is not None:
-        complain(report.polled, words)
+        finish_polled(report.polled, words)
     if report.is_down:
         sys.exit(4)
     if report.quality is not None:
