@@ -221,7 +221,7 @@ def pilot_options(function: F) -> F:
 def skip_pilot_option(function: F) -> F:
     """Add `--skip-pilot`."""
     return click.option(
-        "--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Without a pilot; the report says so."
+        "--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Go on without a pilot that passed."
     )(function)
 
 

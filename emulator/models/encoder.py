@@ -84,11 +84,6 @@ def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.fl
     return vectors
 
 
-def warm() -> None:
-    """Load the weights and the tokenizer now (about half a second) instead of at the first text; safe to repeat."""
-    _weights()
-
-
 def _counted(text: str) -> Counter[str]:
     """Count the words of `text`, lower case, stop words left out; never empty unless the text is blank.
 

@@ -80,11 +80,6 @@ def tags(text: str, *, allowed: Iterable[str] | None = None, at_least: int = 3, 
     return names if spelled is None else [spelled[name] for name in names]
 
 
-def warm() -> None:
-    """Load the vocabulary, the encoder and the vectors of the terms now; safe to repeat."""
-    _vectors(everything())
-
-
 def _split(text: str) -> tuple[list[Word], list[Word]]:
     """Return the words about work and the words about leisure: sentences that name free time, from there on."""
     if not _LEISURE.search(text):

@@ -428,11 +428,6 @@ def counts(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
     return {"total": sum(parts.values()), **parts}
 
 
-def is_empty(tx: Connection) -> bool:
-    """Return whether there is nobody."""
-    return tx.execute(select(experts.c.id).limit(1)).first() is None
-
-
 def count(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Return how many people there are, or how many meet a condition."""
     query = select(func.count()).select_from(experts)

@@ -24,9 +24,6 @@ Kind = Literal["generate", "embed"]
 
 DEFAULT_GENERATE = "gemini-3.5-flash-lite"
 DEFAULT_EMBED = "gemini-embedding-2"
-LOCAL_GENERATE = "findable-local-1"
-LOCAL_EMBED = "findable-local-embedding-1"
-LOCAL_LEXICAL = "findable-local-lexical-1"
 WARN_BEFORE = timedelta(days=60)  # ours: time to tag what is left and to choose another model
 
 _BUNDLED = Path(__file__).with_name("models.toml")

@@ -114,11 +114,6 @@ class Limiter:
         """Return the requests of this Pacific day, as far as they are known here."""
         return self._today
 
-    @property
-    def left_today(self) -> int | None:
-        """Return how many requests the day still has, or None without a limit."""
-        return None if self._limits.rpd is None else max(0, self._limits.rpd - self._today)
-
     def prime(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
         """Count what others did: (started at, tokens) of the last minute, and all requests of this day, ours included.
 
@@ -222,10 +217,6 @@ class Limiter:
         """Take a success: what was cut comes back little by little, never past the limit."""
         self._advance(at)
         self._tuning.succeeded(at=self._now)
-
-    def new_day(self, *, today: int) -> None:
-        """Begin a Pacific day in which so many requests were made already."""
-        self._today = today
 
     def _asked(self) -> float:
         """Return how much of the limits the log holds, as a share of the nearest one; all, where it holds few calls."""

@@ -4,13 +4,9 @@ Numbers are Google's unless their comment says that they are ours; ours stay bel
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 MAX_FILE_BYTES = 2 * 1000**3  # one uploaded file, 2 GB (Files API guide, read 2026-11; decimal to be on the safe side)
 MAX_STORED_BYTES = 20 * 1000**3  # all uploads of a project, 20 GB (Files API guide, read 2026-11)
-FILE_LIFETIME = timedelta(hours=48)  # an upload is deleted by Google then (Files API guide, read 2026-11)
-BATCH_LIFETIME = timedelta(hours=48)  # pending or running, it then expires (Batch API guide, read 2026-11)
-RESULT_LIFETIME = timedelta(weeks=6)  # a result can be downloaded for so long (Batch API guide, read 2026-11)
 MAX_ACTIVE_BATCHES = 100  # of one project at the same time (rate limits page, copy of 2026-01)
 MAX_DISPLAY_NAME = 512  # characters (Files API reference, read 2026-11)
 MAX_EMBED_TEXTS = 100  # texts in one embedding call (customary and refused above, read 2026-11)

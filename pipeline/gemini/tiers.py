@@ -14,7 +14,6 @@ from pipeline.gemini.limiter import Limits
 
 FREE = "free"
 TIERS = (FREE, "1", "2", "3")  # as Google names them; a billing account makes a project one of tier 1
-DEFAULT_TIER = "1"
 UNKNOWN: Literal["unknown"] = "unknown"
 NONE = "none"
 NO_LIMITS = Limits(rpm=None, tpm=None, rpd=None)

@@ -127,32 +127,6 @@ class Builds:
             links.remove(path)
         return [path.name for path in stale]
 
-    def stage(
-        self,
-        number: int,
-        entries: Iterable[tuple[Entry, bytes]],
-        cache: "VectorCache",
-        *,
-        model: str,
-        dim: int,
-        task_type: str,
-        position: int,
-        progress: Callable[[int], None] = _ignore,
-    ) -> Staged:
-        """Write build `number` from entries and the keys of their cached vectors; on disk when this returns.
-
-        `progress` is called with the number of rows whose vectors are written so far. When anything goes wrong,
-        nothing of it remains.
-
-        Raises:
-            InputError: there are no entries.
-            InconsistentError: a vector is not in the cache, or the cache is of another model or width.
-        """
-        if (cache.model, cache.dim) != (model, dim):
-            raise InconsistentError(f"the cache is of {cache.model!r} x {cache.dim}, the build of {model!r} x {dim}")
-        begun = self.begin(number, entries, position=position)
-        return self.complete(begun, cache, task_type=task_type, progress=progress)
-
     def begin(self, number: int, entries: Iterable[tuple[Entry, bytes]], *, position: int) -> Begun:
         """Write the entries of build `number`, with the keys of their vectors; on disk when this returns.
 

@@ -99,10 +99,6 @@ class Index:
         """Return for each id, in vector order, the `content_hash` its entry had when the build was made."""
         return self._hashes
 
-    def position_of(self, entry_id: str) -> int | None:
-        """Return the row of an entry, counted from 0, or None where the build does not hold it."""
-        return self._rows.get(entry_id)
-
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
         for handle in (self._vectors, self._metadata, self._offsets, self._entries):
@@ -133,11 +129,6 @@ class Index:
 
         lines = self._entries.read(self._entries.size, 0).splitlines()
         return {row["id"]: row["content"] for row in map(orjson.loads, lines)}
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        """Id -> row number."""
-        return {entry_id: row for row, entry_id in enumerate(self._hashes)}
 
     def _nearest(self, query: "NDArray[np.float32]", k: int) -> "tuple[list[float], list[int]]":
         """Return similarities and rows of the `k` nearest, descending, equal ones in vector order.

@@ -1,12 +1,6 @@
 """Who was saved while Gemini failed: asked again by whichever command asks next, and told of until it is over."""
 
-import contextlib
-import time
-from collections.abc import Callable
-from threading import Thread
-
 from pipeline import estimating, preparing
-from pipeline.errors import FindableError
 from pipeline.live import asking
 from pipeline.live.marking import Account, Purpose
 from pipeline.live.questioning import TheseQuestions
@@ -14,36 +8,6 @@ from pipeline.runtime import Runtime
 from pipeline.store import answers, due, erasing
 
 PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, who is due waits for the next time
-FIRST_WAIT_S = 30.0  # ours: before a background task asks again; doubles
-LONGEST_WAIT_S = 3600.0
-
-
-def in_background(
-    opened: "Callable[[], contextlib.AbstractContextManager[Runtime]]",
-    *,
-    first_wait_s: float = FIRST_WAIT_S,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Thread:
-    """Start a thread that asks again and again, until nobody is due; for callers of the library.
-
-    It opens the workspace for each try by `opened` and holds nothing while it waits. The thread is a daemon: it ends
-    with the process, and whoever is due then is asked by the next command that asks.
-    """
-
-    def work() -> None:
-        """Wait, ask, and wait longer."""
-        wait_s, is_over = first_wait_s, False
-        while not is_over:
-            sleep(wait_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-            with contextlib.suppress(FindableError), opened() as rt:  # what fails now may pass
-                retry(rt, patience_s=PATIENCE_S)
-                with rt.store.read() as tx:
-                    is_over = not due.waiting(tx, rt.task.name)
-
-    thread = Thread(target=work, name="findable asks again", daemon=True)
-    thread.start()
-    return thread
 
 
 def retry(rt: Runtime, *, patience_s: float) -> asking.Report:

@@ -227,11 +227,6 @@ def count(tx: Connection, shape: Shape) -> int:
     return tx.execute(select(func.count()).select_from(shape.passages)).scalar_one()
 
 
-def is_empty(tx: Connection, shape: Shape) -> bool:
-    """Return whether there is no passage."""
-    return tx.execute(select(shape.passages.c.id).limit(1)).first() is None
-
-
 def insert_passages(tx: Connection, shape: Shape, passages: Sequence[PassageRow]) -> None:
     """Add passages whose ids are not there.
 

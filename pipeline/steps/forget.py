@@ -37,7 +37,6 @@ class Report:
     vectors: int = 0
     reports: int = 0
     build: int | None = None
-    looked_for: int = 0
     own_files: list[str] = field(default_factory=list)
     named_by_others: list[str] = field(default_factory=list)
 
@@ -180,7 +179,6 @@ def _prove(rt: Runtime, words: list[str], *, report: Report) -> None:
         InconsistentError: a file of ours still holds them.
     """
     wanted = traces.needles(words)
-    report.looked_for = len(wanted)
     found = [path.relative_to(rt.data) for path in traces.holding(rt.data, wanted)]
     with rt.store.read() as tx:
         besides = [experts.name, *(name.lower() for one in rt.subjects for name in one.task.tables)]

@@ -21,7 +21,7 @@ def batch(data: Path) -> Timed:
 
     rt = _engine(data)
     _warm()
-    tagger.warm()
+    tagger.tags("zither and quiet", at_least=3, at_most=3)
     with rt.display.bar("", None) as bar:
         (number,) = preparing.prepare(rt, preparing.Wanted(), bar=bar)
     rt.client.list_batches()
@@ -43,7 +43,7 @@ def tagger(data: Path) -> Timed:
     from emulator.models import tagger as model
 
     _warm()
-    model.warm()
+    model.tags("zither and quiet", at_least=3, at_most=3)
     count = int(data.name.rpartition("-")[2])
     texts = [f"{row[3] or ''}\n{row[5]}" for row in people.rows(count)]
 

@@ -41,9 +41,8 @@ def make(data_dir: Path, position: int) -> None:
     entries = [Entry(str(row), text, metadata_of(number, row)) for row, text in enumerate(texts)]
     keys = [key_of(text) for text in texts]
     cache.add(keys, vectors_of(texts))
-    staged = builds.stage(
-        number, zip(entries, keys, strict=True), cache, model=MODEL, dim=DIM, task_type="T", position=position
-    )
+    begun = builds.begin(number, zip(entries, keys, strict=True), position=position)
+    staged = builds.complete(begun, cache, task_type="T")
     builds.verify(staged, count=COUNT)
     builds.promote(staged)
 

@@ -181,8 +181,8 @@ def preload() -> None:
     for model in vars(sys.modules["google.genai.types"]).values():
         if isinstance(model, type) and issubclass(model, pydantic.BaseModel):
             model.model_rebuild()  # which pydantic leaves to the first use, in every child anew
-    encoder.warm()
-    tagger.warm()
+    encoder.encode(["bees"])
+    tagger.tags("zither and quiet", at_least=3, at_most=3)
     ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here
     threads = Path("/proc/self/status").read_text().partition("Threads:")[2].split()[0]
     assert threads == "1", f"{threads} threads: a process with more than one must not fork"

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.live import duties
 from tests.lab import ROOT, Api, Workspace
 
 SEED = {
@@ -270,19 +269,6 @@ def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callabl
     assert workspace.query("SELECT username, tags FROM experts") == [("ada", None)]
     assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
     assert _counts(workspace)["untagged"] == 1
-
-
-def test_a_caller_of_the_library_has_a_task_that_asks_again(
-    workspace: Workspace, api: Api, file: Callable[[Any], str]
-) -> None:
-    """The thread asks until nobody is due, waiting longer each time, and the person is tagged in the end."""
-    api.fault("status", times=6, path=LIVE, args={"code": 503, "message": "overloaded"})
-    _added(workspace, file(SNAKE))
-    waits: list[float] = []
-    duties.in_background(workspace.open, first_wait_s=0.01, sleep=waits.append).join(60)
-    assert _counts(workspace)["tagged"] == 1
-    assert waits == [0.01, 0.02, 0.04]
-    assert workspace.query("SELECT outcome, tries FROM findable_due") == [("tagged", 2)]
 
 
 def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:

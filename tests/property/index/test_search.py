@@ -36,9 +36,8 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
         keys = [key_of(text) for text in texts]
         cache.add(keys, vectors_of(texts))
         builds = Builds(Path(folder))
-        staged = builds.stage(
-            1, zip(entries, keys, strict=True), cache, model=MODEL, dim=DIM, task_type="T", position=0
-        )
+        begun = builds.begin(1, zip(entries, keys, strict=True), position=0)
+        staged = builds.complete(begun, cache, task_type="T")
         builds.verify(staged, count=len(texts))
         builds.promote(staged)
         with builds.open() as index:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import ConfigurationError
 from pipeline.gemini import catalogue
-from pipeline.gemini.catalogue import DEFAULT_EMBED, DEFAULT_GENERATE, LOCAL_EMBED, LOCAL_GENERATE, LOCAL_LEXICAL, find
+from pipeline.gemini.catalogue import DEFAULT_EMBED, DEFAULT_GENERATE, find
 
 TODAY = date(2026, 11, 20)
 ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
@@ -49,14 +49,14 @@ def test_promotion_ends_on_its_day() -> None:
 def test_thinking_fits_the_series() -> None:
     """3.x models get a level, 2.5 models and the local one a budget, never both; embedding models get none."""
     for model in catalogue.load().values():
-        series = model.name.removeprefix("gemini-")[:2] if model.name != LOCAL_GENERATE else "2."
+        series = model.name.removeprefix("gemini-")[:2] if model.name != "findable-local-1" else "2."
         wanted = {"3.": {"thinkingLevel"}, "2.": {"thinkingBudget"}}.get(series, set())
         assert set(model.thinking or {}) == wanted, model.name
 
 
 def test_local_models_cost_nothing() -> None:
     """The local engine's three models are marked and free."""
-    for name in (LOCAL_GENERATE, LOCAL_EMBED, LOCAL_LEXICAL):
+    for name in ("findable-local-1", "findable-local-embedding-1", "findable-local-lexical-1"):
         model = catalogue.load()[name]
         assert model.local
         assert model.prices(batch=True, on=TODAY) == (0.0, 0.0)
@@ -98,7 +98,7 @@ def test_model_that_is_gone_is_refused_and_one_that_goes_is_warned_of() -> None:
 
 def test_width_is_checked() -> None:
     """A width a model cannot give is refused before anything is sent."""
-    local = find(LOCAL_EMBED, kind="embed", today=TODAY)
+    local = find("findable-local-embedding-1", kind="embed", today=TODAY)
     local.check_dim(768)
     with pytest.raises(ConfigurationError, match="1 to 768"):
         local.check_dim(769)

@@ -32,7 +32,7 @@ def test_without_limits_everything_starts_at_once_and_nothing_is_kept() -> None:
     limiter = Limiter(FREE, at=0.0)
     for _ in range(1000):
         limiter.settle(limiter.start(10**9, at=0.0), 1)
-    assert (limiter.wait(10**9, at=0.0), limiter.rpm, limiter.tpm, limiter.left_today) == (0.0, None, None, None)
+    assert (limiter.wait(10**9, at=0.0), limiter.rpm, limiter.tpm) == (0.0, None, None)
     assert limiter.used_today == 1000
     assert not limiter._log
     assert not limiter._own
@@ -153,7 +153,7 @@ def test_a_call_that_was_not_made_gives_its_room_back() -> None:
     number = limiter.start(1000, at=0.0)
     assert limiter.wait(1000, at=1.0) == pytest.approx(60.0)
     limiter.withdraw(number)
-    assert (limiter.wait(1000, at=1.0), limiter.left_today) == (0.0, 2)
+    assert (limiter.wait(1000, at=1.0), limiter.used_today) == (0.0, 0)
     limiter.start(1000, at=1.0)
     limiter.withdraw(99)
     assert limiter.wait(1000, at=2.0) == pytest.approx(60.0)
@@ -164,13 +164,12 @@ def test_the_day_ends_when_its_requests_are_used_up_and_begins_anew() -> None:
     limiter = _requests(1000, rpd=3)
     limiter.prime([], today=1)
     for _ in range(2):
-        assert limiter.left_today
         limiter.start(1, at=0.0)
-    assert (limiter.used_today, limiter.left_today, limiter.wait(1, at=0.0)) == (3, 0, math.inf)
+    assert (limiter.used_today, limiter.wait(1, at=0.0)) == (3, math.inf)
     with pytest.raises(ValueError, match="inf"):
         limiter.start(1, at=0.0)
-    limiter.new_day(today=2)
-    assert (limiter.used_today, limiter.left_today, limiter.wait(1, at=5.0)) == (2, 1, 0.0)
+    limiter.prime([], today=2)
+    assert (limiter.used_today, limiter.wait(1, at=5.0)) == (2, 0.0)
 
 
 def test_calls_of_others_fill_the_window_and_leave_it() -> None:

@@ -36,15 +36,8 @@ def stage(builds: Builds, cache: VectorCache) -> Stage:
         texts = [each.text for each in entries]
         keys = [key_of(text) for text in texts]
         cache.add(keys, vectors_of(texts))
-        return builds.stage(
-            builds.next_number(),
-            zip(entries, keys, strict=True),
-            cache,
-            model=MODEL,
-            dim=DIM,
-            task_type=TASK_TYPE,
-            position=position,
-        )
+        begun = builds.begin(builds.next_number(), zip(entries, keys, strict=True), position=position)
+        return builds.complete(begun, cache, task_type=TASK_TYPE)
 
     return run
 

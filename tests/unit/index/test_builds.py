@@ -15,7 +15,7 @@ from pipeline.index import manifest
 from pipeline.index.builds import Builds
 from pipeline.index.vectors import VectorCache
 from tests.unit.index.conftest import Make, Stage
-from tests.unit.index.toy import DIM, MODEL, entry, key_of, vectors_of
+from tests.unit.index.toy import entry, key_of, vectors_of
 
 PEOPLE = [entry(number) for number in range(6)]
 
@@ -60,9 +60,9 @@ def test_the_clock_dates_the_build(tmp_path: Path, cache: VectorCache) -> None:
     """The time of a build is that of the clock passed in."""
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     cache.add([key_of("text")], vectors_of(["text"]))
-    staged = Builds(tmp_path, clock=lambda: moment).stage(
-        1, [(entry(1, "text"), key_of("text"))], cache, model=MODEL, dim=DIM, task_type="T", position=1
-    )
+    builds = Builds(tmp_path, clock=lambda: moment)
+    begun = builds.begin(1, [(entry(1, "text"), key_of("text"))], position=1)
+    staged = builds.complete(begun, cache, task_type="T")
     assert manifest.read(staged.directory).built_at == moment
 
 

@@ -69,15 +69,13 @@ def test_an_open_index_outlives_its_build(make: Make, builds: Builds) -> None:
         make(PEOPLE[:2])
     assert 1 not in builds.numbers()
     assert [hit.metadata["id"] for hit in index.search(vectors_of([PEOPLE[17].text])[0], 1)] == [17]
-    assert index.position_of("17") == 17
 
 
 def test_the_build_knows_what_it_was_made_from(make: Make, builds: Builds) -> None:
-    """For each id there is the hash its entry had, in vector order, and the row it stands in."""
+    """For each id there is the hash its entry had, in vector order."""
     make(PEOPLE)
     with builds.open() as index:
         assert list(index.content_hashes().items()) == [(each.id, content_hash(each)) for each in PEOPLE]
-        assert (index.position_of("29"), index.position_of("30")) == (29, None)
 
 
 def test_damaged_metadata_is_an_error_of_ours(tmp_path: Path, make: Make, builds: Builds) -> None:

@@ -62,10 +62,8 @@ def test_progress_counts_the_rows(builds: Builds, cache: VectorCache) -> None:
     people = [entry(number, "all the same") for number in range(2500)]
     cache.add([key_of("all the same")], vectors_of(["all the same"]))
     told: list[int] = []
-    builds.stage(
-        1, ((each, key_of(each.text)) for each in people), cache,
-        model=MODEL, dim=DIM, task_type="T", position=1, progress=told.append,
-    )  # fmt: skip
+    begun = builds.begin(1, ((each, key_of(each.text)) for each in people), position=1)
+    builds.complete(begun, cache, task_type="T", progress=told.append)
     assert told == [1024, 2048, 2500]
 
 
@@ -78,18 +76,10 @@ def test_nothing_to_index_is_an_input_error(stage: Stage, builds: Builds) -> Non
 
 def test_a_vector_that_was_never_cached_stops_the_build(builds: Builds, cache: VectorCache) -> None:
     """A missing vector is an error, never a row of zeros, and no staging remains."""
+    begun = builds.begin(1, [(PEOPLE[0], key_of("never seen"))], position=1)
     with pytest.raises(InconsistentError, match="no vector is cached"):
-        builds.stage(
-            1, [(PEOPLE[0], key_of("never seen"))], cache, model=MODEL, dim=DIM, task_type="T", position=1
-        )  # fmt: skip
+        builds.complete(begun, cache, task_type="T")
     assert builds.sweep() == []
-
-
-def test_a_cache_of_another_model_is_refused(builds: Builds, cache: VectorCache) -> None:
-    """A build cannot claim another model or width than its vectors have."""
-    for model, dim in (("other", DIM), (MODEL, 8)):
-        with pytest.raises(InconsistentError, match="the cache is of"):
-            builds.stage(1, [], cache, model=model, dim=dim, task_type="T", position=1)
 
 
 def test_metadata_that_json_cannot_say_is_refused(stage: Stage, builds: Builds) -> None:

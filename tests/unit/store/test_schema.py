@@ -5,13 +5,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import inspect, text
 
 from pipeline.errors import ConfigurationError, InconsistentError
-from pipeline.store import clearing, schema, tables, workspace
+from pipeline.store import answers, clearing, schema, tables, workspace
 from pipeline.store.database import Connection, Store
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
+OLD_PROBES = """
+INSERT INTO findable_batches (number, task, extractor, model, state, requests, request_file, request_sha256,
+ request_size, estimated_in, estimated_out, estimated_cost, priced_on, created_at)
+SELECT value, 'tags', 'tags@1/m', 'm', 'prepared', 1, 'f', 'h', 1, 1, 1, 0.1, '2026-11-01', '2026-11-20'
+FROM json_each('[1, 2]');
+INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at)
+VALUES ('tags', '7', 2, 1, 'x', 1, '2026-11-20');
+INSERT INTO findable_probes (batch, extractor, verdict, live, at, ended_at)
+VALUES (1, 'tags@1/m', 'failed', '{}', '2026-11-20', '2026-11-20'), (2, 'tags@1/m', NULL, '{}', '2026-11-20', NULL);
+INSERT INTO findable_leases VALUES ('probe:2', 'somewhere', '2026-11-20'), ('batch:2', 'somewhere', '2026-11-20');
+INSERT INTO findable_calls (task, item_id, extractor, model, purpose, owner, asked_at, day, counted_in, estimated_in,
+ estimated_out, estimated_cost, outcome, cost)
+VALUES ('tags', '7', 'tags@1/m', 'm', 'probe', 'o', '2026-11-20', '2026-11-20', 1, 1, 1, 0.1, 'answered', 0.003)
+"""
 
 
 @pytest.fixture
@@ -54,22 +70,43 @@ def test_migrations_give_the_tables_that_the_code_uses(store: Store, tmp_path: P
     assert going == "CREATE INDEX findable_calls_under_way ON findable_calls (id) WHERE outcome IS NULL"
 
 
-def test_a_database_of_the_version_before_is_brought_up_to_date(store: Store) -> None:
-    """Its rows stay, and it has the tables and indexes of one that was made anew."""
-    whole = shape(made(store))
+def made_by(store: Store, version: str) -> Store:
+    """Return the store with the schema that an older version made."""
     with store.write() as tx:
+        config = Config()
+        config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+        config.attributes["connection"] = tx
+        command.upgrade(config, version)
+        workspace.create(tx)
+    return store
+
+
+@pytest.mark.parametrize("version", ["0003", "0004"])
+def test_a_database_of_an_older_version_is_brought_up_to_date(version: str, store: Store, tmp_path: Path) -> None:
+    """Its rows stay, and it has the tables and indexes of one that was made anew."""
+    whole = shape(made(Store(f"sqlite:///{tmp_path / 'other.db'}")))
+    with made_by(store, version).write() as tx:
         workspace.touch(tx)
         before = workspace.get(tx)
-        for statement in (
-            "DROP TABLE findable_spent",
-            "DROP INDEX findable_calls_under_way",
-            "UPDATE findable_version SET version_num = '0003'",
-        ):
-            tx.execute(text(statement))
     assert shape(made(store)) == whole
     with store.read() as tx:
         assert schema.has_index(tx, "findable_calls", "findable_calls_under_way")
         assert (schema.is_current(tx), workspace.get(tx)) == (True, before)
+
+
+def test_open_probes_are_ended_and_closed_ones_stay(store: Store) -> None:
+    """An open one is waived in the journal; its batch keeps its claims, and its calls their cost."""
+    with made_by(store, "0004").write() as tx:
+        for statement in OLD_PROBES.split(";"):
+            tx.execute(text(statement))
+    with made(store).read() as tx:
+        found = tx.execute(text("SELECT batch, verdict, ended_at IS NOT NULL FROM findable_probes ORDER BY batch"))
+        assert [tuple(row) for row in found] == [(1, "failed", 1), (2, "waived", 1)]
+        journal = tx.execute(text("SELECT name, new FROM findable_events WHERE kind = 'probe'"))
+        assert [tuple(row) for row in journal] == [("2", "waived")]
+        assert list(tx.execute(text("SELECT name FROM findable_leases")).scalars()) == ["batch:2"]
+        assert tx.execute(text("SELECT count(*) FROM findable_requests WHERE open")).scalar() == 1
+        assert answers.live_cost(tx) == pytest.approx(0.003)
 
 
 def test_the_newest_migration_is_the_head() -> None:
