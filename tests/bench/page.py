@@ -25,10 +25,9 @@ of one generated workspace, each run in a fresh process, alternated; given is th
 - **limit**: one process that does the least for the same rows: no validation, one transaction, no waiting for the disk
   of a database.
 
-All results are compared row by row before a time counts: request lines and claims; tags, scores, answers, attempts,
-account; metadata and vectors. Imports are not measured. Wall and CPU (user and system) are of the work alone; peak is
-`VmHWM` of the process with libraries and prepared input; anon is memory of no file, sampled every 20 ms. The page cache
-is warm. Ratios hold within one run, most within one trial.
+Results are compared row by row before a time counts. Imports are not measured. Wall and CPU (user and system) are of
+the work alone; peak is `VmHWM` of the process with libraries and prepared input; anon is memory of no file, sampled
+every 20 ms. The page cache is warm. Ratios hold within one run, most within one trial.
 """
 
 
