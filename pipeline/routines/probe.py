@@ -7,9 +7,10 @@ from pipeline import probing
 from pipeline.errors import GateError
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState
-from pipeline.steps import batch_ingest, batch_poll
+from pipeline.steps import batch_poll
 from pipeline.store import batches, probes
 from pipeline.store.probes import Probe, Verdict
+from pipeline.workflows import ingest
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def run(rt: Runtime, *, wait: bool, anew: bool = True) -> Report:
         polled = batch_poll.run(rt, wait=wait, only=number)
     probe = probing.settle(rt, number)
     if _state(rt, number) is BatchState.DOWNLOADED:
-        batch_ingest.run(rt)
+        ingest.run(rt)
     return Report(probe, polled)
 
 
