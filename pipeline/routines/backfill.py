@@ -17,10 +17,11 @@ from pipeline.routines import setbacks
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
 from pipeline.states import OPEN, BatchState
-from pipeline.steps import batch_ingest, batch_poll
+from pipeline.steps import batch_poll
 from pipeline.store import batches, claims, pilots, runs
 from pipeline.store.pilots import Verdict
 from pipeline.ways import spoken
+from pipeline.workflows import ingest
 
 if TYPE_CHECKING:
     from pipeline.reporting import Report as Quality
@@ -235,7 +236,7 @@ class _Turns:
             failed = setbacks.failed(self._rt, polled)
             self._trouble.see(polled, failed)
             self._report.failed |= failed
-        accounts = batch_ingest.run(self._rt, done=self._told)
+        accounts = ingest.run(self._rt, done=self._told)
         self._report.accounts += accounts
         if accounts and wait:
             self._show()

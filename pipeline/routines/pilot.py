@@ -12,10 +12,10 @@ from pipeline.engine import questions
 from pipeline.errors import ConfigurationError, GateError, InputError, RemoteError
 from pipeline.preparing import Plan
 from pipeline.runtime import Runtime
-from pipeline.steps import batch_ingest, batch_poll, batch_submit
+from pipeline.steps import batch_poll, batch_submit
 from pipeline.store import claims, pilots
 from pipeline.store.pilots import Pilot, Verdict
-from pipeline.workflows import compare
+from pipeline.workflows import compare, ingest
 
 if TYPE_CHECKING:
     from pipeline.reporting import Report as Quality
@@ -129,7 +129,7 @@ def run(
         sent = batch_submit.run(rt, limit=None, dry=False, announce=announce, confirm=confirm, among=ids)
         report.polled.append(batch_poll.run(rt, wait=True))
         _check_polled(report.polled[-1])
-        accounts = batch_ingest.run(rt)
+        accounts = ingest.run(rt)
         report.accounts += accounts
         if sent.no_room and not (sent.sent or accounts):
             raise RemoteError(

@@ -21,6 +21,7 @@ from pipeline.spending import BudgetError
 from pipeline.states import OPEN
 from pipeline.steps import batch_ingest, batch_poll, batch_submit, tag_live
 from pipeline.store import batches, claims, runs
+from pipeline.workflows import ingest
 
 if TYPE_CHECKING:
     from pipeline.reporting import Report as Quality
@@ -265,7 +266,7 @@ def _bring_home(rt: Runtime, report: Report, trouble: setbacks.Trouble, *, first
     first = first and (before is None or bool(before.downloaded or before.failed))
     polled = batch_poll.run(rt, wait=True, first=first)
     report.polled.append(polled)
-    accounts = batch_ingest.run(rt, reported=report.reports.append)
+    accounts = ingest.run(rt, reported=report.reports.append)
     report.ingested += [one.batch for one in accounts]
     failed = setbacks.failed(rt, polled)
     trouble.see(polled, failed)

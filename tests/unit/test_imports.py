@@ -51,6 +51,7 @@ ROWS = (  # from the ground up
     {"forgetting"},
     {"collecting"},
     {"steps"},
+    {"workflows"},
     {"routines"},
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
@@ -79,6 +80,7 @@ OF_SUBJECTS = {
 }
 # what a command may take from the pipeline: steps, what it opens a workspace with, and the types that steps hand back
 FOR_JOBS = {
+    "workflows",
     "routines",
     "steps",
     "runtime",
