@@ -8,10 +8,10 @@ import click
 
 from jobs.command import told
 
-COMMANDS = {
+COMMANDS = {  # where each is: the `main` of a module, or what else stands behind a colon
     "demo": "jobs.demo",
-    "import": "jobs.import_experts",
-    "import-passages": "jobs.import_passages",
+    "import": "jobs.import_",
+    "import-passages": "jobs.import_:import_passages",
     "passages-pilot": "jobs.passages_pilot",
     "passages-backfill": "jobs.passages_backfill",
     "passages-status": "jobs.passages_status",
@@ -109,8 +109,8 @@ class Commands(click.Group):
         """Import one command's module."""
         if cmd_name not in COMMANDS:
             return None
-        module: Any = importlib.import_module(COMMANDS[cmd_name])
-        command: click.Command = module.main
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "main")
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

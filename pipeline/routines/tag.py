@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline import estimating, preflighting, preparing, probing, spending
 from pipeline.errors import InputError
 from pipeline.preflighting import Preflight
-from pipeline.records import Budget
 from pipeline.routines import probe as five_first
 from pipeline.routines import setbacks
 from pipeline.runtime import Runtime
+from pipeline.settings import Budget
 from pipeline.spending import BudgetError
 from pipeline.states import OPEN
 from pipeline.steps import batch_ingest, batch_poll, batch_submit, tag_live

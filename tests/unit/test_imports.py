@@ -23,20 +23,19 @@ ROWS = (  # from the ground up
     {"errors", "states"},
     {
         "settings",
-        "records",
         "display",
         "discretion",
         "abreast",
         "garbage",
         "spreadsheet",
-        "parquet",
         "wording",
         "delimiting",
     },
     {"files", "traces"},
     {"quality"},
-    {"task", "listing"},
+    {"task"},
     {"gemini", "store", "index"},
+    {"tables"},
     {"experts", "passages"},  # side by side: no subject knows another
     {"runtime", "apply"},
     {"estimating", "spending", "window", "ways", "gating", "comparing", "reviewing", "reporting"},
@@ -85,7 +84,7 @@ FOR_JOBS = {
     "discretion",
     "errors",
     "states",
-    "records",
+    "tables",
     "task",
     "preparing",
     "preflighting",
@@ -132,12 +131,14 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
         "pipeline.files",
         "pipeline.gemini",
         "pipeline.index",
+        "pipeline.tables",
         "pipeline.experts",
         "pipeline.passages",
         "emulator",
     ),
     "pydantic": ("pipeline.gemini", "pipeline.experts", "pipeline.passages", "pipeline.task", "pipeline.apply"),
-    "pyarrow": ("pipeline.parquet",),
+    "pyarrow": ("pipeline.tables",),
+    "charset_normalizer": ("pipeline.tables.text_file",),
     "rapidfuzz": ("pipeline.passages",),
     "click": ("jobs",),
     "rich": ("jobs",),
@@ -243,7 +244,7 @@ def test_imports_point_downward(path: Path) -> None:
         ("pipeline.files", "pipeline.store.database"),
         ("pipeline.preparing", "pipeline.experts.table"),
         ("pipeline.preparing", "pipeline.passages.table"),
-        ("pipeline.passages.importing", "pipeline.experts.encoding"),
+        ("pipeline.passages.importing", "pipeline.experts.rates"),
         ("pipeline.steps.batch_submit", "pipeline.experts.tags"),
         ("pipeline.apply", "pipeline.steps.index"),
         ("pipeline.runtime", "jobs.output"),
@@ -283,9 +284,10 @@ def test_types_are_imported_for_the_type_checker_alone(module: str, library: str
 
 @pytest.mark.parametrize("path", [path for path in JOBS if path.name not in SHARED_BY_JOBS], ids=_name)
 def test_commands_are_thin(path: Path) -> None:
-    """A command takes options, calls a step and prints: it is short, and neither waits nor catches anything."""
+    """A command takes options, calls a step and prints: each is short, and neither waits nor catches anything."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= MAX_JOB_LINES, f"{path.name} has {len(lines)} lines; what it works out belongs in a step"
+    most = MAX_JOB_LINES * max(1, sum(line.startswith("@click.command") for line in lines))
+    assert len(lines) <= most, f"{path.name} has {len(lines)} lines; what it works out belongs in a step"
     found = [type(node).__name__ for node in ast.walk(_tree(path)) if isinstance(node, ast.While | ast.Try)]
     assert not found, f"{path.name} has {found}; a step decides and jobs/command.py turns errors into exit codes"
 
@@ -300,7 +302,7 @@ ENGINE = [
     path
     for path in MODULES
     if _name(path).startswith("pipeline.")
-    and not _inside(_name(path), {"pipeline.experts", "pipeline.records", "pipeline.settings", *OF_SUBJECTS})
+    and not _inside(_name(path), {"pipeline.experts", "pipeline.settings", *OF_SUBJECTS})
     and _name(path) != "pipeline.steps.search"
 ]
 
