@@ -13,10 +13,10 @@ from pipeline import estimating, piloting, preflighting, spending
 from pipeline.engine import questions
 from pipeline.errors import InputError
 from pipeline.preflighting import Preflight
-from pipeline.records import Budget
 from pipeline.routines import pilot as pilots
 from pipeline.routines import setbacks
 from pipeline.runtime import Runtime
+from pipeline.settings import Budget
 from pipeline.spending import BudgetError
 from pipeline.states import OPEN
 from pipeline.steps import batch_ingest, batch_poll, batch_submit, tag_live

@@ -23,19 +23,17 @@ ROWS = (  # from the ground up
     {"errors", "states"},
     {
         "settings",
-        "records",
         "display",
         "discretion",
         "abreast",
         "garbage",
         "spreadsheet",
-        "parquet",
         "wording",
         "delimiting",
     },
     {"files", "traces"},
     {"quality"},
-    {"task", "listing"},
+    {"task"},
     {"gemini", "store", "index"},
     {"tables"},
     {"experts", "passages"},  # side by side: no subject knows another
@@ -89,7 +87,7 @@ FOR_JOBS = {
     "discretion",
     "errors",
     "states",
-    "records",
+    "tables",
     "task",
     "preparing",
     "preflighting",
@@ -135,12 +133,14 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
         "pipeline.files",
         "pipeline.gemini",
         "pipeline.index",
+        "pipeline.tables",
         "pipeline.experts",
         "pipeline.passages",
         "emulator",
     ),
     "pydantic": ("pipeline.gemini", "pipeline.experts", "pipeline.passages", "pipeline.task", "pipeline.apply"),
-    "pyarrow": ("pipeline.parquet",),
+    "pyarrow": ("pipeline.tables",),
+    "charset_normalizer": ("pipeline.tables.text_file",),
     "rapidfuzz": ("pipeline.passages",),
     "click": ("jobs",),
     "rich": ("jobs",),
@@ -246,7 +246,7 @@ def test_imports_point_downward(path: Path) -> None:
         ("pipeline.files", "pipeline.store.database"),
         ("pipeline.preparing", "pipeline.experts.table"),
         ("pipeline.preparing", "pipeline.passages.table"),
-        ("pipeline.passages.importing", "pipeline.experts.encoding"),
+        ("pipeline.passages.importing", "pipeline.experts.rates"),
         ("pipeline.steps.batch_submit", "pipeline.experts.tags"),
         ("pipeline.apply", "pipeline.steps.index"),
         ("pipeline.runtime", "jobs.output"),
@@ -304,7 +304,7 @@ ENGINE = [
     path
     for path in MODULES
     if _name(path).startswith("pipeline.")
-    and not _inside(_name(path), {"pipeline.experts", "pipeline.records", "pipeline.settings", *OF_SUBJECTS})
+    and not _inside(_name(path), {"pipeline.experts", "pipeline.settings", *OF_SUBJECTS})
     and _name(path) != "pipeline.steps.search"
 ]
 

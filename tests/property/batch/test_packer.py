@@ -16,7 +16,7 @@ from pipeline.display import Silent
 from pipeline.estimating import Calibration
 from pipeline.experts import table
 from pipeline.gemini.costs import Usage
-from pipeline.records import Budget
+from pipeline.settings import Budget
 from pipeline.store import batches
 from tests.delivery import workspace_at
 from tests.lab import ON_POSTGRESQL

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.experts.reading import read_people
+from pipeline.experts.reading import People
 from tests.unit.experts.people_files import HEADER, read, record, usernames, written
 
 
@@ -181,7 +181,7 @@ def test_a_file_that_is_no_csv_of_people_is_refused(path: Path, content: bytes, 
     """The error names the file and what is wrong before any row is read, and that nothing was imported."""
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
-        read_people(path)
+        People(path)
     assert said in caught.value.message
     assert str(path) in caught.value.message
     assert "nothing was imported" in caught.value.message
@@ -191,7 +191,7 @@ def test_a_file_that_is_no_csv_of_people_is_refused(path: Path, content: bytes, 
 def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
     """A directory and a file that is not there are refused by name."""
     with pytest.raises(InputError, match="nothing was imported"):
-        read_people(tmp_path / name)
+        People(tmp_path / name)
 
 
 def test_bad_bytes_reject_one_record_of_a_utf8_file(path: Path) -> None:
