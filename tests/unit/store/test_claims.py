@@ -11,7 +11,7 @@ from sqlalchemy.dialects import sqlite
 from pipeline.errors import StateConflictError
 from pipeline.experts.tags import TagsTask
 from pipeline.states import Outcome
-from pipeline.store import batches, claims
+from pipeline.store import answers, batches, claims
 from tests.delivery import prepare, put_people, workspace_at
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -74,3 +74,13 @@ def test_an_item_that_was_answered_since_it_was_read_is_not_claimed(tmp_path: Pa
         with rt.store.write() as tx:
             claims.take(tx, rt.task, rows[:1], batch=1, at=NOW)
     assert workspace.query("SELECT item_id FROM findable_requests") == [("1",)]
+
+
+def test_what_is_parked_is_not_asked(tmp_path: Path) -> None:
+    """A parked item is not among what the next batch takes, whether it is looked for by name or not."""
+    workspace = workspace_at(tmp_path / "data")
+    put_people(workspace, 2)
+    with workspace.open() as rt, rt.store.write() as tx:
+        answers.park(tx, rt.task.name, {"1": "it failed twice"}, at=NOW)
+        assert list(tx.execute(claims.askable(rt.task)).scalars()) == ["2"]
+        assert claims.askable_among(tx, rt.task, ["2", "1"]) == ["2"]
