@@ -1,6 +1,5 @@
 """Who was saved while Gemini failed: asked again by whichever command asks next, and told of until it is over."""
 
-
 from pipeline import estimating
 from pipeline.engine import questions
 from pipeline.live import asking
