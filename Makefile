@@ -246,7 +246,7 @@ docs: $(TOOLS) ## write the generated parts of README.md and docs/ anew
 
 # what touches the database, for the second run of the tests, and what does so only in passing
 ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/steps tests/integration/routines \
-  tests/integration/test_shared_chain.py tests/integration/test_adoption_postgresql.py tests/cli tests/property/steps tests/concurrency tests/crash
+  tests/integration/test_shared_chain.py tests/integration/tables tests/cli tests/property/steps tests/concurrency tests/crash tests/yardstick
 SOME_ON_DATABASE := $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
   $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
@@ -300,6 +300,10 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; } \
 	  || { echo "pip-audit cannot be installed here: nothing was looked up" >&2; exit 1; }
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
+
+.PHONY: mutants
+mutants: $(TOOLS) ## put each of forty and more one-line faults into a copy, and see that its test finds it
+	@$(VENV)/bin/python -m tests.mutants
 
 .PHONY: crash-sweep
 crash-sweep: $(TOOLS) ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7

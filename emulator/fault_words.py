@@ -51,7 +51,7 @@ Faults of a good reply's document, of uploads and files, and of batches (decided
 ==========================  =====  ====================================================================
 no_name                     F07    a create answered without a name
 foreign_name                F44    a create answered with an unrelated name (name)
-unknown_state               F50    a get with a state nobody knows (state: BATCH_STATE_NEW)
+unknown_state               F50    a get with an unknown state (state: BATCH_STATE_NEW)
 missing_state               F51    a get without a state
 empty_page                  F57    an empty page whose token leads to the page asked for
 no_output_yet               F59    over, but without its output
@@ -85,7 +85,7 @@ missing_line                F64    no line
 duplicate_equal             F65    the line twice
 duplicate_different         F65    the line and another valid answer
 duplicate_error_first       F65    an error line, then the answer
-unknown_key                 F66    a further line under a key nobody asked about (name)
+unknown_key                 F66    a further line under a key that was not asked (name)
 more_rows                   F66    further lines under keys like ours that were not asked about (count: 10)
 number_key                  F67    the key as a number
 invalid_utf8                F67    bytes in the answer that are no UTF-8
@@ -103,7 +103,7 @@ prompt_blocked              F73    no candidates, a blockReason (reason: PROHIBI
 safety                      F74    SAFETY without content (reason)
 recitation                  F74    RECITATION without content (reason)
 no_candidates               F75    an empty list of candidates
-unknown_finish              F76    a finish reason nobody knows (reason: BRAND_NEW)
+unknown_finish              F76    an unknown finish reason (reason: BRAND_NEW)
 schema_mismatch             F77    good JSON of another shape (text)
 markdown_fence              F77    the answer in a Markdown fence
 other_model                 F78    another modelVersion (version)

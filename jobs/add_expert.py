@@ -29,7 +29,7 @@ def main(file: Path, *, as_json: bool) -> None:
     terminal = Terminal()
     with open_workspace(task="experts") as rt, spinning() as spin:
         for change in (change for person in people for change in person.changes):
-            terminal.warn(f"{change.username}: {change.column}: {change.reason} ({change.value})")
+            terminal.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
         added = add_expert.run(rt, people, on_tagging=lambda name: spin(f"Generating tags… {name}"))
     print_json([asdict(one) for one in added]) if as_json else _show(added)
 

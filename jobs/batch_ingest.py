@@ -23,7 +23,7 @@ def main(*, as_json: bool) -> None:
     batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; where
     one of its gates fails the exit code is 6, and the answers are stored all the same.
     """
-    from pipeline.steps import batch_ingest
+    from pipeline.workflows import ingest
 
     documents: list[dict[str, object]] = []
     with contextlib.ExitStack() as closing, open_workspace() as rt:
@@ -36,7 +36,7 @@ def main(*, as_json: bool) -> None:
             documents.append(account_document(account)) if as_json else show_account(account, words)
 
         reports: list[Report] = []
-        accounts = batch_ingest.run(rt, done=told, reported=reports.append)
+        accounts = ingest.run(rt, done=told, reported=reports.append)
         for report in (one for one in reports if one.is_judged):
             rt.display.say(f"quality: {report.line} ({report.path})")
     if not accounts and not as_json:

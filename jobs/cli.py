@@ -10,8 +10,8 @@ from jobs.command import told
 
 COMMANDS = {  # where each is: the `main` of a module, or what else stands behind a colon
     "demo": "jobs.demo",
-    "import": "jobs.import_experts",
-    "import-passages": "jobs.import_passages",
+    "import": "jobs.import_",
+    "import-passages": "jobs.import_:import_passages",
     "passages-pilot": "jobs.pilot",
     "passages-backfill": "jobs.backfill",
     "passages-status": "jobs.status:passages_status",

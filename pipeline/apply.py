@@ -127,6 +127,7 @@ def write(tx: "Connection", task: Task, judgements: Sequence[Judgement], *, sour
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
     answers.add_answers(tx, [_answer_row(task, one, written, source=source, prices=prices, at=at) for one in good])
     answers.add_attempts(tx, [_attempt_row(task, one, source=source, prices=prices, at=at) for one in bad])
+    answers.park(tx, task.name, written.blocked, at=at)
     parked = _park(tx, task, bad, at=at)
     due.end(tx, task.name, {"tagged": [one.asked.item_id for one in good], "parked": parked}, at=at)
     return written

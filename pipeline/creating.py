@@ -109,11 +109,13 @@ def _send_once(rt: Runtime, number: int, lease: "Lease", *, may_create: bool) ->
 
 def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
     """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
-    _check_limits(rt, batch)
+    with rt.store.read() as tx:
+        _check_room(rt, tx, batch)
     upload = _upload(rt, batch, lease)
     name = display_name(rt, batch, batch.tries + 1)
     with rt.store.write() as tx:
         lease.check(tx)
+        _check_room(rt, tx, batch)  # again: while the file was uploaded others may have filled it
         if batch.state is BatchState.SUBMITTING:
             batches.note_absent(tx, batch)
         else:  # one that was prepared under another budget; error 0, for it was cut to fit with the error then known
@@ -143,14 +145,13 @@ def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
     return Sent.CREATED
 
 
-def _check_limits(rt: Runtime, batch: Batch) -> None:
+def _check_room(rt: Runtime, tx: "Connection", batch: Batch) -> None:
     """Hold a batch back that the API would refuse for what is there already.
 
     Raises:
         NoRoomError: there is no room yet; the batch stays as it is.
     """
-    with rt.store.read() as tx:
-        reason = window.lacking(rt, tx, batch)
+    reason = window.lacking(rt, tx, batch)
     if reason:
         words = rt.task.words
         raise window.NoRoomError(

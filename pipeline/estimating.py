@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pipeline.gemini import costs, requests
+from pipeline.gemini import costs
 from pipeline.gemini.costs import Usage
 from pipeline.runtime import Runtime
 from pipeline.store import estimates, runs
@@ -52,15 +52,6 @@ def calibration(rt: Runtime, tx: "Connection") -> Calibration:
         answer=sum(one.tokens_out for one in past) / answers,
         error=UNMEASURED if error is None else error,
         answers=answers,
-    )
-
-
-def form(rt: Runtime) -> requests.Form:
-    """Return how requests of the task in use are written and counted; the same for a batch's lines and live calls."""
-    return requests.Form(
-        schema=requests.schema_of(rt.task.answer),
-        thinking=rt.model.thinking,
-        answer_tokens=rt.task.answer_tokens,
     )
 
 

@@ -9,50 +9,34 @@ Nothing here talks to the API.
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import estimating, files, garbage, spending, window
-from pipeline.errors import InconsistentError, InputError, StateConflictError
-from pipeline.gemini import requests
+from pipeline.batch.packer import Funds, Limits, Packer, Stop
+from pipeline.engine import questions
+from pipeline.engine.questions import Line, RequestBuilder
+from pipeline.errors import InconsistentError, StateConflictError
 from pipeline.gemini.costs import Usage
-from pipeline.gemini.limits import MAX_FILE_BYTES, Shard
+from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.runtime import Runtime
-from pipeline.store import answers, batches, calls, claims, versions
+from pipeline.store import batches, claims, versions
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.display import Bar
     from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
-    from pipeline.task import Item, Prompt
 
 FOLDER = "batches"
 NOTHING = Usage()
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
 PAGE = 500  # ids, where they are named
 LEASE = "prepare"
-ROOM = 4  # how much larger the token limit is after an answer was cut by it
 ROUNDING = 1e-9  # of sums that are made in another order
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
 WAITING = "another process is preparing batches; waiting for it"
-
-
-class Stop(StrEnum):
-    """Why no further batch was prepared."""
-
-    NOBODY = "nobody is left"  # of those who are wanted
-    MONEY = "a budget has no room"
-    WINDOW = "no more tokens may wait at the API"
-
-
-class Line(NamedTuple):
-    """One request on its way into a file: its item, the bytes of its line, and what it will probably use."""
-
-    item: "Item"
-    data: bytes
-    usage: Usage
 
 
 @dataclass(frozen=True)
@@ -95,33 +79,24 @@ def result_path(rt: Runtime, number: int) -> Path:
 
 
 def plan(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> Plan:
-    """Return what the next submit would write, by the estimator that also writes it. Nothing is written."""
-    shard, inside, number, rows, size, usage = _shard(rt), Usage(), 0, 0, 0, Usage()
+    """Return what the next submit would write, whatever budgets and quotas say, by the packer that also cuts its files.
+
+    Nothing is written.
+    """
+    made, size, usage = [], 0, Usage()
     with rt.store.read() as tx:
         known = estimating.calibration(rt, tx)
-        for line in lines(rt, tx, wanted):
-            tokens = known.applied(inside + line.usage, count=shard.rows + 1).prompt - shard.tokens
-            if not shard.has_room(size=len(line.data) + 1, tokens=tokens):
-                shard, inside = _shard(rt), Usage()
-                tokens = known.applied(line.usage, count=1).prompt
-            number += shard.rows == 0
-            shard.add(size=len(line.data) + 1, tokens=tokens)
-            inside += line.usage
-            rows, size, usage = rows + 1, size + len(line.data) + 1, usage + line.usage
+        packer = Packer(_limits(rt), known)
+        for rows, line in enumerate(lines(rt, tx, wanted), 1):
+            if packer.add(line) is not None:
+                made.append(packer.rows)
+                packer = packer.next_file()
+                packer.add(line)
+            size, usage = size + len(line.data) + 1, usage + line.usage
             bar.show(rows)
-        likely = known.applied(usage, count=rows)
-    return Plan(number, rows, size, usage.prompt, likely, estimating.cost(rt, likely, batch=True))
-
-
-def check_any(rt: Runtime) -> None:
-    """Tell an empty workspace from one where nobody is left to ask.
-
-    Raises:
-        InputError: there are no items at all.
-    """
-    with rt.store.read() as tx:
-        if not rt.task.total(tx):
-            raise InputError("there is nothing to ask about yet", hint=rt.task.how_to_fill)
+    made += [packer.rows] * bool(packer.rows)
+    likely = known.applied(usage, count=sum(made))
+    return Plan(len(made), sum(made), size, usage.prompt, likely, estimating.cost(rt, likely, batch=True))
 
 
 def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], None] = lambda _why: None) -> list[int]:
@@ -138,7 +113,7 @@ def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], N
         try:
             with rt.waited_lease(LEASE, waiting=WAITING) as lease, garbage.kept_small():
                 sweep(rt, lease)
-                free_dead(rt)
+                questions.free_dead(rt.store, now=rt.now())
                 while isinstance(one := _prepare_next(rt, lease, made, wanted, bar=bar), _Made):
                     made.append(one)
             told(one)
@@ -147,31 +122,6 @@ def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], N
             if not tries_left:
                 raise
     return [one.number for one in made]
-
-
-def free_dead(rt: Runtime) -> int:
-    """Let go the items whose live call died with its process, and say that the call is lost; return how many.
-
-    Else what it may cost would count as under way on every day to come.
-    """
-    with rt.store.write() as tx:
-        calls.lose_dead(tx, now=rt.now())
-        return claims.free_dead(tx, now=rt.now())
-
-
-def begin(rt: Runtime) -> None:
-    """Note under which version items are asked from now on; under a new label those parked before get another chance.
-
-    Raises:
-        ConfigurationError: that version is being rolled back.
-    """
-    task = rt.task
-    with rt.store.read() as tx:
-        if not task.total(tx) or versions.is_begun(tx, task.name, task.label, model=rt.model.name):
-            return
-    with rt.store.write() as tx:
-        if versions.begin(tx, task.name, task.label, model=rt.model.name, skips=task.skips, at=rt.now()):
-            answers.unpark(tx, task.name, ids=None)
 
 
 def sweep(rt: Runtime, lease: "Lease") -> list[Path]:
@@ -205,7 +155,7 @@ def _prepare_next(rt: Runtime, lease: "Lease", made: Sequence[_Made], wanted: Wa
     """
     after = made[-1].last if made else None
     one = _prepare_one(rt, lease, made, wanted, after=after, bar=bar)
-    if one is Stop.NOBODY and after is not None:
+    if one is Stop.DONE and after is not None:
         one = _prepare_one(rt, lease, made, wanted, after=None, bar=bar)
     return one
 
@@ -216,7 +166,7 @@ def _prepare_one(
     """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
     left = wanted.left(made)
     if left.limit == 0:
-        return Stop.NOBODY
+        return Stop.DONE
     for _ in range(TRIES):
         with rt.store.read() as tx:
             number = batches.next_number(tx)
@@ -244,62 +194,44 @@ def _prepare_one(
 
 
 class _Written(NamedTuple):
-    """A request file that is sealed as a draft: its (item id, input hash) rows, what was counted, what is likely."""
+    """A request file that is sealed as a draft: its (item id, input hash) rows, and what it holds together."""
 
     draft: files.Sealed
     rows: list[tuple[str, str]]
-    counted: Usage
-    likely: Usage
+    packer: Packer
 
 
 def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: "Bar", before: int) -> _Written | Stop:
     """Write one request file and seal it as a draft, or return why nobody stands in it."""
     rows: list[tuple[str, str]] = []
-    usage, shard, stop = Usage(), _shard(rt), Stop.NOBODY
+    stop: Stop | None = None
     path = request_path(rt, number)
     with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, rt.store.read() as tx:
-        known = estimating.calibration(rt, tx)
-        room, free = spending.room(rt, tx, error=known.error), window.room(rt, tx)
+        packer = _packer(rt, tx)
         for line in lines(rt, tx, wanted, after=after):
-            together = usage + line.usage
-            likely = known.applied(together, count=len(rows) + 1)
-            tokens = likely.prompt - shard.tokens
-            if not shard.has_room(size=len(line.data) + 1, tokens=tokens):
+            stop = packer.add(line)
+            if stop is not None:
                 break
-            if room is not None and estimating.cost(rt, likely, batch=True) * (1 + known.error) > room:
-                stop = Stop.MONEY
-                break
-            if free is not None and likely.prompt > free:
-                stop = Stop.WINDOW
-                break
-            shard.add(size=len(line.data) + 1, tokens=tokens)
             writer.write_line(line.data)
             rows.append((line.item.id, line.item.input_hash))
-            usage = together
             bar.show(before + len(rows))
-        if not rows:
-            return stop
-        return _Written(writer.seal(), rows, usage, known.applied(usage, count=len(rows)))
+        return _Written(writer.seal(), rows, packer) if rows else stop or Stop.DONE
 
 
 def _claim(rt: Runtime, tx: "Connection", number: int, written: _Written) -> None:
     """Add the batch and claim its items, all or none, in the caller's transaction.
 
     Raises:
-        StateConflictError: an item, or the money for all of them, was taken since the file was read.
+        StateConflictError: an item, or the room for all of them, was taken since the file was read.
         ConfigurationError: the version is being rolled back since then.
     """
     task = rt.task
     # once more: it may have been rolled back since this command began
     versions.begin(tx, task.name, task.label, model=rt.model.name, skips=task.skips, at=rt.now())
-    cost = estimating.cost(rt, written.likely, batch=True)
-    error = estimating.calibration(rt, tx).error
-    room = spending.room(rt, tx, error=error)
-    if room is not None and cost * (1 + error) > room * (1 + ROUNDING):
-        raise StateConflictError("the budget of batch", number, expected="free", wanted="spent", found="used")
-    free = window.room(rt, tx)
-    if free is not None and written.likely.prompt > free:
-        raise StateConflictError("the quota of batch", number, expected="free", wanted="used", found="used")
+    packed = written.packer
+    stop = _packer(rt, tx).stop_for(packed.likely, slack=ROUNDING)
+    if stop is not None:
+        raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
     rt.bind(tx)
     batches.add(
         tx,
@@ -312,10 +244,10 @@ def _claim(rt: Runtime, tx: "Connection", number: int, written: _Written) -> Non
         request_file=str(request_path(rt, number).relative_to(rt.data)),
         request_sha256=written.draft.sha256,
         request_size=written.draft.size,
-        counted_in=written.counted.prompt,
-        estimated_in=written.likely.prompt,
-        estimated_out=written.likely.answer + written.likely.thoughts,
-        estimated_cost=cost,
+        counted_in=packed.counted.prompt,
+        estimated_in=packed.likely.prompt,
+        estimated_out=packed.likely.answer + packed.likely.thoughts,
+        estimated_cost=estimating.cost(rt, packed.likely, batch=True),
         priced_on=rt.model.priced_as_of(batch=True, on=rt.now().date()).isoformat(),
     )
     claims.take(tx, rt.task, written.rows, batch=number, at=rt.now())
@@ -327,14 +259,12 @@ def lines(rt: Runtime, tx: "Connection", wanted: Wanted, *, after: str | None = 
     Raises:
         InputError: an item's request cannot be sent.
     """
-    form = estimating.form(rt)
+    builder = RequestBuilder(rt.task, rt.model)
     left = wanted.limit
     most = None if wanted.limit is None else wanted.limit + len(wanted.without)
     for page in _pages(rt, tx, wanted, most=most, after=after):
         ids = [one for one in page if one not in wanted.without][:left]
-        cut = answers.cut_short(tx, rt.task.name, ids)
-        for item in rt.task.items(tx, ids):
-            yield line_of(rt, tx, item, form=form, cut=cut.get(item.id, 0))
+        yield from builder.lines(tx, ids)
         left = None if left is None else left - len(ids)
 
 
@@ -349,38 +279,16 @@ def _pages(
         yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
 
 
-def line_of(rt: Runtime, tx: "Connection", item: "Item", *, form: requests.Form, cut: int) -> Line:
-    """Return one item's request; after answers that were cut, with more room for the next.
-
-    Raises:
-        InputError: it cannot be sent; the message names the item.
-    """
-    prompt = item.prompt
-    most = rt.model.output_limit or prompt.max_output_tokens * ROOM
-    room = min(prompt.max_output_tokens * ROOM**cut, most)
-    if room != prompt.max_output_tokens:
-        prompt = prompt._replace(max_output_tokens=room)
-    try:
-        data, usage = _filled(rt, item, prompt, form=form)
-    except InputError as error:
-        name = rt.task.names(tx, [item.id]).get(item.id, item.id)
-        raise InputError(f"{name}: {error.message}; nothing was sent", hint="mend this row, then run again") from error
-    return Line(item, data, usage)
+def _packer(rt: Runtime, tx: "Connection") -> Packer:
+    """Return an empty request file, with all that its length depends on as it stands now."""
+    known = estimating.calibration(rt, tx)
+    room = spending.room(rt, tx, error=known.error)
+    funds = None if room is None else Funds(room, known.error, partial(estimating.cost, rt, batch=True))
+    return Packer(_limits(rt), known, budget=funds, quota=window.room(rt, tx))
 
 
-def _filled(rt: Runtime, item: "Item", prompt: "Prompt", *, form: requests.Form) -> tuple[bytes, Usage]:
-    """Return the line of a request and what it will use."""
-    data, usage = form.fill(requests.key_of(rt.task.name, item.id), prompt)
-    if len(data) >= MAX_FILE_BYTES:
-        raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")
-    return data, usage
-
-
-def _shard(rt: Runtime) -> Shard:
-    """Return an empty file's account, with the limits that are set and a share of what may wait of the model."""
+def _limits(rt: Runtime) -> Limits:
+    """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
     most, waiting = rt.settings.batch_tokens, rt.model.enqueued(rt.settings.tier)
-    return Shard(
-        max_rows=rt.settings.batch_rows,
-        max_bytes=rt.settings.batch_bytes,
-        max_tokens=most if waiting is None else max(1, min(most, int(waiting * SHARE))),
-    )
+    tokens = most if waiting is None else max(1, min(most, int(waiting * SHARE)))
+    return Limits(rt.settings.batch_rows, min(rt.settings.batch_bytes, MAX_FILE_BYTES), tokens)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline import files
 from pipeline.display import Display
 from pipeline.errors import ConfigurationError
-from pipeline.settings import Settings, without_password
+from pipeline.settings import Budget, Settings, without_password
 
 if TYPE_CHECKING:
     from pipeline.gemini.catalogue import Model
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pipeline.gemini.limiter import Limits
     from pipeline.index.builds import Builds
     from pipeline.index.vectors import VectorCache
-    from pipeline.records import Budget
     from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
     from pipeline.task import Collection, Subject, Task
@@ -73,7 +72,7 @@ class Runtime:
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     asleep: Callable[[float], Awaitable[None]] = asyncio_sleep
-    budget: "Budget | None" = None  # of this command; that of the day is a setting
+    budget: Budget | None = None  # of this command; that of the day is a setting
     is_bound: bool = False
     says_where: bool = True  # the work is done; false for who only asks the backend how it is
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)

@@ -10,9 +10,10 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from pipeline import preparing
+from pipeline.engine.questions import Line
 from pipeline.errors import InputError, KeyRefusedError, MissingError, RemoteError
 from pipeline.gemini import requests
-from pipeline.preparing import Line, Wanted
+from pipeline.preparing import Wanted
 from pipeline.runtime import Runtime
 
 MOST = 20  # ours: requests in a sample, spread evenly over all

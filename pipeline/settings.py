@@ -8,6 +8,7 @@ value where it came from, and `findable settings` prints both.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,15 @@ def _names(text: str) -> tuple[str, ...]:
 def _setting(default: Any, parse: Callable[[str], Any], text: str, *, local: Any = None) -> Any:
     """Declare a setting: its default (on the local backend `local`, where that differs), parser and description."""
     return field(default=default, metadata={"parse": parse, "help": text, "local": local})
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much may be spent, in USD, from when on (aware, UTC); `name` is the variable that a user set."""
+
+    usd: float
+    since: datetime
+    name: str
 
 
 @dataclass(frozen=True)

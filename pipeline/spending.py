@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError
 from pipeline.gemini.refusals import PACIFIC, next_midnight_pacific
-from pipeline.records import Budget
+from pipeline.settings import Budget
 from pipeline.states import OPEN
 from pipeline.store import batches, calls, claims, runs, spending
 from pipeline.store.spending import Spent

@@ -53,10 +53,14 @@ class Answered(NamedTuple):
 
 @dataclass
 class Written:
-    """What `Task.write` did: ids whose row now holds the answer, and ids whose input had changed since it was asked."""
+    """What `Task.write` did: ids whose row now holds the answer, and ids whose input had changed since it was asked.
+
+    `blocked` are ids whose row does not take any answer, each with the reason for which it is not asked again.
+    """
 
     applied: set[str] = field(default_factory=set)
     outdated: set[str] = field(default_factory=set)
+    blocked: dict[str, str] = field(default_factory=dict)
 
 
 class Stock(NamedTuple):

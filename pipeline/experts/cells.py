@@ -1,9 +1,11 @@
-"""What a cell of the `experts` table says, whoever wrote it: text, a number, or a list of tags."""
+"""What a cell of the `experts` table says, whichever program wrote it: text, a number, or a list of tags."""
 
 import math
 from typing import Any
 
 import orjson
+
+from pipeline.tables.cells import words
 
 JSON_SPACE = " \t\r\n"
 EMPTY_TAGS = frozenset({"", "[]", "null"})  # without JSON's white space; these mean untagged
@@ -15,14 +17,7 @@ def text_of(cell: Any) -> str:
     """Return a cell's text without surrounding white space; NULL is the empty text, bytes are read as UTF-8."""
     if cell.__class__ is str:
         return str.strip(cell)
-    return _raw(cell).strip()
-
-
-def _raw(cell: Any) -> str:
-    """Return a cell's text as it stands."""
-    if cell is None:
-        return ""
-    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+    return words(cell).strip()
 
 
 def number_of(cell: Any) -> float | None:
@@ -38,7 +33,7 @@ def tags_of(cell: Any) -> list[str] | None:
     """Return the tags a cell holds, the empty list where it means untagged, and None where it is no JSON list."""
     if cell is None:
         return []
-    text = _raw(cell)
+    text = words(cell)
     if not text.startswith('["') and text.translate(_NO_SPACE) in EMPTY_TAGS:
         return []
     try:

@@ -7,40 +7,29 @@ What an export wrote, an import reads as it was. In CSV no cell is a formula, an
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pipeline import parquet, spreadsheet
 from pipeline.experts import rates
 from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS
+from pipeline.tables import export
 
 FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 ANSWERED = ("tags", "findability_score")  # columns that are ours, after those of the header
-COLUMNS = {**dict.fromkeys(HEADERS.values(), parquet.TEXT), "tags": parquet.TEXTS, "findability_score": parquet.NUMBER}
+COLUMNS = {**dict.fromkeys(HEADERS.values(), export.TEXT), "tags": export.TEXTS, "findability_score": export.NUMBER}
 
 
 def encoded(rows: Iterable[Mapping[Any, Any]], *, format_: str) -> Iterator[bytes]:
-    """Yield the bytes of a file with these rows of `experts`, in pieces that never split a row.
+    """Return the bytes of a file with these rows of `experts`, in pieces that never split a row.
 
     `format_` is "csv", "json", "jsonl" or "parquet". A file of no rows has a header, or an empty list.
 
     Raises:
         ConfigurationError: Parquet is wanted, and pyarrow is not installed.
     """
-    return parquet.encoded(map(_row, rows), COLUMNS) if format_ == "parquet" else _lines(rows, format_=format_)
-
-
-def _lines(rows: Iterable[Mapping[Any, Any]], *, format_: str) -> Iterator[bytes]:
-    """Yield the bytes of a file of text."""
     if format_ == "csv":
-        yield spreadsheet.line([*HEADERS.values(), *ANSWERED])
-        yield from (spreadsheet.line(_cells(row)) for row in rows)
-    elif format_ == "jsonl":
-        yield from (_json(row) + b"\n" for row in rows)
-    else:
-        before = b"[\n"
-        for row in rows:
-            yield before + _json(row)
-            before = b",\n"
-        yield b"[]\n" if before == b"[\n" else b"\n]\n"
+        return export.csv(map(_cells, rows), [*HEADERS.values(), *ANSWERED])
+    if format_ == "parquet":
+        return export.parquet(map(_row, rows), COLUMNS)
+    return (export.json_lines if format_ == "jsonl" else export.json_list)(map(document, rows))
 
 
 def document(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -75,10 +64,3 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return rates.to_text(value)
     return "; ".join(value) if isinstance(value, list) else str(value)
-
-
-def _json(row: Mapping[Any, Any]) -> bytes:
-    """Return one row as JSON on one line."""
-    import orjson
-
-    return orjson.dumps(document(row))

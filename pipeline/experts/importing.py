@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS
-from pipeline.experts.shape import fitted
-from pipeline.records import Finding, Kind, Person, excerpt
+from pipeline.experts.judging import Person
+from pipeline.experts.schema import fitted
 from pipeline.store import answers, claims, tables
+from pipeline.tables.findings import Finding, Kind, excerpt
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -127,4 +128,4 @@ def _kept(change: _Change, reason: str) -> Finding:
     """Return the finding that tells what is kept, and of which column: the first of those that are asked about."""
     column = next(column for column in (*ASKED_ABOUT, *change.values) if column in change.values)
     value = excerpt(str(change.values[column] or ""))
-    return Finding(change.person.line, HEADERS[column], reason, value, Kind.KEPT, username=change.person.username)
+    return Finding(change.person.line, HEADERS[column], reason, value, Kind.KEPT, change.person.username)

@@ -9,14 +9,30 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from pipeline.experts import currencies, rates
+from pipeline.experts import rates
 from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.records import Finding, Kind, Person, excerpt
+from pipeline.tables.findings import Finding, Kind, excerpt
 
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 _BAD = re.compile("[\x00\ud800-\udfff]")
 _NULL_WORDS = frozenset({"null", "none", "nil", "n/a", "na", "nan", "-", "--"})
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person as a file gives them, ready to be written.
+
+    `values` holds only the columns that the file has, by their names in the table and without the username; an empty
+    cell is None. A column that is not in `values` leaves an existing row's value alone. `changes` are the findings
+    that do not keep the row out, of the kinds "changed" and "noted".
+    """
+
+    username: str
+    values: Mapping[str, str | float | None]
+    line: int
+    changes: tuple[Finding, ...] = ()
 
 
 class _Rejected(Exception):  # noqa: N818 - a way out of the row, never an error that a caller sees
@@ -54,7 +70,7 @@ class _Row:
 
     def finding(self, column: str, reason: str, *, value: object, kind: Kind) -> Finding:
         """Return a finding about a table column of this row."""
-        return Finding(self._line, HEADERS[column], reason, excerpt(value), kind, username=self._username)
+        return Finding(self._line, HEADERS[column], reason, excerpt(value), kind, self._username)
 
     def person(self, cells: Mapping[str, object]) -> Person:
         """Return the person, or raise _Rejected."""
@@ -130,23 +146,16 @@ class _Row:
             if rate.currency is not None:
                 self._change("currency", f"empty; {rate.currency} taken from the rate", value="")
             return rate.currency
-        code = currencies.code_of(text)
-        if code is None:
-            shared = currencies.shared_by(text)
-            reason = "shared by several currencies" if shared else "not a known currency"
+        codes = rates.currencies_of(text)
+        code = next(iter(codes)) if len(codes) == 1 else text
+        if len(codes) != 1:
+            reason = "shared by several currencies" if codes else "not a known currency"
             self._note("currency", f"{reason}; kept as it is", value=cell)
         elif code != text:
             self._change("currency", f"read as {code}", value=cell)
-        self._compare(code or text, rate=rate, cell=cell)
-        return code or text
-
-    def _compare(self, currency: str, *, rate: rates.Rate, cell: object) -> None:
-        """Tell when the rate names another currency than the column, whose word holds."""
-        beside = rate.currency
-        if beside is None or currency == beside or currency in currencies.shared_by(beside):
-            return
-        if beside not in currencies.shared_by(currency):
-            self._note("currency", f"the rate says {beside}; the column's {currency} is kept", value=cell)
+        if rate.currency is not None and not (codes or {text}) & rates.currencies_of(rate.currency):
+            self._note("currency", f"the rate says {rate.currency}; the column's {code} is kept", value=cell)
+        return code
 
 
 def _username(cell: object) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.experts import table
 from pipeline.experts.cells import tags_of, text_of
-from pipeline.experts.shape import item_id
+from pipeline.experts.schema import item_id
 from pipeline.quality.arithmetic import Choice, mean, percentile
 from pipeline.quality.figures import Distribution, Figure, Gate, Quality, Rows, Sample
 from pipeline.store import outcomes

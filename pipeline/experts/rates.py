@@ -1,26 +1,22 @@
-"""Hourly rates as people write them: a number where there is one reading, otherwise a reason.
+"""Hourly rates and currencies as people write them: a number or a code where there is one reading, otherwise a reason.
 
-The rules, in the order in which they are tried:
+The rules of rates, in the order in which they are tried:
 
 - Digits of any script and full-width characters count as ASCII; a currency before or after, and "per hour" in its
   usual forms, may stand beside the number. Any other word means that there is no plain rate.
 - Negative numbers, ranges, exponents and rates by the day or the month are no rate.
-- With a comma and a point, the last of the two is the decimal sign and the other groups thousands.
-- Spaces and apostrophes only ever group thousands; so does a sign that occurs more than once.
-- A comma before exactly three digits groups thousands: money has no three decimals. A point before exactly three
-  digits does not say which (`1.234` is a German thousand and an English fraction), unless a zero or more than three
-  digits stand before it: no rate.
+- The number has one of the forms of `_NUMBER`; money has no three decimals, so a comma before exactly three digits
+  groups thousands. A point before exactly three digits does not say which (`1.234` is a German thousand and an English
+  fraction), unless a zero or more than three digits stand before it: no rate.
 - A rate above `MAX_RATE` is a mistake.
 """
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.experts import currencies
-
-_GROUP = 3  # digits between two signs that group thousands
 _LONGEST = 60  # characters; "1 200,00 Canadian dollars per hour" is 34
 MAX_RATE = 10_000_000  # an hour in the currencies with the smallest units (VND, IDR) stays below
 
@@ -29,16 +25,73 @@ _HOUR = re.compile(
     r"(?:\s*/\s*|\s*\b(?:per|an?|pro|por|par|je|p)\b[\s./]*|\s+|(?<=\d))"
     r"(?:h|hr|hrs|hour|hours|hourly|std|stunde|heure|hora|ora|uur)\.?$"
 )
-_OTHER_UNIT = re.compile(
-    r"(?:/\s*|\b(?:per|an?|pro|por|par|je)\s+)(?:d|day|days|week|wk|month|mo|year|yr|tag|monat|jour|mois|d[ií]a|mes)\b"
+_REFUSALS = (
+    (re.compile(r"^[^\d(]{0,4}[-\u2013]\s*[^\d\s-]{0,4}\s*\d|^\(\D{0,4}\d[\d.,]*\)$"), "negative"),
+    (
+        re.compile(
+            r"(?:/\s*|\b(?:per|an?|pro|por|par|je)\s+)"
+            r"(?:d|day|days|week|wk|month|mo|year|yr|tag|monat|jour|mois|d[ií]a|mes)\b"
+        ),
+        "not by the hour",
+    ),
+    (re.compile(r"\d\s*e\s*[+-]?\d"), "written with an exponent"),
+    (re.compile(r"\d\D{0,6}?\s*(?:-|\u2013|\u2014|~|\bto\b|\bbis\b|\.\.)\s*\D{0,6}?\d"), "a range"),
 )
-_NEGATIVE = re.compile(r"^[^\d(]{0,4}[-\u2013]\s*[^\d\s-]{0,4}\s*\d|^\(\D{0,4}\d[\d.,]*\)$")
-_RANGE = re.compile(r"\d\D{0,6}?\s*(?:-|\u2013|\u2014|~|\bto\b|\bbis\b|\.\.)\s*\D{0,6}?\d")
-_EXPONENT = re.compile(r"\d\s*e\s*[+-]?\d")
 _AROUND = re.compile(r"(?P<before>\D*?)\s*\+?(?P<number>\d(?:[\d.,' ]*\d)?)\s*(?P<after>\D*)")
-_GROUPED = re.compile(r"\d{1,3}(?:(?P<sign>[.,' ])\d{3})(?:(?P=sign)\d{3})*")
-_LAKHS = re.compile(r"\d{1,2}(?:,\d{2})+,\d{3}")
+_NUMBER = re.compile(  # a group for each place where the decimals stand
+    r"\d+(?:[.,](\d{1,2}|\d{4,}))?|0[.,](\d{3})|\d{4,}\.(\d{3})"
+    r"|\d{1,3}(?:,\d{3})+(?:\.(\d+))?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.(\d+))?"  # 1,234.50 and 1,00,000
+    r"|\d{1,3}(?:\.\d{3})+,(\d+)|\d{1,3}(?:\.\d{3}){2,}"
+    r"|\d{1,3}(?: \d{3})+(?:[.,](\d+))?|\d{1,3}(?:'\d{3})+(?:[.,](\d+))?"
+)
 _TRANSLATED = {0x066B: ".", 0x066C: ",", 0xFFE5: "¥", 0xFFE1: "£", 0x2212: "-", 0x2019: "'"}
+
+# Active codes of ISO 4217 (amendment 176 of 2024), without funds, metals and test codes (so XXX and XAU are unknown)
+_CODES = frozenset(
+    re.findall(
+        r"[A-Z]{3}",
+        """
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP
+    CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR
+    ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT
+    MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD
+    SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES
+    VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG
+        """,
+    )
+)
+
+# Signs and names of currencies, case folded -> the code they stand for, or those that share them
+_NAMES = {
+    name.strip(): frozenset(codes.split())
+    for codes, names in {
+        "USD": "us$, usd$, us dollar, us dollars",
+        "EUR": "€, euro, euros",
+        "GBP": "£, sterling, pound sterling, pounds sterling",
+        "CAD": "c$, ca$, cad$, canadian dollar, canadian dollars",
+        "AUD": "a$, au$, aud$, australian dollar, australian dollars",
+        "NZD": "nz$", "HKD": "hk$", "SGD": "s$, sg$", "TWD": "nt$", "MXN": "mx$", "BRL": "r$",
+        "INR": "₹, indian rupee, indian rupees",
+        "JPY": "yen, 円", "CNY": "rmb, yuan, renminbi, 元",
+        "KRW": "₩", "RUB": "₽", "UAH": "₴", "TRY": "₺", "ILS": "₪", "VND": "₫", "THB": "฿", "PHP": "₱", "NGN": "₦",
+        "PLN": "zł", "CZK": "kč", "CHF": "sfr, sfr., swiss franc, swiss francs",
+        "CNY JPY": "¥",
+        "AUD BBD BMD BND BSD BZD CAD FJD GYD HKD JMD KYD LRD NAD NZD SBD SGD SRD TTD TWD USD XCD": "dollar, dollars",
+        "ARS CLP COP CUP DOP MXN PHP UYU": "peso, pesos",
+        "INR LKR MUR NPR PKR SCR": "rs, rs., rupee, rupees",
+        "EGP FKP GBP GIP LBP SDG SHP SSP SYP": "pound, pounds",
+        "CHF XAF XOF XPF": "franc, francs",
+        "CZK DKK ISK NOK SEK": "kr, kr.",
+    }.items()
+    for name in names.split(",")
+}  # fmt: skip
+_NAMES["$"] = _NAMES["dollar"] | _NAMES["peso"]
+
+
+def currencies_of(text: str) -> frozenset[str]:
+    """Return the ISO 4217 codes that a code, sign or name may stand for; none where it is unknown."""
+    name = " ".join(text.split())
+    return frozenset({name.upper()}) if name.upper() in _CODES else _NAMES.get(name.casefold(), frozenset())
 
 
 @dataclass(frozen=True)
@@ -61,10 +114,8 @@ def parse_rate(text: str) -> Rate:
     if not text:
         return Rate()
     if _PLAIN.fullmatch(text):
-        return _within_bounds(float(text), currency=None, is_plain=True)
-    if len(text) > _LONGEST:
-        return Rate(reason="not a plain rate", is_plain=False)
-    return _odd(_to_ascii(text).casefold())
+        return _within_bounds(float(text))
+    return _odd("".join(map(_ascii_of, text)).casefold()) if len(text) <= _LONGEST else _none("not a plain rate")
 
 
 def of_number(number: float) -> Rate:
@@ -72,102 +123,62 @@ def of_number(number: float) -> Rate:
     try:
         value = float(number)
     except OverflowError:
-        return Rate(reason=f"larger than {MAX_RATE:,}", is_plain=False)
+        value = math.inf
     if math.isnan(value) or value < 0:
-        return Rate(reason="negative" if value < 0 else "not a number", is_plain=False)
-    return _within_bounds(value, currency=None, is_plain=True)
+        return _none("negative" if value < 0 else "not a number")
+    return _within_bounds(value)
 
 
 def to_text(value: float) -> str:
     """Return a rate as text that `parse_rate` reads back as the same number and finds plain."""
     text = format(Decimal(repr(value)), "f").removesuffix(".0")
-    decimals = text.partition(".")[2]
-    return f"{text}0" if len(decimals) == _GROUP else text
+    return f"{text}0" if re.search(r"\.\d{3}$", text) else text
 
 
 def _odd(text: str) -> Rate:
-    """Return the rate in a text that is no plain number; `text` is case folded."""
-    reason = _refusal(text)
-    if reason is not None:
-        return Rate(reason=reason, is_plain=False)
+    """Return the rate in a text that is no plain number; `text` is ASCII where it can be, and case folded."""
+    if not any(character.isdigit() for character in text):
+        return _none("not a number")
+    for pattern, reason in _REFUSALS:
+        if pattern.search(text):
+            return _none(reason)
     match = _AROUND.fullmatch(_HOUR.sub("", text))
     if match is None:
-        return Rate(reason="not a plain rate", is_plain=False)
-    beside = [word for word in (match["before"].strip(), match["after"].strip()) if word]
-    found = [currencies.code_of(word) or (word if currencies.shared_by(word) else None) for word in beside]
-    if None in found or len(set(found)) > 1:
-        return Rate(reason="has words beside the number that are no currency", is_plain=False)
-    value = _number(match["number"])
-    if value is None:
-        return Rate(reason="a number with more than one reading", is_plain=False)
-    return _within_bounds(value, currency=found[0] if found else None, is_plain=False)
+        return _none("not a plain rate")
+    beside = {_sign(word) for word in (match["before"].strip(), match["after"].strip()) if word}
+    if None in beside or len(beside) > 1:
+        return _none("has words beside the number that are no currency")
+    number = _NUMBER.fullmatch(match["number"])
+    if number is None:
+        return _none("a number with more than one reading")
+    fraction = next(filter(None, number.groups()), "")
+    whole = re.sub(r"\D", "", number[0].removesuffix(fraction))
+    return _within_bounds(float(f"{whole}.{fraction}"), currency=next(iter(beside), None), is_plain=False)
 
 
-def _refusal(text: str) -> str | None:
-    """Return why a text can be no rate, whatever its number is."""
-    if not any(character.isdigit() for character in text):
-        return "not a number"
-    for pattern, reason in (
-        (_NEGATIVE, "negative"),
-        (_OTHER_UNIT, "not by the hour"),
-        (_EXPONENT, "written with an exponent"),
-        (_RANGE, "a range"),
-    ):
-        if pattern.search(text):
-            return reason
-    return None
+def _sign(word: str) -> str | None:
+    """Return the code that a word beside a number stands for, the word where several share it; None for any other."""
+    codes = currencies_of(word)
+    return next(iter(codes)) if len(codes) == 1 else word if codes else None
 
 
-def _number(text: str) -> float | None:
-    """Return the number that digits and separators stand for, or None where there is more than one reading."""
-    decimal = _decimal_sign(text)
-    whole, _, fraction = text.rpartition(decimal) if decimal else (text, "", "")
-    if not (whole.isdigit() or _LAKHS.fullmatch(whole) or _is_grouped(whole, decimal=decimal)):
-        return None
-    if fraction and not fraction.isdigit():
-        return None
-    digits = re.sub(r"\D", "", whole)
-    return float(f"{digits}.{fraction or 0}")
-
-
-def _is_grouped(whole: str, *, decimal: str) -> bool:
-    """Return whether the part before the decimals is in groups of three with one sign that is not the decimal sign."""
-    match = _GROUPED.fullmatch(whole)
-    if match is None or match["sign"] == decimal:
-        return False
-    return not (match["sign"] == "." and whole.count(".") == 1 and not decimal)  # 1.234: a thousand, or a fraction
-
-
-def _decimal_sign(text: str) -> str:
-    """Return the sign before the decimals; empty when what follows the last sign is a group of thousands."""
-    last = max(text.rfind(","), text.rfind("."))
-    if last < 0:
-        return ""
-    sign, whole, decimals = text[last], text[:last], text[last + 1 :]
-    if text.count(sign) > 1:
-        return ""
-    is_group = len(decimals) == _GROUP and whole.isdigit() and whole != "0"
-    return "" if is_group and (sign == "," or len(whole) <= _GROUP) else sign
-
-
-def _within_bounds(value: float, *, currency: str | None, is_plain: bool) -> Rate:
+def _within_bounds(value: float, *, currency: str | None = None, is_plain: bool = True) -> Rate:
     """Return the rate, or that it is too large to be one."""
     if value > MAX_RATE:
         return Rate(reason=f"larger than {MAX_RATE:,}", currency=currency, is_plain=False)
-    return Rate(value=value, currency=currency, is_plain=is_plain)
+    return Rate(value, currency, is_plain=is_plain)
 
 
-def _to_ascii(text: str) -> str:
-    """Return digits of every script, full-width characters and spaces as ASCII; all else as it is."""
-    return "".join(_ascii_of(character) for character in text.translate(_TRANSLATED))
+def _none(reason: str) -> Rate:
+    """Return that there is no rate."""
+    return Rate(reason=reason, is_plain=False)
 
 
 def _ascii_of(character: str) -> str:
-    """Return the ASCII character that another one is a form of."""
-    if character.isdecimal():
-        return str(int(character))
+    """Return the ASCII character that a digit, a full-width character or a space is a form of; others as they are."""
+    character = _TRANSLATED.get(ord(character), character)
     if character.isspace():
         return " "
     if "\uff01" <= character <= "\uff5e":
-        return chr(ord(character) - 0xFEE0)
-    return character
+        character = chr(ord(character) - 0xFEE0)
+    return str(unicodedata.decimal(character, character))

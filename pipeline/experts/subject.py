@@ -1,8 +1,8 @@
-"""The experts as a subject: their table, their task, and what of them is indexed; for whoever opens a workspace."""
+"""The experts as a subject: their table, their task, and what of them is indexed."""
 
 from typing import TYPE_CHECKING
 
-from pipeline.experts import adoption
+from pipeline.experts import adopt as table
 from pipeline.experts.collection import ExpertsCollection
 from pipeline.experts.tags import TagsTask
 from pipeline.task import Subject
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def is_adopted(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - nothing of it is a setting
     """Return whether `adopt` would find nothing to do."""
-    return adoption.is_adopted(tx)
+    return table.is_adopted(tx)
 
 
 def adopt(tx: "Connection", settings: "Settings") -> list[str]:  # noqa: ARG001 - nothing of it is a setting
-    """Make the table, or add to an existing one what it lacks; see `adoption.adopt`."""
-    return adoption.adopt(tx)
+    """Make the table, or add to an existing one what it lacks; see `experts.adopt`."""
+    return table.adopt(tx)
 
 
 def subject(tx: "Connection", settings: "Settings") -> Subject:  # noqa: ARG001 - the same for every workspace

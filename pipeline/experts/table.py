@@ -1,10 +1,9 @@
 """The people in the `experts` table: who is open, tagged and counted as what; finding, adding and changing them.
 
-The table may be ours, or adopted from somebody else (`adoption`). Whatever type a column of it has, cells are read
-through `cells`; the ids are as the table has them (`shape`), and the engine sees text.
+The table may be ours, or adopted from another program (`adopt`). Whatever type a column of it has, cells are read
+through `cells`; the ids are as the table has them (`schema`), and the engine sees text.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -19,28 +18,23 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    delete,
-    exc,
     func,
     or_,
     select,
-    text,
     update,
 )
 
 from pipeline.errors import ConfigurationError, InputError
 from pipeline.experts.cells import EMPTY_TAGS, JSON_SPACE, number_of, tags_of, text_of
 from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.experts.schema import experts, fitted, item_id, new_ids, shape_of
 from pipeline.experts.score import score, score_of
-from pipeline.experts.shape import blanks_of, experts, fitted, item_id, native_ids, next_id, shape_of
 from pipeline.store import answers, bulk, claims
 from pipeline.store.among import among
-from pipeline.store.database import said
 from pipeline.store.streams import streamed
+from pipeline.tables.rows import has_words, holds, pages, refusals, rows_among
 
 TASK = "expert-tags"
-WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
-MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key of ours
 PAGE = 2000
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 
@@ -62,7 +56,7 @@ def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
 # because it is quick
 _says_nothing = or_(*(_squeezed(experts.c.tags) == empty for empty in sorted(EMPTY_TAGS)))
 untagged = or_(experts.c.tags.is_(None), and_(~cast(experts.c.tags, Text).contains('"'), _says_nothing))
-has_bio = and_(experts.c.bio.is_not(None), func.trim(cast(experts.c.bio, Text), WHITE) != "")
+has_bio = has_words(experts.c.bio)
 _begins_and_ends_as_list = cast(experts.c.tags, Text).like("[%]")  # as nearly all do: seen before anything is trimmed
 looks_foreign = and_(
     ~_begins_and_ends_as_list, ~untagged, ~func.trim(cast(experts.c.tags, Text), JSON_SPACE).like("[%]")
@@ -130,26 +124,19 @@ def untagged_among(tx: Connection, ids: Sequence[str]) -> set[str]:
 
 def _among(tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
     """Return which of these ids are of people of whom all conditions hold."""
-    found: set[str] = set()
-    for some in _pages(native_ids(tx, ids)):
-        query = select(item_id).where(among(tx, experts.c.id, some), *conditions)
-        found.update(tx.execute(query).scalars().all())
-    return found
+    rows = rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), [item_id], *conditions)
+    return {row[0] for row in rows}
 
 
 def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows with these ids, by id as text; at any number of ids."""
-    found: dict[str, Mapping[Any, Any]] = {}
-    for some in _pages(native_ids(tx, ids)):
-        for row in tx.execute(select(*experts.c).where(among(tx, experts.c.id, some))).mappings():
-            found[str(row["id"])] = row
-    return found
+    return {**_columns_of(tx, ids, experts.c.keys())}
 
 
 def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of these usernames; of several rows with one name the first."""
     found: dict[str, Mapping[Any, Any]] = {}
-    for some in _pages(list(usernames)):
+    for some in pages(list(usernames)):
         query = select(*experts.c).where(among(tx, experts.c.username, some)).order_by(experts.c.id.desc())
         for row in tx.execute(query).mappings():
             found[str(row["username"])] = row
@@ -160,7 +147,7 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     """Return one person's row.
 
     Raises:
-        InputError: there is nobody of that name.
+        InputError: no person has that name.
     """
     row = by_usernames(tx, [username]).get(username)
     if row is None:
@@ -193,13 +180,8 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
-    row = fitted(tx, {**blanks_of(tx), "username": username, **values})
-    row["findability_score"] = score(row)
-    _check_rates(tx, [row])
-    new_id = next_id(tx, above=partial(claims.highest, tx, TASK))
-    if new_id is not None:
-        row["id"] = new_id
-    with _refusals():
+    (row,) = _new_rows(tx, [(username, values)])
+    with refusals("experts"):
         done = tx.execute(experts.insert().values(row))
     key = done.inserted_primary_key
     new = row["id"] if "id" in row or key is None else key[0]
@@ -210,45 +192,27 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
     """Add many people (username, values) with their scores, in order; a column that only some have is NULL elsewhere.
 
     Raises:
-        ConfigurationError: an adopted table demands columns that we know nothing of.
+        ConfigurationError: an adopted table demands columns that are not known.
     """
-    if not people:
-        return
-    if not shape_of(tx).counts_up:
-        for username, values in people:
-            insert_person(tx, username, values)
-        return
-    columns = {**dict.fromkeys(column for _, values in people for column in values), **blanks_of(tx)}
-    rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
-    first = next_id(tx, above=partial(claims.highest, tx, TASK))
-    if isinstance(first, int):
-        rows = [{**row, "id": number} for number, row in enumerate(rows, start=first)]
-    for row in rows:
-        row["findability_score"] = score(row)
-    _check_rates(tx, rows)
-    with _refusals():
-        for some in _pages(rows):
+    rows = _new_rows(tx, people) if people else []
+    with refusals("experts"):
+        for some in pages(rows):
             tx.execute(experts.insert(), some)
 
 
-@contextlib.contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn a row that an adopted table refuses into an error that says what can be done."""
-    try:
-        yield
-    except exc.DBAPIError as error:
-        if not _is_refusal(error):
-            raise
-        raise ConfigurationError(
-            f"the experts table of this database refuses a row: {said(error)}; nothing was changed",
-            hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
-        ) from error
+def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> list[dict[Any, Any]]:
+    """Return rows for new people, with their scores and, where the database would not give them, their ids.
 
-
-def _is_refusal(error: exc.DBAPIError) -> bool:
-    """Return whether a rule of the table's owner stopped a statement: a constraint, a type, or a trigger."""
-    raised = str(getattr(error.orig, "sqlstate", "")).startswith("P0")
-    return raised or isinstance(error, exc.IntegrityError | exc.DataError) or MISMATCH in str(error.orig)
+    Raises:
+        ConfigurationError: the table would round a rate.
+    """
+    columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
+    rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
+    for row in rows:
+        row["findability_score"] = score(row)
+    _check_rates(tx, rows)
+    ids = new_ids(tx, len(rows), above=partial(claims.highest, tx, TASK))
+    return rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
 
 
 def _check_rates(tx: Connection, rows: Sequence[Mapping[Any, Any]]) -> None:
@@ -279,69 +243,15 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
     _check_rates(tx, [values])
     new = {**row, **values}
     changes = {**fitted(tx, values), "findability_score": score(new)}
-    with _refusals():
+    with refusals("experts"):
         return bool(tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes)).rowcount)
 
 
-def check_removable(tx: Connection, row: Mapping[Any, Any]) -> None:
-    """See that a person's row can be deleted, by deleting it and taking that back.
-
-    Raises:
-        ConfigurationError: the database does not let it go.
-    """
-    part = tx.begin_nested()
-    remove_person(tx, row, so_far="nothing was changed")
-    part.rollback()
-
-
-def remove_person(tx: Connection, row: Mapping[Any, Any], *, so_far: str = "nothing more was changed") -> None:
-    """Delete one person's row; only used when a person is forgotten. `so_far` is what an error says of all else.
-
-    Raises:
-        ConfigurationError: another program's rows hold on to it, or its trigger or rule does.
-    """
-    name = text_of(row["username"])
-    try:
-        broken = _broken_references(tx)
-        tx.execute(delete(experts).where(experts.c.id == row["id"]))
-        if tx.dialect.name != "sqlite":
-            tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
-        elif _broken_references(tx) > broken:
-            raise ConfigurationError(
-                f"rows of another program refer to {name!r}; {so_far}", hint="remove those first, then run it again"
-            )
-    except exc.DBAPIError as error:
-        if not _is_refusal(error):
-            raise
-        is_reference = "foreign key constraint" in str(error.orig).lower()
-        why = f"rows of another program refer to {name!r}" if is_reference else f"the database keeps {name!r}"
-        raise ConfigurationError(
-            f"{why}: {said(error)}; {so_far}", hint="remove what holds on to the row first, then run it again"
-        ) from error
-    if by_ids(tx, [str(row["id"])]):
-        raise ConfigurationError(
-            f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}",
-            hint="take the trigger or rule away, or delete the row yourself, then run it again",
-        )
-
-
-def _broken_references(tx: Connection) -> int:
-    """Return how many references of an SQLite database lead nowhere, where it looks at some only at the commit."""
-    if tx.dialect.name != "sqlite":
-        return 0
-    waits = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND sql LIKE '%DEFERRED%' LIMIT 1")
-    if tx.execute(waits).first() is None:
-        return 0
-    return int(tx.execute(text("SELECT count(*) FROM pragma_foreign_key_check")).scalar_one())
-
-
 def told_of(tx: Connection, word: str) -> bool:
-    """Return whether a word stands in the row of anybody, whatever else stands around it."""
-    columns = [cast(experts.c[name], Text) for name in ("username", *INPUT_COLUMNS, "tags")]
+    """Return whether a word stands in any row, whatever else stands around it."""
+    columns = [experts.c[name] for name in ("username", *INPUT_COLUMNS, "tags")]
     whole = func.coalesce(experts.c.first_name, "") + " " + func.coalesce(experts.c.last_name, "")
-    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    held = or_(*(place(column, word) > 0 for column in (*columns, whole)))
-    return tx.execute(select(experts.c.id).where(held).limit(1)).first() is not None
+    return holds(tx, (*columns, whole), word)
 
 
 def to_be_asked(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -363,12 +273,9 @@ def _columns_of(
     tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Return some columns of the rows with these ids, by id as text; `id` is the first of the names."""
-    found: dict[str, dict[str, Any]] = {}
-    for some in _pages(native_ids(tx, ids)):
-        query = select(*(experts.c[name] for name in names)).where(among(tx, experts.c.id, some))
-        for row in tx.execute(query.with_for_update() if locked else query).all():
-            found[str(row[0])] = dict(zip(names, row, strict=True))
-    return found
+    columns = [experts.c[name] for name in names]
+    rows = rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), columns, locked=locked)
+    return {str(row[0]): dict(zip(names, row, strict=True)) for row in rows}
 
 
 def write_tags(
@@ -390,7 +297,7 @@ def write_tags(
             here = (experts.c.id == bindparam("row")) & (without if is_null else untagged)
             writing = update(experts).where(here)
             writing = writing.values(tags=bindparam("new_tags"), findability_score=bindparam("new_score"))
-            with _refusals():
+            with refusals("experts"):
                 bulk.run(tx, writing, ("new_tags", "new_score", "row"), some)
     return {str(row) for some in changes.values() for _, _, row in some}
 
@@ -401,8 +308,8 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     Raises:
         ConfigurationError: an adopted table refuses a row without tags.
     """
-    for some in _pages(native_ids(tx, ids)):
-        with _refusals():
+    for some in pages(shape_of(tx).ids.native(ids)):
+        with refusals("experts"):
             tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fitted(tx, {"tags": None})))
         rescore(tx, among(tx, experts.c.id, some))
 
@@ -435,15 +342,10 @@ def count(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
 
 
 def tagged() -> ColumnElement[bool]:
-    """Return the condition that a person is tagged: a list that is not empty, and no text of somebody else's."""
+    """Return the condition that a person is tagged: a list that is not empty, and no text of another program's."""
     return and_(~untagged, ~looks_foreign, item_id.not_in(answers.foreign_ids(TASK)))
 
 
 def names(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
     """Return the username for each id."""
     return {key: text_of(row["username"]) for key, row in by_ids(tx, ids).items()}
-
-
-def _pages(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), 500):
-        yield values[start : start + 500]

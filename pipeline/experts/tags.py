@@ -10,7 +10,6 @@ from pipeline.experts import table
 from pipeline.experts.cells import tags_of, text_of
 from pipeline.experts.delimiting import delimited
 from pipeline.store import answers
-from pipeline.store.answers import park
 from pipeline.task import Answered, Item, Prompt, Stock, TakenBack, Task, Words, Written
 
 if TYPE_CHECKING:
@@ -86,11 +85,11 @@ class TagsTask(Task):
         answers: Sequence[Answered],
         *,
         extractor: str,  # noqa: ARG002 - a row of tags does not tell whose they are
-        at: datetime,
+        at: datetime,  # noqa: ARG002 - nor since when
     ) -> Written:
         """Write tags and the scores they give, where there are no tags yet and the row is still the same person's.
 
-        A person whose row did not take them, though the database said nothing, is parked: the next answer would fare
+        A person whose row did not take them, though the database said nothing, is blocked: the next answer would fare
         no better.
         """
         asked = {one.item_id: one for one in answers}
@@ -103,9 +102,7 @@ class TagsTask(Task):
         tags = {key: _json(asked[key].answer) for key in theirs}
         written = table.write_tags(tx, tags, rows=theirs)
         kept = table.untagged_among(tx, [key for key in asked if key not in strangers])
-        if kept:
-            park(tx, self.name, dict.fromkeys(kept, KEPT), at=at)
-        return Written(applied=written - kept, outdated=set(outdated))
+        return Written(applied=written - kept, outdated=set(outdated), blocked=dict.fromkeys(kept, KEPT))
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
         """Return {total, tagged, untagged, no_bio, claimed, parked}."""

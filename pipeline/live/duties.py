@@ -1,6 +1,7 @@
 """Who was saved while Gemini failed: asked again by whichever command asks next, and told of until it is over."""
 
-from pipeline import estimating, preparing
+from pipeline import estimating
+from pipeline.engine import questions
 from pipeline.live import asking
 from pipeline.live.marking import Account, Purpose
 from pipeline.live.questioning import TheseQuestions
@@ -15,7 +16,7 @@ def retry(rt: Runtime, *, patience_s: float) -> asking.Report:
 
     What keeps the service from answering stands in the report and is not raised; an interrupt is.
     """
-    preparing.free_dead(rt)
+    questions.free_dead(rt.store, now=rt.now())
     settle(rt)
     with rt.store.read() as tx:
         waiting = [one.item_id for one in due.waiting(tx, rt.task.name)]
@@ -25,8 +26,7 @@ def retry(rt: Runtime, *, patience_s: float) -> asking.Report:
     if not ids:
         return asking.Report()
     account = Account(rt, Purpose.ADD, None, known, rt.limits)
-    questions = TheseQuestions(rt, known, ids)
-    report = asking.ask(rt, account, questions, watching=asking.Nobody(), patience_s=patience_s)
+    report = asking.ask(rt, account, TheseQuestions(rt, known, ids), watching=asking.Nobody(), patience_s=patience_s)
     failed = dict(report.samples)
     with rt.store.write() as tx:
         still = {one.item_id for one in due.waiting(tx, rt.task.name)}

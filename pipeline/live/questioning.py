@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline import estimating, preparing
+from pipeline.engine.questions import RequestBuilder
 from pipeline.live.marking import Question
 from pipeline.runtime import Runtime
-from pipeline.store import answers, claims
+from pipeline.store import claims
 
 if TYPE_CHECKING:
     from pipeline.estimating import Calibration
@@ -83,8 +83,5 @@ def questions(rt: Runtime, tx: "Connection", ids: Sequence[str], *, known: "Cali
     Raises:
         InputError: an item's request cannot be sent; the message names it.
     """
-    form = estimating.form(rt)
-    cut = answers.cut_short(tx, rt.task.name, ids)
-    for item in rt.task.items(tx, ids):
-        line = preparing.line_of(rt, tx, item, form=form, cut=cut.get(item.id, 0))
-        yield Question(item, line.data, line.usage, known.applied(line.usage, count=1))
+    for line in RequestBuilder(rt.task, rt.model).lines(tx, ids):
+        yield Question(line.item, line.data, line.usage, known.applied(line.usage, count=1))

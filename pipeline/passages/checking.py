@@ -27,10 +27,11 @@ from sqlalchemy import (
 
 from pipeline.passages import table
 from pipeline.passages.evidence import Evidence
-from pipeline.passages.shape import Shape, loaded, words
+from pipeline.passages.schema import Shape
 from pipeline.store import versions
 from pipeline.store.tables import answers
 from pipeline.store.versions import Version
+from pipeline.tables.cells import loaded, words
 from pipeline.task import Checked, Fault
 
 BLOCK = 200  # passages whose texts and concepts are in memory at a time

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.passages.evidence import GroundedConcepts
-    from pipeline.passages.shape import Shape
+    from pipeline.passages.schema import Shape
     from pipeline.quality.figures import Quality
     from pipeline.store.database import Connection, Select
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import orjson
 
-from pipeline import parquet
 from pipeline.passages.preferring import Concept
+from pipeline.tables import export
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 COLUMNS = {
-    "passage_id": parquet.TEXT,
-    "concept_name": parquet.TEXT,
-    "concept_type": parquet.TEXT,
-    "aliases": parquet.TEXTS,
-    "confidence": parquet.NUMBER,
-    "extractor_model": parquet.TEXT,
-    "extractor_version": parquet.TEXT,
-    "evidence": parquet.TEXT,
-    "created_at": parquet.MOMENT,
+    "passage_id": export.TEXT,
+    "concept_name": export.TEXT,
+    "concept_type": export.TEXT,
+    "aliases": export.TEXTS,
+    "confidence": export.NUMBER,
+    "extractor_model": export.TEXT,
+    "extractor_version": export.TEXT,
+    "evidence": export.TEXT,
+    "created_at": export.MOMENT,
 }
 
 
@@ -33,8 +33,8 @@ def encoded(concepts: Iterable[Concept], *, format_: str) -> Iterator[bytes]:
         ConfigurationError: Parquet is wanted, and pyarrow is not installed.
     """
     if format_ == "parquet":
-        return parquet.encoded((_row(one) for one in concepts), COLUMNS)
-    return (orjson.dumps(document(one)) + b"\n" for one in concepts)
+        return export.parquet((_row(one) for one in concepts), COLUMNS)
+    return export.json_lines(map(document, concepts))
 
 
 def document(concept: Concept) -> dict[str, Any]:

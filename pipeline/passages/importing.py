@@ -14,12 +14,13 @@ import orjson
 
 from pipeline.errors import InputError
 from pipeline.passages import table
-from pipeline.passages.reading import Passage
-from pipeline.passages.seen import Seen
-from pipeline.passages.shape import Shape, loaded, words
+from pipeline.passages.read import Passage
+from pipeline.passages.schema import Shape
 from pipeline.passages.table import PassageRow
-from pipeline.records import Kind, Told, excerpt
 from pipeline.store import answers, claims, tables
+from pipeline.tables.cells import loaded, words
+from pipeline.tables.duplicates import Seen
+from pipeline.tables.findings import Finding, excerpt, rejected
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -38,7 +39,7 @@ class Plan:
     texts: list[PassageRow] = field(default_factory=list)
     described: list[PassageRow] = field(default_factory=list)
     unchanged: int = 0
-    answered: list[Told] = field(default_factory=list)
+    answered: list[Finding] = field(default_factory=list)
 
 
 def fitted(shape: Shape, passages: Sequence[Passage]) -> list[Passage]:
@@ -61,15 +62,18 @@ def fitted(shape: Shape, passages: Sequence[Passage]) -> list[Passage]:
     return found
 
 
-def firsts(seen: Seen, passages: Sequence[Passage]) -> tuple[list[Passage], list[Told]]:
+def firsts(seen: Seen, passages: Sequence[Passage]) -> tuple[list[Passage], list[Finding]]:
     """Return the passages whose ids did not come before in the file, and what is told of the others."""
-    again = seen.add([(one.id, one.line) for one in passages])
-    told = [
-        Told(one.line, "id", f"duplicate id: already on line {again[one.line]}", excerpt(one.id), Kind.REJECTED, one.id)
-        for one in passages
-        if one.line in again
-    ]
-    return [one for one in passages if one.line not in again], told
+    found: list[Passage] = []
+    again: list[Finding] = []
+    for one in passages:
+        first = seen.first(one.id, one.line)
+        if first is None:
+            found.append(one)
+        else:
+            reason = f"duplicate id: already on line {first[0]}"
+            again.append(rejected(one.line, reason, one.id, column="id", key=one.id))
+    return found, again
 
 
 def plan(tx: "Connection", shape: Shape, passages: Sequence[Passage]) -> Plan:
@@ -83,7 +87,7 @@ def plan(tx: "Connection", shape: Shape, passages: Sequence[Passage]) -> Plan:
         if row is None:
             done.new.append(PassageRow(one.id, one.text, one.source, _json(one.metadata)))
         elif one.id in answered:
-            done.answered.append(Told(one.line, "text", ANSWERED, excerpt(one.text), Kind.REJECTED, one.id))
+            done.answered.append(rejected(one.line, ANSWERED, one.text, column="text", key=one.id))
         elif words(row["text"]) != one.text:
             done.texts.append(_row(one, row))
         elif _is_described_otherwise(shape, one, row):

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 
 from pipeline.passages import table
-from pipeline.passages.shape import Shape, loaded, words
+from pipeline.passages.schema import Shape
 from pipeline.store.streams import streamed
+from pipeline.tables.cells import loaded, words
 
 PAGE = 2000  # rows in one fetch
 

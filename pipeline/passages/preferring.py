@@ -32,11 +32,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
-from pipeline.passages.column_types import columns_of
-from pipeline.passages.shape import CONCEPTS, AsTheColumn, Shape, loaded, words
+from pipeline.passages.schema import CONCEPTS, Shape
 from pipeline.passages.table import TASK
 from pipeline.store.streams import streamed
 from pipeline.store.tables import versions
+from pipeline.tables.cells import loaded, words
+from pipeline.tables.columns import AsTheColumn
+from pipeline.tables.reflect import columns_of
 
 VIEW = "best_concepts"
 OURS = "findable"  # how the mark of a view of ours begins

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.passages.answer import CONCEPT_TYPES
-from pipeline.passages.shape import Shape, words
+from pipeline.passages.schema import Shape
 from pipeline.quality.arithmetic import Choice, divergence, mean, percentile
 from pipeline.quality.figures import Distribution, Figure, Gate, Quality, Rows, Sample
 from pipeline.store import outcomes
+from pipeline.tables.cells import words
 
 if TYPE_CHECKING:
     from pipeline.passages.measuring import Answer, Row, Tally, Version

@@ -4,7 +4,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
 
-from pipeline.passages.shape import Shape, words
+from pipeline.passages.schema import Shape
+from pipeline.tables.cells import words
 from pipeline.task import Stock, TakenBack
 
 BLOCK = 500  # passages in one block

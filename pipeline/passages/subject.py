@@ -1,30 +1,31 @@
-"""The passages as a subject: their tables, and their task under the version in use; for whoever opens a workspace."""
+"""The passages as a subject: their tables, and their task under the version in use."""
 
 from typing import TYPE_CHECKING
 
-from pipeline.passages import adoption, preferring, table
+from pipeline.passages import adopt as tables
+from pipeline.passages import preferring, table
 from pipeline.passages.concepts import LABEL, ConceptsTask
 from pipeline.passages.preferring import Preference
-from pipeline.passages.shape import look
+from pipeline.passages.schema import look
 from pipeline.store import runs, versions
 from pipeline.task import Subject
 
 if TYPE_CHECKING:
-    from pipeline.passages.shape import Shape
+    from pipeline.passages.schema import Shape
     from pipeline.settings import Settings
     from pipeline.store.database import Connection
 
 
 def is_adopted(tx: "Connection", settings: "Settings") -> bool:
     """Return whether `adopt` would find nothing to do."""
-    if not adoption.is_adopted(tx, passages=settings.passages_table):
+    if not tables.is_adopted(tx, passages=settings.passages_table):
         return False
     return settings.task != "passages" or preferring.is_ready(tx, _look(tx, settings), preference(settings))
 
 
 def adopt(tx: "Connection", settings: "Settings") -> list[str]:
-    """Make the tables, or add to existing ones what they lack; see `adoption.adopt`."""
-    lines = adoption.adopt(tx, passages=settings.passages_table)
+    """Make the tables, or add to existing ones what they lack; see `passages.adopt`."""
+    lines = tables.adopt(tx, passages=settings.passages_table)
     return lines + (
         preferring.ready(tx, _look(tx, settings), preference(settings)) if settings.task == "passages" else []
     )

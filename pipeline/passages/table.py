@@ -1,11 +1,10 @@
 """The rows of the two tables: which passages are open and counted as what; finding, adding and changing them.
 
-The tables may be ours, or adopted from somebody else; how they are is a `Shape`. Ids go in and out as text.
+The tables may be ours, or adopted from another program; how they are is a `Shape`. Ids go in and out as text.
 
 Rows of a version that was withdrawn count as absent everywhere: they are on their way out.
 """
 
-import contextlib
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -15,34 +14,26 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    Text,
     and_,
     bindparam,
     case,
-    cast,
     delete,
-    exc,
     func,
-    literal,
     or_,
     select,
     true,
     update,
 )
 
-from pipeline.errors import ConfigurationError
-from pipeline.passages.column_types import Kind
-from pipeline.passages.shape import Shape, words
+from pipeline.passages.schema import Shape
 from pipeline.store import answers, bulk, claims
-from pipeline.store.among import among
-from pipeline.store.database import said
 from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
+from pipeline.tables.cells import words
+from pipeline.tables.columns import Kind
+from pipeline.tables.rows import has_words, holds, pages, refusals, rows_among
 
 TASK = "passage-concepts"
-WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
-PAGE = 500  # ids in one statement
-GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
 
 
 class ConceptRow(NamedTuple):
@@ -96,9 +87,8 @@ def has_concepts(shape: Shape, skip: tuple[str, ...] | None) -> ColumnElement[bo
 
 def has_text(shape: Shape) -> ColumnElement[bool]:
     """Return the condition that a passage holds more than white space, and has an id that a request can name."""
-    cell = shape.passages.c.text
     named = shape.item_id != "" if shape.ids.kind in {Kind.TEXT, Kind.ANY} else true()
-    return and_(cell.is_not(None), func.trim(cast(cell, Text), WHITE) != "", named)
+    return and_(has_words(shape.passages.c.text), named)
 
 
 def open_items(
@@ -120,11 +110,7 @@ def open_among(
     tx: Connection, shape: Shape, ids: Sequence[str], *, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> set[str]:
     """Return which of these passages are to be asked about."""
-    found: set[str] = set()
-    for some in _pages(shape.native_ids(ids)):
-        query = select(shape.item_id).where(among(tx, shape.passages.c.id, some), _is_open(shape, skip, label))
-        found.update(tx.execute(query).scalars().all())
-    return found
+    return {row[0] for row in _among(tx, shape, ids, [shape.item_id], _is_open(shape, skip, label))}
 
 
 def _is_open(shape: Shape, skip: tuple[str, ...] | None, label: str) -> ColumnElement[bool]:
@@ -142,13 +128,9 @@ def texts(tx: Connection, shape: Shape, ids: Sequence[str], *, locked: bool = Fa
     A passage that is gone is not there. A table that may only be read is not locked: what changes in the moments until
     the transaction ends is found by `doctor`.
     """
-    found: dict[str, str] = {}
-    locks = locked and _may_lock(tx, shape)
-    for some in _pages(shape.native_ids(ids)):
-        query = select(shape.item_id, shape.passages.c.text).where(among(tx, shape.passages.c.id, some))
-        for key, cell in tx.execute(query.with_for_update() if locks else query):
-            found[key] = words(cell)
-    return found
+    columns = [shape.item_id, shape.passages.c.text]
+    rows = _among(tx, shape, ids, columns, locked=locked and _may_lock(tx, shape))
+    return {key: words(cell) for key, cell in rows}
 
 
 def _may_lock(tx: Connection, shape: Shape) -> bool:
@@ -167,30 +149,21 @@ def to_be_asked(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, d
 
 def rows(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return every column that is read of these passages, by id."""
-    columns = [one for one in shape.passages.c if one.name != "id"]
-    found: dict[str, dict[str, Any]] = {}
-    for some in _pages(shape.native_ids(ids)):
-        query = select(shape.item_id.label("id"), *columns).where(among(tx, shape.passages.c.id, some))
-        found.update((row["id"], dict(row)) for row in tx.execute(query).mappings())
-    return found
+    names = [name for name in shape.passages.c.keys() if name != "id"]  # noqa: SIM118 - a collection of columns
+    found = _among(tx, shape, ids, [shape.item_id, *(shape.passages.c[name] for name in names)])
+    return {row[0]: dict(zip(("id", *names), row, strict=True)) for row in found}
 
 
 def with_concepts(
     tx: Connection, shape: Shape, ids: Sequence[str], *, versions: tuple[str, ...] | None = None
 ) -> set[str]:
     """Return which of these passages have concepts of some versions in sight, or of any where None."""
-    found: set[str] = set()
-    for some in _pages(shape.native_ids(ids)):
-        query = select(shape.item_id).where(among(tx, shape.passages.c.id, some), has_concepts(shape, versions))
-        found.update(tx.execute(query).scalars().all())
-    return found
+    return {row[0] for row in _among(tx, shape, ids, [shape.item_id], has_concepts(shape, versions))}
 
 
 def names(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, str]:
     """Return the name that a person knows each of these passages by: its id. One that is gone is not there."""
-    found: set[str] = set()
-    for some in _pages(shape.native_ids(ids)):
-        found.update(tx.execute(select(shape.item_id).where(among(tx, shape.passages.c.id, some))).scalars())
+    found = {row[0] for row in _among(tx, shape, ids, [shape.item_id])}
     return {one: one for one in ids if one in found}
 
 
@@ -238,7 +211,7 @@ def insert_passages(tx: Connection, shape: Shape, passages: Sequence[PassageRow]
         (shape.ids.stored(one.id), *(_filled(shape, name, getattr(one, name)) for name in columns[1:]))
         for one in passages
     ]
-    with _refusals(shape):
+    with refusals(f"{shape.passages.name} or {shape.concepts.name}"):
         bulk.insert_rows(tx, shape.passages, columns, ready)
 
 
@@ -250,7 +223,7 @@ def update_text(tx: Connection, shape: Shape, passages: Iterable[PassageRow]) ->
     ready = [
         (*(_filled(shape, name, getattr(one, name)) for name in columns), shape.ids.stored(one.id)) for one in passages
     ]
-    with _refusals(shape):
+    with refusals(f"{shape.passages.name} or {shape.concepts.name}"):
         bulk.run(tx, writing, [*(f"new_{name}" for name in columns), "row"], ready)
 
 
@@ -268,19 +241,19 @@ def add_concepts(tx: Connection, shape: Shape, concepts: Sequence[ConceptRow]) -
     if not shape.fills_ids:
         columns = ["id", *columns]
         ready = [(key, *row) for key, row in zip(_new_ids(tx, shape, len(ready)), ready, strict=True)]
-    with _refusals(shape):
+    with refusals(f"{shape.passages.name} or {shape.concepts.name}"):
         bulk.insert_rows(tx, shape.concepts, columns, ready)
 
 
 def versions_present(tx: Connection, shape: Shape) -> set[str]:
-    """Return the labels of all versions that have concepts here, whoever wrote them."""
+    """Return the labels of all versions that have concepts here, whichever program wrote them."""
     return {words(one) for one in tx.execute(select(shape.concepts.c.extractor_version).distinct()).scalars()}
 
 
 def remove_concepts(tx: Connection, shape: Shape, ids: Sequence[str], *, version: str, model: str) -> int:
     """Delete the concepts of one version and model of these passages; return how many there were."""
     gone, concepts = 0, shape.concepts.c
-    for some in _pages(shape.concept_ids.native(ids)):
+    for some in pages(shape.concept_ids.native(ids)):
         here = and_(
             concepts.passage_id.in_(some), concepts.extractor_version == version, concepts.extractor_model == model
         )
@@ -290,26 +263,17 @@ def remove_concepts(tx: Connection, shape: Shape, ids: Sequence[str], *, version
 
 def told_of(tx: Connection, shape: Shape, told: str) -> bool:
     """Return whether a text stands in any row of either table, or in an answer that is kept; reads all of them."""
-    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    for here, columns, condition in (
-        (shape.passages, [*shape.passages.c], true()),
-        (shape.concepts, [*shape.concepts.c], true()),
-        (given, [given.c.item_id, given.c.answer], given.c.task == TASK),
-    ):
-        held = or_(*(place(cast(column, Text), told) > 0 for column in columns))
-        if tx.execute(select(literal(1)).select_from(here).where(condition, held).limit(1)).first() is not None:
-            return True
-    return False
+    return (
+        holds(tx, shape.passages.c, told)
+        or holds(tx, shape.concepts.c, told)
+        or holds(tx, [given.c.item_id, given.c.answer], told, given.c.task == TASK)
+    )
 
 
 def _as_there(tx: Connection, shape: Shape, concepts: Iterable[ConceptRow]) -> dict[str, Any]:
     """Return the ids of the passages of concepts as their table has them, where those are numbers and texts at once."""
-    found: dict[str, Any] = {}
     ids = list(dict.fromkeys(one.passage_id for one in concepts)) if shape.keeps_types else []
-    for some in _pages(shape.native_ids(ids)):
-        query = select(shape.item_id, shape.passages.c.id).where(among(tx, shape.passages.c.id, some))
-        found.update((key, cell) for key, cell in tx.execute(query))
-    return found
+    return {row[0]: row[1] for row in _among(tx, shape, ids, [shape.item_id, shape.passages.c.id])}
 
 
 def _new_ids(tx: Connection, shape: Shape, wanted: int) -> Iterable[Any]:
@@ -325,21 +289,13 @@ def _filled(shape: Shape, name: str, value: str | None) -> str | None:
     return shape.blanks.get(name) if value is None else value
 
 
-@contextlib.contextmanager
-def _refusals(shape: Shape) -> Iterator[None]:
-    """Turn a row that an adopted table refuses into an error that says what can be done."""
-    try:
-        yield
-    except (exc.IntegrityError, exc.DataError, exc.ProgrammingError) as error:
-        if isinstance(error, exc.ProgrammingError) and getattr(error.orig, "sqlstate", None) != GENERATED:
-            raise
-        table = f"{shape.passages.name} or {shape.concepts.name}"
-        raise ConfigurationError(
-            f"the table {table} of this database refuses a row: {said(error)}; nothing was changed",
-            hint="give its own columns defaults and room, or use another database",
-        ) from error
-
-
-def _pages(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), PAGE):
-        yield values[start : start + PAGE]
+def _among(
+    tx: Connection,
+    shape: Shape,
+    ids: Sequence[str],
+    columns: Sequence[ColumnElement[Any]],
+    *conditions: ColumnElement[bool],
+    locked: bool = False,
+) -> Iterator[Sequence[Any]]:
+    """Yield some columns of the passages with these ids of which all conditions hold."""
+    return rows_among(tx, shape.passages.c.id, shape.native_ids(ids), columns, *conditions, locked=locked)

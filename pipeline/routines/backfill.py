@@ -9,17 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline import estimating, piloting, preflighting, preparing, reporting
+from pipeline import estimating, piloting, preflighting, reporting
+from pipeline.engine import questions
 from pipeline.errors import InputError
 from pipeline.preflighting import Preflight
 from pipeline.routines import setbacks
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
 from pipeline.states import OPEN, BatchState
-from pipeline.steps import batch_ingest, batch_poll
+from pipeline.steps import batch_poll
 from pipeline.store import batches, claims, pilots, runs
 from pipeline.store.pilots import Verdict
 from pipeline.ways import spoken
+from pipeline.workflows import ingest
 
 if TYPE_CHECKING:
     from pipeline.reporting import Report as Quality
@@ -103,12 +105,12 @@ def run(
         GateError: no pilot of this extractor passed, or its answers turned out to be hopeless.
         RemoteError, ConfigurationError: as the steps raise them; run again, it goes on.
     """
-    preparing.check_any(rt)
+    questions.check_any(rt.store, rt.task)
     reporting.check_bounds(rt)
-    preparing.free_dead(rt)
+    questions.free_dead(rt.store, now=rt.now())
     if not wish.skip_pilot:
         _check_pilot(rt)
-    preparing.begin(rt)
+    questions.begin(rt.store, rt.task, model=rt.model.name, at=rt.now())
     report = Report(rt.extractor, look=preflighting.look(rt, limit=None, deadline_s=None))
     _open(rt, report, wish, announce=announce, confirm=confirm)
     turns, parked = _Turns(rt, report, told=told), setbacks.parked(rt)
@@ -234,7 +236,7 @@ class _Turns:
             failed = setbacks.failed(self._rt, polled)
             self._trouble.see(polled, failed)
             self._report.failed |= failed
-        accounts = batch_ingest.run(self._rt, done=self._told)
+        accounts = ingest.run(self._rt, done=self._told)
         self._report.accounts += accounts
         if accounts and wait:
             self._show()

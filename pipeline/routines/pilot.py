@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline import piloting, preparing, reporting
+from pipeline import piloting, reporting
+from pipeline.engine import questions
 from pipeline.errors import ConfigurationError, GateError, InputError, RemoteError
 from pipeline.preparing import Plan
 from pipeline.runtime import Runtime
-from pipeline.steps import batch_ingest, batch_poll, batch_submit
+from pipeline.steps import batch_poll, batch_submit
 from pipeline.store import claims, pilots
 from pipeline.store.pilots import Pilot, Verdict
-from pipeline.workflows import compare
+from pipeline.workflows import compare, ingest
 
 if TYPE_CHECKING:
     from pipeline.reporting import Report as Quality
@@ -117,10 +118,10 @@ def run(
         InputError: there is nothing to ask about, or the plan was not confirmed.
         RemoteError, ConfigurationError: what stopped it; run again, it goes on.
     """
-    preparing.check_any(rt)
+    questions.check_any(rt.store, rt.task)
     reporting.check_bounds(rt)
-    preparing.free_dead(rt)
-    preparing.begin(rt)
+    questions.free_dead(rt.store, now=rt.now())
+    questions.begin(rt.store, rt.task, model=rt.model.name, at=rt.now())
     report, ids = _begun(rt, size, seed)
     piloting.forgive(rt, ids)
     rounds, is_left = 0, True
@@ -128,7 +129,7 @@ def run(
         sent = batch_submit.run(rt, limit=None, dry=False, announce=announce, confirm=confirm, among=ids)
         report.polled.append(batch_poll.run(rt, wait=True))
         _check_polled(report.polled[-1])
-        accounts = batch_ingest.run(rt)
+        accounts = ingest.run(rt)
         report.accounts += accounts
         if sent.no_room and not (sent.sent or accounts):
             raise RemoteError(

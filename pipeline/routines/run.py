@@ -16,8 +16,9 @@ from pipeline.routines import backfill, setbacks
 from pipeline.runtime import Runtime
 from pipeline.spending import BudgetError
 from pipeline.states import BatchState
-from pipeline.steps import batch_ingest, batch_poll, index, score
+from pipeline.steps import batch_poll, index, score
 from pipeline.store import batches, claims, due
+from pipeline.workflows import ingest
 
 UNDER_WAY = (BatchState.SUBMITTING, BatchState.SUBMITTED)
 
@@ -87,7 +88,7 @@ def _ingest(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> No
     """Take in what came."""
     if not _count(rt, BatchState.DOWNLOADED):
         return
-    accounts = batch_ingest.run(rt, reported=lambda quality: _judge(report, quality))
+    accounts = ingest.run(rt, reported=lambda quality: _judge(report, quality))
     answered = sum(one.batch.answered or 0 for one in accounts)
     report.facts["ingested"] = {str(one.batch.number): one.batch.answered for one in accounts}
     report.did.append(f"{answered:,} {rt.task.words.done} from {_some(len(accounts), 'batch', 'batches')}")

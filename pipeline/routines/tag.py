@@ -9,17 +9,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline import estimating, piloting, preflighting, preparing, spending
+from pipeline import estimating, piloting, preflighting, spending
+from pipeline.engine import questions
 from pipeline.errors import InputError
 from pipeline.preflighting import Preflight
-from pipeline.records import Budget
 from pipeline.routines import pilot as pilots
 from pipeline.routines import setbacks
 from pipeline.runtime import Runtime
+from pipeline.settings import Budget
 from pipeline.spending import BudgetError
 from pipeline.states import OPEN
 from pipeline.steps import batch_ingest, batch_poll, batch_submit, tag_live
 from pipeline.store import batches, claims, runs
+from pipeline.workflows import ingest
 
 if TYPE_CHECKING:
     from pipeline.reporting import Report as Quality
@@ -94,7 +96,7 @@ def run(
     report = Report(look=look)
     waiting = _waiting(rt)
     if not look.plan.requests and not waiting and not (wish.pilot and _has_pilot(rt)):
-        preparing.check_any(rt)
+        questions.check_any(rt.store, rt.task)
         spending.close(rt)
         return report
     if wish.pilot is None:
@@ -264,7 +266,7 @@ def _bring_home(rt: Runtime, report: Report, trouble: setbacks.Trouble, *, first
     first = first and (before is None or bool(before.downloaded or before.failed))
     polled = batch_poll.run(rt, wait=True, first=first)
     report.polled.append(polled)
-    accounts = batch_ingest.run(rt, reported=report.reports.append)
+    accounts = ingest.run(rt, reported=report.reports.append)
     report.ingested += [one.batch for one in accounts]
     failed = setbacks.failed(rt, polled)
     trouble.see(polled, failed)

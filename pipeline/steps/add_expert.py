@@ -11,12 +11,12 @@ from pipeline import estimating
 from pipeline.errors import InputError
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
+from pipeline.experts.judging import Person
 from pipeline.experts.reading import read_person_documents
 from pipeline.live import asking
 from pipeline.live.asking import Nobody
 from pipeline.live.marking import Account, Purpose
 from pipeline.live.questioning import TheseQuestions
-from pipeline.records import Person
 from pipeline.runtime import Runtime
 from pipeline.store import claims, due, workspace
 

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline import collecting, files, garbage, piloting, reporting, spending
+from pipeline import collecting, files, garbage
 from pipeline.apply import Asked, Judgement, Missing, Source, judge, source_of, write
 from pipeline.errors import FindableError, InconsistentError
 from pipeline.gemini.requests import key_of
 from pipeline.gemini.results import Results
-from pipeline.reporting import Report
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState, Outcome, RemoteState, remote_state
 from pipeline.store import answers, batches, claims
@@ -55,16 +54,8 @@ class Account:
     other_versions: list[str] = field(default_factory=list)
 
 
-def run(
-    rt: Runtime,
-    *,
-    done: Callable[[Account], None] | None = None,
-    reported: Callable[[Report], None] | None = None,
-) -> list[Account]:
+def run(rt: Runtime, *, done: Callable[[Account], None] = lambda _: None) -> list[Account]:
     """Ingest every downloaded batch, oldest first, and call `done` after each; nothing to ingest is an empty list.
-
-    Where `reported` is given, a report on the answers of each extractor that has new ones is written, and it is called
-    with that; it judges them, and they are stored whatever it says.
 
     A batch that cannot be ingested does not keep the others from it: its error is raised when they are done.
 
@@ -84,27 +75,12 @@ def run(
             continue
         if account is not None:
             accounts.append(account)
-            if done is not None:
-                done(account)
-    if accounts:
-        spending.close(rt)
-    if reported is not None:
-        _report(rt, accounts, reported)
+            done(account)
     if failures:
         for other in failures[:-1]:
             rt.display.warn(other.message)
         raise failures[-1]
     return accounts
-
-
-def _report(rt: Runtime, accounts: list[Account], reported: Callable[[Report], None]) -> None:
-    """Write a report on the answers of each extractor that has new ones, and remove what died in one before."""
-    reporting.tidy(rt)
-    for extractor in dict.fromkeys(one.batch.extractor for one in accounts):
-        report = reporting.write(rt, extractor=extractor)
-        if report is not None:
-            piloting.note_failed(rt, report)
-            reported(report)
 
 
 def _ingest_once(rt: Runtime, number: int) -> Account | None:

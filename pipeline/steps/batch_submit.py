@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import creating, preparing, spending
+from pipeline.batch.packer import Stop
 from pipeline.creating import Sent
+from pipeline.engine import questions
 from pipeline.errors import InputError, RemoteError
 from pipeline.gemini.costs import Usage
-from pipeline.preparing import Plan, Stop, Wanted
+from pipeline.preparing import Plan, Wanted
 from pipeline.runtime import Runtime
 from pipeline.states import BatchState
 from pipeline.store import batches, claims
@@ -69,8 +71,8 @@ def run(
     """
     wanted = Wanted(limit, among=among)
     if not dry:
-        preparing.free_dead(rt)
-        preparing.begin(rt)
+        questions.free_dead(rt.store, now=rt.now())
+        questions.begin(rt.store, rt.task, model=rt.model.name, at=rt.now())
     waiting = _waiting(rt)
     new = _plan_new(rt, wanted, counted=confirm is not None)
     whole = _with_waiting(new, waiting)
@@ -79,7 +81,7 @@ def run(
     )
     if dry or (not whole.requests and not waiting):
         if not whole.requests:
-            preparing.check_any(rt)
+            questions.check_any(rt.store, rt.task)
         return report
     rt.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     announce(whole)
@@ -90,9 +92,9 @@ def run(
     stops = _submit_new(rt, report, replace(wanted, limit=new.requests))
     report.items = _items(rt, report.submitted)
     unmet = new.requests - _new_items(rt, report, waiting)
-    if Stop.MONEY in stops:
+    if Stop.BUDGET in stops:
         _see_money(rt, report, unmet=unmet)
-    elif Stop.WINDOW in stops:
+    elif Stop.QUOTA in stops:
         with rt.store.read() as tx:
             report.no_room = max(0, min(unmet, claims.count_askable(tx, rt.task)))
     return report

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigurationError, InputError
 from pipeline.passages import export, preferring, subject, table
-from pipeline.passages.shape import look
+from pipeline.passages.schema import look
 from pipeline.runtime import Runtime
 
 if TYPE_CHECKING:
-    from pipeline.passages.shape import Shape
+    from pipeline.passages.schema import Shape
     from pipeline.store.database import Connection
 
 

@@ -87,7 +87,7 @@ def _concepts(rt: Runtime, tx: "Connection", report: Report, wanted: Wanted) -> 
     """Return the bytes of the concepts that are wanted."""
     from pipeline.passages import export as concepts
     from pipeline.passages import preferring, subject
-    from pipeline.passages.shape import look
+    from pipeline.passages.schema import look
 
     shape = look(tx, passages=rt.settings.passages_table)
     if wanted.best:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import building, forgetting, preparing, traces
 from pipeline.errors import InconsistentError, InputError, RemoteError
-from pipeline.experts import table
+from pipeline.experts import remove, table
 from pipeline.experts.cells import text_of
-from pipeline.experts.shape import experts
+from pipeline.experts.schema import experts
 from pipeline.quality import reports
 from pipeline.runtime import Runtime
 from pipeline.store import batches, checks, claims, erasing, workspace
@@ -91,7 +91,7 @@ def _begin(rt: Runtime, username: str, *, confirm: Callable[[str], bool]) -> tup
         claims.free_dead(tx, now=rt.now())
         if row is not None:
             _check_free(rt, tx, row)
-            table.check_removable(tx, row)
+            remove.check_removable(tx, row)
             erasing.begin(tx, table.TASK, str(row["id"]), name=username, at=rt.now())
         return row, erasing.under_way(tx, username)
 
@@ -146,7 +146,7 @@ def _erase(rt: Runtime, tx: "Connection", ids: list[str], *, words: list[str]) -
     for one in ids:
         erasing.erase(tx, table.TASK, one, words=words)
     for row in table.by_ids(tx, ids).values():
-        table.remove_person(tx, row)
+        remove.remove_person(tx, row)
     workspace.touch(tx)
 
 

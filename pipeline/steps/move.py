@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError, InconsistentError, InputError, UnavailableError
-from pipeline.experts import adoption, shape
+from pipeline.experts import adopt
 from pipeline.experts import table as people
+from pipeline.experts.schema import experts
 from pipeline.runtime import Runtime
 from pipeline.store import claims, copying, folder, moved, schema, tables, workspace
 from pipeline.store.copying import Source
@@ -20,7 +21,7 @@ from pipeline.store.database import Connection, Store
 if TYPE_CHECKING:
     from pipeline.store.copying import Table
 
-EVERYTHING = (*tables.metadata.sorted_tables, shape.experts)  # of a workspace of people
+EVERYTHING = (*tables.metadata.sorted_tables, experts)  # of a workspace of people
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ def tables_of(rt: Runtime, tx: Connection) -> "list[Table]":
     """
     found = list(EVERYTHING)
     if _has_passages(rt, tx):
-        from pipeline.passages import moving
+        from pipeline.passages.schema import tables_as_found
 
-        found += moving.tables(tx, passages=rt.settings.passages_table)
+        found += tables_as_found(tx, passages=rt.settings.passages_table)
     return found
 
 
@@ -129,11 +130,13 @@ def _has_passages(rt: Runtime, tx: Connection) -> bool:
 def _make(rt: Runtime, tx: Connection, there: Connection) -> None:
     """Make every table and view of ours on the server."""
     schema.make(there)
-    adoption.adopt(there)
+    adopt.adopt(there)
     if _has_passages(rt, tx):
-        from pipeline.passages import moving, subject
+        from pipeline.passages import subject
+        from pipeline.passages.schema import tables_as_found
 
-        moving.make(there, moving.tables(tx, passages=rt.settings.passages_table))
+        for table in tables_as_found(tx, passages=rt.settings.passages_table):
+            table.create(there)
         subject.adopt(there, replace(rt.settings, task="passages"))
 
 
@@ -176,4 +179,4 @@ def _count_on(tx: Connection, source: Source, there: Connection, everything: "li
     asked = claims.highest(tx, people.TASK)
     for table in everything:
         newest = source.newest(table)
-        copying.count_from(there, table, max(newest, asked) if table is shape.experts else newest)
+        copying.count_from(there, table, max(newest, asked) if table is experts else newest)

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
-from pipeline.experts import adoption, table
+from pipeline.experts import table
+from pipeline.experts.adopt import settle_foreign
 from pipeline.runtime import Runtime
 from pipeline.store import answers
 
@@ -44,7 +45,7 @@ def let_go(rt: Runtime, *, name: str | None, everyone: bool, confirm: Callable[[
         )
     if rt.task.name == table.TASK:
         with rt.store.write() as tx:
-            adoption.settle_foreign(tx)
+            settle_foreign(tx)
     with rt.store.read() as tx:
         ids = None if name is None else [_id_of(rt, tx, name)]
         free = [row for row in answers.parked_rows(tx, rt.task.name) if not row[2] and (ids is None or row[0] in ids)]

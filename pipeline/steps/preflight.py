@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from pipeline import preflighting, preparing
+from pipeline import preflighting
+from pipeline.engine import questions
 from pipeline.preflighting import Preflight
 from pipeline.runtime import Runtime
 from pipeline.ways import Way
@@ -17,7 +18,7 @@ def run(rt: Runtime, *, limit: int | None, deadline_s: float | None, count: bool
     """
     look = preflighting.look(rt, limit=limit, deadline_s=deadline_s, count=count)
     if not look.plan.requests:
-        preparing.check_any(rt)
+        questions.check_any(rt.store, rt.task)
     return look
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline.experts import adoption, table
+from pipeline.experts import table
+from pipeline.experts.adopt import settle_foreign
 from pipeline.runtime import Runtime
 from pipeline.store import workspace
 
@@ -18,7 +19,7 @@ class Report:
 def run(rt: Runtime) -> Report:
     """Bring the score of everyone up to date, in one transaction."""
     with rt.store.write() as tx:
-        adoption.settle_foreign(tx)
+        settle_foreign(tx)
         changed = table.rescore(tx)
         if changed:
             workspace.touch(tx)

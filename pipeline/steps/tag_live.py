@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline import estimating, piloting, preparing, reporting, spending
+from pipeline.engine import questions
 from pipeline.errors import UnavailableError
 from pipeline.gemini.costs import Usage
 from pipeline.live import asking
@@ -53,15 +54,15 @@ def run(rt: Runtime, *, limit: int | None) -> Report:
         InputError: there are no items at all.
         ConfigurationError: no key, or no such model; nothing was asked.
     """
-    preparing.free_dead(rt)
+    questions.free_dead(rt.store, now=rt.now())
     reporting.tidy(rt)
-    preparing.begin(rt)
+    questions.begin(rt.store, rt.task, model=rt.model.name, at=rt.now())
     with rt.store.read() as tx:
         everyone, askable = rt.task.total(tx), claims.count_askable(tx, rt.task)
     to_ask = askable if limit is None else min(askable, limit)
     report = Report(everyone=everyone, skipped=everyone - to_ask)
     if not to_ask:
-        preparing.check_any(rt)
+        questions.check_any(rt.store, rt.task)
         return report
     rt.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     _begin(rt, report, limit=limit, to_ask=to_ask)

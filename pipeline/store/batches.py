@@ -1,16 +1,19 @@
-"""Rows of `findable_batches`. Only this module writes a batch's state, and only through `_move`."""
+"""Rows of `findable_batches`, each with its account. Only this module writes a batch's state, and only through `_move`.
+
+An account is a row of its own, written in the transaction that ends the batch.
+"""
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from pipeline.errors import InconsistentError, InputError, StateConflictError
 from pipeline.states import BATCH_MOVES, OVER, BatchState
 from pipeline.store import events
-from pipeline.store.tables import batches, tries, twins
+from pipeline.store.tables import batch_accounts, batches, tries, twins
 
 
 class Load(NamedTuple):
@@ -24,7 +27,10 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch as its row stands; times are aware UTC, files relative to the workspace, costs in USD."""
+    """One batch as its rows stand; times are aware UTC, files relative to the workspace, costs in USD.
+
+    What is of the account (`answered` … `ended_at`) is None until the batch is over; of a failed one all but its end.
+    """
 
     number: int
     task: str
@@ -41,6 +47,7 @@ class Batch:
     estimated_out: int
     estimated_cost: float
     priced_on: str
+    counted_in: int | None
     upload: str | None
     uploaded_at: datetime | None
     tries: int
@@ -69,7 +76,6 @@ class Batch:
     tokens_out: int | None
     cost: float | None
     ended_at: datetime | None
-    counted_in: int | None
 
     @property
     def is_over(self) -> bool:
@@ -79,7 +85,7 @@ class Batch:
 
 def in_states(tx: Connection, *states: BatchState, task: str | None = None) -> list[Batch]:
     """Return the batches in these states and of this task, oldest first; what is not given does not matter."""
-    query = select(batches).order_by(batches.c.number)
+    query = _with_accounts().order_by(batches.c.number)
     if task is not None:
         query = query.where(batches.c.task == task)
     if states:
@@ -106,7 +112,7 @@ def get(tx: Connection, number: int) -> Batch:
     Raises:
         InputError: there is no such batch.
     """
-    row = tx.execute(select(batches).where(batches.c.number == number)).mappings().first()
+    row = tx.execute(_with_accounts().where(batches.c.number == number)).mappings().first()
     if row is None:
         raise InputError(f"there is no batch {number}", hint="`make batches` lists them")
     return _batch(row)
@@ -267,12 +273,14 @@ def mark_downloaded(tx: Connection, batch: Batch, *, why: str, at: datetime, **f
 
 def mark_failed(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """End a batch that has no result; the caller lets its items go in the same transaction."""
-    _move(tx, batch, BatchState.FAILED, {"reason": why, "over_at": at, "ended_at": at}, why=why, at=at)
+    _move(tx, batch, BatchState.FAILED, {"reason": why, "over_at": at}, why=why, at=at)
+    _keep_account(tx, batch.number, ended_at=at)
 
 
 def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any) -> None:
     """End a batch whose every request is accounted for, and keep the account."""
-    _move(tx, batch, BatchState.INGESTED, {"ended_at": at, **account}, why="accounted for", at=at)
+    _move(tx, batch, BatchState.INGESTED, {}, why="accounted for", at=at)
+    _keep_account(tx, batch.number, ended_at=at, **account)
 
 
 def stems(tx: Connection, number: int) -> frozenset[str]:
@@ -317,6 +325,12 @@ def counts(tx: Connection) -> dict[str, int]:
     return {state.value: found.get(state.value, 0) for state in BatchState}
 
 
+def _with_accounts() -> Select[Any]:
+    """Return the SELECT of batches with their accounts, NULL where there is none yet."""
+    account = (column for column in batch_accounts.c if column is not batch_accounts.c.batch)
+    return select(*batches.c, *account).select_from(batches.outerjoin(batch_accounts))
+
+
 def _batch(row: Any) -> Batch:
     """Return a row as a batch.
 
@@ -332,6 +346,12 @@ def _batch(row: Any) -> Batch:
 
 def _note(tx: Connection, number: int, **facts: Any) -> None:
     tx.execute(update(batches).where(batches.c.number == number).values(**facts))
+
+
+def _keep_account(tx: Connection, number: int, **account: Any) -> None:
+    """Write the account of a batch, in the place of one that is there where its state was set back by hand."""
+    tx.execute(delete(batch_accounts).where(batch_accounts.c.batch == number))
+    tx.execute(insert(batch_accounts).values(batch=number, **account))
 
 
 def _end_try(tx: Connection, batch: Batch, *, outcome: str, note: str) -> None:

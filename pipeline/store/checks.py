@@ -23,14 +23,26 @@ from sqlalchemy import (
 from pipeline.states import OVER, BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, ROLLED_BACK
 from pipeline.store.owners import is_dead
-from pipeline.store.tables import answers, attempts, batches, builds, calls, leases, metadata, requests, tries, twins
+from pipeline.store.tables import (
+    answers,
+    attempts,
+    batch_accounts,
+    batches,
+    builds,
+    calls,
+    leases,
+    metadata,
+    requests,
+    tries,
+    twins,
+)
 
 _INVALID_INDEXES = """
 SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE c.relname LIKE 'findable\\_%' AND NOT (i.indisvalid AND i.indisready) AND pg_table_is_visible(c.oid) ORDER BY 1
 """
 _BROKEN_PAGES = "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
-OF_BATCHES = (requests, answers, attempts, tries, twins)
+OF_BATCHES = (requests, answers, attempts, tries, twins, batch_accounts)
 
 
 def damage(tx: Connection) -> list[str]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, update
 
 from pipeline.store import answers, rollbacks, workspace
 from pipeline.store.tables import (
+    batch_accounts,
     batches,
     builds,
     calls,
@@ -33,7 +34,8 @@ def clear(tx: Connection, *, why: str, at: datetime) -> None:
     With the new id a batch's display name can never be one that the old backend knew.
     """
     answers.clear_all(tx)
-    for table in (requests, tries, twins, probes, batches, builds, calls, sums, runs, usage, due, versions, pilots):
+    of_batches = (requests, tries, twins, probes, batch_accounts)
+    for table in (*of_batches, batches, builds, calls, sums, runs, usage, due, versions, pilots):
         tx.execute(delete(table))
     rollbacks.forget_marks(tx)
     workspace.unbind(tx, at=at, why=why)

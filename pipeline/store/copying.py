@@ -19,29 +19,25 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
-    Dialect,
     Float,
     Integer,
     Select,
     Table,
     Text,
-    TypeDecorator,
     cast,
     distinct,
     func,
     select,
-    types,
 )
 
 from pipeline.errors import ConfigurationError
 from pipeline.store import leases
 from pipeline.store.owners import is_dead
-from pipeline.store.tables import UtcTime, requests
+from pipeline.store.tables import IsoTime, UtcTime, requests, time_of
 
 __all__ = [
     "Digest",
     "Json",
-    "Moment",
     "Source",
     "Table",
     "at_work",
@@ -61,25 +57,8 @@ OURS = "findable_"
 FOUR_DIGITS = 1000  # the first year that both databases write alike
 
 
-class Moment(UtcTime):
-    """A time as a subject's table keeps it in SQLite: ISO 8601 in any zone, and without one it is UTC."""
-
-    cache_ok = True
-
-
-class Json(TypeDecorator[str]):
+class Json(Text):
     """JSON: text in SQLite, and a document in PostgreSQL, which keeps what it says and not how it was written."""
-
-    impl = Text
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
-        """Return what the database has for it."""
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(Text())
-        from sqlalchemy.dialects.postgresql import JSONB
-
-        return dialect.type_descriptor(JSONB())
 
 
 @dataclass
@@ -97,7 +76,7 @@ class Digest:
 
 
 class Source:
-    """An SQLite file in which nobody writes meanwhile."""
+    """An SQLite file that no process writes to meanwhile."""
 
     def __init__(self, tx: Connection) -> None:
         """Read within a transaction that keeps all others from writing."""
@@ -143,7 +122,7 @@ class Source:
                     key = ", ".join(repr(row[at]) for at in keys)
                     raise _unfit(f"{table.name} {key}: {error}") from error
         except sqlite3.OperationalError as error:
-            if "decode" not in str(error):  # the message itself holds somebody's data
+            if "decode" not in str(error):  # the message itself holds a person's data
                 raise
             raise _unfit(f"{table.name} has text that is no UTF-8") from None
         finally:
@@ -280,7 +259,7 @@ def _quoted(name: str) -> str:
 def _converter(column: Column[Any]) -> Callable[[Any], Any]:
     """Return what turns a cell of SQLite into one of PostgreSQL, or raises where it does not fit."""
     kinds: tuple[tuple[type, Callable[[Any], Any], str], ...] = (
-        (Moment, _moment, "a time"),
+        (IsoTime, _moment, "a time"),
         (UtcTime, _time, "a time"),
         (Json, _json, "JSON that PostgreSQL takes"),
         (Boolean, _truth, "true or false"),
@@ -289,10 +268,7 @@ def _converter(column: Column[Any]) -> Callable[[Any], Any]:
         (Integer, _whole(INTEGER), "a whole number below 2^31"),
         (Text, _text, "text without NUL"),
     )
-    keeps = column.type
-    if isinstance(keeps, TypeDecorator) and not isinstance(keeps, UtcTime | Json):
-        keeps = keeps.impl_instance
-    convert, wanted = next((one, what) for kind, one, what in kinds if isinstance(keeps, kind))
+    convert, wanted = next((one, what) for kind, one, what in kinds if isinstance(column.type, kind))
 
     def cell(value: Any) -> Any:
         """Turn one cell."""
@@ -314,12 +290,8 @@ def _time(value: Any) -> Any:
 
 def _moment(value: Any) -> Any:
     """Return a time in UTC, as `Digest` knows times; None where it is none."""
-    try:
-        moment = datetime.fromisoformat(value.strip())
-    except (AttributeError, ValueError):
-        return None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if moment.year >= FOUR_DIGITS else None
+    moment = time_of(value) if isinstance(value, str) else None
+    return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if moment is not None and moment.year >= FOUR_DIGITS else None
 
 
 def _json(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from pipeline.states import BatchState
-from pipeline.store.tables import attempts, batches, calls
+from pipeline.store.tables import attempts, batch_accounts, batches, calls
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
@@ -56,9 +56,11 @@ def past(tx: Connection, extractor: str) -> list[Past]:
     A batch of which lines are missing tells nothing: its estimate covers all of them, its tokens only those that came.
     """
     mine = batches.c.extractor == extractor
-    whole = (batches.c.state == BatchState.INGESTED) & (batches.c.missing == 0) & (batches.c.tokens_in > 0)
-    columns = (batches.c.number, *(batches.c[name] for name in Past._fields))
-    query = select(*columns).where(mine, whole, batches.c.counted_in.is_not(None))
+    account = batch_accounts.c
+    whole = (batches.c.state == BatchState.INGESTED) & (account.missing == 0) & (account.tokens_in > 0)
+    columns = (batches.c[name] if name in batches.c else account[name] for name in Past._fields)
+    query = select(batches.c.number, *columns).join_from(batches, batch_accounts)
+    query = query.where(mine, whole, batches.c.counted_in.is_not(None))
     rows = tx.execute(query.order_by(batches.c.number.desc()).limit(BATCHES)).all()
     without = silent(tx, [row[0] for row in rows])
     of_batches = [told(Past._make(row[1:]), silent=without.get(row[0], 0)) for row in rows]

@@ -15,7 +15,7 @@ from pipeline.store import events, versions
 from pipeline.store.answers import COMPARED, ROLLED_BACK
 from pipeline.store.calls import dead
 from pipeline.store.erasing import REASON
-from pipeline.store.tables import answers, attempts, batches, calls, parked, pilots, probes, runs
+from pipeline.store.tables import answers, attempts, batch_accounts, batches, calls, parked, pilots, probes, runs
 from pipeline.store.tables import events as journal
 
 KIND = "rollback"  # of the journal's lines about this, by batch
@@ -39,7 +39,8 @@ def paid(tx: Connection, task: str, extractor: str) -> float:
     """Return what the answers that are here did cost, in USD: batches and live calls, failures included."""
     mine = and_(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
     live = and_(calls.c.task == task, calls.c.extractor == extractor, calls.c.purpose != ROLLED_BACK)
-    sums = (select(func.sum(batches.c.cost)).where(mine), select(func.sum(calls.c.cost)).where(live))
+    by_batch = select(func.sum(batch_accounts.c.cost)).join_from(batches, batch_accounts).where(mine)
+    sums = (by_batch, select(func.sum(calls.c.cost)).where(live))
     return float(sum(tx.execute(query).scalar() or 0.0 for query in sums))
 
 

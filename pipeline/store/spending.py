@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 
 from pipeline.states import OPEN, BatchState, RemoteState, remote_state
 from pipeline.store import calls
-from pipeline.store.tables import batches, twins
+from pipeline.store.tables import batch_accounts, batches, twins
 from pipeline.store.tables import calls as marks
 
 UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up: its result, if any, was never had
@@ -38,16 +38,18 @@ def spent(
     `live` is what the live calls since then came to, (known, lost), where the caller has it from what is kept.
     """
     known, lost = live or calls.spent(tx, since=since)
-    known += _sum(tx, select(func.sum(batches.c.cost)).where(batches.c.state == BatchState.INGESTED, _sent(since)))
+    ingested = (batches.c.state == BatchState.INGESTED) & _sent(since)
+    account = batch_accounts.c
+    known += _sum(tx, select(func.sum(account.cost)).join_from(batches, batch_accounts).where(ingested))
     twin = select(func.sum(twins.c.estimated_cost))
     lost += _sum(tx, twin if since is None else twin.where(twins.c.found_at >= since))
-    unpriced = (batches.c.state == BatchState.INGESTED) & (batches.c.tokens_in == 0)
-    unpriced &= batches.c.answered + batches.c.invalid > 0  # whose replies did not say what they used
-    lost += _sum(tx, select(func.sum(batches.c.estimated_cost)).where(unpriced, _sent(since)))
+    unpriced = (account.tokens_in == 0) & (account.answered + account.invalid > 0)  # whose replies did not say
+    estimated = select(func.sum(batches.c.estimated_cost))
+    lost += _sum(tx, estimated.join_from(batches, batch_accounts).where(ingested, unpriced))
     failed = select(batches.c.remote_word, batches.c.estimated_cost).where(batches.c.submitted_at.is_not(None))
     for word, cost in tx.execute(failed.where(batches.c.state == BatchState.FAILED, _sent(since))):
         lost += cost if remote_state(word) in UNSEEN else 0.0
-    going = select(func.sum(batches.c.estimated_cost)).where(batches.c.state.in_(OPEN))
+    going = estimated.where(batches.c.state.in_(OPEN))
     if but is not None:
         waits_behind = (batches.c.state == BatchState.PREPARED) & (batches.c.number > but)
         going = going.where(batches.c.number != but, ~waits_behind)

@@ -1,4 +1,4 @@
-"""The engine's own tables. All are named `findable_…`, so that they fit into somebody else's database."""
+"""The engine's own tables. All are named `findable_…`, so that they fit into another program's database."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -27,7 +28,7 @@ class UtcTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - theirs
         """Refuse naive times and turn aware ones to UTC."""
         if value is None:
             return None
@@ -37,10 +38,42 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
         """Give SQLite's naive times their zone back."""
-        if value is None:
-            return None
-        moment: datetime = value
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return None if value is None else in_utc(value)
+
+
+class IsoTime(UtcTime):
+    """An aware UTC time in a subject's table: ISO 8601 text on SQLite, whatever the column of another program.
+
+    A time without a zone is UTC, and a cell that tells no time is None.
+    """
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return what the database has for it."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Return what the column takes; refuse naive times."""
+        moment = super().process_bind_param(value, dialect)
+        return moment.isoformat(" ") if moment is not None and dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
+        """Return the time that a cell tells."""
+        return value if value is None else time_of(value)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a time in UTC, which it is in where it has no zone."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def time_of(cell: Any) -> datetime | None:
+    """Return the time that a cell tells, in UTC; None where it tells none."""
+    try:
+        return in_utc(cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell).strip()))
+    except (ValueError, OverflowError):
+        return None
 
 
 metadata = MetaData()
@@ -81,7 +114,7 @@ batches = Table(
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("refusals", Integer, nullable=False, server_default=text("0")),
     Column("create_sent_at", UtcTime),
-    Column("create_ended_at", UtcTime),  # NULL when nobody saw the end of the create call
+    Column("create_ended_at", UtcTime),  # NULL when the end of the create call was not seen
     Column("remote_name", Text),
     Column("remote_word", Text),
     Column("remote_done", Integer),
@@ -93,7 +126,14 @@ batches = Table(
     Column("result_file", Text),
     Column("result_sha256", Text),
     Column("result_size", BigInteger),
-    # the account
+    Column("counted_in", BigInteger),  # prompt tokens as counted from the text, before calibration
+)
+
+# what a batch came to; a row comes with the end of its batch, and says of a failed one only when that was
+batch_accounts = Table(
+    "findable_batch_accounts",
+    metadata,
+    Column("batch", ForeignKey("findable_batches.number"), primary_key=True, autoincrement=False),
     Column("answered", Integer),
     Column("refused", Integer),
     Column("invalid", Integer),
@@ -106,7 +146,6 @@ batches = Table(
     Column("tokens_out", BigInteger),
     Column("cost", Float),
     Column("ended_at", UtcTime),
-    Column("counted_in", BigInteger),  # prompt tokens as counted from the text, before calibration
 )
 
 tries = Table(
@@ -286,7 +325,7 @@ sums = Table(
     metadata,
     Column("since", UtcTime, primary_key=True),
     Column("known", Float, nullable=False),  # USD
-    Column("lost", Float, nullable=False),  # USD, at estimates: nobody knows what it came to
+    Column("lost", Float, nullable=False),  # USD, at estimates: what it came to is not known
 )
 
 # what was asked live of each model on each day of the API's quota, by all processes

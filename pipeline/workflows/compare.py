@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline import estimating, files, preparing
+from pipeline import estimating, files
 from pipeline.apply import Asked, Missing, judge
+from pipeline.engine.questions import free_dead
 from pipeline.errors import RemoteError
 from pipeline.gemini.requests import key_of
 from pipeline.gemini.results import Results, key_in
@@ -73,7 +74,7 @@ def _has_files(rt: Runtime, batch: "Batch") -> bool:
 
 def _ask(rt: Runtime, pilot: int, sent: Mapping[str, InBatch], homes: "Mapping[int, Batch]") -> None:
     """Ask live what has no facts yet; a second process waits for the first."""
-    preparing.free_dead(rt)
+    free_dead(rt.store, now=rt.now())
     with rt.waited_lease(f"pilot:{pilot}", waiting="another process compares the pilot; waiting for it"):
         left = _unanswered(rt, pilot, sent)
         if not left:

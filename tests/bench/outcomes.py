@@ -51,7 +51,7 @@ def ingested(execute: Callable[[str], Iterable[Any]]) -> Said:
     claims = execute("SELECT item_id, line, open, outcome, reason FROM findable_requests ORDER BY batch, line")
     account = execute(
         "SELECT state, answered, refused, invalid, missing, not_applied, unknown, duplicates, unreadable,"
-        " tokens_in, tokens_out, cost FROM findable_batches"
+        " tokens_in, tokens_out, cost FROM findable_batches LEFT JOIN findable_batch_accounts ON batch = number"
     )
     return {
         "experts": digest((one, parsed(tags), score) for one, tags, score in everyone),

@@ -14,23 +14,20 @@ NOTES = Path(__file__).with_name("notes.md")  # written by hand: why a bound is 
 _HEAD = """\
 # Performance
 
-Written by `make bench` (do not edit; what is written by hand stands in `tests/bench/notes.md`). Each trial is done up
-to three ways on copies of one generated workspace, every run in a fresh process, the ways alternated, and the median of
-{repeats} is given (naive ways of the chain once above 10,000 rows):
+Written by `make bench`; do not edit (the notes are `tests/bench/notes.md`). Each trial runs up to three ways on copies
+of one generated workspace, each run in a fresh process, alternated; given is the median of {repeats} (naive ways above
+10,000 rows: one):
 
-- **product**: through the product's own steps and public functions, with every guarantee on: sealed and synced files,
-  claims, leases, validation, provenance, account, `synchronous=FULL`;
-- **naive**: what a good engineer in a hurry writes: an ORM, to ingest a session and a commit for each row, `json` and
-  nested models, whole files in memory. Its commits do not wait for the disk (`synchronous=NORMAL`), in its favour, but
-  for the blobs that the vector cache is held against;
-- **limit**: one process that does the least that makes the same rows: no validation, one transaction, no waiting for
-  the disk where a database is written.
+- **product**: the product's functions with every guarantee on: sealed and synced files, claims, leases, validation,
+  provenance, account, `synchronous=FULL`;
+- **naive**: what a good engineer in a hurry writes: an ORM, a session and commit for each ingested row, `json`, nested
+  models, whole files in memory, commits that do not wait (`synchronous=NORMAL`) except for the vector cache;
+- **limit**: one process that does the least for the same rows: no validation, one transaction, no waiting for the disk
+  of a database.
 
-What the ways made, where there is more than one, is compared row by row before a time is believed: request lines
-(parsed) and claims; tags, scores, answers, attempts, claims and the account of the batch; metadata and vectors of the
-index. Imports are not measured. Wall and CPU time (user and system) are of the work alone; peak is `VmHWM` of the whole
-process, libraries and what was prepared included, and anon what of it is no file's (looked at every 20 ms). The page
-cache is warm. Ratios hold within one run, and but for those of a first and a second pass within one trial.
+Results are compared row by row before a time counts. Imports are not measured. Wall and CPU (user and system) are of
+the work alone; peak is `VmHWM` of the process with libraries and prepared input; anon is memory of no file, sampled
+every 20 ms. The page cache is warm. Ratios hold within one run, most within one trial.
 """
 
 
@@ -55,13 +52,12 @@ def text(found: Found, pictures: Path) -> str:
 
 
 def _targets(told: list[Verdict]) -> str:
-    """Return the table of targets."""
-    lines = ["## Targets", "", "| trial | ratio | rows | bound | found | of CPU | |", "|---|---|---|---|---|---|---|"]
+    """Return the list of targets."""
+    lines = ["## Targets", "", "Trial, ratio, rows: found (by CPU) against its bound.", ""]
     for one in told:
-        cpu = f"{one.cpu_ratio:.2f}" if one.cpu_ratio is not None else ""
+        cpu = f" ({one.cpu_ratio:.2f})" if one.cpu_ratio is not None else ""
         word = "met" if one.met else "**missed**"
-        title = TRIALS[one.trial].title
-        lines.append(f"| {title} | {one.says} | {one.rows:,} | {one.bound} | {one.ratio:.2f} | {cpu} | {word} |")
+        lines.append(f"- `{one.trial}` {one.says}, {one.rows:,}: {one.ratio:.2f}{cpu}, {one.bound}, {word}")
     return "\n".join([*lines, ""])
 
 
@@ -78,7 +74,7 @@ def _plots(found: Found, pictures: Path) -> str:
             title = f"{TRIALS[name].title}: {'wall time' if measure == 'wall' else 'anonymous memory'}"
             path = pictures / f"{name}-{'time' if measure == 'wall' else 'memory'}.svg"
             path.write_text(plots.svg(title, unit, drawn), encoding="utf-8")
-            lines.append(f"![{title}](performance/{path.name})")
+            lines.append(f"![{path.stem}](performance/{path.name})")
     return "\n".join([*lines, ""])
 
 
@@ -90,17 +86,27 @@ def _line(
 
 
 def _figures(found: Found) -> str:
-    """Return every time and every amount of memory as tables."""
-    lines = ["## Figures", ""]
+    """Return every time and every amount of memory as tables, a row for each way and a column for each size."""
+    lines = ["## Figures", "", "A column for each number of rows: wall/CPU seconds, peak/anon MB; * ran once.", ""]
     for name, sizes in found.trials.items():
-        lines += [f"### {TRIALS[name].title} (`{name}`)", ""]
-        lines += ["| way | rows | wall s | CPU s | peak MB | anon MB | runs |", "|---|---|---|---|---|---|---|"]
-        for count, ways in sorted(sizes.items()):
-            for way, one in ways.items():
-                wall, cpu = one.median("wall"), one.median("cpu")
-                peak, anon = one.median("peak") / 1e6, one.median("anon") / 1e6
-                lines.append(
-                    f"| {way} | {count:,} | {wall:.4g} | {cpu:.4g} | {peak:.0f} | {anon:.0f} | {len(one.wall)} |"
-                )
-        lines.append("")
+        counts = sorted(sizes)
+        rows = [["", *(f"{count:,}" for count in counts)]]
+        rows += [
+            [way, *(_cell(sizes[count][way]) if way in sizes[count] else "" for count in counts)]
+            for way in dict.fromkeys(way for count in counts for way in sizes[count])
+        ]
+        lines += [f"### {TRIALS[name].title} (`{name}`)", "", "```text", *_aligned(rows), "```", ""]
     return "\n".join(lines)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Return rows as lines whose columns stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _cell(one: Measured) -> str:
+    """Return the medians of one way at one size."""
+    times, memory = (one.median("wall"), one.median("cpu")), (one.median("peak") / 1e6, one.median("anon") / 1e6)
+    once = "*" if len(one.wall) == 1 else ""
+    return f"{times[0]:.4g}/{times[1]:.4g}{once} {memory[0]:.0f}/{memory[1]:.0f}"

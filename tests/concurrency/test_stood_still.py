@@ -133,7 +133,9 @@ def test_who_is_overtaken_finds_out_before_it_does_harm(moment: str, live: Live)
     rounds.finish(life, one)
     rounds.check(life, one)
     assert life.workspace.query("SELECT * FROM findable_twins") == []
-    assert life.workspace.query("SELECT number FROM findable_batches WHERE missing > 0") == [], "what was cut was taken"
+    assert life.workspace.query("SELECT batch FROM findable_batch_accounts WHERE missing > 0") == [], (
+        "what was cut was taken"
+    )
 
 
 @pytest.mark.parametrize("moment", FENCED)

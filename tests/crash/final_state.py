@@ -17,7 +17,7 @@ ATTEMPTS = """SELECT item_id, batch, charged, outcome, reason, code, tokens_in, 
               FROM findable_attempts ORDER BY item_id, id"""
 BATCHES = """SELECT number, state, model, requests, request_file, request_sha256, answered, refused, invalid, missing,
              not_applied, unknown, duplicates, unreadable, tokens_in, tokens_out, cost
-             FROM findable_batches ORDER BY number"""
+             FROM findable_batches LEFT JOIN findable_batch_accounts ON batch = number ORDER BY number"""
 CLAIMS = """SELECT task, item_id, batch, line, input_hash, open, outcome, reason
             FROM findable_requests ORDER BY batch, line"""
 OPEN = "SELECT task, item_id FROM findable_requests WHERE open ORDER BY item_id"

@@ -15,7 +15,7 @@ import pytest
 from emulator.server import start
 from pipeline.experts import table as experts
 from pipeline.passages import table
-from pipeline.passages.shape import look
+from pipeline.passages.schema import look
 from pipeline.passages.table import ConceptRow, PassageRow
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
@@ -34,7 +34,8 @@ STATE = {  # what a rollback may change, without what time it was
     "findable_parked": "task, item_id, reason",
     "findable_calls": "task, item_id, extractor, purpose, outcome, cost",
     "findable_requests": "task, item_id, batch, open, outcome",
-    "findable_batches": "number, state, extractor, cost",
+    "findable_batches": "number, state, extractor",
+    "findable_batch_accounts": "batch, cost",
     "findable_versions": "task, version, model",
     "findable_events": "kind, name, new",
     "findable_usage": "model, day, requests",

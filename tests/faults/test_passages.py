@@ -250,7 +250,7 @@ def test_every_answer_of_a_spoilt_result_is_accounted_for(row: Row, reading: Gro
     done = reading.run(*COMMANDS[1], **JUDGED)
     assert done.exit_code == 0, done.output
     columns = "answered, refused, invalid, missing"
-    sql = f"SELECT {columns} FROM findable_batches WHERE number = 1"  # noqa: S608 - a constant
+    sql = f"SELECT {columns} FROM findable_batch_accounts WHERE batch = 1"  # noqa: S608 - a constant
     assert reading.workspace.query(sql) == [row.counted], done.output
     assert reading.struck(), "the fault never struck"
     reasons = [reason for (reason,) in reading.workspace.query("SELECT reason FROM findable_attempts WHERE charged")]

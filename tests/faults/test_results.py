@@ -105,7 +105,7 @@ def test_every_request_of_a_spoilt_result_is_accounted_for(row: Row, asking: Gro
         done = asking.run(command)
         assert done.exit_code == 0, done.output
     columns = ", ".join(Account.__dataclass_fields__)
-    sql = f"SELECT {columns} FROM findable_batches WHERE number = 1"  # noqa: S608 - our names
+    sql = f"SELECT {columns} FROM findable_batch_accounts WHERE batch = 1"  # noqa: S608 - our names
     assert Account(*asking.workspace.query(sql)[0]) == row.account, done.output
     answered = row.account.answered
     assert asking.facts() == Facts(("ingested",), tagged=answered, charged=row.charged, creates=1, remote=1)

@@ -24,15 +24,17 @@ from emulator.world import World
 from pipeline.errors import InputError, RemoteError
 from pipeline.experts.answer import ExpertTags
 from pipeline.experts.delimiting import NAMES, delimited
-from pipeline.experts.reading import read_people, read_person_documents
+from pipeline.experts.judging import Person
+from pipeline.experts.reading import People, read_person_documents
 from pipeline.gemini import requests
 from pipeline.gemini.operations import BATCH_NAME, FILE_NAME, UnreadableError, read_operation, read_page
 from pipeline.gemini.refusals import refusal
 from pipeline.gemini.replies import Reply, judge_line, judge_response, parse_answer
 from pipeline.gemini.results import Results, key_in
 from pipeline.gemini.transfers import check_arrived, digest_in, file_in
-from pipeline.records import Finding, Person
+from pipeline.passages.read import Passages
 from pipeline.states import Outcome
+from pipeline.tables.findings import Finding
 
 SUFFIXES = (".csv", ".json", ".jsonl", ".txt")
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -52,7 +54,7 @@ def people_file(data: bytes) -> None:
     path = _folder() / f"people{SUFFIXES[data[0] % len(SUFFIXES) if data else 0]}"
     path.write_bytes(data[1:])
     try:
-        rows = list(read_people(path))
+        rows = list(People(path).people())
     except InputError as error:
         assert "nothing was imported" in error.message  # noqa: PT017 - a promise, checked wherever it applies
         return
@@ -61,6 +63,24 @@ def people_file(data: bytes) -> None:
         assert all(finding.value.isprintable() and finding.reason.isprintable() for finding in findings)
         if isinstance(row, Person):
             _check_person(row)
+
+
+def passages_file(data: bytes) -> None:
+    """A file of passages, its ending chosen by the first byte: texts that can be kept, or one clear error."""
+    path = _folder() / f"passages{SUFFIXES[data[0] % len(SUFFIXES) if data else 0]}"
+    path.write_bytes(data[1:])
+    try:
+        rows = list(Passages(path).passages())
+    except InputError as error:
+        assert "nothing was imported" in error.message  # noqa: PT017 - a promise, checked wherever it applies
+        return
+    for row in rows:
+        findings = [row] if isinstance(row, Finding) else row.changes
+        assert all(finding.value.isprintable() and finding.reason.isprintable() for finding in findings)
+        if not isinstance(row, Finding):
+            kept = json.dumps([row.id, row.text, row.source, row.metadata], ensure_ascii=False, allow_nan=False)
+            kept.encode()
+            assert "\\u0000" not in kept.replace("\\\\", "")
 
 
 def person_document(data: bytes) -> None:
@@ -261,6 +281,7 @@ TARGETS: dict[str, Target] = {
     one.__name__: one
     for one in (
         people_file,
+        passages_file,
         person_document,
         result_line,
         result_file,
@@ -300,6 +321,11 @@ def seeds(name: str) -> Iterator[bytes]:
             b'\0Username,Bio,Hourly Rate\nada,"I keep\nbees",$9.50/h\n',
             b'\1[{"username":"a","bio":"b"}]',
             b'\2{"Username":"a"}\n',
+        ],
+        "passages_file": [
+            b'\0id,text,source,metadata,more\np1,"I keep\nbees, two",s,"{""a"": 1}",x\n',
+            b'\1[{"id":1,"text":"b","metadata":{"a":[1.5]}}]',
+            b'\2{"id":"p1","text":"\\u00e9","k":1}\n',
         ],
         "person_document": [
             b'{"username":"ada","bio":"I keep bees","hourly_rate":"9,50"}',

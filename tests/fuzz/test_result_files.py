@@ -82,7 +82,7 @@ def _ingested(ready: Path, data: bytes, word: str = "BATCH_STATE_SUCCEEDED") -> 
         ledger.check(workspace)
         assert ledger.batches(workspace) == ["ingested"]
         held = ledger.snapshot(workspace)
-        assert sum(held["findable_batches"][0][name] for name in ledger.OUTCOMES) == COUNT
+        assert sum(held["findable_batch_accounts"][0][name] for name in ledger.OUTCOMES) == COUNT
         assert workspace.query("PRAGMA integrity_check") == [("ok",)]
         assert workspace.query("PRAGMA foreign_key_check") == []
         assert workspace.run("batch-ingest").exit_code == 0

@@ -168,7 +168,7 @@ def what_is_fixed_stays(here: Look) -> Iterator[str]:
     for number, before in here.memory.batches.items():
         now = here.batches.get(number, {})
         for name in FIXED:
-            if before[name] is not None and now.get(name) != before[name]:
+            if before.get(name) is not None and now.get(name) != before[name]:
                 yield f"batch {number}: {name} was {before[name]!r} and is {now.get(name)!r}"
         if before["state"] in OVER and now.get("state") != before["state"]:
             yield f"batch {number} was {before['state']} and is {now.get('state')}"

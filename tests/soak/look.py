@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-TABLES = ("batches", "tries", "twins", "requests", "attempts", "parked", "answers", "events")
+TABLES = ("batches", "batch_accounts", "tries", "twins", "requests", "attempts", "parked", "answers", "events")
 NAMES = {"experts": "experts", **{name: f"findable_{name}" for name in TABLES}}
 
 
@@ -36,8 +36,9 @@ class Look:
 
     @property
     def batches(self) -> dict[int, Row]:
-        """Return the batches by number."""
-        return {row["number"]: row for row in self.rows["batches"]}
+        """Return the batches by number, each with its account."""
+        accounts = {row["batch"]: row for row in self.rows["batch_accounts"]}
+        return {row["number"]: row | accounts.get(row["number"], {"cost": None}) for row in self.rows["batches"]}
 
     @property
     def people(self) -> dict[str, Row]:

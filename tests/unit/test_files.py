@@ -51,6 +51,20 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     assert path.read_bytes() == b"2" * 100
 
 
+def test_a_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sealed is synced first, then renamed, and then its folder is synced."""
+    path, named, sync = tmp_path / "file", list[bool](), os.fsync
+
+    def synced(handle: int) -> None:
+        """Sync, and keep whether the file had its name by then."""
+        named.append(path.exists())
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    files.seal_bytes(path, b"x")
+    assert named == [False, True]
+
+
 def test_verify_tells_gone_from_changed(tmp_path: Path) -> None:
     """An untouched file passes; a changed byte, a cut and a missing file are each said."""
     sealed = files.seal_bytes(tmp_path / "file", b"content")

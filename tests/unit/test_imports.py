@@ -23,23 +23,23 @@ ROWS = (  # from the ground up
     {"errors", "states"},
     {
         "settings",
-        "records",
         "display",
         "discretion",
         "abreast",
         "garbage",
         "spreadsheet",
-        "parquet",
         "wording",
         "delimiting",
     },
     {"files", "traces"},
     {"quality"},
-    {"task", "listing"},
+    {"task"},
     {"gemini", "store", "index"},
+    {"tables"},
     {"experts", "passages"},  # side by side: no subject knows another
-    {"runtime", "apply"},
-    {"estimating", "spending", "window", "ways", "reviewing", "reporting"},
+    {"runtime", "apply", "engine"},
+    {"estimating", "spending", "window", "ways", "gating", "comparing", "reviewing", "reporting"},
+    {"batch"},
     {"preparing", "adopting", "embedding", "evaluation", "piloting"},
     {"creating", "freshness", "building", "uploads", "backups", "withdrawing"},
     {"live"},
@@ -49,6 +49,7 @@ ROWS = (  # from the ground up
     {"forgetting"},
     {"collecting"},
     {"steps"},
+    {"workflows"},
     {"routines"},
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
@@ -77,6 +78,7 @@ OF_SUBJECTS = {
 }
 # what a command may take from the pipeline: steps, what it opens a workspace with, and the types that steps hand back
 FOR_JOBS = {
+    "workflows",
     "routines",
     "steps",
     "runtime",
@@ -85,7 +87,7 @@ FOR_JOBS = {
     "discretion",
     "errors",
     "states",
-    "records",
+    "tables",
     "task",
     "preparing",
     "preflighting",
@@ -102,16 +104,15 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
     "sqlalchemy": (
         "pipeline.store",
         "pipeline.experts.table",
-        "pipeline.experts.shape",  # of that table
-        "pipeline.experts.adoption",
-        "pipeline.experts.column_types",
+        "pipeline.tables",
+        "pipeline.experts.schema",
+        "pipeline.experts.adopt",
+        "pipeline.experts.remove",
         "pipeline.passages.table",
-        "pipeline.passages.shape",
-        "pipeline.passages.adoption",
+        "pipeline.passages.schema",
+        "pipeline.passages.adopt",
         "pipeline.passages.checking",
         "pipeline.passages.measuring",
-        "pipeline.passages.moving",
-        "pipeline.passages.column_types",
         "pipeline.passages.preferring",
         "pipeline.passages.stock",
         "pipeline.task",  # for its types alone
@@ -132,12 +133,14 @@ OWNERS: dict[str, tuple[str, ...]] = {  # outside library -> where it may be imp
         "pipeline.files",
         "pipeline.gemini",
         "pipeline.index",
+        "pipeline.tables",
         "pipeline.experts",
         "pipeline.passages",
         "emulator",
     ),
     "pydantic": ("pipeline.gemini", "pipeline.experts", "pipeline.passages", "pipeline.task", "pipeline.apply"),
-    "pyarrow": ("pipeline.parquet",),
+    "pyarrow": ("pipeline.tables",),
+    "charset_normalizer": ("pipeline.tables.text_file",),
     "rapidfuzz": ("pipeline.passages",),
     "click": ("jobs",),
     "rich": ("jobs",),
@@ -243,7 +246,7 @@ def test_imports_point_downward(path: Path) -> None:
         ("pipeline.files", "pipeline.store.database"),
         ("pipeline.preparing", "pipeline.experts.table"),
         ("pipeline.preparing", "pipeline.passages.table"),
-        ("pipeline.passages.importing", "pipeline.experts.encoding"),
+        ("pipeline.passages.importing", "pipeline.experts.rates"),
         ("pipeline.steps.batch_submit", "pipeline.experts.tags"),
         ("pipeline.apply", "pipeline.steps.index"),
         ("pipeline.runtime", "jobs.output"),
@@ -301,7 +304,7 @@ ENGINE = [
     path
     for path in MODULES
     if _name(path).startswith("pipeline.")
-    and not _inside(_name(path), {"pipeline.experts", "pipeline.records", "pipeline.settings", *OF_SUBJECTS})
+    and not _inside(_name(path), {"pipeline.experts", "pipeline.settings", *OF_SUBJECTS})
     and _name(path) != "pipeline.steps.search"
 ]
 

@@ -26,8 +26,8 @@ _ATTEMPT = (
     " tokens_in, tokens_out, cost) VALUES ('expert-tags', ?, 1, '2026-11-20', 1, 0, ?, ?, ?, ?, ?, ?, ?)"
 )
 _FINISH = (
-    "UPDATE findable_batches SET state = 'ingested', answered = ?, refused = ?, invalid = ?, missing = 0,"
-    " not_applied = 0, unknown = 0, duplicates = ?, unreadable = 0, tokens_in = ?, tokens_out = ?, cost = ?"
+    "INSERT INTO findable_batch_accounts (batch, answered, refused, invalid, missing, not_applied, unknown, duplicates,"
+    " unreadable, tokens_in, tokens_out, cost) VALUES (1, ?, ?, ?, 0, 0, 0, ?, 0, ?, ?, ?)"
 )
 CHUNK = 5000
 
@@ -69,6 +69,7 @@ def ready(data: Path) -> Timed:
             if len(closed) == CHUNK:
                 _write(writing, tags, closed, answers, attempts)
         _write(writing, tags, closed, answers, attempts)
+        writing.execute("UPDATE findable_batches SET state = 'ingested'")
         writing.execute(_FINISH, (*counts.values(), duplicates, *used))
         writing.execute("COMMIT")
         return {"rows": sum(counts.values())}

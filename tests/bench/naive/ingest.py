@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from tests.bench.measure import Said, Timed
-from tests.bench.naive.orm import Answer, Attempt, Batch, Expert, Request, engine_of
+from tests.bench.naive.orm import Account, Answer, Attempt, Batch, Expert, Request, engine_of
 from tests.bench.naive.score import score_of
 
 TASK = "expert-tags"
@@ -181,16 +181,14 @@ def finish(session: Session, number: int, duplicates: int) -> None:
     counted = select(Request.outcome, func.count()).where(Request.batch == number).group_by(Request.outcome)
     outcomes: dict[str | None, int] = dict(session.execute(counted).tuples().all())
     batch.state = "ingested"
-    batch.answered, batch.refused = outcomes.get("answered", 0), outcomes.get("refused", 0)
-    batch.invalid, batch.missing = outcomes.get("invalid", 0), outcomes.get(None, 0)
-    batch.not_applied = session.scalar(select(func.count()).where(Answer.batch == number, ~Answer.applied))
-    batch.unknown = batch.unreadable = 0
-    batch.duplicates = duplicates
-    batch.tokens_in = batch.tokens_out = 0
-    batch.cost = 0.0
+    account = Account(batch=number, unknown=0, unreadable=0, duplicates=duplicates, tokens_in=0, tokens_out=0, cost=0.0)
+    account.answered, account.refused = outcomes.get("answered", 0), outcomes.get("refused", 0)
+    account.invalid, account.missing = outcomes.get("invalid", 0), outcomes.get(None, 0)
+    account.not_applied = session.scalar(select(func.count()).where(Answer.batch == number, ~Answer.applied))
     for table in (Answer, Attempt):
         sums = (func.sum(table.tokens_in), func.sum(table.tokens_out), func.sum(table.cost))
         tokens_in, tokens_out, cost = session.execute(select(*sums).where(table.batch == number)).one()
-        batch.tokens_in += tokens_in or 0
-        batch.tokens_out += tokens_out or 0
-        batch.cost += cost or 0.0
+        account.tokens_in += tokens_in or 0
+        account.tokens_out += tokens_out or 0
+        account.cost += cost or 0.0
+    session.add(account)

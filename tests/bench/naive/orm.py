@@ -51,6 +51,13 @@ class Batch(Base):
     estimated_cost: Mapped[float]
     priced_on: Mapped[str]
     result_file: Mapped[str | None]
+
+
+class Account(Base):
+    """What a batch came to."""
+
+    __tablename__ = "findable_batch_accounts"
+    batch: Mapped[int] = mapped_column(primary_key=True)
     answered: Mapped[int | None]
     refused: Mapped[int | None]
     invalid: Mapped[int | None]
@@ -59,9 +66,9 @@ class Batch(Base):
     unknown: Mapped[int | None]
     duplicates: Mapped[int | None]
     unreadable: Mapped[int | None]
-    tokens_in: Mapped[int | None]
-    tokens_out: Mapped[int | None]
-    cost: Mapped[float | None]
+    tokens_in: Mapped[int]
+    tokens_out: Mapped[int]
+    cost: Mapped[float]
 
 
 class Request(Base):

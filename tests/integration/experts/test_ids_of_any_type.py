@@ -31,30 +31,6 @@ def test_a_number_and_a_text_like_it_are_two_people(workspace: Workspace, kind: 
     assert (ran.exit_code, "nothing to submit" in ran.output) == (0, True), ran.output
 
 
-@pytest.mark.parametrize(
-    ("kind", "key"),
-    [
-        ("REAL", "1e15"),
-        ("REAL", "1234567890123456.0"),
-        ("REAL", "3.0000000000000004"),
-        ("REAL", "1e-5"),
-        ("REAL", "9e999"),
-        ("NUMERIC", "1e20"),
-        ("INT", "1e20"),
-        ("", "1e17"),
-        ("BLOB", "5.0"),
-    ],
-)
-def test_a_number_that_does_not_come_back_as_it_is_is_refused(workspace: Workspace, kind: str, key: str) -> None:
-    """Exit code 3, a reason, and what to do, where nobody would ever be asked."""
-    _people(workspace, kind, "1", key)
-    ran = workspace.run("batch-submit")
-    assert ran.exit_code == 3, ran.output
-    assert "`experts` in this database has ids that are floating-point numbers" in ran.stderr
-    assert "use ids that are whole numbers or text" in ran.stderr
-    assert workspace.tables() == ["experts"]
-
-
 @pytest.mark.parametrize(("kind", "keys"), [("REAL", ("7", "8.5", "999999999999999")), ("NUMERIC", ("1e15", "0.5"))])
 def test_a_number_that_comes_back_as_it_is_stays(workspace: Workspace, kind: str, keys: tuple[str, ...]) -> None:
     """As another program writes whole numbers when one of them is missing."""

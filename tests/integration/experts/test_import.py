@@ -9,10 +9,10 @@ from sqlalchemy import Engine, event
 
 from pipeline.errors import InputError
 from pipeline.experts import table
-from pipeline.records import Kind
 from pipeline.states import Outcome
 from pipeline.steps import import_experts
 from pipeline.store import answers, claims
+from pipeline.tables.findings import Kind
 from tests.integration.experts.workspaces import HEADER, people_file, position, rows, workspace
 from tests.lab import ON_POSTGRESQL
 
@@ -90,9 +90,7 @@ def test_a_tagged_person_keeps_the_tags_and_is_told(tmp_path: Path) -> None:
         ann = rows(rt)["ann"]
     assert (ann["bio"], ann["tags"]) == ("Stone.", '["water law"]')
     assert done.updated == 2
-    assert [(told.username, told.kind, told.column, told.line) for told in done.findings] == [
-        ("ann", Kind.KEPT, "Bio", 2)
-    ]
+    assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [("ann", Kind.KEPT, "Bio", 2)]
 
 
 def test_another_company_of_a_tagged_person_is_no_news(tmp_path: Path) -> None:
@@ -116,7 +114,7 @@ def test_a_claimed_person_is_updated_and_told(tmp_path: Path) -> None:
         done = import_experts.run(rt, people_file(tmp_path / "p.csv", ann="Stone."))
         with rt.store.write() as tx:
             assert claims.release_live(tx, table.TASK, item_id, outcome=Outcome.MISSING, reason="test")
-    assert [(told.kind, told.username) for told in done.findings] == [(Kind.KEPT, "ann")]
+    assert [(told.kind, told.key) for told in done.findings] == [(Kind.KEPT, "ann")]
     assert "while being asked" in done.findings[0].reason
 
 

@@ -22,7 +22,6 @@ from pipeline.errors import (
     UnavailableError,
 )
 from pipeline.gemini.client import Client, RemoteBatch, Upload
-from pipeline.gemini.limits import Shard
 from pipeline.gemini.replies import judge, judge_line, line_at_fault
 from pipeline.gemini.requests import build, check, key_of, line
 from pipeline.gemini.results import Results
@@ -67,15 +66,14 @@ class Engine:
 
     def upload(self, count: int = 3) -> Upload:
         """Upload a request file with the keys t/0, t/1 and so on."""
-        path, shard = self.folder / "requests.jsonl", Shard()
+        path = self.folder / "requests.jsonl"
         with path.open("wb") as file:
             for number in range(count):
                 written = line(key_of("t", str(number)), request(f"Lawyer for water law, case {number}."))
                 check(written)
-                shard.add(size=file.write(written + b"\n"), tokens=0)
-        return self.client.upload(
-            path, display_name="w/t/1", sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=shard.size
-        )
+                file.write(written + b"\n")
+        data = path.read_bytes()
+        return self.client.upload(path, display_name="w/t/1", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
     def create(self, count: int = 3, *, model: str = MODEL) -> RemoteBatch:
         """Upload a request file and create a batch of it."""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.passages import table
-from pipeline.passages.reading import Passages
-from pipeline.records import Kind
+from pipeline.passages.read import Passage, Passages
 from pipeline.states import Outcome
 from pipeline.steps import import_passages
 from pipeline.store import answers, claims, versions
 from pipeline.store import workspace as stored
+from pipeline.tables.findings import Finding, Kind
 from tests.integration.passages.workspaces import NOW, add_concepts, concept, passages_file, rows, shape, workspace
 from tests.lab import SHARED, Workspace
 
@@ -106,7 +107,7 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path, versio
         done = import_passages.run(rt, new)
         assert rows(rt) == {"a": ("x", None, None), "b": ("y", None, None)}
     assert (done.answered, done.added, done.told[Kind.REJECTED]) == (1, 1, 1)
-    assert [(told.line, told.field, told.id) for told in done.findings] == [(1, "text", "a")]
+    assert [(told.line, told.column, told.key) for told in done.findings] == [(1, "text", "a")]
 
 
 def test_concepts_that_were_withdrawn_hold_no_text(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.Mon
         for added in (3, 0):
             done = import_passages.run(rt, path)
             assert (done.added, done.duplicates, done.rows_in) == (added, 3, 3)
-            told = [(told.line, told.reason, told.id) for told in done.findings]
+            told = [(told.line, told.reason, told.key) for told in done.findings]
             assert told == [
                 (2, "duplicate id: already on line 1", "a"),
                 (5, "duplicate id: already on line 1", "a"),
@@ -200,9 +201,9 @@ def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkey
     class Interrupting(Passages):
         """A file whose reader is interrupted on the way."""
 
-        def __iter__(self) -> Any:
+        def passages(self) -> Iterator[Passage | Finding]:
             """Yield passages until Ctrl-C."""
-            for one in super().__iter__():
+            for one in super().passages():
                 if one.line == 25:
                     raise KeyboardInterrupt
                 yield one

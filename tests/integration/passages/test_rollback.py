@@ -1,16 +1,18 @@
 """Taking back one version's concepts, and nothing else: what goes, what stays, and what is refused meanwhile."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import preparing
+from pipeline.engine import questions
 from pipeline.errors import InputError
-from pipeline.runtime import Runtime
 from pipeline.steps import rollback
 from pipeline.store import versions as versions_of
+from pipeline.store.database import Store
+from pipeline.task import Task
 from tests.integration.passages.workspaces import passages_file
 from tests.lab import Api, Workspace
 
@@ -101,7 +103,7 @@ def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
     found = versions(passages)
     ours, theirs = found[ONE, MODEL], found[THEIRS, ""]
     assert (ours["rows"], ours["items"]) == (counted(passages, "passage_concepts") - 1, 3)
-    assert ours["cost"] == pytest.approx(passages.scalar("SELECT cost FROM findable_batches"), abs=1e-6)
+    assert ours["cost"] == pytest.approx(passages.scalar("SELECT cost FROM findable_batch_accounts"), abs=1e-6)
     assert ours["cost"] > 0
     assert theirs | {"cost": 0.0} == {
         "task": "passages",
@@ -213,15 +215,15 @@ def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_bega
     passages: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch, command: str, code: int
 ) -> None:
     """A rollback that comes between the beginning of a version and its first request wins."""
-    begin = preparing.begin
+    begin = questions.begin
 
-    def begin_and_lose(rt: Runtime) -> None:
+    def begin_and_lose(store: Store, task: Task, *, model: str, at: datetime) -> None:
         """Begin the version, and let another process withdraw it."""
-        begin(rt)
-        with rt.store.write() as tx:
-            versions_of.withdraw(tx, rt.task.name, rt.task.label, model=rt.model.name, at=rt.now())
+        begin(store, task, model=model, at=at)
+        with store.write() as tx:
+            versions_of.withdraw(tx, task.name, task.label, model=model, at=at)
 
-    monkeypatch.setattr(preparing, "begin", begin_and_lose)
+    monkeypatch.setattr(questions, "begin", begin_and_lose)
     result = passages.run(command, TASK="passages")
     assert result.exit_code == code, result.output
     assert api.seen("POST", "GenerateContent") + api.seen("POST", ":generateContent") == []

@@ -9,10 +9,11 @@ from typing import Any
 
 from pipeline.display import Silent
 from pipeline.passages import table
-from pipeline.passages.shape import Shape, loaded, look
+from pipeline.passages.schema import Shape, look
 from pipeline.passages.table import ConceptRow
 from pipeline.runtime import Runtime, open_runtime
 from pipeline.settings import Settings
+from pipeline.tables.cells import loaded
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
 

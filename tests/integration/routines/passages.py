@@ -158,8 +158,8 @@ def check(workspace: Workspace) -> int:
     )
     assert workspace.query(late) == []
     uneven = (
-        "SELECT number FROM findable_batches WHERE state = 'ingested' AND answered + refused + invalid + missing <> "
-        "requests"
+        "SELECT number FROM findable_batches LEFT JOIN findable_batch_accounts ON batch = number "
+        "WHERE state = 'ingested' AND answered + refused + invalid + missing <> requests"
     )
     assert workspace.query(uneven) == []
     again = "SELECT item_id FROM findable_answers WHERE applied GROUP BY task, extractor, item_id HAVING count(*) > 1"

@@ -237,7 +237,7 @@ def test_a_run_is_over_by_whichever_command_nobody_is_left(
         for command in finish:
             assert workspace.run(command).exit_code == 0
     assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
-    assert workspace.scalar("SELECT cost FROM findable_batches") > 0
+    assert workspace.scalar("SELECT cost FROM findable_batch_accounts") > 0
     more = tmp_path / "more.json"
     more.write_text(json.dumps([{"username": f"more-{number}", "bio": "Knows tides."} for number in range(3)]))
     assert workspace.run("import", str(more)).exit_code == 0

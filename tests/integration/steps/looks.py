@@ -4,16 +4,20 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tests.lab import ON_POSTGRESQL, Api, Workspace
+import httpx2
+
+from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+from tests.ledger import ACCOUNTED
 
 CREATE = r":batchGenerateContent$"
 START = r"^/upload/[^?]*$"
 
 
 def batch_row(workspace: Workspace, number: int = 1) -> dict[str, Any]:
-    """Return one batch's row by column."""
-    [row] = workspace.query("SELECT * FROM findable_batches WHERE number = :number", number=number)
-    return dict(zip(workspace.columns("findable_batches"), row, strict=True))
+    """Return one batch's row by column, with its account."""
+    [row] = workspace.query(f"SELECT * FROM {ACCOUNTED} WHERE number = :number", number=number)  # noqa: S608 - ours
+    names = (*workspace.columns("findable_batches"), *workspace.columns("findable_batch_accounts"))
+    return dict(zip(names, row, strict=True))
 
 
 def states(workspace: Workspace) -> list[str]:
@@ -78,3 +82,13 @@ def alter(workspace: Workspace, *statements: str) -> None:
     """Change rows by hand, to what another program or a process that died could have left."""
     for statement in statements:
         workspace.change(statement)
+
+
+def crowd(api: Api, count: int) -> None:
+    """Make batches that are not ours, newer than all there are, so that the list has several pages."""
+    request = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
+    inlined = {"requests": {"requests": [{"request": request, "metadata": {"key": "k"}}]}}
+    with httpx2.Client(base_url=api.url, headers={"x-goog-api-key": KEY}) as http:
+        for number in range(count):
+            body = {"batch": {"displayName": f"crowd-{number}", "inputConfig": inlined}}
+            http.post("/v1beta/models/gemini-3.5-flash-lite:batchGenerateContent", json=body).raise_for_status()

@@ -229,6 +229,7 @@ def test_an_empty_result_is_all_missing(offline: Workspace) -> None:
     [account] = ingest(offline)
     assert account["missing"] == 3
     assert ledger.people(offline) == {"total": 3, "untagged": 3}
+    assert offline.query("SELECT charged FROM findable_attempts") == [(True,)] * 3
 
 
 def test_lines_nobody_asked_for_are_counted_and_shown(offline: Workspace) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline import creating, files, preparing, window
 from pipeline.display import Silent
+from pipeline.engine import questions
 from pipeline.experts import table
 from pipeline.gemini.limits import MAX_ACTIVE_BATCHES
 from pipeline.preparing import Plan
@@ -32,6 +33,7 @@ from tests.integration.steps.looks import (
     remote,
     requests_of,
     states,
+    tries,
     uploads,
 )
 from tests.lab import KEY, ROOT, Api, Workspace
@@ -446,7 +448,7 @@ def test_a_row_that_cannot_be_sent_is_named_before_anything_is(
 ) -> None:
     """A request larger than the API takes stops the run with 2 and the person's name; no file stays behind."""
     names = people(2)
-    monkeypatch.setattr(preparing, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(questions, "MAX_FILE_BYTES", 100)
     result = workspace.run("batch-submit")
     assert result.exit_code == 2, result.output
     assert names[0] in result.stderr
@@ -525,10 +527,9 @@ def test_no_more_batches_are_sent_than_the_api_takes(workspace: Workspace, api: 
     """With a hundred batches at the API the next one waits as prepared, by our own count: exit 4, nothing refused."""
     people(3)
     assert workspace.run("batch-submit", "--limit", "1").exit_code == 0
-    row = batch_row(workspace)
+    names = [name for name in workspace.columns("findable_batches") if name != "number"]
     with workspace.open() as rt, rt.store.write() as tx:
         for number in range(2, MAX_ACTIVE_BATCHES + 1):
-            names = [name for name in row if name != "number"]
             columns = ", ".join(names)
             tx.exec_driver_sql(
                 f"INSERT INTO findable_batches (number, {columns}) SELECT {number}, {columns} "  # noqa: S608 - ours
@@ -541,27 +542,59 @@ def test_no_more_batches_are_sent_than_the_api_takes(workspace: Workspace, api: 
     assert (creates(api), batch_row(workspace, 101)["state"]) == (1, "prepared")
 
 
+def _quota(workspace: Workspace, folder: Path) -> int:
+    """Let three quarters of everybody's tokens wait at the API at once; return how many those are."""
+    models = folder / "models.toml"
+    limit: int = json.loads(workspace.run("batch-submit", "--dry", "--json").stdout)["tokens_in"] * 3 // 4
+    models.write_text(
+        '[models."gemini-3.5-flash-lite"]\nprice_in = 0.3\nprice_out = 2.5\n'
+        f'priced_on = 2026-10-07\nsource = "a page"\nkind = "generate"\nenqueued_tokens = {limit}\n'
+    )
+    workspace.environ["FINDABLE_MODELS_FILE"] = str(models)
+    return limit
+
+
 def test_no_more_tokens_wait_than_the_model_takes(
     workspace: Workspace, api: Api, people: People, tmp_path: Path
 ) -> None:
     """The enqueued-token limit of the catalogue is kept by our own count, so that the API never has to refuse."""
     people(4)
-    models = tmp_path / "models.toml"
-    limit = json.loads(workspace.run("batch-submit", "--dry", "--json").stdout)["tokens_in"] * 3 // 4
-    models.write_text(
-        '[models."gemini-3.5-flash-lite"]\nprice_in = 0.3\nprice_out = 2.5\n'
-        f'priced_on = 2026-10-07\nsource = "a page"\nkind = "generate"\nenqueued_tokens = {limit}\n'
-    )
+    limit = _quota(workspace, tmp_path)
     api.configure(enqueued_tokens={"*": limit * 2}, paused=True)
-    result = workspace.run("batch-submit", MODELS_FILE=str(models))
+    result = workspace.run("batch-submit")
     assert result.exit_code == 0, result.output
     assert "held back by the quota of tokens that may wait at the API" in result.stdout
     assert (states(workspace), creates(api)) == (["submitted"] * 2, 2)
     assert workspace.scalar("SELECT sum(estimated_in) FROM findable_batches") <= limit
     api.configure(paused=False)
-    assert workspace.run("batch-poll", MODELS_FILE=str(models)).exit_code == 0
-    assert workspace.run("batch-submit", MODELS_FILE=str(models)).exit_code == 0
+    assert workspace.run("batch-poll").exit_code == 0
+    assert workspace.run("batch-submit").exit_code == 0
     assert states(workspace) == ["downloaded"] * 2 + ["submitted"]
+
+
+def test_the_quota_is_looked_at_again_when_the_create_is_committed(
+    workspace: Workspace, api: Api, people: People, tmp_path: Path
+) -> None:
+    """A batch that was sent while this one's file was uploaded took the room: this one waits, uploaded, uncreated."""
+    people(4)
+    limit = _quota(workspace, tmp_path)
+    with workspace.open() as rt:
+        [first] = preparing.prepare(rt, preparing.Wanted(2), bar=_bar())
+        [second] = preparing.prepare(rt, preparing.Wanted(2), bar=_bar())
+        workspace.change("UPDATE findable_batches SET estimated_in = :most WHERE number = 1", most=limit)
+        upload = rt.client.upload
+
+        def meanwhile(*args: Any, **named: Any) -> Any:
+            """Upload, and let another process send the first batch."""
+            rt.client.upload = upload
+            assert creating.send(rt, first) is creating.Sent.CREATED
+            return upload(*args, **named)
+
+        rt.client.upload = meanwhile
+        with pytest.raises(window.NoRoomError, match="tokens would wait"):
+            creating.send(rt, second)
+    assert (states(workspace), creates(api), tries(workspace)) == (["submitted", "prepared"], 1, ["created"])
+    assert batch_row(workspace, 2)["upload"]
 
 
 @pytest.mark.parametrize("money", [{}, {"BUDGET_PER_DAY": "20"}], ids=["without a budget", "with one"])
@@ -604,8 +637,9 @@ def test_files_are_filled_by_what_past_answers_make_of_a_count(workspace: Worksp
     assert workspace.run("batch-submit", "--limit", "6").exit_code == 0
     for command in ("batch-poll", "batch-ingest"):
         assert workspace.run(command).exit_code == 0
-    workspace.change("UPDATE findable_batches SET tokens_in = 2 * counted_in")
-    each = 2 * workspace.scalar("SELECT counted_in FROM findable_batches") // 6
+    counted = workspace.scalar("SELECT counted_in FROM findable_batches")
+    workspace.change("UPDATE findable_batch_accounts SET tokens_in = :twice", twice=2 * counted)
+    each = 2 * counted // 6
     room = {"BATCH_TOKENS": str(5 * each + each // 2)}
     planned = json.loads(workspace.run("batch-submit", "--dry", "--json", **room).stdout)
     assert planned["batches"] == 4

@@ -304,7 +304,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Bench], None], str, bool | str]] = {  
         "does not exist: 'lost'",
         False,
     ),
-    "sum": (write_sql("UPDATE findable_batches SET answered = 5 WHERE number = 1"), "adds up to 5 of 6", False),
+    "sum": (write_sql("UPDATE findable_batch_accounts SET answered = 5 WHERE batch = 1"), "adds up to 5 of 6", False),
     "answers": (write_sql("DELETE FROM findable_answers WHERE item_id = '3'"), "6 answers, and 5 are stored", False),
     "attempts": (
         write_sql(

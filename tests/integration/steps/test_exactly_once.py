@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx2
 import pytest
 
 from pipeline import creating, preparing
@@ -18,6 +17,7 @@ from tests.integration.steps.looks import (
     batch_row,
     claimed,
     creates,
+    crowd,
     moves,
     remote,
     requests_of,
@@ -26,7 +26,7 @@ from tests.integration.steps.looks import (
     tries,
     uploads,
 )
-from tests.lab import KEY, Api, Workspace
+from tests.lab import Api, Workspace
 
 People = Callable[..., list[str]]
 
@@ -62,16 +62,6 @@ DID_NOT: dict[str, tuple[str, dict[str, Any]]] = {  # nothing was made, and the 
 def fault_on_create(api: Api, word: str, args: dict[str, Any], **more: Any) -> None:
     """Script a fault for create calls."""
     api.fault(word, method="POST", path=CREATE, args=args, **more)
-
-
-def crowd(api: Api, count: int) -> None:
-    """Make batches that are not ours, newer than all there are, so that the list has several pages."""
-    request = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
-    inlined = {"requests": {"requests": [{"request": request, "metadata": {"key": "k"}}]}}
-    with httpx2.Client(base_url=api.url, headers={"x-goog-api-key": KEY}) as http:
-        for number in range(count):
-            body = {"batch": {"displayName": f"crowd-{number}", "inputConfig": inlined}}
-            http.post("/v1beta/models/gemini-3.5-flash-lite:batchGenerateContent", json=body).raise_for_status()
 
 
 @pytest.mark.parametrize("case", WORKED)

@@ -14,8 +14,8 @@ from pipeline.estimating import Calibration
 from pipeline.gemini.costs import Usage
 from pipeline.gemini.limiter import Limits
 from pipeline.live.marking import Account, Purpose, Question
-from pipeline.records import Budget
 from pipeline.runtime import Runtime
+from pipeline.settings import Budget
 from pipeline.spending import BudgetError
 from pipeline.states import CallEnd
 from pipeline.store import calls

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.passages.quality import quality
-from pipeline.passages.shape import look
+from pipeline.passages.schema import look
 from pipeline.quality import gates
 from pipeline.quality.figures import Quality, Verdict
 from tests.lab import Workspace

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.experts.reading import People, read_people
-from pipeline.records import Finding, Person
+from pipeline.experts.judging import Person
+from pipeline.experts.reading import People
+from pipeline.tables.findings import Finding
 
 HEADER = (
     "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
@@ -26,9 +27,9 @@ def written(path: Path, *lines: str, end: str = "\n", encoding: str = "utf-8") -
 
 def read(path: Path) -> tuple[list[Person], list[Finding], People]:
     """Return the people in a file, the rows that do not go in, and the reader with its notes."""
-    people = read_people(path)
-    rows = list(people)
-    return [row for row in rows if isinstance(row, Person)], [row for row in rows if isinstance(row, Finding)], people
+    file = People(path)
+    rows = list(file.people())
+    return [row for row in rows if isinstance(row, Person)], [row for row in rows if isinstance(row, Finding)], file
 
 
 def usernames(people: Sequence[Person]) -> list[str]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.experts.judging import judge
-from pipeline.records import Finding, Kind, Person
+from pipeline.experts.judging import Person, judge
+from pipeline.tables.findings import Finding, Kind
 
 
 def person(**cells: object) -> Person:
@@ -91,7 +91,7 @@ def test_what_no_database_holds_is_rejected_with_its_column(bad: str) -> None:
     """NUL, bad bytes and half surrogate pairs reject the row; the excerpt can be printed anywhere."""
     row = judge({"username": "ann", "bio": "x" * 500 + bad}, line=3)
     assert isinstance(row, Finding)
-    assert (row.column, row.username) == ("Bio", "ann")
+    assert (row.column, row.key) == ("Bio", "ann")
     assert row.value.isprintable()
     assert "\\" in row.value
     row.value.encode("utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.experts.reading import read_people, read_person_documents
+from pipeline.experts.reading import People, read_person_documents
 from tests.unit.experts.people_files import read, record, usernames, written
 
 
@@ -101,7 +101,7 @@ def test_keys_that_are_not_ours_are_noted_once(tmp_path: Path) -> None:
     path.write_text('{"username": "a", "tags": ["x"]}\n{"username": "b", "tags": ["y"], "z": 1}\n', encoding="utf-8")
     _, _, reader = read(path)
     assert reader.notes == ["not read: tags, z", "tags and scores are never imported: they come from answers"]
-    assert len(list(reader)) == 2
+    assert len(list(reader.people())) == 2
     assert len(reader.notes) == 2
 
 
@@ -110,7 +110,7 @@ def test_a_name_that_says_json_and_a_content_that_does_not_is_refused(tmp_path: 
     path = tmp_path / "people.json"
     path.write_text("Username,Bio\n", encoding="utf-8")
     with pytest.raises(InputError, match="is no JSON"):
-        read_people(path)
+        People(path)
 
 
 def test_the_first_of_two_equal_usernames_goes_in(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records import Finding, Kind, Person
+from pipeline.experts.judging import Person
+from pipeline.tables.findings import Finding, Kind
 from tests.unit.experts.people_files import read
 
 PEOPLE = Path(__file__).parents[4] / "shared" / "data" / "people"

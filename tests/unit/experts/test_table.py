@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.experts import adoption, table
-from pipeline.experts.shape import experts
+from pipeline.experts import adopt, table
+from pipeline.experts.schema import experts
 from pipeline.states import Outcome
 from pipeline.store import answers, claims, schema
 from pipeline.store.database import Connection, Store
@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 def tx(tmp_path: Path) -> Iterator[Connection]:
     """A transaction on a fresh database."""
     store = Store(f"sqlite:///{tmp_path / 'findable.db'}")
-    schema.ensure(store, [adoption.adopt])
+    schema.ensure(store, [adopt.adopt])
     with store.write() as tx:
         yield tx
     store.close()

@@ -72,11 +72,12 @@ def test_a_quotation_with_a_slip_is_found_as_whole_words(quote: str, there: str)
         "zz",
         "neural netwrk",
         "bananas split on a tuesday morning",
+        "it does converge very quickly on strasse",
         TEXT + " More.",
     ],
 )
 def test_what_is_not_there_is_not_found(quote: str) -> None:
-    """Nothing is found for punctuation, short slips, invented words, and what is longer than the passage."""
+    """Nothing is found for punctuation, short slips, what says something else, and what is longer than the passage."""
     assert found(quote) == []
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.passages import adoption, table
-from pipeline.passages.shape import Shape, loaded, look, words
+from pipeline.passages import adopt, table
+from pipeline.passages.schema import Shape, look
 from pipeline.passages.table import ConceptRow, PassageRow
 from pipeline.store import answers, claims, schema, versions
 from pipeline.store.database import Connection, Store
+from pipeline.tables.cells import loaded, words
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
 
@@ -23,7 +24,7 @@ def tx(tmp_path: Path) -> Iterator[Connection]:
     """A transaction on a fresh database."""
     url = postgresql.database_of(tmp_path / "data") if ON_POSTGRESQL else f"sqlite:///{tmp_path / 'findable.db'}"
     store = Store(url)
-    schema.ensure(store, [adoption.adopt])
+    schema.ensure(store, [adopt.adopt])
     with store.write() as tx:
         yield tx
     store.close()

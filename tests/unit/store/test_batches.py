@@ -113,6 +113,22 @@ def test_of_two_that_read_the_same_row_one_moves_it(old: BatchState, new: BatchS
     assert read(store) == after
 
 
+def test_what_the_api_has_is_never_created_again() -> None:
+    """No move leads from a batch with a remote name back to one that a create may be sent for."""
+    has_a_name = {BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED, BatchState.FAILED}
+    for state in has_a_name:
+        assert BATCH_MOVES[state] <= has_a_name, state
+
+
+def test_a_cancel_of_what_is_home_is_a_conflict(store: Store) -> None:
+    """Of a batch that another process brought home meanwhile no cancel is noted."""
+    batch = bring(store, BatchState.SUBMITTED)
+    move(store, batch, BatchState.DOWNLOADED)
+    with pytest.raises(StateConflictError), store.write() as tx:
+        batches.note_cancel(tx, batch, why="by hand", at=NOW)
+    assert read(store).cancel_asked_at is None
+
+
 def test_an_end_seen_late_says_nothing_of_the_next_try(store: Store) -> None:
     """Who stood still during one try does not overwrite when the next one's call ended."""
     first = bring(store, BatchState.SUBMITTING)

@@ -1,6 +1,8 @@
 """Claims at scale: what asks for open claims goes through their index and not through every request there ever was."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Select, text
@@ -9,8 +11,24 @@ from sqlalchemy.dialects import sqlite
 from pipeline.errors import StateConflictError
 from pipeline.experts.tags import TagsTask
 from pipeline.states import Outcome
-from pipeline.store import claims
+from pipeline.store import answers, batches, claims
 from tests.delivery import prepare, put_people, workspace_at
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+BATCH: dict[str, Any] = {
+    "number": 1,
+    "task": "expert-tags",
+    "extractor": "expert-tags@1/m",
+    "model": "m",
+    "requests": 2,
+    "request_file": "batches/000001-requests.jsonl",
+    "request_sha256": "00",
+    "request_size": 9,
+    "estimated_in": 1,
+    "estimated_out": 1,
+    "estimated_cost": 0.5,
+    "priced_on": "2026-10-07",
+}
 
 
 @pytest.mark.sqlite_only("asks SQLite for its plan")
@@ -40,3 +58,29 @@ def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
             claims.account(tx, late)
     rows = workspace.query("SELECT line, outcome, open FROM findable_requests ORDER BY line")
     assert rows == [(1, None, 1), (2, "answered", 0), (3, None, 1)]
+
+
+def test_an_item_that_was_answered_since_it_was_read_is_not_claimed(tmp_path: Path) -> None:
+    """All that a batch wants are claimed or none: an answer that came meanwhile takes the whole transaction back."""
+    workspace = workspace_at(tmp_path / "data")
+    put_people(workspace, 2)
+    with workspace.open() as rt:
+        with rt.store.write() as tx:
+            batches.add(tx, at=NOW, **BATCH)
+            rows = [(one, "hash") for one in tx.execute(claims.askable(rt.task)).scalars()]
+            tx.exec_driver_sql("UPDATE experts SET tags = '[\"bees\"]' WHERE id = 2")
+        with pytest.raises(StateConflictError), rt.store.write() as tx:
+            claims.take(tx, rt.task, rows, batch=1, at=NOW)
+        with rt.store.write() as tx:
+            claims.take(tx, rt.task, rows[:1], batch=1, at=NOW)
+    assert workspace.query("SELECT item_id FROM findable_requests") == [("1",)]
+
+
+def test_what_is_parked_is_not_asked(tmp_path: Path) -> None:
+    """A parked item is not among what the next batch takes, whether it is looked for by name or not."""
+    workspace = workspace_at(tmp_path / "data")
+    put_people(workspace, 2)
+    with workspace.open() as rt, rt.store.write() as tx:
+        answers.park(tx, rt.task.name, {"1": "it failed twice"}, at=NOW)
+        assert list(tx.execute(claims.askable(rt.task)).scalars()) == ["2"]
+        assert claims.askable_among(tx, rt.task, ["2", "1"]) == ["2"]

@@ -8,7 +8,7 @@ from alembic import op
 from pipeline.store.tables import UtcTime
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 PROBES = sa.table(
     "findable_probes", sa.column("batch", sa.Integer), sa.column("verdict"), sa.column("ended_at", UtcTime)

@@ -1,0 +1,1 @@
+"""The way of a batch: prepare, submit, create, reconcile, poll, download, ingest."""

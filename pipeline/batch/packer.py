@@ -1,0 +1,91 @@
+"""Where a request file ends, and why: the one answer for a plan and for what is written.
+
+No database and no file is looked at here. The caller reads what budgets and quotas have room for, and confirms it with
+`stop_for` in the transaction that claims the file's items.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pipeline.gemini.costs import NO_USAGE, Usage
+
+if TYPE_CHECKING:
+    from pipeline.estimating import Calibration
+
+
+class Stop(StrEnum):
+    """Why no line more goes into a file, or no further file is written."""
+
+    FULL = "the file is full"
+    BUDGET = "a budget has no room"
+    QUOTA = "no more tokens may wait at the API"
+    DONE = "no item is left"
+
+
+class Request(Protocol):
+    """One request on its way into a file: its line without the line end, and what it was counted to use."""
+
+    @property
+    def data(self) -> bytes:
+        """Return the line."""
+
+    @property
+    def usage(self) -> Usage:
+        """Return the tokens."""
+
+
+class Limits(NamedTuple):
+    """What one request file may hold: rows, bytes, and estimated prompt tokens. One line alone may have more."""
+
+    rows: int
+    size: int
+    tokens: int
+
+
+class Funds(NamedTuple):
+    """What may still be started, in USD; by how much estimates are off, relative to them; what tokens cost in USD."""
+
+    room: float
+    error: float
+    cost: Callable[[Usage], float]
+
+
+@dataclass
+class Packer:
+    """One request file as it fills up, line by line; None for a budget or a quota is none.
+
+    `quota` is how many more prompt tokens may wait at the API.
+    """
+
+    limits: Limits
+    known: "Calibration"
+    budget: Funds | None = None
+    quota: int | None = None
+    rows: int = 0
+    size: int = 0  # bytes
+    counted: Usage = NO_USAGE
+    likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
+
+    def add(self, line: Request) -> Stop | None:
+        """Take one line in, or return why the file ends before it."""
+        rows, size, counted = self.rows + 1, self.size + len(line.data) + 1, self.counted + line.usage
+        likely = self.known.applied(counted, count=rows)
+        if self.rows and (rows > self.limits.rows or size > self.limits.size or likely.prompt > self.limits.tokens):
+            return Stop.FULL
+        stop = self.stop_for(likely)
+        if stop is None:
+            self.rows, self.size, self.counted, self.likely = rows, size, counted, likely
+        return stop
+
+    def stop_for(self, likely: Usage, *, slack: float = 0.0) -> Stop | None:
+        """Return why no file may be made that will use so much; the budget may be passed by this share of it."""
+        funds = self.budget
+        if funds is not None and funds.cost(likely) * (1 + funds.error) > funds.room * (1 + slack):
+            return Stop.BUDGET
+        return Stop.QUOTA if self.quota is not None and likely.prompt > self.quota else None
+
+    def next_file(self) -> "Packer":
+        """Return an empty file under the same limits."""
+        return replace(self, rows=0, size=0, counted=NO_USAGE, likely=NO_USAGE)

@@ -1,0 +1,72 @@
+"""Make the `experts` table, or adopt one that another program made, and bring its rows in.
+
+The other program may go on using it: rows that come later, without a score, are brought in by the next command.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, literal, or_, select
+
+from pipeline.experts.cells import tags_of
+from pipeline.experts.schema import SPEC, experts, forget_shape, item_id
+from pipeline.experts.table import PAGE, TASK, looks_foreign, rescore, tags_cells, untagged
+from pipeline.store import answers, workspace
+from pipeline.store.sqlite import SWITCHED
+from pipeline.store.streams import streamed
+from pipeline.tables import adopt as tables
+from pipeline.tables.reflect import columns_of
+
+FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
+
+unscored = experts.c.findability_score.is_(None)
+
+
+def adopt(tx: Connection) -> list[str]:
+    """Make the table, or add to an existing one what it lacks; return a line for each thing done to old rows.
+
+    Afterwards every row has an id and a score, and rows whose tags are no JSON list are parked. Doing it again changes
+    nothing.
+
+    Raises:
+        ConfigurationError: what is called `experts` cannot be adopted; nothing was changed.
+    """
+    done = tables.adopt(tx, SPEC, first=not tables.is_marked(tx, SPEC))
+    forget_shape(tx)
+    if done.made:
+        return []
+    lines = list(done.lines)
+    if parked := settle_foreign(tx, everyone=done.first):
+        lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
+    if scored := rescore(tx, None if done.first else unscored):
+        workspace.touch(tx)
+        lines.append(f"scored {scored:,}")
+    if lines and tx.info.pop(SWITCHED, False):
+        lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
+    return lines
+
+
+def is_adopted(tx: Connection) -> bool:
+    """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
+    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")):
+        return False
+    todo = (select(literal(1)).where(condition).limit(1) for condition in (unscored, experts.c.id.is_(None)))
+    return all(tx.execute(query).first() is None for query in todo)
+
+
+def settle_foreign(tx: Connection, *, everyone: bool = False) -> int:
+    """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended since.
+
+    Of rows without a score, and with `everyone` of all, every tags cell is read; of the others those that do not begin
+    and end as a list does. Returns how many were parked.
+    """
+    marked = list(tx.execute(answers.foreign_ids(TASK)).scalars())
+    for start in range(0, len(marked), PAGE):
+        some = marked[start : start + PAGE]
+        cells = tags_cells(tx, some)
+        mended = [key for key in some if key not in cells or tags_of(cells[key]) is not None]
+        answers.forget_foreign(tx, TASK, mended)
+    suspicious = ~untagged if everyone else or_(looks_foreign, ~untagged & unscored)
+    query = select(item_id, experts.c.tags).where(suspicious, item_id.not_in(answers.foreign_ids(TASK)))
+    foreign = [row[0] for row in streamed(tx, query, page=PAGE) if tags_of(row.tags) is None]
+    answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
+    return len(foreign)

@@ -1,0 +1,149 @@
+"""Passages read from a file of any length: JSON lines, a JSON list, CSV by its header, or Parquet.
+
+A row is `{"id", "text", "source"?, "metadata"?}`; whatever else stands in it goes into the metadata. A text is taken
+exactly as it is given: no strip, no normalisation, no other line ends, no guess at its encoding.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.tables import json_file
+from pipeline.tables.findings import Finding, Kind, excerpt, rejected
+from pipeline.tables.layout import Layout, Row
+from pipeline.tables.table_file import TableFile, listed
+
+HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; or CSV with these columns'
+MAX_ID = 500  # characters: below what an index of PostgreSQL takes (2,704 bytes), and of a key the API must carry back
+MAX_LINE = 16 << 20  # characters; a text of 100,000 characters has 1.2 million at the most, escaped as it may be
+OURS = ("id", "text", "source", "metadata")
+LAYOUT = Layout(
+    "id",
+    columns={name: name for name in OURS},
+    column_of=str,
+    hint=HINT,
+    guesses=False,
+    format="jsonl",
+    max_line=MAX_LINE,
+)
+_NO_TEXT = "holds NUL, which PostgreSQL does not take"
+_REMEMBERED = 1000  # names of keys, for a note
+
+
+class Passage(NamedTuple):
+    """One passage as a file gives it. A source or metadata that are None leave what is stored alone.
+
+    `changes` are told of it and do not keep it out.
+    """
+
+    id: str
+    text: str
+    source: str | None
+    metadata: Mapping[str, Any] | None
+    line: int
+    changes: tuple[Finding, ...] = ()
+
+
+class Passages(TableFile):
+    """The passages of one file; `notes` are complete when it was read to its end."""
+
+    def __init__(self, path: Path) -> None:
+        """Find out what the file is.
+
+        Raises:
+            InputError: there is none, it is empty, or it is CSV without the column id.
+        """
+        super().__init__(path, LAYOUT)
+        self._others: dict[str, None] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what concerns the whole file."""
+        return [*super().notes, *([f"taken into the metadata: {listed(self._others)}"] if self._others else [])]
+
+    def passages(self) -> Iterator[Passage | Finding]:
+        """Yield each passage, and what is told of each row that holds none, in the order of the file."""
+        for row in self:
+            yield row if isinstance(row, Finding) else self._passage(row)
+
+    def _passage(self, row: Row) -> Passage | Finding:
+        """Return the passage of a row, or why it holds none."""
+        value = row.values
+        key, why = _id_of(value)
+        if why:
+            return rejected(row.line, why, value.get("id", ""), column="id")
+        if why := _wrong_text(value):
+            return rejected(row.line, why, value.get("text") or "", column="text", key=key)
+        changes: list[Finding] = []
+
+        def told(column: str, reason: str, found: object, kind: Kind = Kind.CHANGED) -> None:
+            changes.append(Finding(row.line, column, reason, excerpt(found), kind, key))
+
+        source, metadata = value.get("source"), self._metadata(value.get("metadata"))
+        if source is not None and (not isinstance(source, str) or "\0" in source):
+            told("source", "no text, dropped", source)
+            source = None
+        if metadata is not None and not isinstance(metadata, dict):
+            told("metadata", "no object, dropped", metadata)
+            metadata = None
+        others = {name: one for name, one in value.items() if name not in OURS}
+        if others:
+            self._note(others)
+            metadata = {**others, **(metadata or {})}
+        if _holds_nul(metadata):
+            told("metadata", f"{_NO_TEXT}; dropped", "")
+            metadata = None
+        if not value["text"].strip():
+            told("text", "empty: kept, and never asked about", "", Kind.NOTED)
+        return Passage(key, value["text"], source, metadata, row.line, (*row.changes, *changes))
+
+    def _metadata(self, value: object) -> object:
+        """Return metadata; where a file has only cells of text, their JSON, and an empty cell says nothing."""
+        if self.format not in {"csv", "parquet"} or not isinstance(value, str):
+            return value
+        try:
+            return json_file.parse_strictly(value) if value.strip() else None
+        except ValueError:
+            return value
+
+    def _note(self, names: Mapping[str, Any]) -> None:
+        """Remember keys that went into the metadata."""
+        if not names.keys() <= self._others.keys() and len(self._others) < _REMEMBERED:
+            self._others.update(dict.fromkeys(names))
+
+
+def _id_of(value: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a row's id as text and nothing, or why it has none."""
+    found = value.get("id")
+    if found is None:
+        return "", "missing"
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        return "", "neither text nor a whole number"
+    key = str(found)
+    if not key.strip():
+        return "", "empty"
+    if len(key) > MAX_ID:
+        return "", f"longer than {MAX_ID} characters"
+    if any(unicodedata.category(one) in {"Cc", "Zl", "Zp", "Cs"} for one in key):
+        return "", "holds control characters"
+    return key, ""
+
+
+def _wrong_text(value: Mapping[str, Any]) -> str:
+    """Return why a row's text cannot be kept; empty where it can."""
+    text = value.get("text")
+    if text is None:
+        return "missing"
+    if not isinstance(text, str):
+        return "no text"
+    return _NO_TEXT if "\0" in text else ""
+
+
+def _holds_nul(value: object) -> bool:
+    """Return whether a text anywhere in a JSON value holds NUL."""
+    if isinstance(value, dict):
+        return any(_holds_nul(one) for pair in value.items() for one in pair)
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value

@@ -1,0 +1,224 @@
+"""The tables of passages and of concepts: as findable makes them, and as they are where another program made them.
+
+Ids are text, whole numbers or UUIDs, as the table has them; the engine sees text. In a `Shape` columns have no type of
+SQLAlchemy's, so that a value takes its type from where it stands: what goes out is text, numbers and None (JSON as JSON
+text), and what comes in goes through `loaded` (JSON) and `words` (text).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Identity, MetaData, Table, Text, cast
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+from pipeline.store.copying import Json
+from pipeline.store.tables import BigId, IsoTime
+from pipeline.tables.adopt import TableSpec, unfit
+from pipeline.tables.columns import (
+    NUMBER,
+    TEXT,
+    Accepts,
+    AsTheColumn,
+    Ids,
+    Kind,
+    ReflectedColumn,
+    ids_of,
+    misfits,
+)
+from pipeline.tables.reflect import columns_of, counts_up, unique_keys
+
+PASSAGES = "passages"
+CONCEPTS = "passage_concepts"
+OPTIONAL = ("source", "metadata")
+WRITTEN = (
+    "passage_id",
+    "concept_name",
+    "concept_type",
+    "aliases",
+    "confidence",
+    "extractor_model",
+    "extractor_version",
+    "evidence",
+    "created_at",
+)
+CONCEPT_COLUMNS = ("id", *WRITTEN)
+OWN = ("passage_id", "concept_name", "extractor_version")  # of which each concept of ours has others
+MARK = "passage_concepts_of_passage"  # made last: where it is, the tables were adopted
+
+JSON = Accepts(("jsonb", "json", *TEXT.types), "JSON or text")
+ACCEPTED = dict.fromkeys(("metadata", "aliases", "evidence"), JSON) | {
+    "confidence": Accepts(("float8", "float4", "numeric", *TEXT.types), "numbers or text", places=3),
+    "created_at": Accepts(("timestamptz", "timestamp", *TEXT.types), "times or text"),
+}
+TYPES: Mapping[str, TypeEngine[Any]] = {
+    **dict.fromkeys(("metadata", "aliases", "evidence"), Json().with_variant(JSONB(), "postgresql")),
+    "confidence": NUMBER,
+    "created_at": IsoTime(),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """The two tables as they are in one database.
+
+    `passages` has the columns id and text, and of source and metadata those that are there; `concepts` all that
+    `CONCEPT_COLUMNS` names. `ids` and `concept_ids` tell what their ids of passages are. `fills_ids` tells whether a
+    new concept gets its id from the database. `blanks` stands for nothing where a column of passages takes no NULL.
+    """
+
+    passages: Table
+    concepts: Table
+    ids: Ids
+    concept_ids: Ids
+    own_ids: Ids
+    fills_ids: bool
+    blanks: dict[str, str]
+
+    @property
+    def item_id(self) -> ColumnElement[str]:
+        """Return a passage's id as text."""
+        return cast(self.passages.c.id, Text)
+
+    @property
+    def concerns(self) -> ColumnElement[bool]:
+        """Return the condition that a row of concepts is of a row of passages; both tables must stand in the query."""
+        whose = self.concepts.c.passage_id
+        if self.keeps_types:
+            return whose.in_([self.passages.c.id, self.item_id])  # older rows have the text of a number
+        return whose == (self.passages.c.id if self.ids.kind is self.concept_ids.kind else self.item_id)
+
+    @property
+    def keeps_types(self) -> bool:
+        """Return whether neither table converts ids, so that a number and its text are two."""
+        return self.ids.kind is self.concept_ids.kind is Kind.ANY
+
+    def has(self, name: str) -> bool:
+        """Return whether passages have a column of this name that is read and written."""
+        return name in self.passages.c
+
+    def native_ids(self, ids: Iterable[str]) -> list[Any]:
+        """Return ids of passages as their table may hold them, for a condition."""
+        return self.ids.native(ids)
+
+
+def look(tx: Connection, *, passages: str = PASSAGES) -> Shape:
+    """Return how the tables of this database are; for tables that were made or adopted."""
+    found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
+    optional = [name for name in OPTIONAL if name in found and not misfits(found, {name: _accepted(name)})]
+    own = concepts.get("id")
+    empty = {"source": "", "metadata": "{}"}
+    return Shape(
+        _as_there(passages, ("id", "text", *optional)),
+        _as_there(CONCEPTS, CONCEPT_COLUMNS),
+        ids=_ids(found.get("id")),
+        concept_ids=_ids(concepts.get("passage_id")),
+        own_ids=_ids(own),
+        fills_ids=own is None or _fills(tx, own),
+        blanks={name: empty[name] for name in optional if not found[name].nullable},
+    )
+
+
+def passages_spec(name: str) -> TableSpec:
+    """Return what is needed of the table of passages: it is read in place, and nothing is added but an index."""
+    own = Column("id", Text, primary_key=True)
+    made = Table(name, MetaData(), own, _column("text", nullable=False), *map(_column, OPTIONAL))
+    return TableSpec(
+        made,
+        needs=("id", "text"),
+        judged={
+            "id": ids_of(Kind.TEXT, Kind.WHOLE, Kind.UUID, Kind.ANY, words="text, whole numbers or UUIDs"),
+            "text": TEXT,
+        },
+        holds="passages",
+        elsewhere="name another table with PASSAGES_TABLE=",
+        prefix="findable_passages",
+        found_by=("id",),
+        takes_empty_id=True,
+    )
+
+
+def concepts_spec(passages_id: ReflectedColumn) -> TableSpec:
+    """Return what is needed of the table of concepts, whose `passage_id` is of the type that the passages' ids have."""
+    kind = _ids(passages_id).kind
+    whose = Column("passage_id", AsTheColumn(passages_id.told), nullable=False)
+    own: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
+    return TableSpec(
+        Table(CONCEPTS, MetaData(), own, whose, *map(_column, WRITTEN[1:])),
+        needs=("id", "passage_id", "concept_name"),  # without these a table is one of other things
+        judged={name: _accepted(name) for name in WRITTEN} | {"passage_id": ids_of(kind, Kind.TEXT, words=kind)},
+        holds="concepts",
+        adds=True,
+        mark=(MARK, "(passage_id, extractor_version)"),
+        refuses=_check_rows_fit,
+    )
+
+
+def tables_as_found(tx: Connection, *, passages: str) -> tuple[Table, Table]:
+    """Return the tables of passages and of concepts as they are to be in PostgreSQL after a move.
+
+    Columns take what they took; ids that are whole numbers stay numbers, and all others are text.
+    """
+    found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
+    rows = [_column(name, nullable=found[name].nullable) for name in ("text", *OPTIONAL) if name in found]
+    here = Column("id", _id_type(found["id"]), primary_key=True, autoincrement=False)
+    kind = _id_type(concepts["id"])
+    own: Column[Any] = Column("id", kind, *([Identity()] if kind is BigInteger else []), primary_key=True)
+    whose = Column("passage_id", _id_type(concepts["passage_id"]), nullable=concepts["passage_id"].nullable)
+    others = [_column(name, nullable=concepts[name].nullable) for name in WRITTEN[1:]]
+    return Table(passages, MetaData(), here, *rows), Table(CONCEPTS, MetaData(), own, whose, *others)
+
+
+def _check_rows_fit(tx: Connection, concepts: Mapping[str, ReflectedColumn]) -> None:
+    """Refuse a table of concepts that could not take every row that is written.
+
+    Raises:
+        ConfigurationError: it demands what is not known, or rows of ours would have the same key.
+    """
+    own = concepts["id"]
+    if (own.ids is None or own.ids.kind is Kind.REAL) and not _fills(tx, own):
+        raise unfit(CONCEPTS, "has an `id` that cannot be filled", hint="give it a default")
+    demanding = [one.name for one in concepts.values() if not one.nullable and not one.fills]
+    if unknown := [f"`{name}`" for name in demanding if name not in CONCEPT_COLUMNS]:
+        why = f"demands columns that are not ours: {', '.join(unknown)}"
+        raise unfit(CONCEPTS, why, hint="give them defaults, or let them be NULL")
+    if "evidence" in demanding:
+        raise unfit(CONCEPTS, "demands `evidence`, which not every concept has", hint="let it be NULL")
+    for key in unique_keys(tx, CONCEPTS, version="extractor_version"):
+        if (columns := key & concepts.keys()) <= set(WRITTEN) and not set(OWN) <= columns:
+            raise unfit(
+                CONCEPTS,
+                f"has a unique key that the concepts of several versions break: {', '.join(sorted(key))}",
+                hint=f"let that key hold {', '.join(f'`{name}`' for name in OWN)}, or use another database",
+            )
+
+
+def _fills(tx: Connection, own: ReflectedColumn) -> bool:
+    """Return whether a new row of concepts gets its id from the database."""
+    return own.fills or counts_up(tx, CONCEPTS, own)
+
+
+def _accepted(name: str) -> Accepts:
+    return ACCEPTED.get(name, TEXT)
+
+
+def _column(name: str, *, nullable: bool = True) -> Column[Any]:
+    """Return a column as it is made."""
+    return Column(name, TYPES.get(name, Text()), nullable=nullable)
+
+
+def _as_there(name: str, columns: Iterable[str]) -> Table:
+    """Return a table whose values take their types from where they stand."""
+    kinds = {"created_at": IsoTime}
+    return Table(name, MetaData(), *(Column(one, kinds.get(one, AsTheColumn)) for one in columns))
+
+
+def _ids(column: ReflectedColumn | None) -> Ids:
+    """Return which ids a column holds; text where it is not there."""
+    found = Ids() if column is None else column.ids
+    return found or Ids(Kind.ANY)
+
+
+def _id_type(found: ReflectedColumn) -> type[BigInteger] | type[Text]:
+    return BigInteger if _ids(found).kind is Kind.WHOLE else Text

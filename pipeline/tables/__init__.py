@@ -1,0 +1,1 @@
+"""Tables and files of other programs: adopted, read and written, for every subject."""

@@ -1,0 +1,208 @@
+"""What the columns of a table are, whichever program made it, and which of them can hold what findable writes.
+
+A value that is written must come back the same: a column that would round it, cut it, or keep it in a form of its own
+is refused before anything is written. SQLite's columns take any value; there a column is refused only where it is
+computed, or for the type of its ids.
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import REAL, Dialect, Float, types
+
+WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # as a database gives it back: no sign of plus, no leading zeros
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+LARGEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
+INSTEAD = {  # types that change what they are given -> what the column would have to hold
+    "bpchar": "text that is not filled up with blanks, such as VARCHAR",
+    "name": "text of any length",
+    "char": "text of any length",
+}
+NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
+
+
+class AsTheColumn(types.UserDefinedType[Any]):
+    """A value that takes its type from where it stands; PostgreSQL's driver passes it on without a cast."""
+
+    cache_ok = True
+
+    def __init__(self, told: str = "TEXT") -> None:
+        """Take the name under which a column of this type is made."""
+        self.told = told
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the type's name in SQL."""
+        return self.told
+
+
+class AnyNumber(AsTheColumn):
+    """What a column of numbers or of text gives; numbers of any kind are floats."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:  # noqa: ARG002 - its own
+        """Return what turns the driver's numbers into floats."""
+        return lambda cell: cell if cell is None or isinstance(cell, str) else float(cell)
+
+
+class Kind(StrEnum):
+    """What a column of ids holds."""
+
+    TEXT = "text"
+    WHOLE = "whole numbers"
+    UUID = "UUIDs"
+    REAL = "floating-point numbers"
+    ANY = "values of any type"
+
+
+@dataclass(frozen=True)
+class Ids:
+    """What ids a column takes: their kind, the largest number, and the most characters where there is a bound.
+
+    A `typed` column holds nothing else, and gives a UUID back in its usual form; one of SQLite may hold text beside
+    numbers. `pads` tells whether blanks at the end are nothing to it.
+    """
+
+    kind: Kind = Kind.TEXT
+    largest: int = 2**63 - 1
+    length: int | None = None
+    pads: bool = False
+    typed: bool = False
+
+    def key(self, value: str) -> str | None:
+        """Return an id as the column gives it back, as text; None where it does not fit in."""
+        if self.kind is Kind.WHOLE:
+            return None if self._number(value) is None else value
+        if self.kind is Kind.UUID:
+            return (str(uuid.UUID(value)) if self.typed else value) if UUID.fullmatch(value) else None
+        if self.pads and value.endswith(" "):
+            return None
+        return value if self.length is None or len(value) <= self.length else None
+
+    def native(self, ids: Iterable[str]) -> list[Any]:
+        """Return ids as the column may hold them, for a condition: as numbers, as text, or as both."""
+        ids = list(ids)
+        if self.kind is Kind.TEXT:
+            return ids
+        if self.kind is Kind.UUID and self.typed:
+            return [one for one in ids if UUID.fullmatch(one)]
+        numbers = [number for one in ids if (number := self._number(one)) is not None]
+        holds_all = self.kind is Kind.WHOLE and (self.typed or len(numbers) == len(ids))
+        return numbers if holds_all else [*numbers, *ids]
+
+    def stored(self, value: str) -> Any:
+        """Return an id as it is written into the column."""
+        number = self._number(value) if self.kind is Kind.WHOLE else None
+        return value if number is None else number
+
+    def _number(self, value: str) -> int | None:
+        """Return the whole number that an id is; None where it is none that fits in."""
+        if not WHOLE.fullmatch(value):
+            return None
+        number = int(value)
+        return number if -self.largest - 1 <= number <= self.largest else None
+
+
+@dataclass(frozen=True)
+class Accepts:
+    """What a column must be to hold what is written: one of PostgreSQL's types, here in words for messages.
+
+    On SQLite only `kinds` count, those of ids; None accepts all. A column of numbers must keep as many `places` behind
+    the point.
+    """
+
+    types: tuple[str, ...] = ("text", "varchar")
+    words: str = "text"
+    kinds: frozenset[Kind] | None = None
+    places: int = 0
+
+
+TEXT = Accepts()
+
+
+@dataclass(frozen=True)
+class ReflectedColumn:
+    """One column as the database has it: PostgreSQL's name of its type, and the type in the database's own words.
+
+    `type` is empty on SQLite. `length` is the most characters where it is above 0, and of a number PostgreSQL's own
+    mix of digits and places. `default` is in SQL; an `identity` counts up by itself.
+    """
+
+    name: str
+    type: str
+    told: str
+    length: int
+    nullable: bool
+    default: str | None
+    identity: bool
+    computed: bool
+
+    @property
+    def fills(self) -> bool:
+        """Return whether a row that says nothing of this column gets a value."""
+        return self.default is not None or self.identity
+
+    @property
+    def ids(self) -> Ids | None:
+        """Return which ids the column holds; None where it can hold none."""
+        if self.computed:
+            return None
+        return _server_ids(self.type, self.length) if self.type else Ids(_declared_kind(self.told))
+
+    @property
+    def places(self) -> int | None:
+        """Return to how many places behind the point PostgreSQL rounds numbers here; None where it does not."""
+        if self.type == "numeric" and self.length > 0:
+            return ((self.length & 0x7FF) ^ 0x400) - 0x400
+        return 0 if self.type in LARGEST else None
+
+    def misfit(self, accepts: Accepts) -> str | None:
+        """Return what the column would have to hold to hold what is written; None where it does."""
+        if self.computed:
+            return "values of its own, not computed ones"
+        if not self.type:
+            fits = accepts.kinds is None or _declared_kind(self.told) in accepts.kinds
+            return None if fits else accepts.words
+        if self.type not in accepts.types:
+            return INSTEAD.get(self.type, accepts.words)
+        if accepts.places and self.places is not None and not accepts.places <= self.places < self.length >> 16:
+            return f"numbers from 0 to 1 with {accepts.places} places or more"
+        return None
+
+
+def ids_of(*kinds: Kind, words: str) -> Accepts:
+    """Return what a column of ids of these kinds must be."""
+    typed = {Kind.TEXT: (*TEXT.types, "bpchar"), Kind.WHOLE: tuple(LARGEST), Kind.UUID: ("uuid",)}
+    return Accepts(tuple(name for kind in kinds for name in typed.get(kind, ())), words, frozenset(kinds))
+
+
+def misfits(columns: Mapping[str, ReflectedColumn], judged: Mapping[str, Accepts]) -> list[str]:
+    """Return a line for each judged column that is there and cannot hold what is written."""
+    found = [(columns[name], accepts) for name, accepts in judged.items() if name in columns]
+    wrong = [(one, wanted) for one, accepts in found if (wanted := one.misfit(accepts))]
+    return [f"`{one.name}`{f' ({one.told})' if one.told else ''}, which must hold {wanted}" for one, wanted in wrong]
+
+
+def _declared_kind(told: str) -> Kind:
+    """Return what ids an SQLite column holds, by the rules that SQLite itself has for the words of its type."""
+    words = told.upper()
+    if "INT" in words:
+        return Kind.WHOLE
+    if any(word in words for word in ("CHAR", "CLOB", "TEXT")):
+        return Kind.TEXT
+    if "UUID" in words or "GUID" in words:  # to SQLite a number where it looks like one, which no UUID does
+        return Kind.UUID
+    return Kind.REAL if any(word in words for word in ("REAL", "FLOA", "DOUB")) else Kind.ANY
+
+
+def _server_ids(kind: str, length: int) -> Ids | None:
+    """Return which ids a column of PostgreSQL holds."""
+    if kind in LARGEST:
+        return Ids(Kind.WHOLE, LARGEST[kind], typed=True)
+    if kind in {*TEXT.types, "citext", "bpchar"}:
+        return Ids(Kind.TEXT, length=length if length > 0 else None, pads=kind == "bpchar", typed=True)
+    return Ids(Kind.UUID, typed=True) if kind == "uuid" else None

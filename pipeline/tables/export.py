@@ -1,0 +1,102 @@
+"""Rows as a file for others: CSV, JSON lines, a JSON list or Parquet, in pieces that never split a row.
+
+Parquet is written row group by row group, at flat memory, by pyarrow, which is an extra. Such a file is whole when its
+last bytes are there: these say where each group stands.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pipeline import spreadsheet
+from pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP = 10_000  # rows in one group; what is read at once from such a file
+TEXT, TEXTS, NUMBER, MOMENT = "text", "texts", "number", "moment"  # what a column holds, or nothing
+
+
+def csv(rows: Iterable[Sequence[str]], header: Iterable[str]) -> Iterator[bytes]:
+    """Yield the bytes of a CSV file; no cell of it is a formula."""
+    yield spreadsheet.line(list(header))
+    yield from map(spreadsheet.line, rows)
+
+
+def json_lines(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield the bytes of a file with one document a line."""
+    return (orjson.dumps(document) + b"\n" for document in documents)
+
+
+def json_list(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield the bytes of one JSON list."""
+    before = b"[\n"
+    for document in documents:
+        yield before + orjson.dumps(document)
+        before = b",\n"
+    yield b"[]\n" if before == b"[\n" else b"\n]\n"
+
+
+def parquet(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Iterator[bytes]:
+    """Yield the bytes of a Parquet file; `columns` says by name what each holds.
+
+    Raises:
+        ConfigurationError: pyarrow is not installed; raised before anything is read.
+    """
+    return _encoded(iter(rows), _schema(columns))
+
+
+class _Sink:
+    """Takes what pyarrow writes, until it is fetched."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: Any) -> int:
+        """Keep a copy of some bytes."""
+        self._pieces.append(bytes(piece))
+        return len(self._pieces[-1])
+
+    def flush(self) -> None:
+        """Do nothing: what was written is fetched."""
+
+    def fetch(self) -> Iterator[bytes]:
+        """Yield what was written since."""
+        pieces, self._pieces = self._pieces, []
+        yield from pieces
+
+
+def _encoded(rows: Iterator[Mapping[str, Any]], schema: "pa.Schema") -> Iterator[bytes]:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    sink = _Sink()
+    with ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
+        while group := list(islice(rows, GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            yield from sink.fetch()
+    yield from sink.fetch()
+
+
+def _schema(columns: Mapping[str, str]) -> "pa.Schema":
+    """Return the columns as pyarrow has them."""
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise ConfigurationError(
+            "Parquet needs pyarrow, which is not installed; nothing was written",
+            hint="make setup EXTRAS=parquet, or pip install 'findable[parquet]', or write JSON lines: TO=….jsonl",
+        ) from error
+    kinds = {
+        TEXT: pa.string(),
+        TEXTS: pa.list_(pa.string()),
+        NUMBER: pa.float64(),
+        MOMENT: pa.timestamp("us", tz="UTC"),
+    }
+    return pa.schema([(name, kinds[kind]) for name, kind in columns.items()])

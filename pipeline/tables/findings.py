@@ -1,0 +1,165 @@
+"""What is found wrong in a file while it is imported: one finding for each fault, a report of all of them.
+
+A report as CSV is sealed as a whole: it stands under its name complete, or not at all.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from pipeline import spreadsheet
+from pipeline.errors import InputError
+from pipeline.files import SealedWriter, sweep_abandoned, target_of
+
+EXCERPT = 80  # characters of a value that a finding shows
+SHOWN = 1000  # findings kept in memory to be shown; the report in a file has all of them
+
+
+class Kind(StrEnum):
+    """What a finding means for its row."""
+
+    REJECTED = "rejected"  # the row does not go in
+    CHANGED = "changed"  # the row goes in; one of its values was dropped or altered
+    NOTED = "noted"  # the row goes in as it is, and something about it is worth a look
+    KEPT = "kept"  # the row goes in; the answer there is to an older text and stays
+
+
+class Finding(NamedTuple):
+    """One thing wrong with one row of a file.
+
+    `line` is the physical line where the row's bytes start, from 1 (in Parquet the row); `column` is empty when the
+    whole row is meant; `value` is an excerpt that is safe to print; `key` is the row's username or id, if it has one.
+    """
+
+    line: int
+    column: str
+    reason: str
+    value: str
+    kind: Kind
+    key: str | None = None
+
+
+def rejected(line: int, reason: str, value: object, *, column: str = "", key: str | None = None) -> Finding:
+    """Return the finding that keeps a row out."""
+    return Finding(line, column, reason, excerpt(value), Kind.REJECTED, key)
+
+
+def excerpt(value: object) -> str:
+    """Return at most 80 characters of a value on one line, with everything unprintable escaped."""
+    text = value if isinstance(value, str) else repr(value)
+    shown: list[str] = []
+    room = EXCERPT
+    for character in text[:EXCERPT]:
+        piece = character if character.isprintable() else _escaped(character)
+        room -= len(piece)
+        if room < 0:
+            break
+        shown.append(piece)
+    whole = len(shown) == len(text)
+    cut = "".join(shown)
+    return cut if whole else f"{cut[: EXCERPT - 1]}…"
+
+
+def _escaped(character: str) -> str:
+    r"""Return `\xe9` for a byte that did not decode (kept as U+DCE9), else Python's own escape."""
+    code = ord(character)
+    if 0xDC00 <= code <= 0xDCFF:  # noqa: PLR2004 - the range in which `pipeline.tables.text_file` keeps bad bytes
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+@contextlib.contextmanager
+def rejects_report(path: Path | None, *, columns: Sequence[str], source: Path) -> Iterator[SealedWriter | None]:
+    """Open a report with its header for the length of a block, or none without a path; unless sealed, it is gone then.
+
+    Raises:
+        InputError: the report would replace the file that is read, or cannot be written there.
+    """
+    if path is None:
+        yield None
+        return
+    target = target_of(path)
+    if target == source.resolve():
+        raise InputError(f"the report would replace {source}; nothing was changed", hint="give it another name")
+    try:
+        sweep_abandoned(target)
+        writer = SealedWriter(target)
+    except OSError as error:
+        raise InputError(f"the report {path} cannot be written: {error.strerror}; nothing was changed") from None
+    with writer:
+        writer.write(spreadsheet.line(columns))
+        yield writer
+
+
+@dataclass
+class ImportReport:
+    """What an import did. `findings` are the first thousand, `told` counts all of them by kind.
+
+    `released` were parked before, and are asked again. A subject's report adds its own counts, and says which of them
+    stand in the document for programs (`FIELDS`, `KINDS`), how the values of a finding are called there (`NAMES`,
+    `NO_KEY`), and what a row is called (`WORD`).
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]]
+    KINDS: ClassVar[tuple[Kind, ...]] = tuple(Kind)
+    NAMES: ClassVar[tuple[str, ...]]
+    NO_KEY: ClassVar[str | None] = None
+    WORD: ClassVar[str] = "row"
+
+    path: str
+    report: str | None = None
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    released: int = 0
+    refused: bool = False
+    told: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows_in(self) -> int:
+        """Return how many rows of the file stand in the table now, whether or not they were there before."""
+        return 0 if self.refused else self.added + self.updated + self.unchanged
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        counts = {kind.value: self.told[kind] for kind in self.KINDS}
+        findings = [dict(zip(self.NAMES, (*one[:-1], one.key or self.NO_KEY), strict=True)) for one in self.findings]
+        return {**{name: getattr(self, name) for name in self.FIELDS}, **counts, "findings": findings}
+
+    @property
+    def is_flawed(self) -> bool:
+        """Return whether a strict import refuses the file."""
+        return bool(self.told[Kind.REJECTED] + self.told[Kind.CHANGED])
+
+    def tell(self, findings: Iterable[Finding], report: SealedWriter | None) -> None:
+        """Count findings, report them in the order of the file, and keep them to be shown while there is room."""
+        for finding in sorted(findings, key=lambda one: one.line):
+            self.told[finding.kind] += 1
+            if report is not None:
+                report.write(spreadsheet.line([str(cell or "") for cell in finding]))
+            if len(self.findings) < SHOWN:
+                self.findings.append(finding)
+
+    def check(self) -> None:
+        """Raise where nothing went in.
+
+        Raises:
+            InputError: `--strict` refused the file, or it holds no row that can go in. Nothing was changed.
+        """
+        rejected, changed = self.told[Kind.REJECTED], self.told[Kind.CHANGED]
+        if self.refused:
+            raise InputError(
+                f"{self.path}: {rejected} rejected and {changed} changed, so --strict imported nothing",
+                hint="mend the file, or import without --strict",
+            )
+        if not self.rows_in:
+            raise InputError(
+                f"{self.path}: no {self.WORD} could be imported ({rejected} rejected); nothing was changed",
+                hint="the findings say why",
+            )

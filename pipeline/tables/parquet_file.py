@@ -1,0 +1,53 @@
+"""Rows of a Parquet file, some thousand of them in memory at a time; by pyarrow, which is an extra."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigurationError, InputError
+from pipeline.tables.findings import Finding
+from pipeline.tables.layout import Layout, Row, row_of
+
+MAGIC = b"PAR1"  # the first bytes of such a file
+BATCH = 1000  # rows in memory
+
+
+def rows(path: Path, *, layout: Layout, ignored: dict[str, None]) -> Iterator[Row | Finding]:
+    """Yield the rows of a file; the line of one is its number, from 1.
+
+    Raises:
+        ConfigurationError: pyarrow is not installed.
+        InputError: the file is damaged.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{path} is a Parquet file, which needs pyarrow; nothing was imported",
+            hint="pip install 'findable[parquet]', or import CSV or JSON lines",
+        ) from error
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield row_of(_plain(values), line=number, layout=layout, ignored=ignored)
+    except pa.ArrowException as error:
+        raise InputError(f"{path} cannot be read as Parquet after row {number}: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a column as JSON has it; a time or a decimal number is its text."""
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float) and math.isnan(value):
+        return None  # as pandas writes an empty cell
+    is_plain = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_plain else str(value)

@@ -1,0 +1,78 @@
+"""Find and write rows of a table that another program may have made."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, exc, func, literal, or_, select
+
+from pipeline.errors import ConfigurationError
+from pipeline.store.among import among
+from pipeline.store.database import said
+from pipeline.tables.reflect import is_sqlite
+
+PAGE = 500  # ids in one statement
+WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
+MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
+RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
+GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
+
+
+def pages(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yield values in as many as one statement takes."""
+    for start in range(0, len(values), PAGE):
+        yield values[start : start + PAGE]
+
+
+def rows_among(
+    tx: Connection,
+    key: ColumnElement[Any],
+    values: Sequence[Any],
+    columns: Iterable[ColumnElement[Any]],
+    *conditions: ColumnElement[bool],
+    locked: bool = False,
+) -> Iterator[Sequence[Any]]:
+    """Yield some columns of the rows whose key is one of any number of values, of which all conditions hold.
+
+    Rows that are `locked` are changed by no other transaction until this one ends; SQLite has no need of it.
+    """
+    for some in pages(values):
+        query = select(*columns).where(among(tx, key, some), *conditions)
+        yield from tx.execute(query.with_for_update() if locked else query)
+
+
+def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a cell holds more than white space."""
+    return and_(column.is_not(None), func.trim(cast(column, Text), WHITE) != "")
+
+
+def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], told: str, *conditions: ColumnElement[bool]) -> bool:
+    """Return whether a text stands in some columns of a row of which all conditions hold; reads all of them."""
+    place = func.instr if is_sqlite(tx) else func.strpos
+    held = or_(*(place(cast(column, Text), told) > 0 for column in columns))
+    return tx.execute(select(literal(1)).where(held, *conditions).limit(1)).first() is not None
+
+
+@contextlib.contextmanager
+def refusals(table: str) -> Iterator[None]:
+    """Turn a row that a table of another program refuses into an error that says what can be done.
+
+    Raises:
+        ConfigurationError: one is refused.
+    """
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if not is_refusal(error):
+            raise
+        raise ConfigurationError(
+            f"the table {table} of this database refuses a row: {said(error)}; nothing was changed",
+            hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
+        ) from error
+
+
+def is_refusal(error: exc.DBAPIError) -> bool:
+    """Return whether a rule of the table's owner stopped a statement: a constraint, a type, or a trigger."""
+    state = str(getattr(error.orig, "sqlstate", ""))
+    is_rule = isinstance(error, exc.IntegrityError | exc.DataError) or state.startswith(RAISED) or state == GENERATED
+    return is_rule or MISMATCH in str(error.orig)

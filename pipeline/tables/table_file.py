@@ -1,0 +1,205 @@
+"""A file of rows in any format that is read: CSV, JSON, JSON lines or Parquet; at flat memory."""
+
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+from pipeline.display import Bar
+from pipeline.errors import InputError
+from pipeline.tables import csv_file, json_file, parquet_file
+from pipeline.tables.findings import Finding, excerpt, rejected
+from pipeline.tables.layout import Layout, Row
+from pipeline.tables.text_file import BAD_TEXT, Encoding, detect, physical_lines
+
+BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory
+_SHOWN = 10  # names of columns in a note
+_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+
+RowType = TypeVar("RowType")
+
+
+class TableFile:
+    """The rows of one file; each `iter` reads the file anew, and `position` is about how many bytes it read by then.
+
+    `format` is "csv", "json", "jsonl" or "parquet"; `encoding` is Python's name; `notes` say what concerns the whole
+    file.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        """Find out what the file is.
+
+        Raises:
+            InputError: there is no such file, it is empty or no file, or CSV without the key column.
+        """
+        self.path = path
+        self.layout = layout
+        self.position = 0
+        self.ignored: dict[str, None] = {}  # names that are not read, as far as the file was read
+        try:
+            self.size = _size_of(path, layout)
+            self._encoding = detect(path, guesses=layout.guesses)
+            self.format = _format_of(path, self._encoding, layout)
+            self._delimiter = self._read_header().delimiter if self.format == "csv" else ","
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what concerns the whole file."""
+        separated = "" if self._delimiter == "," else f"fields are separated by {self._delimiter!r}"
+        encoded = "" if self.format == "parquet" else self._encoding.note
+        return [note for note in (encoded, separated) if note]
+
+    @property
+    def encoding(self) -> str:
+        """Return the encoding by Python's name."""
+        return self._encoding.codec
+
+    def __iter__(self) -> Iterator[Row | Finding]:
+        """Yield each row, and a finding for each that is none, in the order of the file.
+
+        Raises:
+            InputError: the file cannot be read any more.
+        """
+        self.position = 0
+        try:
+            if self.format == "parquet":
+                yield from parquet_file.rows(self.path, layout=self.layout, ignored=self.ignored)
+            else:
+                with self._encoding.open(self.path) as file:
+                    for row in self._rows(file):
+                        self.position = file.buffer.tell()
+                        yield row
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
+
+    def _rows(self, file: TextIO) -> Iterator[Row | Finding]:
+        """Return the rows of a file of text."""
+        lines = physical_lines(file, line_end=self._encoding.line_end, max_line=self.layout.max_line)
+        if self.format == "csv":
+            header = csv_file.find_header(lines, path=self.path, layout=self.layout)
+            found = csv_file.rows(lines, header, layout=self.layout)
+            return found if self.layout.guesses else map(_sound, found)
+        documents = (
+            json_file.of_list(file, layout=self.layout)
+            if self.format == "json"
+            else json_file.of_lines(lines, layout=self.layout)
+        )
+        return json_file.rows(documents, layout=self.layout, ignored=self.ignored)
+
+    def _read_header(self) -> csv_file.Header:
+        """Return the header of a CSV file, and keep the names that are not read."""
+        with self._encoding.open(self.path) as file:
+            lines = physical_lines(file, line_end=self._encoding.line_end, max_line=self.layout.max_line)
+            header = csv_file.find_header(lines, path=self.path, layout=self.layout)
+        self.ignored.update(dict.fromkeys(header.ignored))
+        return header
+
+    def in_blocks(
+        self, rows: Iterable[RowType | Finding], bar: Bar, *, most: int, size: Callable[[RowType], int]
+    ) -> Generator[tuple[list[RowType], list[Finding]]]:
+        """Yield what was made of the rows in blocks, the findings apart, and show how far it got after each.
+
+        A block holds at most so many rows and findings, and rows of about `BLOCK_SIZE` in all.
+        """
+        found: list[RowType] = []
+        findings: list[Finding] = []
+        count = sizes = 0
+        for row in rows:
+            if isinstance(row, Finding):
+                findings.append(row)
+            else:
+                found.append(row)
+                sizes += size(row)
+            if len(found) + len(findings) >= most or sizes > BLOCK_SIZE:
+                count += len(found) + len(findings)
+                yield found, findings
+                bar.show(count, total=self._expected(count))
+                found, findings, sizes = [], [], 0
+        if found or findings:
+            yield found, findings
+            bar.show(count + len(found) + len(findings))
+
+    def _expected(self, count: int) -> int | None:
+        """Return how many rows the file seems to have, by how far it was read; None where that is not known."""
+        return max(count, round(self.size * count / self.position)) if self.position else None
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names of columns for a note: the first ten, and how many more there are."""
+    shown = [excerpt(name) for name in names]
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return f"{', '.join(shown[:_SHOWN])}{more}"
+
+
+def _sound(row: Row | Finding) -> Row | Finding:
+    """Return a row of a CSV file, or the finding that rejects it because it holds bytes that are no text."""
+    if isinstance(row, Row):
+        for column, cell in row.values.items():
+            if bad := BAD_TEXT.search(cell):
+                return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
+    return row
+
+
+def _size_of(path: Path, layout: Layout) -> int:
+    """Return how many bytes a file has.
+
+    Raises:
+        InputError: it is no file with anything in it.
+    """
+    if not path.is_file():
+        what = "is a directory" if path.is_dir() else "is no regular file" if path.exists() else "is not there"
+        raise InputError(
+            f"{path} {what}; nothing was imported", hint=layout.hint if path.is_dir() else "check the path"
+        )
+    size = path.stat().st_size
+    if not size:
+        raise InputError(f"{path} is empty; nothing was imported", hint=layout.hint)
+    return size
+
+
+def _format_of(path: Path, encoding: Encoding, layout: Layout) -> str:
+    """Return the format of a file by its name, and by its first characters where these may say it.
+
+    Raises:
+        InputError: it is empty, or its name says JSON and its content does not.
+    """
+    with path.open("rb") as binary:
+        if binary.read(len(parquet_file.MAGIC)) == parquet_file.MAGIC:
+            return "parquet"
+    named = _FORMATS.get(path.suffix.lower(), layout.format)
+    if not layout.guesses and named != "json":
+        return named
+    with encoding.open(path) as file:
+        text = file.read(1 << 16).strip()
+    if not text:
+        raise InputError(f"{path} is empty; nothing was imported", hint=layout.hint)
+    second = text[1:].lstrip()[:1]
+    if text[0] == "[" and (named != "csv" or second in {"{", "]"}):
+        return "json"
+    if text[0] == "{" and (named != "csv" or second in {'"', "}"}):
+        first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+        is_lines = first.strip() != "{" if named == "jsonl" else _is_json(first)
+        return "jsonl" if is_lines else "json"
+    if named in {"json", "parquet"}:
+        starts = f"it starts with {excerpt(text[:20])!r}"
+        word = "JSON" if named == "json" else "Parquet file"
+        raise InputError(f"{path} is no {word}: {starts}; nothing was imported", hint=layout.hint)
+    return named
+
+
+def _is_json(text: str) -> bool:
+    """Return whether a text is a whole JSON value."""
+    try:
+        json_file.parse(text)
+    except ValueError:
+        return False
+    return True

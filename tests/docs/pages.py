@@ -1,0 +1,113 @@
+"""The generated parts of README.md and docs/, for cog: each function returns one."""
+
+import inspect
+import re
+from collections import defaultdict
+from dataclasses import fields
+from datetime import date
+
+import click
+
+from jobs.cli import COMMANDS, main
+from pipeline.experts.collection import entry
+from pipeline.gemini import catalogue, costs
+from pipeline.settings import PREFIX, Settings
+from pipeline.states import BATCH_MOVES, REMOTE_STATES
+from pipeline.ways import Way, live_seconds, recommend, spoken
+from tests.lab import ROOT
+
+_STATES = {
+    "prepared": "the request file is sealed and its items are claimed",
+    "submitting": "a create call was, or may have been, sent",
+    "submitted": "the remote name is known",
+    "downloaded": "the result, whole or partial, is sealed on disk",
+    "ingested": "every request is accounted for",
+    "failed": "over without a result; its items were let go",
+}
+
+
+def targets() -> str:
+    """Return the list of the targets that `make help` lists."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    everyday = re.findall(r"^EVERYDAY := (.*)", makefile, re.MULTILINE)[0].split()
+    told = re.findall(r"^([a-z-]+):.*?## (.*)", makefile, re.MULTILINE)
+    return "\n".join(f"- `make {one}`: {what}" for one, what in told if one in everyday)
+
+
+def commands() -> str:
+    """Return of each command its first line, its arguments as make has them, and its options."""
+    found = {name: main.get_command(click.Context(main), name) for name in COMMANDS}
+    return "\n".join(f"## {name}\n\n{_command(command)}\n" for name, command in found.items() if command)
+
+
+def _command(command: click.Command) -> str:
+    """Return what the page says of a command."""
+    told = " ".join(inspect.cleandoc(command.help or "").split("\n\n")[0].split())
+    arguments = " ".join(_argument(command, one) for one in command.params if isinstance(one, click.Argument))
+    options = " ".join(filter(None, (_option(one) for one in command.params if isinstance(one, click.Option))))
+    return "\n\n".join(filter(None, (f"{arguments}: {told}" if arguments else told, options)))
+
+
+def _argument(command: click.Command, one: click.Argument) -> str:
+    """Return an argument with the variable that it is after make."""
+    variables = [one.envvar] if isinstance(one.envvar, str) else one.envvar or []
+    after_make = " or ".join(f"`{variable.removeprefix(PREFIX)}=`" for variable in variables)
+    return f"{one.make_metavar(click.Context(command))} ({after_make})"
+
+
+def _option(one: click.Option) -> str:
+    """Return an option with its choices and its help; nothing of those that the page tells of once."""
+    if one.hidden or one.name in ("debug", "as_json", "yes"):
+        return ""
+    kind = f" ({', '.join(one.type.choices)})" if isinstance(one.type, click.Choice) else ""
+    return f"`{'/'.join([*one.opts, *one.secondary_opts])}`{kind} {one.help or ''}".rstrip()
+
+
+def settings() -> str:
+    """Return the list of settings with their defaults."""
+    lines = []
+    for one in (one for one in fields(Settings) if "help" in one.metadata):
+        default = ",".join(one.default) if isinstance(one.default, tuple) else one.default
+        local = "" if one.metadata["local"] is None else f"; local {one.metadata['local']}"
+        shown = f" ({default}{local})" if default not in (None, "") else ""
+        lines.append(f"- `{PREFIX}{one.name.upper()}`{shown}: {one.metadata['help']}")
+    return "\n".join(lines)
+
+
+def moves() -> str:
+    """Return the states of a batch and its moves."""
+    moves_to = {old: f"; moves to {', '.join(sorted(new))}" if new else "" for old, new in BATCH_MOVES.items()}
+    return "\n".join(f"- *{old}*: {_STATES[old]}{moves_to[old]}" for old in BATCH_MOVES)
+
+
+def remote_states() -> str:
+    """Return the API's words for a batch by what they are for us."""
+    words = {ours: [one for one in REMOTE_STATES if REMOTE_STATES[one] == ours] for ours in REMOTE_STATES.values()}
+    return "\n".join(f"- {ours}: {', '.join(theirs)}" for ours, theirs in words.items())
+
+
+def metadata() -> str:
+    """Return the keys of an entry of metadata.json."""
+    return ", ".join(f"`{key}`" for key in entry(defaultdict(lambda: None)).metadata)
+
+
+def modes() -> str:
+    """Return what asking about some numbers of people costs and takes in both modes."""
+    head = (
+        "| people | batch | live | live takes | in the free tier | fits |\n| ---: | ---: | ---: | --- | --- | --- |\n"
+    )
+    return head + "\n".join(map(_modes, (50, 500, 1384, 3000, 10_000, 100_000)))
+
+
+def _modes(people: int) -> str:
+    """Return both modes for a number of people, before anything was measured, twelve hours before the day ends."""
+    day = date(2026, 11, 20)
+    model = catalogue.find(catalogue.DEFAULT_GENERATE, kind="generate", today=day)
+    used = costs.Usage(prompt=people * 319, answer=people * 22)
+    batch, live = (costs.cost(model, used, batch=way, on=day) for way in (True, False))
+    tier_1, free = (
+        live_seconds(people, used.prompt, limits=limits, used_today=0, until_reset_s=12 * 3600, rate=5 / 1.5)
+        for limits in (catalogue.limits(model, tier=tier) for tier in ("1", "free"))
+    )
+    fits = recommend(Way(cost=batch, seconds=86_400), Way(cost=live, seconds=tier_1), items=people)[0]
+    return f"| {people:,} | ${batch:,.3f} | ${live:,.3f} | {spoken(tier_1)} | {spoken(free)} | {fits} |"

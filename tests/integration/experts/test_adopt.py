@@ -1,0 +1,524 @@
+"""Databases that other applications made: taken over as they are, run through the chain, and left to their owners."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from pipeline.experts import adopt as adoption
+from pipeline.store.database import Store
+from tests.lab import ROOT, Workspace
+
+pytestmark = pytest.mark.sqlite_only(reason="the databases are made by hand; PostgreSQL has its own such tests")
+
+OUR_COLUMNS = {
+    "id",
+    "username",
+    "first_name",
+    "last_name",
+    "job_title",
+    "company",
+    "bio",
+    "hourly_rate",
+    "currency",
+    "profile_url",
+    "profile_url_utm",
+    "category",
+    "tags",
+    "findability_score",
+}
+
+LEGACY = """
+CREATE TABLE alembic_version (version_num TEXT PRIMARY KEY);
+INSERT INTO alembic_version VALUES ('c0ffee');
+CREATE TABLE events (id INTEGER PRIMARY KEY, what TEXT);
+INSERT INTO events (what) VALUES ('conference'), ('meetup');
+CREATE TABLE Experts (
+    bio TEXT,
+    rank_at_work VARCHAR(20) NOT NULL DEFAULT 'expert',
+    tags JSON,
+    username VARCHAR(80),
+    hourly_rate TEXT,
+    id INTEGER PRIMARY KEY,
+    Job_Title TEXT,
+    shoe_size REAL,
+    photo BLOB,
+    slug TEXT GENERATED ALWAYS AS (lower(username))
+);
+CREATE INDEX by_shoe ON experts (shoe_size);
+CREATE VIEW tall AS SELECT username FROM experts WHERE shoe_size > 44;
+CREATE TABLE audit (what TEXT);
+CREATE TRIGGER on_new AFTER INSERT ON experts BEGIN INSERT INTO audit VALUES (new.username); END;
+CREATE TABLE bookings (expert INTEGER REFERENCES experts (id), day TEXT);
+"""
+# username -> (tags as the old application wrote them, what they mean here)
+TAGS: dict[str, tuple[object, str]] = {
+    "null": (None, "untagged"),
+    "empty": ("", "untagged"),
+    "blank": (" \t\n", "untagged"),
+    "no-list": ("[]", "untagged"),
+    "wide-no-list": (" [ ] ", "untagged"),
+    "json-null": ("null", "untagged"),
+    "blob-no-list": (b"[]", "untagged"),
+    "object": ('{"a":1}', "parked"),
+    "words": ("foo, bar", "parked"),
+    "number": (5, "parked"),
+    "number-text": ("7", "parked"),
+    "string": ('"law"', "parked"),
+    "broken-list": ("[law, bees]", "parked"),
+    "odd-space": ("\u00a0[]", "parked"),
+    "no-utf8": (b"\xff\xfe", "parked"),
+    "list": ('["water law","bees"]', "tagged"),
+    "spaced-list": (' [ "water law" ] ', "tagged"),
+    "blob-list": (b'["water law"]', "tagged"),
+    "mixed-list": ('["law", 3, null, {"a": [1]}]', "tagged"),
+}
+
+
+def _people(connection: sqlite3.Connection) -> None:
+    """Put one person for each way to write tags into a legacy table."""
+    for number, (name, (tags, _)) in enumerate(TAGS.items(), start=1):
+        connection.execute(
+            "INSERT INTO experts (username, bio, tags, hourly_rate, job_title, shoe_size, photo)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (name, f"I keep bees and teach water law, {name}.", tags, "95.50", "Beekeeper", 40.5, bytes([number])),
+        )
+
+
+@pytest.fixture
+def legacy(tmp_path: Path) -> Path:
+    """A database of another application: its own tables, types, order, views and triggers, and people in it."""
+    path = tmp_path / "legacy.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(LEGACY)
+        _people(connection)
+        connection.execute("INSERT INTO bookings VALUES (1, '2026-11-20')")
+    return path
+
+
+def _made(path: Path, *statements: str) -> Path:
+    """Make a small database from statements."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+    return path
+
+
+def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query; text that is no UTF-8 as bytes."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.text_factory = bytes
+        return connection.execute(query).fetchall()
+
+
+def _dump(path: Path) -> list[str]:
+    """Return everything in a database, as the statements that would make it again."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.text_factory = lambda cell: cell.decode("utf-8", "backslashreplace")
+        return list(connection.iterdump())
+
+
+def _adopted(path: Path) -> list[str]:
+    """Adopt a database's experts twice over the store alone; return the lines of the first time."""
+    from pipeline.store import schema
+
+    store = Store(f"sqlite:///{path}")
+    try:
+        lines = schema.ensure(store, [adoption.adopt])
+        with store.read() as tx:
+            assert adoption.is_adopted(tx)
+        once = _dump(path)
+        assert schema.ensure(store, [adoption.adopt]) == []
+        assert _dump(path) == once
+    finally:
+        store.close()
+    return lines
+
+
+@pytest.fixture
+def on_legacy(workspace: Workspace, legacy: Path) -> Workspace:
+    """A workspace whose database is the legacy one."""
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{legacy}"
+    return workspace
+
+
+def _status(workspace: Workspace) -> dict[str, Any]:
+    """Return the document of `status --json`."""
+    result = workspace.run("status", "--json")
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+FOREIGN = "SELECT id, username, bio, rank_at_work, tags, hourly_rate, job_title, photo, slug FROM experts ORDER BY id"
+
+
+def test_adopting_touches_nothing_of_theirs(on_legacy: Workspace, legacy: Path) -> None:
+    """Every row, foreign column, index, view, trigger and table stands as before; ours stand beside them."""
+    before = [_rows(legacy, query) for query in (FOREIGN, *OTHERS)]
+    result = on_legacy.run("status")
+    assert result.exit_code == 0, result.output
+    assert [_rows(legacy, query) for query in (FOREIGN, *OTHERS)] == before
+    names = {row[0].decode() for row in _rows(legacy, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+    theirs = {"alembic_version", "events", "Experts", "audit", "bookings"}
+    assert {name for name in names - theirs if not name.startswith("findable_")} == set()
+    assert {
+        row[0].decode().lower() for row in _rows(legacy, "SELECT name FROM pragma_table_info('experts')")
+    } >= OUR_COLUMNS
+
+
+OTHERS = (
+    "SELECT * FROM alembic_version",
+    "SELECT * FROM events",
+    "SELECT * FROM audit",
+    "SELECT * FROM bookings",
+    "SELECT username FROM tall",
+    "SELECT name, sql FROM sqlite_master WHERE name IN ('by_shoe', 'tall', 'on_new', 'events', 'audit')",
+)
+
+
+def test_adopting_says_what_it_did(on_legacy: Workspace, legacy: Path) -> None:
+    """The first command tells the added columns, the parked, the scored and the switch; the next change nothing."""
+    said = on_legacy.run("status").stderr
+    assert "adopted the experts table (19 rows): added first_name, last_name, company" in said
+    assert "parked 8" in said
+    assert "scored 19" in said
+    assert "WAL" in said
+    once = _dump(legacy)
+    for command in ("status", "parked", "batches", "score"):
+        again = on_legacy.run(command)
+        assert (again.exit_code, again.stderr) == (0, "")
+    assert _dump(legacy) == once
+
+
+def test_each_way_to_write_tags_is_counted_as_what_it_means(on_legacy: Workspace, legacy: Path) -> None:
+    """Untagged, tagged and parked are disjoint and add up; parked ones are listed with the reason."""
+    counts = _status(on_legacy)["experts"]
+    wanted = {kind: sum(1 for _, meant in TAGS.values() if meant == kind) for kind in ("untagged", "tagged", "parked")}
+    assert {kind: counts[kind] for kind in wanted} == wanted
+    assert counts["total"] == len(TAGS) == sum(count for kind, count in counts.items() if kind != "total")
+    parked = json.loads(on_legacy.run("parked", "--json").stdout)
+    assert {row["name"] for row in parked} == {name for name, (_, meant) in TAGS.items() if meant == "parked"}
+    assert {row["reason"] for row in parked} == {adoption.FOREIGN_TAGS}
+    assert _rows(legacy, "SELECT count(*) FROM experts WHERE findability_score IS NULL") == [(0,)]
+
+
+def test_scores_are_right_after_adoption(on_legacy: Workspace, legacy: Path) -> None:
+    """A rate that is text counts where it parses, tags where they are a list, a column that was missing not at all."""
+    _made(
+        legacy,
+        "UPDATE experts SET hourly_rate = 'on request' WHERE username = 'list'",
+        "UPDATE experts SET bio = printf('%.*c', 500, 'x') WHERE username = 'words'",
+    )
+    on_legacy.run("status")
+    scores = {row[0].decode(): row[1] for row in _rows(legacy, "SELECT username, findability_score FROM experts")}
+    bio = len("I keep bees and teach water law, list.") / 500 * 40
+    assert scores["list"] == round(bio + 25 + 10, 1)
+    assert scores["words"] == 40 + 10 + 10
+    assert scores["null"] == round(bio + 10 + 10, 1)
+
+
+def test_foreign_text_is_left_alone_by_unpark(on_legacy: Workspace, legacy: Path) -> None:
+    """`unpark --all` lets nobody go whose tags are somebody else's text."""
+    on_legacy.run("status")
+    before = _dump(legacy)
+    result = on_legacy.run("unpark", "--all", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "no person to let go" in result.stdout
+    assert on_legacy.run("unpark", "words").exit_code == 0
+    assert _dump(legacy) == before
+
+
+def test_mended_foreign_tags_are_let_go(on_legacy: Workspace, legacy: Path) -> None:
+    """Where the owner empties or mends the text, `unpark` or `score` forgets the mark."""
+    on_legacy.run("status")
+    _made(
+        legacy,
+        "UPDATE experts SET tags = NULL WHERE username = 'words'",
+        """UPDATE experts SET tags = '["law"]' WHERE username = 'broken-list'""",
+    )
+    on_legacy.run("unpark", "--all", "--yes")
+    counts = _status(on_legacy)["experts"]
+    assert (counts["parked"], counts["tagged"], counts["untagged"]) == (6, 5, 8)
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """The SQL that the commands of this process run, on connections that take 2,500 values in one statement."""
+    said: list[str] = []
+
+    def limit(connection: sqlite3.Connection, _record: Any) -> None:
+        """Take few values, as another build of SQLite may: by default 32,766, and PostgreSQL takes 65,535."""
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 2500)
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        """Keep what is run."""
+        said.append(statement)
+
+    event.listen(Engine, "connect", limit)
+    event.listen(Engine, "before_cursor_execute", note)
+    yield said
+    event.remove(Engine, "connect", limit)
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_any_number_of_rows_with_text_of_others_is_parked(
+    on_legacy: Workspace, legacy: Path, statements: list[str]
+) -> None:
+    """More than the values of one statement: all are parked, and looked at again without their other columns."""
+    _made(
+        legacy,
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000) "
+        "INSERT INTO experts (username, bio, tags) SELECT 'more-' || n, 'I keep bees.', 'law, bees' FROM n",
+    )
+    assert on_legacy.run("status").exit_code == 0
+    assert _status(on_legacy)["experts"]["parked"] == 3008
+    _made(
+        legacy,
+        "UPDATE experts SET tags = NULL WHERE username LIKE 'more-%'",
+        "INSERT INTO experts (username) VALUES ('new')",
+    )
+    del statements[:]
+    assert on_legacy.run("status").exit_code == 0
+    assert _status(on_legacy)["experts"]["parked"] == 8
+    assert not [one for one in statements if "experts.company" in one]
+
+
+def test_rows_that_come_later_are_brought_in_by_the_next_command(on_legacy: Workspace, legacy: Path) -> None:
+    """The old application goes on adding rows without a score; they are scored and their odd tags parked."""
+    on_legacy.run("status")
+    _made(
+        legacy,
+        "INSERT INTO experts (username, bio) VALUES ('later', 'Law of rivers')",
+        "INSERT INTO experts (username, bio, tags) VALUES ('later-odd', 'Law of rivers', '[law]')",
+    )
+    counts = _status(on_legacy)["experts"]
+    assert (counts["total"], counts["untagged"], counts["parked"]) == (21, 8, 9)
+    assert _rows(legacy, "SELECT count(*) FROM experts WHERE findability_score IS NULL") == [(0,)]
+
+
+def test_tags_that_are_reset_are_asked_for_again(on_legacy: Workspace, legacy: Path) -> None:
+    """Who empties a tagged row makes the person untagged, and the index lacks them until the next build."""
+    on_legacy.run("index")
+    assert _status(on_legacy)["index"]["count"] == 4
+    _made(legacy, "UPDATE experts SET tags = '' WHERE username = 'list'")
+    status = _status(on_legacy)
+    assert (status["experts"]["tagged"], status["experts"]["untagged"], status["index"]["behind"]) == (3, 8, 1)
+
+
+def test_the_chain_runs_on_a_legacy_database(on_legacy: Workspace, legacy: Path) -> None:
+    """Untagged people are tagged, foreign text and old tags stay as they are, and all lists are indexed."""
+    before = {row[0]: row[1] for row in _rows(legacy, "SELECT username, tags FROM experts")}
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
+        result = on_legacy.run(command)
+        assert result.exit_code == 0, result.output
+    after = {row[0]: row[1] for row in _rows(legacy, "SELECT username, tags FROM experts")}
+    untagged = {name.encode() for name, (_, meant) in TAGS.items() if meant == "untagged"}
+    assert {name: tags for name, tags in after.items() if name not in untagged} == {
+        name: tags for name, tags in before.items() if name not in untagged
+    }
+    assert all(json.loads(after[name]) for name in untagged)
+    status = _status(on_legacy)
+    assert status["experts"]["tagged"] == status["index"]["count"] == 11
+    hits = json.loads(on_legacy.run("search", "water law", "-k", "99", "--json").stdout)
+    assert len(hits) == 11
+    assert next(hit["tags"] for hit in hits if hit["username"] == "mixed-list") == ["law", "3", "null", '{"a":[1]}']
+
+
+def test_a_new_person_goes_into_a_legacy_table(on_legacy: Workspace, legacy: Path, tmp_path: Path) -> None:
+    """add-expert fills our columns, theirs take their defaults, and their triggers run."""
+    file = tmp_path / "new.json"
+    file.write_text('{"username": "new", "bio": "I teach water law."}')
+    assert on_legacy.run("add-expert", str(file)).exit_code == 0
+    assert _rows(legacy, "SELECT id, rank_at_work FROM experts WHERE username = 'new'") == [(20, b"expert")]
+    assert _rows(legacy, "SELECT count(*) FROM audit WHERE what = 'new'") == [(1,)]
+
+
+ODD_TABLES = {
+    "no id": ("CREATE TABLE experts (username TEXT, bio TEXT)", ["1", "2", "3"]),
+    "int key": ("CREATE TABLE experts (id INT PRIMARY KEY, username TEXT, bio TEXT)", ["11", "12", "13"]),
+    "text id": ("CREATE TABLE experts (id TEXT PRIMARY KEY, username TEXT, bio TEXT)", ["11", "12", "13"]),
+    "uuid id": ("CREATE TABLE experts (id UUID PRIMARY KEY, username TEXT, bio TEXT)", ["11", "12", "13"]),
+    "untyped id": ("CREATE TABLE experts (id, username, bio)", ["11", "12", "13"]),
+    "real id": ("CREATE TABLE experts (id REAL PRIMARY KEY, username TEXT, bio TEXT)", ["11.0", "12.0", "13.0"]),
+    "strict": ("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT) STRICT", ["11", "12", "13"]),
+    "without rowid": (
+        "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT) WITHOUT ROWID",
+        ["11", "12", "13"],
+    ),
+    "without rowid or id": (
+        'CREATE TABLE experts ("a key" TEXT, username TEXT, bio TEXT, PRIMARY KEY ("a key", username)) WITHOUT ROWID',
+        ["1", "2", "3"],
+    ),
+}
+
+
+@pytest.fixture(params=sorted(ODD_TABLES))
+def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A database whose people have ids of an unusual kind, and those ids as text."""
+    make, ids = ODD_TABLES[request.param]
+    path = _made(tmp_path / "odd.db", make)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(experts)")]
+        for number in range(1, 4):
+            row = {"id": number + 10, "a key": f"k{number}", "username": f"p{number}", "bio": "I teach water law."}
+            places = ", ".join(f":{name.replace(' ', '_')}" for name in names)
+            cells = {name.replace(" ", "_"): cell for name, cell in row.items()}
+            connection.execute(f"INSERT INTO experts VALUES ({places})", cells)  # noqa: S608 - names of this module
+    return path, ids
+
+
+def test_ids_of_any_kind_run_through_the_chain(
+    odd: tuple[Path, list[str]], workspace: Workspace, tmp_path: Path
+) -> None:
+    """People are asked about under their own ids, tagged, indexed; new ones get an id, an import finds them."""
+    path, ids = odd
+    _adopted(path)
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
+        result = workspace.run(command)
+        assert result.exit_code == 0, result.output
+    assert [row[0].decode() for row in _rows(path, "SELECT item_id FROM findable_requests ORDER BY line")] == ids
+    assert len(json.loads(workspace.run("search", "water law", "--json").stdout)) == 3
+    people = tmp_path / "people.csv"
+    people.write_text("username,bio\np1,I teach river law.\nnew-1,I keep bees.\nnew-2,I keep bees.\n")
+    result = workspace.run("import", str(people))
+    if "NOT NULL constraint" in result.output:  # their key has a column that only they can fill
+        assert result.exit_code == 3
+        return
+    assert result.exit_code == 0, result.output
+    file = tmp_path / "new.json"
+    file.write_text('{"username": "new-3", "bio": "I teach water law."}')
+    result = workspace.run("add-expert", str(file), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)[0]["tags"]
+    assert _status(workspace)["experts"] == {
+        "total": 6,
+        "tagged": 4,
+        "untagged": 2,
+        "no_bio": 0,
+        "claimed": 0,
+        "parked": 0,
+    }
+    assert _rows(path, "SELECT count(DISTINCT id) FROM experts WHERE id IS NOT NULL") == [(6,)]
+
+
+def test_a_table_with_all_our_columns_is_adopted_too(tmp_path: Path) -> None:
+    """Nothing is added; wrong scores of another program are put right once, and it is said."""
+    columns = ", ".join(f"{name} TEXT" for name in sorted(OUR_COLUMNS - {"id"}))
+    path = _made(
+        tmp_path / "x.db",
+        f"CREATE TABLE experts (id INTEGER PRIMARY KEY, {columns})",
+        "INSERT INTO experts (username, job_title, findability_score) VALUES ('a', 'Judge', '0.99')",
+    )
+    lines = _adopted(path)
+    assert lines[:2] == ["adopted the experts table (1 row)", "scored 1"]
+    assert _rows(path, "SELECT findability_score FROM experts") == [(b"10.0",)]
+
+
+def test_rows_without_an_id_of_ours_are_numbered_later_too(tmp_path: Path) -> None:
+    """Where the ids are ours, rows that the owner adds get theirs from the next command, and none is given twice."""
+    path = _made(
+        tmp_path / "x.db", "CREATE TABLE experts (username TEXT)", "INSERT INTO experts VALUES ('a'), ('b'), ('c')"
+    )
+    _adopted(path)
+    _made(
+        path,
+        "DELETE FROM experts WHERE username = 'b'",
+        "INSERT INTO experts (username) VALUES ('d'), ('e')",
+    )
+    _adopted(path)
+    found = _rows(path, "SELECT id, username, findability_score FROM experts ORDER BY id")
+    assert found == [(1, b"a", 0.0), (3, b"c", 0.0), (4, b"d", 0.0), (5, b"e", 0.0)]
+
+
+def test_a_column_that_demands_a_value_stops_new_people_only(workspace: Workspace, tmp_path: Path) -> None:
+    """A NOT NULL column of theirs without a default: adopted and tagged all the same; a new row is refused with 3."""
+    path = _made(
+        tmp_path / "x.db",
+        "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT, team TEXT NOT NULL)",
+        "INSERT INTO experts (username, bio, team) VALUES ('a', 'I teach water law.', 'red')",
+    )
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        assert workspace.run(command).exit_code == 0
+    before = _dump(path)
+    file = tmp_path / "new.json"
+    file.write_text('{"username": "new", "bio": "I teach water law."}')
+    for command in ("add-expert", "import"):
+        result = workspace.run(command, str(file))
+        assert result.exit_code == 3, result.output
+        assert "team" in result.stderr
+    assert _dump(path) == before
+
+
+def test_our_columns_may_be_not_null_there(workspace: Workspace, tmp_path: Path) -> None:
+    """Where their table takes no NULL, nothing is written as empty text or 0: by import, add-expert and rebind."""
+    path = _made(
+        tmp_path / "x.db",
+        "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT NOT NULL, first_name TEXT NOT NULL,"
+        " bio TEXT NOT NULL, hourly_rate REAL NOT NULL, tags TEXT NOT NULL)",
+        "INSERT INTO experts VALUES (1, 'a', '', 'I teach water law.', 0, '')",
+    )
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
+    workspace.environ["FINDABLE_BACKEND"] = "local"
+    people = tmp_path / "people.csv"
+    people.write_text("username,bio,company\na,,Farm\nb,I keep bees.,\nc,,\n")
+    assert workspace.run("import", str(people)).exit_code == 0
+    file = tmp_path / "new.json"
+    file.write_text('{"username": "d", "bio": "I sing."}')
+    assert workspace.run("add-expert", str(file)).exit_code == 0
+    assert workspace.run("rebind", "--yes").exit_code == 0
+    assert _rows(path, "SELECT username, first_name, bio, hourly_rate, tags, company FROM experts ORDER BY id") == [
+        (b"a", b"", b"", 0.0, b"", b"Farm"),
+        (b"b", b"", b"I keep bees.", 0.0, b"", None),
+        (b"c", b"", b"", 0.0, b"", None),
+        (b"d", b"", b"I sing.", 0.0, b"", None),
+    ]
+
+
+def test_processes_that_adopt_at_once_do_it_once(legacy: Path, tmp_path: Path) -> None:
+    """Four first commands at the same moment: all succeed, one tells what was done."""
+    environ = {"FINDABLE_DATA": str(tmp_path / "d"), "FINDABLE_DATABASE_URL": f"sqlite:///{legacy}"}
+    command = [sys.executable, "-m", "jobs", "status"]
+    running = [
+        subprocess.Popen(
+            command, env={**os.environ, **environ, "PYTHONPATH": str(ROOT)}, stdout=-1, stderr=-1, text=True
+        )
+        for _ in range(4)
+    ]
+    said = [process.communicate(timeout=60)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * 4, said
+    assert sum("adopted the experts table" in text for text in said) == 1
+
+
+def test_usernames_that_stand_twice_or_not_at_all_do_no_harm(workspace: Workspace, tmp_path: Path) -> None:
+    """Rows are told apart by id: each is tagged for itself, and names are taken as they come."""
+    path = _made(
+        tmp_path / "x.db",
+        "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)",
+        "INSERT INTO experts (username, bio) VALUES ('a', 'I keep bees.'), ('a', 'I teach law.'), (NULL, 'I sing.')",
+    )
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "index", "parked", "batches"):
+        result = workspace.run(command)
+        assert result.exit_code == 0, result.output
+    assert _status(workspace)["experts"]["tagged"] == 3
+    hits = json.loads(workspace.run("search", "bees", "--json").stdout)
+    assert sorted(hit["username"] for hit in hits) == ["", "a", "a"]
+
+
+def test_whether_a_table_is_adopted_is_known_without_reading_it(tmp_path: Path) -> None:
+    """The question for rows without a score is answered by an index that holds nothing else."""
+    path = _made(tmp_path / "x.db", "CREATE TABLE experts (username TEXT)")
+    _adopted(path)
+    plan = _rows(path, "EXPLAIN QUERY PLAN SELECT 1 FROM experts WHERE findability_score IS NULL LIMIT 1")
+    assert b"findable_experts_unscored" in plan[0][3]

@@ -1,0 +1,316 @@
+"""Tables of passages and concepts that other programs made: taken over as they are, or refused before anything."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import ConfigurationError, InputError
+from pipeline.passages import adopt as adoption
+from pipeline.passages import table
+from pipeline.passages.schema import look
+from pipeline.steps import import_passages
+from pipeline.store.database import Store
+from tests.integration.passages.workspaces import (
+    NOW,
+    add_concepts,
+    concept,
+    lines_of,
+    passages_file,
+    rows,
+    shape,
+    url_of,
+    workspace,
+)
+from tests.integration.routines.passages import text_of
+from tests.lab import ON_POSTGRESQL, URL, Workspace
+
+ONE, TWO, THREE = (f"0b0e7a52-8f4e-4c1d-9f6a-00000000000{number}" for number in (1, 2, 3))
+IDS = {  # the type of the ids -> three ids of that type, and one that does not fit
+    "TEXT PRIMARY KEY": ("a", "b/2", "c%", None),
+    "VARCHAR(40) NOT NULL UNIQUE": ("a", "b/2", "c%", "x" * 41 if ON_POSTGRESQL else None),
+    "INTEGER PRIMARY KEY": ("7", "12", "100", "x"),
+    "BIGINT": (str(-(2**63)), "12", "1234567890123456789", "007"),
+    "UUID PRIMARY KEY": (ONE, TWO, THREE, "a"),
+}
+CONCEPTS = (
+    "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, extractor_version TEXT, extractor_model TEXT, "
+    "weight REAL"
+)
+
+
+def _made(directory: Path, *statements: str) -> Path:
+    """Make a database in which another program ran these statements, and return its directory."""
+    store = Store(url_of(directory))
+    with store.write() as tx:
+        for statement in statements:
+            tx.exec_driver_sql(statement)
+    store.close()
+    return directory
+
+
+def _dump(directory: Path, *names: str) -> Any:
+    """Return the rows of some tables as they are, and the names of every column."""
+    store = Store(url_of(directory))
+    with store.read() as tx:
+        results = [tx.exec_driver_sql(f"SELECT * FROM {name}") for name in names]  # noqa: S608 - names of ours
+        found = [(tuple(one.keys()), sorted(map(repr, one.all()))) for one in results]
+    store.close()
+    return found
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_passages_with_ids_of_any_kind_are_read_in_place(tmp_path: Path, kind: str) -> None:
+    """They are asked about in the order of their ids, get concepts, and take new rows; the table stays as it is."""
+    first, second, third, misfit = IDS[kind]
+    quote = "" if kind.startswith(("INT", "BIG")) else "'"
+    data = _made(
+        tmp_path / "data",
+        f"CREATE TABLE documents (page INTEGER, text TEXT, id {kind})",
+        f"INSERT INTO documents VALUES (1, ' Bees. ', {quote}{first}{quote}), (2, '  ', {quote}{second}{quote})",  # noqa: S608 - ids of ours
+    )
+    with workspace(data, passages="documents") as rt:
+        here = shape(rt)
+        with rt.store.read() as tx:
+            assert table.counts(tx, here, now=NOW)["open"] == 1
+            assert table.to_be_asked(tx, here, [first, "nobody", third]) == {first: {"id": first, "text": " Bees. "}}
+            assert adoption.is_adopted(tx, passages="documents")
+        new = passages_file(
+            tmp_path / "p.jsonl", {"id": third, "text": "Soil.", "source": "s"}, {"id": second, "text": "x"}
+        )
+        done = import_passages.run(rt, new)
+        assert (done.added, done.updated) == (1, 1)
+        assert done.notes == ["`documents` has no column for `source` and `metadata`; not kept"]
+        add_concepts(rt, [concept(first), concept(third)])
+        with rt.store.read() as tx:
+            assert list(tx.execute(table.open_items(here)).scalars()) == [second]
+            assert table.open_among(tx, here, [first, second, third, "nobody"]) == {second}
+            assert table.with_concepts(tx, here, [first, second, third]) == {first, third}
+        if misfit is not None:
+            wrong = passages_file(
+                tmp_path / "q.jsonl", {"id": IDS[kind][0], "text": "other"}, {"id": misfit, "text": "x"}
+            )
+            with pytest.raises(InputError, match=r"line 2: the id .* does not fit into the column `id` of `documents`"):
+                import_passages.run(rt, wrong)
+    columns, found = _dump(data, "documents")[0]
+    assert (columns, len(found)) == (("page", "text", "id"), 3)
+
+
+def test_uuids_are_the_same_however_they_are_written(tmp_path: Path) -> None:
+    """On PostgreSQL, which folds them, one in capitals is the row that is there, and a duplicate of one in small."""
+    if not ON_POSTGRESQL:
+        pytest.skip("SQLite keeps text as it is")
+    data = _made(tmp_path / "data", "CREATE TABLE passages (id UUID PRIMARY KEY, text TEXT)")
+    with workspace(data) as rt:
+        lines = [{"id": ONE.upper(), "text": "x"}, {"id": ONE, "text": "y"}]
+        done = import_passages.run(rt, passages_file(tmp_path / "p.jsonl", *lines))
+        assert (done.added, done.duplicates, rows(rt)) == (1, 1, {ONE: ("x", None, None)})
+
+
+def test_concepts_of_other_versions_are_adopted(tmp_path: Path) -> None:
+    """Columns that are missing are added; rows stay as they are and count as concepts, unless only one version does."""
+    json_type, time = ("JSON", "TIMESTAMP") if ON_POSTGRESQL else ("TEXT", "TEXT")
+    data = _made(
+        tmp_path / "data",
+        "CREATE TABLE passages (id VARCHAR(40) PRIMARY KEY, text TEXT NOT NULL, metadata TEXT NOT NULL)",
+        "INSERT INTO passages VALUES ('a', 'Bees.', '{}'), ('b', 'Soil.', '{}')",
+        f"CREATE TABLE passage_concepts (id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT NOT NULL, "
+        f"aliases {json_type}, created_at {time}, extractor_version VARCHAR(80), weight REAL DEFAULT 1)",
+        "INSERT INTO passage_concepts VALUES (5, 'a', 'bees', '[\"bee\"]', '2020-01-02 03:04:05', 'theirs@3', 0.5)",
+    )
+    if ON_POSTGRESQL:
+        _made(
+            data,
+            "CREATE SEQUENCE numbers START 6",
+            "ALTER TABLE passage_concepts ALTER id SET DEFAULT nextval('numbers')",
+        )
+    with workspace(data) as rt:
+        told = " ".join(lines_of(rt))
+        here = shape(rt)
+        add_concepts(rt, [concept("b")])
+        with rt.store.read() as tx:
+            assert list(tx.execute(table.open_items(here)).scalars()) == []
+            mine = table.open_items(here, skip=("passage-concepts@1",))
+            assert list(tx.execute(mine).scalars()) == ["a"]
+            found = tx.execute(here.concepts.select().order_by(here.concepts.c.id)).mappings().all()
+        new = passages_file(tmp_path / "p.jsonl", {"id": "c", "text": "x"})
+        assert import_passages.run(rt, new).added == 1
+        assert rows(rt)["c"] == ("x", None, {})
+    assert "adopted the passages table (2 rows)" in told
+    assert (
+        "adopted the passage_concepts table (1 row): added concept_type, confidence, extractor_model, evidence" in told
+    )
+    assert [(row["id"], row["passage_id"], row["concept_name"], row["extractor_version"]) for row in found] == [
+        (5, "a", "bees", "theirs@3"),
+        (6, "b", "beekeeping", "passage-concepts@1"),
+    ]
+    assert found[0]["created_at"] == NOW.replace(year=2020, month=1, day=2, hour=3, minute=4, second=5)
+    assert (found[1]["created_at"], found[1]["confidence"]) == (NOW, 0.75)
+    (columns, kept), _ = _dump(data, "passage_concepts", "passages")
+    assert columns[:7] == (
+        "id", "passage_id", "concept_name", "aliases", "created_at", "extractor_version", "weight"
+    )  # fmt: skip
+    assert len(kept) == 2
+
+
+@pytest.mark.parametrize("kind", ["UUID PRIMARY KEY", "TEXT PRIMARY KEY", "INTEGER NOT NULL"])
+def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: str) -> None:
+    """UUIDs, or the numbers behind the highest."""
+    data = _made(tmp_path / "data", f"CREATE TABLE passage_concepts (id {kind}, passage_id TEXT, concept_name TEXT)")
+    with workspace(data) as rt:
+        for _ in range(2):
+            add_concepts(rt, [concept("a"), concept("b")])
+        with rt.store.read() as tx:
+            found = [str(one) for one in tx.execute(shape(rt).concepts.select()).scalars()]
+    assert len(set(found)) == 4
+    assert (sorted(found) == ["1", "2", "3", "4"]) == (kind == "INTEGER NOT NULL")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "id, passage_id",
+        "passage_id, lower(concept_name), extractor_version",
+        "passage_id, extractor_version, concept_name, extractor_model",
+        "passage_id, concept_name, weight",
+        "passage_id, concept_name) WHERE (extractor_version = 'theirs@3'",
+    ],
+)
+def test_keys_that_no_two_concepts_of_ours_share_are_adopted(tmp_path: Path, key: str) -> None:
+    """Those that hold the version, an id or a column of theirs, or hold for a version of theirs alone."""
+    data = _made(
+        tmp_path / "data",
+        f"CREATE TABLE passage_concepts ({CONCEPTS})",
+        f"CREATE UNIQUE INDEX theirs ON passage_concepts ({key})",
+    )
+    with workspace(data) as rt:
+        add_concepts(rt, [concept("a"), concept("b"), concept("a", version="passage-concepts@2")])
+
+
+@pytest.mark.sqlite_only(reason="names of any case")
+def test_names_of_any_case_are_found(tmp_path: Path) -> None:
+    """SQLite's names know no case, neither those of tables nor those of columns."""
+    data = _made(
+        tmp_path / "data",
+        "CREATE TABLE Passages (ID INTEGER PRIMARY KEY, Text TEXT, SOURCE TEXT)",
+        "INSERT INTO Passages VALUES (3, 'Bees.', 'hive')",
+        "CREATE TABLE Passage_Concepts (ID INTEGER PRIMARY KEY, Passage_ID INT, Concept_Name TEXT)",
+    )
+    with workspace(data) as rt:
+        assert rows(rt) == {"3": ("Bees.", "hive", None)}
+        add_concepts(rt, [concept("3")])
+        with rt.store.read() as tx:
+            assert table.counts(tx, shape(rt), now=NOW)["with_concepts"] == 1
+    with workspace(data) as rt:
+        assert lines_of(rt) == []
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="ids that only the database gives")
+def test_a_table_that_takes_no_ids_says_so(tmp_path: Path) -> None:
+    """It is read in place all the same; an import is refused with what can be done."""
+    kind = "INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    data = _made(
+        tmp_path / "data", f"CREATE TABLE passages (id {kind}, text TEXT)", "INSERT INTO passages (text) VALUES ('x')"
+    )
+    with workspace(data) as rt:
+        assert rows(rt) == {"1": ("x", None, None)}
+        with pytest.raises(ConfigurationError, match="refuses a row"):
+            import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": 2, "text": "x"}))
+
+
+def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
+    """Also one whose name is a word of SQL, or holds blanks and quotes."""
+    for number, name in enumerate(("order", 'my "own" table', "Dokumente")):
+        quoted = '"' + name.replace('"', '""') + '"'
+        data = _made(
+            tmp_path / f"data{number}",
+            f"CREATE TABLE {quoted} (id TEXT, text TEXT)",
+            f"INSERT INTO {quoted} VALUES ('a', 'x')",  # noqa: S608 - names of ours
+        )
+        store = Store(url_of(data))
+        with store.write() as tx:
+            adoption.adopt(tx, passages=name)
+            assert table.texts(tx, look(tx, passages=name), ["a"]) == {"a": "x"}
+            assert adoption.is_adopted(tx, passages=name)
+        store.close()
+
+
+def test_a_table_that_is_made_under_a_name_that_was_set_is_told(tmp_path: Path) -> None:
+    """A name that was mistyped is seen; our own tables need no word."""
+    for name, told in (("passages", []), ("docs", ["made the table docs, which was not there"])):
+        with workspace(tmp_path / name, passages=name) as rt:
+            assert lines_of(rt) == told
+
+
+def test_a_database_in_which_another_table_is_named_is_looked_at_anew(tmp_path: Path) -> None:
+    """Concepts were adopted with one table; another one, named later, is checked before it is used."""
+    data = _made(
+        tmp_path / "data", "CREATE TABLE other (id TEXT, text TEXT)", "INSERT INTO other VALUES ('a', ''), ('a', '')"
+    )
+    with workspace(data) as rt:
+        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
+    with pytest.raises(ConfigurationError, match="not theirs alone"), workspace(data, passages="other"):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["TEXT PRIMARY KEY", "VARCHAR(9)", "" if not ON_POSTGRESQL else "CHAR(3)"])
+def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace, kind: str) -> None:
+    """It counts as empty, and keeps nobody else from being asked; it may be put there at any time."""
+    made = workspace.environ.get(URL) or f"sqlite:///{workspace.data / 'findable.db'}"
+    workspace.data.mkdir(exist_ok=True)
+    store = Store(made)
+    with store.write() as tx:
+        tx.exec_driver_sql(f"CREATE TABLE passages (id {kind}, text TEXT)")
+        for key in ("", "7"):
+            tx.exec_driver_sql(f"INSERT INTO passages VALUES ('{key}', '{text_of(7)}')")  # noqa: S608 - a text of ours
+    store.close()
+    status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
+    assert (status["open"], status["empty"], status["total"]) == (1, 1, 2)
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "tag-live", "doctor"):
+        ran = workspace.run(command, TASK="passages")
+        assert ran.exit_code == 0, (command, ran.output)
+    asked = workspace.query("SELECT DISTINCT passage_id FROM passage_concepts")
+    assert [row[0].strip() for row in asked] == ["7"]
+
+
+@pytest.mark.sqlite_only(reason="columns of PostgreSQL have a type")
+@pytest.mark.parametrize("kind", ["", "BLOB"])
+def test_passages_with_ids_of_any_type_at_once_are_asked_once(workspace: Workspace, kind: str) -> None:
+    """A number, and a text that is nearly that number, get their own concepts, and nothing is left open."""
+    workspace.data.mkdir(exist_ok=True)
+    ids = (-(2**63), 5, "05", "x")
+    _made(workspace.data, f"CREATE TABLE passages (id {kind}, text TEXT)")
+    store = Store(url_of(workspace.data))
+    with store.write() as tx:
+        for number, key in enumerate(ids):
+            tx.exec_driver_sql("INSERT INTO passages VALUES (?, ?)", (key, text_of(number)))
+    store.close()
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
+        ran = workspace.run(command, TASK="passages")
+        assert ran.exit_code == 0, (command, ran.output)
+    status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
+    assert (status["with_concepts"], status["open"]) == (4, 0)
+    assert "nothing to submit" in workspace.run("batch-submit", TASK="passages").output
+    assert {row[0] for row in workspace.query("SELECT DISTINCT passage_id FROM passage_concepts")} == set(ids)
+    for key in map(str, ids[1:]):
+        found = json.loads(workspace.run("best-concepts", key, "--json").stdout)
+        assert {(one["passage_id"], "source_text" in one["evidence"]) for one in found} == {(key, True)}
+
+
+@pytest.mark.sqlite_only(reason="columns of PostgreSQL have a type")
+def test_a_number_that_concepts_name_as_text_has_them(tmp_path: Path) -> None:
+    """So they were written for a time; a passage is not asked about again for that, and found by the index."""
+    data = _made(
+        tmp_path / "data",
+        "CREATE TABLE passages (id, text TEXT)",
+        "INSERT INTO passages VALUES (1, 'Bees.'), (2, 'Soil.'), (3, 'Law.')",
+        f"CREATE TABLE passage_concepts ({CONCEPTS.replace('passage_id TEXT', 'passage_id')})",
+        "INSERT INTO passage_concepts (passage_id, concept_name) VALUES ('1', 'bees'), (2, 'soil')",
+    )
+    with workspace(data) as rt, rt.store.read() as tx:
+        here = shape(rt)
+        assert list(tx.execute(table.open_items(here)).scalars()) == ["3"]
+        sql = table.open_items(here).compile(tx.engine, compile_kwargs={"literal_binds": True})
+        plan = [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
+        assert any("passage_concepts_of_passage" in line and "passage_id=?" in line for line in plan), plan

@@ -1,0 +1,256 @@
+"""Tables that other programs made, of every subject: taken over as they are, or refused before anything is written."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigurationError
+from pipeline.experts import adopt as people
+from pipeline.passages import adopt as passages
+from pipeline.store import schema
+from pipeline.store.database import Connection, Store
+from pipeline.tables.reflect import is_found_by
+from tests.integration.passages.workspaces import url_of
+from tests.lab import ON_POSTGRESQL, Workspace
+
+KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
+EXPERTS = f"id {KEY}, username TEXT, bio TEXT"
+CONCEPTS = f"id {KEY}, passage_id TEXT, concept_name TEXT, extractor_version TEXT, extractor_model TEXT, weight REAL"
+
+OF_NUMBERS = CONCEPTS.replace("passage_id TEXT", "passage_id INTEGER")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of table: its name, what adopts it, and columns of another program's that fit, with a row."""
+
+    table: str
+    adopt: Callable[[Connection], list[str]]
+    is_adopted: Callable[[Connection], bool]
+    fits: str
+    row: str
+
+
+KINDS = {
+    "experts": Kind("experts", people.adopt, people.is_adopted, EXPERTS, "(1, 'a', 'Bees.')"),
+    "passages": Kind("passages", passages.adopt, passages.is_adopted, "id TEXT, text TEXT", "('a', 'Bees.')"),
+    "concepts": Kind(
+        "passage_concepts", passages.adopt, passages.is_adopted, CONCEPTS, "(1, 'a', 'bees', 'x@1', 'm', 0.5)"
+    ),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A database in which nothing stands yet."""
+    store = Store(url_of(tmp_path / "data"))
+    yield store
+    store.close()
+
+
+def _run(store: Store, *statements: str) -> None:
+    """Do what another program did."""
+    with store.write() as tx:
+        for statement in statements:
+            tx.exec_driver_sql(statement)
+
+
+def _dump(store: Store) -> list[str]:
+    """Return every column, index and view of a database, and every row of the subjects' tables."""
+    shapes = (
+        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'",
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    )
+    with store.read() as tx:
+        found = [
+            tx.exec_driver_sql(one).all() for one in (shapes if ON_POSTGRESQL else ["SELECT sql FROM sqlite_master"])
+        ]
+        names = {kind.table for kind in KINDS.values()} & {name.lower() for name in schema.names(tx)}
+        found += [tx.exec_driver_sql(f"SELECT * FROM {name}").all() for name in sorted(names)]  # noqa: S608 - names of ours
+    return sorted(repr(row) for rows in found for row in rows)
+
+
+def _with_rows(columns: str, table: str, rows: str) -> str:
+    """Return the columns of a table, and what puts rows into it."""
+    return f"{columns}; INSERT INTO {table} VALUES {rows}"  # noqa: S608 - names of this module
+
+
+REFUSED: list[tuple[str, str, str]] = [  # kind of table, what another program did, what is said of it
+    (
+        "experts",
+        "CREATE TABLE p (username TEXT); CREATE VIEW experts AS SELECT * FROM p",
+        "`experts` .* is a view here",
+    ),
+    ("passages", "CREATE TABLE p (id TEXT); CREATE VIEW passages AS SELECT * FROM p", "is a view here"),
+    ("concepts", "CREATE VIEW passage_concepts AS SELECT 1 AS id", "`passage_concepts` .* is a view here"),
+    ("experts", "name TEXT", "no `username` column"),
+    ("passages", "doc TEXT, text TEXT", "`passages` in this database has no `id` column"),
+    ("passages", "id TEXT, body TEXT", "no `text` column"),
+    ("concepts", "id INTEGER, concept_name TEXT", "no `passage_id`"),
+    *(
+        (kind, _with_rows(columns, kind, rows), rf"missing or not theirs alone \({said}\)")
+        for kind, columns in (("experts", "id INT, username TEXT"), ("passages", "id INT, text TEXT"))
+        for rows, said in (("(1, 'a'), (1, 'b'), (NULL, 'c')", "2 of 3"), ("(1, 'a'), (1, 'b')", "1 of 2"))
+    ),
+    ("experts", "id TEXT, username TEXT; INSERT INTO experts VALUES ('', 'a')", "`id` is an empty text"),
+    ("passages", "id REAL, text TEXT", "`id` .*must hold text, whole numbers or UUIDs"),
+    ("concepts", OF_NUMBERS, "`passage_id` .*must hold text"),
+    ("concepts", f"{CONCEPTS.replace('REAL', 'REAL NOT NULL')}", "demands columns that are not ours: `weight`"),
+    ("concepts", f"{CONCEPTS}, evidence TEXT NOT NULL", "demands `evidence`"),
+    ("concepts", f"{CONCEPTS}, UNIQUE (concept_name, passage_id)", "unique key .*: concept_name, passage_id"),
+    *(
+        ("concepts", f"{CONCEPTS}; CREATE UNIQUE INDEX theirs ON passage_concepts ({key})", f"unique key .*{word}")
+        for key, word in {
+            "passage_id, extractor_model, concept_name": "extractor_model",
+            "passage_id, lower(concept_name)": "lower",
+            "passage_id, concept_name) WHERE (weight > 0": "concept_name",
+        }.items()
+    ),
+]
+ON_SQLITE_ALONE = [
+    ("experts", "CREATE VIRTUAL TABLE Experts USING fts5(username, bio)", "is a virtual table here"),
+    ("passages", "CREATE VIRTUAL TABLE passages USING fts5(id, text)", "is a virtual table here"),
+    ("experts", "id BLOB, username TEXT; INSERT INTO experts VALUES (x'00ff', 'a')", "ids that are bytes"),
+    ("passages", "id, text; INSERT INTO passages VALUES (x'00ff', '')", "ids that are bytes"),
+    ("passages", "id, text; INSERT INTO passages VALUES (7, ''), ('7', '')", "not theirs alone"),
+    ("passages", "id, text; INSERT INTO passages VALUES (0.5, '')", "floating-point numbers"),
+    *(
+        (
+            "experts",
+            _with_rows(f"id {kind}, username", "experts", f"({key}, 'a')"),
+            "ids that are floating-point numbers",
+        )
+        for kind, keys in {
+            "REAL": ("1e15", "1234567890123456.0", "3.0000000000000004", "1e-5", "9e999"),
+            "NUMERIC": ("1e20",),
+            "INT": ("1e20",),
+            "": ("1e17",),
+            "BLOB": ("5.0",),
+        }.items()
+        for key in keys
+    ),
+    ("passages", "id TEXT, text TEXT AS (id || '!')", "`text` .*values of its own, not computed ones"),
+    ("experts", f"{EXPERTS}, Tags TEXT AS (bio) STORED", "not computed ones"),
+    ("experts", "id INTEGER PRIMARY KEY, login TEXT, username TEXT AS (lower(login))", "not computed ones"),
+]
+ON_POSTGRESQL_ALONE = [
+    (
+        "experts",
+        "CREATE TABLE p (username TEXT); CREATE MATERIALIZED VIEW experts AS SELECT * FROM p",
+        "is a view here",
+    ),
+    ("experts", 'id INT, "Username" TEXT', "no `username`"),
+    ("experts", "id BYTEA, username TEXT", r"`id` \(bytea\), which must hold whole numbers, text or UUIDs"),
+    ("experts", "id NUMERIC(9, 2), username TEXT", r"`id` \(numeric\(9,2\)\)"),
+    ("experts", "id CHAR(9), username TEXT", r"`id` \(character\(9\)\), which must hold text that is not filled up"),
+    ("experts", "id INT, username CHAR(9)", "`username` .*, which must hold text that is not filled up"),
+    ("experts", "id INT, username TEXT, company NAME", r"`company` \(name\), which must hold text of any length"),
+    ("experts", f"{EXPERTS}, tags JSONB", r"`tags` \(jsonb\), which must hold text"),
+    ("experts", f"{EXPERTS}, tags TEXT[]", "`tags`"),
+    ("experts", f"{EXPERTS}, findability_score REAL", "double precision"),
+    ("experts", f"CREATE TYPE kind AS ENUM ('x'); CREATE TABLE experts ({EXPERTS}, category kind)", "`category`"),
+    (
+        "experts",
+        f"{EXPERTS}, tags TEXT GENERATED ALWAYS AS (bio) STORED",
+        "`tags` .*, which must hold values of its own",
+    ),
+    ("passages", "id BYTEA, text TEXT", "`id` .bytea."),
+    ("passages", "id TEXT, text BYTEA", "`text` .bytea., which must hold text"),
+    ("concepts", f"{CONCEPTS}, aliases TEXT[]", r"`aliases` \(text\[\]\), which must hold JSON or text"),
+    *(
+        (
+            "concepts",
+            f"{CONCEPTS}, confidence {kind}",
+            "`confidence` .*must hold numbers from 0 to 1 with 3 places or more",
+        )
+        for kind in ("NUMERIC(2, 1)", "NUMERIC(3, 3)", "NUMERIC(5, -1)")
+    ),
+    (
+        "concepts",
+        f"CREATE DOMAIN rounded AS NUMERIC(4, 2); CREATE TABLE passage_concepts ({CONCEPTS}, confidence rounded)",
+        "`confidence` .rounded., which",
+    ),
+    (
+        "concepts",
+        f"CREATE TABLE passages (id UUID, text TEXT); CREATE TABLE passage_concepts ({OF_NUMBERS})",
+        "`passage_id` .integer., which must hold UUIDs",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "said"), REFUSED + (ON_POSTGRESQL_ALONE if ON_POSTGRESQL else ON_SQLITE_ALONE)
+)
+def test_what_cannot_be_adopted_is_refused_and_left_alone(store: Store, kind: str, made: str, said: str) -> None:
+    """The error says what is wrong and what to do; the database is as it was."""
+    one = KINDS[kind]
+    _run(store, *_statements(one.table, made))
+    before = _dump(store)
+    with pytest.raises(ConfigurationError, match=said) as refused, store.write() as tx:
+        one.adopt(tx)
+    assert "nothing was changed" in refused.value.message
+    assert refused.value.hint
+    assert _dump(store) == before
+    with store.read() as tx:
+        assert not one.is_adopted(tx)
+
+
+def test_a_refusal_ends_a_command_before_anything_is_made(workspace: Workspace) -> None:
+    """Exit code 3, a reason, and not one table of findable in another program's database."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change("CREATE TABLE experts (id INT, username TEXT)")
+    workspace.change("INSERT INTO experts VALUES (1, 'a'), (1, 'b')")
+    result = workspace.run("status")
+    assert result.exit_code == 3, result.output
+    assert "not theirs alone (1 of 2); nothing was changed" in result.stderr
+    assert "give every row an id of its own" in result.stderr
+    assert workspace.tables() == ["experts"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adopting_twice_changes_nothing(store: Store, kind: str) -> None:
+    """The first time is told, with the columns that were added; the second time there is nothing to do or to tell."""
+    one = KINDS[kind]
+    _run(store, f"CREATE TABLE {one.table} ({one.fits})", f"INSERT INTO {one.table} VALUES {one.row}")  # noqa: S608 - ours
+    schema.ensure(store, [])
+    with store.write() as tx:
+        lines = one.adopt(tx)
+    assert lines[-1 if kind == "concepts" else 0].startswith(f"adopted the {one.table} table (1 row)")
+    assert (": added " in " ".join(lines)) == (kind != "passages")
+    before = _dump(store)
+    with store.write() as tx:
+        assert one.is_adopted(tx)
+        assert one.adopt(tx) == []
+    assert _dump(store) == before
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "kind", "added"),
+    [
+        ("experts", "username", "TEXT", True),
+        ("experts", "username", "TEXT UNIQUE", False),
+        ("passages", "id", "TEXT", True),
+        ("passages", "id", "TEXT PRIMARY KEY", False),
+        ("experts", "id", "INTEGER", True),
+        ("experts", "id", KEY, False),
+    ],
+)
+def test_rows_are_found_without_reading_the_table(
+    store: Store, table: str, column: str, kind: str, *, added: bool
+) -> None:
+    """An index is added where no key or index of the owner's begins with the column."""
+    columns = {"experts": {"id": "INTEGER", "username": "TEXT"}, "passages": {"id": "TEXT", "text": "TEXT"}}[table]
+    told = ", ".join(f"{name} {one}" for name, one in (columns | {column: kind}).items())
+    _run(store, f"CREATE TABLE {table} ({told})")
+    schema.ensure(store, [KINDS[table].adopt])
+    with store.read() as tx:
+        assert is_found_by(tx, table, column)
+        assert schema.has_index(tx, table, f"findable_{table}_{column}") == added
+
+
+def _statements(table: str, made: str) -> Sequence[str]:
+    """Return statements that are told as one text, the first maybe by the columns of the table alone."""
+    first, *others = made.split("; ")
+    return [first if first.startswith("CREATE") else f"CREATE TABLE {table} ({first})", *others]

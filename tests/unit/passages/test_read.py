@@ -1,0 +1,233 @@
+"""Passages from files: which rows hold one, what is told of the others, and texts that stay what they are."""
+
+import csv
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from pipeline.errors import ConfigurationError, InputError
+from pipeline.passages import read
+from pipeline.passages.read import LAYOUT, Passage, Passages
+from pipeline.tables.findings import Finding, Kind
+from tests.scratch import quick_folder
+
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+IDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(str.strip)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(CHARACTERS),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(CHARACTERS), inner),
+    max_leaves=5,
+)
+
+
+def _read(path: Path, data: bytes) -> list[Passage | Finding]:
+    """Return what is read from a file with these bytes."""
+    path.write_bytes(data)
+    return list(Passages(path).passages())
+
+
+def _one(path: Path, data: bytes) -> Passage | Finding:
+    """Return what is read from a file with one line."""
+    (found,) = _read(path, data)
+    return found
+
+
+@given(st.lists(st.tuples(IDS, st.text(CHARACTERS), JSON, st.booleans())))
+def test_what_is_written_as_json_is_read_as_it_was(rows: list[tuple[str, str, Any, bool]]) -> None:
+    """Any text, escaped or not, comes back to the letter, and with it any metadata; so do numbers of any size."""
+    lines = [
+        json.dumps({"id": key, "text": text, "metadata": {"x": extra}}, ensure_ascii=escaped)
+        for key, text, extra, escaped in rows
+    ]
+    with tempfile.TemporaryDirectory(dir=quick_folder()) as folder:
+        found = _read(Path(folder) / "p.jsonl", "\n".join(["{}", *lines]).encode("utf-8"))[1:]
+    read = [(one.line, one.id, one.text, one.metadata) for one in found if isinstance(one, Passage)]
+    assert read == [(number, key, text, {"x": extra}) for number, (key, text, extra, _) in enumerate(rows, start=2)]
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "reason"),
+    [
+        (b"nonsense", "", "no JSON: "),
+        (b'{"id": "a", "text": "x"', "", "no JSON: "),
+        (b'{"id": "a", "text": "x"} {"id": "b"}', "", "no JSON: "),
+        (b'{"id": "a", "text": NaN}', "", "no JSON: "),
+        (b"[" * 5000, "", "no JSON: "),
+        (b'{"id": "a", "text": "x", "m": ' + b"[" * 5000 + b"]" * 5000 + b"}", "", "no JSON: "),
+        (b'["a", "x"]', "", "not an object"),
+        (b"null", "", "not an object"),
+        (b'{"id": "a", "text": "\xff"}', "", "not UTF-8, from byte 22 on"),
+        ('{"id": "a", "text": "é"}'.encode("utf-16"), "", "not UTF-8"),
+        (b'{"id": "a", "text": "\\ud800"}', "text", "half a character"),
+        (b'{"id": "a", "text": "x", "n": {"m": ["\\udc00"]}}', "n", "half a character"),
+        (b'{"id": "\\udc00", "text": "x"}', "id", "half a character"),
+        (b'{"text": "x"}', "id", "missing"),
+        (b'{"id": null, "text": "x"}', "id", "missing"),
+        (b'{"id": " \\u3000", "text": "x"}', "id", "empty"),
+        (b'{"id": true, "text": "x"}', "id", "neither text nor a whole number"),
+        (b'{"id": 1.0, "text": "x"}', "id", "neither text nor a whole number"),
+        (b'{"id": ["a"], "text": "x"}', "id", "neither text nor a whole number"),
+        (b'{"id": "a\\nb", "text": "x"}', "id", "holds control characters"),
+        (b'{"id": "a\\u0000", "text": "x"}', "id", "holds control characters"),
+        (b'{"id": "a\\u2028", "text": "x"}', "id", "holds control characters"),
+        (json.dumps({"id": "x" * 501, "text": "x"}).encode(), "id", "longer than 500 characters"),
+        (b'{"id": "a"}', "text", "missing"),
+        (b'{"id": "a", "text": null}', "text", "missing"),
+        (b'{"id": "a", "text": 5}', "text", "no text"),
+        (b'{"id": "a", "text": ["x"]}', "text", "no text"),
+        (b'{"id": "a", "text": "x\\u0000"}', "text", "holds NUL"),
+    ],
+)
+def test_a_line_without_a_passage_is_told(tmp_path: Path, line: bytes, field: str, reason: str) -> None:
+    """With its number, the field and the reason; the lines around it are read."""
+    good = b'{"id": "good", "text": "x"}\n'
+    before, found, after = _read(tmp_path / "p.jsonl", good + line + b"\n" + good)
+    assert isinstance(found, Finding)
+    assert (found.line, found.column, found.kind) == (2, field, Kind.REJECTED)
+    assert reason in found.reason
+    assert [one.id for one in (before, after) if isinstance(one, Passage)] == ["good", "good"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t", "\u2003\u3000"])
+def test_a_text_of_white_space_is_noted_and_kept(tmp_path: Path, text: str) -> None:
+    """It goes in, and is never asked about."""
+    found = _one(tmp_path / "p.jsonl", json.dumps({"id": "a", "text": text}).encode())
+    assert isinstance(found, Passage)
+    assert (found.text, [(told.kind, told.column) for told in found.changes]) == (text, [(Kind.NOTED, "text")])
+
+
+@pytest.mark.parametrize(
+    ("extra", "field", "source", "metadata"),
+    [
+        ({"source": 5, "metadata": {"a": 1}}, "source", None, {"a": 1}),
+        ({"source": "a\0b"}, "source", None, None),
+        ({"source": "s", "metadata": ["a"]}, "metadata", "s", None),
+        ({"source": "s", "metadata": {"a": {"b": ["\0"]}}}, "metadata", "s", None),
+        ({"source": "s", "ti\0tle": 1}, "metadata", "s", None),
+    ],
+)
+def test_what_cannot_be_kept_beside_a_text_is_dropped_and_told(
+    tmp_path: Path, extra: Any, field: str, source: str | None, metadata: Any
+) -> None:
+    """The passage goes in without it."""
+    found = _one(tmp_path / "p.jsonl", json.dumps({"id": "a", "text": "x", **extra}).encode())
+    assert isinstance(found, Passage)
+    assert (found.source, found.metadata) == (source, metadata)
+    assert [(told.kind, told.column, told.key) for told in found.changes] == [(Kind.CHANGED, field, "a")]
+
+
+def test_null_says_nothing_and_a_backslash_is_no_nul(tmp_path: Path) -> None:
+    """Neither a source nor metadata of null are told of; the letters u0000 behind a backslash are six characters."""
+    found = _one(
+        tmp_path / "p.jsonl", b'{"id": "a", "text": "\\\\u0000", "source": null, "metadata": null, "k": "\\\\u0000"}'
+    )
+    assert found == Passage("a", "\\u0000", None, {"k": "\\u0000"}, 1)
+
+
+def test_keys_of_other_names_are_noted_once(tmp_path: Path) -> None:
+    """The first ten by name, the others by number."""
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps({"id": n, "text": "x", f"k{n % 12}": n}) + "\n" for n in range(30)))
+    passages = Passages(path)
+    assert [one.metadata for one in passages.passages() if isinstance(one, Passage)][13] == {"k1": 13}
+    assert passages.notes == ["taken into the metadata: k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 and 2 more"]
+
+
+def test_lines_end_at_one_byte_alone(tmp_path: Path) -> None:
+    r"""Other line ends stand in texts or are white space; a mark at the file's start is taken off; `\r\n` is fine."""
+    text = "a\u2028b\u0085c\u2029d\x0b\ufeff"
+    line = json.dumps({"id": "a", "text": text}, ensure_ascii=False).encode()
+    found = _read(tmp_path / "p.jsonl", b"\xef\xbb\xbf" + line + b"\r\n\r\n  \n" + line)
+    assert [(one.line, one.text) for one in found if isinstance(one, Passage)] == [(1, text), (4, text)]
+
+
+def test_a_line_that_never_ends_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and what stands behind it is read."""
+    monkeypatch.setattr(read, "LAYOUT", replace(LAYOUT, max_line=1000))
+    long = json.dumps({"id": "a", "text": "x" * 5000}).encode()
+    fits = json.dumps({"id": "b", "text": "x" * 976}).encode()
+    assert len(fits) == 999
+    found = _read(tmp_path / "p.jsonl", long + b"\n" + fits + b"\n " + fits + b"\n" + fits)
+    assert [(one.line, getattr(one, "reason", "a passage")[:11]) for one in found] == [
+        (1, "longer than"),
+        (2, "a passage"),
+        (3, "longer than"),
+        (4, "a passage"),
+    ]
+
+
+def test_how_far_it_was_read_is_known(tmp_path: Path) -> None:
+    """After the last line, all bytes of the file were read; a second reading begins anew."""
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"id": "a", "text": "x"}\n' * 3)
+    passages = Passages(path)
+    for _ in range(2):
+        assert (len(list(passages.passages())), passages.position) == (3, passages.size)
+
+
+@pytest.mark.parametrize("make", ["none", "directory", "empty"])
+def test_what_is_no_file_of_passages_is_an_error(tmp_path: Path, make: str) -> None:
+    """It is said before anything is read."""
+    path = tmp_path / make
+    if make == "directory":
+        path.mkdir()
+    if make == "empty":
+        path.touch()
+    with pytest.raises(InputError, match="nothing was imported"):
+        Passages(path)
+
+
+def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:
+    """CSV, a JSON list and Parquet give the same passages: texts to the letter, metadata and other columns together."""
+    text = ' Two lines,\r\nwith "quotes"\nHowever, no record \u2028'
+    rows = [{"id": "a", "text": text, "source": "s", "metadata": '{"n": 1}', "more": "x"}]
+    with (tmp_path / "p.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    (tmp_path / "p.json").write_text(json.dumps([{**rows[0], "metadata": {"n": 1}}]))
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    for name in ("p.csv", "p.json", "p.parquet"):
+        passages = Passages(tmp_path / name)
+        (found,) = passages.passages()
+        assert isinstance(found, Passage), found
+        assert found[:4] == ("a", text, "s", {"more": "x", "n": 1})
+        assert passages.notes == ["taken into the metadata: more"]
+
+
+def test_rows_of_a_table_that_hold_no_passage_are_told(tmp_path: Path) -> None:
+    """By line and column; a cell that is no JSON object is no metadata, and no encoding is guessed."""
+    lines = [b"id,text,metadata", b"a,caf\xe9,", b'b,"open', b"c,x,[1]", b",x,", b"d,x"]
+    found = _read(tmp_path / "p.csv", b"\n".join(lines))
+    told = [change for one in found for change in ([one] if isinstance(one, Finding) else one.changes)]
+    assert [(one.line, one.column, one.kind, one.reason.partition(":")[0]) for one in told] == [
+        (2, "text", Kind.REJECTED, "not valid UTF-8"),
+        (3, "text", Kind.REJECTED, "a quote is opened and not closed at the end of its value"),
+        (4, "metadata", Kind.CHANGED, "no object, dropped"),
+        (5, "id", Kind.REJECTED, "empty"),
+        (6, "metadata", Kind.REJECTED, "wrong number of fields"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
+def test_parquet_that_cannot_be_read_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A damaged file is said to be one; where pyarrow is missing, the extra is named."""
+    path = tmp_path / name
+    path.write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        list(Passages(path).passages())
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigurationError, match="needs pyarrow") as caught:
+        list(Passages(path).passages())
+    assert "findable[parquet]" in str(caught.value.hint)

@@ -1,0 +1,170 @@
+"""A database of an older version is brought up to date with its rows, all in one transaction, whoever dies in it."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import event, inspect, text
+
+from pipeline.store import batches, schema, workspace
+from pipeline.store.database import Store
+from pipeline.store.spending import spent
+from tests import postgresql
+
+FOLDER = Path(schema.__file__).parent / "migrations"
+VERSIONS = sorted(path.name[:4] for path in (FOLDER / "versions").glob("[0-9]*.py"))
+ENDED = datetime(2026, 11, 19, 8, 30, tzinfo=UTC)
+NAMES = "answered refused invalid missing not_applied unknown duplicates unreadable tokens_in tokens_out cost"
+ACCOUNT: dict[str, Any] = dict(zip(NAMES.split(), (4, 1, 2, 3, 1, 5, 6, 7, 5_000_000_000, 40, 0.25), strict=True))
+TEXTS = dict.fromkeys(("task", "extractor", "model", "request_file", "request_sha256", "priced_on"), "some")
+NUMBERS = dict.fromkeys(("requests", "request_size", "estimated_in", "estimated_out", "estimated_cost"), 1)
+BATCH = {**TEXTS, **NUMBERS, "created_at": "2026-11-19 08:00:00.000000", "counted_in": 9}
+OLD = (
+    BATCH | ACCOUNT | {"number": 1, "state": "ingested", "ended_at": "2026-11-19 08:30:00.000000"},
+    BATCH | {"number": 2, "state": "failed", "ended_at": "2026-11-19 08:30:00.000000"},
+    BATCH | {"number": 3, "state": "submitted"},
+)
+
+
+@pytest.fixture(name="url", params=["sqlite", "postgresql"])
+def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of either kind."""
+    return f"sqlite:///{tmp_path / 'findable.db'}" if request.param == "sqlite" else postgresql.database_of(tmp_path)
+
+
+def migrate(store: Store, version: str) -> None:
+    """Bring a database to a version as it was."""
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    with store.write() as tx:
+        config.attributes["connection"] = tx
+        command.upgrade(config, version)
+
+
+def fill(store: Store) -> None:
+    """Make the database that the version before the accounts' table left, with three batches."""
+    migrate(store, "0004")
+    with store.write() as tx:
+        workspace.create(tx)
+        for row in OLD:
+            names = ", ".join(row)
+            tx.execute(
+                text(f"INSERT INTO findable_batches ({names}) VALUES ({', '.join(f':{name}' for name in row)})"),  # noqa: S608 - ours
+                row,
+            )
+
+
+def shape(store: Store) -> dict[str, list[tuple[str, str, bool]]]:
+    """Return (name, type, nullable) of every column of every table."""
+    with store.read() as tx:
+        there = inspect(tx)
+        return {
+            name: [(one["name"], str(one["type"]), bool(one["nullable"])) for one in there.get_columns(name)]
+            for name in sorted(there.get_table_names())
+        }
+
+
+def told(store: Store) -> list[dict[str, Any]]:
+    """Return the accounts of all batches."""
+    with store.read() as tx:
+        return [
+            {name: getattr(one, name) for name in (*ACCOUNT, "ended_at")} | {"number": one.number}
+            for one in batches.in_states(tx)
+        ]
+
+
+def check(store: Store) -> None:
+    """Hold what stands in a database now against what stood in it before."""
+    nothing = dict.fromkeys(ACCOUNT)
+    assert told(store) == [
+        {**ACCOUNT, "ended_at": ENDED, "number": 1},
+        {**nothing, "ended_at": ENDED, "number": 2},
+        {**nothing, "ended_at": None, "number": 3},
+    ]
+    with store.read() as tx:
+        assert batches.get(tx, 1).counted_in == 9
+        assert spent(tx) == (0.25, 0.0, 1.0)
+        assert tx.execute(text("SELECT batch FROM findable_batch_accounts ORDER BY 1")).scalars().all() == [1, 2]
+
+
+@pytest.mark.parametrize("version", VERSIONS[:-1])
+def test_every_older_version_gets_the_tables_of_the_newest(url: str, version: str, tmp_path: Path) -> None:
+    """Columns, and what is known of the workspace; the indexes of a migration are its own affair."""
+    store, new = Store(url), Store(f"sqlite:///{tmp_path / 'new.db'}")
+    migrate(store, version)
+    with store.write() as tx:
+        workspace.create(tx)
+        before = workspace.get(tx)
+    for one in (store, new):
+        schema.ensure(one, [])
+    found, wanted = shape(store), shape(new)
+    assert {name: [one[0] for one in columns] for name, columns in found.items()} == {
+        name: [one[0] for one in columns] for name, columns in wanted.items()
+    }
+    with store.read() as tx:
+        assert (schema.is_current(tx), workspace.get(tx)) == (True, before)
+        assert schema.has_index(tx, "findable_calls", "findable_calls_under_way")
+    store.close()
+
+
+def test_accounts_move_into_a_table_of_their_own(url: str) -> None:
+    """What every batch came to reads as before; who is under way has none."""
+    store = Store(url)
+    fill(store)
+    schema.ensure(store, [])
+    check(store)
+    store.close()
+
+
+def _dies(url: str, number: int) -> bool:
+    """Migrate in a process of its own that is killed at one of its statements; return whether it came so far."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0
+    left = iter(range(number))
+    with Store(url).write() as tx:
+        event.listen(tx, "before_cursor_execute", lambda *_: next(left, None) is None and os._exit(9))
+        schema.make(tx)
+    os._exit(0)
+
+
+def test_a_migration_that_died_anywhere_changed_nothing(url: str) -> None:
+    """Killed at each of its statements it leaves the version before, and the next command goes on."""
+    store = Store(url)
+    fill(store)
+    before = shape(store)
+    store.close()
+    number = 0
+    while _dies(url, number):
+        assert shape(store) == before
+        store.close()
+        number += 1
+    assert number > len(ACCOUNT)
+    check(store)
+    store.close()
+
+
+def test_what_others_keep_in_the_file_stays(tmp_path: Path) -> None:
+    """Views and triggers, those too that name what is not there, are as they were, and do not stop a migration."""
+    store = Store(f"sqlite:///{tmp_path / 'findable.db'}")
+    fill(store)
+    theirs = (
+        "CREATE TABLE notes (note TEXT)",
+        "CREATE VIEW broken AS SELECT x FROM nowhere",
+        'CREATE VIEW "a ""view" AS SELECT note FROM notes',
+        'CREATE TRIGGER "their own" AFTER INSERT ON notes BEGIN UPDATE nowhere SET x = 1; END',
+        'CREATE TRIGGER instead INSTEAD OF INSERT ON "a ""view" BEGIN SELECT 1; END',
+    )
+    with store.write() as tx:
+        for one in theirs:
+            tx.exec_driver_sql(one)
+    schema.ensure(store, [])
+    check(store)
+    with store.read() as tx:
+        kept = tx.execute(text("SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type, rowid"))
+        assert sorted(kept.scalars()) == sorted(theirs[1:])
+    store.close()

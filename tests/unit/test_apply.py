@@ -1,0 +1,36 @@
+"""What the result lines of one key come to: the first valid answer, else the first failure, else a missing line."""
+
+import json
+
+from pipeline.apply import Asked, Missing, judge
+from pipeline.experts.tags import TagsTask
+from pipeline.states import Outcome
+
+MISSING = Missing("no line in the result", charged=True)
+
+
+def line(tags: str) -> bytes:
+    """Return a result line with some text as its answer."""
+    candidate = {"content": {"parts": [{"text": tags}]}, "finishReason": "STOP"}
+    return json.dumps({"key": "expert-tags/1", "response": {"candidates": [candidate]}}).encode()
+
+
+REFUSED = b'{"key": "expert-tags/1", "error": {"code": 8, "message": "no room"}}'
+INVALID = line("no JSON")
+GOOD, OTHER = line('{"tags": ["bees"]}'), line('{"tags": ["water law"]}')
+
+
+def test_the_first_valid_line_wins() -> None:
+    """A bad line before or behind it changes nothing, and neither does a second valid one."""
+    for lines in ([REFUSED, INVALID, GOOD, OTHER], [GOOD, REFUSED, OTHER]):
+        found = judge(TagsTask(), Asked("1", "hash"), lines, missing=MISSING)
+        assert found.outcome is Outcome.ANSWERED
+        assert found.answer is not None
+        assert found.answer.model_dump() == {"tags": ["bees"]}
+
+
+def test_without_a_valid_line_the_first_failure_counts() -> None:
+    """What a later line says of the same request is not counted again; no line at all is a missing one."""
+    assert judge(TagsTask(), Asked("1", "hash"), [REFUSED, INVALID], missing=MISSING).reason == "error-line"
+    nothing = judge(TagsTask(), Asked("1", "hash"), [], missing=MISSING)
+    assert (nothing.outcome, nothing.charged) == (Outcome.MISSING, True)

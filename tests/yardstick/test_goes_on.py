@@ -1,0 +1,77 @@
+"""A workspace of the version before opens, migrates and goes on to the end: nothing is lost, and nobody asked twice."""
+
+from emulator.server import start
+from tests.lab import Api, Workspace
+from tests.yardstick.going_on import (
+    CHAIN,
+    PASSAGES,
+    check_accounts,
+    check_asked_once,
+    check_healthy,
+    document,
+    end_probes,
+    go_on_with_passages,
+    go_on_with_people,
+    run,
+)
+
+PEOPLE, SILENT, ADDED, TEXTS = 51, 1, 1, 32  # who are in the fixture
+
+
+def test_it_opens_and_nothing_contradicts_what_is_stored(before: Workspace) -> None:
+    """Every state is there, `status` and `doctor` work for both subjects, and all that is stored fits together."""
+    run(before, "status")
+    states = {row[0] for row in before.query("SELECT DISTINCT state FROM findable_batches")}
+    assert states == {"prepared", "submitting", "submitted", "downloaded", "ingested", "failed"}
+    check_healthy(before)
+    people, passages = document(before, "status"), document(before, "status", **PASSAGES)
+    assert people["experts"]["total"] == PEOPLE + ADDED
+    assert passages["passages"]["total"] == TEXTS
+    assert (passages["rolling_back"], passages["backfill"]["items"]) == (["old@1/gemini-3.5-flash-lite"], 8)
+    check_accounts(before)
+
+
+def test_people_come_to_the_end(before: Workspace) -> None:
+    """All that was begun is ended, everybody with a bio is tagged and in the index, no question was asked twice."""
+    go_on_with_people(before)
+    status = document(before, "status")
+    assert {name: count for name, count in status["experts"].items() if count} == {
+        "total": PEOPLE + ADDED,
+        "tagged": PEOPLE + ADDED - SILENT,
+        "no_bio": SILENT,
+    }
+    assert status["index"]["count"] == PEOPLE + ADDED - SILENT
+    assert status["index"]["behind"] == 0
+    check_healthy(before)
+    check_accounts(before)
+
+
+def test_passages_come_to_the_end(before: Workspace) -> None:
+    """The rollback is ended, the pilot passes, the backfill asks about all the rest, and nothing is left."""
+    go_on_with_passages(before)
+    counts = document(before, "status", **PASSAGES)["passages"]
+    assert {name: count for name, count in counts.items() if count} == {"total": TEXTS, "with_concepts": TEXTS}
+    assert document(before, "status", **PASSAGES)["backfill"] is None
+    check_healthy(before)
+    check_accounts(before)
+
+
+def test_all_is_asked_once(before: Workspace, api: Api) -> None:
+    """With both subjects at the end, rows, files and the API tell of the same questions, each asked once."""
+    go_on_with_people(before)
+    go_on_with_passages(before)
+    check_asked_once(before, api)
+
+
+def test_the_local_engine_goes_on(local: Workspace) -> None:
+    """What the engine inside the workspace had in hand comes home, and everybody is tagged."""
+    end_probes(local)
+    for words in (*CHAIN, *CHAIN):
+        run(local, words)
+    run(local, "index")
+    status = document(local, "status")
+    assert status["experts"]["tagged"] == status["experts"]["total"] == status["index"]["count"] == 8
+    check_healthy(local)
+    check_accounts(local)
+    with start(local.data) as server:
+        check_asked_once(local, Api(server))
