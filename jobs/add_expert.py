@@ -11,7 +11,7 @@ from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, print_json, print_line, print_table, spinning
 
 if TYPE_CHECKING:
-    from pipeline.steps.add_expert import Added
+    from pipeline.workflows.add_expert import AddedExpert
 
 
 @click.command(name="add-expert", cls=Command)
@@ -23,18 +23,18 @@ def main(file: Path, *, as_json: bool) -> None:
     If Gemini fails, the person is saved untagged and is due again: the next `make run`, `make tag`, `make tag-live` or
     `make batch-submit` asks about them, and `make status` tells what became of it.
     """
-    from pipeline.steps import add_expert
+    from pipeline.workflows import add_expert
 
-    people = add_expert.read(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+    people = add_expert.read_person(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     terminal = Terminal()
-    with open_workspace(task="experts") as rt, spinning() as spin:
+    with open_workspace(task="experts") as ws, spinning() as spin:
         for change in (change for person in people for change in person.changes):
             terminal.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
-        added = add_expert.run(rt, people, on_tagging=lambda name: spin(f"Generating tags… {name}"))
+        added = add_expert.run(ws, people, on_tagging=lambda name: spin(f"Generating tags… {name}"))
     print_json([asdict(one) for one in added]) if as_json else _show(added)
 
 
-def _show(added: "list[Added]") -> None:
+def _show(added: "list[AddedExpert]") -> None:
     """Print the rows, and what did not work."""
     rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
     print_table(("username", "name", "tags", "score"), rows)

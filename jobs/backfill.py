@@ -10,9 +10,9 @@ from jobs.output import Terminal, plural, print_json, print_line, usd
 from jobs.render import finish_polled, show_account, tell_failures
 
 if TYPE_CHECKING:
-    from pipeline.preflighting import Preflight
-    from pipeline.routines.backfill import Report
-    from pipeline.task import Words
+    from pipeline.core.task import Words
+    from pipeline.workflows.backfill import BackfillReport
+    from pipeline.workflows.preflight import Preflight
 
 
 @click.command(name="passages-backfill", cls=Command)
@@ -30,23 +30,23 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
     where it was; with --wait, or with `findable run` from cron, to the end. --no-resume leaves what there is alone and
     asks about all of them under a version of its own. Where a report fails a gate, nothing more is sent (exit code 6).
     """
-    from pipeline.routines import backfill
+    from pipeline.workflows import backfill
 
     with open_workspace(task="passages") as opened:
-        rt = backfill.chosen(opened, anew=no_resume)
-        words = rt.task.words
+        ws = backfill.chosen_version(opened, anew=no_resume)
+        words = ws.task.words
 
         def announce(look: "Preflight", extractor: str) -> None:
             """Say what will be asked, and what it will cost and take."""
             way, items = look.batch, plural(look.plan.requests, words.one, words.many)
             batches = plural(look.plan.batches, "batch", "batches")
-            rt.display.say(f"{extractor}: {items} in {batches}, estimated {usd(way.cost)} and {way.takes}")
+            ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(way.cost)} and {way.takes}")
             for warning in way.warnings:
-                rt.display.warn(warning)
+                ws.display.warn(warning)
 
-        wish = backfill.Wish(anew=no_resume, skip_pilot=skip_pilot, wait=wait)
+        wish = backfill.BackfillOptions(anew=no_resume, skip_pilot=skip_pilot, wait=wait)
         report = backfill.run(
-            rt,
+            ws,
             wish,
             announce=announce,
             confirm=lambda cost: confirmed(f"Go on for about {usd(cost)}?", yes=yes),
@@ -64,7 +64,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
         report.quality.check()
 
 
-def _line(report: "Report", words: "Words") -> str:
+def _line(report: "BackfillReport", words: "Words") -> str:
     """Return the one line of result."""
     if report.is_over:
         parked = f" ({report.parked:,} just now)" if report.parked else ""

@@ -18,10 +18,10 @@ def main(folder: Path, *, as_json: bool) -> None:
     Database, sealed files, the index in service and the vectors, each with its hash. FOLDER is whole or not there at
     all. Files of your own that lie in the workspace are not in it.
     """
-    from pipeline.steps import backup
+    from pipeline.ops import backup
 
-    with open_workspace() as rt:
-        report = backup.run(rt, folder)
+    with open_workspace() as ws:
+        report = backup.run(ws, folder)
     if as_json:
         print_json(asdict(report))
         return

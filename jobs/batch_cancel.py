@@ -16,9 +16,9 @@ def main(number: int, *, yes: bool, as_json: bool) -> None:
 
     A batch that the API does not show any more is given up after asking.
     """
-    from pipeline.steps import batch_cancel
+    from pipeline.batch import cancel
 
-    with open_workspace() as rt:
-        report = batch_cancel.run(rt, number=number, confirm=lambda question: confirmed(question, yes=yes))
+    with open_workspace() as ws:
+        report = cancel.run(ws, number=number, confirm=lambda question: confirmed(question, yes=yes))
     document = {"batch": report.number, "said": report.said, "next": report.next}
     print_json(document) if as_json else print_line(f"batch {report.number}: {report.said}. Next: {report.next}")

@@ -10,8 +10,8 @@ from jobs.output import print_json, print_line
 from jobs.render import account_document, show_account
 
 if TYPE_CHECKING:
-    from pipeline.reporting import Report
-    from pipeline.steps.batch_ingest import Account
+    from pipeline.batch.ingest import IngestSummary
+    from pipeline.quality.evaluate import QualityReport
 
 
 @click.command(name="batch-ingest", cls=Command)
@@ -26,19 +26,19 @@ def main(*, as_json: bool) -> None:
     from pipeline.workflows import ingest
 
     documents: list[dict[str, object]] = []
-    with contextlib.ExitStack() as closing, open_workspace() as rt:
+    with contextlib.ExitStack() as closing, open_workspace() as ws:
         if as_json:  # also where one batch could not be ingested: what became of the others is told
             closing.callback(lambda: print_json(documents))
-        words = rt.task.words
+        words = ws.task.words
 
-        def told(account: "Account") -> None:
+        def told(account: "IngestSummary") -> None:
             """Tell of one batch as soon as it is ingested."""
             documents.append(account_document(account)) if as_json else show_account(account, words)
 
-        reports: list[Report] = []
-        accounts = ingest.run(rt, done=told, reported=reports.append)
+        reports: list[QualityReport] = []
+        accounts = ingest.run(ws, done=told, reported=reports.append)
         for report in (one for one in reports if one.is_judged):
-            rt.display.say(f"quality: {report.line} ({report.path})")
+            ws.display.say(f"quality: {report.line} ({report.path})")
     if not accounts and not as_json:
         print_line("nothing to ingest: no batch is downloaded")
     for report in reports:

@@ -9,8 +9,8 @@ from jobs.output import plural, print_json, print_line
 from jobs.render import finish_polled
 
 if TYPE_CHECKING:
-    from pipeline.steps.batch_poll import Report
-    from pipeline.task import Words
+    from pipeline.batch.poll import PollReport
+    from pipeline.core.task import Words
 
 
 @click.command(name="batch-poll", cls=Command)
@@ -22,16 +22,16 @@ def main(*, wait: bool, as_json: bool) -> None:
     Ctrl-C at any moment leaves everything as it was; the batch goes on at the API. Exit code 3: a batch is not to be
     seen at the API any more; 4: it is unclear whether one was created, `batch-submit` finds out.
     """
-    from pipeline.steps import batch_poll
+    from pipeline.batch import poll
 
-    with open_workspace() as rt:
-        report = batch_poll.run(rt, wait=wait)
-        words = rt.task.words
+    with open_workspace() as ws:
+        report = poll.run(ws, wait=wait)
+        words = ws.task.words
     print_json(_document(report)) if as_json else print_line(_line(report, words))
     finish_polled(report, words)
 
 
-def _line(report: "Report", words: "Words") -> str:
+def _line(report: "PollReport", words: "Words") -> str:
     """Return the one line of result."""
     parts = []
     if report.downloaded:
@@ -49,7 +49,7 @@ def _line(report: "Report", words: "Words") -> str:
     return f"{'; '.join(parts)}. Next: {step}"
 
 
-def _document(report: "Report") -> dict[str, object]:
+def _document(report: "PollReport") -> dict[str, object]:
     """Return the report for programs."""
     return {
         "downloaded": report.downloaded,

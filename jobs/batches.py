@@ -8,7 +8,7 @@ from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, print_table, usd
 
 if TYPE_CHECKING:
-    from pipeline.steps.batches import Row
+    from pipeline.batch.listing import BatchSummary
 
 HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "age", "reason")
 
@@ -17,10 +17,10 @@ HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "age", "r
 @json_option
 def main(*, as_json: bool) -> None:
     """List every batch of every task: number, state, remote name, rows, cost, age."""
-    from pipeline.steps import batches
+    from pipeline.batch import listing
 
-    with open_workspace() as rt:
-        rows, words = batches.run(rt), rt.task.words
+    with open_workspace() as ws:
+        rows, words = listing.run(ws), ws.task.words
     if as_json:
         print_json([row.document for row in rows])
     elif rows:
@@ -32,7 +32,7 @@ def main(*, as_json: bool) -> None:
         print_line(f"no batches yet. Next: {words.make('batch-submit')}")
 
 
-def _cells(row: "Row") -> tuple[object, ...]:
+def _cells(row: "BatchSummary") -> tuple[object, ...]:
     """Return one batch as a line of the table; estimated costs are marked."""
     cost = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}"
     return (

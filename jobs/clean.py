@@ -16,10 +16,10 @@ def main(*, dry: bool, as_json: bool) -> None:
 
     People, answers and the accounts of all batches stay, and so does the index in service.
     """
-    from pipeline.steps import clean
+    from pipeline.ops import clean
 
-    with open_workspace() as rt:
-        report = clean.run(rt, dry=dry)
+    with open_workspace() as ws:
+        report = clean.run(ws, dry=dry)
     if as_json:
         print_json(asdict(report))
     elif report.nothing:

@@ -18,10 +18,11 @@ from dotenv import dotenv_values
 
 from jobs.output import Terminal
 from jobs.values import COUNT
-from pipeline.discretion import redact
-from pipeline.errors import ConfigurationError, FindableError
-from pipeline.runtime import Runtime, open_runtime
-from pipeline.settings import KEY_NAMES, Settings, load
+from pipeline.core.errors import ConfigurationError, FindableError
+from pipeline.core.redact import redact
+from pipeline.core.settings import KEY_NAMES, Settings, load_settings
+from pipeline.engine import workspace
+from pipeline.engine.workspace import OpenWorkspace
 
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 AGAIN_S = 0.01  # until a signal that was lost is sent once more
@@ -238,7 +239,7 @@ def _refuse_probe(ctx: click.Context, param: click.Parameter, value: bool | None
 
 def read_settings() -> Settings:
     """Return the settings of the environment and of `.env` in the current directory."""
-    return load(os.environ, dotenv=read_dotenv())
+    return load_settings(os.environ, dotenv=read_dotenv())
 
 
 def read_dotenv() -> dict[str, str | None]:
@@ -258,14 +259,14 @@ def read_dotenv() -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def open_workspace(settings: Settings | None = None, *, task: str | None = None) -> Iterator[Runtime]:
+def open_workspace(settings: Settings | None = None, *, task: str | None = None) -> Iterator[OpenWorkspace]:
     """Open the workspace that the settings name, for the length of a block.
 
     `task` is for a command about one subject: whatever TASK= says, it is about that one.
     """
     settings = settings or read_settings()
-    with open_runtime(replace(settings, task=task or settings.task), Terminal()) as rt:
-        yield rt
+    with workspace.open_workspace(replace(settings, task=task or settings.task), Terminal()) as ws:
+        yield ws
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

@@ -9,7 +9,7 @@ import click
 from jobs.cli import main as findable
 from jobs.command import Command, read_settings
 from jobs.output import Terminal, print_line
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 SEARCHES = ("sign language interpreter", "help me restore a wooden boat", "who casts bells for belfries?")

@@ -9,7 +9,7 @@ from jobs.command import Command, confirmed, json_option, open_workspace, yes_op
 from jobs.output import Terminal, plural, print_json, print_line
 
 if TYPE_CHECKING:
-    from pipeline.steps.doctor import Report
+    from pipeline.ops.doctor import DoctorReport
 
 
 @click.command(name="doctor", cls=Command)
@@ -22,15 +22,15 @@ def main(*, fix: bool, yes: bool, as_json: bool) -> None:
     Without --fix nothing is changed. Exit code 0 when all is well, was mended, or needs no more than a notice; 3 or 4
     when the key is refused or the backend cannot be reached; 5 when something contradicts what is stored.
     """
-    from pipeline.steps import doctor
+    from pipeline.ops import doctor
 
-    with open_workspace() as rt:
-        report = doctor.run(rt, fix=fix, confirm=lambda question: confirmed(question, yes=yes))
+    with open_workspace() as ws:
+        report = doctor.run(ws, fix=fix, confirm=lambda question: confirmed(question, yes=yes))
     print_json(_document(report)) if as_json else _show(report)
     report.check()
 
 
-def _document(report: "Report") -> dict[str, object]:
+def _document(report: "DoctorReport") -> dict[str, object]:
     """Return the report for programs."""
     return {
         "healthy": report.healthy,
@@ -41,7 +41,7 @@ def _document(report: "Report") -> dict[str, object]:
     }
 
 
-def _show(report: "Report") -> None:
+def _show(report: "DoctorReport") -> None:
     """Print what was found, and one line of result."""
     terminal = Terminal()
     for one in report.seen:

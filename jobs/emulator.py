@@ -6,8 +6,8 @@ import click
 
 from jobs.command import Command, read_settings
 from jobs.output import Terminal
-from pipeline.errors import ConfigurationError
-from pipeline.runtime import ready_directory
+from pipeline.core.errors import ConfigurationError
+from pipeline.engine.workspace import ready_directory
 
 
 @click.command(name="emulator", cls=Command)

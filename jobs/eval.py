@@ -17,10 +17,10 @@ def main(queries: Path, qrels: Path, *, as_json: bool) -> None:
 
     Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people.
     """
-    from pipeline.steps import eval as evaluate
+    from pipeline.index import evaluate
 
-    with open_workspace(task="experts") as rt:
-        rows = evaluate.run(rt, queries=queries, qrels=qrels)
+    with open_workspace(task="experts") as ws:
+        rows = evaluate.run(ws, queries=queries, qrels=qrels)
     if as_json:
         print_json([row.__dict__ for row in rows])
         return

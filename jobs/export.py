@@ -8,7 +8,7 @@ import click
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, raw_writer
 from jobs.values import Extractor
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 
 
 @click.command(name="export", cls=Command)
@@ -33,14 +33,14 @@ def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as
     In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written whole or not at all.
     With --json standard output gets experts as one JSON list.
     """
-    from pipeline.steps import export
+    from pipeline.ops import export
 
     path = None if str(to) == "-" else to
     if path is None and as_json:
         format_ = _as_document(format_)
-    with open_workspace() as rt:
-        wanted = export.Wanted(best, extractor or None)
-        done = export.run(rt, path, format_=format_, wanted=wanted, write=raw_writer())
+    with open_workspace() as ws:
+        wanted = export.ExportOptions(best, extractor or None)
+        done = export.run(ws, path, format_=format_, wanted=wanted, write=raw_writer())
     if path is None:
         Terminal().say(f"{plural(done.count, done.word)} written")
     elif as_json:

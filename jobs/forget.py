@@ -19,10 +19,10 @@ def main(username: str, *, yes: bool, as_json: bool) -> None:
     Asks first. The account of each batch stays, without anything of the person. Ends with a search over every byte of
     the workspace. Killed half way, the same command goes on.
     """
-    from pipeline.steps import forget
+    from pipeline.ops import forget
 
-    with open_workspace(task="experts") as rt:
-        report = forget.run(rt, username, confirm=lambda question: confirmed(question, yes=yes))
+    with open_workspace(task="experts") as ws:
+        report = forget.run(ws, username, confirm=lambda question: confirmed(question, yes=yes))
     if report.own_files:
         Terminal().warn(f"your own files still hold {username}: {', '.join(report.own_files)}")
     if report.named_by_others:

@@ -34,10 +34,10 @@ def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> Non
     One transaction; doing it again changes nothing. Rejected rows and changed values are told with line, column and
     reason. Exit code 2 when no row went in.
     """
-    from pipeline.steps import import_experts
+    from pipeline.experts import import_
 
-    with open_workspace(task="experts") as rt:
-        done = import_experts.run(rt, file, strict=strict, report=report)
+    with open_workspace(task="experts") as ws:
+        done = import_.run(ws, file, strict=strict, report=report)
     _show(done, as_json=as_json, words=("person", "people"), released="with a new biography")
 
 
@@ -51,10 +51,10 @@ def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: b
     changes nothing. Of duplicate ids the first wins. A passage with concepts keeps its text; another one is refused and
     listed. Exit code 2 when no passage went in.
     """
-    from pipeline.steps import import_passages as step
+    from pipeline.passages import import_ as step
 
-    with open_workspace(task="passages") as rt:
-        done = step.run(rt, file, strict=strict, report=report)
+    with open_workspace(task="passages") as ws:
+        done = step.run(ws, file, strict=strict, report=report)
     described = f", {done.described:,} with other metadata" if done.described else ""
     _show(done, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)
 

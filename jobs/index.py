@@ -9,7 +9,7 @@ from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line
 
 if TYPE_CHECKING:
-    from pipeline.steps.index import Report
+    from pipeline.index.build import IndexReport
 
 
 @click.command(name="index", cls=Command)
@@ -21,16 +21,16 @@ def main(*, rollback: bool, as_json: bool) -> None:
     Only texts that changed are embedded. The new build is verified before it replaces the one in service, in one flip;
     searches meanwhile are not disturbed.
     """
-    from pipeline.steps import index
+    from pipeline.index import build
 
-    with open_workspace(task="experts") as rt:
-        report = index.roll_back(rt) if rollback else index.run(rt)
+    with open_workspace(task="experts") as ws:
+        report = build.roll_back_index(ws) if rollback else build.run(ws)
     for name in report.moved_aside:
         Terminal().warn(f"a file stood where the index has its links; it is now {name}")
     print_json(asdict(report)) if as_json else print_line(_line(report))
 
 
-def _line(report: "Report") -> str:
+def _line(report: "IndexReport") -> str:
     """Return the one line of result."""
     if report.rolled_back:
         return f"build {report.number} is in service again: {plural(report.count, 'expert')}"

@@ -18,10 +18,10 @@ def main(url: str, *, as_json: bool) -> None:
     there. The file stays as it is, to be read; findable.db.moved beside it keeps every command from writing to it, so
     that nothing is sent from two databases. Files, index and vectors stay in the workspace's directory (DATA).
     """
-    from pipeline.steps import move
+    from pipeline.ops import move
 
-    with open_workspace() as rt:
-        report = move.run(rt, url)
+    with open_workspace() as ws:
+        report = move.run(ws, url)
     if as_json:
         print_json(asdict(report))
         return

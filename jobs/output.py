@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from pipeline.display import Bar
+from pipeline.core.progress import Bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

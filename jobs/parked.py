@@ -11,10 +11,10 @@ from jobs.values import USERNAME
 @json_option
 def main(*, as_json: bool) -> None:
     """List everyone who failed for good and is not asked again, with the reason."""
-    from pipeline.steps import parked
+    from pipeline.ops import parked
 
-    with open_workspace() as rt:
-        rows, words = parked.listed(rt), rt.task.words
+    with open_workspace() as ws:
+        rows, words = parked.list_parked(ws), ws.task.words
     if as_json:
         print_json([row.__dict__ for row in rows])
     elif rows:
@@ -36,12 +36,14 @@ def unpark(name: str | None, *, everyone: bool, yes: bool, as_json: bool) -> Non
     A person goes by their username, with TASK=passages a passage by its id. Rows whose tags are text of another
     program stay as they are.
     """
-    from pipeline.steps import parked
+    from pipeline.ops import parked
 
-    with open_workspace() as rt:
-        words = rt.task.words
-        ask = f"make {words.many}-backfill" if rt.task.needs_pilot else "make batch-submit"
-        names = parked.let_go(rt, name=name, everyone=everyone, confirm=lambda question: confirmed(question, yes=yes))
+    with open_workspace() as ws:
+        words = ws.task.words
+        ask = f"make {words.many}-backfill" if ws.task.needs_pilot else "make batch-submit"
+        names = parked.unpark_items(
+            ws, name=name, everyone=everyone, confirm=lambda question: confirmed(question, yes=yes)
+        )
     freed = f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}"
     line = freed if names else f"no {words.one} to let go"
     print_json({"unparked": names}) if as_json else print_line(line)

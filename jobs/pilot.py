@@ -10,8 +10,8 @@ from jobs.render import pilot_line, show_account
 from jobs.values import COUNT
 
 if TYPE_CHECKING:
-    from pipeline.preparing import Plan
-    from pipeline.routines.pilot import Report
+    from pipeline.batch.prepare import BatchPlan
+    from pipeline.workflows.pilot import PilotReport
 
 
 @click.command(name="passages-pilot", cls=Command)
@@ -26,31 +26,31 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
     The report in DATA/reports has the quality gates, plots, and samples to read; where a gate fails the exit code is 6.
     Only once a pilot has passed does `passages-backfill` ask about all. Killed and run again, it goes on.
     """
-    from pipeline.routines import backfill, pilot
+    from pipeline.workflows import backfill, pilot
 
     with open_workspace(task="passages") as opened:
-        rt = backfill.chosen(opened, anew=no_resume)
+        ws = backfill.chosen_version(opened, anew=no_resume)
 
-        def announce(plan: "Plan") -> None:
+        def announce(plan: "BatchPlan") -> None:
             """Say what will be asked, before anything is sent."""
             if plan.requests:
-                items = plural(plan.requests, rt.task.words.one, rt.task.words.many)
-                rt.display.say(f"{rt.extractor}: {items}, estimated {usd(plan.cost)}")
+                items = plural(plan.requests, ws.task.words.one, ws.task.words.many)
+                ws.display.say(f"{ws.extractor}: {items}, estimated {usd(plan.cost)}")
 
         done = pilot.run(
-            rt, size=size, seed=seed, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)
+            ws, size=size, seed=seed, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)
         )
         if as_json:
             print_json(pilot.document(done))
         else:
             for account in done.accounts:
-                show_account(account, rt.task.words)
+                show_account(account, ws.task.words)
             plain = opened.task.label if "version" not in opened.settings.sources else None
-            print_line(_line(done, version="" if rt.task.label == plain else f" VERSION={rt.task.label}"))
+            print_line(_line(done, version="" if ws.task.label == plain else f" VERSION={ws.task.label}"))
     done.check()
 
 
-def _line(done: "Report", *, version: str) -> str:
+def _line(done: "PilotReport", *, version: str) -> str:
     """Return the one line of result; `version` is what names the pilot's own version to `make`, where it must be."""
     step = f"make passages-backfill{version}" if done.passed else f"read {done.quality and done.quality.path}"
     return f"{pilot_line(done)}. Next: {step}"

@@ -7,10 +7,10 @@ import click
 
 from jobs.command import Command, json_option, read_settings
 from jobs.output import Terminal, print_json, print_table
-from pipeline.steps import prices
+from pipeline.cost import prices
 
 if TYPE_CHECKING:
-    from pipeline.steps.prices import Price, Row
+    from pipeline.cost.prices import ModelPrices, PriceFigure
 
 HEADERS = (
     "model", "use", "live in", "live out", "batch in", "batch out", "rpm", "tpm", "rpd", "enqueued",
@@ -38,7 +38,7 @@ def main(*, as_json: bool) -> None:
         print_table(HEADERS, [_cells(row) for row in rows])
 
 
-def _cells(row: "Row") -> tuple[object, ...]:
+def _cells(row: "ModelPrices") -> tuple[object, ...]:
     """Return one model as a line of the table."""
     amounts = (f"{amount:g}" for price in (row.live, row.batch) for amount in (price.tokens_in, price.tokens_out))
     limits = (
@@ -54,7 +54,7 @@ def _figure(limit: int | None, *, is_sure: bool) -> str:
     return f"{'' if is_sure else '~'}{'none' if limit is None else f'{limit:,}'}"
 
 
-def _origin(price: "Price") -> str:
+def _origin(price: "PriceFigure") -> str:
     """Return where a price is from, and from when where its source does not say."""
     day = str(price.date or "")
     return price.source if day[:7] in price.source else f"{price.source} ({day})"

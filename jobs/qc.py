@@ -5,7 +5,7 @@ import click
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, print_table
 from jobs.values import Extractor
-from pipeline.steps import qc
+from pipeline.quality import evaluate
 
 
 @click.command(name="qc", cls=Command)
@@ -22,8 +22,8 @@ def main(extractor: str | None, *, as_json: bool) -> None:
     Exit code 6 when a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of
     what is in the database: treat it as you treat that.
     """
-    with open_workspace() as rt:
-        report, words, label = qc.run(rt, extractor=extractor), rt.task.words, rt.task.label
+    with open_workspace() as ws:
+        report, words, label = evaluate.run(ws, extractor=extractor), ws.task.words, ws.task.label
     if report is None:
         said = f"no answers about {words.many} under {label} yet: nothing to measure. Next: make versions"
         print_json(None) if as_json else print_line(said)

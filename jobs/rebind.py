@@ -17,11 +17,11 @@ def main(*, give_up: bool, yes: bool, as_json: bool) -> None:
 
     Asks first. The people stay, and so do tags that came with an adopted table.
     """
-    from pipeline.steps import rebind
+    from pipeline.ops import rebind
 
     settings = replace(read_settings(), backend=None)  # a move to Gemini often begins with BACKEND=gemini
-    with open_workspace(settings) as rt:
-        report = rebind.run(rt, give_up=give_up, confirm=lambda question: confirmed(question, yes=yes))
+    with open_workspace(settings) as ws:
+        report = rebind.run(ws, give_up=give_up, confirm=lambda question: confirmed(question, yes=yes))
     if as_json:
         print_json(asdict(report))
     elif report.nothing:

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 from jobs.output import Terminal, plural, print_line, print_table, usd
 
 if TYPE_CHECKING:
-    from pipeline.routines import backfill, pilot, tag
-    from pipeline.steps import batch_poll, tag_live
-    from pipeline.steps.batch_ingest import Account
-    from pipeline.task import Words
+    from pipeline.batch import poll
+    from pipeline.batch.ingest import IngestSummary
+    from pipeline.core.task import Words
+    from pipeline.live import tag as live_tag
+    from pipeline.workflows import backfill, pilot, tag
 
 OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applied")
 COUNTS = (*OUTCOMES, "unknown", "duplicates", "unreadable", "tokens_in", "tokens_out", "cost")
 ESTIMATES = 5  # that are printed; --json has more
 
 
-def show_account(account: "Account", words: "Words") -> None:
+def show_account(account: "IngestSummary", words: "Words") -> None:
     """Print one line for a batch, and a table of what went wrong in it."""
     batch, terminal = account.batch, Terminal()
     failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
@@ -48,7 +49,7 @@ def show_account(account: "Account", words: "Words") -> None:
         terminal.warn(f"asked {batch.model}, answered by {', '.join(account.other_versions)}")
 
 
-def account_document(account: "Account") -> dict[str, object]:
+def account_document(account: "IngestSummary") -> dict[str, object]:
     """Return one account for programs."""
     batch = account.batch
     return {
@@ -82,7 +83,7 @@ def _amount(amounts: dict[str, Any]) -> str:
     return f"{amounts['tokens_in']:,} in, {amounts['tokens_out']:,} out, {usd(amounts['cost'])}"
 
 
-def pilot_line(done: "pilot.Report") -> str:
+def pilot_line(done: "pilot.PilotReport") -> str:
     """Return in one line what came of a pilot."""
     compared = f"; asked live as well: {done.compared.said}" if done.compared and done.compared.compared else ""
     quality = done.quality
@@ -107,7 +108,7 @@ def show_pilot(document: dict[str, Any]) -> None:
         print_line(f"withdrawn  {one}: make rollback EXTRACTOR={one} goes on")
 
 
-def tell_failures(report: "backfill.Report | tag.Report", words: "Words") -> None:
+def tell_failures(report: "backfill.BackfillReport | tag.TagReport", words: "Words") -> None:
     """Say which batches failed and why, what became of their items, and what to type; nothing where none did."""
     if not report.failed:
         return
@@ -124,7 +125,7 @@ def tell_failures(report: "backfill.Report | tag.Report", words: "Words") -> Non
     terminal.hint("; ".join(part for part in (later, gone) if part) or words.make("status"))
 
 
-def finish_polled(report: "batch_poll.Report", words: "Words") -> None:
+def finish_polled(report: "poll.PollReport", words: "Words") -> None:
     """End with the exit code of what needs a person, if anything does."""
     terminal = Terminal()
     for number, why in report.gone.items():
@@ -141,7 +142,7 @@ def finish_polled(report: "batch_poll.Report", words: "Words") -> None:
         sys.exit(4)
 
 
-def show_live(report: "tag_live.Report", words: "Words") -> None:
+def show_live(report: "live_tag.TagLiveReport", words: "Words") -> None:
     """Say what failed, was skipped or is left; a run in which all went well says nothing."""
     asked, samples = report.asked, report.samples
     if not report.run:
@@ -159,7 +160,7 @@ def show_live(report: "tag_live.Report", words: "Words") -> None:
         Terminal().warn(f"{name}: {reason}")
 
 
-def finish_live(report: "tag_live.Report") -> None:
+def finish_live(report: "live_tag.TagLiveReport") -> None:
     """End with the exit code of what stopped the run, if anything did."""
     if report.asked.interrupted:
         raise KeyboardInterrupt
@@ -169,7 +170,7 @@ def finish_live(report: "tag_live.Report") -> None:
         report.quality.check()
 
 
-def show_tagged(report: "tag.Report", words: "Words") -> None:
+def show_tagged(report: "tag.TagReport", words: "Words") -> None:
     """Say what came of it, and what to type next."""
     if report.pilot is not None:
         Terminal().say(pilot_line(report.pilot))
@@ -192,7 +193,7 @@ def show_tagged(report: "tag.Report", words: "Words") -> None:
     _warn_of_tagged(report, words)
 
 
-def _warn_of_tagged(report: "tag.Report", words: "Words") -> None:
+def _warn_of_tagged(report: "tag.TagReport", words: "Words") -> None:
     """Say who is left for want of money or room, and by how much a budget was passed."""
     if report.out_of_money:
         Terminal().warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")
@@ -203,7 +204,7 @@ def _warn_of_tagged(report: "tag.Report", words: "Words") -> None:
         Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
 
 
-def finish_tagged(report: "tag.Report", words: "Words") -> None:
+def finish_tagged(report: "tag.TagReport", words: "Words") -> None:
     """End with the exit code of what stopped it, if anything did."""
     if report.live is not None:
         finish_live(report.live)

@@ -19,7 +19,7 @@ def main(folder: Path, *, yes: bool, as_json: bool) -> None:
     A workspace that is there is moved aside, after asking, and never overwritten. Batches that were ready to be sent
     when the backup was made are looked for at the API before anything is sent again.
     """
-    from pipeline.steps import restore
+    from pipeline.ops import restore
 
     report = restore.run(read_settings(), folder, confirm=lambda question: confirmed(question, yes=yes))
     if report.moved_aside:

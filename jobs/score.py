@@ -10,10 +10,10 @@ from jobs.output import plural, print_json, print_line
 @json_option
 def main(*, as_json: bool) -> None:
     """Recompute the findability score of everyone; only changed ones are written."""
-    from pipeline.steps import score
+    from pipeline.experts import rescore
 
-    with open_workspace(task="experts") as rt:
-        report = score.run(rt)
+    with open_workspace(task="experts") as ws:
+        report = rescore.run(ws)
     document = {"total": report.total, "changed": report.changed}
     line = f"{plural(report.total, 'score')} checked, {report.changed:,} changed"
     print_json(document) if as_json else print_line(line)

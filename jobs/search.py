@@ -9,7 +9,7 @@ from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from pipeline.steps.search import Report
+    from pipeline.index.search import SearchReport
 
 
 @click.command(name="search", cls=Command)
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 @json_option
 def main(question: str, k: int, *, as_json: bool) -> None:
     """Find the experts nearest to QUESTION in the index in service."""
-    from pipeline.steps import search
+    from pipeline.index import search
 
-    with open_workspace(task="experts") as rt:
-        report = search.run(rt, question, k=k)
+    with open_workspace(task="experts") as ws:
+        report = search.run(ws, question, k=k)
     if report.behind:
         Terminal().warn(f"the index is behind the database by {plural(report.behind, 'person', 'people')}: make index")
     print_json([asdict(hit) for hit in report.hits]) if as_json else _show(report)
 
 
-def _show(report: "Report") -> None:
+def _show(report: "SearchReport") -> None:
     """Print the hits as a table."""
     if not report.hits:
         print_line("no expert was found")

@@ -4,14 +4,14 @@ import click
 
 from jobs.command import Command, json_option, read_settings
 from jobs.output import print_json, print_table
-from pipeline.settings import rows
+from pipeline.core.settings import settings_rows
 
 
 @click.command(name="settings", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
     """Print every setting, its value, and where it came from; keys are masked."""
-    found = rows(read_settings())
+    found = settings_rows(read_settings())
     if as_json:
         print_json(
             [{"name": name, "value": value, "source": source, "help": text} for name, value, source, text in found]

@@ -17,10 +17,10 @@ SHOWN = 60  # characters of a quotation
 @json_option
 def main(username: str, *, as_json: bool) -> None:
     """Show everything known about one person: row, tags, where they came from, attempts, index."""
-    from pipeline.steps import show
+    from pipeline.experts import show
 
-    with open_workspace(task="experts") as rt:
-        document = show.run(rt, username)
+    with open_workspace(task="experts") as ws:
+        document = show.run(ws, username)
     print_json(document) if as_json else _show(document)
 
 
@@ -64,14 +64,14 @@ def best_concepts(passage: str | None, *, as_json: bool) -> None:
     Without an id those of every passage, as JSON lines, or with --json as one list. The database has the same as the
     view best_concepts.
     """
-    from pipeline.steps import best_concepts as step
+    from pipeline.passages import show as step
 
-    with open_workspace(task="passages") as rt:
+    with open_workspace(task="passages") as ws:
         if passage is None:
-            count = step.write_all(rt, raw_writer(), as_list=as_json)
+            count = step.write_all_best(ws, raw_writer(), as_list=as_json)
             Terminal().say(f"{plural(count, 'concept')} written")
             return
-        found = step.of(rt, passage)
+        found = step.best_of_passage(ws, passage)
     if as_json:
         print_json(found)
     elif found:

@@ -19,9 +19,9 @@ from jobs.render import finish_live, finish_tagged, show_live, show_tagged
 from jobs.values import COUNT, DURATION, USD
 
 if TYPE_CHECKING:
-    from pipeline.preflighting import Preflight
-    from pipeline.task import Words
-    from pipeline.ways import Way
+    from pipeline.core.task import Words
+    from pipeline.workflows.batch_or_live import ModeEstimate
+    from pipeline.workflows.preflight import Preflight
 
 
 @click.command(name="tag", cls=Command)
@@ -52,19 +52,19 @@ def main(
     goes on where it was, and until no item is left its budget holds for `run` and for `tag` without one, too. Above
     FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
     """
-    from pipeline.routines import tag
+    from pipeline.workflows import tag
 
-    with open_workspace() as rt:
-        words = rt.task.words
+    with open_workspace() as ws:
+        words = ws.task.words
 
         def announce(look: "Preflight", way: str, reason: str) -> None:
             """Say what will be done, before anything is spent."""
             cost = look.live.cost if way == "live" else look.batch.cost
             what = plural(look.plan.requests, words.one, words.many)
-            rt.display.say(f"{rt.model.name}: {what} {way}, estimated {usd(cost)}; {reason}")
+            ws.display.say(f"{ws.model.name}: {what} {way}, estimated {usd(cost)}; {reason}")
 
-        wish = tag.Wish(mode, limit, budget, deadline, wait=wait, pilot=pilot, skip_pilot=skip_pilot)
-        report = tag.run(rt, wish, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
+        wish = tag.TagOptions(mode, limit, budget, deadline, wait=wait, pilot=pilot, skip_pilot=skip_pilot)
+        report = tag.run(ws, wish, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
     print_json(tag.document(report)) if as_json else show_tagged(report, words)
     finish_tagged(report, words)
 
@@ -79,12 +79,12 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
     interrupt: no answered item is asked again. Ctrl-C lets what is under way finish; a second one does not.
     """
-    from pipeline.routines import pilot
-    from pipeline.steps import tag_live as step
+    from pipeline.live import tag as step
+    from pipeline.workflows import pilot
 
-    with open_workspace() as rt:
-        pilot.first(rt, size=None, skip=skip_pilot)
-        report, words = step.run(rt, limit=limit), rt.task.words
+    with open_workspace() as ws:
+        pilot.first(ws, size=None, skip=skip_pilot)
+        report, words = step.run(ws, limit=limit), ws.task.words
     print_json(step.document(report)) if as_json else show_live(report, words)
     finish_live(report)
 
@@ -101,10 +101,10 @@ def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json
 
     Spends nothing, and needs no key but for --count.
     """
-    from pipeline.steps import preflight as step
+    from pipeline.workflows import preflight as step
 
-    with open_workspace() as rt:
-        look, words = step.run(rt, limit=limit, deadline_s=deadline, count=count), rt.task.words
+    with open_workspace() as ws:
+        look, words = step.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words
     print_json(step.document(look)) if as_json else _show(look, words)
 
 
@@ -130,6 +130,6 @@ def _show(look: "Preflight", words: "Words") -> None:
     print_line(f"recommended: {look.recommended or 'nothing yet'}, because {look.reason}")
 
 
-def _row(name: str, sends: str, way: "Way") -> tuple[str, ...]:
+def _row(name: str, sends: str, way: "ModeEstimate") -> tuple[str, ...]:
     """Return one way as a line of the table."""
     return (name, usd(way.cost), way.takes, sends, way.quota, f"{way.price_source} ({way.priced_on})")

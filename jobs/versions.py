@@ -10,8 +10,8 @@ from jobs.output import plural, print_json, print_line, print_table, usd
 from jobs.values import Extractor
 
 if TYPE_CHECKING:
-    from pipeline.task import Subject
-    from pipeline.withdrawing import Here
+    from pipeline.core.task import Subject
+    from pipeline.ops.rollback import VersionSummary
 
 HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "")
 
@@ -23,10 +23,10 @@ def main(*, as_json: bool) -> None:
 
     Of experts and passages alike; TASK=passages lists those of passages alone.
     """
-    from pipeline.steps import versions
+    from pipeline.ops import versions
 
-    with open_workspace() as rt:
-        found = versions.run(rt)
+    with open_workspace() as ws:
+        found = versions.run(ws)
     if as_json:
         print_json([versions.document(one) for one in found])
     elif found:
@@ -36,7 +36,7 @@ def main(*, as_json: bool) -> None:
         print_line("no versions yet")
 
 
-def _cells(one: "Here") -> tuple[object, ...]:
+def _cells(one: "VersionSummary") -> tuple[object, ...]:
     """Return one version as a line of the table."""
     label, model, rows, items, *moments = one.stock
     days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
@@ -52,14 +52,14 @@ def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
 
     Asks first. Other versions stay, and so does what came with the data. Killed and run again it goes on.
     """
-    from pipeline.steps import rollback as step
-    from pipeline.steps import versions
+    from pipeline.ops import rollback as step
+    from pipeline.ops import versions
 
-    with open_workspace() as rt:
+    with open_workspace() as ws:
         report = step.run(
-            rt,
+            ws,
             extractor,
-            announce=lambda subject, one: rt.display.say(_told(subject, one)),
+            announce=lambda subject, one: ws.display.say(_told(subject, one)),
             confirm=lambda question: confirmed(question, yes=yes),
         )
     if as_json:
@@ -74,7 +74,7 @@ def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
         print_line(f"{told}. Next: {'make index' if report.indexed else 'make versions'}")
 
 
-def _told(subject: "Subject", one: "Here") -> str:
+def _told(subject: "Subject", one: "VersionSummary") -> str:
     """Return what would go of a version, and what was paid for it."""
     stock, many = one.stock, subject.task.words.many
     if one.withdrawn:

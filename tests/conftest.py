@@ -188,7 +188,7 @@ def people(workspace: Workspace) -> Callable[..., list[str]]:
     def put(count: int, *, without_bio: int = 0) -> list[str]:
         """Insert people through the experts' table."""
         names = [f"person-{number:04d}" for number in range(count + without_bio)]
-        with workspace.open() as rt, rt.store.write() as tx:
+        with workspace.open() as ws, ws.store.write() as tx:
             for number, name in enumerate(names):
                 bio = f"I keep bees and teach water law, number {number}." if number < count else None
                 table.insert_person(tx, name, {"first_name": "Person", "last_name": str(number), "bio": bio})

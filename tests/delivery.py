@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from pipeline import files, preparing
+from pipeline.batch import prepare as batch_prepare
+from pipeline.core import files
 from pipeline.experts import table
 from pipeline.store import batches
 from tests.lab import KEY, Workspace
@@ -31,41 +32,41 @@ def workspace_at(data: Path) -> Workspace:
 
 def put_people(workspace: Workspace, count: int, *, first: int = 0) -> None:
     """Put people with a bio and no tags into a workspace; their ids count up from 1."""
-    with workspace.open() as rt, rt.store.write() as tx:
+    with workspace.open() as ws, ws.store.write() as tx:
         for number in range(first, first + count):
             table.insert_person(tx, f"person-{number:04d}", {"bio": f"I keep bees, number {number}."})
 
 
 def prepare(workspace: Workspace) -> list[str]:
     """Prepare one batch of everybody who can be asked, and return its keys in the order of its lines."""
-    with workspace.open() as rt, rt.display.bar("", None) as bar:
-        numbers = preparing.prepare(rt, preparing.Wanted(), bar=bar)
+    with workspace.open() as ws, ws.display.bar("", None) as bar:
+        numbers = batch_prepare.prepare_batches(ws, batch_prepare.Selection(), bar=bar)
         assert len(numbers) == 1
-        requests = preparing.request_path(rt, numbers[0]).read_bytes().splitlines()
+        requests = batch_prepare.request_path(ws, numbers[0]).read_bytes().splitlines()
     return [orjson.loads(request)["key"] for request in requests]
 
 
 def deliver(workspace: Workspace, data: bytes, *, word: str = "BATCH_STATE_SUCCEEDED", why: str | None = None) -> int:
     """Hand the last prepared batch a result file, as if `batch-poll` had brought it home; return its number."""
-    with workspace.open() as rt:
-        with rt.store.read() as tx:
-            batch = batches.in_states(tx)[-1]
-        sealed = files.seal_bytes(preparing.result_path(rt, batch.number), data)
+    with workspace.open() as ws:
+        with ws.store.read() as tx:
+            batch = batches.batches_in_states(tx)[-1]
+        sealed = files.seal_bytes(batch_prepare.result_path(ws, batch.number), data)
         name = f"try-{batch.number}"
         facts = {
-            "result_file": str(sealed.path.relative_to(rt.data)),
+            "result_file": str(sealed.path.relative_to(ws.data)),
             "result_sha256": sealed.sha256,
             "result_size": sealed.size,
             "remote_word": word,
             "reason": why,
         }
-        with rt.store.write() as tx:
-            batches.mark_submitting(tx, batch, display_name=name, at=rt.now())
-            batch = batches.get(tx, batch.number)
+        with ws.store.write() as tx:
+            batches.mark_submitting(tx, batch, display_name=name, at=ws.now())
+            batch = batches.get_batch(tx, batch.number)
             remote_name = f"batches/remote-{batch.number}"
-            batches.mark_submitted(tx, batch, remote_name=remote_name, display_name=name, how="created", at=rt.now())
-            batch = batches.get(tx, batch.number)
-            batches.mark_downloaded(tx, batch, why="succeeded", at=rt.now(), **facts)
+            batches.mark_submitted(tx, batch, remote_name=remote_name, display_name=name, how="created", at=ws.now())
+            batch = batches.get_batch(tx, batch.number)
+            batches.mark_downloaded(tx, batch, why="succeeded", at=ws.now(), **facts)
     return batch.number
 
 

@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 
 from emulator.server import Server
 from jobs.cli import main
-from pipeline import settings
-from pipeline.display import Silent
-from pipeline.runtime import open_runtime
+from pipeline.core import settings
+from pipeline.core.progress import NullProgress
+from pipeline.engine.workspace import open_workspace
 from pipeline.store.postgresql import WRITING
 from tests import postgresql
 
@@ -108,7 +108,7 @@ class Workspace:
 
     def open(self) -> Any:
         """Open the workspace for the length of a block, as the commands do."""
-        return open_runtime(settings.load(self.environ), Silent())
+        return open_workspace(settings.load_settings(self.environ), NullProgress())
 
     def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a SELECT on the workspace's database, with `:name` for its values."""

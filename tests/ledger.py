@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from pipeline.store.owners import is_dead
+from pipeline.store.leases import is_dead
 from tests.lab import Workspace
 
 ACCOUNTED = "findable_batches LEFT JOIN findable_batch_accounts ON batch = number"

@@ -12,13 +12,13 @@ from pipeline.store import schema
 
 Said = list[str]
 
-by_alembic = schema.make
+by_alembic = schema.make_schema
 _said: dict[str, Said] = {}  # by the kind of database
 
 
 def share() -> None:
     """Let all new databases of this process be made like the first one, from here on."""
-    schema.make = make
+    schema.make_schema = make
 
 
 def make(tx: Connection) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pipeline.gemini.costs import NO_USAGE, Usage
+from pipeline.gemini.tokens import NO_USAGE, Usage
 
 if TYPE_CHECKING:
-    from pipeline.estimating import Calibration
+    from pipeline.cost.estimate import Calibration
 
 
-class Stop(StrEnum):
+class StopReason(StrEnum):
     """Why no line more goes into a file, or no further file is written."""
 
     FULL = "the file is full"
@@ -24,7 +24,7 @@ class Stop(StrEnum):
     DONE = "no item is left"
 
 
-class Request(Protocol):
+class PackedRequest(Protocol):
     """One request on its way into a file: its line without the line end, and what it was counted to use."""
 
     @property
@@ -36,7 +36,7 @@ class Request(Protocol):
         """Return the tokens."""
 
 
-class Limits(NamedTuple):
+class FileLimits(NamedTuple):
     """What one request file may hold: rows, bytes, and estimated prompt tokens. One line alone may have more."""
 
     rows: int
@@ -59,7 +59,7 @@ class Packer:
     `quota` is how many more prompt tokens may wait at the API.
     """
 
-    limits: Limits
+    limits: FileLimits
     known: "Calibration"
     budget: Funds | None = None
     quota: int | None = None
@@ -68,23 +68,23 @@ class Packer:
     counted: Usage = NO_USAGE
     likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
 
-    def add(self, line: Request) -> Stop | None:
+    def add(self, line: PackedRequest) -> StopReason | None:
         """Take one line in, or return why the file ends before it."""
         rows, size, counted = self.rows + 1, self.size + len(line.data) + 1, self.counted + line.usage
         likely = self.known.applied(counted, count=rows)
         if self.rows and (rows > self.limits.rows or size > self.limits.size or likely.prompt > self.limits.tokens):
-            return Stop.FULL
+            return StopReason.FULL
         stop = self.stop_for(likely)
         if stop is None:
             self.rows, self.size, self.counted, self.likely = rows, size, counted, likely
         return stop
 
-    def stop_for(self, likely: Usage, *, slack: float = 0.0) -> Stop | None:
+    def stop_for(self, likely: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return why no file may be made that will use so much; the budget may be passed by this share of it."""
         funds = self.budget
         if funds is not None and funds.cost(likely) * (1 + funds.error) > funds.room * (1 + slack):
-            return Stop.BUDGET
-        return Stop.QUOTA if self.quota is not None and likely.prompt > self.quota else None
+            return StopReason.BUDGET
+        return StopReason.QUOTA if self.quota is not None and likely.prompt > self.quota else None
 
     def next_file(self) -> "Packer":
         """Return an empty file under the same limits."""

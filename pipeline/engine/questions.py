@@ -9,21 +9,22 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.errors import InputError
-from pipeline.gemini import requests
-from pipeline.gemini.costs import Usage
+from pipeline.core.errors import InputError
+from pipeline.gemini import requests, schema
 from pipeline.gemini.limits import MAX_FILE_BYTES
-from pipeline.store import answers, calls, claims, versions
+from pipeline.gemini.tokens import Usage
+from pipeline.store import answers, claims, live_calls, versions
 
 if TYPE_CHECKING:
-    from pipeline.gemini.catalogue import Model
+    from pipeline.core.task import Item, Prompt, Task
+    from pipeline.gemini.models import Model
     from pipeline.store.database import Connection, Store
-    from pipeline.task import Item, Prompt, Task
+
 
 ROOM = 4  # how much larger the token limit is after an answer was cut by it
 
 
-class Line(NamedTuple):
+class PlannedRequest(NamedTuple):
     """One request: its item, the bytes of its line without the line end, and what it was counted to use."""
 
     item: "Item"
@@ -42,18 +43,18 @@ class RequestBuilder:
     def _form(self) -> requests.Form:
         """Return what all requests have in common."""
         return requests.Form(
-            schema=requests.schema_of(self.task.answer),
+            schema=schema.response_schema(self.task.answer),
             thinking=self.model.thinking,
             answer_tokens=self.task.answer_tokens,
         )
 
-    def lines(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Line]:
+    def lines(self, tx: "Connection", ids: Sequence[str]) -> Iterator[PlannedRequest]:
         """Yield the requests about these items as their rows stand now, in their order; none about those gone.
 
         Raises:
             InputError: an item's request cannot be sent; the message names the item.
         """
-        cut = answers.cut_short(tx, self.task.name, ids)
+        cut = answers.count_cut_short(tx, self.task.name, ids)
         for item in self.task.items(tx, ids):
             try:
                 yield self._line(item, cut=cut.get(item.id, 0))
@@ -62,12 +63,12 @@ class RequestBuilder:
                 message = f"{name}: {error.message}; nothing was sent"
                 raise InputError(message, hint="mend this row, then run again") from error
 
-    def _line(self, item: "Item", *, cut: int) -> Line:
+    def _line(self, item: "Item", *, cut: int) -> PlannedRequest:
         """Return one item's request; after answers that were cut, with more room for the next."""
-        data, usage = self._form.fill(requests.key_of(self.task.name, item.id), self._roomy(item.prompt, cut))
+        data, usage = self._form.fill(requests.request_key(self.task.name, item.id), self._roomy(item.prompt, cut))
         if len(data) >= MAX_FILE_BYTES:
             raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")
-        return Line(item, data, usage)
+        return PlannedRequest(item, data, usage)
 
     def _roomy(self, prompt: "Prompt", cut: int) -> "Prompt":
         """Return a prompt with the token limit that it gets after so many answers that were cut."""
@@ -76,7 +77,7 @@ class RequestBuilder:
         return prompt if room == prompt.max_output_tokens else prompt._replace(max_output_tokens=room)
 
 
-def check_any(store: "Store", task: "Task") -> None:
+def check_any_items(store: "Store", task: "Task") -> None:
     """Tell an empty workspace from one where no item is left to ask about.
 
     Raises:
@@ -87,25 +88,25 @@ def check_any(store: "Store", task: "Task") -> None:
             raise InputError("there is nothing to ask about yet", hint=task.how_to_fill)
 
 
-def begin(store: "Store", task: "Task", *, model: str, at: datetime) -> None:
+def begin_asking(store: "Store", task: "Task", *, model: str, at: datetime) -> None:
     """Note under which version items are asked from now on; under a new label those parked before get another chance.
 
     Raises:
         ConfigurationError: that version is being rolled back.
     """
     with store.read() as tx:
-        if not task.total(tx) or versions.is_begun(tx, task.name, task.label, model=model):
+        if not task.total(tx) or versions.is_version_begun(tx, task.name, task.label, model=model):
             return
     with store.write() as tx:
-        if versions.begin(tx, task.name, task.label, model=model, skips=task.skips, at=at):
+        if versions.begin_version(tx, task.name, task.label, model=model, skips=task.skips, at=at):
             answers.unpark(tx, task.name, ids=None)
 
 
-def free_dead(store: "Store", *, now: datetime) -> int:
+def free_dead_owners(store: "Store", *, now: datetime) -> int:
     """Let go the items whose live call died with its process, and say that the call is lost; return how many.
 
     Else what it may cost would count as under way on every day to come.
     """
     with store.write() as tx:
-        calls.lose_dead(tx, now=now)
-        return claims.free_dead(tx, now=now)
+        live_calls.end_dead_calls(tx, now=now)
+        return claims.free_dead_claims(tx, now=now)

@@ -1,1 +1,1 @@
-"""All that only experts have: their table, reading them from files, the tags task, the score, the index text."""
+"""The subject experts: people, their tags and their score."""

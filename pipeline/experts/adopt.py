@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, literal, or_, select
 
-from pipeline.experts.cells import tags_of
+from pipeline.experts.columns import tags_of
 from pipeline.experts.schema import SPEC, experts, forget_shape, item_id
-from pipeline.experts.table import PAGE, TASK, looks_foreign, rescore, tags_cells, untagged
+from pipeline.experts.table import PAGE, TASK, looks_foreign, rescore_pages, tags_cells, untagged
 from pipeline.store import answers, workspace
+from pipeline.store.database import streamed
 from pipeline.store.sqlite import SWITCHED
-from pipeline.store.streams import streamed
 from pipeline.tables import adopt as tables
 from pipeline.tables.reflect import columns_of
 
@@ -30,15 +30,15 @@ def adopt(tx: Connection) -> list[str]:
     Raises:
         ConfigurationError: what is called `experts` cannot be adopted; nothing was changed.
     """
-    done = tables.adopt(tx, SPEC, first=not tables.is_marked(tx, SPEC))
+    done = tables.adopt_table(tx, SPEC, first=not tables.is_marked(tx, SPEC))
     forget_shape(tx)
     if done.made:
         return []
     lines = list(done.lines)
     if parked := settle_foreign(tx, everyone=done.first):
         lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
-    if scored := rescore(tx, None if done.first else unscored):
-        workspace.touch(tx)
+    if scored := rescore_pages(tx, None if done.first else unscored):
+        workspace.touch_revision(tx)
         lines.append(f"scored {scored:,}")
     if lines and tx.info.pop(SWITCHED, False):
         lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")

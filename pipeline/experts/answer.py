@@ -1,8 +1,61 @@
-"""What a valid answer of the tags task is."""
+"""What a valid answer of the tags task is.
+
+What a tag may look like, whoever wrote the answer: a short phrase of visible text, in lower case, on one line.
+
+A model repeats what stands in a biography, and a stranger may have written it. What is harmless in another form is
+cleaned: mark-up, entities, control and invisible characters. What is none after that (too long, still mark-up, an
+address) is no tag, and `ill_formed` says why.
+"""
+
+import re
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipeline.experts.wording import well_formed
+from pipeline.core.text import MAX_RAW, without_markup
+
+MAX_TAG = 60  # characters; a phrase of three words has half as many, and what is longer is a sentence
+
+_PLAIN = re.compile(r"[a-z0-9]+(?:[ -][a-z0-9]+)*+(?:\n[a-z0-9]+(?:[ -][a-z0-9]+)*+)*+")
+_MARKS = "*_~ "  # of emphasis, at the ends; not `#`, which ends the names of languages
+_LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
+
+
+def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
+    """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none.
+
+    Plain lower-case words, which nearly all tags are, are seen to be so all at once.
+    """
+    together = "\n".join(tags)
+    if _PLAIN.fullmatch(together) and together.count("\n") == len(tags) - 1 and len(max(tags, key=len)) <= MAX_TAG:
+        return list(dict.fromkeys(tags)), ""
+    clean = dict.fromkeys(clean_tag(tag) for tag in tags)
+    reasons = {tag: ill_formed(tag) for tag in clean}
+    return [tag for tag, reason in reasons.items() if not reason], next(iter(reasons.values()), "there is none")
+
+
+def clean_tag(tag: str) -> str:
+    """Return a tag in lower case, trimmed, with single blanks, without mark-up or characters that cannot be seen.
+
+    What was cleaned once is not changed by cleaning it again. A text beyond 1,000 characters is only cut there.
+    """
+    text = " ".join(tag.lower().split())[: MAX_RAW + 1]
+    if len(text) > MAX_RAW:
+        return text
+    while (cleaner := without_markup(text).lower().strip(_MARKS)) != text:
+        text = cleaner
+    return text
+
+
+def ill_formed(tag: str) -> str:
+    """Return why a cleaned text is no tag; an empty text where it is one."""
+    if not tag:
+        return "a tag is blank"
+    if len(tag) > MAX_TAG:
+        return f"a tag is longer than {MAX_TAG} characters"
+    if _LEFT_OVER.search(tag):
+        return "a tag holds mark-up"
+    return "a tag is an address" if "://" in tag else ""
 
 
 class ExpertTags(BaseModel):

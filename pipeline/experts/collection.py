@@ -1,13 +1,19 @@
-"""The experts as they are indexed: the text that is embedded, and what stands in `metadata.json` for each."""
+"""The experts as they are indexed: the text that is embedded, and what stands in `metadata.json` for each.
+
+The experts as a subject: their table, their task, and what of them is indexed.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.task import Entry, Subject
+from pipeline.experts import adopt as experts_adopt
 from pipeline.experts import table
-from pipeline.experts.cells import number_of, tags_of, text_of
-from pipeline.task import Entry
+from pipeline.experts.columns import number_of, tags_of, text_of
+from pipeline.experts.task import TagsTask
 
 if TYPE_CHECKING:
+    from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
 
 
@@ -16,7 +22,7 @@ class ExpertsCollection:
 
     def count(self, tx: "Connection") -> int:
         """Return how many experts are tagged in this snapshot."""
-        return table.count(tx, table.tagged())
+        return table.count_experts(tx, table.tagged())
 
     def entries(self, tx: "Connection") -> Iterator[Entry]:
         """Yield every tagged expert, by id."""
@@ -58,7 +64,7 @@ NAMES = (  # of the same in `metadata.json`: other programs read it by these, in
 )
 
 
-def entry(row: Mapping[Any, Any]) -> Entry:
+def index_entry(row: Mapping[Any, Any]) -> Entry:
     """Return one row of `experts` as it is indexed."""
     return _entry(*map(row.__getitem__, COLUMNS))
 
@@ -96,3 +102,18 @@ def index_text(metadata: Mapping[str, Any]) -> str:
     if tags:
         parts.append(f"Domains: {', '.join(tags)}.")
     return " ".join(filter(None, parts)) or metadata["username"]
+
+
+def is_adopted(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - nothing of it is a setting
+    """Return whether `adopt` would find nothing to do."""
+    return experts_adopt.is_adopted(tx)
+
+
+def adopt(tx: "Connection", settings: "Settings") -> list[str]:  # noqa: ARG001 - nothing of it is a setting
+    """Make the table, or add to an existing one what it lacks; see `experts.adopt`."""
+    return experts_adopt.adopt(tx)
+
+
+def subject(tx: "Connection", settings: "Settings") -> Subject:  # noqa: ARG001 - the same for every workspace
+    """Return the subject."""
+    return Subject("experts", TagsTask(), ExpertsCollection())

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pipeline.experts import rates
-from pipeline.experts.cells import number_of, tags_of, text_of
-from pipeline.experts.columns import HEADERS
+from pipeline.experts.columns import HEADERS, number_of, tags_of, text_of
 from pipeline.tables import export
 
 FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -17,7 +16,7 @@ ANSWERED = ("tags", "findability_score")  # columns that are ours, after those o
 COLUMNS = {**dict.fromkeys(HEADERS.values(), export.TEXT), "tags": export.TEXTS, "findability_score": export.NUMBER}
 
 
-def encoded(rows: Iterable[Mapping[Any, Any]], *, format_: str) -> Iterator[bytes]:
+def encode_experts(rows: Iterable[Mapping[Any, Any]], *, format_: str) -> Iterator[bytes]:
     """Return the bytes of a file with these rows of `experts`, in pieces that never split a row.
 
     `format_` is "csv", "json", "jsonl" or "parquet". A file of no rows has a header, or an empty list.
@@ -29,10 +28,10 @@ def encoded(rows: Iterable[Mapping[Any, Any]], *, format_: str) -> Iterator[byte
         return export.csv(map(_cells, rows), [*HEADERS.values(), *ANSWERED])
     if format_ == "parquet":
         return export.parquet(map(_row, rows), COLUMNS)
-    return (export.json_lines if format_ == "jsonl" else export.json_list)(map(document, rows))
+    return (export.json_lines if format_ == "jsonl" else export.json_list)(map(expert_document, rows))
 
 
-def document(row: Mapping[Any, Any]) -> dict[str, Any]:
+def expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return one row of `experts` by the names of the header; what is empty is None."""
     texts: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
     rate = number_of(row["hourly_rate"])
@@ -45,7 +44,7 @@ def document(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return one row for columns of one type each: a rate as text, for another program may have written one."""
-    found = document(row)
+    found = expert_document(row)
     rate, tags = found[HEADERS["hourly_rate"]], found["tags"]
     found[HEADERS["hourly_rate"]] = None if rate is None else _cell(rate)
     found["tags"] = [tags] if isinstance(tags, str) else tags
@@ -54,7 +53,7 @@ def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _cells(row: Mapping[Any, Any]) -> list[str]:
     """Return one row as cells of text, in the order of the header."""
-    return [_cell(value) for value in document(row).values()]
+    return [_cell(value) for value in expert_document(row).values()]
 
 
 def _cell(value: object) -> str:
@@ -62,5 +61,5 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return rates.to_text(value)
+        return rates.rate_text(value)
     return "; ".join(value) if isinstance(value, list) else str(value)

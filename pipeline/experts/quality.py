@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.experts import table
-from pipeline.experts.cells import tags_of, text_of
+from pipeline.experts.columns import tags_of, text_of
 from pipeline.experts.schema import item_id
-from pipeline.quality.arithmetic import Choice, mean, percentile
 from pipeline.quality.figures import Distribution, Figure, Gate, Quality, Rows, Sample
-from pipeline.store import outcomes
+from pipeline.quality.statistics import Choice, mean, percentile
+from pipeline.store import statistics
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
+
 
 SEED = 7
 SAMPLES = 30  # for a person to read
@@ -29,14 +30,14 @@ PARKED = 0.5
 FAILED = 0.5
 
 
-def quality(tx: "Connection", extractor: str | None) -> Quality:
+def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags.
 
     Memory grows with the number of different tags, and with nothing else.
     """
     condition = table.tagged()
     if extractor is not None:
-        condition = condition & item_id.in_(outcomes.applied_ids(table.TASK, extractor))
+        condition = condition & item_id.in_(statistics.select_applied_ids(table.TASK, extractor))
     numbers: Counter[int] = Counter()
     used: Counter[str] = Counter()
     shown: Choice[str] = Choice(SAMPLES, seed=SEED)
@@ -62,8 +63,8 @@ def _figures(tx: "Connection", extractor: str | None, numbers: Counter[int], use
     people = numbers.total()
     once = sum(times == 1 for times in used.values())
     longest = max(map(len, used), default=None)
-    parked = outcomes.parked_items(tx, table.TASK)
-    replies = outcomes.replies(tx, table.TASK, extractor)
+    parked = statistics.count_parked(tx, table.TASK)
+    replies = statistics.count_replies(tx, table.TASK, extractor)
     failed = replies.refused + replies.invalid
     paid = replies.answered
     yield Figure("tags", mean(numbers), "mean", "tags of a person, mean", people)

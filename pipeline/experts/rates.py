@@ -118,7 +118,7 @@ def parse_rate(text: str) -> Rate:
     return _odd("".join(map(_ascii_of, text)).casefold()) if len(text) <= _LONGEST else _none("not a plain rate")
 
 
-def of_number(number: float) -> Rate:
+def rate_of_number(number: float) -> Rate:
     """Return the rate that a JSON number is; a number too large for a float is above every bound."""
     try:
         value = float(number)
@@ -129,7 +129,7 @@ def of_number(number: float) -> Rate:
     return _within_bounds(value)
 
 
-def to_text(value: float) -> str:
+def rate_text(value: float) -> str:
     """Return a rate as text that `parse_rate` reads back as the same number and finds plain."""
     text = format(Decimal(repr(value)), "f").removesuffix(".0")
     return f"{text}0" if re.search(r"\.\d{3}$", text) else text

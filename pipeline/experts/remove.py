@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exc, text
 
-from pipeline.errors import ConfigurationError
-from pipeline.experts.cells import text_of
+from pipeline.core.errors import ConfigurationError
+from pipeline.experts.columns import text_of
 from pipeline.experts.schema import experts
 from pipeline.experts.table import by_ids
-from pipeline.store.database import said
+from pipeline.store.database import describe_error
 from pipeline.tables.rows import is_refusal
 
 
@@ -46,7 +46,7 @@ def remove_person(tx: Connection, row: Mapping[Any, Any], *, so_far: str = "noth
         is_reference = "foreign key constraint" in str(error.orig).lower()
         why = f"rows of another program refer to {name!r}" if is_reference else f"the database keeps {name!r}"
         raise ConfigurationError(
-            f"{why}: {said(error)}; {so_far}", hint="remove what holds on to the row first, then run it again"
+            f"{why}: {describe_error(error)}; {so_far}", hint="remove what holds on to the row first, then run it again"
         ) from error
     if by_ids(tx, [str(row["id"])]):
         raise ConfigurationError(

@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, func, select, text
 from sqlalchemy.types import TypeEngine
 
-from pipeline.experts.cells import tags_of
-from pipeline.experts.columns import HEADERS
+from pipeline.experts.columns import HEADERS, tags_of
 from pipeline.tables.adopt import TableSpec
-from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, AsTheColumn, Ids, Kind
+from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, AsTheColumn, IdKind, Ids
 from pipeline.tables.reflect import columns_of, counts_up, is_sqlite
 
 SHAPE = "findable_experts_shape"  # where a connection keeps what was found
@@ -76,7 +75,7 @@ item_id = SPEC.item_id
 
 
 @dataclass(frozen=True)
-class Shape:
+class ExpertsShape:
     """What an adopted table may have otherwise.
 
     Its ids, whether the database gives new rows theirs, and whether it may give the id of a deleted row again; to how
@@ -91,15 +90,15 @@ class Shape:
     blanks: Mapping[str, Any]
 
 
-def shape_of(tx: Connection) -> Shape:
+def shape_of(tx: Connection) -> ExpertsShape:
     """Return how this table is; looked up once a connection."""
-    known: Shape | None = tx.info.get(SHAPE)
+    known: ExpertsShape | None = tx.info.get(SHAPE)
     if known is None:
         columns = columns_of(tx, "experts")
         own = columns["id"]
         fixed = [columns[name] for name in (*HEADERS, "tags") if not columns[name].nullable]
-        known = tx.info[SHAPE] = Shape(
-            own.ids or Ids(Kind.ANY),
+        known = tx.info[SHAPE] = ExpertsShape(
+            own.ids or Ids(IdKind.ANY),
             counts_up=counts_up(tx, "experts", own),
             repeats=_repeats_ids(tx),
             places=columns["hourly_rate"].places,
@@ -130,7 +129,7 @@ def _value_of(tx: Connection, default: str | None) -> Any:
     return tx.execute(text("SELECT " + default.replace(":", r"\:"))).scalar()
 
 
-def fitted(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
+def fit_rates(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return values with what stands for nothing where the table takes no NULL."""
     blanks = shape_of(tx).blanks
     return {name: blanks.get(name) if value is None else value for name, value in values.items()}
@@ -156,7 +155,7 @@ def new_ids(tx: Connection, wanted: int, *, above: Callable[[], int]) -> Sequenc
     shape = shape_of(tx)
     if shape.counts_up and not shape.repeats:
         return None
-    is_text = shape.ids.kind is Kind.TEXT or (shape.ids.kind is Kind.UUID and shape.ids.typed)
+    is_text = shape.ids.kind is IdKind.TEXT or (shape.ids.kind is IdKind.UUID and shape.ids.typed)
     newest: Any = None if is_text else tx.execute(select(func.max(experts.c.id))).scalar()
     if is_text or (isinstance(newest, str) and not shape.counts_up):
         return [str(uuid.uuid4()) for _ in range(wanted)]

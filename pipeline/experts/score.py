@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.experts.cells import has_tags, number_of, text_of
+from pipeline.experts.columns import has_tags, number_of, text_of
 
 FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
 

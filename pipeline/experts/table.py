@@ -24,14 +24,12 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.errors import ConfigurationError, InputError
-from pipeline.experts.cells import EMPTY_TAGS, JSON_SPACE, number_of, tags_of, text_of
-from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.experts.schema import experts, fitted, item_id, new_ids, shape_of
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, number_of, tags_of, text_of
+from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_of
 from pipeline.experts.score import score, score_of
-from pipeline.store import answers, bulk, claims
-from pipeline.store.among import among
-from pipeline.store.streams import streamed
+from pipeline.store import answers, claims, database
+from pipeline.store.database import among, streamed
 from pipeline.tables.rows import has_words, holds, pages, refusals, rows_among
 
 TASK = "expert-tags"
@@ -63,7 +61,7 @@ looks_foreign = and_(
 )
 
 
-def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
+def rescore_pages(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Bring the scores of some or all rows up to date, writing only those that differ; return how many were written.
 
     Rows are read in one go for as long as few differ; those are written before the next are read.
@@ -78,7 +76,7 @@ def rescore(tx: Connection, condition: ColumnElement[bool] | None = None) -> int
         changed, after = _outdated(tx, query)
         if changed:
             changing = update(experts).where(experts.c.id == bindparam("row"))
-            bulk.run(tx, changing.values(findability_score=bindparam("new")), ("new", "row"), changed)
+            database.run_many(tx, changing.values(findability_score=bindparam("new")), ("new", "row"), changed)
             written += len(changed)
         if after is None:
             return written
@@ -101,7 +99,7 @@ def _outdated(tx: Connection, query: Select[Any]) -> tuple[list[tuple[float, Any
     return found, None
 
 
-def open_items(*, after: str | None = None) -> Select[Any]:
+def pending_experts(*, after: str | None = None) -> Select[Any]:
     """Return the SELECT of the people to ask about: untagged, with a bio; all, or those behind the row of one id."""
     query = select(item_id.label("item_id")).where(untagged, has_bio).order_by(experts.c.id)
     if after is not None:
@@ -112,7 +110,7 @@ def open_items(*, after: str | None = None) -> Select[Any]:
     return query
 
 
-def open_among(tx: Connection, ids: Sequence[str]) -> set[str]:
+def pending_experts_among(tx: Connection, ids: Sequence[str]) -> set[str]:
     """Return which of these ids are of people to ask about."""
     return _among(tx, ids, untagged, has_bio)
 
@@ -155,7 +153,7 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     return row
 
 
-def everyone(tx: Connection, condition: ColumnElement[bool] | None = None) -> Iterator[Mapping[Any, Any]]:
+def all_experts(tx: Connection, condition: ColumnElement[bool] | None = None) -> Iterator[Mapping[Any, Any]]:
     """Yield every row, or those that meet a condition, in the order of ids, at flat memory."""
     query = select(*experts.c).order_by(experts.c.id)
     if condition is not None:
@@ -207,11 +205,11 @@ def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -
         ConfigurationError: the table would round a rate.
     """
     columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
-    rows = [fitted(tx, {**columns, "username": username, **values}) for username, values in people]
+    rows = [fit_rates(tx, {**columns, "username": username, **values}) for username, values in people]
     for row in rows:
         row["findability_score"] = score(row)
     _check_rates(tx, rows)
-    ids = new_ids(tx, len(rows), above=partial(claims.highest, tx, TASK))
+    ids = new_ids(tx, len(rows), above=partial(claims.highest_id, tx, TASK))
     return rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
 
 
@@ -242,19 +240,19 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
     """
     _check_rates(tx, [values])
     new = {**row, **values}
-    changes = {**fitted(tx, values), "findability_score": score(new)}
+    changes = {**fit_rates(tx, values), "findability_score": score(new)}
     with refusals("experts"):
         return bool(tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes)).rowcount)
 
 
-def told_of(tx: Connection, word: str) -> bool:
+def text_is_stored(tx: Connection, word: str) -> bool:
     """Return whether a word stands in any row, whatever else stands around it."""
     columns = [experts.c[name] for name in ("username", *INPUT_COLUMNS, "tags")]
     whole = func.coalesce(experts.c.first_name, "") + " " + func.coalesce(experts.c.last_name, "")
     return holds(tx, (*columns, whole), word)
 
 
-def to_be_asked(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def may_be_asked(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return of the rows with these ids what the question is made from, by id as text."""
     return _columns_of(tx, ids, ("id", "username", *ASKED))
 
@@ -298,7 +296,7 @@ def write_tags(
             writing = update(experts).where(here)
             writing = writing.values(tags=bindparam("new_tags"), findability_score=bindparam("new_score"))
             with refusals("experts"):
-                bulk.run(tx, writing, ("new_tags", "new_score", "row"), some)
+                database.run_many(tx, writing, ("new_tags", "new_score", "row"), some)
     return {str(row) for some in changes.values() for _, _, row in some}
 
 
@@ -310,17 +308,18 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     """
     for some in pages(shape_of(tx).ids.native(ids)):
         with refusals("experts"):
-            tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fitted(tx, {"tags": None})))
-        rescore(tx, among(tx, experts.c.id, some))
+            tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fit_rates(tx, {"tags": None})))
+        rescore_pages(tx, among(tx, experts.c.id, some))
 
 
-def counts(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
+def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
     """Return {total, tagged, untagged, no_bio, claimed, parked}; the last five are disjoint and add up to the first.
 
     A live claim whose process is dead at `now` (this moment) counts no more: the next submit takes that person.
     """
     claimed = and_(
-        item_id.in_(claims.claimed_ids(TASK)), item_id.not_in(claims.dead(tx, TASK, now=now or datetime.now(UTC)))
+        item_id.in_(claims.claimed_ids(TASK)),
+        item_id.not_in(claims.dead_claims(tx, TASK, now=now or datetime.now(UTC))),
     )
     kind = case(
         (tagged(), "tagged"),
@@ -335,7 +334,7 @@ def counts(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
     return {"total": sum(parts.values()), **parts}
 
 
-def count(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
+def count_experts(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Return how many people there are, or how many meet a condition."""
     query = select(func.count()).select_from(experts)
     return tx.execute(query if condition is None else query.where(condition)).scalar() or 0
@@ -346,6 +345,6 @@ def tagged() -> ColumnElement[bool]:
     return and_(~untagged, ~looks_foreign, item_id.not_in(answers.foreign_ids(TASK)))
 
 
-def names(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+def expert_names(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
     """Return the username for each id."""
     return {key: text_of(row["username"]) for key, row in by_ids(tx, ids).items()}

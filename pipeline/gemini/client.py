@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.errors import (
+from pipeline.core.errors import (
     FindableError,
     InconsistentError,
     MissingError,
@@ -24,11 +24,10 @@ from pipeline.errors import (
     ThrottledError,
     UnavailableError,
 )
-from pipeline.gemini import catalogue
-from pipeline.gemini.channel import Channel
-from pipeline.gemini.embeddings import framed, task_type, unit_rows
+from pipeline.gemini import models
+from pipeline.gemini.async_client import LiveClient
+from pipeline.gemini.embeddings import frame_text, task_type, unit_rows
 from pipeline.gemini.limits import LIST_PAGE_SIZE, MAX_EMBED_TEXTS
-from pipeline.gemini.live import LiveClient
 from pipeline.gemini.operations import (
     BATCH_NAME,
     FILE_NAME,
@@ -40,14 +39,14 @@ from pipeline.gemini.operations import (
     read_operation,
     read_page,
 )
-from pipeline.gemini.transfers import Part, check_arrived, file_in
+from pipeline.gemini.transfers import DownloadPart, check_arrived, file_in
+from pipeline.gemini.transport import Transport
 
 if TYPE_CHECKING:
     import numpy as np
     from google import genai
     from google.genai import types
 
-__all__ = ["Client", "RemoteBatch", "RemoteFile", "Upload"]
 
 MIME_TYPES = ("jsonl", "application/jsonl", "application/json", "text/plain")  # live refusals differ (2025-10)
 MOST_EMPTY_PAGES = 20  # ours: in a row; an empty page may name itself as the next one, once or twice
@@ -94,7 +93,7 @@ class Client:
         Raises:
             ConfigurationError: the key is empty or holds what no HTTP header can.
         """
-        self._channel = Channel(
+        self._channel = Transport(
             api_key=api_key,
             base_url=base_url,
             api_version=api_version,
@@ -278,7 +277,7 @@ class Client:
 
         def fetch(sdk: "genai.Client") -> int:
             """Stream the file once."""
-            with Part(part) as target:
+            with DownloadPart(part) as target:
                 destination: Any = target  # the SDK takes anything with a write method
                 sdk.files.download(file=file_name, destination=destination, config=self._channel.options(seconds))
                 return target.size
@@ -294,7 +293,7 @@ class Client:
         return LiveClient(self._channel, seconds=self._call_timeout_s)
 
     def embed(
-        self, model: "catalogue.Model | str", texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
+        self, model: "models.Model | str", texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         """Return float32 (len(texts), dim) with rows of unit length, in the order of `texts`; at most 100 texts.
 
@@ -310,7 +309,7 @@ class Client:
         """
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
-        known = catalogue.known(model) if isinstance(model, str) else model
+        known = models.known_model(model) if isinstance(model, str) else model
         seconds = self._call_timeout_s if query else self._transfer_timeout_s  # somebody waits for a question's vector
 
         def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
@@ -428,12 +427,14 @@ class Client:
 
 
 def _embedding(
-    model: catalogue.Model, texts: Sequence[str], *, dim: int, query: bool, options: dict[str, Any]
+    model: models.Model, texts: Sequence[str], *, dim: int, query: bool, options: dict[str, Any]
 ) -> "tuple[list[Any], types.EmbedContentConfig]":
     """Return contents and config for an embedding call: one content per text."""
     from google.genai import types
 
-    contents = [types.Content(role="user", parts=[types.Part(text=framed(text, model, query=query))]) for text in texts]
+    contents = [
+        types.Content(role="user", parts=[types.Part(text=frame_text(text, model, query=query))]) for text in texts
+    ]
     config = types.EmbedContentConfig(
         output_dimensionality=dim,
         task_type=task_type(model, query=query),

@@ -8,13 +8,13 @@ here before it is counted.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.gemini.catalogue import Model
+from pipeline.gemini.models import Model
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def framed(text: str, model: Model, *, query: bool) -> str:
+def frame_text(text: str, model: Model, *, query: bool) -> str:
     """Return what is sent for a text: as it is, or for a model whose task stands in the text, in Google's words.
 
     `gemini-embedding-2` knows no task type; for retrieval a query goes out as `task: search result | query: …` and a

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.discretion import redact
-from pipeline.gemini.replies import excerpt_of
-from pipeline.states import RemoteState, remote_state
+from pipeline.core.redact import redact
+from pipeline.core.states import RemoteState, remote_state
+from pipeline.gemini.responses import excerpt_of
 
 BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # 400: ours; Google's have about 40
 FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")

@@ -12,12 +12,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from pipeline.errors import InputError
-from pipeline.gemini.costs import ANSWER_TOKENS, Usage, estimate, estimate_parts
-from pipeline.gemini.schemas import check_schema, schema_of
-from pipeline.task import Prompt
-
-__all__ = ["Form", "build", "check", "key_of", "line", "schema_of", "split_key"]
+from pipeline.core.errors import InputError
+from pipeline.core.task import Prompt
+from pipeline.gemini.schema import check_schema
+from pipeline.gemini.tokens import ANSWER_TOKENS, Usage, estimate_parts, estimate_usage
 
 # Beside `contents`; `model`, `serviceTier`, `tools` and `cachedContent` are known to the API but never ours
 REQUEST_MEMBERS = frozenset({"contents", "systemInstruction", "generationConfig", "safetySettings"})
@@ -49,7 +47,7 @@ _MISPLACED = {
 }
 
 
-def key_of(task_name: str, item_id: str) -> str:
+def request_key(task_name: str, item_id: str) -> str:
     """Return the key of a request: `<task>/<item id>`, the same each time the item is asked.
 
     Raises:
@@ -72,7 +70,7 @@ def split_key(key: str) -> tuple[str, str]:
     return task_name, item_id
 
 
-def build(prompt: Prompt, *, schema: Mapping[str, Any], thinking: Mapping[str, Any] | None) -> dict[str, Any]:
+def build_request(prompt: Prompt, *, schema: Mapping[str, Any], thinking: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the request object for a prompt, camelCase, with the answer's schema and the model's thinking settings.
 
     `thinking` is the catalogue's `thinkingConfig` for the model; None leaves the model its default.
@@ -91,7 +89,7 @@ def build(prompt: Prompt, *, schema: Mapping[str, Any], thinking: Mapping[str, A
     return request
 
 
-def line(key: str, request: Mapping[str, Any]) -> bytes:
+def request_line(key: str, request: Mapping[str, Any]) -> bytes:
     """Return the line for one request, UTF-8 JSON without its line end.
 
     Raises:
@@ -125,7 +123,7 @@ class Form:
     ) -> None:
         """Take what `build` takes beside the prompt, and what `costs.estimate` takes beside the request."""
         self._schema, self._thinking = schema, thinking
-        self._estimate = partial(estimate, answer_tokens=answer_tokens)
+        self._estimate = partial(estimate_usage, answer_tokens=answer_tokens)
         self._frames: dict[tuple[str, int], _Frame] = {}
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
@@ -150,9 +148,9 @@ class Form:
 
     def _frame(self, prompt: Prompt) -> "_Frame":
         """Return what is round the parts of all prompts that are like this one but for their parts."""
-        request = build(prompt._replace(parts=[_SAMPLE]), schema=self._schema, thinking=self._thinking)
-        whole = line("key", request)
-        check(whole)
+        request = build_request(prompt._replace(parts=[_SAMPLE]), schema=self._schema, thinking=self._thinking)
+        whole = request_line("key", request)
+        check_request(whole)
         before = b"".join((_BEFORE_KEY, b'"key"', _BEFORE_PARTS, orjson.dumps([_SAMPLE])))
         assert whole.startswith(before)  # noqa: S101 - the order in which `line` and `build` write
         usage = self._estimate(request)
@@ -173,7 +171,7 @@ _SAMPLE = {"text": "x"}
 _BEFORE_KEY, _BEFORE_PARTS = b'{"key":', b',"request":{"contents":[{"role":"user","parts":'
 
 
-def check(line: bytes) -> None:
+def check_request(line: bytes) -> None:
     """Refuse a line that would make the API refuse its whole file.
 
     Held: one JSON object on one line with `key` and `request` alone; the key a text that is not empty; contents whose

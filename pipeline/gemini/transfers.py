@@ -5,13 +5,13 @@ import binascii
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError
 from pipeline.gemini.operations import FILE_NAME, UnreadableError
 
 SHA256_BYTES = 32
 
 
-class Part:
+class DownloadPart:
     """A file that a download is written to, from its start; an error of the disk is ours and never Gemini's."""
 
     def __init__(self, path: Path) -> None:

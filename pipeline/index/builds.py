@@ -19,17 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline import files
-from pipeline.errors import InconsistentError, InputError
-from pipeline.index import links, manifest
-from pipeline.index.manifest import Begun, Manifest, Promoted, Staged, content_hash
-from pipeline.index.reading import Hit, Index
-from pipeline.task import Entry
+from pipeline.core import files, links
+from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.task import Entry
+from pipeline.index import manifest
+from pipeline.index.manifest import Begun, Manifest, Promotions, Staged
+from pipeline.index.reader import Index
 
 if TYPE_CHECKING:
-    from pipeline.index.vectors import VectorCache
+    from pipeline.index.cache import VectorCache
 
-__all__ = ["Builds", "Hit", "Index", "Manifest", "Promoted", "Staged", "content_hash"]
 
 Found = TypeVar("Found")
 # raises where somebody else goes on with the index; what it gives, if anything, looks once more, and raises likewise
@@ -100,7 +99,7 @@ class Builds:
         """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
         directory = self._builds / str(number)
         try:
-            found = manifest.read(directory)
+            found = manifest.read_manifest(directory)
         except InconsistentError as error:
             return [error.message]
         wrong = [name for name in manifest.PARTS if files.sha256_of(directory / name) != found.hashes[name]]
@@ -124,7 +123,7 @@ class Builds:
         """Remove what killed runs left behind, and return the names of what was removed."""
         stale = self._stale()
         for path in stale:
-            links.remove(path)
+            links.remove_link(path)
         return [path.name for path in stale]
 
     def begin(self, number: int, entries: Iterable[tuple[Entry, bytes]], *, position: int) -> Begun:
@@ -142,7 +141,7 @@ class Builds:
         self._staged = directory
         directory.mkdir(parents=True)
         with links.removed_on_error(directory):
-            return staging.begin(directory, entries, number=number, position=position)
+            return staging.begin_staging(directory, entries, number=number, position=position)
 
     def is_begun(self, begun: Begun) -> bool:
         """Return whether what was begun is still there: whoever goes on with the index sweeps it away."""
@@ -162,12 +161,14 @@ class Builds:
         from pipeline.index import staging
 
         with links.removed_on_error(begun.directory):
-            return staging.complete(begun, cache, task_type=task_type, built_at=self._clock(), progress=progress)
+            return staging.complete_staging(
+                begun, cache, task_type=task_type, built_at=self._clock(), progress=progress
+            )
 
     def discard(self) -> None:
         """Remove what was staged last and not promoted, for a caller who ends wherever an interrupt finds it."""
         if self._staged is not None:
-            links.remove(self._staged)
+            links.remove_link(self._staged)
 
     def verify(self, staged: Staged, *, count: int) -> None:
         """Pass when the staged build is whole, agrees with itself and the cache, and holds `count` entries.
@@ -175,12 +176,12 @@ class Builds:
         Raises:
             InconsistentError: it does not; the staging is removed and the build in service is as it was.
         """
-        from pipeline.index import verifying
+        from pipeline.index import staging
 
         with links.removed_on_error(staged.directory):
-            verifying.verify(staged, count=count)
+            staging.verify_build(staged, count=count)
 
-    def promote(self, staged: Staged, *, fence: Fence = contextlib.nullcontext) -> Promoted:
+    def promote(self, staged: Staged, *, fence: Fence = contextlib.nullcontext) -> Promotions:
         """Put a verified build in service; on disk when this returns. All that others see changes inside `fence`.
 
         Afterwards there is this build and the one that was in service before; older ones are gone.
@@ -194,7 +195,7 @@ class Builds:
         with links.removed_on_error(staged.directory), fence() as look:
             return self._promote(staged, look=look or _unasked)
 
-    def _promote(self, staged: Staged, *, look: Callable[[], None]) -> Promoted:
+    def _promote(self, staged: Staged, *, look: Callable[[], None]) -> Promotions:
         """Put a verified build in service that is not older than the one there.
 
         A server may end the fence at any time; then somebody else may have swept this build away, and promoted another.
@@ -212,7 +213,7 @@ class Builds:
         self._flip(staged.manifest.number)
         look()
         self._drop_all_but(staged.manifest.number, before.number if before else None)
-        return manifest.promoted(staged.manifest, moved)
+        return manifest.promoted_at(staged.manifest, moved)
 
     def rollback(self, *, fence: Fence = contextlib.nullcontext) -> Manifest:
         """Put the build before the one in service back, by the flip alone; on disk when this returns.
@@ -242,7 +243,7 @@ class Builds:
         with fence():
             gone = sorted(set(numbers) & set(self.others()))
             for number in gone:
-                links.remove(self._builds / str(number))
+                links.remove_link(self._builds / str(number))
         return gone
 
     def withdraw(self, *, fence: Fence = contextlib.nullcontext) -> None:
@@ -253,23 +254,23 @@ class Builds:
         with fence():
             for name in LINKED:
                 if self._is_linked(name):
-                    links.remove(self._data / name)
-            links.remove(self._current)
+                    links.remove_link(self._data / name)
+            links.remove_link(self._current)
             for number in self._whole():
-                links.remove(self._builds / str(number))
+                links.remove_link(self._builds / str(number))
 
     def built_at(self, number: int) -> datetime | None:
         """Return when a build was made, aware, UTC; None where its manifest cannot be read."""
         try:
-            return manifest.read(self._builds / str(number)).built_at
+            return manifest.read_manifest(self._builds / str(number)).built_at
         except InconsistentError:
             return None
 
     def unsound_rows(self, number: int) -> str:
         """Return what is wrong with the vectors of a whole build, read in full, or an empty text."""
-        from pipeline.index import verifying
+        from pipeline.index import staging
 
-        return verifying.unsound_rows(self._builds / str(number))
+        return staging.unsound_build_rows(self._builds / str(number))
 
     def _resolve(self) -> Path | None:
         """Return the directory `current` points at, there or not, or None where there is no `current`.
@@ -312,7 +313,7 @@ class Builds:
             InconsistentError: it is not whole, or its manifest is another build's.
         """
         try:
-            found = manifest.read(directory)
+            found = manifest.read_manifest(directory)
         except InconsistentError as error:
             raise InconsistentError(f"the index in service is broken: {error.message}", hint=_REBUILD) from None
         if str(found.number) != directory.name:
@@ -394,4 +395,4 @@ class Builds:
         others = [other for other in self.numbers() if other != number]
         kept = {number, before if before in others else max(others, default=number)}
         for other in self._whole() - kept:
-            links.remove(self._builds / str(other))  # half removed it is no build any more: a file is missing
+            links.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing

@@ -22,12 +22,13 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files
-from pipeline.errors import InconsistentError
-from pipeline.task import Entry
+from pipeline.core import files
+from pipeline.core.errors import InconsistentError
+from pipeline.core.task import Entry
 
 if TYPE_CHECKING:
-    from pipeline.index.vectors import VectorCache
+    from pipeline.index.cache import VectorCache
+
 
 FORMAT = 1
 INDEX = "faiss.index"
@@ -70,7 +71,7 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Promoted(Manifest):
+class Promotions(Manifest):
     """The manifest of the build that is in service now, and the foreign files that were moved aside for its links."""
 
     moved_aside: tuple[str, ...] = ()
@@ -114,18 +115,18 @@ def _tags_as_json(tags: Any) -> str:
     return json.dumps(tags)
 
 
-def promoted(manifest: Manifest, moved_aside: tuple[str, ...]) -> Promoted:
+def promoted_at(manifest: Manifest, moved_aside: tuple[str, ...]) -> Promotions:
     """Return the manifest as that of a build in service."""
     known = {each.name: getattr(manifest, each.name) for each in dataclasses.fields(Manifest)}
-    return Promoted(**known, moved_aside=moved_aside)
+    return Promotions(**known, moved_aside=moved_aside)
 
 
-def write(directory: Path, manifest: Manifest) -> None:
+def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Seal `manifest.json` in the directory of the build."""
     files.seal_bytes(directory / MANIFEST, json.dumps(manifest.as_json(), indent=1).encode("ascii") + b"\n")
 
 
-def read(directory: Path) -> Manifest:
+def read_manifest(directory: Path) -> Manifest:
     """Return the manifest of the build in `directory`, whose files are there with the sizes it states.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Asking live: calls marked before they are made, many at once, within every limit."""
+"""Asking now instead of by batch: one call an item, at full price."""

@@ -1,1 +1,1 @@
-"""Passages of text: which concepts does each speak of, and which words of it prove that?"""
+"""The subject passages: texts, and concepts with quoted evidence."""

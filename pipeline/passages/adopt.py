@@ -22,8 +22,8 @@ def adopt(tx: Connection, *, passages: str = PASSAGES) -> list[str]:
         ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
     """
     first = not has_index(tx, CONCEPTS, MARK)
-    texts = tables.adopt(tx, passages_spec(passages), first=first or not is_found_by(tx, passages, "id"))
-    concepts = tables.adopt(tx, concepts_spec(columns_of(tx, passages)["id"]), first=first)
+    texts = tables.adopt_table(tx, passages_spec(passages), first=first or not is_found_by(tx, passages, "id"))
+    concepts = tables.adopt_table(tx, concepts_spec(columns_of(tx, passages)["id"]), first=first)
     mistyped = texts.made and passages != PASSAGES  # a name that was mistyped is seen at once
     made = [f"made the table {passages}, which was not there"] if mistyped else []
     return [*made, *texts.lines, *concepts.lines]

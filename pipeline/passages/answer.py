@@ -1,13 +1,48 @@
-"""What a valid answer of the concepts task is, as the model gives it: nothing in it is proven yet."""
+"""What a valid answer of the concepts task is, as the model gives it: nothing in it is proven yet.
+
+What the name of a concept may look like, whoever wrote the answer: visible text on one line, in the case it has.
+
+A model repeats what stands in a passage, and a stranger may have written it. Mark-up, entities, control and invisible
+characters are taken off; whether what is left is a good name is for the quality report to say.
+"""
+
+import re
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipeline.passages.wording import cleaned
+from pipeline.core.text import MAX_RAW, without_markup
+
+MAX_NAME = 300  # characters; a name has a few words, and an index of somebody else's table takes 2,700 bytes
+
+_PLAIN = re.compile(r"[A-Za-z0-9]+(?:[ /-][A-Za-z0-9]+)*+")
+_EMPHASIZED = re.compile(r"([*_~])(.*[^\s*_~])\1")  # whole; a mark at one end alone is a part of the name, as in A*
+
+
+def clean_name(name: str) -> str:
+    """Return a name trimmed, with single blanks, without mark-up or characters that cannot be seen; "" if none is left.
+
+    What was cleaned once is not changed by cleaning it again. What has no letter and no digit, or is longer than 300
+    characters, is no name.
+    """
+    if _PLAIN.fullmatch(name):
+        return name if len(name) <= MAX_NAME else ""
+    text = name[: MAX_RAW + 1]
+    while (cleaner := _cleaned_once(text)) != text:
+        text = cleaner
+    return text if len(text) <= MAX_NAME and any(char.isalnum() for char in text) else ""
+
+
+def _cleaned_once(text: str) -> str:
+    """Return a text with one layer of mark-up taken off, that round the whole of it too."""
+    text = without_markup(text)
+    whole = _EMPHASIZED.fullmatch(text)
+    return whole[2] if whole else text
+
 
 CONCEPT_TYPES = ("method", "domain", "model", "dataset", "metric", "task", "material", "process", "other")
 
 
-class Concept(BaseModel):
+class NamedConcept(BaseModel):
     """One concept and the words that are said to prove it; a type we do not know is kept until it is grounded."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -25,13 +60,13 @@ class Concept(BaseModel):
     @classmethod
     def _clean_name(cls, name: str) -> str:
         """Clean the name; what is none becomes the empty text, and the concept goes with it."""
-        return cleaned(name)
+        return clean_name(name)
 
     @field_validator("aliases")
     @classmethod
     def _clean_aliases(cls, aliases: list[str]) -> list[str]:
         """Clean each alias, drop what is none and what stands twice, in order."""
-        return _once([cleaned(alias) for alias in aliases])
+        return _once([clean_name(alias) for alias in aliases])
 
 
 class PassageConcepts(BaseModel):
@@ -39,7 +74,7 @@ class PassageConcepts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    concepts: list[Concept] = Field(
+    concepts: list[NamedConcept] = Field(
         min_length=1,
         description="4 to 14 concepts that the passage speaks of, most important first",
         json_schema_extra={"minItems": 4, "maxItems": 14},
@@ -47,9 +82,9 @@ class PassageConcepts(BaseModel):
 
     @field_validator("concepts")
     @classmethod
-    def _distinct(cls, concepts: list[Concept]) -> list[Concept]:
+    def _distinct(cls, concepts: list[NamedConcept]) -> list[NamedConcept]:
         """Drop concepts without a name and merge those of one name into the first; refuse an answer with none left."""
-        named: dict[str, list[Concept]] = {}
+        named: dict[str, list[NamedConcept]] = {}
         for concept in concepts:
             named.setdefault(concept.name.casefold(), []).append(concept)
         named.pop("", None)
@@ -58,7 +93,7 @@ class PassageConcepts(BaseModel):
         return [_merged(same) for same in named.values()]
 
 
-def _merged(same: list[Concept]) -> Concept:
+def _merged(same: list[NamedConcept]) -> NamedConcept:
     """Return the first of some concepts of one name, with the aliases and quotes of all."""
     first = same[0]
     name = first.name.casefold()

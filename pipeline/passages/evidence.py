@@ -8,11 +8,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.passages.answer import CONCEPT_TYPES, Concept, PassageConcepts
-from pipeline.passages.folding import is_boundary
-from pipeline.passages.locating import Found, Passage, locate
-
-__all__ = ["Evidence", "GroundedConcept", "GroundedConcepts", "Quality", "Support", "grounded", "locate"]
+from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
+from pipeline.passages.locate import Location, SearchableText, is_boundary
 
 MAX_CONTEXT = 300  # characters
 MAX_TOLD = 40  # characters of a strange type in a note
@@ -32,7 +29,7 @@ class Support(BaseModel):
     end: int
 
 
-class Quality(BaseModel):
+class QuoteQuality(BaseModel):
     """How well the quotations agree with the passage.
 
     `confidence` is the mean over the model's quotations: 1 for one that is there, the likeness of one that is nearly,
@@ -53,7 +50,7 @@ class Evidence(BaseModel):
     surface: str
     support: list[Support]
     context: str
-    quality: Quality
+    quality: QuoteQuality
 
 
 class GroundedConcept(BaseModel):
@@ -76,16 +73,16 @@ class GroundedConcepts(BaseModel):
     concepts: list[GroundedConcept]
 
 
-def grounded(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None, str]:
+def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None, str]:
     """Return an answer with its evidence, or None and the reason where no quotation is in the passage."""
-    passage = Passage(text)
+    passage = SearchableText(text)
     concepts = [_grounded(concept, passage) for concept in answer.concepts]
     if all(concept.evidence is None for concept in concepts):
         return None, NOTHING_FOUND
     return GroundedConcepts(concepts=concepts), ""
 
 
-def _grounded(concept: Concept, passage: Passage) -> GroundedConcept:
+def _grounded(concept: NamedConcept, passage: SearchableText) -> GroundedConcept:
     """Return one concept with what proves it."""
     kind = concept.type.strip().casefold()
     return GroundedConcept(
@@ -97,7 +94,7 @@ def _grounded(concept: Concept, passage: Passage) -> GroundedConcept:
     )
 
 
-def _evidence(concept: Concept, passage: Passage) -> Evidence | None:
+def _evidence(concept: NamedConcept, passage: SearchableText) -> Evidence | None:
     """Return what proves a concept, or None."""
     names = [concept.name, *concept.aliases]
     each = [passage.locate(quote, names=names) for quote in dict.fromkeys(concept.quotes)]
@@ -108,19 +105,19 @@ def _evidence(concept: Concept, passage: Passage) -> Evidence | None:
     return Evidence(
         surface=_surface(names, spans, passage),
         support=[Support(quote=text[start:end], start=start, end=end) for start, end in spans],
-        context=context(text, *spans[0]),
+        context=evidence_context(text, *spans[0]),
         quality=_quality(concept, each),
     )
 
 
-def _quality(concept: Concept, each: Sequence[Sequence[Found]]) -> Quality:
+def _quality(concept: NamedConcept, each: Sequence[Sequence[Location]]) -> QuoteQuality:
     """Return how well quotations were found, with a note for each that is not there as it was given."""
     notes = [f"found {one.how}" for found in each for one in found if one.how]
     notes += [NOT_FOUND for found in each if not found]
     if concept.type.strip().casefold() not in CONCEPT_TYPES:
         notes.append(f"type {_told(concept.type)} taken as other")
     likeness = [min((one.likeness for one in found), default=0.0) for found in each]
-    return Quality(confidence=round(sum(likeness) / len(likeness), 3), notes=list(dict.fromkeys(notes)))
+    return QuoteQuality(confidence=round(sum(likeness) / len(likeness), 3), notes=list(dict.fromkeys(notes)))
 
 
 def _told(kind: str) -> str:
@@ -129,7 +126,7 @@ def _told(kind: str) -> str:
     return repr(" ".join(shown.split())[:MAX_TOLD])
 
 
-def _surface(names: Sequence[str], support: Sequence[tuple[int, int]], passage: Passage) -> str:
+def _surface(names: Sequence[str], support: Sequence[tuple[int, int]], passage: SearchableText) -> str:
     """Return how the passage writes the concept nearest to its support, the first quotation where it does not."""
     text = passage.text
     places = [
@@ -141,7 +138,7 @@ def _surface(names: Sequence[str], support: Sequence[tuple[int, int]], passage: 
     return text[start:end]
 
 
-def context(text: str, start: int, end: int) -> str:
+def evidence_context(text: str, start: int, end: int) -> str:
     """Return at most 300 characters of a text round text[start:end], whole words where possible.
 
     A quotation that is longer itself is cut at its end.

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.passages.preferring import Concept
+from pipeline.passages.best import PreferredConcept
 from pipeline.tables import export
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -26,7 +26,7 @@ COLUMNS = {
 }
 
 
-def encoded(concepts: Iterable[Concept], *, format_: str) -> Iterator[bytes]:
+def encode_concepts(concepts: Iterable[PreferredConcept], *, format_: str) -> Iterator[bytes]:
     """Yield the bytes of a file with these concepts, in pieces that never split a row; `format_` is of `FORMATS`.
 
     Raises:
@@ -34,10 +34,10 @@ def encoded(concepts: Iterable[Concept], *, format_: str) -> Iterator[bytes]:
     """
     if format_ == "parquet":
         return export.parquet((_row(one) for one in concepts), COLUMNS)
-    return export.json_lines(map(document, concepts))
+    return export.json_lines(map(concept_document, concepts))
 
 
-def document(concept: Concept) -> dict[str, Any]:
+def concept_document(concept: PreferredConcept) -> dict[str, Any]:
     """Return one concept for programs; its time in ISO 8601, its confidence a number wherever it is one."""
     moment = concept.created_at
     return {
@@ -47,7 +47,7 @@ def document(concept: Concept) -> dict[str, Any]:
     }
 
 
-def _row(concept: Concept) -> dict[str, Any]:
+def _row(concept: PreferredConcept) -> dict[str, Any]:
     """Return one concept as a row of columns."""
     number = _number(concept.confidence)
     return {

@@ -2,24 +2,91 @@
 
 Everything is read as it comes, so that half a million passages take no more memory than twenty. Near duplicates are
 looked for in a sample of the answers, because every pair of names is compared.
+
+What is wrong with the name of a concept, and which names of one passage are the same or nearly so.
+
+For the quality report: nothing is refused here.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rapidfuzz import fuzz
+
 from pipeline.passages.answer import CONCEPT_TYPES
-from pipeline.passages.schema import Shape
-from pipeline.quality.arithmetic import Choice, divergence, mean, percentile
+from pipeline.passages.schema import PassagesShape
 from pipeline.quality.figures import Distribution, Figure, Gate, Quality, Rows, Sample
-from pipeline.store import outcomes
-from pipeline.tables.cells import words
+from pipeline.quality.statistics import Choice, divergence, mean, percentile
+from pipeline.store import statistics
+from pipeline.tables.cells import cell_words
 
 if TYPE_CHECKING:
-    from pipeline.passages.measuring import Answer, Row, Tally, Version
+    from pipeline.passages.measure import MeasuredAnswer, MeasuredConcept, MeasuredVersion, Tally
     from pipeline.store.database import Connection
-    from pipeline.store.outcomes import Replies
+    from pipeline.store.statistics import ReplyCounts
+
+
+MAX_NAME = 60  # characters
+MAX_WORDS = 8  # a noun phrase has fewer; "support vector machine with radial basis function" has seven
+LIKE = 90.0  # percent of characters in common: a plural, a hyphen, a spelling
+MOST_COMPARED = 100  # names of one passage; more are no answer of ours, and pairs grow with the square
+
+_ENDS_AS_SENTENCE = re.compile(r"(?:[a-z]{3,}\.|[!?])$")
+# a word between others that only a sentence has there; "is" and "can" at the ends may be names
+_VERB = re.compile(
+    r"\S\s(?:is|are|was|were|be|been|has|have|had|can|cannot|will|would|should|may|might|must|does|do|did)\s\S",
+    re.IGNORECASE,
+)
+_BEGINS_AS_SENTENCE = re.compile(
+    r"(?:we|they|you|it|there|this|these|those|our|their|however|therefore)\s\S+\s\S", re.IGNORECASE
+)
+_DIGITS = re.compile(r"\d+|\b[ivxIVX]+\b")
+
+
+def garbage_names(name: str) -> str:
+    """Return what makes a text no name of a concept; an empty text where nothing does."""
+    if len(name) > MAX_NAME:
+        return "too long"
+    if not any(map(str.isalpha, name)):
+        return "no letters"
+    is_sentence = (
+        name.count(" ") >= MAX_WORDS - 1
+        or _ENDS_AS_SENTENCE.search(name)
+        or _VERB.search(name)
+        or _BEGINS_AS_SENTENCE.match(name)
+    )
+    return "like a sentence" if is_sentence else ""
+
+
+def repeated_names(names: Sequence[str]) -> int:
+    """Return how many of some names stand there before, in any case."""
+    return len(names) - len({" ".join(name.casefold().split()) for name in names})
+
+
+def nearly_repeated_names(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (name, one before it that it is nearly) for each of some names that has one; those alike are told once.
+
+    Names that differ in a number, Arabic or Roman, are different things: GPT-3 is not GPT-4.
+    """
+    found: list[tuple[str, str]] = []
+    seen: list[tuple[str, list[str], str]] = []
+    for name in names[:MOST_COMPARED]:
+        folded = " ".join(name.casefold().split())
+        numbers = _DIGITS.findall(folded)
+        if any(folded == other for other, _, _ in seen):
+            continue
+        near = (
+            first for other, others, first in seen if others == numbers and fuzz.ratio(folded, other, score_cutoff=LIKE)
+        )
+        other_name = next(near, None)
+        if other_name is not None:
+            found.append((name, other_name))
+        seen.append((folded, numbers, name))
+    return found
+
 
 TASK = "passage-concepts"
 SEED = 7
@@ -51,8 +118,8 @@ class _Seen:
     garbage: Counter[str] = field(default_factory=Counter)  # what is wrong -> how many names
     examples: dict[str, str] = field(default_factory=dict)  # a name that is none -> what is wrong
     repeated: int = 0
-    compared: "Choice[Answer]" = field(default_factory=lambda: Choice(COMPARED, seed=SEED))
-    shown: "Choice[Answer]" = field(default_factory=lambda: Choice(SAMPLES, seed=SEED + 1))
+    compared: "Choice[MeasuredAnswer]" = field(default_factory=lambda: Choice(COMPARED, seed=SEED))
+    shown: "Choice[MeasuredAnswer]" = field(default_factory=lambda: Choice(SAMPLES, seed=SEED + 1))
 
     @property
     def answers(self) -> int:
@@ -60,17 +127,17 @@ class _Seen:
         return sum(self.concepts.values())
 
 
-def quality(tx: "Connection", shape: Shape, extractor: str | None) -> Quality:
+def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | None) -> Quality:
     """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
-    from pipeline.passages import measuring
+    from pipeline.passages import measure
 
-    tallies = measuring.tallies(tx, shape)
+    tallies = measure.tallies(tx, shape)
     mine = sorted({one.version for one in tallies if one.version.is_of(extractor)})
     others = sorted({one.version for one in tallies} - {*mine})
     seen = _Seen()
-    for answer in measuring.answers(tx, shape, mine) if mine else ():
+    for answer in measure.measured_answers(tx, shape, mine) if mine else ():
         _look(seen, answer)
-    replies = outcomes.replies(tx, TASK, extractor)
+    replies = statistics.count_replies(tx, TASK, extractor)
     types = _types(tallies, mine)
     compared, near, pairs = _near(seen.compared)
     figures = {
@@ -105,14 +172,12 @@ def quality(tx: "Connection", shape: Shape, extractor: str | None) -> Quality:
 _NEAR_TOLD = "names nearly like another of their passage, in a sample"
 
 
-def _look(seen: _Seen, answer: "Answer") -> None:
+def _look(seen: _Seen, answer: "MeasuredAnswer") -> None:
     """Count one answer."""
-    from pipeline.passages import naming
-
     seen.concepts[len(answer.names)] += 1
-    seen.repeated += naming.repeated(answer.names)
+    seen.repeated += repeated_names(answer.names)
     for name in answer.names:
-        wrong = naming.garbage(name)
+        wrong = garbage_names(name)
         if wrong:
             seen.garbage[wrong] += 1
             if len(seen.examples) < EXAMPLES:
@@ -122,15 +187,13 @@ def _look(seen: _Seen, answer: "Answer") -> None:
     seen.shown.offer(key, answer)
 
 
-def _near(compared: "Choice[Answer]") -> tuple[int, int, list[tuple[str, str]]]:
+def _near(compared: "Choice[MeasuredAnswer]") -> tuple[int, int, list[tuple[str, str]]]:
     """Return how many names were compared, how many are nearly like another of their passage, and the first pairs."""
-    from pipeline.passages import naming
-
     names, near = 0, 0
     pairs: list[tuple[str, str]] = []
     for answer in compared:
-        found = naming.nearly_repeated(answer.names)
-        names += min(len(answer.names), naming.MOST_COMPARED)
+        found = nearly_repeated_names(answer.names)
+        names += min(len(answer.names), MOST_COMPARED)
         near += len(found)
         pairs += found[: EXAMPLES - len(pairs)] if len(pairs) < EXAMPLES else []
     return names, near, pairs
@@ -138,14 +201,14 @@ def _near(compared: "Choice[Answer]") -> tuple[int, int, list[tuple[str, str]]]:
 
 def _coverage(tx: "Connection", seen: _Seen, extractor: str | None) -> Figure:
     """Return the share of passages with a concept, of all that were asked about and are settled."""
-    without = outcomes.unanswered_items(tx, TASK, extractor)
-    without += max(0, outcomes.answered_items(tx, TASK, extractor) - seen.answers)
+    without = statistics.count_unanswered(tx, TASK, extractor)
+    without += max(0, statistics.count_answered(tx, TASK, extractor) - seen.answers)
     asked = seen.answers + without
     value = seen.answers / asked if asked else None
     return Figure("coverage", value, "share", "passages with a concept, of those a reply was charged to", asked)
 
 
-def _evidence(tallies: "Sequence[Tally]", mine: "Sequence[Version]", answers: int) -> Figure:
+def _evidence(tallies: "Sequence[Tally]", mine: "Sequence[MeasuredVersion]", answers: int) -> Figure:
     """Return the share of concepts with a quotation that was found in the passage."""
     ours = [one for one in tallies if one.version in mine]
     concepts = sum(one.concepts for one in ours)
@@ -160,7 +223,7 @@ def _concepts(histogram: Mapping[int, int]) -> Iterator[Figure]:
     yield Figure("concepts-p90", percentile(histogram, 0.9), "count", "of a passage, P90", answers)
 
 
-def _parse_failure(replies: "Replies") -> Figure:
+def _parse_failure(replies: "ReplyCounts") -> Figure:
     value = replies.invalid / replies.total if replies.total else None
     return Figure("parse-failure", value, "share", "replies that are no valid answer", replies.total)
 
@@ -182,7 +245,7 @@ def _share(name: str, count: int, seen: _Seen, told: str) -> Figure:
     return Figure(name, count / whole if whole else None, "share", told, seen.answers)
 
 
-def _used(replies: "Replies", answers: int) -> Iterator[Figure]:
+def _used(replies: "ReplyCounts", answers: int) -> Iterator[Figure]:
     """Return what an answer cost, with what was paid for replies that were none."""
     paid = replies.answered
     yield Figure("cost", replies.cost if replies.total else None, "USD", "cost in all", paid)
@@ -222,7 +285,7 @@ def _gates(figures: Mapping[str, Figure]) -> Iterator[Gate]:
         yield Gate(name, figures[name], low, high, why, at_least)
 
 
-def _types(tallies: "Sequence[Tally]", versions: "Sequence[Version]") -> Counter[str]:
+def _types(tallies: "Sequence[Tally]", versions: "Sequence[MeasuredVersion]") -> Counter[str]:
     """Return how many concepts of some versions have each type, in lower case."""
     found: Counter[str] = Counter()
     for one in tallies:
@@ -246,7 +309,7 @@ def _tables(
     pairs: Sequence[tuple[str, str]],
     tallies: "Sequence[Tally]",
     types: Counter[str],
-    others: "Sequence[Version]",
+    others: "Sequence[MeasuredVersion]",
 ) -> Iterator[Rows]:
     yield Rows("Names that are none, examples", ("name", "why"), list(seen.examples.items()))
     yield Rows("Nearly the same in one passage, examples", ("name", "beside"), pairs)
@@ -262,7 +325,7 @@ def _tables(
 
 
 def _notes(
-    tallies: "Sequence[Tally]", mine: "Sequence[Version]", others: "Sequence[Version]", seen: _Seen
+    tallies: "Sequence[Tally]", mine: "Sequence[MeasuredVersion]", others: "Sequence[MeasuredVersion]", seen: _Seen
 ) -> Iterator[str]:
     """Yield what a reader has to know of how it was measured."""
     if seen.answers > COMPARED:
@@ -276,20 +339,20 @@ def _notes(
         yield f"{strange:,} concepts of other versions have types of another vocabulary and are not compared"
 
 
-def _samples(tx: "Connection", shape: Shape, chosen: "Choice[Answer]") -> Iterator[Sample]:
+def _samples(tx: "Connection", shape: PassagesShape, chosen: "Choice[MeasuredAnswer]") -> Iterator[Sample]:
     """Yield one concept of each chosen answer, drawn at random, with its quotation in the passage."""
-    from pipeline.passages import measuring, table
+    from pipeline.passages import measure, table
 
     for answer in chosen:
-        rows: Choice[Row] = Choice(1, seed=SEED)
-        for number, row in enumerate(measuring.rows_of(tx, shape, answer)):
+        rows: Choice[MeasuredConcept] = Choice(1, seed=SEED)
+        for number, row in enumerate(measure.measured_rows(tx, shape, answer)):
             rows.offer(f"{answer.key} {number}", row)
-        key = words(answer.passage)
-        text = table.texts(tx, shape, [key]).get(key)
+        key = cell_words(answer.passage)
+        text = table.passage_texts(tx, shape, [key]).get(key)
         yield from (_sample(key, row, text) for row in rows)
 
 
-def _sample(passage: str, row: "Row", text: str | None) -> Sample:
+def _sample(passage: str, row: "MeasuredConcept", text: str | None) -> Sample:
     """Return a concept for a person to read: the part of the passage round its first quotation, all of them marked."""
     said = f"{row.type or 'no type'}, {row.confidence}"
     spans = _spans(row.evidence)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.tables import json_file
-from pipeline.tables.findings import Finding, Kind, excerpt, rejected
-from pipeline.tables.layout import Layout, Row
-from pipeline.tables.table_file import TableFile, listed
+from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
+from pipeline.tables.layout import Layout, TextRow
+from pipeline.tables.table_file import TableFile, name_some
 
 HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; or CSV with these columns'
 MAX_ID = 500  # characters: below what an index of PostgreSQL takes (2,704 bytes), and of a key the API must carry back
@@ -60,14 +60,14 @@ class Passages(TableFile):
     @property
     def notes(self) -> list[str]:
         """Return what concerns the whole file."""
-        return [*super().notes, *([f"taken into the metadata: {listed(self._others)}"] if self._others else [])]
+        return [*super().notes, *([f"taken into the metadata: {name_some(self._others)}"] if self._others else [])]
 
     def passages(self) -> Iterator[Passage | Finding]:
         """Yield each passage, and what is told of each row that holds none, in the order of the file."""
         for row in self:
             yield row if isinstance(row, Finding) else self._passage(row)
 
-    def _passage(self, row: Row) -> Passage | Finding:
+    def _passage(self, row: TextRow) -> Passage | Finding:
         """Return the passage of a row, or why it holds none."""
         value = row.values
         key, why = _id_of(value)
@@ -77,7 +77,7 @@ class Passages(TableFile):
             return rejected(row.line, why, value.get("text") or "", column="text", key=key)
         changes: list[Finding] = []
 
-        def told(column: str, reason: str, found: object, kind: Kind = Kind.CHANGED) -> None:
+        def told(column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED) -> None:
             changes.append(Finding(row.line, column, reason, excerpt(found), kind, key))
 
         source, metadata = value.get("source"), self._metadata(value.get("metadata"))
@@ -95,7 +95,7 @@ class Passages(TableFile):
             told("metadata", f"{_NO_TEXT}; dropped", "")
             metadata = None
         if not value["text"].strip():
-            told("text", "empty: kept, and never asked about", "", Kind.NOTED)
+            told("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
         return Passage(key, value["text"], source, metadata, row.line, (*row.changes, *changes))
 
     def _metadata(self, value: object) -> object:

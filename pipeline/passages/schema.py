@@ -13,20 +13,10 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Identity, 
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
-from pipeline.store.copying import Json
+from pipeline.store.copy import CopyJson
 from pipeline.store.tables import BigId, IsoTime
 from pipeline.tables.adopt import TableSpec, unfit
-from pipeline.tables.columns import (
-    NUMBER,
-    TEXT,
-    Accepts,
-    AsTheColumn,
-    Ids,
-    Kind,
-    ReflectedColumn,
-    ids_of,
-    misfits,
-)
+from pipeline.tables.columns import NUMBER, TEXT, Accepts, AsTheColumn, IdKind, Ids, ReflectedColumn, ids_of, misfits
 from pipeline.tables.reflect import columns_of, counts_up, unique_keys
 
 PASSAGES = "passages"
@@ -53,14 +43,14 @@ ACCEPTED = dict.fromkeys(("metadata", "aliases", "evidence"), JSON) | {
     "created_at": Accepts(("timestamptz", "timestamp", *TEXT.types), "times or text"),
 }
 TYPES: Mapping[str, TypeEngine[Any]] = {
-    **dict.fromkeys(("metadata", "aliases", "evidence"), Json().with_variant(JSONB(), "postgresql")),
+    **dict.fromkeys(("metadata", "aliases", "evidence"), CopyJson().with_variant(JSONB(), "postgresql")),
     "confidence": NUMBER,
     "created_at": IsoTime(),
 }
 
 
 @dataclass(frozen=True, eq=False)
-class Shape:
+class PassagesShape:
     """The two tables as they are in one database.
 
     `passages` has the columns id and text, and of source and metadata those that are there; `concepts` all that
@@ -92,7 +82,7 @@ class Shape:
     @property
     def keeps_types(self) -> bool:
         """Return whether neither table converts ids, so that a number and its text are two."""
-        return self.ids.kind is self.concept_ids.kind is Kind.ANY
+        return self.ids.kind is self.concept_ids.kind is IdKind.ANY
 
     def has(self, name: str) -> bool:
         """Return whether passages have a column of this name that is read and written."""
@@ -103,13 +93,13 @@ class Shape:
         return self.ids.native(ids)
 
 
-def look(tx: Connection, *, passages: str = PASSAGES) -> Shape:
+def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return how the tables of this database are; for tables that were made or adopted."""
     found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
     optional = [name for name in OPTIONAL if name in found and not misfits(found, {name: _accepted(name)})]
     own = concepts.get("id")
     empty = {"source": "", "metadata": "{}"}
-    return Shape(
+    return PassagesShape(
         _as_there(passages, ("id", "text", *optional)),
         _as_there(CONCEPTS, CONCEPT_COLUMNS),
         ids=_ids(found.get("id")),
@@ -128,7 +118,7 @@ def passages_spec(name: str) -> TableSpec:
         made,
         needs=("id", "text"),
         judged={
-            "id": ids_of(Kind.TEXT, Kind.WHOLE, Kind.UUID, Kind.ANY, words="text, whole numbers or UUIDs"),
+            "id": ids_of(IdKind.TEXT, IdKind.WHOLE, IdKind.UUID, IdKind.ANY, words="text, whole numbers or UUIDs"),
             "text": TEXT,
         },
         holds="passages",
@@ -147,7 +137,7 @@ def concepts_spec(passages_id: ReflectedColumn) -> TableSpec:
     return TableSpec(
         Table(CONCEPTS, MetaData(), own, whose, *map(_column, WRITTEN[1:])),
         needs=("id", "passage_id", "concept_name"),  # without these a table is one of other things
-        judged={name: _accepted(name) for name in WRITTEN} | {"passage_id": ids_of(kind, Kind.TEXT, words=kind)},
+        judged={name: _accepted(name) for name in WRITTEN} | {"passage_id": ids_of(kind, IdKind.TEXT, words=kind)},
         holds="concepts",
         adds=True,
         mark=(MARK, "(passage_id, extractor_version)"),
@@ -177,7 +167,7 @@ def _check_rows_fit(tx: Connection, concepts: Mapping[str, ReflectedColumn]) -> 
         ConfigurationError: it demands what is not known, or rows of ours would have the same key.
     """
     own = concepts["id"]
-    if (own.ids is None or own.ids.kind is Kind.REAL) and not _fills(tx, own):
+    if (own.ids is None or own.ids.kind is IdKind.REAL) and not _fills(tx, own):
         raise unfit(CONCEPTS, "has an `id` that cannot be filled", hint="give it a default")
     demanding = [one.name for one in concepts.values() if not one.nullable and not one.fills]
     if unknown := [f"`{name}`" for name in demanding if name not in CONCEPT_COLUMNS]:
@@ -217,8 +207,8 @@ def _as_there(name: str, columns: Iterable[str]) -> Table:
 def _ids(column: ReflectedColumn | None) -> Ids:
     """Return which ids a column holds; text where it is not there."""
     found = Ids() if column is None else column.ids
-    return found or Ids(Kind.ANY)
+    return found or Ids(IdKind.ANY)
 
 
 def _id_type(found: ReflectedColumn) -> type[BigInteger] | type[Text]:
-    return BigInteger if _ids(found).kind is Kind.WHOLE else Text
+    return BigInteger if _ids(found).kind is IdKind.WHOLE else Text

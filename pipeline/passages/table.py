@@ -25,12 +25,12 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.passages.schema import Shape
-from pipeline.store import answers, bulk, claims
+from pipeline.passages.schema import PassagesShape
+from pipeline.store import answers, claims, database
 from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
-from pipeline.tables.cells import words
-from pipeline.tables.columns import Kind
+from pipeline.tables.cells import cell_words
+from pipeline.tables.columns import IdKind
 from pipeline.tables.rows import has_words, holds, pages, refusals, rows_among
 
 TASK = "passage-concepts"
@@ -59,7 +59,7 @@ class PassageRow(NamedTuple):
     metadata: str | None
 
 
-def in_sight(shape: Shape) -> ColumnElement[bool]:
+def in_sight(shape: PassagesShape) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of no version that was withdrawn.
 
     Whether any version was is asked first, once a statement: nearly always none is, and no row needs to be looked at
@@ -73,26 +73,26 @@ def in_sight(shape: Shape) -> ColumnElement[bool]:
     return or_(~withdrawn.exists(), ~of_this_row.exists())
 
 
-def of_versions(shape: Shape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
+def of_versions(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is in sight and of one of some versions, or of any where None."""
     named = true() if skip is None else shape.concepts.c.extractor_version.in_(skip)
     return and_(named, in_sight(shape))
 
 
-def has_concepts(shape: Shape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
+def has_concepts(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
     """Return the condition that a passage has a concept of one of some versions, or of any where None."""
     rows = select(shape.concepts.c.passage_id).where(shape.concerns, of_versions(shape, skip))
     return rows.correlate(shape.passages).exists()
 
 
-def has_text(shape: Shape) -> ColumnElement[bool]:
+def has_text(shape: PassagesShape) -> ColumnElement[bool]:
     """Return the condition that a passage holds more than white space, and has an id that a request can name."""
-    named = shape.item_id != "" if shape.ids.kind in {Kind.TEXT, Kind.ANY} else true()
+    named = shape.item_id != "" if shape.ids.kind in {IdKind.TEXT, IdKind.ANY} else true()
     return and_(has_words(shape.passages.c.text), named)
 
 
-def open_items(
-    shape: Shape, *, skip: tuple[str, ...] | None = None, label: str = "", after: str | None = None
+def pending_passages(
+    shape: PassagesShape, *, skip: tuple[str, ...] | None = None, label: str = "", after: str | None = None
 ) -> Select[Any]:
     """Return the SELECT of the passages to ask about, in the order of their ids; all, or those behind the row of one.
 
@@ -106,14 +106,14 @@ def open_items(
     return query
 
 
-def open_among(
-    tx: Connection, shape: Shape, ids: Sequence[str], *, skip: tuple[str, ...] | None = None, label: str = ""
+def pending_passages_among(
+    tx: Connection, shape: PassagesShape, ids: Sequence[str], *, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> set[str]:
     """Return which of these passages are to be asked about."""
     return {row[0] for row in _among(tx, shape, ids, [shape.item_id], _is_open(shape, skip, label))}
 
 
-def _is_open(shape: Shape, skip: tuple[str, ...] | None, label: str) -> ColumnElement[bool]:
+def _is_open(shape: PassagesShape, skip: tuple[str, ...] | None, label: str) -> ColumnElement[bool]:
     return and_(~has_concepts(shape, _skipped(skip, label)), has_text(shape))
 
 
@@ -122,7 +122,7 @@ def _skipped(skip: tuple[str, ...] | None, label: str) -> tuple[str, ...] | None
     return skip if skip is None or not label else (*skip, label)
 
 
-def texts(tx: Connection, shape: Shape, ids: Sequence[str], *, locked: bool = False) -> dict[str, str]:
+def passage_texts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, locked: bool = False) -> dict[str, str]:
     """Return the texts of these passages, by id; `locked` keeps others from changing them while the transaction lasts.
 
     A passage that is gone is not there. A table that may only be read is not locked: what changes in the moments until
@@ -130,10 +130,10 @@ def texts(tx: Connection, shape: Shape, ids: Sequence[str], *, locked: bool = Fa
     """
     columns = [shape.item_id, shape.passages.c.text]
     rows = _among(tx, shape, ids, columns, locked=locked and _may_lock(tx, shape))
-    return {key: words(cell) for key, cell in rows}
+    return {key: cell_words(cell) for key, cell in rows}
 
 
-def _may_lock(tx: Connection, shape: Shape) -> bool:
+def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
     """Return whether rows of passages can be locked, for which PostgreSQL wants the right to change them."""
     if tx.dialect.name == "sqlite":
         return False
@@ -142,12 +142,12 @@ def _may_lock(tx: Connection, shape: Shape) -> bool:
     return bool(tx.execute(allowed).scalar())
 
 
-def to_be_asked(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def passages_to_ask(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return {"id", "text"} of these passages, by id."""
-    return {key: {"id": key, "text": text} for key, text in texts(tx, shape, ids).items()}
+    return {key: {"id": key, "text": text} for key, text in passage_texts(tx, shape, ids).items()}
 
 
-def rows(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def passage_rows(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return every column that is read of these passages, by id."""
     names = [name for name in shape.passages.c.keys() if name != "id"]  # noqa: SIM118 - a collection of columns
     found = _among(tx, shape, ids, [shape.item_id, *(shape.passages.c[name] for name in names)])
@@ -155,21 +155,21 @@ def rows(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, dict[str
 
 
 def with_concepts(
-    tx: Connection, shape: Shape, ids: Sequence[str], *, versions: tuple[str, ...] | None = None
+    tx: Connection, shape: PassagesShape, ids: Sequence[str], *, versions: tuple[str, ...] | None = None
 ) -> set[str]:
     """Return which of these passages have concepts of some versions in sight, or of any where None."""
     return {row[0] for row in _among(tx, shape, ids, [shape.item_id], has_concepts(shape, versions))}
 
 
-def names(tx: Connection, shape: Shape, ids: Sequence[str]) -> dict[str, str]:
+def passage_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, str]:
     """Return the name that a person knows each of these passages by: its id. One that is gone is not there."""
     found = {row[0] for row in _among(tx, shape, ids, [shape.item_id])}
     return {one: one for one in ids if one in found}
 
 
-def counts(
+def count_passages_by_state(
     tx: Connection,
-    shape: Shape,
+    shape: PassagesShape,
     *,
     now: datetime,
     task: str = TASK,
@@ -181,7 +181,7 @@ def counts(
     A live claim whose process is dead at `now` counts no more: the next submit takes that passage.
     """
     key = shape.item_id
-    claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead(tx, task, now=now)))
+    claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
     kind = case(
         (has_concepts(shape, _skipped(skip, label)), "with_concepts"),
         (claimed, "claimed"),
@@ -195,12 +195,12 @@ def counts(
     return {"total": sum(parts.values()), **parts}
 
 
-def count(tx: Connection, shape: Shape) -> int:
+def count_passages(tx: Connection, shape: PassagesShape) -> int:
     """Return how many passages there are."""
     return tx.execute(select(func.count()).select_from(shape.passages)).scalar_one()
 
 
-def insert_passages(tx: Connection, shape: Shape, passages: Sequence[PassageRow]) -> None:
+def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[PassageRow]) -> None:
     """Add passages whose ids are not there.
 
     Raises:
@@ -212,10 +212,10 @@ def insert_passages(tx: Connection, shape: Shape, passages: Sequence[PassageRow]
         for one in passages
     ]
     with refusals(f"{shape.passages.name} or {shape.concepts.name}"):
-        bulk.insert_rows(tx, shape.passages, columns, ready)
+        database.insert_rows(tx, shape.passages, columns, ready)
 
 
-def update_text(tx: Connection, shape: Shape, passages: Iterable[PassageRow]) -> None:
+def update_text(tx: Connection, shape: PassagesShape, passages: Iterable[PassageRow]) -> None:
     """Write what is known of passages that are there: the text, and source and metadata where the table has them."""
     columns = ["text", *(name for name in ("source", "metadata") if shape.has(name))]
     writing = update(shape.passages).where(shape.passages.c.id == bindparam("row"))
@@ -224,10 +224,10 @@ def update_text(tx: Connection, shape: Shape, passages: Iterable[PassageRow]) ->
         (*(_filled(shape, name, getattr(one, name)) for name in columns), shape.ids.stored(one.id)) for one in passages
     ]
     with refusals(f"{shape.passages.name} or {shape.concepts.name}"):
-        bulk.run(tx, writing, [*(f"new_{name}" for name in columns), "row"], ready)
+        database.run_many(tx, writing, [*(f"new_{name}" for name in columns), "row"], ready)
 
 
-def add_concepts(tx: Connection, shape: Shape, concepts: Sequence[ConceptRow]) -> None:
+def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:
     """Add concepts, in their order.
 
     Raises:
@@ -242,15 +242,15 @@ def add_concepts(tx: Connection, shape: Shape, concepts: Sequence[ConceptRow]) -
         columns = ["id", *columns]
         ready = [(key, *row) for key, row in zip(_new_ids(tx, shape, len(ready)), ready, strict=True)]
     with refusals(f"{shape.passages.name} or {shape.concepts.name}"):
-        bulk.insert_rows(tx, shape.concepts, columns, ready)
+        database.insert_rows(tx, shape.concepts, columns, ready)
 
 
-def versions_present(tx: Connection, shape: Shape) -> set[str]:
+def versions_present(tx: Connection, shape: PassagesShape) -> set[str]:
     """Return the labels of all versions that have concepts here, whichever program wrote them."""
-    return {words(one) for one in tx.execute(select(shape.concepts.c.extractor_version).distinct()).scalars()}
+    return {cell_words(one) for one in tx.execute(select(shape.concepts.c.extractor_version).distinct()).scalars()}
 
 
-def remove_concepts(tx: Connection, shape: Shape, ids: Sequence[str], *, version: str, model: str) -> int:
+def remove_concepts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, version: str, model: str) -> int:
     """Delete the concepts of one version and model of these passages; return how many there were."""
     gone, concepts = 0, shape.concepts.c
     for some in pages(shape.concept_ids.native(ids)):
@@ -261,7 +261,7 @@ def remove_concepts(tx: Connection, shape: Shape, ids: Sequence[str], *, version
     return gone
 
 
-def told_of(tx: Connection, shape: Shape, told: str) -> bool:
+def passage_text_is_stored(tx: Connection, shape: PassagesShape, told: str) -> bool:
     """Return whether a text stands in any row of either table, or in an answer that is kept; reads all of them."""
     return (
         holds(tx, shape.passages.c, told)
@@ -270,28 +270,28 @@ def told_of(tx: Connection, shape: Shape, told: str) -> bool:
     )
 
 
-def _as_there(tx: Connection, shape: Shape, concepts: Iterable[ConceptRow]) -> dict[str, Any]:
+def _as_there(tx: Connection, shape: PassagesShape, concepts: Iterable[ConceptRow]) -> dict[str, Any]:
     """Return the ids of the passages of concepts as their table has them, where those are numbers and texts at once."""
     ids = list(dict.fromkeys(one.passage_id for one in concepts)) if shape.keeps_types else []
     return {row[0]: row[1] for row in _among(tx, shape, ids, [shape.item_id, shape.passages.c.id])}
 
 
-def _new_ids(tx: Connection, shape: Shape, wanted: int) -> Iterable[Any]:
+def _new_ids(tx: Connection, shape: PassagesShape, wanted: int) -> Iterable[Any]:
     """Return ids for new concepts where the database gives none: the next numbers, or UUIDs."""
-    if shape.own_ids.kind is not Kind.WHOLE:
+    if shape.own_ids.kind is not IdKind.WHOLE:
         return [str(uuid.uuid4()) for _ in range(wanted)]
     newest = tx.execute(select(func.max(shape.concepts.c.id))).scalar() or 0
     return range(int(newest) + 1, int(newest) + 1 + wanted)
 
 
-def _filled(shape: Shape, name: str, value: str | None) -> str | None:
+def _filled(shape: PassagesShape, name: str, value: str | None) -> str | None:
     """Return a value, or what stands for nothing where the column takes no NULL."""
     return shape.blanks.get(name) if value is None else value
 
 
 def _among(
     tx: Connection,
-    shape: Shape,
+    shape: PassagesShape,
     ids: Sequence[str],
     columns: Sequence[ColumnElement[Any]],
     *conditions: ColumnElement[bool],

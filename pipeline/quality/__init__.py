@@ -1,1 +1,1 @@
-"""How good the answers are: figures, the gates they are held against, and the report that a person reads."""
+"""How good answers are: figures, gates, reports, and the pilot that gates judge."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from pipeline.errors import ConfigurationError, GateError
+from pipeline.core.errors import ConfigurationError, GateError
 from pipeline.quality.figures import Gate, Quality, Verdict, shown
 
 PILOT = 200  # items of one of usual size, where a share of 1 % that fails is two of them
@@ -25,7 +25,7 @@ class Bounds(NamedTuple):
     off: bool = False
 
 
-def parse(overrides: str) -> dict[str, Bounds]:
+def parse_bounds(overrides: str) -> dict[str, Bounds]:
     """Return what is set of which gate.
 
     Raises:
@@ -42,7 +42,7 @@ def parse(overrides: str) -> dict[str, Bounds]:
     return found
 
 
-def judge(
+def judge_figures(
     quality: Quality, overrides: str = "", *, others: Collection[str] = (), fewest: int | None = None
 ) -> list[Verdict]:
     """Hold every figure that has a gate against it, with what is set in its place; `others` are passed over.
@@ -52,17 +52,17 @@ def judge(
     Raises:
         ConfigurationError: there is no gate of a name that is set, or a number cannot be its bound.
     """
-    set_here = check_bounds(quality, overrides, others=others)
+    set_here = check_overrides(quality, overrides, others=others)
     return [_judged(_lowered(gate, fewest), set_here) for gate in quality.gates]
 
 
-def check_bounds(quality: Quality, overrides: str, *, others: Collection[str] = ()) -> dict[str, Bounds]:
+def check_overrides(quality: Quality, overrides: str, *, others: Collection[str] = ()) -> dict[str, Bounds]:
     """Return what is set of which gate, where all of it can be; `others` are passed over.
 
     Raises:
         ConfigurationError: there is no gate of a name that is set, or a number cannot be its bound.
     """
-    set_here = parse(overrides)
+    set_here = parse_bounds(overrides)
     known = {gate.name: gate for gate in quality.gates}
     for name, bounds in set_here.items():
         if name in known and not bounds.off:
@@ -74,18 +74,18 @@ def check_bounds(quality: Quality, overrides: str, *, others: Collection[str] = 
     return set_here
 
 
-def failed(verdicts: Sequence[Verdict]) -> list[Verdict]:
+def failed_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts on the gates that failed."""
     return [one for one in verdicts if one.passed is False]
 
 
-def check(verdicts: Sequence[Verdict], *, report: str) -> None:
+def ensure_gates_passed(verdicts: Sequence[Verdict], *, report: str) -> None:
     """Make sure that no gate failed; `report` says where more is told.
 
     Raises:
         GateError: one did.
     """
-    wrong = failed(verdicts)
+    wrong = failed_verdicts(verdicts)
     if wrong:
         count = "a quality gate" if len(wrong) == 1 else f"{len(wrong)} quality gates"
         said = "; ".join(one.said for one in wrong)
@@ -95,7 +95,7 @@ def check(verdicts: Sequence[Verdict], *, report: str) -> None:
         )
 
 
-def wanted(gate: Gate) -> str:
+def describe_gate(gate: Gate) -> str:
     """Return what a gate demands, in words."""
     unit = gate.figure.unit
     if gate.low is None and gate.high is None:
@@ -107,7 +107,7 @@ def wanted(gate: Gate) -> str:
     return f"{shown(gate.low, unit)} to {shown(gate.high, unit)}"
 
 
-def missed(gate: Gate) -> float | None:
+def missed_bound(gate: Gate) -> float | None:
     """Return the bound that a gate's figure does not keep, None where it keeps both."""
     value = gate.figure.value
     if value is not None and gate.low is not None and value < gate.low:
@@ -134,8 +134,8 @@ def _judged(gate: Gate, set_here: Mapping[str, Bounds]) -> Verdict:
         return _unjudged(gate, "nothing to measure")
     if figure.items < gate.at_least:
         return _unjudged(gate, f"measured on {figure.items:,}, judged from {gate.at_least:,} on")
-    said = f"{gate.name} is {shown(figure.value, figure.unit, bound=missed(gate))}, wanted: {wanted(gate)}"
-    return Verdict(gate, figure.value, missed(gate) is None, said)
+    said = f"{gate.name} is {shown(figure.value, figure.unit, bound=missed_bound(gate))}, wanted: {describe_gate(gate)}"
+    return Verdict(gate, figure.value, missed_bound(gate) is None, said)
 
 
 def _unjudged(gate: Gate, why: str) -> Verdict:

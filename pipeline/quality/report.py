@@ -1,15 +1,50 @@
 """Writes down what was measured: Markdown for a person with a phone, a document for programs. Pure: text in, text out.
 
 Lines are short, tables have few columns, and every text that came from data is shown as data (`escaping`).
+
+Draws a distribution as horizontal bars in SVG: text that any browser shows, as wide as a phone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pipeline.quality.escaping import in_code, in_markdown, marked
-from pipeline.quality.figures import Quality, Rows, Sample, Verdict, shown
-from pipeline.quality.gates import failed, missed, wanted
+from pipeline.core.text import escape_markdown, escape_svg, mark_spans, markdown_code
+from pipeline.quality.figures import Distribution, Quality, Rows, Sample, Verdict, shown
+from pipeline.quality.gates import describe_gate, failed_verdicts, missed_bound
+
+WIDTH, ROW, TOP = 360, 24, 34  # pixels of the drawing, which scales to where it is shown
+LABELS, VALUES = 118, 64  # of the width: on the left, on the right
+MOST_LABEL = 17  # characters that fit there
+SPACE = "http://www.w3.org/2000/svg"
+LOOK = 'role="img" font-family="sans-serif" font-size="12" fill="#222"'
+
+
+def bar_chart(distribution: Distribution) -> str:
+    """Return the SVG of a distribution: the longest bar is the largest value; none is negative."""
+    top = max((value for _, value in distribution.bars), default=0) or 1
+    height = TOP + ROW * len(distribution.bars) + 8
+    title = escape_svg(f"{distribution.title} ({distribution.unit})")
+    lines = [
+        f'<svg xmlns="{SPACE}" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" {LOOK}>',
+        f"<title>{title}</title>",
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text x="8" y="20" font-weight="bold">{title}</text>',
+    ]
+    for number, (label, value) in enumerate(distribution.bars):
+        y = TOP + ROW * number
+        length = (WIDTH - LABELS - VALUES) * value / top
+        lines += [
+            f'<text x="{LABELS - 6}" y="{y + 14}" text-anchor="end">{escape_svg(label, most=MOST_LABEL)}</text>',
+            f'<rect x="{LABELS}" y="{y + 3}" width="{length:.1f}" height="{ROW - 8}" fill="#3b6ea5"/>',
+            f'<text x="{LABELS + length + 5:.1f}" y="{y + 14}">{_number(value)}</text>',
+        ]
+    return "\n".join((*lines, "</svg>", ""))
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:,.3f}"
+
 
 MOST_CELL = 60  # characters of a text in a table
 WORDS = {True: "pass", False: "**FAIL**", None: "not judged"}
@@ -18,7 +53,7 @@ WORDS = {True: "pass", False: "**FAIL**", None: "not judged"}
 def verdict_line(verdicts: Sequence[Verdict]) -> str:
     """Return in one line how the gates stand."""
     judged = sum(one.passed is not None for one in verdicts)
-    wrong = failed(verdicts)
+    wrong = failed_verdicts(verdicts)
     rest = f", {len(verdicts) - judged} not judged" if judged < len(verdicts) else ""
     if wrong:
         return f"{len(wrong)} of {judged} gates failed{rest}: {', '.join(one.gate.name for one in wrong)}"
@@ -27,7 +62,7 @@ def verdict_line(verdicts: Sequence[Verdict]) -> str:
     return f"all {judged} gates passed{rest}" if judged > 1 else f"the one judged gate passed{rest}"
 
 
-def markdown(
+def report_markdown(
     quality: Quality, verdicts: Sequence[Verdict], *, at: datetime, settings: Mapping[str, str], pictures: Sequence[str]
 ) -> str:
     """Return the report of one moment; `pictures` are the names of the files with the distributions, in their order."""
@@ -44,7 +79,7 @@ def markdown(
     )
 
 
-def document(
+def report_document(
     quality: Quality, verdicts: Sequence[Verdict], *, at: datetime, settings: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the same as a document: every figure, verdict and setting, and every text exactly as it is stored."""
@@ -53,7 +88,7 @@ def document(
         "extractor": quality.extractor,
         "at": at.isoformat(),
         "items": quality.items,
-        "passed": not failed(verdicts),
+        "passed": not failed_verdicts(verdicts),
         "verdict": verdict_line(verdicts),
         "gates": [_gate(one) for one in verdicts],
         "figures": {one.name: one._asdict() for one in quality.figures},
@@ -84,10 +119,10 @@ def _gate(verdict: Verdict) -> dict[str, Any]:
 def _head(quality: Quality, verdicts: Sequence[Verdict], *, at: datetime) -> Iterator[str]:
     line = verdict_line(verdicts)
     yield from (f"# {quality.title}", "", f"**{line[0].upper()}{line[1:]}.**", "")
-    yield f"- extractor: {in_code(quality.extractor)}"
+    yield f"- extractor: {markdown_code(quality.extractor)}"
     yield f"- items: {quality.items:,}"
     yield f"- written: {at:%Y-%m-%d %H:%M} UTC"
-    yield from (f"- {in_markdown(note)}" for note in quality.notes)
+    yield from (f"- {escape_markdown(note)}" for note in quality.notes)
     yield ""
 
 
@@ -96,11 +131,11 @@ def _gates(verdicts: Sequence[Verdict]) -> Iterator[str]:
         return
     yield from ("## Gates", "", "| gate | figure | |", "| --- | ---: | --- |")
     for one in verdicts:
-        value = shown(one.value, one.gate.figure.unit, bound=missed(one.gate))
+        value = shown(one.value, one.gate.figure.unit, bound=missed_bound(one.gate))
         yield f"| {one.gate.name} | {value} | {WORDS[one.passed]} |"
     yield ""
     for one in verdicts:
-        yield f"- **{one.gate.name}**: {one.gate.figure.told}; wanted: {wanted(one.gate)}. {one.gate.why}"
+        yield f"- **{one.gate.name}**: {one.gate.figure.told}; wanted: {describe_gate(one.gate)}. {one.gate.why}"
         if one.passed is not True:
             yield f"  {one.said[0].upper()}{one.said[1:]}."
     yield ""
@@ -131,7 +166,7 @@ def _table(rows: Rows) -> Iterator[str]:
 
 def _cell(cell: str | float) -> str:
     if isinstance(cell, str):
-        return in_markdown(cell, most=MOST_CELL)
+        return escape_markdown(cell, most=MOST_CELL)
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
 
 
@@ -141,12 +176,12 @@ def _samples(samples: Sequence[Sample]) -> Iterator[str]:
     marks = "; what an answer rests on is bold" if any(one.spans for one in samples) else ""
     yield from ("## Samples to read", "", f"{len(samples)}, drawn at random{marks}.", "")
     for number, one in enumerate(samples, start=1):
-        yield from (f"**{number}. {in_markdown(one.name, most=200)}**", "")
-        yield from (f"> {marked(one.text, one.spans)}", "")
-        yield from (f"{in_markdown(one.said, most=400)} ({in_markdown(one.id, most=80)})", "")
+        yield from (f"**{number}. {escape_markdown(one.name, most=200)}**", "")
+        yield from (f"> {mark_spans(one.text, one.spans)}", "")
+        yield from (f"{escape_markdown(one.said, most=400)} ({escape_markdown(one.id, most=80)})", "")
 
 
 def _settings(settings: Mapping[str, str]) -> Iterator[str]:
     yield from ("## Settings", "")
-    yield from (f"- {name}: {in_code(value) if value else 'as built'}" for name, value in settings.items())
+    yield from (f"- {name}: {markdown_code(value) if value else 'as built'}" for name, value in settings.items())
     yield from ("", 'Other bounds: `GATES="name=0.95,other=3..16,third=off"`.', "")

@@ -1,1 +1,1 @@
-"""The database: tables, schema, and one module per kind of row. Beside a subject's table, the only room with SQL."""
+"""The database: one module a kind of row, on SQLite and PostgreSQL alike."""

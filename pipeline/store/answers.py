@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
 
-from pipeline.store import bulk
-from pipeline.store.among import among
-from pipeline.store.streams import streamed
+from pipeline.core.task import VersionCounts
+from pipeline.store import database
+from pipeline.store.database import among, streamed
 from pipeline.store.tables import answers, attempts, calls, parked
-from pipeline.task import Stock
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
@@ -65,15 +64,15 @@ class AttemptRow(NamedTuple):
 
 def add_answers(tx: Connection, rows: Sequence[AnswerRow]) -> None:
     """Keep validated answers with where they came from."""
-    bulk.insert_rows(tx, answers, AnswerRow._fields, rows)
+    database.insert_rows(tx, answers, AnswerRow._fields, rows)
 
 
 def add_attempts(tx: Connection, rows: Sequence[AttemptRow]) -> None:
     """Keep attempts that gave no answer, with their reasons and what they used."""
-    bulk.insert_rows(tx, attempts, AttemptRow._fields, rows)
+    database.insert_rows(tx, attempts, AttemptRow._fields, rows)
 
 
-def spent(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
+def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how many charged and unforgiven attempts each item has; items without any are not there."""
     mine = _of(tx, task, ids) & attempts.c.charged & ~attempts.c.forgiven
     return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
@@ -99,7 +98,7 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str,
     return _counted(tx, query)
 
 
-def cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
+def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how often each item's answer was cut by the token limit, unforgiven; the next request asks for more."""
     mine = _of(tx, task, ids) & attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
     return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
@@ -217,18 +216,18 @@ def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:
     return [version for version in found if version and not of_model.fullmatch(version)]
 
 
-def standing(tx: Connection, task: str) -> dict[str, str]:
+def current_answers(tx: Connection, task: str) -> dict[str, str]:
     """Return the answer (JSON) that was applied to each item of a task, the last one where there are several."""
     query = select(answers.c.item_id, answers.c.answer).where(_stands(task))
     return {row[0]: row[1] for row in tx.execute(query.order_by(answers.c.id))}
 
 
-def count_standing(tx: Connection, task: str) -> int:
+def count_current(tx: Connection, task: str) -> int:
     """Return of how many items of a task an answer was applied that was not forgotten."""
     return tx.execute(select(func.count(answers.c.item_id.distinct())).where(_stands(task))).scalar_one()
 
 
-def standing_pages(tx: Connection, task: str) -> Iterator[list[str]]:
+def current_pages(tx: Connection, task: str) -> Iterator[list[str]]:
     """Yield the ids of those items in pages; their answers may be changed meanwhile."""
     query = select(answers.c.item_id).where(_stands(task)).distinct().order_by(answers.c.item_id).limit(PAGE)
     page = list(tx.execute(query).scalars())
@@ -266,13 +265,13 @@ def applied_page(tx: Connection, task: str, extractor: str, *, after: int) -> li
     return [(row[0], row[1]) for row in tx.execute(query)]
 
 
-def stock(tx: Connection, task: str) -> list[Stock]:
+def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
     """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
     mine = (answers.c.task == task) & answers.c.applied & (answers.c.answer != FORGOTTEN)
     facts = (func.count(), func.count(answers.c.item_id.distinct()), func.min(answers.c.at), func.max(answers.c.at))
     query = select(answers.c.extractor, *facts).where(mine).group_by(answers.c.extractor)
     rows = tx.execute(query.order_by(answers.c.extractor)).all()
-    return [Stock(row[0].partition("/")[0], row[0].partition("/")[2], *row[1:]) for row in rows]
+    return [VersionCounts(row[0].partition("/")[0], row[0].partition("/")[2], *row[1:]) for row in rows]
 
 
 def clear_all(tx: Connection) -> None:

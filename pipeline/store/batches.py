@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from pipeline.errors import InconsistentError, InputError, StateConflictError
-from pipeline.states import BATCH_MOVES, OVER, BatchState
-from pipeline.store import events
+from pipeline.core.errors import InconsistentError, InputError, StateConflictError
+from pipeline.core.states import BATCH_MOVES, OVER, BatchState
+from pipeline.store import workspace
 from pipeline.store.tables import batch_accounts, batches, tries, twins
 
 
-class Load(NamedTuple):
+class QueueLoad(NamedTuple):
     """What some batches are together: how many, how many of one model with how many prompt tokens, bytes uploaded."""
 
     number: int
@@ -83,7 +83,7 @@ class Batch:
         return self.state in OVER
 
 
-def in_states(tx: Connection, *states: BatchState, task: str | None = None) -> list[Batch]:
+def batches_in_states(tx: Connection, *states: BatchState, task: str | None = None) -> list[Batch]:
     """Return the batches in these states and of this task, oldest first; what is not given does not matter."""
     query = _with_accounts().order_by(batches.c.number)
     if task is not None:
@@ -93,7 +93,7 @@ def in_states(tx: Connection, *states: BatchState, task: str | None = None) -> l
     return [_batch(row) for row in tx.execute(query).mappings()]
 
 
-def load(tx: Connection, *states: BatchState, model: str, but: int = 0) -> Load:
+def queue_load(tx: Connection, *states: BatchState, model: str, but: int = 0) -> QueueLoad:
     """Return what the batches in these states are together, without batch `but`; the tokens are those of a model."""
     mine = batches.c.model == model
     facts = (
@@ -103,10 +103,10 @@ def load(tx: Connection, *states: BatchState, model: str, but: int = 0) -> Load:
         func.sum(batches.c.request_size).filter(batches.c.upload.is_not(None)),
     )
     row = tx.execute(select(*facts).where(batches.c.state.in_(states), batches.c.number != but)).one()
-    return Load(*(int(one or 0) for one in row))
+    return QueueLoad(*(int(one or 0) for one in row))
 
 
-def get(tx: Connection, number: int) -> Batch:
+def get_batch(tx: Connection, number: int) -> Batch:
     """Return one batch.
 
     Raises:
@@ -124,10 +124,12 @@ def next_number(tx: Connection) -> int:
     return (newest or 0) + 1
 
 
-def add(tx: Connection, *, at: datetime, **values: Any) -> None:
+def add_batch(tx: Connection, *, at: datetime, **values: Any) -> None:
     """Add a batch in state *prepared*, in the transaction that claims its items."""
     tx.execute(insert(batches).values(state=BatchState.PREPARED, created_at=at, **values))
-    events.record(tx, "batch", values["number"], old=None, new=BatchState.PREPARED, why="sealed and claimed", at=at)
+    workspace.record_event(
+        tx, "batch", values["number"], old=None, new=BatchState.PREPARED, why="sealed and claimed", at=at
+    )
 
 
 def note_upload(tx: Connection, number: int, *, upload: str | None, at: datetime) -> None:
@@ -175,7 +177,7 @@ def name_of_try(batch: Batch, number: int, *, workspace_id: str) -> str:
     return f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
 
 
-def stem_of(display_name: str) -> str:
+def name_prefix(display_name: str) -> str:
     """Return what the display names of all tries of one request file have in common: all but the try."""
     return _TRY.sub("", display_name)
 
@@ -251,17 +253,17 @@ def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None
     noted = tx.execute(update(batches).where(here).values(cancel_asked_at=at, reason=why))
     if noted.rowcount != 1:
         raise _conflict(tx, batch, wanted=batch.state)
-    events.record(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
+    workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
 def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """Take back what `note_cancel` kept, where the API could not be asked."""
     here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
     tx.execute(update(batches).where(here).values(cancel_asked_at=batch.cancel_asked_at, reason=batch.reason))
-    events.record(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
+    workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
-def note_twins_checked(tx: Connection, batch: Batch) -> None:
+def note_duplicates_checked(tx: Connection, batch: Batch) -> None:
     """Keep that the list was read for twins after the batch was over."""
     _note(tx, batch.number, twins_checked=True)
 
@@ -283,43 +285,45 @@ def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any)
     _keep_account(tx, batch.number, ended_at=at, **account)
 
 
-def stems(tx: Connection, number: int) -> frozenset[str]:
+def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
     """Return the stems of the display names of a batch's tries: one, or several where its file was written anew.
 
     A remote batch with one of them is of this batch, whether its try is known or not: who restored a backup does not
     know the tries that were made after it.
     """
     query = select(tries.c.display_name).where(tries.c.batch == number)
-    return frozenset(stem_of(name) for name in tx.execute(query).scalars())
+    return frozenset(name_prefix(name) for name in tx.execute(query).scalars())
 
 
-def add_twin(tx: Connection, batch: Batch, *, remote_name: str, display_name: str, at: datetime) -> bool:
+def add_duplicate(tx: Connection, batch: Batch, *, remote_name: str, display_name: str, at: datetime) -> bool:
     """Record a second remote batch of ours and what it may cost; false when it is known already."""
     if tx.execute(select(twins.c.remote_name).where(twins.c.remote_name == remote_name)).first():
         return False
     row = {"remote_name": remote_name, "batch": batch.number, "display_name": display_name, "found_at": at}
     tx.execute(insert(twins).values(estimated_cost=batch.estimated_cost, **row))
-    events.record(tx, "batch", batch.number, old=batch.state, new=batch.state, why=f"twin {remote_name}", at=at)
+    workspace.record_event(
+        tx, "batch", batch.number, old=batch.state, new=batch.state, why=f"twin {remote_name}", at=at
+    )
     return True
 
 
-def open_twins(tx: Connection, number: int) -> list[str]:
+def open_duplicates(tx: Connection, number: int) -> list[str]:
     """Return the remote names of a batch's twins that were not cancelled yet."""
     query = select(twins.c.remote_name).where((twins.c.batch == number) & twins.c.cancelled_at.is_(None))
     return list(tx.execute(query).scalars())
 
 
-def twin_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> None:
+def duplicate_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> None:
     """Keep that a twin was cancelled, or was found to be over."""
     tx.execute(update(twins).where(twins.c.remote_name == remote_name).values(cancelled_at=at))
 
 
-def all_twins(tx: Connection) -> list[dict[str, Any]]:
+def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
     """Return every twin ever found, for status and for the account of costs."""
     return [dict(row) for row in tx.execute(select(twins).order_by(twins.c.found_at)).mappings()]
 
 
-def counts(tx: Connection) -> dict[str, int]:
+def count_by_state(tx: Connection) -> dict[str, int]:
     """Return how many batches are in each state; every state is there."""
     found = {row[0]: row[1] for row in tx.execute(select(batches.c.state, func.count()).group_by(batches.c.state))}
     return {state.value: found.get(state.value, 0) for state in BatchState}
@@ -371,7 +375,7 @@ def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], 
     moved = tx.execute(update(batches).where(here).values(state=new, **facts))
     if moved.rowcount != 1:
         raise _conflict(tx, batch, wanted=new)
-    events.record(tx, "batch", batch.number, old=batch.state, new=new, why=why, at=at)
+    workspace.record_event(tx, "batch", batch.number, old=batch.state, new=new, why=why, at=at)
 
 
 def _conflict(tx: Connection, batch: Batch, *, wanted: BatchState) -> StateConflictError:

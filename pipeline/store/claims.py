@@ -26,14 +26,13 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.errors import StateConflictError
-from pipeline.states import BatchState, Outcome
-from pipeline.store import bulk
-from pipeline.store.among import among
-from pipeline.store.owners import is_dead, this_owner
-from pipeline.store.streams import streamed
+from pipeline.core.errors import StateConflictError
+from pipeline.core.states import BatchState, Outcome
+from pipeline.core.task import Task
+from pipeline.store import database
+from pipeline.store.database import among, streamed
+from pipeline.store.leases import is_dead, this_owner
 from pipeline.store.tables import batches, parked, requests
-from pipeline.task import Task
 
 PAGE = 1000
 IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it: SQLite does not take it for `open = 1`
@@ -64,7 +63,7 @@ class InBatch(NamedTuple):
 
 def askable(task: Task, *, after: str | None = None) -> Select[Any]:
     """Return the SELECT of the ids that the next batch would take, or of those after one: open, unclaimed, unparked."""
-    query = task.open_items(after=after)
+    query = task.pending(after=after)
     item_id = query.selected_columns.item_id
     claimed = select(requests.c.id).where(requests.c.task == task.name, requests.c.item_id == item_id, IS_OPEN)
     stopped = select(parked.c.task).where(parked.c.task == task.name, parked.c.item_id == item_id)
@@ -86,11 +85,11 @@ def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
         asked = among(tx, requests.c.item_id, some)
         taken = select(requests.c.item_id).where(requests.c.task == task.name, asked, IS_OPEN)
         stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, some))
-        free |= task.open_among(tx, some) - {*tx.execute(taken).scalars(), *tx.execute(stopped).scalars()}
+        free |= task.pending_among(tx, some) - {*tx.execute(taken).scalars(), *tx.execute(stopped).scalars()}
     return [one for one in ids if one in free]
 
 
-def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: int, at: datetime) -> None:
+def take_claims(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: int, at: datetime) -> None:
     """Claim (item id, input hash) pairs for a batch, in the order of its lines: all or none.
 
     Raises:
@@ -101,13 +100,13 @@ def take(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: 
         for start in range(0, len(rows), PAGE):
             page = enumerate(rows[start : start + PAGE], start + 1)
             values = [(task.name, item_id, digest, line, batch, True, at) for line, (item_id, digest) in page]
-            bulk.insert_rows(tx, requests, names, values)
+            database.insert_rows(tx, requests, names, values)
     except exc.IntegrityError as error:
         raise StateConflictError("an item of batch", batch, expected="unclaimed", wanted="claimed") from error
     for start in range(0, len(rows), PAGE):
         ids = [item_id for item_id, _ in rows[start : start + PAGE]]
         stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, ids)).limit(1)
-        if len(task.open_among(tx, ids)) != len(ids) or tx.execute(stopped).first() is not None:
+        if len(task.pending_among(tx, ids)) != len(ids) or tx.execute(stopped).first() is not None:
             raise StateConflictError("an item of batch", batch, expected="open", wanted="claimed")
 
 
@@ -138,7 +137,7 @@ def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outco
     return closed.rowcount == 1
 
 
-def free_dead(tx: Connection, *, now: datetime) -> int:
+def free_dead_claims(tx: Connection, *, now: datetime) -> int:
     """Close live claims whose time is over or whose process is dead; return how many."""
     dead = _dead(tx, now=now)
     for request_id in dead:
@@ -147,12 +146,12 @@ def free_dead(tx: Connection, *, now: datetime) -> int:
     return len(dead)
 
 
-def dead(tx: Connection, task_name: str, *, now: datetime) -> list[str]:
+def dead_claims(tx: Connection, task_name: str, *, now: datetime) -> list[str]:
     """Return the items of live claims that `free_dead` would close."""
     return [item_id for task, item_id in _dead(tx, now=now).values() if task == task_name]
 
 
-def highest(tx: Connection, task_name: str) -> int:
+def highest_id(tx: Connection, task_name: str) -> int:
     """Return the highest number among the ids ever asked about or parked; 0 where there is none, or ids are text."""
     highest_of = (
         select(func.max(_number(tx, table.c.item_id))).where(table.c.task == task_name) for table in (requests, parked)
@@ -174,7 +173,7 @@ def _dead(tx: Connection, *, now: datetime) -> dict[int, tuple[str, str]]:
     return {row.id: (row.task, row.item_id) for row in tx.execute(live) if row.until <= now or is_dead(row.owner)}
 
 
-def release(tx: Connection, batch: int, *, reason: str) -> list[str]:
+def release_claims(tx: Connection, batch: int, *, reason: str) -> list[str]:
     """Let every item of a batch go that is still claimed by it; return their ids in the order of the lines."""
     ours = and_(requests.c.batch == batch, IS_OPEN)
     ids = list(tx.execute(select(requests.c.item_id).where(ours).order_by(requests.c.line)).scalars())
@@ -182,7 +181,7 @@ def release(tx: Connection, batch: int, *, reason: str) -> list[str]:
     return ids
 
 
-def page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]:
+def request_page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]:
     """Return the next requests of a batch after a line, by line; accounted for or not."""
     wanted = (requests.c.batch == batch) & (requests.c.line > after)
     columns = (requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash, requests.c.outcome)
@@ -190,7 +189,7 @@ def page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]
     return [Request._make(row) for row in tx.execute(query).all()]
 
 
-def account(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:
+def count_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:
     """Keep what became of requests and close their claims.
 
     Raises:
@@ -199,7 +198,7 @@ def account(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) ->
     closing = update(requests).where(requests.c.id == bindparam("request"), requests.c.outcome.is_(None))
     closing = closing.values(open=False, outcome=bindparam("how"), reason=bindparam("why"))
     rows = [(outcome.value, why, request.id) for request, outcome, why in outcomes]
-    if bulk.run(tx, closing, ("how", "why", "request"), rows) != len(rows):
+    if database.run_many(tx, closing, ("how", "why", "request"), rows) != len(rows):
         raise StateConflictError("one of the requests from", rows[0][2], expected="unaccounted", wanted="accounted for")
 
 

@@ -2,23 +2,82 @@
 
 The same for both kinds, an SQLite file (`sqlite`) and a PostgreSQL database on a server (`postgresql`): what a write
 reads is what it changes, for no other write of this workspace is under way; readers wait for no one.
+
+Results that are read as they come, at flat memory, and are closed with their transaction at the latest.
+
+Who reads one may stop in the middle of it. Its cursor must not live longer than the transaction: on a server it is the
+transaction's own, and closing it afterwards fails.
+
+Many rows through one statement, past what SQLAlchemy does for each row.
+
+SQLAlchemy makes the statement, once; the driver then gets plain tuples. Its own way of running a statement for many
+rows builds a dictionary of parameters for each, which takes longer than the database takes to write it.
+
+Conditions on a page of ids.
 """
 
 import contextlib
+import json
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine, Select, exc, make_url
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    Select,
+    Table,
+    Text,
+    TypeDecorator,
+    bindparam,
+    exc,
+    func,
+    insert,
+    literal_column,
+    make_url,
+    select,
+)
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement
 
-from pipeline.errors import ConfigurationError, interrupts_kept
-from pipeline.store import moved
+from pipeline.core.errors import ConfigurationError, interrupts_kept
+from pipeline.store import marker
 from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
-from pipeline.store.streams import OPENED
 
-__all__ = ["Connection", "Select", "Store", "said"]
+NUL = r"\u0000"  # where SQLite's JSON would end a text
+
+
+def among(tx: Connection, column: ColumnElement[Any], values: Sequence[int | str]) -> ColumnElement[bool]:
+    """Return the condition that a column holds one of these numbers and texts, as `column.in_(values)` would.
+
+    SQLite gets them as one JSON array: a thousand parameters take SQLAlchemy longer to write down than SQLite to find
+    the rows.
+    """
+    listed = json.dumps(values, ensure_ascii=False) if tx.dialect.name == "sqlite" else NUL
+    if NUL in listed:
+        return column.in_(values)
+    array = func.json_each(bindparam(None, listed, Text, unique=True))
+    # without the sign a value would not be converted to what the column holds
+    value: ColumnElement[Any] = literal_column("+value")
+    return column.in_(select(value).select_from(array))
+
+
+OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
+
+
+def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[Any]:
+    """Run a SELECT whose rows are fetched `page` at a time."""
+    result = tx.execute(query.execution_options(yield_per=page))
+    tx.get_execution_options().get(OPENED, []).append(result)
+    return result
+
+
+__all__ = ["Connection", "Select", "Store", "describe_error"]
 
 _NOBODY = logging.NullHandler()
 
@@ -27,7 +86,7 @@ PASSWORDS = ("password", "sslpassword")  # among the options of a URL
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 
 
-def said(error: exc.DBAPIError) -> str:
+def describe_error(error: exc.DBAPIError) -> str:
     """Return what a database says of a refused statement, without the rows that it quotes."""
     return first_line(error.orig or error)
 
@@ -94,7 +153,7 @@ class Store:
         """
         with self._alone(BUSY_S if patience_s is None else patience_s) as tx:
             if self.path is not None:
-                moved.check(self.path)
+                marker.check_not_moved(self.path)
             yield tx
 
     @contextlib.contextmanager
@@ -207,3 +266,53 @@ def _closing_results(tx: Connection) -> Iterator[None]:
     finally:
         for result in opened:
             result.close()
+
+
+def insert_rows(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, each a sequence of values in the order of `names`; columns that are not named get their defaults."""
+    if not rows:
+        return
+    run_many(tx, insert(table), names, _as_stored(tx, table, names, rows))
+
+
+def run_many(tx: Connection, statement: Executable, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    """Run a statement once for each row, and return how many rows of the database it met in all.
+
+    `names` are its bound parameters in the order of a row's values, which are what the driver takes: text, numbers,
+    bytes, None.
+    """
+    if not rows:
+        return 0
+    if not isinstance(statement, ClauseElement):
+        raise TypeError("not a statement that can be compiled")
+    compiled = statement.compile(dialect=tx.dialect, column_keys=list(names))
+    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - that of a statement which is no DDL
+    return tx.exec_driver_sql(compiled.string, _placed(compiled, names, rows)).rowcount
+
+
+def _placed(compiled: SQLCompiler, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    """Return the rows as the driver takes them, with the parameters that the statement brought itself."""
+    own = {name: value for name, value in compiled.params.items() if name not in names}
+    if not compiled.positional:
+        return [{**own, **dict(zip(names, row, strict=True))} for row in rows]
+    wanted = list(compiled.positiontup or ())
+    if wanted == list(names):
+        return list(map(tuple, rows))
+    place = {name: at for at, name in enumerate((*names, *own))}
+    order, values = [place[name] for name in wanted], tuple(own.values())
+    return [tuple(map((*row, *values).__getitem__, order)) for row in rows]
+
+
+def _as_stored(
+    tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Sequence[Sequence[Any]]:
+    """Return rows with the values of our own types as the database keeps them; the driver knows all others."""
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))  # by columns: few are ours, and rows are many
+    for at, name in enumerate(names):
+        kind = table.c[name].type
+        own = isinstance(kind, TypeDecorator)
+        process = kind.dialect_impl(tx.dialect).bind_processor(tx.dialect) if own else None
+        if process is not None:
+            known = {value: process(value) for value in set(columns[at])}  # few: a chunk is of one moment
+            columns[at] = [known[value] for value in columns[at]]
+    return list(zip(*columns, strict=True))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from pipeline.store.tables import pilots
 
 
-class Verdict(StrEnum):
+class PilotVerdict(StrEnum):
     """What a pilot came to; waived where a person does without one."""
 
     PASSED = "passed"
@@ -31,13 +31,13 @@ class Pilot:
     seed: int
     began_at: datetime
     ended_at: datetime | None
-    verdict: Verdict | None
+    verdict: PilotVerdict | None
     report: str | None
 
 
-def begin(tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime) -> Pilot:
+def begin_pilot(tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime) -> Pilot:
     """Return the pilot of this size and seed that goes on; a new one where none does."""
-    found = newest(tx, extractor)
+    found = newest_pilot(tx, extractor)
     if found is not None and found.ended_at is None and (found.size, found.seed) == (size, seed):
         return found
     number = (tx.execute(select(func.max(pilots.c.number))).scalar() or 0) + 1
@@ -46,7 +46,7 @@ def begin(tx: Connection, task: str, extractor: str, *, size: int, seed: int, at
     return Pilot(number, task, extractor, size, seed, at, None, None, None)
 
 
-def end(tx: Connection, number: int, verdict: Verdict, *, report: str | None, at: datetime) -> None:
+def end_pilot(tx: Connection, number: int, verdict: PilotVerdict, *, report: str | None, at: datetime) -> None:
     """Keep what a pilot came to, and where its report is; one that is over stays as it is."""
     here = (pilots.c.number == number) & pilots.c.ended_at.is_(None)
     tx.execute(update(pilots).where(here).values(ended_at=at, verdict=verdict.value, report=report))
@@ -65,39 +65,41 @@ def keep(tx: Connection, number: int, request: str, facts: Mapping[str, Any]) ->
     tx.execute(update(pilots).where(pilots.c.number == number).values(live=json.dumps(found)))
 
 
-def waive(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:
+def waive_pilot(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:
     """Keep that a person does without a pilot of this extractor."""
-    _note(tx, task, extractor, Verdict.WAIVED, report=None, at=at)
+    _note(tx, task, extractor, PilotVerdict.WAIVED, report=None, at=at)
 
 
-def fail(tx: Connection, task: str, extractor: str, *, report: str, at: datetime) -> None:
+def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, at: datetime) -> None:
     """Keep that a later report on the answers of this extractor failed; a pilot that goes on judges for itself."""
-    found = newest(tx, extractor)
+    found = newest_pilot(tx, extractor)
     if found is None or found.ended_at is not None:
-        _note(tx, task, extractor, Verdict.FAILED, report=report, at=at)
+        _note(tx, task, extractor, PilotVerdict.FAILED, report=report, at=at)
 
 
-def _note(tx: Connection, task: str, extractor: str, verdict: Verdict, *, report: str | None, at: datetime) -> None:
+def _note(
+    tx: Connection, task: str, extractor: str, verdict: PilotVerdict, *, report: str | None, at: datetime
+) -> None:
     """Keep a verdict for which nobody was drawn."""
     number = (tx.execute(select(func.max(pilots.c.number))).scalar() or 0) + 1
     row = {"number": number, "task": task, "extractor": extractor, "size": 0, "seed": 0, "began_at": at}
     tx.execute(insert(pilots).values(**row, ended_at=at, verdict=verdict.value, report=report))
 
 
-def drawn(tx: Connection, extractor: str) -> int:
+def pilot_items(tx: Connection, extractor: str) -> int:
     """Return how many items the pilots of an extractor drew at the most."""
     query = select(func.coalesce(func.sum(pilots.c.size), 0)).where(pilots.c.extractor == extractor)
     return int(tx.execute(query).scalar_one())
 
 
-def newest(tx: Connection, extractor: str, *, over: bool = False) -> Pilot | None:
+def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> Pilot | None:
     """Return the newest pilot of an extractor, or the newest that is over."""
     query = select(pilots).where(pilots.c.extractor == extractor).order_by(pilots.c.number.desc()).limit(1)
     row = tx.execute(query.where(pilots.c.ended_at.is_not(None)) if over else query).mappings().first()
     return None if row is None else _pilot(row)
 
 
-def everything(tx: Connection) -> list[Pilot]:
+def all_pilots(tx: Connection) -> list[Pilot]:
     """Return every pilot of every task, oldest first."""
     return [_pilot(row) for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings()]
 
@@ -105,4 +107,4 @@ def everything(tx: Connection) -> list[Pilot]:
 def _pilot(row: RowMapping) -> Pilot:
     """Return a row as a pilot."""
     told = {name: value for name, value in row.items() if name != "live"}
-    return Pilot(**{**told, "verdict": None if row["verdict"] is None else Verdict(row["verdict"])})
+    return Pilot(**{**told, "verdict": None if row["verdict"] is None else PilotVerdict(row["verdict"])})

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
-from pipeline.store import dumps
+from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.store import dump as store_dump
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of who writes; random, and the same in every version
@@ -143,7 +143,7 @@ class PostgresqlServer:
             lift_limits(tx)
             self._check_alone(tx)
             snapshot = str(tx.exec_driver_sql("SELECT pg_export_snapshot()").scalar())
-            dumps.write(self._url, target, snapshot=snapshot, programs=programs)
+            store_dump.write_dump(self._url, target, snapshot=snapshot, programs=programs)
             yield tx
 
     def _check_alone(self, tx: Connection) -> None:
@@ -162,7 +162,7 @@ class PostgresqlServer:
 
     def load(self, dump: Path, *, programs: Path | None, again: bool) -> None:
         """Put a dump into the database, all but the schema's version."""
-        dumps.load(self._url, dump, programs=programs, again=again)
+        store_dump.load_dump(self._url, dump, programs=programs, again=again)
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
         """Have the server clear up our tables; always true."""

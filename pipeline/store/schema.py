@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from pipeline.errors import InconsistentError
+from pipeline.core.errors import InconsistentError
 from pipeline.store import workspace
 from pipeline.store.database import Store
 
@@ -18,7 +18,7 @@ VERSION_TABLE = "findable_version"
 _VERSION = "SELECT version_num FROM findable_version"
 
 
-def ensure(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
+def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
     """Bring the schema up to date, and return a line for each thing that was done to tables that were there before.
 
     `adoptions` are the subjects' own functions; they do what is missing in the one transaction that also migrates, and
@@ -28,13 +28,13 @@ def ensure(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str
         InconsistentError: a newer version of findable made this database; nothing was changed.
     """
     with store.write() as tx:
-        if not is_current(tx):
-            make(tx)
-            workspace.create(tx)
+        if not is_schema_current(tx):
+            make_schema(tx)
+            workspace.create_workspace(tx)
         return [line for adopt in adoptions for line in adopt(tx)]
 
 
-def is_current(tx: Connection) -> bool:
+def is_schema_current(tx: Connection) -> bool:
     """Return whether the engine's tables are those of this version.
 
     Raises:
@@ -59,11 +59,11 @@ def is_half_restored(tx: Connection) -> bool:
     return inspect(tx).has_table(VERSION_TABLE) and tx.execute(text(_VERSION)).scalar() is None
 
 
-def settle(tx: Connection, version: str) -> None:
+def settle_restore(tx: Connection, version: str) -> None:
     """Write of which version the schema of a restored database is, and bring it up to date."""
     tx.execute(text("INSERT INTO findable_version VALUES (:version)"), {"version": version})
-    if not is_current(tx):
-        make(tx)
+    if not is_schema_current(tx):
+        make_schema(tx)
 
 
 def _version(tx: Connection) -> str | None:
@@ -83,7 +83,7 @@ def _version(tx: Connection) -> str | None:
     return found
 
 
-def names(tx: Connection) -> list[str]:
+def table_names(tx: Connection) -> list[str]:
     """Return the names of every table in the database."""
     return inspect(tx).get_table_names()
 
@@ -102,7 +102,7 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
     return tx.execute(found, {"table": table, "name": name}).first() is not None
 
 
-def make(tx: Connection) -> None:
+def make_schema(tx: Connection) -> None:
     """Run every migration that this database has not seen, in the caller's transaction."""
     from alembic import command
     from alembic.config import Config

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 
-from pipeline.states import OPEN, BatchState, RemoteState, remote_state
-from pipeline.store import calls
+from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
+from pipeline.store import live_calls
 from pipeline.store.tables import batch_accounts, batches, twins
 from pipeline.store.tables import calls as marks
 
@@ -25,7 +25,7 @@ class Spent(NamedTuple):
     under_way: float = 0.0
 
 
-def spent(
+def sum_spent(
     tx: Connection,
     *,
     since: datetime | None = None,
@@ -37,7 +37,7 @@ def spent(
     Batch `but` is left out, and so are those that wait to be sent after it: else two could keep each other waiting.
     `live` is what the live calls since then came to, (known, lost), where the caller has it from what is kept.
     """
-    known, lost = live or calls.spent(tx, since=since)
+    known, lost = live or live_calls.sum_calls(tx, since=since)
     ingested = (batches.c.state == BatchState.INGESTED) & _sent(since)
     account = batch_accounts.c
     known += _sum(tx, select(func.sum(account.cost)).join_from(batches, batch_accounts).where(ingested))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 
-from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 
 STEP_MS = 100  # of a wait at a time: while SQLite waits, nothing else of this thread runs, an interrupt neither
 CACHE_KIB = 16 * 1024

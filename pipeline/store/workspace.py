@@ -1,18 +1,30 @@
-"""The one row that says which workspace this is, which backend it is bound to, and how often its rows have changed."""
+"""The one row that says which workspace this is, which backend it is bound to, and how often its rows have changed.
+
+The journal of moves: what went from which state to which, when and why.
+
+Rows of `findable_builds`: which builds were promoted. They follow `index/current`, which alone decides.
+"""
 
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from pipeline.errors import ConfigurationError
-from pipeline.store import events
-from pipeline.store.tables import workspace
+from pipeline.core.errors import ConfigurationError
+from pipeline.store.tables import builds, events, workspace
+
+
+def record_event(
+    tx: Connection, kind: str, name: object, *, old: str | None, new: str | None, why: str, at: datetime
+) -> None:
+    """Add one line to the journal, in the transaction that makes the move."""
+    row = {"at": at, "kind": kind, "name": str(name), "old": old, "new": new, "why": why}
+    tx.execute(insert(events).values(row))
 
 
 @dataclass(frozen=True)
-class Workspace:
+class WorkspaceRow:
     """The workspace's random id, the backend it is bound to (None before the first batch), and its position."""
 
     workspace_id: str
@@ -20,20 +32,20 @@ class Workspace:
     position: int
 
 
-def create(tx: Connection) -> None:
+def create_workspace(tx: Connection) -> None:
     """Give a new workspace its random id; an id that is there stays."""
     if tx.execute(select(workspace.c.one)).first() is None:
         row = {"one": 1, "workspace_id": secrets.token_hex(8), "created_at": datetime.now(UTC)}
         tx.execute(insert(workspace).values(row))
 
 
-def get(tx: Connection) -> Workspace:
+def get_workspace(tx: Connection) -> WorkspaceRow:
     """Return the workspace's row."""
     row = tx.execute(select(workspace.c.workspace_id, workspace.c.backend, workspace.c.position)).one()
-    return Workspace(*row)
+    return WorkspaceRow(*row)
 
 
-def bind(tx: Connection, backend: str, *, at: datetime) -> None:
+def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
     """Bind the workspace to the backend that is about to answer, in the transaction that keeps its first trace.
 
     Raises:
@@ -41,8 +53,8 @@ def bind(tx: Connection, backend: str, *, at: datetime) -> None:
     """
     moved = tx.execute(update(workspace).where(workspace.c.backend.is_(None)).values(backend=backend))
     if moved.rowcount == 1:
-        events.record(tx, "workspace", "backend", old=None, new=backend, why="first use", at=at)
-    bound = get(tx).backend
+        record_event(tx, "workspace", "backend", old=None, new=backend, why="first use", at=at)
+    bound = get_workspace(tx).backend
     if bound != backend:
         raise ConfigurationError(
             f"this workspace is bound to the {bound} backend, not to {backend}; nothing was changed",
@@ -50,13 +62,26 @@ def bind(tx: Connection, backend: str, *, at: datetime) -> None:
         )
 
 
-def unbind(tx: Connection, *, at: datetime, why: str) -> None:
+def unbind_workspace(tx: Connection, *, at: datetime, why: str) -> None:
     """Let the workspace be bound anew."""
-    old = get(tx).backend
+    old = get_workspace(tx).backend
     tx.execute(update(workspace).values(backend=None))
-    events.record(tx, "workspace", "backend", old=old, new=None, why=why, at=at)
+    record_event(tx, "workspace", "backend", old=old, new=None, why=why, at=at)
 
 
-def touch(tx: Connection) -> None:
+def touch_revision(tx: Connection) -> None:
     """Count one more change of a subject's rows; a build knows by this number how old its snapshot is."""
     tx.execute(update(workspace).values(position=workspace.c.position + 1))
+
+
+def add_build(tx: Connection, *, number: int, count: int, model: str, dim: int, position: int, at: datetime) -> None:
+    """Keep that a build was promoted; one of the same number from a removed index gives way."""
+    tx.execute(delete(builds).where(builds.c.number == number))
+    row = {"number": number, "count": count, "model": model, "dim": dim, "position": position, "promoted_at": at}
+    tx.execute(insert(builds).values(row))
+    note_build_in_service(tx, number, why=f"promoted with {count} entries", at=at)
+
+
+def note_build_in_service(tx: Connection, number: int, *, why: str, at: datetime) -> None:
+    """Add to the journal that a build is in service now."""
+    record_event(tx, "build", number, old=None, new="in service", why=why, at=at)

@@ -26,9 +26,9 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError
 from pipeline.store.schema import has_index
-from pipeline.tables.columns import Accepts, Kind, ReflectedColumn, misfits
+from pipeline.tables.columns import Accepts, IdKind, ReflectedColumn, misfits
 from pipeline.tables.reflect import (
     columns_of,
     has_row_numbers,
@@ -100,7 +100,7 @@ def is_marked(tx: Connection, spec: TableSpec) -> bool:
     return spec.mark is not None and has_index(tx, named(tx, spec.name), spec.mark[0])
 
 
-def adopt(tx: Connection, spec: TableSpec, *, first: bool) -> Adopted:
+def adopt_table(tx: Connection, spec: TableSpec, *, first: bool) -> Adopted:
     """Make the table, or add to an existing one what it lacks; `first` tells that its ids were not looked at before.
 
     Raises:
@@ -200,7 +200,7 @@ def _is_lost(spec: TableSpec) -> ColumnElement[bool]:
     Rows are asked for by the text of their id (`+ ""`: as one that is sent); Python writes exponents otherwise.
     """
     is_real, kinds = func.typeof(spec.made.c.id) == "real", spec.judged["id"].kinds
-    if kinds is not None and Kind.REAL not in kinds:
+    if kinds is not None and IdKind.REAL not in kinds:
         return is_real
     return and_(is_real, (spec.made.c.id != spec.item_id + "") | spec.item_id.contains("e"))
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 
-def words(cell: Any) -> str:
+def cell_words(cell: Any) -> str:
     """Return a cell as text: NULL is the empty text, bytes are read as UTF-8."""
     if isinstance(cell, str):
         return cell

@@ -49,7 +49,7 @@ class AnyNumber(AsTheColumn):
         return lambda cell: cell if cell is None or isinstance(cell, str) else float(cell)
 
 
-class Kind(StrEnum):
+class IdKind(StrEnum):
     """What a column of ids holds."""
 
     TEXT = "text"
@@ -67,7 +67,7 @@ class Ids:
     numbers. `pads` tells whether blanks at the end are nothing to it.
     """
 
-    kind: Kind = Kind.TEXT
+    kind: IdKind = IdKind.TEXT
     largest: int = 2**63 - 1
     length: int | None = None
     pads: bool = False
@@ -75,9 +75,9 @@ class Ids:
 
     def key(self, value: str) -> str | None:
         """Return an id as the column gives it back, as text; None where it does not fit in."""
-        if self.kind is Kind.WHOLE:
+        if self.kind is IdKind.WHOLE:
             return None if self._number(value) is None else value
-        if self.kind is Kind.UUID:
+        if self.kind is IdKind.UUID:
             return (str(uuid.UUID(value)) if self.typed else value) if UUID.fullmatch(value) else None
         if self.pads and value.endswith(" "):
             return None
@@ -86,17 +86,17 @@ class Ids:
     def native(self, ids: Iterable[str]) -> list[Any]:
         """Return ids as the column may hold them, for a condition: as numbers, as text, or as both."""
         ids = list(ids)
-        if self.kind is Kind.TEXT:
+        if self.kind is IdKind.TEXT:
             return ids
-        if self.kind is Kind.UUID and self.typed:
+        if self.kind is IdKind.UUID and self.typed:
             return [one for one in ids if UUID.fullmatch(one)]
         numbers = [number for one in ids if (number := self._number(one)) is not None]
-        holds_all = self.kind is Kind.WHOLE and (self.typed or len(numbers) == len(ids))
+        holds_all = self.kind is IdKind.WHOLE and (self.typed or len(numbers) == len(ids))
         return numbers if holds_all else [*numbers, *ids]
 
     def stored(self, value: str) -> Any:
         """Return an id as it is written into the column."""
-        number = self._number(value) if self.kind is Kind.WHOLE else None
+        number = self._number(value) if self.kind is IdKind.WHOLE else None
         return value if number is None else number
 
     def _number(self, value: str) -> int | None:
@@ -117,7 +117,7 @@ class Accepts:
 
     types: tuple[str, ...] = ("text", "varchar")
     words: str = "text"
-    kinds: frozenset[Kind] | None = None
+    kinds: frozenset[IdKind] | None = None
     places: int = 0
 
 
@@ -174,9 +174,9 @@ class ReflectedColumn:
         return None
 
 
-def ids_of(*kinds: Kind, words: str) -> Accepts:
+def ids_of(*kinds: IdKind, words: str) -> Accepts:
     """Return what a column of ids of these kinds must be."""
-    typed = {Kind.TEXT: (*TEXT.types, "bpchar"), Kind.WHOLE: tuple(LARGEST), Kind.UUID: ("uuid",)}
+    typed = {IdKind.TEXT: (*TEXT.types, "bpchar"), IdKind.WHOLE: tuple(LARGEST), IdKind.UUID: ("uuid",)}
     return Accepts(tuple(name for kind in kinds for name in typed.get(kind, ())), words, frozenset(kinds))
 
 
@@ -187,22 +187,22 @@ def misfits(columns: Mapping[str, ReflectedColumn], judged: Mapping[str, Accepts
     return [f"`{one.name}`{f' ({one.told})' if one.told else ''}, which must hold {wanted}" for one, wanted in wrong]
 
 
-def _declared_kind(told: str) -> Kind:
+def _declared_kind(told: str) -> IdKind:
     """Return what ids an SQLite column holds, by the rules that SQLite itself has for the words of its type."""
     words = told.upper()
     if "INT" in words:
-        return Kind.WHOLE
+        return IdKind.WHOLE
     if any(word in words for word in ("CHAR", "CLOB", "TEXT")):
-        return Kind.TEXT
+        return IdKind.TEXT
     if "UUID" in words or "GUID" in words:  # to SQLite a number where it looks like one, which no UUID does
-        return Kind.UUID
-    return Kind.REAL if any(word in words for word in ("REAL", "FLOA", "DOUB")) else Kind.ANY
+        return IdKind.UUID
+    return IdKind.REAL if any(word in words for word in ("REAL", "FLOA", "DOUB")) else IdKind.ANY
 
 
 def _server_ids(kind: str, length: int) -> Ids | None:
     """Return which ids a column of PostgreSQL holds."""
     if kind in LARGEST:
-        return Ids(Kind.WHOLE, LARGEST[kind], typed=True)
+        return Ids(IdKind.WHOLE, LARGEST[kind], typed=True)
     if kind in {*TEXT.types, "citext", "bpchar"}:
-        return Ids(Kind.TEXT, length=length if length > 0 else None, pads=kind == "bpchar", typed=True)
-    return Ids(Kind.UUID, typed=True) if kind == "uuid" else None
+        return Ids(IdKind.TEXT, length=length if length > 0 else None, pads=kind == "bpchar", typed=True)
+    return Ids(IdKind.UUID, typed=True) if kind == "uuid" else None

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.errors import InputError
-from pipeline.tables.findings import Finding, Kind, excerpt, rejected
-from pipeline.tables.layout import Layout, Row
-from pipeline.tables.text_file import Line
+from pipeline.core.errors import InputError
+from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
+from pipeline.tables.layout import Layout, TextRow
+from pipeline.tables.text_file import TextLine
 
 _DELIMITERS = (",", ";", "\t", "|")
 _ZIP = "PK\x03\x04"  # the first characters of .xlsx and .ods files
@@ -55,7 +55,7 @@ class Header:
         """Return whether fields look like a record of this file: as many, and a key without white space."""
         return len(fields) == len(self.names) and len(fields[self._key].split()) == 1
 
-    def row(self, line: int, fields: Sequence[str]) -> Row | Finding | None:
+    def row(self, line: int, fields: Sequence[str]) -> TextRow | Finding | None:
         """Return the row that these fields are, or why they are none; None where there is no text in them."""
         text = self.delimiter.join(fields)
         if not text.strip():
@@ -66,7 +66,7 @@ class Header:
             if [field.strip().casefold() for field in fields] == self._folded:
                 return rejected(line, "the header once more", text)
             pairs = zip(self.columns, fields, strict=True)
-            return Row(line, {column: self._cell(field) for column, field in pairs if column is not None})
+            return TextRow(line, {column: self._cell(field) for column, field in pairs if column is not None})
         if text.lstrip().startswith("#"):
             return rejected(line, "a comment line", text)
         reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
@@ -77,7 +77,7 @@ class Header:
         return excerpt(self.names[field]) if field < len(self.names) else ""
 
 
-def find_header(lines: Iterator[Line], *, path: Path, layout: Layout) -> Header:
+def find_header(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> Header:
     """Return the header, and leave the lines after it: the first line that is not blank.
 
     Raises:
@@ -106,29 +106,29 @@ def find_header(lines: Iterator[Line], *, path: Path, layout: Layout) -> Header:
     return best
 
 
-def _header_of(line: Line, *, delimiter: str, layout: Layout) -> Header:
+def _header_of(line: TextLine, *, delimiter: str, layout: Layout) -> Header:
     """Return the header that a line is with a delimiter."""
     records = _Parser(iter([line]), delimiter, is_record=bool, layout=layout)
     names = next((record.fields for _, record, _ in records), None)
     return Header(names or [], delimiter=delimiter, layout=layout)
 
 
-def _is_separator_line(line: Line) -> bool:
+def _is_separator_line(line: TextLine) -> bool:
     """Return whether a line is the `sep=;` with which spreadsheets announce their delimiter."""
     return line.text.strip().strip("\ufeff").casefold() in {f"sep={delimiter}" for delimiter in _DELIMITERS}
 
 
-def rows(lines: Iterator[Line], header: Header, *, layout: Layout) -> Iterator[Row | Finding]:
+def csv_rows(lines: Iterator[TextLine], header: Header, *, layout: Layout) -> Iterator[TextRow | Finding]:
     """Yield the rows after the header, and what is told of each record that is none."""
     parser = _Parser(lines, header.delimiter, is_record=header.is_record, layout=layout)
     for line, record, was_escaped in parser:
         if record.fields is None:
             yield _broken(line, record, header=header, layout=layout)
         elif (row := header.row(line.number, record.fields)) is not None:
-            yield _unescaped(row, record.fields, header) if was_escaped and isinstance(row, Row) else row
+            yield _unescaped(row, record.fields, header) if was_escaped and isinstance(row, TextRow) else row
 
 
-def _broken(line: Line, record: _Record, *, header: Header, layout: Layout) -> Finding:
+def _broken(line: TextLine, record: _Record, *, header: Header, layout: Layout) -> Finding:
     """Return what is told of a record that is none."""
     reason = (
         "a quote is opened and not closed at the end of its value" if record.is_open else "text after a closing quote"
@@ -141,27 +141,27 @@ def _broken(line: Line, record: _Record, *, header: Header, layout: Layout) -> F
     return rejected(line.number, reason, value, column=header.name(record.field))
 
 
-def _unescaped(row: Row, fields: Sequence[str], header: Header) -> Row:
+def _unescaped(row: TextRow, fields: Sequence[str], header: Header) -> TextRow:
     """Return a row that was read with backslashes taken out, with the finding that says so."""
     column = next((name for name, field in zip(header.names, fields, strict=True) if '"' in field), "")
     reason = "quotes written as backslash and quote, read as quotes"
-    return Row(row.line, row.values, (Finding(row.line, column, reason, "", Kind.CHANGED),))
+    return TextRow(row.line, row.values, (Finding(row.line, column, reason, "", FindingKind.CHANGED),))
 
 
 class _Parser:
     """Reads records from physical lines; those of `is_record` are what reading goes on at after a broken one."""
 
     def __init__(
-        self, lines: Iterator[Line], delimiter: str, *, is_record: Callable[[Sequence[str]], bool], layout: Layout
+        self, lines: Iterator[TextLine], delimiter: str, *, is_record: Callable[[Sequence[str]], bool], layout: Layout
     ) -> None:
         """Read from where `lines` stands."""
         self._lines = lines
-        self._ahead: deque[Line] = deque()
+        self._ahead: deque[TextLine] = deque()
         self._delimiter = delimiter
         self._is_record = is_record
         self._layout = layout
 
-    def __iter__(self) -> Iterator[tuple[Line, _Record, bool]]:
+    def __iter__(self) -> Iterator[tuple[TextLine, _Record, bool]]:
         r"""Yield the first line of every record, the record, and whether `\"` was read as a quote in it.
 
         Blank lines are passed over. A broken record takes all lines up to the one where reading goes on.
@@ -175,7 +175,7 @@ class _Parser:
                 self._ahead.popleft()
             yield line, record, was_escaped
 
-    def _peek(self, distance: int) -> Line | None:
+    def _peek(self, distance: int) -> TextLine | None:
         """Return a line that was not taken yet, 0 for the next one; None after the last."""
         while len(self._ahead) <= distance:
             line = next(self._lines, None)
@@ -184,14 +184,14 @@ class _Parser:
             self._ahead.extend(self._split_at_bare_returns(line))
         return self._ahead[distance]
 
-    def _split_at_bare_returns(self, line: Line) -> list[Line]:
+    def _split_at_bare_returns(self, line: TextLine) -> list[TextLine]:
         r"""Return a line cut after each `\r` that is not its end, unless it is a record as it stands, or has quotes."""
         if "\r" not in line.text.rstrip("\r\n") or '"' in line.text or self._is_sound(self._parse(line, alone=True)):
             return [line]
         pieces = re.findall(r"[^\r]*+(?:\r\n?|\Z)", line.text)
-        return [Line(line.number, piece, is_whole=line.is_whole) for piece in pieces if piece]
+        return [TextLine(line.number, piece, is_whole=line.is_whole) for piece in pieces if piece]
 
-    def _record(self, first: Line) -> tuple[_Record, bool]:
+    def _record(self, first: TextLine) -> tuple[_Record, bool]:
         """Return what starts at a line that was taken, and whether backslashes were taken out."""
         if not first.is_whole:
             return replace(self._parse(first, alone=True), fields=None), False
@@ -206,7 +206,7 @@ class _Parser:
             return plain, False
         return self._skip(plain), False
 
-    def _parse(self, first: Line, *, ahead: int = 0, unescape: bool = False, alone: bool = False) -> _Record:
+    def _parse(self, first: TextLine, *, ahead: int = 0, unescape: bool = False, alone: bool = False) -> _Record:
         """Return the record that starts at a line; `ahead` is how many lines stand between it and those taken."""
         text = first.text.replace('\\"', '""') if unescape else first.text
         fields: list[str] = []

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Seen:
+class SeenIds:
     """The keys so far."""
 
     def __init__(self) -> None:

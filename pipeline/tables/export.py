@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pipeline import spreadsheet
-from pipeline.errors import ConfigurationError
+from pipeline.core import text
+from pipeline.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 TEXT, TEXTS, NUMBER, MOMENT = "text", "texts", "number", "moment"  # what a column holds, or nothing
@@ -22,8 +23,8 @@ TEXT, TEXTS, NUMBER, MOMENT = "text", "texts", "number", "moment"  # what a colu
 
 def csv(rows: Iterable[Sequence[str]], header: Iterable[str]) -> Iterator[bytes]:
     """Yield the bytes of a CSV file; no cell of it is a formula."""
-    yield spreadsheet.line(list(header))
-    yield from map(spreadsheet.line, rows)
+    yield text.csv_line(list(header))
+    yield from map(text.csv_line, rows)
 
 
 def json_lines(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:

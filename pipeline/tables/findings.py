@@ -10,15 +10,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from pipeline import spreadsheet
-from pipeline.errors import InputError
-from pipeline.files import SealedWriter, sweep_abandoned, target_of
+from pipeline.core import text as core_text
+from pipeline.core.errors import InputError
+from pipeline.core.files import SealedWriter, sweep_abandoned, target_of
 
 EXCERPT = 80  # characters of a value that a finding shows
 SHOWN = 1000  # findings kept in memory to be shown; the report in a file has all of them
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What a finding means for its row."""
 
     REJECTED = "rejected"  # the row does not go in
@@ -38,13 +38,13 @@ class Finding(NamedTuple):
     column: str
     reason: str
     value: str
-    kind: Kind
+    kind: FindingKind
     key: str | None = None
 
 
 def rejected(line: int, reason: str, value: object, *, column: str = "", key: str | None = None) -> Finding:
     """Return the finding that keeps a row out."""
-    return Finding(line, column, reason, excerpt(value), Kind.REJECTED, key)
+    return Finding(line, column, reason, excerpt(value), FindingKind.REJECTED, key)
 
 
 def excerpt(value: object) -> str:
@@ -90,7 +90,7 @@ def rejects_report(path: Path | None, *, columns: Sequence[str], source: Path) -
     except OSError as error:
         raise InputError(f"the report {path} cannot be written: {error.strerror}; nothing was changed") from None
     with writer:
-        writer.write(spreadsheet.line(columns))
+        writer.write(core_text.csv_line(columns))
         yield writer
 
 
@@ -104,7 +104,7 @@ class ImportReport:
     """
 
     FIELDS: ClassVar[tuple[str, ...]]
-    KINDS: ClassVar[tuple[Kind, ...]] = tuple(Kind)
+    KINDS: ClassVar[tuple[FindingKind, ...]] = tuple(FindingKind)
     NAMES: ClassVar[tuple[str, ...]]
     NO_KEY: ClassVar[str | None] = None
     WORD: ClassVar[str] = "row"
@@ -116,7 +116,7 @@ class ImportReport:
     unchanged: int = 0
     released: int = 0
     refused: bool = False
-    told: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    told: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -135,14 +135,14 @@ class ImportReport:
     @property
     def is_flawed(self) -> bool:
         """Return whether a strict import refuses the file."""
-        return bool(self.told[Kind.REJECTED] + self.told[Kind.CHANGED])
+        return bool(self.told[FindingKind.REJECTED] + self.told[FindingKind.CHANGED])
 
     def tell(self, findings: Iterable[Finding], report: SealedWriter | None) -> None:
         """Count findings, report them in the order of the file, and keep them to be shown while there is room."""
         for finding in sorted(findings, key=lambda one: one.line):
             self.told[finding.kind] += 1
             if report is not None:
-                report.write(spreadsheet.line([str(cell or "") for cell in finding]))
+                report.write(core_text.csv_line([str(cell or "") for cell in finding]))
             if len(self.findings) < SHOWN:
                 self.findings.append(finding)
 
@@ -152,7 +152,7 @@ class ImportReport:
         Raises:
             InputError: `--strict` refused the file, or it holds no row that can go in. Nothing was changed.
         """
-        rejected, changed = self.told[Kind.REJECTED], self.told[Kind.CHANGED]
+        rejected, changed = self.told[FindingKind.REJECTED], self.told[FindingKind.CHANGED]
         if self.refused:
             raise InputError(
                 f"{self.path}: {rejected} rejected and {changed} changed, so --strict imported nothing",

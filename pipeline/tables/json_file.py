@@ -13,8 +13,8 @@ from typing import NamedTuple, TextIO
 import orjson
 
 from pipeline.tables.findings import Finding, excerpt, rejected
-from pipeline.tables.layout import Layout, Row, row_of
-from pipeline.tables.text_file import BAD_TEXT, Line
+from pipeline.tables.layout import Layout, TextRow, row_of
+from pipeline.tables.text_file import BAD_TEXT, TextLine
 
 PIECE = 1 << 20  # characters read at a time
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|["{}\[\],]', re.DOTALL)  # a whole string, or a sign; a lone quote is open
@@ -39,7 +39,7 @@ class _UnsoundError(ValueError):
         self.name = name
 
 
-def parse(text: str) -> object:
+def parse_json(text: str) -> object:
     """Return the value of a JSON text; as Python's own parser it takes NaN, Infinity and lone surrogates.
 
     Raises:
@@ -89,11 +89,11 @@ def parse_strictly(text: str) -> object:
     return value
 
 
-def rows(
+def json_rows(
     documents: Iterator[Document | Finding], *, layout: Layout, ignored: dict[str, None]
-) -> Iterator[Row | Finding]:
+) -> Iterator[TextRow | Finding]:
     """Yield the rows of a file, and what is told of each document that holds none."""
-    parsed = parse if layout.guesses else parse_strictly
+    parsed = parse_json if layout.guesses else parse_strictly
     for document in documents:
         if isinstance(document, Finding):
             yield document
@@ -107,7 +107,7 @@ def rows(
             yield row_of(value, line=document.line, layout=layout, ignored=ignored)
 
 
-def of_lines(lines: Iterator[Line], *, layout: Layout) -> Iterator[Document | Finding]:
+def of_lines(lines: Iterator[TextLine], *, layout: Layout) -> Iterator[Document | Finding]:
     """Yield the documents of a JSON lines file, one a line; blank lines are passed over."""
     for line in lines:
         if not line.is_whole:

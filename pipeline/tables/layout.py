@@ -39,7 +39,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """One row: the values by column, of the columns that the file has and the subject reads.
 
     A value is text or, outside of CSV, any JSON value. `changes` are findings that do not keep the row out.
@@ -50,7 +50,7 @@ class Row:
     changes: tuple[Finding, ...] = ()
 
 
-def row_of(value: object, *, line: int, layout: Layout, ignored: dict[str, None]) -> Row | Finding:
+def row_of(value: object, *, line: int, layout: Layout, ignored: dict[str, None]) -> TextRow | Finding:
     """Return the row that a JSON value is, or why it is none; names that are not read are added to `ignored`."""
     if not isinstance(value, Mapping):
         return rejected(line, "not an object", value)
@@ -63,4 +63,4 @@ def row_of(value: object, *, line: int, layout: Layout, ignored: dict[str, None]
             return rejected(line, "given twice, in two spellings", cell, column=layout.label(column))
         else:
             values[column] = cell
-    return Row(line, values)
+    return TextRow(line, values)

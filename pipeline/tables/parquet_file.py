@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.tables.findings import Finding
-from pipeline.tables.layout import Layout, Row, row_of
+from pipeline.tables.layout import Layout, TextRow, row_of
 
 MAGIC = b"PAR1"  # the first bytes of such a file
 BATCH = 1000  # rows in memory
 
 
-def rows(path: Path, *, layout: Layout, ignored: dict[str, None]) -> Iterator[Row | Finding]:
+def parquet_rows(path: Path, *, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
     """Yield the rows of a file; the line of one is its number, from 1.
 
     Raises:

@@ -6,9 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, exc, func, literal, or_, select
 
-from pipeline.errors import ConfigurationError
-from pipeline.store.among import among
-from pipeline.store.database import said
+from pipeline.core.errors import ConfigurationError
+from pipeline.store.database import among, describe_error
 from pipeline.tables.reflect import is_sqlite
 
 PAGE = 500  # ids in one statement
@@ -66,7 +65,7 @@ def refusals(table: str) -> Iterator[None]:
         if not is_refusal(error):
             raise
         raise ConfigurationError(
-            f"the table {table} of this database refuses a row: {said(error)}; nothing was changed",
+            f"the table {table} of this database refuses a row: {describe_error(error)}; nothing was changed",
             hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
         ) from error
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from pipeline.display import Bar
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
+from pipeline.core.progress import Bar
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding, excerpt, rejected
-from pipeline.tables.layout import Layout, Row
+from pipeline.tables.layout import Layout, TextRow
 from pipeline.tables.text_file import BAD_TEXT, Encoding, detect, physical_lines
 
 BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory
@@ -63,7 +63,7 @@ class TableFile:
         """Return the encoding by Python's name."""
         return self._encoding.codec
 
-    def __iter__(self) -> Iterator[Row | Finding]:
+    def __iter__(self) -> Iterator[TextRow | Finding]:
         """Yield each row, and a finding for each that is none, in the order of the file.
 
         Raises:
@@ -72,7 +72,7 @@ class TableFile:
         self.position = 0
         try:
             if self.format == "parquet":
-                yield from parquet_file.rows(self.path, layout=self.layout, ignored=self.ignored)
+                yield from parquet_file.parquet_rows(self.path, layout=self.layout, ignored=self.ignored)
             else:
                 with self._encoding.open(self.path) as file:
                     for row in self._rows(file):
@@ -81,19 +81,19 @@ class TableFile:
         except OSError as error:
             raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
 
-    def _rows(self, file: TextIO) -> Iterator[Row | Finding]:
+    def _rows(self, file: TextIO) -> Iterator[TextRow | Finding]:
         """Return the rows of a file of text."""
         lines = physical_lines(file, line_end=self._encoding.line_end, max_line=self.layout.max_line)
         if self.format == "csv":
             header = csv_file.find_header(lines, path=self.path, layout=self.layout)
-            found = csv_file.rows(lines, header, layout=self.layout)
+            found = csv_file.csv_rows(lines, header, layout=self.layout)
             return found if self.layout.guesses else map(_sound, found)
         documents = (
             json_file.of_list(file, layout=self.layout)
             if self.format == "json"
             else json_file.of_lines(lines, layout=self.layout)
         )
-        return json_file.rows(documents, layout=self.layout, ignored=self.ignored)
+        return json_file.json_rows(documents, layout=self.layout, ignored=self.ignored)
 
     def _read_header(self) -> csv_file.Header:
         """Return the header of a CSV file, and keep the names that are not read."""
@@ -133,16 +133,16 @@ class TableFile:
         return max(count, round(self.size * count / self.position)) if self.position else None
 
 
-def listed(names: Iterable[str]) -> str:
+def name_some(names: Iterable[str]) -> str:
     """Return names of columns for a note: the first ten, and how many more there are."""
     shown = [excerpt(name) for name in names]
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return f"{', '.join(shown[:_SHOWN])}{more}"
 
 
-def _sound(row: Row | Finding) -> Row | Finding:
+def _sound(row: TextRow | Finding) -> TextRow | Finding:
     """Return a row of a CSV file, or the finding that rejects it because it holds bytes that are no text."""
-    if isinstance(row, Row):
+    if isinstance(row, TextRow):
         for column, cell in row.values.items():
             if bad := BAD_TEXT.search(cell):
                 return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
@@ -199,7 +199,7 @@ def _format_of(path: Path, encoding: Encoding, layout: Layout) -> str:
 def _is_json(text: str) -> bool:
     """Return whether a text is a whole JSON value."""
     try:
-        json_file.parse(text)
+        json_file.parse_json(text)
     except ValueError:
         return False
     return True

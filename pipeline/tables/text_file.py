@@ -1,4 +1,4 @@
-r"""A file as text: its encoding, and its physical lines, which remember every byte that is no text.
+"""A file as text: its encoding, and its physical lines, which remember every byte that is no text.
 
 Bytes that do not decode become the surrogates U+DC00 + byte, one for each, so that one bad row is found and named
 while the rest of the file is read. A lone surrogate in a line therefore always means bad bytes.
@@ -59,7 +59,7 @@ class Encoding:
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """One physical line with its line end; `number` is from 1. `is_whole` is false where it was too long to keep."""
 
     number: int
@@ -130,7 +130,7 @@ def _line_end(path: Path, *, codec: str) -> str:
     return "\r" if first is not None and first[0] == "\r" and len(text) > first.end() else "\n"
 
 
-def physical_lines(file: TextIO, *, line_end: str, max_line: int = MAX_LINE) -> Iterator[Line]:
+def physical_lines(file: TextIO, *, line_end: str, max_line: int = MAX_LINE) -> Iterator[TextLine]:
     """Yield the lines of a file; of one longer than `max_line` only the beginning, marked as not whole."""
     number = 0
     while text := file.readline(max_line):
@@ -140,4 +140,4 @@ def physical_lines(file: TextIO, *, line_end: str, max_line: int = MAX_LINE) -> 
         while not is_whole and rest and not rest.endswith(line_end):
             rest = file.readline(max_line)
         # a file of bare carriage returns may hold a few pairs; their second half is no part of the next line
-        yield Line(number, text.removeprefix("\n") if line_end == "\r" else text, is_whole=is_whole)
+        yield TextLine(number, text.removeprefix("\n") if line_end == "\r" else text, is_whole=is_whole)

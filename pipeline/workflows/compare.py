@@ -8,27 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline import estimating, files
-from pipeline.apply import Asked, Missing, judge
-from pipeline.engine.questions import free_dead
-from pipeline.errors import RemoteError
-from pipeline.gemini.requests import key_of
-from pipeline.gemini.results import Results, key_in
-from pipeline.live import asking
-from pipeline.live.marking import Account, Ended, Purpose, Question
-from pipeline.live.questioning import questions
-from pipeline.runtime import Runtime
-from pipeline.states import Outcome
+from pipeline.core import files
+from pipeline.core.errors import RemoteError
+from pipeline.core.states import Outcome
+from pipeline.cost import estimate
+from pipeline.engine.questions import free_dead_owners
+from pipeline.engine.record import Asked, MissingLine, judge_lines
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.requests import request_key
+from pipeline.gemini.result_file import ResultFile, key_of_line
+from pipeline.live import runner
+from pipeline.live.questions import question_source
+from pipeline.live.write_ahead import CallLedger, EndedCall, LiveQuestion, Purpose
 from pipeline.store import batches, claims, pilots
 from pipeline.store.claims import InBatch
 from pipeline.workflows.differences import Facts, differences, facts_of
 
 if TYPE_CHECKING:
-    from pipeline.display import Bar
-    from pipeline.estimating import Calibration
+    from pipeline.core.progress import Bar
+    from pipeline.core.task import Item
+    from pipeline.cost.estimate import Calibration
     from pipeline.store.batches import Batch
     from pipeline.store.database import Connection
-    from pipeline.task import Item
+
 
 ITEMS = 5  # ours: enough to see a kind of failure that strikes most requests, for less than a cent
 MOST = 100  # of a pilot's items are looked at for requests whose files are there
@@ -51,77 +53,77 @@ class Comparison(NamedTuple):
         return self._asdict()
 
 
-def run(rt: Runtime, pilot: int, ids: Sequence[str]) -> Comparison:
+def run(ws: OpenWorkspace, pilot: int, ids: Sequence[str]) -> Comparison:
     """Ask live what a few requests about a pilot's items asked in batches, and compare; `ids` in the order drawn.
 
     Raises:
         RemoteError, ConfigurationError: what stopped it; what came is kept, and the next run asks the rest.
     """
-    with rt.store.read() as tx:
-        found = claims.in_batches(tx, rt.task.name, rt.extractor, ids[:MOST])
-        homes = {number: batches.get(tx, number) for number in {one.batch for one in found.values()}}
-    there = {number for number, batch in homes.items() if _has_files(rt, batch)}
+    with ws.store.read() as tx:
+        found = claims.in_batches(tx, ws.task.name, ws.extractor, ids[:MOST])
+        homes = {number: batches.get_batch(tx, number) for number in {one.batch for one in found.values()}}
+    there = {number for number, batch in homes.items() if _has_files(ws, batch)}
     chosen = [one for one in ids[:MOST] if one in found and found[one].batch in there][:ITEMS]
     sent = {one: found[one] for one in chosen}
-    _ask(rt, pilot, sent, homes)
-    return _compared(rt, pilot, sent, homes)
+    _ask(ws, pilot, sent, homes)
+    return _compared(ws, pilot, sent, homes)
 
 
-def _has_files(rt: Runtime, batch: "Batch") -> bool:
+def _has_files(ws: OpenWorkspace, batch: "Batch") -> bool:
     """Return whether a batch's request file and result are both there."""
-    return all(name is not None and (rt.data / name).is_file() for name in (batch.request_file, batch.result_file))
+    return all(name is not None and (ws.data / name).is_file() for name in (batch.request_file, batch.result_file))
 
 
-def _ask(rt: Runtime, pilot: int, sent: Mapping[str, InBatch], homes: "Mapping[int, Batch]") -> None:
+def _ask(ws: OpenWorkspace, pilot: int, sent: Mapping[str, InBatch], homes: "Mapping[int, Batch]") -> None:
     """Ask live what has no facts yet; a second process waits for the first."""
-    free_dead(rt.store, now=rt.now())
-    with rt.waited_lease(f"pilot:{pilot}", waiting="another process compares the pilot; waiting for it"):
-        left = _unanswered(rt, pilot, sent)
+    free_dead_owners(ws.store, now=ws.now())
+    with ws.waited_lease(f"pilot:{pilot}", waiting="another process compares the pilot; waiting for it"):
+        left = _unanswered(ws, pilot, sent)
         if not left:
             return
-        with rt.store.read() as tx:
-            known = estimating.calibration(rt, tx)
-        account = _PilotAccount(rt, Purpose.COMPARE, None, known, rt.limits, pilot=pilot, sent=sent)
-        source = _BatchLines(rt, known, _lines_of(rt, left, sent, homes), sent, left)
-        with rt.display.bar("asking live", len(left)) as bar:
-            report = asking.ask(rt, account, source, watching=_Shown(bar))
+        with ws.store.read() as tx:
+            known = estimate.calibration(ws, tx)
+        account = _PilotAccount(ws, Purpose.COMPARE, None, known, ws.limits, pilot=pilot, sent=sent)
+        source = _BatchLines(ws, known, _lines_of(ws, left, sent, homes), sent, left)
+        with ws.display.bar("asking live", len(left)) as bar:
+            report = runner.ask_live(ws, account, source, watching=_Shown(bar))
         if report.interrupted:
             raise KeyboardInterrupt
         if report.stopped is not None:
             raise report.stopped
-        if _unanswered(rt, pilot, sent):
+        if _unanswered(ws, pilot, sent):
             reasons = "; ".join(dict.fromkeys(reason for _, reason in report.samples))
             raise RemoteError(f"not every live call of the pilot came back: {reasons}", hint="run it again")
 
 
-def _unanswered(rt: Runtime, pilot: int, sent: Mapping[str, InBatch]) -> list[str]:
+def _unanswered(ws: OpenWorkspace, pilot: int, sent: Mapping[str, InBatch]) -> list[str]:
     """Return the items that are still there and whose request has no facts of a live reply."""
-    with rt.store.read() as tx:
-        done, there = pilots.live(tx, pilot), rt.task.names(tx, list(sent))
+    with ws.store.read() as tx:
+        done, there = pilots.live(tx, pilot), ws.task.names(tx, list(sent))
     return [one for one in sent if one in there and sent[one].name not in done]
 
 
 def _lines_of(
-    rt: Runtime, ids: Sequence[str], sent: Mapping[str, InBatch], homes: "Mapping[int, Batch]"
+    ws: OpenWorkspace, ids: Sequence[str], sent: Mapping[str, InBatch], homes: "Mapping[int, Batch]"
 ) -> dict[str, bytes]:
     """Return the request line about each of these items as it stands in its batch's sealed file."""
     lines: dict[str, bytes] = {}
     for number in {sent[one].batch for one in ids}:
         batch = homes[number]
         what = f"the request file of batch {number}"
-        path = files.verify(rt.data / batch.request_file, sha256=batch.request_sha256, what=what)
-        keys = {key_of(batch.task, one): one for one in ids if sent[one].batch == number}
-        lines |= {keys[key]: line for _, line in files.read_lines(path) if (key := key_in(line)) in keys}
+        path = files.verify(ws.data / batch.request_file, sha256=batch.request_sha256, what=what)
+        keys = {request_key(batch.task, one): one for one in ids if sent[one].batch == number}
+        lines |= {keys[key]: line for _, line in files.read_lines(path) if (key := key_of_line(line)) in keys}
     return lines
 
 
-def _compared(rt: Runtime, pilot: int, sent: Mapping[str, InBatch], homes: "Mapping[int, Batch]") -> Comparison:
+def _compared(ws: OpenWorkspace, pilot: int, sent: Mapping[str, InBatch], homes: "Mapping[int, Batch]") -> Comparison:
     """Return how the replies of the batches differ from the live ones."""
-    with rt.store.read() as tx:
+    with ws.store.read() as tx:
         live = pilots.live(tx, pilot)
     both = {one: where for one, where in sent.items() if where.name in live}
     numbers = sorted({where.batch for where in both.values()})
-    replies = {item_id: facts for number in numbers for item_id, facts in _in_result(rt, homes[number], both).items()}
+    replies = {item_id: facts for number in numbers for item_id, facts in _in_result(ws, homes[number], both).items()}
     said = [
         f"line {where.line} of batch {where.batch}: {one}"
         for item_id, where in both.items()
@@ -133,29 +135,29 @@ def _compared(rt: Runtime, pilot: int, sent: Mapping[str, InBatch], homes: "Mapp
     return Comparison(len(both), valid, said)
 
 
-def _in_result(rt: Runtime, batch: "Batch", sent: Mapping[str, InBatch]) -> dict[str, Facts]:
+def _in_result(ws: OpenWorkspace, batch: "Batch", sent: Mapping[str, InBatch]) -> dict[str, Facts]:
     """Return the facts of a batch's replies to those requests that it holds, by item id."""
     mine = [one for one, where in sent.items() if where.batch == batch.number]
-    missing = Missing("no line in the result", charged=False)
-    with rt.store.read() as tx:
-        contexts = rt.task.contexts(tx, mine)
-    with Results(rt.data / (batch.result_file or "")) as results:
-        found = results.lines_of([key_of(batch.task, one) for one in mine])
+    missing = MissingLine("no line in the result", charged=False)
+    with ws.store.read() as tx:
+        contexts = ws.task.contexts(tx, mine)
+    with ResultFile(ws.data / (batch.result_file or "")) as results:
+        found = results.lines_of([request_key(batch.task, one) for one in mine])
     asked = [Asked(one, sent[one].input_hash) for one in mine]
     return {
-        one.item_id: facts_of(judge(rt.task, one, lines, missing=missing, context=contexts.get(one.item_id)))
+        one.item_id: facts_of(judge_lines(ws.task, one, lines, missing=missing, context=contexts.get(one.item_id)))
         for one, lines in zip(asked, found, strict=True)
     }
 
 
 @dataclass(frozen=True)
-class _PilotAccount(Account):
+class _PilotAccount(CallLedger):
     """Marks live calls as any account does, and keeps facts of their replies with the pilot, and nothing else."""
 
     pilot: int = 0
     sent: Mapping[str, InBatch] = field(default_factory=dict)  # by item id
 
-    def settle(self, tx: "Connection", number: int, item: "Item", ended: Ended) -> bool:
+    def settle(self, tx: "Connection", number: int, item: "Item", ended: EndedCall) -> bool:
         """Keep how a call ended and facts of its reply; return whether to make it again, because none came."""
         super().settle(tx, number, item, ended)
         if ended.judgement is None:
@@ -169,23 +171,23 @@ class _PilotAccount(Account):
 class _BatchLines:
     """Questions with the bytes of a batch's lines, each asked once; none about items that are gone."""
 
-    rt: Runtime
+    ws: OpenWorkspace
     known: "Calibration"
     data: Mapping[str, bytes]
     sent: Mapping[str, InBatch]
     ids: Sequence[str]
 
-    def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[Question]:  # noqa: ARG002 - each once
+    def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[LiveQuestion]:  # noqa: ARG002 - each once
         """Return the questions that are left."""
         ids, self.ids = [one for one in self.ids if one in self.data], ()
-        return [self._as_sent(one) for one in questions(self.rt, tx, ids, known=self.known)]
+        return [self._as_sent(one) for one in question_source(self.ws, tx, ids, known=self.known)]
 
-    def again(self, tx: "Connection", item_id: str) -> Question | None:
+    def again(self, tx: "Connection", item_id: str) -> LiveQuestion | None:
         """Return one question again."""
-        found = next(questions(self.rt, tx, [item_id], known=self.known), None)
+        found = next(question_source(self.ws, tx, [item_id], known=self.known), None)
         return None if found is None else self._as_sent(found)
 
-    def _as_sent(self, question: Question) -> Question:
+    def _as_sent(self, question: LiveQuestion) -> LiveQuestion:
         """Return a question as its batch asked it."""
         item_id = question.item.id
         item = question.item._replace(input_hash=self.sent[item_id].input_hash)
@@ -198,6 +200,6 @@ class _Shown:
 
     bar: "Bar"
 
-    def show(self, report: asking.Report, *, width: int) -> None:  # noqa: ARG002 - five calls need no more words
+    def show(self, report: runner.LiveReport, *, width: int) -> None:  # noqa: ARG002 - five calls need no more words
         """Move the bar."""
         self.bar.show(report.done)

@@ -5,10 +5,11 @@ Answers differ from call to call, so texts are not compared; validity, finish re
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.states import Outcome
+from pipeline.core.states import Outcome
 
 if TYPE_CHECKING:
-    from pipeline.apply import Judgement
+    from pipeline.engine.record import Judgement
+
 
 PROMPT_APART = 0.02  # ours: of the same request; what is more is another way of counting, and of paying
 ANSWER_APART = 2.0  # ours: times as many tokens; answers of one model vary by less

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable, Sequence
 
-from pipeline import piloting, reporting, spending
-from pipeline.errors import FindableError
-from pipeline.reporting import Report
-from pipeline.runtime import Runtime
-from pipeline.steps import batch_ingest
-from pipeline.steps.batch_ingest import Account
+from pipeline.batch import ingest
+from pipeline.batch.ingest import IngestSummary
+from pipeline.core.errors import FindableError
+from pipeline.cost import budget
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.quality import evaluate, pilot
+from pipeline.quality.evaluate import QualityReport
 
 
 def run(
-    rt: Runtime,
+    ws: OpenWorkspace,
     *,
-    done: Callable[[Account], None] = lambda _: None,
-    reported: Callable[[Report], None] | None = None,
-) -> list[Account]:
+    done: Callable[[IngestSummary], None] = lambda _: None,
+    reported: Callable[[QualityReport], None] | None = None,
+) -> list[IngestSummary]:
     """Ingest every downloaded batch and call `done` after each; then end a `tag` that has nothing to go on with.
 
     Where `reported` is given, a report on the answers of each extractor that has new ones is written, and it is called
@@ -24,31 +25,33 @@ def run(
     Raises:
         InconsistentError, ConfigurationError: see `batch_ingest.run`; what follows from the other batches was done.
     """
-    accounts: list[Account] = []
+    accounts: list[IngestSummary] = []
 
-    def ingested(account: Account) -> None:
+    def ingested(account: IngestSummary) -> None:
         """Keep an account, and hand it on."""
         accounts.append(account)
         done(account)
 
     try:
-        batch_ingest.run(rt, done=ingested)
+        ingest.run(ws, done=ingested)
     except FindableError:
-        _follow_up(rt, accounts, reported)
+        _follow_up(ws, accounts, reported)
         raise
-    _follow_up(rt, accounts, reported)
+    _follow_up(ws, accounts, reported)
     return accounts
 
 
-def _follow_up(rt: Runtime, accounts: Sequence[Account], reported: Callable[[Report], None] | None) -> None:
+def _follow_up(
+    ws: OpenWorkspace, accounts: Sequence[IngestSummary], reported: Callable[[QualityReport], None] | None
+) -> None:
     """Do what follows from these accounts, and remove what died in a report that was written before."""
     if accounts:
-        spending.close(rt)
+        budget.close_budget(ws)
     if reported is None:
         return
-    reporting.tidy(rt)
+    evaluate.remove_unfinished_reports(ws)
     for extractor in dict.fromkeys(one.batch.extractor for one in accounts):
-        report = reporting.write(rt, extractor=extractor)
+        report = evaluate.write_report(ws, extractor=extractor)
         if report is not None:
-            piloting.note_failed(rt, report)
+            pilot.note_failed_pilot(ws, report)
             reported(report)

@@ -20,8 +20,8 @@ import orjson
 from tests.bench import people
 
 if TYPE_CHECKING:
-    from pipeline.runtime import Runtime
-    from pipeline.task import Entry
+    from pipeline.core.task import Entry
+    from pipeline.engine.workspace import OpenWorkspace
 
 MODEL = "gemini-3.5-flash-lite"
 DUPLICATES, ERRORS, BROKEN = 0.02, 0.01, 0.002  # shares of lines: twice there, refused, answers cut in the middle
@@ -48,14 +48,14 @@ def environ(data: Path) -> dict[str, str]:
     }
 
 
-def opened(data: Path, **more: str) -> "contextlib.AbstractContextManager[Runtime]":
+def opened(data: Path, **more: str) -> "contextlib.AbstractContextManager[OpenWorkspace]":
     """Open a workspace as the commands do, showing nothing; `more` are settings by their bare names."""
-    from pipeline import settings
-    from pipeline.display import Silent
-    from pipeline.runtime import open_runtime
+    from pipeline.core import settings
+    from pipeline.core.progress import NullProgress
+    from pipeline.engine.workspace import open_workspace
 
     own = {f"FINDABLE_{name}": value for name, value in more.items()}
-    return open_runtime(settings.load({**environ(data), **own}), Silent())
+    return open_workspace(settings.load_settings({**environ(data), **own}), NullProgress())
 
 
 def database(data: Path) -> Path:
@@ -122,29 +122,30 @@ def _untagged(_grounds: Grounds, data: Path, count: int) -> None:
 def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
     """Make a workspace with one batch of everybody, however many, downloaded and not ingested."""
     _copy_into(grounds, "untagged", count, data)
-    from pipeline import files, preparing
+    from pipeline.batch import prepare
+    from pipeline.core import files
     from pipeline.store import batches
 
-    with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000") as rt:
-        with rt.display.bar("", None) as bar:
-            numbers = preparing.prepare(rt, preparing.Wanted(), bar=bar)
-        with rt.store.read() as tx:
-            batch = batches.get(tx, *numbers)
-        with files.SealedWriter(preparing.result_path(rt, batch.number)) as writer:
+    with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000") as ws:
+        with ws.display.bar("", None) as bar:
+            numbers = prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
+        with ws.store.read() as tx:
+            batch = batches.get_batch(tx, *numbers)
+        with files.SealedWriter(prepare.result_path(ws, batch.number)) as writer:
             for line in result_lines(count):
                 writer.write_line(line)
             sealed = writer.seal()
-        with rt.store.write() as tx:
-            batches.mark_submitting(tx, batch, display_name="try-1", at=rt.now())
-            batch = batches.get(tx, batch.number)
+        with ws.store.write() as tx:
+            batches.mark_submitting(tx, batch, display_name="try-1", at=ws.now())
+            batch = batches.get_batch(tx, batch.number)
             facts = {"remote_name": "batches/remote-1", "display_name": "try-1", "how": "created"}
-            batches.mark_submitted(tx, batch, at=rt.now(), **facts)
+            batches.mark_submitted(tx, batch, at=ws.now(), **facts)
             batches.mark_downloaded(
                 tx,
-                batches.get(tx, batch.number),
+                batches.get_batch(tx, batch.number),
                 why="succeeded",
-                at=rt.now(),
-                result_file=str(sealed.path.relative_to(rt.data)),
+                at=ws.now(),
+                result_file=str(sealed.path.relative_to(ws.data)),
                 result_sha256=sealed.sha256,
                 result_size=sealed.size,
                 remote_word="BATCH_STATE_SUCCEEDED",
@@ -166,10 +167,10 @@ def _tagged(grounds: Grounds, data: Path, count: int) -> None:
 def _scored(grounds: Grounds, data: Path, count: int) -> None:
     """Make people with tags and the scores that are right."""
     _copy_into(grounds, "tagged", count, data)
-    from pipeline.steps import score
+    from pipeline.experts import rescore
 
-    with opened(data) as rt:
-        score.run(rt)
+    with opened(data) as ws:
+        rescore.run(ws)
     _settle(data)
 
 
@@ -178,13 +179,13 @@ def _cached(grounds: Grounds, data: Path, count: int) -> None:
     _copy_into(grounds, "scored", count, data)
     import numpy as np
 
-    with opened(data) as rt, rt.store.read() as tx:
+    with opened(data) as ws, ws.store.read() as tx:
         plain = np.lib.format.open_memmap(
             data / VECTORS, mode="w+", dtype=np.float32, shape=(count, people.DIM)
         )  # written block by block
         first = 0
-        for page in pages(rt.collection.entries(tx)):
-            made = _remember(rt, page)
+        for page in pages(ws.collection.entries(tx)):
+            made = _remember(ws, page)
             plain[first : first + len(page)] = made
             first += len(page)
         plain.flush()
@@ -194,10 +195,10 @@ def _cached(grounds: Grounds, data: Path, count: int) -> None:
 def _indexed(grounds: Grounds, data: Path, count: int) -> None:
     """Make a workspace with an index in service that is up to date."""
     _copy_into(grounds, "cached", count, data)
-    from pipeline.steps import index
+    from pipeline.index import build
 
-    with opened(data) as rt:
-        index.run(rt)
+    with opened(data) as ws:
+        build.run(ws)
     (data / VECTORS).unlink()
     _settle(data)
 
@@ -206,13 +207,13 @@ def _changed(grounds: Grounds, data: Path, count: int) -> None:
     """Make a workspace with an index in service, behind by one per cent of the people, whose vectors are not cached."""
     _copy_into(grounds, "indexed", count, data)
     chosen = random.Random(people.SEED).sample(range(count), max(1, int(count * CHANGED)))  # noqa: S311 - the same ones
-    with opened(data) as rt, rt.store.write() as tx:
+    with opened(data) as ws, ws.store.write() as tx:
         from pipeline.store import workspace
 
         for number in sorted(chosen):
             new = orjson.dumps([*people.tags(number), "late changes"]).decode()
             tx.exec_driver_sql("UPDATE experts SET tags = ? WHERE id = ?", (new, number + 1))
-        workspace.touch(tx)
+        workspace.touch_revision(tx)
     _settle(data)
 
 
@@ -273,12 +274,12 @@ def pages(entries: "Any") -> "Iterator[list[Entry]]":
         yield page
 
 
-def _remember(rt: "Runtime", page: "Sequence[Entry]") -> Any:
+def _remember(ws: "OpenWorkspace", page: "Sequence[Entry]") -> Any:
     """Put the vectors of entries into the cache, and return them."""
-    from pipeline import embedding
+    from pipeline.index import embed
 
     made = people.vectors([entry.text for entry in page])
-    rt.vectors.add([embedding.key_of(rt, entry.text) for entry in page], made)
+    ws.vectors.add([embed.cache_key(ws, entry.text) for entry in page], made)
     return made
 
 

@@ -16,21 +16,20 @@ CALL = 100  # texts in one embedding call
 def batch(data: Path) -> Timed:
     """A batch of everybody: uploaded, created, followed until it is over, its result on disk."""
     from emulator.models import tagger
-    from pipeline import creating, preparing
-    from pipeline.steps import batch_poll
+    from pipeline.batch import create, poll, prepare
 
-    rt = _engine(data)
+    ws = _engine(data)
     _warm()
     tagger.tags("zither and quiet", at_least=3, at_most=3)
-    with rt.display.bar("", None) as bar:
-        (number,) = preparing.prepare(rt, preparing.Wanted(), bar=bar)
-    rt.client.list_batches()
+    with ws.display.bar("", None) as bar:
+        (number,) = prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
+    ws.client.list_batches()
 
     def run() -> Said:
-        creating.send(rt, number)
-        report = batch_poll.run(rt, wait=True)
+        create.send_batch(ws, number)
+        report = poll.run(ws, wait=True)
         assert report.downloaded == [number]
-        lines = map(orjson.loads, preparing.result_path(rt, number).open("rb"))
+        lines = map(orjson.loads, prepare.result_path(ws, number).open("rb"))
         texts = {line["key"]: line["response"]["candidates"][0]["content"]["parts"][0]["text"] for line in lines}
         found = (json.loads(texts[f"expert-tags/{one + 1}"])["tags"] for one in range(len(texts)))
         return {"tags": digest(found)}
@@ -55,16 +54,16 @@ def tagger(data: Path) -> Timed:
 
 def embeddings(data: Path) -> Timed:
     """Vectors of biographies through HTTP and the SDK, a hundred texts a call."""
-    rt = _engine(data)
+    ws = _engine(data)
     _warm()
     texts = _texts(data)
-    rt.client.embed(rt.embedding_model, texts[:1], dim=people.DIM, query=False)
+    ws.client.embed(ws.embedding_model, texts[:1], dim=people.DIM, query=False)
 
     def run() -> Said:
         total = 0.0
         for start in range(0, len(texts), CALL):
             some = texts[start : start + CALL]
-            made = rt.client.embed(rt.embedding_model, some, dim=people.DIM, query=False)
+            made = ws.client.embed(ws.embedding_model, some, dim=people.DIM, query=False)
             total += float(made[:, 0].astype(float).sum())
         return {"sum": round(total, 3)}
 
@@ -73,14 +72,14 @@ def embeddings(data: Path) -> Timed:
 
 def embeddings_one_by_one(data: Path) -> Timed:
     """The same with one text a call, as a loop over rows would ask."""
-    rt = _engine(data)
+    ws = _engine(data)
     _warm()
     texts = _texts(data)
-    rt.client.embed(rt.embedding_model, texts[:1], dim=people.DIM, query=False)
+    ws.client.embed(ws.embedding_model, texts[:1], dim=people.DIM, query=False)
 
     def run() -> Said:
-        ask = rt.client.embed
-        found = (ask(rt.embedding_model, [text], dim=people.DIM, query=False) for text in texts)
+        ask = ws.client.embed
+        found = (ask(ws.embedding_model, [text], dim=people.DIM, query=False) for text in texts)
         return {"sum": round(sum(float(one[0, 0]) for one in found), 3)}
 
     return run
@@ -133,12 +132,12 @@ def _texts(data: Path) -> list[str]:
 
 def _engine(data: Path) -> Any:
     """Open the workspace on the local engine, which runs in this process; waits between looks are short."""
-    from pipeline import settings
-    from pipeline.display import Silent
-    from pipeline.runtime import open_runtime
+    from pipeline.core import settings
+    from pipeline.core.progress import NullProgress
+    from pipeline.engine.workspace import open_workspace
 
     environ = {name: value for name, value in grounds.environ(data).items() if not name.startswith("G")}
     environ |= {"FINDABLE_BACKEND": "local", "FINDABLE_POLL_FIRST": "0.02", "FINDABLE_POLL_MOST": "0.1"}
-    rt = held(open_runtime(settings.load(environ), Silent()))
-    rt.client  # noqa: B018 - starts the engine
-    return rt
+    ws = held(open_workspace(settings.load_settings(environ), NullProgress()))
+    ws.client  # noqa: B018 - starts the engine
+    return ws

@@ -81,10 +81,10 @@ def index(data: Path) -> Said:
     found = faiss.read_index(str(data / "faiss.index"), faiss.IO_FLAG_MMAP_IFC)
     metadata = orjson.loads((data / "metadata.json").read_bytes())
     wrong, first = 0, 0
-    with opened(data) as rt, rt.store.read() as tx:
+    with opened(data) as ws, ws.store.read() as tx:
         from tests.bench import people
 
-        for page in pages(rt.collection.entries(tx)):
+        for page in pages(ws.collection.entries(tx)):
             wanted = people.vectors([entry.text for entry in page])
             stored = found.reconstruct_n(first, len(page))
             wrong += int((~np.isclose(wanted, stored, atol=1e-6).all(axis=1)).sum())

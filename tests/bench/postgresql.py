@@ -72,7 +72,7 @@ def _engine(url: str) -> "Engine":
 @contextlib.contextmanager
 def _moved(data: Path) -> Iterator[str]:
     """Move a workspace's database to a new server, and give its URL."""
-    from pipeline.steps import move
+    from pipeline.ops import move
 
     with tempfile.TemporaryDirectory(prefix="fb-") as folder:
         Path(folder).chmod(0o755)  # the server runs as somebody else
@@ -80,7 +80,7 @@ def _moved(data: Path) -> Iterator[str]:
             for statement in SYNCING:
                 server.execute(statement)
             url = server.make("bench")
-            with grounds.opened(data) as rt:
-                move.run(rt, url)
+            with grounds.opened(data) as ws:
+                move.run(ws, url)
             server.execute("VACUUM ANALYZE", database="bench")
             yield url

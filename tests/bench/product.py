@@ -17,7 +17,7 @@ from tests.bench import grounds, people
 from tests.bench.measure import Said, Timed, held, loads
 
 if TYPE_CHECKING:
-    from pipeline.runtime import Runtime
+    from pipeline.engine.workspace import OpenWorkspace
 
 QUERIES = 40
 CALL = 100  # texts of one embedding call, whose vectors are kept as they come
@@ -31,21 +31,21 @@ def requests(data: Path) -> Timed:
 
 def requests_with_bar(data: Path) -> Timed:
     """The same with a bar on a terminal."""
-    rt = held(grounds.opened(data))
-    rt.display = held(_terminal())
-    return _requests(rt)
+    ws = held(grounds.opened(data))
+    ws.display = held(_terminal())
+    return _requests(ws)
 
 
-def _requests(rt: "Runtime") -> Timed:
-    from pipeline import preparing
-    from pipeline.gemini import requests as gemini_requests
+def _requests(ws: "OpenWorkspace") -> Timed:
+    from pipeline.batch import prepare
+    from pipeline.gemini import schema
 
-    gemini_requests.schema_of(rt.task.answer)  # the first one imports more of pydantic
-    rt.model.prices(batch=True, on=rt.now().date())  # the first one imports the list of prices
+    schema.response_schema(ws.task.answer)  # the first one imports more of pydantic
+    ws.model.prices(batch=True, on=ws.now().date())  # the first one imports the list of prices
 
     def run() -> Said:
-        with rt.display.bar("writing requests", None) as bar:
-            preparing.prepare(rt, preparing.Wanted(), bar=bar)
+        with ws.display.bar("writing requests", None) as bar:
+            prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
         return {}
 
     return run
@@ -60,29 +60,29 @@ def ingest_normal(data: Path) -> Timed:
     """The same where a commit does not wait for the disk."""
     from sqlalchemy import event
 
-    rt = held(grounds.opened(data))
-    engine = rt.store._open()
+    ws = held(grounds.opened(data))
+    engine = ws.store._open()
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
     engine.dispose()  # so that every connection from here on is told
-    return ingest_on(rt)
+    return ingest_on(ws)
 
 
 def ingest_with_bar(data: Path) -> Timed:
     """The same with a bar on a terminal."""
-    rt = held(grounds.opened(data))
-    rt.display = held(_terminal())
-    return ingest_on(rt)
+    ws = held(grounds.opened(data))
+    ws.display = held(_terminal())
+    return ingest_on(ws)
 
 
-def ingest_on(rt: "Runtime") -> Timed:
+def ingest_on(ws: "OpenWorkspace") -> Timed:
     """Return the work on an opened workspace, whatever its database."""
-    from pipeline.steps import batch_ingest
+    from pipeline.batch import ingest as batch_ingest
 
     loads("numpy", "pipeline.experts.answer")
-    rt.model.prices(batch=True, on=rt.now().date())  # the first one imports the list of prices
+    ws.model.prices(batch=True, on=ws.now().date())  # the first one imports the list of prices
 
     def run() -> Said:
-        (account,) = batch_ingest.run(rt)
+        (account,) = batch_ingest.run(ws)
         return {"rows": account.batch.requests}
 
     return run
@@ -90,12 +90,12 @@ def ingest_on(rt: "Runtime") -> Timed:
 
 def score(data: Path) -> Timed:
     """Every score computed anew, those that differ written."""
-    from pipeline.steps import score as step
+    from pipeline.experts import rescore as step
 
-    rt = held(grounds.opened(data))
+    ws = held(grounds.opened(data))
 
     def run() -> Said:
-        return {"rows": step.run(rt).total}
+        return {"rows": step.run(ws).total}
 
     return run
 
@@ -111,16 +111,16 @@ def reindex(data: Path) -> Timed:
 
 
 def _index(data: Path, *, share: float) -> Timed:
-    from pipeline.steps import index as step
+    from pipeline.index import build as step
 
-    loads("faiss", "pipeline.index.builds", "pipeline.index.staging", "pipeline.index.verifying", "numpy.random")
-    rt = held(grounds.opened(data))
-    rt.embedding_model.prices(batch=False, on=rt.now().date())  # the first one imports the list of prices
+    loads("faiss", "pipeline.index.builds", "pipeline.index.staging", "pipeline.index.staging", "numpy.random")
+    ws = held(grounds.opened(data))
+    ws.embedding_model.prices(batch=False, on=ws.now().date())  # the first one imports the list of prices
     model = Recorded()
-    rt.__dict__["client"] = model
+    ws.__dict__["client"] = model
 
     def run() -> Said:
-        report = step.run(rt)
+        report = step.run(ws)
         wanted = max(1, int(report.count * share)) if share else 0
         assert model.texts == wanted, f"{model.texts} texts were embedded, and {wanted} had changed"
         return {"rows": report.count}
@@ -155,7 +155,7 @@ def cache_write(data: Path) -> Timed:
 
 
 def _cache_write(data: Path, at_once: int) -> Timed:
-    from pipeline.index.vectors import VectorCache
+    from pipeline.index.cache import VectorCache
 
     keys, vectors = loaded(data)
     cache = VectorCache(data / "index" / "vectors", model="m", dim=people.DIM)
@@ -170,7 +170,8 @@ def _cache_write(data: Path, at_once: int) -> Timed:
 
 def cache_scan(data: Path) -> Timed:
     """Every vector of the cache read in the order of the index, the cache opened anew."""
-    from pipeline.index.vectors import BLOCK, VectorCache
+    from pipeline.index.cache import VectorCache
+    from pipeline.index.vector_file import BLOCK
 
     keys, _ = loaded(data)
     cache_write(data)()
@@ -198,8 +199,8 @@ def loaded(data: Path) -> tuple[list[bytes], Any]:
 def search(data: Path) -> Timed:
     """One question after the other to an open build, metadata of the hits included; the time of one, the median."""
     loads("faiss")
-    rt = held(grounds.opened(data))
-    opened = held(rt.builds.open())
+    ws = held(grounds.opened(data))
+    opened = held(ws.builds.open())
     questions = _questions()
     opened.search(questions[0], 10)
 
@@ -212,11 +213,11 @@ def search(data: Path) -> Timed:
 def search_opening(data: Path) -> Timed:
     """The build in service opened for each question, as a command does."""
     loads("faiss")
-    rt = held(grounds.opened(data))
+    ws = held(grounds.opened(data))
     questions = _questions()[:5]
 
     def ask(question: Any) -> list[str]:
-        with rt.builds.open() as opened:
+        with ws.builds.open() as opened:
             return [str(hit.metadata["id"]) for hit in opened.search(question, 10)]
 
     ask(questions[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import preparing
+from pipeline.batch import prepare
 from tests.bench import driver, grounds
 from tests.bench.grounds import Grounds
 from tests.bench.trials import MEMORY, TRIALS, USUAL, Trial
@@ -56,8 +56,8 @@ def test_a_way_that_fails_is_not_passed_over(tmp_path: Path) -> None:
 def test_no_quota_keeps_anybody_of_the_largest_trial_waiting(tmp_path: Path) -> None:
     """Everybody is prepared at every size: what waits for room at the API would be measured as if it were done."""
     data = Grounds(tmp_path / "grounds").copy("untagged", 20, tmp_path / "data")
-    with grounds.opened(data) as rt:
-        with rt.display.bar("", None) as bar:
-            each = preparing.plan(rt, preparing.Wanted(), bar=bar).counted_in / 20
-        room = rt.model.enqueued(rt.settings.tier)
+    with grounds.opened(data) as ws:
+        with ws.display.bar("", None) as bar:
+            each = prepare.plan_batches(ws, prepare.Selection(), bar=bar).counted_in / 20
+        room = ws.model.enqueued(ws.settings.tier)
     assert room is None or room > 2 * each * max(*USUAL, *MEMORY)

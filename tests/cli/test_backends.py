@@ -123,7 +123,7 @@ def test_a_model_of_the_local_engine_is_no_model_of_gemini(local: Workspace, api
 
 def test_the_first_vector_binds_too(local: Workspace) -> None:
     """A workspace that was only indexed, from tags it came with, is bound by its vectors."""
-    with local.open() as rt, rt.store.write() as tx:
+    with local.open() as ws, ws.store.write() as tx:
         tx.exec_driver_sql("UPDATE experts SET tags = '[\"bees\"]'")
     said(local, "index")
     assert local.scalar("SELECT backend FROM findable_workspace") == "local"

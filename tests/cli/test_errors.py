@@ -263,7 +263,7 @@ def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, mon
         """Fail as a bug does."""
         raise ValueError("Ada Lovelace, 12 Secret Street")
 
-    monkeypatch.setattr("pipeline.steps.status.run", broken)
+    monkeypatch.setattr("pipeline.ops.status.run", broken)
     told = refused(local, "status", code=1, said="this is a bug in findable: ValueError in test_errors.py, line ")
     assert "Secret Street" not in told
     shown = local.run("status", "--debug")
@@ -376,7 +376,7 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
         except KeyboardInterrupt:
             raise RuntimeError("a schema could not be built") from None
 
-    monkeypatch.setattr("pipeline.steps.status.run", struck)
+    monkeypatch.setattr("pipeline.ops.status.run", struck)
     result = local.run("status")
     assert (result.exit_code, "interrupted" in result.stderr, "bug" in result.stderr) == (130, True, False)
 

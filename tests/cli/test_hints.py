@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.routines import passages
-from tests.integration.routines.passages import CREATE
+from tests.integration import many_passages as passages
+from tests.integration.many_passages import CREATE
 from tests.lab import Api, Workspace
 
 People = Callable[..., list[str]]
@@ -55,7 +55,7 @@ def test_a_batch_that_waits_for_room_is_polled_about_the_same_subject(
     texts: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where as many batches are at the API as it takes."""
-    monkeypatch.setattr("pipeline.window.MAX_ACTIVE_BATCHES", 1)
+    monkeypatch.setattr("pipeline.cost.queue_quota.MAX_ACTIVE_BATCHES", 1)
     api.configure(paused=True)
     said = told(texts, "batch-submit", code=4, BATCH_ROWS="1")
     assert "`make batch-poll TASK=passages` until" in said

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.gemini import catalogue
+from pipeline.gemini import models as gemini_models
 from tests.lab import KEY, Workspace
 
 TODAY = date(2026, 11, 20)
@@ -30,9 +30,9 @@ def _models(workspace: Workspace, **values: str) -> dict[str, dict[str, Any]]:
 def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Workspace) -> None:
     """Each model of the catalogue is there; the default one with what it costs, since when, and what it allows."""
     models = _models(workspace)
-    assert list(models) == list(catalogue.load())
-    found = models[catalogue.DEFAULT_GENERATE]
-    source, day = catalogue.load()[catalogue.DEFAULT_GENERATE].price_source(batch=True, on=TODAY)
+    assert list(models) == list(gemini_models.load_models())
+    found = models[gemini_models.DEFAULT_GENERATE]
+    source, day = gemini_models.load_models()[gemini_models.DEFAULT_GENERATE].price_source(batch=True, on=TODAY)
     assert found["live"] == {"in": 0.30, "out": 2.50, "source": source, "date": str(day)}
     assert found["batch"] == {"in": 0.15, "out": 1.25, "source": source, "date": str(day)}
     assert {name: found["limits"][name] for name in ("tier", "rpm", "tpm", "rpd", "enqueued_tokens")} == {
@@ -43,14 +43,14 @@ def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Work
         "enqueued_tokens": 10_000_000,
     }
     assert found["use"] == "answers"
-    assert models[catalogue.DEFAULT_EMBED]["use"] == "embeds"
+    assert models[gemini_models.DEFAULT_EMBED]["use"] == "embeds"
     assert models["gemini-2.5-flash"]["shutdown"] == "2026-12-01"
 
 
 def test_the_tier_and_what_is_set_for_the_model_in_use_are_shown(workspace: Workspace) -> None:
     """A tier changes every model's limits; a limit that is set belongs to the model that answers alone."""
     models = _models(workspace, TIER="free", RPM="3")
-    used, other = models[catalogue.DEFAULT_GENERATE]["limits"], models["gemini-3.1-flash-lite"]["limits"]
+    used, other = models[gemini_models.DEFAULT_GENERATE]["limits"], models["gemini-3.1-flash-lite"]["limits"]
     assert (used["tier"], used["rpm"], used["rpd"]) == ("free", 3, 500)
     assert used["sources"]["rpm"] == "FINDABLE_RPM"
     assert other["rpm"] == 15
@@ -60,9 +60,9 @@ def test_people_get_a_table_that_marks_what_is_not_known(workspace: Workspace) -
     """The table has a line for each model; in tier 3, figures that nobody knows are marked."""
     result = workspace.run("prices", TIER="3")
     assert result.exit_code == 0
-    line = next(line for line in result.stdout.splitlines() if line.startswith(catalogue.DEFAULT_GENERATE))
+    line = next(line for line in result.stdout.splitlines() if line.startswith(gemini_models.DEFAULT_GENERATE))
     assert line.split()[1:9] == ["answers", "0.3", "2.5", "0.15", "1.25", "~4,000", "~4,000,000", "~150,000"]
-    assert len(result.stdout.splitlines()) == len(catalogue.load()) + 1
+    assert len(result.stdout.splitlines()) == len(gemini_models.load_models()) + 1
 
 
 def test_nothing_is_opened_or_written(workspace: Workspace) -> None:
@@ -76,9 +76,9 @@ def test_a_price_that_list_and_catalogue_see_differently_is_told(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list counts, a line on standard error names both, and JSON stays JSON."""
-    monkeypatch.setattr(catalogue.Model, "catalogued", lambda *_, **__: (9.0, 9.0))
+    monkeypatch.setattr(gemini_models.Model, "catalogued", lambda *_, **__: (9.0, 9.0))
     result = workspace.run("prices", "--json")
-    found = next(row for row in json.loads(result.stdout) if row["model"] == catalogue.DEFAULT_GENERATE)
+    found = next(row for row in json.loads(result.stdout) if row["model"] == gemini_models.DEFAULT_GENERATE)
     assert found["live"]["in"] == 0.30
     assert "live 0.3 in, 2.5 out, not 9 and 9; batch 0.15 in, 1.25 out, not 9 and 9" in found["differs"]
     assert found["differs"] in result.stderr

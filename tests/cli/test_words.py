@@ -6,7 +6,7 @@ import subprocess
 import click
 
 from jobs.cli import COMMANDS, main
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from tests.lab import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator.server import start
-from tests.integration.steps.hands import Hand
+from tests.integration.hands import Hand
 from tests.lab import KEY, Api, Workspace, copy_tree
 
 BIOS = (

@@ -26,8 +26,8 @@ import psutil
 from tests import ledger
 from tests.concurrency.nursery import Doom
 from tests.crash.program import program
-from tests.integration.steps.hands import Hand
-from tests.integration.steps.looks import asked_ids
+from tests.integration.hands import Hand
+from tests.integration.looks import asked_ids
 from tests.lab import KEY, URL, Workspace
 from tests.postgresql import Server
 from tests.soak.engine import Engine

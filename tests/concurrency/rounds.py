@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pipeline import files
+from pipeline.core import files
 from tests import ledger
 from tests.concurrency.conftest import WAITS, Life
-from tests.integration.steps.hands import Ended, Hand
-from tests.integration.steps.looks import asked_ids
+from tests.integration.hands import Ended, Hand
+from tests.integration.looks import asked_ids
 
 HEAD = re.compile(r"(GET|POST|DELETE) /")
 CREATE = ":batchGenerateContent"
@@ -219,10 +219,10 @@ def _litter(life: Life) -> Iterator[str]:
 
 def _check_index(life: Life, one: Round) -> None:
     """The index in service is a pair of one build that holds everybody, and whole."""
-    with life.workspace.open() as rt:
-        manifest = rt.builds.current()
+    with life.workspace.open() as ws:
+        manifest = ws.builds.current()
         assert manifest is not None, one
-        assert rt.builds.damage(manifest.number) == [], one
+        assert ws.builds.damage(manifest.number) == [], one
     metadata = json.loads((life.workspace.data / "metadata.json").read_bytes())
     there = life.workspace.query("SELECT username FROM experts ORDER BY username")
     assert sorted(entry["username"] for entry in metadata) == [row[0] for row in there], one

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.steps import batch_ingest, index
+from pipeline.batch import ingest
+from pipeline.index import build
 from pipeline.store import leases
 from tests import ledger
 from tests.concurrency.conftest import Life
-from tests.integration.steps.looks import alter, creates, states
+from tests.integration.looks import alter, creates, states
 
 Live = Callable[[str], Life]
 
@@ -48,8 +49,8 @@ def test_an_owner_whose_clock_is_set_goes_on(hours: int, live: Live, monkeypatch
             return super().now(tz) + moved  # type: ignore[no-any-return]  # see above
 
     monkeypatch.setattr(leases, "datetime", Jumping)
-    with life.workspace.open() as rt:
-        assert [account.batch.number for account in batch_ingest.run(rt)] == [2]
-        assert index.run(rt).count == 4
+    with life.workspace.open() as ws:
+        assert [account.batch.number for account in ingest.run(ws)] == [2]
+        assert build.run(ws).count == 4
     assert Jumping.looks > 3
     ledger.check(life.workspace)

@@ -33,7 +33,7 @@ def left_by_the_dead(life: Life, moment: str, *, lease_s: float) -> datetime:
     with standing_still(life, moment, LEASE=str(lease_s)) as process:
         process.kill()
         process.communicate()
-    with life.workspace.open() as rt, rt.store.read() as tx:
+    with life.workspace.open() as ws, ws.store.read() as tx:
         (until,) = tx.execute(select(tables.leases.c.until)).scalars()
         assert isinstance(until, datetime)
         return until
@@ -41,7 +41,7 @@ def left_by_the_dead(life: Life, moment: str, *, lease_s: float) -> datetime:
 
 def last_event(life: Life) -> datetime:
     """Return when anything was last moved."""
-    with life.workspace.open() as rt, rt.store.read() as tx:
+    with life.workspace.open() as ws, ws.store.read() as tx:
         newest = tx.execute(select(tables.events.c.at).order_by(tables.events.c.id.desc()).limit(1)).scalar_one()
         assert isinstance(newest, datetime)
         return newest

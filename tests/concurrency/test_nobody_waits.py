@@ -113,7 +113,7 @@ class UndoneError(Exception):
 @contextmanager
 def long_transaction(life: Life) -> Iterator[None]:
     """Be a process that has written, and neither commits nor gives up for the length of a block."""
-    with suppress(UndoneError), life.workspace.open() as rt, rt.store.write() as tx:
+    with suppress(UndoneError), life.workspace.open() as ws, ws.store.write() as tx:
         tx.exec_driver_sql("UPDATE experts SET job_title = 'changed, and not committed'")
         yield
         raise UndoneError

@@ -10,7 +10,7 @@ import pytest
 from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
 from tests.concurrency.rounds import Part, Round
-from tests.integration.steps.hands import Ended, Hand
+from tests.integration.hands import Ended, Hand
 
 Live = Callable[[str], Life]
 

@@ -10,9 +10,9 @@ import pytest
 
 from emulator.server import start
 from tests.concurrency.conftest import WAITS
-from tests.integration.routines import passages
-from tests.integration.routines.passages import EXTRACTOR
-from tests.integration.steps.hands import LONGEST_S, Ended, Hand
+from tests.integration import many_passages as passages
+from tests.integration.hands import LONGEST_S, Ended, Hand
+from tests.integration.many_passages import EXTRACTOR
 from tests.lab import Api, Workspace
 
 MANY = 9

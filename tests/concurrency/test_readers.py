@@ -44,12 +44,12 @@ def pair(folder: Path) -> Pair:
 
 def add_one(workspace: Workspace, number: int) -> None:
     """Put one more tagged person in, as another program might."""
-    with workspace.open() as rt, rt.store.write() as tx:
+    with workspace.open() as ws, ws.store.write() as tx:
         from pipeline.experts import table
         from pipeline.store import workspace as workspaces
 
         table.insert_people(tx, [(f"reader-{number:03d}", {"bio": f"Hive {number}.", "tags": '["bees"]'})])
-        workspaces.touch(tx)
+        workspaces.touch_revision(tx)
 
 
 def test_a_reader_never_sees_a_mixed_pair_or_a_missing_file(live: Callable[[str], Life]) -> None:

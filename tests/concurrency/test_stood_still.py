@@ -17,7 +17,7 @@ import pytest
 from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
 from tests.concurrency.rounds import Part, Round
-from tests.integration.steps.hands import Ended
+from tests.integration.hands import Ended
 from tests.lab import ROOT, slowness
 
 pytestmark = pytest.mark.sampled(2)
@@ -52,16 +52,16 @@ MOMENTS = {  # what stands still before which call of it, the how manieth
     "a submit before its last look at the lease and its create": ("batch-submit", CHECK, 2),
     "a submit before its upload": ("batch-submit", CHECK, 5),
     "a submit before the create of what it wrote": ("batch-submit", CHECK, 8),
-    "a submit before it writes a request file": ("batch-submit", "pipeline.preparing._write", 1),
-    "a submit before it claims what it wrote": ("batch-submit", "pipeline.files.SealedWriter.seal", 1),
-    "a poll before it seals what it fetched": ("batch-poll", "pipeline.files.settle", 1),
-    "an ingest before the account": ("batch-ingest", "pipeline.steps.batch_ingest._finish", 1),
+    "a submit before it writes a request file": ("batch-submit", "pipeline.batch.prepare._write", 1),
+    "a submit before it claims what it wrote": ("batch-submit", "pipeline.core.files.SealedWriter.seal", 1),
+    "a poll before it seals what it fetched": ("batch-poll", "pipeline.core.files.settle", 1),
+    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest._finish", 1),
     "an index before it verifies": ("index", "pipeline.index.builds.Builds.verify", 1),
     "an index before it promotes": ("index", "pipeline.index.builds.Builds.promote", 1),
 }
 FENCED = {  # the same in the middle of the transaction that was found to hold the lease
-    "a poll before it names what it fetched": ("batch-poll", "pipeline.files.rename", 1),
-    "a submit before it names what it claims": ("batch-submit", "pipeline.files.rename", 1),
+    "a poll before it names what it fetched": ("batch-poll", "pipeline.core.files.rename", 1),
+    "a submit before it names what it claims": ("batch-submit", "pipeline.core.files.rename", 1),
     "an index before its flip": ("index", "pipeline.index.builds.Builds._flip", 1),
 }
 LEFT_ALONE = [
@@ -157,10 +157,10 @@ def test_who_stands_still_behind_the_fence_is_not_overtaken(moment: str, live: L
     one = Round((Part(command), Part(command)), both)
     assert [end.code for end in both] == [0, 0], one
     if command == "index":
-        with life.workspace.open() as rt:
-            current = rt.builds.current()
+        with life.workspace.open() as ws:
+            current = ws.builds.current()
             assert current is not None
-            assert current.number == max(rt.builds.numbers()), "an older build was put back"
+            assert current.number == max(ws.builds.numbers()), "an older build was put back"
     rounds.finish(life, one)
     rounds.check(life, one)
 

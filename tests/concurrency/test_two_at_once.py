@@ -8,7 +8,7 @@ import pytest
 
 from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
-from tests.integration.steps.hands import Hand
+from tests.integration.hands import Hand
 
 ROUNDS = int(os.environ.get("FINDABLE_ROUNDS", "6"))
 SEED = int(os.environ.get("FINDABLE_SEED", "3"))

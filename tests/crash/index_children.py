@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.core.task import Entry
 from pipeline.index.builds import Builds
-from pipeline.index.vectors import VectorCache
-from pipeline.task import Entry
+from pipeline.index.cache import VectorCache
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
 COUNT = 5

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.index.builds import Builds
-from pipeline.index.record_format import HEADER_BYTES
+from pipeline.index.vector_file import HEADER_BYTES
 from tests.crash.index_children import COUNT, cache_of, check, make, text_of
 from tests.unit.index.toy import DIM, key_of, vectors_of
 

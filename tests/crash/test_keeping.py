@@ -18,7 +18,7 @@ from pipeline.experts import table
 from tests import ledger
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
-from tests.integration.routines import passages
+from tests.integration import many_passages as passages
 from tests.lab import KEY, ON_POSTGRESQL, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
@@ -59,7 +59,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, mortal: Mortal) -> Iterat
         environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_KEEP_DAYS": "0", "FINDABLE_RETRY_FOR": "1"}
         made = Workspace(root / "data", environ | {"FINDABLE_DATA": str(root / "data")})
         for some in ([("a-1", {"bio": "I keep bees."}), ("zq-77", PERSON)], [("b-1", {"bio": "I teach water law."})]):
-            with made.open() as rt, rt.store.write() as tx:
+            with made.open() as ws, ws.store.write() as tx:
                 for name, values in some:
                     table.insert_person(tx, name, values)
             for command in CHAIN:
@@ -180,7 +180,7 @@ def test_restore_dies(template: Template, tmp_path: Path, stands: str) -> None:
         if stands == "nothing":
             shutil.rmtree(where.data)
             return where
-        with where.open() as rt, rt.store.write() as tx:
+        with where.open() as ws, ws.store.write() as tx:
             table.insert_person(tx, "only-in-the-old-one", {})
         return where
 

@@ -17,12 +17,12 @@ import pytest
 
 from emulator.server import start
 from pipeline.experts import table
-from pipeline.steps.move import EVERYTHING
-from pipeline.store import moved
+from pipeline.ops.move import EVERYTHING
+from pipeline.store import marker
 from tests import ledger, postgresql
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import CUT, ON_SERVER, TO_CUT, Fate
-from tests.integration.routines import passages
+from tests.integration import many_passages as passages
 from tests.lab import KEY, ROOT, URL, Workspace
 from tests.postgresql import Server
 
@@ -59,7 +59,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 
 def put(workspace: Workspace, count: int, *, first: int = 0) -> None:
     """Put people into a workspace."""
-    with workspace.open() as rt, rt.store.write() as tx:
+    with workspace.open() as ws, ws.store.write() as tx:
         for number in range(first, first + count):
             table.insert_person(tx, f"person-{number}", {"bio": f"I keep bees and teach water law, {number}."})
 
@@ -82,7 +82,7 @@ def check(here: Workspace, there: Workspace, *, before: dict[str, int]) -> bool:
     tables = there.tables()
     assert tables == [] or counts(there) == before
     assert counts(here) == before
-    assert not tables or moved.find(here.data / "findable.db") is not None, "both take writes"
+    assert not tables or marker.find_moved(here.data / "findable.db") is not None, "both take writes"
     return bool(tables)
 
 

@@ -44,7 +44,7 @@ def born(engine: Api, tmp_path: Path) -> Born:
         environ = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": engine.url, "FINDABLE_LIST_LAG": "0"}
         environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_RETRY_FOR": "1", "FINDABLE_CREATE_TIMEOUT": "1"}
         made = Workspace(data, environ | {"FINDABLE_DATA": str(data)})
-        with made.open() as rt, rt.store.write() as tx:
+        with made.open() as ws, ws.store.write() as tx:
             for number in range(PEOPLE):
                 table.insert_person(tx, f"person-{name}-{number}", {"bio": f"I keep bees in {name}, {number}."})
         return made

@@ -15,7 +15,7 @@ import pytest
 from emulator.server import start
 from pipeline.experts import table as experts
 from pipeline.passages import table
-from pipeline.passages.schema import look
+from pipeline.passages.schema import read_shape
 from pipeline.passages.table import ConceptRow, PassageRow
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
@@ -73,8 +73,8 @@ def run(workspace: Workspace, *args: str, **values: str) -> None:
 
 def put(workspace: Workspace) -> None:
     """Put people and passages into a workspace, and another program's concepts of most passages."""
-    with workspace.open() as rt, rt.store.write() as tx:
-        shape = look(tx)
+    with workspace.open() as ws, ws.store.write() as tx:
+        shape = read_shape(tx)
         for number in range(3):
             tags = '["beekeeping"]' if number == 0 else None
             bio = f"I keep bees and teach water law, {number}."
@@ -82,7 +82,7 @@ def put(workspace: Workspace) -> None:
         ids = [f"p-{number:04d}" for number in range(MANY)]
         text = "Groundwater models estimate aquifer depletion under heavy pumping in district {}."
         table.insert_passages(tx, shape, [PassageRow(one, text.format(one), None, None) for one in ids])
-        rows = [ConceptRow(one, "theirs", "other", "[]", 0.9, "m", THEIRS, None, rt.now()) for one in ids]
+        rows = [ConceptRow(one, "theirs", "other", "[]", 0.9, "m", THEIRS, None, ws.now()) for one in ids]
         table.add_concepts(tx, shape, rows)
 
 

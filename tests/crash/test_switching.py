@@ -16,7 +16,7 @@ from pipeline.experts import table
 from tests import ledger
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
-from tests.integration.steps.looks import remote
+from tests.integration.looks import remote
 from tests.lab import KEY, Api, Workspace
 
 pytestmark = pytest.mark.sampled(3)
@@ -84,7 +84,7 @@ def life(tmp_path: Path, mortal: Mortal, request: pytest.FixtureRequest) -> Iter
             "GOOGLE_GEMINI_BASE_URL": server.url,
         }
         workspace, api = Workspace(tmp_path / "data", environ), Api(server)
-        with workspace.open() as rt, rt.store.write() as tx:
+        with workspace.open() as ws, ws.store.write() as tx:
             for number in range(PEOPLE):
                 table.insert_person(tx, f"person-{number:02d}", {"bio": f"I keep bees and teach water law, {number}."})
         api.fault("safety", nth=3, times=6, path=LIVE)

@@ -9,11 +9,11 @@ from datetime import date
 import click
 
 from jobs.cli import COMMANDS, main
-from pipeline.experts.collection import entry
-from pipeline.gemini import catalogue, costs
-from pipeline.settings import PREFIX, Settings
-from pipeline.states import BATCH_MOVES, REMOTE_STATES
-from pipeline.ways import Way, live_seconds, recommend, spoken
+from pipeline.core.settings import PREFIX, Settings
+from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
+from pipeline.experts.collection import index_entry
+from pipeline.gemini import models, tokens
+from pipeline.workflows.batch_or_live import ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
 _STATES = {
@@ -88,7 +88,7 @@ def remote_states() -> str:
 
 def metadata() -> str:
     """Return the keys of an entry of metadata.json."""
-    return ", ".join(f"`{key}`" for key in entry(defaultdict(lambda: None)).metadata)
+    return ", ".join(f"`{key}`" for key in index_entry(defaultdict(lambda: None)).metadata)
 
 
 def modes() -> str:
@@ -102,12 +102,14 @@ def modes() -> str:
 def _modes(people: int) -> str:
     """Return both modes for a number of people, before anything was measured, twelve hours before the day ends."""
     day = date(2026, 11, 20)
-    model = catalogue.find(catalogue.DEFAULT_GENERATE, kind="generate", today=day)
-    used = costs.Usage(prompt=people * 319, answer=people * 22)
-    batch, live = (costs.cost(model, used, batch=way, on=day) for way in (True, False))
+    model = models.find_model(models.DEFAULT_GENERATE, kind="generate", today=day)
+    used = tokens.Usage(prompt=people * 319, answer=people * 22)
+    batch, live = (tokens.usage_cost(model, used, batch=way, on=day) for way in (True, False))
     tier_1, free = (
         live_seconds(people, used.prompt, limits=limits, used_today=0, until_reset_s=12 * 3600, rate=5 / 1.5)
-        for limits in (catalogue.limits(model, tier=tier) for tier in ("1", "free"))
+        for limits in (models.model_limits(model, tier=tier) for tier in ("1", "free"))
     )
-    fits = recommend(Way(cost=batch, seconds=86_400), Way(cost=live, seconds=tier_1), items=people)[0]
-    return f"| {people:,} | ${batch:,.3f} | ${live:,.3f} | {spoken(tier_1)} | {spoken(free)} | {fits} |"
+    fits = recommend(ModeEstimate(cost=batch, seconds=86_400), ModeEstimate(cost=live, seconds=tier_1), items=people)[0]
+    return (
+        f"| {people:,} | ${batch:,.3f} | ${live:,.3f} | {format_duration(tier_1)} | {format_duration(free)} | {fits} |"
+    )

@@ -14,8 +14,8 @@ PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
 def test_every_gate_stands_on_the_page_with_its_bounds(workspace: Workspace, task: str) -> None:
     """Each gate of each subject has a row with what it demands, and no row is about another one."""
     workspace.environ["FINDABLE_TASK"] = task
-    with workspace.open() as rt, rt.store.read() as tx:
-        found = {one.name: gates.wanted(one) for one in rt.task.quality(tx, None).gates}
+    with workspace.open() as ws, ws.store.read() as tx:
+        found = {one.name: gates.describe_gate(one) for one in ws.task.quality(tx, None).gates}
     heading = {"experts": "people", "passages": "passages"}[task]
     part = PAGE.split(f"## The gates of {heading}")[1].split("\n## ")[0]
     told = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", part, re.MULTILINE))

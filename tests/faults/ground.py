@@ -171,7 +171,7 @@ def empty(data: Path, url: str) -> Workspace:
 def populated(data: Path, url: str) -> Workspace:
     """Return a workspace with a few people who can be asked about."""
     workspace = empty(data, url)
-    with workspace.open() as rt, rt.store.write() as tx:
+    with workspace.open() as ws, ws.store.write() as tx:
         for number in range(PEOPLE):
             bio = f"I keep bees and teach water law, number {number}."
             table.insert_person(tx, f"person-{number}", {"first_name": "Person", "bio": bio})

@@ -81,5 +81,5 @@ def _change_a_bio(ground: Ground) -> None:
     """Give one person another biography, so that there is something to embed."""
     from pipeline.experts import table
 
-    with ground.workspace.open() as rt, rt.store.write() as tx:
+    with ground.workspace.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "later", {"bio": "I mend clocks.", "tags": '["horology"]'})

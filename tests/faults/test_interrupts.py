@@ -137,7 +137,7 @@ def _bring_to(ground: Ground, stage: str) -> None:
     if stage == "later":
         from pipeline.experts import table
 
-        with ground.workspace.open() as rt, rt.store.write() as tx:
+        with ground.workspace.open() as ws, ws.store.write() as tx:
             table.insert_person(tx, "later", {"bio": "I mend clocks.", "tags": '["horology"]'})
     if stage == "unclear":
         ground.script(Script("create_lost_reply"), Script("status", {}, *cells.LIST, times=ALWAYS))
@@ -209,7 +209,7 @@ def _wait_for_a_batch(ground: Ground) -> None:
     """Bring one more person's batch home, to be ingested."""
     from pipeline.experts import table
 
-    with ground.workspace.open() as rt, rt.store.write() as tx:
+    with ground.workspace.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "later", {"bio": "I mend clocks."})
     for command in ("batch-submit", "batch-poll"):
         assert ground.run(command).exit_code == 0
@@ -218,7 +218,7 @@ def _wait_for_a_batch(ground: Ground) -> None:
 @contextmanager
 def _holder(ground: Ground, name: str) -> Iterator[None]:
     """Hold a lease in this process, which is alive, for the length of a block."""
-    with ground.workspace.open() as rt, rt.lease(name) as lease:
+    with ground.workspace.open() as ws, ws.lease(name) as lease:
         assert lease is not None
         yield
 

@@ -18,8 +18,8 @@ from tests.faults import ground, words
 from tests.faults.cells import CREATE, DOWNLOAD, GET, LIST, PIECE, START, Endpoint, each
 from tests.faults.ground import ALWAYS, RESIGNATION, Ground, Script, haste
 from tests.faults.words import Words, plain, without
-from tests.integration.routines import passages
-from tests.integration.routines.passages import KEY, NOTHING_THERE
+from tests.integration import many_passages as passages
+from tests.integration.many_passages import KEY, NOTHING_THERE
 from tests.lab import Workspace
 
 pytestmark = pytest.mark.sampled(12)

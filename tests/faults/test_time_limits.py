@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emulator.server import start
-from pipeline.errors import FindableError, UnavailableError
+from pipeline.core.errors import FindableError, UnavailableError
 from pipeline.gemini.client import Client
 from tests.lab import KEY, Api, slowness
 from tests.live import generated

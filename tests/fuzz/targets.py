@@ -21,19 +21,19 @@ from emulator.gate import Gate
 from emulator.settings import Settings
 from emulator.wire import application
 from emulator.world import World
-from pipeline.errors import InputError, RemoteError
+from pipeline.core.errors import InputError, RemoteError
+from pipeline.core.states import Outcome
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.delimiting import NAMES, delimited
-from pipeline.experts.judging import Person
-from pipeline.experts.reading import People, read_person_documents
+from pipeline.experts.read import People, read_person_documents
+from pipeline.experts.rows import Person
+from pipeline.experts.task import NAMES, delimited
 from pipeline.gemini import requests
+from pipeline.gemini.error_mapping import map_error
 from pipeline.gemini.operations import BATCH_NAME, FILE_NAME, UnreadableError, read_operation, read_page
-from pipeline.gemini.refusals import refusal
-from pipeline.gemini.replies import Reply, judge_line, judge_response, parse_answer
-from pipeline.gemini.results import Results, key_in
+from pipeline.gemini.responses import Response, judge_line, judge_response, parse_answer
+from pipeline.gemini.result_file import ResultFile, key_of_line
 from pipeline.gemini.transfers import check_arrived, digest_in, file_in
 from pipeline.passages.read import Passages
-from pipeline.states import Outcome
 from pipeline.tables.findings import Finding
 
 SUFFIXES = (".csv", ".json", ".jsonl", ".txt")
@@ -105,16 +105,16 @@ def _check_person(person: Person) -> None:
 
 def result_line(data: bytes) -> None:
     """One raw line of a result: one outcome with a known reason, and tags only where they are well-formed."""
-    key = key_in(data)
+    key = key_of_line(data)
     assert key is None or isinstance(key, str)
     _check_reply(judge_line(data))
     if (document := _json(data)) is not None:
         _check_reply(judge_response(document))
     text = data.decode("utf-8", "replace")
-    _check_reply(Reply(Outcome.ANSWERED, "ok", text=text) if text else judge_response({}))
+    _check_reply(Response(Outcome.ANSWERED, "ok", text=text) if text else judge_response({}))
 
 
-def _check_reply(reply: Reply) -> None:
+def _check_reply(reply: Response) -> None:
     """Hold a judged reply, and what is parsed of it, against what may be stored."""
     assert (reply.outcome is Outcome.ANSWERED) == (reply.reason == "ok")
     assert len(reply.excerpt) <= MAX_EXCERPT
@@ -134,8 +134,8 @@ def result_file(data: bytes) -> None:
     """A whole result file: every line is asked for, unknown or unreadable, and is found again by the key it shows."""
     path = _folder() / "results.jsonl"
     path.write_bytes(data)
-    keys = {key for line in data.split(b"\n") if (key := key_in(line.rstrip(b"\r").removeprefix(b"\xef\xbb\xbf")))}
-    with Results(path) as results:
+    keys = {key for line in data.split(b"\n") if (key := key_of_line(line.rstrip(b"\r").removeprefix(b"\xef\xbb\xbf")))}
+    with ResultFile(path) as results:
         found = sum(len(results.lines(key)) for key in sorted(keys))
         assert found + results.unknown + results.unreadable_count == results.total
         assert all(number >= 1 and excerpt.isprintable() for number, excerpt in results.unreadable)
@@ -177,7 +177,7 @@ def error_body(data: bytes) -> None:
     document = _json(data)
     for code in (400, 401, 403, 404, 409, 429, 500, 503):
         for body in (document, data.decode("utf-8", "replace"), {"error": document}):
-            error = refusal(code, body, what="try", key=KEY, now=NOW, headers={"retry-after": str(body)[:20]})
+            error = map_error(code, body, what="try", key=KEY, now=NOW, headers={"retry-after": str(body)[:20]})
             assert isinstance(error, RemoteError)
             assert error.message.isprintable()
             assert KEY not in error.message
@@ -186,7 +186,7 @@ def error_body(data: bytes) -> None:
 def request_line(data: bytes) -> None:
     """A request line is sound, or refused with a reason in our words."""
     try:
-        requests.check(data)
+        requests.check_request(data)
     except InputError as error:
         assert error.message  # noqa: PT017 - a promise, checked wherever it applies
     else:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UnavailableError
+from pipeline.core.errors import UnavailableError
 from pipeline.store.database import Store
 from tests import postgresql
-from tests.integration.routines.passages import text_of
+from tests.integration.many_passages import text_of
 from tests.lab import ROOT, URL, Workspace
 
 PASSAGES = "CREATE TABLE passages (id INTEGER PRIMARY KEY, text TEXT)"
@@ -83,7 +83,7 @@ def test_times_and_numbers_are_read_however_sessions_write_them(role: Role, sett
     role.has_people()
     for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
         role.run(command)
-    with role.workspace.open() as rt, rt.store.read() as tx:
+    with role.workspace.open() as ws, ws.store.read() as tx:
         assert tx.exec_driver_sql("SELECT 0.1234567890123456::float8").scalar() == 0.1234567890123456
 
 

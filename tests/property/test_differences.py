@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.states import Outcome
+from pipeline.core.states import Outcome
 from pipeline.workflows.differences import Facts, differences
 
 FACTS = st.builds(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from jobs.cli import COMMANDS as ALL
-from tests.integration.routines import passages
+from tests.integration import many_passages as passages
 from tests.lab import KEY, ROOT, Api, Workspace
 
 pytestmark = pytest.mark.sampled(3)
@@ -230,7 +230,7 @@ def test_a_bug_is_shown_without_the_key(workspace: Workspace, files: Path, monke
         """Fail as no command should."""
         raise RuntimeError(f"{ECHO} \x1b[2J\x9b31m\u202e")
 
-    monkeypatch.setattr("pipeline.steps.score.run", broken)
+    monkeypatch.setattr("pipeline.experts.rescore.run", broken)
     said = _run(workspace, files, "score")
     assert "RuntimeError" in said
     assert not {"\x1b", "\x9b", "\u202e"} & set(said)

@@ -8,8 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.experts import table
-from pipeline.experts.delimiting import NAMES, delimited
-from pipeline.experts.tags import item
+from pipeline.experts.task import NAMES, delimited, expert_item
 from tests import ledger
 from tests.delivery import TAGS, deliver, line, prepare, put_people, response, workspace_at
 from tests.lab import Api, Workspace
@@ -55,7 +54,7 @@ def test_nothing_in_the_data_looks_like_a_delimiter(data: str) -> None:
 def test_look_alikes_lose_their_bracket() -> None:
     """Each of the imitations in the collection leaves no bracket before the name; ordinary mark-up keeps its own."""
     for data in BIOGRAPHIES[1:8]:
-        (part,) = item("1", {"username": data, "job_title": data, "bio": data}).prompt.parts
+        (part,) = expert_item("1", {"username": data, "job_title": data, "bio": data}).prompt.parts
         assert [part["text"].count(f"<{name}>") for name in NAMES] == [1, 1, 1]
         assert [part["text"].count(f"</{name}>") for name in NAMES] == [1, 1, 1]
     for bracket in ("\uff1c", "&lt;", "&#60;", "&#x3C;"):
@@ -67,7 +66,7 @@ def test_look_alikes_lose_their_bracket() -> None:
 
 def test_hostile_biographies_get_tags_of_their_own(workspace: Workspace) -> None:
     """On the local engine's models the whole chain runs, everybody is tagged once or has a reason, nobody is owned."""
-    with workspace.open() as rt, rt.store.write() as tx:
+    with workspace.open() as ws, ws.store.write() as tx:
         for number, bio in enumerate(BIOGRAPHIES):
             table.insert_person(tx, f"p{number}", {"bio": bio + " I keep bees and teach water law.", "job_title": bio})
     for command in ("batch-submit", "batch-poll", "batch-ingest"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.routines import passages
+from tests.integration import many_passages as passages
 from tests.lab import Api, Workspace
 
 CANARY = "quince-lantern-seventeen"  # in every text, in the middle of a sentence

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import psutil
 
-from tests.integration.steps.hands import Ended, Hand
+from tests.integration.hands import Ended, Hand
 from tests.lab import Workspace
 from tests.soak.troubles import Fate
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline.states import BATCH_MOVES, BatchState
+from pipeline.core.states import BATCH_MOVES, BatchState
 from tests.soak import built, money
 from tests.soak.look import Look, Row, is_forgotten, tags_of
 

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pipeline.adopting import _usable_and_old
+from pipeline.batch.reconcile import _usable_and_old
+from pipeline.core.states import RemoteState
 from pipeline.gemini.operations import RemoteBatch
-from pipeline.states import RemoteState
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -2,11 +2,11 @@
 
 import json
 
-from pipeline.apply import Asked, Missing, judge
-from pipeline.experts.tags import TagsTask
-from pipeline.states import Outcome
+from pipeline.core.states import Outcome
+from pipeline.engine.record import Asked, MissingLine, judge_lines
+from pipeline.experts.task import TagsTask
 
-MISSING = Missing("no line in the result", charged=True)
+MISSING = MissingLine("no line in the result", charged=True)
 
 
 def line(tags: str) -> bytes:
@@ -23,7 +23,7 @@ GOOD, OTHER = line('{"tags": ["bees"]}'), line('{"tags": ["water law"]}')
 def test_the_first_valid_line_wins() -> None:
     """A bad line before or behind it changes nothing, and neither does a second valid one."""
     for lines in ([REFUSED, INVALID, GOOD, OTHER], [GOOD, REFUSED, OTHER]):
-        found = judge(TagsTask(), Asked("1", "hash"), lines, missing=MISSING)
+        found = judge_lines(TagsTask(), Asked("1", "hash"), lines, missing=MISSING)
         assert found.outcome is Outcome.ANSWERED
         assert found.answer is not None
         assert found.answer.model_dump() == {"tags": ["bees"]}
@@ -31,6 +31,6 @@ def test_the_first_valid_line_wins() -> None:
 
 def test_without_a_valid_line_the_first_failure_counts() -> None:
     """What a later line says of the same request is not counted again; no line at all is a missing one."""
-    assert judge(TagsTask(), Asked("1", "hash"), [REFUSED, INVALID], missing=MISSING).reason == "error-line"
-    nothing = judge(TagsTask(), Asked("1", "hash"), [], missing=MISSING)
+    assert judge_lines(TagsTask(), Asked("1", "hash"), [REFUSED, INVALID], missing=MISSING).reason == "error-line"
+    nothing = judge_lines(TagsTask(), Asked("1", "hash"), [], missing=MISSING)
     assert (nothing.outcome, nothing.charged) == (Outcome.MISSING, True)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from pipeline.discretion import keep_out_of_logs
+from pipeline.core.redact import keep_out_of_logs
 
 KEY = "AIza-a-key-that-is-long-enough-to-be-one"
 

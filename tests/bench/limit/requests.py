@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.tags import MAX_OUTPUT_TOKENS, SYSTEM
-from pipeline.gemini.requests import schema_of
+from pipeline.experts.task import MAX_OUTPUT_TOKENS, SYSTEM
+from pipeline.gemini.schema import response_schema
 from tests.bench.limit.database import connected
 from tests.bench.measure import Said, Timed
 
@@ -34,7 +34,7 @@ _BATCH = (
 def ready(data: Path) -> Timed:
     """Make the bytes that every line has in common, and open the database twice: to read and to write."""
     reading, writing = connected(data), connected(data)
-    schema = orjson.dumps(schema_of(ExpertTags)).decode()
+    schema = orjson.dumps(response_schema(ExpertTags)).decode()
     rest = (
         '}]}],"systemInstruction":{"parts":[{"text":'
         + orjson.dumps(SYSTEM).decode()

@@ -12,9 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.delimiting import delimited
-from pipeline.experts.tags import MAX_OUTPUT_TOKENS, SYSTEM
-from pipeline.gemini.requests import schema_of
+from pipeline.experts.task import MAX_OUTPUT_TOKENS, SYSTEM, delimited
+from pipeline.gemini.schema import response_schema
 from tests.bench.measure import Said, Timed
 from tests.bench.naive.orm import Batch, Expert, Request, engine_of
 
@@ -73,7 +72,7 @@ class Line(Camel):
 def ready(data: Path) -> Timed:
     """Open the database."""
     engine = engine_of(data)
-    schema = schema_of(ExpertTags)
+    schema = response_schema(ExpertTags)
 
     def run() -> Said:
         with Session(engine) as session:

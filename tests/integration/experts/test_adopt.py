@@ -132,11 +132,11 @@ def _adopted(path: Path) -> list[str]:
 
     store = Store(f"sqlite:///{path}")
     try:
-        lines = schema.ensure(store, [adoption.adopt])
+        lines = schema.ensure_schema(store, [adoption.adopt])
         with store.read() as tx:
             assert adoption.is_adopted(tx)
         once = _dump(path)
-        assert schema.ensure(store, [adoption.adopt]) == []
+        assert schema.ensure_schema(store, [adoption.adopt]) == []
         assert _dump(path) == once
     finally:
         store.close()

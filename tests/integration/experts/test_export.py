@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.experts import table
-from pipeline.runtime import Runtime
-from pipeline.steps import export, import_experts, show
+from pipeline.core.errors import InputError
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.experts import import_, show, table
+from pipeline.ops import export
 from pipeline.store import answers
 from tests.integration.experts.workspaces import HEADER, rows, workspace
 
@@ -20,13 +20,13 @@ ODD = (
 )
 
 
-def filled(rt: Runtime, directory: Path) -> None:
+def filled(ws: OpenWorkspace, directory: Path) -> None:
     """Import two odd people and tag one of them."""
     path = directory / "odd.csv"
     path.write_bytes(ODD.encode())
-    import_experts.run(rt, path)
-    with rt.store.write() as tx:
-        table.write_tags(tx, {str(rows(rt)["ann"]["id"]): '["water law","soil"]'})
+    import_.run(ws, path)
+    with ws.store.write() as tx:
+        table.write_tags(tx, {str(rows(ws)["ann"]["id"]): '["water law","soil"]'})
 
 
 def nowhere(piece: bytes) -> None:
@@ -37,15 +37,15 @@ def nowhere(piece: bytes) -> None:
 @pytest.mark.parametrize("name", ["out.csv", "out.json", "out.jsonl", "out.ndjson"])
 def test_an_export_imports_as_it_was(tmp_path: Path, name: str) -> None:
     """Into an empty workspace an export brings the same people; into its own it changes nothing."""
-    with workspace(tmp_path / "data") as rt:
-        filled(rt, tmp_path)
-        assert export.run(rt, tmp_path / name, write=nowhere).count == 2
-        again = import_experts.run(rt, tmp_path / name, strict=True)
+    with workspace(tmp_path / "data") as ws:
+        filled(ws, tmp_path)
+        assert export.run(ws, tmp_path / name, write=nowhere).count == 2
+        again = import_.run(ws, tmp_path / name, strict=True)
         assert (again.unchanged, again.findings) == (2, [])
-        before = rows(rt)
-    with workspace(tmp_path / "other") as rt:
-        import_experts.run(rt, tmp_path / name)
-        after = rows(rt)
+        before = rows(ws)
+    with workspace(tmp_path / "other") as ws:
+        import_.run(ws, tmp_path / name)
+        after = rows(ws)
     answered = {"id", "tags", "findability_score"}
     for username, row in before.items():
         assert {k: v for k, v in row.items() if k not in answered} == {
@@ -55,9 +55,9 @@ def test_an_export_imports_as_it_was(tmp_path: Path, name: str) -> None:
 
 def test_csv_has_tags_and_score_and_no_formula(tmp_path: Path) -> None:
     """The header is the product's with tags and score; no cell begins with what a spreadsheet runs."""
-    with workspace(tmp_path / "data") as rt:
-        filled(rt, tmp_path)
-        export.run(rt, tmp_path / "out.csv", write=nowhere)
+    with workspace(tmp_path / "data") as ws:
+        filled(ws, tmp_path)
+        export.run(ws, tmp_path / "out.csv", write=nowhere)
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         ann, bob = csv.DictReader(file)
     assert [*ann] == [*HEADER.split(","), "tags", "findability_score"]
@@ -72,9 +72,9 @@ def test_csv_has_tags_and_score_and_no_formula(tmp_path: Path) -> None:
 
 def test_json_has_lists_numbers_and_nulls(tmp_path: Path) -> None:
     """In JSON texts are as stored, tags a list or null, empty values null."""
-    with workspace(tmp_path / "data") as rt:
-        filled(rt, tmp_path)
-        export.run(rt, tmp_path / "out.json", write=nowhere)
+    with workspace(tmp_path / "data") as ws:
+        filled(ws, tmp_path)
+        export.run(ws, tmp_path / "out.json", write=nowhere)
     ann, bob = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert (ann["First Name"], ann["tags"], ann["Hourly Rate"]) == ("=1+1", ["water law", "soil"], 65.125)
     assert (bob["Username"], bob["tags"], bob["Bio"], bob["findability_score"]) == ("=bob", None, None, 0.0)
@@ -84,29 +84,29 @@ def test_json_has_lists_numbers_and_nulls(tmp_path: Path) -> None:
 def test_no_experts_is_an_empty_file(tmp_path: Path, format_: str, empty: Any) -> None:
     """An export of nobody is a list of nobody, handed to the caller where there is no path."""
     pieces = io.BytesIO()
-    with workspace(tmp_path / "data") as rt:
-        assert export.run(rt, None, format_=format_, write=pieces.write).count == 0
+    with workspace(tmp_path / "data") as ws:
+        assert export.run(ws, None, format_=format_, write=pieces.write).count == 0
     text = pieces.getvalue().decode()
     assert (json.loads(text) if text else None) == empty
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """An ending without a format and a directory are refused by name; an old file stays as it is."""
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         for path in (tmp_path / "out.xlsx", tmp_path, tmp_path / "missing" / ".." / "out"):
             with pytest.raises(InputError, match="nothing was written"):
-                export.run(rt, path, write=nowhere)
+                export.run(ws, path, write=nowhere)
 
 
 def test_show_tells_everything_about_one_person(tmp_path: Path) -> None:
     """Row, state, parked reason, answers, attempts and index stand in one document."""
-    with workspace(tmp_path / "data") as rt:
-        filled(rt, tmp_path)
-        with rt.store.write() as tx:
-            answers.park(tx, table.TASK, {str(rows(rt)["=bob"]["id"]): "failed twice"}, at=rt.now())
-        ann, bob = show.run(rt, "ann"), show.run(rt, "=bob")
+    with workspace(tmp_path / "data") as ws:
+        filled(ws, tmp_path)
+        with ws.store.write() as tx:
+            answers.park(tx, table.TASK, {str(rows(ws)["=bob"]["id"]): "failed twice"}, at=ws.now())
+        ann, bob = show.run(ws, "ann"), show.run(ws, "=bob")
         with pytest.raises(InputError, match="there is no expert 'nobody'"):
-            show.run(rt, "nobody")
+            show.run(ws, "nobody")
     assert (ann["state"], ann["expert"]["tags"], ann["parked"]) == ("tagged", ["water law", "soil"], None)
     assert (bob["state"], bob["parked"], bob["batch"]) == ("parked", "failed twice", None)
     assert ann["index"] == {"indexed": False, "up_to_date": False, "build": None}

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from pipeline.errors import InputError
-from pipeline.experts import table
-from pipeline.states import Outcome
-from pipeline.steps import import_experts
+from pipeline.core.errors import InputError
+from pipeline.core.states import Outcome
+from pipeline.experts import import_, table
 from pipeline.store import answers, claims
-from pipeline.tables.findings import Kind
+from pipeline.tables.findings import FindingKind
 from tests.integration.experts.workspaces import HEADER, people_file, position, rows, workspace
 from tests.lab import ON_POSTGRESQL
 
@@ -26,9 +25,9 @@ if ON_POSTGRESQL:
 
 def test_people_go_in_with_their_scores(tmp_path: Path) -> None:
     """Every sound row is in the table right after the import, scored, untagged."""
-    with workspace(tmp_path / "data") as rt:
-        done = import_experts.run(rt, people_file(tmp_path / "p.csv", ann="x" * 250, bob=""))
-        found = rows(rt)
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, people_file(tmp_path / "p.csv", ann="x" * 250, bob=""))
+        found = rows(ws)
     assert (done.added, done.updated, done.unchanged, done.rows_in) == (2, 0, 0, 2)
     assert (found["ann"]["hourly_rate"], found["ann"]["tags"]) == (100.0, None)
     assert found["ann"]["findability_score"] == 55.0  # 20 bio, 15 URL, 10 title, 10 rate
@@ -38,12 +37,12 @@ def test_people_go_in_with_their_scores(tmp_path: Path) -> None:
 def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
     """A repeated import writes no row, and the database position stays."""
     path = people_file(tmp_path / "p.csv", ann="Water.", bob="Soil.")
-    with workspace(tmp_path / "data") as rt:
-        import_experts.run(rt, path)
-        before, at = rows(rt), position(rt)
-        done = import_experts.run(rt, path)
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, path)
+        before, at = rows(ws), position(ws)
+        done = import_.run(ws, path)
         assert (done.added, done.updated, done.unchanged) == (0, 0, 2)
-        assert (rows(rt), position(rt)) == (before, at)
+        assert (rows(ws), position(ws)) == (before, at)
         done.check()
 
 
@@ -58,8 +57,8 @@ def test_what_was_asked_is_looked_through_only_where_an_id_might_be_given_again(
     path = people_file(tmp_path / "p.csv", ann="Water.", bob="Soil.")
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        with workspace(tmp_path / "data") as rt:
-            assert [import_experts.run(rt, path).added for _ in range(2)] == [2, 0]
+        with workspace(tmp_path / "data") as ws:
+            assert [import_.run(ws, path).added for _ in range(2)] == [2, 0]
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     assert [one for one in said if "INSERT INTO experts" in one]
@@ -68,67 +67,69 @@ def test_what_was_asked_is_looked_through_only_where_an_id_might_be_given_again(
 
 def test_a_changed_row_is_updated_with_its_score(tmp_path: Path) -> None:
     """Only columns that the file has are written; the score follows, and the position moves."""
-    with workspace(tmp_path / "data") as rt:
-        import_experts.run(rt, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
-        at = position(rt)
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
+        at = position(ws)
         (tmp_path / "q.csv").write_text(f"Username,Bio\nann,{'y' * 500}\nbob,Soil.\n", encoding="utf-8")
-        done = import_experts.run(rt, tmp_path / "q.csv")
-        ann = rows(rt)["ann"]
+        done = import_.run(ws, tmp_path / "q.csv")
+        ann = rows(ws)["ann"]
     assert (done.added, done.updated, done.unchanged) == (0, 1, 1)
     assert (ann["bio"], ann["company"], ann["findability_score"]) == ("y" * 500, "Acme", 75.0)
-    with workspace(tmp_path / "data") as rt:
-        assert position(rt) == at + 1
+    with workspace(tmp_path / "data") as ws:
+        assert position(ws) == at + 1
 
 
 def test_a_tagged_person_keeps_the_tags_and_is_told(tmp_path: Path) -> None:
     """A changed biography of somebody tagged is updated, keeps the tags, and is listed."""
-    with workspace(tmp_path / "data") as rt:
-        import_experts.run(rt, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
-        with rt.store.write() as tx:
-            table.write_tags(tx, {str(rows(rt)["ann"]["id"]): '["water law"]'})
-        done = import_experts.run(rt, people_file(tmp_path / "p.csv", ann="Stone.", bob="Sand."))
-        ann = rows(rt)["ann"]
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
+        with ws.store.write() as tx:
+            table.write_tags(tx, {str(rows(ws)["ann"]["id"]): '["water law"]'})
+        done = import_.run(ws, people_file(tmp_path / "p.csv", ann="Stone.", bob="Sand."))
+        ann = rows(ws)["ann"]
     assert (ann["bio"], ann["tags"]) == ("Stone.", '["water law"]')
     assert done.updated == 2
-    assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [("ann", Kind.KEPT, "Bio", 2)]
+    assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [
+        ("ann", FindingKind.KEPT, "Bio", 2)
+    ]
 
 
 def test_another_company_of_a_tagged_person_is_no_news(tmp_path: Path) -> None:
     """What the tags were not made from is updated without a word."""
-    with workspace(tmp_path / "data") as rt:
-        import_experts.run(rt, people_file(tmp_path / "p.csv", ann="Water."))
-        with rt.store.write() as tx:
-            table.write_tags(tx, {str(rows(rt)["ann"]["id"]): '["water law"]'})
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water."))
+        with ws.store.write() as tx:
+            table.write_tags(tx, {str(rows(ws)["ann"]["id"]): '["water law"]'})
         (tmp_path / "q.csv").write_text("Username,Company\nann,Other\n", encoding="utf-8")
-        done = import_experts.run(rt, tmp_path / "q.csv")
-        assert (done.updated, done.findings, rows(rt)["ann"]["company"]) == (1, [], "Other")
+        done = import_.run(ws, tmp_path / "q.csv")
+        assert (done.updated, done.findings, rows(ws)["ann"]["company"]) == (1, [], "Other")
 
 
 def test_a_claimed_person_is_updated_and_told(tmp_path: Path) -> None:
     """Who is being asked is updated, keeps the claim, and the answer to the old text is announced."""
-    with workspace(tmp_path / "data") as rt:
-        import_experts.run(rt, people_file(tmp_path / "p.csv", ann="Water."))
-        item_id = str(rows(rt)["ann"]["id"])
-        with rt.store.write() as tx:
-            claims.take_live(tx, table.TASK, item_id, input_hash="h", lasts_s=60, at=rt.now())
-        done = import_experts.run(rt, people_file(tmp_path / "p.csv", ann="Stone."))
-        with rt.store.write() as tx:
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water."))
+        item_id = str(rows(ws)["ann"]["id"])
+        with ws.store.write() as tx:
+            claims.take_live(tx, table.TASK, item_id, input_hash="h", lasts_s=60, at=ws.now())
+        done = import_.run(ws, people_file(tmp_path / "p.csv", ann="Stone."))
+        with ws.store.write() as tx:
             assert claims.release_live(tx, table.TASK, item_id, outcome=Outcome.MISSING, reason="test")
-    assert [(told.kind, told.key) for told in done.findings] == [(Kind.KEPT, "ann")]
+    assert [(told.kind, told.key) for told in done.findings] == [(FindingKind.KEPT, "ann")]
     assert "while being asked" in done.findings[0].reason
 
 
 def test_a_parked_person_goes_again_with_another_biography(tmp_path: Path) -> None:
     """Another biography lets a parked person go; another company does not."""
-    with workspace(tmp_path / "data") as rt:
-        import_experts.run(rt, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
-        with rt.store.write() as tx:
-            ids = [str(row["id"]) for row in rows(rt).values()]
-            answers.park(tx, table.TASK, dict.fromkeys(ids, "failed twice"), at=rt.now())
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
+        with ws.store.write() as tx:
+            ids = [str(row["id"]) for row in rows(ws).values()]
+            answers.park(tx, table.TASK, dict.fromkeys(ids, "failed twice"), at=ws.now())
         (tmp_path / "q.csv").write_text("Username,Bio,Company\nann,Stone.,Acme\nbob,Soil.,Other\n", encoding="utf-8")
-        done = import_experts.run(rt, tmp_path / "q.csv")
-        with rt.store.read() as tx:
-            counts = table.counts(tx)
+        done = import_.run(ws, tmp_path / "q.csv")
+        with ws.store.read() as tx:
+            counts = table.count_experts_by_state(tx)
     assert (done.updated, done.released) == (2, 1)
     assert (counts["untagged"], counts["parked"]) == (1, 1)
 
@@ -137,9 +138,9 @@ def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -
     """Rejected rows and changed values stand in the list with line, column, reason and value; no cell is a formula."""
     path = tmp_path / "p.csv"
     path.write_text(f"{HEADER}\n,A,,,,,,,,,\nann,A,,,,Bio,-5,usd,,,\nann,B,,,,,,,,,\nshort\n", encoding="utf-8")
-    with workspace(tmp_path / "data") as rt:
-        done = import_experts.run(rt, path, report=tmp_path / "rejects.csv")
-        assert list(rows(rt)) == ["ann"]
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, path, report=tmp_path / "rejects.csv")
+        assert list(rows(ws)) == ["ann"]
     with (tmp_path / "rejects.csv").open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
     assert [(row["line"], row["column"], row["value"], row["kind"], row["username"]) for row in listed] == [
@@ -150,7 +151,7 @@ def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -
         ("5", "First Name", "short", "rejected", ""),
     ]
     assert all(row["reason"] for row in listed)
-    assert (done.told[Kind.REJECTED], done.told[Kind.CHANGED], done.document["rejected"]) == (3, 2, 3)
+    assert (done.told[FindingKind.REJECTED], done.told[FindingKind.CHANGED], done.document["rejected"]) == (3, 2, 3)
 
 
 @pytest.mark.parametrize("bad", ["short", "ann,A,,,,Bio,negotiable,,,,"])
@@ -158,9 +159,9 @@ def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path, bad: str) -> No
     """One rejected row or one dropped value keeps the whole file out; the list is written all the same."""
     path = tmp_path / "p.csv"
     path.write_text(f"{HEADER}\nbob,B,,,,Bio,1,USD,,,\n{bad}\n", encoding="utf-8")
-    with workspace(tmp_path / "data") as rt:
-        done = import_experts.run(rt, path, strict=True, report=tmp_path / "rejects.csv")
-        assert (rows(rt), position(rt)) == ({}, 0)
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, path, strict=True, report=tmp_path / "rejects.csv")
+        assert (rows(ws), position(ws)) == ({}, 0)
     assert (done.refused, done.rows_in) == (True, 0)
     assert (tmp_path / "rejects.csv").read_text(encoding="utf-8").count("\n") == 2
     with pytest.raises(InputError, match="--strict imported nothing"):
@@ -169,17 +170,17 @@ def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path, bad: str) -> No
 
 def test_strict_takes_a_sound_file(tmp_path: Path) -> None:
     """Where nothing is rejected or changed, strict makes no difference."""
-    with workspace(tmp_path / "data") as rt:
-        done = import_experts.run(rt, people_file(tmp_path / "p.csv", ann="Water."), strict=True)
-        assert (done.refused, done.added, list(rows(rt))) == (False, 1, ["ann"])
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, people_file(tmp_path / "p.csv", ann="Water."), strict=True)
+        assert (done.refused, done.added, list(rows(ws))) == (False, 1, ["ann"])
 
 
 def test_a_file_without_a_sound_row_is_an_error(tmp_path: Path) -> None:
     """A header alone, or nothing but rejected rows, ends with exit code 2."""
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         for text in (HEADER, f"{HEADER}\nshort\n"):
             (tmp_path / "p.csv").write_text(text, encoding="utf-8")
-            done = import_experts.run(rt, tmp_path / "p.csv")
+            done = import_.run(ws, tmp_path / "p.csv")
             with pytest.raises(InputError, match="no row could be imported"):
                 done.check()
 
@@ -188,24 +189,24 @@ def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path
     """The list may neither replace the file that is read nor stand where nothing can be written."""
     path = people_file(tmp_path / "p.csv", ann="Water.")
     before = path.read_bytes()
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         for report in (path, tmp_path / "p.csv" / "rejects.csv"):
             with pytest.raises(InputError, match="nothing was changed"):
-                import_experts.run(rt, path, report=report)
-        assert rows(rt) == {}
+                import_.run(ws, path, report=report)
+        assert rows(ws) == {}
     assert path.read_bytes() == before
 
 
 def test_an_import_that_dies_leaves_no_trace(tmp_path: Path) -> None:
     """A file that cannot be read to its end changes no row, and no half list remains."""
     path = people_file(tmp_path / "p.csv", **{f"user{n}": "Bio." for n in range(1200)})
-    with workspace(tmp_path / "data") as rt:
-        with rt.store.write() as tx:
+    with workspace(tmp_path / "data") as ws:
+        with ws.store.write() as tx:
             for statement in STOPPING:
                 tx.exec_driver_sql(statement)
         with pytest.raises(Exception, match="stop"):
-            import_experts.run(rt, path, report=tmp_path / "rejects.csv")
-        assert rows(rt) == {}
+            import_.run(ws, path, report=tmp_path / "rejects.csv")
+        assert rows(ws) == {}
     assert [file.name for file in tmp_path.iterdir() if "rejects" in file.name] == []
 
 
@@ -218,10 +219,10 @@ def test_an_adopted_table_is_imported_into(tmp_path: Path) -> None:
                     "hourly_rate TEXT, shoe INTEGER DEFAULT 40)")  # fmt: skip
         old.execute("INSERT INTO experts (username, bio, hourly_rate, shoe) VALUES ('Ann', ' Water. ', '100', 44)")
     old.close()
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         (tmp_path / "p.csv").write_text("Username,Bio,Hourly Rate\nann,Water.,100\nbob,Soil.,5\n", encoding="utf-8")
-        done = import_experts.run(rt, tmp_path / "p.csv")
+        done = import_.run(ws, tmp_path / "p.csv")
         assert (done.added, done.updated, done.unchanged) == (1, 0, 1)
-        with rt.store.read() as tx:
+        with ws.store.read() as tx:
             kept = tx.exec_driver_sql("SELECT username, bio, hourly_rate, shoe FROM experts ORDER BY id").all()
     assert [tuple(row) for row in kept] == [("Ann", " Water. ", "100", 44), ("bob", "Soil.", "5.0", 40)]

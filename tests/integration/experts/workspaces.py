@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.display import Silent
+from pipeline.core.progress import NullProgress
+from pipeline.core.settings import Settings
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.experts import table
-from pipeline.runtime import Runtime, open_runtime
-from pipeline.settings import Settings
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
 
@@ -18,11 +18,11 @@ HEADER = (
 
 
 @contextlib.contextmanager
-def workspace(directory: Path) -> Iterator[Runtime]:
+def workspace(directory: Path) -> Iterator[OpenWorkspace]:
     """Open the workspace in a directory."""
     url = postgresql.database_of(directory) if ON_POSTGRESQL else None
-    with open_runtime(Settings(data=directory, backend="local", database_url=url), Silent()) as rt:
-        yield rt
+    with open_workspace(Settings(data=directory, backend="local", database_url=url), NullProgress()) as ws:
+        yield ws
 
 
 def people_file(path: Path, **bios: str) -> Path:
@@ -34,15 +34,15 @@ def people_file(path: Path, **bios: str) -> Path:
     return path
 
 
-def rows(rt: Runtime) -> dict[str, dict[str, Any]]:
+def rows(ws: OpenWorkspace) -> dict[str, dict[str, Any]]:
     """Return every row of the table by username."""
-    with rt.store.read() as tx:
-        return {str(row["username"]): dict(row) for row in table.everyone(tx)}
+    with ws.store.read() as tx:
+        return {str(row["username"]): dict(row) for row in table.all_experts(tx)}
 
 
-def position(rt: Runtime) -> int:
+def position(ws: OpenWorkspace) -> int:
     """Return how often the rows of this workspace have been changed."""
     from pipeline.store import workspace as stored
 
-    with rt.store.read() as tx:
-        return stored.get(tx).position
+    with ws.store.read() as tx:
+        return stored.get_workspace(tx).position

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from emulator.server import Server, start
-from pipeline.errors import (
+from pipeline.core.errors import (
     ConfigurationError,
     KeyRefusedError,
     MissingError,
@@ -21,12 +21,13 @@ from pipeline.errors import (
     ThrottledError,
     UnavailableError,
 )
-from pipeline.gemini.client import Client, RemoteBatch, Upload
-from pipeline.gemini.replies import judge, judge_line, line_at_fault
-from pipeline.gemini.requests import build, check, key_of, line
-from pipeline.gemini.results import Results
-from pipeline.states import Outcome, RemoteState
-from pipeline.task import Prompt
+from pipeline.core.states import Outcome, RemoteState
+from pipeline.core.task import Prompt
+from pipeline.gemini.client import Client, Upload
+from pipeline.gemini.operations import RemoteBatch
+from pipeline.gemini.requests import build_request, check_request, request_key, request_line
+from pipeline.gemini.responses import judge_document, judge_line, line_at_fault
+from pipeline.gemini.result_file import ResultFile
 from tests.live import generated
 
 MODEL = "gemini-3.5-flash-lite"
@@ -69,8 +70,8 @@ class Engine:
         path = self.folder / "requests.jsonl"
         with path.open("wb") as file:
             for number in range(count):
-                written = line(key_of("t", str(number)), request(f"Lawyer for water law, case {number}."))
-                check(written)
+                written = request_line(request_key("t", str(number)), request(f"Lawyer for water law, case {number}."))
+                check_request(written)
                 file.write(written + b"\n")
         data = path.read_bytes()
         return self.client.upload(path, display_name="w/t/1", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
@@ -97,7 +98,7 @@ class Engine:
 def request(text: str) -> dict[str, Any]:
     """Return the request for a text's tags."""
     prompt = Prompt(system="You tag.", parts=[{"text": f"<biography>{text}</biography>"}], max_output_tokens=512)
-    return build(prompt, schema=SCHEMA, thinking={"thinkingLevel": "MINIMAL"})
+    return build_request(prompt, schema=SCHEMA, thinking={"thinkingLevel": "MINIMAL"})
 
 
 @pytest.fixture(name="engine")
@@ -124,7 +125,7 @@ def test_the_whole_way_of_a_batch(engine: Engine, tmp_path: Path) -> None:
     assert over.result_file is not None
     part = tmp_path / "result.part"
     assert engine.client.download(over.result_file, part) == part.stat().st_size
-    with Results(part) as results:
+    with ResultFile(part) as results:
         replies = [judge_line(one) for number in range(20) for one in results.lines(f"t/{number}")]
         assert (results.total, results.unknown, results.duplicates) == (20, 0, 0)
     assert [reply.outcome for reply in replies] == [Outcome.ANSWERED] * 20
@@ -141,7 +142,9 @@ def test_the_whole_way_of_a_batch(engine: Engine, tmp_path: Path) -> None:
 
 def test_live_call_and_vectors(engine: Engine) -> None:
     """A live call gives an answer, and texts give unit rows, the same for the same text."""
-    reply = judge(engine_reply := {"response": generated(engine.client, MODEL, request("Water law and irrigation."))})
+    reply = judge_document(
+        engine_reply := {"response": generated(engine.client, MODEL, request("Water law and irrigation."))}
+    )
     assert reply.outcome is Outcome.ANSWERED, engine_reply
     assert orjson.loads(reply.text)["tags"]
     vectors = engine.client.embed("findable-local-embedding-1", ["water law", "jazz", "water law"], dim=256, query=True)
@@ -267,7 +270,7 @@ def test_download_under_a_fault(engine: Engine, tmp_path: Path, fault: str) -> N
     assert over.result_file is not None
     engine.script(fault)
     engine.client.download(over.result_file, tmp_path / "r.part")
-    with Results(tmp_path / "r.part") as results:
+    with ResultFile(tmp_path / "r.part") as results:
         assert results.total == 50
     assert len(engine.waits) == 1
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import (
+from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
     KeyRefusedError,
@@ -321,7 +321,7 @@ def test_aiohttp_beside_changes_nothing(script: Script, *, hidden: bool) -> None
     script.answers = [Answer(fault="drop"), GOOD]
     code = (
         f"import sys\nif {hidden}: sys.modules['aiohttp'] = None\n"
-        "from pipeline.gemini.client import Client\nfrom pipeline.errors import UnavailableError\n"
+        "from pipeline.gemini.client import Client\nfrom pipeline.core.errors import UnavailableError\n"
         f"client = Client(api_key='k', base_url={script.url!r}, trust_env=False)\n"
         "try:\n    client.create_batch('m', file_name='files/abc', display_name='w/1')\n"
         "except UnavailableError:\n    client.close()\n    sys.exit(7)\n"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import ConfigurationError, InconsistentError, MissingError, UnavailableError
+from pipeline.core.errors import ConfigurationError, InconsistentError, MissingError, UnavailableError
+from pipeline.core.states import RemoteState
+from pipeline.core.task import Prompt
 from pipeline.gemini.client import Client
-from pipeline.gemini.requests import build
-from pipeline.states import RemoteState
-from pipeline.task import Prompt
+from pipeline.gemini.requests import build_request
 from tests.integration.gemini.scripted import KEY, Answer, Script, Seen
 from tests.live import generated
 
@@ -373,7 +373,7 @@ def test_live_call_sends_the_request_of_a_batch_line(script: Script, client: Cli
         parts=[{"text": "über \u2028 日本"}, {"inlineData": {"mimeType": "image/png", "data": "+vv8/w=="}}],
         max_output_tokens=256,
     )
-    request = build(prompt, schema=schema, thinking={"thinkingLevel": "MINIMAL"})
+    request = build_request(prompt, schema=schema, thinking={"thinkingLevel": "MINIMAL"})
     reply = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": "STOP"}], "unknownField": 1}
     script.answers = [Answer(reply)]
     assert generated(client, "gemini-3.5-flash-lite", request) == reply

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.passages import adopt as adoption
-from pipeline.passages import table
-from pipeline.passages.schema import look
-from pipeline.steps import import_passages
+from pipeline.passages import import_, table
+from pipeline.passages.schema import read_shape
 from pipeline.store.database import Store
+from tests.integration.many_passages import text_of
 from tests.integration.passages.workspaces import (
     NOW,
     add_concepts,
@@ -23,7 +23,6 @@ from tests.integration.passages.workspaces import (
     url_of,
     workspace,
 )
-from tests.integration.routines.passages import text_of
 from tests.lab import ON_POSTGRESQL, URL, Workspace
 
 ONE, TWO, THREE = (f"0b0e7a52-8f4e-4c1d-9f6a-00000000000{number}" for number in (1, 2, 3))
@@ -70,29 +69,31 @@ def test_passages_with_ids_of_any_kind_are_read_in_place(tmp_path: Path, kind: s
         f"CREATE TABLE documents (page INTEGER, text TEXT, id {kind})",
         f"INSERT INTO documents VALUES (1, ' Bees. ', {quote}{first}{quote}), (2, '  ', {quote}{second}{quote})",  # noqa: S608 - ids of ours
     )
-    with workspace(data, passages="documents") as rt:
-        here = shape(rt)
-        with rt.store.read() as tx:
-            assert table.counts(tx, here, now=NOW)["open"] == 1
-            assert table.to_be_asked(tx, here, [first, "nobody", third]) == {first: {"id": first, "text": " Bees. "}}
+    with workspace(data, passages="documents") as ws:
+        here = shape(ws)
+        with ws.store.read() as tx:
+            assert table.count_passages_by_state(tx, here, now=NOW)["open"] == 1
+            assert table.passages_to_ask(tx, here, [first, "nobody", third]) == {
+                first: {"id": first, "text": " Bees. "}
+            }
             assert adoption.is_adopted(tx, passages="documents")
         new = passages_file(
             tmp_path / "p.jsonl", {"id": third, "text": "Soil.", "source": "s"}, {"id": second, "text": "x"}
         )
-        done = import_passages.run(rt, new)
+        done = import_.run(ws, new)
         assert (done.added, done.updated) == (1, 1)
         assert done.notes == ["`documents` has no column for `source` and `metadata`; not kept"]
-        add_concepts(rt, [concept(first), concept(third)])
-        with rt.store.read() as tx:
-            assert list(tx.execute(table.open_items(here)).scalars()) == [second]
-            assert table.open_among(tx, here, [first, second, third, "nobody"]) == {second}
+        add_concepts(ws, [concept(first), concept(third)])
+        with ws.store.read() as tx:
+            assert list(tx.execute(table.pending_passages(here)).scalars()) == [second]
+            assert table.pending_passages_among(tx, here, [first, second, third, "nobody"]) == {second}
             assert table.with_concepts(tx, here, [first, second, third]) == {first, third}
         if misfit is not None:
             wrong = passages_file(
                 tmp_path / "q.jsonl", {"id": IDS[kind][0], "text": "other"}, {"id": misfit, "text": "x"}
             )
             with pytest.raises(InputError, match=r"line 2: the id .* does not fit into the column `id` of `documents`"):
-                import_passages.run(rt, wrong)
+                import_.run(ws, wrong)
     columns, found = _dump(data, "documents")[0]
     assert (columns, len(found)) == (("page", "text", "id"), 3)
 
@@ -102,10 +103,10 @@ def test_uuids_are_the_same_however_they_are_written(tmp_path: Path) -> None:
     if not ON_POSTGRESQL:
         pytest.skip("SQLite keeps text as it is")
     data = _made(tmp_path / "data", "CREATE TABLE passages (id UUID PRIMARY KEY, text TEXT)")
-    with workspace(data) as rt:
+    with workspace(data) as ws:
         lines = [{"id": ONE.upper(), "text": "x"}, {"id": ONE, "text": "y"}]
-        done = import_passages.run(rt, passages_file(tmp_path / "p.jsonl", *lines))
-        assert (done.added, done.duplicates, rows(rt)) == (1, 1, {ONE: ("x", None, None)})
+        done = import_.run(ws, passages_file(tmp_path / "p.jsonl", *lines))
+        assert (done.added, done.duplicates, rows(ws)) == (1, 1, {ONE: ("x", None, None)})
 
 
 def test_concepts_of_other_versions_are_adopted(tmp_path: Path) -> None:
@@ -125,18 +126,18 @@ def test_concepts_of_other_versions_are_adopted(tmp_path: Path) -> None:
             "CREATE SEQUENCE numbers START 6",
             "ALTER TABLE passage_concepts ALTER id SET DEFAULT nextval('numbers')",
         )
-    with workspace(data) as rt:
-        told = " ".join(lines_of(rt))
-        here = shape(rt)
-        add_concepts(rt, [concept("b")])
-        with rt.store.read() as tx:
-            assert list(tx.execute(table.open_items(here)).scalars()) == []
-            mine = table.open_items(here, skip=("passage-concepts@1",))
+    with workspace(data) as ws:
+        told = " ".join(lines_of(ws))
+        here = shape(ws)
+        add_concepts(ws, [concept("b")])
+        with ws.store.read() as tx:
+            assert list(tx.execute(table.pending_passages(here)).scalars()) == []
+            mine = table.pending_passages(here, skip=("passage-concepts@1",))
             assert list(tx.execute(mine).scalars()) == ["a"]
             found = tx.execute(here.concepts.select().order_by(here.concepts.c.id)).mappings().all()
         new = passages_file(tmp_path / "p.jsonl", {"id": "c", "text": "x"})
-        assert import_passages.run(rt, new).added == 1
-        assert rows(rt)["c"] == ("x", None, {})
+        assert import_.run(ws, new).added == 1
+        assert rows(ws)["c"] == ("x", None, {})
     assert "adopted the passages table (2 rows)" in told
     assert (
         "adopted the passage_concepts table (1 row): added concept_type, confidence, extractor_model, evidence" in told
@@ -158,11 +159,11 @@ def test_concepts_of_other_versions_are_adopted(tmp_path: Path) -> None:
 def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: str) -> None:
     """UUIDs, or the numbers behind the highest."""
     data = _made(tmp_path / "data", f"CREATE TABLE passage_concepts (id {kind}, passage_id TEXT, concept_name TEXT)")
-    with workspace(data) as rt:
+    with workspace(data) as ws:
         for _ in range(2):
-            add_concepts(rt, [concept("a"), concept("b")])
-        with rt.store.read() as tx:
-            found = [str(one) for one in tx.execute(shape(rt).concepts.select()).scalars()]
+            add_concepts(ws, [concept("a"), concept("b")])
+        with ws.store.read() as tx:
+            found = [str(one) for one in tx.execute(shape(ws).concepts.select()).scalars()]
     assert len(set(found)) == 4
     assert (sorted(found) == ["1", "2", "3", "4"]) == (kind == "INTEGER NOT NULL")
 
@@ -184,8 +185,8 @@ def test_keys_that_no_two_concepts_of_ours_share_are_adopted(tmp_path: Path, key
         f"CREATE TABLE passage_concepts ({CONCEPTS})",
         f"CREATE UNIQUE INDEX theirs ON passage_concepts ({key})",
     )
-    with workspace(data) as rt:
-        add_concepts(rt, [concept("a"), concept("b"), concept("a", version="passage-concepts@2")])
+    with workspace(data) as ws:
+        add_concepts(ws, [concept("a"), concept("b"), concept("a", version="passage-concepts@2")])
 
 
 @pytest.mark.sqlite_only(reason="names of any case")
@@ -197,13 +198,13 @@ def test_names_of_any_case_are_found(tmp_path: Path) -> None:
         "INSERT INTO Passages VALUES (3, 'Bees.', 'hive')",
         "CREATE TABLE Passage_Concepts (ID INTEGER PRIMARY KEY, Passage_ID INT, Concept_Name TEXT)",
     )
-    with workspace(data) as rt:
-        assert rows(rt) == {"3": ("Bees.", "hive", None)}
-        add_concepts(rt, [concept("3")])
-        with rt.store.read() as tx:
-            assert table.counts(tx, shape(rt), now=NOW)["with_concepts"] == 1
-    with workspace(data) as rt:
-        assert lines_of(rt) == []
+    with workspace(data) as ws:
+        assert rows(ws) == {"3": ("Bees.", "hive", None)}
+        add_concepts(ws, [concept("3")])
+        with ws.store.read() as tx:
+            assert table.count_passages_by_state(tx, shape(ws), now=NOW)["with_concepts"] == 1
+    with workspace(data) as ws:
+        assert lines_of(ws) == []
 
 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="ids that only the database gives")
@@ -213,10 +214,10 @@ def test_a_table_that_takes_no_ids_says_so(tmp_path: Path) -> None:
     data = _made(
         tmp_path / "data", f"CREATE TABLE passages (id {kind}, text TEXT)", "INSERT INTO passages (text) VALUES ('x')"
     )
-    with workspace(data) as rt:
-        assert rows(rt) == {"1": ("x", None, None)}
+    with workspace(data) as ws:
+        assert rows(ws) == {"1": ("x", None, None)}
         with pytest.raises(ConfigurationError, match="refuses a row"):
-            import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": 2, "text": "x"}))
+            import_.run(ws, passages_file(tmp_path / "p.jsonl", {"id": 2, "text": "x"}))
 
 
 def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
@@ -231,7 +232,7 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
         store = Store(url_of(data))
         with store.write() as tx:
             adoption.adopt(tx, passages=name)
-            assert table.texts(tx, look(tx, passages=name), ["a"]) == {"a": "x"}
+            assert table.passage_texts(tx, read_shape(tx, passages=name), ["a"]) == {"a": "x"}
             assert adoption.is_adopted(tx, passages=name)
         store.close()
 
@@ -239,8 +240,8 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
 def test_a_table_that_is_made_under_a_name_that_was_set_is_told(tmp_path: Path) -> None:
     """A name that was mistyped is seen; our own tables need no word."""
     for name, told in (("passages", []), ("docs", ["made the table docs, which was not there"])):
-        with workspace(tmp_path / name, passages=name) as rt:
-            assert lines_of(rt) == told
+        with workspace(tmp_path / name, passages=name) as ws:
+            assert lines_of(ws) == told
 
 
 def test_a_database_in_which_another_table_is_named_is_looked_at_anew(tmp_path: Path) -> None:
@@ -248,8 +249,8 @@ def test_a_database_in_which_another_table_is_named_is_looked_at_anew(tmp_path: 
     data = _made(
         tmp_path / "data", "CREATE TABLE other (id TEXT, text TEXT)", "INSERT INTO other VALUES ('a', ''), ('a', '')"
     )
-    with workspace(data) as rt:
-        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
+    with workspace(data) as ws:
+        import_.run(ws, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
     with pytest.raises(ConfigurationError, match="not theirs alone"), workspace(data, passages="other"):
         pass
 
@@ -308,9 +309,9 @@ def test_a_number_that_concepts_name_as_text_has_them(tmp_path: Path) -> None:
         f"CREATE TABLE passage_concepts ({CONCEPTS.replace('passage_id TEXT', 'passage_id')})",
         "INSERT INTO passage_concepts (passage_id, concept_name) VALUES ('1', 'bees'), (2, 'soil')",
     )
-    with workspace(data) as rt, rt.store.read() as tx:
-        here = shape(rt)
-        assert list(tx.execute(table.open_items(here)).scalars()) == ["3"]
-        sql = table.open_items(here).compile(tx.engine, compile_kwargs={"literal_binds": True})
+    with workspace(data) as ws, ws.store.read() as tx:
+        here = shape(ws)
+        assert list(tx.execute(table.pending_passages(here)).scalars()) == ["3"]
+        sql = table.pending_passages(here).compile(tx.engine, compile_kwargs={"literal_binds": True})
         plan = [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
         assert any("passage_concepts_of_passage" in line and "passage_id=?" in line for line in plan), plan

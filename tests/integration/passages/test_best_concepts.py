@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.passages import preferring, table
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.passages import best as passages_best
+from pipeline.passages import table
 from pipeline.passages.table import ConceptRow
-from pipeline.runtime import Runtime
 from tests.integration.passages.workspaces import LABEL, NOW, add_concepts, lines_of, shape, url_of, workspace
 from tests.lab import ON_POSTGRESQL, Workspace
 
@@ -19,13 +20,13 @@ ACCENTS = "e\u0301\U0001f41d" * 600  # 1,800 code points
 OTHER = {"claims": [1.0, {"x": None}], "support": "a text"}
 
 
-def put(rt: Runtime, passage: str, text: str, evidence: str | None, *, name: str = "bees") -> None:
+def put(ws: OpenWorkspace, passage: str, text: str, evidence: str | None, *, name: str = "bees") -> None:
     """Put one passage with one concept into a workspace."""
-    with rt.store.write() as tx:
-        if not table.names(tx, shape(rt), [passage]):
-            table.insert_passages(tx, shape(rt), [table.PassageRow(passage, text, None, None)])
+    with ws.store.write() as tx:
+        if not table.passage_names(tx, shape(ws), [passage]):
+            table.insert_passages(tx, shape(ws), [table.PassageRow(passage, text, None, None)])
     row = ConceptRow(passage, name, "other", '["b"]', 0.9, "m", LABEL, evidence, NOW)
-    add_concepts(rt, [row])
+    add_concepts(ws, [row])
 
 
 def supported(start: int, end: int, text: str) -> str:
@@ -64,8 +65,8 @@ def test_the_source_stands_round_the_first_quotation(
     tmp_path: Path, outside: Workspace, text: str, start: int, end: int
 ) -> None:
     """At most 1,200 code points of the passage, whole where it is short; the quotation is in it as far as it fits."""
-    with workspace(tmp_path / "data") as rt:
-        put(rt, "p", text, supported(start, end, text))
+    with workspace(tmp_path / "data") as ws:
+        put(ws, "p", text, supported(start, end, text))
     evidence = viewed(outside, "p")
     source = evidence["source_text"]
     assert source in text
@@ -92,10 +93,10 @@ def test_the_source_stands_round_the_first_quotation(
 )
 def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace, evidence: Any) -> None:
     """Evidence of another shape, or with a source of its own, is in the view and the export what it is."""
-    with workspace(tmp_path / "data") as rt:
-        put(rt, "p", "Bees sing.", None if evidence is None else json.dumps(evidence))
-        with rt.store.read() as tx:
-            (one,) = preferring.everything(tx, shape(rt))
+    with workspace(tmp_path / "data") as ws:
+        put(ws, "p", "Bees sing.", None if evidence is None else json.dumps(evidence))
+        with ws.store.read() as tx:
+            (one,) = passages_best.all_concepts(tx, shape(ws))
     found = viewed(outside, "p")
     found = {} if found is None else found
     wanted = {} if evidence is None else evidence
@@ -105,15 +106,15 @@ def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace, evid
 @pytest.mark.sqlite_only("a column of JSON refuses it on a server")
 def test_evidence_that_is_no_json_passes_unharmed(tmp_path: Path, outside: Workspace) -> None:
     """Text that another program wrote stays that text."""
-    with workspace(tmp_path / "data") as rt:
-        put(rt, "p", "Bees sing.", "{not JSON")
+    with workspace(tmp_path / "data") as ws:
+        put(ws, "p", "Bees sing.", "{not JSON")
     assert outside.scalar("SELECT evidence FROM best_concepts") == "{not JSON"
 
 
 def test_the_view_has_documents_as_the_table_has_them(tmp_path: Path, outside: Workspace) -> None:
     """Aliases and evidence are JSONB on a server, so that `->>` works on them, and JSON text on SQLite."""
-    with workspace(tmp_path / "data") as rt:
-        put(rt, "p", "Bees sing.", supported(0, 4, "Bees sing."))
+    with workspace(tmp_path / "data") as ws:
+        put(ws, "p", "Bees sing.", supported(0, 4, "Bees sing."))
     kind = "pg_typeof({})::text" if ON_POSTGRESQL else "typeof({})"
     for name in ("aliases", "evidence"):
         query = f"SELECT {kind.format(name)} FROM {{}}"  # noqa: S608 - our names
@@ -123,8 +124,8 @@ def test_the_view_has_documents_as_the_table_has_them(tmp_path: Path, outside: W
 
 def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> None:
     """It is made anew where a command about passages finds other settings, and by no command about experts."""
-    with workspace(tmp_path / "data") as rt:
-        put(rt, "p", "Bees sing.", None)
+    with workspace(tmp_path / "data") as ws:
+        put(ws, "p", "Bees sing.", None)
     count = "SELECT count(*) FROM best_concepts"
     assert outside.run("status", MIN_CONFIDENCE="0.95").exit_code == 0
     assert outside.scalar(count) == 0
@@ -138,10 +139,10 @@ def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> No
 
 def test_an_up_to_date_view_is_not_made_again(tmp_path: Path) -> None:
     """To open a workspace again changes nothing in its database."""
-    with workspace(tmp_path / "data") as rt, rt.store.read() as tx:
-        assert preferring.is_ready(tx, shape(rt), preferring.Preference(None, 0.7))
-        assert not preferring.is_ready(tx, shape(rt), preferring.Preference(None, 0.71))
-        assert not preferring.is_ready(tx, shape(rt), preferring.Preference((LABEL,), 0.7))
+    with workspace(tmp_path / "data") as ws, ws.store.read() as tx:
+        assert passages_best.is_view_ready(tx, shape(ws), passages_best.Preference(None, 0.7))
+        assert not passages_best.is_view_ready(tx, shape(ws), passages_best.Preference(None, 0.71))
+        assert not passages_best.is_view_ready(tx, shape(ws), passages_best.Preference((LABEL,), 0.7))
 
 
 @pytest.mark.parametrize(
@@ -149,15 +150,15 @@ def test_an_up_to_date_view_is_not_made_again(tmp_path: Path) -> None:
 )
 def test_what_is_somebody_elses_stays(tmp_path: Path, outside: Workspace, theirs: str) -> None:
     """A table or view of that name is left as it is, and told of once; the command does without it."""
-    with workspace(tmp_path / "data") as rt:
-        put(rt, "p", "Bees sing.", None)
+    with workspace(tmp_path / "data") as ws:
+        put(ws, "p", "Bees sing.", None)
     outside.change("DROP VIEW best_concepts")
     outside.change(theirs)
     outside.change("DROP INDEX passage_concepts_of_passage")  # as if the tables were theirs too
-    with workspace(tmp_path / "data") as rt:
-        assert any("`best_concepts` in this database is not ours" in line for line in lines_of(rt))
-    with workspace(tmp_path / "data") as rt:
-        assert lines_of(rt) == []
+    with workspace(tmp_path / "data") as ws:
+        assert any("`best_concepts` in this database is not ours" in line for line in lines_of(ws))
+    with workspace(tmp_path / "data") as ws:
+        assert lines_of(ws) == []
     assert outside.columns("best_concepts") == ["x"]
     told = outside.run("best-concepts", "p", "--json")
     assert [one["concept_name"] for one in json.loads(told.stdout)] == ["bees"]
@@ -165,9 +166,9 @@ def test_what_is_somebody_elses_stays(tmp_path: Path, outside: Workspace, theirs
 
 def test_one_passage_is_found_by_the_index(tmp_path: Path, outside: Workspace) -> None:
     """The condition on the passage goes all the way down, past the window and the join."""
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         rows = [ConceptRow(f"p-{n // 4}", f"c{n % 4}", "other", "[]", 0.9, "m", LABEL, None, NOW) for n in range(4000)]
-        add_concepts(rt, rows)
+        add_concepts(ws, rows)
     query = "SELECT * FROM best_concepts WHERE passage_id = 'p-7'"
     assert len(outside.query(query)) == 4
     if ON_POSTGRESQL:
@@ -183,10 +184,10 @@ def test_one_passage_is_found_by_the_index(tmp_path: Path, outside: Workspace) -
 
 def test_the_best_concepts_of_every_passage_are_lines_or_one_document(tmp_path: Path, outside: Workspace) -> None:
     """Without an id they are JSON lines, with `--json` one list of the same, empty where there are none."""
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         assert json.loads(outside.run("best-concepts", "--json").stdout) == []
-        put(rt, "p", "Bees sing.", supported(0, 4, "Bees sing."))
-        put(rt, "q", "Water law.", None, name="water law")
+        put(ws, "p", "Bees sing.", supported(0, 4, "Bees sing."))
+        put(ws, "q", "Water law.", None, name="water law")
     lines = [json.loads(line) for line in outside.run("best-concepts").stdout.splitlines()]
     assert [one["passage_id"] for one in lines] == ["p", "q"]
     assert json.loads(outside.run("best-concepts", "--json").stdout) == lines
@@ -194,8 +195,8 @@ def test_the_best_concepts_of_every_passage_are_lines_or_one_document(tmp_path: 
 
 def test_concepts_to_standard_output_are_no_document(outside: Workspace, tmp_path: Path) -> None:
     """Concepts are written as JSON lines or Parquet: `--json` with either is refused."""
-    with workspace(tmp_path / "data") as rt:
-        put(rt, "p", "Bees sing.", None)
+    with workspace(tmp_path / "data") as ws:
+        put(ws, "p", "Bees sing.", None)
     for words in ([], ["--format", "jsonl"]):
         refused = outside.run("export", "-", "--json", *words)
         assert (refused.exit_code, refused.stdout) == (2, ""), refused.output
@@ -207,10 +208,10 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
     import pyarrow.parquet
 
     text = "Bees sing, and water law is old."
-    with workspace(tmp_path / "data") as rt:
-        put(rt, "p", text, supported(0, 4, text))
-        put(rt, "p", text, None, name="Bees")
-        put(rt, "q", "", json.dumps(OTHER), name="water law")
+    with workspace(tmp_path / "data") as ws:
+        put(ws, "p", text, supported(0, 4, text))
+        put(ws, "p", text, None, name="Bees")
+        put(ws, "q", "", json.dumps(OTHER), name="water law")
     flags = ["--best"] if best else []
     for name in ("out.jsonl", "out.parquet"):
         ran = outside.run("export", str(tmp_path / name), *flags)
@@ -237,9 +238,9 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
 
 def test_one_extractors_concepts_are_written_alone(tmp_path: Path, outside: Workspace) -> None:
     """By label, or by label and model; of experts there is no such choice."""
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         rows = [("a@1", "m"), ("a@1", "n/x"), ("b@1", "m")]
-        add_concepts(rt, [ConceptRow("p", "bees", "other", "[]", 0.9, model, v, None, NOW) for v, model in rows])
+        add_concepts(ws, [ConceptRow("p", "bees", "other", "[]", 0.9, model, v, None, NOW) for v, model in rows])
     for extractor, count in (("a@1", 2), ("a@1/n/x", 1), ("a", 0)):
         assert len(outside.run("export", "-", "--extractor", extractor).stdout.splitlines()) == count
     (tmp_path / "old.jsonl").write_text("old")

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.passages import table
+from pipeline.core.errors import InputError
+from pipeline.core.states import Outcome
+from pipeline.passages import import_, table
 from pipeline.passages.read import Passage, Passages
-from pipeline.states import Outcome
-from pipeline.steps import import_passages
 from pipeline.store import answers, claims, versions
 from pipeline.store import workspace as stored
-from pipeline.tables.findings import Finding, Kind
+from pipeline.tables.findings import Finding, FindingKind
 from tests.integration.passages.workspaces import NOW, add_concepts, concept, passages_file, rows, shape, workspace
 from tests.lab import SHARED, Workspace
 
@@ -32,19 +31,24 @@ STRANGE = [
 def test_passages_go_in_as_they_are(tmp_path: Path) -> None:
     """Every text is kept to the letter: white space, line ends, marks, combining characters."""
     lines = [{"id": f"p{number}", "text": text} for number, text in enumerate(STRANGE)]
-    with workspace(tmp_path / "data") as rt:
-        done = import_passages.run(rt, passages_file(tmp_path / "p.jsonl", *lines))
-        found = rows(rt)
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, passages_file(tmp_path / "p.jsonl", *lines))
+        found = rows(ws)
     assert [found[f"p{number}"][0] for number in range(len(STRANGE))] == STRANGE
-    assert (done.added, done.rows_in, done.told[Kind.REJECTED], done.findings) == (len(STRANGE), len(STRANGE), 0, [])
+    assert (done.added, done.rows_in, done.told[FindingKind.REJECTED], done.findings) == (
+        len(STRANGE),
+        len(STRANGE),
+        0,
+        [],
+    )
 
 
 def test_source_and_metadata_go_in_with_what_else_a_line_says(tmp_path: Path) -> None:
     """What is neither id, text, source nor metadata goes into the metadata, which is said once; numbers stay whole."""
     one = {"id": 7, "text": "Bees.", "source": "hive", "metadata": {"year": 1999, "n": 10**30}, "title": "T", "year": 1}
-    with workspace(tmp_path / "data") as rt:
-        done = import_passages.run(rt, passages_file(tmp_path / "p.jsonl", one, {"id": "8", "text": "x", "title": 1}))
-        assert rows(rt) == {
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, passages_file(tmp_path / "p.jsonl", one, {"id": "8", "text": "x", "title": 1}))
+        assert rows(ws) == {
             "7": ("Bees.", "hive", {"title": "T", "year": 1999, "n": 10**30}),
             "8": ("x", None, {"title": 1}),
         }
@@ -58,41 +62,41 @@ def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
         {"id": "a", "text": "Water.", "metadata": {"b": 1, "a": [1.5, None]}},
         {"id": "b", "text": "x"},
     )
-    with workspace(tmp_path / "data") as rt:
-        import_passages.run(rt, path)
-        before = rows(rt)
-        done = import_passages.run(rt, path)
-        with rt.store.read() as tx:
-            assert stored.get(tx).position == 0
-        assert (done.added, done.updated, done.described, done.unchanged, rows(rt)) == (0, 0, 0, 2, before)
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, path)
+        before = rows(ws)
+        done = import_.run(ws, path)
+        with ws.store.read() as tx:
+            assert stored.get_workspace(tx).position == 0
+        assert (done.added, done.updated, done.described, done.unchanged, rows(ws)) == (0, 0, 0, 2, before)
     done.check()
 
 
 def test_source_and_metadata_are_brought_up_to_date(tmp_path: Path) -> None:
     """What a file says anew of a passage is written, also where it has concepts; what it does not say stays."""
-    with workspace(tmp_path / "data") as rt:
-        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x", "source": "s", "k": 1}))
-        add_concepts(rt, [concept("a")])
-        done = import_passages.run(rt, passages_file(tmp_path / "q.jsonl", {"id": "a", "text": "x", "k": 2}))
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x", "source": "s", "k": 1}))
+        add_concepts(ws, [concept("a")])
+        done = import_.run(ws, passages_file(tmp_path / "q.jsonl", {"id": "a", "text": "x", "k": 2}))
         assert (done.described, done.unchanged, done.answered) == (1, 0, 0)
-        assert rows(rt) == {"a": ("x", "s", {"k": 2})}
+        assert rows(ws) == {"a": ("x", "s", {"k": 2})}
 
 
 def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> None:
     """It is, also while the passage is being asked about; a parked one goes again, and what else is known stays."""
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         path = passages_file(
             tmp_path / "p.jsonl", *({"id": one, "text": "old", "source": one, "k": one} for one in "abc")
         )
-        import_passages.run(rt, path)
-        with rt.store.write() as tx:
-            claims.take_live(tx, table.TASK, "a", input_hash="h", lasts_s=60, at=rt.now())
-            answers.park(tx, table.TASK, {"a": "failed twice", "b": "failed twice"}, at=rt.now())
+        import_.run(ws, path)
+        with ws.store.write() as tx:
+            claims.take_live(tx, table.TASK, "a", input_hash="h", lasts_s=60, at=ws.now())
+            answers.park(tx, table.TASK, {"a": "failed twice", "b": "failed twice"}, at=ws.now())
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
-        done = import_passages.run(rt, new)
+        done = import_.run(ws, new)
         assert (done.updated, done.released, done.rows_in) == (3, 1, 3)
-        assert rows(rt) == {one: ("new", one, {"k": one}) for one in "abc"}
-        with rt.store.write() as tx:
+        assert rows(ws) == {one: ("new", one, {"k": one}) for one in "abc"}
+        with ws.store.write() as tx:
             assert [row[0] for row in answers.parked_rows(tx, table.TASK)] == ["a"]
             assert claims.release_live(tx, table.TASK, "a", outcome=Outcome.MISSING, reason="test")
 
@@ -100,35 +104,35 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
 @pytest.mark.parametrize("version", ["passage-concepts@1", "another program's", None])
 def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path, version: Any) -> None:
     """Whatever version they are of: the stored text stays, the line is listed, and the others go in."""
-    with workspace(tmp_path / "data") as rt:
-        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
-        add_concepts(rt, [concept("a", version=version)])
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
+        add_concepts(ws, [concept("a", version=version)])
         new = passages_file(tmp_path / "q.jsonl", {"id": "a", "text": "x ", "source": "s"}, {"id": "b", "text": "y"})
-        done = import_passages.run(rt, new)
-        assert rows(rt) == {"a": ("x", None, None), "b": ("y", None, None)}
-    assert (done.answered, done.added, done.told[Kind.REJECTED]) == (1, 1, 1)
+        done = import_.run(ws, new)
+        assert rows(ws) == {"a": ("x", None, None), "b": ("y", None, None)}
+    assert (done.answered, done.added, done.told[FindingKind.REJECTED]) == (1, 1, 1)
     assert [(told.line, told.column, told.key) for told in done.findings] == [(1, "text", "a")]
 
 
 def test_concepts_that_were_withdrawn_hold_no_text(tmp_path: Path) -> None:
     """A version that is being taken back counts as absent."""
-    with workspace(tmp_path / "data") as rt:
-        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
-        add_concepts(rt, [concept("a")])
-        with rt.store.write() as tx:
-            versions.withdraw(tx, table.TASK, "passage-concepts@1", model="m", at=NOW)
-        done = import_passages.run(rt, passages_file(tmp_path / "q.jsonl", {"id": "a", "text": "y"}))
-        assert (done.updated, done.answered, rows(rt)["a"][0]) == (1, 0, "y")
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
+        add_concepts(ws, [concept("a")])
+        with ws.store.write() as tx:
+            versions.retire_version(tx, table.TASK, "passage-concepts@1", model="m", at=NOW)
+        done = import_.run(ws, passages_file(tmp_path / "q.jsonl", {"id": "a", "text": "y"}))
+        assert (done.updated, done.answered, rows(ws)["a"][0]) == (1, 0, "y")
 
 
 def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one block or blocks apart, now and when it is run again; the others are listed with its line."""
-    monkeypatch.setattr(import_passages, "BLOCK", 2)
+    monkeypatch.setattr(import_, "BLOCK", 2)
     lines = [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("a", "5"), ("c", "4")]
     path = passages_file(tmp_path / "p.jsonl", *({"id": key, "text": text} for key, text in lines))
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         for added in (3, 0):
-            done = import_passages.run(rt, path)
+            done = import_.run(ws, path)
             assert (done.added, done.duplicates, done.rows_in) == (added, 3, 3)
             told = [(told.line, told.reason, told.key) for told in done.findings]
             assert told == [
@@ -136,7 +140,7 @@ def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.Mon
                 (5, "duplicate id: already on line 1", "a"),
                 (6, "duplicate id: already on line 4", "c"),
             ]
-            assert {key: row[0] for key, row in rows(rt).items()} == {"a": "1", "b": "3", "c": "4"}
+            assert {key: row[0] for key, row in rows(ws).items()} == {"a": "1", "b": "3", "c": "4"}
 
 
 def test_good_lines_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -> None:
@@ -148,11 +152,11 @@ def test_good_lines_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) 
         {"id": "b", "text": " \t"},
         {"id": "c", "text": "x", "source": 5},
     )
-    with workspace(tmp_path / "data") as rt:
-        done = import_passages.run(rt, path, report=tmp_path / "rejects.csv")
-        assert list(rows(rt)) == ["b", "c"]
-        with rt.store.read() as tx:
-            assert list(tx.execute(table.open_items(shape(rt))).scalars()) == ["c"]
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, path, report=tmp_path / "rejects.csv")
+        assert list(rows(ws)) == ["b", "c"]
+        with ws.store.read() as tx:
+            assert list(tx.execute(table.pending_passages(shape(ws))).scalars()) == ["c"]
     with (tmp_path / "rejects.csv").open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
     assert [(row["line"], row["field"], row["kind"], row["id"]) for row in listed] == [
@@ -172,11 +176,11 @@ def test_good_lines_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) 
 def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path, bad: Any) -> None:
     """One line that is rejected, a duplicate, or another text of a passage with concepts keeps the whole file out."""
     path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, bad)
-    with workspace(tmp_path / "data") as rt:
-        import_passages.run(rt, passages_file(tmp_path / "o.jsonl", {"id": "old", "text": "old"}))
-        add_concepts(rt, [concept("old")])
-        done = import_passages.run(rt, path, strict=True, report=tmp_path / "rejects.csv")
-        assert list(rows(rt)) == ["old"]
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, passages_file(tmp_path / "o.jsonl", {"id": "old", "text": "old"}))
+        add_concepts(ws, [concept("old")])
+        done = import_.run(ws, path, strict=True, report=tmp_path / "rejects.csv")
+        assert list(rows(ws)) == ["old"]
     assert (done.refused, done.rows_in) == (True, 0)
     assert (tmp_path / "rejects.csv").read_text(encoding="utf-8").count("\n") == 2
     with pytest.raises(InputError, match="--strict imported nothing"):
@@ -186,15 +190,15 @@ def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path, bad: Any) -> No
 def test_strict_takes_a_sound_file(tmp_path: Path) -> None:
     """Where nothing is rejected or changed, strict makes no difference; an empty text is no fault."""
     path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, {"id": "b", "text": ""})
-    with workspace(tmp_path / "data") as rt:
-        done = import_passages.run(rt, path, strict=True, report=tmp_path / "told.csv")
-        assert (done.refused, done.added, list(rows(rt))) == (False, 2, ["a", "b"])
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, path, strict=True, report=tmp_path / "told.csv")
+        assert (done.refused, done.added, list(rows(ws))) == (False, 2, ["a", "b"])
     assert (tmp_path / "told.csv").read_text(encoding="utf-8").count("\n") == 2
 
 
 def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block is whole or not there; running it again brings in the rest."""
-    monkeypatch.setattr(import_passages, "BLOCK", 10)
+    monkeypatch.setattr(import_, "BLOCK", 10)
     lines = [{"id": f"p{number:02}", "text": f"text {number}"} for number in range(35)]
     path = passages_file(tmp_path / "p.jsonl", *lines)
 
@@ -208,30 +212,30 @@ def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkey
                     raise KeyboardInterrupt
                 yield one
 
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         with monkeypatch.context() as patch:
-            patch.setattr(import_passages, "Passages", Interrupting)
+            patch.setattr(import_, "Passages", Interrupting)
             with pytest.raises(KeyboardInterrupt):
-                import_passages.run(rt, path, report=tmp_path / "told.csv")
-        assert len(rows(rt)) == 20
+                import_.run(ws, path, report=tmp_path / "told.csv")
+        assert len(rows(ws)) == 20
         assert [file.name for file in tmp_path.iterdir() if "told" in file.name] == []
-        done = import_passages.run(rt, path)
-        assert (done.added, done.unchanged, len(rows(rt))) == (15, 20, 35)
+        done = import_.run(ws, path)
+        assert (done.added, done.unchanged, len(rows(ws))) == (15, 20, 35)
 
 
 def test_long_texts_are_kept_whole(tmp_path: Path) -> None:
     """A text of 100,000 characters goes in as it is, also where many of them would fill a block."""
     lines = [{"id": f"p{number}", "text": f"{number}é" * 50_000} for number in range(60)]
-    with workspace(tmp_path / "data") as rt:
-        import_passages.run(rt, passages_file(tmp_path / "p.jsonl", *lines))
-        found = rows(rt)
+    with workspace(tmp_path / "data") as ws:
+        import_.run(ws, passages_file(tmp_path / "p.jsonl", *lines))
+        found = rows(ws)
     assert {key: row[0] for key, row in found.items()} == {one["id"]: one["text"] for one in lines}
 
 
 def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
     """Nothing but rejected lines ends with exit code 2; so does a file that is not there, or empty."""
-    with workspace(tmp_path / "data") as rt:
-        done = import_passages.run(rt, passages_file(tmp_path / "p.jsonl", "{", "[]"))
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, passages_file(tmp_path / "p.jsonl", "{", "[]"))
         with pytest.raises(InputError, match="no passage could be imported"):
             done.check()
         for path, words in (
@@ -240,18 +244,18 @@ def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
             (passages_file(tmp_path / "e"), "empty"),
         ):
             with pytest.raises(InputError, match=words):
-                import_passages.run(rt, path)
+                import_.run(ws, path)
 
 
 def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path) -> None:
     """The list may neither replace the file that is read nor stand where nothing can be written."""
     path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"})
     before = path.read_bytes()
-    with workspace(tmp_path / "data") as rt:
+    with workspace(tmp_path / "data") as ws:
         for report in (path, tmp_path / "p.jsonl" / "rejects.csv"):
             with pytest.raises(InputError, match="nothing was changed"):
-                import_passages.run(rt, path, report=report)
-        assert rows(rt) == {}
+                import_.run(ws, path, report=report)
+        assert rows(ws) == {}
     assert path.read_bytes() == before
 
 
@@ -269,8 +273,8 @@ def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> N
 def test_the_shared_passages_go_in(tmp_path: Path) -> None:
     """All 2,000 go in, none is told of, and each text is the file's."""
     path = SHARED / "data" / "passages" / "dev_passages.jsonl"
-    with workspace(tmp_path / "data") as rt:
-        done = import_passages.run(rt, path, strict=True)
-        found = rows(rt)
+    with workspace(tmp_path / "data") as ws:
+        done = import_.run(ws, path, strict=True)
+        found = rows(ws)
     expected = {one["id"]: one["text"] for one in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
     assert (done.added, {key: row[0] for key, row in found.items()}) == (2000, expected)

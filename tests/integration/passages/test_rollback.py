@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.errors import InputError
+from pipeline.core.task import Task
 from pipeline.engine import questions
-from pipeline.errors import InputError
-from pipeline.steps import rollback
+from pipeline.ops import rollback
 from pipeline.store import versions as versions_of
 from pipeline.store.database import Store
-from pipeline.task import Task
 from tests.integration.passages.workspaces import passages_file
 from tests.lab import Api, Workspace
 
@@ -215,13 +215,13 @@ def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_bega
     passages: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch, command: str, code: int
 ) -> None:
     """A rollback that comes between the beginning of a version and its first request wins."""
-    begin = questions.begin
+    begin = questions.begin_asking
 
     def begin_and_lose(store: Store, task: Task, *, model: str, at: datetime) -> None:
         """Begin the version, and let another process withdraw it."""
         begin(store, task, model=model, at=at)
         with store.write() as tx:
-            versions_of.withdraw(tx, task.name, task.label, model=model, at=at)
+            versions_of.retire_version(tx, task.name, task.label, model=model, at=at)
 
     monkeypatch.setattr(questions, "begin", begin_and_lose)
     result = passages.run(command, TASK="passages")
@@ -238,6 +238,6 @@ def test_rows_without_a_version_are_not_taken_back(workspace: Workspace, tmp_pat
         foreign(workspace, "p1", label=label, model=model)
     refused = workspace.run("rollback", name, "--yes", TASK="passages")
     assert (refused.exit_code, "names no version" in refused.output) == (2, True)
-    with workspace.open() as rt, pytest.raises(InputError, match="another program's"):
-        rollback.run(rt, name.partition("/")[0], announce=lambda *_: None, confirm=lambda _: True)
+    with workspace.open() as ws, pytest.raises(InputError, match="another program's"):
+        rollback.run(ws, name.partition("/")[0], announce=lambda *_: None, confirm=lambda _: True)
     assert counted(workspace, "passage_concepts") == 4

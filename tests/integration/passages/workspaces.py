@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.display import Silent
+from pipeline.core.progress import NullProgress
+from pipeline.core.settings import Settings
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.passages import table
-from pipeline.passages.schema import Shape, look
+from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.passages.table import ConceptRow
-from pipeline.runtime import Runtime, open_runtime
-from pipeline.settings import Settings
 from pipeline.tables.cells import loaded
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
@@ -28,19 +28,19 @@ def url_of(directory: Path) -> str:
 
 
 @contextlib.contextmanager
-def workspace(directory: Path, *, passages: str = "passages") -> Iterator[Runtime]:
+def workspace(directory: Path, *, passages: str = "passages") -> Iterator[OpenWorkspace]:
     """Open the workspace in a directory."""
     settings = Settings(
         data=directory, backend="local", database_url=url_of(directory), task="passages", passages_table=passages
     )
-    with open_runtime(settings, Silent()) as rt:
-        yield rt
+    with open_workspace(settings, NullProgress()) as ws:
+        yield ws
 
 
-def lines_of(rt: Runtime) -> list[str]:
+def lines_of(ws: OpenWorkspace) -> list[str]:
     """Return what was said so far."""
-    assert isinstance(rt.display, Silent)
-    return rt.display.lines
+    assert isinstance(ws.display, NullProgress)
+    return ws.display.lines
 
 
 def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
@@ -50,19 +50,19 @@ def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
     return path
 
 
-def rows(rt: Runtime) -> dict[str, tuple[str, str | None, Any]]:
+def rows(ws: OpenWorkspace) -> dict[str, tuple[str, str | None, Any]]:
     """Return text, source and metadata of every passage by id, with None where the table has no such column."""
-    with rt.store.read() as tx:
-        here = shape(rt)
+    with ws.store.read() as tx:
+        here = shape(ws)
         ids = list(tx.execute(here.passages.select().with_only_columns(here.item_id)).scalars())
-        found = table.rows(tx, here, ids)
+        found = table.passage_rows(tx, here, ids)
     return {key: (row["text"], row.get("source"), loaded(row.get("metadata"))) for key, row in found.items()}
 
 
-def shape(rt: Runtime) -> Shape:
+def shape(ws: OpenWorkspace) -> PassagesShape:
     """Return how the tables of a workspace are."""
-    with rt.store.read() as tx:
-        return look(tx, passages=rt.settings.passages_table)
+    with ws.store.read() as tx:
+        return read_shape(tx, passages=ws.settings.passages_table)
 
 
 def concept(passage_id: str, *, name: str = "beekeeping", version: str = LABEL, model: str = "m") -> ConceptRow:
@@ -70,8 +70,8 @@ def concept(passage_id: str, *, name: str = "beekeeping", version: str = LABEL, 
     return ConceptRow(passage_id, name, "method", '["bees"]', 0.75, model, version, '{"surface": "Bees"}', NOW)
 
 
-def add_concepts(rt: Runtime, concepts: Sequence[ConceptRow]) -> None:
+def add_concepts(ws: OpenWorkspace, concepts: Sequence[ConceptRow]) -> None:
     """Put concepts into the table."""
-    here = shape(rt)
-    with rt.store.write() as tx:
+    here = shape(ws)
+    with ws.store.write() as tx:
         table.add_concepts(tx, here, concepts)

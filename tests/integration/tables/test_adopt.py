@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError
 from pipeline.experts import adopt as people
 from pipeline.passages import adopt as passages
 from pipeline.store import schema
@@ -67,7 +67,7 @@ def _dump(store: Store) -> list[str]:
         found = [
             tx.exec_driver_sql(one).all() for one in (shapes if ON_POSTGRESQL else ["SELECT sql FROM sqlite_master"])
         ]
-        names = {kind.table for kind in KINDS.values()} & {name.lower() for name in schema.names(tx)}
+        names = {kind.table for kind in KINDS.values()} & {name.lower() for name in schema.table_names(tx)}
         found += [tx.exec_driver_sql(f"SELECT * FROM {name}").all() for name in sorted(names)]  # noqa: S608 - names of ours
     return sorted(repr(row) for rows in found for row in rows)
 
@@ -214,7 +214,7 @@ def test_adopting_twice_changes_nothing(store: Store, kind: str) -> None:
     """The first time is told, with the columns that were added; the second time there is nothing to do or to tell."""
     one = KINDS[kind]
     _run(store, f"CREATE TABLE {one.table} ({one.fits})", f"INSERT INTO {one.table} VALUES {one.row}")  # noqa: S608 - ours
-    schema.ensure(store, [])
+    schema.ensure_schema(store, [])
     with store.write() as tx:
         lines = one.adopt(tx)
     assert lines[-1 if kind == "concepts" else 0].startswith(f"adopted the {one.table} table (1 row)")
@@ -244,7 +244,7 @@ def test_rows_are_found_without_reading_the_table(
     columns = {"experts": {"id": "INTEGER", "username": "TEXT"}, "passages": {"id": "TEXT", "text": "TEXT"}}[table]
     told = ", ".join(f"{name} {one}" for name, one in (columns | {column: kind}).items())
     _run(store, f"CREATE TABLE {table} ({told})")
-    schema.ensure(store, [KINDS[table].adopt])
+    schema.ensure_schema(store, [KINDS[table].adopt])
     with store.read() as tx:
         assert is_found_by(tx, table, column)
         assert schema.has_index(tx, table, f"findable_{table}_{column}") == added

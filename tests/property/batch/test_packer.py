@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import estimating, preparing
-from pipeline.batch.packer import Funds, Limits, Packer, Stop
-from pipeline.display import Silent
-from pipeline.estimating import Calibration
+from pipeline.batch import prepare
+from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
+from pipeline.core.progress import NullProgress
+from pipeline.core.settings import Budget
+from pipeline.cost import estimate
+from pipeline.cost.estimate import Calibration
 from pipeline.experts import table
-from pipeline.gemini.costs import Usage
-from pipeline.settings import Budget
+from pipeline.gemini.tokens import Usage
 from pipeline.store import batches
 from tests.delivery import workspace_at
 from tests.lab import ON_POSTGRESQL
@@ -45,10 +46,10 @@ lines = st.lists(
     ),
     max_size=40,
 )
-limits = st.builds(Limits, rows=st.integers(1, 8), size=st.integers(1, 150), tokens=st.integers(1, 120))
+limits = st.builds(FileLimits, rows=st.integers(1, 8), size=st.integers(1, 150), tokens=st.integers(1, 120))
 
 
-def is_too_much(file: list[Line], most: Limits, known: Calibration) -> bool:
+def is_too_much(file: list[Line], most: FileLimits, known: Calibration) -> bool:
     """Return whether lines are more than one file may hold, added up anew."""
     counted = Usage(prompt=sum(one.usage.prompt for one in file), answer=sum(one.usage.answer for one in file))
     tokens = known.applied(counted, count=len(file)).prompt
@@ -58,7 +59,7 @@ def is_too_much(file: list[Line], most: Limits, known: Calibration) -> bool:
 
 
 @given(lines=lines, most=limits, known=calibrations)
-def test_every_file_is_filled_and_none_too_much(lines: list[Line], most: Limits, known: Calibration) -> None:
+def test_every_file_is_filled_and_none_too_much(lines: list[Line], most: FileLimits, known: Calibration) -> None:
     """Whatever the limits, all lines stand in files in their order, none passes a limit, and none ends before it."""
     files: list[list[Line]] = []
     packer = Packer(most, known)
@@ -79,9 +80,9 @@ def test_no_file_passes_a_budget_or_a_quota(
 ) -> None:
     """A file ends before the first line that would pass either, and holds no more when that is looked at again."""
     funds = Funds(room, known.error, lambda usage: (usage.prompt + 2 * usage.answer) / 1000)
-    packer = Packer(Limits(100, 10**6, 10**6), known, budget=funds, quota=quota)
+    packer = Packer(FileLimits(100, 10**6, 10**6), known, budget=funds, quota=quota)
     stop = next((found for one in lines if (found := packer.add(one)) is not None), None)
-    assert packer.rows == len(lines) or stop in {Stop.BUDGET, Stop.QUOTA}
+    assert packer.rows == len(lines) or stop in {StopReason.BUDGET, StopReason.QUOTA}
     if packer.rows:
         assert funds.cost(packer.likely) * (1 + known.error) <= room
         assert quota is None or packer.likely.prompt <= quota
@@ -101,36 +102,36 @@ enqueued_tokens = {}
 @settings(max_examples=6 if ON_POSTGRESQL else 25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     bios=st.lists(st.integers(1, 3000), min_size=1, max_size=12),
-    most=st.builds(Limits, rows=st.integers(1, 6), size=st.integers(2000, 20_000), tokens=st.integers(300, 4000)),
+    most=st.builds(FileLimits, rows=st.integers(1, 6), size=st.integers(2000, 20_000), tokens=st.integers(300, 4000)),
     known=calibrations,
     budget=st.none() | st.floats(0.0001, 0.01),
     enqueued=st.integers(500, 20_000),
 )
 def test_a_plan_is_cut_as_it_is_written(
-    bios: list[int], most: Limits, known: Calibration, budget: float | None, enqueued: int
+    bios: list[int], most: FileLimits, known: Calibration, budget: float | None, enqueued: int
 ) -> None:
     """The files are the beginning of the plan's lines, all of them where there is room; money and quota hold."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimating, "calibration", lambda *_: known)
+        patch.setattr(estimate, "calibration", lambda *_: known)
         workspace = workspace_at(Path(folder) / "data")
         names = {"BATCH_ROWS": most.rows, "BATCH_BYTES": most.size, "BATCH_TOKENS": most.tokens}
         workspace.environ |= {f"FINDABLE_{name}": str(value) for name, value in names.items()}
         workspace.environ["FINDABLE_MODELS_FILE"] = str(Path(folder) / "models.toml")
         Path(workspace.environ["FINDABLE_MODELS_FILE"]).write_text(MODEL.format(enqueued))
-        bar = Silent().bar("", None).__enter__()
-        stops: list[Stop] = []
-        with workspace.open() as rt:
-            with rt.store.write() as tx:
+        bar = NullProgress().bar("", None).__enter__()
+        stops: list[StopReason] = []
+        with workspace.open() as ws:
+            with ws.store.write() as tx:
                 for number, length in enumerate(bios):
                     table.insert_person(tx, f"p-{number}", {"bio": "b " * length})
-            rt.budget = None if budget is None else Budget(budget, BEGAN, "BUDGET")
-            with rt.store.read() as tx:
-                wanted = [one.data for one in preparing.lines(rt, tx, preparing.Wanted())]
-            plan = preparing.plan(rt, preparing.Wanted(), bar=bar)
-            numbers = preparing.prepare(rt, preparing.Wanted(), bar=bar, told=stops.append)
-            files = [preparing.request_path(rt, number).read_bytes().splitlines() for number in numbers]
-            with rt.store.read() as tx:
-                made = batches.in_states(tx)
+            ws.budget = None if budget is None else Budget(budget, BEGAN, "BUDGET")
+            with ws.store.read() as tx:
+                wanted = [one.data for one in prepare.request_lines(ws, tx, prepare.Selection())]
+            plan = prepare.plan_batches(ws, prepare.Selection(), bar=bar)
+            numbers = prepare.prepare_batches(ws, prepare.Selection(), bar=bar, told=stops.append)
+            files = [prepare.request_path(ws, number).read_bytes().splitlines() for number in numbers]
+            with ws.store.read() as tx:
+                made = batches.batches_in_states(tx)
         written = [line for file in files for line in file]
         assert written == wanted[: len(written)]
         assert (plan.requests, plan.size) == (len(bios), sum(len(line) + 1 for line in wanted))
@@ -140,7 +141,7 @@ def test_a_plan_is_cut_as_it_is_written(
         if budget is not None:
             assert sum(one.estimated_cost for one in made) * (1 + known.error) <= budget * (1 + 1e-6)
         assert sum(one.estimated_in for one in made) <= enqueued or len(made) == 1
-        if stops == [Stop.DONE]:
+        if stops == [StopReason.DONE]:
             assert (written, len(files)) == (wanted, plan.batches)
             assert sum(one.counted_in or 0 for one in made) == plan.counted_in
         else:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.cells import number_of, tags_of, text_of
+from pipeline.experts.columns import number_of, tags_of, text_of
 
 PLAIN = st.text(st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12)
 WORDS = st.lists(PLAIN, max_size=3).map(" \t".join) | st.sampled_from(

@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.index import flat
+from pipeline.core.task import Entry
+from pipeline.index import reader
 from pipeline.index.builds import Builds
-from pipeline.index.vectors import VectorCache
-from pipeline.task import Entry
+from pipeline.index.cache import VectorCache
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
 JSON = st.recursive(
@@ -58,5 +58,5 @@ def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int) -> None
     index.add(rows)
     with tempfile.TemporaryDirectory() as folder:
         blocks = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
-        sealed = flat.write(Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim)
+        sealed = reader.write_flat(Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim)
         assert sealed.path.read_bytes() == faiss.serialize_index(index).tobytes()

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from pipeline.errors import InconsistentError
-from pipeline.index.record_format import HEADER_BYTES
-from pipeline.index.vectors import BLOCK, VectorCache, vector_key
+from pipeline.core.errors import InconsistentError
+from pipeline.index.cache import VectorCache, vector_key
+from pipeline.index.vector_file import BLOCK, HEADER_BYTES
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
 TEXTS = [f"text {number}" for number in range(6)]

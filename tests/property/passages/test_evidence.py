@@ -7,8 +7,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pipeline.passages.answer import CONCEPT_TYPES, PassageConcepts
-from pipeline.passages.evidence import MAX_CONTEXT, context, grounded, locate
-from pipeline.passages.folding import Folded
+from pipeline.passages.evidence import MAX_CONTEXT, evidence_context, ground
+from pipeline.passages.locate import Folded, locate_quote
 
 # words of many scripts, and what folding has to take care of: ligatures, marks in either order, letters that grow
 ODD = (
@@ -60,7 +60,7 @@ def answers(draw: st.DrawFn) -> tuple[str, PassageConcepts]:
 def test_all_that_is_stored_as_evidence_is_a_slice_of_the_text(drawn: tuple[str, PassageConcepts]) -> None:
     """Offsets are exact, in order, and once; surface and context stand in the text; figures lie between 0 and 1."""
     text, answer = drawn
-    stored, reason = grounded(answer, text)
+    stored, reason = ground(answer, text)
     assert (stored is None) == bool(reason)
     concepts = stored.concepts if stored else []
     assert [each.name for each in concepts] == [each.name for each in answer.concepts if stored]
@@ -83,7 +83,7 @@ def test_a_slice_of_the_text_is_found_as_it_is(drawn: tuple[str, str]) -> None:
     """Of three characters at least, with a letter or a digit, wherever it is cut; blanks at its ends go."""
     text, part = drawn
     assume(len(part) >= 3 and any(char.isalnum() for char in part))
-    [found] = locate(text, part)
+    [found] = locate_quote(text, part)
     assert (text[found.start : found.end], found.how, found.likeness) == (part.strip(), "", 1)
 
 
@@ -104,7 +104,7 @@ def test_white_space_and_case_do_not_count(pairs: list[tuple[str, str]], data: s
     for change in (str.upper, str.lower, str.title, str.swapcase):
         quote = unicodedata.normalize(data.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"])), change(changed))
         assume(any(char.isalnum() for char in quote))
-        [found] = locate(text, quote)
+        [found] = locate_quote(text, quote)
         assert normal(text[found.start : found.end]).strip("\"'-.%()") == normal(quote).strip("\"'-.%()")
         assert found.likeness == 1
 
@@ -117,7 +117,7 @@ INVENTED, WRITTEN = UNHEARD_OF.split(), SAID.split()
 @given(st.lists(st.sampled_from(WRITTEN), max_size=60), st.lists(st.sampled_from(INVENTED), min_size=1, max_size=15))
 def test_an_invented_quotation_is_not_found(written: list[str], invented: list[str]) -> None:
     """Words that do not stand in a text are not made likely by its length."""
-    assert locate(" ".join(written), " ".join(invented)) == []
+    assert locate_quote(" ".join(written), " ".join(invented)) == []
 
 
 @given(st.lists(st.sampled_from(WRITTEN), min_size=6, max_size=60), st.data())
@@ -128,7 +128,7 @@ def test_a_slip_is_found_as_whole_words(written: list[str], data: st.DataObject)
     part = " ".join(written[first : first + 6])
     at = data.draw(st.integers(1, len(part) - 2))
     assume(part[at] != " ")
-    [found] = locate(text, part[:at] + data.draw(st.sampled_from(string.digits)) + part[at + 1 :])
+    [found] = locate_quote(text, part[:at] + data.draw(st.sampled_from(string.digits)) + part[at + 1 :])
     there = text[found.start : found.end]
     assert f" {there} " in f" {text} "
     assert 0.85 <= found.likeness <= 1
@@ -161,7 +161,7 @@ def test_a_context_holds_as_much_of_the_quotation_as_fits(drawn: tuple[str, str]
     text, part = drawn
     assume(part.strip() == part)
     start = text.index(part)
-    seen = context(text, start, start + len(part))
+    seen = evidence_context(text, start, start + len(part))
     assert seen in text
     assert len(seen) <= MAX_CONTEXT
     assert part in seen or part.startswith(seen)

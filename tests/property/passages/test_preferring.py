@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.passages import preferring, table
-from pipeline.passages.preferring import Preference
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.passages import best as passages_best
+from pipeline.passages import table
+from pipeline.passages.best import Preference
 from pipeline.passages.table import ConceptRow, PassageRow
-from pipeline.runtime import Runtime
 from pipeline.store import versions
 from tests.integration.passages.workspaces import shape, workspace
 
@@ -60,13 +61,13 @@ SAME = [One("p", "water law", 0.9, label, "m", 0) for label in LABELS]  # the ve
 
 
 @pytest.fixture(scope="module")
-def rt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
     """A workspace with two passages."""
-    with workspace(tmp_path_factory.mktemp("preferring")) as rt:
-        here = shape(rt)
-        with rt.store.write() as tx:
+    with workspace(tmp_path_factory.mktemp("preferring")) as ws:
+        here = shape(ws)
+        with ws.store.write() as tx:
             table.insert_passages(tx, here, [PassageRow(key, "some text", None, None) for key in ("p", "q")])
-        yield rt
+        yield ws
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -79,24 +80,24 @@ def rt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 )
 @example(concepts=SAME, preference=Preference((LABELS[2],), 0.7), begun={(LABELS[0], "m"): (3, False)})
 def test_the_best_are_those_that_python_would_choose(
-    rt: Runtime, concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], tuple[int, bool]]
+    ws: OpenWorkspace, concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], tuple[int, bool]]
 ) -> None:
     """Of each name in any case the first by preference, in sight and sure enough; of one passage as of all."""
-    with stored(rt, concepts, begun):
+    with stored(ws, concepts, begun):
         wanted = chosen(concepts, preference, begun)
-        here = shape(rt)
-        with rt.store.read() as tx:
-            assert sorted(map(told, preferring.best(tx, here, preference))) == wanted
-            of_p = sorted(map(told, preferring.best(tx, here, preference, passage="p")))
+        here = shape(ws)
+        with ws.store.read() as tx:
+            assert sorted(map(told, passages_best.best_concepts(tx, here, preference))) == wanted
+            of_p = sorted(map(told, passages_best.best_concepts(tx, here, preference, passage="p")))
         assert of_p == [one for one in wanted if one[0] == "p"]
-        with rt.store.write() as tx:
-            if not preferring.is_ready(tx, here, preference):
-                assert preferring.ready(tx, here, preference) == []
-        with rt.store.read() as tx:
-            assert preferring.is_ready(tx, here, preference)
-            seen = tx.exec_driver_sql(f"SELECT {', '.join(preferring.COLUMNS)} FROM best_concepts").all()  # noqa: S608
-            assert sorted(told(preferring.Concept(*row)) for row in seen) == wanted
-            everything = sorted(map(told, preferring.everything(tx, here)))
+        with ws.store.write() as tx:
+            if not passages_best.is_view_ready(tx, here, preference):
+                assert passages_best.make_view_ready(tx, here, preference) == []
+        with ws.store.read() as tx:
+            assert passages_best.is_view_ready(tx, here, preference)
+            seen = tx.exec_driver_sql(f"SELECT {', '.join(passages_best.COLUMNS)} FROM best_concepts").all()  # noqa: S608
+            assert sorted(told(passages_best.PreferredConcept(*row)) for row in seen) == wanted
+            everything = sorted(map(told, passages_best.all_concepts(tx, here)))
         assert everything == sorted(
             told_of(one) for one in concepts if not begun.get((one.label, one.model), (0, 0))[1]
         )
@@ -122,7 +123,7 @@ def chosen(
     return sorted(map(told_of, best.values()))
 
 
-def told(one: preferring.Concept) -> tuple[Any, ...]:
+def told(one: passages_best.PreferredConcept) -> tuple[Any, ...]:
     """Return a concept that was read as a tuple that can be sorted."""
     return (one.passage_id, one.concept_name, one.extractor_version, one.extractor_model, float(one.confidence))
 
@@ -133,7 +134,9 @@ def told_of(one: One) -> tuple[Any, ...]:
 
 
 @contextmanager
-def stored(rt: Runtime, concepts: Sequence[One], begun: dict[tuple[str, str], tuple[int, bool]]) -> Iterator[None]:
+def stored(
+    ws: OpenWorkspace, concepts: Sequence[One], begun: dict[tuple[str, str], tuple[int, bool]]
+) -> Iterator[None]:
     """Put concepts and beginnings of versions into the workspace for the length of a block."""
     rows = [
         ConceptRow(
@@ -143,16 +146,16 @@ def stored(rt: Runtime, concepts: Sequence[One], begun: dict[tuple[str, str], tu
         )
         for one in concepts
     ]
-    with rt.store.write() as tx:
-        table.add_concepts(tx, shape(rt), rows)
+    with ws.store.write() as tx:
+        table.add_concepts(tx, shape(ws), rows)
         for (label, model), (hours, is_withdrawn) in begun.items():
             at = BEGAN + timedelta(hours=hours)
-            versions.begin(tx, table.TASK, label, model=model, skips=None, at=at)
+            versions.begin_version(tx, table.TASK, label, model=model, skips=None, at=at)
             if is_withdrawn:
-                versions.withdraw(tx, table.TASK, label, model=model, at=at)
+                versions.retire_version(tx, table.TASK, label, model=model, at=at)
     try:
         yield
     finally:
-        with rt.store.write() as tx:
+        with ws.store.write() as tx:
             tx.exec_driver_sql("DELETE FROM passage_concepts")
             tx.exec_driver_sql("DELETE FROM findable_versions")

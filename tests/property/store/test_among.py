@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, create_engine, insert, select
 from sqlalchemy.types import NullType
 
-from pipeline.store.among import among
+from pipeline.store.database import among
 
 TABLE = Table("rows", MetaData(), Column("number", Integer), Column("text", Text), Column("any", NullType))
 NUMBERS = st.integers(-(2**63), 2**63 - 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emulator.models.encoder import encode
-from pipeline.evaluation import Bm25, measure
+from pipeline.index.metrics import Bm25, ranking_metrics
 
 PEOPLE = Path(__file__).parents[4] / "shared" / "data" / "people"
 pytestmark = pytest.mark.skipif(not PEOPLE.exists(), reason="the shared people are not here")
@@ -41,4 +41,4 @@ def test_vectors_reach_the_word_search_on_people() -> None:
         for query, row in zip(queries, likeness, strict=True)
     }
     by_words = {query["qid"]: search.rank(query["text"], limit=50) for query in queries}
-    assert measure(by_meaning, qrels)["nDCG@10"] >= 0.95 * measure(by_words, qrels)["nDCG@10"]
+    assert ranking_metrics(by_meaning, qrels)["nDCG@10"] >= 0.95 * ranking_metrics(by_words, qrels)["nDCG@10"]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.experts.judging import Person
-from pipeline.experts.reading import People
+from pipeline.experts.read import People
+from pipeline.experts.rows import Person
 from pipeline.tables.findings import Finding
 
 HEADER = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.experts.collection import entry
+from pipeline.experts.collection import index_entry
 
 ROW: dict[str, Any] = {
     "id": 7,
@@ -45,7 +45,7 @@ ROW: dict[str, Any] = {
 def test_what_is_missing_is_left_out(without: tuple[str, ...], expected: str) -> None:
     """The text has the parts that the row has, in their order, and the username where there is nothing else."""
     row = {**ROW, **dict.fromkeys(without)}
-    assert entry(row).text == expected
+    assert index_entry(row).text == expected
 
 
 def test_blank_is_missing_in_every_combination() -> None:
@@ -53,7 +53,7 @@ def test_blank_is_missing_in_every_combination() -> None:
     parts = ("first_name", "last_name", "job_title", "company", "bio")
     for blanks in itertools.product((None, "", " \n", "x"), repeat=len(parts)):
         for tags in ([], ["law"]):
-            said = entry({**ROW, **dict(zip(parts, blanks, strict=True)), "tags": json.dumps(tags)}).text
+            said = index_entry({**ROW, **dict(zip(parts, blanks, strict=True)), "tags": json.dumps(tags)}).text
             assert said == said.strip()
             assert said
             assert not any(wrong in said for wrong in ("  ", "..", " .", ",.", "None", " at .", ": ."))
@@ -61,7 +61,7 @@ def test_blank_is_missing_in_every_combination() -> None:
 
 def test_the_metadata_has_its_keys_in_order() -> None:
     """Other programs read these fourteen keys by name; numbers are numbers, and what is missing is empty text."""
-    made = entry(ROW)
+    made = index_entry(ROW)
     assert made.id == "7"
     assert list(made.metadata.items()) == [
         ("id", 7),

@@ -2,13 +2,13 @@
 
 import pytest
 
-from pipeline.experts.judging import Person, judge
-from pipeline.tables.findings import Finding, Kind
+from pipeline.experts.rows import Person, judge_row
+from pipeline.tables.findings import Finding, FindingKind
 
 
 def person(**cells: object) -> Person:
     """Return the person that these cells describe, who must not be rejected."""
-    row = judge({"username": "ann", **cells}, line=7)
+    row = judge_row({"username": "ann", **cells}, line=7)
     assert isinstance(row, Person), row
     return row
 
@@ -16,7 +16,7 @@ def person(**cells: object) -> Person:
 def told(row: Person) -> list[tuple[str, str]]:
     """Return the column and reason of everything told about a person; what is kept as it is counts as no change."""
     assert all(change.line == row.line for change in row.changes)
-    assert all((change.kind is Kind.NOTED) == ("kept" in change.reason) for change in row.changes)
+    assert all((change.kind is FindingKind.NOTED) == ("kept" in change.reason) for change in row.changes)
     return [(change.column, change.reason) for change in row.changes]
 
 
@@ -42,7 +42,7 @@ def test_harmless_oddities_go_in_as_they_are(text: str) -> None:
 
 def test_white_space_around_a_value_goes_and_inside_it_stays() -> None:
     """Cells are trimmed silently; the biography keeps its inner text untouched."""
-    row = judge({"username": "  ann ", "bio": "\n a  b\r\n\r\nc \t", "company": " \t\u00a0 "}, line=2)
+    row = judge_row({"username": "  ann ", "bio": "\n a  b\r\n\r\nc \t", "company": " \t\u00a0 "}, line=2)
     assert isinstance(row, Person)
     assert (row.username, dict(row.values)) == ("ann", {"bio": "a  b\r\n\r\nc", "company": None})
     assert row.changes == ()
@@ -73,15 +73,15 @@ def test_a_biography_that_is_a_word_for_nothing_is_none(word: str) -> None:
 )
 def test_a_row_that_cannot_be_told_apart_is_rejected(username: object, reason: str) -> None:
     """Without a username that can be a key, the row does not go in."""
-    row = judge({"username": username, "bio": "x"}, line=3)
+    row = judge_row({"username": username, "bio": "x"}, line=3)
     assert isinstance(row, Finding)
-    assert (row.line, row.column, row.reason, row.kind) == (3, "Username", reason, Kind.REJECTED)
+    assert (row.line, row.column, row.reason, row.kind) == (3, "Username", reason, FindingKind.REJECTED)
 
 
 @pytest.mark.parametrize("username", ["u" * 200, "' OR 1=1 --", "../../etc/passwd", "Üñï Cödé 🎉", 42])
 def test_odd_usernames_are_keys_like_any_other(username: object) -> None:
     """Injection texts, spaces, emoji and numbers are stored as they are."""
-    row = judge({"username": username}, line=3)
+    row = judge_row({"username": username}, line=3)
     assert isinstance(row, Person)
     assert row.username == str(username)
 
@@ -89,7 +89,7 @@ def test_odd_usernames_are_keys_like_any_other(username: object) -> None:
 @pytest.mark.parametrize("bad", ["a\x00b", f"a{chr(0xDCE9)}b", f"a{chr(0xD83D)}b"])
 def test_what_no_database_holds_is_rejected_with_its_column(bad: str) -> None:
     """NUL, bad bytes and half surrogate pairs reject the row; the excerpt can be printed anywhere."""
-    row = judge({"username": "ann", "bio": "x" * 500 + bad}, line=3)
+    row = judge_row({"username": "ann", "bio": "x" * 500 + bad}, line=3)
     assert isinstance(row, Finding)
     assert (row.column, row.key) == ("Bio", "ann")
     assert row.value.isprintable()

@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.tags import TagsTask, item
+from pipeline.experts.task import TagsTask, expert_item
 from pipeline.gemini import requests
+from pipeline.gemini import schema as gemini_schema
 
 ROW = {"username": "ada", "job_title": " Analyst\n of engines ", "bio": "  Writes programs.\n\nWeaves.  "}
 TOLD = (
@@ -16,7 +17,7 @@ TOLD = (
 
 def _told(row: Mapping[str, object]) -> str:
     """Return what the user's part of the question says."""
-    (part,) = item("7", row).prompt.parts
+    (part,) = expert_item("7", row).prompt.parts
     text: str = part["text"]
     return text
 
@@ -28,9 +29,9 @@ def test_the_question_is_made_of_username_title_and_biography() -> None:
 
 def test_a_whole_request_line() -> None:
     """The line as it is sent: key, instruction, contents, JSON output with the schema, and a token limit."""
-    asked = item("7", ROW)
-    request = requests.build(asked.prompt, schema=requests.schema_of(ExpertTags), thinking={})
-    line = json.loads(requests.line(requests.key_of(TagsTask.name, asked.id), request))
+    asked = expert_item("7", ROW)
+    request = requests.build_request(asked.prompt, schema=gemini_schema.response_schema(ExpertTags), thinking={})
+    line = json.loads(requests.request_line(requests.request_key(TagsTask.name, asked.id), request))
     assert line["key"] == "expert-tags/7"
     assert line["request"]["contents"] == [{"role": "user", "parts": [{"text": TOLD}]}]
     assert line["request"]["systemInstruction"]["parts"][0]["text"].startswith("You tag people")
@@ -58,10 +59,10 @@ def test_a_biography_cannot_close_its_tag() -> None:
 
 def test_the_hash_covers_all_that_is_asked() -> None:
     """Each of the three inputs changes the hash, and nothing else does."""
-    same = item("7", ROW).input_hash
-    assert item("8", {**ROW, "company": "x", "tags": "[]"}).input_hash == same
+    same = expert_item("7", ROW).input_hash
+    assert expert_item("8", {**ROW, "company": "x", "tags": "[]"}).input_hash == same
     for column in ROW:
-        assert item("7", {**ROW, column: "other"}).input_hash != same
+        assert expert_item("7", {**ROW, column: "other"}).input_hash != same
 
 
 def test_cells_of_any_type_can_be_asked_about() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.experts.rates import MAX_RATE, of_number, parse_rate, to_text
+from pipeline.experts.rates import MAX_RATE, parse_rate, rate_of_number, rate_text
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_everything_else_has_a_reason(text: str, reason: str) -> None:
 
 def test_json_numbers_are_bounded_too() -> None:
     """A number of a JSON document is a rate unless it is negative, not finite or too large."""
-    assert of_number(120).value == 120.0
-    assert of_number(-1).reason == "negative"
-    assert of_number(float("nan")).reason == "not a number"
-    assert of_number(float("inf")).value is None
-    assert of_number(10**400).value is None
+    assert rate_of_number(120).value == 120.0
+    assert rate_of_number(-1).reason == "negative"
+    assert rate_of_number(float("nan")).reason == "not a number"
+    assert rate_of_number(float("inf")).value is None
+    assert rate_of_number(10**400).value is None
 
 
 def test_three_decimals_are_written_with_four() -> None:
     """An exported rate is never the ambiguous form that an import would drop."""
-    assert to_text(65.125) == "65.1250"
-    assert to_text(120.0) == "120"
+    assert rate_text(65.125) == "65.1250"
+    assert rate_text(120.0) == "120"

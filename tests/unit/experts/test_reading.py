@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.experts.reading import People, read_person_documents
+from pipeline.core.errors import InputError
+from pipeline.experts.read import People, read_person_documents
 from tests.unit.experts.people_files import read, record, usernames, written
 
 

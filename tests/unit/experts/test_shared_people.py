@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.experts.judging import Person
-from pipeline.tables.findings import Finding, Kind
+from pipeline.experts.rows import Person
+from pipeline.tables.findings import Finding, FindingKind
 from tests.unit.experts.people_files import read
 
 PEOPLE = Path(__file__).parents[4] / "shared" / "data" / "people"
@@ -99,10 +99,10 @@ def test_every_changed_value_is_told_at_its_line(dirty: tuple[dict[int, Person],
     people, _ = dirty
     found = {(change.kind, line, change.column) for line, person in people.items() for change in person.changes}
     assert found == {
-        *((Kind.CHANGED, line, "Hourly Rate") for line in RATES),
-        *((Kind.CHANGED, line, "Currency") for line in CURRENCIES.keys() - NOT_ONE_CURRENCY),
-        *((Kind.CHANGED, line, "Bio") for line in EMPTIED_BIOS | READ_ANYWAY),
-        *((Kind.NOTED, line, "Currency") for line in CONTRADICTIONS | NOT_ONE_CURRENCY),
+        *((FindingKind.CHANGED, line, "Hourly Rate") for line in RATES),
+        *((FindingKind.CHANGED, line, "Currency") for line in CURRENCIES.keys() - NOT_ONE_CURRENCY),
+        *((FindingKind.CHANGED, line, "Bio") for line in EMPTIED_BIOS | READ_ANYWAY),
+        *((FindingKind.NOTED, line, "Currency") for line in CONTRADICTIONS | NOT_ONE_CURRENCY),
     }
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
+from pipeline.core.states import Outcome
 from pipeline.experts import adopt, table
 from pipeline.experts.schema import experts
-from pipeline.states import Outcome
 from pipeline.store import answers, claims, schema
 from pipeline.store.database import Connection, Store
 
@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 def tx(tmp_path: Path) -> Iterator[Connection]:
     """A transaction on a fresh database."""
     store = Store(f"sqlite:///{tmp_path / 'findable.db'}")
-    schema.ensure(store, [adopt.adopt])
+    schema.ensure_schema(store, [adopt.adopt])
     with store.write() as tx:
         yield tx
     store.close()
@@ -28,7 +28,7 @@ def tx(tmp_path: Path) -> Iterator[Connection]:
 
 def _open(tx: Connection) -> list[str]:
     """Return the ids that may be asked, in their order."""
-    return list(tx.execute(table.open_items()).scalars())
+    return list(tx.execute(table.pending_experts()).scalars())
 
 
 @pytest.mark.parametrize("bio", [None, "", " ", "\t\n\r", "\u00a0\u3000", "\u2028"])
@@ -36,7 +36,7 @@ def test_a_bio_of_white_space_is_none(tx: Connection, bio: str | None) -> None:
     """Who has no bio is never asked, and is counted as such."""
     table.insert_person(tx, "nobody", {"bio": bio})
     assert _open(tx) == []
-    assert table.counts(tx)["no_bio"] == 1
+    assert table.count_experts_by_state(tx)["no_bio"] == 1
 
 
 def test_open_people_come_in_the_order_of_rows(tx: Connection) -> None:
@@ -94,17 +94,17 @@ def test_rescore_writes_only_what_differs(tx: Connection) -> None:
     """A score that another program spoilt is mended; the second time there is nothing to do."""
     table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(2500)])
     tx.execute(experts.update().where(experts.c.id % 1000 == 0).values(findability_score=99.0))
-    assert table.rescore(tx) == 2
-    assert table.rescore(tx) == 0
+    assert table.rescore_pages(tx) == 2
+    assert table.rescore_pages(tx) == 0
 
 
 def test_rescore_writes_all_where_all_differ(tx: Connection) -> None:
     """More than are written at once: reading stops for each writing and goes on behind it."""
     table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(5000)])
     tx.execute(experts.update().values(findability_score=99.0))
-    assert table.rescore(tx) == 5000
+    assert table.rescore_pages(tx) == 5000
     assert set(tx.execute(experts.select().with_only_columns(experts.c.findability_score)).scalars()) == {10.0}
-    assert table.rescore(tx) == 0
+    assert table.rescore_pages(tx) == 0
 
 
 def test_everyone_is_counted_once(tx: Connection) -> None:
@@ -115,19 +115,26 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     claims.take_live(tx, table.TASK, ids["claimed"], input_hash="", lasts_s=60, at=datetime.now(UTC))
     answers.park(tx, table.TASK, {ids["parked"]: "it failed", ids["claimed"]: "it failed"}, at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})
-    assert table.counts(tx) == {"total": 5, "tagged": 1, "untagged": 1, "no_bio": 1, "claimed": 1, "parked": 1}
+    assert table.count_experts_by_state(tx) == {
+        "total": 5,
+        "tagged": 1,
+        "untagged": 1,
+        "no_bio": 1,
+        "claimed": 1,
+        "parked": 1,
+    }
 
 
 def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
     """A live claim whose time is over is what the next submit takes, and is counted so."""
     key = table.insert_person(tx, "a", {"bio": "Bees."})
     claims.take_live(tx, table.TASK, key, input_hash="", lasts_s=60, at=NOW)
-    assert table.counts(tx, now=NOW)["claimed"] == 1
+    assert table.count_experts_by_state(tx, now=NOW)["claimed"] == 1
     later = datetime(2026, 11, 21, tzinfo=UTC)
-    assert table.counts(tx, now=later)["untagged"] == 1
-    assert claims.dead(tx, table.TASK, now=later) == [key]
-    assert claims.dead(tx, "another-task", now=later) == []
-    assert claims.free_dead(tx, now=later) == 1
+    assert table.count_experts_by_state(tx, now=later)["untagged"] == 1
+    assert claims.dead_claims(tx, table.TASK, now=later) == [key]
+    assert claims.dead_claims(tx, "another-task", now=later) == []
+    assert claims.free_dead_claims(tx, now=later) == 1
     assert not claims.release_live(tx, table.TASK, key, outcome=Outcome.MISSING, reason="late")
 
 

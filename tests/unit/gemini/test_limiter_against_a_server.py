@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pipeline.gemini.limiter import Limiter, Limits
+from pipeline.gemini.rate_limiter import Limiter, RateLimits
 
 MINUTES = 30
 AT_ONCE = 40  # calls in flight
@@ -69,7 +69,7 @@ def _run(server: Server, limiter: Limiter) -> None:
 def test_a_limit_that_is_right_is_used_and_never_refused(quota: int, *, slides: bool) -> None:
     """Not one refusal in half an hour, and nine tenths of the quota used."""
     server = Server(quota, slides=slides, says_when=True)
-    _run(server, Limiter(Limits(quota, None, None), at=0.0))
+    _run(server, Limiter(RateLimits(quota, None, None), at=0.0))
     assert server.refused_at == []
     assert server.served >= 0.9 * quota * MINUTES
 
@@ -80,7 +80,7 @@ def test_a_limit_that_is_right_is_used_and_never_refused(quota: int, *, slides: 
 def test_a_limit_that_is_too_high_is_found_out(limit: int, quota: int, *, slides: bool, says_when: bool) -> None:
     """Nine tenths of the true quota are used all the same, and after ten minutes there are few refusals a minute."""
     server = Server(quota, slides=slides, says_when=says_when)
-    limiter = Limiter(Limits(limit, None, None), at=0.0)
+    limiter = Limiter(RateLimits(limit, None, None), at=0.0)
     _run(server, limiter)
     assert server.served >= 0.9 * quota * MINUTES
     late = [at for at in server.refused_at if at > 600]
@@ -91,7 +91,7 @@ def test_a_limit_that_is_too_high_is_found_out(limit: int, quota: int, *, slides
 
 def test_one_refusal_out_of_the_blue_costs_little() -> None:
     """A refusal that nothing explains slows a minute or two down; half an hour loses less than a twentieth."""
-    server, limiter = Server(300, slides=True, says_when=True), Limiter(Limits(300, None, None), at=0.0)
+    server, limiter = Server(300, slides=True, says_when=True), Limiter(RateLimits(300, None, None), at=0.0)
     limiter.refused(at=0.0, delay_s=5.0)
     _run(server, limiter)
     assert server.refused_at == []
@@ -104,6 +104,6 @@ def test_one_refusal_out_of_the_blue_costs_little() -> None:
 def test_a_refusal_tells_the_true_limit_where_far_less_was_asked(limit: int, quota: int, *, slides: bool) -> None:
     """The pace goes down to what was asked in one step: few refusals after the first half minute."""
     server = Server(quota, slides=slides, says_when=True)
-    _run(server, Limiter(Limits(limit, None, None), at=0.0))
+    _run(server, Limiter(RateLimits(limit, None, None), at=0.0))
     assert sum(30 <= at < 300 for at in server.refused_at) <= 10
     assert server.served >= 0.9 * quota * MINUTES

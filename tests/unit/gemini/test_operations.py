@@ -6,11 +6,11 @@ import httpx2
 import pytest
 from google.genai import types
 
-from pipeline.errors import ConfigurationError, FindableError, NotSentError, UnavailableError
+from pipeline.core.errors import ConfigurationError, FindableError, NotSentError, UnavailableError
+from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state
 from pipeline.gemini.client import Client
 from pipeline.gemini.operations import UnreadableError, read_operation, read_page
-from pipeline.gemini.replies import BLOCKED, judge_response
-from pipeline.states import REMOTE_STATES, Outcome, is_known_state
+from pipeline.gemini.responses import BLOCKED, judge_response
 
 
 def test_every_state_of_the_sdk_is_known() -> None:

@@ -14,59 +14,66 @@ import genai_prices
 import pytest
 from genai_prices import types
 
-from pipeline.gemini import catalogue, prices
-from pipeline.gemini.catalogue import DEFAULT_GENERATE
-from pipeline.gemini.costs import Usage, cost
+from pipeline.gemini import models
+from pipeline.gemini.models import DEFAULT_GENERATE
+from pipeline.gemini.tokens import Usage, usage_cost
 
 TODAY = date(2026, 11, 20)
-GEMINI = [model.name for model in catalogue.load().values() if not model.local]
+GEMINI = [model.name for model in models.load_models().values() if not model.local]
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     """Let no test live on what another one asked, here or in another module."""
-    prices.listed.cache_clear()
+    models.listed_price.cache_clear()
     yield
-    prices.listed.cache_clear()
+    models.listed_price.cache_clear()
 
 
 def _priced_without_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the list be asked with a context that it does not know."""
-    monkeypatch.setattr(prices, "BATCH", {"processing": "Batch"})
-    prices.listed.cache_clear()
+    monkeypatch.setattr(models, "BATCH", {"processing": "Batch"})
+    models.listed_price.cache_clear()
 
 
 def test_the_default_model_costs_what_google_s_page_says() -> None:
     """The pricing page of 2026-10-07 has 0.30 and 2.50 live, and half of both in a batch; so have list and table."""
-    model = catalogue.load()[DEFAULT_GENERATE]
+    model = models.load_models()[DEFAULT_GENERATE]
     for batch, price in ((False, (0.30, 2.50)), (True, (0.15, 1.25))):
-        assert prices.listed(DEFAULT_GENERATE, batch=batch, on=TODAY) == price
+        assert models.listed_price(DEFAULT_GENERATE, batch=batch, on=TODAY) == price
         assert model.catalogued(batch=batch, on=TODAY) == price
         assert model.prices(batch=batch, on=TODAY) == price
     thousand = Usage(prompt=1000 * 420, answer=1000 * 60)
-    assert cost(model, thousand, batch=True, on=TODAY) == pytest.approx(0.138)
+    assert usage_cost(model, thousand, batch=True, on=TODAY) == pytest.approx(0.138)
 
 
 def test_the_version_of_the_list_is_one_that_was_looked_at() -> None:
     """A new version of the list needs its day here, and a look at what it says of our models."""
-    assert version("genai-prices") in prices.RELEASED
-    assert prices.source() == (f"genai-prices {version('genai-prices')}", prices.RELEASED[version("genai-prices")])
+    assert version("genai-prices") in models.RELEASED
+    assert models.price_list_source() == (
+        f"genai-prices {version('genai-prices')}",
+        models.RELEASED[version("genai-prices")],
+    )
 
 
 def test_a_price_is_as_old_as_the_list_or_the_table_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The list's day where the list has the price, the table's otherwise; no day is made up for an unknown list."""
-    listed, tabled = catalogue.load()[DEFAULT_GENERATE], catalogue.load()["gemini-3.5-flash"]
-    assert listed.priced_as_of(batch=True, on=TODAY) == prices.source()[1] == tabled.priced_as_of(batch=False, on=TODAY)
+    listed, tabled = models.load_models()[DEFAULT_GENERATE], models.load_models()["gemini-3.5-flash"]
+    assert (
+        listed.priced_as_of(batch=True, on=TODAY)
+        == models.price_list_source()[1]
+        == tabled.priced_as_of(batch=False, on=TODAY)
+    )
     assert tabled.priced_as_of(batch=True, on=TODAY) == tabled.priced_on
-    monkeypatch.setattr(prices, "RELEASED", {})
-    assert prices.source() == (f"genai-prices {version('genai-prices')}", None)
+    monkeypatch.setattr(models, "RELEASED", {})
+    assert models.price_list_source() == (f"genai-prices {version('genai-prices')}", None)
     assert listed.priced_as_of(batch=True, on=TODAY) == listed.priced_on
 
 
 @pytest.mark.parametrize("name", GEMINI)
 def test_a_batch_is_never_priced_as_a_live_call(name: str) -> None:
     """Whoever it is from, the batch price of every model is half of the live one, on each side of a promotion."""
-    model = catalogue.load()[name]
+    model = models.load_models()[name]
     for day in (TODAY, date(2026, 10, 1), date(2027, 1, 1)):
         live = model.prices(batch=False, on=day)
         assert model.prices(batch=True, on=day) == pytest.approx((live[0] / 2, live[1] / 2))
@@ -75,10 +82,10 @@ def test_a_batch_is_never_priced_as_a_live_call(name: str) -> None:
 @pytest.mark.parametrize("name", GEMINI)
 def test_list_and_table_agree(name: str) -> None:
     """What the list knows of our models is what the table says; a difference is looked into before it is shipped."""
-    model = catalogue.load()[name]
+    model = models.load_models()[name]
     for day in (TODAY, date(2027, 1, 1)):
-        assert prices.listed(name, batch=False, on=day) == model.catalogued(batch=False, on=day)
-        assert prices.listed(name, batch=True, on=day) in {None, model.catalogued(batch=True, on=day)}
+        assert models.listed_price(name, batch=False, on=day) == model.catalogued(batch=False, on=day)
+        assert models.listed_price(name, batch=True, on=day) in {None, model.catalogued(batch=True, on=day)}
 
 
 def test_the_list_itself_gives_the_full_price_without_a_word() -> None:
@@ -91,17 +98,17 @@ def test_the_list_itself_gives_the_full_price_without_a_word() -> None:
     full = priced(DEFAULT_GENERATE, None)
     assert priced(DEFAULT_GENERATE, {"processing": "Batch"}) == full
     assert priced(DEFAULT_GENERATE, {"service_tier": "batch"}) == full
-    assert priced(DEFAULT_GENERATE, prices.BATCH) == full / 2
-    assert priced("gemini-3.5-flash", prices.BATCH) == priced("gemini-3.5-flash", None)
+    assert priced(DEFAULT_GENERATE, models.BATCH) == full / 2
+    assert priced("gemini-3.5-flash", models.BATCH) == priced("gemini-3.5-flash", None)
 
 
 def test_a_full_price_is_not_taken_for_a_batch_price(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the list gives the full price for a batch, it knows none, and the table's half counts."""
-    assert prices.listed("gemini-3.5-flash", batch=True, on=TODAY) is None
-    assert catalogue.load()["gemini-3.5-flash"].prices(batch=True, on=TODAY) == (0.75, 4.50)
+    assert models.listed_price("gemini-3.5-flash", batch=True, on=TODAY) is None
+    assert models.load_models()["gemini-3.5-flash"].prices(batch=True, on=TODAY) == (0.75, 4.50)
     _priced_without_batch(monkeypatch)
-    assert prices.listed(DEFAULT_GENERATE, batch=True, on=TODAY) is None
-    model = catalogue.load()[DEFAULT_GENERATE]
+    assert models.listed_price(DEFAULT_GENERATE, batch=True, on=TODAY) is None
+    model = models.load_models()[DEFAULT_GENERATE]
     assert model.prices(batch=True, on=TODAY) == (0.15, 1.25)
     assert model.price_source(batch=True, on=TODAY) == (model.source, model.priced_on)
 
@@ -109,8 +116,8 @@ def test_a_full_price_is_not_taken_for_a_batch_price(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("name", ["gemini-9", "findable-local-1", "gemini-3.5-flash-lite-of-ours", "gpt-4o"])
 def test_a_model_that_the_list_does_not_name_has_no_price_there(name: str) -> None:
     """A name that merely begins like a known model's, or is another vendor's, gets nobody else's price."""
-    assert prices.listed(name, batch=False, on=TODAY) is None
-    assert prices.listed(name, batch=True, on=TODAY) is None
+    assert models.listed_price(name, batch=False, on=TODAY) is None
+    assert models.listed_price(name, batch=True, on=TODAY) is None
 
 
 def test_a_new_price_in_the_list_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,10 +130,10 @@ def test_a_new_price_in_the_list_counts(monkeypatch: pytest.MonkeyPatch) -> None
         return found
 
     monkeypatch.setattr(genai_prices, "calc_price", dearer)
-    model = catalogue.load()[DEFAULT_GENERATE]
+    model = models.load_models()[DEFAULT_GENERATE]
     assert model.prices(batch=False, on=TODAY) == (0.60, 2.50)
     assert model.prices(batch=True, on=TODAY) == (0.30, 1.25)
-    assert model.price_source(batch=True, on=TODAY) == prices.source()
+    assert model.price_source(batch=True, on=TODAY) == models.price_list_source()
 
 
 def test_a_model_of_the_user_s_own_file_costs_what_the_file_says(tmp_path: Path) -> None:
@@ -137,7 +144,7 @@ def test_a_model_of_the_user_s_own_file_costs_what_the_file_says(tmp_path: Path)
         'priced_on = 2026-11-01\nsource = "our contract"\n',
         encoding="utf-8",
     )
-    model = catalogue.load(extra)[DEFAULT_GENERATE]
+    model = models.load_models(extra)[DEFAULT_GENERATE]
     assert model.prices(batch=False, on=TODAY) == (9.0, 8.0)
     assert model.price_source(batch=True, on=TODAY) == ("our contract", date(2026, 11, 1))
 
@@ -151,7 +158,7 @@ def test_prices_come_without_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(genai_prices.UpdatePrices, "start", refuse)
     for name in GEMINI:
-        assert prices.listed(name, batch=False, on=TODAY)
+        assert models.listed_price(name, batch=False, on=TODAY)
 
 
 def test_the_list_is_loaded_when_a_price_is_asked_for() -> None:

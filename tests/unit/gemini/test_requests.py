@@ -8,9 +8,10 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.errors import InputError
-from pipeline.gemini.requests import build, check, key_of, line, schema_of, split_key
-from pipeline.task import Prompt
+from pipeline.core.errors import InputError
+from pipeline.core.task import Prompt
+from pipeline.gemini.requests import build_request, check_request, request_key, request_line, split_key
+from pipeline.gemini.schema import response_schema
 
 SCHEMA = {
     "type": "OBJECT",
@@ -31,12 +32,12 @@ class Tags(BaseModel):
 def golden() -> dict[str, Any]:
     """Return a request as `build` makes it."""
     prompt = Prompt(system="You tag people.", parts=[{"text": "A hydrologist."}], max_output_tokens=512)
-    return build(prompt, schema=schema_of(Tags), thinking={"thinkingLevel": "MINIMAL"})
+    return build_request(prompt, schema=response_schema(Tags), thinking={"thinkingLevel": "MINIMAL"})
 
 
 def test_golden_line() -> None:
     """A line is exactly this: camelCase, responseSchema, a cap, thinking; no model, tier or sampling."""
-    written = line("expert-tags/7", golden())
+    written = request_line("expert-tags/7", golden())
     assert json.loads(written) == {
         "key": "expert-tags/7",
         "request": {
@@ -50,12 +51,12 @@ def test_golden_line() -> None:
             },
         },
     }
-    check(written)
+    check_request(written)
 
 
 def test_no_thinking_leaves_the_model_its_default() -> None:
     """Without thinking settings and without an instruction neither member is sent."""
-    request = build(Prompt(system="", parts=[{"text": "x"}], max_output_tokens=9), schema=SCHEMA, thinking=None)
+    request = build_request(Prompt(system="", parts=[{"text": "x"}], max_output_tokens=9), schema=SCHEMA, thinking=None)
     assert request.keys() == {"contents", "generationConfig"}
     assert "thinkingConfig" not in request["generationConfig"]
 
@@ -63,9 +64,9 @@ def test_no_thinking_leaves_the_model_its_default() -> None:
 def test_line_ends_of_other_alphabets_stay_inside_the_line() -> None:
     """U+2028, U+0085 and new lines in a text leave one line, split on the byte alone."""
     prompt = Prompt(system="s", parts=[{"text": "a\u2028b\u0085c\nd\re"}], max_output_tokens=9)
-    written = line("t/1", build(prompt, schema=SCHEMA, thinking=None))
+    written = request_line("t/1", build_request(prompt, schema=SCHEMA, thinking=None))
     assert b"\n" not in written
-    check(written)
+    check_request(written)
     assert json.loads(written)["request"]["contents"][0]["parts"][0]["text"] == "a\u2028b\u0085c\nd\re"
 
 
@@ -73,14 +74,14 @@ def test_half_a_surrogate_pair_is_never_written() -> None:
     """A text that is no UTF-8 is refused when the line is made."""
     prompt = Prompt(system="s", parts=[{"text": "\ud800"}], max_output_tokens=9)
     with pytest.raises(InputError, match="t/1"):
-        line("t/1", build(prompt, schema=SCHEMA, thinking=None))
+        request_line("t/1", build_request(prompt, schema=SCHEMA, thinking=None))
 
 
 @pytest.mark.parametrize(("task", "item"), [("", "1"), ("a/b", "1"), ("a", "")])
 def test_keys_that_could_not_be_split(task: str, item: str) -> None:
     """A task with a slash, and empty halves, make no key."""
     with pytest.raises(ValueError, match="no key"):
-        key_of(task, item)
+        request_key(task, item)
 
 
 @pytest.mark.parametrize("key", ["", "a", "/a", "a/", "/"])
@@ -92,7 +93,7 @@ def test_texts_that_are_no_key(key: str) -> None:
 
 def changed(path: str, value: Any) -> bytes:
     """Return the golden line with one member replaced; `path` is dotted, a last `-` removes."""
-    document: Any = json.loads(line("t/1", golden()))
+    document: Any = json.loads(request_line("t/1", golden()))
     *steps, last = path.split(".")
     place = document
     for step in steps:
@@ -164,7 +165,7 @@ def test_bad_line_never_reaches_the_wire(name: str) -> None:
     """Each line that would make the API refuse the whole file is refused here, and the message names the place."""
     bad, says = BAD[name]
     with pytest.raises(InputError) as caught:
-        check(bad)
+        check_request(bad)
     assert says in caught.value.message
 
 
@@ -174,7 +175,7 @@ def test_schema_nested_too_deep_is_refused() -> None:
     for _ in range(12):
         schema = {"type": "ARRAY", "items": schema}
     with pytest.raises(InputError, match="nested deeper"):
-        check(changed(f"{CONFIG}.responseSchema.properties.tags", schema))
+        check_request(changed(f"{CONFIG}.responseSchema.properties.tags", schema))
 
 
 class Level(Enum):
@@ -217,7 +218,7 @@ def test_schema_of_a_rich_model() -> None:
         "propertyOrdering": ["text", "page"],
         "required": ["text"],
     }
-    schema = schema_of(Rich)
+    schema = response_schema(Rich)
     assert schema["properties"] == {
         "title": {"type": "STRING"},
         "kind": {"type": "STRING", "enum": ["a", "b"]},
@@ -232,7 +233,7 @@ def test_schema_of_a_rich_model() -> None:
     }
     assert schema["propertyOrdering"] == list(Rich.model_fields)
     assert schema["required"] == ["title", "level", "quote", "either", "when", "share", "fixed", "sure"]
-    check(changed(f"{CONFIG}.responseSchema", schema))
+    check_request(changed(f"{CONFIG}.responseSchema", schema))
     assert "Notes for us" not in json.dumps(schema)
 
 
@@ -280,4 +281,4 @@ class Empty(BaseModel):
 def test_models_the_dialect_cannot_say(model: type[BaseModel]) -> None:
     """What responseSchema cannot say is an error that names the model, not a schema that is refused later."""
     with pytest.raises(TypeError, match=f"{model.__name__}|Tree"):
-        schema_of(model)
+        response_schema(model)

@@ -5,36 +5,36 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import settings
-from pipeline.errors import ConfigurationError
-from pipeline.gemini import catalogue, tiers
-from pipeline.gemini.catalogue import DEFAULT_EMBED, DEFAULT_GENERATE
-from pipeline.gemini.limiter import Limits
+from pipeline.core import settings
+from pipeline.core.errors import ConfigurationError
+from pipeline.gemini import limits, models
+from pipeline.gemini.models import DEFAULT_EMBED, DEFAULT_GENERATE
+from pipeline.gemini.rate_limiter import RateLimits
 
 TODAY = date(2026, 11, 20)
 ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
 ONE = ENTRY + '[models.m.tiers.1]\nrpm = 7\ntpm = "none"\nrpd = "unknown"\nsource = "a page"\nseen = 2026-01-01\n'
 
 
-def _model(tmp_path: Path, text: str) -> catalogue.Model:
+def _model(tmp_path: Path, text: str) -> models.Model:
     """Return the model `m` of a models file."""
     path = tmp_path / "my.toml"
     path.write_text(text, encoding="utf-8")
-    return catalogue.load(path)["m"]
+    return models.load_models(path)["m"]
 
 
 def test_the_default_model_has_the_limits_that_were_recorded() -> None:
     """AI Studio showed 15 / 250,000 / 500 without billing (2026-09-28), and 4,000 / 4 M / 150,000 with (2026-10-05)."""
-    model = catalogue.load()[DEFAULT_GENERATE]
-    assert catalogue.limits(model, tier="free") == Limits(rpm=15, tpm=250_000, rpd=500)
-    assert catalogue.limits(model, tier="1") == Limits(rpm=4_000, tpm=4_000_000, rpd=150_000)
+    model = models.load_models()[DEFAULT_GENERATE]
+    assert models.model_limits(model, tier="free") == RateLimits(rpm=15, tpm=250_000, rpd=500)
+    assert models.model_limits(model, tier="1") == RateLimits(rpm=4_000, tpm=4_000_000, rpd=150_000)
     assert model.enqueued("1") == 10_000_000
     assert model.enqueued("2") == 500_000_000
 
 
 def test_every_figure_has_a_source_and_a_day() -> None:
     """No limit stands in the table without saying where and when it was seen."""
-    for model in catalogue.load().values():
+    for model in models.load_models().values():
         for tier in model.tiers.values():
             assert tier.source
             assert tier.seen is not None
@@ -43,54 +43,54 @@ def test_every_figure_has_a_source_and_a_day() -> None:
 
 def test_what_is_set_stands_over_the_tier() -> None:
     """Each of the three may be set alone, above what the tier has too; the source says so."""
-    model = catalogue.load()[DEFAULT_GENERATE]
-    assert catalogue.limits(model, tier="free", rpm=99) == Limits(rpm=99, tpm=250_000, rpd=500)
-    assert catalogue.limits(model, tier="1", tpm=1, rpd=2) == Limits(rpm=4_000, tpm=1, rpd=2)
-    assert catalogue.figured(model, tier="1", rpd=2).sources[2] == "FINDABLE_RPD"
+    model = models.load_models()[DEFAULT_GENERATE]
+    assert models.model_limits(model, tier="free", rpm=99) == RateLimits(rpm=99, tpm=250_000, rpd=500)
+    assert models.model_limits(model, tier="1", tpm=1, rpd=2) == RateLimits(rpm=4_000, tpm=1, rpd=2)
+    assert models.sourced_limits(model, tier="1", rpd=2).sources[2] == "FINDABLE_RPD"
 
 
 def test_local_models_have_no_limits_but_those_that_are_set() -> None:
     """On the local engine nothing is limited, unless somebody wants to rehearse it."""
-    model = catalogue.load()["findable-local-1"]
-    for tier in tiers.TIERS:
-        assert catalogue.limits(model, tier=tier) == tiers.NO_LIMITS
-        assert catalogue.limits(model, tier=tier, rpm=300) == Limits(rpm=300, tpm=None, rpd=None)
+    model = models.load_models()["findable-local-1"]
+    for tier in limits.TIERS:
+        assert models.model_limits(model, tier=tier) == limits.NO_LIMITS
+        assert models.model_limits(model, tier=tier, rpm=300) == RateLimits(rpm=300, tpm=None, rpd=None)
 
 
 def test_an_unknown_tier_has_no_less_than_the_one_below_and_says_so() -> None:
     """Tier 3 of a model known in tier 1 alone gets the figures of tier 1, marked as such."""
-    found = catalogue.figured(catalogue.load()["gemini-3.8-flash"], tier="3")
-    assert found.limits == Limits(rpm=1_000, tpm=2_000_000, rpd=10_000)
+    found = models.sourced_limits(models.load_models()["gemini-3.8-flash"], tier="3")
+    assert found.limits == RateLimits(rpm=1_000, tpm=2_000_000, rpd=10_000)
     assert all(source.startswith("unknown for tier 3, so that of tier 1: AI Studio") for source in found.sources)
 
 
 def test_the_free_tier_never_borrows_from_a_paid_one() -> None:
     """Without billing, what is unknown is ours, and far below tier 1."""
-    found = catalogue.figured(catalogue.load()["gemini-2.5-flash-lite"], tier="free")
-    assert found.limits == tiers.OURS["generate", "free"]
+    found = models.sourced_limits(models.load_models()["gemini-2.5-flash-lite"], tier="free")
+    assert found.limits == limits.OURS["generate", "free"]
     assert set(found.sources) == {"unknown, so a careful figure of ours"}
 
 
-@pytest.mark.parametrize(("kind", "tier"), sorted(tiers.OURS))
+@pytest.mark.parametrize(("kind", "tier"), sorted(limits.OURS))
 def test_our_figures_are_careful(kind: str, tier: str) -> None:
     """No model of that kind is known with less in that tier than what we take for an unknown one."""
-    for model in catalogue.load().values():
+    for model in models.load_models().values():
         if model.kind == kind and not model.local and tier in model.tiers:
-            for ours, known in zip(tiers.OURS[kind, tier], catalogue.limits(model, tier=tier), strict=True):
+            for ours, known in zip(limits.OURS[kind, tier], models.model_limits(model, tier=tier), strict=True):
                 assert known is None or (ours is not None and ours <= known), model.name
 
 
 def test_a_figure_may_be_a_number_none_or_unknown(tmp_path: Path) -> None:
     """The three ways to write a limit mean a limit, no limit, and one that nobody knows."""
-    found = catalogue.figured(_model(tmp_path, ONE), tier="1")
-    assert found.limits == Limits(rpm=7, tpm=None, rpd=250)
+    found = models.sourced_limits(_model(tmp_path, ONE), tier="1")
+    assert found.limits == RateLimits(rpm=7, tpm=None, rpd=250)
     assert found.sources == ("a page", "a page", "unknown, so a careful figure of ours")
 
 
 def test_a_model_without_tiers_gets_ours(tmp_path: Path) -> None:
     """A model that somebody describes with prices alone can be used, slowly."""
     model = _model(tmp_path, ENTRY)
-    assert catalogue.limits(model, tier="2") == tiers.OURS["generate", "1"]
+    assert models.model_limits(model, tier="2") == limits.OURS["generate", "1"]
     assert model.enqueued("1") is None
 
 
@@ -99,18 +99,18 @@ def test_tokens_of_waiting_batches_follow_the_tier(tmp_path: Path) -> None:
     lines = 'source = "a page"\nseen = 2026-01-01\n'
     text = ENTRY + "enqueued_tokens = 5\n" + f"[models.m.tiers.2]\nenqueued_tokens = 9\n{lines}"
     model = _model(tmp_path, text)
-    assert [model.enqueued(tier) for tier in tiers.TIERS] == [5, 5, 9, 9]
-    assert catalogue.load()[DEFAULT_EMBED].enqueued("3") is None
-    assert catalogue.load()["gemini-embedding-001"].enqueued("free") == 500_000
+    assert [model.enqueued(tier) for tier in limits.TIERS] == [5, 5, 9, 9]
+    assert models.load_models()[DEFAULT_EMBED].enqueued("3") is None
+    assert models.load_models()["gemini-embedding-001"].enqueued("free") == 500_000
 
 
 def test_the_tiers_of_the_settings_are_those_of_the_table() -> None:
     """Every tier can be set, the default is among them, and nothing else parses."""
-    for tier in tiers.TIERS:
-        assert settings.load({"FINDABLE_TIER": tier}).tier == tier
-    assert settings.load({}).tier in tiers.TIERS
+    for tier in limits.TIERS:
+        assert settings.load_settings({"FINDABLE_TIER": tier}).tier == tier
+    assert settings.load_settings({}).tier in limits.TIERS
     with pytest.raises(ConfigurationError, match="FINDABLE_TIER"):
-        settings.load({"FINDABLE_TIER": "4"})
+        settings.load_settings({"FINDABLE_TIER": "4"})
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.index.builds import Builds, Promoted, Staged
-from pipeline.index.vectors import VectorCache
-from pipeline.task import Entry
+from pipeline.core.task import Entry
+from pipeline.index.builds import Builds
+from pipeline.index.cache import VectorCache
+from pipeline.index.manifest import Promotions, Staged
 from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, vectors_of
 
 
@@ -24,7 +25,7 @@ def builds(tmp_path: Path) -> Builds:
 
 
 Stage = Callable[..., Staged]
-Make = Callable[..., Promoted]
+Make = Callable[..., Promotions]
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def stage(builds: Builds, cache: VectorCache) -> Stage:
 def make(builds: Builds, stage: Stage) -> Make:
     """Return a function that stages, verifies and promotes entries."""
 
-    def run(entries: Sequence[Entry], *, position: int = 1) -> Promoted:
+    def run(entries: Sequence[Entry], *, position: int = 1) -> Promotions:
         """Put the entries in service."""
         staged = stage(entries, position=position)
         builds.verify(staged, count=len(entries))

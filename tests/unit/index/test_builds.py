@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files
-from pipeline.errors import InconsistentError, InputError
+from pipeline.core import files
+from pipeline.core.errors import InconsistentError, InputError
 from pipeline.index import manifest
 from pipeline.index.builds import Builds
-from pipeline.index.vectors import VectorCache
+from pipeline.index.cache import VectorCache
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import entry, key_of, vectors_of
 
@@ -63,7 +63,7 @@ def test_the_clock_dates_the_build(tmp_path: Path, cache: VectorCache) -> None:
     builds = Builds(tmp_path, clock=lambda: moment)
     begun = builds.begin(1, [(entry(1, "text"), key_of("text"))], position=1)
     staged = builds.complete(begun, cache, task_type="T")
-    assert manifest.read(staged.directory).built_at == moment
+    assert manifest.read_manifest(staged.directory).built_at == moment
 
 
 def test_an_unverified_build_is_not_promoted(stage: Stage, builds: Builds) -> None:
@@ -244,7 +244,7 @@ def test_sweep_removes_what_killed_runs_left(tmp_path: Path, make: Make, stage: 
 def read_after(act: Callable[[], object], *, times: int) -> Callable[[Path], manifest.Manifest]:
     """Return `manifest.read`, before whose first `times` calls `act` happens, as it may in another process."""
     left = times
-    read = manifest.read
+    read = manifest.read_manifest
 
     def reading(directory: Path) -> manifest.Manifest:
         """Act, unless `act` is what reads, then read."""

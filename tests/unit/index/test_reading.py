@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import InconsistentError
-from pipeline.index.builds import Builds, content_hash
-from pipeline.index.vectors import Vectors
+from pipeline.core.errors import InconsistentError
+from pipeline.index.builds import Builds
+from pipeline.index.manifest import content_hash
+from pipeline.index.vector_file import Vectors
 from tests.unit.index.conftest import Make
 from tests.unit.index.toy import DIM, entry, vectors_of
 

@@ -10,12 +10,13 @@ import numpy as np
 import orjson
 import pytest
 
-from pipeline import files
-from pipeline.errors import InconsistentError, InputError
-from pipeline.index import flat, manifest
-from pipeline.index.builds import Builds, Staged, content_hash
-from pipeline.index.vectors import VectorCache
-from pipeline.task import Entry
+from pipeline.core import files
+from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.task import Entry
+from pipeline.index import manifest, reader
+from pipeline.index.builds import Builds
+from pipeline.index.cache import VectorCache
+from pipeline.index.manifest import Staged, content_hash
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, MODEL, entry, key_of, vectors_of
 
@@ -28,7 +29,7 @@ def resealed(staged: Staged, name: str, data: bytes) -> None:
     document = staged.manifest.as_json()
     document["hashes"][name], document["sizes"][name] = sealed.sha256, sealed.size
     (staged.directory / manifest.MANIFEST).write_bytes(orjson.dumps(document))
-    staged.manifest = manifest.read(staged.directory)
+    staged.manifest = manifest.read_manifest(staged.directory)
 
 
 def test_metadata_is_a_json_list_in_vector_order(stage: Stage) -> None:
@@ -54,7 +55,7 @@ def test_the_manifest_is_plain_json(stage: Stage) -> None:
     }  # fmt: skip
     assert document["built_at"].endswith("+00:00")
     assert document["hashes"] == {name: files.sha256_of(staged.directory / name) for name in manifest.PARTS}
-    assert manifest.read(staged.directory) == staged.manifest
+    assert manifest.read_manifest(staged.directory) == staged.manifest
 
 
 def test_progress_counts_the_rows(builds: Builds, cache: VectorCache) -> None:
@@ -100,27 +101,27 @@ def test_a_sound_build_is_verified(stage: Stage, builds: Builds) -> None:
 def swap_vectors(staged: Staged) -> None:
     """Exchange the vectors of two rows."""
     rows = vectors_of([each.text for each in PEOPLE])[[1, 0, *range(2, 10)]]
-    resealed(staged, manifest.INDEX, flat.header(count=10, dim=DIM) + rows.tobytes())
+    resealed(staged, manifest.INDEX, reader.flat_header(count=10, dim=DIM) + rows.tobytes())
 
 
 def lengthen_a_vector(staged: Staged) -> None:
     """Make one row two long."""
     rows = vectors_of([each.text for each in PEOPLE])
     rows[3] *= 2
-    resealed(staged, manifest.INDEX, flat.header(count=10, dim=DIM) + rows.tobytes())
+    resealed(staged, manifest.INDEX, reader.flat_header(count=10, dim=DIM) + rows.tobytes())
 
 
 def spoil_a_vector(staged: Staged) -> None:
     """Put a NaN into one row."""
     rows = vectors_of([each.text for each in PEOPLE])
     rows[3, 3] = np.nan
-    resealed(staged, manifest.INDEX, flat.header(count=10, dim=DIM) + rows.tobytes())
+    resealed(staged, manifest.INDEX, reader.flat_header(count=10, dim=DIM) + rows.tobytes())
 
 
 def drop_a_vector(staged: Staged) -> None:
     """Leave the last row out."""
     rows = vectors_of([each.text for each in PEOPLE])[:9]
-    resealed(staged, manifest.INDEX, flat.header(count=9, dim=DIM) + rows.tobytes())
+    resealed(staged, manifest.INDEX, reader.flat_header(count=9, dim=DIM) + rows.tobytes())
 
 
 def swap_metadata(staged: Staged) -> None:
@@ -227,7 +228,7 @@ def test_a_manifest_of_any_bytes_is_an_error_of_ours(tmp_path: Path, spoiled: by
     """Whatever stands in manifest.json, the answer is a sentence and no traceback."""
     (tmp_path / manifest.MANIFEST).write_bytes(spoiled)
     with pytest.raises(InconsistentError, match="cannot be read as a manifest"):
-        manifest.read(tmp_path)
+        manifest.read_manifest(tmp_path)
 
 
 def test_the_hash_follows_text_and_tags_alone() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import InconsistentError
-from pipeline.index.record_format import HEADER_BYTES
-from pipeline.index.vectors import VectorCache, vector_key
+from pipeline.core.errors import InconsistentError
+from pipeline.index.cache import VectorCache, vector_key
+from pipeline.index.vector_file import HEADER_BYTES
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
 TEXTS = [f"text {number}" for number in range(10)]

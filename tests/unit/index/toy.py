@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.index.vectors import Vectors, vector_key
-from pipeline.task import Entry
+from pipeline.core.task import Entry
+from pipeline.index.cache import vector_key
+from pipeline.index.vector_file import Vectors
 
 MODEL, DIM, TASK_TYPE = "toy-embedding", 16, "RETRIEVAL_DOCUMENT"
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.gemini.replies import Reply, parse_answer
-from pipeline.gemini.schemas import check_schema, schema_of
-from pipeline.passages.answer import CONCEPT_TYPES, Concept, PassageConcepts
-from pipeline.states import Outcome
+from pipeline.core.states import Outcome
+from pipeline.gemini.responses import Response, parse_answer
+from pipeline.gemini.schema import check_schema, response_schema
+from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 
 def concept(name: str = "CNN", **members: Any) -> dict[str, Any]:
@@ -16,16 +16,16 @@ def concept(name: str = "CNN", **members: Any) -> dict[str, Any]:
     return {"name": name, "type": "model", "aliases": [], "confidence": 0.9, "quotes": ["a CNN"]} | members
 
 
-def parsed(*concepts: dict[str, Any], text: str = "") -> tuple[list[Concept], str]:
+def parsed(*concepts: dict[str, Any], text: str = "") -> tuple[list[NamedConcept], str]:
     """Return the concepts of an answer, and the reason where it is none."""
-    reply = Reply(Outcome.ANSWERED, "ok", text or json.dumps({"concepts": concepts}))
+    reply = Response(Outcome.ANSWERED, "ok", text or json.dumps({"concepts": concepts}))
     answer, reason = parse_answer(reply, PassageConcepts)
     return (answer.concepts if isinstance(answer, PassageConcepts) else []), reason
 
 
 def test_the_schema_asks_for_4_to_14_concepts_with_1_to_3_quotations() -> None:
     """The API's dialect can say all of it: objects within a list, an enum, a number between bounds."""
-    schema = schema_of(PassageConcepts)
+    schema = response_schema(PassageConcepts)
     check_schema(schema)
     concepts = schema["properties"]["concepts"]
     inner = concepts["items"]["properties"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.passages.answer import PassageConcepts
-from pipeline.passages.evidence import Evidence, GroundedConcept, context, grounded
+from pipeline.passages.evidence import Evidence, GroundedConcept, evidence_context, ground
 
 TEXT = "We train a convolutional neural network (CNN) on ImageNet.\nOn ImageNet the CNN is accurate, and\tfast."
 
@@ -18,7 +18,7 @@ def answer(*concepts: dict[str, Any]) -> PassageConcepts:
 
 def one(text: str = TEXT, **members: Any) -> tuple[GroundedConcept, Evidence]:
     """Return a concept as it is stored, and its evidence, which must be there."""
-    stored, reason = grounded(answer(members), text)
+    stored, reason = ground(answer(members), text)
     assert (stored is not None, reason) == (True, "")
     assert stored is not None
     evidence = stored.concepts[0].evidence
@@ -63,15 +63,15 @@ def test_how_like_a_quotation_is_goes_into_the_quality() -> None:
 
 def test_a_concept_without_a_located_quotation_has_no_evidence() -> None:
     """It is kept beside one that has."""
-    stored, reason = grounded(answer({"quotes": ["on ImageNet"]}, {"name": "x", "quotes": ["zz"]}, {"name": "y"}), TEXT)
+    stored, reason = ground(answer({"quotes": ["on ImageNet"]}, {"name": "x", "quotes": ["zz"]}, {"name": "y"}), TEXT)
     assert stored is not None
     assert ([bool(each.evidence) for each in stored.concepts], reason) == ([True, False, False], "")
 
 
 def test_an_answer_without_any_located_quotation_is_none() -> None:
     """It says why."""
-    assert grounded(answer({"quotes": ["zz"]}, {"name": "x"}), TEXT) == (None, "no quote is in the passage")
-    assert grounded(answer({"quotes": ["zz"]}), "") == (None, "no quote is in the passage")
+    assert ground(answer({"quotes": ["zz"]}, {"name": "x"}), TEXT) == (None, "no quote is in the passage")
+    assert ground(answer({"quotes": ["zz"]}), "") == (None, "no quote is in the passage")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ WORDS = " ".join(f"word{at:03}" for at in range(200))
 def test_the_context_holds_the_quotation_and_whole_words(at: int) -> None:
     """Of at most 300 characters, as many as there are on both sides."""
     start = WORDS.index(" ", at) + 1 if 0 < at < 1592 else (at and 1592)
-    seen = context(WORDS, start, start + 7)
+    seen = evidence_context(WORDS, start, start + 7)
     assert WORDS[start : start + 7] in seen.split()
     assert 285 <= len(seen) <= 300
     assert set(seen.split()) <= set(WORDS.split())
@@ -126,7 +126,7 @@ def test_the_context_holds_the_quotation_and_whole_words(at: int) -> None:
 
 def test_a_long_quotation_is_its_own_context() -> None:
     """As much of it as fits, from its beginning, cut between words."""
-    seen = context(WORDS, 8, 1000)
+    seen = evidence_context(WORDS, 8, 1000)
     assert WORDS[8:].startswith(seen)
     assert 290 <= len(seen) <= 300
     assert seen.split()[-1] in WORDS.split()
@@ -134,5 +134,5 @@ def test_a_long_quotation_is_its_own_context() -> None:
 
 def test_a_context_of_one_long_word_is_cut_where_it_must() -> None:
     """There is no better place."""
-    assert context("x" * 1000, 100, 900) == "x" * 300
-    assert len(context("x" * 1000, 400, 500)) in range(100, 301)
+    assert evidence_context("x" * 1000, 100, 900) == "x" * 300
+    assert len(evidence_context("x" * 1000, 400, 500)) in range(100, 301)

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from pipeline.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.passages import read
 from pipeline.passages.read import LAYOUT, Passage, Passages
-from pipeline.tables.findings import Finding, Kind
+from pipeline.tables.findings import Finding, FindingKind
 from tests.scratch import quick_folder
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -92,7 +92,7 @@ def test_a_line_without_a_passage_is_told(tmp_path: Path, line: bytes, field: st
     good = b'{"id": "good", "text": "x"}\n'
     before, found, after = _read(tmp_path / "p.jsonl", good + line + b"\n" + good)
     assert isinstance(found, Finding)
-    assert (found.line, found.column, found.kind) == (2, field, Kind.REJECTED)
+    assert (found.line, found.column, found.kind) == (2, field, FindingKind.REJECTED)
     assert reason in found.reason
     assert [one.id for one in (before, after) if isinstance(one, Passage)] == ["good", "good"]
 
@@ -102,7 +102,7 @@ def test_a_text_of_white_space_is_noted_and_kept(tmp_path: Path, text: str) -> N
     """It goes in, and is never asked about."""
     found = _one(tmp_path / "p.jsonl", json.dumps({"id": "a", "text": text}).encode())
     assert isinstance(found, Passage)
-    assert (found.text, [(told.kind, told.column) for told in found.changes]) == (text, [(Kind.NOTED, "text")])
+    assert (found.text, [(told.kind, told.column) for told in found.changes]) == (text, [(FindingKind.NOTED, "text")])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_cannot_be_kept_beside_a_text_is_dropped_and_told(
     found = _one(tmp_path / "p.jsonl", json.dumps({"id": "a", "text": "x", **extra}).encode())
     assert isinstance(found, Passage)
     assert (found.source, found.metadata) == (source, metadata)
-    assert [(told.kind, told.column, told.key) for told in found.changes] == [(Kind.CHANGED, field, "a")]
+    assert [(told.kind, told.column, told.key) for told in found.changes] == [(FindingKind.CHANGED, field, "a")]
 
 
 def test_null_says_nothing_and_a_backslash_is_no_nul(tmp_path: Path) -> None:
@@ -210,11 +210,11 @@ def test_rows_of_a_table_that_hold_no_passage_are_told(tmp_path: Path) -> None:
     found = _read(tmp_path / "p.csv", b"\n".join(lines))
     told = [change for one in found for change in ([one] if isinstance(one, Finding) else one.changes)]
     assert [(one.line, one.column, one.kind, one.reason.partition(":")[0]) for one in told] == [
-        (2, "text", Kind.REJECTED, "not valid UTF-8"),
-        (3, "text", Kind.REJECTED, "a quote is opened and not closed at the end of its value"),
-        (4, "metadata", Kind.CHANGED, "no object, dropped"),
-        (5, "id", Kind.REJECTED, "empty"),
-        (6, "metadata", Kind.REJECTED, "wrong number of fields"),
+        (2, "text", FindingKind.REJECTED, "not valid UTF-8"),
+        (3, "text", FindingKind.REJECTED, "a quote is opened and not closed at the end of its value"),
+        (4, "metadata", FindingKind.CHANGED, "no object, dropped"),
+        (5, "id", FindingKind.REJECTED, "empty"),
+        (6, "metadata", FindingKind.REJECTED, "wrong number of fields"),
     ]
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.passages import adopt, table
-from pipeline.passages.schema import Shape, look
+from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.passages.table import ConceptRow, PassageRow
 from pipeline.store import answers, claims, schema, versions
 from pipeline.store.database import Connection, Store
-from pipeline.tables.cells import loaded, words
+from pipeline.tables.cells import cell_words, loaded
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
 
@@ -24,54 +24,56 @@ def tx(tmp_path: Path) -> Iterator[Connection]:
     """A transaction on a fresh database."""
     url = postgresql.database_of(tmp_path / "data") if ON_POSTGRESQL else f"sqlite:///{tmp_path / 'findable.db'}"
     store = Store(url)
-    schema.ensure(store, [adopt.adopt])
+    schema.ensure_schema(store, [adopt.adopt])
     with store.write() as tx:
         yield tx
     store.close()
 
 
 @pytest.fixture
-def shape(tx: Connection) -> Shape:
+def shape(tx: Connection) -> PassagesShape:
     """The tables as they are in it."""
-    return look(tx)
+    return read_shape(tx)
 
 
-def _put(tx: Connection, shape: Shape, **texts: str) -> None:
+def _put(tx: Connection, shape: PassagesShape, **texts: str) -> None:
     """Add passages by id."""
     table.insert_passages(tx, shape, [PassageRow(key, text, None, None) for key, text in texts.items()])
 
 
-def _answer(tx: Connection, shape: Shape, *keys: str, version: str = ONE, model: str = "m", at: datetime = NOW) -> None:
+def _answer(
+    tx: Connection, shape: PassagesShape, *keys: str, version: str = ONE, model: str = "m", at: datetime = NOW
+) -> None:
     """Give each of these passages a concept."""
     concept = ("bees", "other", '["bee"]', 0.5, model, version, None, at)
     table.add_concepts(tx, shape, [ConceptRow(key, *concept) for key in keys])
 
 
-def _open(tx: Connection, shape: Shape, skip: tuple[str, ...] | None = None, label: str = "") -> list[str]:
+def _open(tx: Connection, shape: PassagesShape, skip: tuple[str, ...] | None = None, label: str = "") -> list[str]:
     """Return the ids that may be asked, in their order."""
-    return list(tx.execute(table.open_items(shape, skip=skip, label=label)).scalars())
+    return list(tx.execute(table.pending_passages(shape, skip=skip, label=label)).scalars())
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\n\r", "\u00a0\u3000", "\u2028", "\x1c\x1f\x85"])
-def test_a_text_of_white_space_is_none(tx: Connection, shape: Shape, text: str) -> None:
+def test_a_text_of_white_space_is_none(tx: Connection, shape: PassagesShape, text: str) -> None:
     """Such a passage is never asked about, and is counted as empty."""
     _put(tx, shape, a=text)
     assert _open(tx, shape) == []
-    assert table.open_among(tx, shape, ["a"]) == set()
-    assert table.counts(tx, shape, now=NOW)["empty"] == 1
-    assert table.texts(tx, shape, ["a"]) == {"a": text}
+    assert table.pending_passages_among(tx, shape, ["a"]) == set()
+    assert table.count_passages_by_state(tx, shape, now=NOW)["empty"] == 1
+    assert table.passage_texts(tx, shape, ["a"]) == {"a": text}
 
 
-def test_open_passages_come_in_the_order_of_their_ids(tx: Connection, shape: Shape) -> None:
+def test_open_passages_come_in_the_order_of_their_ids(tx: Connection, shape: PassagesShape) -> None:
     """Whatever the order in which they came in; those behind one of them too, and none behind one that is gone."""
     _put(tx, shape, b="x", a="x", d="x", c="x")
     _answer(tx, shape, "b")
     assert _open(tx, shape) == ["a", "c", "d"]
     for after, rest in (("a", ["c", "d"]), ("b", ["c", "d"]), ("d", []), ("gone", [])):
-        assert list(tx.execute(table.open_items(shape, after=after)).scalars()) == rest
+        assert list(tx.execute(table.pending_passages(shape, after=after)).scalars()) == rest
 
 
-def test_versions_say_what_is_open(tx: Connection, shape: Shape) -> None:
+def test_versions_say_what_is_open(tx: Connection, shape: PassagesShape) -> None:
     """Concepts of any version keep a passage from being asked, or only those of versions that are named."""
     _put(tx, shape, a="x", b="x", c="x")
     _answer(tx, shape, "a", version=ONE)
@@ -81,28 +83,28 @@ def test_versions_say_what_is_open(tx: Connection, shape: Shape) -> None:
     assert _open(tx, shape, skip=(), label=TWO) == ["a", "b", "c"]
     assert _open(tx, shape, skip=(ONE,)) == ["b", "c"]
     assert _open(tx, shape, skip=("theirs@3",), label=ONE) == ["c"]
-    assert table.open_among(tx, shape, ["a", "b", "c", "d"], skip=(ONE,)) == {"b", "c"}
-    assert table.counts(tx, shape, now=NOW, skip=(ONE,))["with_concepts"] == 1
+    assert table.pending_passages_among(tx, shape, ["a", "b", "c", "d"], skip=(ONE,)) == {"b", "c"}
+    assert table.count_passages_by_state(tx, shape, now=NOW, skip=(ONE,))["with_concepts"] == 1
 
 
-def test_a_version_that_was_withdrawn_counts_as_absent(tx: Connection, shape: Shape) -> None:
+def test_a_version_that_was_withdrawn_counts_as_absent(tx: Connection, shape: PassagesShape) -> None:
     """Of its label and its model alone; other versions of another model, and rows that tell no model, stay."""
     _put(tx, shape, a="x", b="x", c="x")
     _answer(tx, shape, "a", model="m")
     _answer(tx, shape, "b", model="n")
     _answer(tx, shape, "c", model="m")
     _answer(tx, shape, "c", version=TWO, model="m")
-    versions.withdraw(tx, "another-task", ONE, model="n", at=NOW)
+    versions.retire_version(tx, "another-task", ONE, model="n", at=NOW)
     assert _open(tx, shape) == []
-    versions.withdraw(tx, table.TASK, ONE, model="m", at=NOW)
+    versions.retire_version(tx, table.TASK, ONE, model="m", at=NOW)
     assert _open(tx, shape) == ["a"]
-    assert table.open_among(tx, shape, ["a", "b", "c"]) == {"a"}
+    assert table.pending_passages_among(tx, shape, ["a", "b", "c"]) == {"a"}
     assert table.with_concepts(tx, shape, ["a", "b", "c"]) == {"b", "c"}
     assert _open(tx, shape, skip=(ONE,)) == ["a", "c"]
-    assert table.counts(tx, shape, now=NOW)["with_concepts"] == 2
+    assert table.count_passages_by_state(tx, shape, now=NOW)["with_concepts"] == 2
 
 
-def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: Shape) -> None:
+def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: PassagesShape) -> None:
     """JSON comes back as what it says, a time as the same moment, nothing as nothing."""
     _put(tx, shape, a="x")
     elsewhere = NOW.astimezone(timezone(timedelta(hours=9)))
@@ -116,28 +118,28 @@ def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: Shape) ->
     assert (second["evidence"], loaded(second["evidence"])) == (None, None)
 
 
-def test_a_time_without_a_zone_is_no_time(tx: Connection, shape: Shape) -> None:
+def test_a_time_without_a_zone_is_no_time(tx: Connection, shape: PassagesShape) -> None:
     """It is a mistake of ours and said at once."""
     _put(tx, shape, a="x")
     with pytest.raises(ValueError, match="naive"):
         _answer(tx, shape, "a", at=NOW.replace(tzinfo=None))
 
 
-def test_rows_are_found_at_any_number_of_ids(tx: Connection, shape: Shape) -> None:
+def test_rows_are_found_at_any_number_of_ids(tx: Connection, shape: PassagesShape) -> None:
     """More ids than a statement takes, and ids that are gone."""
     keys = [f"p{number}" for number in range(1100)]
     _put(tx, shape, **dict.fromkeys(keys, "x"))
     asked = [*keys, "gone", "", "%"]
-    assert len(table.to_be_asked(tx, shape, asked)) == 1100
-    assert table.to_be_asked(tx, shape, asked)["p7"] == {"id": "p7", "text": "x"}
-    assert table.texts(tx, shape, asked, locked=True) == dict.fromkeys(keys, "x")
-    assert list(table.names(tx, shape, asked).items()) == [(key, key) for key in keys]
-    assert table.count(tx, shape) == 1100
+    assert len(table.passages_to_ask(tx, shape, asked)) == 1100
+    assert table.passages_to_ask(tx, shape, asked)["p7"] == {"id": "p7", "text": "x"}
+    assert table.passage_texts(tx, shape, asked, locked=True) == dict.fromkeys(keys, "x")
+    assert list(table.passage_names(tx, shape, asked).items()) == [(key, key) for key in keys]
+    assert table.count_passages(tx, shape) == 1100
 
 
-def test_every_passage_is_counted_once(tx: Connection, shape: Shape) -> None:
+def test_every_passage_is_counted_once(tx: Connection, shape: PassagesShape) -> None:
     """With concepts before claimed before parked before open, whatever else a row could be called."""
-    assert table.count(tx, shape) == 0
+    assert table.count_passages(tx, shape) == 0
     _put(tx, shape, answered="x", claimed="x", parked="x", open="x", empty=" ")
     for key in ("answered", "claimed"):
         claims.take_live(tx, table.TASK, key, input_hash="", lasts_s=60, at=datetime.now(UTC))
@@ -145,8 +147,8 @@ def test_every_passage_is_counted_once(tx: Connection, shape: Shape) -> None:
     _answer(tx, shape, "answered")
     now = datetime.now(UTC)
     expected = {"total": 5, "with_concepts": 1, "open": 1, "empty": 1, "claimed": 1, "parked": 1}
-    assert table.counts(tx, shape, now=now) == expected
-    later = table.counts(tx, shape, now=now + timedelta(days=1))
+    assert table.count_passages_by_state(tx, shape, now=now) == expected
+    later = table.count_passages_by_state(tx, shape, now=now + timedelta(days=1))
     assert later == {**expected, "claimed": 0, "parked": 2}
 
 
@@ -162,4 +164,4 @@ def test_a_json_cell_is_what_it_says(cell: object, value: object) -> None:
 @pytest.mark.parametrize(("cell", "value"), [("x", "x"), (None, ""), (5, "5"), (b"\xc3\xa9\xff", "é\ufffd")])
 def test_a_text_cell_is_text(cell: object, value: str) -> None:
     """Whatever another program put there."""
-    assert words(cell) == value
+    assert cell_words(cell) == value

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.errors import ConfigurationError, GateError
+from pipeline.core.errors import ConfigurationError, GateError
 from pipeline.quality import gates
 from pipeline.quality.figures import Figure, Gate, Quality, Verdict, shown
 
@@ -21,7 +21,7 @@ def quality(*, evidence: float | None = 0.99, concepts: float | None = 8.0, item
 
 def verdict(name: str, measured: Quality, overrides: str = "") -> Verdict:
     """Return the verdict on one of the three gates."""
-    return next(one for one in gates.judge(measured, overrides) if one.gate.name == name)
+    return next(one for one in gates.judge_figures(measured, overrides) if one.gate.name == name)
 
 
 @pytest.mark.parametrize(
@@ -85,22 +85,22 @@ def test_every_bound_can_be_set(overrides: str, name: str, expected: object) -> 
 def test_what_cannot_be_a_bound_is_refused(overrides: str, said: str) -> None:
     """An unknown gate, a percentage, and what is no number are told apart from bounds."""
     with pytest.raises(ConfigurationError, match=said):
-        gates.judge(quality(), overrides)
+        gates.judge_figures(quality(), overrides)
 
 
 def test_an_unknown_gate_is_answered_with_the_known_ones() -> None:
     """The hint names every gate there is; a gate of another subject is passed over where the caller names it."""
     with pytest.raises(ConfigurationError) as caught:
-        gates.judge(quality(), "tags=3..8")
+        gates.judge_figures(quality(), "tags=3..8")
     assert caught.value.hint == "the gates are evidence, concepts, invalid"
-    assert len(gates.judge(quality(), "tags=3..8", others={"tags"})) == 3
+    assert len(gates.judge_figures(quality(), "tags=3..8", others={"tags"})) == 3
 
 
 def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
     """The error names each gate that failed, with figure and bound, and where to read more; exit code 6."""
-    verdicts = gates.judge(quality(evidence=0.98996, concepts=2.5))
+    verdicts = gates.judge_figures(quality(evidence=0.98996, concepts=2.5))
     with pytest.raises(GateError) as caught:
-        gates.check(verdicts, report="reports/one.md")
+        gates.ensure_gates_passed(verdicts, report="reports/one.md")
     assert caught.value.exit_code == 6
     assert caught.value.message == (
         "2 quality gates failed: evidence is 98.996 %, wanted: at least 99 %; concepts is 2.5, wanted: 4 to 14; "
@@ -111,8 +111,8 @@ def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
 
 def test_without_a_failure_nothing_is_raised() -> None:
     """Gates that passed or were not judged let a command end well."""
-    gates.check(gates.judge(quality()), report="")
-    gates.check(gates.judge(quality(evidence=0.1, items=3)), report="")
+    gates.ensure_gates_passed(gates.judge_figures(quality()), report="")
+    gates.ensure_gates_passed(gates.judge_figures(quality(evidence=0.1, items=3)), report="")
 
 
 @pytest.mark.parametrize(

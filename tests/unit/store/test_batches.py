@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError, StateConflictError
-from pipeline.states import BATCH_MOVES, BatchState
+from pipeline.core.errors import InputError, StateConflictError
+from pipeline.core.states import BATCH_MOVES, BatchState
 from pipeline.store import batches, tables
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection, Store
@@ -61,7 +61,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made = Store(f"sqlite:///{tmp_path / 'findable.db'}")
     with made.write() as tx:
         tables.metadata.create_all(tx)
-        batches.add(tx, at=NOW, number=1, **FACTS)
+        batches.add_batch(tx, at=NOW, number=1, **FACTS)
     yield made
     made.close()
 
@@ -69,7 +69,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def read(store: Store) -> Batch:
     """Return batch 1 as it stands."""
     with store.read() as tx:
-        return batches.get(tx, 1)
+        return batches.get_batch(tx, 1)
 
 
 def move(store: Store, batch: Batch, to: BatchState) -> None:
@@ -161,14 +161,14 @@ def test_a_twin_is_recorded_once(store: Store) -> None:
     batch = bring(store, BatchState.SUBMITTED)
     for expected in (True, False):
         with store.write() as tx:
-            new = batches.add_twin(tx, batch, remote_name="batches/twin", display_name="n-t1", at=NOW)
+            new = batches.add_duplicate(tx, batch, remote_name="batches/twin", display_name="n-t1", at=NOW)
         assert new is expected
     with store.read() as tx:
-        assert [twin["estimated_cost"] for twin in batches.all_twins(tx)] == [0.5]
-        assert batches.open_twins(tx, 1) == ["batches/twin"]
+        assert [twin["estimated_cost"] for twin in batches.all_duplicates(tx)] == [0.5]
+        assert batches.open_duplicates(tx, 1) == ["batches/twin"]
 
 
 def test_an_unknown_number_is_an_error_of_usage(store: Store) -> None:
     """There is no batch 7."""
     with store.read() as tx, pytest.raises(InputError, match="no batch 7"):
-        batches.get(tx, 7)
+        batches.get_batch(tx, 7)

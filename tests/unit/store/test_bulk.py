@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from sqlalchemy import cast, insert, select
 from sqlalchemy.types import Text
 
-from pipeline.store import bulk
+from pipeline.store import database
 from pipeline.store.tables import events
 from tests.lab import Workspace
 
@@ -16,9 +16,11 @@ COLUMNS = ("at", "kind", "name", "old", "new", "why")
 def test_a_time_is_kept_as_in_any_other_row(workspace: Workspace) -> None:
     """Whatever its zone, the database holds the same text as for a row that SQLAlchemy wrote alone."""
     elsewhere = MOMENT.astimezone(timezone(timedelta(hours=9)))
-    with workspace.open() as rt, rt.store.write() as tx:
+    with workspace.open() as ws, ws.store.write() as tx:
         tx.execute(insert(events).values(at=MOMENT, kind="test", name="alone"))
-        bulk.insert_rows(tx, events, COLUMNS, [(one, "test", "many", None, None, None) for one in (MOMENT, elsewhere)])
+        database.insert_rows(
+            tx, events, COLUMNS, [(one, "test", "many", None, None, None) for one in (MOMENT, elsewhere)]
+        )
         kept = tx.execute(select(cast(events.c.at, Text)).where(events.c.kind == "test")).scalars().all()
         read = tx.execute(select(events.c.at).where(events.c.kind == "test")).scalars().all()
     assert len(kept) == 3

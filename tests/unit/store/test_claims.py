@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Select, text
 from sqlalchemy.dialects import sqlite
 
-from pipeline.errors import StateConflictError
-from pipeline.experts.tags import TagsTask
-from pipeline.states import Outcome
+from pipeline.core.errors import StateConflictError
+from pipeline.core.states import Outcome
+from pipeline.experts.task import TagsTask
 from pipeline.store import answers, batches, claims
 from tests.delivery import prepare, put_people, workspace_at
 
@@ -38,7 +38,7 @@ def test_open_claims_are_found_by_their_index(tmp_path: Path, query: Select[tupl
     workspace = workspace_at(tmp_path / "data")
     put_people(workspace, 1)
     sql = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-    with workspace.open() as rt, rt.store.read() as tx:
+    with workspace.open() as ws, ws.store.read() as tx:
         plan = " ".join(row[-1] for row in tx.execute(text(f"EXPLAIN QUERY PLAN {sql}")))
     assert "findable_claims" in plan
     assert "SCAN findable_requests" not in plan.replace("SCAN findable_requests USING", "")
@@ -49,13 +49,13 @@ def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
     workspace = workspace_at(tmp_path / "data")
     put_people(workspace, 3)
     prepare(workspace)
-    with workspace.open() as rt:
-        with rt.store.write() as tx:
-            first, second, third = claims.page(tx, 1, after=0, limit=10)
-            claims.account(tx, [(second, Outcome.ANSWERED, "ok")])
+    with workspace.open() as ws:
+        with ws.store.write() as tx:
+            first, second, third = claims.request_page(tx, 1, after=0, limit=10)
+            claims.count_outcomes(tx, [(second, Outcome.ANSWERED, "ok")])
         late = [(first, Outcome.MISSING, "x"), (second, Outcome.MISSING, "x"), (third, Outcome.MISSING, "x")]
-        with pytest.raises(StateConflictError), rt.store.write() as tx:
-            claims.account(tx, late)
+        with pytest.raises(StateConflictError), ws.store.write() as tx:
+            claims.count_outcomes(tx, late)
     rows = workspace.query("SELECT line, outcome, open FROM findable_requests ORDER BY line")
     assert rows == [(1, None, 1), (2, "answered", 0), (3, None, 1)]
 
@@ -64,15 +64,15 @@ def test_an_item_that_was_answered_since_it_was_read_is_not_claimed(tmp_path: Pa
     """All that a batch wants are claimed or none: an answer that came meanwhile takes the whole transaction back."""
     workspace = workspace_at(tmp_path / "data")
     put_people(workspace, 2)
-    with workspace.open() as rt:
-        with rt.store.write() as tx:
-            batches.add(tx, at=NOW, **BATCH)
-            rows = [(one, "hash") for one in tx.execute(claims.askable(rt.task)).scalars()]
+    with workspace.open() as ws:
+        with ws.store.write() as tx:
+            batches.add_batch(tx, at=NOW, **BATCH)
+            rows = [(one, "hash") for one in tx.execute(claims.askable(ws.task)).scalars()]
             tx.exec_driver_sql("UPDATE experts SET tags = '[\"bees\"]' WHERE id = 2")
-        with pytest.raises(StateConflictError), rt.store.write() as tx:
-            claims.take(tx, rt.task, rows, batch=1, at=NOW)
-        with rt.store.write() as tx:
-            claims.take(tx, rt.task, rows[:1], batch=1, at=NOW)
+        with pytest.raises(StateConflictError), ws.store.write() as tx:
+            claims.take_claims(tx, ws.task, rows, batch=1, at=NOW)
+        with ws.store.write() as tx:
+            claims.take_claims(tx, ws.task, rows[:1], batch=1, at=NOW)
     assert workspace.query("SELECT item_id FROM findable_requests") == [("1",)]
 
 
@@ -80,7 +80,7 @@ def test_what_is_parked_is_not_asked(tmp_path: Path) -> None:
     """A parked item is not among what the next batch takes, whether it is looked for by name or not."""
     workspace = workspace_at(tmp_path / "data")
     put_people(workspace, 2)
-    with workspace.open() as rt, rt.store.write() as tx:
-        answers.park(tx, rt.task.name, {"1": "it failed twice"}, at=NOW)
-        assert list(tx.execute(claims.askable(rt.task)).scalars()) == ["2"]
-        assert claims.askable_among(tx, rt.task, ["2", "1"]) == ["2"]
+    with workspace.open() as ws, ws.store.write() as tx:
+        answers.park(tx, ws.task.name, {"1": "it failed twice"}, at=NOW)
+        assert list(tx.execute(claims.askable(ws.task)).scalars()) == ["2"]
+        assert claims.askable_among(tx, ws.task, ["2", "1"]) == ["2"]

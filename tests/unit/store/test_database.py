@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline.errors import ConfigurationError, InconsistentError, RemoteError
+from pipeline.core.errors import ConfigurationError, InconsistentError, RemoteError
 from pipeline.store import database
 from pipeline.store.database import Store
 

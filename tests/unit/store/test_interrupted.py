@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 from sqlalchemy import text
 
-from pipeline.errors import FindableError
+from pipeline.core.errors import FindableError
 from pipeline.store.database import Store
 from tests import postgresql
 

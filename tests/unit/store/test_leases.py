@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from pipeline.store import leases, owners
+from pipeline.store import leases
 from pipeline.store.database import Store
 from pipeline.store.leases import LeaseLostError
 from pipeline.store.tables import leases as table
 from tests.lab import ROOT, slowness
 
-SIGN = "from pipeline.store.owners import this_owner; print(this_owner(), flush=True); input()"
+SIGN = "from pipeline.store.leases import this_owner; print(this_owner(), flush=True); input()"
 
 
 @pytest.fixture
@@ -95,18 +95,18 @@ def owner_in(store: Store) -> str | None:
 
 def take(store: Store) -> bool:
     """Try to take the lease `work` for this process."""
-    with leases.held(store, "work", lasts_s=60) as lease:
+    with leases.hold_lease(store, "work", lasts_s=60) as lease:
         return lease is not None
 
 
 def test_a_free_lease_is_taken_and_given_back(store: Store) -> None:
     """It is in the database as long as the block lasts, and gone afterwards, also after an exception."""
-    with leases.held(store, "work", lasts_s=60) as lease:
+    with leases.hold_lease(store, "work", lasts_s=60) as lease:
         assert lease is not None
         lease.check()
-        assert owner_in(store) == owners.this_owner()
+        assert owner_in(store) == leases.this_owner()
     assert owner_in(store) is None
-    with pytest.raises(ZeroDivisionError), leases.held(store, "work", lasts_s=60):
+    with pytest.raises(ZeroDivisionError), leases.hold_lease(store, "work", lasts_s=60):
         _ = 1 / 0
     assert owner_in(store) is None
 
@@ -138,7 +138,7 @@ def test_an_owner_on_another_host_keeps_its_lease_until_its_time_is_over(store: 
 
 def test_a_lease_is_renewed_while_its_block_lasts(store: Store) -> None:
     """Work that takes longer than a lease keeps it."""
-    with leases.held(store, "work", lasts_s=0.3) as lease:
+    with leases.hold_lease(store, "work", lasts_s=0.3) as lease:
         assert lease is not None
         time.sleep(0.7)
         lease.check()
@@ -146,7 +146,7 @@ def test_a_lease_is_renewed_while_its_block_lasts(store: Store) -> None:
 
 def test_a_lease_that_was_lost_is_noticed_and_not_taken_back(store: Store, another: str) -> None:
     """Once somebody else has it, check raises, renewing fails, and giving back leaves the other's in place."""
-    with leases.held(store, "work", lasts_s=60) as lease:
+    with leases.hold_lease(store, "work", lasts_s=60) as lease:
         assert lease is not None
         with store.write() as tx:
             tx.execute(update(table).values(owner=another))
@@ -160,7 +160,7 @@ def test_a_lease_that_was_lost_is_noticed_and_not_taken_back(store: Store, anoth
 
 def test_a_lease_whose_time_is_over_goes_on_where_nobody_took_it(store: Store) -> None:
     """A row that names its owner shows that nobody else worked meanwhile: it stood still, or the clock was set."""
-    with leases.held(store, "work", lasts_s=60) as lease:
+    with leases.hold_lease(store, "work", lasts_s=60) as lease:
         assert lease is not None
         for is_inside in (False, True):
             set_until(store, datetime.now(UTC) - timedelta(hours=1))
@@ -173,7 +173,7 @@ def test_a_lease_whose_time_is_over_goes_on_where_nobody_took_it(store: Store) -
 
 def test_a_lease_whose_time_is_over_is_lost_to_whoever_took_it(store: Store) -> None:
     """Also where that one has given it back already, and whether the check reads or writes."""
-    with leases.held(store, "work", lasts_s=60) as lease:
+    with leases.hold_lease(store, "work", lasts_s=60) as lease:
         assert lease is not None
         with store.write() as tx:
             tx.execute(table.delete())
@@ -187,7 +187,7 @@ def test_a_lease_whose_time_is_over_is_lost_to_whoever_took_it(store: Store) -> 
 
 def test_a_check_leaves_half_of_the_time_at_least(store: Store) -> None:
     """What is sent after a check has time: a lease that is nearly over is prolonged first, another costs nothing."""
-    with leases.held(store, "work", lasts_s=60) as lease:
+    with leases.hold_lease(store, "work", lasts_s=60) as lease:
         assert lease is not None
         set_until(store, datetime.now(UTC) + timedelta(seconds=40))
         lease.check()
@@ -200,7 +200,7 @@ def test_a_check_leaves_half_of_the_time_at_least(store: Store) -> None:
 
 def test_a_check_of_a_lease_with_time_waits_for_no_writer(store: Store) -> None:
     """Another process's long transaction does not stand between a check and what is sent."""
-    with leases.held(store, "work", lasts_s=3600) as lease:
+    with leases.hold_lease(store, "work", lasts_s=3600) as lease:
         assert lease is not None
         with other_writer(store):
             began = time.monotonic()
@@ -210,7 +210,7 @@ def test_a_check_of_a_lease_with_time_waits_for_no_writer(store: Store) -> None:
 
 def test_a_lease_outlives_a_transaction_that_lasts_longer_than_it(store: Store) -> None:
     """While somebody imports nobody can take it, and afterwards it is renewed at once and not lost."""
-    with leases.held(store, "work", lasts_s=0.3) as lease:
+    with leases.hold_lease(store, "work", lasts_s=0.3) as lease:
         assert lease is not None
         with other_writer(store):
             time.sleep(0.8)
@@ -225,14 +225,14 @@ def test_a_lease_outlives_a_transaction_that_lasts_longer_than_it(store: Store) 
 def test_leaving_does_not_wait_for_a_busy_database(store: Store, another: str) -> None:
     """What could not be given back is left behind and frees itself; the block's own error is what is seen."""
     with contextlib.ExitStack() as stack:
-        with pytest.raises(ZeroDivisionError), leases.held(store, "work", lasts_s=0.3) as lease:  # noqa: PT012 - its end
+        with pytest.raises(ZeroDivisionError), leases.hold_lease(store, "work", lasts_s=0.3) as lease:  # noqa: PT012 - its end
             assert lease is not None
             stack.enter_context(other_writer(store))
             time.sleep(0.2)  # the keeper waits for the database by now
             began = time.monotonic()
             _ = 1 / 0
         assert time.monotonic() - began < 5 * slowness()
-        assert owner_in(store) == owners.this_owner()
+        assert owner_in(store) == leases.this_owner()
     with store.write() as tx:
         tx.execute(update(table).values(owner=another))
     time.sleep(0.3)
@@ -252,7 +252,7 @@ def test_waiting_says_so_once_and_ends_when_the_lease_is_free(store: Store, anot
             with store.write() as tx:
                 tx.execute(table.delete())
 
-    waiting = leases.waited_for(store, "work", lasts_s=60, on_wait=lambda: said.append("waiting"), sleep=sleep)
+    waiting = leases.wait_for_lease(store, "work", lasts_s=60, on_wait=lambda: said.append("waiting"), sleep=sleep)
     with waiting as lease:
         lease.check()
     assert (said, len(looks)) == (["waiting"], 3)
@@ -268,7 +268,7 @@ def test_of_many_at_the_same_time_one_takes_it(store: Store, another: str) -> No
         ready.wait()
         with store.write() as tx:
             if tx.execute(select(table.c.owner).where(table.c.name == "work")).first() is None:
-                assert leases.take(tx, "work", lasts_s=60)
+                assert leases.take_lease(tx, "work", lasts_s=60)
                 tx.execute(update(table).values(owner=another))
                 taken.append(str(number))
 

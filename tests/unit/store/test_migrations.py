@@ -12,7 +12,7 @@ from sqlalchemy import event, inspect, text
 
 from pipeline.store import batches, schema, workspace
 from pipeline.store.database import Store
-from pipeline.store.spending import spent
+from pipeline.store.spending import sum_spent
 from tests import postgresql
 
 FOLDER = Path(schema.__file__).parent / "migrations"
@@ -49,7 +49,7 @@ def fill(store: Store) -> None:
     """Make the database that the version before the accounts' table left, with three batches."""
     migrate(store, "0004")
     with store.write() as tx:
-        workspace.create(tx)
+        workspace.create_workspace(tx)
         for row in OLD:
             names = ", ".join(row)
             tx.execute(
@@ -73,7 +73,7 @@ def told(store: Store) -> list[dict[str, Any]]:
     with store.read() as tx:
         return [
             {name: getattr(one, name) for name in (*ACCOUNT, "ended_at")} | {"number": one.number}
-            for one in batches.in_states(tx)
+            for one in batches.batches_in_states(tx)
         ]
 
 
@@ -86,8 +86,8 @@ def check(store: Store) -> None:
         {**nothing, "ended_at": None, "number": 3},
     ]
     with store.read() as tx:
-        assert batches.get(tx, 1).counted_in == 9
-        assert spent(tx) == (0.25, 0.0, 1.0)
+        assert batches.get_batch(tx, 1).counted_in == 9
+        assert sum_spent(tx) == (0.25, 0.0, 1.0)
         assert tx.execute(text("SELECT batch FROM findable_batch_accounts ORDER BY 1")).scalars().all() == [1, 2]
 
 
@@ -97,16 +97,16 @@ def test_every_older_version_gets_the_tables_of_the_newest(url: str, version: st
     store, new = Store(url), Store(f"sqlite:///{tmp_path / 'new.db'}")
     migrate(store, version)
     with store.write() as tx:
-        workspace.create(tx)
-        before = workspace.get(tx)
+        workspace.create_workspace(tx)
+        before = workspace.get_workspace(tx)
     for one in (store, new):
-        schema.ensure(one, [])
+        schema.ensure_schema(one, [])
     found, wanted = shape(store), shape(new)
     assert {name: [one[0] for one in columns] for name, columns in found.items()} == {
         name: [one[0] for one in columns] for name, columns in wanted.items()
     }
     with store.read() as tx:
-        assert (schema.is_current(tx), workspace.get(tx)) == (True, before)
+        assert (schema.is_schema_current(tx), workspace.get_workspace(tx)) == (True, before)
         assert schema.has_index(tx, "findable_calls", "findable_calls_under_way")
     store.close()
 
@@ -115,7 +115,7 @@ def test_accounts_move_into_a_table_of_their_own(url: str) -> None:
     """What every batch came to reads as before; who is under way has none."""
     store = Store(url)
     fill(store)
-    schema.ensure(store, [])
+    schema.ensure_schema(store, [])
     check(store)
     store.close()
 
@@ -128,7 +128,7 @@ def _dies(url: str, number: int) -> bool:
     left = iter(range(number))
     with Store(url).write() as tx:
         event.listen(tx, "before_cursor_execute", lambda *_: next(left, None) is None and os._exit(9))
-        schema.make(tx)
+        schema.make_schema(tx)
     os._exit(0)
 
 
@@ -162,7 +162,7 @@ def test_what_others_keep_in_the_file_stays(tmp_path: Path) -> None:
     with store.write() as tx:
         for one in theirs:
             tx.exec_driver_sql(one)
-    schema.ensure(store, [])
+    schema.ensure_schema(store, [])
     check(store)
     with store.read() as tx:
         kept = tx.execute(text("SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type, rowid"))

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Integer, Select, column, select, text
 
-from pipeline.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
-from pipeline.store import checks, schema
-from pipeline.store.database import Store
-from pipeline.store.streams import streamed
+from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.store import integrity, schema
+from pipeline.store.database import Store, streamed
 from tests import postgresql
 
 SERIES = {
@@ -358,13 +357,13 @@ def test_the_short_names_of_the_url_mean_the_same(url: str) -> None:
 def test_damage_names_indexes_that_are_not_trusted(url: str) -> None:
     """An index that a broken REINDEX left behind is told; a sound database tells nothing, nor do other's tables."""
     store = Store(url)
-    schema.ensure(store, [])
+    schema.ensure_schema(store, [])
     with store.read() as tx:
-        assert checks.damage(tx) == []
-        assert checks.foreign_tables(tx, besides=[]) == []
+        assert integrity.damage(tx) == []
+        assert integrity.foreign_tables(tx, besides=[]) == []
     postgresql.rows(url, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'findable_claims'::regclass")
     with store.read() as tx:
-        assert checks.damage(tx) == [
+        assert integrity.damage(tx) == [
             "the index findable_claims is invalid; REINDEX INDEX findable_claims makes it anew"
         ]
     assert store.compact()

@@ -9,8 +9,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import inspect, text
 
-from pipeline.errors import ConfigurationError, InconsistentError
-from pipeline.store import answers, clearing, schema, tables, workspace
+from pipeline.core.errors import ConfigurationError, InconsistentError
+from pipeline.store import answers, clear, schema, tables, workspace
 from pipeline.store.database import Connection, Store
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Store:
 
 def made(store: Store) -> Store:
     """Return the store with the schema made."""
-    schema.ensure(store, [])
+    schema.ensure_schema(store, [])
     return store
 
 
@@ -77,7 +77,7 @@ def made_by(store: Store, version: str) -> Store:
         config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
         config.attributes["connection"] = tx
         command.upgrade(config, version)
-        workspace.create(tx)
+        workspace.create_workspace(tx)
     return store
 
 
@@ -86,12 +86,12 @@ def test_a_database_of_an_older_version_is_brought_up_to_date(version: str, stor
     """Its rows stay, and it has the tables and indexes of one that was made anew."""
     whole = shape(made(Store(f"sqlite:///{tmp_path / 'other.db'}")))
     with made_by(store, version).write() as tx:
-        workspace.touch(tx)
-        before = workspace.get(tx)
+        workspace.touch_revision(tx)
+        before = workspace.get_workspace(tx)
     assert shape(made(store)) == whole
     with store.read() as tx:
         assert schema.has_index(tx, "findable_calls", "findable_calls_under_way")
-        assert (schema.is_current(tx), workspace.get(tx)) == (True, before)
+        assert (schema.is_schema_current(tx), workspace.get_workspace(tx)) == (True, before)
 
 
 def test_open_probes_are_ended_and_closed_ones_stay(store: Store) -> None:
@@ -119,11 +119,11 @@ def test_doing_it_twice_changes_nothing(store: Store) -> None:
     """The second time the schema is current, and the workspace keeps its id."""
     made(store)
     with store.read() as tx:
-        before = workspace.get(tx)
-        assert schema.is_current(tx)
-    assert schema.ensure(store, []) == []
+        before = workspace.get_workspace(tx)
+        assert schema.is_schema_current(tx)
+    assert schema.ensure_schema(store, []) == []
     with store.read() as tx:
-        assert workspace.get(tx) == before
+        assert workspace.get_workspace(tx) == before
 
 
 def test_several_first_commands_at_once_make_one_schema(store: Store) -> None:
@@ -134,7 +134,7 @@ def test_several_first_commands_at_once_make_one_schema(store: Store) -> None:
         """Be a first command."""
         mine = Store(str(store.url))
         try:
-            schema.ensure(mine, [])
+            schema.ensure_schema(mine, [])
         except BaseException as error:  # noqa: BLE001 - handed to the test, which shows it
             errors.append(error)
         mine.close()
@@ -157,13 +157,13 @@ def test_a_subject_that_refuses_leaves_no_table(store: Store) -> None:
         raise ConfigurationError("not this table")
 
     with pytest.raises(ConfigurationError):
-        schema.ensure(store, [refuse])
+        schema.ensure_schema(store, [refuse])
     assert shape(store) == {}
 
 
 def test_what_adoptions_did_is_told_in_order(store: Store) -> None:
     """The lines of each subject come back in the order of the subjects."""
-    assert schema.ensure(store, [lambda _: ["a", "b"], lambda _: [], lambda _: ["c"]]) == ["a", "b", "c"]
+    assert schema.ensure_schema(store, [lambda _: ["a", "b"], lambda _: [], lambda _: ["c"]]) == ["a", "b", "c"]
 
 
 def test_foreign_tables_are_left_alone(store: Store) -> None:
@@ -184,21 +184,21 @@ def test_a_newer_schema_is_refused(store: Store) -> None:
     with store.write() as tx:
         tx.execute(text("UPDATE findable_version SET version_num = '9999'"))
     with pytest.raises(InconsistentError, match="newer findable"), store.read() as tx:
-        schema.is_current(tx)
+        schema.is_schema_current(tx)
     with pytest.raises(InconsistentError, match="newer findable"):
-        schema.ensure(store, [])
+        schema.ensure_schema(store, [])
 
 
 def test_a_workspace_is_bound_once(store: Store) -> None:
     """The first backend binds, the same one again is no change, the other one is refused."""
     made(store)
     with store.write() as tx:
-        workspace.bind(tx, "local", at=NOW)
-        workspace.bind(tx, "local", at=NOW)
+        workspace.bind_workspace(tx, "local", at=NOW)
+        workspace.bind_workspace(tx, "local", at=NOW)
     with pytest.raises(ConfigurationError, match="bound to the local backend"), store.write() as tx:
-        workspace.bind(tx, "gemini", at=NOW)
+        workspace.bind_workspace(tx, "gemini", at=NOW)
     with store.read() as tx:
-        assert workspace.get(tx).backend == "local"
+        assert workspace.get_workspace(tx).backend == "local"
         assert tx.execute(text("SELECT count(*) FROM findable_events WHERE kind = 'workspace'")).scalar() == 1
 
 
@@ -206,12 +206,12 @@ def test_clearing_gives_a_new_id_and_lets_the_workspace_be_bound_anew(store: Sto
     """No name that the old backend knew can come again, and the position goes on."""
     made(store)
     with store.write() as tx:
-        workspace.bind(tx, "local", at=NOW)
-        workspace.touch(tx)
-        before = workspace.get(tx)
-        clearing.clear(tx, why="test", at=NOW)
-        after = workspace.get(tx)
-        workspace.bind(tx, "gemini", at=NOW)
+        workspace.bind_workspace(tx, "local", at=NOW)
+        workspace.touch_revision(tx)
+        before = workspace.get_workspace(tx)
+        clear.clear_answers(tx, why="test", at=NOW)
+        after = workspace.get_workspace(tx)
+        workspace.bind_workspace(tx, "gemini", at=NOW)
     assert after.backend is None
     assert after.workspace_id != before.workspace_id
     assert after.position > before.position

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.experts.reading import People
+from pipeline.core.errors import InputError
+from pipeline.experts.read import People
 from tests.unit.experts.people_files import HEADER, read, record, usernames, written
 
 

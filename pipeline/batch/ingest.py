@@ -1,0 +1,240 @@
+"""Put results into the database: downloaded -> ingested, every request accounted for exactly once.
+
+Requests are taken in the order of their lines, which is the order of rows, and each one's result lines are looked up by
+key; so what is written lies together on disk, memory stays flat, and a run that was killed goes on where it stopped.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.batch import download
+from pipeline.core import files, gc_freeze
+from pipeline.core.errors import FindableError, InconsistentError
+from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
+from pipeline.engine.record import Asked, Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.requests import request_key
+from pipeline.gemini.result_file import ResultFile
+from pipeline.store import answers, batches, claims
+from pipeline.store.batches import Batch
+from pipeline.store.leases import LeaseLostError
+
+if TYPE_CHECKING:
+    from pipeline.core.progress import Bar
+    from pipeline.store.claims import Request
+    from pipeline.store.database import Connection
+    from pipeline.store.leases import Lease
+
+
+CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
+MAX_LOST = 3  # times that somebody else went on with one batch while this process stood still
+EXAMPLES = 3
+NO_LINE = "no line in the result"
+
+_Kind = tuple[str, str]  # outcome and reason
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """One kind of thing that went wrong in a batch, how often, and up to three examples (name, excerpt)."""
+
+    outcome: str
+    reason: str
+    count: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass
+class IngestSummary:
+    """What became of one batch: the four outcomes add up to its requests; the rest is about lines nobody asked for."""
+
+    batch: Batch
+    oddities: list[Anomaly] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
+    other_versions: list[str] = field(default_factory=list)
+
+
+def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None) -> list[IngestSummary]:
+    """Ingest every downloaded batch, oldest first, and call `done` after each; nothing to ingest is an empty list.
+
+    A batch that cannot be ingested does not keep the others from it: its error is raised when they are done.
+
+    Raises:
+        InconsistentError: a sealed result was changed, or requests cannot be accounted for; that batch is as it was.
+        ConfigurationError: the table of models does not hold the model of a batch any more.
+    """
+    with ws.store.read() as tx:
+        waiting = [batch.number for batch in batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)]
+    accounts: list[IngestSummary] = []
+    failures: list[FindableError] = []
+    for number in waiting:
+        try:
+            account = _ingest_once(ws, number)
+        except FindableError as error:
+            failures.append(error)
+            continue
+        if account is not None:
+            accounts.append(account)
+            done(account)
+    if failures:
+        for other in failures[:-1]:
+            ws.display.warn(other.message)
+        raise failures[-1]
+    return accounts
+
+
+def _ingest_once(ws: OpenWorkspace, number: int) -> IngestSummary | None:
+    """Ingest one batch, waiting for whoever is at it; None where that one was first.
+
+    A process that stood still while somebody else went on with the batch reads it again.
+    """
+    for left in reversed(range(MAX_LOST)):
+        try:
+            with ws.waited_lease(
+                f"batch:{number}", waiting=f"another process ingests batch {number}; waiting"
+            ) as lease:
+                with ws.store.read() as tx:
+                    batch = batches.get_batch(tx, number)
+                return _ingest(ws, batch, lease) if batch.state is BatchState.DOWNLOADED else None
+        except LeaseLostError:
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _ingest(ws: OpenWorkspace, batch: Batch, lease: "Lease") -> IngestSummary:
+    """Account for every request of one batch, chunk by chunk, then for the batch."""
+    path = files.verify(
+        ws.data / (batch.result_file or ""),
+        sha256=batch.result_sha256 or "",
+        what=f"the result of batch {batch.number}",
+    )
+    source = source_of(batch, models_file=ws.settings.models_file)
+    bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
+    with gc_freeze.gc_frozen(), ResultFile(path) as results, bar_of as bar:
+        _apply_all(ws, batch, lease, results=results, source=source, bar=bar)
+        oddities = _odd_lines(results)
+        _finish(ws, batch, lease, results=results)
+    return _account(ws, batch.number, oddities)
+
+
+def _apply_all(
+    ws: OpenWorkspace, batch: Batch, lease: "Lease", *, results: ResultFile, source: Source, bar: "Bar"
+) -> None:
+    """Judge and write every request that has no outcome yet; those that have one are only looked up."""
+    missing = _missing(ws, batch)
+    after = 0
+    while True:
+        with ws.store.read() as tx:
+            page = claims.request_page(tx, batch.number, after=after, limit=CHUNK)
+            contexts = ws.task.contexts(tx, [one.item_id for one in page if one.outcome is None])
+        if not page:
+            return
+        after = page[-1].line
+        found = results.lines_of([request_key(batch.task, request.item_id) for request in page])
+        judged = [
+            (
+                one,
+                judge_lines(
+                    ws.task,
+                    Asked(one.item_id, one.input_hash),
+                    lines,
+                    missing=missing,
+                    context=contexts.get(one.item_id),
+                ),
+            )
+            for one, lines in zip(page, found, strict=True)
+            if one.outcome is None
+        ]
+        _write_chunk(ws, lease, judged, source=source)
+        bar.show(after)
+
+
+def _missing(ws: OpenWorkspace, batch: Batch) -> MissingLine:
+    """Return what a request without a line means: the item's fault in a batch that succeeded, else the service's."""
+    if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
+        return MissingLine(NO_LINE, charged=True)
+    return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=download.is_cancelled_by_hand(ws, batch))
+
+
+def _write_chunk(
+    ws: OpenWorkspace, lease: "Lease", chunk: "list[tuple[Request, Judgement]]", *, source: Source
+) -> None:
+    """Write one chunk of judgements and close their claims, in one transaction."""
+    if not chunk:
+        return
+    with ws.store.write() as tx:
+        lease.check(tx)
+        claims.count_outcomes(tx, [(request, one.outcome, one.reason) for request, one in chunk])
+        write_judgements(tx, ws.task, [one for _, one in chunk], source=source, at=ws.now())
+
+
+def _finish(ws: OpenWorkspace, batch: Batch, lease: "Lease", *, results: ResultFile) -> None:
+    """Hold the account against the requests, and end the batch."""
+    with ws.store.write() as tx:
+        lease.check(tx)
+        outcomes = claims.outcomes(tx, batch.number)
+        if sum(outcomes.values()) != batch.requests:
+            raise InconsistentError(
+                f"batch {batch.number} asked {batch.requests} times and {sum(outcomes.values())} are accounted for; "
+                "it stays downloaded",
+                hint="run `make doctor`",
+            )
+        tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
+        not_applied, _ = answers.not_applied(tx, batch.number)
+        batches.mark_ingested(
+            tx,
+            batch,
+            at=ws.now(),
+            **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
+            not_applied=not_applied,
+            unknown=results.unknown,
+            duplicates=results.duplicates,
+            unreadable=results.unreadable_count,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            cost=cost,
+        )
+
+
+def _odd_lines(results: ResultFile) -> list[Anomaly]:
+    """Return what stood in the result file and belongs to no request."""
+    odd = []
+    if results.unknown:
+        examples = tuple(("", key) for key in results.unknown_examples[:EXAMPLES])
+        odd.append(Anomaly("unknown", "a key that was never asked for", results.unknown, examples))
+    if results.duplicates:
+        odd.append(Anomaly("duplicate", "a second line for the same key", results.duplicates, ()))
+    if results.unreadable_count:
+        examples = tuple((f"line {number}", excerpt) for number, excerpt in results.unreadable[:EXAMPLES])
+        odd.append(Anomaly("unreadable", "no JSON, and no key to be seen", results.unreadable_count, examples))
+    return odd
+
+
+def _account(ws: OpenWorkspace, number: int, oddities: list[Anomaly]) -> IngestSummary:
+    """Return what became of a batch, with the reasons and up to three examples of each."""
+    with ws.store.read() as tx:
+        batch = batches.get_batch(tx, number)
+        counts, shown = _failures(tx, number)
+        outdated = answers.not_applied(tx, number)[1]
+        names = ws.task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
+        other = answers.other_versions(tx, number, model=batch.model)
+    for (outcome, reason), count in sorted(counts.items()):
+        examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[outcome, reason])
+        oddities.append(Anomaly(outcome, reason, count, examples))
+    return IngestSummary(batch, oddities, [names.get(one, one) for one in outdated], other)
+
+
+def _failures(tx: "Connection", number: int) -> "tuple[Counter[_Kind], dict[_Kind, list[tuple[str, str]]]]":
+    """Return how often each kind of failure occurred in a batch, and (item id, what was said) of the first of each."""
+    counts: Counter[_Kind] = Counter()
+    shown: dict[_Kind, list[tuple[str, str]]] = {}
+    for outcome, reason, code, item_id, excerpt in answers.failures(tx, number):
+        word, _, detail = reason.partition(": ")
+        kind = (outcome, word if code is None else f"{word}, code {code}")
+        counts[kind] += 1
+        if counts[kind] <= EXAMPLES:
+            shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
+    return counts, shown

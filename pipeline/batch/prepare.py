@@ -1,0 +1,304 @@
+"""Request files: which items go into which batch, written in one pass, sealed, then claimed.
+
+The file is sealed before its items are claimed, so no claim exists without its file; selecting, sealing, claiming and
+sweeping away files without a batch happen under one lease. Each is written under a name of its own and gets its final
+name inside the claim's transaction: a process that stood still past its lease can never write into another one's file.
+Nothing here talks to the API.
+"""
+
+import secrets
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
+from pipeline.core import files, gc_freeze
+from pipeline.core.errors import InconsistentError, StateConflictError
+from pipeline.cost import budget, estimate, queue_quota
+from pipeline.engine import questions
+from pipeline.engine.questions import PlannedRequest, RequestBuilder
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.limits import MAX_FILE_BYTES
+from pipeline.gemini.tokens import Usage
+from pipeline.store import batches, claims, versions
+from pipeline.store.leases import LeaseLostError
+
+if TYPE_CHECKING:
+    from pipeline.core.progress import Bar
+    from pipeline.store.database import Connection
+    from pipeline.store.leases import Lease
+
+
+FOLDER = "batches"
+NOTHING = Usage()
+SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
+PAGE = 500  # ids, where they are named
+LEASE = "prepare"
+ROUNDING = 1e-9  # of sums that are made in another order
+TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
+WAITING = "another process is preparing batches; waiting for it"
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What would be sent: how many batches, requests and bytes, the estimated tokens, and the estimated cost in USD."""
+
+    batches: int = 0
+    requests: int = 0
+    size: int = 0
+    counted_in: int = 0  # prompt tokens before calibration
+    usage: Usage = NOTHING
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of the askable items to take: at most `limit` new ones, and none of those `without`.
+
+    Where `among` is not None, none but those; they are few enough to be named.
+    """
+
+    limit: int | None = None
+    without: Collection[str] = ()
+    among: Sequence[str] | None = None
+
+    def left(self, made: "Sequence[_Made]") -> "Selection":
+        """Return what is wanted still when these batches are made."""
+        before = sum(one.requests for one in made)
+        return self if self.limit is None else replace(self, limit=max(0, self.limit - before))
+
+
+def request_path(ws: OpenWorkspace, number: int) -> Path:
+    """Return where the request file of a batch is."""
+    return ws.data / FOLDER / f"{number:06d}-requests.jsonl"
+
+
+def result_path(ws: OpenWorkspace, number: int) -> Path:
+    """Return where the result file of a batch is."""
+    return ws.data / FOLDER / f"{number:06d}-results.jsonl"
+
+
+def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPlan:
+    """Return what the next submit would write, whatever budgets and quotas say, by the packer that also cuts its files.
+
+    Nothing is written.
+    """
+    made, size, usage = [], 0, Usage()
+    with ws.store.read() as tx:
+        known = estimate.calibration(ws, tx)
+        packer = Packer(_limits(ws), known)
+        for rows, line in enumerate(request_lines(ws, tx, wanted), 1):
+            if packer.add(line) is not None:
+                made.append(packer.rows)
+                packer = packer.next_file()
+                packer.add(line)
+            size, usage = size + len(line.data) + 1, usage + line.usage
+            bar.show(rows)
+    made += [packer.rows] * bool(packer.rows)
+    likely = known.applied(usage, count=sum(made))
+    return BatchPlan(len(made), sum(made), size, usage.prompt, likely, estimate.request_cost(ws, likely, batch=True))
+
+
+def prepare_batches(
+    ws: OpenWorkspace, wanted: Selection, *, bar: "Bar", told: Callable[[StopReason], None] = lambda _why: None
+) -> list[int]:
+    """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
+
+    Where a budget is set, the last batch is cut so that all of it fits; `told` hears why it ended.
+
+    Raises:
+        InputError: an item's request cannot be sent; what was claimed before it stays prepared.
+        InconsistentError: the items keep changing, or this process keeps standing still, while it writes.
+    """
+    made: list[_Made] = []
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with ws.waited_lease(LEASE, waiting=WAITING) as lease, gc_freeze.gc_frozen():
+                sweep_request_files(ws, lease)
+                questions.free_dead_owners(ws.store, now=ws.now())
+                while isinstance(one := _prepare_next(ws, lease, made, wanted, bar=bar), _Made):
+                    made.append(one)
+            told(one)
+            break
+        except LeaseLostError:  # this process stood still: another one may have prepared meanwhile, so begin again
+            if not tries_left:
+                raise
+    return [one.number for one in made]
+
+
+def sweep_request_files(ws: OpenWorkspace, lease: "Lease") -> list[Path]:
+    """Remove request files that no batch knows, left by a process that died before its claim; return them.
+
+    In one transaction with the look at the lease, so that nobody can claim a file between the look and its removal.
+    """
+    folder = ws.data / FOLDER
+    with ws.store.write() as tx:
+        lease.check(tx)
+        known = {ws.data / batch.request_file for batch in batches.batches_in_states(tx)}
+        stale = [path for path in sorted(folder.glob("*-requests.jsonl*")) if path not in known]
+        for path in stale:
+            path.unlink(missing_ok=True)
+    return stale
+
+
+class _Made(NamedTuple):
+    """A batch that was prepared: its number, how many requests it has, and the item of the last of them."""
+
+    number: int
+    requests: int
+    last: str
+
+
+def _prepare_next(
+    ws: OpenWorkspace, lease: "Lease", made: Sequence[_Made], wanted: Selection, *, bar: "Bar"
+) -> _Made | StopReason:
+    """Prepare one batch beside those `made`, or return why there is none.
+
+    It begins behind the last item of the one before, so that claimed rows are not passed over again and again; where
+    nobody is left there, a look at all of them tells whether that was right.
+    """
+    after = made[-1].last if made else None
+    one = _prepare_one(ws, lease, made, wanted, after=after, bar=bar)
+    if one is StopReason.DONE and after is not None:
+        one = _prepare_one(ws, lease, made, wanted, after=None, bar=bar)
+    return one
+
+
+def _prepare_one(
+    ws: OpenWorkspace, lease: "Lease", made: Sequence[_Made], wanted: Selection, *, after: str | None, bar: "Bar"
+) -> _Made | StopReason:
+    """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
+    left = wanted.left(made)
+    if left.limit == 0:
+        return StopReason.DONE
+    for _ in range(TRIES):
+        with ws.store.read() as tx:
+            number = batches.next_number(tx)
+        try:
+            written = _write(ws, number, left, after=after, bar=bar, before=sum(one.requests for one in made))
+        except FileNotFoundError:
+            lease.check()  # it was swept away by whoever took the lease over
+            raise
+        if isinstance(written, StopReason):
+            return written
+        try:
+            with ws.store.write() as tx:
+                lease.check(tx)
+                _claim(ws, tx, number, written)
+                files.rename(written.draft, request_path(ws, number))
+        except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
+            continue
+        finally:
+            written.draft.path.unlink(missing_ok=True)
+        return _Made(number, len(written.rows), written.rows[-1][0])
+    raise InconsistentError(
+        f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed or sent",
+        hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
+    )
+
+
+class _Written(NamedTuple):
+    """A request file that is sealed as a draft: its (item id, input hash) rows, and what it holds together."""
+
+    draft: files.Sealed
+    rows: list[tuple[str, str]]
+    packer: Packer
+
+
+def _write(
+    ws: OpenWorkspace, number: int, wanted: Selection, *, after: str | None, bar: "Bar", before: int
+) -> _Written | StopReason:
+    """Write one request file and seal it as a draft, or return why nobody stands in it."""
+    rows: list[tuple[str, str]] = []
+    stop: StopReason | None = None
+    path = request_path(ws, number)
+    with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, ws.store.read() as tx:
+        packer = _packer(ws, tx)
+        for line in request_lines(ws, tx, wanted, after=after):
+            stop = packer.add(line)
+            if stop is not None:
+                break
+            writer.write_line(line.data)
+            rows.append((line.item.id, line.item.input_hash))
+            bar.show(before + len(rows))
+        return _Written(writer.seal(), rows, packer) if rows else stop or StopReason.DONE
+
+
+def _claim(ws: OpenWorkspace, tx: "Connection", number: int, written: _Written) -> None:
+    """Add the batch and claim its items, all or none, in the caller's transaction.
+
+    Raises:
+        StateConflictError: an item, or the room for all of them, was taken since the file was read.
+        ConfigurationError: the version is being rolled back since then.
+    """
+    task = ws.task
+    # once more: it may have been rolled back since this command began
+    versions.begin_version(tx, task.name, task.label, model=ws.model.name, skips=task.skips, at=ws.now())
+    packed = written.packer
+    stop = _packer(ws, tx).stop_for(packed.likely, slack=ROUNDING)
+    if stop is not None:
+        raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
+    ws.bind(tx)
+    batches.add_batch(
+        tx,
+        at=ws.now(),
+        number=number,
+        task=ws.task.name,
+        extractor=ws.extractor,
+        model=ws.model.name,
+        requests=len(written.rows),
+        request_file=str(request_path(ws, number).relative_to(ws.data)),
+        request_sha256=written.draft.sha256,
+        request_size=written.draft.size,
+        counted_in=packed.counted.prompt,
+        estimated_in=packed.likely.prompt,
+        estimated_out=packed.likely.answer + packed.likely.thoughts,
+        estimated_cost=estimate.request_cost(ws, packed.likely, batch=True),
+        priced_on=ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat(),
+    )
+    claims.take_claims(tx, ws.task, written.rows, batch=number, at=ws.now())
+
+
+def request_lines(
+    ws: OpenWorkspace, tx: "Connection", wanted: Selection, *, after: str | None = None
+) -> Iterator[PlannedRequest]:
+    """Yield the request of every item that is wanted, in the order of rows, or of those behind one, at flat memory.
+
+    Raises:
+        InputError: an item's request cannot be sent.
+    """
+    builder = RequestBuilder(ws.task, ws.model)
+    left = wanted.limit
+    most = None if wanted.limit is None else wanted.limit + len(wanted.without)
+    for page in _pages(ws, tx, wanted, most=most, after=after):
+        ids = [one for one in page if one not in wanted.without][:left]
+        yield from builder.lines(tx, ids)
+        left = None if left is None else left - len(ids)
+
+
+def _pages(
+    ws: OpenWorkspace, tx: "Connection", wanted: Selection, *, most: int | None, after: str | None
+) -> Iterator[list[str]]:
+    """Yield pages of the ids that are wanted, and some that are not, in the order of rows or in that of `among`."""
+    if wanted.among is None:
+        yield from claims.askable_pages(tx, ws.task, limit=most, after=after)
+    else:
+        found = claims.askable_among(tx, ws.task, wanted.among)
+        yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
+
+
+def _packer(ws: OpenWorkspace, tx: "Connection") -> Packer:
+    """Return an empty request file, with all that its length depends on as it stands now."""
+    known = estimate.calibration(ws, tx)
+    room = budget.money_left(ws, tx, error=known.error)
+    funds = None if room is None else Funds(room, known.error, partial(estimate.request_cost, ws, batch=True))
+    return Packer(_limits(ws), known, budget=funds, quota=queue_quota.quota_left(ws, tx))
+
+
+def _limits(ws: OpenWorkspace) -> FileLimits:
+    """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
+    most, waiting = ws.settings.batch_tokens, ws.model.enqueued(ws.settings.tier)
+    tokens = most if waiting is None else max(1, min(most, int(waiting * SHARE)))
+    return FileLimits(ws.settings.batch_rows, min(ws.settings.batch_bytes, MAX_FILE_BYTES), tokens)

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, states, settings, files, text, tasks' protocol. It imports no other room."""

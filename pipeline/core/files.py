@@ -1,0 +1,311 @@
+"""Files that survive: seal, verify, read lines.
+
+To seal is to write beside the target, flush, fsync, rename, and fsync the directory: whoever opens the target's name
+finds all of it or none of it. The SHA-256 that comes back is what the caller records; `verify` holds a file against it.
+"""
+
+import contextlib
+import functools
+import glob
+import hashlib
+import os
+import platform
+import re
+import secrets
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from pipeline.core.errors import InconsistentError, InputError
+
+PART = ".part"  # the ending of everything that is not sealed yet
+FORGOTTEN_S = 86400.0  # without a write to a part of another machine, after which nobody writes it any more
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A file that is whole on disk: where, its SHA-256 as hex, its size in bytes, and how many lines were written."""
+
+    path: Path
+    sha256: str
+    size: int
+    lines: int
+
+
+class SealedWriter:
+    """Writes a file that appears under its name only when it is whole.
+
+    Leave the `with` block without calling `seal` and nothing but an old file remains.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a part file beside `path` for writing, one that no other process writes; folders are made."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.size = 0
+        self.lines = 0
+        self._part = part_of(path)
+        self._hash = hashlib.sha256()
+        try:
+            self._file: BinaryIO = self._part.open("wb", buffering=1 << 20)
+        except BaseException:  # Ctrl-C at this moment: nobody would remove it
+            self._part.unlink(missing_ok=True)
+            raise
+        self._sealed = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes as they are; they are not on disk before `seal`."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+    def write_line(self, line: bytes) -> None:
+        r"""Append one line and its `\n`."""
+        self.write(line + b"\n")
+        self.lines += 1
+
+    def write_lines(self, lines: Sequence[bytes]) -> None:
+        r"""Append many lines, each with its `\n`."""
+        if lines:
+            self.write(b"\n".join((*lines, b"")))
+            self.lines += len(lines)
+
+    def seal(self) -> Sealed:
+        """Make the file durable and final, on disk under its name when this returns."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._part.replace(self.path)
+        sync_directory(self.path.parent)
+        self._sealed = True
+        return Sealed(self.path, self._hash.hexdigest(), self.size, self.lines)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove what was not sealed."""
+        if not self._sealed:
+            with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed
+                self._file.close()
+            self._part.unlink(missing_ok=True)
+
+
+def target_of(path: Path) -> Path:
+    """Return the file that a name given by a user stands for, through links, to be written or replaced.
+
+    Raises:
+        InputError: what stands there is no regular file; a rename would put one in its place, also in that of a device.
+    """
+    try:
+        target = path.resolve()
+    except RuntimeError as error:  # a loop of links, before Python 3.13
+        raise InputError(f"{path} leads nowhere; nothing was written", hint=_A_FILE) from error
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise InputError(f"{path} is no regular file; nothing was written", hint=_A_FILE)
+    return target
+
+
+_A_FILE = "name a file; `findable export -` writes to standard output"
+
+
+def part_of(path: Path) -> Path:
+    """Return a name beside `path` for what is not sealed yet; a process that was stopped and overtaken has another."""
+    return path.with_name(f"{path.name}.{os.getpid():x}-{_machine()}{secrets.token_hex(3)}{PART}")
+
+
+def is_abandoned(part: Path) -> bool:
+    """Return whether a part file, by its name, was being written by a process that is not alive.
+
+    Of processes on another machine, which may share the directory, nothing is known but that a day without a write is
+    long.
+    """
+    found = re.fullmatch(rf".+\.([0-9a-f]+)-([0-9a-f]{{4}})?[0-9a-f]{{6}}{re.escape(PART)}", part.name)
+    if found is None or os.name == "nt":  # there, os.kill cannot ask
+        return False
+    if found[2] not in {None, _machine()}:  # older versions left out which machine
+        with contextlib.suppress(OSError):
+            return time.time() - part.stat().st_mtime > FORGOTTEN_S
+        return False
+    try:
+        os.kill(int(found[1], 16), 0)  # asks only whether it is there
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # somebody else's, and alive
+        return False
+    return False
+
+
+def sweep_parts(path: Path) -> list[Path]:
+    """Remove what killed processes left beside `path`; for a caller who knows that nobody else is writing it."""
+    stale = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{PART}"))
+    for part in stale:
+        part.unlink(missing_ok=True)
+    return stale
+
+
+def sweep_abandoned(path: Path) -> list[Path]:
+    """Remove what dead processes left beside `path`; whoever else is writing it there goes on."""
+    stale = [part for part in sorted(path.parent.glob(f"{glob.escape(path.name)}.*{PART}")) if is_abandoned(part)]
+    for part in stale:
+        part.unlink(missing_ok=True)
+    return stale
+
+
+def seal_bytes(path: Path, data: bytes) -> Sealed:
+    """Write a small file whole, durable and final when this returns."""
+    with SealedWriter(path) as writer:
+        writer.write(data)
+        return writer.seal()
+
+
+def settle(part: Path) -> Sealed:
+    """Make a file durable that somebody else wrote, and measure it; it is sealed when `rename` gives it its name."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    digest, size, lines = _measure(part)
+    return Sealed(part, digest, size, lines)
+
+
+def seal_part(part: Path, path: Path) -> Sealed:
+    """Seal a file that somebody else wrote beside its target: fsync, hash, rename, fsync the directory."""
+    return rename(settle(part), path)
+
+
+def rename(sealed: Sealed, path: Path) -> Sealed:
+    """Give a sealed file another name in its folder, durable when this returns; what stood there is replaced."""
+    sealed.path.replace(path)
+    sync_directory(path.parent)
+    return Sealed(path, sealed.sha256, sealed.size, sealed.lines)
+
+
+def link_out(root: Path, folders: Mapping[str, str]) -> Path | None:
+    """Return a link in some folders of `root` that leads out of it, if there is one: writing there would change others.
+
+    `folders` maps a folder below `root` ("" for itself) to the pattern of the names that are looked at in it. The root
+    may be a link itself. A folder is not entered through a link.
+    """
+    home = Path(os.path.realpath(root))
+    for folder, names in folders.items():
+        directory = root / folder
+        if not directory.is_dir():
+            continue
+        with os.scandir(directory) as entries:
+            links = [entry for entry in entries if entry.is_symlink() and re.fullmatch(names, entry.name)]
+        for link in sorted(links, key=lambda entry: entry.name):
+            if not Path(os.path.realpath(link.path)).is_relative_to(home):
+                return Path(link.path)
+    return None
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable; where a system cannot open directories, its renames must do."""
+    flags = getattr(os, "O_DIRECTORY", None)
+    if flags is None:
+        return
+    handle = os.open(directory, os.O_RDONLY | flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hex, read in pieces of 1 MiB."""
+    return _measure(path)[0]
+
+
+def verify(path: Path, *, sha256: str, what: str) -> Path:
+    """Return `path` when its bytes are those that were sealed.
+
+    Raises:
+        InconsistentError: the file is gone or has other bytes than those recorded.
+    """
+    if not path.is_file():
+        raise InconsistentError(f"{what} is gone: {path} was sealed and is not there", hint="run `make doctor`")
+    if sha256_of(path) != sha256:
+        raise InconsistentError(f"{what} was changed after it was sealed: {path}", hint="run `make doctor`")
+    return path
+
+
+def count_whole_lines(path: Path) -> int:
+    r"""Return the number of lines that hold anything, split on the byte `\n` alone; a last one that was cut is none.
+
+    A last line without its end counts where it is JSON: some writers leave the last line end out.
+    """
+    import orjson
+
+    count, line = 0, b""
+    with path.open("rb") as file:
+        for line in file:
+            count += bool(line.strip())
+    if line.strip() and not line.endswith(b"\n"):
+        try:
+            orjson.loads(line)
+        except orjson.JSONDecodeError:
+            count -= 1
+    return count
+
+
+def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
+    r"""Yield (offset in bytes, line without its line end) for each line that holds anything.
+
+    Lines are split on the byte `\n` alone: U+2028, U+0085 and their like are legal inside a JSON string. A byte order
+    mark at the start and a `\r` at the end are dropped. Who may stop before the end closes the generator.
+    """
+    offset = 0
+    with path.open("rb") as file:
+        for raw in file:
+            line = raw.rstrip(b"\r\n")
+            if offset == 0:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.strip():
+                yield offset, line
+            offset += len(raw)
+
+
+def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:
+    """Yield (line number from 1, document) of a JSON lines file that somebody else wrote; blank lines are passed over.
+
+    Who may stop before the end closes the generator.
+
+    Raises:
+        InputError: a line is no JSON; the message names it.
+    """
+    import jsonlines
+    import orjson
+
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, jsonlines.Reader([line], loads=orjson.loads).read()
+            except jsonlines.InvalidLineError as error:
+                raise InputError(f"{path}, line {number}: no JSON: {error}", hint="one JSON document a line") from error
+
+
+@functools.cache
+def _machine() -> str:
+    """Return four hex digits that tell this machine, or container, from others: there process ids count anew."""
+    space = ""
+    with contextlib.suppress(OSError):
+        space = str(Path("/proc/self/ns/pid").readlink())
+    return hashlib.sha256(f"{platform.node()}/{space}".encode()).hexdigest()[:4]
+
+
+def _measure(path: Path) -> tuple[str, int, int]:
+    """Return (SHA-256 as hex, size in bytes, number of line ends) in one pass at flat memory."""
+    digest, size, lines = hashlib.sha256(), 0, 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            size += len(piece)
+            lines += piece.count(b"\n")
+    return digest.hexdigest(), size, lines

@@ -1,0 +1,116 @@
+"""Links that change in one rename, and directories that go as a whole: what promotion is made of.
+
+A link is replaced by renaming another one over it, so whoever follows it finds the old target or the new one. The one
+thing to know: a link that was being made when a process died ends in `BESIDE`, and `Builds.sweep` removes it.
+
+A file held open for reading at any place, whatever happens to its name meanwhile.
+
+A file that was renamed or removed stays readable through its handle. That is why a reader of one build, or of one
+state of the vector cache, always sees that one. The handle is closed when it is no longer used; closing it by hand
+is allowed, not needed.
+"""
+
+import contextlib
+import os
+import shutil
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.core import files
+from pipeline.core.errors import InconsistentError
+
+BESIDE = ".link-part"  # the ending of a link that has not taken its place yet
+
+
+def replace_link(path: Path, target: Path) -> None:
+    """Make `path` a link to `target` in one rename, on disk when this returns."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}{BESIDE}")
+    beside.unlink(missing_ok=True)
+    try:
+        beside.symlink_to(target)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)  # where it could not take its place
+    files.sync_directory(path.parent)
+
+
+def move_aside(path: Path) -> str | None:
+    """Rename what stands at `path` to the first free `<name>.bak-<n>` and return that; None where nothing stands."""
+    if not os.path.lexists(path):
+        return None
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.bak-{number}")):
+        number += 1
+    path.rename(aside)
+    return aside.name
+
+
+def remove_link(path: Path) -> None:
+    """Remove a directory with all that is in it, or a file or link; nothing there is no harm."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def removed_on_error(directory: Path) -> Iterator[None]:
+    """Leave nothing of `directory` when the block fails, is interrupted included."""
+    try:
+        yield
+    except BaseException:
+        remove_link(directory)
+        raise
+
+
+class ReadHandle:
+    """One open file; reads are by offset, so threads and positions do not disturb one another."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self._close = weakref.finalize(self, os.close, self.descriptor)
+        found = os.fstat(self.descriptor)
+        self.identity = (found.st_dev, found.st_ino)  # no other file has it while this one is open
+
+    @property
+    def size(self) -> int:
+        """How many bytes the file has now."""
+        return os.fstat(self.descriptor).st_size
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Return exactly `size` bytes from `offset`.
+
+        Raises:
+            InconsistentError: the file ends before that.
+        """
+        data = os.pread(self.descriptor, size, offset)
+        while len(data) < size:  # the system may hand out less at a time
+            more = os.pread(self.descriptor, size - len(data), offset + len(data))
+            if not more:
+                raise InconsistentError(f"{self.path} ends after {self.size} bytes, before {offset + size}")
+            data += more
+        return data
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` with the bytes from `offset`; new memory for every read would take longer than reading.
+
+        Raises:
+            InconsistentError: the file ends before that.
+        """
+        done = 0
+        while done < len(buffer):
+            more = os.preadv(self.descriptor, [buffer[done:]], offset + done)
+            if not more:
+                raise InconsistentError(f"{self.path} ends after {self.size} bytes, before {offset + len(buffer)}")
+            done += more
+
+    def close(self) -> None:
+        """Give the file back to the system; doing it twice is no harm."""
+        self._close()

@@ -1,0 +1,286 @@
+"""What can be set, read once from a mapping; no other module looks at the environment.
+
+A value comes from the environment (`FINDABLE_<NAME>`; make passes its variables on under these names), else from
+`.env`, else from the default here. Keys and the base URL have the names the SDK reads. `Settings.sources` says for each
+value where it came from, and `findable settings` prints both.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import ConfigurationError
+
+PREFIX = "FINDABLE_"
+KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the order in which the SDK prefers them
+BASE_URL_NAME = "GOOGLE_GEMINI_BASE_URL"
+YES = frozenset({"1", "true", "yes", "on"})
+NO = frozenset({"0", "false", "no", "off"})
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("must be 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1e9:  # noqa: PLR2004 - keeps NaN and infinities out
+        raise ValueError("must be a number of seconds, 0 or more")
+    return number
+
+
+def _days(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 100_000:  # noqa: PLR2004 - keeps NaN, infinities and days before all calendars out
+        raise ValueError("must be a number of days, from 0 to 100,000")
+    return number
+
+
+def _usd(text: str) -> float:
+    number = float(text)
+    if not number >= 0:  # NaN is not; infinity is a way to say "never ask"
+        raise ValueError("must be an amount of USD, 0 or more")
+    return number
+
+
+def _truth(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in YES | NO:
+        raise ValueError("must be 1 or 0")
+    return word in YES
+
+
+def _tier(text: str) -> str:
+    if text not in {"free", "1", "2", "3"}:
+        raise ValueError("must be 'free', 1, 2 or 3")
+    return text
+
+
+def _backend(text: str) -> str:
+    if text not in {"gemini", "local"}:
+        raise ValueError("must be 'gemini' or 'local'")
+    return text
+
+
+def _path(text: str) -> Path:
+    """Return a path; `~` is the home directory here too, for not every shell and no `.env` file expands it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError("whose home directory that is cannot be told") from error
+
+
+def _subject(text: str) -> str:
+    if text not in {"experts", "passages"}:
+        raise ValueError("must be 'experts' or 'passages'")
+    return text
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[^\s/\ud800-\udfff]{1,100}", text):
+        raise ValueError(
+            "must be a name of at most 100 characters without blanks and slashes, such as passage-concepts@2"
+        )
+    return text
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    return tuple(_label(name) for name in _names(text))
+
+
+def _table(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", text):
+        raise ValueError("must be the name of a table: letters, digits, underscores")
+    return text
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise ValueError("must be a number from 0 to 1")
+    return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not names:
+        raise ValueError("must be names with commas between them")
+    return names
+
+
+def _setting(default: Any, parse: Callable[[str], Any], text: str, *, local: Any = None) -> Any:
+    """Declare a setting: its default (on the local backend `local`, where that differs), parser and description."""
+    return field(default=default, metadata={"parse": parse, "help": text, "local": local})
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much may be spent, in USD, from when on (aware, UTC); `name` is the variable that a user set."""
+
+    usd: float
+    since: datetime
+    name: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every value that can be set; durations in seconds unless the name says otherwise."""
+
+    data: Path = _setting(Path("data"), _path, "the workspace: the directory that holds everything")
+    backend: str | None = _setting(None, _backend, "gemini or local; without it, gemini where a key is set")
+    database_url: str | None = _setting(None, str, "an SQLAlchemy URL; without it, findable.db in the workspace")
+    pg_bin: Path | None = _setting(None, _path, "the folder of pg_dump and pg_restore; without it, those on the PATH")
+    model: str = _setting("gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1")
+    embedding_model: str = _setting(
+        "gemini-embedding-2", str, "the model that embeds", local="findable-local-embedding-1"
+    )
+    dim: int = _setting(768, _positive, "width of the vectors")
+    models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
+    tier: str = _setting("1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`")
+    rpm: int | None = _setting(None, _positive, "live requests a minute, over the tier's; local has no limit else")
+    tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's")
+    rpd: int | None = _setting(None, _positive, "live requests a day (US/Pacific), over the tier's")
+    api_version: str = _setting("v1beta", str, "the API version, always sent")
+    batch_rows: int = _setting(50_000, _positive, "most requests in one batch")
+    batch_bytes: int = _setting(1_000_000_000, _positive, "largest request file; the API takes 2 GB")
+    batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch")
+    confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first")
+    budget_per_day: float | None = _setting(None, _usd, "most USD a day (US/Pacific), by all commands together")
+    concurrency: int = _setting(5, _positive, "live calls under way at once, to begin with; it adapts")
+    create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0)
+    list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0)
+    call_timeout: float = _setting(60.0, _seconds, "how long any other call may take")
+    transfer_timeout: float = _setting(600.0, _seconds, "how long one upload or download may stand still")
+    embed_calls: int = _setting(4, _positive, "embedding calls under way at once", local=2)
+    retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again")
+    retry_wait: float = _setting(1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1)
+    poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2)
+    poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0)
+    poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds")
+    batch_hours: float = _setting(48.0, _seconds, "hours after which a batch that is not over is cancelled")
+    upload_hours: float = _setting(40.0, _seconds, "hours for which an upload is used again; the API keeps it 48")
+    lease: float = _setting(120.0, _seconds, "how long a lease lasts unless it is renewed", local=20.0)
+    keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")
+    mime_types: tuple[str, ...] = _setting(
+        ("jsonl", "application/jsonl", "application/json", "text/plain"), _names, "types tried for uploads, in order"
+    )
+    task: str = _setting("experts", _subject, "what is asked about: experts or passages")
+    version: str | None = _setting(
+        None, _label, "what answers about passages are attributed to; passage-concepts@1 without it"
+    )
+    skip_versions: tuple[str, ...] | None = _setting(
+        None, _labels, "versions whose concepts keep a passage from being asked; all without it, with VERSION= that one"
+    )
+    passages_table: str = _setting("passages", _table, "the table of the passages, which is read where it stands")
+    prefer_versions: tuple[str, ...] | None = _setting(
+        None, _labels, "versions of concepts in the order of preference; the newest first without it"
+    )
+    min_confidence: float = _setting(0.7, _share, "below this confidence a concept is not among the best")
+    gates: str | None = _setting(None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16")
+    debug: bool = _setting(False, _truth, "show tracebacks")  # noqa: FBT003 - a default, not an argument
+    api_key: str | None = None
+    base_url: str | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def wanted_backend(self) -> str:
+        """Return the backend these settings ask for: the one named, else gemini with a key, else local."""
+        return self.backend or ("gemini" if self.api_key else "local")
+
+    def for_backend(self, backend: str) -> "Settings":
+        """Return these settings with the local engine's own defaults put in where nothing was set."""
+        if backend != "local":
+            return self
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for one in fields(self):
+            local = one.metadata.get("local")
+            if local is not None and self.sources.get(one.name, "default") == "default":
+                values[one.name] = local
+        return Settings(**values)
+
+    @property
+    def url(self) -> str:
+        """Return the database URL."""
+        path = str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")  # these two are a URL's own
+        return self.database_url or f"sqlite:///{path}"
+
+
+def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None) -> Settings:
+    """Return the settings of a mapping such as `os.environ`, with `.env` beneath it. An empty value counts as not set.
+
+    Raises:
+        ConfigurationError: a value does not parse; the message names it.
+    """
+    below = {name: value for name, value in (dotenv or {}).items() if value}
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for one in fields(Settings):
+        if "parse" not in one.metadata:
+            continue
+        found = _find(PREFIX + one.name.upper(), environ, below)
+        if found is None:
+            continue
+        text, source = found
+        try:
+            values[one.name] = one.metadata["parse"](text)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{PREFIX}{one.name.upper()} is {text!r} ({source}): {error}", hint=one.metadata["help"]
+            ) from error
+        sources[one.name] = source
+    for key_name in KEY_NAMES:
+        found = _find(key_name, environ, below)
+        if found is not None and found[0].strip():
+            values["api_key"], sources["api_key"] = found[0].strip(), f"{key_name}, {found[1]}"
+            break
+    found = _find(BASE_URL_NAME, environ, below)
+    if found is not None:
+        values["base_url"], sources["base_url"] = found
+    return Settings(**values, sources=sources)
+
+
+def _find(name: str, environ: Mapping[str, str], below: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the value set for `name` and where, or None."""
+    if environ.get(name):
+        return environ[name], "environment"
+    if below.get(name):
+        return below[name], ".env"
+    return None
+
+
+def masked(key: str) -> str:
+    """Return a key as it may be shown: its last four characters, and not even those of a short one."""
+    return "…" + key[-4:] if len(key) > 12 else "…"  # noqa: PLR2004 - a third of the shortest key worth telling apart
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown: without the password that stands in it, before the host or among the options.
+
+    A password may hold an `@` where it should not, so that all up to the last one is left out.
+    """
+    shown = re.sub(r"(?<=://)([^/:]*):.*@", r"\1:…@", url)
+    return re.sub(r"(?<=[?&])((?:ssl)?password)=[^&]*", r"\1=…", shown)
+
+
+def settings_rows(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """Return (variable, value, source, description) of every setting; keys are masked."""
+    shown = settings.for_backend(settings.wanted_backend)
+    table = []
+    for one in fields(Settings):
+        if "help" not in one.metadata:
+            continue
+        value = getattr(shown, one.name)
+        text = "" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)
+        source = settings.sources.get(one.name, "default")
+        table.append((PREFIX + one.name.upper(), without_password(text), source, one.metadata["help"]))
+    key = masked(settings.api_key) if settings.api_key else ""
+    table.append(("GEMINI_API_KEY", key, settings.sources.get("api_key", "default"), "the key; without one, local"))
+    base_url = without_password(settings.base_url or "")
+    table.append((BASE_URL_NAME, base_url, settings.sources.get("base_url", "default"), "another server than Google's"))
+    return table

@@ -1,0 +1,267 @@
+"""What the engine knows of the work: tasks to ask, and collections to index. It knows no subject.
+
+A subject (people, passages, images) is a room of its own that implements these protocols and is put in place by one
+line in `runtime.py`. `Connection` stands for a connection inside a transaction of `pipeline.store`. Members of `Task`
+that have a body here are what most tasks want; a task that says `class MyTask(Task)` gets them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from pipeline.core.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from sqlalchemy import Connection, Select
+
+    from pipeline.quality.figures import Quality
+
+
+class Prompt(NamedTuple):
+    """What to ask about one item, in the API's own REST shapes.
+
+    `parts` are the user's parts (`{"text": …}`, `{"inlineData": …}`); `system` is the instruction; `max_output_tokens`
+    is always set, because a model that runs on costs money.
+    """
+
+    system: str
+    parts: Sequence[Mapping[str, Any]]
+    max_output_tokens: int
+
+
+class Item(NamedTuple):
+    """A row that a task asks about: its id as text, what to ask, and the hash of what the question was made from.
+
+    `context` is what judging an answer needs beside it; see `Task.contexts`.
+    """
+
+    id: str
+    prompt: Prompt
+    input_hash: str
+    context: Any = None
+
+
+class Answered(NamedTuple):
+    """One validated answer on its way into the database: the item's id, the answer, and the hash it was asked with."""
+
+    item_id: str
+    answer: "BaseModel"
+    input_hash: str
+
+
+@dataclass
+class WriteResult:
+    """What `Task.write` did: ids whose row now holds the answer, and ids whose input had changed since it was asked.
+
+    `blocked` are ids whose row does not take any answer, each with the reason for which it is not asked again.
+    """
+
+    applied: set[str] = field(default_factory=set)
+    outdated: set[str] = field(default_factory=set)
+    blocked: dict[str, str] = field(default_factory=dict)
+
+
+class VersionCounts(NamedTuple):
+    """What is here of one version: its label and model, rows and items that have some, since when and until when.
+
+    The model is empty where the rows name none; the times are None where they tell none.
+    """
+
+    label: str
+    model: str
+    rows: int
+    items: int
+    first: datetime | None
+    last: datetime | None
+
+    def with_(self, other: "VersionCounts") -> "VersionCounts":
+        """Return both together, under the name of this one."""
+        moments = sorted(one for one in (*self[-2:], *other[-2:]) if one is not None)
+        first, last = (moments[0], moments[-1]) if moments else (None, None)
+        return VersionCounts(self.label, self.model, self.rows + other.rows, self.items + other.items, first, last)
+
+
+class RolledBackPage(NamedTuple):
+    """One block of rows that were taken back: how many, and where the next one begins; None after the last."""
+
+    rows: int
+    after: Any | None
+
+
+class RowFault(NamedTuple):
+    """Something that is wrong with rows of a task: what, why it matters, and what mends it.
+
+    What is no contradiction (another program's doing, a notice) does no harm to anybody's data.
+    """
+
+    said: str
+    why: str
+    next: str = ""
+    contradiction: bool = True
+
+
+class CheckResult(NamedTuple):
+    """What a look at every row of a task's answers came to: figures for programs, a line of them, and what is wrong."""
+
+    said: str
+    figures: Mapping[str, int]
+    faults: Sequence[RowFault]
+
+
+class Words(NamedTuple):
+    """How people call the items of a subject, what they say of those that are answered, and what comes after that."""
+
+    one: str
+    many: str
+    done: str  # of items that have their answer: "3 tagged"
+    all_done: str  # where nobody is left to ask: "everyone with a bio is tagged, claimed or parked"
+    input: str  # what the question is made from
+    inputs: str  # the same of several
+    after: str  # what to type once answers are in
+    again: str = "make batch-submit"  # what asks about those who are left
+    named: str = ""  # what names the subject to make, where it is not the one that is meant without
+
+    def make(self, target: str) -> str:
+        """Return what to type so that a target is about this subject."""
+        return f"make {target}{self.named}"
+
+
+class Task(Protocol):
+    """What to ask about which items, what a valid answer is, and where it goes."""
+
+    name: str  # the first half of every request key
+    answer_tokens: int  # about how many an answer has, before past answers of the extractor tell better
+    words: Words
+    how_to_fill: str  # what to type where there are no items yet
+    needs_pilot: bool = False  # whether all are asked unattended only after a few were, and passed their gates
+    skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
+
+    @property
+    def label(self) -> str:
+        """Return the version of prompt and schema that answers are attributed to; with the model it is an extractor."""
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """Return the names of tables of the subject that others do not take for another program's."""
+        return ()
+
+    @property
+    def answer(self) -> "type[BaseModel]":
+        """Return the model of an answer: its JSON schema goes out with every request, and it judges every reply."""
+
+    def total(self, tx: "Connection") -> int:
+        """Return how many items there are, whether they can be asked or not."""
+
+    def pending(self, *, after: str | None = None) -> "Select[Any]":
+        """Return a SELECT of one column, `item_id` (text), of the items that may be asked, in the order of their rows.
+
+        Those are the items without an answer that hold something to ask about; with `after` only those whose row stands
+        behind that item's, and none where that item is gone. Claims and parked items are the engine's business and are
+        subtracted by it.
+        """
+
+    def pending_among(self, tx: "Connection", ids: Sequence[str]) -> set[str]:
+        """Return which of these items `open_items` would give, by a look at their rows alone."""
+
+    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
+        """Yield the items with these ids as they stand now, in the order of `ids`; without those whose row is gone."""
+
+    def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002 - few need it
+        """Return what judging an answer needs of each item's row, by id; nothing where the answer alone tells."""
+        return {}
+
+    def judged(
+        self,
+        answer: "BaseModel",
+        context: Any,  # noqa: ARG002 - few need it
+        *,
+        input_hash: str,  # noqa: ARG002 - few need it
+    ) -> "tuple[BaseModel | None, str]":
+        """Return a valid answer as it goes on, or None and why it is none, held against its item's context.
+
+        The context is None where the item is gone. `input_hash` is that of the input which was asked about, empty where
+        it is not known: an answer to another input than the context is of is nobody's fault, and will not be applied.
+        """
+        return answer, ""
+
+    def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
+        """Write answers where there is none yet, with what follows from them (a score), in the caller's transaction.
+
+        `extractor` is label/model of whom they came from. An item that is gone or was answered meanwhile is left as it
+        is and is not among the applied.
+        """
+
+    def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
+        """Return the JSON of an answer that is kept beside where it came from."""
+        return answer.model_dump_json()
+
+    def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
+        """Return `total` and five disjoint counts that add up to it: done, open, not to be asked, claimed, parked."""
+
+    def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
+        """Return what the answers of one extractor (None: of all of the task) are like, at flat memory."""
+
+    def new_version(self, tx: "Connection", label: str | None) -> "Task":  # noqa: ARG002 - few have more than one version
+        """Return this task under a version of its own, which no other version's answers keep from asking.
+
+        Under `label`, or without one under the next that is free.
+
+        Raises:
+            InputError: it has one version alone.
+        """
+        raise InputError(f"{self.name} has one version alone")
+
+    def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
+        """Take back the answers of these items, in the caller's transaction (used when local answers are cleared)."""
+
+    def versions(self, tx: "Connection") -> list[VersionCounts]:
+        """Return every version that answers are here of, those that are being taken back too, by label and model."""
+
+    def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
+        """Take back the next block of a version's answers, in the caller's transaction; `after` is None for the first.
+
+        Only what is still as that version gave it; what came with the data, or from another version, stays.
+        """
+
+    def check(self, tx: "Connection") -> CheckResult | None:  # noqa: ARG002 - few keep proofs beside their answers
+        """Look at every row that was written, at flat memory, and say what was seen also where nothing is wrong.
+
+        None where there is nothing to be looked at.
+        """
+        return None
+
+    def contains_text(self, tx: "Connection", text: str) -> bool:  # noqa: ARG002 - few hold what is told of others
+        """Return whether a text stands in any row of the subject, or in an answer that is kept of it."""
+        return False
+
+    def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
+        """Return for each id the name a person knows the item by, for messages."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it."""
+
+    id: str
+    text: str
+    metadata: Mapping[str, Any]
+
+
+class Collection(Protocol):
+    """What is indexed and searched: the entries of one subject."""
+
+    def count(self, tx: "Connection") -> int:
+        """Return how many entries there are in this snapshot, by a query of its own."""
+
+    def entries(self, tx: "Connection") -> Iterable[Entry]:
+        """Yield every entry of this snapshot in the order of ids."""
+
+
+class Subject(NamedTuple):
+    """One subject of a workspace: its name as TASK= has it, its task, and what of it is indexed, if anything."""
+
+    name: str
+    task: Task
+    collection: Collection | None

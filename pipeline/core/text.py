@@ -1,0 +1,165 @@
+"""A phrase that a model wrote, made harmless: visible text on one line, without mark-up.
+
+A model repeats what stands in a text, and a stranger may have written it. Mark-up, entities, control and invisible
+characters are taken off; what a phrase must be beside that is the business of the subject that asked for it.
+
+Data between tags of a name, and nothing in the data that a reader could take for one of those tags.
+
+A text may try to end early, `</biography>`, so that what follows seems to be ours. Whatever looks like one of our
+tags loses its bracket: in any case and spacing, with brackets or letters that only look alike, with invisible
+characters in between, or as an entity. Other mark-up stays as it is; people write about HTML.
+
+Shows data as what it is: nothing in a text can become a link, an image, mark-up, a row of a table or a line.
+
+A text stands between marks that isolate its direction (U+2068, U+2069), so that right-to-left text moves nothing that
+stands beside it, and no line of Markdown begins with it.
+
+CSV lines that a spreadsheet may open: a cell that it would run as a formula is written as text.
+
+Such a cell gets an apostrophe before it, the sign for "this is text" in every spreadsheet; so does a cell that already
+has one there. `plain` takes it off again, so that what was exported is imported as it was.
+"""
+
+import csv
+import html
+import io
+import re
+import unicodedata
+from collections.abc import Sequence
+from xml.sax.saxutils import escape
+
+MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
+# letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
+BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
+_ELEMENT = re.compile(r"<!--.*?-->|</?[a-z!?][^<>]*>", re.IGNORECASE | re.DOTALL)
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")  # Markdown
+_EMPHASIS = re.compile(r"\*\*|__|~~|`+")
+_BULLET = re.compile(r"^(?:#{1,6}|[-*+>\u2022])\s+")
+
+
+def without_markup(text: str) -> str:
+    """Return a phrase on one line with one layer of entities and mark-up taken off, and what cannot be seen."""
+    text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+    text = _EMPHASIS.sub("", _LINK.sub(r"\1", _ELEMENT.sub(" ", text)))
+    seen = (" " if char.isspace() or char < " " else char for char in BLANK.sub("", text))
+    text = "".join(char for char in seen if char.isprintable())
+    return _BULLET.sub("", " ".join(text.split()))
+
+
+# `<`, what looks like it, and its entities; then what may stand between it and a name
+_BRACKETS = "<\u00ab\u02c2\u1438\u2039\u226a\u27e8\u276e\u2770\u29fc\u3008\u300a\ufe64\uff1c"
+_OPENING = re.compile(
+    rf"(?:[{_BRACKETS}]|&(?:lt|#0{{0,6}}60|#x0{{0,6}}3c);)(?=\s*+([^a-z0-9{_BRACKETS}]{{0,200}}.{{0,40}}))",
+    re.IGNORECASE | re.DOTALL,
+)
+# letters of other scripts that look like those of the names, after NFKD and lower case
+_LIKE = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ", "aeopcyijshbbrdgioapiuvtek")
+
+
+def delimit(name: str, data: str, *, names: tuple[str, ...]) -> str:
+    """Return data between tags of that name; tags of our `names` inside the data lose their `<`: none can close."""
+    if data.isascii() and "<" not in data and "&" not in data:
+        return f"<{name}>{data}</{name}>"  # the quick way, for almost all
+    letters = tuple(one.replace("_", "") for one in names)
+    harmless = _OPENING.sub(lambda found: "(" if _folded(found[1]).startswith(letters) else found[0], data)
+    return f"<{name}>{harmless}</{name}>"
+
+
+def _folded(text: str) -> str:
+    """Return the letters of a text, told from others by their look alone."""
+    plain = unicodedata.normalize("NFKD", text).lower().translate(_LIKE)
+    return "".join(char for char in plain if "a" <= char <= "z")
+
+
+FIRST, LAST = "\u2068", "\u2069"  # first-strong isolate, pop directional isolate
+UNSEEN = "\ufffd"  # in the place of what cannot be seen, and could turn the direction of all that follows
+KEPT = "\u200c\u200d"  # joiners, without which Persian, Hindi and families of emoji read differently
+
+_SPACE = re.compile(r"\s+")
+_SPECIAL = re.compile(r"[&<>|\\@`*_\[\]~$]|:(?=//)|(?<=[wW][wW][wW])\.")
+# entities where a viewer might not know the backslash, or a table would be split before it is seen
+_INSTEAD = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    "|": "&#124;",
+    "\\": "&#92;",
+    "@": "@\u2060",
+    ":": ":\u2060",
+    ".": "\u2060.",
+}
+
+
+def escape_invisible(text: str, *, most: int | None = None) -> str:
+    """Return a text on one line, every character that cannot be seen shown as U+FFFD; cut to `most` characters."""
+    line = "".join(char if char.isprintable() or char in KEPT or char.isspace() else UNSEEN for char in text)
+    line = _SPACE.sub(" ", line)
+    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
+
+
+def escape_markdown(text: str, *, most: int | None = None) -> str:
+    """Return a text for a line, a list or a cell of a table in Markdown.
+
+    An invisible joiner (U+2060) in addresses keeps viewers from making links of them by themselves.
+    """
+    return f"{FIRST}{_plain(escape_invisible(text.strip(), most=most))}{LAST}"
+
+
+def markdown_code(text: str) -> str:
+    """Return a name of ours for a line of Markdown, so that it can be copied as it is; it holds no backtick."""
+    return f"`{escape_invisible(text.strip()).replace('`', UNSEEN) or ' '}`"
+
+
+def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Return a text for a line of Markdown with the (start, end) of some parts in bold; they are apart and ascending.
+
+    The marks of bold stand outside an isolate of its own, so that they hold whatever a part begins and ends with.
+    """
+    pieces, done = [], 0
+    for start, end in spans:
+        pieces.append(_plain(escape_invisible(text[done:start])))
+        part = _plain(escape_invisible(text[start:end]))
+        pieces.append(f"**{FIRST}{part}{LAST}**" if part else "")
+        done = end
+    pieces.append(_plain(escape_invisible(text[done:])))
+    return f"{FIRST}{''.join(pieces)}{LAST}"
+
+
+def escape_svg(text: str, *, most: int | None = None) -> str:
+    """Return a text for an element of SVG."""
+    return f"{FIRST}{escape(escape_invisible(text, most=most))}{LAST}"
+
+
+def _plain(line: str) -> str:
+    """Return a visible line with everything that Markdown reads as more than itself taken as itself."""
+    return _SPECIAL.sub(lambda found: _INSTEAD.get(found[0], f"\\{found[0]}"), line)
+
+
+# What Excel, LibreOffice or Google Sheets read as a formula: these signs (also full-width and small ones, and the minus
+# sign), after white space and what cannot be seen or not; and white space that ends a cell early (OWASP, "CSV
+# Injection", read 2026-11)
+_FORMULA = re.compile(
+    r"[\t\r\n]|[\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*"
+    r"[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212\u207a\u207b\u207c]"
+)
+_MARKED = re.compile(rf"'+(?:{_FORMULA.pattern})")
+
+
+def neutralize_formula(text: str) -> str:
+    """Return a cell's text as it may stand in a CSV file."""
+    return f"'{text}" if _FORMULA.match(text) or _MARKED.match(text) else text
+
+
+def restore_formula(text: str) -> str:
+    """Return the text that `neutralised` made a cell of."""
+    return text[1:] if text.startswith("'") and _MARKED.match(text) else text
+
+
+def csv_line(cells: Sequence[str]) -> bytes:
+    r"""Return one record as UTF-8 with `\r\n` at its end (RFC 4180), every cell neutralised and quoted as needed."""
+    text = io.StringIO()
+    # the line end also says what is quoted: with `\n` alone, Python 3.12 leaves a lone carriage return bare
+    csv.writer(text, lineterminator="\r\n").writerow([neutralize_formula(cell) for cell in cells])
+    return text.getvalue().encode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""What asking costs: estimates, budgets, the quota of enqueued tokens, past usage, prices."""

@@ -1,0 +1,157 @@
+"""Budgets: how much may still be started, over all commands and processes.
+
+A budget holds what was spent since it began, what is under way, and what is about to start; what is not over counts at
+its estimate and the error that was measured of estimates. It is looked at in the transaction that starts something.
+"""
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Budget
+from pipeline.core.states import OPEN
+from pipeline.gemini.error_mapping import PACIFIC, next_midnight_pacific
+from pipeline.store import batches, claims, live_calls, spending
+from pipeline.store.spending import Spent
+
+if TYPE_CHECKING:
+    from pipeline.engine.workspace import OpenWorkspace
+    from pipeline.store.database import Connection
+
+
+TAG = "tag"  # the mode of the runs whose budget holds until they are over
+
+
+class BudgetError(ConfigurationError):
+    """Nothing more is started, because a budget would be passed; what was started goes on."""
+
+
+def today(now: datetime) -> date:
+    """Return the day of the API's daily quotas, and of daily budgets: that of US/Pacific."""
+    return now.astimezone(PACIFIC).date()
+
+
+def budgets(ws: "OpenWorkspace") -> list[Budget]:
+    """Return the budgets that hold now: that of the command, and that of the day."""
+    found = [ws.budget] if ws.budget is not None else []
+    if ws.settings.budget_per_day is not None:
+        day = today(ws.now())
+        began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
+        found.append(Budget(ws.settings.budget_per_day, began, "BUDGET_PER_DAY"))
+    return found
+
+
+def money_left(ws: "OpenWorkspace", tx: "Connection", *, error: float, but: int | None = None) -> float | None:
+    """Return how much more may be started, in USD, at least 0; None where no budget is set.
+
+    Batch `but` is left out, and what waits to be sent after it.
+    """
+    return min((max(0.0, left) for _, left in _left(ws, tx, error=error, but=but)), default=None)
+
+
+def check_budget(ws: "OpenWorkspace", tx: "Connection", cost: float, *, error: float, but: int | None = None) -> None:
+    """Make sure that something of an estimated cost (USD) may start; of `but` see `room`.
+
+    Raises:
+        BudgetError: it would pass a budget; the message says which and how much of it is used.
+    """
+    for budget, left in _left(ws, tx, error=error, but=but):
+        if cost * (1 + error) > left:
+            raise _passed(ws, budget, left, cost)
+
+
+def check_live_budget(
+    ws: "OpenWorkspace", tx: "Connection", cost: float, *, error: float, added_up: set[datetime]
+) -> None:
+    """Make sure that a live call may start, as `check` does, and however many were made since a budget began.
+
+    `added_up` has the beginnings of the budgets whose calls the caller has added up; it is the caller's to keep.
+
+    Raises:
+        BudgetError: it would pass a budget.
+    """
+    for budget in budgets(ws):
+        live = live_calls.cached_sum_calls(tx, since=budget.since, anew=budget.since not in added_up)
+        left = budget.usd - budget_used(spending.sum_spent(tx, since=budget.since, live=live), error=error)
+        if cost * (1 + error) > left:
+            raise _passed(ws, budget, left, cost)
+        added_up.add(budget.since)  # not before: the error takes back what was kept just now
+
+
+def budget_overrun(ws: "OpenWorkspace", tx: "Connection") -> float:
+    """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
+    return max((0.0, *(spending.sum_spent(tx, since=one.since).known - one.usd for one in budgets(ws))))
+
+
+def known_spending(tx: "Connection", *, since: datetime) -> float:
+    """Return what is known to be spent since a moment, in USD."""
+    return spending.sum_spent(tx, since=since).known
+
+
+def resume_budget(ws: "OpenWorkspace") -> None:
+    """Let the budget of a `tag` that is not over hold for this command, too; it counts from when that began."""
+    with ws.store.read() as tx:
+        found = live_calls.unfinished_run(tx, ws.task.name, mode=TAG)
+    if found is not None and found.budget is not None:
+        ws.budget = Budget(found.budget, found.started_at, "BUDGET")
+
+
+def close_budget(ws: "OpenWorkspace") -> None:
+    """End a `tag` that has nothing to go on with: nobody to ask, no batch under way. The next budget begins anew."""
+    with ws.store.read() as tx:
+        found = live_calls.unfinished_run(tx, ws.task.name, mode=TAG)
+        if found is None or claims.count_askable(tx, ws.task):
+            return
+        if batches.batches_in_states(tx, *OPEN, task=ws.task.name):
+            return
+    with ws.store.write() as tx:
+        live_calls.end_run(tx, found.number, why="nobody is left", at=ws.now())
+
+
+def nearest_budget(ws: "OpenWorkspace", tx: "Connection") -> Budget | None:
+    """Return the budget of which the least is left, None where none is set."""
+    return min(_left(ws, tx, error=0.0, but=None), key=lambda pair: pair[1], default=(None, 0.0))[0]
+
+
+def budget_used(found: Spent, *, error: float) -> float:
+    """Return what counts as used, in USD; what is under way counts with the error of estimates."""
+    return found.known + found.lost + found.under_way * (1 + error)
+
+
+def _left(ws: "OpenWorkspace", tx: "Connection", *, error: float, but: int | None) -> "list[tuple[Budget, float]]":
+    """Return how much of each budget is left, in USD."""
+    return [
+        (one, one.usd - budget_used(spending.sum_spent(tx, since=one.since, but=but), error=error))
+        for one in budgets(ws)
+    ]
+
+
+def budget_exhausted(ws: "OpenWorkspace", budget: Budget) -> BudgetError:
+    """Return the error for a budget that has no room for anybody."""
+    return BudgetError(
+        f"{_named(budget)} has no room for another request; nothing was written or sent",
+        hint=_more(ws, budget),
+    )
+
+
+def _passed(ws: "OpenWorkspace", budget: Budget, left: float, cost: float) -> BudgetError:
+    """Return the error for a budget that would be passed."""
+    return BudgetError(
+        f"{_named(budget)} would be passed: ${max(0.0, left):.4f} of it is left, and the next needs about "
+        f"${cost:.4f}; nothing more was started",
+        hint=_more(ws, budget),
+    )
+
+
+def _named(budget: Budget) -> str:
+    """Return a budget with its amount and, where a person cannot know, since when it counts."""
+    since = "" if budget.name == "BUDGET_PER_DAY" else f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
+    return f"{budget.name}={budget.usd:g}{since}"
+
+
+def _more(ws: "OpenWorkspace", budget: Budget) -> str:
+    """Return what to do about a budget that is used up."""
+    more = f"give it a larger {budget.name}"
+    if budget.name != "BUDGET_PER_DAY":
+        return more
+    return f"{more}, or run it again after {next_midnight_pacific(ws.now()):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,147 @@
+"""What was estimated and what it came to, batch by batch and run by run; who is due; and the pilot.
+
+For `status`: reads only, asks nobody, and loads nothing but the database.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.states import BatchState
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.store import batches, live_calls, pilots, retries, statistics, versions
+from pipeline.store.statistics import PastUsage
+
+if TYPE_CHECKING:
+    from pipeline.store.batches import Batch
+    from pipeline.store.database import Connection
+    from pipeline.store.live_calls import Run
+
+
+NEWEST = 100  # batches, and live runs, that are told of one by one
+
+
+def usage_history(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
+    """Return `estimates` (oldest first), `estimate_error` (their mean), `due` and `probe` (null), for programs."""
+    newest = batches.batches_in_states(tx, task=ws.task.name)[-NEWEST:]
+    silent = statistics.count_silent(tx, [one.number for one in newest])
+    found = [_of_batch(one, silent=silent.get(one.number, 0)) for one in newest]
+    found += [_of_run(tx, one) for one in live_calls.latest_runs(tx, ws.task.name, mode="live", limit=NEWEST)]
+    told = [past for _, past in found if past is not None]
+    mean = statistics.estimate_error(told)
+    return {
+        "estimates": sorted((entry for entry, _ in found), key=lambda entry: str(entry["at"])),
+        "estimate_error": {"mean": None if mean is None else round(mean, 4), "of": len(told)},
+        "due": _due(ws, tx),
+        "probe": None,
+    }
+
+
+def _of_batch(batch: "Batch", *, silent: int) -> tuple[dict[str, Any], PastUsage | None]:
+    """Return a batch for programs, and what it tells of estimates: nothing before it is over, or where lines lack.
+
+    Of `silent` requests see `estimates`.
+    """
+    past = None
+    if batch.state is BatchState.INGESTED and not batch.missing and batch.tokens_in:
+        whole = PastUsage(
+            batch.requests,
+            batch.counted_in or 0,
+            batch.estimated_in,
+            batch.estimated_out,
+            batch.estimated_cost,
+            batch.tokens_in,
+            batch.tokens_out or 0,
+            batch.cost or 0.0,
+        )
+        past = statistics.without_silent(whole, silent=silent)
+    is_known = batch.state is BatchState.INGESTED
+    entry = {
+        "kind": "batch",
+        "number": batch.number,
+        "at": batch.created_at.isoformat(),
+        "state": batch.state.value,
+        "items": batch.requests,
+        "estimated": _amounts(batch.estimated_in, batch.estimated_out, batch.estimated_cost),
+        "actual": _amounts(batch.tokens_in or 0, batch.tokens_out or 0, batch.cost or 0.0) if is_known else None,
+        "error": _error(past),
+        "priced_on": batch.priced_on,
+    }
+    return entry, past
+
+
+def _of_run(tx: "Connection", run: "Run") -> tuple[dict[str, Any], PastUsage | None]:
+    """Return a live run for programs, and what those of its calls tell of estimates whose replies came."""
+    came, past = live_calls.actual_of_run(tx, run.number), statistics.usage_of_run(tx, run.number)
+    entry = {
+        "kind": "live",
+        "number": run.number,
+        "at": run.started_at.isoformat(),
+        "state": "under way or killed" if run.ended_at is None else f"ended: {run.why}",
+        "items": run.items,
+        "estimated": _amounts(run.estimated_in, run.estimated_out, run.estimated_cost),
+        "actual": _amounts(came.tokens_in, came.tokens_out, came.cost) if came.calls else None,
+        "error": _error(past),
+        "priced_on": run.priced_on,
+    }
+    return entry, past
+
+
+def _amounts(tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
+    """Return tokens and USD for programs."""
+    return {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": round(cost, 6)}
+
+
+def _error(past: PastUsage | None) -> float | None:
+    """Return how far one estimate was off, relative to it."""
+    error = None if past is None else statistics.estimate_error([past])
+    return None if error is None else round(error, 4)
+
+
+def _due(ws: OpenWorkspace, tx: "Connection") -> list[dict[str, Any]]:
+    """Return who was added while Gemini failed and is due again, or was, by the names people know, oldest first."""
+    found = retries.all_retries(tx, ws.task.name)
+    names = ws.task.names(tx, [one.item_id for one in found])
+    return [
+        {
+            "name": names.get(one.item_id, one.item_id),
+            "since": one.since.isoformat(),
+            "reason": one.reason,
+            "tries": one.tries,
+            "outcome": one.outcome,
+            "ended_at": None if one.ended_at is None else one.ended_at.isoformat(),
+        }
+        for one in found
+    ]
+
+
+def versions_of(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
+    """Return the `extractor` in use, its newest `pilot`, the `backfill` that is not over, and what is `withdrawn`.
+
+    Nothing where the task needs no pilot and none was begun.
+    """
+    # not looked up: a model that is not known must not stop this
+    extractor = f"{ws.task.label}/{ws.settings.model.removeprefix('models/')}"
+    pilot = pilots.newest_pilot(tx, extractor)
+    if pilot is None and not ws.task.needs_pilot:
+        return {}
+    backfill = live_calls.unfinished_run(tx, ws.task.name, mode=live_calls.BACKFILL)
+    return {
+        "extractor": extractor,
+        "pilot": pilot
+        and {
+            "number": pilot.number,
+            "size": pilot.size,
+            "verdict": pilot.verdict,
+            "report": pilot.report,
+            "at": pilot.began_at.isoformat(),
+        },
+        "backfill": backfill
+        and {
+            "extractor": backfill.extractor,
+            "since": backfill.started_at.isoformat(),
+            "items": backfill.items,
+            "estimated_cost": backfill.estimated_cost,
+        },
+        "withdrawn": [
+            one.extractor for one in versions.list_versions(tx, ws.task.name) if one.withdrawn_at is not None
+        ],
+    }

@@ -1,0 +1,223 @@
+"""The single write path of an answer, whichever way it came: a batch or a live call.
+
+A judgement says what became of one request. `write` puts judgements into the database through the task, in the caller's
+transaction: answers with their provenance, attempts with their reasons, and items that are not asked again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.states import Outcome
+from pipeline.core.task import Answered, Task, WriteResult
+from pipeline.gemini import models, responses, tokens
+from pipeline.gemini.models import Model
+from pipeline.store import answers, retries, workspace
+from pipeline.store.batches import Batch
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipeline.store.database import Connection
+
+
+# What a person reads where an item is parked for good, by google.rpc code
+FINAL = "Gemini refused it for a reason that cannot get better"
+SPENT = "it failed {n} times"
+SERVICE = "{n} batches in a row gave nothing"
+
+Prices = tuple[float, float]  # input and output, in USD per million tokens
+
+
+class Asked(NamedTuple):
+    """One item that was asked: its id and the hash of the input it was asked with."""
+
+    item_id: str
+    input_hash: str
+
+
+class Judgement(NamedTuple):
+    """What became of one request.
+
+    `charged` is false where the service failed and not the item; `forgiven` is true where it is held against neither,
+    because a person wanted it so.
+    """
+
+    asked: Asked
+    outcome: Outcome
+    reason: str
+    answer: "BaseModel | None" = None
+    reply: responses.Response | None = None
+    charged: bool = True
+    forgiven: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where judgements come from: a batch's number (None when live), the extractor, the model that was asked."""
+
+    batch: int | None
+    extractor: str
+    model: Model
+
+
+def source_of(batch: Batch, *, models_file: Path | None) -> Source:
+    """Return a batch as the source of judgements.
+
+    Raises:
+        ConfigurationError: the table of models does not hold the model any more that the batch was sent to.
+    """
+    model = models.load_models(models_file).get(batch.model)
+    if model is None:
+        raise ConfigurationError(
+            f"batch {batch.number} was sent to {batch.model}, which is not in the table of models any more; "
+            "nothing was changed",
+            hint="describe it in the file of FINDABLE_MODELS_FILE",
+        )
+    return Source(batch=batch.number, extractor=batch.extractor, model=model)
+
+
+@dataclass(frozen=True)
+class MissingLine:
+    """What it means that a result has no line for a request: the reason, and whose fault it is (see `Judgement`)."""
+
+    reason: str
+    charged: bool
+    forgiven: bool = False
+
+
+def judge_lines(
+    task: Task, asked: Asked, lines: Iterable[bytes], *, missing: MissingLine, context: Any = None
+) -> Judgement:
+    """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts.
+
+    `context` is what the task's `contexts` gave for the item.
+    """
+    first: Judgement | None = None
+    for line in lines:
+        found = judge_reply(task, asked, responses.judge_line(line), context=context)
+        if found.outcome is Outcome.ANSWERED:
+            return found
+        first = first or found
+    return first or Judgement(
+        asked, Outcome.MISSING, missing.reason, charged=missing.charged, forgiven=missing.forgiven
+    )
+
+
+def judge_reply(task: Task, asked: Asked, reply: responses.Response, *, context: Any = None) -> Judgement:
+    """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer."""
+    if reply.outcome is not Outcome.ANSWERED:
+        return Judgement(asked, reply.outcome, reply.reason, reply=reply)
+    answer, reason = responses.parse_answer(reply, task.answer)
+    if answer is not None:
+        answer, why = task.judged(answer, context, input_hash=asked.input_hash)
+        reason = reason if answer is not None else why
+    outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
+    return Judgement(asked, outcome, reason, answer=answer, reply=reply)
+
+
+def write_judgements(
+    tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
+) -> WriteResult:
+    """Write judgements, in the caller's transaction; return what the task applied."""
+    good = [one for one in judgements if one.outcome is Outcome.ANSWERED]
+    bad = [one for one in judgements if one.outcome is not Outcome.ANSWERED]
+    told = [Answered(one.asked.item_id, _answer(one), one.asked.input_hash) for one in good]
+    written = task.write(tx, told, extractor=source.extractor, at=at)
+    if written.applied:
+        workspace.touch_revision(tx)
+    prices = source.model.prices(batch=source.batch is not None, on=at.date())
+    answers.add_answers(tx, [_answer_row(task, one, written, source=source, prices=prices, at=at) for one in good])
+    answers.add_attempts(tx, [_attempt_row(task, one, source=source, prices=prices, at=at) for one in bad])
+    answers.park(tx, task.name, written.blocked, at=at)
+    parked = _park(tx, task, bad, at=at)
+    retries.end_retries(tx, task.name, {"tagged": [one.asked.item_id for one in good], "parked": parked}, at=at)
+    return written
+
+
+def _answer(judgement: Judgement) -> "BaseModel":
+    assert judgement.answer is not None  # noqa: S101 - an answered judgement has its answer
+    return judgement.answer
+
+
+def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, at: datetime) -> set[str]:
+    """Park what failed for good: a final code, too many charged attempts, or too many batches that gave nothing."""
+    ids = [one.asked.item_id for one in failed]
+    if not ids:
+        return set()
+    spent = answers.count_charged(tx, task.name, ids)
+    unserved = answers.service_failures(tx, task.name, [one.asked.item_id for one in failed if not one.charged])
+    reasons = {}
+    for one in failed:
+        key = one.asked.item_id
+        if one.reply is not None and responses.is_final(one.reply.code):
+            reasons[key] = f"{FINAL}: {_said(one)}"
+        elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
+            reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_said(one)}"
+        elif unserved.get(key, 0) >= answers.MAX_SERVICE_FAILURES:
+            reasons[key] = f"{SERVICE.format(n=unserved[key])}; last: {_said(one)}"
+    answers.park(tx, task.name, reasons, at=at)
+    return set(reasons)
+
+
+def _said(judgement: Judgement) -> str:
+    """Return the reason of a failure with what the API said of it: its error's code and text, or its finish word."""
+    reply = judgement.reply
+    if reply is not None and reply.code is not None:
+        return f"error {reply.code}: {reply.excerpt}"
+    return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
+
+
+def _answer_row(
+    task: Task, one: Judgement, written: WriteResult, *, source: Source, prices: Prices, at: datetime
+) -> answers.AnswerRow:
+    """Return the row of an answer with its provenance."""
+    item_id, input_hash = one.asked
+    reply = one.reply
+    tokens_in, tokens_out, cost = _usage(reply, prices)
+    return answers.AnswerRow(
+        task=task.name,
+        item_id=item_id,
+        batch=source.batch,
+        extractor=source.extractor,
+        input_hash=input_hash,
+        answer=task.stored_json(_answer(one), applied=item_id in written.applied),
+        applied=item_id in written.applied,
+        outdated=item_id in written.outdated,
+        model_version=reply.model_version if reply else "",
+        response_id=reply.response_id if reply else "",
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        cost=cost,
+        at=at,
+    )
+
+
+def _attempt_row(task: Task, one: Judgement, *, source: Source, prices: Prices, at: datetime) -> answers.AttemptRow:
+    """Return the row of an attempt that gave no answer."""
+    reply = one.reply
+    tokens_in, tokens_out, cost = _usage(reply, prices)
+    return answers.AttemptRow(
+        task=task.name,
+        item_id=one.asked.item_id,
+        batch=source.batch,
+        at=at,
+        charged=one.charged,
+        forgiven=one.forgiven,
+        outcome=one.outcome.value,
+        reason=one.reason,
+        code=reply.code if reply else None,
+        excerpt=reply.excerpt if reply else None,
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        cost=cost,
+    )
+
+
+def _usage(reply: responses.Response | None, prices: Prices) -> tuple[int, int, float]:
+    """Return the tokens in, the tokens out with thoughts, and the cost of one reply."""
+    usage = reply.usage if reply else tokens.NO_USAGE
+    return usage.prompt, usage.answer + usage.thoughts, tokens.cost_at(prices, usage)

@@ -1,0 +1,357 @@
+"""Opens a workspace: settings become a store, a client, an index, and the tasks. Here parts are put together.
+
+A new subject is a room of its own and a line in `_rooms`.
+"""
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.core import files
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.progress import Progress
+from pipeline.core.settings import Budget, Settings, without_password
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Collection, Subject, Task
+    from pipeline.gemini.client import Client
+    from pipeline.gemini.models import Model
+    from pipeline.gemini.rate_limiter import RateLimits
+    from pipeline.index.builds import Builds
+    from pipeline.index.cache import VectorCache
+    from pipeline.store.database import Connection, Store
+    from pipeline.store.leases import Lease
+
+
+# Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
+# that leads out is refused. A user's own files may stand beside them and be what they like.
+WRITTEN = {
+    "": r"findable\.db.*|workspace\.json.*|batches|index|reports|emulator|local-engine.*",
+    "batches": ".*",
+    "reports": ".*",
+    "index": ".*",
+    "index/builds": ".*",
+    "index/vectors": ".*",
+    "emulator": "local-engine.*",
+    "local-engine-files": ".*",
+    "emulator/local-engine-files": ".*",
+}
+LOCAL_KEY = "local"  # the local engine takes any key; this one says whose it is
+
+
+async def asyncio_sleep(seconds: float) -> None:
+    """Sleep without keeping other tasks from their work; asyncio is loaded by whoever runs some."""
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+def utc_now() -> datetime:
+    """Return the time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class OpenWorkspace:
+    """An open workspace. What is costly to make is made when first used."""
+
+    settings: Settings
+    store: "Store"
+    backend: str
+    display: Progress
+    task: "Task"
+    collection: "Collection"
+    subjects: "tuple[Subject, ...]" = ()  # all that this workspace has, whichever is worked on
+    now: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    asleep: Callable[[float], Awaitable[None]] = asyncio_sleep
+    budget: Budget | None = None  # of this command; that of the day is a setting
+    is_bound: bool = False
+    says_where: bool = True  # the work is done; false for who only asks the backend how it is
+    _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def data(self) -> Path:
+        """Return the workspace's directory."""
+        return self.settings.data
+
+    @cached_property
+    def client(self) -> "Client":
+        """Return the client of the backend; on the local backend the engine is started first, inside this process.
+
+        Raises:
+            ConfigurationError: the workspace is bound to Gemini and no key is set.
+        """
+        from pipeline.gemini.client import Client
+
+        settings = self.settings
+        local = self.backend == "local"
+        if not local and not settings.api_key:
+            raise ConfigurationError(
+                "this workspace uses Gemini, and no key is set",
+                hint="set GEMINI_API_KEY in the environment or in .env",
+            )
+        if self.says_where:
+            self._tell_backend()
+        client = Client(
+            api_key=LOCAL_KEY if local else settings.api_key or "",
+            base_url=self._start_engine() if local else settings.base_url,
+            api_version=settings.api_version,
+            create_timeout_s=settings.create_timeout,
+            call_timeout_s=settings.call_timeout,
+            transfer_timeout_s=settings.transfer_timeout,
+            retry_for_s=settings.retry_for,
+            first_wait_s=settings.retry_wait,
+            trust_env=not local,
+            mime_types=settings.mime_types,
+            sleep=self.sleep,
+            now=self.now,
+        )
+        self._closing.callback(client.close)
+        return client
+
+    @cached_property
+    def model(self) -> "Model":
+        """Return the model that answers."""
+        return self._model(self.settings.model, kind="generate")
+
+    @cached_property
+    def embedding_model(self) -> "Model":
+        """Return the model that embeds, which gives vectors of the width that is set."""
+        model = self._model(self.settings.embedding_model, kind="embed")
+        model.check_dim(self.settings.dim)
+        return model
+
+    @cached_property
+    def limits(self) -> "RateLimits":
+        """Return what may be asked live of the model that answers, a minute and a day."""
+        from pipeline.gemini import models
+
+        set_here = {"rpm": self.settings.rpm, "tpm": self.settings.tpm, "rpd": self.settings.rpd}
+        return models.model_limits(self.model, tier=self.settings.tier, **set_here)
+
+    @property
+    def extractor(self) -> str:
+        """Return what an answer is attributed to: the version of prompt and schema, and the model."""
+        return f"{self.task.label}/{self.model.name}"
+
+    @property
+    def is_indexed(self) -> bool:
+        """Return whether what the task in use answers goes into the index."""
+        return any(one.task is self.task and one.collection is not None for one in self.subjects)
+
+    def task_of(self, name: str) -> "Task":
+        """Return the task of a batch, by the name its row has; the one in use where no subject knows that name."""
+        return next((one.task for one in self.subjects if one.task.name == name), self.task)
+
+    @cached_property
+    def builds(self) -> "Builds":
+        """Return the index's builds."""
+        from pipeline.index.builds import Builds
+
+        return Builds(self.data)
+
+    @cached_property
+    def vectors(self) -> "VectorCache":
+        """Return the cache of vectors of this model and width."""
+        from pipeline.index.cache import VectorCache
+
+        return VectorCache(self.data / "index" / "vectors", model=self.embedding_model.name, dim=self.settings.dim)
+
+    def bind(self, tx: "Connection") -> None:
+        """Bind the workspace to this backend, in the transaction that keeps its first trace."""
+        from pipeline.store import workspace
+
+        workspace.bind_workspace(tx, self.backend, at=self.now())
+
+    def lease(self, name: str) -> "contextlib.AbstractContextManager[Lease | None]":
+        """Hold a lease for the length of a block; None when a living owner has it."""
+        from pipeline.store import leases
+
+        return leases.hold_lease(self.store, name, lasts_s=self.settings.lease)
+
+    def waited_lease(self, name: str, *, waiting: str) -> "contextlib.AbstractContextManager[Lease]":
+        """Hold a lease for the length of a block, waiting for its living owner and saying so."""
+        from pipeline.store import leases
+
+        return leases.wait_for_lease(
+            self.store,
+            name,
+            lasts_s=self.settings.lease,
+            on_wait=lambda: self.display.say(waiting),
+            sleep=self.sleep,
+        )
+
+    def close(self) -> None:
+        """Close what was opened, the local engine included; a batch it works on goes on where it was next time."""
+        self._closing.close()
+        self.store.close()
+
+    def _tell_backend(self) -> None:
+        """Say once a run what a person should know of where the work is done."""
+        settings = self.settings
+        if self.backend == "local":
+            if settings.api_key and settings.backend is None:
+                self.display.say("this workspace is bound to the local engine; the key is not used")
+            elif settings.backend is None:
+                self.display.say("no key is set: the local engine does the work, and nothing leaves this machine")
+        elif not self.is_bound:
+            where = f"Gemini at {without_password(settings.base_url)}" if settings.base_url else "Google's Gemini"
+            self.display.say(f"from here on {self.task.words.inputs} leave this machine: {where} does the work")
+
+    def _model(self, name: str, *, kind: str) -> "Model":
+        from pipeline.gemini import models
+
+        today = self.now().date()
+        model = models.find_model(
+            name, kind="embed" if kind == "embed" else "generate", today=today, extra=self.settings.models_file
+        )
+        if model.local and self.backend != "local":
+            raise ConfigurationError(f"{name} is a model of the local engine, and this workspace uses Gemini")
+        if warning := model.warning(today):
+            self.display.warn(warning)
+        return model
+
+    def _start_engine(self) -> str:
+        from emulator.server import start
+
+        try:
+            return self._closing.enter_context(start(self.data)).url
+        except (OSError, RuntimeError, sqlite3.Error) as error:
+            raise ConfigurationError(
+                f"the local engine cannot start in {self.data}: {error}", hint="check the directory and its permissions"
+            ) from error
+
+
+@contextlib.contextmanager
+def open_workspace(settings: Settings, display: Progress) -> Iterator[OpenWorkspace]:
+    """Open a workspace for the length of a block, making or mending its schema first.
+
+    Raises:
+        ConfigurationError: the workspace is bound to another backend than the one asked for, or its files belong to
+            another database than the one that is set.
+    """
+    from pipeline.store import marker, schema, workspace
+    from pipeline.store.database import Store
+
+    store = Store(settings.url)
+    try:
+        ready_directory(settings.data)
+        if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
+            display.warn(marker.moved_message(store.path, mark))
+        marked = marker.find_marker(settings.data)
+        whose = marked if marker.holds_sealed_files(settings.data) else None
+        if whose is not None and store.path is not None and not store.path.exists():  # opening it would make it
+            marker.refuse_folder(settings.data, whose, f"{store.shown} is not there")
+        with store.read() as tx:
+            if whose is not None:
+                marker.check_marker(settings.data, whose, tx, shown=store.shown)
+            rooms = _rooms(settings, tx)
+            ready = schema.is_schema_current(tx) and all(room.is_adopted(tx, settings) for room in rooms)
+        if not ready:
+            for line in schema.ensure_schema(store, [partial(room.adopt, settings=settings) for room in rooms]):
+                display.say(line)
+        with store.read() as tx:
+            here = workspace.get_workspace(tx)
+            subjects = tuple(room.subject(tx, settings) for room in rooms)
+        if marked is None or marked.workspace_id != here.workspace_id:
+            marker.write_marker(settings.data, marker.FolderMarker(here.workspace_id, store.address))
+        backend = _backend(settings, here.backend)
+        runtime = OpenWorkspace(
+            settings=settings.for_backend(backend),
+            store=store,
+            backend=backend,
+            display=display,
+            task=next(one.task for one in subjects if one.name == settings.task),
+            collection=next(one.collection for one in subjects if one.collection is not None),
+            subjects=subjects,
+            is_bound=here.backend is not None,
+        )
+    except BaseException:
+        store.close()
+        raise
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+class _Room(Protocol):
+    """What the module `subject` of a subject's room offers."""
+
+    def is_adopted(self, tx: "Connection", settings: Settings) -> bool:
+        """Return whether `adopt` would find nothing to do; quick at any size."""
+
+    def adopt(self, tx: "Connection", settings: Settings) -> list[str]:
+        """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
+
+    def subject(self, tx: "Connection", settings: Settings) -> "Subject":
+        """Return the subject as the tables and the settings have it."""
+
+
+def _rooms(settings: Settings, tx: "Connection") -> "list[_Room]":
+    """Return the rooms of the subjects that this workspace has; a new subject is a line here."""
+    from pipeline.experts import collection as experts
+
+    rooms: list[_Room] = [experts]
+    if settings.task == "passages" or _has_passages(settings, tx):
+        from pipeline.passages import task as passages
+
+        rooms.append(passages)
+    return rooms
+
+
+def _has_passages(settings: Settings, tx: "Connection") -> bool:
+    """Return whether passages were ever asked about here; nothing of theirs is loaded where not."""
+    from pipeline.store import schema
+
+    if not schema.has_index(tx, "passage_concepts", "passage_concepts_of_passage"):
+        return False
+    from pipeline.passages import task
+
+    return bool(task.is_adopted(tx, settings))
+
+
+def ready_directory(data: Path) -> Path:
+    """Return the workspace's directory, made where it was not there.
+
+    Raises:
+        ConfigurationError: there can be none, or a link in it leads out, so that writing would change other files.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        link = files.link_out(data, WRITTEN)
+    except OSError as error:
+        found = "it is a file" if data.is_file() else error.strerror
+        raise ConfigurationError(
+            f"{data} cannot be the workspace: {found}; nothing was changed",
+            hint="set DATA= to a directory that can be written",
+        ) from error
+    if link is not None:
+        raise ConfigurationError(
+            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
+            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
+        )
+    return data
+
+
+def _backend(settings: Settings, bound: str | None) -> str:
+    """Return the backend to use: the one the workspace is bound to, unless another one is asked for by name."""
+    if bound is None:
+        return settings.wanted_backend
+    if settings.backend is not None and settings.backend != bound:
+        raise ConfigurationError(
+            f"this workspace is bound to the {bound} backend, and BACKEND={settings.backend} was asked for; "
+            "nothing was changed",
+            hint="take another DATA= directory"
+            + (", or `findable rebind` to clear the local answers" if bound == "local" else ""),
+        )
+    return bound

@@ -1,0 +1,205 @@
+"""People into the table: new ones are added, changed ones updated, unchanged ones left alone.
+
+Tags are never among what is written. What a changed question means for somebody's state is done here as well: who is
+parked and has another biography goes again; who is tagged keeps the tags; who is being asked keeps the answer to the
+old text. These are told, so that the user knows.
+
+Import people from a file, in one transaction: all sound rows go in, or none where something stops it.
+
+Doing it again changes nothing. A row that is there already is updated where the file says something else; its tags
+never are. The report of what was rejected, dropped or altered is sealed right before the commit, so that it is there
+wherever the people are in the table.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.experts import table
+from pipeline.experts.columns import HEADERS, number_of, tags_of, text_of
+from pipeline.experts.read import People
+from pipeline.experts.rows import Person
+from pipeline.experts.schema import fit_rates
+from pipeline.store import answers, claims, tables, workspace
+from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejects_report
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+
+KEPT = "not changed: a trigger or a rule of the database keeps the row as it is"
+ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
+
+
+@dataclass
+class PeopleWritten:
+    """What became of people: counts, and a finding (kind "kept") for each whose tags or row stay as they were."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    released: int = 0  # parked before, and asked again because the biography changed
+    kept: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A person in the table whom the file describes differently, and the columns that differ."""
+
+    person: Person
+    row: Mapping[Any, Any]
+    values: Mapping[str, str | float | None]
+
+    @property
+    def item_id(self) -> str:
+        """Return the person's id as the engine knows it."""
+        return str(self.row["id"])
+
+    @property
+    def is_asked_about(self) -> bool:
+        """Return whether the question about this person is another one now."""
+        return any(column in self.values for column in ASKED_ABOUT)
+
+
+def write_people(tx: "Connection", people: Sequence[Person]) -> PeopleWritten:
+    """Write people in their order, in the caller's transaction; no more than some hundreds at a time."""
+    known = _known(tx, people)
+    new = [person for person in people if person.username not in known]
+    changes = [
+        _Change(person, row, values)
+        for person in people
+        if (row := known.get(person.username)) is not None and (values := _differing(tx, row, person))
+    ]
+    table.insert_people(tx, [(person.username, person.values) for person in new])
+    done = [change for change in changes if table.update_person(tx, change.row, change.values)]
+    written = PeopleWritten(added=len(new), updated=len(done), unchanged=len(people) - len(new) - len(done))
+    if len(done) < len(changes):
+        written.kept += [_kept(change, KEPT) for change in changes if change not in done]
+    _follow(tx, [change for change in done if change.is_asked_about], written)
+    return written
+
+
+def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
+    """Return the rows of people who are there, by the username in the file.
+
+    A column of an adopted table may compare without case; then its answer holds, or the row could not be written.
+    """
+    found = table.by_usernames(tx, [person.username for person in people])
+    folded = {name.casefold(): row for name, row in found.items()}
+    pairs = ((person.username, folded.get(person.username.casefold())) for person in people)
+    asked = {person.username for person in people}
+    return {
+        name: found.get(name, row)
+        for name, row in pairs
+        if row is not None and (name in found or str(row["username"]) not in asked)
+    }
+
+
+def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict[str, str | float | None]:
+    """Return the columns in which a person's file and row differ; white space around a value makes no difference.
+
+    A column that takes no NULL holds what stands for nothing where the file says nothing.
+    """
+    wanted = fit_rates(tx, person.values)
+    return {
+        column: value
+        for column, value in person.values.items()
+        if _seen(column, wanted[column]) != _seen(column, row[column])
+    }
+
+
+def _seen(column: str, cell: Any) -> str | float | None:
+    """Return what a cell says, in which a file and a row are compared."""
+    return number_of(cell) if column == "hourly_rate" else text_of(cell) or None
+
+
+def _follow(tx: "Connection", changes: Sequence[_Change], written: PeopleWritten) -> None:
+    """Do what a changed question means for the state of each of these people."""
+    ids = [change.item_id for change in changes]
+    open_claims = claims.claimed_ids(table.TASK).where(tables.requests.c.item_id.in_(ids))
+    claimed = set(tx.execute(open_claims).scalars())
+    written.released += len(answers.unpark(tx, table.TASK, ids=_with_new_bio(changes, but=claimed)))
+    for change in changes:
+        if tags_of(change.row["tags"]) != []:
+            written.kept.append(_kept(change, "changed, and the tags stay as they are"))
+        elif change.item_id in claimed:
+            written.kept.append(_kept(change, "changed while being asked; the answer to the old text will be kept"))
+
+
+def _with_new_bio(changes: Sequence[_Change], *, but: set[str]) -> list[str]:
+    """Return the ids of those with another biography, without those who are being asked."""
+    return [change.item_id for change in changes if change.values.get("bio") and change.item_id not in but]
+
+
+def _kept(change: _Change, reason: str) -> Finding:
+    """Return the finding that tells what is kept, and of which column: the first of those that are asked about."""
+    column = next(column for column in (*ASKED_ABOUT, *change.values) if column in change.values)
+    value = excerpt(str(change.values[column] or ""))
+    return Finding(change.person.line, HEADERS[column], reason, value, FindingKind.KEPT, change.person.username)
+
+
+BLOCK = 500  # people written at a time
+
+
+@dataclass
+class PeopleImportReport(ImportReport):
+    """What an import of people did, and how the file was read."""
+
+    FIELDS: ClassVar = (
+        "path", "format", "encoding", "added", "updated", "unchanged", "released", "refused", "notes", "report",
+    )  # fmt: skip
+    NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
+
+    format: str = ""
+    encoding: str = ""
+
+
+def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | None = None) -> PeopleImportReport:
+    """Import the people in a file; with `report`, list everything told in that CSV file.
+
+    A report says what happened also where nothing went in; `Report.check` raises then.
+
+    Raises:
+        InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
+        ConfigurationError: it is a Parquet file, and pyarrow is not installed.
+    """
+    file = People(path)
+    done = PeopleImportReport(str(path), str(report) if report else None, format=file.format, encoding=file.encoding)
+    with (
+        contextlib.suppress(_Refused),
+        rejects_report(report, columns=PeopleImportReport.NAMES, source=path) as rejects,
+        ws.store.write() as tx,
+        ws.display.bar("importing", None) as bar,
+        contextlib.closing(file.in_blocks(file.people(), bar, most=BLOCK, size=_size)) as blocks,
+    ):
+        for people, findings in blocks:
+            written = write_people(tx, people)
+            done.added += written.added
+            done.updated += written.updated
+            done.unchanged += written.unchanged
+            done.released += written.released
+            changes = [change for person in people for change in person.changes]
+            done.tell([*findings, *changes, *written.kept], rejects)
+        if rejects is not None:
+            rejects.seal()
+        done.refused = strict and done.is_flawed
+        if done.refused:
+            raise _Refused
+        if done.added or done.updated:
+            workspace.touch_revision(tx)
+            new = f"{done.added} added, {done.updated} updated, {done.told[FindingKind.REJECTED]} rejected"
+            workspace.record_event(tx, "import", path.name, old=None, new=new, why="import", at=ws.now())
+    done.notes = file.notes
+    return done
+
+
+class _Refused(Exception):  # noqa: N818 - rolls the transaction back, and is caught in `run`
+    """`--strict` takes nothing back; the transaction ends without a trace."""
+
+
+def _size(person: Person) -> int:
+    """Return about how many characters of text a person has."""
+    return len(str(person.values.get("bio")))

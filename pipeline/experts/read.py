@@ -1,0 +1,117 @@
+"""People read from a file: CSV by its header, JSON, JSON lines or Parquet; at flat memory.
+
+A person or a finding comes out for every row, in the order of the file. Of rows with the same username the first goes
+in. So it is for usernames that differ only in case or in the form of their accents: they are exact keys once stored,
+but twins in one file are almost surely one person, and asking about one person twice costs money and shows twice in
+every search; a file that means two people must give one of them another username.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.core.errors import InputError
+from pipeline.core.text import restore_formula
+from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected, fold
+from pipeline.experts.rows import Person, judge_row
+from pipeline.tables import json_file
+from pipeline.tables.duplicates import SeenIds
+from pipeline.tables.findings import Finding, rejected
+from pipeline.tables.layout import Layout, TextRow, row_of
+from pipeline.tables.table_file import TableFile, name_some
+
+HINT = f"give a CSV file with the header {expected()}, or JSON objects with these keys"
+_ANSWERED = frozenset({"id", "tags", "findabilityscore"})  # folded names of what our own export has beside
+
+
+def _cell(text: str) -> str:
+    """Return a cell of a CSV file as it was before an export made it safe for spreadsheets."""
+    return restore_formula(text.strip())
+
+
+LAYOUT = Layout(USERNAME, columns=HEADERS, column_of=column_of, hint=HINT, guesses=True, cell=_cell)
+
+
+class People(TableFile):
+    """The people in one file; `notes` are complete when the iteration has ended."""
+
+    def __init__(self, path: Path) -> None:
+        """Find out what the file is.
+
+        Raises:
+            InputError: there is no such file, it is empty or no file, or it is CSV without a Username column.
+        """
+        super().__init__(path, LAYOUT)
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what concerns the whole file, with the columns that are not read."""
+        if not self.ignored:
+            return super().notes
+        found = [*super().notes, f"not read: {name_some(self.ignored)}"]
+        if any(fold(name) in _ANSWERED for name in self.ignored):
+            found.append("tags and scores are never imported: they come from answers")
+        return found
+
+    def people(self) -> Iterator[Person | Finding]:
+        """Yield each person, and a finding for each row that does not go in, in the order of the file."""
+        with SeenIds() as seen:
+            for row in self:
+                yield _person(row, seen)
+
+
+def read_person_documents(data: bytes) -> list[Person]:
+    """Return the people in a JSON object or a list of them, in order.
+
+    Raises:
+        InputError: it is no JSON, or anything in it would be rejected; the message names the element and the field.
+    """
+    try:
+        value = json_file.parse_json(data.decode("utf-8-sig"))
+    except ValueError as error:
+        why = str(error).removeprefix("no JSON: ")
+        raise InputError(f"the person is no JSON: {why}; nothing was stored", hint=HINT) from None
+    people: list[Person] = []
+    with SeenIds() as seen:
+        for number, element in enumerate(value if isinstance(value, list) else [value], start=1):
+            row = _person(row_of(element, line=number, layout=LAYOUT, ignored={}), seen)
+            if isinstance(row, Finding):
+                where = f"person {number}, " if isinstance(value, list) else ""
+                found = f" (found {row.value!r})" if row.value else ""
+                said = f"{where}{row.column or 'the document'}: {row.reason}{found}"
+                raise InputError(f"{said}; nothing was stored", hint=HINT)
+            people.append(row)
+    if not people:
+        raise InputError("the list holds no person; nothing was stored", hint=HINT)
+    return people
+
+
+def _person(row: TextRow | Finding, seen: SeenIds) -> Person | Finding:
+    """Return the person that a row describes, or why it does not go in."""
+    if isinstance(row, Finding):
+        return row
+    person = judge_row(row.values, line=row.line)
+    if isinstance(person, Finding):
+        return person
+    if row.changes:
+        changes = [change._replace(key=person.username) for change in row.changes]
+        person = replace(person, changes=(*person.changes, *changes))
+    return _duplicate(person, seen) or person
+
+
+def _duplicate(person: Person, seen: SeenIds) -> Finding | None:
+    """Return the finding that rejects a person because the username came before, or None."""
+    copy = hashlib.blake2b(repr(sorted(person.values.items())).encode(), digest_size=8).hexdigest()
+    key = unicodedata.normalize("NFC", person.username).casefold()
+    found = seen.first(key, person.line, f"{copy} {person.username}")
+    if found is None:
+        return None
+    line, (first_copy, _, username) = found[0], found[1].partition(" ")
+    reason = f"duplicate username: already on line {line}"
+    if username != person.username:
+        reason = f"duplicate username: on line {line} in another case, or with other accents"
+    elif first_copy == copy:
+        reason = f"duplicate: an exact copy of line {line}"
+    return rejected(person.line, reason, person.username, column=HEADERS[USERNAME], key=person.username)

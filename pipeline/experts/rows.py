@@ -1,0 +1,192 @@
+"""One row's cells judged: a person with what was changed, or the reason why the row does not go in.
+
+What is harmless goes in as it is: formulas, HTML, odd URLs, any script, emoji, control characters. Rejected is what
+cannot be stored or told apart: bad bytes, NUL, lone surrogates, no username, one too long or with control characters.
+A value of the wrong kind is dropped or altered and told; the row goes in.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.experts import rates
+from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.tables.findings import Finding, FindingKind, excerpt
+
+MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
+_BAD = re.compile("[\x00\ud800-\udfff]")
+_NULL_WORDS = frozenset({"null", "none", "nil", "n/a", "na", "nan", "-", "--"})
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person as a file gives them, ready to be written.
+
+    `values` holds only the columns that the file has, by their names in the table and without the username; an empty
+    cell is None. A column that is not in `values` leaves an existing row's value alone. `changes` are the findings
+    that do not keep the row out, of the kinds "changed" and "noted".
+    """
+
+    username: str
+    values: Mapping[str, str | float | None]
+    line: int
+    changes: tuple[Finding, ...] = ()
+
+
+class _Rejected(Exception):  # noqa: N818 - a way out of the row, never an error that a caller sees
+    """This row does not go in."""
+
+    def __init__(self, column: str, reason: str, value: object) -> None:
+        """Keep what the finding will say."""
+        super().__init__(reason)
+        self.column = column
+        self.reason = reason
+        self.value = value
+
+
+def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
+    """Return the person that a row's cells describe, or the finding that rejects it.
+
+    `cells` are by table column, the username among them; only the columns the file has. A cell is text, or from a
+    JSON document any JSON value; None and white space are empty.
+    """
+    row = _Row(line)
+    try:
+        return row.person(cells)
+    except _Rejected as rejected:
+        return row.finding(rejected.column, rejected.reason, value=rejected.value, kind=FindingKind.REJECTED)
+
+
+class _Row:
+    """One row while it is judged: where it stands, whose it is, what was changed so far."""
+
+    def __init__(self, line: int) -> None:
+        """Start with nothing known."""
+        self._line = line
+        self._username: str | None = None
+        self._changes: list[Finding] = []
+
+    def finding(self, column: str, reason: str, *, value: object, kind: FindingKind) -> Finding:
+        """Return a finding about a table column of this row."""
+        return Finding(self._line, HEADERS[column], reason, excerpt(value), kind, self._username)
+
+    def person(self, cells: Mapping[str, object]) -> Person:
+        """Return the person, or raise _Rejected."""
+        username = _username(cells.get(USERNAME))
+        self._username = username
+        for column, cell in cells.items():
+            if isinstance(cell, str) and (found := _BAD.search(cell)):
+                raise _Rejected(column, _bad(found[0]), cell[max(0, found.start() - 20) :])
+        values = {
+            column: self._text(column, cell)
+            for column, cell in cells.items()
+            if column not in {USERNAME, "bio", "hourly_rate", "currency"}
+        }
+        return Person(username, {**values, **self._special(cells)}, self._line, tuple(self._changes))
+
+    def _special(self, cells: Mapping[str, object]) -> dict[str, str | float | None]:
+        """Return the values of the columns that have rules of their own."""
+        values: dict[str, str | float | None] = {}
+        if "bio" in cells:
+            values["bio"] = self._bio(cells["bio"])
+        rate = self._rate(cells.get("hourly_rate"))
+        if "hourly_rate" in cells:
+            values["hourly_rate"] = rate.value
+        if "currency" in cells or rate.currency is not None:
+            values["currency"] = self._currency(cells.get("currency"), rate=rate)
+        return values
+
+    def _change(self, column: str, reason: str, *, value: object) -> None:
+        """Remember that a value was dropped or altered."""
+        self._changes.append(self.finding(column, reason, value=value, kind=FindingKind.CHANGED))
+
+    def _note(self, column: str, reason: str, *, value: object) -> None:
+        """Remember that a value goes in as it is and should be looked at."""
+        self._changes.append(self.finding(column, reason, value=value, kind=FindingKind.NOTED))
+
+    def _text(self, column: str, cell: object) -> str | None:
+        """Return a text cell without the white space around it; None when it is empty or no text."""
+        if cell is None or isinstance(cell, str):
+            return (cell or "").strip() or None
+        if isinstance(cell, (int, float)) and not isinstance(cell, bool) and math.isfinite(cell):
+            self._change(column, "a number, stored as text", value=cell)
+            return str(cell)
+        self._change(column, f"{_kind_of(cell)}, not text; left empty", value=cell)
+        return None
+
+    def _bio(self, cell: object) -> str | None:
+        """Return a biography, its inner text untouched; a lone word for nothing is none."""
+        text = self._text("bio", cell)
+        if text is not None and text.casefold() in _NULL_WORDS:
+            self._change("bio", "a word for nothing; left empty", value=cell)
+            return None
+        return text
+
+    def _rate(self, cell: object) -> rates.Rate:
+        """Return the rate in a cell; told where it is not as a machine writes it."""
+        if isinstance(cell, (int, float)) and not isinstance(cell, bool):
+            rate = rates.rate_of_number(cell)
+        else:
+            rate = rates.parse_rate(self._text("hourly_rate", cell) or "")
+        if rate.reason is not None:
+            self._change("hourly_rate", f"{rate.reason}; stored without a rate", value=cell)
+        elif not rate.is_plain and rate.value is not None:
+            self._change("hourly_rate", f"read as {rates.rate_text(rate.value)}", value=cell)
+        return rate
+
+    def _currency(self, cell: object, *, rate: rates.Rate) -> str | None:
+        """Return the currency: that of its own column, else that beside the rate."""
+        text = self._text("currency", cell)
+        if text is not None and text.casefold() in _NULL_WORDS:
+            self._change("currency", "a word for nothing; left empty", value=cell)
+            text = None
+        if text is None:
+            if rate.currency is not None:
+                self._change("currency", f"empty; {rate.currency} taken from the rate", value="")
+            return rate.currency
+        codes = rates.currencies_of(text)
+        code = next(iter(codes)) if len(codes) == 1 else text
+        if len(codes) != 1:
+            reason = "shared by several currencies" if codes else "not a known currency"
+            self._note("currency", f"{reason}; kept as it is", value=cell)
+        elif code != text:
+            self._change("currency", f"read as {code}", value=cell)
+        if rate.currency is not None and not (codes or {text}) & rates.currencies_of(rate.currency):
+            self._note("currency", f"the rate says {rate.currency}; the column's {code} is kept", value=cell)
+        return code
+
+
+def _username(cell: object) -> str:
+    """Return a username without the white space around it, or raise _Rejected."""
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        cell = str(cell)
+    if cell is not None and not isinstance(cell, str):
+        raise _Rejected(USERNAME, f"{_kind_of(cell)}, not text", cell)
+    text = (cell or "").strip()
+    if found := _BAD.search(text):
+        raise _Rejected(USERNAME, _bad(found[0]), text)
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        raise _Rejected(USERNAME, "no username", text)
+    if len(text) > MAX_USERNAME:
+        raise _Rejected(USERNAME, f"{len(text):,} characters, at most {MAX_USERNAME} are allowed", text)
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise _Rejected(USERNAME, "a control character", text)
+    return text
+
+
+def _bad(character: str) -> str:
+    """Return what a character that cannot be stored means; bad bytes arrive as U+DC00 + byte."""
+    if character == "\x00":
+        return "a NUL character"
+    return "bytes that are no text in the file's encoding, or half of a surrogate pair"
+
+
+def _kind_of(cell: object) -> str:
+    """Return what a JSON value is, in words."""
+    if isinstance(cell, bool):
+        return "true or false"
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return "not a finite number"
+    return {list: "a list", dict: "an object", float: "a number with decimals"}.get(type(cell), "a number")

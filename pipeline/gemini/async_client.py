@@ -1,0 +1,181 @@
+"""Live calls, many at once: the SDK's async client, one attempt per call, each bounded as a whole.
+
+Who asks decides what to do about a failure, for only it knows what a second try would cost; so nothing is repeated
+here. The bytes of a reply are kept by a hook of the HTTP library, in a place that belongs to the call's own task.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx2
+import orjson
+
+from pipeline.core.errors import UnavailableError
+from pipeline.gemini.operations import UnreadableError
+from pipeline.gemini.transport import MOST_REPLY, NOT_TYPED, Transport, milliseconds
+
+if TYPE_CHECKING:
+    from google import genai
+    from google.genai import types
+
+
+T = TypeVar("T")
+_reply: ContextVar[list[bytes]] = ContextVar("findable_reply")
+
+
+class LiveClient:
+    """Speaks to the API from one event loop, for the length of an `async with`."""
+
+    def __init__(self, channel: Transport, *, seconds: float) -> None:
+        """Take a channel and how long one call may take, in seconds, from its sending to its last byte."""
+        self._channel = channel
+        self._seconds = seconds
+
+    async def __aenter__(self) -> Self:
+        """Make the connections ready; nothing is sent.
+
+        Raises:
+            ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
+        """
+        self._sdk, self._close = self._channel.opened_async(_keep)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self._close()
+
+    async def generate(self, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask one question with the request object of a batch line, once, and return the raw reply document.
+
+        Raises:
+            RefusedError: a clear no; nothing was done. Its kinds say why: a quota, the key, the model.
+            NotSentError: no connection was made.
+            UnavailableError: no reply, or one that cannot be read: the question may have been answered and paid for.
+        """
+
+        async def ask(sdk: "genai.Client") -> dict[str, Any]:
+            """Send the request and read the raw reply."""
+            contents, config = live_request(request, seconds=self._seconds)
+            with _raw():
+                await sdk.aio.models.generate_content(model=model, contents=contents, config=config)
+            return self._document()
+
+        return await self._once(ask, what=f"ask {model}")
+
+    async def count_tokens(self, model: str, request: Mapping[str, Any]) -> int:
+        """Return how many prompt tokens the API counts in a request's contents and system instruction.
+
+        Raises:
+            RefusedError, NotSentError, UnavailableError: see `generate`; counting costs nothing.
+        """
+
+        async def ask(sdk: "genai.Client") -> int:
+            """Send the texts and read the count."""
+            contents, _ = live_request(request, seconds=self._seconds)
+            system = (request.get("systemInstruction") or {}).get("parts") or ()
+            parts = [*system, *(part for content in request["contents"] for part in content["parts"])]
+            if system:  # on this API countTokens refuses an instruction of its own, so it is counted with the rest
+                contents = _contents([{"role": "user", "parts": parts}])
+            with _raw():
+                await sdk.aio.models.count_tokens(model=model, contents=contents)
+            total = self._document().get("totalTokens")
+            if not isinstance(total, int) or total < 0:
+                raise UnreadableError("the answer has no count of tokens")
+            return total
+
+        return await self._once(ask, what=f"count tokens with {model}")
+
+    def _document(self) -> dict[str, Any]:
+        """Return the JSON object of this task's last reply."""
+        document = self._channel.read_document(b"".join(_reply.get()))
+        if not isinstance(document, dict) or not document:
+            raise UnreadableError("the answer is no JSON object")
+        return document
+
+    async def _once(self, ask: "Callable[[genai.Client], Awaitable[T]]", *, what: str) -> T:
+        """Make one attempt within its time and turn whatever goes wrong into one of our errors."""
+        _reply.set([])
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await ask(self._sdk)
+        except TimeoutError:
+            text = f"no answer within {self._seconds:g} s, when asked to {what}"
+            raise UnavailableError(text, hint="nothing here was changed; run the same command again later") from None
+        except Exception as error:
+            ours = self._channel.translated(error, what=what, seconds=self._seconds)
+            if ours is None:
+                raise
+            raise ours from None
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[None]:
+    """Let a call pass whose 200 the SDK cannot put into its own types: it was paid for, and we read the document."""
+    try:
+        yield
+    except NOT_TYPED:
+        if not any(_reply.get()):
+            raise
+
+
+def live_request(
+    request: Mapping[str, Any], *, seconds: float
+) -> "tuple[list[types.Content], types.GenerateContentConfig]":
+    """Return contents and config of the SDK that put exactly this request object on the wire."""
+    from google.genai import types
+
+    fields = {name: value for name, value in request.items() if name not in {"contents", "generationConfig"}}
+    settings = dict(request.get("generationConfig") or {})
+    schema = settings.pop("responseSchema", None)
+    config = types.GenerateContentConfig.model_validate_json(orjson.dumps({**settings, **fields}))
+    config.http_options = types.HttpOptions(timeout=milliseconds(seconds))
+    config.automatic_continuation = False  # one call, one reply
+    if schema is not None:
+        config.response_schema = types.Schema.model_validate_json(orjson.dumps(schema))
+    return _contents(request["contents"]), config
+
+
+def _contents(contents: "list[Mapping[str, Any]]") -> "list[types.Content]":
+    """Return contents as the SDK has them."""
+    from google.genai import types
+
+    return [types.Content.model_validate_json(orjson.dumps(content)) for content in contents]
+
+
+async def _keep(response: httpx2.Response) -> None:
+    """Keep the bytes of a reply for the task whose call it answers."""
+    if isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Bounded(response.stream)
+    kept = _reply.get()
+    kept[:] = [await response.aread()]
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body with an end: no answer that is kept in memory is larger than `MOST_REPLY`."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        """Take the body as it comes."""
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces of the body.
+
+        Raises:
+            UnreadableError: there are more bytes than any answer has.
+        """
+        received = 0
+        async for piece in self._stream:
+            received += len(piece)
+            if received > MOST_REPLY:
+                raise UnreadableError("the answer does not end")
+            yield piece
+
+    async def aclose(self) -> None:
+        """Close the connection's side of it."""
+        await self._stream.aclose()

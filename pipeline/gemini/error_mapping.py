@@ -1,0 +1,140 @@
+"""One classifier for everything the API answers instead of a result: from code and body to one of our errors.
+
+A refusal is clear when it is a 4xx other than 408, 409 and 499: then nothing happened there. All else says nothing.
+Google's words are quoted, at most 300 characters of them; the key and upload sessions are cut out of every message,
+for a server may echo what it was sent.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pipeline.core.errors import (
+    KeyRefusedError,
+    MissingError,
+    RefusedError,
+    RemoteError,
+    ThrottledError,
+    UnavailableError,
+)
+from pipeline.core.redact import redact
+
+PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas are reset at midnight there (rate limits page, read 2026-11)
+UNCLEAR = frozenset({408, 409, 499})  # of the 4xx, those that do not say that nothing happened
+KEY_REASONS = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")  # beginnings of ErrorInfo.reason
+MAX_QUOTED = 300  # characters of Google's own message
+LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
+
+
+def map_error(
+    code: int, document: Any, *, what: str, key: str, now: datetime, headers: Mapping[str, str] | None = None
+) -> RemoteError:
+    """Return the error for an HTTP code and its body, whatever the body is; `what` is what was to be done.
+
+    429 gives ThrottledError, with `resets_at` where a quota is daily: its RetryInfo is short and misleading then, and
+    is dropped. A wrong key is 400 on this API. 403 and 404 are MissingError, except where they are about the key.
+    """
+    error = _error_of(document)
+    status = _plain(error.get("status"), key)[:40]
+    quoted = _plain(error.get("message"), key)
+    message = f"Gemini refused to {what} ({code}{' ' + status if status else ''})" + (f": {quoted}" if quoted else "")
+    wish = retry_after_s(headers or {}, error)
+    if code == 429:  # noqa: PLR2004 - HTTP's own number
+        return _throttled(message, error, status=status, wish=wish, now=now)
+    if not 400 <= code < 500 or code in UNCLEAR:  # noqa: PLR2004 - HTTP's own numbers
+        text = message.replace("Gemini refused to", "Gemini could not be asked to", 1)
+        return UnavailableError(text, hint=_LATER, code=code, status=status, retry_after_s=wish)
+    if code == 401 or _is_about_key(code, error):  # noqa: PLR2004 - HTTP's own number
+        return KeyRefusedError(message, hint="check GEMINI_API_KEY and its project", code=code, status=status)
+    if code in {403, 404}:
+        return MissingError(message, hint=_missing_hint(quoted), code=code, status=status)
+    return RefusedError(message, code=code, status=status)
+
+
+def retry_after_s(headers: Mapping[str, str], error: Mapping[str, Any]) -> float | None:
+    """Return how long the server asks to wait, in seconds: the longer of Retry-After and RetryInfo; None without."""
+    wishes = [_seconds(headers.get("retry-after", ""))]
+    wishes += [_seconds(str(detail.get("retryDelay", "")).removesuffix("s")) for detail in _details(error, "RetryInfo")]
+    return max((wish for wish in wishes if wish is not None), default=None)
+
+
+def next_midnight_pacific(now: datetime) -> datetime:
+    """Return when daily quotas are reset next, in UTC; days of 23 and 25 hours are right."""
+    tomorrow = now.astimezone(PACIFIC).date() + timedelta(days=1)
+    return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC).astimezone(UTC)
+
+
+_LATER = "nothing here was changed; run the same command again later"
+
+
+def _throttled(
+    message: str, error: Mapping[str, Any], *, status: str, wish: float | None, now: datetime
+) -> ThrottledError:
+    """Return the error for a 429: by the day, with a wish, or without any word on how long."""
+    if any("PerDay" in quota for quota in _quota_ids(error)):
+        resets_at = next_midnight_pacific(now)
+        hint = f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"
+        return ThrottledError(message, hint=hint, status=status, resets_at=resets_at)
+    hint = "run the same command again " + (f"in {wish:.0f} s" if wish else "later, when running batches are over")
+    return ThrottledError(message, hint=hint, status=status, retry_after_s=wish)
+
+
+def _is_about_key(code: int, error: Mapping[str, Any]) -> bool:
+    """Return whether a 400 or 403 is about the key or its project, not about what was asked."""
+    reasons = [str(detail.get("reason", "")) for detail in _details(error, "ErrorInfo")]
+    if any(reason.startswith(KEY_REASONS) for reason in reasons):
+        return True
+    message = str(error.get("message", ""))
+    if code == 400:  # noqa: PLR2004 - HTTP's own number
+        return error.get("status") == "FAILED_PRECONDITION" or "API key not valid" in message
+    return code == 403 and ("API key" in message or "unregistered callers" in message)  # noqa: PLR2004
+
+
+def _missing_hint(message: str) -> str:
+    """Return what to type after a 403 or 404: another model where the message is about one."""
+    if re.search(r"no longer available|\bmodels/\S+ is not (found|supported)", message):
+        return "this project cannot use that model; set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
+    return "it is gone, or belongs to another key's project"
+
+
+def _error_of(document: Any) -> dict[str, Any]:
+    """Return the error object of a body of any shape: wrapped, in a list, bare, or text of somebody in between."""
+    if isinstance(document, list) and document:
+        document = document[0]
+    if not isinstance(document, dict):
+        return {"message": document} if isinstance(document, str) else {}
+    inner = document.get("error", document)
+    return inner if isinstance(inner, dict) else {"message": str(inner)}
+
+
+def _details(error: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the details of one kind (`RetryInfo`, `QuotaFailure`, `ErrorInfo`)."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and str(detail.get("@type", "")).endswith(f".{kind}"):
+            yield detail
+
+
+def _quota_ids(error: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the quotaIds a 429 names."""
+    for failure in _details(error, "QuotaFailure"):
+        violations = failure.get("violations")
+        for violation in violations if isinstance(violations, list) else ():
+            if isinstance(violation, dict):
+                yield str(violation.get("quotaId", ""))
+
+
+def _seconds(text: str) -> float | None:
+    """Return a number of seconds written as text; None where it is none (a Retry-After may be a date) or absurd."""
+    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*", text)
+    return min(float(found.group(1)), LONGEST_WISH_S) if found else None
+
+
+def _plain(value: Any, key: str) -> str:
+    """Return a text of the server as at most 300 printable characters on one line, without credentials or markup."""
+    text = re.sub(r"<[^<>]{0,200}>", " ", value[:20_000]) if isinstance(value, str) else ""
+    text = "".join(character if character.isprintable() else " " for character in redact(text, key))
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"

@@ -1,0 +1,312 @@
+"""The models findable knows, as data: prices with their date and source, thinking, limits, the day they go away.
+
+The table is `models.toml` beside this module; a file of the same form may add models or replace them. A model that is
+not in the table, or is gone, is refused before anything is written: without a price nothing can be estimated.
+
+`Model.prices` is the one place that is asked for a price. It asks `pipeline/gemini/models.py` first, which knows more
+recent ones, and the table where that one is silent; a model of the user's own file costs what the file says.
+
+Prices from the `genai-prices` package: the list it carries, never what it could fetch.
+
+The package is imported when a price is asked for, and nothing here starts its updates, so what it says is fixed by the
+version that is installed. What a newcomer would get wrong: a batch price is asked for with a context, and where the
+package does not know the context, or has no batch price of the model on that day, it gives the full price without a
+word. So a batch price that is not below the live one is taken for none.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.core.errors import ConfigurationError
+from pipeline.gemini import limits as usage_tiers
+from pipeline.gemini.rate_limiter import RateLimits
+
+PROVIDER = "google"
+BATCH = {"processing": "batch"}  # exactly so: the package compares name and value letter by letter
+TOKENS = 1_000  # small enough for the first step of prices that rise with the prompt
+PER_MILLION = 1_000_000 // TOKENS
+RELEASED = {"0.2.3": date(2026, 11, 11)}  # the day by which a version was out (package index, read 2026-11)
+
+
+@lru_cache(maxsize=256)
+def listed_price(name: str, *, batch: bool, on: date) -> tuple[float, float] | None:
+    """Return (input, output) in USD per 1 M tokens on that day, or None where the list does not know the price.
+
+    A name that the list merely takes for another model's counts as unknown.
+    """
+    live = _listed(name, on=on, context=None)
+    if live is None or not batch:
+        return live
+    half = _listed(name, on=on, context=BATCH)
+    return None if half is None or half[0] >= live[0] else half
+
+
+def price_list_source() -> tuple[str, date | None]:
+    """Return what the list is, with the version that is installed, and the day it is from where we know it."""
+    from importlib.metadata import version
+
+    installed = version("genai-prices")
+    return f"genai-prices {installed}", RELEASED.get(installed)
+
+
+def _listed(name: str, *, on: date, context: dict[str, str] | None) -> tuple[float, float] | None:
+    """Return a price in one context, exact to the cent because the package counts in decimals."""
+    from genai_prices import Usage, calc_price
+
+    try:
+        found = calc_price(
+            Usage(input_tokens=TOKENS, output_tokens=TOKENS),
+            name,
+            provider_id=PROVIDER,
+            genai_request_timestamp=datetime.combine(on, time(12), tzinfo=UTC),
+            price_context=context,
+        )
+    except LookupError:
+        return None
+    if found.model.id != name:
+        return None
+    return float(found.input_price * PER_MILLION), float(found.output_price * PER_MILLION)
+
+
+Kind = Literal["generate", "embed"]
+
+DEFAULT_GENERATE = "gemini-3.5-flash-lite"
+DEFAULT_EMBED = "gemini-embedding-2"
+WARN_BEFORE = timedelta(days=60)  # ours: time to tag what is left and to choose another model
+
+_BUNDLED = Path(__file__).with_name("models.toml")
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Prices that hold up to and including a day, USD per 1 M tokens; the batch price is half, as always."""
+
+    until: date
+    price_in: float
+    price_out: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model: prices in USD per 1 M tokens as of `priced_on`, limits in tokens, `dims` the least and most width.
+
+    `enqueued_tokens` is the limit of batches where a tier says none; `is_own` marks a model of the user's own file.
+    """
+
+    name: str
+    kind: Kind
+    price_in: float
+    price_out: float
+    batch_in: float
+    batch_out: float
+    priced_on: date
+    source: str
+    thinking: Mapping[str, Any] | None = None
+    input_limit: int | None = None
+    output_limit: int | None = None
+    shutdown: date | None = None
+    successor: str = ""
+    enqueued_tokens: int | None = None
+    dims: tuple[int, int] | None = None
+    task_in_text: bool = False
+    local: bool = False
+    promotion: Promotion | None = field(default=None)
+    tiers: Mapping[str, usage_tiers.Tier] = field(default_factory=dict)
+    is_own: bool = False
+
+    def prices(self, *, batch: bool, on: date) -> tuple[float, float]:
+        """Return (input, output) in USD per 1 M tokens on that day: as listed, else as the table has it."""
+        return self.listed(batch=batch, on=on) or self.catalogued(batch=batch, on=on)
+
+    def listed(self, *, batch: bool, on: date) -> tuple[float, float] | None:
+        """Return what the list of prices says, or None where it is silent or not to be asked."""
+        if self.local or self.is_own:
+            return None
+
+        return listed_price(self.name, batch=batch, on=on)
+
+    def catalogued(self, *, batch: bool, on: date) -> tuple[float, float]:
+        """Return what the table says, promotions included; a batch costs half of a live call."""
+        if self.promotion is not None and on <= self.promotion.until:
+            share = 0.5 if batch else 1.0
+            return self.promotion.price_in * share, self.promotion.price_out * share
+        return (self.batch_in, self.batch_out) if batch else (self.price_in, self.price_out)
+
+    def price_source(self, *, batch: bool, on: date) -> tuple[str, date | None]:
+        """Return where the price of that day is from, and from when it is."""
+        if self.listed(batch=batch, on=on) is None:
+            return self.source, self.priced_on
+
+        return price_list_source()
+
+    def priced_as_of(self, *, batch: bool, on: date) -> date:
+        """Return from when the price of that day is, as far as it is known: the table's own day otherwise."""
+        return self.price_source(batch=batch, on=on)[1] or self.priced_on
+
+    def enqueued(self, tier: str) -> int | None:
+        """Return how many tokens of batches may wait at once in a tier, or None where no limit is known."""
+        known = usage_tiers.enqueued_limit(self.tiers, tier=tier)
+        return self.enqueued_tokens if known is None else known
+
+    def is_gone(self, today: date) -> bool:
+        """Return whether the model's last day has come."""
+        return self.shutdown is not None and today >= self.shutdown
+
+    def warning(self, today: date) -> str:
+        """Return one line when the model goes away within 60 days, with its successor; else an empty text."""
+        if self.shutdown is None or self.is_gone(today) or self.shutdown - today > WARN_BEFORE:
+            return ""
+        instead = self.successor or (DEFAULT_GENERATE if self.kind == "generate" else DEFAULT_EMBED)
+        return f"{self.name} is shut down on {self.shutdown}; afterwards use FINDABLE_{_SETTING[self.kind]}={instead}"
+
+    def check_dim(self, dim: int) -> None:
+        """Refuse a width this embedding model cannot give.
+
+        Raises:
+            ConfigurationError: the width is outside `dims`; nothing was sent.
+        """
+        if self.dims is not None and not self.dims[0] <= dim <= self.dims[1]:
+            raise ConfigurationError(
+                f"{self.name} gives vectors of {self.dims[0]} to {self.dims[1]} numbers, not {dim}",
+                hint=f"set FINDABLE_DIM to a width between {self.dims[0]} and {self.dims[1]}",
+            )
+
+
+_LOCAL = usage_tiers.Tier(rpm=None, tpm=None, rpd=None, source="the local engine runs on your own machine")
+_SETTING: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
+
+
+def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Model:
+    """Return the model of that name; `models/` in front is dropped, `extra` is a file that adds or replaces models.
+
+    Raises:
+        ConfigurationError: the model is not in the table, is of the other kind, or is shut down by `today`.
+    """
+    table = load_models(extra)
+    bare = name.strip().removeprefix("models/")
+    model = table.get(bare)
+    if model is None or model.kind != kind:
+        known = ", ".join(sorted(other.name for other in table.values() if other.kind == kind and not other.local))
+        what = f"not a model that can {kind}" if model else "not a model findable knows"
+        raise ConfigurationError(
+            f"{bare!r} is {what}; known are {known}",
+            hint=f"set FINDABLE_{_SETTING[kind]} to one of them, or describe it in the file of FINDABLE_MODELS_FILE",
+        )
+    if model.is_gone(today):
+        instead = model.successor or (DEFAULT_GENERATE if kind == "generate" else DEFAULT_EMBED)
+        raise ConfigurationError(
+            f"{bare} was shut down on {model.shutdown}; nothing was written or sent",
+            hint=f"set FINDABLE_{_SETTING[kind]}={instead}",
+        )
+    return model
+
+
+def model_limits(
+    model: Model, *, tier: str, rpm: int | None = None, tpm: int | None = None, rpd: int | None = None
+) -> RateLimits:
+    """Return what may be asked of a model a minute and a day; what is given stands over the tier's figures.
+
+    A local model has no limits but those that are given.
+    """
+    return sourced_limits(model, tier=tier, rpm=rpm, tpm=tpm, rpd=rpd).limits
+
+
+def sourced_limits(
+    model: Model, *, tier: str, rpm: int | None = None, tpm: int | None = None, rpd: int | None = None
+) -> usage_tiers.SourcedLimits:
+    """Return the same limits, and for each where its figure is from."""
+    table = {tier: _LOCAL} if model.local else model.tiers
+    return usage_tiers.sourced_tier_limits(model.kind, table, tier=tier, rpm=rpm, tpm=tpm, rpd=rpd)
+
+
+def known_model(name: str) -> Model:
+    """Return the model of that name as far as it is known; an unknown one is taken for a Gemini one without prices.
+
+    For callers that hold a name and want to know how to speak to it, not whether to use it.
+    """
+    bare = name.strip().removeprefix("models/")
+    model = load_models().get(bare)
+    if model is not None:
+        return model
+    in_text = "gemini-embedding-2" in bare
+    return Model(bare, "embed", 0.0, 0.0, 0.0, 0.0, priced_on=date.min, source="", task_in_text=in_text)
+
+
+def load_models(extra: Path | None = None) -> dict[str, Model]:
+    """Return every model by name, those of `extra` over those that come with findable.
+
+    Raises:
+        ConfigurationError: `extra` cannot be read, is no TOML, or an entry in it lacks something or has a wrong type.
+    """
+    table = dict(_bundled())
+    if extra is not None:
+        table |= _read(extra, is_own=True)
+    return table
+
+
+@lru_cache(maxsize=1)
+def _bundled() -> dict[str, Model]:
+    """Return the table that comes with findable, read once."""
+    return _read(_BUNDLED, is_own=False)
+
+
+def _read(path: Path, *, is_own: bool) -> dict[str, Model]:
+    """Return the models of one TOML file; every message names the file and the model."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"the models file {path} cannot be read: {error}", hint=_FORM) from error
+    models = document.pop("models", {})
+    if document or not isinstance(models, dict):
+        raise ConfigurationError(f"the models file {path} may hold only [models.…] tables", hint=_FORM)
+    return {name: _model(name, entry, path, is_own=is_own) for name, entry in models.items()}
+
+
+def _model(name: str, entry: Any, path: Path, *, is_own: bool) -> Model:
+    """Return one entry as a Model; batch prices are half of the live ones where they are not given."""
+    try:
+        fields = dict(entry)
+        if not isinstance(fields.get("thinking", {}), dict):
+            raise TypeError("thinking must be a table")  # noqa: TRY301 - it gets the file's name like the others
+        promotion = fields.pop("promotion", None)
+        dims = fields.pop("dims", None)
+        by_tier = {tier: usage_tiers.parse_tiers(tier, figures) for tier, figures in fields.pop("tiers", {}).items()}
+        fields.setdefault("batch_in", fields["price_in"] / 2)
+        fields.setdefault("batch_out", fields["price_out"] / 2)
+        model = Model(
+            name=name,
+            is_own=is_own,
+            tiers=by_tier,
+            dims=None if dims is None else (int(dims[0]), int(dims[1])),
+            promotion=None if promotion is None else Promotion(**promotion),
+            **fields,
+        )
+        _check(model)
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"the models file {path} is wrong at {name!r}: {error}", hint=_FORM) from error
+    return model
+
+
+def _check(model: Model) -> None:
+    """Refuse an entry whose values have the wrong type or sense."""
+    prices: list[Any] = [model.price_in, model.price_out, model.batch_in, model.batch_out]
+    if model.promotion is not None:
+        prices += [model.promotion.price_in, model.promotion.price_out]
+    if not all(isinstance(price, int | float) and math.isfinite(price) and price >= 0 for price in prices):
+        raise ValueError("a price must be a number of 0 or more")
+    if model.kind not in _SETTING:
+        raise ValueError(f"kind must be 'generate' or 'embed', not {model.kind!r}")
+    days = [model.priced_on, model.shutdown, model.promotion.until if model.promotion else None]
+    if not all(day is None or type(day) is date for day in days):
+        raise TypeError("a day must be written as 2026-12-31, without quotes")
+    if not isinstance(model.thinking, dict | None):
+        raise TypeError("thinking must be a table")
+
+
+_FORM = "the form is that of pipeline/gemini/models.toml"

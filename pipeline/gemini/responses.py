@@ -1,0 +1,335 @@
+"""One line in: what a result line, or a live reply, says about one request. Judged here, applied elsewhere.
+
+Gemini answers 200 and "succeeded" for a great deal that is no answer: a blocked prompt has no candidates, a cut answer
+is text that does not parse, an error line stands among good ones. `judge` gives every JSON document exactly one
+outcome and a reason, and never raises; `parse_answer` then holds the text against the task's own model. Nothing is
+repaired: a Markdown fence round the JSON, or a cut end, is an invalid answer that is asked again.
+"""
+
+import json
+import re
+import reprlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from pipeline.core.states import Outcome
+from pipeline.gemini.tokens import NO_USAGE, Usage
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+# A stop for what the answer says (FinishReason, google-genai 3.3.0); asking again rarely helps
+BLOCKED = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "LANGUAGE",
+        "OTHER",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "IMAGE_OTHER",
+    }
+)
+FINAL_CODES = frozenset({3, 5, 7, 9})  # google.rpc: invalid argument, not found, permission denied, precondition
+RPC_OF_HTTP = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
+RPC_OF_STATUS = {
+    "CANCELLED": 1,
+    "UNKNOWN": 2,
+    "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
+    "NOT_FOUND": 5,
+    "ALREADY_EXISTS": 6,
+    "PERMISSION_DENIED": 7,
+    "RESOURCE_EXHAUSTED": 8,
+    "FAILED_PRECONDITION": 9,
+    "ABORTED": 10,
+    "OUT_OF_RANGE": 11,
+    "UNIMPLEMENTED": 12,
+    "INTERNAL": 13,
+    "UNAVAILABLE": 14,
+    "DATA_LOSS": 15,
+    "UNAUTHENTICATED": 16,
+}
+LAST_RPC_CODE = 16
+MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
+MAX_TOKENS_SEEN = 2**30  # what is as large is no count; two below it add up to what an INTEGER column holds
+
+_SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however large or deep it is
+_SHORT.maxstring = MAX_EXCERPT
+
+
+class Response(NamedTuple):
+    """One judged reply.
+
+    `outcome` is ANSWERED while the text still has to be parsed, else REFUSED or INVALID. `reason` is one of ok,
+    unreadable, error-line, no-response, no-candidates, prompt-blocked, blocked, bad-finish, max-tokens (the text is
+    cut), max-tokens-empty (all went into thoughts), empty. `code` is the google.rpc code of an error line. `finish` is
+    the API's word, of the candidate or of the block. `shown` is what an excerpt is made of.
+
+    A tuple, like all that is made once for every line: it takes a third of the time of a frozen dataclass.
+    """
+
+    outcome: Outcome
+    reason: str
+    text: str = ""
+    code: int | None = None
+    finish: str = ""
+    usage: Usage = NO_USAGE
+    model_version: str = ""
+    response_id: str = ""
+    shown: Any = ""
+
+    @property
+    def excerpt(self) -> str:
+        """Return at most 200 printable characters of what came."""
+        return excerpt_of(self.shown)
+
+
+def is_final(code: int | None) -> bool:
+    """Return whether asking again after this google.rpc code cannot help (3, 5, 7, 9)."""
+    return code in FINAL_CODES
+
+
+def judge_line(line: bytes) -> Response:
+    """Return what one raw line of a result file says; a line that is no JSON is an unreadable reply."""
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return Response(Outcome.INVALID, "unreadable", shown=line)
+    return judge_document(document)
+
+
+def judge_document(document: Any) -> Response:
+    """Return what one parsed line (`{"key", "response" | "error"}`) says; where both stand, the error wins."""
+    if not isinstance(document, dict):
+        return Response(Outcome.INVALID, "unreadable", shown=document)
+    error = document.get("error")
+    if error is not None and not (error == {} and "response" in document):
+        return _judge_error(error)
+    if document.get("response") is None:
+        return Response(Outcome.REFUSED, "no-response", shown=document)
+    return judge_response(document["response"])
+
+
+def judge_response(response: Any) -> Response:
+    """Return what one GenerateContentResponse says; of several candidates the first counts."""
+    if not isinstance(response, dict):
+        return Response(Outcome.INVALID, "unreadable", shown=response)
+    outcome, reason, finish, text = _judge_candidate(response)
+    return Response(
+        outcome,
+        reason,
+        text=text if outcome is Outcome.ANSWERED else "",
+        finish=finish,
+        usage=response_usage(response.get("usageMetadata")),
+        model_version=_word(response.get("modelVersion")),
+        response_id=_word(response.get("responseId")),
+        shown=text or finish or response.get("promptFeedback") or "",
+    )
+
+
+def response_usage(metadata: Any) -> Usage:
+    """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
+    if not isinstance(metadata, dict):
+        return NO_USAGE
+    return Usage(
+        prompt=_count(metadata.get("promptTokenCount")),
+        answer=_count(metadata.get("candidatesTokenCount")),
+        thoughts=_count(metadata.get("thoughtsTokenCount")),
+        cached=_count(metadata.get("cachedContentTokenCount")),
+    )
+
+
+def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[BaseModel | None, str]":
+    """Return (answer, "ok"), or (None, reason) where the text is not what the model wants.
+
+    A reply that is no answer gives its own reason. Else the reason is `does-not-parse: …` or
+    `does-not-validate: <field>: <why>`, at most 200 characters. Texts with NUL or half a surrogate pair, numbers that
+    are none, and objects with a member twice are refused: databases and later readers differ about them.
+    """
+    if reply.outcome is not Outcome.ANSWERED:
+        return None, reply.reason
+    from pydantic import ValidationError
+
+    plain = _is_plain(reply.text)
+    try:
+        if not plain:
+            _check_texts(_DECODER.decode(reply.text))
+        return answer_model.model_validate_json(reply.text), "ok"
+    except ValidationError as error:
+        return None, (_unparsed(reply.text) if plain else "") or _why(error)
+    except (ValueError, RecursionError) as error:
+        return None, excerpt_of(f"does-not-parse: {error}")
+
+
+def line_at_fault(message: str) -> int | None:
+    """Return N where a refused create says "Error on line N", counted from 1; None where it does not."""
+    found = re.search(r"\bError on line (\d{1,9})\b", message)
+    return int(found.group(1)) if found else None
+
+
+def excerpt_of(value: Any) -> str:
+    """Return at most 200 printable characters of a text, of bytes, or of a JSON value, on one line."""
+    if isinstance(value, str) and len(value) <= MAX_EXCERPT and " " not in value and value.isprintable():
+        return value  # most words are so
+    if isinstance(value, bytes):
+        text = value[: MAX_EXCERPT * 8].decode("utf-8", "replace")
+    elif isinstance(value, str):
+        text = value[: MAX_EXCERPT * 8]
+    else:
+        text = _SHORT.repr(value)
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 1] + "…"
+
+
+def _judge_error(error: Any) -> Response:
+    """Return the reply for an error line; its code is a google.rpc code, or an HTTP code that is translated."""
+    fields = error if isinstance(error, dict) else {"message": error}
+    message = fields.get("message")
+    status = _word(fields.get("status"))
+    shown = message if isinstance(message, str) and message else error
+    return Response(Outcome.REFUSED, "error-line", code=_rpc_code(fields.get("code"), status), shown=shown)
+
+
+def _rpc_code(code: Any, status: str) -> int | None:
+    """Return a code of either family as google.rpc's, or the one of the status word, or None."""
+    if isinstance(code, str) and code.isascii() and code.isdecimal():
+        code = int(code[:6])
+    if isinstance(code, float) and code.is_integer():
+        code = int(code)
+    if not isinstance(code, int) or isinstance(code, bool) or code <= 0:
+        return RPC_OF_STATUS.get(status)
+    if code <= LAST_RPC_CODE:
+        return code
+    server_fault = code // 100 == 5  # noqa: PLR2004 - the hundreds of an HTTP code
+    return RPC_OF_HTTP.get(code, RPC_OF_STATUS.get(status, 14 if server_fault else 2))
+
+
+def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
+    """Return (outcome, reason, finish word, text) of a response's first candidate."""
+    candidates = response.get("candidates")
+    if not isinstance(candidates, list) or not candidates:
+        feedback = response.get("promptFeedback")
+        block = _word(feedback.get("blockReason")) if isinstance(feedback, dict) else ""
+        return Outcome.REFUSED, "prompt-blocked" if block else "no-candidates", block, ""
+    candidate = candidates[0]
+    if not isinstance(candidate, dict):
+        return Outcome.INVALID, "unreadable", "", ""
+    text, finish = _text(candidate.get("content")), _word(candidate.get("finishReason"))
+    return *_judge_finish(finish, text), finish, text
+
+
+def _judge_finish(finish: str, text: str) -> tuple[Outcome, str]:
+    """Return (outcome, reason) for a finish word and the text that came with it; words never seen are failures."""
+    if finish in BLOCKED:
+        return Outcome.REFUSED, "blocked"
+    if finish == "MAX_TOKENS":
+        return (Outcome.INVALID, "max-tokens") if text.strip() else (Outcome.REFUSED, "max-tokens-empty")
+    if finish not in {"", "STOP"}:
+        return Outcome.REFUSED, "bad-finish"
+    return (Outcome.ANSWERED, "ok") if text.strip() else (Outcome.REFUSED, "empty")
+
+
+def _text(content: Any) -> str:
+    """Return the text parts of a content, joined; thoughts and what is no text are dropped."""
+    parts = content.get("parts") if isinstance(content, dict) else None
+    if not isinstance(parts, list):
+        return ""
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and not part.get("thought")]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _count(value: Any) -> int:
+    """Return a token count; int64 may come as text, and what is no count is 0."""
+    if value.__class__ is int and 0 <= value < MAX_TOKENS_SEEN:
+        return int(value)
+    if value is None:
+        return 0
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:20])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return 0
+    return value if 0 <= value < MAX_TOKENS_SEEN else 0
+
+
+def _word(value: Any) -> str:
+    """Return a short word of the API, or an empty text where there is none."""
+    return excerpt_of(value) if isinstance(value, str) else ""
+
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object and refuse one that holds a member twice."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a member stands twice in one object")
+    return document
+
+
+def _constant(word: str) -> Any:
+    """Refuse NaN and the infinities, which are no JSON."""
+    raise ValueError(f"{word} is no JSON number")
+
+
+_MEMBER = re.compile(r'"\s*:')
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether nothing of what is refused can stand in a text, seen without parsing it.
+
+    Without a backslash there is no escaped NUL or surrogate, with one member at most none stands twice, and what is no
+    JSON number has a capital letter.
+    """
+    return (
+        text.isascii()
+        and "\\" not in text
+        and "NaN" not in text
+        and "Infinity" not in text
+        and len(_MEMBER.findall(text)) <= 1
+    )
+
+
+def _unparsed(text: str) -> str:
+    """Return why a text does not parse; an empty text where it does."""
+    try:
+        _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        return excerpt_of(f"does-not-parse: {error}")
+    return ""
+
+
+def _check_texts(value: Any) -> None:
+    """Refuse NUL and lone surrogates in any text of a parsed answer."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a text holds NUL")
+        if not value.isascii() and _HALF_PAIR.search(value):
+            raise ValueError("a text holds half a surrogate pair")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _check_texts(name)
+            _check_texts(member)
+    elif isinstance(value, list):
+        for member in value:
+            _check_texts(member)
+
+
+def _why(error: Any) -> str:
+    """Return the first complaint of a validation as `does-not-validate: <field>: <why>`."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(step) for step in first["loc"]) or "the answer"
+    return excerpt_of(f"does-not-validate: {place}: {first['msg']}")

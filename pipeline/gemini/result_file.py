@@ -1,0 +1,196 @@
+"""A sealed result file, looked up by key at flat memory: one pass for the index, then lines in whatever order is asked.
+
+Results come in any order, so position says nothing; the key is the only link. Each line is exactly one of: a line of
+the key it shows, or unreadable. A line that was cut but still shows its key at its very start or end counts as a line
+of that key, so that the request is charged for it and not for a missing line. What was never asked for is unknown.
+"""
+
+import heapq
+import os
+import re
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+from pipeline.core.files import read_lines
+from pipeline.gemini.responses import excerpt_of
+
+EXAMPLES = 3  # how many lines are shown of each kind of oddity
+BOM = b"\xef\xbb\xbf"
+
+_AT_START = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
+_AT_END = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
+_TAIL = 2_048  # bytes at the end of a line that may hold its key; ours are far shorter
+_SLACK = 16  # bytes that may have been cleaned off a line: a byte order mark, and the `\r` of its end
+_LONG = 1 << 30  # from this size on a line is read to its end
+
+
+def key_of_line(line: bytes) -> str | None:
+    """Return the key a line shows; None when it shows none, or an ambiguous one; "" when its key is no text.
+
+    A readable line's key is its top-level member `key`. The quick way is taken only where it must agree with that:
+    the name stands once in the line, and at its start or end.
+    """
+    first = _AT_START.match(line)
+    once = line.count(b'"key"') == 1
+    if first and once:
+        return _text(first)
+    last = _AT_END.search(line, max(0, len(line) - _TAIL))
+    if last and once:
+        return _text(last)
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        shown = {_text(found) for found in (first, last) if found}
+        return shown.pop() if len(shown) == 1 else None
+    key = document.get("key") if isinstance(document, dict) else None
+    return key if isinstance(key, str) else ""
+
+
+class ResultFile:
+    """The lines of one result file by key; `with Results(path) as results`, or close it.
+
+    After all keys were looked up, `total` = lines asked for + `unknown` + `unreadable_count`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file once and keep 20 bytes for each line.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        import numpy as np
+
+        self.total = 0
+        self.duplicates = 0
+        self.unreadable_count = 0
+        self._file = path.open("rb")
+        self._path = path
+        self._unreadable: list[tuple[int, bytes]] = []
+        hashes, offsets, sizes = array("q"), array("q"), array("I")
+        for offset, line in read_lines(path):
+            self.total += 1
+            key = key_of_line(line)
+            if key is None:
+                self.unreadable_count += 1
+                if len(self._unreadable) < EXAMPLES:
+                    self._unreadable.append((offset, line[:_TAIL]))
+                continue
+            hashes.append(_hash(key))
+            offsets.append(offset)
+            sizes.append(min(len(line) + _SLACK, _LONG))
+        order = np.argsort(np.frombuffer(hashes, dtype=np.int64), kind="stable")
+        # each list goes as soon as it is in order: all of them at once would be half of what this takes
+        self._hashes = np.frombuffer(hashes, dtype=np.int64)[order]
+        del hashes
+        self._offsets = np.frombuffer(offsets, dtype=np.int64)[order]
+        del offsets
+        self._sizes = np.frombuffer(sizes, dtype=np.uint32)[order]
+        self._asked = bytearray(len(order))
+
+    def lines(self, key: str) -> list[bytes]:
+        """Return the raw lines of a key in the order of the file; none when there is no line."""
+        return self.lines_of([key])[0]
+
+    def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
+        """Return for each key its raw lines in the order of the file; many keys at once are quicker than one by one."""
+        import numpy as np
+
+        wanted = np.fromiter(map(_hash, keys), dtype=np.int64, count=len(keys))
+        firsts = np.searchsorted(self._hashes, wanted, side="left").tolist()
+        ends = np.searchsorted(self._hashes, wanted, side="right").tolist()
+        return [self._found(key, range(*span)) for key, span in zip(keys, zip(firsts, ends, strict=True), strict=True)]
+
+    def _found(self, key: str, places: range) -> list[bytes]:
+        """Return the lines of a key among those of its hash, and keep that they were asked for."""
+        found: list[bytes] = []
+        if not key:
+            return found  # stands for lines whose key is no text
+        repeated = False
+        for at in places:
+            line = self._line(self._offsets.item(at), self._sizes.item(at))
+            if key_of_line(line) != key:
+                continue  # another key with the same hash
+            repeated = repeated or bool(self._asked[at])
+            self._asked[at] = 1
+            found.append(line)
+        if found and not repeated:
+            self.duplicates += len(found) - 1
+        return found
+
+    @property
+    def unreadable(self) -> list[tuple[int, str]]:
+        """Return (line number from 1, excerpt) of at most three lines that show no key."""
+        return [(self._line_number(offset), excerpt_of(line)) for offset, line in self._unreadable]
+
+    @property
+    def unknown(self) -> int:
+        """Return how many readable lines have a key that was not looked up, or none that is a text."""
+        return self._asked.count(0)
+
+    @property
+    def unknown_examples(self) -> list[str]:
+        """Return the keys of at most three unknown lines in the order of the file; an excerpt where there is none."""
+        unasked = ((self._offsets.item(at), self._sizes.item(at)) for at, asked in enumerate(self._asked) if not asked)
+        lines = [self._line(offset, size) for offset, size in heapq.nsmallest(EXAMPLES, unasked)]
+        return [excerpt_of(key_of_line(line) or line) for line in lines]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def _line(self, offset: int, size: int) -> bytes:
+        """Return the line that starts at an offset, cleaned as `files.read_lines` cleans it.
+
+        `size` is its length with room for what was cleaned away; the largest one stands for any longer.
+        """
+        if size < _LONG:
+            line = os.pread(self._file.fileno(), size, offset).partition(b"\n")[0]
+        else:
+            self._file.seek(offset)
+            line = self._file.readline()
+        line = line.rstrip(b"\r\n")
+        return line.removeprefix(BOM) if offset == 0 else line
+
+    def _line_number(self, offset: int) -> int:
+        """Return the number of the line at an offset, counted from 1; blank lines count."""
+        self._file.seek(0)
+        number = 1
+        while offset > 0:
+            piece = self._file.read(min(offset, 1 << 20))
+            number += piece.count(b"\n")
+            offset -= len(piece)
+        return number
+
+
+def _text(found: "re.Match[bytes] | None") -> str | None:
+    """Return the text of a matched JSON string; None where its bytes are no text."""
+    if found is None:
+        return None
+    quoted: bytes = found.group(1)
+    if quoted.isascii() and b"\\" not in quoted and (plain := quoted[1:-1].decode("ascii")).isprintable():
+        return plain
+    try:
+        text = orjson.loads(quoted)
+    except orjson.JSONDecodeError:
+        return None
+    return str(text)
+
+
+def _hash(key: str) -> int:
+    """Return 64 bits for a key; keys that share them are told apart by the lines themselves."""
+    return hash(key)

@@ -1,0 +1,129 @@
+"""What requests cost: the tokens a reply reports, what they cost in USD, and the one estimator for what is not run yet.
+
+Cost comes from tokens, never from a count of requests: a model that thinks can use a hundred times the tokens of its
+answer, and every thought is billed as output (Gemini API pricing page, read 2026-10).
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from typing import Any, NamedTuple
+
+from pipeline.gemini.models import Model
+
+ASCII_PER_TOKEN = 4.0  # "a token is about 4 characters" (Gemini token guide, read 2026-11)
+TWO_BYTE_PER_TOKEN = 2.0  # ours: accented Latin, Cyrillic, Greek, Arabic, Hebrew; between English and Chinese
+THREE_BYTE_PER_TOKEN = 1.5  # ours: Chinese, Japanese, Korean, Indic and Thai letters
+FOUR_BYTE_PER_TOKEN = 0.5  # ours: an emoji is often two tokens
+PART_TOKENS = 1_120  # one image at the default resolution of the 3.x models (media resolution guide, read 2026-11)
+ANSWER_TOKENS = 96  # ours: where a task does not say how long its answers are
+THOUGHT_TOKENS = 829  # what a model left to itself thought about a short question (batch notebook, 2025-09)
+
+
+class Usage(NamedTuple):
+    """Tokens of one or many replies: the prompt (cached ones included), the answer, the thoughts, the cached ones.
+
+    A tuple because one is made for every line, though `+` adds two up.
+    """
+
+    prompt: int = 0
+    answer: int = 0
+    thoughts: int = 0
+    cached: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":  # type: ignore[override]  # of tuples it makes a longer one
+        """Return both together."""
+        return Usage(
+            self.prompt + other.prompt,
+            self.answer + other.answer,
+            self.thoughts + other.thoughts,
+            self.cached + other.cached,
+        )
+
+
+NO_USAGE = Usage()
+
+
+def usage_cost(model: Model, usage: Usage, *, batch: bool, on: date) -> float:
+    """Return USD: prompt x in + (answer + thoughts) x out, at the price of that day; cached tokens at full price."""
+    return cost_at(model.prices(batch=batch, on=on), usage)
+
+
+def cost_at(prices: tuple[float, float], usage: Usage) -> float:
+    """Return USD for tokens at (input, output) prices per million."""
+    return (usage.prompt * prices[0] + (usage.answer + usage.thoughts) * prices[1]) / 1_000_000
+
+
+def estimate_tokens(text: str | bytes) -> int:
+    """Return about how many tokens a text has, rounded up; bytes are taken as UTF-8.
+
+    Four ASCII characters make a token, two of the letters that take two bytes, one and a half of those that take
+    three (Chinese, Japanese, Korean), half a character of those that take four. Never 0 for a text that is not empty,
+    and never less for a longer text that begins with it.
+    """
+    if text.isascii():
+        return math.ceil(len(text) / ASCII_PER_TOKEN)
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    two, three, four = (len(data) - len(data.translate(None, leads)) for leads in (_TWO, _THREE, _FOUR))
+    plain = len(data) - len(data.translate(None, _PLAIN))
+    return math.ceil(
+        plain / ASCII_PER_TOKEN + two / TWO_BYTE_PER_TOKEN + three / THREE_BYTE_PER_TOKEN + four / FOUR_BYTE_PER_TOKEN
+    )
+
+
+def estimate_usage(request: Mapping[str, Any], *, answer_tokens: int = ANSWER_TOKENS) -> Usage:
+    """Return about what one request object uses: its texts and media, and the answer and thoughts to expect.
+
+    A schema counts towards a model's input limit (structured output guide, read 2026-11); that it counts as prompt in
+    `usageMetadata` could not be found, so it counts nothing here, and past answers tell better. A thinking budget
+    counts whole, thinking that is off or minimal counts nothing, thinking that is left to the model counts as in
+    Google's sample; answer and thoughts together never exceed `maxOutputTokens`.
+    """
+    told = [member for name, member in request.items() if name != "generationConfig"]
+    prompt = sum(PART_TOKENS if text is None else estimate_tokens(text) for text in _texts(told))
+    settings = request.get("generationConfig") or {}
+    most = settings.get("maxOutputTokens") or math.inf
+    answer = int(min(answer_tokens, most))
+    return Usage(prompt=prompt, answer=answer, thoughts=int(min(_thoughts(settings), most - answer)))
+
+
+def estimate_parts(parts: Iterable[Mapping[str, Any]]) -> int:
+    """Return about how many tokens the parts of a prompt have; `estimate` of a request without texts is the rest."""
+    tokens = 0
+    for part in parts:
+        alone = part.get("text") if len(part) == 1 else None
+        if alone.__class__ is str:  # as nearly all are
+            tokens += estimate_tokens(alone)
+        else:
+            tokens += sum(PART_TOKENS if text is None else estimate_tokens(text) for text in _texts(part))
+    return tokens
+
+
+_PLAIN = bytes(range(0x80))
+_TWO = bytes(range(0xC2, 0xE0))
+_THREE = bytes(range(0xE0, 0xF0))
+_FOUR = bytes(range(0xF0, 0xF5))
+
+
+def _texts(value: Any) -> Iterator[str | None]:
+    """Yield every text of contents, and None in the place of an image or a file; the names round them are not read."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, member in value.items():
+            if name in {"inlineData", "fileData"}:
+                yield None
+            elif name != "role":
+                yield from _texts(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _texts(member)
+
+
+def _thoughts(settings: Mapping[str, Any]) -> int:
+    """Return how many tokens of thought to expect under one generationConfig."""
+    thinking = settings.get("thinkingConfig") or {}
+    budget = thinking.get("thinkingBudget")
+    if isinstance(budget, int) and budget >= 0:
+        return budget
+    return 0 if thinking.get("thinkingLevel") == "MINIMAL" else THOUGHT_TOKENS

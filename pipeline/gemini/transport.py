@@ -1,0 +1,419 @@
+"""One channel to one base URL: the SDK opened so that nothing surprises, every call bounded, every failure ours.
+
+What a newcomer would get wrong: the SDK reads the environment, repeats creates, ignores what the server asks for, has
+no time-out, and drops half of what the API says. So it is opened with everything explicit and its retries off; our own
+loop stands round what may be done twice (`patiently`), and nothing round what may not (`once`). Hooks, a public way of
+its HTTP library, keep the bytes of the last reply of this thread; a download passes by unread. Keys never reach a
+message: errors carry our own words, with Google's quoted and cleaned, and are raised without the SDK's error behind
+them, whose text may echo the request.
+"""
+
+import contextlib
+import math
+import re
+import ssl
+import threading
+import time
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx2
+import orjson
+import tenacity
+
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    NotSentError,
+    ThrottledError,
+    UnavailableError,
+    interrupts_kept,
+)
+from pipeline.core.redact import keep_out_of_logs, redact, redact_document
+from pipeline.core.settings import without_password
+from pipeline.gemini.error_mapping import map_error
+from pipeline.gemini.operations import UnreadableError
+
+if TYPE_CHECKING:
+    from google import genai
+
+
+GOOGLE = "https://generativelanguage.googleapis.com/"
+LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
+LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, whatever the time they took
+LEAST_RATE = 64 * 1024  # ours: bytes a second below which a reply that never ends is given up
+MOST_CONNECTIONS = 200  # ours: more than there are ever live calls at once
+MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
+NOT_TYPED = (ValueError, LookupError, TypeError, AttributeError)  # what the SDK raises of a reply it has no types for
+
+T = TypeVar("T")
+Closing = Callable[[], Awaitable[None]]
+
+
+class Transport:
+    """The SDK's client with our bounds, our retries and our errors. Usable from several threads."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str | None,
+        api_version: str,
+        call_timeout_s: float,
+        retry_for_s: float,
+        first_wait_s: float,
+        trust_env: bool,
+        sleep: Callable[[float], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Keep how to connect; see `client.Client` for what each means. Nothing is opened before the first call.
+
+        Raises:
+            ConfigurationError: the key is empty or holds what no HTTP header can.
+        """
+        self._key = api_key.strip()
+        if not self._key or not (self._key.isascii() and self._key.isprintable()):
+            raise ConfigurationError(
+                "the Gemini key is empty or holds characters no key has", hint="set GEMINI_API_KEY"
+            )
+        self._base_url = base_url or GOOGLE
+        self._api_version = api_version
+        self._call_timeout_s = call_timeout_s
+        self._retry_for_s = retry_for_s
+        self._backoff = tenacity.wait_random_exponential(multiplier=first_wait_s, max=LONGEST_BACKOFF_S)
+        self._trust_env = trust_env
+        self._sleep = sleep
+        self._now = now
+        self._seen = threading.local()
+        self._opened = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections; closing twice does no harm."""
+        opened = self.__dict__.pop("_sdk", None)
+        if opened is not None:
+            opened.close()
+            self._http.close()
+
+    def patiently(
+        self,
+        do: "Callable[[genai.Client], T]",
+        *,
+        what: str,
+        seconds: float | None = None,
+        at_once: tuple[type[BaseException], ...] = (),
+    ) -> T:
+        """Do something that may be done twice, until it works, is refused for good, or the bound is reached.
+
+        What is to be raised `at_once` is not waited for.
+        """
+        retrying = tenacity.Retrying(
+            sleep=self._sleep,
+            retry=tenacity.retry_if_exception(lambda error: _may_pass(error) and not isinstance(error, at_once)),
+            wait=self._wait,
+            stop=self._enough,
+            reraise=True,
+        )
+        return retrying(lambda: self.once(do, what=what, seconds=seconds or self._call_timeout_s))
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        """Return the longer of our own jittered backoff and what the server asks for, in seconds."""
+        error = state.outcome.exception() if state.outcome else None
+        return max(self._backoff(state), getattr(error, "retry_after_s", None) or 0.0)
+
+    def _enough(self, state: tenacity.RetryCallState) -> bool:
+        """Return whether the next wait would go beyond the bound; slow failures get three attempts all the same."""
+        if state.idle_for + state.upcoming_sleep > self._retry_for_s:
+            return True
+        return state.attempt_number >= LEAST_ATTEMPTS and (state.seconds_since_start or 0.0) > self._retry_for_s
+
+    def once(self, do: "Callable[[genai.Client], T]", *, what: str, seconds: float = 0.0) -> T:
+        """Do one attempt and turn whatever goes wrong into one of our errors, without the SDK's behind it."""
+        self._seen.body = b""
+        self._seen.head_until = math.inf
+        self._seen.seconds = seconds or self._call_timeout_s
+        sdk = self.opened_sdk()
+        try:
+            with interrupts_kept():
+                return do(sdk)
+        except Exception as error:
+            ours = self.translated(error, what=what, seconds=self._seen.seconds)
+            if ours is None:
+                raise
+            raise ours from None
+
+    def translated(self, error: Exception, *, what: str, seconds: float) -> FindableError | None:
+        """Return our error for whatever went wrong in one attempt, or None where it is one already, or a bug."""
+        from google.genai import errors
+
+        if isinstance(error, errors.APIError):
+            headers = getattr(error.response, "headers", None)
+            return self.refused(error.code, error.details, what=what, headers=headers)
+        if isinstance(error, httpx2.HTTPError | httpx2.InvalidURL | httpx2.StreamError):
+            return self._broken(error, what=what, seconds=seconds)
+        if isinstance(error, ValueError | LookupError | TypeError | AttributeError | OSError | RecursionError):
+            text = redact(" ".join(f"{type(error).__name__}: {error}".split()), self._key)[:200]
+            message = f"Gemini's answer cannot be read, when asked to {what}: {text}"
+            return UnavailableError(message, hint=_LATER)
+        return None
+
+    def opened_sdk(self) -> "genai.Client":
+        """Return the SDK's client; one of several threads makes it.
+
+        Raises:
+            ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
+        """
+        with self._opened, self.opening():
+            return self._sdk
+
+    @contextlib.contextmanager
+    def opening(self) -> "Iterator[None]":
+        """Turn what goes wrong while connections are made ready into one of our errors.
+
+        Raises:
+            ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
+        """
+        if not _is_address(self._base_url):
+            raise self._no_address()
+        try:
+            yield
+        except OSError as error:  # of the SSL library, which does not say which file
+            raise ConfigurationError(
+                f"the certificates that the environment names cannot be read: {error.strerror}",
+                hint="set SSL_CERT_FILE and SSL_CERT_DIR to what is there, or unset them",
+            ) from error
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise ConfigurationError(
+                "the proxy that the environment names cannot be used (no address, or SOCKS)",
+                hint="set HTTPS_PROXY to an http:// address, or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
+            ) from error
+
+    def _no_address(self) -> ConfigurationError:
+        """Return the error for a base URL that is none."""
+        return ConfigurationError(f"{without_password(self._base_url)!r} is no address of a server", hint=_ADDRESS)
+
+    def refused(
+        self, code: int, document: Any, *, what: str, headers: Mapping[str, str] | None = None
+    ) -> FindableError:
+        """Return the error for a code and a body."""
+        return map_error(code, document, what=what, key=self._key, now=self._now(), headers=headers)
+
+    def _broken(self, error: Exception, *, what: str, seconds: float) -> FindableError:
+        """Return the error for a failure of the transport: nothing sent, no answer in time, or cut."""
+        if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
+            return self._no_address()
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
+            reason = redact(" ".join(str(error).split()), self._key)[:200]
+            text = f"cannot connect to {without_password(self._base_url)} to {what}; nothing was sent"
+            return NotSentError(f"{text} ({reason})" if reason else text, hint="check the network, then run it again")
+        if isinstance(error, httpx2.TimeoutException):
+            return UnavailableError(f"no answer within {seconds:g} s, when asked to {what}", hint=_LATER)
+        text = f"the connection broke ({type(error).__name__}), when Gemini was asked to {what}"
+        return UnavailableError(text, hint=_LATER)
+
+    def _watch(self, request: httpx2.Request) -> None:
+        """Have the connection tell how far a request is: the HTTP library's time-outs are those of a single read."""
+        request.extensions["trace"] = self._trace
+
+    def _trace(self, event: str, facts: Mapping[str, Any]) -> None:
+        """Bound the wait for the head of a reply as a whole: byte by byte it could go on for ever."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._bound_reads(facts["return_value"])
+        elif event.endswith(".receive_response_headers.started"):
+            self._seen.head_until = time.monotonic() + self._seen.seconds
+        elif event.endswith(".receive_response_headers.complete"):
+            self._seen.head_until = math.inf
+
+    def _bound_reads(self, stream: Any) -> None:
+        """Let no read of a new connection go on beyond the moment at which the head of a reply must be here."""
+        read = stream.read
+
+        def bounded(max_bytes: int, timeout: float | None = None) -> bytes:
+            """Read what there is, within the time-out and the time that is left."""
+            left = self._seen.head_until - time.monotonic()
+            if left <= 0:
+                raise httpx2.ReadTimeout("the head of the reply comes too slowly to end")
+            data: bytes = read(max_bytes, left if timeout is None else min(timeout, left))
+            return data
+
+        stream.read = bounded
+
+    def _keep(self, response: httpx2.Response) -> None:
+        """Keep the bytes of a reply that is not a download, and stop an upload at the first piece that went wrong."""
+        is_download = response.request.url.path.endswith(":download")
+        if isinstance(response.stream, httpx2.SyncByteStream):
+            most = math.inf if is_download else MOST_REPLY
+            response.stream = _Paced(response.stream, response.request, seconds=self._seen.seconds, most=most)
+        if is_download:
+            return
+        self._seen.body = response.read()
+        if response.request.headers.get("x-goog-upload-command", "").startswith("upload"):
+            _check_piece(response)
+
+    @contextlib.contextmanager
+    def raw(self) -> "Iterator[None]":
+        """Let a call pass whose 200 the SDK cannot put into its own types: we read the document ourselves.
+
+        One entry of a list, made by another program in the same project, is enough for that.
+        """
+        self._seen.body = b""
+        try:
+            yield
+        except NOT_TYPED:
+            if not self._seen.body:
+                raise
+
+    def document(self) -> Any:
+        """Return the JSON of this thread's last reply, without the key should the server have echoed it.
+
+        Raises:
+            ValueError: the reply was empty or no JSON.
+        """
+        return self.read_document(self._seen.body)
+
+    def check_done(self) -> None:
+        """Refuse the answer of somebody in between to a call whose own answer says nothing.
+
+        Raises:
+            ValueError: it is no JSON; an empty one is as good as `{}`.
+        """
+        if self._seen.body.strip():
+            self.document()
+
+    def options(self, seconds: float | None = None) -> Any:
+        """Return the time-out of one call as the SDK's config, whose type differs from call to call."""
+        return {"http_options": {"timeout": milliseconds(seconds or self._call_timeout_s)}}
+
+    @cached_property
+    def _sdk(self) -> "genai.Client":
+        """The SDK's client for calls one after the other in a thread, made at the first of them."""
+        self._http = self._opened_http()
+        # the async one is never used here; without it the SDK makes one of its own with the proxies
+        return self.sdk_with(self._http, httpx2.AsyncClient(trust_env=False, verify=_trusting_nobody()))
+
+    def sdk_with(self, http: httpx2.Client, async_http: httpx2.AsyncClient) -> "genai.Client":
+        """Return an SDK client over these connections, explicit in all that it would read from the environment."""
+        from google import genai
+        from google.genai import types
+
+        keep_out_of_logs(self._key)
+        # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
+        warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
+        options = types.HttpOptions(
+            base_url=self._base_url,
+            api_version=self._api_version,
+            timeout=milliseconds(self._call_timeout_s),
+            retry_options=types.HttpRetryOptions(attempts=1),
+            httpx_client=http,
+            httpx_async_client=async_http,
+        )
+        return genai.Client(api_key=self._key, vertexai=False, http_options=options)
+
+    def _opened_http(self) -> httpx2.Client:
+        """Return the connections the SDK uses, through the environment's proxies where we may."""
+        hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._watch], "response": [self._keep]}
+        return httpx2.Client(event_hooks=hooks, trust_env=self._trust_env)
+
+    def opened_async(self, hook: Callable[[httpx2.Response], Awaitable[None]]) -> "tuple[genai.Client, Closing]":
+        """Return an SDK client for many calls at once, whose replies pass through `hook`, and how to close it.
+
+        Raises:
+            ConfigurationError: see `opening`.
+        """
+        with self._opened, self.opening():
+            limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
+            http = httpx2.AsyncClient(event_hooks={"response": [hook]}, trust_env=self._trust_env, limits=limits)
+            unused = httpx2.Client(trust_env=False, verify=_trusting_nobody())
+            sdk = self.sdk_with(unused, http)
+
+        async def close() -> None:
+            """Close the connections."""
+            await http.aclose()
+            unused.close()
+
+        return sdk, close
+
+    def read_document(self, body: bytes) -> Any:
+        """Return the JSON of a reply, without the key should the server have echoed it.
+
+        Raises:
+            ValueError: the reply was empty or no JSON.
+        """
+        return orjson.loads(redact_document(body, self._key))
+
+
+class _Paced(httpx2.SyncByteStream):
+    """A body that must go on, with at most `most` bytes: an end within the time-out, or 64 KiB a second beyond it."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, request: httpx2.Request, *, seconds: float, most: float) -> None:
+        """Begin to count now, when the head of the reply is here."""
+        self._stream = stream
+        self._request = request
+        self._seconds = seconds
+        self._most = most
+        self._began = time.monotonic()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces of the body, or stop with a time-out when they come too slowly.
+
+        Raises:
+            UnreadableError: there are more bytes than any answer has that is kept in memory.
+        """
+        received = 0
+        for piece in self._stream:
+            received += len(piece)
+            if time.monotonic() - self._began > self._seconds + received / LEAST_RATE:
+                raise httpx2.ReadTimeout("the reply comes too slowly to end", request=self._request)
+            if received > self._most:
+                raise UnreadableError("the answer does not end")
+            yield piece
+
+    def close(self) -> None:
+        """Close the connection's side of it."""
+        self._stream.close()
+
+
+def _check_piece(response: httpx2.Response) -> None:
+    """Refuse the reply to one piece of an upload that the SDK would take for good, or would sleep on.
+
+    It takes any status word for success, whatever the HTTP code, and then goes on without the piece that was lost.
+    """
+    from google.genai import errors
+
+    errors.APIError.raise_for_response(response)
+    word = response.headers.get("x-goog-upload-status")
+    last = "finalize" in response.request.headers["x-goog-upload-command"]
+    if word != ("final" if last else "active"):
+        raise UnreadableError(f"a piece of the upload was answered with the status {word!r}")
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Return whether asking again within the bound can help; a daily quota cannot pass."""
+    if isinstance(error, ThrottledError):
+        return error.resets_at is None
+    return isinstance(error, UnavailableError | NotSentError)
+
+
+def _is_address(text: str) -> bool:
+    """Return whether a base URL can be one: http or https, and a host."""
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.host) and re.search(r"\s", text) is None
+
+
+def _trusting_nobody() -> ssl.SSLContext:
+    """Return the settings of TLS for connections that are never made; reading certificates for them takes time."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, at least one."""
+    return max(1, math.ceil(seconds * 1000))
+
+
+_LATER = "nothing here was changed; run the same command again later"
+_ADDRESS = "GOOGLE_GEMINI_BASE_URL must begin with http:// or https://"

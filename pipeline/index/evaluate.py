@@ -1,0 +1,160 @@
+"""Measure the search in service beside BM25 and chance, over the same rows: the beginning of the test lab.
+
+The BM25 it compares with is fixed (k1 1.2, b 0.75, job title + company + bio, no stemming), so that figures of
+different days and models can be held against each other. Judgements are incomplete in every collection we know, so the
+figures compare systems and say nothing absolute.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core import files
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.limits import MAX_EMBED_TEXTS
+from pipeline.index import embed, metrics
+
+if TYPE_CHECKING:
+    from pipeline.index.reader import Index
+
+
+DEPTH = 50  # how many people of each ranking are looked at
+SEED = 20261120  # of the random order
+
+
+@dataclass(frozen=True)
+class EvaluationQuery:
+    """One question of a collection; `type` groups questions in the report and may be empty."""
+
+    qid: str
+    text: str
+    type: str
+
+
+@dataclass(frozen=True)
+class MetricsRow:
+    """The figures of one system over one type of questions."""
+
+    system: str
+    type: str
+    queries: int
+    figures: Mapping[str, float]
+
+
+def run(ws: OpenWorkspace, *, queries: Path, qrels: Path) -> list[MetricsRow]:
+    """Return the figures of the index in service, BM25 and chance: over all questions, then by type.
+
+    Raises:
+        InputError: a file is missing or a line of it is wrong, or there is no index.
+        ConfigurationError: the index was built with another model than the questions would be embedded with.
+    """
+    questions, judged = read_queries(queries), read_qrels(qrels)
+    questions = [
+        question for question in questions if any(grade > 0 for grade in judged.get(question.qid, {}).values())
+    ]
+    if not questions:
+        raise InputError(f"{qrels} judges none of the questions in {queries}", hint="are these two of one collection?")
+    with ws.builds.open() as index:
+        rankings = _rankings(ws, index, questions)
+    types = sorted({question.type for question in questions})
+    groups = {"all": questions} | {
+        kind: [question for question in questions if question.type == kind] for kind in types if len(types) > 1
+    }
+    return [
+        _row(system, kind, group, found, judged) for kind, group in groups.items() for system, found in rankings.items()
+    ]
+
+
+def _rankings(
+    ws: OpenWorkspace, index: "Index", questions: Sequence[EvaluationQuery]
+) -> dict[str, dict[str, list[str]]]:
+    """Return for each system the usernames it ranks for each question, best first."""
+    rows = [index.metadata_at(row) for row in range(len(index))]
+    documents = {
+        str(row["username"]): " ".join(str(row[key] or "") for key in ("Job Title", "Company", "Bio")) for row in rows
+    }
+    words = metrics.Bm25(documents)
+    systems: dict[str, Callable[[EvaluationQuery], list[str]]] = {
+        "bm25": lambda query: words.rank(query.text, limit=DEPTH),
+        "random": lambda query: metrics.shuffled(documents, seed=SEED, query=query.qid)[:DEPTH],
+    }
+    name = f"search ({index.manifest.model})"
+    found = {name: _search(ws, index, questions)}
+    return found | {system: {query.qid: rank(query) for query in questions} for system, rank in systems.items()}
+
+
+def _search(ws: OpenWorkspace, index: "Index", questions: Sequence[EvaluationQuery]) -> dict[str, list[str]]:
+    """Ask every question of the index, a hundred embedded at a time."""
+    if (index.manifest.model, index.manifest.dim) != (ws.embedding_model.name, ws.settings.dim):
+        raise ConfigurationError(
+            f"the index was built with {index.manifest.model}, {index.manifest.dim} wide; nothing was measured",
+            hint="run `make index`, or set FINDABLE_EMBEDDING_MODEL and FINDABLE_DIM to those of the index",
+        )
+    found: dict[str, list[str]] = {}
+    with ws.display.bar("asking", len(questions)) as bar:
+        for start in range(0, len(questions), MAX_EMBED_TEXTS):
+            some = questions[start : start + MAX_EMBED_TEXTS]
+            vectors = embed.embed_queries(ws, [query.text for query in some])
+            for query, vector in zip(some, vectors, strict=True):
+                found[query.qid] = [str(hit.metadata["username"]) for hit in index.search(vector, DEPTH)]
+            bar.show(start + len(some))
+    return found
+
+
+def _row(
+    system: str,
+    kind: str,
+    group: Sequence[EvaluationQuery],
+    found: Mapping[str, Sequence[str]],
+    judged: Mapping[str, Mapping[str, int]],
+) -> MetricsRow:
+    """Return one system's figures over one group of questions."""
+    figures = metrics.ranking_metrics(found, {query.qid: judged[query.qid] for query in group})
+    return MetricsRow(system, kind, len(group), figures)
+
+
+def read_queries(path: Path) -> list[EvaluationQuery]:
+    """Return the questions of a JSON lines file of `{"qid", "text", "type"?}`.
+
+    Raises:
+        InputError: the file is missing, or a line is no such object; the message names the line.
+    """
+    try:
+        with closing(files.read_jsonl(path)) as lines:
+            return [_query(document, f"{path}, line {number}") for number, document in lines]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def _query(document: Any, place: str) -> EvaluationQuery:
+    """Return one question, or say what is wrong with it."""
+    if not isinstance(document, dict):
+        raise InputError(f'{place}: a question must be an object {{"qid": …, "text": …}}')
+    for name in ("qid", "text"):
+        if not isinstance(document.get(name), str) or not document[name].strip():
+            raise InputError(f"{place}: {name!r} must be a text that is not empty")
+    return EvaluationQuery(document["qid"], document["text"], str(document.get("type") or ""))
+
+
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """Return the grade of each judged name for each question, from TREC lines `qid 0 name grade`.
+
+    Raises:
+        InputError: the file is missing, or a line has another form; the message names the line.
+    """
+    judged: dict[str, dict[str, int]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        parts = line.split()
+        if not parts or parts[0].startswith("#"):
+            continue
+        if len(parts) < 4 or not parts[3].removeprefix("-").isdecimal():  # noqa: PLR2004 - the columns of TREC
+            raise InputError(f"{path}, line {number}: expected `qid 0 username grade`, found {line[:80]!r}")
+        judged.setdefault(parts[0], {})[parts[2]] = int(parts[3])
+    return judged

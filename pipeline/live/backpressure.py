@@ -1,0 +1,130 @@
+"""How the service bears itself during a run: what its answers and failures mean for what comes next.
+
+What concerns an item is charged to it. What concerns the service is not: after a failure no call starts for a while,
+longer with each in a row; where nothing comes for too long, or the key or the model is refused, the run ends.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pipeline.core.errors import (
+    FindableError,
+    KeyRefusedError,
+    MissingError,
+    NotSentError,
+    RefusedError,
+    RemoteError,
+    ThrottledError,
+    UnavailableError,
+)
+from pipeline.core.states import CallEnd
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.rate_limiter import Limiter
+from pipeline.live.concurrency import Concurrency
+
+TRIES = 2  # of one item in one run, where the service fails; a refusal for a quota is none
+REFUSALS = 3  # clear refusals (400) before anything was answered, after which the request itself must be wrong
+LONGEST_PAUSE_S = 60.0
+
+
+class ServiceFailure(NamedTuple):
+    """What a call that gave no reply to judge means.
+
+    `is_charged` says that it is held against the item, None that nothing is recorded of it; `again` whether the item
+    is asked again in this run.
+    """
+
+    how: CallEnd
+    is_charged: bool | None
+    again: bool
+
+
+class Backpressure:
+    """Takes answers and failures as they come; tells the limiter, the width, and by `end` who must stop."""
+
+    def __init__(
+        self,
+        ws: OpenWorkspace,
+        *,
+        limiter: Limiter,
+        width: Concurrency,
+        patience_s: float,
+        end: Callable[[FindableError], None],
+    ) -> None:
+        """Begin with a service that is taken to be well; see `asking.ask` for `patience_s`."""
+        self._rt, self._limiter, self._width = ws, limiter, width
+        self._patience_s, self._end = patience_s, end
+        self.hold_until = ws.monotonic()  # no call starts before
+        self.throttled = 0
+        self.down: RemoteError | None = None  # why the last call failed for the service's sake
+        self._troubles, self._trouble_at = 0, -math.inf  # failures in a row, and when the last of them was seen
+        # when the first failure, and the first refusal for a quota, came since it last answered
+        self._failing_since = self._throttled_since = math.inf
+        self._refusals, self._has_answered = 0, False
+
+    def answered(self, *, took_s: float, was_full: bool) -> None:
+        """Take an answer, whatever it says; `was_full` where more calls waited for room."""
+        now = self._rt.monotonic()
+        self._limiter.succeeded(at=now)
+        self._troubles, self._has_answered, self.down = 0, True, None
+        self._failing_since = self._throttled_since = math.inf
+        if self._width.answered(took_s=took_s, was_full=was_full, at=now):
+            self._rt.display.say(f"answers come again: up to {self._width.now} calls at once")
+
+    def failed(self, error: RemoteError, *, before: int, began: float) -> ServiceFailure:
+        """Take that a call gave no reply to judge; the service failed its item `before` so often in this run."""
+        if isinstance(error, ThrottledError):
+            return self._throttled(error)
+        if isinstance(error, KeyRefusedError | MissingError):
+            self._end(error)
+            return ServiceFailure(CallEnd.UNSENT, None, again=True)
+        if isinstance(error, RefusedError):
+            return self._refused(error, before=before)
+        self._trouble(error, began=began)
+        how = CallEnd.UNSENT if isinstance(error, NotSentError) else CallEnd.LOST
+        again = before + 1 < TRIES
+        return ServiceFailure(how, None if again else False, again=again)
+
+    def _throttled(self, error: ThrottledError) -> ServiceFailure:
+        """Take a refusal for a quota: that of the day ends the run, and so does one that never passes."""
+        now = self._rt.monotonic()
+        self.throttled += 1
+        hurries = not math.isinf(self._patience_s) and self.throttled >= TRIES
+        self._throttled_since = min(self._throttled_since, now)
+        is_lasting = now - self._throttled_since > self._rt.settings.poll_patience
+        if error.resets_at is not None or hurries or is_lasting:
+            self._end(error)
+        self._limiter.refused(at=now, delay_s=error.retry_after_s)
+        return ServiceFailure(CallEnd.THROTTLED, None, again=True)
+
+    def _refused(self, error: RefusedError, *, before: int) -> ServiceFailure:
+        """Take a clear no to one question: the item's fault where others were answered, else perhaps the request's.
+
+        Who was refused before anybody was answered is asked once more, when more is known.
+        """
+        if self._has_answered:
+            return ServiceFailure(CallEnd.REFUSED, is_charged=True, again=True)
+        self._refusals += 1
+        if self._refusals >= REFUSALS:
+            self._end(error)
+        return ServiceFailure(CallEnd.REFUSED, is_charged=False, again=before + 1 < TRIES)
+
+    def _trouble(self, error: RemoteError, *, began: float) -> None:
+        """Take that the service failed: wait longer and longer, and give up when nothing comes for too long.
+
+        Calls that were under way together fail together, and that is one trouble: another try must fail, too.
+        """
+        settings, now = self._rt.settings, self._rt.monotonic()
+        self.down = error
+        self._failing_since = min(self._failing_since, now)
+        if began >= self._trouble_at:
+            self._troubles, self._trouble_at = self._troubles + 1, now
+        self._width.failed(at=now)
+        pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2 ** min(self._troubles - 1, 10))
+        pause *= random.uniform(0.5, 1)  # noqa: S311 - no secret: it keeps several processes from asking as one
+        wish = error.retry_after_s if isinstance(error, UnavailableError) else None
+        self.hold_until = max(self.hold_until, now + max(pause, min(wish or 0.0, LONGEST_PAUSE_S)))
+        if self._troubles > TRIES and now - self._failing_since > settings.retry_for:
+            self._end(error)

@@ -1,0 +1,161 @@
+"""Ask about every item without an answer now, by ordinary calls at full price.
+
+The same items, requests, claims and answers as in batches; whoever is being asked live stands in no batch. Running it
+again goes on with who is left.
+"""
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.batch import prepare
+from pipeline.core.errors import UnavailableError
+from pipeline.cost import budget, estimate
+from pipeline.engine import questions
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.tokens import Usage
+from pipeline.live import runner
+from pipeline.live.questions import OpenQuestions
+from pipeline.live.write_ahead import CallLedger, Purpose
+from pipeline.quality import evaluate, pilot
+from pipeline.store import claims, live_calls
+
+if TYPE_CHECKING:
+    from pipeline.core.progress import Bar
+    from pipeline.quality.evaluate import QualityReport as Quality
+
+
+HASTE_S = 1.0  # so long an interrupted run waits for another program to let it say that it ended
+LEAST = 0.00005  # USD; less than this is shown as nothing
+
+
+@dataclass
+class TagLiveReport:
+    """What became of everyone: counts of items, but for `calls`; costs in USD; names and reasons of some that failed.
+
+    `everyone` is `skipped` (answered already, nothing to ask, claimed elsewhere or parked) and those that were to be
+    asked; `left` of these are as they were.
+    """
+
+    everyone: int = 0
+    skipped: int = 0
+    left: int = 0
+    run: int | None = None
+    estimated: Usage = field(default_factory=Usage)
+    estimated_cost: float = 0.0
+    asked: runner.LiveReport = field(default_factory=runner.LiveReport)
+    samples: list[tuple[str, str]] = field(default_factory=list)
+    quality: "Quality | None" = None  # on the answers of this extractor, where there are new ones
+
+
+def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
+    """Ask everyone that can be asked, at most `limit`.
+
+    What ends it early (a daily quota, a budget, a service that is gone) stands in the report; so does an interrupt.
+
+    Raises:
+        InputError: there are no items at all.
+        ConfigurationError: no key, or no such model; nothing was asked.
+    """
+    questions.free_dead_owners(ws.store, now=ws.now())
+    evaluate.remove_unfinished_reports(ws)
+    questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
+    with ws.store.read() as tx:
+        everyone, askable = ws.task.total(tx), claims.count_askable(tx, ws.task)
+    to_ask = askable if limit is None else min(askable, limit)
+    report = TagLiveReport(everyone=everyone, skipped=everyone - to_ask)
+    if not to_ask:
+        questions.check_any_items(ws.store, ws.task)
+        return report
+    ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
+    _begin(ws, report, limit=limit, to_ask=to_ask)
+    with ws.store.read() as tx:
+        known = estimate.calibration(ws, tx)
+    account = CallLedger(ws, Purpose.LIVE, report.run, known, ws.limits)
+    with ws.display.bar("asking", everyone, done=report.skipped) as bar:
+        shown = _Shown(report, bar)
+        report.asked = runner.ask_live(ws, account, OpenQuestions(ws, known, limit), watching=shown)
+    _end(ws, report, to_ask=to_ask)
+    if not report.left:
+        budget.close_budget(ws)
+    if report.asked.answered and not report.asked.interrupted:
+        report.quality = evaluate.write_report(ws, extractor=ws.extractor)
+    if report.quality is not None:
+        pilot.note_failed_pilot(ws, report.quality)
+    return report
+
+
+def document(report: TagLiveReport) -> dict[str, Any]:
+    """Return the report for programs."""
+    asked = report.asked
+    return {
+        "everyone": report.everyone,
+        "skipped": report.skipped,
+        "answered": asked.answered,
+        "failed": dict(asked.failed),
+        "elsewhere": asked.elsewhere,
+        "left": report.left,
+        "calls": asked.calls,
+        "throttled": asked.throttled,
+        "cost": asked.cost,
+        "estimated": {
+            "tokens_in": report.estimated.prompt,
+            "tokens_out": report.estimated.answer + report.estimated.thoughts,
+            "cost": report.estimated_cost,
+        },
+        "run": report.run,
+        "samples": [{"username": name, "reason": reason} for name, reason in report.samples],
+        "stopped": asked.stopped.message if asked.stopped else None,
+        "interrupted": asked.interrupted,
+        "report": None if report.quality is None else str(report.quality.path),
+    }
+
+
+@dataclass
+class _Shown:
+    """Shows how far a run has come: everyone who needs nothing more of it, skipped ones included."""
+
+    report: TagLiveReport
+    bar: "Bar"
+
+    def show(self, report: runner.LiveReport, *, width: int) -> None:
+        """Move the bar."""
+        notes = [f"{width} at once"]
+        if report.failed:
+            reasons = "; ".join(dict.fromkeys(reason[:60] for _, reason in report.samples))
+            notes.append(f"{report.failed.total()} failed ({reasons})")
+        if report.cost >= LEAST:
+            notes.append(f"${report.cost:.4f}")
+        self.bar.show(self.report.skipped + report.done, note=", ".join(notes))
+
+
+def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_ask: int) -> None:
+    """Keep what this run sets out to do, and what it is estimated at."""
+    with ws.display.bar("counting tokens", to_ask) as bar:
+        plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
+    report.estimated = plan.usage
+    report.estimated_cost = estimate.request_cost(ws, plan.usage, batch=False)
+    with ws.store.write() as tx:
+        report.run = estimate.begin_live_run(
+            ws,
+            tx,
+            mode="live",
+            items=plan.requests,
+            usage=plan.usage,
+            batch=False,
+            at=ws.now(),
+            budget=ws.budget.usd if ws.budget else None,
+        )
+
+
+def _end(ws: OpenWorkspace, report: TagLiveReport, *, to_ask: int) -> None:
+    """Keep how the run ended, and put names to what failed."""
+    asked = report.asked
+    report.left = max(0, to_ask - asked.done)
+    why = "interrupted" if asked.interrupted else asked.stopped.message if asked.stopped else "nobody is left"
+    with ws.store.read() as tx:
+        names = ws.task.names(tx, [item_id for item_id, _ in asked.samples])
+    hastes, patience_s = ([UnavailableError], HASTE_S) if asked.interrupted else ([], None)
+    with contextlib.suppress(*hastes), ws.store.write(patience_s=patience_s) as tx:
+        live_calls.end_run(tx, report.run or 0, why=why, at=ws.now())
+    report.samples = [(names.get(item_id, item_id), reason) for item_id, reason in asked.samples]

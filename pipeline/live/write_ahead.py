@@ -1,0 +1,200 @@
+"""The account of one live call: the mark and claim before it, and what is kept after it, each in one transaction.
+
+A mark is committed before its call, so there are never more calls at the API than marks. How a call ended says what it
+cost and whose fault a failure was: what concerns the item is charged to it, what concerns the service is not.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.core.errors import StateConflictError, ThrottledError
+from pipeline.core.states import CallEnd, Outcome
+from pipeline.cost import budget, estimate
+from pipeline.engine.record import Asked, Judgement, Source, write_judgements
+from pipeline.gemini import tokens
+from pipeline.gemini.error_mapping import next_midnight_pacific
+from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
+from pipeline.gemini.tokens import Usage
+from pipeline.store import answers, claims, live_calls, versions
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Item
+    from pipeline.cost.estimate import Calibration
+    from pipeline.engine.workspace import OpenWorkspace
+    from pipeline.store.database import Connection
+
+
+class Purpose(StrEnum):
+    """What a live call is for."""
+
+    LIVE = "live"  # one of a run
+    ADD = "add"  # about somebody who was just added
+    COMPARE = answers.COMPARED  # to be compared with a batch's reply; neither claimed nor kept as an answer
+
+
+class LiveQuestion(NamedTuple):
+    """One item with its request as it goes out: the line that a batch would hold, and about what it will use."""
+
+    item: "Item"
+    data: bytes
+    counted: Usage
+    likely: Usage
+
+
+class EndedCall(NamedTuple):
+    """How one call ended: the judgement to keep, if there is one, and the error where it gave no reply to judge."""
+
+    how: CallEnd
+    judgement: Judgement | None
+
+    @property
+    def usage(self) -> Usage | None:
+        """Return what a reply said that it used; some say nothing, and not every call has one."""
+        reply = self.judgement.reply if self.judgement is not None else None
+        return reply.usage if reply is not None and reply.usage != tokens.NO_USAGE else None
+
+
+class OutdatedError(Exception):
+    """The row was changed since its question was written; it must be written anew."""
+
+
+@dataclass(frozen=True)
+class CallLedger:
+    """Marks and settles the calls of one run, or of none; `known` is what the estimator learned before it began."""
+
+    ws: "OpenWorkspace"
+    purpose: Purpose
+    run: int | None
+    known: "Calibration"
+    limits: RateLimits
+    marks: dict[int, datetime] = field(default_factory=dict)  # of the last minute, by number
+    added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `spending.check_live`
+
+    def mark(self, tx: "Connection", question: LiveQuestion) -> int | None:
+        """Claim an item and mark the call about to be made; None where it cannot be asked any more.
+
+        Raises:
+            OutdatedError: its row was changed.
+            ThrottledError: the day's requests are used up, by this process and all others.
+            BudgetError: the call might pass a budget.
+        """
+        ws, item = self.ws, question.item
+        if self.purpose is not Purpose.COMPARE and not self._may_be_asked(tx, item):
+            return None
+        day = budget.today(ws.now()).isoformat()
+        if self.limits.rpd is not None and live_calls.calls_of_day(tx, ws.model.name, day=day) >= self.limits.rpd:
+            raise is_day_over(ws, self.limits.rpd)
+        cost = estimate.request_cost(ws, question.likely, batch=False)
+        budget.check_live_budget(ws, tx, cost, error=self.known.error, added_up=self.added_up)
+        ws.bind(tx)
+        if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
+            return None
+        mark = live_calls.CallStart(
+            task=ws.task.name,
+            item_id=item.id,
+            extractor=ws.extractor,
+            model=ws.model.name,
+            run=self.run,
+            purpose=self.purpose,
+            counted_in=question.counted.prompt,
+            estimated_in=question.likely.prompt,
+            estimated_out=question.likely.answer + question.likely.thoughts,
+            estimated_cost=cost,
+        )
+        number = live_calls.begin_call(tx, mark, day=day, at=ws.now())
+        self.marks[number] = ws.now()
+        return number
+
+    def others(self, tx: "Connection") -> list[live_calls.StartedCall]:
+        """Return the calls of the last minute that are not of this account, whichever process made them."""
+        since = self.ws.now() - timedelta(seconds=WINDOW_S)
+        for number in [number for number, at in self.marks.items() if at < since]:
+            del self.marks[number]
+        return [
+            one for one in live_calls.calls_since(tx, self.ws.model.name, since=since) if one.number not in self.marks
+        ]
+
+    def settle(self, tx: "Connection", number: int, item: "Item", ended: EndedCall) -> bool:
+        """Keep how a call ended, let its item go, and write what came; return whether the item may be asked again."""
+        ws, judgement = self.ws, ended.judgement
+        spent, cost = self._paid(ended)
+        live_calls.end_call(tx, number, ended.how, tokens=spent, cost=cost, at=ws.now())
+        if self.purpose is Purpose.COMPARE:
+            return False
+        outcome = judgement.outcome if judgement is not None else None
+        reason = judgement.reason if judgement is not None else ended.how.value
+        claims.release_live(tx, ws.task.name, item.id, outcome=outcome, reason=reason)
+        if judgement is None:
+            return True
+        source = Source(batch=None, extractor=ws.extractor, model=ws.model)
+        write_judgements(tx, ws.task, [judgement], source=source, at=ws.now())
+        return judgement.outcome is not Outcome.ANSWERED and not answers.is_parked(tx, ws.task.name, item.id)
+
+    def abandon(self, tx: "Connection") -> None:
+        """Let go whatever this process still asks under this account: its replies will not be waited for."""
+        for number, item_id in live_calls.open_calls(tx, self.ws.task.name, run=self.run):
+            self.lose(tx, number, item_id, why="interrupted")
+
+    def lose(self, tx: "Connection", number: int, item_id: str, *, why: str, ended: EndedCall | None = None) -> None:
+        """Let go of one call whose reply is not kept; where none came, it may have cost what was estimated."""
+        spent, cost = self._paid(ended) if ended is not None else (None, None)
+        live_calls.end_call(tx, number, CallEnd.LOST, tokens=spent, cost=cost, at=self.ws.now())
+        claims.release_live(tx, self.ws.task.name, item_id, outcome=None, reason=why)
+
+    def _paid(self, ended: EndedCall) -> tuple[tuple[int, int] | None, float | None]:
+        """Return the (prompt, answer and thought) tokens of a call and its cost in USD, as far as a reply told."""
+        usage = ended.usage
+        if usage is not None:
+            return (usage.prompt, usage.answer + usage.thoughts), self.cost_of(usage)
+        is_no = ended.how is CallEnd.REFUSED and (ended.judgement is None or ended.judgement.reply is None)
+        return None, 0.0 if is_no else None  # a clear no: nothing was done there
+
+    def cost_of(self, usage: Usage) -> float:
+        """Return what a reply cost, in USD."""
+        return tokens.usage_cost(self.ws.model, usage, batch=False, on=self.ws.now().date())
+
+    def _may_be_asked(self, tx: "Connection", item: "Item") -> bool:
+        """Return whether an item is still open, not parked, and the same as when its question was written.
+
+        Nothing is while the version is being rolled back.
+        """
+        task = self.ws.task
+        if versions.is_version_retired(tx, task.name, task.label, model=self.ws.model.name):
+            return False
+        if not task.pending_among(tx, [item.id]) or answers.is_parked(tx, task.name, item.id):
+            return False
+        now = next(iter(task.items(tx, [item.id])), None)
+        if now is not None and now.input_hash != item.input_hash:
+            raise OutdatedError
+        return now is not None
+
+    def _claim(self, tx: "Connection", item: "Item") -> bool:
+        """Claim an item for as long as a call may take; false where it stands in a batch, or another process asks."""
+        settings, task = self.ws.settings, self.ws.task
+        lasts_s = settings.call_timeout + settings.lease
+        if claims.renew_live(tx, task.name, item.id, lasts_s=lasts_s, at=self.ws.now()):
+            return True
+        try:
+            with tx.begin_nested():
+                claims.take_live(tx, task.name, item.id, input_hash=item.input_hash, lasts_s=lasts_s, at=self.ws.now())
+        except StateConflictError:
+            return False
+        return True
+
+
+def count_asked(item: "Item") -> Asked:
+    """Return an item as judgements name it."""
+    return Asked(item.id, item.input_hash)
+
+
+def is_day_over(ws: "OpenWorkspace", most: int) -> ThrottledError:
+    """Return the error that ends a run when the day's requests are used up."""
+    resets_at = next_midnight_pacific(ws.now())
+    return ThrottledError(
+        f"the {most:,} requests a day of {ws.model.name} are used up; nothing was lost",
+        hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
+        "set TIER= or RPD= where your project has more",
+        resets_at=resets_at,
+    )

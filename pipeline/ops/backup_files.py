@@ -1,0 +1,218 @@
+"""A copy of a whole workspace in one folder: what is in it, how it is written, checked and put in place.
+
+    manifest.json        what is in the copy: each file with its SHA-256 and size; written last
+    findable.db          the database as it stood at one moment, in one file; of PostgreSQL findable.dump
+    batches/             the sealed files of that moment, each with the hash the database has for it
+    index/               the build that was in service, and the cached vectors
+    reports/             the reports on answers
+    local-engine…        the local engine's state, where it works here
+
+A copy is written under another name and gets its own by one rename, so under that name there is all of it or nothing.
+The one thing to know: files are sealed and never change, so the database decides which of them belong to its moment.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.core import files, links
+from pipeline.core.errors import InconsistentError, InputError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+DATABASE = "findable.db"
+DUMP = "findable.dump"
+STABLE = ("faiss.index", "metadata.json")  # links through index/current, made again when a copy is put in place
+PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Copied:
+    """One file of a copy: its SHA-256 as hex and its size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class BackupManifest:
+    """What a copy holds: files by their path in it, and the build that was in service (None without an index)."""
+
+    workspace_id: str
+    made_at: str  # ISO 8601, UTC
+    version: str  # of findable
+    build: int | None
+    files: Mapping[str, Copied]
+    format: int = FORMAT
+    schema: str | None = None  # of a dump, which is put in place without it
+    namespace: str | None = None  # where on its server a dump's tables stood; older copies do not say
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes the files have together."""
+        return sum(one.size for one in self.files.values())
+
+
+def staging_of(path: Path) -> Path:
+    """Make and return an empty folder beside `path` for what is not whole yet; what dead processes left there goes."""
+    sweep_beside(path)
+    staging = files.part_of(path)
+    staging.mkdir(parents=True)
+    return staging
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove the half-made folders that killed processes left beside `path`."""
+    for part in path.parent.glob("*" + files.PART):
+        if part.name.startswith(f"{path.name}.") and part.is_dir() and files.is_abandoned(part):
+            links.remove_link(part)
+
+
+def copy_files(source: Path, target: Path) -> Copied:
+    """Copy one file, durable when this returns, and return the hash of the bytes that were written.
+
+    Raises:
+        FileNotFoundError: there is no such file any more.
+    """
+    with source.open("rb") as file:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with files.SealedWriter(target) as writer:
+            while piece := file.read(PIECE):
+                writer.write(piece)
+            sealed = writer.seal()
+    return Copied(sealed.sha256, sealed.size)
+
+
+def hash_and_size(path: Path) -> Copied:
+    """Return the hash and size of a file that somebody else wrote, on disk when this returns."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return Copied(files.sha256_of(path), path.stat().st_size)
+
+
+def write_backup_manifest(folder: Path, manifest: BackupManifest) -> None:
+    """Seal the manifest in a folder, which makes a copy of it."""
+    files.seal_bytes(folder / MANIFEST, json.dumps(asdict(manifest), indent=1).encode("ascii") + b"\n")
+
+
+def read_backup_manifest(folder: Path) -> BackupManifest:
+    """Return the manifest of a copy.
+
+    Raises:
+        InputError: there is no copy in that folder, or one of a newer version.
+    """
+    path = folder / MANIFEST
+    try:
+        document = json.loads(path.read_bytes())
+        found = _parsed(document)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder} holds no backup: {MANIFEST} cannot be read ({error})", hint="name the folder of a `make backup`"
+        ) from error
+    if found.format != FORMAT:
+        raise InputError(f"{folder} is a backup of format {found.format}, this version reads {FORMAT}")
+    return found
+
+
+def verify_backup(folder: Path, manifest: BackupManifest) -> None:
+    """Pass when every file of a copy is there with the bytes that were written.
+
+    Raises:
+        InconsistentError: one is not; the message names the first three.
+    """
+    wrong = []
+    for name, copied in manifest.files.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != copied.size or files.sha256_of(path) != copied.sha256:
+            wrong.append(name)
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""  # noqa: PLR2004 - as many as are named
+        raise InconsistentError(
+            f"the backup {folder} is damaged: {', '.join(wrong[:3])}{more}; nothing was changed",
+            hint="take another backup",
+        )
+
+
+def restore_files(folder: Path, manifest: BackupManifest, target: Path) -> None:
+    """Copy all files of a copy to the empty folder `target`, each checked on its way, with the links of its index.
+
+    Raises:
+        InconsistentError: a file changed since it was verified.
+    """
+    for name, copied in manifest.files.items():
+        if copy_files(folder / name, target / name) != copied:
+            raise InconsistentError(f"{name} of the backup changed while it was read; nothing was changed")
+    if manifest.build is not None:
+        links.replace_link(target / "index" / "current", Path("builds") / str(manifest.build))
+        for name in STABLE:
+            links.replace_link(target / name, Path("index") / "current" / name)
+    for directory in _folders(target):
+        files.sync_directory(directory)
+
+
+def settle_copy(staging: Path, target: Path) -> Path | None:
+    """Give a whole folder its name; what stood there is moved aside first, and its new name is returned."""
+    aside = None
+    if target.is_dir() and any(target.iterdir()):
+        aside = _aside(target)
+        target.rename(aside)
+    staging.replace(target)
+    files.sync_directory(target.parent)
+    return aside
+
+
+def free_space(folder: Path) -> int:
+    """Return how many bytes there is room for where a folder is, or will be."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return shutil.disk_usage(there).free
+
+
+def format_time(at: datetime) -> str:
+    """Return a time as a manifest has it."""
+    return at.isoformat(timespec="seconds")
+
+
+def _parsed(document: dict[str, Any]) -> BackupManifest:
+    """Return a manifest from its document; paths that lead out of the copy are refused.
+
+    Raises:
+        ValueError: a path leads out.
+    """
+    named = {str(name): Copied(str(one["sha256"]), int(one["size"])) for name, one in document["files"].items()}
+    for name in named:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
+            raise ValueError(f"{name!r} leads out of the backup")
+    schema = document.get("schema")
+    if (DATABASE in named) == (DUMP in named) or (DUMP in named) == (schema is None):
+        raise ValueError(f"it names no {DATABASE}")
+    build, namespace = document["build"], document.get("namespace")
+    return BackupManifest(
+        workspace_id=str(document["workspace_id"]),
+        made_at=str(document["made_at"]),
+        version=str(document["version"]),
+        build=None if build is None else int(build),
+        files=named,
+        format=int(document["format"]),
+        schema=None if schema is None else str(schema),
+        namespace=None if namespace is None else str(namespace),
+    )
+
+
+def _aside(target: Path) -> Path:
+    """Return the first free name beside a folder for what stood there."""
+    number = 1
+    while (aside := target.with_name(f"{target.name}.before-restore-{number}")).exists():
+        number += 1
+    return aside
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Yield a folder and all below it, the deepest first."""
+    for path, _, _ in os.walk(root, topdown=False):
+        yield Path(path)

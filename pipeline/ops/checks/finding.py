@@ -1,0 +1,64 @@
+"""One thing that is not as it should be, and what may be done about it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pipeline.engine.workspace import OpenWorkspace
+
+
+@dataclass(frozen=True)
+class CheckFinding:
+    """What was found, why it matters, whether it contradicts what is stored elsewhere, and what was or can be done.
+
+    What is no contradiction (litter of a killed run, a note) does no harm to anybody's data. `mended` is empty where
+    nothing was done; `mendable` says that FIX=1 would do something, asking first where something is lost by it.
+    """
+
+    check: str
+    said: str
+    why: str
+    contradiction: bool = True
+    mendable: bool = False
+    mended: str = ""
+    next: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """True for a contradiction that still stands."""
+        return self.contradiction and not self.mended
+
+    @property
+    def remedy(self) -> str:
+        """Return what mends it, as a person would type or do it."""
+        ways = (["make doctor FIX=1"] if self.mendable and not self.mended else []) + ([self.next] if self.next else [])
+        return ", or ".join(ways)
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """What a check looked at row by row, told also where nothing is wrong: which subject, in words and in figures."""
+
+    subject: str
+    said: str
+    figures: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Mend:
+    """What a check may mend: with `on` all that loses nothing, and beyond it what `confirm` says yes to."""
+
+    on: bool
+    confirm: Callable[[str], bool]
+
+    def may(self, question: str) -> bool:
+        """Ask whether something may be mended at a loss; without `on` the answer is no."""
+        return self.on and self.confirm(question)
+
+
+class Check(Protocol):
+    """Looks at one thing and yields what is wrong with it; it mends what it may."""
+
+    def __call__(self, ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding | CheckContext]:
+        """Yield what was found, in an order that does not change."""

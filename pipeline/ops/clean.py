@@ -1,0 +1,138 @@
+"""Remove what is no longer needed: sealed files of batches long over, uploads, older builds and reports, litter.
+
+The accounts stay. That a batch's files are removed is recorded before they are, so that nobody misses them later; a run
+that was killed in between is gone on with by the next.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pipeline.batch import prepare, uploads
+from pipeline.core.errors import ConfigurationError, RemoteError
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index import build
+from pipeline.ops.checks import files
+from pipeline.quality import report_files
+from pipeline.store import batches, erase, pilots
+from pipeline.store.batches import Batch
+
+
+@dataclass
+class CleanReport:
+    """What was removed, or with `dry` would be: batches whose files went, all their bytes, uploads, builds, reports."""
+
+    keep_days: float
+    dry: bool
+    batches: list[int] = field(default_factory=list)
+    files: int = 0
+    size: int = 0
+    uploads: int = 0
+    builds: list[int] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
+    litter: list[str] = field(default_factory=list)
+
+    @property
+    def nothing(self) -> bool:
+        """True when there was nothing to remove."""
+        return not (self.files or self.uploads or self.builds or self.reports or self.litter)
+
+
+def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
+    """Remove what is older than KEEP_DAYS and no longer needed; where `dry`, only say what.
+
+    Where the backend cannot be asked about uploads, a warning says so and the rest is done.
+    """
+    report = CleanReport(ws.settings.keep_days, dry)
+    oldest = ws.now() - timedelta(days=ws.settings.keep_days)
+    with ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
+        _clean_batches(ws, oldest, report=report)
+        _clean_litter(ws, report=report)
+    _clean_builds(ws, oldest, report=report)
+    _clean_reports(ws, oldest, report=report)
+    _clean_uploads(ws, report=report)
+    return report
+
+
+def _clean_batches(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:
+    """Remove the sealed files of batches that were over before `oldest`, each after a line in the journal."""
+    with ws.store.read() as tx:
+        everyone, known = batches.batches_in_states(tx), erase.cleaned_batches(tx)
+    for batch in everyone:
+        paths = list(_files(ws, batch))
+        if not batch.is_over or (batch.ended_at or batch.created_at) >= oldest or not paths:
+            continue
+        report.batches.append(batch.number)
+        report.files += len(paths)
+        report.size += sum(path.stat().st_size for path in paths)
+        if report.dry:
+            continue
+        if batch.number not in known:
+            with ws.store.write() as tx:
+                why = f"older than {report.keep_days:g} days"
+                erase.note_cleaned(tx, batch.number, why=why, at=ws.now())
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def _files(ws: OpenWorkspace, batch: Batch) -> Iterator[Path]:
+    """Yield the sealed files of a batch that are there."""
+    for name in filter(None, (batch.request_file, batch.result_file)):
+        if (ws.data / name).is_file():
+            yield ws.data / name
+
+
+def _clean_litter(ws: OpenWorkspace, *, report: CleanReport) -> None:
+    """Remove what killed runs left; the caller holds the lease under which such files are written."""
+    for path in files.litter(ws):
+        report.litter.append(path.name)
+        if not report.dry:
+            path.unlink(missing_ok=True)
+
+
+def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:
+    """Remove builds that are not in service and were made before `oldest`, and what killed runs left of others."""
+    if not (ws.data / "index").is_dir():
+        return
+    with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
+        report.litter += ws.builds.stale()
+        made = {number: ws.builds.built_at(number) for number in ws.builds.others()}
+        old = [number for number, at in made.items() if at is None or at < oldest]
+        report.builds = old
+        if not report.dry:
+            with build.hold_lease_during(ws, lease):
+                ws.builds.sweep()
+            ws.builds.drop(old, fence=lambda: build.hold_lease_during(ws, lease))
+
+
+def _clean_reports(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:
+    """Remove reports written before `oldest`, but the newest of each task and those that a pilot's verdict rests on."""
+    with ws.store.read() as tx:
+        named = {Path(one.report).stem for one in pilots.all_pilots(tx) if one.report is not None}
+    for subject in ws.subjects:
+        task = subject.task.name
+        old = [
+            path
+            for path in report_files.older_reports(ws.data, task, oldest)
+            if report_files.report_stem(path, task) not in named
+        ]
+        stale = [path for path in report_files.stale_parts(ws.data, task) if path not in old]
+        report.reports += [path.name for path in old]
+        report.litter += [path.name for path in stale]
+        for path in () if report.dry else (*old, *stale):
+            path.unlink(missing_ok=True)
+
+
+def _clean_uploads(ws: OpenWorkspace, *, report: CleanReport) -> None:
+    """Delete uploads of ours at the API that no batch needs any more; the API itself does so after 48 h."""
+    with ws.store.read() as tx:
+        if not batches.batches_in_states(tx):
+            return
+    try:
+        for one in uploads.left_uploads(ws):
+            report.uploads += 1
+            if not report.dry:
+                ws.client.delete_upload(one.file.name)
+    except (RemoteError, ConfigurationError) as error:
+        ws.display.warn(f"uploads were not looked at: {error.message}")

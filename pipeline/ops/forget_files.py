@@ -1,0 +1,198 @@
+"""What forgetting one item is made of: sealed files without its lines, an index and vectors without it, no uploads.
+
+Each part may be done twice and may be killed half way. A sealed file is written anew beside the old one, its new hash
+is committed, and then it takes the old one's place: a run that died in between finds the old file under the new hash,
+makes the same new file of it again, and goes on.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.batch import uploads
+from pipeline.core import files, links
+from pipeline.core.errors import FindableError, InconsistentError
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.requests import request_key
+from pipeline.gemini.result_file import key_of_line
+from pipeline.index import build, embed
+from pipeline.ops.checks import files as checks_files
+from pipeline.store import batches, erase
+from pipeline.store.batches import Batch
+
+ENGINE = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """One sealed file that was written anew, and how many lines it lost."""
+
+    name: str
+    lines: int
+
+
+def sweep_rewrites(ws: OpenWorkspace) -> None:
+    """Remove what killed runs left in the workspace; the caller holds the lease on preparing."""
+    for path in checks_files.litter(ws):
+        path.unlink(missing_ok=True)
+
+
+def drop_lines(ws: OpenWorkspace, task: str, ids: Collection[str], *, words: Sequence[bytes]) -> list[Rewritten]:
+    """Write every sealed file of a batch that is over anew without the lines about these items of a task.
+
+    A line that cannot be read goes where it holds a key or one of `words`. The caller holds the lease on preparing.
+    """
+    with ws.store.read() as tx:
+        over = [batch for batch in batches.batches_in_states(tx) if batch.is_over]
+    done = []
+    for batch in over:
+        keys = {request_key(task, one) for one in ids}
+        for name, recorded in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
+            path = ws.data / (name or "")
+            if name and path.is_file():
+                lost = _drop_from(ws, batch, path, recorded or "", keys=keys, words=words)
+                done += [Rewritten(name, lost)] if lost else []
+    return done
+
+
+def drop_uploads(ws: OpenWorkspace, numbers: Collection[int]) -> int:
+    """Delete the uploads of these batches that were left at the API; return how many. No lease is needed.
+
+    The local engine keeps results in the workspace too: those of these batches go along, where it has work to do still
+    (`drop_engine` is for where it has not).
+
+    Raises:
+        RemoteError: the API cannot be asked; nothing was changed.
+    """
+    with ws.store.read() as tx:
+        mine = [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
+    if not mine or (ws.backend == "local" and not _is_under_way(ws)):
+        return 0
+    left = uploads.left_uploads(ws, of=numbers)
+    for one in left:
+        ws.client.delete_upload(one.file.name)
+    if ws.backend == "local":
+        for batch in mine:
+            if batch.remote_name:
+                ws.client.delete_batch(batch.remote_name)
+    return len(left)
+
+
+def drop_engine(ws: OpenWorkspace) -> None:
+    """Remove the local engine's state where no batch is under way; the caller holds the lease on preparing."""
+    if ws.backend == "local" and not _is_under_way(ws):
+        for name in ENGINE:
+            links.remove_link(ws.data / name)
+
+
+def _is_under_way(ws: OpenWorkspace) -> bool:
+    """Return whether there is a batch that is not over."""
+    with ws.store.read() as tx:
+        return any(not batch.is_over for batch in batches.batches_in_states(tx))
+
+
+def renew_index(ws: OpenWorkspace, ids: Collection[str]) -> int | None:
+    """Build the index anew where the one in service holds one of these items, and remove every other build.
+
+    Returns the number of the new build. Where nobody is left to index, there is no index afterwards.
+    """
+    made = None
+    if _is_indexed(ws, ids):
+        with ws.store.read() as tx:
+            left = ws.collection.count(tx)
+        if left:
+            made = build.build_index(ws).number
+        else:
+            with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
+                ws.builds.withdraw(fence=lambda: build.hold_lease_during(ws, lease))
+    with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
+        with build.hold_lease_during(ws, lease):
+            ws.builds.sweep()
+        ws.builds.drop(ws.builds.others(), fence=lambda: build.hold_lease_during(ws, lease))
+        current = ws.builds.current()
+        if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws)):
+            build.record_build(ws, current)
+    return made
+
+
+def drop_vectors(ws: OpenWorkspace) -> int:
+    """Remove every cached vector that no entry of the collection asks for, of all models; return how many."""
+    folder = ws.data / "index" / "vectors"
+    if not folder.is_dir():
+        return 0
+    from pipeline.index.cache import caches, vector_key
+
+    gone = 0
+    for cache in caches(folder):
+        with ws.store.read() as tx:
+            needed = {
+                vector_key(entry.text, model=cache.model, dim=cache.dim, task_type=embed.TASK_TYPE)
+                for entry in ws.collection.entries(tx)
+            }
+        gone += cache.retain(needed)
+    return gone
+
+
+def is_of_others(path: Path, words: Sequence[bytes]) -> bool:
+    """Return whether all lines of a sealed file that hold one of these words are about items by a key of their own."""
+    with path.open("rb") as file:
+        return all(key_of_line(line) for line in file if any(word in line for word in words))
+
+
+def _is_indexed(ws: OpenWorkspace, ids: Collection[str]) -> bool:
+    """Return whether the build in service holds one of these items; one that cannot be read may."""
+    try:
+        if ws.builds.current() is None:
+            return False
+        with ws.builds.open() as index:
+            return any(one in index.content_hashes() for one in ids)
+    except FindableError:
+        return True
+
+
+def _drop_from(
+    ws: OpenWorkspace, batch: Batch, path: Path, recorded: str, *, keys: Collection[str], words: Sequence[bytes]
+) -> int:
+    """Write one sealed file anew without some lines; return how many it lost."""
+    was = files.sha256_of(path)
+    draft = files.part_of(path)
+    try:
+        written, lost = _write_without(path, draft, keys=keys, words=words)
+        if not lost:
+            return 0
+        if was == recorded:
+            with ws.store.write() as tx:
+                if not erase.reseal(tx, batch.number, was=was, sha256=written.sha256, size=written.size):
+                    raise InconsistentError(
+                        f"the record of {path.name} changed meanwhile; it was left as it is", hint="run it again"
+                    )
+        elif written.sha256 != recorded:
+            ws.display.warn(f"{path.name} had other bytes than were recorded; it has them still, but for those lines")
+        files.rename(written, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return lost
+
+
+def _write_without(
+    path: Path, draft: Path, *, keys: Collection[str], words: Sequence[bytes]
+) -> tuple[files.Sealed, int]:
+    """Seal a draft with all lines of a file but some, byte for byte; return it with how many it lacks."""
+    needles = [json.dumps(key).encode("ascii") for key in keys]
+    lost = 0
+    with files.SealedWriter(draft) as writer, path.open("rb") as file:
+        for line in file:
+            if _is_about(line, keys, needles, words):
+                lost += 1
+            else:
+                writer.write(line)
+        return writer.seal(), lost
+
+
+def _is_about(line: bytes, keys: Collection[str], needles: Sequence[bytes], words: Sequence[bytes]) -> bool:
+    """Return whether a line is about one of these keys: by its key, or in what cannot be read by what it holds."""
+    key = key_of_line(line)
+    if key:
+        return key in keys
+    return any(needle in line for needle in (*needles, *words))

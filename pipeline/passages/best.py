@@ -1,0 +1,307 @@
+"""Which concept is the best of its name: one query, as rows for us and as a view for whoever reads the database.
+
+Of the concepts of a passage that have one name in any case (of ASCII letters alone on SQLite) it is the row of the
+preferred version, in sight and sure enough. `PREFER_VERSIONS` names versions in their order; the others follow, newest
+begun first, and those that were not asked for here last, newest row first.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    text,
+    type_coerce,
+    types,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
+
+from pipeline.passages.schema import CONCEPTS, PassagesShape
+from pipeline.passages.table import TASK
+from pipeline.store.database import streamed
+from pipeline.store.tables import versions
+from pipeline.tables.cells import cell_words, loaded
+from pipeline.tables.columns import AsTheColumn
+from pipeline.tables.reflect import columns_of
+
+VIEW = "best_concepts"
+OURS = "findable"  # how the mark of a view of ours begins
+MAX_SOURCE = 1200  # characters of the passage that stand with a concept
+IS_JSON = (16,)  # the version of PostgreSQL that tells JSON from other text
+PAGE = 500  # passages in one query, rows in one fetch
+NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$"
+COLUMNS = (
+    *("passage_id", "concept_name", "concept_type", "aliases", "confidence"),
+    *("extractor_model", "extractor_version", "evidence", "created_at"),
+)
+
+
+class Preference(NamedTuple):
+    """What is set: versions in the order of preference, None for the newest first, and the least confidence."""
+
+    versions: tuple[str, ...] | None
+    least: float
+
+
+class PreferredConcept(NamedTuple):
+    """One concept in its whole shape: aliases and evidence are documents, evidence with its part of the passage."""
+
+    passage_id: str
+    concept_name: str
+    concept_type: str
+    aliases: Any
+    confidence: Any
+    extractor_model: str
+    extractor_version: str
+    evidence: Any
+    created_at: datetime | None
+
+
+def best_concepts(
+    tx: Connection, shape: PassagesShape, preference: Preference, *, passage: str | None = None
+) -> Iterator[PreferredConcept]:
+    """Yield the best concepts of one passage or of all, by passage, then by name; at flat memory."""
+    yield from _rows(tx, shape, query(tx, shape, preference), passage=passage)
+
+
+def all_concepts(tx: Connection, shape: PassagesShape, *, extractor: str | None = None) -> Iterator[PreferredConcept]:
+    """Yield every concept in sight, or those of one extractor (label/model, or a label), by passage."""
+    concepts, known = shape.concepts, versions
+    joined = concepts.outerjoin(known, _is_version(shape))
+    chosen = select(*(concepts.c[name] for name in COLUMNS)).select_from(joined).where(known.c.withdrawn_at.is_(None))
+    if extractor is not None:
+        parts = (concepts.c.extractor_version, concepts.c.extractor_model)
+        label, model = (func.coalesce(type_coerce(part, Text), "") for part in parts)
+        chosen = chosen.where((label == extractor) | (label + "/" + model == extractor))
+    yield from _rows(tx, shape, _with_source(tx, shape, chosen), passage=None)
+
+
+def query(tx: Connection, shape: PassagesShape, preference: Preference) -> Select[Any]:
+    """Return the SELECT of the best concepts; a condition on `passage_id` goes all the way down."""
+    concepts = shape.concepts.c
+    sure = _confidence(tx, shape)
+    order = [
+        *([_rank(shape, preference.versions)] if preference.versions else []),
+        versions.c.began_at.desc().nulls_last(),
+        _moment(tx, shape).desc().nulls_last(),
+        sure.desc(),
+        concepts.id,
+    ]
+    place = func.row_number().over(
+        partition_by=[concepts.passage_id, func.lower(concepts.concept_name)], order_by=order
+    )
+    joined = shape.concepts.outerjoin(versions, _is_version(shape))
+    there = and_(concepts.concept_name.is_not(None), versions.c.withdrawn_at.is_(None))
+    chosen = select(*(concepts[name] for name in COLUMNS), place.label("place")).select_from(joined)
+    return _with_source(tx, shape, chosen.where(there, sure >= literal(preference.least, Float)))
+
+
+def is_view_ready(tx: Connection, shape: PassagesShape, preference: Preference) -> bool:
+    """Return whether the view says what is set, or what has its name is somebody else's."""
+    return _mark_of(tx) in {_mark(_sql(tx, shape, preference)), ""}
+
+
+def make_view_ready(tx: Connection, shape: PassagesShape, preference: Preference) -> list[str]:
+    """Make the view as it is set; return a line where something of that name is somebody else's, which stays."""
+    found = _mark_of(tx)
+    if found == "":
+        return [f"`{VIEW}` in this database is not ours and stays as it is; `make best-concepts` does without it"]
+    sql = _sql(tx, shape, preference)
+    mark = _mark(sql)
+    if tx.dialect.name == "sqlite":
+        tx.exec_driver_sql(f"DROP VIEW IF EXISTS {VIEW}")
+        tx.exec_driver_sql(f"CREATE VIEW {VIEW} AS /* {mark} */ {sql}")
+        return []
+    try:
+        with tx.begin_nested():
+            tx.exec_driver_sql(f"CREATE OR REPLACE VIEW {VIEW} AS {sql}")  # others' views on it stay
+    except DBAPIError:  # its columns are of other types now
+        tx.exec_driver_sql(f"DROP VIEW {VIEW}")
+        tx.exec_driver_sql(f"CREATE VIEW {VIEW} AS {sql}")
+    tx.exec_driver_sql(f"COMMENT ON VIEW {VIEW} IS '{mark}'")
+    return []
+
+
+def _rows(
+    tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None
+) -> Iterator[PreferredConcept]:
+    """Yield the rows of a SELECT as concepts: of one passage, or of page after page of passages."""
+    column = chosen.selected_columns.passage_id
+    chosen = chosen.order_by(column, chosen.selected_columns.concept_name)
+    conditions = _pages(tx, shape, column) if passage is None else iter([_is_of(shape, column, passage)])
+    for condition in conditions:
+        for row in streamed(tx, chosen.where(condition), page=PAGE):
+            yield PreferredConcept(
+                cell_words(row.passage_id),
+                cell_words(row.concept_name),
+                cell_words(row.concept_type),
+                loaded(row.aliases),
+                row.confidence,
+                cell_words(row.extractor_model),
+                cell_words(row.extractor_version),
+                loaded(row.evidence),
+                row.created_at,
+            )
+
+
+def _pages(tx: Connection, shape: PassagesShape, column: ColumnElement[Any]) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that take the passages page by page, in the order of their ids; read from the index alone."""
+    passages = shape.concepts.c.passage_id
+    query = select(passages).where(passages.is_not(None)).distinct().order_by(passages).limit(PAGE)
+    ids = list(tx.execute(query).scalars())
+    while ids:
+        yield column.between(literal(ids[0], AsTheColumn()), literal(ids[-1], AsTheColumn()))
+        ids = list(tx.execute(query.where(passages > ids[-1])).scalars())
+
+
+def _is_of(shape: PassagesShape, column: ColumnElement[Any], passage: str) -> ColumnElement[bool]:
+    """Return the condition that a row is of one passage."""
+    ids = shape.concept_ids.native([passage])
+    return column == ids[0] if len(ids) == 1 else column.in_(ids)
+
+
+def _is_version(shape: PassagesShape) -> ColumnElement[bool]:
+    """Return the condition that a row of versions is that of a concept; NULL and the empty text are one name."""
+    concepts = shape.concepts.c
+    return and_(
+        versions.c.task == TASK,
+        versions.c.version == func.coalesce(concepts.extractor_version, ""),
+        versions.c.model == func.coalesce(concepts.extractor_model, ""),
+    )
+
+
+def _rank(shape: PassagesShape, labels: tuple[str, ...]) -> ColumnElement[int]:
+    """Return the place of a concept's version among those that are preferred, behind them where it is none."""
+    version = shape.concepts.c.extractor_version
+    places = [(version == literal(label, Text), literal(place, Integer)) for place, label in enumerate(labels)]
+    return case(*places, else_=literal(len(labels), Integer))
+
+
+def _moment(tx: Connection, shape: PassagesShape) -> ColumnElement[Any]:
+    """Return when a concept was written, as what can be put in order."""
+    created_at = shape.concepts.c.created_at
+    return func.julianday(type_coerce(created_at, Text)) if tx.dialect.name == "sqlite" else created_at
+
+
+def _confidence(tx: Connection, shape: PassagesShape) -> ColumnElement[float]:
+    """Return a concept's confidence as a number, NULL where it is none; `0.7` of a narrow column is 0.7."""
+    column = shape.concepts.c.confidence
+    if tx.dialect.name == "sqlite":
+        return cast(column, Float)
+    if columns_of(tx, CONCEPTS)["confidence"].type == "float8":
+        return type_coerce(column, types.Double)
+    told = cast(column, Text)
+    return case((told.op("~", is_comparison=True)(NUMBER), cast(told, types.Double)), else_=null())
+
+
+def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> Select[Any]:
+    """Return a SELECT whose evidence holds the part of the passage that it speaks of; of numbered rows the first."""
+    rows = chosen.subquery("chosen")
+    passages = shape.passages.c
+    same = shape.ids.kind is shape.concept_ids.kind
+    joined = rows.outerjoin(shape.passages, rows.c.passage_id == (passages.id if same else cast(passages.id, Text)))
+    if tx.dialect.name == "sqlite":
+        evidence = _evidence_on_sqlite(rows.c.evidence, cast(passages.text, Text))
+    else:
+        evidence = _evidence_on_server(tx, rows.c.evidence, cast(passages.text, Text))
+    columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
+    whole = select(*columns).select_from(joined)
+    return whole.where(rows.c.place == literal_column("1")) if "place" in rows.c else whole
+
+
+def _evidence_on_sqlite(evidence: ColumnElement[Any], passage: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return evidence with `source_text`; evidence of another shape, or with a source of its own, as it is."""
+    first: dict[str, ColumnElement[Any]] = {name: literal_column(f"'$.support[0].{name}'") for name in ("start", "end")}
+    here = [func.json_type(evidence, path) == "integer" for path in first.values()]
+    start, end = (func.json_extract(evidence, path, type_=Integer) for path in first.values())
+    source = _source(passage, start, end, least=func.min, most=func.max)
+    lacks = func.json_type(evidence, "$.source_text").is_(None)
+    whole = case(
+        (and_(*here, start >= 0, lacks, passage.is_not(None)), func.json_set(evidence, "$.source_text", source))
+    )
+    return case((func.json_valid(evidence) == 1, func.coalesce(whole, evidence)), else_=evidence)
+
+
+def _evidence_on_server(
+    tx: Connection, evidence: ColumnElement[Any], passage: ColumnElement[str]
+) -> ColumnElement[Any]:
+    """Return evidence with `source_text`, as JSONB where the column is; of another shape, or with its own, as it is.
+
+    Text is only taken for JSON where the server can tell (from 16 on), else it stays as it is.
+    """
+    kind = columns_of(tx, CONCEPTS)["evidence"].type
+    if kind == "jsonb":
+        return _source_in(type_coerce(evidence, JSONB), passage)
+    told = cast(evidence, Text)
+    if kind == "json":
+        is_json: ColumnElement[bool] = evidence.is_not(None)
+    elif (tx.dialect.server_version_info or (0,)) >= IS_JSON:
+        is_json = told.op("IS JSON OBJECT", is_comparison=True)(literal_column(""))
+    else:
+        return evidence
+    safe = and_(is_json, ~told.contains("\\u0000"))  # which JSONB does not take
+    return case((safe, cast(_source_in(cast(told, JSONB), passage), Text)), else_=told)
+
+
+def _source_in(document: ColumnElement[Any], passage: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return a document of JSONB with `source_text` where it is of our shape."""
+    paths: Any = (literal_column(f"'{{support,0,{name}}}'") for name in ("start", "end"))
+    first = [cast(document.op("#>")(path), Text) for path in paths]  # a text would have its quotation marks
+    here = [one.op("~", is_comparison=True)("^[0-9]{1,9}$") for one in first]
+    start, end = (cast(case((is_number, one), else_="0"), Integer) for is_number, one in zip(here, first, strict=True))
+    source = _source(passage, start, end, least=func.least, most=func.greatest)
+    lacks = document.op("->")(literal_column("'source_text'")).is_(None)
+    is_ours = and_(func.jsonb_typeof(document) == "object", *here, lacks, passage.is_not(None))
+    with_source = document.op("||")(func.jsonb_build_object("source_text", source))
+    return case((is_ours, with_source), else_=document)
+
+
+def _source(
+    passage: ColumnElement[str], start: ColumnElement[int], end: ColumnElement[int], *, least: Any, most: Any
+) -> ColumnElement[str]:
+    """Return the text of a short passage, of a long one the part round passage[start:end]; `least(a, b)` is SQL."""
+    whole = func.length(passage)
+    room = literal_column(str(MAX_SOURCE), Integer)
+    before = (room - least(most(end - start, literal_column("0", Integer)), room)) // literal_column("2", Integer)
+    first = most(least(start - before, whole - room), literal_column("0", Integer))
+    return case((whole <= room, passage), else_=func.substr(passage, first + literal_column("1", Integer), room))
+
+
+def _sql(tx: Connection, shape: PassagesShape, preference: Preference) -> str:
+    """Return the SELECT of the best concepts as SQL with the settings in it."""
+    compiled = query(tx, shape, preference).compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True})
+    return str(compiled)
+
+
+def _mark(sql: str) -> str:
+    """Return the mark of the view that was made of a SELECT."""
+    return f"{OURS}, of PREFER_VERSIONS and MIN_CONFIDENCE: {hashlib.sha256(sql.encode()).hexdigest()}"
+
+
+def _mark_of(tx: Connection) -> str | None:
+    """Return the mark of what has the view's name: None where nothing has, the empty text where it is not ours."""
+    if tx.dialect.name == "sqlite":
+        query = text("SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = :name")
+        row = tx.execute(query, {"name": VIEW}).first()
+        told = None if row is None else str(row[0]).partition("/* ")[2].partition(" */")[0]
+    else:
+        query = text("SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)")
+        row = tx.execute(query, {"name": VIEW}).first()
+        told = None if row is None else row[0] or ""
+    return told if told is None or told.startswith(OURS) else ""

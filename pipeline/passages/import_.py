@@ -1,0 +1,295 @@
+"""Passages into the table: new ones are added, others are brought up to date where nothing was built on them.
+
+A passage with concepts keeps its text, because their quotations are slices of it; a file that brings another text for
+it is told so. A passage that is being asked about takes a new text: the answer will be of another input, and is not
+applied. A parked one with another text goes again.
+
+Import passages from a file of any length, block by block: what is in is in, and doing it again goes on.
+
+A file whose rows are read twice (STRICT=1, or ids that must fit into a column that is no text) is looked through first
+by the rules by which it is written, so that nothing is written where it is refused.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import orjson
+
+from pipeline.core.errors import InputError
+from pipeline.core.files import SealedWriter
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.passages import adopt, table
+from pipeline.passages.read import Passage, Passages
+from pipeline.passages.schema import PassagesShape, read_shape
+from pipeline.passages.table import PassageRow
+from pipeline.store import answers, claims, tables, workspace
+from pipeline.tables.cells import cell_words, loaded
+from pipeline.tables.columns import IdKind
+from pipeline.tables.duplicates import SeenIds
+from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejected, rejects_report
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+
+ANSWERED = "has concepts, and another text here; the one that is stored stays"
+
+
+@dataclass
+class ImportPlan:
+    """What is to be done with some passages of a file, in the light of one snapshot of the table.
+
+    `texts` are the rows that get another text, `described` those that get another source or other metadata alone.
+    """
+
+    new: list[PassageRow] = field(default_factory=list)
+    texts: list[PassageRow] = field(default_factory=list)
+    described: list[PassageRow] = field(default_factory=list)
+    unchanged: int = 0
+    answered: list[Finding] = field(default_factory=list)
+
+
+def fit_ids(shape: PassagesShape, passages: Sequence[Passage]) -> list[Passage]:
+    """Return passages with their ids as the table gives them back.
+
+    Raises:
+        InputError: one of them does not fit into the table's column.
+    """
+    found = []
+    for one in passages:
+        key = shape.ids.key(one.id)
+        if key is None:
+            most = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
+            raise InputError(
+                f"line {one.line}: the id {excerpt(one.id)!r} does not fit into the column `id` of "
+                f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
+                hint="give every line an id of that kind, or name another table with PASSAGES_TABLE=",
+            )
+        found.append(one._replace(id=key))
+    return found
+
+
+def first_occurrences(seen: SeenIds, passages: Sequence[Passage]) -> tuple[list[Passage], list[Finding]]:
+    """Return the passages whose ids did not come before in the file, and what is told of the others."""
+    found: list[Passage] = []
+    again: list[Finding] = []
+    for one in passages:
+        first = seen.first(one.id, one.line)
+        if first is None:
+            found.append(one)
+        else:
+            reason = f"duplicate id: already on line {first[0]}"
+            again.append(rejected(one.line, reason, one.id, column="id", key=one.id))
+    return found, again
+
+
+def plan_import(tx: "Connection", shape: PassagesShape, passages: Sequence[Passage]) -> ImportPlan:
+    """Return what is to be done with these passages; nothing is written."""
+    known = table.passage_rows(tx, shape, [one.id for one in passages])
+    other = [one.id for one in passages if one.id in known and cell_words(known[one.id]["text"]) != one.text]
+    answered = table.with_concepts(tx, shape, other)
+    done = ImportPlan()
+    for one in passages:
+        row = known.get(one.id)
+        if row is None:
+            done.new.append(PassageRow(one.id, one.text, one.source, _json(one.metadata)))
+        elif one.id in answered:
+            done.answered.append(rejected(one.line, ANSWERED, one.text, column="text", key=one.id))
+        elif cell_words(row["text"]) != one.text:
+            done.texts.append(_row(one, row))
+        elif _is_described_otherwise(shape, one, row):
+            done.described.append(_row(one, row))
+        else:
+            done.unchanged += 1
+    return done
+
+
+def write_passages(tx: "Connection", shape: PassagesShape, planned: ImportPlan) -> int:
+    """Write what was planned in this transaction; return how many parked passages go again with another text."""
+    table.insert_passages(tx, shape, planned.new)
+    table.update_text(tx, shape, [*planned.texts, *planned.described])
+    changed = [one.id for one in planned.texts]
+    if not changed:
+        return 0
+    open_claims = claims.claimed_ids(table.TASK).where(tables.requests.c.item_id.in_(changed))
+    claimed = set(tx.execute(open_claims).scalars())
+    return len(answers.unpark(tx, table.TASK, ids=[one for one in changed if one not in claimed]))
+
+
+def _row(one: Passage, row: Mapping[str, Any]) -> PassageRow:
+    """Return the row of a passage that is there; what the file does not say stays."""
+    source = cell_words(row.get("source")) if one.source is None and row.get("source") is not None else one.source
+    metadata = loaded(row.get("metadata")) if one.metadata is None else one.metadata
+    return PassageRow(one.id, one.text, source, _json(metadata))
+
+
+def _is_described_otherwise(shape: PassagesShape, one: Passage, row: Mapping[str, Any]) -> bool:
+    """Return whether the file says something else of a passage's source or metadata."""
+    source = shape.has("source") and one.source is not None and one.source != row["source"]
+    return source or (shape.has("metadata") and one.metadata is not None and one.metadata != loaded(row["metadata"]))
+
+
+def _json(value: object) -> str | None:
+    """Return a JSON value as text; whole numbers of any size stay what they are."""
+    if value is None:
+        return None
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a number past 64 bits
+        return json.dumps(value, ensure_ascii=False)
+
+
+BLOCK = 2000  # passages in one transaction
+
+
+@dataclass
+class PassagesImportReport(ImportReport):
+    """What an import of passages did.
+
+    `lines` are those that hold anything. `added` are new; `updated` have another text, and no concepts yet; `described`
+    another source or other metadata; `answered` were refused, because they have concepts and the file brings another
+    text; `duplicates` came before in the file. The last two are among the rejected.
+    """
+
+    FIELDS: ClassVar = (
+        "path", "lines", "added", "updated", "described", "unchanged", "released", "duplicates", "answered", "refused",
+        "notes", "report",
+    )  # fmt: skip
+    KINDS: ClassVar = (FindingKind.REJECTED, FindingKind.CHANGED, FindingKind.NOTED)
+    NAMES: ClassVar = ("line", "field", "reason", "value", "kind", "id")
+    NO_KEY: ClassVar = ""
+    WORD: ClassVar = "passage"
+
+    lines: int = 0
+    described: int = 0
+    duplicates: int = 0
+    answered: int = 0
+
+    @property
+    def rows_in(self) -> int:
+        """Return how many passages of the file stand in the table as it has them, whether or not they did before."""
+        return 0 if self.refused else super().rows_in + self.described
+
+
+def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | None = None) -> PassagesImportReport:
+    """Import the passages in a file; with `report`, list everything told in that CSV file.
+
+    A report says what happened also where nothing went in; `Report.check` raises then.
+
+    Raises:
+        InputError: the file cannot be read, an id in it does not fit into the table, or the list cannot be written.
+            Nothing was changed.
+        ConfigurationError: the tables of this database cannot hold passages.
+    """
+    passages = Passages(path)
+    shape = _shape(ws)
+    new = partial(PassagesImportReport, str(path), str(report) if report else None)
+    done = new()
+    with rejects_report(report, columns=PassagesImportReport.NAMES, source=path) as rejects:
+        if strict:
+            done = _Import(ws, shape, passages, new(), rejects).run(writes=False)
+            done.refused = done.is_flawed
+        elif shape.ids.kind is not IdKind.TEXT or shape.ids.length is not None:
+            _check_ids(ws, shape, passages)
+        if not done.refused:  # a strict one has told everything by now
+            done = _Import(ws, shape, passages, new(), None if strict else rejects).run(writes=True)
+        if rejects is not None:
+            rejects.seal()
+    done.notes = [*passages.notes, *_left_out(shape)]
+    if not done.refused and (done.added or done.updated or done.described):
+        what = f"{done.added} added, {done.updated} updated, {done.told[FindingKind.REJECTED]} rejected"
+        with ws.store.write() as tx:
+            workspace.record_event(tx, "import", path.name, old=None, new=what, why="import", at=ws.now())
+    return done
+
+
+class _Import:
+    """One pass over a file."""
+
+    def __init__(
+        self,
+        ws: OpenWorkspace,
+        shape: PassagesShape,
+        passages: Passages,
+        done: PassagesImportReport,
+        rejects: SealedWriter | None,
+    ) -> None:
+        """Begin before the first row."""
+        self._rt, self._shape, self._passages, self._done, self._rejects = ws, shape, passages, done, rejects
+
+    def run(self, *, writes: bool) -> PassagesImportReport:
+        """Take every block, each in a transaction of its own; return what was done."""
+        with SeenIds() as seen, _blocks(self._rt, self._passages, "importing" if writes else "reading") as blocks:
+            for passages, findings in blocks:
+                self._take(passages, findings, seen, writes=writes)
+        return self._done
+
+    def _take(self, sound: list[Passage], findings: list[Finding], seen: SeenIds, *, writes: bool) -> None:
+        """Write a block, or see what would be written."""
+        passages, again = first_occurrences(seen, fit_ids(self._shape, sound))
+        with self._rt.store.write() if writes else self._rt.store.read() as tx:
+            planned = plan_import(tx, self._shape, passages)
+            released = write_passages(tx, self._shape, planned) if writes else 0
+        done = self._done
+        done.lines += len(sound) + len(findings)
+        done.added += len(planned.new)
+        done.updated += len(planned.texts)
+        done.described += len(planned.described)
+        done.unchanged += planned.unchanged
+        done.released += released
+        done.duplicates += len(again)
+        done.answered += len(planned.answered)
+        changes = [change for one in passages for change in one.changes]
+        done.tell([*findings, *changes, *again, *planned.answered], self._rejects)
+
+
+@contextmanager
+def _blocks(
+    ws: OpenWorkspace, passages: Passages, title: str
+) -> Iterator[Iterator[tuple[list[Passage], list[Finding]]]]:
+    """Open a file's passages and findings in blocks, with a bar."""
+    with (
+        ws.display.bar(title, None) as bar,
+        closing(passages.in_blocks(passages.passages(), bar, most=BLOCK, size=lambda one: len(one.text))) as blocks,
+    ):
+        yield blocks
+
+
+def _shape(ws: OpenWorkspace) -> PassagesShape:
+    """Return how the tables are, which are made or adopted where they were not yet."""
+    name = ws.settings.passages_table
+    with ws.store.read() as tx:
+        ready = adopt.is_adopted(tx, passages=name)
+    if not ready:
+        with ws.store.write() as tx:
+            lines = adopt.adopt(tx, passages=name)
+        for line in lines:
+            ws.display.say(line)
+    with ws.store.read() as tx:
+        return read_shape(tx, passages=name)
+
+
+def _report(path: Path, report: Path | None) -> PassagesImportReport:
+    return PassagesImportReport(str(path), str(report) if report else None)
+
+
+def _check_ids(ws: OpenWorkspace, shape: PassagesShape, passages: Passages) -> None:
+    """See that every id fits into the table, before anything is written.
+
+    Raises:
+        InputError: one does not.
+    """
+    with _blocks(ws, passages, "reading") as blocks:
+        for some, _ in blocks:
+            fit_ids(shape, some)
+
+
+def _left_out(shape: PassagesShape) -> list[str]:
+    """Return a note where the table has no place for what a file may bring."""
+    missing = [f"`{name}`" for name in ("source", "metadata") if not shape.has(name)]
+    return [f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept"] if missing else []

@@ -1,0 +1,121 @@
+"""What the quality report reads of the concepts: added up by the database, or as they come, at flat memory."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+
+from pipeline.passages import table
+from pipeline.passages.schema import PassagesShape
+from pipeline.store.database import streamed
+from pipeline.tables.cells import cell_words, loaded
+
+PAGE = 2000  # rows in one fetch
+
+
+class MeasuredVersion(NamedTuple):
+    """Whose concepts some are: the label and the model of an extractor."""
+
+    label: str
+    model: str
+
+    @property
+    def extractor(self) -> str:
+        """Return both as one name."""
+        return f"{self.label}/{self.model}"
+
+    def is_of(self, extractor: str | None) -> bool:
+        """Return whether this is the extractor, or one of its label where no model is named, or where none is."""
+        if extractor is None:
+            return True
+        return extractor == self.extractor if "/" in extractor else extractor == self.label
+
+
+class Tally(NamedTuple):
+    """How many concepts of one type a version has, and how many of those have evidence."""
+
+    version: MeasuredVersion
+    type: str
+    concepts: int
+    with_evidence: int
+
+
+class MeasuredAnswer(NamedTuple):
+    """The names of all concepts that one version has of one passage; `passage` as the table has it."""
+
+    passage: Any
+    version: MeasuredVersion
+    names: Sequence[str]
+
+    @property
+    def key(self) -> str:
+        """Return what no other answer has, as text."""
+        return json.dumps([cell_words(self.passage), *self.version])
+
+
+class MeasuredConcept(NamedTuple):
+    """One stored concept: `evidence` as the document it is, None where there is none."""
+
+    name: str
+    type: str
+    confidence: Any
+    evidence: Mapping[str, Any] | None
+
+
+def tallies(tx: Connection, shape: PassagesShape) -> list[Tally]:
+    """Return how many concepts there are of each type of each version in sight."""
+    concepts = shape.concepts.c
+    by = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
+    query = select(*by, func.count(), func.count(concepts.evidence)).where(table.in_sight(shape)).group_by(*by)
+    return [
+        Tally(MeasuredVersion(cell_words(row[0]), cell_words(row[1])), cell_words(row[2]), row[3], row[4])
+        for row in tx.execute(query)
+    ]
+
+
+def measured_answers(
+    tx: Connection, shape: PassagesShape, versions: Collection[MeasuredVersion]
+) -> Iterator[MeasuredAnswer]:
+    """Yield the answers of some versions, those to one passage one after the other."""
+    concepts = shape.concepts.c
+    columns = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
+    query = select(*columns, concepts.concept_name).where(_of(shape, versions)).order_by(*columns)
+    rows: Iterator[Any] = (row for page in streamed(tx, query, page=PAGE).partitions() for row in page)
+    for whose, some in groupby(rows, key=itemgetter(0, 1, 2)):
+        yield MeasuredAnswer(
+            whose[0], MeasuredVersion(cell_words(whose[1]), cell_words(whose[2])), [cell_words(row[3]) for row in some]
+        )
+
+
+def measured_rows(tx: Connection, shape: PassagesShape, answer: MeasuredAnswer) -> list[MeasuredConcept]:
+    """Return the concepts of one answer, in the order of their names."""
+    concepts = shape.concepts.c
+    columns = (concepts.concept_name, concepts.concept_type, concepts.confidence, concepts.evidence)
+    query = select(*columns).where(concepts.passage_id == answer.passage, _of(shape, [answer.version]))
+    found = []
+    for name, kind, confidence, evidence in tx.execute(query):
+        document = loaded(evidence)
+        found.append(
+            MeasuredConcept(
+                cell_words(name), cell_words(kind), confidence, document if isinstance(document, dict) else None
+            )
+        )
+    return sorted(found, key=lambda row: (row.name, row.type))
+
+
+def _of(shape: PassagesShape, versions: Collection[MeasuredVersion]) -> ColumnElement[bool]:
+    """Return the condition that a concept is of one of some versions; NULL and the empty text are one name."""
+    concepts = shape.concepts.c
+    here = [
+        and_(
+            func.coalesce(concepts.extractor_version, "") == one.label,
+            func.coalesce(concepts.extractor_model, "") == one.model,
+        )
+        if not (one.label and one.model)
+        else and_(concepts.extractor_version == one.label, concepts.extractor_model == one.model)
+        for one in versions
+    ]
+    return or_(false(), *here)

@@ -1,0 +1,51 @@
+"""Whose concepts are in the table, and taking back those of one version, block by block."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
+
+from pipeline.core.task import RolledBackPage, VersionCounts
+from pipeline.passages.schema import PassagesShape
+from pipeline.tables.cells import cell_words
+
+BLOCK = 500  # passages in one block
+
+
+def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts]:
+    """Return every version that has concepts, those being taken back too, by label and model; reads the whole table."""
+    concepts = shape.concepts.c
+    whose = (concepts.extractor_version, concepts.extractor_model)
+    facts = (func.count(), func.count(concepts.passage_id.distinct()))
+    moments = (func.min(concepts.created_at), func.max(concepts.created_at))
+    found: dict[tuple[str, str], VersionCounts] = {}
+    for row in tx.execute(select(*whose, *facts, *moments).group_by(*whose)):
+        one = VersionCounts(cell_words(row[0]), cell_words(row[1]), *row[2:])
+        same = found.get((one.label, one.model))  # NULL and the empty text are one name
+        found[one.label, one.model] = one if same is None else same.with_(one)
+    return [found[key] for key in sorted(found)]
+
+
+def roll_back_concepts(
+    tx: Connection, shape: PassagesShape, label: str, *, model: str, after: Any | None
+) -> RolledBackPage:
+    """Delete the concepts of a version of the next passages behind one, in the order of the passages' ids.
+
+    The passages are found by the index alone, so that rows of other versions are not read.
+    """
+    concepts = shape.concepts.c
+    mine = and_(_is(concepts.extractor_version, label), _is(concepts.extractor_model, model))
+    query = select(concepts.passage_id).where(_is(concepts.extractor_version, label))
+    query = query.distinct().order_by(concepts.passage_id).limit(BLOCK)
+    if after is not None:
+        query = query.where(concepts.passage_id > after)
+    ids = list(tx.execute(query.where(concepts.passage_id.is_not(None))).scalars())
+    if not ids:  # what names no passage goes last
+        gone = tx.execute(delete(shape.concepts).where(mine, concepts.passage_id.is_(None))).rowcount
+        return RolledBackPage(gone, None)
+    gone = tx.execute(delete(shape.concepts).where(mine, concepts.passage_id.in_(ids))).rowcount
+    return RolledBackPage(gone, ids[-1])
+
+
+def _is(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Return the condition that a column holds a name; NULL and the empty text are one."""
+    return column == name if name else or_(column.is_(None), column == name)

@@ -1,0 +1,160 @@
+"""Measures a task's answers, judges them, and writes the report into the workspace.
+
+Measure the answers of a task again, and write the report.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.core.errors import InputError
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.quality import gates, report, report_files
+from pipeline.quality.figures import shown
+
+if TYPE_CHECKING:
+    from pipeline.engine.workspace import OpenWorkspace
+    from pipeline.quality.figures import Quality, Verdict
+
+
+HALF = 0.5
+ENOUGH = 20  # items: when half of so many are wrong it is the question or the model, and no bad luck
+NO_EXTRACTOR = "nobody@0/nothing"  # an extractor without answers: its gates are those of any other
+
+
+class QualityReport(NamedTuple):
+    """A report that was written: where, what it says in one line, the verdicts, and all of it as a document."""
+
+    path: Path
+    line: str
+    verdicts: "list[Verdict]"
+    document: dict[str, Any]
+
+    @property
+    def passed(self) -> bool:
+        """Return whether no gate failed; gates that were not judged do not fail."""
+        return not gates.failed_verdicts(self.verdicts)
+
+    def lines(self) -> list[tuple[str, str, str, str]]:
+        """Return (gate with its figure, pass or not, what was wanted, on how many items) of each gate, for a table."""
+        return [
+            (
+                f"{one.gate.name} {shown(one.value, one.gate.figure.unit, bound=gates.missed_bound(one.gate))}",
+                report.WORDS[one.passed].strip("*"),
+                gates.describe_gate(one.gate),
+                f"{one.gate.figure.items:,}",
+            )
+            for one in self.verdicts
+        ]
+
+    @property
+    def is_judged(self) -> bool:
+        """Return whether any gate was judged; where answers are few, none is."""
+        return any(one.passed is not None for one in self.verdicts)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Return whether a share misses its bound by half of everything, on enough items that it is no chance."""
+        return any(
+            one.passed is False
+            and one.value is not None
+            and one.gate.figure.unit == "share"
+            and one.gate.figure.items >= ENOUGH
+            and abs(one.value - (gates.missed_bound(one.gate) or 0.0)) >= HALF
+            for one in self.verdicts
+        )
+
+    def check(self) -> None:
+        """Make sure that no gate failed.
+
+        Raises:
+            GateError: one did; the answers are stored, and so is this report.
+        """
+        gates.ensure_gates_passed(self.verdicts, report=str(self.path))
+
+
+def check_gate_overrides(ws: "OpenWorkspace") -> None:
+    """Make sure that the answers can be judged by the bounds that are set, before anything is paid for.
+
+    Raises:
+        ConfigurationError: GATES names a gate that there is not, or a bound that is none.
+    """
+    if not ws.settings.gates:
+        return
+    with ws.store.read() as tx:
+        quality = ws.task.quality(tx, NO_EXTRACTOR)
+    gates.check_overrides(quality, ws.settings.gates, others=_others(ws, quality))
+
+
+def _others(ws: "OpenWorkspace", quality: "Quality") -> set[str]:
+    """Return the gates of the other subjects, where GATES names any but this one's: it may stand in `.env`."""
+    if gates.parse_bounds(ws.settings.gates or "").keys() <= {one.name for one in quality.gates}:
+        return set()
+    with ws.store.read() as tx:
+        others = [one.task.quality(tx, NO_EXTRACTOR) for one in ws.subjects if one.task is not ws.task]
+    return {gate.name for other in others for gate in other.gates}
+
+
+def remove_unfinished_reports(ws: "OpenWorkspace") -> None:
+    """Remove what killed processes left of the task's reports that never became whole."""
+    report_files.sweep_reports(ws.data, ws.task.name)
+
+
+def write_report(
+    ws: "OpenWorkspace", *, extractor: str | None = None, notes: "list[str] | None" = None, fewest: int | None = None
+) -> QualityReport | None:
+    """Write the report on an extractor's answers (those of the task's label where none is named), and return it.
+
+    None where there is nothing to tell: neither an answer nor a reply. `notes` are shown on top of it; of
+    `fewest` see `gates.judge`.
+
+    Raises:
+        ConfigurationError: GATES names a gate that there is not, or a bound that is none; nothing was written.
+    """
+    chosen = extractor or ws.task.label
+    with ws.store.read() as tx:
+        quality = ws.task.quality(tx, chosen)
+    if not quality.items and not any(one.items for one in quality.figures):
+        return None
+    return _write(ws, quality, [*(notes or []), *quality.notes], fewest=fewest)
+
+
+def _write(ws: "OpenWorkspace", quality: "Quality", notes: list[str], *, fewest: int | None) -> QualityReport:
+    """Judge what was measured, and write it down."""
+    import dataclasses
+
+    quality = dataclasses.replace(quality, notes=notes)
+    overrides = ws.settings.gates or ""
+    verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
+    at = ws.now()
+    settings = {"GATES": overrides, "task": ws.task.name, "workspace": str(ws.data)}
+    name = report_files.report_name(ws.task.name, at=at)
+    names = report_files.report_pictures(name, len(quality.distributions))
+    document = report.report_document(quality, verdicts, at=at, settings=settings)
+    path = report_files.seal_report(
+        ws.data,
+        ws.task.name,
+        name,
+        markdown=report.report_markdown(quality, verdicts, at=at, settings=settings, pictures=names),
+        document=document,
+        pictures=[report.bar_chart(one) for one in quality.distributions],
+    )
+    return QualityReport(path, report.verdict_line(verdicts), verdicts, {**document, "report": str(path)})
+
+
+def run(ws: OpenWorkspace, *, extractor: str | None = None) -> QualityReport | None:
+    """Write the report on an extractor's answers, or on those of the task's label; None where there is nothing yet.
+
+    The caller asks the report to `check` itself when it has been shown.
+
+    Raises:
+        InputError: there is nothing of an extractor that was named.
+        ConfigurationError: GATES names a gate that there is not, or a bound that is none.
+    """
+    remove_unfinished_reports(ws)
+    report = write_report(ws, extractor=extractor)
+    if report is None and extractor is not None:
+        raise InputError(
+            f"there is no answer of {extractor!r}; no report was written",
+            hint="`make versions` lists whose answers there are",
+        )
+    return report

@@ -1,1 +1,0 @@
-"""What happens where several steps follow one another in one command."""

@@ -1,1 +1,0 @@
-"""What happens, one module per verb, named as its command. No step imports another."""

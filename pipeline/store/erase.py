@@ -1,0 +1,129 @@
+"""Taking one item out of the engine's tables, and the marks by which a run that died over it goes on.
+
+The rows of the account stay, because every request of a batch is accounted for and what was paid stays paid: they lose
+all that is the item's own (answer, excerpt, reason, hash) and get an item id that leads nowhere.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from pipeline.store import workspace
+from pipeline.store.answers import FORGOTTEN
+from pipeline.store.tables import answers, attempts, batches, calls, due, parked, probes, requests, runs, tries
+from pipeline.store.tables import events as journal
+
+KIND = "forget"  # of the journal's lines about this
+BEGUN, DONE = "begun", "done"
+GONE = "forgotten"
+REASON = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
+WORDS = {batches: ("reason",), tries: ("note",), journal: ("name", "why"), attempts: ("reason", "excerpt")}
+WORDS |= {requests: ("reason",), parked: ("reason",)}  # where what was said of one item may name another
+WORDS |= {due: ("reason",), runs: ("why",), probes: ("report",)}
+
+
+def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:
+    """Mark that an item is being forgotten, under a digest of its name, and park it."""
+    key = {"task": task, "item_id": item_id}
+    if tx.execute(select(parked.c.task).filter_by(**key)).first() is None:
+        tx.execute(insert(parked).values(reason=REASON, at=at, **key))
+    if item_id not in open_erasures(tx, name):
+        workspace.record_event(tx, KIND, _digest(tx, name), old=None, new=BEGUN, why=item_id, at=at)
+
+
+def open_erasures(tx: Connection, name: str) -> list[str]:
+    """Return the ids under which something of that name was begun to be forgotten and is not done."""
+    query = select(journal.c.why).where(journal.c.kind == KIND, journal.c.new == BEGUN)
+    return list(tx.execute(query.where(journal.c.name == _digest(tx, name)).order_by(journal.c.id)).scalars())
+
+
+def unfinished_erasures(tx: Connection) -> list[str]:
+    """Return the ids of all items that were begun to be forgotten and are not done."""
+    query = select(journal.c.why).where(journal.c.kind == KIND, journal.c.new == BEGUN)
+    return list(tx.execute(query.order_by(journal.c.id)).scalars())
+
+
+def finish_erasure(tx: Connection, name: str) -> None:
+    """Keep in the journal that something was forgotten, and no longer what."""
+    here = (journal.c.kind == KIND) & (journal.c.name == _digest(tx, name))
+    tx.execute(update(journal).where(here).values(name=GONE, old=BEGUN, new=DONE, why=None))
+
+
+def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
+    """Return the numbers of the batches in which an item was asked about, ascending."""
+    asked = select(requests.c.batch).where(requests.c.task == task, requests.c.item_id == item_id)
+    return sorted(tx.execute(asked.where(requests.c.batch.is_not(None)).distinct()).scalars())
+
+
+def is_claimed(tx: Connection, task: str, item_id: str) -> bool:
+    """Return whether an item is being asked about, in a batch or live."""
+    mine = (requests.c.task == task) & (requests.c.item_id == item_id) & requests.c.open
+    return tx.execute(select(requests.c.id).where(mine)).first() is not None
+
+
+def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> bool:
+    """Record what a sealed file of a batch will be, where `was` is what is recorded; false where it is not."""
+    for kind in ("request", "result"):
+        digest, length = batches.c[f"{kind}_sha256"], batches.c[f"{kind}_size"]
+        here = (batches.c.number == batch) & (digest == was)
+        if tx.execute(update(batches).where(here).values({digest: sha256, length: size})).rowcount:
+            return True
+    return False
+
+
+def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str]) -> None:
+    """Take an item out of every table of the engine; `words` are its own, cut out of all that was said of anything.
+
+    On SQLite what is deleted is overwritten, not only left free.
+    """
+    if tx.dialect.name == "sqlite":
+        tx.exec_driver_sql("PRAGMA secure_delete = ON")
+    nobody = f"{item_id} {GONE}" if re.fullmatch(r"\d{1,18}", item_id) else f"{GONE} {secrets.token_hex(8)}"
+    emptied: dict[Table, dict[str, Any]] = {
+        requests: {"input_hash": "", "reason": GONE},
+        attempts: {"reason": GONE, "excerpt": None},
+        answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},
+        calls: {},
+    }
+    for table, values in emptied.items():
+        mine = (table.c.task == task) & (table.c.item_id == item_id)
+        tx.execute(update(table).where(mine).values(item_id=nobody, **values))
+    for table in (parked, due):
+        tx.execute(delete(table).where(table.c.task == task, table.c.item_id == item_id))
+    for word in words:
+        _cut_out(tx, word)
+
+
+def note_cleaned(tx: Connection, batch: int, *, why: str, at: datetime) -> None:
+    """Keep that the files of a batch were removed on purpose."""
+    workspace.record_event(tx, "clean", batch, old=None, new="files removed", why=why, at=at)
+
+
+def cleaned_batches(tx: Connection) -> set[int]:
+    """Return the numbers of the batches whose files were removed on purpose."""
+    query = select(journal.c.name).where(journal.c.kind == "clean")
+    return {int(name) for name in tx.execute(query).scalars() if name.isdecimal()}
+
+
+def _cut_out(tx: Connection, word: str) -> None:
+    """Put a sign for nothing in the place of a word, where it stands by itself in what was said."""
+    alone = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+    for table, names in WORDS.items():
+        for name in names:
+            column = table.c[name]
+            found = tx.execute(select(*table.primary_key.columns, column).where(column.contains(word, autoescape=True)))
+            for row in found.all():
+                here = [one == row[number] for number, one in enumerate(table.primary_key.columns)]
+                changed = alone.sub("…", row[-1])
+                if changed != row[-1]:
+                    tx.execute(update(table).where(*here).values({column: changed}))
+
+
+def _digest(tx: Connection, name: str) -> str:
+    """Return a digest of a name that nobody can look up without this workspace."""
+    return hashlib.sha256(f"{workspace.get_workspace(tx).workspace_id} {name}".encode("utf-8", "replace")).hexdigest()

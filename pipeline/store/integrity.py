@@ -1,0 +1,177 @@
+"""Questions about the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    cast,
+    delete,
+    func,
+    inspect,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
+from pipeline.store.answers import COMPARED, ROLLED_BACK
+from pipeline.store.leases import is_dead
+from pipeline.store.tables import (
+    answers,
+    attempts,
+    batch_accounts,
+    batches,
+    builds,
+    calls,
+    leases,
+    metadata,
+    requests,
+    tries,
+    twins,
+)
+
+_INVALID_INDEXES = """
+SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE c.relname LIKE 'findable\\_%' AND NOT (i.indisvalid AND i.indisready) AND pg_table_is_visible(c.oid) ORDER BY 1
+"""
+_BROKEN_PAGES = "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
+OF_BATCHES = (requests, answers, attempts, tries, twins, batch_accounts)
+
+
+def damage(tx: Connection) -> list[str]:
+    """Return what the database finds wrong with itself, indexes included; empty when it is sound.
+
+    SQLite reads its whole file for it. PostgreSQL tells which of our indexes it does not trust, and how often it has
+    read a page whose checksum is wrong.
+    """
+    if tx.dialect.name != "sqlite":
+        invalid = tx.execute(text(_INVALID_INDEXES)).scalars()
+        broken = tx.execute(text(_BROKEN_PAGES)).scalar()
+        found = [f"the index {name} is invalid; REINDEX INDEX {name} makes it anew" for name in invalid]
+        return found + ([f"{broken} pages with a wrong checksum were read"] if broken else [])
+    said = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
+    return [line for line in said if line != "ok"]
+
+
+def foreign_tables(tx: Connection, *, besides: Collection[str]) -> list[str]:
+    """Return the names of the tables that are another program's: neither the engine's nor among the subjects' own."""
+    names = sorted(inspect(tx).get_table_names())
+    return [name for name in names if not name.startswith(("findable_", "sqlite_")) and name.lower() not in besides]
+
+
+def columns_holding(tx: Connection, tables: Collection[Table], words: Collection[str]) -> list[str]:
+    """Return which columns of the engine's tables and of these others hold one of some words, as `table.column`."""
+    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
+    found = []
+    for table in (*metadata.sorted_tables, *tables):
+        for column in table.columns:
+            if isinstance(column.type, Text) and words:
+                held = or_(*(place(cast(column, Text), word) > 0 for word in words))
+                if tx.execute(select(literal(1)).where(held).limit(1)).first() is not None:
+                    found.append(f"{table.name}.{column.name}")
+    return found
+
+
+def count_orphans(tx: Connection) -> dict[str, tuple[int, list[int]]]:
+    """Return the tables of ours that hold rows of a batch that is not there: how many, and the batches' numbers."""
+    found: dict[str, tuple[int, list[int]]] = {}
+    for table in OF_BATCHES:
+        query = select(table.c.batch, func.count()).where(_is_loose(table)).group_by(table.c.batch)
+        rows = tx.execute(query.order_by(table.c.batch)).all()
+        if rows:
+            found[table.name] = (sum(row[1] for row in rows), [row[0] for row in rows])
+    return found
+
+
+def drop_orphans(tx: Connection, name: str) -> int:
+    """Delete the rows of one table that name a batch which is not there; return how many there were."""
+    table = next(one for one in OF_BATCHES if one.name == name)
+    return tx.execute(delete(table).where(_is_loose(table))).rowcount
+
+
+def _is_loose(table: Table) -> ColumnElement[bool]:
+    """Return the condition that a row names a batch which is not there."""
+    return table.c.batch.is_not(None) & table.c.batch.not_in(select(batches.c.number))
+
+
+def unknown_states(tx: Connection) -> dict[int, str]:
+    """Return the batches whose state is no word of ours, by number."""
+    query = select(batches.c.number, batches.c.state).where(
+        batches.c.state.not_in([state.value for state in BatchState])
+    )
+    return {row[0]: row[1] for row in tx.execute(query)}
+
+
+def count_requests(tx: Connection) -> dict[int, dict[str, int]]:
+    """Return for each batch how many requests it has, how many are open, and how many have each outcome."""
+    counted = select(requests.c.batch, requests.c.open, requests.c.outcome, func.count())
+    query = counted.where(requests.c.batch.is_not(None)).group_by(requests.c.batch, requests.c.open, requests.c.outcome)
+    found: dict[int, dict[str, int]] = {}
+    for batch, is_open, outcome, count in tx.execute(query):
+        here = found.setdefault(batch, {"all": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)})
+        here["all"] += count
+        if is_open:
+            here["open"] += count
+        if outcome is not None:
+            here[outcome] = here.get(outcome, 0) + count
+        elif not is_open:
+            here["closed"] += count
+    return found
+
+
+def count_written(tx: Connection) -> dict[int, tuple[int, int]]:
+    """Return for each batch how many answers and how many attempts stand in the database."""
+    both = []
+    for table in (answers, attempts):
+        query = select(table.c.batch, func.count()).where(table.c.batch.is_not(None)).group_by(table.c.batch)
+        both.append({row[0]: row[1] for row in tx.execute(query)})
+    return {batch: (both[0].get(batch, 0), both[1].get(batch, 0)) for batch in both[0].keys() | both[1].keys()}
+
+
+def live_answers(tx: Connection) -> tuple[int, int]:
+    """Return how many answers came live, and how many live calls were answered.
+
+    Answers that are only compared are not kept, nor those of a version that was taken back.
+    """
+    kept = select(func.count()).select_from(answers).where(answers.c.batch.is_(None))
+    is_kept = calls.c.purpose.not_in([COMPARED, ROLLED_BACK])
+    marks = select(func.count()).select_from(calls).where(calls.c.outcome == CallEnd.ANSWERED, is_kept)
+    return tx.execute(kept).scalar() or 0, tx.execute(marks).scalar() or 0
+
+
+def close_claims_of_ended(tx: Connection) -> int:
+    """Close open claims of batches that are over; return how many there were."""
+    ended = select(batches.c.number).where(batches.c.state.in_(OVER))
+    here = requests.c.open & requests.c.batch.in_(ended)
+    return tx.execute(update(requests).where(here).values(open=False, reason="its batch is over")).rowcount
+
+
+def count_dead_claims(tx: Connection, *, now: datetime) -> int:
+    """Return how many live claims have no living owner any more."""
+    live = select(requests.c.owner, requests.c.until).where(requests.c.open, requests.c.batch.is_(None))
+    return sum(row.until <= now or is_dead(row.owner) for row in tx.execute(live))
+
+
+def count_dead_leases(tx: Connection, *, now: datetime) -> list[str]:
+    """Return the names of leases whose time is over or whose owner is dead."""
+    query = select(leases.c.name, leases.c.owner, leases.c.until).order_by(leases.c.name)
+    return [row.name for row in tx.execute(query) if row.until <= now or is_dead(row.owner)]
+
+
+def drop_dead_leases(tx: Connection, *, now: datetime) -> list[str]:
+    """Delete the leases that nobody holds any more; return their names."""
+    names = count_dead_leases(tx, now=now)
+    tx.execute(delete(leases).where(leases.c.name.in_(names)))
+    return names
+
+
+def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:
+    """Return the rows of all builds that were recorded, by number."""
+    return {row["number"]: row for row in tx.execute(select(builds)).mappings()}

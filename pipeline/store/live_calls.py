@@ -1,0 +1,263 @@
+"""Live calls: the mark that is committed before each, how it ended, and what a day's quota has left.
+
+A call is never made without its mark, so there are never more calls at the API than rows here. A mark whose process
+died before the reply was kept is *lost*: it may have been answered and paid for, and is counted at its estimate.
+What they come to since a budget began is kept as they end, so that nobody adds them all up before each call.
+
+Rows of `findable_runs`: what one `tag-live` or `tag` set out to do, what it was estimated at, and how it ended.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
+
+from pipeline.core.states import CallEnd
+from pipeline.store.leases import is_dead, this_owner
+from pipeline.store.tables import calls, runs, sums, usage
+
+ELSEWHERE_S = 3600.0  # ours: a call of another machine that is under way for so long is lost
+FREE = frozenset({CallEnd.THROTTLED, CallEnd.UNSENT})  # these count towards no quota and cost nothing
+SUMS = 8  # budgets for which sums are kept: that of the day and those of runs; who looks at another adds up anew
+COUNTS = calls.c.outcome.is_(None) | calls.c.outcome.not_in(FREE)
+
+
+class CallStart(NamedTuple):
+    """A call that is about to be made: tokens are estimates, `counted_in` is before calibration, the cost is in USD."""
+
+    task: str
+    item_id: str
+    extractor: str
+    model: str
+    run: int | None
+    purpose: str
+    counted_in: int
+    estimated_in: int
+    estimated_out: int
+    estimated_cost: float
+
+
+class StartedCall(NamedTuple):
+    """The number of a mark, when the call was marked, and how many prompt tokens it was estimated at."""
+
+    number: int
+    asked_at: datetime
+    tokens: int
+
+
+def begin_call(tx: Connection, mark: CallStart, *, day: str, at: datetime) -> int:
+    """Mark a call of this process before it is made, count it for its day, and return the mark's number."""
+    values = {**mark._asdict(), "owner": this_owner(), "asked_at": at, "day": day}
+    number: int = tx.execute(insert(calls).values(values).returning(calls.c.id)).scalar_one()
+    _count(tx, mark.model, day, requests=1, tokens=mark.estimated_in)
+    return number
+
+
+def end_call(
+    tx: Connection,
+    number: int,
+    how: CallEnd,
+    *,
+    tokens: tuple[int, int] | None = None,
+    cost: float | None = None,
+    at: datetime,
+) -> None:
+    """Keep how a call ended and, where a reply told, its (prompt, answer and thought) tokens and cost in USD.
+
+    What was refused for a quota, or never sent, is taken off its day again. A call that has ended stays as it is.
+    """
+    here = (calls.c.id == number) & (calls.c.outcome.is_(None) | (calls.c.outcome == CallEnd.LOST))
+    names = ("model", "day", "estimated_in", "asked_at", "outcome", "cost", "estimated_cost")
+    row = tx.execute(select(*(calls.c[name] for name in names)).where(here)).first()
+    if row is None:
+        return
+    values = {"outcome": how, "ended_at": at, "cost": cost}
+    if tokens is not None:
+        values |= {"tokens_in": tokens[0], "tokens_out": tokens[1]}
+    tx.execute(update(calls).where(calls.c.id == number).values(values))
+    before = _came_to(row.outcome, row.cost, row.estimated_cost)
+    after = _came_to(how, cost, row.estimated_cost)
+    _spend(tx, row.asked_at, known=after[0] - before[0], lost=after[1] - before[1])
+    if how in FREE:
+        _count(tx, row.model, row.day, requests=-1, tokens=-row.estimated_in)
+    elif tokens is not None:
+        _count(tx, row.model, row.day, requests=0, tokens=tokens[0] - row.estimated_in)
+
+
+def end_dead_calls(tx: Connection, *, now: datetime) -> int:
+    """Say of the calls of dead processes that they are lost; return how many."""
+    gone = dead_calls(tx, now=now)
+    for number in gone:
+        end_call(tx, number, CallEnd.LOST, at=now)
+    return len(gone)
+
+
+def dead_calls(tx: Connection, *, now: datetime) -> list[int]:
+    """Return the numbers of the marks that `lose_dead` would end."""
+    query = select(calls.c.id, calls.c.owner, calls.c.asked_at).where(calls.c.outcome.is_(None)).order_by(calls.c.id)
+    oldest = now - timedelta(seconds=ELSEWHERE_S)
+    return [row.id for row in tx.execute(query) if is_dead(row.owner) or row.asked_at < oldest]
+
+
+def miscounted(tx: Connection) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the (requests, prompt tokens) that the marks add up to, by model and day, where `usage` says otherwise."""
+    tokens = func.sum(func.coalesce(calls.c.tokens_in, calls.c.estimated_in))
+    query = select(calls.c.model, calls.c.day, func.count(), tokens).where(COUNTS).group_by(calls.c.model, calls.c.day)
+    marked = {(row[0], row[1]): (int(row[2]), int(row[3])) for row in tx.execute(query)}
+    kept = select(usage.c.model, usage.c.day, usage.c.requests, usage.c.tokens_in)
+    counted = {(row[0], row[1]): (int(row[2]), int(row[3])) for row in tx.execute(kept)}
+    found = sorted(one for one in marked.keys() | counted.keys() if marked.get(one, (0, 0)) != counted.get(one, (0, 0)))
+    return {one: marked.get(one, (0, 0)) for one in found}
+
+
+def recount(tx: Connection) -> int:
+    """Let `usage` say what the marks add up to; return for how many days it did not."""
+    wrong = miscounted(tx)
+    for (model, day), (requests, tokens) in wrong.items():
+        tx.execute(delete(usage).where(usage.c.model == model, usage.c.day == day))
+        tx.execute(insert(usage).values(model=model, day=day, requests=requests, tokens_in=tokens))
+    return len(wrong)
+
+
+def sum_calls(tx: Connection, *, since: datetime | None) -> tuple[float, float]:
+    """Return what the calls since a moment came to, in USD: (known, lost); none that is under way."""
+    here: ColumnElement[bool] = true() if since is None else calls.c.asked_at >= since
+    untold = calls.c.outcome.not_in(FREE) & calls.c.cost.is_(None)
+    query = select(func.sum(calls.c.cost), func.sum(calls.c.estimated_cost).filter(untold)).where(here)
+    known, lost = tx.execute(query).one()
+    return known or 0.0, lost or 0.0
+
+
+def cached_sum_calls(tx: Connection, *, since: datetime, anew: bool) -> tuple[float, float]:
+    """Return the same from a row that is kept from now on; the caller writes.
+
+    Where there is no such row, or `anew` asks for it, all calls since then are added up.
+    """
+    row = tx.execute(select(sums.c.known, sums.c.lost).where(sums.c.since == since)).first()
+    if row is not None and not anew:
+        return row.known, row.lost
+    known, lost = sum_calls(tx, since=since)
+    kept = tx.execute(select(sums.c.since).where(sums.c.since != since).order_by(sums.c.since.desc())).scalars().all()
+    for one in (since, *kept[SUMS - 1 :]):
+        tx.execute(delete(sums).where(sums.c.since == one))
+    tx.execute(insert(sums).values(since=since, known=known, lost=lost))
+    return known, lost
+
+
+def calls_of_day(tx: Connection, model: str, *, day: str) -> int:
+    """Return how many requests of a day's quota were used live, by all processes."""
+    query = select(usage.c.requests).where(usage.c.model == model, usage.c.day == day)
+    return tx.execute(query).scalar() or 0
+
+
+def calls_since(tx: Connection, model: str, *, since: datetime) -> list[StartedCall]:
+    """Return the calls to a model that were marked since a moment, oldest first; none that counts towards no quota."""
+    columns = (calls.c.id, calls.c.asked_at, calls.c.estimated_in)
+    query = select(*columns).where(calls.c.asked_at >= since, calls.c.model == model, COUNTS).order_by(calls.c.id)
+    return [StartedCall._make(row) for row in tx.execute(query)]
+
+
+def open_calls(tx: Connection, task: str, *, run: int | None) -> list[tuple[int, str]]:
+    """Return (mark, item id) of the calls of a run, or of none, that this process has not ended."""
+    ours = (calls.c.task == task) & (calls.c.owner == this_owner()) & calls.c.outcome.is_(None)
+    ours &= calls.c.run.is_(None) if run is None else calls.c.run == run
+    return [(row[0], row[1]) for row in tx.execute(select(calls.c.id, calls.c.item_id).where(ours))]
+
+
+def _came_to(outcome: str | None, cost: float | None, estimated: float) -> tuple[float, float]:
+    """Return what a call came to, in USD: (known, lost)."""
+    is_lost = outcome is not None and outcome not in FREE and cost is None
+    return cost or 0.0, estimated if is_lost else 0.0
+
+
+def _spend(tx: Connection, asked_at: datetime, *, known: float, lost: float) -> None:
+    """Add to what is kept since each moment that a call was marked after; the caller is the only writer."""
+    if known or lost:
+        more = {"known": sums.c.known + known, "lost": sums.c.lost + lost}
+        tx.execute(update(sums).where(sums.c.since <= asked_at).values(more))
+
+
+def _count(tx: Connection, model: str, day: str, *, requests: int, tokens: int) -> None:
+    """Add to what was used of a day's quota; the caller is the only writer."""
+    here = (usage.c.model == model) & (usage.c.day == day)
+    more = {"requests": usage.c.requests + requests, "tokens_in": usage.c.tokens_in + tokens}
+    if not tx.execute(update(usage).where(here).values(more)).rowcount:
+        tx.execute(insert(usage).values(model=model, day=day, requests=requests, tokens_in=tokens))
+
+
+BACKFILL = "backfill"  # the mode of a run that asks about everything under one version, over days
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as its row stands; tokens and cost (USD) of what it set out to ask are estimates."""
+
+    number: int
+    task: str
+    extractor: str
+    model: str
+    mode: str
+    started_at: datetime
+    ended_at: datetime | None
+    items: int
+    estimated_in: int
+    estimated_out: int
+    estimated_cost: float
+    priced_on: str
+    budget: float | None
+    why: str | None
+
+
+@dataclass(frozen=True)
+class RunActual:
+    """What the live calls of a run came to: how many were made, their tokens, and their cost in USD."""
+
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    cost: float
+
+
+def begin_run(tx: Connection, *, at: datetime, **values: Any) -> int:
+    """Add a run and return its number."""
+    newest: int | None = tx.execute(select(func.max(runs.c.number))).scalar()
+    number = (newest or 0) + 1
+    tx.execute(insert(runs).values(number=number, started_at=at, **values))
+    return number
+
+
+def set_budget(tx: Connection, number: int, usd: float) -> None:
+    """Keep another budget of a run, in USD, that a person gave it since."""
+    tx.execute(update(runs).where(runs.c.number == number).values(budget=usd))
+
+
+def end_run(tx: Connection, number: int, *, why: str, at: datetime) -> None:
+    """Keep that a run is over, and why; one that is over stays as it is."""
+    tx.execute(update(runs).where(runs.c.number == number, runs.c.ended_at.is_(None)).values(ended_at=at, why=why))
+
+
+def runs_of_mode(tx: Connection, task: str, *, mode: str) -> list[Run]:
+    """Return every run of a mode, oldest first."""
+    query = select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number)
+    return [Run(**row) for row in tx.execute(query).mappings()]
+
+
+def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
+    """Return the newest run of a task in a mode that has no end, if there is one."""
+    query = select(runs).where(runs.c.task == task, runs.c.mode == mode, runs.c.ended_at.is_(None))
+    row = tx.execute(query.order_by(runs.c.number.desc()).limit(1)).mappings().first()
+    return Run(**row) if row else None
+
+
+def latest_runs(tx: Connection, task: str, *, mode: str, limit: int) -> list[Run]:
+    """Return the newest runs of a task in a mode, newest first."""
+    query = select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number.desc()).limit(limit)
+    return [Run(**row) for row in tx.execute(query).mappings()]
+
+
+def actual_of_run(tx: Connection, number: int) -> RunActual:
+    """Return what the live calls of a run came to."""
+    sums = (func.count(), func.sum(calls.c.tokens_in), func.sum(calls.c.tokens_out), func.sum(calls.c.cost))
+    made, tokens_in, tokens_out, cost = tx.execute(select(*sums).where(calls.c.run == number)).one()
+    return RunActual(made, int(tokens_in or 0), int(tokens_out or 0), cost or 0.0)

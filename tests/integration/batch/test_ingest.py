@@ -1,0 +1,502 @@
+"""`batch-ingest` on every kind of result file: what each line makes of its request, and that all of it adds up."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.core import files
+from pipeline.experts import table
+from tests import ledger
+from tests.delivery import MODEL, TAGS, Lines, deliver, error, line, prepare, put_people, response, result, workspace_at
+from tests.lab import Api, Workspace
+
+pytestmark = pytest.mark.sampled(4)
+
+Spoil = Callable[[str], Lines]
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Workspace:
+    """A workspace that cannot reach any API."""
+    return workspace_at(tmp_path / "data")
+
+
+def ingest(workspace: Workspace, *, code: int = 0) -> Any:
+    """Run `batch-ingest --json`, expect an exit code, and return its document."""
+    ran = workspace.run("batch-ingest", "--json")
+    assert ran.exit_code == code, ran.output
+    ledger.check(workspace)
+    return json.loads(ran.stdout)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What stands in a result file for one key, and what its request must come to."""
+
+    name: str
+    lines: Spoil
+    outcome: str
+    reason: str
+    code: int | None = None
+    parked: bool = False
+
+
+def says(text: str, **more: Any) -> Spoil:
+    """Return one line whose candidate says this text."""
+    return lambda key: [line(key, response(text, **more))]
+
+
+def body(document: Any) -> Spoil:
+    """Return one line with this response."""
+    return lambda key: [line(key, document)]
+
+
+def fails(code: Any, message: str | None = "It failed.", **more: Any) -> Spoil:
+    """Return one error line."""
+    return lambda key: [error(key, code, message, **more)]
+
+
+def ends(finish: str, text: str | None = None) -> Case:
+    """Return the case of a candidate that ended with this finish reason."""
+    blocked = {"SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII", "BLOCKLIST", "LANGUAGE", "OTHER"}
+    reason = "blocked" if finish in blocked else "bad-finish"
+    return Case(finish.lower(), lambda key: [line(key, response(text, finish=finish))], "refused", reason)
+
+
+NO_USAGE = {"usageMetadata": None}
+FAILURES = [
+    # no line of its own
+    Case("missing", lambda _key: [], "missing", "no line in the result"),
+    Case("key as a number", lambda key: [line(int(key.split("/")[1]))], "missing", "no line in the result"),
+    Case("another key", lambda key: [line(key + "0")], "missing", "no line in the result"),
+    Case("only garbage", lambda _key: [b"%%% \xff\xfe not json"], "missing", "no line in the result"),
+    # lines that are no JSON
+    Case("broken inside", lambda key: [line(key).replace(b'"role"', b'"ro')], "invalid", "unreadable"),
+    Case("cut before its key", lambda key: [line(key)[:-30]], "missing", "no line in the result"),
+    Case(
+        "cut after its key", lambda key: [b'{"key":"' + key.encode() + b'","response":{"cand'], "invalid", "unreadable"
+    ),
+    Case("bad UTF-8", lambda key: [line(key).replace(b"water", b"w\xff\xfer")], "invalid", "unreadable"),
+    Case("no object", lambda key: [b'["key","' + key.encode() + b'"]'], "missing", "no line in the result"),
+    # error lines, with codes of both families
+    *(
+        Case(f"error {said}", fails(said), "refused", "error-line", code)
+        for said, code in ((4, 4), (8, 8), (13, 13), (14, 14), ("13", 13), (429, 8), (500, 13), (503, 14))
+    ),
+    *(
+        Case(f"final error {said}", fails(said), "refused", "error-line", code, parked=True)
+        for said, code in ((3, 3), (5, 5), (7, 7), (9, 9), (400, 3), (404, 5), (403, 7))
+    ),
+    Case("error without message", fails(13, None), "refused", "error-line", 13),
+    Case("error without code", fails(None), "refused", "error-line"),
+    Case("error and response", fails(13, response=response()), "refused", "error-line", 13),
+    Case("error that is a text", lambda key: [orjson.dumps({"error": "no", "key": key})], "refused", "error-line"),
+    Case("neither", lambda key: [orjson.dumps({"key": key})], "refused", "no-response"),
+    # no answer in a response
+    Case("no candidates", body({**response(), "candidates": []}), "refused", "no-candidates"),
+    Case("prompt blocked", body({"promptFeedback": {"blockReason": "OTHER"}}), "refused", "prompt-blocked"),
+    Case("response is a list", body([]), "invalid", "unreadable"),
+    *(ends(finish) for finish in ("SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII", "BLOCKLIST", "OTHER")),
+    ends("SAFETY", TAGS),
+    *(ends(finish, TAGS) for finish in ("BRAND_NEW", "MALFORMED_RESPONSE", "FINISH_REASON_UNSPECIFIED")),
+    Case("cut by tokens", says(TAGS[:20], finish="MAX_TOKENS"), "invalid", "max-tokens"),
+    Case("whole, but cut by tokens", says(TAGS, finish="MAX_TOKENS"), "invalid", "max-tokens"),
+    Case("all thoughts", body(response(None, finish="MAX_TOKENS")), "refused", "max-tokens-empty"),
+    Case("empty", says("  \n"), "refused", "empty"),
+    Case("no content", body(response(None)), "refused", "empty"),
+    # answers that are not what was asked for
+    Case("Markdown fence", says(f"```json\n{TAGS}\n```"), "invalid", "does-not-parse"),
+    Case("cut JSON", says(TAGS[:-3]), "invalid", "does-not-parse"),
+    Case("two documents", says(TAGS + TAGS), "invalid", "does-not-parse"),
+    Case("a member twice", says('{"tags":["a"],"tags":["b"]}'), "invalid", "does-not-parse"),
+    Case("NUL", says('{"tags":["water\\u0000law"]}'), "invalid", "does-not-parse"),
+    Case("half a surrogate pair", says('{"tags":["water \\ud800 law"]}'), "invalid", "does-not-parse"),
+    Case("another field", says('{"tags":["a"],"notes":"x"}'), "invalid", "does-not-validate: notes"),
+    Case("another shape", says('{"labels":["a"]}'), "invalid", "does-not-validate"),
+    Case("a bare list", says('["water law"]'), "invalid", "does-not-validate"),
+    Case("numbers", says('{"tags":[1,2]}'), "invalid", "does-not-validate: tags.0"),
+    Case("a text", says('{"tags":"water law"}'), "invalid", "does-not-validate: tags"),
+    Case("null", says('{"tags":null}'), "invalid", "does-not-validate: tags"),
+    Case("empty list", says('{"tags":[]}'), "invalid", "does-not-validate: tags"),
+    Case("only blank tags", says('{"tags":[" ","\\t"]}'), "invalid", "does-not-validate: tags"),
+    # several lines
+    Case("error twice", lambda key: [error(key, 13), error(key, 14)], "refused", "error-line", 13),
+]
+
+
+@pytest.mark.parametrize("case", FAILURES, ids=lambda case: case.name)
+def test_a_line_that_is_no_answer_costs_its_own_request(offline: Workspace, case: Case) -> None:
+    """One bad line is one failure with its reason: charged, told, and no one else's trouble."""
+    put_people(offline, 3)
+    keys = prepare(offline)
+    deliver(offline, result(keys, spoil=case.lines))
+    [account] = ingest(offline)
+    counted = {name: account[name] for name in ledger.OUTCOMES}
+    assert counted == dict.fromkeys(ledger.OUTCOMES, 0) | {"answered": 2, case.outcome: 1}
+    [(outcome, reason, code, charged)] = offline.query("SELECT outcome, reason, code, charged FROM findable_attempts")
+    assert (outcome, code, charged) == (case.outcome, case.code, 1)
+    assert reason.startswith(case.reason)
+    kind = "parked" if case.parked else "untagged"
+    assert ledger.people(offline) == {"total": 3, "tagged": 2, kind: 1}
+    told = [row for row in account["reasons"] if row["outcome"] == case.outcome]
+    assert [row["count"] for row in told] == [1]
+    assert told[0]["examples"][0][0] == "person-0000"
+
+
+LARGEST = {"promptTokenCount": 2**31, "candidatesTokenCount": 2**30 - 1, "thoughtsTokenCount": 2**30 - 1}
+ANSWERS: dict[str, Spoil] = {
+    "as it is": lambda key: [line(key)],
+    "key first": lambda key: [b'{"key":"%b","response":%b}' % (key.encode(), orjson.dumps(response()))],
+    "key escaped": lambda key: [line(key).replace(b"expert-tags/", b"expert\\u002dtags\\/")],
+    "no finish reason": body({**response(), "candidates": [{"content": {"parts": [{"text": TAGS}]}}]}),
+    "two parts": body({**response(), "candidates": [{"content": {"parts": [{"text": TAGS[:9]}, {"text": TAGS[9:]}]}}]}),
+    "a thought before": body(
+        {**response(), "candidates": [{"content": {"parts": [{"text": "hm", "thought": True}, {"text": TAGS}]}}]}
+    ),
+    "blanks inside lines": lambda key: [b" " + line(key) + b" \t"],
+    "other members": lambda key: [line(key, status="ok", metadata={})],
+    "empty error": lambda key: [line(key, error={})],
+    "null error": lambda key: [line(key, error=None)],
+    "counts as texts": body({**response(), "usageMetadata": {"promptTokenCount": "100", "candidatesTokenCount": "25"}}),
+    "counts beyond all sense": body({**response(), "usageMetadata": LARGEST}),
+    "separators": says('{"tags":["water law","bee\u2028keeping","soil\u0085science"]}'),
+    "ten megabytes": says(TAGS + " " * 10_000_000),
+    "twice": lambda key: [line(key), line(key)],
+    "twice and different": lambda key: [line(key), line(key, response('{"tags":["another"]}'))],
+    "an error, then the answer": lambda key: [error(key, 13), line(key)],
+    "a final error, then the answer": lambda key: [error(key, 3), line(key)],
+    "the answer, then an error": lambda key: [line(key), error(key, 3)],
+    "invalid, then the answer": lambda key: [line(key, response("{}")), line(key)],
+    "garbage beside it": lambda key: [b"\x00\xff", line(key), b"{"],
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_is_taken_however_it_is_written(offline: Workspace, name: str) -> None:
+    """One valid answer is enough, whatever stands round it; the first one counts."""
+    put_people(offline, 2)
+    keys = prepare(offline)
+    deliver(offline, result(keys, spoil=ANSWERS[name]))
+    [account] = ingest(offline)
+    assert account["answered"] == 2
+    tags = json.loads(offline.scalar("SELECT tags FROM experts WHERE id = 1"))
+    assert tags[0] == "water law"
+    assert len(tags) == 3
+    assert offline.query("SELECT * FROM findable_attempts") == []
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: data.replace(b"\n", b"\n\n \t\r\n"),
+        lambda data: data.rstrip(b"\n"),
+        lambda data: b"\n" + data,
+    ],
+    ids=["BOM", "CRLF", "blank lines", "no last line end", "blank first line"],
+)
+def test_how_lines_end_does_not_matter(offline: Workspace, dress: Callable[[bytes], bytes]) -> None:
+    """A byte order mark, other line ends and blank lines change nothing."""
+    put_people(offline, 3)
+    deliver(offline, dress(result(prepare(offline))))
+    [account] = ingest(offline)
+    assert (account["answered"], account["unknown"], account["unreadable"]) == (3, 0, 0)
+
+
+def test_an_empty_result_is_all_missing(offline: Workspace) -> None:
+    """A result without any line charges everybody once; none is lost."""
+    put_people(offline, 3)
+    prepare(offline)
+    deliver(offline, b"")
+    [account] = ingest(offline)
+    assert account["missing"] == 3
+    assert ledger.people(offline) == {"total": 3, "untagged": 3}
+    assert offline.query("SELECT charged FROM findable_attempts") == [(True,)] * 3
+
+
+def test_lines_nobody_asked_for_are_counted_and_shown(offline: Workspace) -> None:
+    """Unknown keys, second lines and lines without a key are counted with examples, and written nowhere."""
+    put_people(offline, 2)
+    keys = prepare(offline)
+    extra = [line("nobody/0"), line("expert-tags/999999"), line(7), line(keys[0]), b"%%%", orjson.dumps([1])]
+    deliver(offline, result(keys) + b"\n".join(extra) + b"\n")
+    [account] = ingest(offline)
+    assert (account["answered"], account["unknown"], account["duplicates"], account["unreadable"]) == (2, 4, 1, 1)
+    shown = {row["outcome"]: row for row in account["reasons"]}
+    assert shown["unknown"]["examples"][0][1] == "nobody/0"
+    assert len(shown["unknown"]["examples"]) == 3
+    assert shown["unreadable"]["examples"][0][0] == "line 7"
+    assert offline.scalar("SELECT count(*) FROM findable_answers") == 2
+
+
+def test_all_lines_fail_and_the_batch_is_accounted_for(offline: Workspace) -> None:
+    """A batch without one answer is ingested all the same: exit 0, a table by reason with three examples each."""
+    put_people(offline, 5)
+    keys = prepare(offline)
+    deliver(offline, b"\n".join(error(key, 13, f"Trouble with {key}.") for key in keys))
+    ran = offline.run("batch-ingest")
+    assert ran.exit_code == 0
+    assert "0 answers of 5, 5 refused" in ran.stdout
+    [row] = [row for row in ran.stdout.splitlines() if row.startswith("refused")]
+    assert "error-line, code 13" in row
+    assert row.count("person-") == 3
+    assert ledger.batches(offline) == ["ingested"]
+
+
+def test_a_clean_batch_is_one_line(offline: Workspace) -> None:
+    """Without trouble there is one line on standard output and nothing else anywhere."""
+    put_people(offline, 2)
+    deliver(offline, result(prepare(offline)))
+    ran = offline.run("batch-ingest")
+    assert ran.stdout.count("\n") == 1
+    assert "2 answers of 2" in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_reasons_that_differ_in_detail_are_one_row(offline: Workspace) -> None:
+    """Many answers that are wrong each in its own way are one reason with three examples, not a row each."""
+    put_people(offline, 9)
+    keys = prepare(offline)
+    deliver(offline, b"\n".join(line(key, response("x" * n + "{")) for n, key in enumerate(keys)))
+    [account] = ingest(offline)
+    assert [(row["reason"], row["count"], len(row["examples"])) for row in account["reasons"]] == [
+        ("does-not-parse", 9, 3)
+    ]
+
+
+def test_usage_and_cost_are_those_of_the_lines(offline: Workspace) -> None:
+    """Tokens and cost of a batch are the sums over its lines: thoughts as output, failures too, errors nothing."""
+    put_people(offline, 4)
+    keys = prepare(offline)
+    uses = [(8, 11, 829), (100, 20, 0), (31, 0, 0)]
+    bodies = [response(), response('{"tags":[]}'), {"promptFeedback": {"blockReason": "SAFETY"}}]
+    lines = []
+    for key, answer, (asked, said, thought) in zip(keys, bodies, uses, strict=False):
+        usage = {"promptTokenCount": asked, "candidatesTokenCount": said, "thoughtsTokenCount": thought}
+        lines.append(line(key, {**answer, "usageMetadata": usage}))
+    deliver(offline, b"\n".join([*lines, error(keys[3], 13)]))
+    [account] = ingest(offline)
+    prompt, output = 8 + 100 + 31, 11 + 829 + 20
+    assert (account["tokens_in"], account["tokens_out"]) == (prompt, output)
+    assert account["cost"] == pytest.approx((prompt * 0.15 + output * 1.25) / 1e6)  # batch prices, 2026-10-07
+    [row] = json.loads(offline.run("batches", "--json").stdout)
+    assert row["cost_is_actual"]
+    assert row["cost"] == pytest.approx(account["cost"])
+
+
+def test_an_answer_is_written_with_where_it_came_from(offline: Workspace) -> None:
+    """Tags are normalised, the score follows in the same transaction, and the provenance is complete."""
+    put_people(offline, 1)
+    keys = prepare(offline)
+    before = offline.scalar("SELECT findability_score FROM experts")
+    text = '{"tags":["  Water\\tLaw ","water law","BEEKEEPING","","bee  keeping"]}'
+    deliver(offline, line(keys[0], response(text)))
+    ingest(offline)
+    assert offline.query("SELECT tags FROM experts") == [('["water law","beekeeping","bee keeping"]',)]
+    assert offline.scalar("SELECT findability_score FROM experts") == before + 25
+    asked = offline.scalar("SELECT input_hash FROM findable_requests")
+    columns = "extractor, batch, input_hash, applied, outdated, model_version, response_id, tokens_in, tokens_out"
+    assert offline.query(f"SELECT {columns} FROM findable_answers") == [  # noqa: S608 - our names
+        (f"expert-tags@1/{MODEL}", 1, asked, 1, 0, MODEL, "response-1", 100, 25)
+    ]
+
+
+def test_another_model_version_is_told(offline: Workspace) -> None:
+    """An answer of another model than the one asked is taken and told; a dated version of the same is not told."""
+    versions = ["gemini-9-pro", f"{MODEL}-image", f"{MODEL}-002", f"models/{MODEL}", MODEL]
+    put_people(offline, len(versions))
+    keys = prepare(offline)
+    bodies = [response(modelVersion=version) for version in versions]
+    deliver(offline, b"\n".join(line(key, one) for key, one in zip(keys, bodies, strict=True)))
+    ran = offline.run("batch-ingest")
+    assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in ran.stderr
+
+
+def test_somebody_tagged_meanwhile_keeps_the_tags(offline: Workspace) -> None:
+    """Tags are never overwritten: the answer is kept, counted as answered, not applied, and told."""
+    put_people(offline, 2)
+    deliver(offline, result(prepare(offline)))
+    with offline.open() as ws, ws.store.write() as tx:
+        table.write_tags(tx, {"1": '["by hand"]'})
+    [account] = ingest(offline)
+    assert (account["answered"], account["not_applied"]) == (2, 1)
+    assert offline.scalar("SELECT tags FROM experts WHERE id = 1") == '["by hand"]'
+    assert ledger.people(offline) == {"total": 2, "tagged": 2}
+
+
+def test_somebody_removed_meanwhile_is_answered_all_the_same(offline: Workspace) -> None:
+    """The answer for a row that is gone counts as answered, not applied."""
+    put_people(offline, 2)
+    deliver(offline, result(prepare(offline)))
+    _execute(offline, "DELETE FROM experts WHERE id = 1")
+    [account] = ingest(offline)
+    assert (account["answered"], account["not_applied"]) == (2, 1)
+    assert ledger.people(offline) == {"total": 1, "tagged": 1}
+
+
+def test_a_failure_of_somebody_removed_meanwhile_still_counts(offline: Workspace) -> None:
+    """A request whose row is gone is accounted for by its line, and named by its id."""
+    put_people(offline, 2)
+    deliver(offline, result(prepare(offline), spoil=lambda key: [error(key, 3)]))
+    _execute(offline, "DELETE FROM experts WHERE id = 1")
+    [account] = ingest(offline)
+    assert (account["answered"], account["refused"]) == (1, 1)
+    assert account["reasons"][0]["examples"][0][0] == "1"
+    assert offline.run("parked").exit_code == 0
+
+
+def test_a_bio_changed_meanwhile_keeps_the_answer_and_is_listed(offline: Workspace) -> None:
+    """The answer is kept under the hash of what was asked, applied, and the person is listed."""
+    put_people(offline, 2)
+    deliver(offline, result(prepare(offline)))
+    asked = offline.scalar("SELECT input_hash FROM findable_requests WHERE item_id = '1'")
+    _execute(offline, "UPDATE experts SET bio = 'Now I teach chess.' WHERE id = 1")
+    [account] = ingest(offline)
+    assert account["outdated"] == ["person-0000"]
+    assert offline.query("SELECT input_hash, applied, outdated FROM findable_answers WHERE item_id = '1'") == [
+        (asked, 1, 1)
+    ]
+
+
+def test_running_again_changes_nothing(offline: Workspace) -> None:
+    """A second run finds nothing to ingest and leaves every row as it is."""
+    put_people(offline, 3)
+    deliver(offline, result(prepare(offline), spoil=lambda key: [error(key, 13)]))
+    ingest(offline)
+    before = ledger.snapshot(offline, without=frozenset())
+    assert ingest(offline) == []
+    assert "nothing to ingest" in offline.run("batch-ingest").stdout
+    assert ledger.snapshot(offline, without=frozenset()) == before
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone", "cut"])
+def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(offline: Workspace, damage: str) -> None:
+    """A changed result is exit 5 with its batch as it was; other batches are ingested and told."""
+    put_people(offline, 2)
+    deliver(offline, result(prepare(offline)))
+    put_people(offline, 2, first=2)
+    deliver(offline, result(prepare(offline)))
+    path = offline.data / offline.scalar("SELECT result_file FROM findable_batches WHERE number = 1")
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(data.replace(b"water", b"later") if damage == "changed" else data[:-5])
+    assert [account["batch"] for account in ingest(offline, code=5)] == [2]
+    assert ledger.batches(offline) == ["downloaded", "ingested"]
+    assert ledger.people(offline) == {"total": 4, "claimed": 2, "tagged": 2}
+    path.write_bytes(data)
+    assert [account["batch"] for account in ingest(offline)] == [1]
+
+
+def test_an_account_that_does_not_add_up_ends_nothing(offline: Workspace) -> None:
+    """Where a request is unaccounted for, its batch stays downloaded: exit 5."""
+    put_people(offline, 3)
+    deliver(offline, result(prepare(offline)))
+    _execute(offline, "DELETE FROM findable_requests WHERE line = 2")
+    ran = offline.run("batch-ingest")
+    assert ran.exit_code == 5
+    assert "2 are accounted for" in ran.stderr
+    assert ledger.batches(offline) == ["downloaded"]
+
+
+def test_a_model_that_is_not_known_any_more_is_said(offline: Workspace) -> None:
+    """A batch of a model that left the table is left as it is, with what to do about it."""
+    put_people(offline, 1)
+    deliver(offline, result(prepare(offline)))
+    _execute(offline, "UPDATE findable_batches SET model = 'gemini-1-ultra'")
+    ran = offline.run("batch-ingest")
+    assert ran.exit_code == 3
+    assert "gemini-1-ultra" in ran.stderr
+    assert ledger.batches(offline) == ["downloaded"]
+
+
+def test_no_more_of_a_biography_is_shown_than_an_excerpt(offline: Workspace) -> None:
+    """What a summary quotes of an answer is short and on one line."""
+    put_people(offline, 1)
+    keys = prepare(offline)
+    deliver(offline, line(keys[0], response("secret \n" * 1000)))
+    [account] = ingest(offline)
+    [(_, said)] = account["reasons"][0]["examples"]
+    assert len(said) <= 500
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ("duplicate_equal", "answered"),
+        ("duplicate_different", "answered"),
+        ("duplicate_error_first", "answered"),
+        ("unknown_key", "answered"),
+        ("garbage_line", "answered"),
+        ("long_line", "answered"),
+        ("line_separators", "answered"),
+        ("swapped_bodies", "answered"),
+        ("other_model", "answered"),
+        ("missing_line", "missing"),
+        ("broken_line", ""),
+        ("error_line", "refused"),
+        ("all_lines_fail", "refused"),
+        ("max_tokens", "invalid"),
+        ("max_tokens_empty", "refused"),
+        ("prompt_blocked", "refused"),
+        ("safety", "refused"),
+        ("recitation", "refused"),
+        ("no_candidates", "refused"),
+        ("unknown_finish", "refused"),
+        ("schema_mismatch", "invalid"),
+        ("markdown_fence", "invalid"),
+        ("cut_last_line", ""),
+        ("no_last_newline", "answered"),
+        ("blank_lines", "answered"),
+        ("crlf", "answered"),
+        ("bom", "answered"),
+    ],
+)
+def test_every_spoiled_line_of_the_emulator_is_accounted_for(
+    workspace: Workspace, api: Api, people: Callable[..., list[str]], fault: str, outcome: str
+) -> None:
+    """The whole chain on a result file that the API spoiled ends in an account that adds up."""
+    people(4)
+    times = 4 if fault == "all_lines_fail" else 1
+    api.fault(fault, times=times)
+    for command in ("batch-submit", "batch-poll"):
+        assert workspace.run(command).exit_code == 0
+    [account] = ingest(workspace)
+    assert api.faults()["used_up"]
+    answered = {"answered": 4, "": 3}.get(outcome, 4 - times)
+    assert account["answered"] == answered
+    if outcome:
+        assert account[outcome] == (4 if outcome == "answered" else times)
+    assert ledger.people(workspace)["tagged"] == answered if answered else True
+
+
+def test_answers_join_their_people_by_key_alone(workspace: Workspace, api: Api) -> None:
+    """Results come in another order than the requests, and each answer stands at its own person."""
+    subjects = ["beekeeping", "water law", "chess", "carpentry", "astronomy", "oncology", "poetry", "welding"]
+    with workspace.open() as ws, ws.store.write() as tx:
+        for subject in subjects:
+            table.insert_person(tx, subject, {"bio": f"I have taught {subject} for many years."})
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        assert workspace.run(command).exit_code == 0
+    path = workspace.data / workspace.scalar("SELECT result_file FROM findable_batches")
+    order = [orjson.loads(raw)["key"] for _, raw in files.read_lines(path)]
+    assert order != sorted(order)
+    said = dict(workspace.query("SELECT item_id, answer FROM findable_answers"))
+    wanted = {orjson.loads(raw)["key"]: orjson.loads(raw) for _, raw in files.read_lines(path)}
+    for number in range(1, len(subjects) + 1):
+        raw = wanted[f"expert-tags/{number}"]["response"]["candidates"][0]["content"]["parts"][0]["text"]
+        assert json.loads(said[str(number)]) == json.loads(raw)
+    assert len(api.batches()["batches"]) == 1
+
+
+def _execute(workspace: Workspace, sql: str) -> None:
+    """Change the database behind the program's back."""
+    workspace.change(sql)

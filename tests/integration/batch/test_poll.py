@@ -1,0 +1,613 @@
+"""`batch-poll` against the emulator: every ending of a batch, every failure on the way, and what is left as it was."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipeline.batch import poll as batch_poll
+from pipeline.core.states import RemoteState
+from pipeline.gemini.operations import RemoteBatch
+from pipeline.store import batches
+from tests import ledger
+from tests.integration.looks import crowd
+from tests.lab import Api, Workspace, slowness
+
+pytestmark = pytest.mark.sampled(3)
+
+ALWAYS = 10_000
+People = Callable[..., list[str]]
+
+
+def remote_names(workspace: Workspace) -> list[str]:
+    """Return the remote names of the batches, oldest first."""
+    return [row[0] for row in workspace.query("SELECT remote_name FROM findable_batches ORDER BY number")]
+
+
+def submit(workspace: Workspace, **values: str) -> None:
+    """Submit everything, and expect that it works."""
+    result = workspace.run("batch-submit", **values)
+    assert result.exit_code == 0, result.output
+
+
+def poll(workspace: Workspace, *args: str, code: int = 0, **values: str) -> Any:
+    """Run `batch-poll --json`, expect an exit code, and return its document."""
+    result = workspace.run("batch-poll", "--json", *args, **values)
+    assert result.exit_code == code, result.output
+    ledger.check(workspace)
+    return json.loads(result.stdout)
+
+
+def ingest(workspace: Workspace) -> None:
+    """Ingest what is downloaded, and expect that it works."""
+    result = workspace.run("batch-ingest")
+    assert result.exit_code == 0, result.output
+    ledger.check(workspace)
+
+
+def finish(api: Api) -> None:
+    """Wait until the emulator has done its work, whatever it is told to say of it."""
+    until = time.monotonic() + 30
+    while any(batch["state"] in {"PENDING", "RUNNING"} for batch in api.batches()["batches"]):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def uncharged(workspace: Workspace) -> int:
+    """Return how many attempts are recorded that nobody is charged for."""
+    count: int = workspace.scalar("SELECT count(*) FROM findable_attempts WHERE NOT charged")
+    return count
+
+
+@pytest.mark.parametrize("state", ["JOB_STATE_SUCCEEDED", "BATCH_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"])
+def test_every_spelling_of_success_is_brought_home(workspace: Workspace, api: Api, people: People, state: str) -> None:
+    """Both families of state words end a batch, and its people are tagged."""
+    people(3)
+    submit(workspace)
+    finish(api)
+    api.fault("unknown_state", times=ALWAYS, args={"state": state})
+    assert poll(workspace)["downloaded"] == [1]
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+
+
+@pytest.mark.parametrize("word", ["FAILED", "CANCELLED", "EXPIRED"])
+@pytest.mark.parametrize("family", ["JOB_STATE_", "BATCH_STATE_"])
+def test_a_batch_that_did_not_succeed_gives_up_its_result(
+    workspace: Workspace, api: Api, people: People, family: str, word: str
+) -> None:
+    """A result that is named is fetched however the batch ended, and how it ended is its reason."""
+    people(3)
+    submit(workspace)
+    finish(api)
+    api.fault("unknown_state", times=ALWAYS, args={"state": family + word})
+    assert poll(workspace)["downloaded"] == [1]
+    assert workspace.scalar("SELECT reason FROM findable_batches") == word.lower()
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+
+
+@pytest.mark.parametrize(
+    ("fault", "args"),
+    [
+        ("unknown_state", {"state": "BATCH_STATE_NEW"}),
+        ("missing_state", {}),
+        *(
+            ("unknown_state", {"state": f"JOB_STATE_{word}"})
+            for word in ("UNSPECIFIED", "QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING")
+        ),
+    ],
+)
+def test_a_state_that_is_no_end_is_waited_out(
+    workspace: Workspace, api: Api, people: People, fault: str, args: dict[str, str]
+) -> None:
+    """Unknown, missing and passing states mean that a batch is not over; only odd ones are told, and once."""
+    people(2)
+    submit(workspace)
+    finish(api)
+    api.fault(fault, times=3, args=args)
+    result = workspace.run("batch-poll")
+    assert result.exit_code == 0, result.output
+    odd = fault == "missing_state" or args["state"].endswith("NEW")
+    assert result.stderr.count("never seen before") == odd
+    assert len(api.seen("GET", remote_names(workspace)[0])) == 4
+    assert ledger.batches(workspace) == ["downloaded"]
+
+
+def test_a_late_result_is_waited_for(workspace: Workspace, api: Api, people: People) -> None:
+    """A batch that succeeded without naming its result is looked at again until it does."""
+    people(2)
+    submit(workspace)
+    finish(api)
+    api.fault("no_output_yet", times=3)
+    assert poll(workspace)["downloaded"] == [1]
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 2, "tagged": 2}
+
+
+def test_a_result_that_never_comes_fails_the_batch(workspace: Workspace, api: Api, people: People) -> None:
+    """A batch that succeeded and never names a result ends, and its people go back uncharged."""
+    people(2)
+    submit(workspace)
+    finish(api)
+    api.fault("no_output_yet", times=ALWAYS)
+    assert poll(workspace, POLL_PATIENCE="0.3")["failed"] == {"1": "succeeded without a result"}
+    spent = json.loads(workspace.run("status", "--json").stdout)["spent"]
+    assert spent["actual"] == 0
+    assert spent["estimated"] > 0, "Gemini will have it paid all the same"
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+    assert uncharged(workspace) == 2
+
+
+def test_single_looks_also_come_to_an_end(workspace: Workspace, api: Api, people: People) -> None:
+    """Runs of one look each remember since when a result is missing, and give it up in the end."""
+    people(2)
+    submit(workspace)
+    finish(api)
+    api.fault("no_output_yet", times=ALWAYS)
+    assert poll(workspace, "--no-wait")["waiting"] == [1]
+    assert poll(workspace, "--no-wait")["waiting"] == [1]
+    assert poll(workspace, "--no-wait", POLL_PATIENCE="0")["failed"] == {"1": "succeeded without a result"}
+
+
+def test_the_reason_of_a_failed_batch_is_kept(workspace: Workspace, api: Api, people: People) -> None:
+    """The API's own code and words are recorded, claims are released with them, and the upload is deleted."""
+    people(2)
+    api.fault("batch_fails", args={"error": {"code": 9, "message": "The schema is nested too deeply."}})
+    submit(workspace)
+    upload = workspace.scalar("SELECT upload FROM findable_batches")
+    why = "failed: 9: The schema is nested too deeply."
+    assert poll(workspace)["failed"] == {"1": why}
+    assert workspace.scalar("SELECT reason FROM findable_batches") == why
+    assert workspace.query("SELECT DISTINCT reason, open FROM findable_requests") == [(why, 0)]
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+    assert len(api.seen("DELETE", upload)) == 1
+
+
+@pytest.mark.parametrize("fault", ["batch_expires", "batch_cancelled", "batch_fails"])
+def test_a_batch_without_a_result_lets_its_people_go(
+    workspace: Workspace, api: Api, people: People, fault: str
+) -> None:
+    """Nobody is charged for what became of the batch, and everybody goes out with the next one."""
+    people(3)
+    api.fault(fault)
+    submit(workspace)
+    assert list(poll(workspace)["failed"]) == ["1"]
+    assert uncharged(workspace) == 3
+    submit(workspace)
+    poll(workspace)
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+
+
+@pytest.mark.parametrize("fault", ["batch_expires", "batch_cancelled", "batch_fails"])
+def test_a_partial_result_is_taken(workspace: Workspace, api: Api, people: People, fault: str) -> None:
+    """What a batch gave up before its early end is kept; the rest is missing, uncharged, and goes out again."""
+    people(6)
+    api.fault(fault, args={"partial": 0.5})
+    submit(workspace)
+    assert poll(workspace)["downloaded"] == [1]
+    ingest(workspace)
+    assert workspace.query("SELECT answered, missing FROM findable_batch_accounts") == [(3, 3)]
+    assert uncharged(workspace) == 3
+    assert ledger.people(workspace) == {"total": 6, "tagged": 3, "untagged": 3}
+
+
+def test_a_partial_result_that_is_not_there_fails_the_batch(workspace: Workspace, api: Api, people: People) -> None:
+    """A partial file that is named and answers 404 is no reason to wait."""
+    people(4)
+    api.fault("batch_expires", args={"partial": 0.5})
+    submit(workspace)
+    api.fault("download_status", times=ALWAYS, args={"code": 404})
+    assert poll(workspace)["failed"] == {"1": "expired"}
+    assert ledger.people(workspace) == {"total": 4, "untagged": 4}
+
+
+@pytest.mark.parametrize("code", [404, 403])
+def test_a_batch_that_vanished_is_kept_until_it_is_given_up(
+    workspace: Workspace, api: Api, people: People, code: int
+) -> None:
+    """A batch the API does not show any more keeps its claims, until a person gives it up."""
+    people(2)
+    submit(workspace)
+    before = ledger.snapshot(workspace)
+    api.fault("batch_vanishes", times=ALWAYS, args={"code": code})
+    assert list(poll(workspace, code=3)["gone"]) == ["1"]
+    assert ledger.snapshot(workspace) == before
+    result = workspace.run("batch-cancel", "1")
+    assert result.exit_code == 2, result.output
+    assert ledger.snapshot(workspace) == before
+    assert workspace.run("batch-cancel", "1", "--yes").exit_code == 0
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+    ledger.check(workspace)
+
+
+def test_a_result_that_vanished_is_kept_until_it_is_given_up(workspace: Workspace, api: Api, people: People) -> None:
+    """A batch that succeeded and whose result is not there is left as it is; after `batch-cancel` it fails."""
+    people(2)
+    submit(workspace)
+    api.fault("download_status", times=ALWAYS, args={"code": 404})
+    assert list(poll(workspace, code=3)["gone"]) == ["1"]
+    assert ledger.batches(workspace) == ["submitted"]
+    assert ledger.people(workspace) == {"total": 2, "claimed": 2}
+    assert workspace.run("batch-cancel", "1").exit_code == 0
+    assert poll(workspace)["failed"] == {"1": "succeeded, but its result could not be had"}
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (("get_status", {"code": 503}), 4),
+        (("get_status", {"code": 400}), 4),
+        (("batch_vanishes", {}), 3),
+        (("drop", {}), 4),
+        (("html_200", {}), 4),
+    ],
+)
+def test_one_sick_batch_does_not_hide_the_others(
+    workspace: Workspace, api: Api, people: People, fault: tuple[str, dict[str, int]], code: int
+) -> None:
+    """Whatever looking at one batch gives, the others are brought home, and the exit code tells of the one."""
+    people(6)
+    submit(workspace, BATCH_ROWS="2")
+    sick = remote_names(workspace)[0]
+    api.fault(fault[0], times=ALWAYS, args=fault[1], method="GET", path=f"/{sick}$")
+    report = poll(workspace, code=code, RETRY_FOR="0.05", POLL_PATIENCE="0.2")
+    assert report["downloaded"] == [2, 3]
+    assert ledger.batches(workspace) == ["submitted", "downloaded", "downloaded"]
+    api.clear_faults()
+    assert poll(workspace)["downloaded"] == [1]
+
+
+def test_a_download_that_fails_does_not_hide_the_others(workspace: Workspace, api: Api, people: People) -> None:
+    """A result that cannot be had now is left at the API, and the others are brought home."""
+    people(4)
+    submit(workspace, BATCH_ROWS="2")
+    sick = remote_names(workspace)[0].removeprefix("batches/")
+    api.fault("download_status", times=ALWAYS, path=sick)
+    report = poll(workspace, code=4, RETRY_FOR="0.05", POLL_PATIENCE="0.2")
+    assert report["downloaded"] == [2]
+    assert report["waiting"] == [1]
+    assert "503" in report["stopped"]
+
+
+@pytest.mark.parametrize("fault", ["status", "drop", "empty_200", "html_502", "quota_bare"])
+def test_no_answer_at_all_ends_bounded_and_changes_nothing(
+    workspace: Workspace, api: Api, people: People, fault: str
+) -> None:
+    """An API that never answers ends the run with exit code 4, with everything as it was."""
+    people(2)
+    submit(workspace)
+    before = ledger.snapshot(workspace)
+    api.fault(fault, times=ALWAYS, method="GET")
+    began = time.monotonic()
+    report = poll(workspace, code=4, RETRY_FOR="0.05", POLL_PATIENCE="0.3")
+    assert time.monotonic() - began < 20 * slowness()
+    assert report["waiting"] == [1]
+    assert ledger.snapshot(workspace) == before
+
+
+def test_a_daily_quota_ends_the_run_at_once(workspace: Workspace, api: Api, people: People) -> None:
+    """Nobody is kept waiting for a quota of tomorrow; the run says when to come back."""
+    people(2)
+    submit(workspace)
+    api.fault("quota_day", times=ALWAYS, method="GET")
+    result = workspace.run("batch-poll")
+    assert result.exit_code == 4, result.output
+    assert "UTC" in result.stderr
+    assert len(api.seen("GET", "/batches/")) == 1
+
+
+@pytest.mark.parametrize("fault", ["download_status", "cut_with_length", "cut_without_length"])
+def test_a_download_that_breaks_is_begun_again(workspace: Workspace, api: Api, people: People, fault: str) -> None:
+    """A refused or cut download is repeated, and what is sealed is whole."""
+    people(20)
+    submit(workspace)
+    api.fault(fault)
+    assert poll(workspace)["downloaded"] == [1]
+    assert len(api.seen("GET", ":download")) == 2
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 20, "tagged": 20}
+    assert not list(workspace.data.rglob("*.part"))
+
+
+def test_a_result_that_stays_empty_is_taken_as_it_is(workspace: Workspace, api: Api, people: People) -> None:
+    """Nothing at all, fetched three times, is sealed: what has no line is missing, charged, and asked once more."""
+    people(2)
+    submit(workspace)
+    finish(api)
+    api.fault("empty_200", times=ALWAYS, path=":download")
+    assert poll(workspace)["downloaded"] == [1]
+    assert workspace.run("batch-ingest").exit_code == 0
+    assert ledger.batches(workspace) == ["ingested"]
+    assert workspace.query("SELECT missing FROM findable_batch_accounts") == [(2,)]
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+
+
+def test_a_page_instead_of_a_result_charges_nobody(workspace: Workspace, api: Api, people: People) -> None:
+    """A proxy that answers downloads with HTML and 200 leaves the batch at the API, however often it does so."""
+    people(3)
+    submit(workspace)
+    api.fault("html_200", times=ALWAYS, path=":download")
+    assert "HTML" in poll(workspace, code=4, POLL_PATIENCE="0.1")["stopped"]
+    assert ledger.people(workspace) == {"total": 3, "claimed": 3}
+    api.clear_faults()
+    api.fault("html_200", path=":download")
+    assert poll(workspace)["downloaded"] == [1]
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+
+
+def test_a_cut_inside_the_last_line_is_seen(workspace: Workspace, api: Api, people: People) -> None:
+    """A body that lost only the end of its last line has too few whole lines, and is fetched again."""
+    people(5)
+    submit(workspace)
+    api.fault("cut_without_length", args={"fraction": 0.99})
+    assert poll(workspace)["downloaded"] == [1]
+    assert len(api.seen("GET", ":download")) == 2
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 5, "tagged": 5}
+
+
+def test_too_few_lines_are_fetched_twice_more_and_taken(workspace: Workspace, api: Api, people: People) -> None:
+    """A result with fewer lines than the API counts is sealed as it is in the end; what has no line is missing."""
+    people(4)
+    api.fault("missing_line", times=1)
+    submit(workspace)
+    assert poll(workspace)["downloaded"] == [1]
+    assert len(api.seen("GET", ":download")) == 3
+    ingest(workspace)
+    assert workspace.query("SELECT answered, missing FROM findable_batch_accounts") == [(3, 1)]
+    assert workspace.query("SELECT charged FROM findable_attempts") == [(1,)]
+
+
+def test_a_batch_that_is_too_old_is_cancelled_and_goes_out_again(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """A batch that does not end is cancelled at the API, and when that shows its people go into a new one."""
+    people(2)
+    api.fault("never_ends")
+    submit(workspace)
+    assert poll(workspace, BATCH_HOURS="0")["failed"] == {"1": "cancelled"}
+    assert len(api.seen("POST", ":cancel")) == 1
+    assert uncharged(workspace) == 2
+    assert workspace.scalar("SELECT count(*) FROM findable_attempts WHERE forgiven") == 0
+    submit(workspace)
+    poll(workspace)
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 2, "tagged": 2}
+
+
+def test_a_batch_that_expires_at_the_api_goes_out_again(workspace: Workspace, api: Api, people: People) -> None:
+    """After 48 hours by the API's clock a pending batch is expired there, and fails here."""
+    people(2)
+    api.fault("never_ends")
+    submit(workspace)
+    assert poll(workspace, "--no-wait")["waiting"] == [1]
+    api.advance(49 * 3600)
+    assert poll(workspace)["failed"] == {"1": "expired"}
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+
+
+def test_a_cancel_that_comes_too_late_is_no_loss(workspace: Workspace, api: Api, people: People) -> None:
+    """A batch that succeeds although it was cancelled is collected like any other."""
+    people(2)
+    api.configure(batch_looks=3)
+    submit(workspace)
+    api.fault("cancel_ignored")
+    assert workspace.run("batch-cancel", "1").exit_code == 0
+    assert poll(workspace)["downloaded"] == [1]
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 2, "tagged": 2}
+
+
+def test_a_cancel_by_hand_is_held_against_nobody(workspace: Workspace, api: Api, people: People) -> None:
+    """However often a person cancels, nobody is parked for it."""
+    people(2)
+    for number in range(1, 5):
+        api.fault("never_ends")
+        submit(workspace)
+        assert workspace.run("batch-cancel", str(number)).exit_code == 0
+        assert poll(workspace)["failed"] == {str(number): "cancelled by hand"}
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+
+
+def test_twins_are_found_cancelled_and_recorded(workspace: Workspace, api: Api, people: People) -> None:
+    """A create that came to light after a second one is cancelled at the next poll, and its cost is recorded.
+
+    A batch of another program is left alone.
+    """
+    people(2)
+    api.configure(batch_looks=2)
+    api.fault("create_lost_reply")
+    api.fault("list_lag", args={"seconds": 600})
+    submit(workspace)
+    assert len(api.batches()["batches"]) == 2
+    assert workspace.query("SELECT * FROM findable_twins") == []
+    crowd(api, 1)
+    api.advance(601)
+    assert poll(workspace)["downloaded"] == [1]
+    states = {batch["name"]: batch["state"] for batch in api.batches()["batches"]}
+    twins = workspace.query("SELECT remote_name, estimated_cost > 0, cancelled_at IS NOT NULL FROM findable_twins")
+    assert [row[1:] for row in twins] == [(1, 1)]
+    assert states.pop(twins[0][0]) == "CANCELLED"
+    assert {*remote_names(workspace)} < states.keys()
+    assert "CANCELLED" not in states.values()
+    assert workspace.scalar("SELECT twins_checked FROM findable_batches") == 1
+
+
+def test_a_twin_that_could_not_be_cancelled_is_tried_again(workspace: Workspace, api: Api, people: People) -> None:
+    """A batch with a twin that still runs is not done with, also when its result is home."""
+    people(2)
+    api.fault("create_lost_reply")
+    api.fault("list_lag", args={"seconds": 600})
+    api.fault("never_ends")
+    submit(workspace)
+    api.advance(601)
+    api.fault("status", times=ALWAYS, method="POST", path=":cancel$")
+    poll(workspace, RETRY_FOR="0.05")
+    assert workspace.scalar("SELECT cancelled_at FROM findable_twins") is None
+    api.clear_faults()
+    poll(workspace)
+    assert workspace.scalar("SELECT cancelled_at FROM findable_twins") is not None
+    assert len(api.seen("POST", ":cancel")) > 1
+
+
+def test_a_late_batch_of_what_was_given_up_is_found_and_cancelled(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """One unclear create, nothing in the list, given up by hand: what shows up afterwards is not left running."""
+    people(2)
+    api.fault("never_ends")
+    api.fault("create_lost_reply")
+    api.fault("list_lag", args={"seconds": 600})
+    api.fault("status", times=ALWAYS, method="GET", path=r"/batches\?")
+    assert workspace.run("batch-submit", RETRY_FOR="0.05").exit_code == 4
+    api.clear_faults()
+    assert workspace.run("batch-cancel", "1").exit_code == 0
+    assert ledger.batches(workspace) == ["failed"]
+    api.advance(601)
+    poll(workspace)
+    assert [batch["state"] for batch in api.batches()["batches"]] == ["CANCELLED"]
+    assert workspace.scalar("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == 1
+
+
+def test_an_unclear_create_is_adopted_and_followed(workspace: Workspace, api: Api, people: People) -> None:
+    """What a lost create left behind is found by its name, and polled like any other; nothing is created."""
+    people(2)
+    api.fault("create_lost_reply_status")
+    api.fault("status", times=ALWAYS, method="GET", path=r"/batches\?")
+    assert workspace.run("batch-submit", RETRY_FOR="0.05").exit_code == 4
+    assert ledger.batches(workspace) == ["submitting"]
+    api.clear_faults()
+    assert poll(workspace)["downloaded"] == [1]
+    assert len(api.seen("POST", ":batchGenerateContent")) == 1
+
+
+def test_poll_never_creates(workspace: Workspace, api: Api, people: People) -> None:
+    """A create that left nothing stays unclear for poll, which says who clears it up; the others come home."""
+    people(4)
+    submit(workspace, LIMIT="2")
+    api.fault("drop", method="POST", path=":batchGenerateContent")
+    api.fault("status", times=ALWAYS, method="GET", path=r"/batches\?")
+    assert workspace.run("batch-submit", RETRY_FOR="0.05").exit_code == 4
+    unread = poll(workspace, code=4, RETRY_FOR="0.05")
+    assert (unread["downloaded"], unread["unclear"]) == ([1], [2])
+    api.clear_faults()
+    result = workspace.run("batch-poll")
+    assert result.exit_code == 4
+    assert "make batch-submit" in result.stderr
+    assert ledger.batches(workspace) == ["downloaded", "submitting"]
+    assert len(api.seen("POST", ":batchGenerateContent")) == 2
+
+
+def test_a_single_look_looks_once(workspace: Workspace, api: Api, people: People) -> None:
+    """`--no-wait` asks once about each batch and says that it is not over."""
+    people(4)
+    api.configure(batch_looks=5)
+    submit(workspace, BATCH_ROWS="2")
+    result = workspace.run("batch-poll", WAIT="0")
+    assert result.exit_code == 0
+    assert "2 batches not over yet" in result.stdout
+    assert [len(api.seen("GET", name)) for name in remote_names(workspace)] == [1, 1]
+
+
+def test_nothing_to_poll_is_said_without_asking(workspace: Workspace, api: Api, people: People) -> None:
+    """Without a batch at the API nothing is asked of it."""
+    people(2)
+    result = workspace.run("batch-poll")
+    assert result.exit_code == 0
+    assert "nothing to poll" in result.stdout
+    assert api.journal() == []
+
+
+def test_waits_grow_up_to_a_bound(workspace: Workspace, api: Api, people: People) -> None:
+    """The first look is at once, then waits grow from `poll_first` to `poll_most` and stay there."""
+    people(2)
+    api.configure(batch_looks=9)
+    submit(workspace)
+    finish(api)
+    workspace.environ |= {"FINDABLE_POLL_FIRST": "5", "FINDABLE_POLL_MOST": "60"}
+    waits: list[float] = []
+    with workspace.open() as ws:
+        ws.sleep = waits.append
+        assert batch_poll.run(ws, wait=True).downloaded == [1]
+    assert waits == [5, 7.5, 11.25, 16.875, 25.3125, 37.96875, 56.953125, 60]
+
+
+def test_a_batch_submitted_meanwhile_is_followed_too(workspace: Workspace, api: Api, people: People) -> None:
+    """A poll that waits takes up what another command submits."""
+    people(4)
+    api.configure(batch_looks=3)
+    submit(workspace, LIMIT="2")
+    with workspace.open() as ws:
+        waits: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            """Submit the rest during the first wait."""
+            if not waits:
+                submit(workspace)
+            waits.append(seconds)
+
+        ws.sleep = sleep
+        assert batch_poll.run(ws, wait=True).downloaded == [1, 2]
+
+
+def test_a_wrong_key_is_said_as_such(workspace: Workspace, api: Api, people: People) -> None:
+    """A key that is refused ends the run with exit code 3 and changes nothing."""
+    people(2)
+    submit(workspace)
+    before = ledger.snapshot(workspace)
+    api.fault("key_invalid", times=ALWAYS)
+    result = workspace.run("batch-poll")
+    assert result.exit_code == 3
+    assert "GEMINI_API_KEY" in result.stderr
+    assert ledger.snapshot(workspace) == before
+
+
+def test_a_look_that_comes_late_does_not_undo_what_another_process_saw(workspace: Workspace, people: People) -> None:
+    """Of a batch that was brought home meanwhile an older answer is forgotten: its missing lines stay charged."""
+    people(2)
+    submit(workspace)
+    with workspace.open() as ws:
+        real = ws.client.get_batch
+
+        def late(name: str) -> RemoteBatch:
+            """Answer with what was true before another poll brought the batch home."""
+            ws.client.get_batch = real
+            old: RemoteBatch = real(name)
+            assert workspace.run("batch-poll").exit_code == 0
+            return replace(old, word="BATCH_STATE_RUNNING", state=RemoteState.WAITING)
+
+        ws.client.get_batch = late
+        assert batch_poll.run(ws, wait=True).downloaded == [1]
+    assert workspace.scalar("SELECT remote_word FROM findable_batches") == "BATCH_STATE_SUCCEEDED"
+
+
+@pytest.mark.parametrize("command", [("batch-poll", "--no-wait"), ("doctor", "--fix")])
+def test_a_sender_may_record_its_create_while_another_adopts_it(
+    command: tuple[str, ...], workspace: Workspace, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes second finds nothing unclear any more, and goes on."""
+    people(2)
+    submit(workspace)
+    (name,) = remote_names(workspace)
+    workspace.change("UPDATE findable_batches SET state = 'submitting', remote_name = NULL, submitted_at = NULL")
+    usual = batches.name_prefixes
+
+    def recorded_meanwhile(tx: Any, number: int) -> Any:
+        """Let the sender, who stood still, record what it made, as late as can be."""
+        query = "UPDATE findable_batches SET state = 'submitted', remote_name = :name WHERE state = 'submitting'"
+        workspace.change(query, name=name)
+        return usual(tx, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "stems", recorded_meanwhile)
+        result = workspace.run(*command)
+    assert result.exit_code == 0, result.output
+    assert remote_names(workspace) == [name]
+    assert workspace.query("SELECT * FROM findable_twins") == []

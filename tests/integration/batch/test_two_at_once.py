@@ -1,0 +1,165 @@
+"""Several `batch-submit` at the same time, and one that stood still past its lease: nobody is asked twice."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.batch import prepare
+from pipeline.core import files
+from pipeline.store.leases import LeaseLostError
+from tests.integration.hands import Ended, Hand
+from tests.integration.looks import alter, asked_ids, batch_row, claimed, remote, states
+from tests.lab import Api, Workspace, slowness
+
+People = Callable[..., list[str]]
+At = Callable[[int], Workspace]
+
+ROUNDS = 10
+PEOPLE = 7
+QUICK = {"BATCH_ROWS": "3", "LEASE": "0.5", "CREATE_TIMEOUT": "0.3", "RETRY_FOR": "0.5"}
+LONG = {"BATCH_ROWS": "3", "LEASE": "3600"}
+
+
+@pytest.fixture(scope="module")
+def hands() -> Iterator[tuple[Hand, Hand]]:
+    """Two programs that run commands at the same time."""
+    both = (Hand(), Hand())
+    yield both
+    for hand in both:
+        hand.close()
+
+
+@pytest.fixture
+def at(tmp_path: Path, workspace: Workspace) -> At:
+    """A function that returns a filled workspace by number, each with a key and so with batches of its own."""
+
+    def make(number: int) -> Workspace:
+        """Return a workspace with seven people."""
+        data = tmp_path / f"round-{number}"
+        made = Workspace(data, workspace.environ | {"FINDABLE_DATA": str(data), "GEMINI_API_KEY": f"key-{number}"})
+        assert made.run("status").exit_code == 0
+        for one in range(PEOPLE):
+            bio = f"I teach water law, number {one}."
+            made.change("INSERT INTO experts (username, bio) VALUES (:name, :bio)", name=f"person-{one}", bio=bio)
+        return made
+
+    return make
+
+
+def check(workspace: Workspace, api: Api, *, said: object) -> None:
+    """Hold that everyone stands in one batch, each batch is sealed and has one living remote batch of its own."""
+    assert states(workspace) == ["submitted"] * len(states(workspace)), said
+    numbers = range(1, len(states(workspace)) + 1)
+    assert Counter(asked_ids(workspace, numbers)) == Counter(str(one) for one in range(1, PEOPLE + 1)), said
+    assert claimed(workspace) == [str(one) for one in range(1, PEOPLE + 1)], said
+    workspace_id = workspace.scalar("SELECT workspace_id FROM findable_workspace")
+    alive = Counter(one["name"] for one in remote(api) if workspace_id in one["displayName"])
+    assert alive == Counter(batch_row(workspace, number)["remote_name"] for number in numbers), said
+    for number in numbers:
+        row = batch_row(workspace, number)
+        files.verify(workspace.data / row["request_file"], sha256=row["request_sha256"], what="a request file")
+
+
+def test_two_submits_at_the_same_time_ask_everyone_once(api: Api, hands: tuple[Hand, Hand], at: At) -> None:
+    """Whichever takes what, in twenty rounds everyone stands in one batch and each batch exists once."""
+    api.configure(paused=True)
+    for number in range(ROUNDS):
+        workspace = at(number)
+        for hand in hands:
+            hand.start(workspace, "batch-submit", values={"BATCH_ROWS": "3"})
+        ended = [hand.ended() for hand in hands]
+        assert [one.code for one in ended] == [0, 0], ended
+        check(workspace, api, said=(number, ended))
+
+
+def stand_still(workspace: Workspace, hands: tuple[Hand, Hand], *, step: int) -> tuple[Ended, Ended | None]:
+    """Stop one submit before a step for longer than its lease, let another do its work, and let the first go on.
+
+    Where the first stopped inside a transaction the other has to wait for it; then it goes on before the other ended.
+    """
+    first, second = hands
+    first.start(workspace, "batch-submit", stop_at=step, values=QUICK)
+    if not first.wait_until_stopped():
+        return first.ended(), None
+    time.sleep(0.55)
+    second.start(workspace, "batch-submit", values=QUICK)
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline and not second.has_ended():
+        time.sleep(0.02)
+    first.go_on()
+    return first.ended(), second.ended()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.65, 0.8])
+def test_a_submit_that_stood_still_past_its_lease_does_no_harm(
+    share: float, api: Api, hands: tuple[Hand, Hand], at: At
+) -> None:
+    """Wherever it stood, what it does afterwards neither asks anyone twice nor damages what the other one wrote."""
+    api.configure(paused=True)
+    hands[0].start(at(0), "batch-submit", values=QUICK)
+    steps = hands[0].ended().steps
+    workspace = at(1)
+    ended = stand_still(workspace, hands, step=int(steps * share))
+    assert all(one is None or one.code in {0, 4, 5} for one in ended), ended
+    assert all(one is None or "bug in findable" not in one.err for one in ended), ended
+    assert workspace.run("batch-submit", **QUICK).exit_code == 0, ended
+    workspace.run("batch-poll", WAIT="0")
+    check(workspace, api, said=ended)
+
+
+def test_a_sweep_that_lost_its_lease_removes_nothing(workspace: Workspace, people: People) -> None:
+    """A process that stood still right before its sweep leaves the other one's files alone, and then begins again."""
+    people(4)
+    folder = workspace.data / "batches"
+    folder.mkdir()
+    (folder / "000009-requests.jsonl").write_text("{}\n")
+    with workspace.open() as ws, ws.lease(prepare.LEASE) as lease:
+        alter(workspace, "DELETE FROM findable_leases")
+        with pytest.raises(LeaseLostError):
+            prepare.sweep_request_files(ws, lease)
+    assert [path.name for path in folder.iterdir()] == ["000009-requests.jsonl"]
+
+
+def test_preparing_begins_again_where_the_lease_was_lost(workspace: Workspace, people: People) -> None:
+    """What was claimed before stays, what was written is thrown away, and the rest goes out in the same run."""
+    people(7)
+    losses = iter([False, True, False, False])
+    with workspace.open() as ws:
+
+        class Watching:
+            """A bar that takes the lease away while the second file is written."""
+
+            def show(self, done: int, *, total: int | None = None, note: str = "") -> None:  # noqa: ARG002 - a bar's
+                """Lose the lease once."""
+                if done % 3 == 1 and next(losses):
+                    alter(workspace, "DELETE FROM findable_leases")
+
+        ws.settings = replace(ws.settings, batch_rows=3)
+        assert prepare.prepare_batches(ws, prepare.Selection(), bar=Watching()) == [1, 2, 3]
+    assert asked_ids(workspace, [1, 2, 3]) == [str(number) for number in range(1, 8)]
+    assert len(list((workspace.data / "batches").iterdir())) == 3
+
+
+def test_the_lease_of_a_dead_submit_is_taken_over_at_once(api: Api, hands: tuple[Hand, Hand], at: At) -> None:
+    """A process that was killed while it held a lease of an hour keeps nobody waiting."""
+    api.configure(paused=True)
+    hands[0].start(at(0), "batch-submit", values=LONG)
+    steps, held = hands[0].ended().steps, 0
+    for number, share in enumerate((0.3, 0.6, 0.65, 0.7, 0.55, 0.5, 0.4), start=1):
+        workspace = at(number)
+        hands[0].start(workspace, "batch-submit", stop_at=int(steps * share), how="KILL", values=LONG)
+        assert hands[0].ended().code == -9
+        if not workspace.scalar("SELECT count(*) FROM findable_leases"):  # it died between two leases
+            continue
+        held += 1
+        began = time.monotonic()
+        assert workspace.run("batch-submit", BATCH_ROWS="3", CREATE_TIMEOUT="0.3").exit_code == 0
+        assert time.monotonic() - began < 10 * slowness()
+        check(workspace, api, said=share)
+        if held == 2:
+            return
+    raise AssertionError("no step was met at which it holds a lease")

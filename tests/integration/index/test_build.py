@@ -1,0 +1,411 @@
+"""`index`: what is embedded, what an unreliable service does to it, and which build is in service afterwards."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import faiss
+import pytest
+
+from pipeline.core.errors import InconsistentError
+from pipeline.core.task import Entry
+from pipeline.experts import table
+from pipeline.experts.collection import ExpertsCollection
+from pipeline.index import build as index_build
+from pipeline.index import embed
+from pipeline.store import leases
+from pipeline.store import workspace as workspaces
+from pipeline.store.database import Connection
+from tests.lab import Api, Workspace
+
+EMBED = "EmbedContents"  # of many, `batchEmbedContents`
+LONGER = f"UPDATE experts SET bio = id || '{'Keeps bees. ' * 1500}'"  # noqa: S608 - our own words
+
+
+@pytest.fixture
+def tagged(workspace: Workspace) -> Callable[[int], None]:
+    """A function that puts tagged people into the workspace, after those that are there."""
+
+    def put(count: int) -> None:
+        """Insert them through the table."""
+        with workspace.open() as ws, ws.store.write() as tx:
+            before = tx.exec_driver_sql("SELECT coalesce(max(id), 0) FROM experts").scalar() or 0
+            rows = [
+                (f"p{number}", {"bio": f"Keeps bee hive {number}.", "tags": f'["bees", "hive {number}"]'})
+                for number in range(before, before + count)
+            ]
+            table.insert_people(tx, rows)
+            workspaces.touch_revision(tx)
+
+    return put
+
+
+def _index(workspace: Workspace, *args: str) -> dict[str, Any]:
+    """Build the index and return its report."""
+    result = workspace.run("index", "--json", *args)
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def _behind(workspace: Workspace) -> int:
+    """Return how far the index is behind."""
+    document = json.loads(workspace.run("status", "--json").stdout)
+    behind: int = document["index"]["behind"]
+    return behind
+
+
+def _change(workspace: Workspace, sql: str) -> None:
+    """Change rows as one of our own commands would, counting the change."""
+    with workspace.open() as ws, ws.store.write() as tx:
+        tx.exec_driver_sql(sql)
+        workspaces.touch_revision(tx)
+
+
+class _Meanwhile:
+    """A client that lets something happen each time before texts are embedded, in the thread that asks."""
+
+    def __init__(self, client: Any, happens: Callable[[], None]) -> None:
+        """Keep both."""
+        self._client = client
+        self._happens = happens
+
+    def embed(self, *args: Any, **more: Any) -> Any:
+        """Let it happen, then embed."""
+        self._happens()
+        return self._client.embed(*args, **more)
+
+
+def _index_while(workspace: Workspace, happens: Callable[[], None]) -> index_build.IndexReport:
+    """Build the index while something happens before each call."""
+    with workspace.open() as ws:
+        ws.__dict__["client"] = _Meanwhile(ws.client, happens)
+        return index_build.run(ws)
+
+
+def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """While missing texts are embedded the index is free, and what was written before is gone on with."""
+    tagged(3)
+    free: list[bool] = []
+    drafts: list[str] = []
+
+    def look() -> None:
+        """Take the lease on the index, as another process would, if nobody holds it."""
+        with workspace.open() as other, leases.hold_lease(other.store, index_build.LEASE, lasts_s=60) as lease:
+            free.append(lease is not None)
+            drafts.extend(other.builds.stale())
+
+    assert _index_while(workspace, look).count == 3
+    assert free == [True]
+    assert [name.startswith("1.") for name in drafts] == [True]
+    with workspace.open() as ws:
+        assert (ws.builds.numbers(), ws.builds.stale()) == ([1], [])
+
+
+def test_who_was_overtaken_while_embedding_begins_again(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """Another process builds meanwhile and sweeps: both end well, and the later build is in service."""
+    tagged(3)
+    once = [None]
+
+    def build() -> None:
+        """Build the index in another process's place, once."""
+        if once and once.pop() is None:
+            _index(workspace)
+
+    report = _index_while(workspace, build)
+    assert (report.number, report.count) == (2, 3)
+    assert _behind(workspace) == 0
+
+
+def test_people_who_come_while_others_are_embedded_are_in_the_build(
+    workspace: Workspace, tagged: Callable[[int], None]
+) -> None:
+    """One comes with each call: what was begun is begun again, until the last round waits for nobody any more."""
+    tagged(3)
+    report = _index_while(workspace, lambda: tagged(1))
+    assert (report.count, report.embedded) == (3 + index_build.ROUNDS - 1, 3 + index_build.ROUNDS - 1)
+    assert _behind(workspace) == 1
+
+
+@pytest.mark.parametrize("few", [0, 149, 150])
+def test_many_missing_texts_are_embedded_in_a_pass_of_their_own(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whether they are noted on the way or too many for that: each is embedded once."""
+    monkeypatch.setattr(embed, "FEW", few)
+    tagged(150)
+    report = _index(workspace)
+    assert (report["count"], report["embedded"], report["cached"]) == (150, 150, 0)
+    assert len(api.seen("POST", EMBED)) == 2
+
+
+def test_texts_go_out_a_hundred_a_call(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:
+    """250 texts are three calls, and one vector each."""
+    tagged(250)
+    report = _index(workspace)
+    assert (report["count"], report["embedded"], report["cached"]) == (250, 250, 0)
+    assert len(api.seen("POST", EMBED)) == 3
+
+
+def test_only_changed_texts_are_embedded_again(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:
+    """Unchanged ones come from the cache; a new rate changes no text, a new bio and a new person do."""
+    tagged(30)
+    _index(workspace)
+    calls = len(api.seen("POST", EMBED))
+    again = _index(workspace)
+    assert (again["embedded"], again["cached"], again["count"]) == (0, 30, 30)
+    assert len(api.seen("POST", EMBED)) == calls
+    tagged(1)
+    _change(workspace, "UPDATE experts SET hourly_rate = 5")
+    _change(workspace, "UPDATE experts SET bio = 'Keeps goats.' WHERE username = 'p3'")
+    report = _index(workspace)
+    assert (report["embedded"], report["cached"], report["count"]) == (2, 29, 31)
+    assert len(api.seen("POST", EMBED)) == calls + 1
+
+
+@pytest.mark.parametrize("few", [0, 5000])
+def test_what_embedding_costs_is_said_before_it_is_spent(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Texts, tokens and dollars, before the first call; of texts that are in the cache, or cost no cent, nothing."""
+    monkeypatch.setattr(embed, "FEW", few)
+    tagged(1)
+    assert "embedding " not in workspace.run("index").stderr
+    calls = len(api.seen("POST", EMBED))
+    tagged(9)
+    _change(workspace, LONGER)
+    api.fault("key_invalid", path=EMBED)
+    refused = workspace.run("index")
+    assert (refused.exit_code, len(api.seen("POST", EMBED))) == (3, calls + 1)
+    [said] = [line for line in refused.stderr.splitlines() if line.startswith("embedding ")]
+    told = re.fullmatch(r"embedding 10 texts, about (4\d,\d\d\d) tokens, \$0\.01", said)
+    assert told is not None, said
+    assert said in workspace.run("index").stderr
+    assert "embedding " not in workspace.run("index").stderr
+
+
+def test_the_local_engine_says_nothing_of_costs(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """It costs nothing, whatever its models are called."""
+    tagged(9)
+    _change(workspace, LONGER)
+    told = workspace.run("index", BACKEND="local")
+    assert (told.exit_code, "embedding " in told.stderr) == (0, False)
+
+
+def test_the_files_of_a_build_agree(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """The stable names lead to one build: as many vectors of length 1 as people, in the order of the metadata."""
+    tagged(12)
+    _index(workspace)
+    vectors = faiss.read_index(str(workspace.data / "faiss.index"))
+    metadata = json.loads((workspace.data / "metadata.json").read_bytes())
+    assert (vectors.ntotal, vectors.d, len(metadata)) == (12, 768, 12)
+    assert [row["id"] for row in metadata] == list(range(1, 13))
+    assert metadata[3]["tags"] == ["bees", "hive 3"]
+
+
+@pytest.mark.parametrize("word", ["vectors_short", "vectors_nan", "vectors_wrong_dimension", "vectors_fused"])
+def test_vectors_that_do_not_fit_are_never_kept(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None], word: str
+) -> None:
+    """Once is asked again; always ends with 4, without a build, and with nothing in the cache."""
+    tagged(5)
+    api.fault(word, times=10_000)
+    result = workspace.run("index")
+    assert result.exit_code == 4, result.output
+    assert "vector" in result.stderr
+    assert not (workspace.data / "index" / "current").exists()
+    api.clear_faults()
+    api.fault(word)
+    assert _index(workspace)["embedded"] == 5
+
+
+def test_vectors_of_any_length_are_made_unit(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:
+    """Gemini's are unit only at full width; ours always."""
+    tagged(5)
+    api.fault("vectors_not_unit", times=10_000)
+    assert _index(workspace)["count"] == 5
+    hits = json.loads(workspace.run("search", "bees", "--json").stdout)
+    assert all(-1.0001 <= hit["similarity"] <= 1.0001 for hit in hits)
+
+
+def test_a_service_that_fails_and_comes_back_is_waited_for(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None]
+) -> None:
+    """Two refusals with 503 and a lost connection cost nothing but time."""
+    tagged(3)
+    api.fault("status", times=2, path=EMBED, args={"code": 503})
+    api.fault("drop", path=EMBED)
+    assert _index(workspace)["embedded"] == 3
+
+
+def test_what_was_embedded_before_a_failure_is_kept(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None]
+) -> None:
+    """The third of three calls fails for good: the next run embeds the rest alone."""
+    tagged(250)
+    api.fault("status", nth=3, times=10_000, path=EMBED, args={"code": 503})
+    assert workspace.run("index", EMBED_CALLS="1").exit_code == 4
+    api.clear_faults()
+    report = _index(workspace)
+    assert report["count"] == 250
+    assert report["embedded"] == 50
+
+
+def test_what_others_gave_while_one_call_failed_is_kept(
+    workspace: Workspace, api: Api, tagged: Callable[[int], None]
+) -> None:
+    """With several calls under way, the vectors of those that did not fail are in the cache."""
+    tagged(250)
+    api.fault("status", nth=2, times=10_000, path=EMBED, args={"code": 503})
+    assert workspace.run("index", EMBED_CALLS="4").exit_code == 4
+    api.clear_faults()
+    report = _index(workspace)
+    assert report["count"] == 250
+    assert report["embedded"] in {150, 200}
+
+
+def test_the_client_is_made_before_the_calls_begin(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """One for all of them, by who asked for the index: a local engine would start with it."""
+    tagged(250)
+    said_by = []
+    with workspace.open() as ws:
+        ws.display.say = lambda _: said_by.append(threading.current_thread())  # who makes it says what it connects to
+        index_build.run(ws)
+    assert said_by == [threading.current_thread()]
+
+
+def test_nobody_tagged_is_said_with_what_to_do(
+    workspace: Workspace, people: Callable[..., list[str]], tagged: Callable[[int], None]
+) -> None:
+    """Exit code 2, a hint, and an index in service stays."""
+    people(3)
+    result = workspace.run("index")
+    assert result.exit_code == 2
+    assert "nobody is tagged" in result.stderr
+    assert "batch-submit" in result.stderr
+    tagged(2)
+    _index(workspace)
+    _change(workspace, "UPDATE experts SET tags = NULL")
+    assert workspace.run("index").exit_code == 2
+    assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 2
+
+
+def test_behind_counts_each_person_once(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """New, changed, re-tagged, untagged and removed people are behind until the next build; a new rate is not."""
+    tagged(10)
+    assert _behind(workspace) == 10
+    _index(workspace)
+    assert _behind(workspace) == 0
+    _change(workspace, "UPDATE experts SET hourly_rate = 99, findability_score = 1")
+    assert _behind(workspace) == 0
+    _change(workspace, "UPDATE experts SET bio = 'Goats.', company = 'Farm' WHERE username = 'p1'")
+    _change(workspace, """UPDATE experts SET tags = '["goats"]' WHERE username IN ('p1', 'p2')""")
+    _change(workspace, "UPDATE experts SET tags = NULL WHERE username = 'p3'")
+    _change(workspace, "DELETE FROM experts WHERE username = 'p4'")
+    tagged(1)
+    assert _behind(workspace) == 5
+    said = workspace.run("search", "bees")
+    assert "behind the database by 5 people" in said.stderr
+    assert _index(workspace)["count"] == 9
+    assert _behind(workspace) == 0
+
+
+def test_an_import_puts_the_index_behind(workspace: Workspace, tagged: Callable[[int], None], tmp_path: Path) -> None:
+    """A changed biography of a tagged person keeps the tags and is embedded again by the next build."""
+    tagged(4)
+    _index(workspace)
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio\np0,Keeps goats.\np1,Keeps bee hive 1.\n")
+    assert workspace.run("import", str(people)).exit_code == 0
+    assert _behind(workspace) == 1
+    assert _index(workspace)["embedded"] == 1
+    assert workspace.scalar("SELECT tags FROM experts WHERE username = 'p0'") == '["bees", "hive 0"]'
+
+
+def test_rollback_puts_the_previous_build_back(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """The older build answers again, the index says how far it is behind, and the next build goes on from there."""
+    tagged(3)
+    first = _index(workspace)
+    assert workspace.run("index", "--rollback").exit_code == 2
+    tagged(2)
+    second = _index(workspace)
+    assert _index(workspace, "--rollback")["number"] == first["number"]
+    assert _behind(workspace) == 2
+    assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 3
+    third = _index(workspace)
+    assert third["number"] > second["number"]
+    assert (third["count"], third["embedded"]) == (5, 0)
+
+
+def _damage(workspace: Workspace) -> None:
+    """Turn bits in every cached vector."""
+    for path in (workspace.data / "index" / "vectors").rglob("*"):
+        if path.is_file() and path.stat().st_size:
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 0xFF
+            path.write_bytes(data)
+
+
+def test_a_damaged_cache_never_reaches_the_index(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """Turned bits are found: either the vector is asked for again, or the build is refused and the old one stays."""
+    tagged(20)
+    before = _index(workspace)
+    _damage(workspace)
+    result = workspace.run("index", "--json")
+    assert result.exit_code in {0, 5}, result.output
+    if result.exit_code == 0:
+        assert json.loads(result.stdout)["embedded"] >= 1
+    else:
+        assert json.loads(workspace.run("status", "--json").stdout)["index"]["build"] == before["number"]
+    assert len(json.loads(workspace.run("search", "bee hive 7", "-k", "1", "--json").stdout)) == 1
+
+
+def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace, api: Api) -> None:
+    """The tags at its end are sent; the whole text is what the cache knows, so it is embedded once."""
+    with workspace.open() as ws, ws.store.write() as tx:
+        bio = "Keeps bees. " * 10_000
+        table.insert_person(tx, "long", {"bio": bio, "tags": '["water law"]'})
+        workspaces.touch_revision(tx)
+    assert _index(workspace)["embedded"] == 1
+    (call,) = api.seen("POST", EMBED)
+    sent = call["json"]["requests"][0]["content"]["parts"][0]["text"]
+    assert len(sent) < 8_192 * 4
+    assert sent.endswith("Domains: water law.")
+    assert _index(workspace)["embedded"] == 0
+
+
+class _Lossy(ExpertsCollection):
+    """A collection that loses its first entry on the way, as a bug could."""
+
+    def entries(self, tx: "Connection") -> Iterator[Entry]:
+        """Yield all but the first."""
+        return islice(super().entries(tx), 1, None)
+
+
+def test_a_build_that_does_not_verify_is_never_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """One person fewer than are tagged: refused with 5, nothing of it remains, and the old build answers."""
+    tagged(5)
+    before = _index(workspace)
+    tagged(1)
+    with workspace.open() as ws, pytest.raises(InconsistentError) as caught:
+        index_build.run(replace(ws, collection=_Lossy()))
+    assert caught.value.exit_code == 5
+    status = json.loads(workspace.run("status", "--json").stdout)["index"]
+    assert (status["build"], status["count"], status["behind"]) == (before["number"], 5, 1)
+    assert [path.name for path in (workspace.data / "index" / "builds").iterdir()] == [str(before["number"])]
+    assert _index(workspace)["count"] == 6
+
+
+def test_plain_files_in_the_way_are_moved_aside(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """An index that another program left under the stable names is kept beside, and said."""
+    tagged(2)
+    (workspace.data / "faiss.index").write_bytes(b"theirs")
+    result = workspace.run("index")
+    assert result.exit_code == 0, result.output
+    assert "a file stood where the index has its links" in result.stderr
+    assert [path for path in workspace.data.iterdir() if path.is_file() and path.read_bytes() == b"theirs"]

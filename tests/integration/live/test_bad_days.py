@@ -1,0 +1,319 @@
+"""`tag-live` on bad days: what the service does wrong is charged to nobody, loses nobody, and ends the run in order."""
+
+import time
+from typing import Any
+
+import pytest
+
+from pipeline.cost.budget import BudgetError
+from pipeline.live import tag
+from tests import ledger
+from tests.integration.live.test_tag import LIVE, ONE_BY_ONE, People, attempts, ends, says, tagged
+from tests.lab import ON_POSTGRESQL, Api, Workspace
+
+pytestmark = pytest.mark.sampled(4)
+
+TROUBLES: list[tuple[str, dict[str, Any]]] = [
+    ("status", {"code": 500}),
+    ("status", {"code": 503}),
+    ("html_502", {}),
+    ("html_200", {}),
+    ("empty_200", {}),
+    ("drop", {}),
+    ("lost_reply", {}),
+    ("hang", {"seconds": 60}),
+]
+IN_VAIN = {"RETRY_FOR": "0.2", "CALL_TIMEOUT": "0.4"}
+
+
+@pytest.mark.parametrize(("word", "args"), TROUBLES, ids=[f"{word}{args.get('code', '')}" for word, args in TROUBLES])
+def test_what_the_service_fails_once_is_asked_once_more(
+    workspace: Workspace, api: Api, people: People, word: str, args: dict[str, Any]
+) -> None:
+    """No reply, or one that says nothing: everybody is tagged in the end, and nobody is charged."""
+    people(3)
+    api.fault(word, path=LIVE, args=args)
+    document = tagged(workspace, CALL_TIMEOUT="2", **ONE_BY_ONE)
+    assert ends(workspace) == [("1", "lost"), ("2", "answered"), ("3", "answered"), ("1", "answered")]
+    assert attempts(workspace) == []
+    assert (document["answered"], document["failed"]) == (3, {})
+
+
+def test_what_the_service_fails_twice_is_recorded_and_the_run_goes_on(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """One attempt that is charged to nobody; the person is left for the next run, which asks them."""
+    people(2)
+    api.fault("status", path=LIVE, nth=2, times=2, args={"code": 503})
+    document = tagged(workspace, **ONE_BY_ONE)
+    assert ends(workspace) == [("1", "answered"), ("2", "lost"), ("2", "lost")]
+    assert [(item, charged) for item, charged, _ in attempts(workspace)] == [("2", False)]
+    assert (document["answered"], sum(document["failed"].values())) == (1, 1)
+    assert document["samples"][0]["username"] == "person-0001"
+    assert ledger.people(workspace) == {"total": 2, "tagged": 1, "untagged": 1}
+    assert tagged(workspace)["answered"] == 1
+    ledger.check(workspace)
+
+
+@pytest.mark.parametrize(("word", "args"), TROUBLES, ids=[f"{word}{args.get('code', '')}" for word, args in TROUBLES])
+def test_a_service_that_is_gone_ends_the_run(
+    workspace: Workspace, api: Api, people: People, word: str, args: dict[str, Any]
+) -> None:
+    """Exit code 4; nobody is charged, nobody is claimed, and the next run tags everybody."""
+    people(4)
+    api.fault(word, times=10_000, path=LIVE, args=args)
+    result = workspace.run("tag-live", **IN_VAIN)
+    assert result.exit_code == 4, says(result)
+    assert not any(charged for _, charged, _ in attempts(workspace))
+    assert {how for _, how in ends(workspace)} == {"lost"}
+    assert ledger.people(workspace) == {"total": 4, "untagged": 4}
+    api.clear_faults()
+    assert tagged(workspace)["answered"] == 4
+    ledger.check(workspace)
+
+
+def test_a_server_that_is_not_there_is_said_and_costs_nothing(workspace: Workspace, people: People) -> None:
+    """Exit code 4; the calls were never sent, so they count towards no quota and no cost."""
+    people(2)
+    workspace.environ["GOOGLE_GEMINI_BASE_URL"] = "http://127.0.0.1:9"
+    result = workspace.run("tag-live", RETRY_FOR="0.2")
+    assert result.exit_code == 4, says(result)
+    assert {how for _, how in ends(workspace)} == {"not sent"}
+    assert workspace.query("SELECT requests, tokens_in FROM findable_usage") == [(0, 0)]
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+
+
+def test_a_refusal_by_the_minute_loses_nobody(workspace: Workspace, api: Api, people: People) -> None:
+    """A 429 with RetryInfo: the call is neither counted nor charged, and is made again."""
+    people(3)
+    api.fault("quota_minute", times=2, path=LIVE, args={"delay": "0.1s"})
+    document = tagged(workspace, **ONE_BY_ONE)
+    assert [how for _, how in ends(workspace)] == ["throttled", "throttled", "answered", "answered", "answered"]
+    assert (document["throttled"], document["answered"], attempts(workspace)) == (2, 3, [])
+    assert workspace.scalar("SELECT requests FROM findable_usage") == 3
+
+
+def test_a_day_that_is_over_at_the_server_ends_the_run(workspace: Workspace, api: Api, people: People) -> None:
+    """Exit code 4 with the time of the reset; who was answered stays, and nobody else is touched."""
+    people(9)
+    api.fault("quota_day", nth=2, times=10_000, path=LIVE)
+    result = workspace.run("tag-live", **ONE_BY_ONE)
+    assert result.exit_code == 4
+    assert "UTC" in result.stderr
+    assert "1 tagged, 0 skipped, 8 left" in result.stdout
+    assert [how for _, how in ends(workspace)][:2] == ["answered", "throttled"]
+    assert attempts(workspace) == []
+    assert workspace.scalar("SELECT requests FROM findable_usage") == 1
+    assert ledger.people(workspace) == {"total": 9, "tagged": 1, "untagged": 8}
+
+
+def test_the_days_requests_are_not_passed(workspace: Workspace, api: Api, people: People) -> None:
+    """Our own count ends the run before the server has to: a warning at four fifths, the reset, exit code 4."""
+    people(8)
+    result = workspace.run("tag-live", RPD="5")
+    assert result.exit_code == 4
+    assert "of today's 5 requests" in result.stderr
+    assert "the 5 requests a day of gemini-3.5-flash-lite are used up; nothing was lost" in result.stderr
+    assert "UTC" in result.stderr
+    assert len(api.seen("POST", LIVE)) == 5
+    assert ledger.people(workspace) == {"total": 8, "tagged": 5, "untagged": 3}
+    again = workspace.run("tag-live", RPD="5")
+    assert (again.exit_code, len(api.seen("POST", LIVE))) == (4, 5)
+    assert workspace.run("tag-live", RPD="8").exit_code == 0
+
+
+@pytest.mark.parametrize(("count", "warned"), [(7, False), (8, True), (10, True)])
+def test_four_fifths_of_a_day_are_said(workspace: Workspace, people: People, count: int, *, warned: bool) -> None:
+    """A warning once, and only from there on, also where the run is over in no time."""
+    people(count)
+    result = workspace.run("tag-live", RPD="10")
+    assert result.exit_code == 0
+    assert result.stderr.count("of today's 10 requests") == warned
+
+
+def test_what_was_refused_for_a_quota_is_not_counted_for_the_day(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """With a day of four requests, two refusals by the minute leave four answers."""
+    people(4)
+    api.fault("quota_minute", times=2, path=LIVE, args={"delay": "0.01s"})
+    assert tagged(workspace, RPD="4")["answered"] == 4
+
+
+@pytest.mark.parametrize(("word", "code"), [("key_invalid", 3), ("missing", 3)])
+def test_a_key_or_a_model_that_is_refused_ends_the_run(
+    workspace: Workspace, api: Api, people: People, word: str, code: int
+) -> None:
+    """Exit code 3; nothing is charged, nothing counted, nobody claimed."""
+    people(4)
+    gone = {"code": 404, "message": "models/gone is not found for API version v1beta"}
+    if word == "missing":
+        api.fault("status", times=10_000, path=LIVE, args=gone)
+    else:
+        api.fault(word, times=10_000, path=LIVE)
+    result = workspace.run("tag-live", **ONE_BY_ONE)
+    assert result.exit_code == code, says(result)
+    assert "FINDABLE_MODEL" in result.stderr or "GEMINI_API_KEY" in result.stderr
+    assert len(api.seen("POST", LIVE)) == 1
+    assert attempts(workspace) == []
+    assert workspace.scalar("SELECT requests FROM findable_usage") == 0
+    assert ledger.people(workspace) == {"total": 4, "untagged": 4}
+
+
+def test_no_key_at_all_is_said_before_anything_is_written(workspace: Workspace, people: People) -> None:
+    """Exit code 3, and no run is recorded."""
+    people(1)
+    del workspace.environ["GEMINI_API_KEY"]
+    assert workspace.run("tag-live", BACKEND="gemini").exit_code == 3
+    assert workspace.scalar("SELECT count(*) FROM findable_runs") == 0
+
+
+CLOSED = "CREATE TRIGGER closed BEFORE UPDATE OF tags ON experts {}"
+CLOSING = [CLOSED.format("BEGIN SELECT RAISE(ABORT, 'tags are closed'); END")]
+if ON_POSTGRESQL:
+    RAISING = (
+        "CREATE FUNCTION shut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'tags are closed' USING ERRCODE = 'check_violation'; END $$"
+    )
+    CLOSING = [RAISING, CLOSED.format("FOR EACH ROW EXECUTE FUNCTION shut()")]
+WRONG = {"code": 400, "message": "Request contains an invalid argument."}
+
+
+def test_a_request_that_is_refused_for_everybody_stops_after_three(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """Where nothing was ever answered, the request itself must be wrong: exit code 4, and nobody is charged."""
+    people(20)
+    api.fault("status", times=10_000, path=LIVE, args=WRONG)
+    result = workspace.run("tag-live", **ONE_BY_ONE)
+    assert result.exit_code == 4
+    assert "invalid argument" in result.stderr
+    assert len(api.seen("POST", LIVE)) == 3
+    assert not any(charged for _, charged, _ in attempts(workspace))
+    assert ledger.people(workspace) == {"total": 20, "untagged": 20}
+
+
+def test_a_request_that_is_refused_for_one_is_charged_to_them(workspace: Workspace, api: Api, people: People) -> None:
+    """Where others were answered it is about this one: asked once more, then parked."""
+    people(2)
+    api.fault("status", nth=2, times=2, path=LIVE, args=WRONG)
+    assert tagged(workspace, **ONE_BY_ONE)["answered"] == 1
+    assert ledger.people(workspace) == {"total": 2, "tagged": 1, "parked": 1}
+    assert [(item, charged) for item, charged, _ in attempts(workspace)] == [("2", True), ("2", True)]
+
+
+def test_the_only_one_who_is_refused_is_asked_twice_and_left(workspace: Workspace, api: Api, people: People) -> None:
+    """Nothing tells whose fault it is: recorded, charged to nobody, and the run ends well."""
+    people(1)
+    api.fault("status", times=10_000, path=LIVE, args=WRONG)
+    document = tagged(workspace)
+    assert (document["calls"], sum(document["failed"].values()), document["left"]) == (2, 1, 0)
+    assert [charged for _, charged, _ in attempts(workspace)] == [False, False]
+    assert ledger.people(workspace) == {"total": 1, "untagged": 1}
+
+
+def test_a_budget_of_the_day_is_not_passed(workspace: Workspace, api: Api, people: People) -> None:
+    """Exit code 3 with the budget's name; what is spent stays below it, and another run begins nothing."""
+    people(12)
+    budget = 0.0008
+    result = workspace.run("tag-live", BUDGET_PER_DAY=str(budget))
+    assert result.exit_code == 3
+    assert "BUDGET_PER_DAY=0.0008 would be passed" in result.stderr
+    spent = workspace.scalar("SELECT sum(cost) FROM findable_calls")
+    assert 0.5 * budget < spent <= budget
+    counts = ledger.people(workspace)
+    assert counts["tagged"] == len(api.seen("POST", LIVE)) == 12 - counts["untagged"]
+    assert workspace.run("tag-live", BUDGET_PER_DAY=str(budget)).exit_code == 3
+    assert len(api.seen("POST", LIVE)) == counts["tagged"]
+    assert workspace.run("tag-live").exit_code == 0
+    assert ledger.people(workspace) == {"total": 12, "tagged": 12}
+
+
+def test_a_budget_without_room_is_waited_for_and_not_asked_about_again_and_again(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """While a call is under way whose end may free some of it, the run does nothing."""
+    people(3)
+    api.configure(latencies={LIVE: {"kind": "constant", "seconds": 1}})
+    looks = 0
+    workspace.environ["FINDABLE_BUDGET_PER_DAY"] = "0.0002"
+    with workspace.open() as ws:
+
+        def monotonic() -> float:
+            """Count how often anybody looks at the clock."""
+            nonlocal looks
+            looks += 1
+            return time.monotonic()
+
+        ws.monotonic = monotonic
+        report = tag.run(ws, limit=None)
+    assert isinstance(report.asked.stopped, BudgetError)
+    assert report.asked.answered == 1
+    assert looks < 100
+
+
+def test_a_row_that_takes_no_tags_ends_the_run(workspace: Workspace, people: People) -> None:
+    """Where the database refuses what was answered, the reason is said, nobody stays claimed, and no mark open."""
+    people(2)
+    for statement in CLOSING:
+        workspace.change(statement)
+    result = workspace.run("tag-live", **ONE_BY_ONE)
+    assert result.exit_code == 3, says(result)
+    assert "tags are closed" in result.stderr
+    assert {how for _, how in ends(workspace)} == {"lost"}
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+
+
+def test_who_is_larger_than_a_whole_minute_is_left_and_the_rest_is_asked(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """Any number of them in a row: each is told, nobody is charged, and those between them are tagged."""
+    people(6)
+    for name in ("person-0000", "person-0001", "person-0003", "person-0004", "person-0005"):
+        workspace.change("UPDATE experts SET bio = :bio WHERE username = :name", bio="Keeps bees. " * 1000, name=name)
+    document = tagged(workspace, TPM="1000", **ONE_BY_ONE)
+    assert (document["answered"], sum(document["failed"].values()), document["left"]) == (1, 5, 0)
+    assert "can never start under a limit of 1000 tokens" in document["samples"][0]["reason"]
+    assert attempts(workspace) == []
+    assert len(api.seen("POST", LIVE)) == 1
+    assert ledger.people(workspace) == {"total": 6, "tagged": 1, "untagged": 5}
+
+
+@pytest.mark.parametrize("how", ["a trigger", "too narrow a column"])
+def test_an_answer_that_the_table_refuses_is_counted_as_paid(workspace: Workspace, people: People, how: str) -> None:
+    """Exit code 3 and no word that nothing was changed; what the call used is known, and nobody else is held up."""
+    people(3)
+    refuses(workspace, how)
+    for _ in range(2):
+        result = workspace.run("tag-live", **ONE_BY_ONE)
+        assert result.exit_code == 3, says(result)
+        assert "an answer that came could not be kept, and what it cost is counted" in result.stderr
+        assert "1 failed (its answer could not be kept)" in result.stdout
+        assert "person-0000: its answer could not be kept" in result.stderr
+        assert "nothing was changed" not in says(result)
+    lost = workspace.query("SELECT item_id, tokens_in > 0, tokens_out > 0, cost > 0, outcome FROM findable_calls")
+    assert [(row[0], all(row[1:4]), row[4]) for row in lost] == [("1", True, "lost")] * 2
+    assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
+    assert workspace.run("doctor").exit_code == 0
+
+
+def refuses(workspace: Workspace, how: str) -> None:
+    """Let the table refuse the tags of the first person, as another program's rules do."""
+    if not ON_POSTGRESQL:
+        length = " AND length(new.tags) > 5" if how == "too narrow a column" else ""
+        workspace.change(
+            f"CREATE TRIGGER theirs BEFORE UPDATE OF tags ON experts WHEN old.id = 1{length} "
+            "BEGIN SELECT RAISE(ABORT, 'this row is frozen'); END"
+        )
+        return
+    if how == "too narrow a column":
+        workspace.change("ALTER TABLE experts ALTER tags TYPE VARCHAR(5)")
+        return
+    workspace.change(
+        "CREATE FUNCTION freeze() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RAISE EXCEPTION ''this row is frozen''; END'"
+    )
+    workspace.change(
+        "CREATE TRIGGER theirs BEFORE UPDATE OF tags ON experts FOR EACH ROW "
+        "WHEN (old.id = 1) EXECUTE FUNCTION freeze()"
+    )

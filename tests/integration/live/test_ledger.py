@@ -1,0 +1,305 @@
+"""What live calls leave in the database is checked, mended, carried along and let go like all else."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import InputError
+from pipeline.core.settings import Budget
+from pipeline.core.states import CallEnd
+from pipeline.core.task import Item, Prompt
+from pipeline.cost.budget import BudgetError
+from pipeline.cost.estimate import Calibration
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.rate_limiter import RateLimits
+from pipeline.gemini.tokens import Usage
+from pipeline.live.write_ahead import CallLedger, LiveQuestion, Purpose
+from pipeline.store import live_calls
+from pipeline.store.database import Connection
+from tests import ledger, postgresql
+from tests.lab import URL, Api, Workspace
+
+LIVE = ":generateContent"
+TABLES = ("findable_calls", "findable_runs", "findable_usage", "findable_due")
+KEPT = (*TABLES, "findable_spent")
+COLUMNS = (
+    "task, item_id, extractor, model, run, purpose, owner, asked_at, day, counted_in, estimated_in, estimated_out, "
+    "estimated_cost, outcome, ended_at, tokens_in, tokens_out, cost"
+)
+LOST = "cost IS NULL AND outcome NOT IN ('throttled', 'not sent')"  # NULL while under way, which is neither
+ADDED_UP = f"SELECT sum(cost), sum(CASE WHEN {LOST} THEN estimated_cost ELSE 0 END) FROM findable_calls"  # noqa: S608 - ours
+DEAD = "elsewhere-not-a-host|boot|1|0.00|abcd"
+DYING = "UPDATE findable_calls SET outcome = NULL, ended_at = NULL, owner = :owner WHERE outcome = 'lost'"
+
+
+def ran(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command that must work, and return what it printed."""
+    result = workspace.run(*args, **values)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def rows(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what stands in the tables of live calls, in some fixed order."""
+    return {name: sorted(workspace.query(f"SELECT * FROM {name}"), key=repr) for name in TABLES}  # noqa: S608 - ours
+
+
+def findings(workspace: Workspace, *args: str, code: int = 0) -> list[dict[str, Any]]:
+    """Return what doctor finds."""
+    result = workspace.run("doctor", "--json", *args)
+    assert result.exit_code == code, result.output
+    found: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
+    return found
+
+
+@pytest.fixture
+def asked(workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path) -> Workspace:
+    """A workspace with live calls that ended in many ways: answered, refused, throttled, lost; and somebody due."""
+    people(5)
+    api.fault("safety", times=2, path=LIVE)
+    ran(workspace, "tag-live", LIMIT="1")
+    api.fault("quota_minute", path=LIVE, args={"delay": "0.01s"})
+    api.fault("status", path=LIVE, args={"code": 503})
+    ran(workspace, "tag-live")
+    (tmp_path / "new.json").write_text(json.dumps({"username": "new", "bio": "I mend clocks."}))
+    api.fault("status", times=2, path=LIVE, args={"code": 503})
+    ran(workspace, "add-expert", str(tmp_path / "new.json"))
+    ends = {row[0] for row in workspace.query("SELECT outcome FROM findable_calls")}
+    assert ends == {"answered", "refused", "throttled", "lost"}
+    assert workspace.scalar("SELECT count(*) FROM findable_due WHERE ended_at IS NULL") == 1
+    ledger.check(workspace)
+    return workspace
+
+
+def test_nothing_is_found_where_nothing_is_wrong(asked: Workspace) -> None:
+    """However calls ended, they agree with answers and days."""
+    assert findings(asked) == []
+
+
+def test_calls_of_dead_processes_are_ended(asked: Workspace) -> None:
+    """Found, no contradiction, and lost with FIX=1; so they are by the next run, without doctor."""
+    asked.change(DYING, owner=DEAD)
+    asked.change("UPDATE findable_calls SET asked_at = '2026-01-01 00:00:00.000000' WHERE outcome IS NULL")
+    (found,) = findings(asked)
+    assert (found["check"], found["contradiction"], found["mended"]) == ("calls", False, "")
+    assert "live calls are under way in processes that are gone" in found["said"]
+    (mended,) = findings(asked, "--fix")
+    assert "as lost" in mended["mended"]
+    assert findings(asked) == []
+    asked.change(DYING, owner=DEAD)
+    asked.run("tag-live")
+    assert asked.scalar("SELECT count(*) FROM findable_calls WHERE outcome IS NULL") == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE findable_usage SET requests = requests + 1",
+        "UPDATE findable_usage SET tokens_in = tokens_in - 1",
+        "DELETE FROM findable_usage",
+        "INSERT INTO findable_usage (model, day, requests, tokens_in) VALUES ('other', '2026-01-01', 3, 30)",
+    ],
+    ids=["more", "fewer tokens", "none", "another day"],
+)
+def test_a_day_that_does_not_add_up_is_counted_anew(asked: Workspace, change: str) -> None:
+    """It would let a run end too early or ask too much: a contradiction, which FIX=1 mends from the calls."""
+    right = asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0")
+    asked.change(change)
+    (found,) = findings(asked, code=5)
+    assert (found["check"], found["contradiction"]) == ("usage", True)
+    findings(asked, "--fix")
+    assert asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0") == right
+    assert findings(asked) == []
+
+
+def test_an_answer_that_was_paid_for_and_is_gone_is_found(asked: Workspace) -> None:
+    """A call that was answered has an answer."""
+    asked.change("DELETE FROM findable_answers WHERE item_id = '3'")
+    assert "calls" in {found["check"] for found in findings(asked, code=5)}
+
+
+def test_a_copy_has_the_calls_too(asked: Workspace, tmp_path: Path) -> None:
+    """Marks, runs, days and who is due are as they were, after backup and restore."""
+    before = rows(asked)
+    assert all(before.values())
+    ran(asked, "backup", str(tmp_path / "copy"))
+    other = Workspace(tmp_path / "other", asked.environ | {"FINDABLE_DATA": str(tmp_path / "other")})
+    ran(other, "restore", str(tmp_path / "copy"))
+    assert rows(other) == before
+    assert findings(other) == []
+
+
+@pytest.mark.sqlite_only("begins with an SQLite file")
+def test_a_database_that_moves_takes_the_calls_along(asked: Workspace, tmp_path: Path) -> None:
+    """Into PostgreSQL, where the day's count and the numbers of the marks go on."""
+    before = ledger.snapshot(asked)
+    to = postgresql.database_of(tmp_path / "moved")
+    ran(asked, "move", to)
+    there = Workspace(asked.data, asked.environ | {URL: to})
+    after = ledger.snapshot(there)
+    for name in TABLES:
+        assert len(after[name]) == len(before[name]) > 0
+    used = there.scalar("SELECT sum(requests) FROM findable_usage")
+    ran(there, "tag-live")
+    assert there.scalar("SELECT sum(requests) FROM findable_usage") == used + 1
+    assert ledger.people(there) == {"total": 6, "tagged": 5, "parked": 1}
+    assert [row[0] for row in there.query("SELECT outcome FROM findable_due")] == ["tagged"]
+    assert findings(there) == []
+
+
+def test_the_local_engines_calls_are_taken_back(tmp_path: Path) -> None:
+    """After rebind nothing is left that counts for a day, a budget or a run."""
+    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    (tmp_path / "people.csv").write_text("Username,Bio\na,I keep bees.\nb,I teach water law.\n")
+    ran(local, "import", str(tmp_path / "people.csv"))
+    ran(local, "tag-live", BUDGET_PER_DAY="9")
+    assert local.scalar("SELECT count(*) FROM findable_calls") == 2
+    assert ledger.people(local) == {"total": 2, "tagged": 2}
+    ran(local, "rebind", "--yes")
+    assert [local.scalar(f"SELECT count(*) FROM {name}") for name in KEPT] == [0] * len(KEPT)  # noqa: S608 - ours
+    assert ledger.people(local) == {"total": 2, "untagged": 2}
+
+
+def test_who_is_forgotten_leaves_calls_that_lead_nowhere(asked: Workspace) -> None:
+    """No row of the calls leads to them, and the day's count is as it was."""
+    used = asked.query("SELECT * FROM findable_usage")
+    ran(asked, "forget", "new", "--yes")
+    assert asked.query("SELECT item_id FROM findable_due") == []
+    assert asked.query("SELECT id FROM findable_calls WHERE item_id = '6'") == []
+    assert asked.query("SELECT * FROM findable_usage") == used
+    assert findings(asked) == []
+
+
+@pytest.fixture
+def budget(workspace: Workspace) -> float:
+    """A budget of the day that is never passed, in USD; every command has it."""
+    workspace.environ["FINDABLE_BUDGET_PER_DAY"] = "9"
+    return 9.0
+
+
+def account(ws: OpenWorkspace) -> CallLedger:
+    """Return the account of a run of its own."""
+    return CallLedger(ws, Purpose.COMPARE, None, Calibration(error=0.0), RateLimits(None, None, None))
+
+
+def marked(one: CallLedger, tx: Connection) -> int:
+    """Mark a call that is about to be made; return the number of the mark."""
+    item = Item(id="1", prompt=Prompt(system="", parts=[], max_output_tokens=8), input_hash="")
+    number = one.mark(tx, LiveQuestion(item, b"", Usage(prompt=1000), Usage(prompt=1000, answer=100)))
+    assert number is not None
+    return number
+
+
+def kept(workspace: Workspace) -> tuple[Any, ...]:
+    """Return what is kept as (known, lost) since the budget began, which must be what the calls add up to."""
+    (found,) = workspace.query("SELECT known, lost FROM findable_spent")
+    assert found == pytest.approx(workspace.query(ADDED_UP)[0])
+    return found
+
+
+def test_what_a_budget_counts_is_what_the_calls_add_up_to(budget: float, asked: Workspace) -> None:
+    """However calls end: answered, refused, throttled, lost, or after they were given up as lost."""
+    assert 0 < sum(kept(asked)) < budget
+    with asked.open() as ws:
+        one = account(ws)
+        with ws.store.write() as tx:
+            numbers = [marked(one, tx) for _ in range(4)]
+        before = kept(asked)
+        asked.change(
+            "UPDATE findable_calls SET owner = :owner, asked_at = '2090-01-01' WHERE outcome IS NULL", owner=DEAD
+        )
+        with ws.store.write() as tx:
+            assert live_calls.end_dead_calls(tx, now=datetime(2090, 1, 2, tzinfo=UTC)) == 4
+        known, lost = kept(asked)
+        assert (known, lost) == (before[0], pytest.approx(before[1] + 4 * one_costs(asked)))
+        with ws.store.write() as tx:
+            live_calls.end_call(tx, numbers[0], CallEnd.ANSWERED, tokens=(5, 5), cost=0.5, at=ws.now())
+            live_calls.end_call(tx, numbers[1], CallEnd.THROTTLED, at=ws.now())
+            live_calls.end_call(tx, numbers[2], CallEnd.ANSWERED, at=ws.now())
+        assert kept(asked) == pytest.approx((known + 0.5, lost - 2 * one_costs(asked)))
+
+
+def one_costs(workspace: Workspace) -> float:
+    """Return what the call that was marked last is estimated at, in USD."""
+    return float(workspace.scalar("SELECT estimated_cost FROM findable_calls ORDER BY id DESC LIMIT 1"))
+
+
+def test_two_that_mark_in_turn_never_pass_a_budget(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """Whatever the calls of the other come to between two of one's own, in whichever order they begin and end."""
+    people(1)
+    with workspace.open() as ws, ws.store.write() as tx:
+        marked(account(ws), tx)
+    one = one_costs(workspace)
+    most = workspace.environ["FINDABLE_BUDGET_PER_DAY"] = f"{20.5 * one:.12f}"
+    with workspace.open() as first, workspace.open() as second:
+        accounts = [account(first), account(second)]
+        left: list[int] = []
+        for at in range(60):
+            mine = accounts[at % 2]
+            with contextlib.suppress(BudgetError), mine.ws.store.write() as tx:
+                left.append(marked(mine, tx))
+            if at % 3 == 0:
+                with accounts[at % 5 % 2].ws.store.write() as tx:
+                    live_calls.end_call(
+                        tx, left.pop(0), CallEnd.ANSWERED, tokens=(1, 1), cost=one * (at % 4) / 2, at=mine.ws.now()
+                    )
+            spent = workspace.scalar("SELECT sum(coalesce(cost, estimated_cost)) FROM findable_calls")
+            assert spent <= float(most) + one, "an answer may cost more than estimated, and no call begins after it"
+        with pytest.raises(BudgetError), first.store.write() as tx:
+            marked(accounts[0], tx)
+        assert spent > float(most) - one
+
+
+def test_a_part_that_is_taken_back_leaves_what_a_budget_counts(budget: float, asked: Workspace) -> None:
+    """A transaction that fails takes its ends with it, and those who look at the budget next see what is there."""
+    with asked.open() as ws:
+        one = account(ws)
+        with ws.store.write() as tx:
+            number = marked(one, tx)
+        before = kept(asked)
+        with contextlib.suppress(InputError), ws.store.write() as tx:
+            marked(account(ws), tx)
+            live_calls.end_call(tx, number, CallEnd.ANSWERED, tokens=(5, 5), cost=budget, at=ws.now())
+            raise InputError("no", hint="no")
+        assert kept(asked) == before
+        with ws.store.write() as tx:
+            marked(one, tx)
+
+
+@pytest.mark.sqlite_only("counts the steps that SQLite takes")
+def test_a_mark_reads_no_more_where_many_calls_were_made(asked: Workspace) -> None:
+    """Only the first look of a run adds up what was spent since its budget began."""
+
+    def steps() -> tuple[int, int]:
+        """Return how many steps the first mark of a run took, and the second."""
+        counted = [0, 0]
+        with asked.open() as ws, ws.store.write() as tx:
+            ws.budget, one = Budget(9.0, datetime(2000, 1, 1, tzinfo=UTC), "BUDGET"), account(ws)
+            driver = tx.connection.driver_connection
+            assert driver is not None
+            for at in range(2):
+
+                def count(at: int = at) -> int:
+                    """Count one more."""
+                    counted[at] += 1
+                    return 0
+
+                driver.set_progress_handler(count, 1)
+                marked(one, tx)
+            driver.set_progress_handler(None, 1)
+            tx.rollback()
+        return counted[0], counted[1]
+
+    few = steps()
+    for _ in range(8):
+        asked.change(f"INSERT INTO findable_calls ({COLUMNS}) SELECT {COLUMNS} FROM findable_calls")  # noqa: S608 - ours
+    assert asked.scalar("SELECT count(*) FROM findable_calls") > 2000
+    asked.change("UPDATE findable_calls SET asked_at = datetime(asked_at, '-2 minutes') || '.000000'")
+    many = steps()
+    assert many[1] < 1.2 * few[1]
+    assert many[0] > 5 * few[0]

@@ -1,0 +1,562 @@
+"""`make doctor` finds each fault that is planted, says whether it contradicts, and mends what can be mended."""
+
+import json
+import re
+import shutil
+import sqlite3
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.server import start
+from pipeline.core import files
+from pipeline.experts import table
+from pipeline.store import erase
+from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace, copy_tree
+
+CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
+DEAD = "elsewhere-not-a-host|boot|1|0.00|abcd"
+LONG_AGO = "2026-01-01 00:00:00.000000"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A workspace that has gone through the chain, and the emulator it went to."""
+
+    workspace: Workspace
+    api: Api
+    patch: pytest.MonkeyPatch
+
+    @property
+    def data(self) -> Path:
+        """Return the workspace's directory."""
+        return self.workspace.data
+
+    def sql(self, statement: str, *values: Any) -> None:
+        """Change the database behind the product's back."""
+        names = iter(f"value{number}" for number in range(len(values)))
+        named = re.sub(r"\?", lambda _: f":{next(names)}", statement)
+        self.workspace.change(named, **{f"value{number}": value for number, value in enumerate(values)})
+
+    def add_person(self, name: str) -> None:
+        """Add one person who can be asked about."""
+        with self.workspace.open() as ws, ws.store.write() as tx:
+            table.insert_person(tx, name, {"bio": "I mend old clocks."})
+
+    def run(self, command: str) -> None:
+        """Run a command that must work."""
+        result = self.workspace.run(command)
+        assert result.exit_code == 0, result.output
+
+    def doctor(self, *args: str) -> tuple[int, list[dict[str, Any]]]:
+        """Return doctor's exit code and findings."""
+        result = self.workspace.run("doctor", "--json", *args)
+        findings: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
+        return result.exit_code, findings
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of a workspace and of the emulator it went to; each test gets a copy.
+
+    Six people are tagged, one has no bio, the index was built twice, and a batch of two waits at the API.
+    """
+    root = tmp_path_factory.mktemp("template")
+    with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)  # away from anybody's .env
+        made = Bench(workspace_at(root / "data", server.url), Api(server), patch)
+        with made.workspace.open() as ws, ws.store.write() as tx:
+            for number in range(7):
+                bio = None if number == 6 else f"I keep bees and teach water law in town {number}."
+                table.insert_person(tx, f"person-{number}", {"job_title": "Keeper", "bio": bio})
+        for command in (*CHAIN, "index"):
+            made.run(command)
+        for name in ("late-1", "late-2"):
+            made.add_person(name)
+        made.api.configure(batch_looks=1000)
+        made.run("batch-submit")
+    return root
+
+
+@pytest.fixture
+def bench(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A copy of the template, with the emulator running."""
+    copy_tree(template, tmp_path / "copy")
+    with start(tmp_path / "copy" / "api") as server:
+        yield Bench(workspace_at(tmp_path / "copy" / "data", server.url), Api(server), monkeypatch)
+
+
+def workspace_at(data: Path, url: str) -> Workspace:
+    """Return the workspace in a folder, with short waits."""
+    waits = {"LIST_LAG": "0", "CREATE_TIMEOUT": "1", "CALL_TIMEOUT": "5", "RETRY_FOR": "0.2", "RETRY_WAIT": "0.01"}
+    environ = {f"FINDABLE_{name}": value for name, value in ({"DATA": str(data), "POLL_FIRST": "0.02"} | waits).items()}
+    return Workspace(data, environ | {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": url})
+
+
+def forget_file(pattern: str) -> Callable[[Bench], None]:
+    """Return a plant that deletes the one file of that name."""
+
+    def plant(bench: Bench) -> None:
+        """Delete it."""
+        (path,) = bench.data.glob(pattern)
+        path.unlink()
+
+    return plant
+
+
+def spoil_file(pattern: str) -> Callable[[Bench], None]:
+    """Return a plant that changes a byte in the middle of the first file of that name."""
+
+    def plant(bench: Bench) -> None:
+        """Change it."""
+        path = min(bench.data.glob(pattern))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    return plant
+
+
+def write_sql(statement: str, *values: Any) -> Callable[[Bench], None]:
+    """Return a plant that changes the database."""
+    return lambda bench: bench.sql(statement, *values)
+
+
+def write_file(name: str) -> Callable[[Bench], None]:
+    """Return a plant that leaves a file behind, as a killed run does."""
+
+    def plant(bench: Bench) -> None:
+        """Write it."""
+        (bench.data / name).parent.mkdir(parents=True, exist_ok=True)
+        (bench.data / name).write_bytes(b"half")
+
+    return plant
+
+
+def back_to_downloaded(bench: Bench) -> None:
+    """Put the first batch back before its ingest, and lose its result."""
+    bench.sql("UPDATE findable_batches SET state = 'downloaded' WHERE number = 1")
+    forget_file("batches/000001-results.jsonl")(bench)
+
+
+def back_to_prepared(bench: Bench) -> None:
+    """Put the second batch back before its create, and change its request file."""
+    bench.sql("UPDATE findable_batches SET state = 'prepared', remote_name = NULL WHERE number = 2")
+    spoil_file("batches/000002-requests.jsonl")(bench)
+
+
+def half_created(bench: Bench) -> None:
+    """Forget that the second batch's create was answered."""
+    bench.sql(
+        "UPDATE findable_batches SET state = 'submitting', remote_name = NULL, create_ended_at = NULL WHERE number = 2"
+    )
+
+
+def created_twice(bench: Bench) -> None:
+    """Let the API make two batches of one create."""
+    bench.add_person("twin")
+    bench.api.fault("duplicate_batch")
+    bench.run("batch-submit")
+
+
+def older_copy(bench: Bench) -> None:
+    """Forget a batch that the API knows, as a database does that was put back to an older copy."""
+    bench.sql("DELETE FROM findable_requests WHERE batch = 2")
+    bench.sql("DELETE FROM findable_tries WHERE batch = 2")
+    bench.sql("DELETE FROM findable_batches WHERE number = 2")
+
+
+def lose_result_for_good(bench: Bench) -> None:
+    """Lose a result that is needed, here and at the API."""
+    back_to_downloaded(bench)
+    bench.sql("UPDATE findable_requests SET open = true, outcome = NULL WHERE batch = 1")
+    bench.sql("DELETE FROM findable_answers")
+    bench.sql("UPDATE experts SET tags = NULL")
+    bench.sql("UPDATE findable_batches SET remote_name = 'batches/gone' WHERE number = 1")
+    with bench.workspace.open() as ws, ws.store.write() as tx:
+        table.rescore_pages(tx)
+
+
+def removed_staging(bench: Bench) -> None:
+    """Leave half a build behind."""
+    write_file("index/builds/9.staging/faiss.index")(bench)
+
+
+def foreign_link(bench: Bench) -> None:
+    """Put a plain file where the stable path was."""
+    (bench.data / "metadata.json").unlink()
+    (bench.data / "metadata.json").write_text("[]")
+
+
+def lost_build(bench: Bench) -> None:
+    """Remove the build in service."""
+    shutil.rmtree(bench.data / "index" / "builds" / "2")
+
+
+def spoil_vectors(bench: Bench) -> None:
+    """Put what is no number into the build in service, in a way that its manifest agrees with."""
+    build = bench.data / "index" / "builds" / "2"
+    path = build / "faiss.index"
+    content = bytearray(path.read_bytes())
+    content[-4:] = struct.pack("<f", float("nan"))
+    path.write_bytes(content)
+    document = json.loads((build / "manifest.json").read_bytes())
+    document["hashes"]["faiss.index"] = files.sha256_of(path)
+    (build / "manifest.json").write_text(json.dumps(document))
+
+
+def spoil_cache(bench: Bench) -> None:
+    """Put what is no number into a cached vector, with a checksum that is right."""
+    (path,) = (bench.data / "index" / "vectors").glob("*.vectors")
+    content = bytearray(path.read_bytes())
+    content[-8:-4] = struct.pack("<f", float("inf"))
+    content[-4:] = struct.pack("<I", zlib.crc32(content[-(32 + 4 * 768 + 4) : -4]))
+    path.write_bytes(content)
+
+
+def spoil_index_of_database(bench: Bench) -> None:
+    """Let an index of the database be about another column than its entries are, or half made."""
+    if ON_POSTGRESQL:
+        bench.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'findable_answers_of_item'::regclass")
+        return
+    bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection = sqlite3.connect(bench.data / "findable.db")
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute(
+        "UPDATE sqlite_schema SET sql = replace(sql, 'item_id', 'extractor') WHERE name = 'findable_answers_of_item'"
+    )
+    connection.commit()
+    connection.close()
+
+
+def leave_upload(bench: Bench) -> None:
+    """Leave an upload of the first batch at the API."""
+    ((name,),) = bench.workspace.query("SELECT display_name FROM findable_tries WHERE batch = 1")
+    with bench.workspace.open() as ws:
+        path = bench.data / "batches" / "000001-requests.jsonl"
+        ws.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)
+
+
+def set_model(bench: Bench) -> None:
+    """Set a model that the server does not have."""
+    bench.workspace.environ["FINDABLE_MODEL"] = "gemini-of-tomorrow"
+
+
+def begin_to_forget(bench: Bench) -> None:
+    """Leave the mark of a forgetting that was killed."""
+    with bench.workspace.open() as ws, ws.store.write() as tx:
+        erase.begin_erasure(tx, "expert-tags", "1", name="person-0", at=ws.now())
+
+
+def no_room(bench: Bench) -> None:
+    """Fill the disk, as far as anybody can see."""
+    usage = shutil.disk_usage(bench.data)
+    bench.patch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1_000_000))
+
+
+def old_library(bench: Bench) -> None:
+    """Have an older library than is asked for."""
+    real = metadata.version
+    bench.patch.setattr(metadata, "version", lambda name: "1.2.0" if name == "google-genai" else real(name))
+
+
+ASKED = "asked"  # FIX=1 mends it when the answer to a question is yes
+CONTRADICTIONS: dict[str, tuple[Callable[[Bench], None], str, bool | str]] = {  # plant, what is said, what FIX=1 mends
+    "index of the database": (spoil_index_of_database, "index findable_answers_of_item", False),
+    "claim without a batch": (
+        write_sql(
+            "INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at) "
+            "VALUES ('expert-tags', '7', 77, 1, 'x', true, ?)",
+            LONG_AGO,
+        ),
+        "1 claims without a batch: they name batch 77",
+        ASKED,
+    ),
+    "answer without a batch": (
+        write_sql("UPDATE findable_answers SET batch = 77 WHERE item_id = '3'"),
+        "1 answers without a batch",
+        False,  # the row is deleted, and the account of its batch still lacks it
+    ),
+    "batch without claims": (
+        write_sql("DELETE FROM findable_requests WHERE batch = 2"),
+        "batch 2 is submitted, has 2 requests, and 0 of them are kept",
+        False,
+    ),
+    "vectors": (spoil_vectors, "holds what is no vector: the build, rows from 0: 1 of 6 vectors are not finite", False),
+    "cached vectors": (spoil_cache, "1 cached vectors of gemini-embedding-2 are not finite", True),
+    "older database": (
+        write_sql("UPDATE findable_workspace SET position = 0"),
+        "and the database is at 0",
+        False,
+    ),
+    "old request file": (forget_file("batches/000001-requests.jsonl"), "its request file is gone", ASKED),
+    "old file changed": (spoil_file("batches/000001-requests.jsonl"), "its request file was changed", ASKED),
+    "old result file": (forget_file("batches/000001-results.jsonl"), "its result is gone", True),
+    "lost result": (lose_result_for_good, "its result is gone", ASKED),
+    "state": (
+        write_sql("UPDATE findable_batches SET state = 'lost' WHERE number = 2"),
+        "does not exist: 'lost'",
+        False,
+    ),
+    "sum": (write_sql("UPDATE findable_batch_accounts SET answered = 5 WHERE batch = 1"), "adds up to 5 of 6", False),
+    "answers": (write_sql("DELETE FROM findable_answers WHERE item_id = '3'"), "6 answers, and 5 are stored", False),
+    "attempts": (
+        write_sql(
+            "INSERT INTO findable_attempts (task, item_id, batch, at, charged, outcome, reason) "
+            "VALUES ('expert-tags', '3', 1, ?, true, 'missing', 'x')",
+            LONG_AGO,
+        ),
+        "0 requests without an answer, and 1 attempts are stored",
+        False,
+    ),
+    "requests": (write_sql("DELETE FROM findable_requests WHERE item_id = '3'"), "and 5 of them are kept", False),
+    "unclaimed": (
+        write_sql("UPDATE findable_requests SET open = false WHERE batch = 2"),
+        "not claimed any more",
+        False,
+    ),
+    "no remote name": (
+        write_sql("UPDATE findable_batches SET remote_name = NULL WHERE number = 2"),
+        "no remote",
+        False,
+    ),
+    "no result": (
+        write_sql("UPDATE findable_batches SET result_file = NULL WHERE number = 1"),
+        "names no result",
+        False,
+    ),
+    "stuck claims": (
+        write_sql("UPDATE findable_requests SET open = true WHERE batch = 1"),
+        "6 items are claimed",
+        True,
+    ),
+    "other lines": (
+        write_sql("UPDATE findable_requests SET item_id = '1' WHERE line = 2 AND batch = 2"),
+        "asks 2",
+        False,
+    ),
+    "request file": (spoil_file("batches/000002-requests.jsonl"), "changed after it was sealed", False),
+    "unsent file": (back_to_prepared, "changed after it was sealed", True),
+    "score": (write_sql("UPDATE experts SET findability_score = 99 WHERE id = 1"), "scores that do not follow", True),
+    "index": (spoil_file("index/builds/2/faiss.index"), "has other bytes", True),
+    "metadata": (spoil_file("index/builds/2/metadata.json"), "has other bytes", True),
+    "build": (lost_build, "index in service is broken", True),
+    "link": (forget_file("faiss.index"), "does not lead to the index", True),
+    "foreign link": (foreign_link, "does not lead to the index", True),
+    "gone": (lambda bench: bench.api.fault("batch_vanishes", times=1000), "not to be seen there", ASKED),
+    "older copy": (older_copy, "no batch here knows it", ASKED),
+    "twin": (created_twice, "second remote batch of batch 3", True),
+}
+HARMLESS: dict[str, tuple[Callable[[Bench], None], str, bool]] = {
+    "upload": (leave_upload, "was left behind by batch 1", True),
+    "model": (set_model, "gemini-of-tomorrow (FINDABLE_MODEL) is not in the server's list of models", False),
+    "no list of models": (
+        lambda bench: bench.api.fault("status", times=1000, path="/models", args={"code": 404}),
+        "the list of models cannot be had",
+        False,
+    ),
+    "no list of files": (
+        lambda bench: bench.api.fault("status", times=1000, path="/files", args={"code": 404}),
+        "the list of files cannot be had",
+        False,
+    ),
+    "half forgotten": (begin_to_forget, "item 1 was begun to be forgotten", False),
+    "disk": (no_room, "the disk has 1,000,000 bytes left", False),
+    "library": (old_library, "google-genai 1.2.0 where", False),
+    "stranger": (write_sql("DELETE FROM experts WHERE id = 1"), "holds 1 entries that the database does not", False),
+    "behind": (write_sql("UPDATE experts SET company = 'x' WHERE id = 1"), "is behind the database by 1", False),
+    "dead claim": (
+        write_sql(
+            "INSERT INTO findable_requests (task, item_id, input_hash, open, owner, until, at) "
+            "VALUES ('expert-tags', '7', 'x', true, ?, ?, ?)",
+            DEAD,
+            LONG_AGO,
+            LONG_AGO,
+        ),
+        "1 items are claimed by processes that are gone",
+        True,
+    ),
+    "dead lease": (
+        write_sql("INSERT INTO findable_leases (name, owner, until) VALUES ('prepare', ?, ?)", DEAD, LONG_AGO),
+        "leases of processes that are gone: prepare",
+        True,
+    ),
+    "request litter": (write_file("batches/000009-requests.jsonl"), "000009-requests.jsonl belongs to no batch", True),
+    "half file": (write_file("batches/000009-requests.jsonl.part"), "belongs to no batch", True),
+    "half result": (write_file("batches/000001-results.jsonl.part"), "belongs to no batch", True),
+    "staging": (removed_staging, "9.staging is half a build", True),
+    "half a link": (write_file("index/current.77.link-part"), "current.77.link-part", True),
+    "not recorded": (write_sql("DELETE FROM findable_builds WHERE number = 2"), "not recorded in the database", True),
+    "vector": (spoil_file("index/vectors/*.vectors"), "1 cached vectors of gemini-embedding-2 are damaged", True),
+    "unclear": (half_created, "batch 2 was being created when a run died, and is in the list", True),
+    "other tags": (write_sql("UPDATE experts SET tags = '[\"x\"]' WHERE id = 1"), "another program changed", False),
+    "gone person": (write_sql("DELETE FROM experts WHERE id = 1"), "people who are not there any more", False),
+}
+
+
+@pytest.mark.sqlite_only(reason="PostgreSQL takes only text that is UTF-8")
+def test_text_that_is_no_utf8_is_told(bench: Bench) -> None:
+    """A cell that another program filled with other bytes is named, and no contradiction."""
+    bench.sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1")
+    code, findings = bench.doctor()
+    assert (code, [one["contradiction"] for one in findings if "no UTF-8" in one["said"]]) == (0, [False])
+
+
+def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
+    """After the chain, with a batch under way, there is nothing to find."""
+    assert bench.doctor() == (0, [])
+    result = bench.workspace.run("doctor")
+    assert result.stdout.endswith("checks done, nothing contradicts what is stored\n")
+
+
+def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api) -> None:
+    """Doctor may be the first command, and asks the backend nothing."""
+    result = workspace.run("doctor")
+    assert (result.exit_code, result.output.count("\n")) == (0, 1)
+    assert {entry["path"].partition("?")[0] for entry in api.journal()} == {"/v1beta/models"}
+
+
+def test_an_empty_local_workspace_stays_empty(tmp_path: Path) -> None:
+    """Without a key doctor starts no engine and leaves nothing but the database."""
+    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    assert local.run("doctor").exit_code == 0
+    assert not list(local.data.glob("local-engine*"))
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "said"),
+    [
+        (401, 3, "Gemini refused to list the models (401"),
+        (503, 4, "could not be asked"),
+        (500, 4, "could not be asked"),
+    ],
+)
+def test_a_backend_that_cannot_be_asked_has_an_exit_code(bench: Bench, code: int, exit_code: int, said: str) -> None:
+    """A key that is refused ends with 3, a server that does not answer with 4; all that is here is looked at first."""
+    bench.api.fault("status", times=1000, args={"code": code})
+    forget_file("faiss.index")(bench)
+    assert bench.doctor()[0] == 5
+    assert bench.doctor("--fix")[0] == exit_code
+    found, findings = bench.doctor()
+    assert found == exit_code
+    assert [said in finding["said"] for finding in findings] == [True]
+
+
+def test_a_server_that_is_not_there_ends_with_4(bench: Bench) -> None:
+    """Where nobody listens at all the exit code is 4."""
+    bench.workspace.environ["GOOGLE_GEMINI_BASE_URL"] = "http://127.0.0.1:9"
+    assert bench.doctor()[0] == 4
+
+
+def test_no_key_ends_with_3(bench: Bench) -> None:
+    """A workspace of Gemini without a key: exit code 3."""
+    del bench.workspace.environ["GEMINI_API_KEY"]
+    assert bench.doctor()[0] == 3
+
+
+def test_versions_are_told(bench: Bench) -> None:
+    """A report for whoever helps names what it ran on."""
+    document = json.loads(bench.workspace.run("doctor", "--json").stdout)
+    assert {"findable", "python", "sqlite", "google-genai", "faiss-cpu"} <= set(document["versions"])
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_contradiction_ends_with_5_until_it_is_mended(bench: Bench, name: str) -> None:
+    """Doctor alone changes nothing and exits with 5; FIX=1 mends what can be mended, and then all is well."""
+    plant, said, mends = CONTRADICTIONS[name]
+    plant(bench)
+    code, findings = bench.doctor()
+    assert code == 5
+    assert any(said in finding["said"] for finding in findings), findings
+    assert all(finding["why"] and finding["next"] for finding in findings), findings
+    assert bench.doctor() == (code, findings), "doctor alone changed something"
+    if mends == ASKED:
+        assert bench.doctor("--fix")[0] == 5, "something was lost without a question"
+    fixed, fixing = bench.doctor("--fix", *(["--yes"] if mends == ASKED else []))
+    assert any(said in finding["said"] for finding in fixing), fixing
+    assert fixed == (0 if mends else 5)
+    if mends:
+        assert all(finding["mended"] for finding in fixing if finding["contradiction"])
+        assert bench.doctor()[0] == 0
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_does_no_harm_is_told_and_swept(bench: Bench, name: str) -> None:
+    """Litter and notes are told with exit code 0; FIX=1 sweeps the litter, and then nothing of it is left."""
+    plant, said, mends = HARMLESS[name]
+    plant(bench)
+    code, findings = bench.doctor()
+    assert code == 0, findings
+    assert all(finding["why"] and finding["next"] for finding in findings), findings
+    assert any(said in finding["said"] for finding in findings), findings
+    assert bench.doctor()[0] == 0
+    _, fixing = bench.doctor("--fix")
+    assert any(finding["mended"] for finding in fixing) == mends
+    _, after = bench.doctor()
+    assert any(said in finding["said"] for finding in after) != mends
+
+
+def test_a_lost_result_is_fetched_again(bench: Bench) -> None:
+    """A result that is needed and gone is downloaded once more, byte for byte, and can be ingested."""
+    before = (bench.data / "batches" / "000001-results.jsonl").read_bytes()
+    bench.sql("UPDATE findable_requests SET open = true, outcome = NULL WHERE batch = 1")
+    bench.sql("DELETE FROM findable_answers")
+    bench.sql("UPDATE experts SET tags = NULL")
+    back_to_downloaded(bench)
+    assert bench.doctor("--fix")[0] == 0
+    assert (bench.data / "batches" / "000001-results.jsonl").read_bytes() == before
+    bench.run("batch-ingest")
+    assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 6
+
+
+def test_an_unclear_create_is_adopted(bench: Bench) -> None:
+    """With FIX=1 a batch that is in the list under its own name is taken up again."""
+    name = bench.workspace.scalar("SELECT remote_name FROM findable_batches WHERE number = 2")
+    half_created(bench)
+    assert bench.doctor("--fix")[0] == 0
+    assert bench.workspace.query("SELECT state, remote_name FROM findable_batches WHERE number = 2") == [
+        ("submitted", name)
+    ]
+
+
+def test_the_people_of_an_unsent_batch_go_out_again(bench: Bench) -> None:
+    """A prepared batch whose file was changed is given up by FIX=1, and the next submit asks its people."""
+    back_to_prepared(bench)
+    assert bench.doctor("--fix")[0] == 0
+    bench.run("batch-submit")
+    asked = bench.workspace.query("SELECT item_id FROM findable_requests WHERE batch = 3 ORDER BY item_id")
+    assert asked == [("8",), ("9",)]
+
+
+@pytest.mark.sqlite_only(reason="it damages the database's own file")
+def test_a_damaged_database_is_said_in_one_line(bench: Bench) -> None:
+    """Where pages of the database are damaged doctor says so with exit code 5, and mends nothing."""
+    path = bench.data / "findable.db"
+    bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(path.read_bytes())
+    for page in range(8192, len(content), 4096):
+        content[page : page + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    result = bench.workspace.run("doctor", "--fix")
+    assert result.exit_code == 5
+    assert "Traceback" not in result.output
+
+
+def test_a_result_can_be_had_whatever_became_of_its_requests(bench: Bench) -> None:
+    """A downloaded batch whose request file was changed: what doctor advises works, and then all can be mended."""
+    bench.sql("UPDATE findable_requests SET open = true, outcome = NULL WHERE batch = 1")
+    bench.sql("DELETE FROM findable_answers")
+    bench.sql("UPDATE experts SET tags = NULL")
+    bench.sql("UPDATE findable_batches SET state = 'downloaded' WHERE number = 1")
+    spoil_file("batches/000001-requests.jsonl")(bench)
+    (advice,) = [one["next"] for one in bench.doctor()[1] if "request file was changed" in one["said"]]
+    assert ("make batch-ingest" in advice, "batch-cancel" in advice) == (True, False)
+    bench.run("batch-ingest")
+    assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 6
+    assert bench.doctor("--fix", "--yes")[0] == 0

@@ -1,0 +1,248 @@
+"""`make doctor` where passages are: every quotation is held against its text, and each planted fault is found."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipeline.passages import verify
+from tests.integration import many_passages as passages
+from tests.lab import Workspace
+
+CHAIN = ("batch-submit", "batch-poll", "batch-ingest")
+COUNT = 6
+ONE = "(SELECT min(id) FROM passage_concepts WHERE evidence IS NOT NULL)"
+
+
+@pytest.fixture
+def filled(workspace: Workspace) -> Workspace:
+    """A workspace of people and passages, both with their answers; TASK says passages."""
+    people = workspace.data.with_name("people.csv")
+    people.write_text("Username,Bio\nann,I keep bees.\nbob,I teach water law.\n")
+    _run(workspace, "import", str(people))
+    passages.put(workspace, COUNT)
+    for task in ("experts", "passages"):
+        for command in CHAIN:
+            _run(workspace, command, TASK=task)
+    _run(workspace, "index")
+    workspace.environ["FINDABLE_TASK"] = "passages"
+    return workspace
+
+
+def _run(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command that must work, and return what it printed."""
+    result = workspace.run(*args, **values)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def _doctor(workspace: Workspace, *args: str, **values: str) -> tuple[int, dict[str, Any]]:
+    """Return doctor's exit code and document."""
+    result = workspace.run("doctor", "--json", *args, **values)
+    found: dict[str, Any] = json.loads(result.stdout)
+    return result.exit_code, found
+
+
+@pytest.mark.parametrize("task", ["passages", "experts"])
+def test_every_quotation_is_counted_where_nothing_is_wrong(filled: Workspace, task: str) -> None:
+    """The count stands in the document and in the text, is that of the rows, and TASK makes no difference to it."""
+    expected, concepts = passages.check(filled), filled.scalar("SELECT count(*) FROM passage_concepts")
+    code, found = _doctor(filled, TASK=task)
+    assert (code, found["findings"]) == (0, [])
+    assert found["rows"] == {"passages": {"quotations": expected, "concepts": concepts, "others": 0, "faults": 0}}
+    said = _run(filled, "doctor", TASK=task).splitlines()
+    assert f"passages: {expected:,} quotations in {concepts:,} concepts, 0 faults" in said
+    assert expected >= concepts > COUNT
+
+
+def test_a_workspace_of_people_tells_of_no_quotations(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """Where no passage was ever asked about, nothing is said of them."""
+    people(2)
+    assert _doctor(workspace)[1]["rows"] == {}
+
+
+def test_a_workspace_of_passages_alone_is_healthy(workspace: Workspace) -> None:
+    """Nobody need be there; before anything is asked there are no quotations, and that is said too."""
+    passages.put(workspace, 2)
+    code, found = _doctor(workspace, TASK="passages")
+    assert (code, found["findings"]) == (0, [])
+    assert found["rows"]["passages"] == {"quotations": 0, "concepts": 0, "others": 0, "faults": 0}
+
+
+def test_pages_do_not_matter(filled: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two passages at a time give the same count as all at once."""
+    whole = _doctor(filled)[1]["rows"]
+    monkeypatch.setattr(verify, "BLOCK", 2)
+    assert _doctor(filled)[1]["rows"] == whole
+
+
+def _as_text(workspace: Workspace, expression: str) -> str:
+    """Return SQL that makes JSON of a text, as the column has it."""
+    return f"CAST({expression} AS jsonb)" if workspace.on_postgresql else expression
+
+
+def _evidence(workspace: Workspace, document: object) -> None:
+    """Put another evidence into the first concept."""
+    cell = _as_text(workspace, ":cell")
+    workspace.change(f"UPDATE passage_concepts SET evidence = {cell} WHERE id = {ONE}", cell=json.dumps(document))  # noqa: S608 - ours
+
+
+def _moved(workspace: Workspace) -> None:
+    """Move one quotation by one character."""
+    (cell,) = workspace.query(f"SELECT evidence FROM passage_concepts WHERE id = {ONE}")[0]  # noqa: S608 - ours
+    document = json.loads(cell) if isinstance(cell, str) else cell
+    document["support"][0]["start"] += 1
+    document["support"][0]["end"] += 1
+    _evidence(workspace, document)
+
+
+def _copied(workspace: Workspace, **changed: str) -> None:
+    """Store the first concept again, with some columns changed."""
+    names = [name for name in workspace.columns("passage_concepts") if name != "id"]
+    values = ", ".join(changed.get(name, name) for name in names)
+    workspace.change(
+        f"INSERT INTO passage_concepts ({', '.join(names)}) SELECT {values} FROM passage_concepts WHERE id = {ONE}"  # noqa: S608 - ours
+    )
+
+
+FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
+    "moved": (_moved, "1 quotations that are not what the text says at their place, of p-0000"),
+    "another text": (
+        lambda workspace: workspace.change("UPDATE passages SET text = 'other' WHERE id = 'p-0003'"),
+        "not what the text says at their place, of p-0003",
+    ),
+    "empty support": (
+        lambda workspace: _evidence(workspace, {"surface": "x", "support": [], "context": "", "quality": {}}),
+        "1 concepts whose aliases or evidence are not as they were written, of p-0000",
+    ),
+    "no document": (lambda workspace: _evidence(workspace, "nothing"), "1 concepts whose aliases or evidence are not"),
+    "aliases": (
+        lambda workspace: workspace.change(f"UPDATE passage_concepts SET aliases = '3' WHERE id = {ONE}"),  # noqa: S608 - ours
+        "1 concepts whose aliases or evidence are not",
+    ),
+    "twice": (
+        lambda workspace: _copied(workspace, concept_name="upper(concept_name)"),
+        "1 concepts that stand twice under one version, of p-0000",
+    ),
+    "answer gone": (
+        lambda workspace: workspace.change("UPDATE findable_answers SET applied = false WHERE item_id = 'p-0002'"),
+        "1 concepts without an applied answer, of p-0002",
+    ),
+    "concepts gone": (
+        lambda workspace: workspace.change("DELETE FROM passage_concepts WHERE passage_id = 'p-0001'"),
+        "1 applied answers without concepts, of p-0001",
+    ),
+    "nowhere": (
+        lambda workspace: workspace.change(
+            "INSERT INTO findable_runs (number, task, extractor, model, mode, started_at, items, estimated_in,"
+            " estimated_out, estimated_cost, priced_on) VALUES (99, 'passage-concepts', 'lost@1/m', 'm', 'backfill',"
+            " '2026-01-01 00:00:00', 1, 1, 1, 1, 'x')"
+        ),
+        "run 99 goes on under lost@1/m, a version that was never begun",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_contradicts_is_found(filled: Workspace, name: str) -> None:
+    """Each planted contradiction is told with the passage it is of, and the exit code is 5."""
+    plant, said = FAULTS[name]
+    plant(filled)
+    code, found = _doctor(filled)
+    assert (code, [one["contradiction"] for one in found["findings"] if said in one["said"]]) == (5, [True]), found
+    assert sum(one["contradiction"] for one in found["findings"]) == 1
+    assert (found["rows"]["passages"]["faults"] > 0) == (name != "nowhere")
+
+
+@pytest.mark.sqlite_only(reason="JSONB takes nothing else than JSON")
+def test_evidence_that_is_no_json_is_found(filled: Workspace) -> None:
+    """Half a document is told, and stops nothing."""
+    filled.change(f"UPDATE passage_concepts SET evidence = substr(evidence, 1, 9) WHERE id = {ONE}")  # noqa: S608 - ours
+    code, found = _doctor(filled)
+    assert (code, found["rows"]["passages"]["faults"]) == (5, 1)
+
+
+NOTICES: dict[str, tuple[Callable[[Workspace], None], str]] = {
+    "passage gone": (
+        lambda workspace: workspace.change("DELETE FROM passages WHERE id = 'p-0004'"),
+        "of passages that are not there any more, of p-0004",
+    ),
+    "report gone": (
+        lambda workspace: workspace.change(
+            "INSERT INTO findable_pilots (number, task, extractor, size, seed, began_at, ended_at, verdict, report)"
+            " VALUES (1, 'passage-concepts', 'passage-concepts@1/m', 2, 1, '2026-01-01 00:00:00',"
+            " '2026-01-01 00:00:00', 'passed', 'reports/gone.md')"
+        ),
+        "the report of pilot 1 (passage-concepts@1/m) is gone: reports/gone.md",
+    ),
+    "task": (
+        lambda workspace: workspace.change("UPDATE findable_batches SET task = 'poems' WHERE number = 2"),
+        "nothing here is known of the task 'poems' of batch 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOTICES)
+def test_what_does_no_harm_is_told(filled: Workspace, name: str) -> None:
+    """Each is told, and none of it is a contradiction."""
+    plant, said = NOTICES[name]
+    plant(filled)
+    code, found = _doctor(filled)
+    assert [one["contradiction"] for one in found["findings"] if said in one["said"]] == [False], found
+    assert (code, found["healthy"]) == (0, True)
+
+
+def test_rows_of_other_programs_are_counted_and_not_judged(filled: Workspace) -> None:
+    """Another version's rows may be as they like, also where their version and model are not told."""
+    before = _doctor(filled)[1]["rows"]["passages"]
+    for label in ("'theirs@7'", "NULL"):
+        _copied(filled, extractor_version=label, evidence=_as_text(filled, "'[1]'"), aliases=_as_text(filled, "'0'"))
+    code, found = _doctor(filled)
+    assert (code, found["findings"]) == (0, [])
+    assert found["rows"]["passages"] == {**before, "others": 2}
+    assert "; 2 concepts of other programs are not judged" in _run(filled, "doctor")
+
+
+def test_adopted_tables_with_numbers_as_ids_are_checked(workspace: Workspace) -> None:
+    """Quotations in passages that another program numbers are found at their places."""
+    _run(workspace, "status")
+    workspace.change("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
+    for number in range(3):
+        workspace.change("INSERT INTO docs VALUES (:id, :text)", id=number + 40, text=passages.text_of(number))
+    workspace.environ |= {"FINDABLE_TASK": "passages", "FINDABLE_PASSAGES_TABLE": "docs"}
+    for command in CHAIN:
+        _run(workspace, command)
+    code, found = _doctor(workspace)
+    assert (code, found["findings"]) == (0, [])
+    assert found["rows"]["passages"]["quotations"] >= 12
+    workspace.change("UPDATE docs SET text = 'x' WHERE id = 41")
+    assert "their place, of 41" in _doctor(workspace)[1]["findings"][0]["said"]
+
+
+def test_half_a_report_is_told_and_removed(filled: Workspace) -> None:
+    """What a killed process left of a report is litter, and FIX=1 removes it; whole reports stay."""
+    whole = sorted((filled.data / "reports").iterdir())
+    left = filled.data / "reports" / "passage-concepts-20260101T000000Z-abcdef-1.svg"
+    left.write_text("half")
+    os.utime(left, (time.time() - 10_000,) * 2)
+    assert [one["check"] for one in _doctor(filled)[1]["findings"]] == ["reports"]
+    code, found = _doctor(filled, "--fix")
+    assert (code, found["findings"][0]["mended"]) == (0, "removed 1 files")
+    assert sorted((filled.data / "reports").iterdir()) == whole
+
+
+def test_a_result_of_passages_is_ingested_as_doctor_says(filled: Workspace) -> None:
+    """A downloaded batch of passages whose request file is gone: the advice names their task, whatever TASK says."""
+    passages.put(filled, COUNT + 2)
+    for command in CHAIN[:2]:
+        _run(filled, command)
+    number = filled.scalar("SELECT number FROM findable_batches WHERE state = 'downloaded'")
+    (filled.data / "batches" / f"{number:06}-requests.jsonl").unlink()
+    _, found = _doctor(filled, TASK="experts")
+    assert [one["next"] for one in found["findings"] if "request file is gone" in one["said"]] == [
+        "make batch-ingest TASK=passages"
+    ]
+    _run(filled, "batch-ingest", TASK="passages")

@@ -1,0 +1,117 @@
+"""A folder's files belong to one database: with another one, or with none, every command refuses before it writes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.store.marker import MARKER
+from tests.lab import ON_POSTGRESQL, URL, Workspace
+
+COMMANDS = (
+    ("batch-submit",),
+    ("batch-poll",),
+    ("batch-ingest",),
+    ("index",),
+    ("doctor", "--fix"),
+    ("tag-live",),
+    ("status",),
+    ("clean",),
+)
+
+
+def files_of(data: Path) -> dict[str, bytes]:
+    """Return the files of a workspace that are not its database, by their path."""
+    return {
+        str(path.relative_to(data)): path.read_bytes()
+        for path in data.rglob("*")
+        if path.is_file() and not path.name.startswith("findable.db")
+    }
+
+
+def elsewhere(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """Return the same folder with another database."""
+    return Workspace(workspace.data, {**workspace.environ, URL: f"sqlite:///{tmp_path / 'other.db'}"})
+
+
+@pytest.fixture
+def paid(workspace: Workspace, people: Callable[..., list[str]]) -> Workspace:
+    """A workspace with somebody in the index, and a batch that is paid for and not ingested."""
+    people(4)
+    for words in (("batch-submit", "--limit", "2"), ("batch-poll",), ("batch-ingest",), ("index",)):
+        assert workspace.run(*words).exit_code == 0
+    for words in (("batch-submit",), ("batch-poll",)):
+        assert workspace.run(*words).exit_code == 0
+    return workspace
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_another_database_is_refused_before_anything_is_written(
+    paid: Workspace, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As where a second shell does not set FINDABLE_DATABASE_URL: it ends with 3, and the paid result stays."""
+    before, other = files_of(paid.data), elsewhere(paid, tmp_path)
+    result = other.run(*words)
+    assert result.exit_code == 3, result.output
+    assert "belong to workspace" in result.stderr
+    assert "FINDABLE_DATABASE_URL" in result.stderr
+    assert files_of(paid.data) == before
+    assert not (tmp_path / "other.db").exists()
+    assert ON_POSTGRESQL is not (paid.data / "findable.db").exists()
+    assert paid.run("batch-ingest").exit_code == 0
+    assert paid.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 4
+
+
+@pytest.mark.usefixtures("api")
+def test_the_database_of_another_workspace_is_refused(paid: Workspace, tmp_path: Path) -> None:
+    """Two folders are two workspaces, each with its database."""
+    other = Workspace(
+        tmp_path / "second" / "data", {**paid.environ, "FINDABLE_DATA": str(tmp_path / "second" / "data")}
+    )
+    assert other.run("status").exit_code == 0
+    url = other.environ[URL] if ON_POSTGRESQL else f"sqlite:///{other.data / 'findable.db'}"
+    before = files_of(paid.data)
+    mixed = Workspace(paid.data, paid.environ)
+    mixed.environ[URL] = url
+    result = mixed.run("batch-submit")
+    assert result.exit_code == 3, result.output
+    assert "is another workspace's" in result.stderr
+    assert files_of(paid.data) == before
+
+
+@pytest.mark.usefixtures("api")
+def test_a_folder_can_begin_anew_by_hand(paid: Workspace, tmp_path: Path) -> None:
+    """Where the database is gone for good, the message says which file to remove."""
+    other = elsewhere(paid, tmp_path)
+    assert str(paid.data / MARKER) in other.run("status").stderr
+    (paid.data / MARKER).unlink()
+    assert other.run("status").exit_code == 0
+    assert paid.run("status").exit_code == 3
+
+
+def test_until_something_is_sealed_the_database_may_change(
+    workspace: Workspace, people: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Whoever sets the URL after the import is not held up, and may go back."""
+    people(1)
+    assert elsewhere(workspace, tmp_path).run("status").exit_code == 0
+    assert workspace.run("status").exit_code == 0
+
+
+@pytest.mark.usefixtures("api")
+def test_a_workspace_from_before_is_marked(paid: Workspace) -> None:
+    """One without a mark gets it from the next command."""
+    mark = (paid.data / MARKER).read_bytes()
+    (paid.data / MARKER).unlink()
+    assert paid.run("status").exit_code == 0
+    assert (paid.data / MARKER).read_bytes() == mark
+
+
+def test_a_mark_that_cannot_be_read_is_said(workspace: Workspace) -> None:
+    """It ends with 5, and names the file."""
+    assert workspace.run("status").exit_code == 0
+    (workspace.data / MARKER).write_text("{")
+    result = workspace.run("status")
+    assert result.exit_code == 5
+    assert MARKER in result.stderr

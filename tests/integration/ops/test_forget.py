@@ -1,0 +1,370 @@
+"""`make forget`: nothing of a person is left in any byte, and everybody else is as they were."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.core import files
+from pipeline.experts import table
+from tests import ledger
+from tests.lab import ON_POSTGRESQL, Api, Workspace
+
+CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
+BIO = 'Zanthippa mends harpsichords in "Quillmouth",\nand has taught the tuning of old strings for thirty years.'
+PERSON = {
+    "first_name": "Zanthippa",
+    "last_name": "Quorn",
+    "job_title": "Harpsichord maker",
+    "bio": BIO,
+    "profile_url": "https://example.org/zq-77",
+}
+TRACES = (b"zq-77", b"Zanthippa", b"Quorn", b"harpsichords in", b"tuning of old strings")
+
+
+def add_person(workspace: Workspace, name: str = "zq-77") -> str:
+    """Add the person who is to be forgotten; return their id."""
+    with workspace.open() as ws, ws.store.write() as tx:
+        return table.insert_person(tx, name, PERSON)
+
+
+def ran(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command that must work, and return what it printed."""
+    result = workspace.run(*args, **values)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def findings(workspace: Workspace) -> list[dict[str, object]]:
+    """Return what doctor finds."""
+    found: list[dict[str, object]] = json.loads(workspace.run("doctor", "--json").stdout)["findings"]
+    return found
+
+
+def holding(root: Path) -> list[str]:
+    """Return every file below a folder that holds a trace of the person."""
+    return sorted(
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and any(trace in path.read_bytes() for trace in TRACES)
+    )
+
+
+def telling(workspace: Workspace) -> list[str]:
+    """Return every table that holds a trace of the person."""
+    rows = {name: repr(workspace.query(f"SELECT * FROM {name}")) for name in workspace.tables()}  # noqa: S608 - ours
+    return [name for name, told in rows.items() if any(trace.decode() in told for trace in TRACES)]
+
+
+@pytest.fixture
+def chained(workspace: Workspace, people: Callable[..., list[str]]) -> Workspace:
+    """A workspace in which five people and the one to be forgotten went through the chain, indexed twice."""
+    people(5)
+    add_person(workspace)
+    for command in (*CHAIN, "index"):
+        ran(workspace, command)
+    return workspace
+
+
+def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
+    """Return all that is kept of everybody else."""
+    tables = {"experts": "id", "findable_answers": "item_id", "findable_requests": "item_id"}
+    ids = "'1', '2', '3', '4', '5'"  # which a column of numbers takes too
+    return {
+        name: workspace.query(f"SELECT * FROM {name} WHERE {key} IN ({ids}) ORDER BY {key}")  # noqa: S608 - our names
+        for name, key in tables.items()
+    }
+
+
+def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
+    """Row, answers, sealed lines, vectors, index and free pages hold nothing of them, and doctor finds nothing."""
+    assert {"batches/000001-requests.jsonl"} <= set(holding(chained.data))
+    assert ON_POSTGRESQL or "findable.db" in holding(chained.data)
+    assert telling(chained)
+    before, account = others(chained), chained.query("SELECT answered, tokens_in, cost FROM findable_batch_accounts")
+    assert "zq-77 is forgotten: 2 lines of 2 sealed files, 1 vector" in ran(chained, "forget", "zq-77", "--yes")
+    assert holding(chained.data) == telling(chained) == []
+    assert others(chained) == before
+    assert chained.query("SELECT answered, tokens_in, cost FROM findable_batch_accounts") == account
+    ledger.check(chained)
+    status = ledger.status(chained)
+    assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (5, 5, 0)
+    assert len(list((chained.data / "index" / "builds").iterdir())) == 1
+    assert findings(chained) == []
+
+
+def test_what_was_paid_stays_paid(chained: Workspace) -> None:
+    """The spend of a workspace is the same before and after."""
+    spent = ledger.status(chained)["spent"]
+    ran(chained, "forget", "zq-77", "--yes")
+    assert ledger.status(chained)["spent"] == spent
+
+
+def test_a_second_time_there_is_nobody(chained: Workspace) -> None:
+    """Whoever is forgotten is not known: exit code 2. Their id is never given to anybody else."""
+    ran(chained, "forget", "zq-77", "--yes")
+    assert chained.run("forget", "zq-77", "--yes").exit_code == 2
+    with chained.open() as ws, ws.store.write() as tx:
+        assert int(table.insert_person(tx, "somebody-new", {})) > 6
+
+
+def test_it_asks_first(chained: Workspace) -> None:
+    """Without a terminal and without --yes nothing is changed, exit code 2."""
+    before = ledger.snapshot(chained)
+    result = chained.run("forget", "zq-77")
+    assert result.exit_code == 2
+    assert "nothing was changed" in result.output
+    assert ledger.snapshot(chained) == before
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_person_in_a_batch_that_is_not_over_is_refused(
+    workspace: Workspace, people: Callable[..., list[str]], left: int
+) -> None:
+    """Prepared, submitted or downloaded: exit code 2, the batch is named with what to do, nothing is changed."""
+    people(2)
+    add_person(workspace)
+    for command in CHAIN[:left]:
+        ran(workspace, command)
+    if not left:
+        assert workspace.run("batch-submit", CREATE_TIMEOUT="0.001").exit_code in {0, 4}
+    before = ledger.snapshot(workspace)
+    result = workspace.run("forget", "zq-77", "--yes")
+    assert result.exit_code == 2
+    assert "stands in batch 1" in result.output
+    assert ledger.snapshot(workspace) == before
+
+
+def test_somebody_who_was_never_asked_is_forgotten(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """Without a batch and without an index there is only the row, and it goes."""
+    people(2)
+    add_person(workspace)
+    ran(workspace, "forget", "zq-77", "--yes")
+    assert holding(workspace.data) == []
+    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
+
+
+def test_the_last_one_leaves_no_index(workspace: Workspace) -> None:
+    """Where nobody is left to index there is no index afterwards, and no link that leads nowhere."""
+    add_person(workspace)
+    for command in CHAIN:
+        ran(workspace, command)
+    ran(workspace, "forget", "zq-77", "--yes")
+    assert holding(workspace.data) == []
+    assert not any(path.is_symlink() for path in workspace.data.rglob("*"))
+    assert ledger.status(workspace)["index"]["count"] == 0
+    assert findings(workspace) == []
+
+
+@pytest.mark.sqlite_only(reason="it reads the pages of the database's own file")
+def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Path) -> None:
+    """A biography that was replaced long ago is in no free page and in no cached vector."""
+    changed = tmp_path / "changed.csv"
+    changed.write_text("Username,Bio\nzq-77,Somebody else wrote this about bees.\n")
+    connection = sqlite3.connect(chained.data / "findable.db")
+    connection.execute("PRAGMA secure_delete = OFF")
+    for number in range(50):
+        connection.execute("UPDATE experts SET bio = ? WHERE username = 'zq-77'", (BIO * (1 + number % 7),))
+    connection.commit()
+    connection.execute("UPDATE experts SET bio = 'x' WHERE username = 'zq-77'")
+    connection.commit()
+    connection.close()
+    assert "findable.db" in holding(chained.data)
+    ran(chained, "import", str(changed))
+    ran(chained, "index")
+    ran(chained, "forget", "zq-77", "--yes")
+    assert holding(chained.data) == []
+    assert len(list((chained.data / "index" / "vectors").glob("*.vectors"))) == 1
+    (cache,) = (chained.data / "index" / "vectors").glob("*.vectors")
+    assert (cache.stat().st_size - 256) // 3108 == 5
+
+
+def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
+    """Reasons, notes and events that name the person keep all but the name."""
+    chained.change("UPDATE findable_batches SET reason = 'line 3: zq-77 and zq-778 were refused'")
+    with chained.open() as ws, ws.store.write() as tx:
+        table.insert_person(tx, "zq-778", {})
+    ran(chained, "forget", "zq-77", "--yes")
+    assert chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
+
+
+def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
+    """An upload of one of their batches that was left behind is deleted, and nobody else's."""
+    with chained.open() as ws:
+        path = chained.data / "batches" / "000001-requests.jsonl"
+        batch = ws.client.list_batches()[0]
+        for name in (batch.display_name, "somebody-elses"):
+            ws.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)
+        assert len([one for one in ws.client.list_files() if one.display_name]) == 2
+    assert "1 upload" in ran(chained, "forget", "zq-77", "--yes")
+    with chained.open() as ws:
+        assert [one.display_name for one in ws.client.list_files() if one.display_name] == ["somebody-elses"]
+    assert api.batches()["batches"]
+
+
+def test_own_files_of_the_user_are_named_and_kept(chained: Workspace) -> None:
+    """An export in the workspace is not touched; a line says that it still holds the person."""
+    ran(chained, "export", str(chained.data / "out.csv"))
+    result = chained.run("forget", "zq-77", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "out.csv" in result.output
+    assert holding(chained.data) == ["out.csv"]
+
+
+def test_an_api_that_cannot_be_reached_changes_nothing(chained: Workspace, api: Api) -> None:
+    """Exit code 4; the person is still there, is not asked any more, and the next run goes on without asking."""
+    api.fault("status", times=1000, args={"code": 503})
+    result = chained.run("forget", "zq-77", "--yes")
+    assert result.exit_code == 4
+    assert chained.scalar("SELECT count(*) FROM experts") == 6
+    api.clear_faults()
+    ran(chained, "forget", "zq-77")
+    assert holding(chained.data) == []
+
+
+def test_the_local_engine_forgets_as_well(tmp_path: Path, sample: Path) -> None:
+    """On the local backend nothing of the person is left in the engine's own files, with or without other batches."""
+    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    ran(local, "import", str(sample))
+    for command in CHAIN:
+        ran(local, command)
+    ran(local, "forget", "zq-77", "--yes")
+    assert holding(local.data) == []
+    assert findings(local) == []
+    assert ledger.status(local)["experts"]["tagged"] == 1
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    """A file with the person and one other."""
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps([{"username": "zq-77", **PERSON}, {"username": "other", "bio": "I keep bees."}]))
+    return path
+
+
+def test_a_live_answer_goes_and_its_cost_stays(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """Whoever was added and tagged by a live call leaves nothing but what was paid."""
+    people(1)
+    document = workspace.data.parent / "new.json"
+    document.write_text(json.dumps({"username": "zq-77", **PERSON}))
+    ran(workspace, "add-expert", str(document))
+    document.unlink()
+    spent = ledger.status(workspace)["spent"]
+    assert spent["actual"] > 0
+    ran(workspace, "forget", "zq-77", "--yes")
+    assert holding(workspace.data) == []
+    assert ledger.status(workspace)["spent"] == spent
+
+
+def test_calls_lead_to_nobody_and_who_was_due_is_no_more(workspace: Workspace, api: Api, tmp_path: Path) -> None:
+    """The marks of live calls stay with what they cost, under an id that leads nowhere; reasons lose the name."""
+    person = tmp_path / "zq.json"
+    person.write_text(json.dumps({"username": "zq-77", "bio": BIO}))
+    api.fault("status", times=2, path=":generateContent", args={"message": "not about zq-77"})
+    workspace.run("add-expert", str(person), RETRY_FOR="0.1")
+    assert "zq-77" in str(workspace.query("SELECT reason FROM findable_due"))
+    assert workspace.query("SELECT DISTINCT item_id FROM findable_calls") == [("1",)]
+    estimated = "SELECT count(*), sum(estimated_cost) FROM findable_calls"
+    before = workspace.query(estimated)
+    ran(workspace, "forget", "zq-77", "--yes")
+    assert telling(workspace) == []
+    assert workspace.query("SELECT item_id FROM findable_due") == []
+    assert workspace.query("SELECT item_id FROM findable_calls WHERE item_id = '1'") == []
+    assert workspace.query(estimated) == before
+
+
+def test_a_database_shared_with_another_program_is_left_to_it(workspace: Workspace, tmp_path: Path) -> None:
+    """Our rows go, also where ids are text; the other program's table keeps its own, and a line says where."""
+    database = tmp_path / "legacy.db"
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE experts (id TEXT PRIMARY KEY, username TEXT, bio TEXT)")
+    connection.execute("CREATE TABLE letters (text TEXT)")
+    connection.execute("INSERT INTO experts VALUES ('zq-77', 'zq-77', ?), ('b', 'bee', 'I keep bees.')", (BIO,))
+    connection.execute("INSERT INTO letters VALUES ('Dear zq-77')")
+    connection.commit()
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
+    for command in CHAIN:
+        ran(workspace, command)
+    said = ran(workspace, "forget", "zq-77", "--yes")
+    assert str(database) in said
+    assert holding(workspace.data) == []
+    for table_name in ("experts", "findable_answers", "findable_requests", "findable_events", "findable_parked"):
+        rows = connection.execute(f"SELECT * FROM {table_name}").fetchall()  # noqa: S608 - our names
+        assert "zq-77" not in repr(rows), table_name
+    assert connection.execute("SELECT * FROM letters").fetchall() == [("Dear zq-77",)]
+    connection.close()
+
+
+def test_rows_that_hold_on_to_a_person_stop_it(workspace: Workspace, tmp_path: Path) -> None:
+    """Where another program's rows refer to the person, exit code 3 says so, and the row stays."""
+    database = tmp_path / "legacy.db"
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)")
+    connection.execute("CREATE TABLE letters (id INTEGER PRIMARY KEY, person INTEGER REFERENCES experts (id))")
+    connection.execute("INSERT INTO experts VALUES (7, 'zq-77', 'x')")
+    connection.execute("INSERT INTO letters (person) VALUES (7)")
+    connection.commit()
+    connection.close()
+    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
+    result = workspace.run("forget", "zq-77", "--yes")
+    assert result.exit_code == 3
+    assert "refer to 'zq-77'" in result.output
+
+
+def test_what_others_wrote_of_a_person_is_named_and_kept(chained: Workspace, tmp_path: Path) -> None:
+    """A biography that once named them is somebody else's: its sealed line stays, and the file is named."""
+    with chained.open() as ws, ws.store.write() as tx:
+        table.insert_person(tx, "friend", {"bio": "I learned all I know from Zanthippa Quorn."})
+    for command in CHAIN:
+        ran(chained, command)
+    changed = tmp_path / "changed.csv"
+    changed.write_text("Username,Bio\nfriend,I learned all I know by myself.\n")
+    ran(chained, "import", str(changed))
+    assert "000002-requests.jsonl" in ran(chained, "forget", "zq-77", "--yes")
+    assert holding(chained.data) == ["batches/000002-requests.jsonl"]
+
+
+REFERRING = "CREATE TABLE letters (person INTEGER REFERENCES experts (id) DEFERRABLE INITIALLY DEFERRED)"
+WRITTEN = "INSERT INTO letters SELECT id FROM experts WHERE username = 'zq-77'"
+HOLDING = {
+    "later": ([REFERRING, WRITTEN], "refer to 'zq-77'"),
+    "kept": (
+        ["CREATE TRIGGER keep BEFORE DELETE ON experts BEGIN SELECT RAISE(IGNORE); END"],
+        "keeps the row of 'zq-77'",
+    ),
+    "raised": (
+        ["CREATE TRIGGER keep BEFORE DELETE ON experts BEGIN SELECT RAISE(ABORT, 'never'); END"],
+        "keeps 'zq-77': never",
+    ),
+    "mismatch": (["CREATE TABLE letters (person TEXT REFERENCES experts (bio))"], "foreign key mismatch"),
+}
+if ON_POSTGRESQL:
+    trigger = "CREATE TRIGGER keep BEFORE DELETE ON experts FOR EACH ROW EXECUTE FUNCTION held()"
+    held = "CREATE FUNCTION held() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} END $$"
+    HOLDING = {
+        "later": HOLDING["later"],
+        "kept": ([held.format("RETURN NULL;"), trigger], HOLDING["kept"][1]),
+        "raised": ([held.format("RAISE EXCEPTION 'never';"), trigger], HOLDING["raised"][1]),
+    }
+
+
+@pytest.mark.parametrize("kind", HOLDING)
+def test_a_row_that_the_database_keeps_is_told_before_anything_is_changed(chained: Workspace, kind: str) -> None:
+    """By a reference that waits for the commit, or a trigger: exit code 3, and no file and no row is another one."""
+    statements, said = HOLDING[kind]
+    for statement in statements:
+        chained.change(statement)
+    sealed = {path.name: path.read_bytes() for path in (chained.data / "batches").iterdir()}
+    tables = ("experts", "findable_answers", "findable_parked", "findable_events")
+    before = [chained.query(f"SELECT * FROM {name}") for name in tables]  # noqa: S608 - our names
+    result = chained.run("forget", "zq-77", "--yes")
+    assert result.exit_code == 3, result.output
+    assert said in result.stderr
+    assert "nothing was changed" in result.stderr
+    assert {path.name: path.read_bytes() for path in (chained.data / "batches").iterdir()} == sealed
+    assert [chained.query(f"SELECT * FROM {name}") for name in tables] == before  # noqa: S608 - our names
+    if kind == "later":
+        chained.change("DELETE FROM letters")
+        assert "is forgotten" in ran(chained, "forget", "zq-77", "--yes")

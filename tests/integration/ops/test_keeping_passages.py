@@ -1,0 +1,227 @@
+"""Backup, forget, clean and rebind in a workspace that has people and passages, with the reports on both."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.experts import table
+from pipeline.quality import report_files
+from tests import postgresql
+from tests.integration import many_passages as passages
+from tests.lab import ON_POSTGRESQL, Workspace
+
+CHAIN = ("batch-submit", "batch-poll", "batch-ingest")
+PERSON = {
+    "first_name": "Zanthippa",
+    "last_name": "Quorn",
+    "job_title": "Harpsichord maker",
+    "bio": "Zanthippa mends harpsichords in Quillmouth, all of them.",
+}
+TRACES = (b"zq-77-maker", b"Zanthippa", b"Quillmouth")
+LOCAL = {"FINDABLE_POLL_FIRST": "0.02"}
+ITEMS = ("expert-tags", "passage-concepts")
+
+
+def _run(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command that must work, and return what it printed."""
+    result = workspace.run(*args, **values)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def _fill(workspace: Workspace) -> Workspace:
+    """Ask about four people and four passages, whose ids are those of the people, and index the people."""
+    with workspace.open() as ws, ws.store.write() as tx:
+        table.insert_person(tx, "zq-77-maker", PERSON)
+        for number in range(3):
+            table.insert_person(tx, f"person-{number}", {"bio": f"I keep bees, number {number}."})
+    lines = [json.dumps({"id": str(number + 1), "text": passages.text_of(number)}) for number in range(4)]
+    path = workspace.data.with_name("passages.jsonl")
+    path.write_text("\n".join(lines))
+    _run(workspace, "import-passages", str(path))
+    for task in ("experts", "passages"):
+        for command in CHAIN:
+            _run(workspace, command, TASK=task)
+    _run(workspace, "index")
+    return workspace
+
+
+@pytest.fixture(name="both")
+def _both(workspace: Workspace) -> Workspace:
+    """A workspace on the emulator in which both were asked about."""
+    return _fill(workspace)
+
+
+@pytest.fixture(name="local")
+def _local(tmp_path: Path) -> Workspace:
+    """The same on the local engine."""
+    return _fill(Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local"), **LOCAL}))
+
+
+def _findings(workspace: Workspace, **values: str) -> list[dict[str, Any]]:
+    """Return what doctor finds."""
+    found: list[dict[str, Any]] = json.loads(workspace.run("doctor", "--json", **values).stdout)["findings"]
+    return found
+
+
+def _reports(workspace: Workspace, task: str = "") -> list[str]:
+    """Return the names of the files of the reports, of one task or of all."""
+    return sorted(path.name for path in (workspace.data / "reports").glob(f"{task}*"))
+
+
+def _holding(root: Path) -> list[str]:
+    """Return every file below a folder that holds a trace of the person."""
+    return sorted(
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and any(trace in path.read_bytes() for trace in TRACES)
+    )
+
+
+def test_a_copy_holds_reports_and_passages(both: Workspace, tmp_path: Path) -> None:
+    """Restored elsewhere, doctor counts the same quotations, and every report is there but what is being written."""
+    before = json.loads(both.run("doctor", "--json").stdout)["rows"]
+    (both.data / "reports" / "mine.txt").write_text("my own")
+    (both.data / "reports" / "expert-tags-20260101T000000Z-abcdef-1.svg").write_text("half")
+    assert {name[:11] for name in _reports(both)} == {"expert-tags", "passage-con", "mine.txt"}
+    _run(both, "backup", str(tmp_path / "copy"))
+    if ON_POSTGRESQL:
+        postgresql.empty(both.data)
+    else:
+        both = Workspace(tmp_path / "other", both.environ | {"FINDABLE_DATA": str(tmp_path / "other")})
+    expected = sorted(
+        {*_reports(Workspace(tmp_path / "data"))} - {"mine.txt", "expert-tags-20260101T000000Z-abcdef-1.svg"}
+    )
+    _run(both, "restore", str(tmp_path / "copy"), "--yes")
+    assert _reports(both) == expected
+    assert len(expected) > 6
+    after = json.loads(both.run("doctor", "--json").stdout)
+    assert (after["findings"], after["rows"]) == ([], before)
+    assert passages.counts(both) == {"total": 4, "with_concepts": 4}
+
+
+@pytest.mark.parametrize("task", ["experts", "passages"])
+def test_forgetting_a_person_takes_their_reports_and_no_passage(both: Workspace, task: str) -> None:
+    """No byte holds them, reports included; the passage that has their id stays, with its line and its report."""
+    before, rows = _reports(both, "passage"), passages.rows(both, passages.LABEL)
+    assert any(name.startswith("reports/expert-tags") for name in _holding(both.data))
+    said = json.loads(both.run("forget", "zq-77-maker", "--yes", "--json", TASK=task).stdout)
+    assert _holding(both.data) == []
+    assert (said["reports"] > 0, said["own_files"], said["named_by_others"]) == (True, [], [])
+    assert _reports(both) == before
+    assert passages.rows(both, passages.LABEL) == rows
+    asked = (both.data / "batches" / "000002-requests.jsonl").read_text().splitlines()
+    assert [json.loads(line)["key"] for line in asked] == [f"passage-concepts/{number}" for number in range(1, 5)]
+    assert _findings(both) == []
+    assert "expert-tags-latest.md" in (_run(both, "qc"), _reports(both))[1]
+
+
+def test_a_person_whom_a_passage_names_is_forgotten_all_the_same(both: Workspace) -> None:
+    """What a passage says of them is another's text: it stays, is not taken for a trace, and the command ends well."""
+    text = "The workshop of Zanthippa Quorn, zq-77-maker, studies tuning. It reports tuning of strings in a benchmark."
+    path = both.data.with_name("more.jsonl")
+    path.write_text(json.dumps({"id": "zq", "text": text}))
+    _run(both, "import-passages", str(path))
+    for command in CHAIN:
+        _run(both, command, TASK="passages")
+    _run(both, "forget", "zq-77-maker", "--yes")
+    assert both.scalar("SELECT text FROM passages WHERE id = 'zq'") == text
+    assert both.scalar("SELECT count(*) FROM experts WHERE username = 'zq-77-maker'") == 0
+    assert _reports(both, "expert") == []
+    assert _findings(both) == []
+
+
+def test_a_report_that_only_names_a_person_is_told(both: Workspace) -> None:
+    """A report on passages that holds their name, which no passage does any more, is named and left."""
+    path = next((both.data / "reports").glob("passage-concepts-2*.md"))
+    path.write_text(path.read_text() + "\nZanthippa Quorn\n")
+    said = json.loads(both.run("forget", "zq-77-maker", "--yes", "--json").stdout)
+    assert said["named_by_others"] == [f"reports/{path.name}"]
+
+
+def test_a_report_written_meanwhile_goes_too(both: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was measured before the row was gone, and written after the reports were removed, is not left."""
+    from pipeline.ops import forget
+
+    name = "expert-tags-20260101T000000Z-abcdef.md"
+    real = forget._rebuild
+
+    def late(*args: Any, **words: Any) -> None:
+        """Write it while the index is built."""
+        (both.data / "reports" / name).write_text("Zanthippa Quorn")
+        real(*args, **words)
+
+    monkeypatch.setattr(forget, "_rebuild", late)
+    _run(both, "forget", "zq-77-maker", "--yes")
+    assert _holding(both.data) == []
+
+
+def test_old_reports_go_but_the_newest_and_those_of_pilots(both: Workspace) -> None:
+    """Of each task the newest stays whatever its age, and so does what a pilot's verdict rests on; DRY=1 only tells."""
+    (both.data / "reports" / "mine.md").write_text("my own")
+    old, kept = (f"passage-concepts-20260{month}01T000000Z-abcdef" for month in (1, 2))
+    for stem in (old, kept, f"expert-tags-{old[17:]}"):
+        for ending in (".md", ".json", "-1.svg", "-12.svg"):
+            (both.data / "reports" / f"{stem}{ending}").write_text("x")
+    both.change(
+        "INSERT INTO findable_pilots (number, task, extractor, size, seed, began_at, ended_at, verdict, report) VALUES"
+        " (1, 'passage-concepts', 'x', 2, 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00', 'passed', :report)",
+        report=f"reports/{kept}.md",
+    )
+    before = set(_reports(both))
+    gone = {name for name in before if old[17:] in name}
+    assert len(gone) == 8
+    dry = json.loads(both.run("clean", "--json", DRY="1").stdout)
+    assert (set(dry["reports"]), set(_reports(both))) == (gone, before)
+    assert "8 files of reports" in _run(both, "clean", TASK="passages")
+    assert set(_reports(both)) == before - gone
+    assert "nothing to clean" in _run(both, "clean")
+    assert _findings(both) == []
+
+
+def test_the_newest_report_stays_whatever_its_age(tmp_path: Path) -> None:
+    """Cleaned at any age, one report of a task is left, and its copy."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    for day in range(3):
+        name = report_files.report_name("t", at=at + timedelta(days=day))
+        newest = report_files.seal_report(tmp_path, "t", name, markdown="m", document={}, pictures=["p"])
+    left = set(report_files.reports_of_task(tmp_path, "t")) - set(
+        report_files.older_reports(tmp_path, "t", at + timedelta(days=99))
+    )
+    assert {path.name for path in left} == {
+        "t-latest.md",
+        newest.name,
+        f"{newest.stem}.json",
+        f"{newest.stem}-1.svg",
+    }
+
+
+def test_rebind_takes_both_subjects_back(local: Workspace) -> None:
+    """Local tags and concepts, reports, versions and pilots go, under whatever TASK; passages and people stay."""
+    local.change(
+        "INSERT INTO findable_pilots (number, task, extractor, size, seed, began_at) VALUES"
+        " (1, 'passage-concepts', 'x', 2, 1, '2026-01-01 00:00:00')"
+    )
+    (local.data / "reports" / "mine.md").write_text("my own")
+    theirs = "INSERT INTO passage_concepts (passage_id, concept_name, extractor_version) VALUES ('1', 'x', 'their@1')"
+    local.change(theirs)
+    assert "8 answers taken back" in _run(local, "rebind", "--yes")
+    for name in ("findable_answers", "findable_batches", "findable_versions", "findable_pilots", "findable_runs"):
+        assert local.scalar(f"SELECT count(*) FROM {name}") == 0, name  # noqa: S608 - our names
+    assert local.query("SELECT extractor_version FROM passage_concepts") == [("their@1",)]
+    assert local.scalar("SELECT count(*) FROM passages") == local.scalar("SELECT count(*) FROM experts") == 4
+    assert local.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 0
+    assert _reports(local) == ["mine.md"]
+    assert _findings(local) == []
+
+
+def test_rebind_takes_half_a_rollback_along(local: Workspace) -> None:
+    """Concepts whose answers a killed rollback had deleted already are not left behind as somebody else's."""
+    local.change("UPDATE findable_versions SET withdrawn_at = began_at WHERE task = 'passage-concepts'")
+    local.change("DELETE FROM findable_answers WHERE task = 'passage-concepts'")
+    _run(local, "rebind", "--yes")
+    assert local.scalar("SELECT count(*) FROM passage_concepts") == 0
+    assert not (local.data / "reports").exists()

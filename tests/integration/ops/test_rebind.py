@@ -1,0 +1,194 @@
+"""`findable rebind`: what the local engine did is taken back, what was there before stays."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from pipeline.ops import rebind
+from pipeline.store import answers
+from tests.lab import KEY, Api, Workspace
+
+PEOPLE = "Username,First Name,Last Name,Job Title,Bio\n" + "\n".join(
+    f"person-{n},Given{n},Name{n},Keeper of bees,I keep bees and teach water law in town number {n}." for n in range(4)
+)
+CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
+ENGINE = ("findable_answers", "findable_attempts", "findable_requests", "findable_batches", "findable_builds")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Workspace:
+    """An empty workspace without a key."""
+    return Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+
+
+@pytest.fixture
+def people_file(tmp_path: Path) -> Path:
+    """A file of four people."""
+    path = tmp_path / "people.csv"
+    path.write_text(PEOPLE)
+    return path
+
+
+def ran(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command that must work, and return what it printed."""
+    result = workspace.run(*args, **values)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_workspace_moves_from_the_local_engine_to_gemini(local: Workspace, people_file: Path, api: Api) -> None:
+    """After rebind nothing of the local engine is left, and the same people go through Gemini."""
+    ran(local, "import", str(people_file))
+    before = local.query("SELECT * FROM experts ORDER BY id")
+    workspace_id = local.scalar("SELECT workspace_id FROM findable_workspace")
+    for command in CHAIN:
+        ran(local, command)
+    assert local.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 4
+    assert "4 answers taken back" in ran(local, "rebind", "--yes")
+    assert local.query("SELECT * FROM experts ORDER BY id") == before
+    assert [local.scalar(f"SELECT count(*) FROM {table}") for table in ENGINE] == [0] * len(ENGINE)  # noqa: S608 - ours
+    assert sorted(path.name for path in local.data.iterdir() if not path.name.startswith("findable.db")) == []
+    assert local.scalar("SELECT workspace_id FROM findable_workspace") != workspace_id
+    gemini = Workspace(
+        local.data, local.environ | {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": api.url, "FINDABLE_LIST_LAG": "0"}
+    )
+    for command in CHAIN:
+        ran(gemini, command)
+    status = json.loads(gemini.run("status", "--json").stdout)
+    assert (status["backend"], status["experts"]["tagged"], status["index"]["count"]) == ("gemini", 4, 4)
+    assert len(api.batches()["batches"]) == 1
+
+
+def test_who_stood_still_after_it_cleared_removes_no_files(
+    local: Workspace, people_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever went on meanwhile may have written them; run again it removes them."""
+    ran(local, "import", str(people_file))
+    ran(local, "batch-submit")
+    with monkeypatch.context() as patch:
+        real = rebind._clear_database
+
+        def clearing(*arguments: Any) -> None:
+            """Clear, and be overtaken."""
+            real(*arguments)
+            local.change("UPDATE findable_leases SET owner = 'somebody else'")
+
+        patch.setattr(rebind, "_clear_database", clearing)
+        result = local.run("rebind", "--yes", "--give-up")
+    assert (result.exit_code, "was lost while" in result.output) == (5, True), result.output
+    assert list(local.data.glob("batches/*-requests.jsonl"))
+    local.change("DELETE FROM findable_leases")
+    ran(local, "rebind", "--yes")
+    assert not (local.data / "batches").exists()
+
+
+def test_no_more_than_a_page_of_people_is_held_at_a_time(
+    local: Workspace, people_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over several pages all tags go but those that are nobody's answer, and of a page only what is needed is read."""
+    ran(local, "import", str(people_file))
+    for command in CHAIN[:3]:
+        ran(local, command)
+    local.change("""UPDATE experts SET tags = '["by hand"]' WHERE id = 3""")
+    said: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        """Keep what is run."""
+        said.append(statement)
+
+    monkeypatch.setattr(answers, "PAGE", 1)
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert "4 answers taken back" in ran(local, "rebind", "--yes")
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert local.query("SELECT id FROM experts WHERE tags IS NOT NULL") == [(3,)]
+    read = [one.partition("FROM")[0] for one in said if one.startswith("SELECT") and " IN (" not in one]
+    assert not [one for one in read if "findable_answers.answer" in one]
+    assert not [one for one in said if "experts.company" in one]
+
+
+def test_it_asks_first_and_changes_nothing_without_a_yes(local: Workspace, people_file: Path) -> None:
+    """Without a terminal and without --yes it stops with exit code 2, and the answers stay."""
+    ran(local, "import", str(people_file))
+    for command in CHAIN[:3]:
+        ran(local, command)
+    result = local.run("rebind")
+    assert result.exit_code == 2
+    assert "nothing was changed" in result.output
+    assert local.scalar("SELECT count(*) FROM findable_answers") == 4
+    assert local.scalar("SELECT backend FROM findable_workspace") == "local"
+
+
+def test_batches_under_way_stop_it_unless_they_are_given_up(local: Workspace, people_file: Path) -> None:
+    """A batch that is not over is named; --give-up takes it along and its people can be asked again."""
+    ran(local, "import", str(people_file))
+    ran(local, "batch-submit")
+    result = local.run("rebind", "--yes")
+    assert result.exit_code == 2
+    assert "under way (1)" in result.output
+    ran(local, "rebind", "--yes", "--give-up")
+    status = json.loads(local.run("status", "--json").stdout)
+    assert (status["experts"]["untagged"], status["experts"]["claimed"], status["bound"]) == (4, 0, False)
+
+
+def test_a_workspace_of_gemini_is_refused(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """Answers that were paid for are never cleared."""
+    people(2)
+    ran(workspace, "batch-submit")
+    result = workspace.run("rebind", "--yes", "--give-up")
+    assert result.exit_code == 2
+    assert "bound to Gemini" in result.output
+    assert workspace.scalar("SELECT state FROM findable_batches") == "submitted"
+
+
+def test_tags_that_were_there_before_stay(local: Workspace, tmp_path: Path) -> None:
+    """An adopted row keeps its own tags, whether they are a list or foreign text, and so do tags changed since."""
+    database = tmp_path / "legacy.db"
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT, tags TEXT)")
+    rows = [
+        ("own", "I keep bees.", '["apiculture"]'),
+        ("foreign", "I keep bees.", "bees, law"),
+        ("asked", "I teach water law.", None),
+        ("changed", "I teach water law.", None),
+    ]
+    connection.executemany("INSERT INTO experts (username, bio, tags) VALUES (?, ?, ?)", rows)
+    connection.commit()
+    local.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
+    for command in CHAIN[:3]:
+        ran(local, command)
+    connection.execute("UPDATE experts SET tags = '[\"by hand\"]' WHERE username = 'changed'")
+    connection.commit()
+    ran(local, "rebind", "--yes")
+    found = dict(connection.execute("SELECT username, tags FROM experts"))
+    assert found == {"own": '["apiculture"]', "foreign": "bees, law", "asked": None, "changed": '["by hand"]'}
+    assert connection.execute("SELECT count(*) FROM findable_parked WHERE foreign_text").fetchone() == (1,)
+    connection.close()
+
+
+def test_it_works_with_the_setting_that_brought_the_user_here(local: Workspace, people_file: Path) -> None:
+    """With BACKEND=gemini every other command stops with exit code 3 and names rebind; rebind itself runs."""
+    ran(local, "import", str(people_file))
+    for command in CHAIN[:3]:
+        ran(local, command)
+    refused = local.run("batch-submit", BACKEND="gemini")
+    assert refused.exit_code == 3
+    assert "rebind" in refused.output
+    ran(local, "rebind", "--yes", BACKEND="gemini")
+    assert local.scalar("SELECT backend FROM findable_workspace") is None
+
+
+def test_doing_it_twice_says_that_nothing_is_left(local: Workspace, people_file: Path) -> None:
+    """A workspace that is not bound and holds nothing of the local engine is left alone, exit code 0."""
+    ran(local, "import", str(people_file))
+    for command in CHAIN[:3]:
+        ran(local, command)
+    ran(local, "rebind", "--yes")
+    assert "nothing to clear" in ran(local, "rebind")
+    assert json.loads(local.run("rebind", "--json").stdout) == {"answers": 0, "batches": 0, "given_up": 0, "files": 0}

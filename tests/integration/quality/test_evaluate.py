@@ -1,0 +1,409 @@
+"""`qc`: the report on stored answers, through the commands, on both databases."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.passages.quality import measure_concepts
+from pipeline.passages.schema import read_shape
+from pipeline.quality import gates
+from pipeline.quality.figures import Quality, Verdict
+from tests.lab import Workspace
+
+LABEL, MODEL = "passage-concepts@1", "m-1"
+EXTRACTOR = f"{LABEL}/{MODEL}"
+TEXT = "We study water law here."
+
+
+def ready(workspace: Workspace) -> None:
+    """Make the schema, with the tables of passages."""
+    assert workspace.run("status", TASK="passages").exit_code == 0
+
+
+def evidence(start: int = 9, end: int = 18, *, text: str = TEXT) -> str:
+    """Return the evidence of one quotation as it is stored."""
+    support = [{"quote": text[start:end], "start": start, "end": end}]
+    return json.dumps({"surface": "water law", "support": support, "context": text, "quality": {}})
+
+
+def put(
+    workspace: Workspace,
+    passage: str,
+    names: list[str],
+    *,
+    label: str = LABEL,
+    model: str = MODEL,
+    kind: str = "method",
+    proof: str | None = "one",
+    text: str = TEXT,
+) -> None:
+    """Store one passage with some concepts of one version."""
+    workspace.change(
+        "INSERT INTO passages (id, text) VALUES (:id, :text) ON CONFLICT DO NOTHING", id=passage, text=text
+    )
+    for name in names:
+        workspace.change(
+            "INSERT INTO passage_concepts (passage_id, concept_name, concept_type, aliases, confidence,"
+            " extractor_model, extractor_version, evidence, created_at)"
+            " VALUES (:id, :name, :kind, '[]', 0.9, :model, :label, :proof, '2026-03-04 05:06:07+00:00')",
+            id=passage,
+            name=name,
+            kind=kind,
+            model=model,
+            label=label,
+            proof=evidence() if proof == "one" else proof,
+        )
+
+
+def answered(
+    workspace: Workspace,
+    item: str,
+    *,
+    applied: bool = True,
+    extractor: str = EXTRACTOR,
+    task: str = "passage-concepts",
+    batch: int | None = 1,
+) -> None:
+    """Keep an answer's provenance, as ingest does: 100 tokens in, 10 out, a thousandth of a dollar."""
+    workspace.change(
+        "INSERT INTO findable_answers (task, item_id, batch, extractor, input_hash, answer, applied, outdated,"
+        " model_version, response_id, tokens_in, tokens_out, cost, at) VALUES (:task, :item, :batch, :extractor,"
+        " 'h', '{}', :applied, :no, 'm', 'r', 100, 10, 0.001, '2026-03-04 05:06:07')",
+        task=task,
+        item=item,
+        batch=batch,
+        extractor=extractor,
+        applied=applied,
+        no=False,
+    )
+
+
+def a_batch(workspace: Workspace, *, extractor: str = EXTRACTOR, number: int = 1) -> None:
+    """Store a batch of an extractor."""
+    workspace.change(
+        "INSERT INTO findable_batches (number, task, extractor, model, state, created_at, requests, request_file,"
+        " request_sha256, request_size, estimated_in, estimated_out, estimated_cost, priced_on)"
+        " VALUES (:number, 'passage-concepts', :extractor, :model, 'ingested', '2026-03-04 05:06:07', 1, 'f', 's',"
+        " 1, 1, 1, 1.0, '2026-03-04')",
+        number=number,
+        extractor=extractor,
+        model=MODEL,
+    )
+
+
+def attempt(workspace: Workspace, item: str, outcome: str, *, batch: int = 1) -> None:
+    """Keep an attempt of a batch that gave no answer and was charged: 50 tokens in, 5 out."""
+    workspace.change(
+        "INSERT INTO findable_attempts (task, item_id, batch, at, charged, forgiven, outcome, reason, tokens_in,"
+        " tokens_out, cost) VALUES ('passage-concepts', :item, :batch, '2026-03-04 05:06:07', :yes, :no, :outcome, 'r',"
+        " 50, 5, 0.0005)",
+        item=item,
+        batch=batch,
+        yes=True,
+        no=False,
+        outcome=outcome,
+    )
+
+
+def a_call(workspace: Workspace, item: str, outcome: str, *, purpose: str = "live") -> None:
+    """Keep the mark of a live call that has ended: 40 tokens in, 4 out."""
+    workspace.change(
+        "INSERT INTO findable_calls (task, item_id, extractor, model, purpose, owner, asked_at, day, counted_in,"
+        " estimated_in, estimated_out, estimated_cost, outcome, tokens_in, tokens_out, cost) VALUES ("
+        " 'passage-concepts', :item, :extractor, 'm', :purpose, 'o', '2026-03-04 05:06:07', '2026-03-04', 1,"
+        " 1, 1, 1.0, :outcome, 40, 4, 0.0004)",
+        item=item,
+        extractor=EXTRACTOR,
+        purpose=purpose,
+        outcome=outcome,
+    )
+
+
+def measured(workspace: Workspace, extractor: str | None = LABEL) -> Quality:
+    """Return what is measured of the concepts of an extractor."""
+    with workspace.open() as ws, ws.store.read() as tx:
+        return measure_concepts(tx, read_shape(tx), extractor)
+
+
+def figure(found: Quality, name: str) -> Any:
+    """Return the value of one figure."""
+    return next(one.value for one in found.figures if one.name == name)
+
+
+def verdict(found: Quality, name: str) -> Verdict:
+    """Return the verdict on one figure."""
+    return next(one for one in gates.judge_figures(found) if one.gate.name == name)
+
+
+def test_figures_are_what_is_stored(workspace: Workspace) -> None:
+    """Mean, percentiles, evidence, duplicates and garbage of a few known answers are right to the last digit."""
+    ready(workspace)
+    put(workspace, "a", ["law", "Law", "tax", "the law is old"])
+    put(workspace, "b", ["neural network", "neural networks"], proof=None)
+    put(workspace, "c", ["bees", "x" * 61, "123"], kind="domain")
+    put(workspace, "c", ["bees"], label="other@1")
+    found = measured(workspace)
+    assert found.items == 3
+    assert figure(found, "concepts") == pytest.approx(3)
+    assert (figure(found, "concepts-p10"), figure(found, "concepts-p90")) == (2, 4)
+    assert figure(found, "evidence") == pytest.approx(7 / 9)
+    assert figure(found, "duplicates") == pytest.approx(1 / 9)
+    assert figure(found, "garbage") == pytest.approx(3 / 9)
+    assert figure(found, "near-duplicates") == pytest.approx(1 / 9)
+    assert [tuple(row) for row in found.tables[0].cells] == [
+        ("the law is old", "like a sentence"),
+        ("x" * 61, "too long"),
+        ("123", "no letters"),
+    ]
+    assert measured(workspace, EXTRACTOR).figures == found.figures
+    assert measured(workspace, f"{LABEL}/other").items == 0
+    assert measured(workspace, None).items == 4
+
+
+def test_coverage_and_failures_know_batches_and_live_calls(workspace: Workspace) -> None:
+    """What failed and was answered later is covered, what failed for good is not; probes do not count."""
+    ready(workspace)
+    a_batch(workspace)
+    a_batch(workspace, extractor="other@1/m-1", number=2)
+    for item in ("a", "b", "c"):
+        put(workspace, item, ["law"])
+        answered(workspace, item)
+    attempt(workspace, "a", "invalid")  # answered since
+    attempt(workspace, "d", "invalid")
+    attempt(workspace, "e", "missing")
+    attempt(workspace, "f", "refused")
+    attempt(workspace, "g", "invalid", batch=2)
+    a_call(workspace, "h", "invalid")
+    a_call(workspace, "b", "answered")
+    a_call(workspace, "i", "invalid", purpose="probe")
+    answered(workspace, "j", extractor="other@1/m-1")
+    found = measured(workspace)
+    assert figure(found, "coverage") == pytest.approx(3 / 7)  # d, e, f and h are without
+    assert figure(found, "replies") == 3 + 2 + 1 + 1
+    assert figure(found, "invalid") == 3
+    assert figure(found, "refused") == 1
+    assert figure(found, "parse-failure") == pytest.approx(3 / 7)
+    assert figure(found, "cost") == pytest.approx(3 * 0.001 + 4 * 0.0005 + 2 * 0.0004)
+    assert figure(found, "tokens-in") == pytest.approx((3 * 100 + 4 * 50 + 2 * 40) / 3)
+    assert figure(found, "tokens-out") == pytest.approx((3 * 10 + 4 * 5 + 2 * 4) / 3)
+
+
+def test_an_answer_without_its_rows_is_not_covered(workspace: Workspace) -> None:
+    """An applied answer with no concept in the table is not covered; one that was not applied does not count."""
+    ready(workspace)
+    a_batch(workspace)
+    put(workspace, "a", ["law"])
+    for item in ("a", "b"):
+        answered(workspace, item)
+    answered(workspace, "c", applied=False)
+    assert figure(measured(workspace), "coverage") == pytest.approx(1 / 2)
+
+
+def test_types_are_held_against_other_versions(workspace: Workspace) -> None:
+    """A version with other types diverges; types of another vocabulary are left out and told; case does not matter."""
+    ready(workspace)
+    for number in range(40):
+        put(workspace, f"p-{number}", [f"{word} {number}" for word in ("law", "tax", "bees", "wax")], kind="Method")
+        put(workspace, f"p-{number}", [f"{word} {number}" for word in ("law", "tax", "bees", "wax")], label="v@2")
+        put(workspace, f"p-{number}", ["law"], label="v@3", kind="Technique")
+    found = measured(workspace)
+    assert figure(found, "divergence") == pytest.approx(0)
+    assert verdict(found, "divergence").passed is True
+    assert "40 concepts of other versions have types of another vocabulary and are not compared" in found.notes
+    workspace.change("UPDATE passage_concepts SET concept_type = 'dataset' WHERE extractor_version = 'v@2'")
+    assert verdict(measured(workspace), "divergence").passed is False
+    assert figure(measured(workspace), "divergence") == pytest.approx(1)
+
+
+def test_without_another_version_types_are_not_judged(workspace: Workspace) -> None:
+    """Where nothing is there to compare with, the gate is not judged, and a note says why."""
+    ready(workspace)
+    put(workspace, "a", ["law"])
+    found = measured(workspace)
+    assert verdict(found, "divergence").passed is None
+    assert "no other version is here to compare the types with" in found.notes
+
+
+def test_a_withdrawn_version_is_out_of_sight(workspace: Workspace) -> None:
+    """Neither its own figures nor what others are compared with know a version that is being taken back."""
+    ready(workspace)
+    put(workspace, "a", ["law"])
+    put(workspace, "a", ["law"], label="v@2", kind="domain")
+    workspace.change(
+        "INSERT INTO findable_versions (task, version, model, began_at, withdrawn_at) VALUES"
+        " ('passage-concepts', 'v@2', :model, '2026-03-04 05:06:07', '2026-03-05 05:06:07')",
+        model=MODEL,
+    )
+    assert measured(workspace, "v@2").items == 0
+    assert "no other version is here to compare the types with" in measured(workspace).notes
+
+
+def test_samples_mark_what_the_offsets_say(workspace: Workspace) -> None:
+    """The quotation is marked where it stands; wrong offsets, none, and a passage that is gone are told in words."""
+    ready(workspace)
+    long = "\u05d0\u0301 \U0001f600 " * 100 + TEXT + " \u05d0" * 300
+    at = long.index("water law")
+    put(workspace, "good", ["water law"], text=long, proof=evidence(at, at + 9, text=long))
+    put(workspace, "wrong", ["water law"], proof=evidence().replace('"start": 9', '"start": 8'))
+    put(workspace, "none", ["water law"], proof=None)
+    put(workspace, "odd", ["water law"], proof='{"support": [{"quote": 3}, 7]}')
+    put(workspace, "gone", ["water law"])
+    workspace.change("DELETE FROM passages WHERE id = 'gone'")
+    shown = {one.id: one for one in measured(workspace).samples}
+    good = shown["good"]
+    assert [good.text[start:end] for start, end in good.spans] == ["water law"]
+    assert len(good.text) < 400
+    assert good.said == "method, 0.9"
+    assert "OFFSETS ARE WRONG" in shown["wrong"].said
+    assert "without a quotation" in shown["none"].said
+    assert "without a quotation" in shown["odd"].said
+    assert "the passage is gone" in shown["gone"].said
+    assert not any(one.spans for key, one in shown.items() if key != "good")
+
+
+def test_thirty_samples_are_the_same_each_time(workspace: Workspace) -> None:
+    """Of many passages thirty are shown, drawn at random, and the next report shows the same."""
+    ready(workspace)
+    for number in range(40):
+        put(workspace, f"p-{number:02}", ["law", "tax"])
+    first = [(one.id, one.name) for one in measured(workspace).samples]
+    assert len(first) == 30
+    assert first == [(one.id, one.name) for one in measured(workspace).samples]
+    assert [key for key, _ in first] != sorted(key for key, _ in first)
+
+
+def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) -> None:
+    """A gate that fails ends with exit code 6, its figure and the report's path; with other bounds it passes."""
+    ready(workspace)
+    for number in range(20):
+        put(workspace, f"p-{number}", ["law", "tax"])
+    bad = workspace.run("qc", TASK="passages")
+    assert bad.exit_code == 6
+    assert "concepts is 2, wanted: 4 to 14" in bad.stderr
+    assert "make qc" not in bad.stdout
+    report = workspace.data / "reports" / "passage-concepts-latest.md"
+    assert "**FAIL**" in report.read_text(encoding="utf-8")
+    good = workspace.run("qc", "--json", TASK="passages", GATES="concepts=2..14")
+    assert good.exit_code == 0
+    document = json.loads(good.stdout)
+    assert document["passed"] is True
+    assert document["settings"]["GATES"] == "concepts=2..14"
+    assert Path(document["report"]).is_file()
+    assert "pass" in report.read_text(encoding="utf-8")
+
+
+def test_qc_with_nothing_there_says_so(workspace: Workspace) -> None:
+    """An empty workspace is nothing to measure (exit 0, no file); an extractor that is unknown is an error (exit 2)."""
+    for task in ("experts", "passages"):
+        result = workspace.run("qc", TASK=task)
+        assert result.exit_code == 0
+        assert "nothing to measure" in result.stdout
+        assert json.loads(workspace.run("qc", "--json", TASK=task).stdout) is None
+    named = workspace.run("qc", "--extractor", "nobody@9", TASK="passages")
+    assert named.exit_code == 2
+    assert "nobody@9" in named.stderr
+    assert not (workspace.data / "reports").exists()
+
+
+@pytest.mark.parametrize("gates_set", ["evidenc=0.9", "evidence=95", "concepts=5"])
+def test_a_bad_gate_writes_nothing(workspace: Workspace, gates_set: str) -> None:
+    """An unknown gate or an impossible bound is configuration (exit 3), and no report is written."""
+    ready(workspace)
+    put(workspace, "a", ["law"])
+    result = workspace.run("qc", TASK="passages", GATES=gates_set)
+    assert result.exit_code == 3
+    assert "GATES" in result.stderr
+    assert not (workspace.data / "reports").exists()
+
+
+def test_what_a_passage_says_cannot_break_the_report(workspace: Workspace) -> None:
+    """A hostile name stays one line of text: no link, no HTML, no row of its own."""
+    ready(workspace)
+    name = "| a | [x](http://e.example) <img src=x> `b` \u202e\nnew line"
+    put(workspace, "<script>", [name], kind="![x](y)", text=name, proof=None)
+    assert workspace.run("qc", TASK="passages").exit_code == 6
+    text = (workspace.data / "reports" / "passage-concepts-latest.md").read_text(encoding="utf-8")
+    assert not any(part in text for part in ("<script", "<img", "http://", "![x", "\u202e", "\nnew line"))
+    assert all(link.endswith(".svg") for link in re.findall(r"(?<!\\)\]\((.*?)\)", text))
+    pictures = [path.read_text(encoding="utf-8") for path in (workspace.data / "reports").glob("*.svg")]
+    assert len(pictures) == 2
+    assert not any("<img" in one or "\u202e" in one for one in pictures)
+
+
+def tag(workspace: Workspace, tags: list[str], *, where: str = "1 = 1", **values: Any) -> None:
+    """Give some people tags, as an answer of the extractor."""
+    workspace.change(f"UPDATE experts SET tags = :tags WHERE {where}", tags=json.dumps(tags), **values)  # noqa: S608 - ours
+    for (key,) in workspace.query(f"SELECT CAST(id AS TEXT) FROM experts WHERE {where}", **values):  # noqa: S608 - ours
+        answered(workspace, key, extractor="expert-tags@1/m-1", task="expert-tags", batch=None)
+
+
+def test_people_have_gates_of_their_own(workspace: Workspace, people: Any) -> None:
+    """The extractor's tags are measured, those that came with the data are not; a few people are not judged."""
+    names = people(3)
+    people_with_tags = '["came with the data"]'
+    workspace.change("INSERT INTO experts (username, tags) VALUES ('theirs', :tags)", tags=people_with_tags)
+    for number, name in enumerate(names):
+        tag(workspace, ["law", f"tag {number}"], where="username = :name", name=name)
+    result = workspace.run("qc", "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    values = {name: one["value"] for name, one in document["figures"].items()}
+    assert (values["tags"], values["used-once"], values["longest-tag"], values["people"]) == (2, 0.75, 5, 3)
+    assert {one["passed"] for one in document["gates"]} == {None}
+    assert {one["name"] for one in document["samples"]} == set(names)
+
+
+def test_people_who_fail_their_gates_end_with_6(workspace: Workspace, people: Any) -> None:
+    """From fifty people on, thirteen tags each are too many, and a very long one is too long."""
+    people(50)
+    tag(workspace, ["x" * 61, *(f"tag {number}" for number in range(12))])
+    result = workspace.run("qc")
+    assert result.exit_code == 6
+    assert "tags is 13, wanted: 1 to 12" in result.stderr
+    assert "longest-tag is 61, wanted: at most 60" in result.stderr
+
+
+def test_the_gates_of_the_other_subject_may_stand_beside(workspace: Workspace, people: Any) -> None:
+    """GATES in `.env` is for both: those of passages are passed over for people, and a name that neither has is not."""
+    ready(workspace)
+    people(50)
+    tag(workspace, ["law"])
+    both = "evidence=0.5,tags=1..2"
+    assert workspace.run("qc", GATES=both).exit_code == 0
+    assert workspace.run("qc", TASK="passages", GATES=both).exit_code == 0
+    result = workspace.run("qc", GATES="evidenze=0.5,tags=1..2")
+    assert result.exit_code == 3
+    assert "there is no gate 'evidenze'" in result.stderr
+
+
+@pytest.mark.usefixtures("api")
+def test_answers_that_came_live_are_reported_on_too(workspace: Workspace) -> None:
+    """`tag-live` writes the report and ends with 6 where a gate fails; the answers are stored."""
+    ready(workspace)
+    put(workspace, "p-1", [])
+    result = workspace.run("tag-live", "--json", TASK="passages", GATES="concepts=40..50")
+    assert result.exit_code == 6, result.output
+    document = json.loads(result.stdout)
+    assert (document["answered"], "concepts is" in result.stderr) == (1, True)
+    assert Path(document["report"]).is_file()
+    assert workspace.scalar("SELECT count(DISTINCT passage_id) FROM passage_concepts") == 1
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize("command", ["tag-live", "batch-ingest", "qc"])
+def test_who_has_nothing_to_report_removes_what_the_killed_one_left(workspace: Workspace, command: str) -> None:
+    """A process that died while it wrote a report may be the last one that had anything to tell."""
+    ready(workspace)
+    put(workspace, "p-1", ["water law"])
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    dead = workspace.data / "reports" / f"passage-concepts-latest.md.{gone.pid:x}-abcdef.part"
+    dead.parent.mkdir()
+    dead.write_text("half")
+    result = workspace.run(command, TASK="passages")
+    assert result.exit_code in {0, 6}, result.output  # `qc` judges so few as too poor
+    assert not dead.exists()

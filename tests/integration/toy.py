@@ -1,0 +1,121 @@
+"""A second subject, known to the tests alone: poems in a table of their own, asked for their languages.
+
+The engine runs it through the same steps as people. Nothing in `pipeline` knows of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Column, Connection, MetaData, Select, Table, Text, cast, func, select, update
+
+from pipeline.core.task import Answered, Entry, Item, Prompt, RolledBackPage, Task, VersionCounts, Words, WriteResult
+
+if TYPE_CHECKING:
+    from pipeline.quality.figures import Quality
+
+poems = Table(
+    "toy_poems",
+    MetaData(),
+    Column("code", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("languages", Text),
+)
+
+
+class Languages(BaseModel):
+    """The answer: the languages a poem could be in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    languages: list[str] = Field(min_length=1)
+
+
+class PoemsTask(Task):
+    """Languages for poems; see `pipeline.core.task.Task`."""
+
+    name = "toy-languages"
+    label = "toy-languages@3"
+    words = Words("poem", "poems", "read", "every poem is read", "text", "texts", "make index")
+    how_to_fill = "write a poem"
+    answer_tokens = 8
+    answer: type[BaseModel] = Languages
+
+    def total(self, tx: Connection) -> int:
+        """Return how many poems there are."""
+        return tx.execute(select(func.count()).select_from(poems)).scalar_one()
+
+    def pending(self, *, after: str | None = None) -> "Select[Any]":
+        """Return the SELECT of poems without languages."""
+        query = select(cast(poems.c.code, Text).label("item_id")).where(poems.c.languages.is_(None))
+        others = poems.alias()
+        there = select(others.c.code).where(others.c.code == after).exists()
+        return (query if after is None else query.where(poems.c.code > after, there)).order_by(poems.c.code)
+
+    def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
+        """Return which of these poems have no languages."""
+        here = poems.c.code.in_(ids) & poems.c.languages.is_(None)
+        return set(tx.execute(select(poems.c.code).where(here)).scalars())
+
+    def items(self, tx: Connection, ids: Sequence[str]) -> Iterator[Item]:
+        """Yield what to ask about these poems."""
+        rows = {row.code: row.text for row in tx.execute(select(poems.c.code, poems.c.text))}
+        for one in ids:
+            if one in rows:
+                prompt = Prompt(system="Name the languages.", parts=[{"text": rows[one]}], max_output_tokens=256)
+                yield Item(one, prompt, hashlib.sha256(rows[one].encode()).hexdigest())
+
+    def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:  # noqa: ARG002
+        """Write languages where there are none."""
+        written = WriteResult()
+        for one in answers:
+            value = json.dumps(one.answer.model_dump()["languages"])
+            here = (poems.c.code == one.item_id) & poems.c.languages.is_(None)
+            if tx.execute(update(poems).where(here).values(languages=value)).rowcount:
+                written.applied.add(one.item_id)
+        return written
+
+    def counts(self, tx: Connection, *, now: datetime) -> dict[str, int]:  # noqa: ARG002
+        """Return how many poems there are, and how many are read."""
+        done = tx.execute(select(func.count()).where(poems.c.languages.is_not(None))).scalar_one()
+        return {"total": self.total(tx), "read": done, "unread": self.total(tx) - done}
+
+    def quality(self, tx: Connection, extractor: str | None) -> "Quality":  # noqa: ARG002
+        """Return nothing to judge: nobody judges poems."""
+        from pipeline.quality.figures import Quality
+
+        return Quality("Poems", extractor or "all", 0, (), ())
+
+    def clear(self, tx: Connection, ids: Sequence[str]) -> None:
+        """Take languages back."""
+        tx.execute(update(poems).where(poems.c.code.in_(ids)).values(languages=None))
+
+    def versions(self, tx: Connection) -> list[VersionCounts]:  # noqa: ARG002
+        """Return nothing: poems tell no version."""
+        raise AssertionError("nobody lists versions of poems")
+
+    def roll_back(self, tx: Connection, label: str, *, model: str, after: Any | None) -> RolledBackPage:  # noqa: ARG002
+        """Take nothing back."""
+        raise AssertionError("nobody takes languages back")
+
+    def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return the codes; poems have no other name."""
+        return {code: f"poem {code}" for code in tx.execute(select(poems.c.code)).scalars() if code in set(ids)}
+
+
+class PoemsCollection:
+    """Every poem with languages; see `pipeline.core.task.Collection`."""
+
+    def count(self, tx: Connection) -> int:
+        """Return how many poems have languages."""
+        return tx.execute(select(func.count()).where(poems.c.languages.is_not(None))).scalar() or 0
+
+    def entries(self, tx: Connection) -> Iterator[Entry]:
+        """Yield the poems with languages, by code."""
+        rows = tx.execute(select(poems).where(poems.c.languages.is_not(None)).order_by(poems.c.code)).mappings()
+        for row in rows:
+            metadata: Mapping[str, Any] = {"id": row["code"], "tags": json.loads(row["languages"])}
+            yield Entry(row["code"], row["text"], metadata)

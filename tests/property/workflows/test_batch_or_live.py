@@ -1,0 +1,178 @@
+"""Which way is recommended, and how long each takes: what holds whatever the figures are."""
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from pipeline.gemini.rate_limiter import Limiter, RateLimits
+from pipeline.workflows.batch_or_live import (
+    SOON_S,
+    SURCHARGE,
+    ModeEstimate,
+    format_duration,
+    live_seconds,
+    percentile_90,
+    recommend,
+    turns,
+)
+
+TIMES = st.none() | st.floats(0, 10 * 86_400)
+COSTS = st.floats(0, 100)
+WAYS = st.builds(ModeEstimate, cost=COSTS, seconds=TIMES, fits_today=st.booleans(), affordable=st.booleans())
+NEAR = st.builds(ModeEstimate, cost=st.floats(0, 0.5), seconds=st.floats(0, 2 * SOON_S))  # of where it tips over
+DEADLINES = st.none() | st.floats(0, 10 * 86_400)
+LIMITS = st.builds(
+    RateLimits,
+    rpm=st.none() | st.integers(1, 5000),
+    tpm=st.none() | st.integers(1000, 5_000_000),
+    rpd=st.none() | st.integers(1, 200_000),
+)
+
+
+def _known(way: ModeEstimate) -> float:
+    """Return how long a way takes; longer than anything where nobody knows."""
+    return math.inf if way.seconds is None else way.seconds
+
+
+@given(batch=WAYS, live=WAYS, items=st.integers(0, 10**6), deadline_s=DEADLINES)
+def test_a_way_is_recommended_exactly_where_somebody_is_to_be_asked(
+    batch: ModeEstimate, live: ModeEstimate, items: int, deadline_s: float | None
+) -> None:
+    """Nobody to ask, or a person who has to decide: none. Else one of the two, always with a reason."""
+    name, reason = recommend(batch, live, items=items, deadline_s=deadline_s)
+    assert reason
+    assert (name is None) == (items == 0)
+    held, why = recommend(replace(batch, refused="a probe failed"), live, items=items, deadline_s=deadline_s)
+    assert held is None
+    assert items == 0 or why == "a probe failed"
+    only, why = recommend(replace(batch, absent="there are none"), live, items=items, deadline_s=deadline_s)
+    assert items == 0 or (only == "live" and why.startswith("there are none"))
+
+
+@given(batch=WAYS, live=WAYS, deadline_s=st.floats(0, 10 * 86_400))
+def test_a_deadline_that_can_be_kept_is_kept(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> None:
+    """The cheaper way where it is in time, else the other; where neither is, whichever is over first."""
+    name, reason = recommend(batch, live, items=1, deadline_s=deadline_s)
+    if _known(batch) <= deadline_s:
+        assert name == "batch"
+    elif _known(live) <= deadline_s:
+        assert name == "live"
+    else:
+        assert "neither" in reason
+        chosen, other = (batch, live) if name == "batch" else (live, batch)
+        assert _known(chosen) <= _known(other)
+
+
+@given(batch=WAYS, live=WAYS)
+def test_without_a_deadline_live_is_for_what_is_cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> None:
+    """Live only where it costs little more, is known to be over soon, and neither the day nor a budget stops it."""
+    name, _ = recommend(batch, live, items=1)
+    small, soon = live.cost - batch.cost <= SURCHARGE, _known(live) <= SOON_S
+    money = live.affordable or not batch.affordable
+    assert name == ("live" if small and soon and live.fits_today and money else "batch")
+
+
+@given(batch=NEAR, live=NEAR, cheaper=st.floats(0, 1), sooner=st.floats(0, 900))
+def test_a_live_way_that_gets_better_stays_recommended(
+    batch: ModeEstimate, live: ModeEstimate, cheaper: float, sooner: float
+) -> None:
+    """Whoever is told to ask live is told the same where live costs less and is over sooner."""
+    better = replace(live, cost=max(0.0, live.cost - cheaper), seconds=max(0.0, _known(live) - sooner))
+    before, after = (recommend(batch, way, items=1)[0] for way in (live, better))
+    assert (before, after) != ("live", "batch")
+
+
+@given(
+    requests=st.integers(1, 10_000),
+    each=st.integers(1, 1000),
+    limits=LIMITS,
+    used=st.integers(0, 200_000),
+    rate=st.none() | st.floats(0.01, 1000),
+)
+@example(
+    requests=1418, each=1, limits=RateLimits(rpm=1, tpm=None, rpd=1418), used=1418, rate=None
+)  # over a day for each
+def test_live_calls_take_at_least_what_each_limit_takes(
+    requests: int, each: int, limits: RateLimits, used: int, rate: float | None
+) -> None:
+    """No sooner than by any one limit alone, later where more is asked, and unknown only where nothing bounds it."""
+    taking = partial(live_seconds, limits=limits, used_today=used, until_reset_s=3600.0, rate=rate)
+    seconds = taking(requests, requests * each)
+    if seconds is None:
+        assert limits.rpm is None
+        assert limits.tpm is None
+        assert rate is None
+        return
+    if limits.rpm is not None:
+        assert seconds >= (requests / limits.rpm) * 60
+    if limits.tpm is not None:
+        assert seconds >= (requests * each / limits.tpm) * 60
+    if limits.rpd is not None and requests > max(0, limits.rpd - used):
+        assert seconds >= 3600
+    more = taking(requests + 1, (requests + 1) * each)
+    assert more is not None
+    assert more >= seconds * (1 - 1e-9)
+
+
+@given(requests=st.integers(50, 400), rpm=st.integers(20, 300))
+def test_live_calls_take_about_what_the_limiter_lets_through(requests: int, rpm: int) -> None:
+    """The limiter that paces the calls needs as long as was said, but for those that may start in the first second."""
+    limits = RateLimits(rpm=rpm, tpm=None, rpd=None)
+    limiter, now = Limiter(limits, at=0.0), 0.0
+    for _ in range(requests):
+        now += limiter.wait(1, at=now)
+        limiter.start(1, at=now)
+    said = live_seconds(requests, requests, limits=limits, used_today=0, until_reset_s=0.0, rate=None)
+    assert said == pytest.approx(now, abs=61 / rpm * 2 + 1.5)
+
+
+@given(days=st.integers(0, 30), rpd=st.integers(1, 1000), rest=st.integers(1, 1000))
+def test_what_a_day_has_no_room_for_waits_for_the_next(days: int, rpd: int, rest: int) -> None:
+    """With nothing else to wait for, the last request goes out on the day that its number says."""
+    assume(rest <= rpd)
+    limits = RateLimits(rpm=None, tpm=None, rpd=rpd)
+    requests = days * rpd + rest
+    said = live_seconds(requests, 0, limits=limits, used_today=rpd, until_reset_s=100.0, rate=None)
+    assert said == 100.0 + days * 86_400
+
+
+@given(batches=st.integers(1, 1000), each=st.integers(1, 10**7), most=st.none() | st.integers(1, 10**9))
+def test_turns_hold_what_may_wait_at_the_api(batches: int, each: int, most: int | None) -> None:
+    """In no turn wait more tokens, or more batches, than may; a batch that is larger than that goes alone."""
+    rounds = turns(batches, batches * each, most_tokens=most, most_batches=100)
+    at_once = math.ceil(batches / rounds)
+    assert 1 <= rounds <= batches
+    assert at_once <= 100
+    assert most is None or at_once == 1 or at_once * each <= most
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_nine_in_ten_are_no_longer_than_said(values: list[float]) -> None:
+    """It is one of the values, and at least nine in ten are not above it."""
+    found = percentile_90(values)
+    assert found is not None
+    assert found in values
+    assert sum(value <= found for value in values) >= 0.9 * len(values)
+    assert percentile_90([]) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, "an unknown time"),
+        (0.2, "a second"),
+        (42, "42 s"),
+        (61, "1 min"),
+        (415, "6.9 min"),
+        (7200, "2 h"),
+        (24 * 3600, "24 h"),
+        (3 * 86_400, "3 d"),
+    ],
+)
+def test_times_are_said_as_people_say_them(seconds: float | None, said: str) -> None:
+    """Two figures at the most, in the unit that fits."""
+    assert format_duration(seconds) == said

@@ -1,0 +1,94 @@
+"""What stands in a text stays text: in Markdown, in a table, and in a drawing."""
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt  # rich brings it; it reads Markdown as CommonMark has it
+
+from pipeline.core.text import escape_invisible, escape_markdown, escape_svg, mark_spans
+from pipeline.quality.figures import Distribution
+from pipeline.quality.report import bar_chart
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
+    st.sampled_from("ab|\\`*_{}[]()<>#+-.!~&;:/@$^=\n\r\t \u202e\u2066\u2069\u05d0"), max_size=40
+)
+TEXTS_ONLY = {"text", "text_special", "softbreak"}
+SAFE = {"strong_open", "strong_close"} | TEXTS_ONLY
+
+
+def inline(markdown: str) -> list[Any]:
+    """Return the tokens inside the blocks of a document."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+    return [child for token in tokens if token.type == "inline" for child in token.children or []]
+
+
+def seen(tokens: list[Any]) -> str:
+    """Return the text of some tokens, without the marks that are not seen."""
+    text = "".join(token.content for token in tokens if token.type in TEXTS_ONLY)
+    return text.translate(dict.fromkeys(map(ord, "\u2060\u2068\u2069")))
+
+
+def bare(text: str) -> str:
+    """Return a text as a person sees it."""
+    return escape_invisible(text.strip()).replace("\u2060", "\ufffd").strip()
+
+
+@given(TEXT)
+@example("<b>bees</b><!-- and --><img src=x>")
+def test_a_text_in_a_line_stays_that_text(text: str) -> None:
+    """Whatever a text holds, a viewer shows it as it is, and finds no link, image, mark-up or HTML in it."""
+    tokens = inline(f"- name: {escape_markdown(text)} end")
+    assert {token.type for token in tokens} <= TEXTS_ONLY
+    assert seen(tokens) == f"name: {bare(text)} end"
+
+
+@given(TEXT)
+def test_a_text_in_a_cell_stays_in_it(text: str) -> None:
+    """A table keeps its two columns and its one row, and the cell holds the text."""
+    table = f"| a | b |\n| --- | --- |\n| {escape_markdown(text)} | end |\n"
+    tokens = MarkdownIt("commonmark").enable("table").parse(table)
+    cells = [tokens[at + 1] for at, token in enumerate(tokens) if token.type == "td_open"]
+    assert [seen(cell.children or []) for cell in cells] == [bare(text), "end"]
+
+
+@given(TEXT, TEXT, TEXT)
+def test_only_the_quotation_is_bold(before: str, quote: str, after: str) -> None:
+    """What is marked is bold, whole, and nothing else is, whatever stands round it."""
+    whole = before + quote + after
+    tokens = inline(f"> {mark_spans(whole, [(len(before), len(before) + len(quote))])}")
+    assert {token.type for token in tokens} <= SAFE
+    opened = [at for at, token in enumerate(tokens) if token.type == "strong_open"]
+    closed = [at for at, token in enumerate(tokens) if token.type == "strong_close"]
+    assert len(opened) == len(closed) == bool(quote)
+    if quote:
+        assert seen(tokens[opened[0] : closed[0]]) == escape_invisible(quote).replace("\u2060", "\ufffd")
+
+
+@pytest.mark.parametrize("text", ["see https://a.example/x", "mail me@a.example", "www.a.example", "ftp://a"])
+def test_addresses_are_not_made_links_by_viewers(text: str) -> None:
+    """No bare address is left whole, which some viewers would make a link of by themselves."""
+    shown = escape_markdown(text)
+    assert not any(part in shown for part in ("://", "me@a", "www.a"))
+
+
+def test_direction_is_isolated_and_cannot_be_turned_from_within() -> None:
+    """Right-to-left text stands between isolates, and marks inside it that would end them are shown as unknown."""
+    shown = escape_markdown("\u05d0\u05d1 \u2069 \u202e")
+    assert shown == "\u2068\u05d0\u05d1 \ufffd \ufffd\u2069"
+
+
+@given(st.lists(st.tuples(TEXT, st.floats(0, 1e9)), max_size=5))
+def test_a_drawing_is_xml_whatever_its_labels_say(rows: list[tuple[str, float]]) -> None:
+    """Every drawing parses, and holds nothing but shapes and texts."""
+    root = ET.fromstring(bar_chart(Distribution("Types <b>", "concepts & co", rows)))  # noqa: S314 - we drew it
+    assert {one.tag.partition("}")[2] for one in root} <= {"title", "rect", "text"}
+    assert len(root) == 3 + 3 * len(rows)
+
+
+def test_a_label_keeps_its_characters() -> None:
+    """What XML reads as mark-up is shown; what is too long is cut with a sign."""
+    assert ET.fromstring(f"<a>{escape_svg('<b>&', most=10)}</a>").text == "\u2068<b>&\u2069"  # noqa: S314 - we wrote it
+    assert escape_svg("abcdef", most=4) == "\u2068abc…\u2069"

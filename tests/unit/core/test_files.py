@@ -1,0 +1,147 @@
+"""Files that survive: all of it under its name or none, held against its hash, lines split on the line feed alone."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core import files
+from pipeline.core.errors import InconsistentError
+from tests.lab import ROOT
+
+
+def test_a_sealed_file_is_what_was_written(tmp_path: Path) -> None:
+    """Hash, size and lines are those of the bytes on disk, folders are made, and nothing else is left."""
+    path = tmp_path / "deep" / "requests.jsonl"
+    with files.SealedWriter(path) as writer:
+        writer.write_line(b'{"key": 1}')
+        writer.write_line(b'{"key": 2}')
+        sealed = writer.seal()
+    content = b'{"key": 1}\n{"key": 2}\n'
+    assert path.read_bytes() == content
+    assert sealed == files.Sealed(path, hashlib.sha256(content).hexdigest(), len(content), 2)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_is_not_sealed_leaves_the_old_file(tmp_path: Path) -> None:
+    """Leaving the block without sealing removes the part and keeps what stood there."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with files.SealedWriter(path) as writer:
+        writer.write(b"new")
+    assert path.read_bytes() == b"old"
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["file"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    """Each writes a part of its own; the one that seals last wins, whole."""
+    path = tmp_path / "file"
+    with files.SealedWriter(path) as one, files.SealedWriter(path) as two:
+        one.write(b"1" * 100)
+        two.write(b"2" * 100)
+        one.seal()
+        assert path.read_bytes() == b"1" * 100
+        two.seal()
+    assert path.read_bytes() == b"2" * 100
+
+
+def test_a_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sealed is synced first, then renamed, and then its folder is synced."""
+    path, named, sync = tmp_path / "file", list[bool](), os.fsync
+
+    def synced(handle: int) -> None:
+        """Sync, and keep whether the file had its name by then."""
+        named.append(path.exists())
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    files.seal_bytes(path, b"x")
+    assert named == [False, True]
+
+
+def test_verify_tells_gone_from_changed(tmp_path: Path) -> None:
+    """An untouched file passes; a changed byte, a cut and a missing file are each said."""
+    sealed = files.seal_bytes(tmp_path / "file", b"content")
+    assert files.verify(sealed.path, sha256=sealed.sha256, what="the file") == sealed.path
+    sealed.path.write_bytes(b"contend")
+    with pytest.raises(InconsistentError, match="the file was changed after it was sealed"):
+        files.verify(sealed.path, sha256=sealed.sha256, what="the file")
+    sealed.path.unlink()
+    with pytest.raises(InconsistentError, match="the file is gone"):
+        files.verify(sealed.path, sha256=sealed.sha256, what="the file")
+
+
+def test_a_part_that_somebody_else_wrote_is_sealed(tmp_path: Path) -> None:
+    """A downloaded part gets its final name with the hash of its bytes."""
+    part = tmp_path / "result.part"
+    part.write_bytes(b"a\nb\n")
+    sealed = files.seal_part(part, tmp_path / "result")
+    assert (sealed.size, sealed.lines, sealed.sha256) == (4, 2, hashlib.sha256(b"a\nb\n").hexdigest())
+    assert not part.exists()
+
+
+def test_only_the_parts_of_the_dead_are_abandoned(tmp_path: Path) -> None:
+    """A part's name says who wrote it: this process is alive, one that is over is not; other names say nothing."""
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    path = tmp_path / "export.csv"
+    assert not files.is_abandoned(files.part_of(path))
+    mine = files.part_of(path)
+    left = mine.with_name(mine.name.replace(f".{os.getpid():x}-", f".{int(dead.stdout):x}-"))
+    assert files.is_abandoned(left)
+    assert not files.is_abandoned(tmp_path / "export.csv.part")
+    assert not files.is_abandoned(mine.with_suffix(""))
+
+
+def test_a_part_of_another_machine_is_abandoned_after_a_day(tmp_path: Path) -> None:
+    """Whether its process lives cannot be asked from here, so only a long silence says that it does not."""
+    elsewhere = "import platform; platform.node = lambda: 'elsewhere'\nfrom pathlib import Path\nimport sys\n"
+    script = elsewhere + "from pipeline import files; print(files.part_of(Path(sys.argv[1])))"
+    command = [sys.executable, "-c", script, str(tmp_path / "export.csv")]
+    part = Path(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip())
+    part.touch()
+    assert not files.is_abandoned(part)
+    assert files.sweep_abandoned(tmp_path / "export.csv") == []
+    os.utime(part, (0, time.time() - 2 * 86400))
+    assert files.sweep_abandoned(tmp_path / "export.csv") == [part]
+
+
+def test_sweeping_takes_the_parts_of_one_file_alone(tmp_path: Path) -> None:
+    """Parts beside another file stay, and so does the file itself, whatever signs its name holds."""
+    path, other = tmp_path / "a[1]*.csv", tmp_path / "b.csv"
+    for one in (path, files.part_of(path), files.part_of(other)):
+        one.write_bytes(b"x")
+    assert len(files.sweep_parts(path)) == 1
+    assert path.exists()
+    assert len(list(tmp_path.glob("b.csv.*.part"))) == 1
+
+
+@given(
+    st.lists(st.binary().map(lambda line: line.replace(b"\n", b" ").rstrip(b"\r")).filter(lambda line: line.strip())),
+    st.booleans(),
+)
+def test_every_line_is_read_where_it_begins(lines: list[bytes], windows: bool) -> None:  # noqa: FBT001 - hypothesis
+    """Any bytes without a line end come back as lines, with the offset at which each one begins."""
+    ends = b"\r\n" if windows else b"\n"
+    lines = [line for line in lines if not line.startswith(b"\xef\xbb\xbf")]
+    content = b"".join(line + ends for line in lines)
+    path = Path("lines.bin")
+    path.write_bytes(content)
+    found = list(files.read_lines(path))
+    assert [line for _, line in found] == lines
+    assert all(content[offset:].startswith(line) for offset, line in found)
+
+
+def test_separators_inside_a_string_are_no_line_ends(tmp_path: Path) -> None:
+    """U+2028 and U+0085 stand inside a line; a byte order mark and blank lines are no part of one."""
+    path = tmp_path / "lines"
+    text = '{"a": "x\u2028y\u0085z"}'
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n\r\n  \n" + text.encode())
+    assert [line.decode() for _, line in files.read_lines(path)] == [text, text]

@@ -1,0 +1,62 @@
+"""What is alive at the beginning of long work is not searched for garbage until its end."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.core import gc_freeze
+
+
+@pytest.fixture(autouse=True)
+def _nothing_frozen() -> Iterator[None]:
+    """Begin and end with nothing left out."""
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+def test_what_was_there_is_left_out_until_the_end() -> None:
+    """Inside nothing that was alive is looked at; afterwards everything is again, also after an error."""
+    counts = [gc.get_freeze_count()]
+
+    def fail() -> None:
+        """Tell how many objects are left out, and fail."""
+        with gc_freeze.gc_frozen():
+            counts.append(gc.get_freeze_count())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    before, inside, after = (*counts, gc.get_freeze_count())
+    assert (before, inside > 0, after) == (0, True, 0)
+
+
+def test_what_is_made_inside_is_found() -> None:
+    """Objects that hold one another and nobody else holds are still freed while the work goes on."""
+    freed = []
+
+    class Ring:
+        """Holds itself, and tells when it goes."""
+
+        def __init__(self) -> None:
+            """Close the ring."""
+            self.me = self
+
+        def __del__(self) -> None:
+            """Tell."""
+            freed.append(True)
+
+    with gc_freeze.gc_frozen():
+        Ring()
+        gc.collect()
+        assert freed == [True]
+
+
+def test_blocks_within_one_another_end_with_the_outer() -> None:
+    """A step that calls another's work does not lose what it has by the inner one's end."""
+    with gc_freeze.gc_frozen():
+        with gc_freeze.gc_frozen():
+            pass
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0

@@ -1,0 +1,61 @@
+"""The classifier of refusals, where the body is strange."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import KeyRefusedError, RefusedError, ThrottledError, UnavailableError
+from pipeline.core.redact import redact
+from pipeline.gemini.error_mapping import map_error, next_midnight_pacific
+
+NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "reset"),
+    [
+        (datetime(2026, 11, 20, 7, 59, tzinfo=UTC), datetime(2026, 11, 20, 8, 0, tzinfo=UTC)),
+        (datetime(2026, 11, 20, 8, 0, tzinfo=UTC), datetime(2026, 11, 21, 8, 0, tzinfo=UTC)),
+        (datetime(2026, 7, 1, 12, 0, tzinfo=UTC), datetime(2026, 7, 2, 7, 0, tzinfo=UTC)),
+        (datetime(2026, 11, 1, 7, 30, tzinfo=UTC), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)),
+        (datetime(2026, 3, 8, 8, 30, tzinfo=UTC), datetime(2026, 3, 9, 7, 0, tzinfo=UTC)),
+    ],
+)
+def test_next_midnight_pacific(now: datetime, reset: datetime) -> None:
+    """Daily quotas come back at midnight of the Pacific, in winter, in summer, and on days of 25 and 23 hours."""
+    assert next_midnight_pacific(now) == reset
+
+
+@pytest.mark.parametrize(
+    "document", [None, [], [1], "text", 7, {"error": "x"}, {"error": {"message": 3, "details": 4}}]
+)
+def test_any_body_gives_an_error(document: Any) -> None:
+    """A refusal with any body at all is classified by its code."""
+    assert type(map_error(400, document, what="x", key="k", now=NOW)) is RefusedError
+    assert type(map_error(429, document, what="x", key="k", now=NOW)) is ThrottledError
+    assert type(map_error(503, document, what="x", key="k", now=NOW)) is UnavailableError
+    assert type(map_error(401, document, what="x", key="k", now=NOW)) is KeyRefusedError
+
+
+def test_details_of_any_shape_are_survived() -> None:
+    """Details that are no list of objects, or hold no violations, say nothing."""
+    for details in ("x", [3], [{"@type": 3}], [{"@type": "a.QuotaFailure", "violations": [None, 3]}]):
+        error = map_error(429, {"error": {"details": details}}, what="x", key="k", now=NOW)
+        assert isinstance(error, ThrottledError)
+        assert (error.retry_after_s, error.resets_at) == (None, None)
+
+
+def test_one_daily_quota_among_others_counts() -> None:
+    """Where several quotas are named, one daily quota makes the refusal daily."""
+    violations = [{"quotaId": "GenerateRequestsPerMinutePerProject"}, {"quotaId": "GenerateRequestsPerDayPerProject"}]
+    details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}]
+    error = map_error(429, {"error": {"details": details}}, what="x", key="k", now=NOW)
+    assert isinstance(error, ThrottledError)
+    assert error.resets_at == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+
+
+def test_credentials_are_cut_out() -> None:
+    """The key, a key in a query and an upload session are replaced."""
+    shown = redact('k-1 http://h/u?upload_id=AB&x=1 "http://h/?key=zz" end', "k-1")
+    assert shown == '*** http://h/u?upload_id=***&x=1 "http://h/?key=***" end'

@@ -1,0 +1,314 @@
+"""The limiter, case by case: what it counts, when it lets a call in, how it is tuned. Times are seconds from 0."""
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from pipeline.gemini.aimd import DOWN, REACTION_S
+from pipeline.gemini.rate_limiter import BURST_S, WINDOW_S, Limiter, RateLimits, TooLargeError
+
+FREE = RateLimits(rpm=None, tpm=None, rpd=None)
+
+
+def _requests(rpm: int, *, rpd: int | None = None) -> Limiter:
+    """Return a limiter of requests alone, at 0."""
+    return Limiter(RateLimits(rpm=rpm, tpm=None, rpd=rpd), at=0.0)
+
+
+def _run(limiter: Limiter, *, begin: float, until: float, tokens: int = 1) -> list[float]:
+    """Start calls as early as the limiter lets them, and return when."""
+    at, started = begin, []
+    while (wait := limiter.wait(tokens, at=at)) + at < until:
+        at += wait
+        if limiter.wait(tokens, at=at) == 0:
+            limiter.start(tokens, at=at)
+            started.append(at)
+    return started
+
+
+def test_without_limits_everything_starts_at_once_and_nothing_is_kept() -> None:
+    """No limit costs nothing: no wait, no memory, and yet the day's requests are counted."""
+    limiter = Limiter(FREE, at=0.0)
+    for _ in range(1000):
+        limiter.settle(limiter.start(10**9, at=0.0), 1)
+    assert (limiter.wait(10**9, at=0.0), limiter.rpm, limiter.tpm) == (0.0, None, None)
+    assert limiter.used_today == 1000
+    assert not limiter._log
+    assert not limiter._own
+
+
+def test_one_a_minute_leaves_a_minute_and_a_second_between_calls() -> None:
+    """The least limit gives one call, and the next one after the window; a caller who comes early is refused."""
+    limiter = _requests(1)
+    assert limiter.start(5, at=0.0) == 1
+    assert limiter.wait(5, at=0.0) == WINDOW_S
+    assert limiter.wait(5, at=60.5) == 0.5
+    with pytest.raises(ValueError, match=r"another 0\.5 s"):
+        limiter.start(5, at=60.5)
+    assert limiter.start(5, at=WINDOW_S) == 2
+
+
+@pytest.mark.parametrize("rpm", [1, 2, 5, 15, 300, 4000])
+def test_after_idling_only_a_small_burst_starts_at_once(rpm: int) -> None:
+    """However long nothing was asked, only what one second allows starts at once; the rest is spread."""
+    started = _run(_requests(rpm), begin=1000.0, until=1000.0 + WINDOW_S)
+    assert sum(at == 1000.0 for at in started) <= 1 + BURST_S * rpm / WINDOW_S
+    assert len(started) == rpm
+
+
+def test_a_call_may_count_as_many_requests() -> None:
+    """A call that embeds counts each of its texts: no window has more of them than the limit, and all are used."""
+    limiter, at, sent = _requests(300), 0.0, list[tuple[float, int]]()
+    for requests in [100, 70, 30] * 20:
+        at += limiter.wait(1, at=at, requests=requests)
+        limiter.start(1, at=at, requests=requests)
+        sent.append((at, requests))
+    windows = [sum(count for other, count in sent if until - 60.0 < other <= until) for until, _ in sent]
+    assert max(windows) <= 300
+    assert sum(windows[30:]) / 30 > 200
+    with pytest.raises(ValueError, match="cannot have 1 tokens and count as 301 requests"):
+        limiter.wait(1, at=at, requests=301)
+
+
+def test_a_longer_burst_may_be_asked_for() -> None:
+    """The calls of so many seconds start at once after idling; the limit of the minute holds all the same."""
+    started = _run(
+        Limiter(RateLimits(rpm=60, tpm=None, rpd=None), at=0.0, burst_s=20.0), begin=100.0, until=100 + WINDOW_S
+    )
+    assert started.count(100.0) == 20
+    assert len(started) == 60
+
+
+def test_late_wake_ups_are_made_up_for() -> None:
+    """Where each wait ends a tenth of a second late, as many calls start as otherwise."""
+    limiter, at, started = _requests(300), 0.0, 0
+    while at < 10 * WINDOW_S:
+        if limiter.wait(1, at=at) == 0:
+            limiter.start(1, at=at)
+            started += 1
+        else:
+            at += limiter.wait(1, at=at) + 0.1
+    assert started >= 0.97 * 3000
+
+
+def test_tokens_hold_a_call_back_that_requests_would_let_in() -> None:
+    """A call waits for as many tokens to leave the window as it needs."""
+    limiter = Limiter(RateLimits(rpm=1000, tpm=100, rpd=None), at=0.0)
+    limiter.start(60, at=0.0)
+    limiter.start(30, at=40.0)
+    assert limiter.wait(10, at=60.0) == 0.0
+    assert limiter.wait(11, at=60.0) == pytest.approx(1.0)
+    assert limiter.wait(71, at=60.0) == pytest.approx(41.0)
+
+
+def test_a_call_larger_than_a_minute_is_an_error_and_not_a_wait() -> None:
+    """What can never start is said at once, and what is as large as the limit can."""
+    limiter = Limiter(RateLimits(rpm=None, tpm=100, rpd=None), at=0.0)
+    with pytest.raises(TooLargeError, match="101 tokens"):
+        limiter.wait(101, at=0.0)
+    with pytest.raises(TooLargeError):
+        limiter.start(101, at=0.0)
+    limiter.start(100, at=0.0)
+    assert limiter.wait(100, at=0.0) == WINDOW_S
+
+
+def test_a_call_as_large_as_the_minute_starts_although_the_pace_was_cut() -> None:
+    """A cut slows down; it never locks out a call that the limit itself allows."""
+    limiter = Limiter(RateLimits(rpm=None, tpm=100, rpd=None), at=0.0)
+    for at in range(0, 100, 10):
+        limiter.refused(at=float(at), delay_s=0.0)
+    assert limiter.tpm is not None
+    assert limiter.tpm < 5
+    assert limiter.wait(100, at=100.0) == 0.0
+
+
+def test_actual_tokens_take_the_place_of_the_estimate() -> None:
+    """An estimate that was too high makes room, one that was too low takes it; what left the window stays as it was."""
+    limiter = Limiter(RateLimits(rpm=None, tpm=1000, rpd=None), at=0.0)
+    number = limiter.start(900, at=0.0)
+    assert limiter.wait(200, at=30.0) == pytest.approx(31.0)
+    limiter.settle(number, 100)
+    assert limiter.wait(200, at=30.0) == 0.0
+    limiter.settle(number, 1000)
+    assert limiter.wait(200, at=30.0) > 31.0
+    limiter.settle(number, 801)
+    assert limiter.wait(200, at=60.0) >= 1.0
+    limiter.settle(number, 100)
+    assert limiter.wait(200, at=62.0) == 0.0
+    limiter.settle(number, 10**6)
+    limiter.settle(99, 10**6)
+    assert limiter.wait(200, at=62.0) == 0.0
+
+
+def test_a_count_beyond_a_whole_minute_holds_nobody_for_longer_than_one() -> None:
+    """What a reply says that it used may be absurd: what follows waits for a minute, not for hours."""
+    limiter = Limiter(RateLimits(rpm=None, tpm=1000, rpd=None), at=0.0)
+    limiter.settle(limiter.start(100, at=0.0), 10**9)
+    assert 60.0 <= limiter.wait(100, at=0.0) <= WINDOW_S
+    assert limiter.wait(100, at=WINDOW_S) == 0.0
+
+
+def test_a_call_that_was_not_made_gives_its_room_back() -> None:
+    """What was withdrawn counts towards no limit, nor do its tokens; an unknown number does no harm."""
+    limiter = Limiter(RateLimits(rpm=1, tpm=1000, rpd=2), at=0.0)
+    number = limiter.start(1000, at=0.0)
+    assert limiter.wait(1000, at=1.0) == pytest.approx(60.0)
+    limiter.withdraw(number)
+    assert (limiter.wait(1000, at=1.0), limiter.used_today) == (0.0, 0)
+    limiter.start(1000, at=1.0)
+    limiter.withdraw(99)
+    assert limiter.wait(1000, at=2.0) == pytest.approx(60.0)
+
+
+def test_the_day_ends_when_its_requests_are_used_up_and_begins_anew() -> None:
+    """At the day's limit the wait has no end, until a new day is told."""
+    limiter = _requests(1000, rpd=3)
+    limiter.prime([], today=1)
+    for _ in range(2):
+        limiter.start(1, at=0.0)
+    assert (limiter.used_today, limiter.wait(1, at=0.0)) == (3, math.inf)
+    with pytest.raises(ValueError, match="inf"):
+        limiter.start(1, at=0.0)
+    limiter.prime([], today=2)
+    assert (limiter.used_today, limiter.wait(1, at=5.0)) == (2, 0.0)
+
+
+def test_calls_of_others_fill_the_window_and_leave_it() -> None:
+    """What another process or an earlier life started counts until it is a minute old; old calls do not count."""
+    limiter = Limiter(RateLimits(rpm=3, tpm=100, rpd=None), at=100.0)
+    limiter.prime([(90.0, 10), (95.0, 60), (20.0, 100)], today=7)
+    assert limiter.used_today == 7
+    assert limiter.wait(31, at=100.0) == pytest.approx(51.0)
+    limiter.start(30, at=100.0)
+    assert limiter.wait(1, at=130.0) == pytest.approx(21.0)
+
+
+def test_others_may_be_told_again_without_counting_them_twice() -> None:
+    """A later telling takes the place of the one before; our own calls stay."""
+    limiter = _requests(3)
+    number = limiter.start(1, at=0.0)
+    for _ in range(3):
+        limiter.prime([(1.0, 5)], today=2)
+    assert limiter.wait(1, at=30.0) == 0.0
+    limiter.start(1, at=30.0)
+    limiter.settle(number, 9)
+    assert limiter.wait(1, at=50.0) == pytest.approx(WINDOW_S - 50.0)
+
+
+def test_a_clock_ahead_of_ours_holds_nothing_up_for_longer_than_a_window() -> None:
+    """A call that seems to start in the future counts as of now."""
+    limiter = _requests(1)
+    limiter.prime([(5000.0, 1)], today=1)
+    assert limiter.wait(1, at=10.0) == pytest.approx(WINDOW_S)
+
+
+def test_time_never_goes_backwards() -> None:
+    """An earlier time is taken for the latest one seen."""
+    limiter = _requests(1)
+    limiter.start(1, at=100.0)
+    assert limiter.wait(1, at=50.0) == pytest.approx(WINDOW_S)
+
+
+def test_after_a_refusal_nothing_starts_before_its_delay_is_over() -> None:
+    """The server's own delay is kept, up to one window; a refusal without one gets ours, which doubles."""
+    limiter = _requests(600)
+    limiter.refused(at=0.0, delay_s=20.0)
+    assert limiter.wait(1, at=0.0) == pytest.approx(20.0)
+    limiter.refused(at=100.0, delay_s=86_400.0)
+    assert limiter.wait(1, at=100.0) == pytest.approx(WINDOW_S)
+    waits = []
+    for at in (300.0, 400.0, 500.0):
+        limiter.refused(at=at, delay_s=None)
+        waits.append(limiter.wait(1, at=at))
+    assert waits == pytest.approx([8.0, 16.0, 32.0])
+    limiter.succeeded(at=600.0)
+    limiter.refused(at=600.0, delay_s=math.nan)
+    assert limiter.wait(1, at=600.0) == pytest.approx(2.0)
+
+
+def test_a_refusal_is_kept_without_limits_too() -> None:
+    """Where no limit is known there is no pace to cut, and yet the silence is kept."""
+    limiter = Limiter(FREE, at=0.0)
+    limiter.refused(at=0.0, delay_s=3.0)
+    assert limiter.wait(1, at=1.0) == pytest.approx(2.0)
+    assert limiter.rpm is None
+    limiter.succeeded(at=4.0)
+    assert limiter.wait(1, at=4.0) == 0.0
+
+
+def test_calls_in_flight_do_not_cut_the_pace_again() -> None:
+    """However many refusals come together, and while the silence lasts, they are one cut; a later one is the next."""
+    limiter = _requests(100)
+    for at in (10.0, 10.1, 10.2, 14.0):
+        limiter.refused(at=at, delay_s=1.0)
+    assert limiter.rpm == pytest.approx(100 * DOWN)
+    limiter.refused(at=10.0 + REACTION_S, delay_s=30.0)
+    assert limiter.rpm == pytest.approx(100 * DOWN**2)
+    limiter.refused(at=40.0, delay_s=0.0)
+    assert limiter.rpm == pytest.approx(100 * DOWN**2)
+    limiter.refused(at=45.5, delay_s=0.0)
+    assert limiter.rpm == pytest.approx(100 * DOWN**3)
+
+
+def test_the_pace_is_cut_to_one_call_a_minute_at_the_least() -> None:
+    """A server that always refuses is asked once a minute."""
+    limiter = _requests(100)
+    for at in range(0, 10_000, 70):
+        limiter.refused(at=float(at), delay_s=60.0)
+    assert limiter.rpm == pytest.approx(1.0)
+
+
+def test_success_wins_the_pace_back_by_equal_steps_and_never_more() -> None:
+    """After one cut the pace grows evenly for a minute, and reaches the limit, and no more, within two."""
+    limiter = _requests(300)
+    limiter.refused(at=0.0, delay_s=0.0)
+    seen = [limiter.rpm or 0.0]
+    for second in range(1, 121):
+        limiter.succeeded(at=float(second))
+        seen.append(limiter.rpm or 0.0)
+    steps = [after - before for before, after in pairwise(seen[:60])]
+    assert steps == pytest.approx([steps[0]] * 59)
+    assert seen[60] == pytest.approx(300 * DOWN * 1.3)
+    assert seen[-1] == 300.0
+
+
+def test_a_long_storm_is_forgotten_within_ten_minutes() -> None:
+    """After cuts to the floor the steps double with each clean minute, so that a bad hour does not cost a day."""
+    limiter = _requests(4000)
+    for at in range(0, 3600, 10):
+        limiter.refused(at=float(at), delay_s=None)
+    for second in range(3700, 3700 + 900):
+        limiter.succeeded(at=float(second))
+    assert limiter.rpm == 4000.0
+
+
+def test_success_in_the_silence_and_after_a_lull_is_worth_little() -> None:
+    """An answer from before the cut wins nothing back, and an idle hour no more than ten seconds."""
+    limiter = _requests(100)
+    limiter.refused(at=0.0, delay_s=30.0)
+    limiter.succeeded(at=29.0)
+    assert limiter.rpm == pytest.approx(100 * DOWN)
+    limiter.succeeded(at=3600.0)
+    assert limiter.rpm == pytest.approx(100 * DOWN * (1 + 0.3 / 6))
+
+
+@pytest.mark.parametrize("limits", [RateLimits(0, None, None), RateLimits(None, -1, None), RateLimits(None, None, 0)])
+def test_a_limit_below_one_is_refused(limits: RateLimits) -> None:
+    """No limit is written as None, and zero is a mistake."""
+    with pytest.raises(ValueError, match="1 or more"):
+        Limiter(limits, at=0.0)
+
+
+def test_a_call_has_no_less_than_no_tokens() -> None:
+    """A number of tokens below zero is a mistake."""
+    with pytest.raises(ValueError, match="-1 tokens"):
+        _requests(1).wait(-1, at=0.0)
+
+
+def test_memory_is_bounded_by_the_limit() -> None:
+    """After an hour the log holds no more calls than one window may."""
+    limiter = _requests(60)
+    _run(limiter, begin=0.0, until=3600.0)
+    assert len(limiter._log) <= 60
+    assert len(limiter._own) <= 60

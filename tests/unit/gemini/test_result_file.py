@@ -1,0 +1,110 @@
+"""The index of a result file: lines by key, whatever the order, whatever else stands in the file."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.gemini.result_file import ResultFile, key_of_line
+
+
+def written(tmp_path: Path, data: bytes) -> Path:
+    """Write a result file."""
+    path = tmp_path / "result.jsonl"
+    path.write_bytes(data)
+    return path
+
+
+def test_lines_come_by_key_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """Keys at the start and at the end, shuffled and repeated, are found; duplicates are counted once."""
+    data = b'{"response":{"a":1},"key":"t/2"}\n{"key":"t/1","error":{"code":13}}\n{"response":{"a":2},"key":"t/1"}\n'
+    with ResultFile(written(tmp_path, data)) as results:
+        assert results.lines("t/1") == [b'{"key":"t/1","error":{"code":13}}', b'{"response":{"a":2},"key":"t/1"}']
+        assert results.lines("t/1")[0] == b'{"key":"t/1","error":{"code":13}}'
+        assert results.lines("t/3") == []
+        assert (results.total, results.duplicates, results.unknown) == (3, 1, 1)
+        assert results.unknown_examples == ["t/2"]
+        assert results.lines("t/2") == [b'{"response":{"a":1},"key":"t/2"}']
+        assert results.unknown == 0
+
+
+def test_what_hides_between_lines_is_tolerated(tmp_path: Path) -> None:
+    """A byte order mark, CRLF, blank lines, U+2028 and U+0085 in a text, and a missing last line end lose nothing."""
+    inside = '{"key":"t/2","response":{"text":"a\u2028b\u0085c"}}'.encode()
+    data = b'\xef\xbb\xbf{"key":"t/1"}\r\n\r\n  \n' + inside + b'\n{"key":"t/3"}'
+    with ResultFile(written(tmp_path, data)) as results:
+        assert results.lines("t/1") == [b'{"key":"t/1"}']
+        assert results.lines("t/2") == [inside]
+        assert results.lines("t/3") == [b'{"key":"t/3"}']
+        assert (results.total, results.unknown, results.unreadable_count) == (3, 0, 0)
+
+
+def test_unreadable_lines_are_counted_and_shown(tmp_path: Path) -> None:
+    """Lines that show no key are counted, and at most three are shown with their numbers; blank lines count there."""
+    data = b'\ngarbage\x1b[0m\n{"key":"t/1"}\n\xff\xfe\n{"response":{"te\n{"response"\n'
+    with ResultFile(written(tmp_path, data)) as results:
+        assert results.unreadable_count == 4
+        assert [number for number, _ in results.unreadable] == [2, 4, 5]
+        assert results.unreadable[0][1] == "garbage [0m"
+        assert results.lines("t/1") == [b'{"key":"t/1"}']
+
+
+@pytest.mark.parametrize("key", [b"7", b"null", b'["t/1"]', b"true", b'{"key":"t/1"}'])
+def test_key_that_is_no_text_is_unknown(tmp_path: Path, key: bytes) -> None:
+    """A number, null, or a nested key is a readable line of nobody."""
+    with ResultFile(written(tmp_path, b'{"response":{},"key":' + key + b"}\n")) as results:
+        assert results.lines("t/1") == []
+        assert results.lines("7") == []
+        assert (results.unknown, results.unreadable_count) == (1, 0)
+        assert results.unknown_examples[0].startswith('{"response":{}')
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        (b'{"key":"t/1","response":{"text":"', "t/1"),
+        (b'{"key":"t/1"', None),
+        (b'nse":{"text":"x"}},"key":"t/1"}', "t/1"),
+        (b'{"key":"t/1","response":"\xff"}', "t/1"),
+        (b'{"key":"t/1","response":"x","key":"t/2"', "t/1"),
+        (b'{"key":"t/1","response":"x,"key":"t/2"}', None),
+        (b'{"key":"t/1","response":"x","key":"t/2"}', "t/2"),
+        (b'{"key":"t/1","response":{},"key":"t/2","error":{}}', "t/2"),
+        (b'{"key":"a\\u0062","response":{}}', "ab"),
+        (b'{"key":"a\\"b","response":{}}', 'a"b'),
+        (b'{ "key" : "t/1" , "response" : {} }', "t/1"),
+        (b'{"response":{"text":"\\"key\\":\\"t/9\\""},"key":"t/1"}', "t/1"),
+        (b'{"response":{"key":"t/9"},"key":"t/1"}', "t/1"),
+        (b'{"response":{"key":"t/9"}}', ""),
+        (b'{"response":{"text":"x,\\"key\\":\\"t/9\\"}"}}', ""),
+        (b'{"\\u006bey":"t/1"}', "t/1"),
+        (b'{"key":"\xff"}', None),
+        (b"[]", ""),
+    ],
+)
+def test_key_a_line_shows(line: bytes, key: str | None) -> None:
+    """The key is the top-level member; a cut line shows it at its very start or end, and ambiguity is no key."""
+    assert key_of_line(line) == key
+
+
+def test_line_of_ten_megabytes(tmp_path: Path) -> None:
+    """A very long line is a line like others."""
+    long = b'{"response":{"text":"' + b"x" * 10_000_000 + b'"},"key":"t/1"}'
+    with ResultFile(written(tmp_path, long + b'\n{"key":"t/2"}\n')) as results:
+        assert results.lines("t/1") == [long]
+        assert results.lines("t/2") == [b'{"key":"t/2"}']
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    """A result without a line has no lines."""
+    with ResultFile(written(tmp_path, b"")) as results:
+        assert results.lines("t/1") == []
+        assert (results.total, results.unknown, results.unreadable) == (0, 0, [])
+
+
+def test_two_keys_of_one_hash_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two keys have the same hash, each still gets its own lines alone."""
+    monkeypatch.setattr("pipeline.gemini.result_file._hash", lambda _key: -1)
+    with ResultFile(written(tmp_path, b'{"key":"t/1"}\n{"key":"t/2"}\n{"key":"t/1","a":1}\n')) as results:
+        assert results.lines("t/1") == [b'{"key":"t/1"}', b'{"key":"t/1","a":1}']
+        assert results.unknown_examples == ["t/2"]
+        assert results.lines("t/2") == [b'{"key":"t/2"}']

@@ -1,0 +1,94 @@
+"""What requests cost, and what they are estimated to cost before they run."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from pipeline.gemini import models
+from pipeline.gemini.tokens import PART_TOKENS, THOUGHT_TOKENS, Usage, estimate_tokens, estimate_usage, usage_cost
+
+TODAY = date(2026, 11, 20)
+
+
+def test_google_s_own_sample() -> None:
+    """8 tokens in, 11 out and 829 of thought cost 8 x in + 840 x out, at half price in a batch."""
+    model = models.load_models()["gemini-2.5-flash"]
+    usage = Usage(prompt=8, answer=11, thoughts=829)
+    assert usage_cost(model, usage, batch=True, on=TODAY) == pytest.approx((8 * 0.15 + 840 * 1.25) / 1e6)
+    assert usage_cost(model, usage, batch=False, on=TODAY) == pytest.approx((8 * 0.30 + 840 * 2.50) / 1e6)
+
+
+def test_usages_add_up() -> None:
+    """Usages are added member by member, and an empty one changes nothing."""
+    assert Usage(1, 2, 3, 4) + Usage(10, 20, 30, 40) == Usage(11, 22, 33, 44)
+    assert sum([Usage(1), Usage(2)], Usage()) == Usage(3)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),
+        ("a", 1),
+        ("abcd", 1),
+        ("abcde", 2),
+        ("a" * 4000, 1000),
+        ("東京都", 2),
+        ("日" * 300, 200),
+        ("я" * 100, 50),
+        ("é", 1),
+        ("😀", 2),
+        ("\ud800", 1),
+    ],
+)
+def test_tokens_of_a_text(text: str, tokens: int) -> None:
+    """Four ASCII characters, two Cyrillic ones, one and a half Chinese ones, half an emoji make a token."""
+    assert estimate_tokens(text) == tokens
+    assert estimate_tokens(text.encode("utf-8", "surrogatepass")) == tokens
+
+
+def request(**settings: Any) -> dict[str, Any]:
+    """Return a request whose texts are 400 ASCII characters in all."""
+    return {
+        "contents": [{"role": "user", "parts": [{"text": "a" * 300}]}],
+        "systemInstruction": {"parts": [{"text": "b" * 100}]},
+        "generationConfig": settings,
+    }
+
+
+def test_estimate_counts_texts_and_media() -> None:
+    """The prompt counts its texts and the instruction, media at their own rate, and neither schema nor settings."""
+    plain = estimate_usage(request(maxOutputTokens=500)).prompt
+    assert plain == 100
+    schema = {"type": "OBJECT", "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}}}}
+    assert estimate_usage(request(maxOutputTokens=500, responseSchema=schema)).prompt == plain
+    image = request(maxOutputTokens=500)
+    image["contents"][0]["parts"].append({"inlineData": {"mimeType": "image/png", "data": "A" * 100_000}})
+    assert estimate_usage(image).prompt == plain + PART_TOKENS
+
+
+def test_estimate_expects_the_answer_it_is_told_of() -> None:
+    """How long answers of a task are comes from the task."""
+    assert estimate_usage(request(maxOutputTokens=500), answer_tokens=22).answer == 22
+
+
+@pytest.mark.parametrize(
+    ("settings", "thoughts"),
+    [
+        ({"thinkingConfig": {"thinkingLevel": "MINIMAL"}}, 0),
+        ({"thinkingConfig": {"thinkingBudget": 0}}, 0),
+        ({"thinkingConfig": {"thinkingBudget": 128}}, 128),
+        ({"thinkingConfig": {"thinkingBudget": -1}}, THOUGHT_TOKENS),
+        ({"thinkingConfig": {"thinkingLevel": "HIGH"}}, THOUGHT_TOKENS),
+        ({}, THOUGHT_TOKENS),
+    ],
+)
+def test_estimate_expects_thoughts(settings: dict[str, Any], thoughts: int) -> None:
+    """Thinking that is off costs nothing, a budget counts whole, a model left to itself as in Google's sample."""
+    assert estimate_usage(request(maxOutputTokens=8192, **settings)).thoughts == thoughts
+
+
+def test_estimate_stays_below_the_cap() -> None:
+    """Answer and thoughts together are never more than maxOutputTokens."""
+    usage = estimate_usage(request(maxOutputTokens=50))
+    assert usage.answer + usage.thoughts == 50

@@ -1,0 +1,65 @@
+"""Calls side by side: how many at once, what they give, and what becomes of a failure."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pipeline.index.embed import as_completed
+
+
+def test_as_many_as_asked_for_are_under_way_at_once() -> None:
+    """Three calls that wait for each other end, for they run at the same time."""
+    together = threading.Barrier(3, timeout=20)
+    found = dict(as_completed(((name, together.wait) for name in range(3)), width=3))
+    assert sorted(found) == [0, 1, 2]
+
+
+def test_never_more_are_under_way() -> None:
+    """Of many calls the next is asked for only as there is room."""
+    begun, ended, most = 0, 0, 0
+
+    def calls() -> Iterator[tuple[int, Callable[[], int]]]:
+        nonlocal begun, most
+        for name in range(20):
+            begun += 1
+            most = max(most, begun - ended)
+            yield name, lambda: 7
+
+    for _, given in as_completed(calls(), width=4):
+        ended += 1
+        assert given == 7
+    assert (begun, most) == (20, 4)
+
+
+def test_a_failure_ends_it_and_what_was_under_way_is_kept() -> None:
+    """The error is raised in the end; no call is begun after it, and what the others gave was told before."""
+    begun: list[str] = []
+    failed, found = threading.Event(), []
+
+    def fails() -> str:
+        failed.set()
+        raise KeyError("the first")
+
+    def lasts() -> str:
+        failed.wait(timeout=20)
+        return "kept"
+
+    def calls() -> Iterator[tuple[str, Callable[[], str]]]:
+        for name, call in (("lasts", lasts), ("fails", fails), ("never", lasts), ("nor", lasts)):
+            begun.append(name)
+            yield name, call
+
+    def collect() -> None:
+        for name, given in as_completed(calls(), width=2):
+            found.append((name, given))
+
+    with pytest.raises(KeyError, match="the first"):
+        collect()
+    assert ("lasts", "kept") in found
+    assert len(begun) <= 3  # `never`, where `lasts` was told of before the failure
+
+
+def test_no_calls_give_nothing() -> None:
+    """Without calls there is nothing to wait for."""
+    assert list(as_completed(iter(()), width=3)) == []

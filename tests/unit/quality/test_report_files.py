@@ -1,0 +1,174 @@
+"""The report: what it says, and its files, of which none looks whole that is not."""
+
+import json
+import os
+import re
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.core import files
+from pipeline.quality import gates, report, report_files
+from pipeline.quality.figures import Distribution, Figure, Gate, Quality, Rows, Sample
+
+AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+TASK = "passage-concepts"
+
+
+def measured() -> Quality:
+    """Return what was measured, with one gate that passes, one that fails, and one that is not judged."""
+    good = Figure("coverage", 1.0, "share", "passages with a concept", 40)
+    bad = Figure("evidence", 0.5, "share", "concepts with a quotation", 40)
+    few = Figure("divergence", 0.1, "bits", "other than other versions", 3)
+    return Quality(
+        "Concepts of passages",
+        "passage-concepts@1",
+        40,
+        (good, bad, few),
+        (
+            Gate("coverage", good, 0.99, None, "An answer has one.", 20),
+            Gate("evidence", bad, 0.99, None, "Who quotes can be checked.", 20),
+            Gate("divergence", few, None, 0.25, "A quarter moved.", 20),
+        ),
+        distributions=(Distribution("Types", "concepts", [("method", 30), ("<x>", 10)]),),
+        tables=(Rows("Garbage", ("name", "times"), [("a | b", 2), ("[c](d)", 1)]),),
+        samples=(Sample("p-1", "water law", "We study water law here.", [(9, 18)], "domain, 0.9"),),
+        notes=("one note",),
+    )
+
+
+def written(data: Path, *, at: datetime = AT) -> Path:
+    """Write the report of `measured` and return its Markdown."""
+    quality = measured()
+    verdicts = gates.judge_figures(quality)
+    name = report_files.report_name(TASK, at=at)
+    drawn = [report.bar_chart(one) for one in quality.distributions]
+    settings = {"GATES": "", "seed": "7"}
+    text = report.report_markdown(
+        quality, verdicts, at=AT, settings=settings, pictures=report_files.report_pictures(name, len(drawn))
+    )
+    document = report.report_document(quality, verdicts, at=AT, settings=settings)
+    return report_files.seal_report(data, TASK, name, markdown=text, document=document, pictures=drawn)
+
+
+def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
+    """Pass, fail and not judged stand beside the figures, the quotation is bold, and lines fit a phone's tables."""
+    text = written(tmp_path).read_text(encoding="utf-8")
+    assert "**1 of 2 gates failed, 1 not judged: evidence.**" in text
+    assert "| coverage | 100 % | pass |" in text
+    assert "| evidence | 50 % | **FAIL** |" in text
+    assert "| divergence | 0.1 | not judged |" in text
+    assert "We study **\u2068water law\u2069** here." in text
+    assert max(line.count("|") for line in text.splitlines()) <= 4
+
+
+def test_the_files_of_a_report_name_each_other(tmp_path: Path) -> None:
+    """The Markdown stands beside its pictures and its JSON, and a copy of the newest has a name of its own."""
+    path = written(tmp_path)
+    assert re.fullmatch(r"passage-concepts-20260304T050607Z-[0-9a-f]{6}\.md", path.name)
+    named = re.findall(r"\]\(([^)]+\.svg)\)", path.read_text(encoding="utf-8"))
+    assert named == [f"{path.stem}-1.svg"]
+    assert (path.parent / named[0]).read_text(encoding="utf-8").startswith("<svg")
+    assert (path.parent / "passage-concepts-latest.md").read_bytes() == path.read_bytes()
+    document = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert document["passed"] is False
+    assert [(one["name"], one["passed"]) for one in document["gates"]] == [
+        ("coverage", True),
+        ("evidence", False),
+        ("divergence", None),
+    ]
+    assert document["figures"]["evidence"]["value"] == 0.5
+    assert document["samples"][0]["text"] == "We study water law here."
+    assert document["settings"] == {"GATES": "", "seed": "7"}
+
+
+class KilledError(BaseException):
+    """Stands for the moment at which a process is killed."""
+
+
+@pytest.mark.parametrize("sealed", range(4))
+def test_a_killed_run_leaves_no_report_that_looks_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: int
+) -> None:
+    """After any file but the last there is no new Markdown; what is left is swept once it is old."""
+    before = written(tmp_path)
+    real, count = files.seal_bytes, 0
+
+    def seal(path: Path, data: bytes) -> files.Sealed:
+        """Seal some files, then die."""
+        nonlocal count
+        if count == sealed:
+            raise KilledError
+        count += 1
+        return real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "seal_bytes", seal)
+        with pytest.raises(KilledError):
+            written(tmp_path)
+    folder = tmp_path / "reports"
+    whole = {path.stem for path in folder.glob("*Z-*.md")}
+    assert len(whole) == (2 if sealed == 3 else 1)
+    for stem in whole:
+        assert (folder / f"{stem}.json").exists()
+        assert (folder / f"{stem}-1.svg").exists()
+    left = {path for path in folder.glob("*Z-*") if not path.name.startswith(tuple(whole))}
+    assert len(left) == (sealed if sealed < 3 else 0)
+    assert report_files.sweep_reports(tmp_path, TASK) == []  # somebody may be writing them
+    for path in folder.iterdir():
+        os.utime(path, (time.time() - 2 * report_files.WHOLE_S,) * 2)
+    assert set(report_files.sweep_reports(tmp_path, TASK)) == left
+    assert before.exists()
+
+
+def test_only_the_reports_of_one_task_are_removed(tmp_path: Path) -> None:
+    """Every file of a task's reports goes, whole or not; another task's and the user's own stay."""
+    written(tmp_path)
+    folder = tmp_path / "reports"
+    theirs = [
+        folder / name
+        for name in (
+            "notes.md",
+            "passage-concepts.md",
+            "passage-concepts-mine.md",
+            "passage-concepts-more-latest.md",
+            "expert-tags-latest.md",
+            "passage-concepts-20260304T050607Z-abcdef.pdf",
+        )
+    ]
+    for path in theirs:
+        path.write_text("mine")
+    (folder / "passage-concepts-latest.md.1a-0123abcdef.part").write_text("half")
+    assert report_files.remove_reports(tmp_path, TASK) == 5
+    assert sorted(folder.iterdir()) == sorted(theirs)
+    assert report_files.remove_reports(tmp_path, TASK) == 0
+    assert report_files.remove_reports(tmp_path / "nowhere", TASK) == 0
+
+
+def test_what_a_dead_process_was_writing_is_swept(tmp_path: Path) -> None:
+    """A part file goes with the process that wrote it; one of a living process stays."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    dead = folder / f"passage-concepts-latest.md.{gone.pid:x}-abcdef.part"
+    alive = folder / f"passage-concepts-latest.md.{os.getpid():x}-abcdef.part"
+    for path in (dead, alive):
+        path.write_text("half")
+    assert report_files.sweep_reports(tmp_path, TASK) == [dead]
+    assert list(folder.iterdir()) == [alive]
+
+
+def test_old_reports_are_told_but_never_the_newest(tmp_path: Path) -> None:
+    """What was written before a moment is old, with all its files; the newest report is kept however old it is."""
+    first, second = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 3))
+    of_first = sorted(first.parent.glob(f"{first.stem}*"))
+    assert len(of_first) == 3
+    assert report_files.older_reports(tmp_path, TASK, AT.replace(hour=1)) == []
+    assert report_files.older_reports(tmp_path, TASK, AT.replace(hour=2)) == of_first
+    assert report_files.older_reports(tmp_path, TASK, AT.replace(hour=9)) == of_first
+    assert second.exists()
+    assert report_files.older_reports(tmp_path / "nowhere", TASK, AT) == []

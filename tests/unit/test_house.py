@@ -1,0 +1,45 @@
+"""How the house may grow: rooms, floors and arrows between them, and how long modules and functions are.
+
+The limits hold for `pipeline`, `jobs`, `emulator` and `web`; `make house` prints the figures.
+"""
+
+from statistics import median
+
+from tests.house import arrows, circles, floors, is_down, loose, modules, share
+
+ROOMS = 16
+FLOORS = 8
+ARROWS = 80
+LONGEST = 400
+MEDIAN = 150
+FUNCTION_MEDIAN = 8
+FUNCTION_MOST = 20  # of nine in ten
+
+
+def test_rooms_floors_and_arrows_stay_few() -> None:
+    """No arrow leads up or aside, no circle is left, and no module stands loose."""
+    known = modules()
+    found = arrows(known)
+    assert not [arrow for arrow in found if not is_down(arrow)]
+    assert not circles(found)
+    assert not loose()
+    assert len({module.room for module in known.values()} - {""}) <= ROOMS
+    assert floors(found) <= FLOORS
+    assert len(found) <= ARROWS
+
+
+def test_modules_and_functions_stay_short() -> None:
+    """In `pipeline` a module is a page or two, and a function does one thing."""
+    inside = [module for module in modules().values() if module.name.startswith("pipeline.")]
+    assert not [module.name for module in inside if module.lines() > LONGEST]
+    assert median(module.lines() for module in inside) <= MEDIAN
+    functions = [lines for module in inside for lines in module.functions()]
+    assert share(functions, 0.5) <= FUNCTION_MEDIAN
+    assert share(functions, 0.9) <= FUNCTION_MOST
+
+
+def test_circles_are_found_and_counted_as_one() -> None:
+    """Rooms that lead to each other are one circle, on one floor, however they are entered."""
+    found = {("a", "b"), ("b", "c"), ("c", "b"), ("c", "d"), ("a", "d")}
+    assert circles(found) == {frozenset({"b", "c"})}
+    assert floors(found) == 3
