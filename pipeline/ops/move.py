@@ -135,12 +135,12 @@ def _make(ws: OpenWorkspace, tx: Connection, there: Connection) -> None:
     schema.make_schema(there)
     adopt.adopt(there)
     if _has_passages(ws, tx):
-        from pipeline.passages import task
+        from pipeline.passages import subject
         from pipeline.passages.schema import tables_as_found
 
         for table in tables_as_found(tx, passages=ws.settings.passages_table):
             table.create(there)
-        task.adopt(there, replace(ws.settings, task="passages"))
+        subject.adopt(there, replace(ws.settings, task="passages"))
 
 
 def _check_idle(tx: Connection) -> None:
