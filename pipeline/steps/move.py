@@ -1,6 +1,6 @@
 """Copy the database of a workspace from its SQLite file into PostgreSQL, and see that both hold the same.
 
-Everybody else is kept from writing to the file meanwhile. All of it goes into one transaction of the server, which is
+No other process can write to the file meanwhile. All of it goes into one transaction of the server, which is
 committed only when every table has as many rows there as here and the hashes of all rows agree; right before that, the
 file is marked as moved (see `store.moved`). A run that was killed leaves nothing on the server, or everything.
 """
@@ -13,6 +13,8 @@ from pipeline.errors import ConfigurationError, InconsistentError, InputError, U
 from pipeline.experts import adopt
 from pipeline.experts import table as people
 from pipeline.experts.schema import experts
+from pipeline.passages import subject as passages
+from pipeline.passages.schema import CONCEPTS, MARK, tables_as_found
 from pipeline.runtime import Runtime
 from pipeline.store import claims, copying, folder, moved, schema, tables, workspace
 from pipeline.store.copying import Source
@@ -104,8 +106,6 @@ def tables_of(rt: Runtime, tx: Connection) -> "list[Table]":
     """
     found = list(EVERYTHING)
     if _has_passages(rt, tx):
-        from pipeline.passages.schema import tables_as_found
-
         found += tables_as_found(tx, passages=rt.settings.passages_table)
     return found
 
@@ -118,7 +118,7 @@ def _has_passages(rt: Runtime, tx: Connection) -> bool:
     """
     if any(one.name == "passages" for one in rt.subjects):
         return True
-    if schema.has_index(tx, "passage_concepts", "passage_concepts_of_passage"):
+    if schema.has_index(tx, CONCEPTS, MARK):
         raise ConfigurationError(
             f"there are concepts of passages here, and `{rt.settings.passages_table}` is no table of passages; "
             "nothing was moved",
@@ -132,12 +132,9 @@ def _make(rt: Runtime, tx: Connection, there: Connection) -> None:
     schema.make(there)
     adopt.adopt(there)
     if _has_passages(rt, tx):
-        from pipeline.passages import subject
-        from pipeline.passages.schema import tables_as_found
-
         for table in tables_as_found(tx, passages=rt.settings.passages_table):
             table.create(there)
-        subject.adopt(there, replace(rt.settings, task="passages"))
+        passages.adopt(there, replace(rt.settings, task="passages"))
 
 
 def _check_idle(tx: Connection) -> None:
