@@ -1,8 +1,8 @@
 """People into the table: new ones are added, changed ones updated, unchanged ones left alone.
 
-Tags are never among what is written. What a changed question means for somebody's state is done here as well: who is
-parked and has another biography goes again; who is tagged keeps the tags; who is being asked keeps the answer to the
-old text. These are told, so that the user knows.
+Tags are never written here. What a changed question means for a person's state is done as well: a parked person with
+another biography goes again; tags stay; a person in an open batch gets the answer to the old text. Findings tell the
+user of these.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

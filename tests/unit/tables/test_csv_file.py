@@ -85,7 +85,7 @@ def test_harmless_quoting_is_read(path: Path, company: str, value: str | None) -
 
 
 def test_text_after_a_closing_quote_is_broken(path: Path) -> None:
-    """Nobody guesses what `"x"y` means; the next record is read."""
+    """What `"x"y` means is not guessed; the next record is read."""
     people, findings, _ = read(written(path, record("a", company='"x"y'), record("b")))
     assert usernames(people) == ["b"]
     assert (findings[0].column, findings[0].reason) == ("Company", "text after a closing quote")
