@@ -52,13 +52,9 @@ def run(rt: Runtime, path: Path, *, strict: bool = False, report: Path | None = 
         contextlib.closing(file.in_blocks(file.people(), bar, most=BLOCK, size=_size)) as blocks,
     ):
         for people, findings in blocks:
-            written = importing.write(tx, people)
-            done.added += written.added
-            done.updated += written.updated
-            done.unchanged += written.unchanged
-            done.released += written.released
+            kept = importing.write(tx, people, done)
             changes = [change for person in people for change in person.changes]
-            done.tell([*findings, *changes, *written.kept], rejects)
+            done.tell([*findings, *changes, *kept], rejects)
         if rejects is not None:
             rejects.seal()
         done.refused = strict and done.is_flawed
