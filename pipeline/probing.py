@@ -13,7 +13,7 @@ from pipeline import creating, estimating, files, preparing
 from pipeline.apply import Asked, Missing, judge
 from pipeline.comparing import Seen, compare, seen
 from pipeline.creating import Sent
-from pipeline.engine.questions import free_dead
+from pipeline.engine.questions import RequestBuilder, free_dead
 from pipeline.errors import InputError, RemoteError
 from pipeline.gemini.requests import key_of, split_key
 from pipeline.gemini.results import Results, key_in
@@ -83,7 +83,7 @@ def ask(rt: Runtime, number: int) -> None:
         if lease is None:
             return
         with rt.store.read() as tx:
-            known = estimating.calibration(rt, tx)
+            known = estimating.calibration(tx, rt.extractor)
             items = {item_id: line for line, item_id in claims.items_of(tx, number).items()}
             done = probes.get(tx, number).live
         left = [item_id for item_id, line in items.items() if line not in done]
@@ -196,13 +196,13 @@ class _BatchLines:
         ids, self.ids = self.ids, ()
         return [
             one._replace(data=self.data[one.item.id])
-            for one in questions(self.rt, tx, ids, known=self.known)
+            for one in questions(tx, RequestBuilder(self.rt.task, self.rt.model), ids, known=self.known)
             if one.item.id in self.data
         ]
 
     def again(self, tx: "Connection", item_id: str) -> Question | None:
         """Return one question again."""
-        found = next(questions(self.rt, tx, [item_id], known=self.known), None)
+        found = next(questions(tx, RequestBuilder(self.rt.task, self.rt.model), [item_id], known=self.known), None)
         return None if found is None else found._replace(data=self.data[item_id])
 
 

@@ -95,7 +95,7 @@ def run(
     waiting = _waiting(rt)
     if not look.plan.requests and not waiting:
         questions.check_any(rt.store, rt.task)
-        spending.close(rt)
+        spending.close(rt.store, rt.task, at=rt.now())
         return report
     report.way, report.reason = _way(look, wish, waiting=bool(waiting))
     cost = look.live.cost if report.way == "live" else look.batch.cost
@@ -302,7 +302,7 @@ def _account(rt: Runtime, report: Report, *, began: datetime) -> None:
     report.left = _askable(rt)
     report.under_way = sum(one.requests for one in _waiting(rt))
     with rt.store.read() as tx:
-        report.overrun = spending.overrun(rt, tx)
+        report.overrun = spending.budgets(rt).overrun(tx)
         report.spent = spending.known(tx, since=began)
     last = report.submitted[-1] if report.submitted else None
     if last is not None and last.held_back and not report.out_of_money:
