@@ -50,7 +50,7 @@ def _bring_home(rt: Runtime, lease: "Lease", number: int, remote: "RemoteBatch")
     with rt.store.write() as tx:
         lease.check(tx)  # whoever was overtaken must not sweep away what its successor writes
         batch = batches.get(tx, number)
-        files.sweep_parts(preparing.result_path(rt, number))
+        files.sweep_parts(preparing.result_path(rt.data, number))
     if batch.state is not BatchState.SUBMITTED:
         return None
     with _downloaded(rt, batch, remote, lease) as draft, rt.store.write() as tx:
@@ -103,7 +103,7 @@ def _keep(rt: Runtime, tx: "Connection", batch: Batch, remote: "RemoteBatch", dr
     The name is given inside the transaction that was found to hold the lease and that moves the state: nobody who was
     overtaken can put other bytes in its place, and the state is committed when the file is on disk.
     """
-    path = preparing.result_path(rt, batch.number)
+    path = preparing.result_path(rt.data, batch.number)
     facts: dict[str, object] = {
         "result_file": str(path.relative_to(rt.data)),
         "result_sha256": draft.sha256,
@@ -143,7 +143,7 @@ def _downloaded(rt: Runtime, batch: Batch, remote: "RemoteBatch", lease: "Lease"
     if not remote.result_file:
         yield None
         return
-    path = preparing.result_path(rt, batch.number)
+    path = preparing.result_path(rt.data, batch.number)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = files.part_of(path)
     try:

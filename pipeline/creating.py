@@ -7,7 +7,7 @@ then is create called again). Every try has its own display name, and all of the
 
 import contextlib
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -33,8 +33,11 @@ from pipeline.store.batches import Batch
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
-    from pipeline.store.database import Connection
+    from pipeline.gemini.client import Client
+    from pipeline.settings import Settings
+    from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
+    from pipeline.task import Task, Words
 
 __all__ = ["Look", "Sent", "cancel_twins", "display_name", "drop_upload", "look_for", "send"]
 
@@ -54,9 +57,9 @@ class Sent(StrEnum):
     REBUILD = "rebuilt"  # one line was refused; the rest goes into a new batch
 
 
-def display_name(rt: Runtime, batch: Batch, number_of_try: int) -> str:
+def display_name(store: "Store", batch: Batch, number_of_try: int) -> str:
     """Return the name by which one try of one batch can be found again: workspace, task, number, file, try."""
-    with rt.store.read() as tx:
+    with store.read() as tx:
         workspace_id = workspace.get(tx).workspace_id
     return batches.name_of_try(batch, number_of_try, workspace_id=workspace_id)
 
@@ -101,7 +104,7 @@ def _send_once(rt: Runtime, number: int, lease: "Lease", *, may_create: bool) ->
         if not look.absent:
             return look
         if not may_create:
-            raise _stays_unclear(rt, batch)
+            raise _stays_unclear(batch, submit=rt.task.words.make("batch-submit"))
     elif batch.state is not BatchState.PREPARED:
         return Sent.ELSEWHERE
     return _create(rt, batch, lease)
@@ -110,16 +113,16 @@ def _send_once(rt: Runtime, number: int, lease: "Lease", *, may_create: bool) ->
 def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
     """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
     with rt.store.read() as tx:
-        _check_room(rt, tx, batch)
+        _check_room(tx, batch, rt.settings, rt.task.words)
     upload = _upload(rt, batch, lease)
-    name = display_name(rt, batch, batch.tries + 1)
+    name = display_name(rt.store, batch, batch.tries + 1)
     with rt.store.write() as tx:
         lease.check(tx)
-        _check_room(rt, tx, batch)  # again: while the file was uploaded others may have filled it
+        _check_room(tx, batch, rt.settings, rt.task.words)  # again: others may have sent while this one uploaded
         if batch.state is BatchState.SUBMITTING:
             batches.note_absent(tx, batch)
         else:  # one that was prepared under another budget; error 0, for it was cut to fit with the error then known
-            spending.check(rt, tx, batch.estimated_cost, error=0.0, but=batch.number)
+            spending.budgets(rt).check(tx, batch.estimated_cost, error=0.0, but=batch.number)
         batches.mark_submitting(tx, batch, display_name=name, at=rt.now())
         batch = batches.get(tx, batch.number)
     lease.check()  # the last moment at which a process that stood still can know that the batch is not its own
@@ -128,7 +131,7 @@ def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
     except RefusedError as error:
         return _refused(rt, batch, error)
     except NotSentError as error:
-        _back(rt, batch, error, outcome="not sent", keep_upload=True)
+        _back(rt.store, batch, error, outcome="not sent", keep_upload=True, at=rt.now())
         raise
     except UnavailableError as error:
         with rt.store.write() as tx:
@@ -145,15 +148,14 @@ def _create(rt: Runtime, batch: Batch, lease: "Lease") -> Sent | None:
     return Sent.CREATED
 
 
-def _check_room(rt: Runtime, tx: "Connection", batch: Batch) -> None:
+def _check_room(tx: "Connection", batch: Batch, settings: "Settings", words: "Words") -> None:
     """Hold a batch back that the API would refuse for what is there already.
 
     Raises:
         NoRoomError: there is no room yet; the batch stays as it is.
     """
-    reason = window.lacking(rt, tx, batch)
+    reason = window.lacking(tx, batch, settings)
     if reason:
-        words = rt.task.words
         raise window.NoRoomError(
             f"batch {batch.number} is ready and waits: {reason}",
             hint=f"`{words.make('batch-poll')}` until a batch is over, then `{words.make('batch-submit')}` again",
@@ -171,7 +173,7 @@ def _upload(rt: Runtime, batch: Batch, lease: "Lease") -> str:
     lease.check()
     upload = rt.client.upload(
         path,
-        display_name=display_name(rt, batch, batch.tries + 1),
+        display_name=display_name(rt.store, batch, batch.tries + 1),
         sha256=batch.request_sha256,
         size=batch.request_size,
     )
@@ -188,10 +190,10 @@ def _refused(rt: Runtime, batch: Batch, error: RefusedError) -> Sent:
     is named, or at the second time the batch.
     """
     if isinstance(error, ThrottledError):
-        _back(rt, batch, error, outcome="refused", keep_upload=True)
+        _back(rt.store, batch, error, outcome="refused", keep_upload=True, at=rt.now())
         raise error
     if isinstance(error, KeyRefusedError | MissingError):
-        _back(rt, batch, error, outcome="refused", keep_upload=False)
+        _back(rt.store, batch, error, outcome="refused", keep_upload=False, at=rt.now())
         raise error
     line = replies.line_at_fault(error.message)
     unused = batch
@@ -205,16 +207,19 @@ def _refused(rt: Runtime, batch: Batch, error: RefusedError) -> Sent:
             said = error.message.partition(f"Error on line {found.line}")[2].lstrip(": ") or "it was not said why"
             why = f"line {found.line} was refused: {said}"
             is_alike = _is_alike(tx, batch, found, why)
-            told = "" if is_alike else _charge(rt, tx, batch, found, said=said)
-            _give_up(rt, tx, batch, why=why)
+            source = Source(batch=batch.number, extractor=batch.extractor, model=rt.model)
+            told = "" if is_alike else _charge(tx, rt.task, found, source=source, said=said, at=rt.now())
+            _give_up(tx, batch, why=why, at=rt.now())
         elif batch.refusals >= MAX_REFUSALS:
-            _give_up(rt, tx, batch, why=f"refused {batch.refusals} times: {error.message}")
-    drop_upload(rt, unused)
+            _give_up(tx, batch, why=f"refused {batch.refusals} times: {error.message}", at=rt.now())
+    drop_upload(rt.client, unused)
+    submit = rt.task.words.make("batch-submit")
     if found is None:
-        raise _refusal(rt, batch, error)
+        raise _refusal(batch, error, submit=submit)
     if is_alike:
-        raise _wrong_question(rt, batch, error, why=why)
-    rt.display.warn(f"batch {batch.number}: {why}; {told}")
+        raise _wrong_question(batch, error, why=why, submit=submit)
+    rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
+    rt.display.warn(f"batch {batch.number}: {why}; {told}{rest}")
     return Sent.REBUILD
 
 
@@ -242,20 +247,19 @@ def _plain(why: str) -> tuple[str, str]:
     return line, re.sub(r"\d+", "", said)
 
 
-def _wrong_question(rt: Runtime, batch: Batch, error: RefusedError, *, why: str) -> RefusedError:
+def _wrong_question(batch: Batch, error: RefusedError, *, why: str, submit: str) -> RefusedError:
     """Return the error for batches that were refused alike: it is not for what they ask about."""
     return RefusedError(
         f"batch {batch.number} was refused as the {MAX_ALIKE - 1} before it ({why}), so the question itself must be "
         "wrong; it was given up, and nobody in it is charged",
-        hint=f"another FINDABLE_MODEL may help; `{rt.task.words.make('batch-submit')}` asks again",
+        hint=f"another FINDABLE_MODEL may help; `{submit}` asks again",
         code=error.code,
         status=error.status,
     )
 
 
-def _refusal(rt: Runtime, batch: Batch, error: RefusedError) -> RefusedError:
+def _refusal(batch: Batch, error: RefusedError, *, submit: str) -> RefusedError:
     """Return the error for a request file that was refused as a whole."""
-    submit = rt.task.words.make("batch-submit")
     if batch.refusals >= MAX_REFUSALS:
         message = f"batch {batch.number} was refused {batch.refusals} times and given up, its claims released"
         hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"
@@ -265,44 +269,42 @@ def _refusal(rt: Runtime, batch: Batch, error: RefusedError) -> RefusedError:
     return RefusedError(f"{message}: {error.message}", hint=hint, code=error.code, status=error.status)
 
 
-def drop_upload(rt: Runtime, batch: Batch) -> None:
+def drop_upload(client: "Client", batch: Batch) -> None:
     """Delete the upload of a batch that will not use it, as well as can be; the API forgets it after 48 h anyway."""
     if batch.upload:
         with contextlib.suppress(RemoteError):
-            rt.client.delete_upload(batch.upload)
+            client.delete_upload(batch.upload)
 
 
-def _back(rt: Runtime, batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool) -> None:
+def _back(store: "Store", batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool, at: datetime) -> None:
     """Put a batch back to *prepared* after a create that certainly made nothing."""
-    with rt.store.write() as tx:
+    with store.write() as tx:
         batches.mark_refused(
-            tx, batch, why=error.message, outcome=outcome, counts=False, keep_upload=keep_upload, at=rt.now()
+            tx, batch, why=error.message, outcome=outcome, counts=False, keep_upload=keep_upload, at=at
         )
 
 
-def _charge(rt: Runtime, tx: "Connection", batch: Batch, found: claims.Request, *, said: str) -> str:
+def _charge(tx: "Connection", task: "Task", found: claims.Request, *, source: Source, said: str, at: datetime) -> str:
     """Charge the item on a line of the request file that was refused; return who it is and what becomes of it."""
     reason = f"{AT_CREATE}: {said}"
     judgement = Judgement(Asked(found.item_id, found.input_hash), Outcome.REFUSED, reason)
-    source = Source(batch=batch.number, extractor=batch.extractor, model=rt.model)
-    write(tx, rt.task, [judgement], source=source, at=rt.now())
+    write(tx, task, [judgement], source=source, at=at)
     claims.account(tx, [(found, Outcome.REFUSED, reason)])
-    name = rt.task.names(tx, [found.item_id]).get(found.item_id, found.item_id)
-    becomes = "is parked" if answers.is_parked(tx, rt.task.name, found.item_id) else "is asked once more by a later run"
-    rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
-    return f"{name}, which stands there, {becomes}{rest}"
+    name = task.names(tx, [found.item_id]).get(found.item_id, found.item_id)
+    becomes = "is parked" if answers.is_parked(tx, task.name, found.item_id) else "is asked once more by a later run"
+    return f"{name}, which stands there, {becomes}"
 
 
-def _give_up(rt: Runtime, tx: "Connection", batch: Batch, *, why: str) -> None:
+def _give_up(tx: "Connection", batch: Batch, *, why: str, at: datetime) -> None:
     """End a batch that was never created and let its items go, uncharged."""
-    batches.mark_failed(tx, batch, why=why, at=rt.now())
+    batches.mark_failed(tx, batch, why=why, at=at)
     claims.release(tx, batch.number, reason=why)
 
 
-def _stays_unclear(rt: Runtime, batch: Batch) -> RemoteError:
+def _stays_unclear(batch: Batch, *, submit: str) -> RemoteError:
     """Return the error for a batch whose creates came to nothing that is known."""
     return RemoteError(
         f"batch {batch.number}: {MAX_UNCLEAR} create calls ended without an answer, and the list shows none of them; "
         f"last: {batch.reason}",
-        hint=f"run `{rt.task.words.make('batch-submit')}` again later; it looks before it creates",
+        hint=f"run `{submit}` again later; it looks before it creates",
     )

@@ -40,9 +40,9 @@ class Calibration:
         return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
 
 
-def calibration(rt: Runtime, tx: "Connection") -> Calibration:
-    """Return what past answers of the extractor in use say of its estimates."""
-    past = estimates.past(tx, rt.extractor)
+def calibration(tx: "Connection", extractor: str) -> Calibration:
+    """Return what past answers of an extractor say of its estimates."""
+    past = estimates.past(tx, extractor)
     answers, counted = sum(one.requests for one in past), sum(one.counted_in for one in past)
     if answers < ENOUGH or not counted:
         return Calibration()

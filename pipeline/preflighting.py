@@ -67,7 +67,7 @@ def look(rt: Runtime, *, limit: int | None, deadline_s: float | None, count: boo
         sample = sampling.count(rt, plan.requests, limit=limit)
         plan, sampled = _scaled(rt, plan, sample.scale), sample.requests
     with rt.store.read() as tx:
-        known = estimating.calibration(rt, tx)
+        known = estimating.calibration(tx, rt.extractor)
         batch, live = _batch(rt, tx, plan, known), _live(rt, tx, plan, known)
     recommended, reason = recommend(batch, live, items=plan.requests, deadline_s=deadline_s)
     return Preflight(
@@ -196,7 +196,7 @@ def _rate(rt: Runtime, tx: "Connection") -> float | None:
 
 def _is_affordable(rt: Runtime, tx: "Connection", cost: float, known: "Calibration") -> bool:
     """Return whether every budget has room for a cost, in USD, and the error of estimates."""
-    room = spending.room(rt, tx, error=known.error)
+    room = spending.budgets(rt).room(tx, error=known.error)
     return room is None or cost * (1 + known.error) <= room
 
 
@@ -204,5 +204,5 @@ def _money_warnings(rt: Runtime, tx: "Connection", cost: float, known: "Calibrat
     """Return a warning where a budget has no room for all of it."""
     if _is_affordable(rt, tx, cost, known):
         return ()
-    room = spending.room(rt, tx, error=known.error) or 0.0
+    room = spending.budgets(rt).room(tx, error=known.error) or 0.0
     return (f"a budget has ${room:,.4f} left: not everybody would be asked",)

@@ -26,8 +26,11 @@ from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.display import Bar
-    from pipeline.store.database import Connection
+    from pipeline.gemini.catalogue import Model
+    from pipeline.settings import Settings
+    from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
+    from pipeline.task import Task
 
 FOLDER = "batches"
 NOTHING = Usage()
@@ -68,14 +71,14 @@ class Wanted:
         return self if self.limit is None else replace(self, limit=max(0, self.limit - before))
 
 
-def request_path(rt: Runtime, number: int) -> Path:
-    """Return where the request file of a batch is."""
-    return rt.data / FOLDER / f"{number:06d}-requests.jsonl"
+def request_path(data: Path, number: int) -> Path:
+    """Return where the request file of a batch is, in the workspace's directory."""
+    return data / FOLDER / f"{number:06d}-requests.jsonl"
 
 
-def result_path(rt: Runtime, number: int) -> Path:
-    """Return where the result file of a batch is."""
-    return rt.data / FOLDER / f"{number:06d}-results.jsonl"
+def result_path(data: Path, number: int) -> Path:
+    """Return where the result file of a batch is, in the workspace's directory."""
+    return data / FOLDER / f"{number:06d}-results.jsonl"
 
 
 def plan(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> Plan:
@@ -85,9 +88,9 @@ def plan(rt: Runtime, wanted: Wanted, *, bar: "Bar") -> Plan:
     """
     made, size, usage = [], 0, Usage()
     with rt.store.read() as tx:
-        known = estimating.calibration(rt, tx)
-        packer = Packer(_limits(rt), known)
-        for rows, line in enumerate(lines(rt, tx, wanted), 1):
+        known = estimating.calibration(tx, rt.extractor)
+        packer = Packer(_limits(rt.settings, rt.model), known)
+        for rows, line in enumerate(lines(tx, RequestBuilder(rt.task, rt.model), wanted), 1):
             if packer.add(line) is not None:
                 made.append(packer.rows)
                 packer = packer.next_file()
@@ -112,7 +115,7 @@ def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], N
     for tries_left in reversed(range(TRIES)):
         try:
             with rt.waited_lease(LEASE, waiting=WAITING) as lease, garbage.kept_small():
-                sweep(rt, lease)
+                sweep(rt.store, rt.data, lease)
                 questions.free_dead(rt.store, now=rt.now())
                 while isinstance(one := _prepare_next(rt, lease, made, wanted, bar=bar), _Made):
                     made.append(one)
@@ -124,15 +127,15 @@ def prepare(rt: Runtime, wanted: Wanted, *, bar: "Bar", told: Callable[[Stop], N
     return [one.number for one in made]
 
 
-def sweep(rt: Runtime, lease: "Lease") -> list[Path]:
+def sweep(store: "Store", data: Path, lease: "Lease") -> list[Path]:
     """Remove request files that no batch knows, left by a process that died before its claim; return them.
 
     In one transaction with the look at the lease, so that nobody can claim a file between the look and its removal.
     """
-    folder = rt.data / FOLDER
-    with rt.store.write() as tx:
+    folder = data / FOLDER
+    with store.write() as tx:
         lease.check(tx)
-        known = {rt.data / batch.request_file for batch in batches.in_states(tx)}
+        known = {data / batch.request_file for batch in batches.in_states(tx)}
         stale = [path for path in sorted(folder.glob("*-requests.jsonl*")) if path not in known]
         for path in stale:
             path.unlink(missing_ok=True)
@@ -181,7 +184,7 @@ def _prepare_one(
             with rt.store.write() as tx:
                 lease.check(tx)
                 _claim(rt, tx, number, written)
-                files.rename(written.draft, request_path(rt, number))
+                files.rename(written.draft, request_path(rt.data, number))
         except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
             continue
         finally:
@@ -205,10 +208,10 @@ def _write(rt: Runtime, number: int, wanted: Wanted, *, after: str | None, bar: 
     """Write one request file and seal it as a draft, or return why nobody stands in it."""
     rows: list[tuple[str, str]] = []
     stop: Stop | None = None
-    path = request_path(rt, number)
+    path = request_path(rt.data, number)
     with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, rt.store.read() as tx:
         packer = _packer(rt, tx)
-        for line in lines(rt, tx, wanted, after=after):
+        for line in lines(tx, RequestBuilder(rt.task, rt.model), wanted, after=after):
             stop = packer.add(line)
             if stop is not None:
                 break
@@ -241,7 +244,7 @@ def _claim(rt: Runtime, tx: "Connection", number: int, written: _Written) -> Non
         extractor=rt.extractor,
         model=rt.model.name,
         requests=len(written.rows),
-        request_file=str(request_path(rt, number).relative_to(rt.data)),
+        request_file=str(request_path(rt.data, number).relative_to(rt.data)),
         request_sha256=written.draft.sha256,
         request_size=written.draft.size,
         counted_in=packed.counted.prompt,
@@ -253,42 +256,42 @@ def _claim(rt: Runtime, tx: "Connection", number: int, written: _Written) -> Non
     claims.take(tx, rt.task, written.rows, batch=number, at=rt.now())
 
 
-def lines(rt: Runtime, tx: "Connection", wanted: Wanted, *, after: str | None = None) -> Iterator[Line]:
+def lines(tx: "Connection", builder: RequestBuilder, wanted: Wanted, *, after: str | None = None) -> Iterator[Line]:
     """Yield the request of every item that is wanted, in the order of rows, or of those behind one, at flat memory.
 
     Raises:
         InputError: an item's request cannot be sent.
     """
-    builder = RequestBuilder(rt.task, rt.model)
     left = wanted.limit
     most = None if wanted.limit is None else wanted.limit + len(wanted.without)
-    for page in _pages(rt, tx, wanted, most=most, after=after):
+    for page in _pages(tx, builder.task, wanted, most=most, after=after):
         ids = [one for one in page if one not in wanted.without][:left]
         yield from builder.lines(tx, ids)
         left = None if left is None else left - len(ids)
 
 
 def _pages(
-    rt: Runtime, tx: "Connection", wanted: Wanted, *, most: int | None, after: str | None
+    tx: "Connection", task: "Task", wanted: Wanted, *, most: int | None, after: str | None
 ) -> Iterator[list[str]]:
     """Yield pages of the ids that are wanted, and some that are not, in the order of rows or in that of `among`."""
     if wanted.among is None:
-        yield from claims.askable_pages(tx, rt.task, limit=most, after=after)
+        yield from claims.askable_pages(tx, task, limit=most, after=after)
     else:
-        found = claims.askable_among(tx, rt.task, wanted.among)
+        found = claims.askable_among(tx, task, wanted.among)
         yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
 
 
 def _packer(rt: Runtime, tx: "Connection") -> Packer:
     """Return an empty request file, with all that its length depends on as it stands now."""
-    known = estimating.calibration(rt, tx)
-    room = spending.room(rt, tx, error=known.error)
+    known = estimating.calibration(tx, rt.extractor)
+    room = spending.budgets(rt).room(tx, error=known.error)
     funds = None if room is None else Funds(room, known.error, partial(estimating.cost, rt, batch=True))
-    return Packer(_limits(rt), known, budget=funds, quota=window.room(rt, tx))
+    quota = window.room(tx, rt.model, tier=rt.settings.tier)
+    return Packer(_limits(rt.settings, rt.model), known, budget=funds, quota=quota)
 
 
-def _limits(rt: Runtime) -> Limits:
+def _limits(settings: "Settings", model: "Model") -> Limits:
     """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
-    most, waiting = rt.settings.batch_tokens, rt.model.enqueued(rt.settings.tier)
+    most, waiting = settings.batch_tokens, model.enqueued(settings.tier)
     tokens = most if waiting is None else max(1, min(most, int(waiting * SHARE)))
-    return Limits(rt.settings.batch_rows, min(rt.settings.batch_bytes, MAX_FILE_BYTES), tokens)
+    return Limits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from pipeline import preparing
-from pipeline.engine.questions import Line
+from pipeline.engine.questions import Line, RequestBuilder
 from pipeline.errors import InputError, KeyRefusedError, MissingError, RemoteError
 from pipeline.gemini import requests
 from pipeline.preparing import Wanted
@@ -36,7 +36,7 @@ def count(rt: Runtime, items: int, *, limit: int | None) -> Sample:
         InputError: nobody is left to be asked.
     """
     with rt.store.read() as tx:
-        lines = preparing.lines(rt, tx, Wanted(limit))
+        lines = preparing.lines(tx, RequestBuilder(rt.task, rt.model), Wanted(limit))
         sample = list(islice(lines, 0, None, math.ceil(items / MOST)))[:MOST]
     if not sample:
         raise InputError("nobody is left to ask, so there is nothing to count")

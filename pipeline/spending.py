@@ -4,6 +4,7 @@ A budget holds what was spent since it began, what is under way, and what is abo
 its estimate and the error that was measured of estimates. It is looked at in the transaction that starts something.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from pipeline.store.spending import Spent
 
 if TYPE_CHECKING:
     from pipeline.runtime import Runtime
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
+    from pipeline.task import Task
 
 
 TAG = "tag"  # the mode of the runs whose budget holds until they are over
@@ -31,54 +33,89 @@ def today(now: datetime) -> date:
     return now.astimezone(PACIFIC).date()
 
 
-def budgets(rt: "Runtime") -> list[Budget]:
-    """Return the budgets that hold now: that of the command, and that of the day."""
-    found = [rt.budget] if rt.budget is not None else []
-    if rt.settings.budget_per_day is not None:
-        day = today(rt.now())
+@dataclass(frozen=True)
+class Budgets:
+    """The budgets that hold now: that of the command, and that of the day."""
+
+    every: tuple[Budget, ...]
+    now: datetime
+
+    def room(self, tx: "Connection", *, error: float, but: int | None = None) -> float | None:
+        """Return how much more may be started, in USD, at least 0; None where no budget is set.
+
+        Batch `but` is left out, and what waits to be sent after it.
+        """
+        return min((max(0.0, left) for _, left in self._left(tx, error=error, but=but)), default=None)
+
+    def check(self, tx: "Connection", cost: float, *, error: float, but: int | None = None) -> None:
+        """Make sure that something of an estimated cost (USD) may start; of `but` see `room`.
+
+        Raises:
+            BudgetError: it would pass a budget; the message says which and how much of it is used.
+        """
+        for budget, left in self._left(tx, error=error, but=but):
+            if cost * (1 + error) > left:
+                raise self._passed(budget, left, cost)
+
+    def check_live(self, tx: "Connection", cost: float, *, error: float, added_up: set[datetime]) -> None:
+        """Make sure that a live call may start, as `check` does, and however many were made since a budget began.
+
+        `added_up` has the beginnings of the budgets whose calls the caller has added up; it is the caller's to keep.
+
+        Raises:
+            BudgetError: it would pass a budget.
+        """
+        for budget in self.every:
+            live = calls.kept_spent(tx, since=budget.since, anew=budget.since not in added_up)
+            left = budget.usd - used(spending.spent(tx, since=budget.since, live=live), error=error)
+            if cost * (1 + error) > left:
+                raise self._passed(budget, left, cost)
+            added_up.add(budget.since)  # not before: the error takes back what was kept just now
+
+    def overrun(self, tx: "Connection") -> float:
+        """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
+        return max((0.0, *(known(tx, since=one.since) - one.usd for one in self.every)))
+
+    def nearest(self, tx: "Connection") -> Budget | None:
+        """Return the budget of which the least is left, None where none is set."""
+        return min(self._left(tx, error=0.0), key=lambda pair: pair[1], default=(None, 0.0))[0]
+
+    def without_room(self, budget: Budget) -> BudgetError:
+        """Return the error for a budget that has no room for another item."""
+        return BudgetError(
+            f"{_named(budget)} has no room for another request; nothing was written or sent",
+            hint=self._more(budget),
+        )
+
+    def _left(self, tx: "Connection", *, error: float, but: int | None = None) -> list[tuple[Budget, float]]:
+        """Return how much of each budget is left, in USD."""
+        return [(one, one.usd - used(spending.spent(tx, since=one.since, but=but), error=error)) for one in self.every]
+
+    def _passed(self, budget: Budget, left: float, cost: float) -> BudgetError:
+        """Return the error for a budget that would be passed."""
+        return BudgetError(
+            f"{_named(budget)} would be passed: ${max(0.0, left):.4f} of it is left, and the next needs about "
+            f"${cost:.4f}; nothing more was started",
+            hint=self._more(budget),
+        )
+
+    def _more(self, budget: Budget) -> str:
+        """Return what to do about a budget that is used up."""
+        more = f"give it a larger {budget.name}"
+        if budget.name != "BUDGET_PER_DAY":
+            return more
+        return f"{more}, or run it again after {next_midnight_pacific(self.now):%Y-%m-%d %H:%M} UTC"
+
+
+def budgets(rt: "Runtime") -> Budgets:
+    """Return the budgets that hold for this command now."""
+    now, per_day = rt.now(), rt.settings.budget_per_day
+    found = [] if rt.budget is None else [rt.budget]
+    if per_day is not None:
+        day = today(now)
         began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
-        found.append(Budget(rt.settings.budget_per_day, began, "BUDGET_PER_DAY"))
-    return found
-
-
-def room(rt: "Runtime", tx: "Connection", *, error: float, but: int | None = None) -> float | None:
-    """Return how much more may be started, in USD, at least 0; None where no budget is set.
-
-    Batch `but` is left out, and what waits to be sent after it.
-    """
-    return min((max(0.0, left) for _, left in _left(rt, tx, error=error, but=but)), default=None)
-
-
-def check(rt: "Runtime", tx: "Connection", cost: float, *, error: float, but: int | None = None) -> None:
-    """Make sure that something of an estimated cost (USD) may start; of `but` see `room`.
-
-    Raises:
-        BudgetError: it would pass a budget; the message says which and how much of it is used.
-    """
-    for budget, left in _left(rt, tx, error=error, but=but):
-        if cost * (1 + error) > left:
-            raise _passed(rt, budget, left, cost)
-
-
-def check_live(rt: "Runtime", tx: "Connection", cost: float, *, error: float, added_up: set[datetime]) -> None:
-    """Make sure that a live call may start, as `check` does, and however many were made since a budget began.
-
-    `added_up` has the beginnings of the budgets whose calls the caller has added up; it is the caller's to keep.
-
-    Raises:
-        BudgetError: it would pass a budget.
-    """
-    for budget in budgets(rt):
-        live = calls.kept_spent(tx, since=budget.since, anew=budget.since not in added_up)
-        left = budget.usd - used(spending.spent(tx, since=budget.since, live=live), error=error)
-        if cost * (1 + error) > left:
-            raise _passed(rt, budget, left, cost)
-        added_up.add(budget.since)  # not before: the error takes back what was kept just now
-
-
-def overrun(rt: "Runtime", tx: "Connection") -> float:
-    """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
-    return max((0.0, *(spending.spent(tx, since=one.since).known - one.usd for one in budgets(rt))))
+        found.append(Budget(per_day, began, "BUDGET_PER_DAY"))
+    return Budgets(tuple(found), now)
 
 
 def known(tx: "Connection", *, since: datetime) -> float:
@@ -94,21 +131,16 @@ def go_on(rt: "Runtime") -> None:
         rt.budget = Budget(found.budget, found.started_at, "BUDGET")
 
 
-def close(rt: "Runtime") -> None:
-    """End a `tag` that has nothing to go on with: nobody to ask, no batch under way. The next budget begins anew."""
-    with rt.store.read() as tx:
-        found = runs.unfinished(tx, rt.task.name, mode=TAG)
-        if found is None or claims.count_askable(tx, rt.task):
+def close(store: "Store", task: "Task", *, at: datetime) -> None:
+    """End a `tag` that has nothing to go on with: no item to ask, no batch under way. The next budget begins anew."""
+    with store.read() as tx:
+        found = runs.unfinished(tx, task.name, mode=TAG)
+        if found is None or claims.count_askable(tx, task):
             return
-        if batches.in_states(tx, *OPEN, task=rt.task.name):
+        if batches.in_states(tx, *OPEN, task=task.name):
             return
-    with rt.store.write() as tx:
-        runs.end(tx, found.number, why="nobody is left", at=rt.now())
-
-
-def nearest(rt: "Runtime", tx: "Connection") -> Budget | None:
-    """Return the budget of which the least is left, None where none is set."""
-    return min(_left(rt, tx, error=0.0, but=None), key=lambda pair: pair[1], default=(None, 0.0))[0]
+    with store.write() as tx:
+        runs.end(tx, found.number, why="nobody is left", at=at)
 
 
 def used(found: Spent, *, error: float) -> float:
@@ -116,37 +148,7 @@ def used(found: Spent, *, error: float) -> float:
     return found.known + found.lost + found.under_way * (1 + error)
 
 
-def _left(rt: "Runtime", tx: "Connection", *, error: float, but: int | None) -> "list[tuple[Budget, float]]":
-    """Return how much of each budget is left, in USD."""
-    return [(one, one.usd - used(spending.spent(tx, since=one.since, but=but), error=error)) for one in budgets(rt)]
-
-
-def without_room(rt: "Runtime", budget: Budget) -> BudgetError:
-    """Return the error for a budget that has no room for anybody."""
-    return BudgetError(
-        f"{_named(budget)} has no room for another request; nothing was written or sent",
-        hint=_more(rt, budget),
-    )
-
-
-def _passed(rt: "Runtime", budget: Budget, left: float, cost: float) -> BudgetError:
-    """Return the error for a budget that would be passed."""
-    return BudgetError(
-        f"{_named(budget)} would be passed: ${max(0.0, left):.4f} of it is left, and the next needs about "
-        f"${cost:.4f}; nothing more was started",
-        hint=_more(rt, budget),
-    )
-
-
 def _named(budget: Budget) -> str:
     """Return a budget with its amount and, where a person cannot know, since when it counts."""
     since = "" if budget.name == "BUDGET_PER_DAY" else f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
     return f"{budget.name}={budget.usd:g}{since}"
-
-
-def _more(rt: "Runtime", budget: Budget) -> str:
-    """Return what to do about a budget that is used up."""
-    more = f"give it a larger {budget.name}"
-    if budget.name != "BUDGET_PER_DAY":
-        return more
-    return f"{more}, or run it again after {next_midnight_pacific(rt.now()):%Y-%m-%d %H:%M} UTC"

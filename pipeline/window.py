@@ -12,7 +12,8 @@ from pipeline.states import BatchState
 from pipeline.store import batches
 
 if TYPE_CHECKING:
-    from pipeline.runtime import Runtime
+    from pipeline.gemini.catalogue import Model
+    from pipeline.settings import Settings
     from pipeline.store.batches import Batch
     from pipeline.store.database import Connection
 
@@ -24,26 +25,26 @@ class NoRoomError(RemoteError):
     """By our own count the API would refuse a batch for what is there already; it goes out as others end."""
 
 
-def room(rt: "Runtime", tx: "Connection") -> int | None:
+def room(tx: "Connection", model: "Model", *, tier: str) -> int | None:
     """Return how many more estimated prompt tokens may be put into a batch now, at least 0.
 
     None where no limit is known, and where nothing of this model waits: the first batch always goes, whatever its size.
     """
-    most = rt.model.enqueued(rt.settings.tier)
+    most = model.enqueued(tier)
     if most is None:
         return None
-    waiting = batches.load(tx, *WAITING, model=rt.model.name)
+    waiting = batches.load(tx, *WAITING, model=model.name)
     return max(0, most - waiting.tokens) if waiting.of_model else None
 
 
-def lacking(rt: "Runtime", tx: "Connection", batch: "Batch") -> str:
+def lacking(tx: "Connection", batch: "Batch", settings: "Settings") -> str:
     """Return why the API would refuse a batch for what is there already: batches, their tokens, or uploads; else ""."""
     from pipeline.gemini import catalogue
 
     active = batches.load(tx, *AT_API, model=batch.model, but=batch.number)
     others = batches.load(tx, *WAITING, model=batch.model, but=batch.number)
-    model = catalogue.load(rt.settings.models_file).get(batch.model)
-    most = None if model is None else model.enqueued(rt.settings.tier)
+    model = catalogue.load(settings.models_file).get(batch.model)
+    most = None if model is None else model.enqueued(settings.tier)
     tokens = active.tokens + batch.estimated_in
     stored = others.uploaded + batch.request_size
     if active.number >= MAX_ACTIVE_BATCHES:

@@ -41,7 +41,7 @@ def prepare(workspace: Workspace) -> list[str]:
     with workspace.open() as rt, rt.display.bar("", None) as bar:
         numbers = preparing.prepare(rt, preparing.Wanted(), bar=bar)
         assert len(numbers) == 1
-        requests = preparing.request_path(rt, numbers[0]).read_bytes().splitlines()
+        requests = preparing.request_path(rt.data, numbers[0]).read_bytes().splitlines()
     return [orjson.loads(request)["key"] for request in requests]
 
 
@@ -50,7 +50,7 @@ def deliver(workspace: Workspace, data: bytes, *, word: str = "BATCH_STATE_SUCCE
     with workspace.open() as rt:
         with rt.store.read() as tx:
             batch = batches.in_states(tx)[-1]
-        sealed = files.seal_bytes(preparing.result_path(rt, batch.number), data)
+        sealed = files.seal_bytes(preparing.result_path(rt.data, batch.number), data)
         name = f"try-{batch.number}"
         facts = {
             "result_file": str(sealed.path.relative_to(rt.data)),

@@ -202,7 +202,7 @@ def _give_up(rt: "Runtime", batch: Batch, *, why: str) -> str:
             lease.check(tx)
             batches.mark_failed(tx, batch, why=why, at=rt.now())
             free = claims.release(tx, batch.number, reason="given up by doctor")
-    creating.drop_upload(rt, batch)
+    creating.drop_upload(rt.client, batch)
     return f"given up; {len(free)} items can be asked again"
 
 

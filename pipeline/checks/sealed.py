@@ -182,7 +182,7 @@ def _give_up(rt: "Runtime", batch: Batch, *, why: str) -> str:
             erasing.note_cleaned(tx, batch.number, why="lost or damaged", at=rt.now())
     _remove_files(rt, batch)
     with contextlib.suppress(FindableError):
-        creating.drop_upload(rt, batch)
+        creating.drop_upload(rt.client, batch)
     return f"given up; {len(free)} items can be asked again"
 
 

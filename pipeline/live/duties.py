@@ -22,11 +22,17 @@ def retry(rt: Runtime, *, patience_s: float) -> asking.Report:
         waiting = [one.item_id for one in due.waiting(tx, rt.task.name)]
         open_ids = rt.task.open_among(tx, waiting)
         ids = [one for one in waiting if one in open_ids and not erasing.is_claimed(tx, rt.task.name, one)]
-        known = estimating.calibration(rt, tx)
+        known = estimating.calibration(tx, rt.extractor)
     if not ids:
         return asking.Report()
     account = Account(rt, Purpose.ADD, None, known, rt.limits)
-    report = asking.ask(rt, account, TheseQuestions(rt, known, ids), watching=asking.Nobody(), patience_s=patience_s)
+    report = asking.ask(
+        rt,
+        account,
+        TheseQuestions(questions.RequestBuilder(rt.task, rt.model), known, ids),
+        watching=asking.Nobody(),
+        patience_s=patience_s,
+    )
     failed = dict(report.samples)
     with rt.store.write() as tx:
         still = {one.item_id for one in due.waiting(tx, rt.task.name)}

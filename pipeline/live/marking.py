@@ -70,7 +70,7 @@ class Account:
     known: "Calibration"
     limits: Limits
     marks: dict[int, datetime] = field(default_factory=dict)  # of the last minute, by number
-    added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `spending.check_live`
+    added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `Budgets.check_live`
 
     def mark(self, tx: "Connection", question: Question) -> int | None:
         """Claim an item and mark the call about to be made; None where it cannot be asked any more.
@@ -87,7 +87,7 @@ class Account:
         if self.limits.rpd is not None and calls.used(tx, rt.model.name, day=day) >= self.limits.rpd:
             raise day_is_over(rt, self.limits.rpd)
         cost = estimating.cost(rt, question.likely, batch=False)
-        spending.check_live(rt, tx, cost, error=self.known.error, added_up=self.added_up)
+        spending.budgets(rt).check_live(tx, cost, error=self.known.error, added_up=self.added_up)
         rt.bind(tx)
         if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
             return None

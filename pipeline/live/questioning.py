@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.engine.questions import RequestBuilder
 from pipeline.live.marking import Question
-from pipeline.runtime import Runtime
 from pipeline.store import claims
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ PAGE = 100
 class OpenQuestions:
     """Everyone that can be asked, in the order of rows, at most `limit`; at flat memory."""
 
-    rt: Runtime
+    builder: RequestBuilder
     known: "Calibration"
     limit: int | None = None
     _last: str | None = None
@@ -43,16 +42,16 @@ class OpenQuestions:
         if ids:
             self._last = ids[-1]
         self._given += len(ids)
-        return list(questions(self.rt, tx, ids, known=self.known))
+        return list(questions(tx, self.builder, ids, known=self.known))
 
     def again(self, tx: "Connection", item_id: str) -> Question | None:
         """Return one item's question as its row stands now."""
-        return next(questions(self.rt, tx, [item_id], known=self.known), None)
+        return next(questions(tx, self.builder, [item_id], known=self.known), None)
 
     def _ids(self, tx: "Connection", after: str | None, *, but: frozenset[str], most: int) -> list[str]:
         """Return the next ids that can be asked behind one, none of these, at most so many."""
         found: list[str] = []
-        for page in claims.askable_pages(tx, self.rt.task, limit=most + len(but), after=after):
+        for page in claims.askable_pages(tx, self.builder.task, limit=most + len(but), after=after):
             found += [one for one in page if one not in but]
             if len(found) >= most:
                 break
@@ -63,25 +62,27 @@ class OpenQuestions:
 class TheseQuestions:
     """A few items by id, each asked once."""
 
-    rt: Runtime
+    builder: RequestBuilder
     known: "Calibration"
     ids: list[str] = field(default_factory=list)
 
     def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[Question]:  # noqa: ARG002 - each once
         """Return the questions that are left."""
         ids, self.ids = self.ids, []
-        return list(questions(self.rt, tx, ids, known=self.known))
+        return list(questions(tx, self.builder, ids, known=self.known))
 
     def again(self, tx: "Connection", item_id: str) -> Question | None:
         """Return one item's question as its row stands now."""
-        return next(questions(self.rt, tx, [item_id], known=self.known), None)
+        return next(questions(tx, self.builder, [item_id], known=self.known), None)
 
 
-def questions(rt: Runtime, tx: "Connection", ids: Sequence[str], *, known: "Calibration") -> Iterator[Question]:
+def questions(
+    tx: "Connection", builder: RequestBuilder, ids: Sequence[str], *, known: "Calibration"
+) -> Iterator[Question]:
     """Yield what to ask about these items now, with more room where an answer was cut; nothing about those gone.
 
     Raises:
         InputError: an item's request cannot be sent; the message names it.
     """
-    for line in RequestBuilder(rt.task, rt.model).lines(tx, ids):
+    for line in builder.lines(tx, ids):
         yield Question(line.item, line.data, line.usage, known.applied(line.usage, count=1))

@@ -187,7 +187,7 @@ def _index(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> Non
 
 def _end(rt: Runtime, report: Report, confirm: Callable[[float], bool]) -> None:  # noqa: ARG001 - one of several
     """End a `tag` or a backfill after which nobody is left."""
-    spending.close(rt)
+    spending.close(rt.store, rt.task, at=rt.now())
     backfill.close(rt)
 
 

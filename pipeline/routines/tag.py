@@ -97,7 +97,7 @@ def run(
     waiting = _waiting(rt)
     if not look.plan.requests and not waiting and not (wish.pilot and _has_pilot(rt)):
         questions.check_any(rt.store, rt.task)
-        spending.close(rt)
+        spending.close(rt.store, rt.task, at=rt.now())
         return report
     if wish.pilot is None:
         pilots.first(rt, size=None, skip=wish.skip_pilot)
@@ -305,7 +305,7 @@ def _account(rt: Runtime, report: Report, *, began: datetime) -> None:
     report.left = _askable(rt)
     report.under_way = sum(one.requests for one in _waiting(rt))
     with rt.store.read() as tx:
-        report.overrun = spending.overrun(rt, tx)
+        report.overrun = spending.budgets(rt).overrun(tx)
         report.spent = spending.known(tx, since=began)
     last = report.submitted[-1] if report.submitted else None
     if last is not None and last.held_back and not report.out_of_money:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline import estimating
+from pipeline.engine.questions import RequestBuilder
 from pipeline.errors import InputError
 from pipeline.experts import table
 from pipeline.experts.cells import number_of, tags_of, text_of
@@ -123,10 +124,16 @@ def _insert(rt: Runtime, person: Person, *, is_asked: bool) -> str | None:
 def _tag(rt: Runtime, username: str, item_id: str) -> tuple[str, bool]:
     """Ask about one person and write what came; return why there are no tags, and whether the service is down."""
     with rt.store.read() as tx:
-        known = estimating.calibration(rt, tx)
+        known = estimating.calibration(tx, rt.extractor)
     account = Account(rt, Purpose.ADD, None, known, rt.limits)
     try:
-        report = asking.ask(rt, account, TheseQuestions(rt, known, [item_id]), watching=Nobody(), patience_s=PATIENCE_S)
+        report = asking.ask(
+            rt,
+            account,
+            TheseQuestions(RequestBuilder(rt.task, rt.model), known, [item_id]),
+            watching=Nobody(),
+            patience_s=PATIENCE_S,
+        )
     finally:
         with rt.store.write() as tx:
             claims.release_live(tx, rt.task.name, item_id, outcome=None, reason="not asked to the end")

@@ -127,5 +127,5 @@ def _give_up(rt: Runtime, batch: Batch, *, why: str) -> Report:
         batches.mark_failed(tx, batch, why=why, at=rt.now())
         ids = claims.release(tx, batch.number, reason=why)
     if batch.state is BatchState.PREPARED:
-        creating.drop_upload(rt, batch)
+        creating.drop_upload(rt.client, batch)
     return Report(batch.number, f"given up; {len(ids)} items can be asked again", rt.task.words.again)

@@ -7,6 +7,7 @@ key; so what is written lies together on disk, memory stays flat, and a run that
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pipeline import collecting, files, garbage
@@ -23,8 +24,9 @@ from pipeline.store.leases import LeaseLostError
 if TYPE_CHECKING:
     from pipeline.display import Bar
     from pipeline.store.claims import Request
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
+    from pipeline.task import Task
 
 CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
 MAX_LOST = 3  # times that somebody else went on with one batch while this process stood still
@@ -114,8 +116,8 @@ def _ingest(rt: Runtime, batch: Batch, lease: "Lease") -> Account:
     with garbage.kept_small(), Results(path) as results, bar_of as bar:
         _apply_all(rt, batch, lease, results=results, source=source, bar=bar)
         oddities = _odd_lines(results)
-        _finish(rt, batch, lease, results=results)
-    return _account(rt, batch.number, oddities)
+        _finish(rt.store, batch, lease, results=results, at=rt.now())
+    return _account(rt.store, rt.task, batch.number, oddities)
 
 
 def _apply_all(rt: Runtime, batch: Batch, lease: "Lease", *, results: Results, source: Source, bar: "Bar") -> None:
@@ -144,7 +146,10 @@ def _apply_all(rt: Runtime, batch: Batch, lease: "Lease", *, results: Results, s
             for one, lines in zip(page, found, strict=True)
             if one.outcome is None
         ]
-        _write_chunk(rt, lease, judged, source=source)
+        if judged:
+            with rt.store.write() as tx:
+                lease.check(tx)
+                _write_chunk(tx, rt.task, judged, source=source, at=rt.now())
         bar.show(after)
 
 
@@ -155,19 +160,17 @@ def _missing(rt: Runtime, batch: Batch) -> Missing:
     return Missing(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=collecting.is_by_hand(rt, batch))
 
 
-def _write_chunk(rt: Runtime, lease: "Lease", chunk: "list[tuple[Request, Judgement]]", *, source: Source) -> None:
-    """Write one chunk of judgements and close their claims, in one transaction."""
-    if not chunk:
-        return
-    with rt.store.write() as tx:
-        lease.check(tx)
-        claims.account(tx, [(request, one.outcome, one.reason) for request, one in chunk])
-        write(tx, rt.task, [one for _, one in chunk], source=source, at=rt.now())
+def _write_chunk(
+    tx: "Connection", task: "Task", chunk: "list[tuple[Request, Judgement]]", *, source: Source, at: datetime
+) -> None:
+    """Write one chunk of judgements and close their claims, in the caller's transaction."""
+    claims.account(tx, [(request, one.outcome, one.reason) for request, one in chunk])
+    write(tx, task, [one for _, one in chunk], source=source, at=at)
 
 
-def _finish(rt: Runtime, batch: Batch, lease: "Lease", *, results: Results) -> None:
+def _finish(store: "Store", batch: Batch, lease: "Lease", *, results: Results, at: datetime) -> None:
     """Hold the account against the requests, and end the batch."""
-    with rt.store.write() as tx:
+    with store.write() as tx:
         lease.check(tx)
         outcomes = claims.outcomes(tx, batch.number)
         if sum(outcomes.values()) != batch.requests:
@@ -181,7 +184,7 @@ def _finish(rt: Runtime, batch: Batch, lease: "Lease", *, results: Results) -> N
         batches.mark_ingested(
             tx,
             batch,
-            at=rt.now(),
+            at=at,
             **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
             not_applied=not_applied,
             unknown=results.unknown,
@@ -207,13 +210,13 @@ def _odd_lines(results: Results) -> list[Oddity]:
     return odd
 
 
-def _account(rt: Runtime, number: int, oddities: list[Oddity]) -> Account:
+def _account(store: "Store", task: "Task", number: int, oddities: list[Oddity]) -> Account:
     """Return what became of a batch, with the reasons and up to three examples of each."""
-    with rt.store.read() as tx:
+    with store.read() as tx:
         batch = batches.get(tx, number)
         counts, shown = _failures(tx, number)
         outdated = answers.not_applied(tx, number)[1]
-        names = rt.task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
+        names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
         other = answers.other_versions(tx, number, model=batch.model)
     for (outcome, reason), count in sorted(counts.items()):
         examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[outcome, reason])

@@ -131,13 +131,14 @@ def _see_money(rt: Runtime, report: Report, *, unmet: int) -> None:
     Raises:
         BudgetError: there was none for anybody.
     """
+    budgets = spending.budgets(rt)
     with rt.store.read() as tx:
-        nearest = spending.nearest(rt, tx)
+        nearest = budgets.nearest(tx)
         left = min(unmet, claims.count_askable(tx, rt.task)) if nearest else 0
     if nearest is None or left < 1:
         return
     if not report.sent:
-        raise spending.without_room(rt, nearest)
+        raise budgets.without_room(nearest)
     report.held_back, report.budget = left, f"{nearest.name}={nearest.usd:g}"
 
 

@@ -110,7 +110,9 @@ def _wants_room(rt: Runtime, tx: "Connection", mine: list[Batch]) -> bool:
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
         return False
     ready = [one for one in mine if one.state is BatchState.PREPARED]
-    return any(one.tries and one.upload for one in ready) or any(window.lacking(rt, tx, one) for one in ready[:1])
+    return any(one.tries and one.upload for one in ready) or any(
+        window.lacking(tx, one, rt.settings) for one in ready[:1]
+    )
 
 
 def _next(document: dict[str, Any], rt: Runtime, waiting: Mapping[str, int], *, wants_room: bool) -> str:

@@ -67,14 +67,16 @@ def run(rt: Runtime, *, limit: int | None) -> Report:
     rt.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     _begin(rt, report, limit=limit, to_ask=to_ask)
     with rt.store.read() as tx:
-        known = estimating.calibration(rt, tx)
+        known = estimating.calibration(tx, rt.extractor)
     account = Account(rt, Purpose.LIVE, report.run, known, rt.limits)
     with rt.display.bar("asking", everyone, done=report.skipped) as bar:
         shown = _Shown(report, bar)
-        report.asked = asking.ask(rt, account, OpenQuestions(rt, known, limit), watching=shown)
+        report.asked = asking.ask(
+            rt, account, OpenQuestions(questions.RequestBuilder(rt.task, rt.model), known, limit), watching=shown
+        )
     _end(rt, report, to_ask=to_ask)
     if not report.left:
-        spending.close(rt)
+        spending.close(rt.store, rt.task, at=rt.now())
     if report.asked.answered and not report.asked.interrupted:
         report.quality = reporting.write(rt, extractor=rt.extractor)
     if report.quality is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline import estimating, files
 from pipeline.apply import Asked, Missing, judge
-from pipeline.engine.questions import free_dead
+from pipeline.engine.questions import RequestBuilder, free_dead
 from pipeline.errors import RemoteError
 from pipeline.gemini.requests import key_of
 from pipeline.gemini.results import Results, key_in
@@ -80,9 +80,9 @@ def _ask(rt: Runtime, pilot: int, sent: Mapping[str, InBatch], homes: "Mapping[i
         if not left:
             return
         with rt.store.read() as tx:
-            known = estimating.calibration(rt, tx)
+            known = estimating.calibration(tx, rt.extractor)
         account = _PilotAccount(rt, Purpose.COMPARE, None, known, rt.limits, pilot=pilot, sent=sent)
-        source = _BatchLines(rt, known, _lines_of(rt, left, sent, homes), sent, left)
+        source = _BatchLines(RequestBuilder(rt.task, rt.model), known, _lines_of(rt, left, sent, homes), sent, left)
         with rt.display.bar("asking live", len(left)) as bar:
             report = asking.ask(rt, account, source, watching=_Shown(bar))
         if report.interrupted:
@@ -169,7 +169,7 @@ class _PilotAccount(Account):
 class _BatchLines:
     """Questions with the bytes of a batch's lines, each asked once; none about items that are gone."""
 
-    rt: Runtime
+    builder: RequestBuilder
     known: "Calibration"
     data: Mapping[str, bytes]
     sent: Mapping[str, InBatch]
@@ -178,11 +178,11 @@ class _BatchLines:
     def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[Question]:  # noqa: ARG002 - each once
         """Return the questions that are left."""
         ids, self.ids = [one for one in self.ids if one in self.data], ()
-        return [self._as_sent(one) for one in questions(self.rt, tx, ids, known=self.known)]
+        return [self._as_sent(one) for one in questions(tx, self.builder, ids, known=self.known)]
 
     def again(self, tx: "Connection", item_id: str) -> Question | None:
         """Return one question again."""
-        found = next(questions(self.rt, tx, [item_id], known=self.known), None)
+        found = next(questions(tx, self.builder, [item_id], known=self.known), None)
         return None if found is None else self._as_sent(found)
 
     def _as_sent(self, question: Question) -> Question:

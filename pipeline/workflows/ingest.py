@@ -43,7 +43,7 @@ def run(
 def _follow_up(rt: Runtime, accounts: Sequence[Account], reported: Callable[[Report], None] | None) -> None:
     """Do what follows from these accounts, and remove what died in a report that was written before."""
     if accounts:
-        spending.close(rt)
+        spending.close(rt.store, rt.task, at=rt.now())
     if reported is None:
         return
     reporting.tidy(rt)

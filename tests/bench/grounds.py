@@ -130,7 +130,7 @@ def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
             numbers = preparing.prepare(rt, preparing.Wanted(), bar=bar)
         with rt.store.read() as tx:
             batch = batches.get(tx, *numbers)
-        with files.SealedWriter(preparing.result_path(rt, batch.number)) as writer:
+        with files.SealedWriter(preparing.result_path(rt.data, batch.number)) as writer:
             for line in result_lines(count):
                 writer.write_line(line)
             sealed = writer.seal()

@@ -30,7 +30,7 @@ def batch(data: Path) -> Timed:
         creating.send(rt, number)
         report = batch_poll.run(rt, wait=True)
         assert report.downloaded == [number]
-        lines = map(orjson.loads, preparing.result_path(rt, number).open("rb"))
+        lines = map(orjson.loads, preparing.result_path(rt.data, number).open("rb"))
         texts = {line["key"]: line["response"]["candidates"][0]["content"]["parts"][0]["text"] for line in lines}
         found = (json.loads(texts[f"expert-tags/{one + 1}"])["tags"] for one in range(len(texts)))
         return {"tags": digest(found)}

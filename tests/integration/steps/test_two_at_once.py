@@ -119,7 +119,7 @@ def test_a_sweep_that_lost_its_lease_removes_nothing(workspace: Workspace, peopl
     with workspace.open() as rt, rt.lease(preparing.LEASE) as lease:
         alter(workspace, "DELETE FROM findable_leases")
         with pytest.raises(LeaseLostError):
-            preparing.sweep(rt, lease)
+            preparing.sweep(rt.store, rt.data, lease)
     assert [path.name for path in folder.iterdir()] == ["000009-requests.jsonl"]
 
 

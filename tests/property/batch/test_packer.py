@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline import estimating, preparing
 from pipeline.batch.packer import Funds, Limits, Packer, Stop
 from pipeline.display import Silent
+from pipeline.engine.questions import RequestBuilder
 from pipeline.estimating import Calibration
 from pipeline.experts import table
 from pipeline.gemini.costs import Usage
@@ -125,10 +126,12 @@ def test_a_plan_is_cut_as_it_is_written(
                     table.insert_person(tx, f"p-{number}", {"bio": "b " * length})
             rt.budget = None if budget is None else Budget(budget, BEGAN, "BUDGET")
             with rt.store.read() as tx:
-                wanted = [one.data for one in preparing.lines(rt, tx, preparing.Wanted())]
+                wanted = [
+                    one.data for one in preparing.lines(tx, RequestBuilder(rt.task, rt.model), preparing.Wanted())
+                ]
             plan = preparing.plan(rt, preparing.Wanted(), bar=bar)
             numbers = preparing.prepare(rt, preparing.Wanted(), bar=bar, told=stops.append)
-            files = [preparing.request_path(rt, number).read_bytes().splitlines() for number in numbers]
+            files = [preparing.request_path(rt.data, number).read_bytes().splitlines() for number in numbers]
             with rt.store.read() as tx:
                 made = batches.in_states(tx)
         written = [line for file in files for line in file]
