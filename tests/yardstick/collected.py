@@ -103,7 +103,7 @@ def variants(folder: Path) -> dict[str, dict[str, str]]:
     }
     people = {f"people, {name}": values for name, values in of.items()}
     texts = {f"passages, {name}": {**PASSAGES, **values} for name, values in of.items()}
-    people["people, within a budget"] = {"BUDGET_PER_DAY": "0.0006"}
+    people["people, within a budget"] = {"BUDGET_PER_DAY": "0.0156"}
     texts["passages, within a budget"] = {**PASSAGES, "BUDGET_PER_DAY": "0.02"}
     return people | texts
 
