@@ -162,7 +162,8 @@ def documents(kept: Kept) -> dict[str, Any]:
             workspace.run("export", name)
             found[f"export {name}"] = Path(name).read_text().replace(str(workspace.data), "<data>")
         workspace.run("export", "concepts.jsonl", **PASSAGES)
-        found["export concepts.jsonl"] = TIME.sub("<time>", Path("concepts.jsonl").read_text())
+        lines = Path("concepts.jsonl").read_text().splitlines()
+        found["export concepts.jsonl"] = [steady(json.loads(line)) for line in lines]
     return found
 
 
