@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.engine.questions import RequestBuilder
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.live.write_ahead import LiveQuestion
 from pipeline.store import claims
 
@@ -24,7 +23,7 @@ PAGE = 100
 class OpenQuestions:
     """Everyone that can be asked, in the order of rows, at most `limit`; at flat memory."""
 
-    ws: OpenWorkspace
+    builder: RequestBuilder
     known: "Calibration"
     limit: int | None = None
     _last: str | None = None
@@ -44,16 +43,16 @@ class OpenQuestions:
         if ids:
             self._last = ids[-1]
         self._given += len(ids)
-        return list(question_source(self.ws, tx, ids, known=self.known))
+        return list(question_source(tx, self.builder, ids, known=self.known))
 
     def again(self, tx: "Connection", item_id: str) -> LiveQuestion | None:
         """Return one item's question as its row stands now."""
-        return next(question_source(self.ws, tx, [item_id], known=self.known), None)
+        return next(question_source(tx, self.builder, [item_id], known=self.known), None)
 
     def _ids(self, tx: "Connection", after: str | None, *, but: frozenset[str], most: int) -> list[str]:
         """Return the next ids that can be asked behind one, none of these, at most so many."""
         found: list[str] = []
-        for page in claims.askable_pages(tx, self.ws.task, limit=most + len(but), after=after):
+        for page in claims.askable_pages(tx, self.builder.task, limit=most + len(but), after=after):
             found += [one for one in page if one not in but]
             if len(found) >= most:
                 break
@@ -64,27 +63,27 @@ class OpenQuestions:
 class SelectedQuestions:
     """A few items by id, each asked once."""
 
-    ws: OpenWorkspace
+    builder: RequestBuilder
     known: "Calibration"
     ids: list[str] = field(default_factory=list)
 
     def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[LiveQuestion]:  # noqa: ARG002 - each once
         """Return the questions that are left."""
         ids, self.ids = self.ids, []
-        return list(question_source(self.ws, tx, ids, known=self.known))
+        return list(question_source(tx, self.builder, ids, known=self.known))
 
     def again(self, tx: "Connection", item_id: str) -> LiveQuestion | None:
         """Return one item's question as its row stands now."""
-        return next(question_source(self.ws, tx, [item_id], known=self.known), None)
+        return next(question_source(tx, self.builder, [item_id], known=self.known), None)
 
 
 def question_source(
-    ws: OpenWorkspace, tx: "Connection", ids: Sequence[str], *, known: "Calibration"
+    tx: "Connection", builder: RequestBuilder, ids: Sequence[str], *, known: "Calibration"
 ) -> Iterator[LiveQuestion]:
     """Yield what to ask about these items now, with more room where an answer was cut; nothing about those gone.
 
     Raises:
         InputError: an item's request cannot be sent; the message names it.
     """
-    for line in RequestBuilder(ws.task, ws.model).lines(tx, ids):
+    for line in builder.lines(tx, ids):
         yield LiveQuestion(line.item, line.data, line.usage, known.applied(line.usage, count=1))

@@ -22,12 +22,16 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> runner.LiveReport:
         waiting = [one.item_id for one in retries.waiting_retries(tx, ws.task.name)]
         open_ids = ws.task.pending_among(tx, waiting)
         ids = [one for one in waiting if one in open_ids and not erase.is_claimed(tx, ws.task.name, one)]
-        known = estimate.calibration(ws, tx)
+        known = estimate.calibration(tx, ws.extractor)
     if not ids:
         return runner.LiveReport()
     account = CallLedger(ws, Purpose.ADD, None, known, ws.limits)
     report = runner.ask_live(
-        ws, account, SelectedQuestions(ws, known, ids), watching=runner.NullListener(), patience_s=patience_s
+        ws,
+        account,
+        SelectedQuestions(questions.RequestBuilder(ws.task, ws.model), known, ids),
+        watching=runner.NullListener(),
+        patience_s=patience_s,
     )
     failed = dict(report.samples)
     with ws.store.write() as tx:

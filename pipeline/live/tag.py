@@ -70,14 +70,16 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     _begin(ws, report, limit=limit, to_ask=to_ask)
     with ws.store.read() as tx:
-        known = estimate.calibration(ws, tx)
+        known = estimate.calibration(tx, ws.extractor)
     account = CallLedger(ws, Purpose.LIVE, report.run, known, ws.limits)
     with ws.display.bar("asking", everyone, done=report.skipped) as bar:
         shown = _Shown(report, bar)
-        report.asked = runner.ask_live(ws, account, OpenQuestions(ws, known, limit), watching=shown)
+        report.asked = runner.ask_live(
+            ws, account, OpenQuestions(questions.RequestBuilder(ws.task, ws.model), known, limit), watching=shown
+        )
     _end(ws, report, to_ask=to_ask)
     if not report.left:
-        budget.close_budget(ws)
+        budget.close_budget(ws.store, ws.task, at=ws.now())
     if report.asked.answered and not report.asked.interrupted:
         report.quality = evaluate.write_report(ws, extractor=ws.extractor)
     if report.quality is not None:

@@ -70,7 +70,7 @@ class CallLedger:
     known: "Calibration"
     limits: RateLimits
     marks: dict[int, datetime] = field(default_factory=dict)  # of the last minute, by number
-    added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `spending.check_live`
+    added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `Budgets.check_live`
 
     def mark(self, tx: "Connection", question: LiveQuestion) -> int | None:
         """Claim an item and mark the call about to be made; None where it cannot be asked any more.
@@ -87,7 +87,7 @@ class CallLedger:
         if self.limits.rpd is not None and live_calls.calls_of_day(tx, ws.model.name, day=day) >= self.limits.rpd:
             raise is_day_over(ws, self.limits.rpd)
         cost = estimate.request_cost(ws, question.likely, batch=False)
-        budget.check_live_budget(ws, tx, cost, error=self.known.error, added_up=self.added_up)
+        budget.budgets(ws).check_live(tx, cost, error=self.known.error, added_up=self.added_up)
         ws.bind(tx)
         if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
             return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.core.errors import InputError
 from pipeline.cost import estimate
+from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import number_of, tags_of, text_of
@@ -123,11 +124,15 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
 def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:
     """Ask about one person and write what came; return why there are no tags, and whether the service is down."""
     with ws.store.read() as tx:
-        known = estimate.calibration(ws, tx)
+        known = estimate.calibration(tx, ws.extractor)
     account = CallLedger(ws, Purpose.ADD, None, known, ws.limits)
     try:
         report = runner.ask_live(
-            ws, account, SelectedQuestions(ws, known, [item_id]), watching=NullListener(), patience_s=PATIENCE_S
+            ws,
+            account,
+            SelectedQuestions(RequestBuilder(ws.task, ws.model), known, [item_id]),
+            watching=NullListener(),
+            patience_s=PATIENCE_S,
         )
     finally:
         with ws.store.write() as tx:

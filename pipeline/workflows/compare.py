@@ -12,7 +12,7 @@ from pipeline.core import files
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import Outcome
 from pipeline.cost import estimate
-from pipeline.engine.questions import free_dead_owners
+from pipeline.engine.questions import RequestBuilder, free_dead_owners
 from pipeline.engine.record import Asked, MissingLine, judge_lines
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
@@ -82,9 +82,9 @@ def _ask(ws: OpenWorkspace, pilot: int, sent: Mapping[str, InBatch], homes: "Map
         if not left:
             return
         with ws.store.read() as tx:
-            known = estimate.calibration(ws, tx)
+            known = estimate.calibration(tx, ws.extractor)
         account = _PilotAccount(ws, Purpose.COMPARE, None, known, ws.limits, pilot=pilot, sent=sent)
-        source = _BatchLines(ws, known, _lines_of(ws, left, sent, homes), sent, left)
+        source = _BatchLines(RequestBuilder(ws.task, ws.model), known, _lines_of(ws, left, sent, homes), sent, left)
         with ws.display.bar("asking live", len(left)) as bar:
             report = runner.ask_live(ws, account, source, watching=_Shown(bar))
         if report.interrupted:
@@ -171,7 +171,7 @@ class _PilotAccount(CallLedger):
 class _BatchLines:
     """Questions with the bytes of a batch's lines, each asked once; none about items that are gone."""
 
-    ws: OpenWorkspace
+    builder: RequestBuilder
     known: "Calibration"
     data: Mapping[str, bytes]
     sent: Mapping[str, InBatch]
@@ -180,11 +180,11 @@ class _BatchLines:
     def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[LiveQuestion]:  # noqa: ARG002 - each once
         """Return the questions that are left."""
         ids, self.ids = [one for one in self.ids if one in self.data], ()
-        return [self._as_sent(one) for one in question_source(self.ws, tx, ids, known=self.known)]
+        return [self._as_sent(one) for one in question_source(tx, self.builder, ids, known=self.known)]
 
     def again(self, tx: "Connection", item_id: str) -> LiveQuestion | None:
         """Return one question again."""
-        found = next(question_source(self.ws, tx, [item_id], known=self.known), None)
+        found = next(question_source(tx, self.builder, [item_id], known=self.known), None)
         return None if found is None else self._as_sent(found)
 
     def _as_sent(self, question: LiveQuestion) -> LiveQuestion:

@@ -247,7 +247,7 @@ def _index(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool
 
 def _end(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool]) -> None:  # noqa: ARG001 - one of several
     """End a `tag` or a backfill after which nobody is left."""
-    budget.close_budget(ws)
+    budget.close_budget(ws.store, ws.task, at=ws.now())
     backfill.close_backfill(ws)
 
 
