@@ -211,7 +211,7 @@ class ConceptsTask(Task):
             begun = versions.list_versions(tx, self.name)
             taken = {
                 one.extractor.partition("/")[0]
-                for one in live_calls.runs_of_mode(tx, self.name, mode=live_calls.BACKFILL)
+                for one in live_calls.latest_runs(tx, self.name, mode=live_calls.BACKFILL)
             }
             taken |= {
                 one.label
