@@ -31,7 +31,7 @@ from pipeline.passages import best, stored_versions, table
 from pipeline.passages.best import Preference
 from pipeline.passages.schema import read_shape
 from pipeline.passages.table import ConceptRow
-from pipeline.store import answers, live_calls, pilots, versions
+from pipeline.store import live_calls, pilots, statistics, versions
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -216,7 +216,7 @@ class ConceptsTask(Task):
             taken |= {
                 one.label
                 for one in begun
-                if answers.count_applied(tx, self.name, one.extractor) > pilots.pilot_items(tx, one.extractor)
+                if statistics.count_answered(tx, self.name, one.extractor) > pilots.pilot_items(tx, one.extractor)
             }
             taken |= table.versions_present(tx, self.shape) - {one.label for one in begun}
             label = next(one for one in map(f"{table.TASK}@{{}}".format, itertools.count(1)) if one not in taken)

@@ -95,7 +95,7 @@ def check_loose(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
 def check_forgotten(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  # noqa: ARG001 - the shape of every check
     """Was everything that was begun to be forgotten forgotten to the end?"""
     with ws.store.read() as tx:
-        left = erase.unfinished_erasures(tx)
+        left = erase.open_erasures(tx)
     for item_id in left:
         said = f"item {item_id} was begun to be forgotten, and the run died over it"
         yield CheckFinding(
