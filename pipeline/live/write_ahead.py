@@ -161,7 +161,8 @@ class CallLedger:
         Nothing is while the version is being rolled back.
         """
         task = self.ws.task
-        if versions.is_version_retired(tx, task.name, task.label, model=self.ws.model.name):
+        version = versions.get_version(tx, task.name, task.label, model=self.ws.model.name)
+        if version is not None and version.withdrawn_at is not None:
             return False
         if not task.pending_among(tx, [item.id]) or answers.is_parked(tx, task.name, item.id):
             return False

@@ -15,7 +15,6 @@ import pytest
 from pipeline.batch import create, prepare, submit
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core import files
-from pipeline.core.progress import NullProgress
 from pipeline.cost import queue_quota
 from pipeline.engine import questions
 from pipeline.experts import table
@@ -38,6 +37,7 @@ from tests.integration.looks import (
     uploads,
 )
 from tests.lab import KEY, ROOT, Api, Workspace
+from tests.progress import NullProgress
 
 People = Callable[..., list[str]]
 
