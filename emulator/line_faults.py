@@ -49,7 +49,7 @@ def _error_then_answer(line: dict[str, Any], _args: Mapping[str, Any]) -> Emitte
 
 
 def _unknown_key(line: dict[str, Any], args: Mapping[str, Any]) -> Emitted:
-    """Add a line under a key nobody asked about."""
+    """Add a line under a key that no request has."""
     return [line, {**line, "key": args.get("name", "nobody/0")}]
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, yes: bool, as_json: bool) -> None:
     """Ask Gemini about everyone who is untagged and has a bio (with TASK=passages: every passage without concepts).
 
-    Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: nobody is asked
-    twice, and a batch whose create call got lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks first.
+    Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: no item is
+    asked twice, and a batch whose create call was lost is found again. Asks first above FINDABLE_CONFIRM_ABOVE (USD).
     """
     from pipeline.batch import submit
     from pipeline.workflows import pilot as routine

@@ -77,7 +77,7 @@ def told(*, debug: bool) -> Iterator[None]:
         _fail(*STOPPED, INTERRUPTED, debug=debug)
     except FindableError as error:
         _fail(error.message, error.hint, error.exit_code, debug=debug)
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has seen enough
         with contextlib.suppress(BrokenPipeError):
             _flush()
         sys.exit(0)
@@ -109,7 +109,7 @@ def interruptible() -> Iterator[None]:
         return
     _signals.clear()
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us wants it otherwise
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the caller wants it otherwise
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     hook, sys.unraisablehook = sys.unraisablehook, _heard_again
     try:
@@ -121,7 +121,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _open_streams() -> None:
-    """Put the null device in the place of a standard stream that whoever started us has closed.
+    """Put the null device in the place of a standard stream that the caller has closed.
 
     Letters that the encoding of standard output has not are written as escapes.
     """
@@ -160,7 +160,7 @@ def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
 
 
 def _bug(error: Exception) -> str:
-    """Return where a bug showed itself; not the error's own words, which may hold somebody's data."""
+    """Return where a bug showed itself; not the error's own words, which may hold users' data."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
@@ -270,7 +270,7 @@ def open_workspace(settings: Settings | None = None, *, task: str | None = None)
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Ask a person at a terminal; `yes` answers, and without a terminal nobody does."""
+    """Ask a person at a terminal; `yes` answers, and without a terminal the answer is no."""
     if yes:
         return True
     if not sys.stdin.isatty():

@@ -19,7 +19,7 @@ def main(*, rollback: bool, as_json: bool) -> None:
     """Rebuild the search index from everyone who is tagged.
 
     Only texts that changed are embedded. The new build is verified before it replaces the one in service, in one flip;
-    whoever searches meanwhile is not disturbed.
+    searches meanwhile are not disturbed.
     """
     from pipeline.index import build
 

@@ -22,7 +22,7 @@ def main(*, as_json: bool) -> None:
             (words.one, "reason", "since"), [(row.name, row.reason, f"{row.since:%Y-%m-%d %H:%M}") for row in rows]
         )
     else:
-        print_line("nobody is parked")
+        print_line(f"no {words.one} is parked")
 
 
 @click.command(name="unpark", cls=Command)
@@ -33,8 +33,8 @@ def main(*, as_json: bool) -> None:
 def unpark(name: str | None, *, everyone: bool, yes: bool, as_json: bool) -> None:
     """Let NAME, or with --all everyone, be asked again; earlier attempts are forgiven.
 
-    A person goes by their username, with TASK=passages a passage by its id. Rows whose tags are somebody else's text
-    stay as they are.
+    A person goes by their username, with TASK=passages a passage by its id. Rows whose tags are text of another
+    program stay as they are.
     """
     from pipeline.ops import parked
 
@@ -44,7 +44,6 @@ def unpark(name: str | None, *, everyone: bool, yes: bool, as_json: bool) -> Non
         names = parked.unpark_items(
             ws, name=name, everyone=everyone, confirm=lambda question: confirmed(question, yes=yes)
         )
-    line = (
-        f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}" if names else "nobody to let go"
-    )
+    freed = f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}"
+    line = freed if names else f"no {words.one} to let go"
     print_json({"unparked": names}) if as_json else print_line(line)

@@ -19,7 +19,7 @@ def main(*, give_up: bool, yes: bool, as_json: bool) -> None:
     """
     from pipeline.ops import rebind
 
-    settings = replace(read_settings(), backend=None)  # whoever moves to Gemini may have BACKEND=gemini set already
+    settings = replace(read_settings(), backend=None)  # a move to Gemini often begins with BACKEND=gemini
     with open_workspace(settings) as ws:
         report = rebind.run(ws, give_up=give_up, confirm=lambda question: confirmed(question, yes=yes))
     if as_json:

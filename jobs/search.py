@@ -32,7 +32,7 @@ def main(question: str, k: int, *, as_json: bool) -> None:
 def _show(report: "SearchReport") -> None:
     """Print the hits as a table."""
     if not report.hits:
-        print_line("nobody was found")
+        print_line("no expert was found")
         return
     rows = [
         (

@@ -49,7 +49,7 @@ def main(
     """Look what tagging would cost, then do it live or by batch, whichever fits.
 
     Nothing is started once what is spent, under way and about to start would pass the budget. Killed and run again, it
-    goes on where it was, and until nobody is left its budget holds for `run` and for `tag` without one, too. Above
+    goes on where it was, and until no item is left its budget holds for `run` and for `tag` without one, too. Above
     FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
     """
     from pipeline.workflows import tag
@@ -77,7 +77,7 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     """Tag everyone who is untagged and has a bio now, at full price.
 
     Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
-    interrupt: nobody is asked again who was answered. Ctrl-C lets what is under way finish; a second one does not.
+    interrupt: no answered item is asked again. Ctrl-C lets what is under way finish; a second one does not.
     """
     from pipeline.live import tag as step
     from pipeline.workflows import pilot

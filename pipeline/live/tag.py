@@ -77,7 +77,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         report.asked = ask_live(ledger, source, on_progress=partial(_show, bar, report.skipped))
     _end(ws, report, to_ask=to_ask)
     if not report.left:
-        budget.close_budget(ws)
+        budget.close_budget(ws.store, ws.task, at=ws.now())
     if report.asked.answered and not report.asked.interrupted:
         report.quality = evaluate.write_report(ws, extractor=ws.extractor)
     if report.quality is not None:

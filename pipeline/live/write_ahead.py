@@ -62,13 +62,13 @@ class CallLedger:
     known: "Calibration"
     limits: RateLimits
     marks: dict[int, datetime] = field(default_factory=dict)  # of the last minute, by number
-    added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `budget.check_live_budget`
+    added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `Budgets.check_live`
 
     @classmethod
     def calibrated(cls, ws: "OpenWorkspace", purpose: Purpose, run: int | None = None, **more: Any) -> Self:
         """Return a ledger under the model's limits, calibrated by the answers that are here now."""
         with ws.store.read() as tx:
-            return cls(ws, purpose, run, estimate.calibration(ws, tx), ws.limits, **more)
+            return cls(ws, purpose, run, estimate.calibration(tx, ws.extractor), ws.limits, **more)
 
     def likely(self, question: PlannedRequest) -> Usage:
         """Return what one question will use, as past answers calibrate it."""
@@ -89,7 +89,7 @@ class CallLedger:
         if self.limits.rpd is not None and live_calls.calls_of_day(tx, ws.model.name, day=day) >= self.limits.rpd:
             raise day_used_up(ws.model.name, self.limits.rpd, now=ws.now())
         cost = estimate.request_cost(ws, likely, batch=False)
-        budget.check_live_budget(ws, tx, cost, error=self.known.error, added_up=self.added_up)
+        budget.budgets(ws).check_live(tx, cost, error=self.known.error, added_up=self.added_up)
         ws.bind(tx)
         if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
             return None

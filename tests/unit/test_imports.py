@@ -22,8 +22,9 @@ FILES_OF_INDEX = {f"pipeline.index.{name}" for name in ("cache", "builds", "mani
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {"emulator.server.start": "pipeline.engine.workspace", "emulator.server.serve": "jobs.emulator"}
 HEAVY = (
-    *("alembic", "asyncio", "faiss", "fcntl", "genai_prices", "google", "jsonlines", "numpy", "orjson", "psutil"),
-    *("psycopg", "pyarrow", "pydantic", "rich", "snowballstemmer", "sqlalchemy", "starlette", "uvicorn", "wordllama"),
+    *("alembic", "asyncio", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google", "jsonlines", "numpy"),
+    *("orjson", "psutil", "psycopg", "pyarrow", "pydantic", "rich", "snowballstemmer", "sqlalchemy", "starlette"),
+    *("uvicorn", "wordllama"),
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {"cli", "command", "output", "render", "values"}
