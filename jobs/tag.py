@@ -94,7 +94,7 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
 @click.option("--deadline", type=DURATION, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h, 30m, 90s.")
 @click.option("--count", is_flag=True, envvar="FINDABLE_COUNT", help="Let the API count the tokens of a sample.")
 @no_probe_option
-@click.option("--wait/--no-wait", hidden=True, expose_value=False)
+@click.option("--wait/--no-wait", hidden=True, expose_value=False, envvar="FINDABLE_WAIT")
 @json_option
 def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json: bool) -> None:
     """Say what tagging everyone who is untagged would cost and take, by batch and live, and which way fits.

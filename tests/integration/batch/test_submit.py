@@ -503,7 +503,7 @@ def test_claims_are_taken_only_after_the_file_is_sealed(
         seen.append(([path.name[:21] for path in there], sum(len(path.read_bytes().splitlines()) for path in there)))
         real(*args, **values)
 
-    monkeypatch.setattr(claims, "take", watched)
+    monkeypatch.setattr(claims, "take_claims", watched)
     assert workspace.run("batch-submit").exit_code == 0
     assert seen == [(["000001-requests.jsonl"], 3)]
 

@@ -103,7 +103,7 @@ def test_only_the_parts_of_the_dead_are_abandoned(tmp_path: Path) -> None:
 def test_a_part_of_another_machine_is_abandoned_after_a_day(tmp_path: Path) -> None:
     """Whether its process lives cannot be asked from here, so only a long silence says that it does not."""
     elsewhere = "import platform; platform.node = lambda: 'elsewhere'\nfrom pathlib import Path\nimport sys\n"
-    script = elsewhere + "from pipeline import files; print(files.part_of(Path(sys.argv[1])))"
+    script = elsewhere + "from pipeline.core import files; print(files.part_of(Path(sys.argv[1])))"
     command = [sys.executable, "-c", script, str(tmp_path / "export.csv")]
     part = Path(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip())
     part.touch()
