@@ -116,55 +116,6 @@ def test_every_request_of_a_spoilt_result_is_accounted_for(row: Row, asking: Gro
     assert asking.live() == 1 + again - (row.word == "batch_cancelled")
 
 
-@pytest.mark.parametrize("word", ["batch_fails", "batch_expires", "batch_cancelled"])
-def test_a_batch_without_a_result_lets_its_people_go(word: str, asking: Ground) -> None:
-    """FAILED, EXPIRED and CANCELLED without a file charge nobody, and everybody goes out again."""
-    asking.script(Script(word))
-    assert asking.run("batch-submit").exit_code == 0
-    assert asking.run("batch-poll").exit_code == 0
-    assert asking.facts() == Facts(("failed",), creates=1, remote=1)
-    asking.recover()
-    assert asking.facts() == Facts(("failed", "ingested"), tagged=PEOPLE, creates=2, remote=2)
-
-
-def test_a_batch_that_never_ends_is_given_up(asking: Ground) -> None:
-    """F52: beyond its age it is cancelled, and what it did not answer goes out again."""
-    asking.script(Script("never_ends"))
-    assert asking.run("batch-submit").exit_code == 0
-    assert asking.run("batch-poll", WAIT="0").exit_code == 0
-    assert asking.facts() == Facts(("submitted",), claimed=PEOPLE, creates=1, remote=1)
-    assert asking.run("batch-poll", BATCH_HOURS="0").exit_code == 0
-    assert asking.facts() == Facts(("failed",), creates=1, remote=1)
-    asking.recover()
-    assert (asking.facts().tagged, asking.live()) == (PEOPLE, 1)
-
-
-def test_a_lagging_list_makes_no_second_batch(asking: Ground) -> None:
-    """F41: a lost create that the list shows late is waited for as long as LIST_LAG says, and adopted."""
-    asking.script(Script("create_lost_reply"), Script("list_lag", {"seconds": 1}))
-    done = asking.run("batch-submit", LIST_LAG="3")
-    assert (done.exit_code, "found again" in done.stderr) == (0, True), done.output
-    assert asking.facts() == Facts(("submitted",), claimed=PEOPLE, creates=1, remote=1)
-
-
-@pytest.mark.parametrize("late", ["list_lag", "page_skips"])
-def test_what_the_list_hid_is_found_as_a_twin(late: str, asking: Ground) -> None:
-    """F41, F57: where the list lags longer than it may, or lacks what there is, the twin is found and cancelled."""
-    hidden = Script("list_lag", {"seconds": 600}) if late == "list_lag" else Script("page_skips", times=1)
-    asking.script(Script("create_lost_reply"), hidden)
-    asking.api.configure(paused=True)  # or the twin is over before it can be cancelled
-    done = asking.run("batch-submit")
-    assert done.exit_code == 0, done.output
-    assert asking.facts() == Facts(("submitted",), claimed=PEOPLE, creates=2, remote=2)
-    asking.api.advance(3600)
-    assert asking.run("batch-poll", WAIT="0").exit_code == 0
-    asking.api.configure(paused=False)
-    asking.recover()
-    assert asking.live() == 1, "the twin goes on"
-    assert asking.workspace.query("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == [(1,)]
-    assert asking.facts().tagged == PEOPLE
-
-
 @pytest.mark.parametrize("word", ["page_repeats", "empty_page", "page_status"])
 def test_a_lost_create_is_found_behind_odd_pages(word: str, asking: Ground) -> None:
     """F57, F58: pages that repeat, are empty or fail once do not keep the look from the page where the batch is."""

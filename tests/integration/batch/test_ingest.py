@@ -428,56 +428,6 @@ def test_no_more_of_a_biography_is_shown_than_an_excerpt(offline: Workspace) -> 
     assert "\n" not in said
 
 
-@pytest.mark.parametrize(
-    ("fault", "outcome"),
-    [
-        ("duplicate_equal", "answered"),
-        ("duplicate_different", "answered"),
-        ("duplicate_error_first", "answered"),
-        ("unknown_key", "answered"),
-        ("garbage_line", "answered"),
-        ("long_line", "answered"),
-        ("line_separators", "answered"),
-        ("swapped_bodies", "answered"),
-        ("other_model", "answered"),
-        ("missing_line", "missing"),
-        ("broken_line", ""),
-        ("error_line", "refused"),
-        ("all_lines_fail", "refused"),
-        ("max_tokens", "invalid"),
-        ("max_tokens_empty", "refused"),
-        ("prompt_blocked", "refused"),
-        ("safety", "refused"),
-        ("recitation", "refused"),
-        ("no_candidates", "refused"),
-        ("unknown_finish", "refused"),
-        ("schema_mismatch", "invalid"),
-        ("markdown_fence", "invalid"),
-        ("cut_last_line", ""),
-        ("no_last_newline", "answered"),
-        ("blank_lines", "answered"),
-        ("crlf", "answered"),
-        ("bom", "answered"),
-    ],
-)
-def test_every_spoiled_line_of_the_emulator_is_accounted_for(
-    workspace: Workspace, api: Api, people: Callable[..., list[str]], fault: str, outcome: str
-) -> None:
-    """The whole chain on a result file that the API spoiled ends in an account that adds up."""
-    people(4)
-    times = 4 if fault == "all_lines_fail" else 1
-    api.fault(fault, times=times)
-    for command in ("batch-submit", "batch-poll"):
-        assert workspace.run(command).exit_code == 0
-    [account] = ingest(workspace)
-    assert api.faults()["used_up"]
-    answered = {"answered": 4, "": 3}.get(outcome, 4 - times)
-    assert account["answered"] == answered
-    if outcome:
-        assert account[outcome] == (4 if outcome == "answered" else times)
-    assert ledger.people(workspace)["tagged"] == answered if answered else True
-
-
 def test_answers_join_their_people_by_key_alone(workspace: Workspace, api: Api) -> None:
     """Results come in another order than the requests, and each answer stands at its own person."""
     subjects = ["beekeeping", "water law", "chess", "carpentry", "astronomy", "oncology", "poetry", "welding"]

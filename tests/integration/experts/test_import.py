@@ -168,13 +168,6 @@ def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path, bad: str) -> No
         done.check()
 
 
-def test_strict_takes_a_sound_file(tmp_path: Path) -> None:
-    """Where nothing is rejected or changed, strict makes no difference."""
-    with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, people_file(tmp_path / "p.csv", ann="Water."), strict=True)
-        assert (done.refused, done.added, list(rows(ws))) == (False, 1, ["ann"])
-
-
 def test_a_file_without_a_sound_row_is_an_error(tmp_path: Path) -> None:
     """A header alone, or nothing but rejected rows, ends with exit code 2."""
     with workspace(tmp_path / "data") as ws:
