@@ -1,13 +1,14 @@
 """Faults of result files and of a batch's end, through submit, poll and ingest: every request is accounted for once."""
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from tests.faults import ground
 from tests.faults.ground import PEOPLE, Facts, Ground, Script
 
-pytestmark = pytest.mark.sampled(12)
+pytestmark = pytest.mark.sampled(12, sqlite=2)
 
 ONE = "^expert-tags/2$"
 TWO = "^expert-tags/[23]$"
@@ -97,16 +98,41 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
+OF_LINES = [row for row in ROWS if row.key == ONE]
+
+
+def test_every_line_of_a_spoilt_result_is_accounted_for(asking: Ground) -> None:
+    """In one batch with every fault of a line the account is the sum of what the table says of each."""
+    total = len(OF_LINES)
+    ground.add_people(asking.workspace, first=PEOPLE, until=total)
+    faults = [Script(row.word, row.args, key=f"^expert-tags/{number}$") for number, row in enumerate(OF_LINES, 1)]
+    asking.script(*faults)
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        done = asking.run(command)
+        assert done.exit_code == 0, done.output
+    of_all = Account(*(sum(column) for column in zip(*(astuple(row.account) for row in OF_LINES), strict=True)))
+    assert _account(asking) == replace(of_all, answered=of_all.answered - total * (PEOPLE - 1))
+    assert asking.facts().charged == sum(row.charged for row in OF_LINES)
+    assert asking.struck(), "a fault never struck"
+    asking.recover()
+    assert asking.facts().tagged == total - sum(row.parked for row in OF_LINES)
+
+
+def _account(asking: Ground) -> Account:
+    """Return what the first batch came to."""
+    columns = ", ".join(Account.__dataclass_fields__)
+    sql = f"SELECT {columns} FROM findable_batch_accounts WHERE batch = 1"  # noqa: S608 - our names
+    return Account(*asking.workspace.query(sql)[0])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.key != ONE], ids=str)
 def test_every_request_of_a_spoilt_result_is_accounted_for(row: Row, asking: Ground) -> None:
     """The account is that of the table, the other answers are kept, and who has none is asked again and tagged."""
     asking.script(Script(row.word, row.args, key=row.key, times=row.times))
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
         done = asking.run(command)
         assert done.exit_code == 0, done.output
-    columns = ", ".join(Account.__dataclass_fields__)
-    sql = f"SELECT {columns} FROM findable_batch_accounts WHERE batch = 1"  # noqa: S608 - our names
-    assert Account(*asking.workspace.query(sql)[0]) == row.account, done.output
+    assert _account(asking) == row.account, done.output
     answered = row.account.answered
     assert asking.facts() == Facts(("ingested",), tagged=answered, charged=row.charged, creates=1, remote=1)
     assert asking.struck(), "the fault never struck"

@@ -629,6 +629,7 @@ def test_every_word_has_a_scenario() -> None:
     assert set(SCENARIOS) == set(WORDS)
 
 
+@pytest.mark.sampled(4, sqlite=4)
 @pytest.mark.parametrize("word", sorted(WORDS))
 def test_a_fault_is_seen_used_up_and_journalled(guest: Caller, word: str) -> None:
     """Each word does on the wire what it says, is counted as used up, and is found in the journal by its id."""
