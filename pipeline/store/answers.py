@@ -248,13 +248,6 @@ def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
     return [VersionCounts(row[0].partition("/")[0], row[0].partition("/")[2], *row[1:]) for row in rows]
 
 
-def clear_all(tx: Connection) -> None:
-    """Delete every answer, attempt and parked mark, but the marks of foreign text."""
-    tx.execute(delete(answers))
-    tx.execute(delete(attempts))
-    tx.execute(delete(parked).where(~parked.c.foreign_text))
-
-
 def _stands(task: str) -> ColumnElement[bool]:
     """Return the condition that an answer of a task was applied and not forgotten."""
     return and_(answers.c.task == task, answers.c.applied, answers.c.answer != FORGOTTEN)
