@@ -6,7 +6,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.live import runner
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.store import answers, erase, retries
+from pipeline.store import answers, claims, retries
 
 PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, who is due waits for the next time
 
@@ -21,7 +21,7 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> runner.LiveReport:
     with ws.store.read() as tx:
         waiting = [one.item_id for one in retries.waiting_retries(tx, ws.task.name)]
         open_ids = ws.task.pending_among(tx, waiting)
-        ids = [one for one in waiting if one in open_ids and not erase.is_claimed(tx, ws.task.name, one)]
+        ids = [one for one in waiting if one in open_ids and not claims.is_any_claimed(tx, ws.task.name, [one])]
         known = estimate.calibration(ws, tx)
     if not ids:
         return runner.LiveReport()

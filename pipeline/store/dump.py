@@ -19,7 +19,7 @@ from pipeline.core.errors import ConfigurationError
 
 LOCK_WAIT = "60s"  # for a table that another program changes the columns of
 VERSION_ROWS = "findable_version"  # the table whose rows are written last
-NOT_OURS = " COMMENT - SCHEMA public "  # only who owns that schema may write it, and it is there before the dump is
+NOT_OURS = " COMMENT - SCHEMA public "  # only the schema's owner may write it
 KEY_PASSWORD = "sslpassword"  # noqa: S105 - the name of an option, which no variable of the environment stands for
 TOO_OLD = re.compile("server version|version mismatch|unsupported version|unrecognized configuration parameter")
 

@@ -62,12 +62,6 @@ def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
     return sorted(tx.execute(asked.where(requests.c.batch.is_not(None)).distinct()).scalars())
 
 
-def is_claimed(tx: Connection, task: str, item_id: str) -> bool:
-    """Return whether an item is being asked about, in a batch or live."""
-    mine = (requests.c.task == task) & (requests.c.item_id == item_id) & requests.c.open
-    return tx.execute(select(requests.c.id).where(mine)).first() is not None
-
-
 def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> bool:
     """Replace the recorded hash and size of a sealed file of a batch; false where its hash is not `was`."""
     for kind in ("request", "result"):

@@ -3,7 +3,7 @@
 Any command may be the first. A database with another program's tables is adopted: ours (`findable_…`) are added.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -47,9 +47,9 @@ def is_schema_current(tx: Connection) -> bool:
     return version == HEAD
 
 
-def is_there(tx: Connection) -> bool:
-    """Return whether the database holds a table of ours, of whatever version."""
-    return any(name.startswith("findable_") for name in inspect(tx).get_table_names())
+def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:
+    """Return the names of the tables that are ours, of any version of findable, or among these."""
+    return [name for name in inspect(tx).get_table_names() if name.startswith("findable_") or name in besides]
 
 
 def is_half_restored(tx: Connection) -> bool:
@@ -79,11 +79,6 @@ def _version(tx: Connection) -> str | None:
             hint="wait for `make restore`, or run it again",
         )
     return found
-
-
-def table_names(tx: Connection) -> list[str]:
-    """Return the names of every table in the database."""
-    return inspect(tx).get_table_names()
 
 
 def has_index(tx: Connection, table: str, name: str) -> bool:

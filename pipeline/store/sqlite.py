@@ -134,7 +134,7 @@ class SqliteFile:
 
 
 @contextlib.contextmanager
-def nobody_else(path: Path) -> Iterator[None]:
+def exclusive_access(path: Path) -> Iterator[None]:
     """Keep every process from opening a file for the length of a block, in which it is renamed.
 
     A process that has it open would go on with a journal of the old name, which SQLite forbids. A damaged or missing

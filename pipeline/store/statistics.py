@@ -48,7 +48,7 @@ def estimate_error(past: Sequence[PastUsage]) -> float | None:
 
 
 def usage_of_run(tx: Connection, number: int) -> PastUsage | None:
-    """Return the usage of the calls of a live run whose replies told it; None where none did."""
+    """Return the usage of the calls of a live run whose replies report it; None where none do."""
     return _summed(tx, select(calls).where(calls.c.run == number, calls.c.tokens_in > 0))
 
 
