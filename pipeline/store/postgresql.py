@@ -92,11 +92,7 @@ class PostgresqlServer:
     )
 
     def __init__(self, url: URL) -> None:
-        """Take the URL of a database.
-
-        Raises:
-            ConfigurationError: it asks for another driver, names no database, or has unknown options.
-        """
+        """Take the URL of a database; one with another driver, no database or unknown options is an error."""
         if url.drivername not in {"postgres", "postgresql", DRIVER} or not url.database:
             raise ConfigurationError(
                 "the URL of a PostgreSQL database begins with postgresql+psycopg:// and names the database",
@@ -110,11 +106,7 @@ class PostgresqlServer:
         self.shown = f"the PostgreSQL database {url.database!r} at {host if isinstance(host, str) else ', '.join(host)}"
 
     def open(self, *, busy_s: float) -> Engine:  # noqa: ARG002 - every write says for itself how long it waits
-        """Return an engine; nothing is connected yet.
-
-        Raises:
-            ConfigurationError: the driver is not installed.
-        """
+        """Return an engine; nothing is connected yet, but the driver must be installed."""
         own = {"client_encoding": "utf8", "fallback_application_name": "findable", **_PATIENCE}
         arguments = {name: value for name, value in own.items() if name not in self._url.query} | self._prepared
         try:
@@ -133,11 +125,7 @@ class PostgresqlServer:
 
     @contextlib.contextmanager
     def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:
-        """Write a dump of the database as it stands at one moment; the connection reads in that moment.
-
-        Raises:
-            ConfigurationError: it holds more than one workspace.
-        """
+        """Dump a database with one workspace, as it stands at one moment; the connection reads in that moment."""
         with engine.connect().execution_options(**self.for_reading) as tx, tx.begin():
             lift_limits(tx)
             found = list(tx.exec_driver_sql(_WORKSPACES).scalars())
@@ -231,11 +219,7 @@ class PostgresqlServer:
         )
 
     def _prepare_connection(self, connection: Any, record: Any) -> None:  # noqa: ARG002 - the shape of the event
-        """Make commits durable, and see that the server can hold what we keep.
-
-        Raises:
-            ConfigurationError: the server is too old, or keeps text in another encoding than UTF-8.
-        """
+        """Make commits durable, and refuse a server that is too old or keeps text in another encoding than UTF-8."""
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise ConfigurationError(

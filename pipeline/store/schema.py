@@ -65,11 +65,7 @@ def settle_restore(tx: Connection, version: str) -> None:
 
 
 def _version(tx: Connection) -> str | None:
-    """Return the schema's version, or None where there is no schema yet.
-
-    Raises:
-        InconsistentError: it is half restored.
-    """
+    """Return the schema's version, None where there is no schema yet; a half restored one is an error."""
     if not inspect(tx).has_table(VERSION_TABLE):
         return None
     found: str | None = tx.execute(text(_VERSION)).scalar()

@@ -37,11 +37,7 @@ class SqliteFile:
     for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # BEGIN alone reads one snapshot
 
     def __init__(self, url: URL) -> None:
-        """Take the URL of a file.
-
-        Raises:
-            ConfigurationError: it names another database, or one in memory.
-        """
+        """Take the URL of a file; that of another database, or of one in memory, is an error."""
         if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
             raise ConfigurationError(
                 f"data is kept in an SQLite file or in PostgreSQL, not in {url.get_backend_name()}",
@@ -52,11 +48,7 @@ class SqliteFile:
         self.shown = str(self.path)
 
     def open(self, *, busy_s: float) -> Engine:
-        """Return an engine whose connections wait for `busy_s` where another program writes.
-
-        Raises:
-            ConfigurationError: there can be no file at that place.
-        """
+        """Return an engine whose connections wait for `busy_s` where another program writes; its folder is made."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
