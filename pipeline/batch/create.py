@@ -121,7 +121,7 @@ def _create(ws: OpenWorkspace, batch: Batch, lease: "Lease") -> SendOutcome | No
         if batch.state is BatchState.SUBMITTING:
             batches.note_absent(tx, batch)
         else:  # one that was prepared under another budget; error 0, for it was cut to fit with the error then known
-            budget.check_budget(ws, tx, batch.estimated_cost, error=0.0, but=batch.number)
+            budget.check_budget(tx, budget.budgets(ws), batch.estimated_cost, error=0.0, but=batch.number)
         batches.mark_submitting(tx, batch, display_name=name, at=ws.now())
         batch = batches.get_batch(tx, batch.number)
     lease.check()  # the last moment at which a process that stood still can know that the batch is not its own
@@ -153,7 +153,7 @@ def _check_room(ws: OpenWorkspace, tx: "Connection", batch: Batch) -> None:
     Raises:
         NoRoomError: there is no room yet; the batch stays as it is.
     """
-    reason = queue_quota.quota_shortfall(ws, tx, batch)
+    reason = queue_quota.quota_shortfall(tx, batch, ws.settings)
     if reason:
         words = ws.task.words
         raise queue_quota.QuotaFullError(

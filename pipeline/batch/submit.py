@@ -133,12 +133,12 @@ def _see_money(ws: OpenWorkspace, report: SubmitReport, *, unmet: int) -> None:
         BudgetError: there was none for anybody.
     """
     with ws.store.read() as tx:
-        nearest = budget.nearest_budget(ws, tx)
+        nearest = budget.nearest_budget(tx, budget.budgets(ws))
         left = min(unmet, claims.count_askable(tx, ws.task)) if nearest else 0
     if nearest is None or left < 1:
         return
     if not report.sent:
-        raise budget.budget_exhausted(ws, nearest)
+        raise budget.budget_exhausted(nearest)
     report.held_back, report.budget = left, f"{nearest.name}={nearest.usd:g}"
 
 

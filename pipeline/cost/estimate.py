@@ -41,9 +41,9 @@ class Calibration:
         return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
 
 
-def calibration(ws: OpenWorkspace, tx: "Connection") -> Calibration:
-    """Return what past answers of the extractor in use say of its estimates."""
-    past = statistics.past_usage(tx, ws.extractor)
+def calibration(tx: "Connection", extractor: str) -> Calibration:
+    """Return what past answers of an extractor say of its estimates."""
+    past = statistics.past_usage(tx, extractor)
     answers, counted = sum(one.requests for one in past), sum(one.counted_in for one in past)
     if answers < ENOUGH or not counted:
         return Calibration()
@@ -78,12 +78,7 @@ def begin_live_run(
         items=items,
         estimated_in=usage.prompt,
         estimated_out=usage.answer + usage.thoughts,
-        estimated_cost=request_cost(ws, usage, batch=batch),
+        estimated_cost=tokens.usage_cost(ws.model, usage, batch=batch, on=ws.now().date()),
         priced_on=ws.model.priced_as_of(batch=batch, on=ws.now().date()).isoformat(),
         budget=budget,
     )
-
-
-def request_cost(ws: OpenWorkspace, usage: Usage, *, batch: bool) -> float:
-    """Return what tokens cost in USD with the model in use, in a batch or live, at today's price."""
-    return tokens.usage_cost(ws.model, usage, batch=batch, on=ws.now().date())

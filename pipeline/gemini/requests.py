@@ -58,18 +58,6 @@ def request_key(task_name: str, item_id: str) -> str:
     return f"{task_name}/{item_id}"
 
 
-def split_key(key: str) -> tuple[str, str]:
-    """Return (task name, item id) of a key; the id may hold slashes.
-
-    Raises:
-        ValueError: the text is no key of ours.
-    """
-    task_name, slash, item_id = key.partition("/")
-    if not (task_name and slash and item_id):
-        raise ValueError(f"not a key of ours: {key!r}")
-    return task_name, item_id
-
-
 def build_request(prompt: Prompt, *, schema: Mapping[str, Any], thinking: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the request object for a prompt, camelCase, with the answer's schema and the model's thinking settings.
 

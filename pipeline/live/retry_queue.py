@@ -22,7 +22,7 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> runner.LiveReport:
         waiting = [one.item_id for one in retries.waiting_retries(tx, ws.task.name)]
         open_ids = ws.task.pending_among(tx, waiting)
         ids = [one for one in waiting if one in open_ids and not erase.is_claimed(tx, ws.task.name, one)]
-        known = estimate.calibration(ws, tx)
+        known = estimate.calibration(tx, ws.extractor)
     if not ids:
         return runner.LiveReport()
     account = CallLedger(ws, Purpose.ADD, None, known, ws.limits)

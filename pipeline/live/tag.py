@@ -13,11 +13,11 @@ from pipeline.core.errors import UnavailableError
 from pipeline.cost import budget, estimate
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.tokens import Usage
+from pipeline.gemini.tokens import Usage, usage_cost
 from pipeline.live import runner
 from pipeline.live.questions import OpenQuestions
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.quality import evaluate, pilot
+from pipeline.quality import evaluate, pilot, report_files
 from pipeline.store import claims, live_calls
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         ConfigurationError: no key, or no such model; nothing was asked.
     """
     questions.free_dead_owners(ws.store, now=ws.now())
-    evaluate.remove_unfinished_reports(ws)
+    report_files.sweep_reports(ws.data, ws.task.name)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     with ws.store.read() as tx:
         everyone, askable = ws.task.total(tx), claims.count_askable(tx, ws.task)
@@ -70,14 +70,14 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     _begin(ws, report, limit=limit, to_ask=to_ask)
     with ws.store.read() as tx:
-        known = estimate.calibration(ws, tx)
+        known = estimate.calibration(tx, ws.extractor)
     account = CallLedger(ws, Purpose.LIVE, report.run, known, ws.limits)
     with ws.display.bar("asking", everyone, done=report.skipped) as bar:
         shown = _Shown(report, bar)
         report.asked = runner.ask_live(ws, account, OpenQuestions(ws, known, limit), watching=shown)
     _end(ws, report, to_ask=to_ask)
     if not report.left:
-        budget.close_budget(ws)
+        budget.close_budget(ws.store, ws.task, at=ws.now())
     if report.asked.answered and not report.asked.interrupted:
         report.quality = evaluate.write_report(ws, extractor=ws.extractor)
     if report.quality is not None:
@@ -134,7 +134,7 @@ def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_as
     with ws.display.bar("counting tokens", to_ask) as bar:
         plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
     report.estimated = plan.usage
-    report.estimated_cost = estimate.request_cost(ws, plan.usage, batch=False)
+    report.estimated_cost = usage_cost(ws.model, plan.usage, batch=False, on=ws.now().date())
     with ws.store.write() as tx:
         report.run = estimate.begin_live_run(
             ws,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.errors import StateConflictError, ThrottledError
 from pipeline.core.states import CallEnd, Outcome
-from pipeline.cost import budget, estimate
+from pipeline.cost import budget
 from pipeline.engine.record import Asked, Judgement, Source, write_judgements
 from pipeline.gemini import tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
@@ -86,8 +86,8 @@ class CallLedger:
         day = budget.today(ws.now()).isoformat()
         if self.limits.rpd is not None and live_calls.calls_of_day(tx, ws.model.name, day=day) >= self.limits.rpd:
             raise is_day_over(ws, self.limits.rpd)
-        cost = estimate.request_cost(ws, question.likely, batch=False)
-        budget.check_live_budget(ws, tx, cost, error=self.known.error, added_up=self.added_up)
+        cost = tokens.usage_cost(ws.model, question.likely, batch=False, on=ws.now().date())
+        budget.check_live_budget(tx, budget.budgets(ws), cost, error=self.known.error, added_up=self.added_up)
         ws.bind(tx)
         if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
             return None

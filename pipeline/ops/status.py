@@ -112,7 +112,7 @@ def _wants_room(ws: OpenWorkspace, tx: "Connection", mine: list[Batch]) -> bool:
         return False
     ready = [one for one in mine if one.state is BatchState.PREPARED]
     return any(one.tries and one.upload for one in ready) or any(
-        queue_quota.quota_shortfall(ws, tx, one) for one in ready[:1]
+        queue_quota.quota_shortfall(tx, one, ws.settings) for one in ready[:1]
     )
 
 

@@ -123,7 +123,7 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
 def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:
     """Ask about one person and write what came; return why there are no tags, and whether the service is down."""
     with ws.store.read() as tx:
-        known = estimate.calibration(ws, tx)
+        known = estimate.calibration(tx, ws.extractor)
     account = CallLedger(ws, Purpose.ADD, None, known, ws.limits)
     try:
         report = runner.ask_live(

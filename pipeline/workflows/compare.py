@@ -82,7 +82,7 @@ def _ask(ws: OpenWorkspace, pilot: int, sent: Mapping[str, InBatch], homes: "Map
         if not left:
             return
         with ws.store.read() as tx:
-            known = estimate.calibration(ws, tx)
+            known = estimate.calibration(tx, ws.extractor)
         account = _PilotAccount(ws, Purpose.COMPARE, None, known, ws.limits, pilot=pilot, sent=sent)
         source = _BatchLines(ws, known, _lines_of(ws, left, sent, homes), sent, left)
         with ws.display.bar("asking live", len(left)) as bar:
