@@ -107,17 +107,18 @@ class Batches:
             intake = check_file(self.input_path(batch_id), kind=kind)
             with self._database.transaction():
                 self._check_quota(model, intake, settings=settings)
-                facts: dict[str, object] = {
-                    "id": batch_id,
-                    "owner": owner,
-                    "model": model,
-                    "kind": kind,
-                    "input_file": name,
-                }
-                facts |= {"display_name": asked.get("displayName", ""), "fate": json.dumps(fate)}
-                facts |= {"requests": intake.requests, "tokens": intake.tokens}
                 self._insert(
-                    facts, lag_s=float(fate.get("list_lag_seconds", settings.list_lag_seconds)), settings=settings
+                    lag_s=float(fate.get("list_lag_seconds", settings.list_lag_seconds)),
+                    settings=settings,
+                    id=batch_id,
+                    owner=owner,
+                    model=model,
+                    kind=kind,
+                    input_file=name,
+                    display_name=asked.get("displayName", ""),
+                    fate=json.dumps(fate),
+                    requests=intake.requests,
+                    tokens=intake.tokens,
                 )
         except BaseException:
             self.input_path(batch_id).unlink(missing_ok=True)
@@ -145,7 +146,7 @@ class Batches:
         if row["n"] >= settings.active_batches or (limit is not None and row["tokens"] + intake.tokens > limit):
             raise quota_full()
 
-    def _insert(self, facts: Mapping[str, object], *, lag_s: float, settings: Settings) -> None:
+    def _insert(self, *, lag_s: float, settings: Settings, **facts: object) -> None:
         """Insert the row of a new batch, pending from now on and out of the list for `lag_s`."""
         now = self._clock.now_ns()
         values = {
@@ -157,11 +158,10 @@ class Batches:
             "due_ns": now + int(settings.batch_seconds * SECOND_NS) if settings.batch_seconds else 0,
             "listed_ns": now + int(lag_s * SECOND_NS),
         }
-        columns, marks = ", ".join(values), ", ".join("?" * len(values))
-        self._database.change(f"INSERT INTO batches ({columns}) VALUES ({marks})", list(values.values()))  # noqa: S608 - columns are ours
+        self._database.insert("batches", values)
 
     def find(self, batch_id: str) -> Batch:
-        """Return a batch by its id, whoever owns it and whether or not it was deleted."""
+        """Return a batch by its id, of any owner, deleted or not."""
         return Batch(**self._database.rows("SELECT * FROM batches WHERE id = ?", (batch_id,))[0])
 
     def get(self, owner: str, batch_id: str, *, look: bool = False) -> Batch:
@@ -220,7 +220,7 @@ class Batches:
         batch = self.get(owner, batch_id)
         if self.end(batch, "CANCELLED") or batch.shown_state(self._clock.now_ns()) not in ACTIVE:
             return
-        # Done in truth but held back by a script: nobody was shown that it was over, so the cancel wins.
+        # Done in truth but held back by a script: no client was shown that it was over, so the cancel wins.
         self._database.change(
             "UPDATE batches SET state = 'CANCELLED', has_output = 0, looks_needed = 0, due_ns = 0 WHERE number = ?",
             (batch.number,),

@@ -1,4 +1,4 @@
-"""Budgets: how much may still be started, over all commands and processes.
+"""Keep budgets: how much may still be started, over all commands and processes.
 
 A budget holds what was spent since it began, what is under way, and what is about to start; what is not over counts at
 its estimate and the error that was measured of estimates. It is looked at in the transaction that starts something.

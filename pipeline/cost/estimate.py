@@ -1,4 +1,4 @@
-"""The one estimator: what requests will use and cost, in a batch or live, learned from what earlier ones did use.
+"""Estimate what requests will use, in a batch or live, from what earlier ones did use.
 
 `batch-submit`, `preflight`, `tag` and `status` all ask here. Tokens are counted from the text of each request; past
 answers of the same extractor then say how many its model really counts for such a text and how long its answers are.

@@ -98,7 +98,7 @@ def _error(past: PastUsage | None) -> float | None:
 
 
 def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
-    """Return who was added while Gemini failed and is due again, or was, by the names people know, oldest first."""
+    """Return the items added while Gemini failed that are due again, or were, by the names users know, oldest first."""
     found = retries.all_retries(tx, task.name)
     names = task.names(tx, [one.item_id for one in found])
     return [

@@ -1,4 +1,4 @@
-"""What the API says of a batch, read from the raw operation, for the SDK drops most of it.
+"""Read what the API says of a batch from the raw operation, for the SDK drops most of it.
 
 `error`, `batchStats`, `inputConfig` and `response` never reach a caller of the SDK 3.3.0; a failed batch would have
 no reason. Counts come as texts, those that are zero do not come at all, and a state may be new or missing.
@@ -27,7 +27,7 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True)
 class RemoteBatch:
-    """One remote batch as the API last told of it.
+    """One remote batch as the API last described it.
 
     `word` is the API's state word, None when there was none; `error` the reason of a failed batch as `<code>: <text>`.
     The counts are requests; all four are None when the API gave no statistics. Times are aware, UTC.

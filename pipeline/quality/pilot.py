@@ -1,6 +1,6 @@
-"""A pilot: a few items drawn by a seed, asked and judged before all of them are.
+"""Draw a pilot, a few items that are asked and judged before all are, and say whether all may be asked.
 
-Which items those are follows from the seed and the items alone, so a pilot that was killed goes on with the same ones.
+Which items those are follows from the seed and the items alone, so a killed pilot resumes with the same ones.
 """
 
 import hashlib
