@@ -107,18 +107,17 @@ class Batches:
             intake = check_file(self.input_path(batch_id), kind=kind)
             with self._database.transaction():
                 self._check_quota(model, intake, settings=settings)
+                facts: dict[str, object] = {
+                    "id": batch_id,
+                    "owner": owner,
+                    "model": model,
+                    "kind": kind,
+                    "input_file": name,
+                }
+                facts |= {"display_name": asked.get("displayName", ""), "fate": json.dumps(fate)}
+                facts |= {"requests": intake.requests, "tokens": intake.tokens}
                 self._insert(
-                    lag_s=float(fate.get("list_lag_seconds", settings.list_lag_seconds)),
-                    settings=settings,
-                    id=batch_id,
-                    owner=owner,
-                    model=model,
-                    kind=kind,
-                    input_file=name,
-                    display_name=asked.get("displayName", ""),
-                    fate=json.dumps(fate),
-                    requests=intake.requests,
-                    tokens=intake.tokens,
+                    facts, lag_s=float(fate.get("list_lag_seconds", settings.list_lag_seconds)), settings=settings
                 )
         except BaseException:
             self.input_path(batch_id).unlink(missing_ok=True)
@@ -146,7 +145,7 @@ class Batches:
         if row["n"] >= settings.active_batches or (limit is not None and row["tokens"] + intake.tokens > limit):
             raise quota_full()
 
-    def _insert(self, *, lag_s: float, settings: Settings, **facts: object) -> None:
+    def _insert(self, facts: Mapping[str, object], *, lag_s: float, settings: Settings) -> None:
         """Insert the row of a new batch, pending from now on and out of the list for `lag_s`."""
         now = self._clock.now_ns()
         values = {
@@ -158,7 +157,8 @@ class Batches:
             "due_ns": now + int(settings.batch_seconds * SECOND_NS) if settings.batch_seconds else 0,
             "listed_ns": now + int(lag_s * SECOND_NS),
         }
-        self._database.insert("batches", values)
+        columns, marks = ", ".join(values), ", ".join("?" * len(values))
+        self._database.change(f"INSERT INTO batches ({columns}) VALUES ({marks})", list(values.values()))  # noqa: S608 - columns are ours
 
     def find(self, batch_id: str) -> Batch:
         """Return a batch by its id, of any owner, deleted or not."""

@@ -7,7 +7,7 @@ itself takes turns. What is committed is on disk (WAL, `synchronous=FULL`).
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -137,11 +137,6 @@ class Database:
         """Run one writing statement, durable on return outside a transaction, and return how many rows it touched."""
         with self._lock:
             return self._connection.execute(statement, values).rowcount
-
-    def insert(self, table: str, values: Mapping[str, object]) -> None:
-        """Insert one row, given by its columns."""
-        columns, marks = ", ".join(values), ", ".join("?" * len(values))
-        self.change(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(values.values()))  # noqa: S608 - our names
 
     def change_many(self, statement: str, values: Sequence[Sequence[object]]) -> None:
         """Run one writing statement for each of `values`, inside the caller's transaction."""

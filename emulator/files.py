@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import string
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,19 +104,10 @@ class Files:
         size = described.get("sizeBytes") if declared is None else declared
         if size is not None and size > MAX_BYTES:
             raise invalid(f"File size {size} is above the limit of {MAX_BYTES} bytes.")
+        values = (upload_id, owner, name, described.get("displayName", ""), mime_type, size, self._clock.now_ns())
         self._upload_path(upload_id).touch()
-        self._database.insert(
-            "uploads",
-            {
-                "id": upload_id,
-                "owner": owner,
-                "name": name,
-                "display_name": described.get("displayName", ""),
-                "mime_type": mime_type,
-                "declared": size,
-                "created_ns": self._clock.now_ns(),
-            },
-        )
+        columns = "id, owner, name, display_name, mime_type, declared, created_ns"
+        self._database.change(f"INSERT INTO uploads ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 - columns are ours
         return upload_id
 
     def _check_name(self, name: str) -> None:
@@ -178,17 +169,12 @@ class Files:
         self._upload_path(upload.id).replace(self.path(file_id))
         with self._database.transaction():
             self._database.change("DELETE FROM uploads WHERE id = ?", (upload.id,))
+            now = self._clock.now_ns()
             return self._insert(
-                LIFETIME_NS,
-                id=file_id,
-                owner=upload.owner,
-                display_name=upload.display_name,
-                mime_type=upload.mime_type,
-                size_bytes=upload.received,
-                sha256=digest,
-                state=state,
-                source="UPLOADED",
-                looks=looks,
+                (
+                    *(file_id, upload.owner, upload.display_name, upload.mime_type, upload.received, digest),
+                    *(now, now + LIFETIME_NS, state, "UPLOADED", looks),
+                )
             )
 
     def add_result(self, owner: str, batch_id: str, *, written: Path, sha256: str) -> None:
@@ -197,23 +183,16 @@ class Files:
         size = written.stat().st_size
         written.replace(self.path(file_id))
         self._database.change("DELETE FROM files WHERE id = ?", (file_id,))
-        self._insert(
-            RESULT_LIFETIME_NS,
-            id=file_id,
-            owner=owner,
-            display_name="",
-            mime_type="application/jsonl",
-            size_bytes=size,
-            sha256=sha256,
-            state="ACTIVE",
-            source="GENERATED",
-        )
-
-    def _insert(self, lifetime_ns: int, **values: object) -> File:
-        """Insert one file row that begins its life now, and return it."""
         now = self._clock.now_ns()
-        self._database.insert("files", {**values, "created_ns": now, "expires_ns": now + lifetime_ns})
-        return File(**self._database.rows("SELECT * FROM files WHERE id = ?", (values["id"],))[0])
+        facts = (file_id, owner, "", "application/jsonl", size, sha256, now, now + RESULT_LIFETIME_NS)
+        self._insert((*facts, "ACTIVE", "GENERATED", 0))
+
+    def _insert(self, values: Sequence[object]) -> File:
+        """Insert one file row and return it."""
+        columns = "id, owner, display_name, mime_type, size_bytes, sha256, created_ns, expires_ns, state, source, looks"
+        marks = ", ".join("?" * len(values))
+        self._database.change(f"INSERT INTO files ({columns}) VALUES ({marks})", values)  # noqa: S608 - columns are ours
+        return File(**self._database.rows("SELECT * FROM files WHERE id = ?", (values[0],))[0])
 
     def cancel(self, upload: Upload) -> None:
         """Forget an upload and its bytes."""
