@@ -161,7 +161,7 @@ class Batches:
         self._database.change(f"INSERT INTO batches ({columns}) VALUES ({marks})", list(values.values()))  # noqa: S608 - columns are ours
 
     def find(self, batch_id: str) -> Batch:
-        """Return a batch by its id, of any owner, deleted or not."""
+        """Return a batch by its id, of any owner, whether or not it was deleted."""
         return Batch(**self._database.rows("SELECT * FROM batches WHERE id = ?", (batch_id,))[0])
 
     def get(self, owner: str, batch_id: str, *, look: bool = False) -> Batch:

@@ -257,7 +257,7 @@ class Files:
         self.path(file_id).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Delete what has expired: files, and uploads not finished within a file's lifetime."""
+        """Delete what has expired: files, and uploads left unfinished within a file's lifetime."""
         now = self._clock.now_ns()
         for row in self._database.rows("SELECT id FROM files WHERE expires_ns <= ?", (now,)):
             self.remove(row["id"])

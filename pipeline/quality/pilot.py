@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
 from pipeline.quality import gates
-from pipeline.store import answers, pilots
-from pipeline.store.database import streamed
+from pipeline.store import answers, pilots, statistics
+from pipeline.store.database import pages, streamed
 from pipeline.store.pilots import Pilot, PilotVerdict
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def draw_pilot(tx: "Connection", task: "Task", extractor: str, *, size: int, see
 
 def _candidates(tx: "Connection", task: "Task", extractor: str) -> Iterator[str]:
     """Yield the ids that a pilot is drawn from."""
-    for query in (task.pending(), answers.applied_ids(task.name, extractor)):
+    for query in (task.pending(), statistics.applied_ids(task.name, extractor)):
         for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
             yield from page
 
@@ -53,18 +53,18 @@ def exempt_unserved(store: "Store", task: str, ids: Sequence[str]) -> None:
     """Let those of the pilot's items be asked again that are parked for failed batches alone, and none else."""
     with store.read() as tx:
         found = unserved_items(tx, task, ids)
-    for start in range(0, len(found), answers.PAGE):
+    for some in pages(found):
         with store.write() as tx:
-            answers.unpark(tx, task, ids=unserved_items(tx, task, found[start : start + answers.PAGE]))
+            answers.unpark(tx, task, ids=unserved_items(tx, task, some))
 
 
 def unserved_items(tx: "Connection", task: str, ids: Sequence[str]) -> list[str]:
     """Return those of these items that are parked for batches that gave nothing, and were never charged."""
     stopped = list(parked_of_pilot(tx, task, ids))
     found = []
-    for start in range(0, len(stopped), answers.PAGE):
-        some = stopped[start : start + answers.PAGE]
-        spent, failures = answers.count_charged(tx, task, some), answers.service_failures(tx, task, some)
+    for some in pages(stopped):
+        spent = answers.count_charged(tx, task, some)
+        failures = answers.service_failures(tx, task, some)
         found += [one for one in some if one not in spent and failures.get(one, 0) >= answers.MAX_SERVICE_FAILURES]
     return found
 

@@ -312,7 +312,7 @@ def _account(ws: OpenWorkspace, report: TagReport, *, began: datetime) -> None:
     report.left = _askable(ws)
     report.under_way = sum(one.requests for one in _waiting(ws))
     with ws.store.read() as tx:
-        report.overrun = budget.budget_overrun(tx, budget.budgets(ws))
+        report.overrun = budget.budgets(ws).overrun(tx)
         report.spent = budget.known_spending(tx, since=began)
     last = report.submitted[-1] if report.submitted else None
     if last is not None and last.held_back and not report.out_of_money:
