@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import SealedWriter, sweep_abandoned, target_of
+from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import export, table
 
@@ -136,7 +136,7 @@ def _seal(path: Path, pieces: Iterator[bytes]) -> None:
     """Write the pieces to a file that appears under its name when it is whole."""
     target = target_of(path)
     try:
-        sweep_abandoned(target)
+        sweep_parts(target)
         with SealedWriter(target) as writer:
             for piece in pieces:
                 writer.write(piece)

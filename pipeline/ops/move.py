@@ -21,7 +21,7 @@ from pipeline.store.copy import CopySource
 from pipeline.store.database import Connection, Store
 
 if TYPE_CHECKING:
-    from pipeline.store.copy import Table
+    from sqlalchemy import Table
 
 
 EVERYTHING = (*tables.metadata.sorted_tables, experts)  # of a workspace of people
@@ -146,7 +146,7 @@ def _check_idle(tx: Connection) -> None:
     Raises:
         UnavailableError: one is.
     """
-    busy = copy.active_owners(tx)
+    busy = claims.active_owners(tx)
     if busy:
         raise UnavailableError(
             f"another process works in this workspace ({', '.join(busy)}); nothing was moved",

@@ -23,11 +23,12 @@ from pipeline.core.errors import (
 )
 from pipeline.core.states import Outcome, RemoteState
 from pipeline.core.task import Prompt
-from pipeline.gemini.client import Client, Upload
+from pipeline.gemini.client import Client
 from pipeline.gemini.operations import RemoteBatch
 from pipeline.gemini.requests import build_request, check_request, request_key, request_line
 from pipeline.gemini.responses import judge_document, judge_line, line_at_fault
 from pipeline.gemini.result_file import ResultFile
+from pipeline.gemini.transfers import Upload
 from tests.live import generated
 
 MODEL = "gemini-3.5-flash-lite"
