@@ -61,7 +61,7 @@ def _hang_up(server: Server) -> None:
         for task in list(state.tasks):
             task.cancel()
         for connection in list(state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]  # of a protocol of ours: it has one
+            connection.transport.abort()
         done.set()
 
     open_now[0].loop.call_soon_threadsafe(end)

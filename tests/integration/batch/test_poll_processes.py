@@ -66,6 +66,7 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.sampled(5, sqlite=3)
 @pytest.mark.parametrize(
     ("fault", "path", "seen"),
     [
@@ -169,6 +170,7 @@ def test_a_poll_that_sees_a_cancel_before_its_sender_does_forgives(
     assert cancel.returncode == 0
 
 
+@pytest.mark.sampled(3, sqlite=2)
 @pytest.mark.parametrize("commit", [2, 3, 4, 5, 6])
 def test_killed_in_the_middle_and_run_again_it_is_as_if_never_killed(tmp_path: Path, commit: int) -> None:
     """An ingest that is killed before any of its commits ends, run again, in the database of an undisturbed one."""

@@ -18,7 +18,7 @@ from tests.lab import Api, Workspace, slowness
 People = Callable[..., list[str]]
 At = Callable[[int], Workspace]
 
-ROUNDS = 10
+ROUNDS = 4
 PEOPLE = 7
 QUICK = {"BATCH_ROWS": "3", "LEASE": "0.5", "CREATE_TIMEOUT": "0.3", "RETRY_FOR": "0.5"}
 LONG = {"BATCH_ROWS": "3", "LEASE": "3600"}

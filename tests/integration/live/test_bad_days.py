@@ -26,6 +26,7 @@ TROUBLES: list[tuple[str, dict[str, Any]]] = [
 IN_VAIN = {"RETRY_FOR": "0.2", "CALL_TIMEOUT": "0.4"}
 
 
+@pytest.mark.sampled(4, sqlite=4)
 @pytest.mark.parametrize(("word", "args"), TROUBLES, ids=[f"{word}{args.get('code', '')}" for word, args in TROUBLES])
 def test_what_the_service_fails_once_is_asked_once_more(
     workspace: Workspace, api: Api, people: People, word: str, args: dict[str, Any]
@@ -55,6 +56,7 @@ def test_what_the_service_fails_twice_is_recorded_and_the_run_goes_on(
     ledger.check(workspace)
 
 
+@pytest.mark.sampled(4, sqlite=4)
 @pytest.mark.parametrize(("word", "args"), TROUBLES, ids=[f"{word}{args.get('code', '')}" for word, args in TROUBLES])
 def test_a_service_that_is_gone_ends_the_run(
     workspace: Workspace, api: Api, people: People, word: str, args: dict[str, Any]

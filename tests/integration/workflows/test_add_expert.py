@@ -171,6 +171,7 @@ FAILURES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.sampled(6, sqlite=4)
 @pytest.mark.parametrize(("word", "args"), FAILURES, ids=[f"{word}-{args.get('code', '')}" for word, args in FAILURES])
 def test_where_gemini_fails_the_next_batch_takes_the_person(
     workspace: Workspace, api: Api, file: Callable[[Any], str], word: str, args: dict[str, Any]
