@@ -37,7 +37,7 @@ def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
     """
     condition = table.tagged()
     if extractor is not None:
-        condition = condition & item_id.in_(statistics.select_applied_ids(table.TASK, extractor))
+        condition = condition & item_id.in_(statistics.applied_ids(table.TASK, extractor))
     numbers: Counter[int] = Counter()
     used: Counter[str] = Counter()
     shown: Choice[str] = Choice(SAMPLES, seed=SEED)

@@ -15,7 +15,7 @@ from pipeline.core.errors import ConfigurationError, FindableError, Inconsistent
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.ops import backup_files
-from pipeline.store import batches, copy, integrity, leases, postgresql, schema, sqlite, workspace
+from pipeline.store import batches, claims, integrity, leases, postgresql, schema, sqlite, workspace
 from pipeline.store.database import Connection, Store
 
 
@@ -202,7 +202,7 @@ def _check_idle(data: Path) -> None:
     store = Store(f"sqlite:///{path}")
     try:
         with store.read() as tx:
-            held = copy.active_owners(tx)
+            held = claims.active_owners(tx)
     except FindableError:
         return
     finally:
@@ -278,7 +278,7 @@ def _set_right(tx: Connection) -> list[int]:
     damage = integrity.damage(tx)
     if damage:
         raise InconsistentError(f"the backup's database is damaged: {damage[0]}", hint="take another backup")
-    leases.drop_all_leases(tx)
+    leases.drop_leases(tx)
     unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
     for batch in unsent:
         workspace_id = workspace.get_workspace(tx).workspace_id

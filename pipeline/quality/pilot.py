@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
 from pipeline.quality import gates
-from pipeline.store import answers, pilots
-from pipeline.store.database import streamed
+from pipeline.store import answers, pilots, statistics
+from pipeline.store.database import pages, streamed
 from pipeline.store.pilots import Pilot, PilotVerdict
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def draw_pilot(ws: "OpenWorkspace", tx: "Connection", *, size: int, seed: int) -
 
 def _candidates(ws: "OpenWorkspace", tx: "Connection") -> Iterator[str]:
     """Yield the ids that a pilot is drawn from."""
-    for query in (ws.task.pending(), answers.applied_ids(ws.task.name, ws.extractor)):
+    for query in (ws.task.pending(), statistics.applied_ids(ws.task.name, ws.extractor)):
         for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
             yield from page
 
@@ -52,21 +52,18 @@ def exempt_unserved(ws: "OpenWorkspace", ids: Sequence[str]) -> None:
     """Let those of the pilot's items be asked again that are parked for failed batches alone, and none else."""
     with ws.store.read() as tx:
         found = unserved_items(ws, tx, ids)
-    for start in range(0, len(found), answers.PAGE):
+    for some in pages(found):
         with ws.store.write() as tx:
-            answers.unpark(tx, ws.task.name, ids=unserved_items(ws, tx, found[start : start + answers.PAGE]))
+            answers.unpark(tx, ws.task.name, ids=unserved_items(ws, tx, some))
 
 
 def unserved_items(ws: "OpenWorkspace", tx: "Connection", ids: Sequence[str]) -> list[str]:
     """Return those of these items that are parked for batches that gave nothing, and were never charged."""
     stopped = list(parked_of_pilot(ws, tx, ids))
     found = []
-    for start in range(0, len(stopped), answers.PAGE):
-        some = stopped[start : start + answers.PAGE]
-        spent, failures = (
-            answers.count_charged(tx, ws.task.name, some),
-            answers.service_failures(tx, ws.task.name, some),
-        )
+    for some in pages(stopped):
+        spent = answers.count_charged(tx, ws.task.name, some)
+        failures = answers.service_failures(tx, ws.task.name, some)
         found += [one for one in some if one not in spent and failures.get(one, 0) >= answers.MAX_SERVICE_FAILURES]
     return found
 

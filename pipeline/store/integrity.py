@@ -1,7 +1,6 @@
 """Questions about the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -22,7 +21,6 @@ from sqlalchemy import (
 
 from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, ROLLED_BACK
-from pipeline.store.leases import is_dead
 from pipeline.store.tables import (
     answers,
     attempts,
@@ -30,7 +28,6 @@ from pipeline.store.tables import (
     batches,
     builds,
     calls,
-    leases,
     metadata,
     requests,
     tries,
@@ -151,25 +148,6 @@ def close_claims_of_ended(tx: Connection) -> int:
     ended = select(batches.c.number).where(batches.c.state.in_(OVER))
     here = requests.c.open & requests.c.batch.in_(ended)
     return tx.execute(update(requests).where(here).values(open=False, reason="its batch is over")).rowcount
-
-
-def count_dead_claims(tx: Connection, *, now: datetime) -> int:
-    """Return how many live claims have no living owner any more."""
-    live = select(requests.c.owner, requests.c.until).where(requests.c.open, requests.c.batch.is_(None))
-    return sum(row.until <= now or is_dead(row.owner) for row in tx.execute(live))
-
-
-def count_dead_leases(tx: Connection, *, now: datetime) -> list[str]:
-    """Return the names of leases whose time is over or whose owner is dead."""
-    query = select(leases.c.name, leases.c.owner, leases.c.until).order_by(leases.c.name)
-    return [row.name for row in tx.execute(query) if row.until <= now or is_dead(row.owner)]
-
-
-def drop_dead_leases(tx: Connection, *, now: datetime) -> list[str]:
-    """Delete the leases that nobody holds any more; return their names."""
-    names = count_dead_leases(tx, now=now)
-    tx.execute(delete(leases).where(leases.c.name.in_(names)))
-    return names
 
 
 def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:

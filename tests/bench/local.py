@@ -29,7 +29,7 @@ def batch(data: Path) -> Timed:
         create.send_batch(ws, number)
         report = poll.run(ws, wait=True)
         assert report.downloaded == [number]
-        lines = map(orjson.loads, prepare.result_path(ws, number).open("rb"))
+        lines = map(orjson.loads, prepare.result_path(ws.data, number).open("rb"))
         texts = {line["key"]: line["response"]["candidates"][0]["content"]["parts"][0]["text"] for line in lines}
         found = (json.loads(texts[f"expert-tags/{one + 1}"])["tags"] for one in range(len(texts)))
         return {"tags": digest(found)}
@@ -133,8 +133,8 @@ def _texts(data: Path) -> list[str]:
 def _engine(data: Path) -> Any:
     """Open the workspace on the local engine, which runs in this process; waits between looks are short."""
     from pipeline.core import settings
-    from pipeline.core.progress import NullProgress
     from pipeline.engine.workspace import open_workspace
+    from tests.progress import NullProgress
 
     environ = {name: value for name, value in grounds.environ(data).items() if not name.startswith("G")}
     environ |= {"FINDABLE_BACKEND": "local", "FINDABLE_POLL_FIRST": "0.02", "FINDABLE_POLL_MOST": "0.1"}

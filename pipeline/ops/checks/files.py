@@ -81,7 +81,7 @@ def _old_file(ws: "OpenWorkspace", batch: Batch, name: str, sha256: str, *, mend
     if not wrong:
         return
     with ws.store.read() as tx:
-        is_forgetting = bool(erase.unfinished_erasures(tx))
+        is_forgetting = bool(erase.open_erasures(tx))
     mended = ""
     if not is_forgetting:
         mended = _fetch_again(ws, batch) if mend.on and is_result else ""
@@ -184,7 +184,7 @@ def _give_up(ws: "OpenWorkspace", batch: Batch, *, why: str) -> str:
             erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
     _remove_files(ws, batch)
     with contextlib.suppress(FindableError):
-        create.drop_upload(ws, batch)
+        create.drop_upload(ws.client, batch)
     return f"given up; {len(free)} items can be asked again"
 
 

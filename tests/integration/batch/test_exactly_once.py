@@ -10,7 +10,6 @@ import pytest
 
 from pipeline.batch import create, prepare
 from pipeline.batch.create import SendOutcome
-from pipeline.core.progress import NullProgress
 from tests.integration.looks import (
     CREATE,
     alter,
@@ -27,6 +26,7 @@ from tests.integration.looks import (
     uploads,
 )
 from tests.lab import Api, Workspace
+from tests.progress import NullProgress
 
 People = Callable[..., list[str]]
 

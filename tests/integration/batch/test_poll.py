@@ -507,7 +507,7 @@ def test_a_sender_may_record_its_create_while_another_adopts_it(
         return usual(tx, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "stems", recorded_meanwhile)
+        patch.setattr(batches, "name_prefixes", recorded_meanwhile)
         result = workspace.run(*command)
     assert result.exit_code == 0, result.output
     assert remote_names(workspace) == [name]

@@ -14,7 +14,6 @@ import pytest
 from pipeline.batch import create, prepare, submit
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core import files
-from pipeline.core.progress import NullProgress
 from pipeline.cost import queue_quota
 from pipeline.engine import questions
 from pipeline.experts import table
@@ -36,6 +35,7 @@ from tests.integration.looks import (
     uploads,
 )
 from tests.lab import KEY, ROOT, Api, Workspace
+from tests.progress import NullProgress
 
 People = Callable[..., list[str]]
 
@@ -308,7 +308,7 @@ def test_claims_are_taken_only_after_the_file_is_sealed(
         seen.append(([path.name[:21] for path in there], sum(len(path.read_bytes().splitlines()) for path in there)))
         real(*args, **values)
 
-    monkeypatch.setattr(claims, "take", watched)
+    monkeypatch.setattr(claims, "take_claims", watched)
     assert workspace.run("batch-submit").exit_code == 0
     assert seen == [(["000001-requests.jsonl"], 3)]
 

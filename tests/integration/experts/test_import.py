@@ -80,7 +80,7 @@ def test_a_changed_row_is_updated_with_its_score(tmp_path: Path) -> None:
 
 
 def test_a_tagged_person_keeps_the_tags_and_is_told(tmp_path: Path) -> None:
-    """A changed biography of somebody tagged is updated, keeps the tags, and is listed."""
+    """A changed biography of a tagged person is updated, the tags stay, and it is listed."""
     with workspace(tmp_path / "data") as ws:
         import_.run(ws, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
         with ws.store.write() as tx:

@@ -210,7 +210,7 @@ def test_unpark_lets_one_or_everyone_go(workspace: Workspace, people: Callable[.
     assert json.loads(workspace.run("unpark", "--all", "--yes", "--json").stdout) == {"unparked": names[1:]}
     assert _status(workspace)["experts"]["untagged"] == 3
     again = workspace.run("unpark", "--all", "--yes")
-    assert (again.exit_code, again.stdout.strip()) == (0, "nobody to let go")
+    assert (again.exit_code, again.stdout.strip()) == (0, "no person to let go")
 
 
 def test_score_mends_what_another_program_spoilt(workspace: Workspace, people: Callable[..., list[str]]) -> None:

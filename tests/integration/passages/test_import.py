@@ -238,18 +238,6 @@ def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
                 import_.run(ws, path)
 
 
-def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path) -> None:
-    """The list may neither replace the file that is read nor stand where nothing can be written."""
-    path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"})
-    before = path.read_bytes()
-    with workspace(tmp_path / "data") as ws:
-        for report in (path, tmp_path / "p.jsonl" / "rejects.csv"):
-            with pytest.raises(InputError, match="nothing was changed"):
-                import_.run(ws, path, report=report)
-        assert rows(ws) == {}
-    assert path.read_bytes() == before
-
-
 def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> None:
     """One line of counts; findings by line; JSON for programs; exit code 2 where nothing went in."""
     path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, "no json")
