@@ -132,7 +132,7 @@ def test_a_plan_is_cut_as_it_is_written(
                     for one in prepare.request_lines(tx, RequestBuilder(ws.task, ws.model), prepare.Selection())
                 ]
             plan = prepare.plan_batches(ws, prepare.Selection(), bar=bar)
-            numbers = prepare.prepare_batches(ws, prepare.Selection(), bar=bar, told=stops.append)
+            numbers = prepare.prepare_batches(ws, prepare.Selection(), bar=bar, on_stop=stops.append)
             files = [prepare.request_path(ws.data, number).read_bytes().splitlines() for number in numbers]
             with ws.store.read() as tx:
                 made = batches.batches_in_states(tx)
