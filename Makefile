@@ -302,7 +302,7 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 .PHONY: mutants
-mutants: setup ## put each of forty and more one-line faults into a copy, and see that its test finds it
+mutants: $(TOOLS) ## put each of forty and more one-line faults into a copy, and see that its test finds it
 	@$(VENV)/bin/python -m tests.mutants
 
 .PHONY: crash-sweep

@@ -161,7 +161,7 @@ class Batches:
         self._database.change(f"INSERT INTO batches ({columns}) VALUES ({marks})", list(values.values()))  # noqa: S608 - columns are ours
 
     def find(self, batch_id: str) -> Batch:
-        """Return a batch by its id, whoever owns it and whether or not it was deleted."""
+        """Return a batch by its id, of any owner, whether or not it was deleted."""
         return Batch(**self._database.rows("SELECT * FROM batches WHERE id = ?", (batch_id,))[0])
 
     def get(self, owner: str, batch_id: str, *, look: bool = False) -> Batch:
@@ -220,7 +220,7 @@ class Batches:
         batch = self.get(owner, batch_id)
         if self.end(batch, "CANCELLED") or batch.shown_state(self._clock.now_ns()) not in ACTIVE:
             return
-        # Done in truth but held back by a script: nobody was shown that it was over, so the cancel wins.
+        # Done in truth but held back by a script: no client was shown that it was over, so the cancel wins.
         self._database.change(
             "UPDATE batches SET state = 'CANCELLED', has_output = 0, looks_needed = 0, due_ns = 0 WHERE number = ?",
             (batch.number,),

@@ -49,7 +49,7 @@ class Clock:
     async def reach(self, moment_ns: int) -> None:
         """Wait until the clock shows `moment_ns`, however it gets there; other requests go on meanwhile.
 
-        A clock tells nobody that it moved: one look every few milliseconds, for all who wait, sees it. Must be called
+        A clock does not tell that it moved: one look every few milliseconds, for all who wait, sees it. Must be called
         on one and the same event loop.
         """
         if moment_ns <= self.about_ns():
@@ -62,7 +62,7 @@ class Clock:
         await reached
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let those go whose moment has come, and look again soon while anybody waits."""
+        """Let those go whose moment has come, and look again soon while some wait."""
         while self._waiting and self._waiting[0][0] <= self.about_ns():
             reached = heapq.heappop(self._waiting)[2]
             if not reached.done():

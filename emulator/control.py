@@ -94,7 +94,7 @@ async def _clear_quotas(request: Request) -> JsonReply:
 
 @api
 async def _batches(request: Request) -> JsonReply:
-    """Show every batch there ever was, oldest first, deleted ones too, whoever owns them."""
+    """Show every batch there ever was, oldest first, deleted ones too, of every owner."""
     batches = await run_in_threadpool(world_of(request).batches.everything)
     shown = [
         {

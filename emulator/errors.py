@@ -124,7 +124,7 @@ class Violation:
         }
 
 
-def quota_violated(violations: Sequence[Violation], *, retry_delay: str, retry_in: str = "") -> ApiError:
+def quota_violated(violations: Sequence[Violation], retry_delay: str, *, retry_in: str = "") -> ApiError:
     """Return a 429 with the violated quotas and the delay that Google asks for, a protobuf Duration.
 
     The message may ask for a more exact one (`retry_in`), as live refusals do.

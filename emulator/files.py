@@ -252,12 +252,12 @@ class Files:
         self.remove(file_id)
 
     def remove(self, file_id: str) -> None:
-        """Delete row and bytes of a file, whoever owns it."""
+        """Delete row and bytes of a file of any owner."""
         self._database.change("DELETE FROM files WHERE id = ?", (file_id,))
         self.path(file_id).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Delete what has expired: files, and uploads nobody finished within a file's lifetime."""
+        """Delete what has expired: files, and uploads left unfinished within a file's lifetime."""
         now = self._clock.now_ns()
         for row in self._database.rows("SELECT id FROM files WHERE expires_ns <= ?", (now,)):
             self.remove(row["id"])

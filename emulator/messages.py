@@ -1,7 +1,7 @@
 """The fields each message has, and reading a JSON document against them.
 
 As the live service does, names are read in camelCase and in snake_case at every level and an unknown name refuses the
-document. What `read` returns is camelCase throughout, so that nobody else has to know there were two spellings.
+document. What `read` returns is camelCase throughout, so that no other module has to know there were two spellings.
 """
 
 import base64
@@ -183,7 +183,7 @@ def read(kind: str, value: object, *, where: str = "") -> Any:
 
 @lru_cache(maxsize=256)
 def _read_again(kind: str, document: bytes, where: str) -> dict[str, Any]:
-    """Return a message that stands alike in every line of a file, read once; nobody changes what `read` returns."""
+    """Return a message that stands alike in every line of a file, read once; what `read` returns is never changed."""
     return _read_message(kind, orjson.loads(document), where=where)
 
 

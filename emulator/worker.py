@@ -132,7 +132,7 @@ class Worker:
         return None
 
     def _is_free(self, batch: Batch) -> bool:
-        """Tell whether nobody, or nobody alive, holds the batch."""
+        """Tell whether no process, or no live one, holds the batch."""
         if batch.host in ("", self._host) or batch.lease_until < time.time():
             return True
         return not _is_alive(batch.host_pid)

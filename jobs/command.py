@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 from dotenv import dotenv_values
@@ -21,8 +21,9 @@ from jobs.values import COUNT
 from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.redact import redact
 from pipeline.core.settings import KEY_NAMES, Settings, load_settings
-from pipeline.engine import workspace
-from pipeline.engine.workspace import OpenWorkspace
+
+if TYPE_CHECKING:
+    from pipeline.engine.workspace import OpenWorkspace
 
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 AGAIN_S = 0.01  # until a signal that was lost is sent once more
@@ -77,7 +78,7 @@ def told(*, debug: bool) -> Iterator[None]:
         _fail(*STOPPED, INTERRUPTED, debug=debug)
     except FindableError as error:
         _fail(error.message, error.hint, error.exit_code, debug=debug)
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has seen enough
         with contextlib.suppress(BrokenPipeError):
             _flush()
         sys.exit(0)
@@ -109,7 +110,7 @@ def interruptible() -> Iterator[None]:
         return
     _signals.clear()
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us wants it otherwise
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the caller wants it otherwise
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     hook, sys.unraisablehook = sys.unraisablehook, _heard_again
     try:
@@ -121,7 +122,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _open_streams() -> None:
-    """Put the null device in the place of a standard stream that whoever started us has closed.
+    """Put the null device in the place of a standard stream that the caller has closed.
 
     Letters that the encoding of standard output has not are written as escapes.
     """
@@ -160,7 +161,7 @@ def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
 
 
 def _bug(error: Exception) -> str:
-    """Return where a bug showed itself; not the error's own words, which may hold somebody's data."""
+    """Return where a bug showed itself; not the error's own words, which may hold users' data."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
@@ -259,18 +260,20 @@ def read_dotenv() -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def open_workspace(settings: Settings | None = None, *, task: str | None = None) -> Iterator[OpenWorkspace]:
+def open_workspace(settings: Settings | None = None, *, task: str | None = None) -> Iterator["OpenWorkspace"]:
     """Open the workspace that the settings name, for the length of a block.
 
     `task` is for a command about one subject: whatever TASK= says, it is about that one.
     """
+    from pipeline.engine import workspace
+
     settings = settings or read_settings()
     with workspace.open_workspace(replace(settings, task=task or settings.task), Terminal()) as ws:
         yield ws
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Ask a person at a terminal; `yes` answers, and without a terminal nobody does."""
+    """Ask a person at a terminal; `yes` answers, and without a terminal the answer is no."""
     if yes:
         return True
     if not sys.stdin.isatty():

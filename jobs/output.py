@@ -104,7 +104,7 @@ class RichBar:
 
 
 class LateBar:
-    """Progress that is drawn, and what draws it imported, once it has taken so long that somebody looks."""
+    """Progress that is drawn, and what draws it imported, only once it has taken a while."""
 
     def __init__(self, drawn: Callable[[], Bar]) -> None:
         """Take how it is drawn, and begin to count time."""
@@ -209,7 +209,7 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text on one line without control characters, so that nobody's data can move a terminal's cursor."""
+    """Return a text on one line without control characters, so that no data can move a terminal's cursor."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 

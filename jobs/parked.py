@@ -5,14 +5,13 @@ import click
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table
 from jobs.values import USERNAME
+from pipeline.ops import parked
 
 
 @click.command(name="parked", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
     """List everyone who failed for good and is not asked again, with the reason."""
-    from pipeline.ops import parked
-
     with open_workspace() as ws:
         rows, words = parked.list_parked(ws), ws.task.words
     if as_json:
@@ -22,7 +21,7 @@ def main(*, as_json: bool) -> None:
             (words.one, "reason", "since"), [(row.name, row.reason, f"{row.since:%Y-%m-%d %H:%M}") for row in rows]
         )
     else:
-        print_line("nobody is parked")
+        print_line(f"no {words.one} is parked")
 
 
 @click.command(name="unpark", cls=Command)
@@ -33,18 +32,15 @@ def main(*, as_json: bool) -> None:
 def unpark(name: str | None, *, everyone: bool, yes: bool, as_json: bool) -> None:
     """Let NAME, or with --all everyone, be asked again; earlier attempts are forgiven.
 
-    A person goes by their username, with TASK=passages a passage by its id. Rows whose tags are somebody else's text
-    stay as they are.
+    A person goes by their username, with TASK=passages a passage by its id. Rows whose tags are text of another
+    program stay as they are.
     """
-    from pipeline.ops import parked
-
     with open_workspace() as ws:
         words = ws.task.words
         ask = f"make {words.many}-backfill" if ws.task.needs_pilot else "make batch-submit"
         names = parked.unpark_items(
             ws, name=name, everyone=everyone, confirm=lambda question: confirmed(question, yes=yes)
         )
-    line = (
-        f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}" if names else "nobody to let go"
-    )
+    freed = f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}"
+    line = freed if names else f"no {words.one} to let go"
     print_json({"unparked": names}) if as_json else print_line(line)

@@ -42,7 +42,7 @@ def prepare(workspace: Workspace) -> list[str]:
     with workspace.open() as ws, ws.display.bar("", None) as bar:
         numbers = batch_prepare.prepare_batches(ws, batch_prepare.Selection(), bar=bar)
         assert len(numbers) == 1
-        requests = batch_prepare.request_path(ws, numbers[0]).read_bytes().splitlines()
+        requests = batch_prepare.request_path(ws.data, numbers[0]).read_bytes().splitlines()
     return [orjson.loads(request)["key"] for request in requests]
 
 
@@ -51,7 +51,7 @@ def deliver(workspace: Workspace, data: bytes, *, word: str = "BATCH_STATE_SUCCE
     with workspace.open() as ws:
         with ws.store.read() as tx:
             batch = batches.batches_in_states(tx)[-1]
-        sealed = files.seal_bytes(batch_prepare.result_path(ws, batch.number), data)
+        sealed = files.seal_bytes(batch_prepare.result_path(ws.data, batch.number), data)
         name = f"try-{batch.number}"
         facts = {
             "result_file": str(sealed.path.relative_to(ws.data)),

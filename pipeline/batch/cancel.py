@@ -127,5 +127,5 @@ def _give_up(ws: OpenWorkspace, batch: Batch, *, why: str) -> CancelReport:
         batches.mark_failed(tx, batch, why=why, at=ws.now())
         ids = claims.release_claims(tx, batch.number, reason=why)
     if batch.state is BatchState.PREPARED:
-        create.drop_upload(ws, batch)
+        create.drop_upload(ws.client, batch)
     return CancelReport(batch.number, f"given up; {len(ids)} items can be asked again", ws.task.words.again)

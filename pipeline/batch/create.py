@@ -7,7 +7,7 @@ then is create called again). Every try has its own display name, and all of the
 
 import contextlib
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,10 @@ from pipeline.store.batches import Batch
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
-    from pipeline.store.database import Connection
+    from pipeline.core.settings import Settings
+    from pipeline.core.task import Task, Words
+    from pipeline.gemini.client import Client
+    from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
 
 
@@ -54,9 +57,9 @@ class SendOutcome(StrEnum):
     REBUILD = "rebuilt"  # one line was refused; the rest goes into a new batch
 
 
-def display_name_of_try(ws: OpenWorkspace, batch: Batch, number_of_try: int) -> str:
+def display_name_of_try(store: "Store", batch: Batch, number_of_try: int) -> str:
     """Return the name by which one try of one batch can be found again: workspace, task, number, file, try."""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         workspace_id = workspace.get_workspace(tx).workspace_id
     return batches.name_of_try(batch, number_of_try, workspace_id=workspace_id)
 
@@ -103,7 +106,7 @@ def _send_once(
         if not look.absent:
             return look
         if not may_create:
-            raise _stays_unclear(ws, batch)
+            raise _stays_unclear(batch, submit=ws.task.words.make("batch-submit"))
     elif batch.state is not BatchState.PREPARED:
         return SendOutcome.ELSEWHERE
     return _create(ws, batch, lease)
@@ -112,16 +115,16 @@ def _send_once(
 def _create(ws: OpenWorkspace, batch: Batch, lease: "Lease") -> SendOutcome | None:
     """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
     with ws.store.read() as tx:
-        _check_room(ws, tx, batch)
+        _check_room(tx, batch, ws.settings, ws.task.words)
     upload = _upload(ws, batch, lease)
-    name = display_name_of_try(ws, batch, batch.tries + 1)
+    name = display_name_of_try(ws.store, batch, batch.tries + 1)
     with ws.store.write() as tx:
         lease.check(tx)
-        _check_room(ws, tx, batch)  # again: while the file was uploaded others may have filled it
+        _check_room(tx, batch, ws.settings, ws.task.words)  # again: others may have sent while this one uploaded
         if batch.state is BatchState.SUBMITTING:
             batches.note_absent(tx, batch)
         else:  # one that was prepared under another budget; error 0, for it was cut to fit with the error then known
-            budget.check_budget(ws, tx, batch.estimated_cost, error=0.0, but=batch.number)
+            budget.budgets(ws).check(tx, batch.estimated_cost, error=0.0, but=batch.number)
         batches.mark_submitting(tx, batch, display_name=name, at=ws.now())
         batch = batches.get_batch(tx, batch.number)
     lease.check()  # the last moment at which a process that stood still can know that the batch is not its own
@@ -130,7 +133,7 @@ def _create(ws: OpenWorkspace, batch: Batch, lease: "Lease") -> SendOutcome | No
     except RefusedError as error:
         return _refused(ws, batch, error)
     except NotSentError as error:
-        _back(ws, batch, error, outcome="not sent", keep_upload=True)
+        _back(ws.store, batch, error, outcome="not sent", keep_upload=True, at=ws.now())
         raise
     except UnavailableError as error:
         with ws.store.write() as tx:
@@ -147,15 +150,14 @@ def _create(ws: OpenWorkspace, batch: Batch, lease: "Lease") -> SendOutcome | No
     return SendOutcome.CREATED
 
 
-def _check_room(ws: OpenWorkspace, tx: "Connection", batch: Batch) -> None:
+def _check_room(tx: "Connection", batch: Batch, settings: "Settings", words: "Words") -> None:
     """Hold a batch back that the API would refuse for what is there already.
 
     Raises:
         NoRoomError: there is no room yet; the batch stays as it is.
     """
-    reason = queue_quota.quota_shortfall(ws, tx, batch)
+    reason = queue_quota.quota_shortfall(tx, batch, settings)
     if reason:
-        words = ws.task.words
         raise queue_quota.QuotaFullError(
             f"batch {batch.number} is ready and waits: {reason}",
             hint=f"`{words.make('batch-poll')}` until a batch is over, then `{words.make('batch-submit')}` again",
@@ -173,7 +175,7 @@ def _upload(ws: OpenWorkspace, batch: Batch, lease: "Lease") -> str:
     lease.check()
     upload = ws.client.upload(
         path,
-        display_name=display_name_of_try(ws, batch, batch.tries + 1),
+        display_name=display_name_of_try(ws.store, batch, batch.tries + 1),
         sha256=batch.request_sha256,
         size=batch.request_size,
     )
@@ -190,10 +192,10 @@ def _refused(ws: OpenWorkspace, batch: Batch, error: RefusedError) -> SendOutcom
     is named, or at the second time the batch.
     """
     if isinstance(error, ThrottledError):
-        _back(ws, batch, error, outcome="refused", keep_upload=True)
+        _back(ws.store, batch, error, outcome="refused", keep_upload=True, at=ws.now())
         raise error
     if isinstance(error, KeyRefusedError | MissingError):
-        _back(ws, batch, error, outcome="refused", keep_upload=False)
+        _back(ws.store, batch, error, outcome="refused", keep_upload=False, at=ws.now())
         raise error
     line = responses.line_at_fault(error.message)
     unused = batch
@@ -207,16 +209,19 @@ def _refused(ws: OpenWorkspace, batch: Batch, error: RefusedError) -> SendOutcom
             said = error.message.partition(f"Error on line {found.line}")[2].lstrip(": ") or "it was not said why"
             why = f"line {found.line} was refused: {said}"
             is_alike = _is_alike(tx, batch, found, why)
-            told = "" if is_alike else _charge(ws, tx, batch, found, said=said)
-            _give_up(ws, tx, batch, why=why)
+            source = Source(batch=batch.number, extractor=batch.extractor, model=ws.model)
+            told = "" if is_alike else _charge(tx, ws.task, found, source=source, said=said, at=ws.now())
+            _give_up(tx, batch, why=why, at=ws.now())
         elif batch.refusals >= MAX_REFUSALS:
-            _give_up(ws, tx, batch, why=f"refused {batch.refusals} times: {error.message}")
-    drop_upload(ws, unused)
+            _give_up(tx, batch, why=f"refused {batch.refusals} times: {error.message}", at=ws.now())
+    drop_upload(ws.client, unused)
+    submit = ws.task.words.make("batch-submit")
     if found is None:
-        raise _refusal(ws, batch, error)
+        raise _refusal(batch, error, submit=submit)
     if is_alike:
-        raise _wrong_question(ws, batch, error, why=why)
-    ws.display.warn(f"batch {batch.number}: {why}; {told}")
+        raise _wrong_question(batch, error, why=why, submit=submit)
+    rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
+    ws.display.warn(f"batch {batch.number}: {why}; {told}{rest}")
     return SendOutcome.REBUILD
 
 
@@ -244,20 +249,19 @@ def _plain(why: str) -> tuple[str, str]:
     return line, re.sub(r"\d+", "", said)
 
 
-def _wrong_question(ws: OpenWorkspace, batch: Batch, error: RefusedError, *, why: str) -> RefusedError:
+def _wrong_question(batch: Batch, error: RefusedError, *, why: str, submit: str) -> RefusedError:
     """Return the error for batches that were refused alike: it is not for what they ask about."""
     return RefusedError(
         f"batch {batch.number} was refused as the {MAX_ALIKE - 1} before it ({why}), so the question itself must be "
         "wrong; it was given up, and nobody in it is charged",
-        hint=f"another FINDABLE_MODEL may help; `{ws.task.words.make('batch-submit')}` asks again",
+        hint=f"another FINDABLE_MODEL may help; `{submit}` asks again",
         code=error.code,
         status=error.status,
     )
 
 
-def _refusal(ws: OpenWorkspace, batch: Batch, error: RefusedError) -> RefusedError:
+def _refusal(batch: Batch, error: RefusedError, *, submit: str) -> RefusedError:
     """Return the error for a request file that was refused as a whole."""
-    submit = ws.task.words.make("batch-submit")
     if batch.refusals >= MAX_REFUSALS:
         message = f"batch {batch.number} was refused {batch.refusals} times and given up, its claims released"
         hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"
@@ -267,44 +271,42 @@ def _refusal(ws: OpenWorkspace, batch: Batch, error: RefusedError) -> RefusedErr
     return RefusedError(f"{message}: {error.message}", hint=hint, code=error.code, status=error.status)
 
 
-def drop_upload(ws: OpenWorkspace, batch: Batch) -> None:
+def drop_upload(client: "Client", batch: Batch) -> None:
     """Delete the upload of a batch that will not use it, as well as can be; the API forgets it after 48 h anyway."""
     if batch.upload:
         with contextlib.suppress(RemoteError):
-            ws.client.delete_upload(batch.upload)
+            client.delete_upload(batch.upload)
 
 
-def _back(ws: OpenWorkspace, batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool) -> None:
+def _back(store: "Store", batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool, at: datetime) -> None:
     """Put a batch back to *prepared* after a create that certainly made nothing."""
-    with ws.store.write() as tx:
+    with store.write() as tx:
         batches.mark_refused(
-            tx, batch, why=error.message, outcome=outcome, counts=False, keep_upload=keep_upload, at=ws.now()
+            tx, batch, why=error.message, outcome=outcome, counts=False, keep_upload=keep_upload, at=at
         )
 
 
-def _charge(ws: OpenWorkspace, tx: "Connection", batch: Batch, found: claims.Request, *, said: str) -> str:
+def _charge(tx: "Connection", task: "Task", found: claims.Request, *, source: Source, said: str, at: datetime) -> str:
     """Charge the item on a line of the request file that was refused; return who it is and what becomes of it."""
     reason = f"{AT_CREATE}: {said}"
     judgement = Judgement(Asked(found.item_id, found.input_hash), Outcome.REFUSED, reason)
-    source = Source(batch=batch.number, extractor=batch.extractor, model=ws.model)
-    write_judgements(tx, ws.task, [judgement], source=source, at=ws.now())
+    write_judgements(tx, task, [judgement], source=source, at=at)
     claims.count_outcomes(tx, [(found, Outcome.REFUSED, reason)])
-    name = ws.task.names(tx, [found.item_id]).get(found.item_id, found.item_id)
-    becomes = "is parked" if answers.is_parked(tx, ws.task.name, found.item_id) else "is asked once more by a later run"
-    rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
-    return f"{name}, which stands there, {becomes}{rest}"
+    name = task.names(tx, [found.item_id]).get(found.item_id, found.item_id)
+    becomes = "is parked" if answers.is_parked(tx, task.name, found.item_id) else "is asked once more by a later run"
+    return f"{name}, which stands there, {becomes}"
 
 
-def _give_up(ws: OpenWorkspace, tx: "Connection", batch: Batch, *, why: str) -> None:
+def _give_up(tx: "Connection", batch: Batch, *, why: str, at: datetime) -> None:
     """End a batch that was never created and let its items go, uncharged."""
-    batches.mark_failed(tx, batch, why=why, at=ws.now())
+    batches.mark_failed(tx, batch, why=why, at=at)
     claims.release_claims(tx, batch.number, reason=why)
 
 
-def _stays_unclear(ws: OpenWorkspace, batch: Batch) -> RemoteError:
+def _stays_unclear(batch: Batch, *, submit: str) -> RemoteError:
     """Return the error for a batch whose creates came to nothing that is known."""
     return RemoteError(
         f"batch {batch.number}: {MAX_UNCLEAR} create calls ended without an answer, and the list shows none of them; "
         f"last: {batch.reason}",
-        hint=f"run `{ws.task.words.make('batch-submit')}` again later; it looks before it creates",
+        hint=f"run `{submit}` again later; it looks before it creates",
     )

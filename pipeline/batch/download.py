@@ -52,7 +52,7 @@ def _bring_home(ws: OpenWorkspace, lease: "Lease", number: int, remote: "RemoteB
     with ws.store.write() as tx:
         lease.check(tx)  # whoever was overtaken must not sweep away what its successor writes
         batch = batches.get_batch(tx, number)
-        files.sweep_parts(prepare.result_path(ws, number), alone=True)
+        files.sweep_parts(prepare.result_path(ws.data, number), alone=True)
     if batch.state is not BatchState.SUBMITTED:
         return None
     with _downloaded(ws, batch, remote, lease) as draft, ws.store.write() as tx:
@@ -105,7 +105,7 @@ def _keep(ws: OpenWorkspace, tx: "Connection", batch: Batch, remote: "RemoteBatc
     The name is given inside the transaction that was found to hold the lease and that moves the state: nobody who was
     overtaken can put other bytes in its place, and the state is committed when the file is on disk.
     """
-    path = prepare.result_path(ws, batch.number)
+    path = prepare.result_path(ws.data, batch.number)
     facts: dict[str, object] = {
         "result_file": str(path.relative_to(ws.data)),
         "result_sha256": draft.sha256,
@@ -147,7 +147,7 @@ def _downloaded(
     if not remote.result_file:
         yield None
         return
-    path = prepare.result_path(ws, batch.number)
+    path = prepare.result_path(ws.data, batch.number)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = files.part_of(path)
     try:

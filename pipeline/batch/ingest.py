@@ -7,6 +7,7 @@ key; so what is written lies together on disk, memory stays flat, and a run that
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pipeline.batch import download
@@ -23,8 +24,9 @@ from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
+    from pipeline.core.task import Task
     from pipeline.store.claims import Request
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
 
 
@@ -116,8 +118,8 @@ def _ingest(ws: OpenWorkspace, batch: Batch, lease: "Lease") -> IngestSummary:
     with gc_freeze.gc_frozen(), ResultFile(path) as results, bar_of as bar:
         _apply_all(ws, batch, lease, results=results, source=source, bar=bar)
         oddities = _odd_lines(results)
-        _finish(ws, batch, lease, results=results)
-    return _account(ws, batch.number, oddities)
+        _finish(ws.store, batch, lease, results=results, at=ws.now())
+    return _account(ws.store, ws.task, batch.number, oddities)
 
 
 def _apply_all(
@@ -148,7 +150,10 @@ def _apply_all(
             for one, lines in zip(page, found, strict=True)
             if one.outcome is None
         ]
-        _write_chunk(ws, lease, judged, source=source)
+        if judged:
+            with ws.store.write() as tx:
+                lease.check(tx)
+                _write_chunk(tx, ws.task, judged, source=source, at=ws.now())
         bar.show(after)
 
 
@@ -160,20 +165,16 @@ def _missing(ws: OpenWorkspace, batch: Batch) -> MissingLine:
 
 
 def _write_chunk(
-    ws: OpenWorkspace, lease: "Lease", chunk: "list[tuple[Request, Judgement]]", *, source: Source
+    tx: "Connection", task: "Task", chunk: "list[tuple[Request, Judgement]]", *, source: Source, at: datetime
 ) -> None:
-    """Write one chunk of judgements and close their claims, in one transaction."""
-    if not chunk:
-        return
-    with ws.store.write() as tx:
-        lease.check(tx)
-        claims.count_outcomes(tx, [(request, one.outcome, one.reason) for request, one in chunk])
-        write_judgements(tx, ws.task, [one for _, one in chunk], source=source, at=ws.now())
+    """Write one chunk of judgements and close their claims, in the caller's transaction."""
+    claims.count_outcomes(tx, [(request, one.outcome, one.reason) for request, one in chunk])
+    write_judgements(tx, task, [one for _, one in chunk], source=source, at=at)
 
 
-def _finish(ws: OpenWorkspace, batch: Batch, lease: "Lease", *, results: ResultFile) -> None:
+def _finish(store: "Store", batch: Batch, lease: "Lease", *, results: ResultFile, at: datetime) -> None:
     """Hold the account against the requests, and end the batch."""
-    with ws.store.write() as tx:
+    with store.write() as tx:
         lease.check(tx)
         outcomes = claims.outcomes(tx, batch.number)
         if sum(outcomes.values()) != batch.requests:
@@ -187,7 +188,7 @@ def _finish(ws: OpenWorkspace, batch: Batch, lease: "Lease", *, results: ResultF
         batches.mark_ingested(
             tx,
             batch,
-            at=ws.now(),
+            at=at,
             **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
             not_applied=not_applied,
             unknown=results.unknown,
@@ -213,13 +214,13 @@ def _odd_lines(results: ResultFile) -> list[Anomaly]:
     return odd
 
 
-def _account(ws: OpenWorkspace, number: int, oddities: list[Anomaly]) -> IngestSummary:
+def _account(store: "Store", task: "Task", number: int, oddities: list[Anomaly]) -> IngestSummary:
     """Return what became of a batch, with the reasons and up to three examples of each."""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         batch = batches.get_batch(tx, number)
         counts, shown = _failures(tx, number)
         outdated = answers.not_applied(tx, number)[1]
-        names = ws.task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
+        names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
         other = answers.other_versions(tx, number, model=batch.model)
     for (outcome, reason), count in sorted(counts.items()):
         examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[outcome, reason])

@@ -27,7 +27,10 @@ from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
-    from pipeline.store.database import Connection
+    from pipeline.core.settings import Settings
+    from pipeline.core.task import Task
+    from pipeline.gemini.models import Model
+    from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
 
 
@@ -70,14 +73,14 @@ class Selection:
         return self if self.limit is None else replace(self, limit=max(0, self.limit - before))
 
 
-def request_path(ws: OpenWorkspace, number: int) -> Path:
-    """Return where the request file of a batch is."""
-    return ws.data / FOLDER / f"{number:06d}-requests.jsonl"
+def request_path(data: Path, number: int) -> Path:
+    """Return where the request file of a batch is, in the workspace's directory."""
+    return data / FOLDER / f"{number:06d}-requests.jsonl"
 
 
-def result_path(ws: OpenWorkspace, number: int) -> Path:
-    """Return where the result file of a batch is."""
-    return ws.data / FOLDER / f"{number:06d}-results.jsonl"
+def result_path(data: Path, number: int) -> Path:
+    """Return where the result file of a batch is, in the workspace's directory."""
+    return data / FOLDER / f"{number:06d}-results.jsonl"
 
 
 def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPlan:
@@ -87,9 +90,9 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     """
     made, size, usage = [], 0, Usage()
     with ws.store.read() as tx:
-        known = estimate.calibration(ws, tx)
-        packer = Packer(_limits(ws), known)
-        for rows, line in enumerate(request_lines(ws, tx, wanted), 1):
+        known = estimate.calibration(tx, ws.extractor)
+        packer = Packer(_limits(ws.settings, ws.model), known)
+        for rows, line in enumerate(request_lines(tx, RequestBuilder(ws.task, ws.model), wanted), 1):
             if packer.add(line) is not None:
                 made.append(packer.rows)
                 packer = packer.next_file()
@@ -116,7 +119,7 @@ def prepare_batches(
     for tries_left in reversed(range(TRIES)):
         try:
             with ws.waited_lease(LEASE, waiting=WAITING) as lease, gc_freeze.gc_frozen():
-                sweep_request_files(ws, lease)
+                sweep_request_files(ws.store, ws.data, lease)
                 questions.free_dead_owners(ws.store, now=ws.now())
                 while isinstance(one := _prepare_next(ws, lease, made, wanted, bar=bar), _Made):
                     made.append(one)
@@ -128,15 +131,15 @@ def prepare_batches(
     return [one.number for one in made]
 
 
-def sweep_request_files(ws: OpenWorkspace, lease: "Lease") -> list[Path]:
+def sweep_request_files(store: "Store", data: Path, lease: "Lease") -> list[Path]:
     """Remove request files that no batch knows, left by a process that died before its claim; return them.
 
     In one transaction with the look at the lease, so that nobody can claim a file between the look and its removal.
     """
-    folder = ws.data / FOLDER
-    with ws.store.write() as tx:
+    folder = data / FOLDER
+    with store.write() as tx:
         lease.check(tx)
-        known = {ws.data / batch.request_file for batch in batches.batches_in_states(tx)}
+        known = {data / batch.request_file for batch in batches.batches_in_states(tx)}
         stale = [path for path in sorted(folder.glob("*-requests.jsonl*")) if path not in known]
         for path in stale:
             path.unlink(missing_ok=True)
@@ -187,7 +190,7 @@ def _prepare_one(
             with ws.store.write() as tx:
                 lease.check(tx)
                 _claim(ws, tx, number, written)
-                files.rename(written.draft, request_path(ws, number))
+                files.rename(written.draft, request_path(ws.data, number))
         except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
             continue
         finally:
@@ -213,10 +216,10 @@ def _write(
     """Write one request file and seal it as a draft, or return why nobody stands in it."""
     rows: list[tuple[str, str]] = []
     stop: StopReason | None = None
-    path = request_path(ws, number)
+    path = request_path(ws.data, number)
     with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, ws.store.read() as tx:
         packer = _packer(ws, tx)
-        for line in request_lines(ws, tx, wanted, after=after):
+        for line in request_lines(tx, RequestBuilder(ws.task, ws.model), wanted, after=after):
             stop = packer.add(line)
             if stop is not None:
                 break
@@ -249,7 +252,7 @@ def _claim(ws: OpenWorkspace, tx: "Connection", number: int, written: _Written) 
         extractor=ws.extractor,
         model=ws.model.name,
         requests=len(written.rows),
-        request_file=str(request_path(ws, number).relative_to(ws.data)),
+        request_file=str(request_path(ws.data, number).relative_to(ws.data)),
         request_sha256=written.draft.sha256,
         request_size=written.draft.size,
         counted_in=packed.counted.prompt,
@@ -262,43 +265,43 @@ def _claim(ws: OpenWorkspace, tx: "Connection", number: int, written: _Written) 
 
 
 def request_lines(
-    ws: OpenWorkspace, tx: "Connection", wanted: Selection, *, after: str | None = None
+    tx: "Connection", builder: RequestBuilder, wanted: Selection, *, after: str | None = None
 ) -> Iterator[PlannedRequest]:
     """Yield the request of every item that is wanted, in the order of rows, or of those behind one, at flat memory.
 
     Raises:
         InputError: an item's request cannot be sent.
     """
-    builder = RequestBuilder(ws.task, ws.model)
     left = wanted.limit
     most = None if wanted.limit is None else wanted.limit + len(wanted.without)
-    for page in _pages(ws, tx, wanted, most=most, after=after):
+    for page in _pages(tx, builder.task, wanted, most=most, after=after):
         ids = [one for one in page if one not in wanted.without][:left]
         yield from builder.lines(tx, ids)
         left = None if left is None else left - len(ids)
 
 
 def _pages(
-    ws: OpenWorkspace, tx: "Connection", wanted: Selection, *, most: int | None, after: str | None
+    tx: "Connection", task: "Task", wanted: Selection, *, most: int | None, after: str | None
 ) -> Iterator[list[str]]:
     """Yield pages of the ids that are wanted, and some that are not, in the order of rows or in that of `among`."""
     if wanted.among is None:
-        yield from claims.askable_pages(tx, ws.task, limit=most, after=after)
+        yield from claims.askable_pages(tx, task, limit=most, after=after)
     else:
-        found = claims.askable_among(tx, ws.task, wanted.among)
+        found = claims.askable_among(tx, task, wanted.among)
         yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
 
 
 def _packer(ws: OpenWorkspace, tx: "Connection") -> Packer:
     """Return an empty request file, with all that its length depends on as it stands now."""
-    known = estimate.calibration(ws, tx)
-    room = budget.money_left(ws, tx, error=known.error)
+    known = estimate.calibration(tx, ws.extractor)
+    room = budget.budgets(ws).room(tx, error=known.error)
     funds = None if room is None else Funds(room, known.error, partial(estimate.request_cost, ws, batch=True))
-    return Packer(_limits(ws), known, budget=funds, quota=queue_quota.quota_left(ws, tx))
+    quota = queue_quota.quota_left(tx, ws.model, tier=ws.settings.tier)
+    return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)
 
 
-def _limits(ws: OpenWorkspace) -> FileLimits:
+def _limits(settings: "Settings", model: "Model") -> FileLimits:
     """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
-    most, waiting = ws.settings.batch_tokens, ws.model.enqueued(ws.settings.tier)
+    most, waiting = settings.batch_tokens, model.enqueued(settings.tier)
     tokens = most if waiting is None else max(1, min(most, int(waiting * SHARE)))
-    return FileLimits(ws.settings.batch_rows, min(ws.settings.batch_bytes, MAX_FILE_BYTES), tokens)
+    return FileLimits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)

@@ -132,13 +132,14 @@ def _see_money(ws: OpenWorkspace, report: SubmitReport, *, unmet: int) -> None:
     Raises:
         BudgetError: there was none for anybody.
     """
+    budgets = budget.budgets(ws)
     with ws.store.read() as tx:
-        nearest = budget.nearest_budget(ws, tx)
+        nearest = budgets.nearest(tx)
         left = min(unmet, claims.count_askable(tx, ws.task)) if nearest else 0
     if nearest is None or left < 1:
         return
     if not report.sent:
-        raise budget.budget_exhausted(ws, nearest)
+        raise budgets.without_room(nearest)
     report.held_back, report.budget = left, f"{nearest.name}={nearest.usd:g}"
 
 

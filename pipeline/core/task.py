@@ -1,7 +1,8 @@
 """Define what the engine knows of its work, tasks to ask and collections to index, without knowing a subject.
 
-A subject (people, passages) is a room of its own that implements these protocols. `Connection` is a connection inside
-a transaction of `pipeline.store`. Members of `Task` with a body are what most tasks want: `class MyTask(Task)`.
+A subject (people, texts, images) is a room of its own that implements these protocols; `pipeline.engine.registry`
+finds it by its module `subject`. `Connection` stands for a connection inside a transaction of `pipeline.store`. Members
+of `Task` that have a body here are what most tasks want; a task that says `class MyTask(Task)` gets them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from sqlalchemy import Connection, Select
 
+    from pipeline.core.settings import Settings
     from pipeline.quality.figures import Quality
 
 
@@ -241,9 +243,30 @@ class Collection(Protocol):
         """Yield every entry of this snapshot in the order of ids."""
 
 
+class Hooks:
+    """What a subject does for commands that keep a workspace; a body here does nothing, as most subjects need."""
+
+
 class Subject(NamedTuple):
     """One subject of a workspace: its name as TASK= has it, its task, and what of it is indexed, if anything."""
 
     name: str
     task: Task
     collection: Collection | None
+    hooks: Hooks = Hooks()
+
+
+class SubjectRoom(Protocol):
+    """What the module `subject` of a subject's room offers; `pipeline.engine.registry` finds it."""
+
+    def is_here(self, tx: "Connection", settings: "Settings") -> bool:
+        """Return whether this workspace has the subject, or its first command is running."""
+
+    def is_adopted(self, tx: "Connection", settings: "Settings") -> bool:
+        """Return whether `adopt` would find nothing to do; quick at any size."""
+
+    def adopt(self, tx: "Connection", settings: "Settings") -> list[str]:
+        """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
+
+    def subject(self, tx: "Connection", settings: "Settings") -> Subject:
+        """Return the subject as the tables and the settings have it."""

@@ -4,6 +4,7 @@ A budget holds what was spent since it began, what is under way, and what is abo
 its estimate and the error that was measured of estimates. It is looked at in the transaction that starts something.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ from pipeline.store import batches, claims, live_calls, spending
 from pipeline.store.spending import Spent
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Task
     from pipeline.engine.workspace import OpenWorkspace
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
 
 
 TAG = "tag"  # the mode of the runs whose budget holds until they are over
@@ -31,56 +33,92 @@ def today(now: datetime) -> date:
     return now.astimezone(PACIFIC).date()
 
 
-def budgets(ws: "OpenWorkspace") -> list[Budget]:
-    """Return the budgets that hold now: that of the command, and that of the day."""
-    found = [ws.budget] if ws.budget is not None else []
-    if ws.settings.budget_per_day is not None:
-        day = today(ws.now())
+@dataclass(frozen=True)
+class Budgets:
+    """The budgets that hold now: that of the command, and that of the day."""
+
+    every: tuple[Budget, ...]
+    now: datetime
+
+    def room(self, tx: "Connection", *, error: float, but: int | None = None) -> float | None:
+        """Return how much more may be started, in USD, at least 0; None where no budget is set.
+
+        Batch `but` is left out, and what waits to be sent after it.
+        """
+        return min((max(0.0, left) for _, left in self._left(tx, error=error, but=but)), default=None)
+
+    def check(self, tx: "Connection", cost: float, *, error: float, but: int | None = None) -> None:
+        """Make sure that something of an estimated cost (USD) may start; of `but` see `room`.
+
+        Raises:
+            BudgetError: it would pass a budget; the message says which and how much of it is used.
+        """
+        for budget, left in self._left(tx, error=error, but=but):
+            if cost * (1 + error) > left:
+                raise self._passed(budget, left, cost)
+
+    def check_live(self, tx: "Connection", cost: float, *, error: float, added_up: set[datetime]) -> None:
+        """Make sure that a live call may start, as `check` does, and however many were made since a budget began.
+
+        `added_up` has the beginnings of the budgets whose calls the caller has added up; it is the caller's to keep.
+
+        Raises:
+            BudgetError: it would pass a budget.
+        """
+        for budget in self.every:
+            live = live_calls.cached_sum_calls(tx, since=budget.since, anew=budget.since not in added_up)
+            left = budget.usd - budget_used(spending.sum_spent(tx, since=budget.since, live=live), error=error)
+            if cost * (1 + error) > left:
+                raise self._passed(budget, left, cost)
+            added_up.add(budget.since)  # not before: the error takes back what was kept just now
+
+    def overrun(self, tx: "Connection") -> float:
+        """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
+        return max((0.0, *(known_spending(tx, since=one.since) - one.usd for one in self.every)))
+
+    def nearest(self, tx: "Connection") -> Budget | None:
+        """Return the budget of which the least is left, None where none is set."""
+        return min(self._left(tx, error=0.0), key=lambda pair: pair[1], default=(None, 0.0))[0]
+
+    def without_room(self, budget: Budget) -> BudgetError:
+        """Return the error for a budget that has no room for another item."""
+        return BudgetError(
+            f"{_named(budget)} has no room for another request; nothing was written or sent",
+            hint=self._more(budget),
+        )
+
+    def _left(self, tx: "Connection", *, error: float, but: int | None = None) -> list[tuple[Budget, float]]:
+        """Return how much of each budget is left, in USD."""
+        return [
+            (one, one.usd - budget_used(spending.sum_spent(tx, since=one.since, but=but), error=error))
+            for one in self.every
+        ]
+
+    def _passed(self, budget: Budget, left: float, cost: float) -> BudgetError:
+        """Return the error for a budget that would be passed."""
+        return BudgetError(
+            f"{_named(budget)} would be passed: ${max(0.0, left):.4f} of it is left, and the next needs about "
+            f"${cost:.4f}; nothing more was started",
+            hint=self._more(budget),
+        )
+
+    def _more(self, budget: Budget) -> str:
+        """Return what to do about a budget that is used up."""
+        more = f"give it a larger {budget.name}"
+        if budget.name != "BUDGET_PER_DAY":
+            return more
+        return f"{more}, or run it again after {next_midnight_pacific(self.now):%Y-%m-%d %H:%M} UTC"
+
+
+def budgets(ws: "OpenWorkspace") -> Budgets:
+    """Return the budgets that hold for this command now."""
+    now, per_day = ws.now(), ws.settings.budget_per_day
+    found = [] if ws.budget is None else [ws.budget]
+    if per_day is not None:
+        day = today(now)
         began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
-        found.append(Budget(ws.settings.budget_per_day, began, "BUDGET_PER_DAY"))
-    return found
-
-
-def money_left(ws: "OpenWorkspace", tx: "Connection", *, error: float, but: int | None = None) -> float | None:
-    """Return how much more may be started, in USD, at least 0; None where no budget is set.
-
-    Batch `but` is left out, and what waits to be sent after it.
-    """
-    return min((max(0.0, left) for _, left in _left(ws, tx, error=error, but=but)), default=None)
-
-
-def check_budget(ws: "OpenWorkspace", tx: "Connection", cost: float, *, error: float, but: int | None = None) -> None:
-    """Make sure that something of an estimated cost (USD) may start; of `but` see `room`.
-
-    Raises:
-        BudgetError: it would pass a budget; the message says which and how much of it is used.
-    """
-    for budget, left in _left(ws, tx, error=error, but=but):
-        if cost * (1 + error) > left:
-            raise _passed(ws, budget, left, cost)
-
-
-def check_live_budget(
-    ws: "OpenWorkspace", tx: "Connection", cost: float, *, error: float, added_up: set[datetime]
-) -> None:
-    """Make sure that a live call may start, as `check` does, and however many were made since a budget began.
-
-    `added_up` has the beginnings of the budgets whose calls the caller has added up; it is the caller's to keep.
-
-    Raises:
-        BudgetError: it would pass a budget.
-    """
-    for budget in budgets(ws):
-        live = live_calls.cached_sum_calls(tx, since=budget.since, anew=budget.since not in added_up)
-        left = budget.usd - budget_used(spending.sum_spent(tx, since=budget.since, live=live), error=error)
-        if cost * (1 + error) > left:
-            raise _passed(ws, budget, left, cost)
-        added_up.add(budget.since)  # not before: the error takes back what was kept just now
-
-
-def budget_overrun(ws: "OpenWorkspace", tx: "Connection") -> float:
-    """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
-    return max((0.0, *(spending.sum_spent(tx, since=one.since).known - one.usd for one in budgets(ws))))
+        found.append(Budget(per_day, began, "BUDGET_PER_DAY"))
+    return Budgets(tuple(found), now)
 
 
 def known_spending(tx: "Connection", *, since: datetime) -> float:
@@ -96,21 +134,16 @@ def resume_budget(ws: "OpenWorkspace") -> None:
         ws.budget = Budget(found.budget, found.started_at, "BUDGET")
 
 
-def close_budget(ws: "OpenWorkspace") -> None:
-    """End a `tag` that has nothing to go on with: nobody to ask, no batch under way. The next budget begins anew."""
-    with ws.store.read() as tx:
-        found = live_calls.unfinished_run(tx, ws.task.name, mode=TAG)
-        if found is None or claims.count_askable(tx, ws.task):
+def close_budget(store: "Store", task: "Task", *, at: datetime) -> None:
+    """End a `tag` that has nothing to go on with: no item to ask, no batch under way. The next budget begins anew."""
+    with store.read() as tx:
+        found = live_calls.unfinished_run(tx, task.name, mode=TAG)
+        if found is None or claims.count_askable(tx, task):
             return
-        if batches.batches_in_states(tx, *OPEN, task=ws.task.name):
+        if batches.batches_in_states(tx, *OPEN, task=task.name):
             return
-    with ws.store.write() as tx:
-        live_calls.end_run(tx, found.number, why="nobody is left", at=ws.now())
-
-
-def nearest_budget(ws: "OpenWorkspace", tx: "Connection") -> Budget | None:
-    """Return the budget of which the least is left, None where none is set."""
-    return min(_left(ws, tx, error=0.0, but=None), key=lambda pair: pair[1], default=(None, 0.0))[0]
+    with store.write() as tx:
+        live_calls.end_run(tx, found.number, why="nobody is left", at=at)
 
 
 def budget_used(found: Spent, *, error: float) -> float:
@@ -118,40 +151,7 @@ def budget_used(found: Spent, *, error: float) -> float:
     return found.known + found.lost + found.under_way * (1 + error)
 
 
-def _left(ws: "OpenWorkspace", tx: "Connection", *, error: float, but: int | None) -> "list[tuple[Budget, float]]":
-    """Return how much of each budget is left, in USD."""
-    return [
-        (one, one.usd - budget_used(spending.sum_spent(tx, since=one.since, but=but), error=error))
-        for one in budgets(ws)
-    ]
-
-
-def budget_exhausted(ws: "OpenWorkspace", budget: Budget) -> BudgetError:
-    """Return the error for a budget that has no room for anybody."""
-    return BudgetError(
-        f"{_named(budget)} has no room for another request; nothing was written or sent",
-        hint=_more(ws, budget),
-    )
-
-
-def _passed(ws: "OpenWorkspace", budget: Budget, left: float, cost: float) -> BudgetError:
-    """Return the error for a budget that would be passed."""
-    return BudgetError(
-        f"{_named(budget)} would be passed: ${max(0.0, left):.4f} of it is left, and the next needs about "
-        f"${cost:.4f}; nothing more was started",
-        hint=_more(ws, budget),
-    )
-
-
 def _named(budget: Budget) -> str:
     """Return a budget with its amount and, where a person cannot know, since when it counts."""
     since = "" if budget.name == "BUDGET_PER_DAY" else f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
     return f"{budget.name}={budget.usd:g}{since}"
-
-
-def _more(ws: "OpenWorkspace", budget: Budget) -> str:
-    """Return what to do about a budget that is used up."""
-    more = f"give it a larger {budget.name}"
-    if budget.name != "BUDGET_PER_DAY":
-        return more
-    return f"{more}, or run it again after {next_midnight_pacific(ws.now()):%Y-%m-%d %H:%M} UTC"

@@ -41,9 +41,9 @@ class Calibration:
         return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
 
 
-def calibration(ws: OpenWorkspace, tx: "Connection") -> Calibration:
-    """Return what past answers of the extractor in use say of its estimates."""
-    past = statistics.past_usage(tx, ws.extractor)
+def calibration(tx: "Connection", extractor: str) -> Calibration:
+    """Return what past answers of an extractor say of its estimates."""
+    past = statistics.past_usage(tx, extractor)
     answers, counted = sum(one.requests for one in past), sum(one.counted_in for one in past)
     if answers < ENOUGH or not counted:
         return Calibration()

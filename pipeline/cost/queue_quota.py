@@ -12,7 +12,8 @@ from pipeline.gemini.limits import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
 from pipeline.store import batches
 
 if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
+    from pipeline.core.settings import Settings
+    from pipeline.gemini.models import Model
     from pipeline.store.batches import Batch
     from pipeline.store.database import Connection
 
@@ -25,26 +26,26 @@ class QuotaFullError(RemoteError):
     """By our own count the API would refuse a batch for what is there already; it goes out as others end."""
 
 
-def quota_left(ws: "OpenWorkspace", tx: "Connection") -> int | None:
+def quota_left(tx: "Connection", model: "Model", *, tier: str) -> int | None:
     """Return how many more estimated prompt tokens may be put into a batch now, at least 0.
 
     None where no limit is known, and where nothing of this model waits: the first batch always goes, whatever its size.
     """
-    most = ws.model.enqueued(ws.settings.tier)
+    most = model.enqueued(tier)
     if most is None:
         return None
-    waiting = batches.queue_load(tx, *WAITING, model=ws.model.name)
+    waiting = batches.queue_load(tx, *WAITING, model=model.name)
     return max(0, most - waiting.tokens) if waiting.of_model else None
 
 
-def quota_shortfall(ws: "OpenWorkspace", tx: "Connection", batch: "Batch") -> str:
+def quota_shortfall(tx: "Connection", batch: "Batch", settings: "Settings") -> str:
     """Return why the API would refuse a batch for what is there already: batches, their tokens, or uploads; else ""."""
     from pipeline.gemini import models
 
     active = batches.queue_load(tx, *AT_API, model=batch.model, but=batch.number)
     others = batches.queue_load(tx, *WAITING, model=batch.model, but=batch.number)
-    model = models.load_models(ws.settings.models_file).get(batch.model)
-    most = None if model is None else model.enqueued(ws.settings.tier)
+    model = models.load_models(settings.models_file).get(batch.model)
+    most = None if model is None else model.enqueued(settings.tier)
     tokens = active.tokens + batch.estimated_in
     stored = others.uploaded + batch.request_size
     if active.number >= MAX_ACTIVE_BATCHES:

@@ -1,7 +1,4 @@
-"""Opens a workspace: settings become a store, a client, an index, and the tasks. Here parts are put together.
-
-A new subject is a room of its own and a line in `_rooms`.
-"""
+"""Open a workspace: settings become a store, a client and the subjects that `registry` finds."""
 
 import contextlib
 import os
@@ -12,23 +9,27 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings, without_password
+from pipeline.engine import registry
+from pipeline.gemini import models
+from pipeline.store import leases, marker, schema, workspace
+from pipeline.store.database import Store
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Collection, Subject, Task
+    from pipeline.core.task import Collection, Subject, SubjectRoom, Task
     from pipeline.gemini.client import Client
     from pipeline.gemini.models import Model
     from pipeline.gemini.rate_limiter import RateLimits
-    from pipeline.index.builds import Builds
-    from pipeline.index.cache import VectorCache
-    from pipeline.store.database import Connection, Store
+    from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
 
+
+T = TypeVar("T")
 
 # Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
 # that leads out is refused. A user's own files may stand beside them and be what they like.
@@ -77,6 +78,7 @@ class OpenWorkspace:
     is_bound: bool = False
     says_where: bool = True  # the work is done; false for who only asks the backend how it is
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -133,8 +135,6 @@ class OpenWorkspace:
     @cached_property
     def limits(self) -> "RateLimits":
         """Return what may be asked live of the model that answers, a minute and a day."""
-        from pipeline.gemini import models
-
         set_here = {"rpm": self.settings.rpm, "tpm": self.settings.tpm, "rpd": self.settings.rpd}
         return models.model_limits(self.model, tier=self.settings.tier, **set_here)
 
@@ -152,36 +152,22 @@ class OpenWorkspace:
         """Return the task of a batch, by the name its row has; the one in use where no subject knows that name."""
         return next((one.task for one in self.subjects if one.task.name == name), self.task)
 
-    @cached_property
-    def builds(self) -> "Builds":
-        """Return the index's builds."""
-        from pipeline.index.builds import Builds
-
-        return Builds(self.data)
-
-    @cached_property
-    def vectors(self) -> "VectorCache":
-        """Return the cache of vectors of this model and width."""
-        from pipeline.index.cache import VectorCache
-
-        return VectorCache(self.data / "index" / "vectors", model=self.embedding_model.name, dim=self.settings.dim)
+    def once(self, make: "Callable[[OpenWorkspace], T]") -> T:
+        """Return what `make` makes of this workspace, which is made when it is first asked for and then kept."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast(T, self._made[make])
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
-        from pipeline.store import workspace
-
         workspace.bind_workspace(tx, self.backend, at=self.now())
 
     def lease(self, name: str) -> "contextlib.AbstractContextManager[Lease | None]":
         """Hold a lease for the length of a block; None when a living owner has it."""
-        from pipeline.store import leases
-
         return leases.hold_lease(self.store, name, lasts_s=self.settings.lease)
 
     def waited_lease(self, name: str, *, waiting: str) -> "contextlib.AbstractContextManager[Lease]":
         """Hold a lease for the length of a block, waiting for its living owner and saying so."""
-        from pipeline.store import leases
-
         return leases.wait_for_lease(
             self.store,
             name,
@@ -208,8 +194,6 @@ class OpenWorkspace:
             self.display.say(f"from here on {self.task.words.inputs} leave this machine: {where} does the work")
 
     def _model(self, name: str, *, kind: str) -> "Model":
-        from pipeline.gemini import models
-
         today = self.now().date()
         model = models.find_model(
             name, kind="embed" if kind == "embed" else "generate", today=today, extra=self.settings.models_file
@@ -239,85 +223,63 @@ def open_workspace(settings: Settings, display: Progress) -> Iterator[OpenWorksp
         ConfigurationError: the workspace is bound to another backend than the one asked for, or its files belong to
             another database than the one that is set.
     """
-    from pipeline.store import marker, schema, workspace
-    from pipeline.store.database import Store
-
     store = Store(settings.url)
     try:
-        ready_directory(settings.data)
-        if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
-            display.warn(marker.moved_message(store.path, mark))
-        marked = marker.find_marker(settings.data)
-        whose = marked if marker.holds_sealed_files(settings.data) else None
-        if whose is not None and store.path is not None and not store.path.exists():  # opening it would make it
-            marker.refuse_folder(settings.data, whose, f"{store.shown} is not there")
-        with store.read() as tx:
-            if whose is not None:
-                marker.check_marker(settings.data, whose, tx, shown=store.shown)
-            rooms = _rooms(settings, tx)
-            ready = schema.is_schema_current(tx) and all(room.is_adopted(tx, settings) for room in rooms)
-        if not ready:
-            for line in schema.ensure_schema(store, [partial(room.adopt, settings=settings) for room in rooms]):
-                display.say(line)
-        with store.read() as tx:
-            here = workspace.get_workspace(tx)
-            subjects = tuple(room.subject(tx, settings) for room in rooms)
-        if marked is None or marked.workspace_id != here.workspace_id:
-            marker.write_marker(settings.data, marker.FolderMarker(here.workspace_id, store.address))
-        backend = _backend(settings, here.backend)
-        runtime = OpenWorkspace(
-            settings=settings.for_backend(backend),
-            store=store,
-            backend=backend,
-            display=display,
-            task=next(one.task for one in subjects if one.name == settings.task),
-            collection=next(one.collection for one in subjects if one.collection is not None),
-            subjects=subjects,
-            is_bound=here.backend is not None,
-        )
+        opened = _opened(settings, store, display)
     except BaseException:
         store.close()
         raise
     try:
-        yield runtime
+        yield opened
     finally:
-        runtime.close()
+        opened.close()
 
 
-class _Room(Protocol):
-    """What the module `subject` of a subject's room offers."""
+def _opened(settings: Settings, store: Store, display: Progress) -> OpenWorkspace:
+    """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
+    ready_directory(settings.data)
+    if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
+        display.warn(marker.moved_message(store.path, mark))
+    found = marker.find_marker(settings.data)
+    rooms = _rooms_of(settings, store, found, display)
+    with store.read() as tx:
+        row = workspace.get_workspace(tx)
+        subjects = tuple(room.subject(tx, settings) for room in rooms)
+    if found is None or found.workspace_id != row.workspace_id:
+        marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
+    backend = _backend(settings, row.backend)
+    return OpenWorkspace(
+        settings=settings.for_backend(backend),
+        store=store,
+        backend=backend,
+        display=display,
+        task=next(one.task for one in subjects if one.name == settings.task),
+        collection=next(one.collection for one in subjects if one.collection is not None),
+        subjects=subjects,
+        is_bound=row.backend is not None,
+    )
 
-    def is_adopted(self, tx: "Connection", settings: Settings) -> bool:
-        """Return whether `adopt` would find nothing to do; quick at any size."""
 
-    def adopt(self, tx: "Connection", settings: Settings) -> list[str]:
-        """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
+def _rooms_of(
+    settings: Settings, store: Store, found: marker.FolderMarker | None, display: Progress
+) -> "list[SubjectRoom]":
+    """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
 
-    def subject(self, tx: "Connection", settings: Settings) -> "Subject":
-        """Return the subject as the tables and the settings have it."""
-
-
-def _rooms(settings: Settings, tx: "Connection") -> "list[_Room]":
-    """Return the rooms of the subjects that this workspace has; a new subject is a line here."""
-    from pipeline.experts import collection as experts
-
-    rooms: list[_Room] = [experts]
-    if settings.task == "passages" or _has_passages(settings, tx):
-        from pipeline.passages import task as passages
-
-        rooms.append(passages)
+    Raises:
+        ConfigurationError: the folder's sealed files belong to another database.
+    """
+    sealed_by = found if marker.holds_sealed_files(settings.data) else None
+    if sealed_by is not None and store.path is not None and not store.path.exists():  # opening it would make it
+        marker.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
+    with store.read() as tx:
+        if sealed_by is not None:
+            marker.check_marker(settings.data, sealed_by, tx, shown=store.shown)
+        rooms = [one for one in registry.rooms() if one.is_here(tx, settings)]
+        is_ready = schema.is_schema_current(tx) and all(room.is_adopted(tx, settings) for room in rooms)
+    if not is_ready:
+        for line in schema.ensure_schema(store, [partial(room.adopt, settings=settings) for room in rooms]):
+            display.say(line)
     return rooms
-
-
-def _has_passages(settings: Settings, tx: "Connection") -> bool:
-    """Return whether passages were ever asked about here; nothing of theirs is loaded where not."""
-    from pipeline.store import schema
-
-    if not schema.has_index(tx, "passage_concepts", "passage_concepts_of_passage"):
-        return False
-    from pipeline.passages import task
-
-    return bool(task.is_adopted(tx, settings))
 
 
 def ready_directory(data: Path) -> Path:

@@ -1,19 +1,13 @@
-"""The experts as they are indexed: the text that is embedded, and what stands in `metadata.json` for each.
-
-The experts as a subject: their table, their task, and what of them is indexed.
-"""
+"""The experts as they are indexed: the text that is embedded, and what stands in `metadata.json` for each."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.task import Entry, Subject
-from pipeline.experts import adopt as experts_adopt
+from pipeline.core.task import Entry
 from pipeline.experts import table
 from pipeline.experts.columns import number_of, tags_of, text_of
-from pipeline.experts.task import TagsTask
 
 if TYPE_CHECKING:
-    from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
 
 
@@ -102,18 +96,3 @@ def index_text(metadata: Mapping[str, Any]) -> str:
     if tags:
         parts.append(f"Domains: {', '.join(tags)}.")
     return " ".join(filter(None, parts)) or metadata["username"]
-
-
-def is_adopted(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - nothing of it is a setting
-    """Return whether `adopt` would find nothing to do."""
-    return experts_adopt.is_adopted(tx)
-
-
-def adopt(tx: "Connection", settings: "Settings") -> list[str]:  # noqa: ARG001 - nothing of it is a setting
-    """Make the table, or add to an existing one what it lacks; see `experts.adopt`."""
-    return experts_adopt.adopt(tx)
-
-
-def subject(tx: "Connection", settings: "Settings") -> Subject:  # noqa: ARG001 - the same for every workspace
-    """Return the subject."""
-    return Subject("experts", TagsTask(), ExpertsCollection())

@@ -1,8 +1,8 @@
 """People into the table: new ones are added, changed ones updated, unchanged ones left alone.
 
-Tags are never among what is written. What a changed question means for somebody's state is done here as well: who is
-parked and has another biography goes again; who is tagged keeps the tags; who is being asked keeps the answer to the
-old text. These are told, so that the user knows.
+Tags are never written here. What a changed question means for a person's state is done as well: a parked person with
+another biography goes again; tags stay; a person in an open batch gets the answer to the old text. Findings tell the
+user of these.
 
 Import people from a file, in one transaction: all sound rows go in, or none where something stops it.
 
@@ -12,8 +12,8 @@ wherever the people are in the table.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,17 +32,6 @@ if TYPE_CHECKING:
 
 KEPT = "not changed: a trigger or a rule of the database keeps the row as it is"
 ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
-
-
-@dataclass
-class PeopleWritten:
-    """What became of people: counts, and a finding (kind "kept") for each whose tags or row stay as they were."""
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    released: int = 0  # parked before, and asked again because the biography changed
-    kept: list[Finding] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -64,8 +53,11 @@ class _Change:
         return any(column in self.values for column in ASKED_ABOUT)
 
 
-def write_people(tx: "Connection", people: Sequence[Person]) -> PeopleWritten:
-    """Write people in their order, in the caller's transaction; no more than some hundreds at a time."""
+def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport) -> list[Finding]:
+    """Write people in their order, in the caller's transaction; no more than some hundreds at a time.
+
+    They are counted in the report; returned is a finding (kind "kept") for each whose tags or row stay as they were.
+    """
     known = _known(tx, people)
     new = [person for person in people if person.username not in known]
     changes = [
@@ -74,12 +66,16 @@ def write_people(tx: "Connection", people: Sequence[Person]) -> PeopleWritten:
         if (row := known.get(person.username)) is not None and (values := _differing(tx, row, person))
     ]
     table.insert_people(tx, [(person.username, person.values) for person in new])
-    done = [change for change in changes if table.update_person(tx, change.row, change.values)]
-    written = PeopleWritten(added=len(new), updated=len(done), unchanged=len(people) - len(new) - len(done))
-    if len(done) < len(changes):
-        written.kept += [_kept(change, KEPT) for change in changes if change not in done]
-    _follow(tx, [change for change in done if change.is_asked_about], written)
-    return written
+    updated = [change for change in changes if table.update_person(tx, change.row, change.values)]
+    done.added += len(new)
+    done.updated += len(updated)
+    done.unchanged += len(people) - len(new) - len(updated)
+    kept = [_kept(change, KEPT) for change in changes if change not in updated]
+    asked_about = [change for change in updated if change.is_asked_about]
+    ids = [change.item_id for change in asked_about]
+    claimed = set(tx.execute(claims.claimed_ids(table.TASK).where(tables.requests.c.item_id.in_(ids))).scalars())
+    done.released += len(answers.unpark(tx, table.TASK, ids=_with_new_bio(asked_about, but=claimed)))
+    return [*kept, *_with_old_answers(asked_about, claimed)]
 
 
 def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
@@ -116,17 +112,13 @@ def _seen(column: str, cell: Any) -> str | float | None:
     return number_of(cell) if column == "hourly_rate" else text_of(cell) or None
 
 
-def _follow(tx: "Connection", changes: Sequence[_Change], written: PeopleWritten) -> None:
-    """Do what a changed question means for the state of each of these people."""
-    ids = [change.item_id for change in changes]
-    open_claims = claims.claimed_ids(table.TASK).where(tables.requests.c.item_id.in_(ids))
-    claimed = set(tx.execute(open_claims).scalars())
-    written.released += len(answers.unpark(tx, table.TASK, ids=_with_new_bio(changes, but=claimed)))
+def _with_old_answers(changes: Sequence[_Change], claimed: set[str]) -> Iterator[Finding]:
+    """Yield a finding for each whose answer is to the old text: there already, or asked for by a claim."""
     for change in changes:
         if tags_of(change.row["tags"]) != []:
-            written.kept.append(_kept(change, "changed, and the tags stay as they are"))
+            yield _kept(change, "changed, and the tags stay as they are")
         elif change.item_id in claimed:
-            written.kept.append(_kept(change, "changed while being asked; the answer to the old text will be kept"))
+            yield _kept(change, "changed while being asked; the answer to the old text will be kept")
 
 
 def _with_new_bio(changes: Sequence[_Change], *, but: set[str]) -> list[str]:
@@ -176,13 +168,9 @@ def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | N
         contextlib.closing(file.in_blocks(file.people(), bar, most=BLOCK, size=_size)) as blocks,
     ):
         for people, findings in blocks:
-            written = write_people(tx, people)
-            done.added += written.added
-            done.updated += written.updated
-            done.unchanged += written.unchanged
-            done.released += written.released
+            kept = write_people(tx, people, done)
             changes = [change for person in people for change in person.changes]
-            done.tell([*findings, *changes, *written.kept], rejects)
+            done.tell([*findings, *changes, *kept], rejects)
         if rejects is not None:
             rejects.seal()
         done.refused = strict and done.is_flawed

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pipeline.experts import rates
 from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.tables.findings import Finding, FindingKind, excerpt
+from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
 
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 _BAD = re.compile("[\x00\ud800-\udfff]")
@@ -35,56 +35,39 @@ class Person:
     changes: tuple[Finding, ...] = ()
 
 
-class _Rejected(Exception):  # noqa: N818 - a way out of the row, never an error that a caller sees
-    """This row does not go in."""
-
-    def __init__(self, column: str, reason: str, value: object) -> None:
-        """Keep what the finding will say."""
-        super().__init__(reason)
-        self.column = column
-        self.reason = reason
-        self.value = value
-
-
 def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
     """Return the person that a row's cells describe, or the finding that rejects it.
 
     `cells` are by table column, the username among them; only the columns the file has. A cell is text, or from a
     JSON document any JSON value; None and white space are empty.
     """
-    row = _Row(line)
-    try:
-        return row.person(cells)
-    except _Rejected as rejected:
-        return row.finding(rejected.column, rejected.reason, value=rejected.value, kind=FindingKind.REJECTED)
+    username, why = _username(cells.get(USERNAME))
+    if why:
+        return rejected(line, why, username or cells.get(USERNAME) or "", column=HEADERS[USERNAME])
+    for column, cell in cells.items():
+        if isinstance(cell, str) and (found := _BAD.search(cell)):
+            excerpt_of = cell[max(0, found.start() - 20) :]
+            return rejected(line, _bad(found[0]), excerpt_of, column=HEADERS[column], key=username)
+    return _Row(username, line).person(cells)
 
 
 class _Row:
-    """One row while it is judged: where it stands, whose it is, what was changed so far."""
+    """One row while its values are judged."""
 
-    def __init__(self, line: int) -> None:
-        """Start with nothing known."""
+    def __init__(self, username: str, line: int) -> None:
+        """Start with nothing changed."""
+        self._username = username
         self._line = line
-        self._username: str | None = None
         self._changes: list[Finding] = []
 
-    def finding(self, column: str, reason: str, *, value: object, kind: FindingKind) -> Finding:
-        """Return a finding about a table column of this row."""
-        return Finding(self._line, HEADERS[column], reason, excerpt(value), kind, self._username)
-
     def person(self, cells: Mapping[str, object]) -> Person:
-        """Return the person, or raise _Rejected."""
-        username = _username(cells.get(USERNAME))
-        self._username = username
-        for column, cell in cells.items():
-            if isinstance(cell, str) and (found := _BAD.search(cell)):
-                raise _Rejected(column, _bad(found[0]), cell[max(0, found.start() - 20) :])
+        """Return the person."""
         values = {
             column: self._text(column, cell)
             for column, cell in cells.items()
             if column not in {USERNAME, "bio", "hourly_rate", "currency"}
         }
-        return Person(username, {**values, **self._special(cells)}, self._line, tuple(self._changes))
+        return Person(self._username, {**values, **self._special(cells)}, self._line, tuple(self._changes))
 
     def _special(self, cells: Mapping[str, object]) -> dict[str, str | float | None]:
         """Return the values of the columns that have rules of their own."""
@@ -98,13 +81,10 @@ class _Row:
             values["currency"] = self._currency(cells.get("currency"), rate=rate)
         return values
 
-    def _change(self, column: str, reason: str, *, value: object) -> None:
-        """Remember that a value was dropped or altered."""
-        self._changes.append(self.finding(column, reason, value=value, kind=FindingKind.CHANGED))
-
-    def _note(self, column: str, reason: str, *, value: object) -> None:
-        """Remember that a value goes in as it is and should be looked at."""
-        self._changes.append(self.finding(column, reason, value=value, kind=FindingKind.NOTED))
+    def _change(self, column: str, reason: str, *, value: object, kind: FindingKind = FindingKind.CHANGED) -> None:
+        """Remember that a value was dropped or altered, or (noted) that it goes in and should be looked at."""
+        change = Finding(self._line, HEADERS[column], reason, excerpt(value), kind, self._username)
+        self._changes.append(change)
 
     def _text(self, column: str, cell: object) -> str | None:
         """Return a text cell without the white space around it; None when it is empty or no text."""
@@ -150,30 +130,31 @@ class _Row:
         code = next(iter(codes)) if len(codes) == 1 else text
         if len(codes) != 1:
             reason = "shared by several currencies" if codes else "not a known currency"
-            self._note("currency", f"{reason}; kept as it is", value=cell)
+            self._change("currency", f"{reason}; kept as it is", value=cell, kind=FindingKind.NOTED)
         elif code != text:
             self._change("currency", f"read as {code}", value=cell)
         if rate.currency is not None and not (codes or {text}) & rates.currencies_of(rate.currency):
-            self._note("currency", f"the rate says {rate.currency}; the column's {code} is kept", value=cell)
+            reason = f"the rate says {rate.currency}; the column's {code} is kept"
+            self._change("currency", reason, value=cell, kind=FindingKind.NOTED)
         return code
 
 
-def _username(cell: object) -> str:
-    """Return a username without the white space around it, or raise _Rejected."""
+def _username(cell: object) -> tuple[str, str]:
+    """Return a username without the white space around it, and why it is none; empty where it is one."""
     if isinstance(cell, int) and not isinstance(cell, bool):
         cell = str(cell)
     if cell is not None and not isinstance(cell, str):
-        raise _Rejected(USERNAME, f"{_kind_of(cell)}, not text", cell)
+        return "", f"{_kind_of(cell)}, not text"
     text = (cell or "").strip()
     if found := _BAD.search(text):
-        raise _Rejected(USERNAME, _bad(found[0]), text)
+        return text, _bad(found[0])
     if not any(character.isprintable() and not character.isspace() for character in text):
-        raise _Rejected(USERNAME, "no username", text)
+        return text, "no username"
     if len(text) > MAX_USERNAME:
-        raise _Rejected(USERNAME, f"{len(text):,} characters, at most {MAX_USERNAME} are allowed", text)
+        return text, f"{len(text):,} characters, at most {MAX_USERNAME} are allowed"
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise _Rejected(USERNAME, "a control character", text)
-    return text
+        return text, "a control character"
+    return text, ""
 
 
 def _bad(character: str) -> str:

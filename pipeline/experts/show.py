@@ -9,6 +9,7 @@ from pipeline.experts import table
 from pipeline.experts.collection import index_entry
 from pipeline.experts.columns import tags_of, text_of
 from pipeline.experts.export import expert_document
+from pipeline.index.builds import Builds
 from pipeline.index.manifest import content_hash
 from pipeline.store import answers, claims, tables
 
@@ -73,9 +74,9 @@ def _index(ws: OpenWorkspace, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return whether the index in service holds a person, with the text of now; a broken one says so."""
     nothing = {"indexed": False, "up_to_date": False, "build": None}
     try:
-        if ws.builds.current() is None:
+        if Builds(ws.data).current() is None:
             return nothing
-        with ws.builds.open() as index:
+        with Builds(ws.data).open() as index:
             held = index.content_hashes().get(str(row["id"]))
             number = index.manifest.number
     except FindableError as error:

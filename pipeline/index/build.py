@@ -19,6 +19,7 @@ from pipeline.core import gc_freeze
 from pipeline.core.errors import InconsistentError, InputError, UnavailableError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
+from pipeline.index.builds import Builds
 from pipeline.store import integrity, workspace
 from pipeline.store.leases import LeaseLostError
 
@@ -84,7 +85,7 @@ def build_index(ws: OpenWorkspace) -> BuildResult:
             except embed.TooManyMissingError:
                 embedded += _embed_all(ws, pacing)
     finally:
-        ws.builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
+        Builds(ws.data).discard()  # an interrupt may strike between two steps, each of which cleans up after itself
     raise AssertionError("the last round returns or raises")
 
 
@@ -161,18 +162,18 @@ def _drafted(ws: OpenWorkspace, lease: "Lease", draft: _Draft | None, *, few: in
     Raises:
         TooManyError: more than `few` vectors are missing.
     """
-    if draft is not None and ws.builds.is_begun(draft.begun):
+    if draft is not None and Builds(ws.data).is_begun(draft.begun):
         with ws.store.read() as tx:
             if workspace.get_workspace(tx).position == draft.begun.position:
                 return draft
     with hold_lease_during(ws, lease):
-        ws.builds.sweep()
+        Builds(ws.data).sweep()
     missing: list[Entry] = []
     with ws.store.read() as tx:
         count, position = ws.collection.count(tx), workspace.get_workspace(tx).position
         with gc_freeze.gc_frozen(), ws.display.bar("reading", count) as bar:
             entries = embed.keyed_entries(ws, ws.collection.entries(tx), missing=missing, few=few, bar=bar)
-            begun = ws.builds.begin(ws.builds.next_number(), entries, position=position)
+            begun = Builds(ws.data).begin(Builds(ws.data).next_number(), entries, position=position)
     return _Draft(begun, count, tuple(missing))
 
 
@@ -207,9 +208,11 @@ def _promoted(ws: OpenWorkspace, lease: "Lease", draft: _Draft, *, embedded: int
     """Complete what was drafted; verify; promote; then record it."""
     model = ws.embedding_model.name
     with ws.display.bar("building", draft.count) as bar:
-        staged = ws.builds.complete(draft.begun, ws.vectors, task_type=embed.TASK_TYPE, progress=bar.show)
-    ws.builds.verify(staged, count=draft.count)
-    promoted: Promotions = ws.builds.promote(staged, fence=lambda: hold_lease_during(ws, lease))
+        staged = Builds(ws.data).complete(
+            draft.begun, embed.vector_cache(ws), task_type=embed.TASK_TYPE, progress=bar.show
+        )
+    Builds(ws.data).verify(staged, count=draft.count)
+    promoted: Promotions = Builds(ws.data).promote(staged, fence=lambda: hold_lease_during(ws, lease))
     record_build(ws, promoted)
     cached = max(0, draft.count - embedded)
     return BuildResult(promoted.number, draft.count, embedded, cached, model, ws.settings.dim, promoted.moved_aside)
@@ -241,7 +244,7 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
     """
     with ws.waited_lease(LEASE, waiting=WAITING) as lease:
         try:
-            manifest = ws.builds.rollback(fence=lambda: hold_lease_during(ws, lease))
+            manifest = Builds(ws.data).rollback(fence=lambda: hold_lease_during(ws, lease))
         except LeaseLostError as error:
             raise UnavailableError(error.message, hint="look at `make status`, then run it again") from error
         with ws.store.write() as tx:

@@ -22,7 +22,7 @@ from pipeline.gemini.embeddings import frame_text
 from pipeline.gemini.limits import MAX_EMBED_TEXTS, NO_LIMITS
 from pipeline.gemini.rate_limiter import Pacing
 from pipeline.gemini.tokens import Usage, estimate_tokens
-from pipeline.index.cache import vector_key
+from pipeline.index.cache import VectorCache, vector_key
 from pipeline.index.vector_file import Vectors
 
 if TYPE_CHECKING:
@@ -83,6 +83,16 @@ def cache_key(ws: OpenWorkspace, text: str) -> bytes:
     return vector_key(text, model=ws.embedding_model.name, dim=ws.settings.dim, task_type=TASK_TYPE)
 
 
+def vector_cache(ws: OpenWorkspace) -> VectorCache:
+    """Return the cache of vectors of the workspace's model and width, opened once."""
+    return ws.once(_opened_cache)
+
+
+def _opened_cache(ws: OpenWorkspace) -> VectorCache:
+    """Return the cache, opened."""
+    return VectorCache(ws.data / "index" / "vectors", model=ws.embedding_model.name, dim=ws.settings.dim)
+
+
 class TooManyMissingError(Exception):
     """More vectors are missing than are noted by the way."""
 
@@ -96,7 +106,7 @@ def embedding_cost(ws: OpenWorkspace, entries: Iterable[Entry], *, bar: "Bar") -
     """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
     texts, tokens, seen = 0, 0, 0
     for page in _pages(entries):
-        missing = ws.vectors.missing([cache_key(ws, entry.text) for entry in page])
+        missing = vector_cache(ws).missing([cache_key(ws, entry.text) for entry in page])
         texts += len(missing)
         tokens += sum(_outgoing(ws, page[at])[1] for at in missing)
         seen += len(page)
@@ -128,7 +138,7 @@ def embed_missing(ws: OpenWorkspace, entries: Iterable[Entry], *, pacing: Pacing
         nonlocal seen
         for page in _pages(entries):
             keys = [cache_key(ws, entry.text) for entry in page]
-            missing = [at for at in ws.vectors.missing(keys) if keys[at] not in asked]
+            missing = [at for at in vector_cache(ws).missing(keys) if keys[at] not in asked]
             for some, texts, tokens in _together(ws, page, missing, pacing=pacing):
                 asked.update(keys[at] for at in some)
                 client = ws.client  # made here, once: from Python 3.12 on, threads would make several
@@ -156,7 +166,7 @@ def keyed_entries(
     seen = 0
     for page in _pages(entries):
         keys = [cache_key(ws, entry.text) for entry in page]
-        missing.extend(page[at] for at in ws.vectors.missing(keys))
+        missing.extend(page[at] for at in vector_cache(ws).missing(keys))
         if few is not None and len(missing) > few:
             raise TooManyMissingError
         yield from zip(page, keys, strict=True)
@@ -206,7 +216,7 @@ def _keep(ws: OpenWorkspace, keys: list[bytes], vectors: Vectors) -> None:
         with ws.store.write() as tx:
             ws.bind(tx)
         ws.is_bound = True
-    ws.vectors.add(keys, vectors)
+    vector_cache(ws).add(keys, vectors)
 
 
 def fit_text(text: str, *, limit: int | None) -> str:

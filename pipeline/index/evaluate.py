@@ -16,6 +16,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_EMBED_TEXTS
 from pipeline.index import embed, metrics
+from pipeline.index.builds import Builds
 
 if TYPE_CHECKING:
     from pipeline.index.reader import Index
@@ -57,7 +58,7 @@ def run(ws: OpenWorkspace, *, queries: Path, qrels: Path) -> list[MetricsRow]:
     ]
     if not questions:
         raise InputError(f"{qrels} judges none of the questions in {queries}", hint="are these two of one collection?")
-    with ws.builds.open() as index:
+    with Builds(ws.data).open() as index:
         rankings = _rankings(ws, index, questions)
     types = sorted({question.type for question in questions})
     groups = {"all": questions} | {

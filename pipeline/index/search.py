@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed, staleness
+from pipeline.index.builds import Builds
 
 MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
 
@@ -38,7 +39,7 @@ def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
         ConfigurationError: the index was built with another model or width than the question would be embedded with.
     """
     text = _checked(question)
-    with ws.builds.open() as index:
+    with Builds(ws.data).open() as index:
         _check_model(ws, index.manifest.model, index.manifest.dim)
         vector = embed.embed_queries(ws, [text])[0]
         hits = [_found(hit.rank, hit.similarity, dict(hit.metadata)) for hit in index.search(vector, k)]

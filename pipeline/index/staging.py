@@ -29,7 +29,7 @@ from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.links import ReadHandle
 from pipeline.core.task import Entry
-from pipeline.index import manifest, reader
+from pipeline.index import flat_file, manifest
 from pipeline.index.cache import VectorCache, check_unit_rows
 from pipeline.index.manifest import Begun, Manifest, Staged, content_hash
 from pipeline.index.vector_file import BLOCK, Vectors
@@ -70,7 +70,7 @@ def complete_staging(
         InconsistentError: a vector is not in the cache.
     """
     blocks = _vector_blocks(begun.directory / manifest.ENTRIES, cache, progress)
-    index = reader.write_flat(begun.directory / manifest.INDEX, blocks, count=begun.count, dim=cache.dim)
+    index = flat_file.write_flat(begun.directory / manifest.INDEX, blocks, count=begun.count, dim=cache.dim)
     sealed = {**begun.sealed, manifest.INDEX: index}
     written = Manifest(
         number=begun.number,
@@ -194,10 +194,10 @@ def unsound_build_rows(directory: Path) -> str:
     found = manifest.read_manifest(directory)
     handle = ReadHandle(directory / manifest.INDEX)
     try:
-        index = reader.open_flat(handle)
+        index = flat_file.open_flat(handle)
         if (index.ntotal, index.d) != (found.count, found.dim):
             return f"it holds {index.ntotal} x {index.d} numbers, its manifest says {found.count} x {found.dim}"
-        for number, block in enumerate(reader.read_flat_blocks(handle, count=found.count, dim=found.dim)):
+        for number, block in enumerate(flat_file.read_flat_blocks(handle, count=found.count, dim=found.dim)):
             check_unit_rows(block, what=f"the build, rows from {number * BLOCK}")
     except InconsistentError as error:
         return error.message
@@ -246,7 +246,7 @@ def _verify_vectors(staged: Staged, sample: dict[int, bytes]) -> None:
     """Pass when faiss reads all rows, each is of unit length, and each of the sample finds itself first."""
     count, dim = staged.manifest.count, staged.manifest.dim
     handle = ReadHandle(staged.directory / manifest.INDEX)
-    index = reader.open_flat(handle)
+    index = flat_file.open_flat(handle)
     if (index.ntotal, index.d) != (count, dim):
         raise InconsistentError(f"the index holds {index.ntotal} x {index.d} numbers, expected {count} x {dim}")
     numbers = np.array(sorted(sample))
@@ -254,13 +254,13 @@ def _verify_vectors(staged: Staged, sample: dict[int, bytes]) -> None:
     best = np.full(len(numbers), -np.inf, dtype=np.float32)
     own = np.full(len(numbers), -np.inf, dtype=np.float32)
     wrong: list[InconsistentError] = []
-    digest, first = hashlib.sha256(reader.flat_head(handle, count=count, dim=dim)), 0
-    for block in reader.read_flat_blocks(
+    digest, first = hashlib.sha256(flat_file.flat_head(handle, count=count, dim=dim)), 0
+    for block in flat_file.read_flat_blocks(
         handle, count=count, dim=dim
     ):  # each is read once, whatever it is looked at for
         digest.update(block.data)
         wrong += _not_unit(block, first)
-        best = np.maximum(best, reader.highest_similarity(queries, block))
+        best = np.maximum(best, flat_file.highest_similarity(queries, block))
         here = (numbers >= first) & (numbers < first + len(block))
         own[here] = np.einsum("ij,ij->i", queries[here], block[numbers[here] - first])
         first += len(block)

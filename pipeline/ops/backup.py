@@ -17,6 +17,7 @@ from pipeline.core.errors import ConfigurationError, FindableError, Inconsistent
 from pipeline.core.files import sync_directory
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build as index_build
+from pipeline.index.builds import Builds
 from pipeline.index.manifest import Manifest as BuildManifest
 from pipeline.ops import backup_files
 from pipeline.ops.backup_files import BackupManifest, Copied
@@ -146,7 +147,7 @@ def _index(
         InconsistentError: it was replaced meanwhile, or was built or recorded after the database was copied.
     """
     try:
-        current = ws.builds.current()
+        current = Builds(ws.data).current()
     except FindableError as error:
         ws.display.warn(f"the index is not in the backup: {error.message}")
         return None, {}

@@ -13,6 +13,7 @@ from pipeline.batch import prepare, uploads
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
+from pipeline.index.builds import Builds
 from pipeline.ops.checks import files
 from pipeline.quality import report_files
 from pipeline.store import batches, erase, pilots
@@ -96,14 +97,14 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
     if not (ws.data / "index").is_dir():
         return
     with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
-        report.litter += ws.builds.stale()
-        made = {number: ws.builds.built_at(number) for number in ws.builds.others()}
+        report.litter += Builds(ws.data).stale()
+        made = {number: Builds(ws.data).built_at(number) for number in Builds(ws.data).others()}
         old = [number for number, at in made.items() if at is None or at < oldest]
         report.builds = old
         if not report.dry:
             with build.hold_lease_during(ws, lease):
-                ws.builds.sweep()
-            ws.builds.drop(old, fence=lambda: build.hold_lease_during(ws, lease))
+                Builds(ws.data).sweep()
+            Builds(ws.data).drop(old, fence=lambda: build.hold_lease_during(ws, lease))
 
 
 def _clean_reports(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:

@@ -17,6 +17,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import key_of_line
 from pipeline.index import build, embed
+from pipeline.index.builds import Builds
 from pipeline.ops.checks import files as checks_files
 from pipeline.store import batches, erase
 from pipeline.store.batches import Batch
@@ -105,12 +106,12 @@ def renew_index(ws: OpenWorkspace, ids: Collection[str]) -> int | None:
             made = build.build_index(ws).number
         else:
             with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
-                ws.builds.withdraw(fence=lambda: build.hold_lease_during(ws, lease))
+                Builds(ws.data).withdraw(fence=lambda: build.hold_lease_during(ws, lease))
     with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
         with build.hold_lease_during(ws, lease):
-            ws.builds.sweep()
-        ws.builds.drop(ws.builds.others(), fence=lambda: build.hold_lease_during(ws, lease))
-        current = ws.builds.current()
+            Builds(ws.data).sweep()
+        Builds(ws.data).drop(Builds(ws.data).others(), fence=lambda: build.hold_lease_during(ws, lease))
+        current = Builds(ws.data).current()
         if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws)):
             build.record_build(ws, current)
     return made
@@ -143,9 +144,9 @@ def is_of_others(path: Path, words: Sequence[bytes]) -> bool:
 def _is_indexed(ws: OpenWorkspace, ids: Collection[str]) -> bool:
     """Return whether the build in service holds one of these items; one that cannot be read may."""
     try:
-        if ws.builds.current() is None:
+        if Builds(ws.data).current() is None:
             return False
-        with ws.builds.open() as index:
+        with Builds(ws.data).open() as index:
             return any(one in index.content_hashes() for one in ids)
     except FindableError:
         return True

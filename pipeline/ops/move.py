@@ -1,6 +1,6 @@
 """Copy the database of a workspace from its SQLite file into PostgreSQL, and see that both hold the same.
 
-Everybody else is kept from writing to the file meanwhile. All of it goes into one transaction of the server, which is
+No other process can write to the file meanwhile. All of it goes into one transaction of the server, which is
 committed only when every table has as many rows there as here and the hashes of all rows agree; right before that, the
 file is marked as moved (see `store.moved`). A run that was killed leaves nothing on the server, or everything.
 """
@@ -14,6 +14,8 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import adopt
 from pipeline.experts import table as people
 from pipeline.experts.schema import experts
+from pipeline.passages import subject as passages
+from pipeline.passages.schema import CONCEPTS, MARK, tables_as_found
 from pipeline.store import claims, copy, marker, schema, tables, workspace
 from pipeline.store.copy import CopySource
 from pipeline.store.database import Connection, Store
@@ -107,8 +109,6 @@ def tables_of(ws: OpenWorkspace, tx: Connection) -> "list[Table]":
     """
     found = list(EVERYTHING)
     if _has_passages(ws, tx):
-        from pipeline.passages.schema import tables_as_found
-
         found += tables_as_found(tx, passages=ws.settings.passages_table)
     return found
 
@@ -121,7 +121,7 @@ def _has_passages(ws: OpenWorkspace, tx: Connection) -> bool:
     """
     if any(one.name == "passages" for one in ws.subjects):
         return True
-    if schema.has_index(tx, "passage_concepts", "passage_concepts_of_passage"):
+    if schema.has_index(tx, CONCEPTS, MARK):
         raise ConfigurationError(
             f"there are concepts of passages here, and `{ws.settings.passages_table}` is no table of passages; "
             "nothing was moved",
@@ -135,12 +135,9 @@ def _make(ws: OpenWorkspace, tx: Connection, there: Connection) -> None:
     schema.make_schema(there)
     adopt.adopt(there)
     if _has_passages(ws, tx):
-        from pipeline.passages import task
-        from pipeline.passages.schema import tables_as_found
-
         for table in tables_as_found(tx, passages=ws.settings.passages_table):
             table.create(there)
-        task.adopt(there, replace(ws.settings, task="passages"))
+        passages.adopt(there, replace(ws.settings, task="passages"))
 
 
 def _check_idle(tx: Connection) -> None:

@@ -10,6 +10,7 @@ from pipeline.core.states import BatchState
 from pipeline.cost import history, queue_quota
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
+from pipeline.index.builds import Builds
 from pipeline.store import answers, batches, spending, versions, workspace
 from pipeline.store.batches import Batch
 
@@ -68,11 +69,11 @@ def run(ws: OpenWorkspace) -> StatusReport:
 def _index(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
     """Return {count, model, dim, behind, build, built_at}; a broken index says so and counts as none."""
     try:
-        manifest = ws.builds.current()
+        manifest = Builds(ws.data).current()
         if manifest is None:
             behind = staleness.count_stale(ws, tx, None)
             return {"count": 0, "model": None, "dim": None, "behind": behind, "build": None, "built_at": None}
-        with ws.builds.open() as index:
+        with Builds(ws.data).open() as index:
             behind = staleness.count_stale(ws, tx, index)
     except FindableError as error:
         behind = staleness.count_stale(ws, tx, None)
@@ -112,7 +113,7 @@ def _wants_room(ws: OpenWorkspace, tx: "Connection", mine: list[Batch]) -> bool:
         return False
     ready = [one for one in mine if one.state is BatchState.PREPARED]
     return any(one.tries and one.upload for one in ready) or any(
-        queue_quota.quota_shortfall(ws, tx, one) for one in ready[:1]
+        queue_quota.quota_shortfall(tx, one, ws.settings) for one in ready[:1]
     )
 
 

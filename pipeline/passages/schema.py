@@ -22,31 +22,25 @@ from pipeline.tables.reflect import columns_of, counts_up, unique_keys
 PASSAGES = "passages"
 CONCEPTS = "passage_concepts"
 OPTIONAL = ("source", "metadata")
-WRITTEN = (
-    "passage_id",
-    "concept_name",
-    "concept_type",
-    "aliases",
-    "confidence",
-    "extractor_model",
-    "extractor_version",
-    "evidence",
-    "created_at",
-)
-CONCEPT_COLUMNS = ("id", *WRITTEN)
-OWN = ("passage_id", "concept_name", "extractor_version")  # of which each concept of ours has others
 MARK = "passage_concepts_of_passage"  # made last: where it is, the tables were adopted
 
-JSON = Accepts(("jsonb", "json", *TEXT.types), "JSON or text")
-ACCEPTED = dict.fromkeys(("metadata", "aliases", "evidence"), JSON) | {
-    "confidence": Accepts(("float8", "float4", "numeric", *TEXT.types), "numbers or text", places=3),
-    "created_at": Accepts(("timestamptz", "timestamp", *TEXT.types), "times or text"),
+JSON = CopyJson().with_variant(JSONB(), "postgresql"), Accepts(("jsonb", "json", *TEXT.types), "JSON or text")
+WORDS = Text(), TEXT
+# as which a column is made, and what it must be in a table of another program
+OF_PASSAGES: Mapping[str, tuple[TypeEngine[Any], Accepts]] = {"text": WORDS, "source": WORDS, "metadata": JSON}
+OF_CONCEPTS: Mapping[str, tuple[TypeEngine[Any], Accepts]] = {
+    "concept_name": WORDS,
+    "concept_type": WORDS,
+    "aliases": JSON,
+    "confidence": (NUMBER, Accepts(("float8", "float4", "numeric", *TEXT.types), "numbers or text", places=3)),
+    "extractor_model": WORDS,
+    "extractor_version": WORDS,
+    "evidence": JSON,
+    "created_at": (IsoTime(), Accepts(("timestamptz", "timestamp", *TEXT.types), "times or text")),
 }
-TYPES: Mapping[str, TypeEngine[Any]] = {
-    **dict.fromkeys(("metadata", "aliases", "evidence"), CopyJson().with_variant(JSONB(), "postgresql")),
-    "confidence": NUMBER,
-    "created_at": IsoTime(),
-}
+WRITTEN = ("passage_id", *OF_CONCEPTS)
+CONCEPT_COLUMNS = ("id", *WRITTEN)
+OWN = ("passage_id", "concept_name", "extractor_version")  # of which each concept of ours has others
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +90,7 @@ class PassagesShape:
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return how the tables of this database are; for tables that were made or adopted."""
     found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
-    optional = [name for name in OPTIONAL if name in found and not misfits(found, {name: _accepted(name)})]
+    optional = [name for name in OPTIONAL if name in found and not misfits(found, {name: OF_PASSAGES[name][1]})]
     own = concepts.get("id")
     empty = {"source": "", "metadata": "{}"}
     return PassagesShape(
@@ -113,7 +107,7 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
 def passages_spec(name: str) -> TableSpec:
     """Return what is needed of the table of passages: it is read in place, and nothing is added but an index."""
     own = Column("id", Text, primary_key=True)
-    made = Table(name, MetaData(), own, _column("text", nullable=False), *map(_column, OPTIONAL))
+    made = Table(name, MetaData(), own, *(_column(one, nullable=one != "text") for one in OF_PASSAGES))
     return TableSpec(
         made,
         needs=("id", "text"),
@@ -135,9 +129,10 @@ def concepts_spec(passages_id: ReflectedColumn) -> TableSpec:
     whose = Column("passage_id", AsTheColumn(passages_id.told), nullable=False)
     own: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
     return TableSpec(
-        Table(CONCEPTS, MetaData(), own, whose, *map(_column, WRITTEN[1:])),
+        Table(CONCEPTS, MetaData(), own, whose, *map(_column, OF_CONCEPTS)),
         needs=("id", "passage_id", "concept_name"),  # without these a table is one of other things
-        judged={name: _accepted(name) for name in WRITTEN} | {"passage_id": ids_of(kind, IdKind.TEXT, words=kind)},
+        judged={"passage_id": ids_of(kind, IdKind.TEXT, words=kind)}
+        | {name: one[1] for name, one in OF_CONCEPTS.items()},
         holds="concepts",
         adds=True,
         mark=(MARK, "(passage_id, extractor_version)"),
@@ -151,12 +146,12 @@ def tables_as_found(tx: Connection, *, passages: str) -> tuple[Table, Table]:
     Columns take what they took; ids that are whole numbers stay numbers, and all others are text.
     """
     found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
-    rows = [_column(name, nullable=found[name].nullable) for name in ("text", *OPTIONAL) if name in found]
+    rows = [_column(name, nullable=found[name].nullable) for name in OF_PASSAGES if name in found]
     here = Column("id", _id_type(found["id"]), primary_key=True, autoincrement=False)
     kind = _id_type(concepts["id"])
     own: Column[Any] = Column("id", kind, *([Identity()] if kind is BigInteger else []), primary_key=True)
     whose = Column("passage_id", _id_type(concepts["passage_id"]), nullable=concepts["passage_id"].nullable)
-    others = [_column(name, nullable=concepts[name].nullable) for name in WRITTEN[1:]]
+    others = [_column(name, nullable=concepts[name].nullable) for name in OF_CONCEPTS]
     return Table(passages, MetaData(), here, *rows), Table(CONCEPTS, MetaData(), own, whose, *others)
 
 
@@ -189,13 +184,9 @@ def _fills(tx: Connection, own: ReflectedColumn) -> bool:
     return own.fills or counts_up(tx, CONCEPTS, own)
 
 
-def _accepted(name: str) -> Accepts:
-    return ACCEPTED.get(name, TEXT)
-
-
 def _column(name: str, *, nullable: bool = True) -> Column[Any]:
     """Return a column as it is made."""
-    return Column(name, TYPES.get(name, Text()), nullable=nullable)
+    return Column(name, (OF_PASSAGES.get(name) or OF_CONCEPTS[name])[0], nullable=nullable)
 
 
 def _as_there(name: str, columns: Iterable[str]) -> Table:

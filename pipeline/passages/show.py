@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.passages import best, export, table, task
+from pipeline.passages import best, export, subject, table
 from pipeline.passages.schema import read_shape
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
         shape = _shape(ws, tx)
         if not table.passage_names(tx, shape, [passage]):
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
-        found = best.best_concepts(tx, shape, task.preference(ws.settings), passage=passage)
+        found = best.best_concepts(tx, shape, subject.preference(ws.settings), passage=passage)
         return [export.concept_document(one) for one in found]
 
 
@@ -34,7 +34,7 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
     """
     count = 0
     with ws.store.read() as tx:
-        everything = best.best_concepts(tx, _shape(ws, tx), task.preference(ws.settings))
+        everything = best.best_concepts(tx, _shape(ws, tx), subject.preference(ws.settings))
         for line in export.encode_concepts(everything, format_="jsonl"):
             write((b",\n" if count else b"[\n") + line.rstrip() if as_list else line)
             count += 1

@@ -19,24 +19,19 @@ from pipeline.core.task import (
     Item,
     Prompt,
     RolledBackPage,
-    Subject,
     Task,
     VersionCounts,
     Words,
     WriteResult,
 )
 from pipeline.core.text import delimit
-from pipeline.passages import adopt as tables
-from pipeline.passages import best, stored_versions, table
-from pipeline.passages.best import Preference
-from pipeline.passages.schema import read_shape
+from pipeline.passages import stored_versions, table
 from pipeline.passages.table import ConceptRow
 from pipeline.store import live_calls, pilots, statistics, versions
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pipeline.core.settings import Settings
     from pipeline.passages.evidence import GroundedConcepts
     from pipeline.passages.schema import PassagesShape
     from pipeline.quality.figures import Quality
@@ -263,47 +258,3 @@ def _is_of(asked: Answered, text: str) -> bool:
     from pipeline.passages.evidence import GroundedConcepts
 
     return isinstance(asked.answer, GroundedConcepts) and passage_hash(text) == asked.input_hash
-
-
-def is_adopted(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether `adopt` would find nothing to do."""
-    if not tables.is_adopted(tx, passages=settings.passages_table):
-        return False
-    return settings.task != "passages" or best.is_view_ready(tx, _look(tx, settings), preference(settings))
-
-
-def adopt(tx: "Connection", settings: "Settings") -> list[str]:
-    """Make the tables, or add to existing ones what they lack; see `passages.adopt`."""
-    lines = tables.adopt(tx, passages=settings.passages_table)
-    return lines + (
-        best.make_view_ready(tx, _look(tx, settings), preference(settings)) if settings.task == "passages" else []
-    )
-
-
-def preference(settings: "Settings") -> Preference:
-    """Return which concepts are the best ones, as it is set."""
-    return Preference(settings.prefer_versions, settings.min_confidence)
-
-
-def subject(tx: "Connection", settings: "Settings") -> Subject:
-    """Return the subject; nothing of it is indexed.
-
-    Answers are attributed to VERSION=, else to the version of a backfill that is not over, else to the first. Beside
-    the version itself, SKIP_VERSIONS= says whose concepts keep a passage from being asked: all without it, but none
-    where VERSION= or `--no-resume` began a version of its own.
-    """
-    label = settings.version
-    begun = versions.list_versions(tx, table.TASK)
-    if label is None:
-        backfill = live_calls.unfinished_run(tx, table.TASK, mode=live_calls.BACKFILL)
-        label = LABEL if backfill is None else backfill.extractor.partition("/")[0]
-    skips = settings.skip_versions
-    if skips is None and settings.version is not None:
-        skips = (label,)
-    elif skips is None:
-        skips = next((one.skips for one in begun if one.label == label), None)
-    return Subject("passages", ConceptsTask(_look(tx, settings), label, skips), None)
-
-
-def _look(tx: "Connection", settings: "Settings") -> "PassagesShape":
-    return read_shape(tx, passages=settings.passages_table)

@@ -16,7 +16,7 @@ from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow, row_of
 from pipeline.tables.text_file import BAD_TEXT, TextLine
 
-PIECE = 1 << 20  # characters read at a time
+PIECE = 1 << 20  # characters read at a time, besides the longest element
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|["{}\[\],]', re.DOTALL)  # a whole string, or a sign; a lone quote is open
 _DEPTH = {"{": 1, "[": 1, "}": -1, "]": -1}
 _SPACE = re.compile(r"\s*+")
@@ -119,22 +119,22 @@ def of_lines(lines: Iterator[TextLine], *, layout: Layout) -> Iterator[Document 
 def of_list(file: TextIO, *, layout: Layout) -> Iterator[Document | Finding]:
     """Yield the elements of a JSON list, at flat memory; a file that is no list is one document."""
     scanner = _Scanner(file, max_size=layout.max_line)
-    if scanner.next_sign() != "[":
-        yield scanner.rest()
-        return
-    scanner.drop(1)
+    is_list = scanner.next_sign() == "["
+    if is_list:
+        scanner.drop(1)
     while (sign := scanner.next_sign()) not in {"", "]"}:
-        element = scanner.element()
+        element = scanner.element(is_list=is_list)
         yield element
         if isinstance(element, Finding):
             return
         if scanner.next_sign() == ",":
             scanner.drop(1)
-    yield from scanner.end(is_closed=sign == "]")
+    if is_list:
+        yield from scanner.end(is_closed=sign == "]")
 
 
 class _Scanner:
-    """Walks through a JSON text by its strings, brackets and commas; keeps in memory what is not yet handed out."""
+    """Walks through a JSON text by its strings, brackets and commas; an element at a time is in memory."""
 
     def __init__(self, file: TextIO, *, max_size: int) -> None:
         """Read from the start of a file; no element may have more characters than `max_size`."""
@@ -146,11 +146,12 @@ class _Scanner:
 
     def next_sign(self) -> str:
         """Return the next character that is no white space, without taking it; empty at the end."""
-        while True:
+        while self._fill():
             space = _SPACE.match(self._text, self._at)
             self.drop(space.end() - self._at if space else 0)
-            if self._at < len(self._text) or not self._fill():
-                return self._text[self._at : self._at + 1]
+            if self._at < len(self._text):
+                break
+        return self._text[self._at : self._at + 1]
 
     def drop(self, count: int) -> str:
         """Take so many characters off the front and return them."""
@@ -159,60 +160,43 @@ class _Scanner:
         self._line += taken.count("\n")
         return taken
 
-    def rest(self) -> Document | Finding:
-        """Take everything that is left as one document."""
-        while self._left <= self._max_size and self._fill():
-            pass
-        return self._taken(self._left)
-
-    def element(self) -> Document | Finding:
-        """Take everything up to the comma or bracket that ends this element of the list."""
-        depth = position = 0  # the position is counted from the first character not taken
-        while self._left <= self._max_size + PIECE and position <= self._max_size:
-            token = _TOKEN.search(self._text, self._at + position)
-            if token is None:
-                position = self._left
-                if self._fill():
-                    continue
-                if depth == 0:
-                    return self._taken(self._left)
-                return rejected(self._line, "the file ends inside this element", self._text[self._at :])
+    def element(self, *, is_list: bool) -> Document | Finding:
+        """Take everything up to the comma or bracket that ends this element of a list, or all that is left."""
+        self._fill()
+        depth, why = 0, ""
+        for token in _TOKEN.finditer(self._text, self._at) if is_list else ():
             if token[0] == '"':
-                position = token.start() - self._at
-                if self._fill():
-                    continue
-                return rejected(self._line, "a text is not closed", self._text[self._at :])
+                why = "a text is not closed"
+                break
             if depth == 0 and token[0] in {",", "]"}:
                 return self._taken(token.start() - self._at)
             depth = max(0, depth + _DEPTH.get(token[0], 0))
-            position = token.end() - self._at
-        return self._taken(self._max_size + 1)
+        left = len(self._text) - self._at
+        why = why or ("the file ends inside this element" if depth else "")
+        return self._taken(left) if left > self._max_size or not why else self._told(why)
 
     def end(self, *, is_closed: bool) -> Iterator[Finding]:
         """Yield what is wrong with the end of a list, if anything."""
-        line = self._line
-        self.drop(1)
         if not is_closed:
-            yield rejected(line, "the list is not closed", "")
-        elif self.next_sign():
-            yield rejected(self._line, "text after the end of the list", self._text[self._at :])
-
-    @property
-    def _left(self) -> int:
-        """How many characters are in memory and not taken."""
-        return len(self._text) - self._at
+            yield self._told("the list is not closed")
+            return
+        self.drop(1)
+        if self.next_sign():
+            yield self._told("text after the end of the list")
 
     def _taken(self, count: int) -> Document | Finding:
         """Take so many characters as one document, unless they are too many."""
-        line = self._line
         if count > self._max_size:
-            reason = f"longer than {self._max_size:,} characters; nothing after it was read"
-            return rejected(line, reason, self._text[self._at :])
-        return Document(line, self.drop(count).strip())
+            return self._told(f"longer than {self._max_size:,} characters; nothing after it was read")
+        return Document(self._line, self.drop(count).strip())
+
+    def _told(self, reason: str) -> Finding:
+        """Return what is wrong with what was not taken."""
+        return rejected(self._line, reason, self._text[self._at : self._at + PIECE])
 
     def _fill(self) -> bool:
-        """Read another piece of the file; false at its end."""
-        piece = self._file.read(PIECE)
-        self._text = self._text[self._at :] + piece
-        self._at = 0
-        return bool(piece)
+        """Have more characters in memory than an element may have, or all there are; false where there are none."""
+        if len(self._text) - self._at <= self._max_size:
+            self._text = self._text[self._at :] + self._file.read(self._max_size + PIECE)
+            self._at = 0
+        return self._at < len(self._text)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.tables.findings import Finding
+from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.layout import Layout, TextRow, row_of
 
 MAGIC = b"PAR1"  # the first bytes of such a file
@@ -36,7 +36,8 @@ def parquet_rows(path: Path, *, layout: Layout, ignored: dict[str, None]) -> Ite
                     number += 1
                     yield row_of(_plain(values), line=number, layout=layout, ignored=ignored)
     except pa.ArrowException as error:
-        raise InputError(f"{path} cannot be read as Parquet after row {number}: {error}") from None
+        where = f" after row {number}" if number else "; nothing was imported"
+        raise InputError(f"{path} cannot be read as Parquet{where}: {excerpt(str(error))}") from None
 
 
 def _plain(value: Any) -> Any:

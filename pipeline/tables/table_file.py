@@ -129,8 +129,8 @@ class TableFile:
             bar.show(count + len(found) + len(findings))
 
     def _expected(self, count: int) -> int | None:
-        """Return how many rows the file seems to have, by how far it was read; None where that is not known."""
-        return max(count, round(self.size * count / self.position)) if self.position else None
+        """Return how many rows the file seems to have, by how far it was read; None at its start and end."""
+        return max(count, round(self.size * count / self.position)) if 0 < self.position < self.size else None
 
 
 def name_some(names: Iterable[str]) -> str:

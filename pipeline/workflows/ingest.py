@@ -46,7 +46,7 @@ def _follow_up(
 ) -> None:
     """Do what follows from these accounts, and remove what died in a report that was written before."""
     if accounts:
-        budget.close_budget(ws)
+        budget.close_budget(ws.store, ws.task, at=ws.now())
     if reported is None:
         return
     evaluate.remove_unfinished_reports(ws)

@@ -25,7 +25,7 @@ from pipeline.core.errors import InputError, KeyRefusedError, MissingError, Remo
 from pipeline.core.states import BatchState
 from pipeline.cost import budget, estimate
 from pipeline.engine import questions
-from pipeline.engine.questions import PlannedRequest
+from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests
 from pipeline.gemini.error_mapping import next_midnight_pacific
@@ -61,7 +61,7 @@ def count_sample(ws: OpenWorkspace, items: int, *, limit: int | None) -> TokenSa
         InputError: nobody is left to be asked.
     """
     with ws.store.read() as tx:
-        lines = prepare.request_lines(ws, tx, Selection(limit))
+        lines = prepare.request_lines(tx, RequestBuilder(ws.task, ws.model), Selection(limit))
         sample = list(islice(lines, 0, None, math.ceil(items / MOST)))[:MOST]
     if not sample:
         raise InputError("nobody is left to ask, so there is nothing to count")
@@ -134,7 +134,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         sample = count_sample(ws, plan.requests, limit=limit)
         plan, sampled = _scaled(ws, plan, sample.scale), sample.requests
     with ws.store.read() as tx:
-        known = estimate.calibration(ws, tx)
+        known = estimate.calibration(tx, ws.extractor)
         batch, live = _batch(ws, tx, plan, known), _live(ws, tx, plan, known)
     recommended, reason = recommend(batch, live, items=plan.requests, deadline_s=deadline_s)
     return Preflight(
@@ -263,7 +263,7 @@ def _rate(ws: OpenWorkspace, tx: "Connection") -> float | None:
 
 def _is_affordable(ws: OpenWorkspace, tx: "Connection", cost: float, known: "Calibration") -> bool:
     """Return whether every budget has room for a cost, in USD, and the error of estimates."""
-    room = budget.money_left(ws, tx, error=known.error)
+    room = budget.budgets(ws).room(tx, error=known.error)
     return room is None or cost * (1 + known.error) <= room
 
 
@@ -271,7 +271,7 @@ def _money_warnings(ws: OpenWorkspace, tx: "Connection", cost: float, known: "Ca
     """Return a warning where a budget has no room for all of it."""
     if _is_affordable(ws, tx, cost, known):
         return ()
-    room = budget.money_left(ws, tx, error=known.error) or 0.0
+    room = budget.budgets(ws).room(tx, error=known.error) or 0.0
     return (f"a budget has ${room:,.4f} left: not everybody would be asked",)
 
 

@@ -22,6 +22,7 @@ from pipeline.cost.budget import BudgetError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import rescore
 from pipeline.index import build, staleness
+from pipeline.index.builds import Builds
 from pipeline.live import retry_queue
 from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport as Quality
@@ -235,8 +236,8 @@ def _index(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool
     with ws.store.read() as tx:
         if not ws.collection.count(tx):
             return
-        if ws.builds.current() is not None:
-            with ws.builds.open() as current:
+        if Builds(ws.data).current() is not None:
+            with Builds(ws.data).open() as current:
                 if not staleness.count_stale(ws, tx, current):
                     return
     built = build.run(ws)
@@ -246,7 +247,7 @@ def _index(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool
 
 def _end(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool]) -> None:  # noqa: ARG001 - one of several
     """End a `tag` or a backfill after which nobody is left."""
-    budget.close_budget(ws)
+    budget.close_budget(ws.store, ws.task, at=ws.now())
     backfill.close_backfill(ws)
 
 

@@ -102,7 +102,7 @@ def run(
     waiting = _waiting(ws)
     if not look.plan.requests and not waiting and not (wish.pilot and _has_pilot(ws)):
         questions.check_any_items(ws.store, ws.task)
-        budget.close_budget(ws)
+        budget.close_budget(ws.store, ws.task, at=ws.now())
         return report
     if wish.pilot is None:
         pilots.first(ws, size=None, skip=wish.skip_pilot)
@@ -312,7 +312,7 @@ def _account(ws: OpenWorkspace, report: TagReport, *, began: datetime) -> None:
     report.left = _askable(ws)
     report.under_way = sum(one.requests for one in _waiting(ws))
     with ws.store.read() as tx:
-        report.overrun = budget.budget_overrun(ws, tx)
+        report.overrun = budget.budgets(ws).overrun(tx)
         report.spent = budget.known_spending(tx, since=began)
     last = report.submitted[-1] if report.submitted else None
     if last is not None and last.held_back and not report.out_of_money:

@@ -131,7 +131,7 @@ def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
             numbers = prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
         with ws.store.read() as tx:
             batch = batches.get_batch(tx, *numbers)
-        with files.SealedWriter(prepare.result_path(ws, batch.number)) as writer:
+        with files.SealedWriter(prepare.result_path(ws.data, batch.number)) as writer:
             for line in result_lines(count):
                 writer.write_line(line)
             sealed = writer.seal()
@@ -279,7 +279,7 @@ def _remember(ws: "OpenWorkspace", page: "Sequence[Entry]") -> Any:
     from pipeline.index import embed
 
     made = people.vectors([entry.text for entry in page])
-    ws.vectors.add([embed.cache_key(ws, entry.text) for entry in page], made)
+    embed.vector_cache(ws).add([embed.cache_key(ws, entry.text) for entry in page], made)
     return made
 
 

@@ -29,7 +29,7 @@ def batch(data: Path) -> Timed:
         create.send_batch(ws, number)
         report = poll.run(ws, wait=True)
         assert report.downloaded == [number]
-        lines = map(orjson.loads, prepare.result_path(ws, number).open("rb"))
+        lines = map(orjson.loads, prepare.result_path(ws.data, number).open("rb"))
         texts = {line["key"]: line["response"]["candidates"][0]["content"]["parts"][0]["text"] for line in lines}
         found = (json.loads(texts[f"expert-tags/{one + 1}"])["tags"] for one in range(len(texts)))
         return {"tags": digest(found)}

@@ -198,9 +198,11 @@ def loaded(data: Path) -> tuple[list[bytes], Any]:
 
 def search(data: Path) -> Timed:
     """One question after the other to an open build, metadata of the hits included; the time of one, the median."""
+    from pipeline.index.builds import Builds
+
     loads("faiss")
     ws = held(grounds.opened(data))
-    opened = held(ws.builds.open())
+    opened = held(Builds(ws.data).open())
     questions = _questions()
     opened.search(questions[0], 10)
 
@@ -212,12 +214,14 @@ def search(data: Path) -> Timed:
 
 def search_opening(data: Path) -> Timed:
     """The build in service opened for each question, as a command does."""
+    from pipeline.index.builds import Builds
+
     loads("faiss")
     ws = held(grounds.opened(data))
     questions = _questions()[:5]
 
     def ask(question: Any) -> list[str]:
-        with ws.builds.open() as opened:
+        with Builds(ws.data).open() as opened:
             return [str(hit.metadata["id"]) for hit in opened.search(question, 10)]
 
     ask(questions[0])

@@ -476,5 +476,5 @@ def test_output_that_cannot_be_written_is_an_error(local: Workspace) -> None:
 
 def test_a_module_that_cannot_be_imported_is_told_too(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library that is missing from the installation: one line and exit code 1, no traceback."""
-    monkeypatch.setitem(cli.COMMANDS, "status", "jobs.not_there")
+    monkeypatch.setitem(cli.COMMANDS, "status", ("not_there", ""))
     refused(local, "status", code=1, said="this is a bug in findable: ModuleNotFoundError")

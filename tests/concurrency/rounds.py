@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.core import files
+from pipeline.index.builds import Builds
 from tests import ledger
 from tests.concurrency.conftest import WAITS, Life
 from tests.integration.hands import Ended, Hand
@@ -220,9 +221,9 @@ def _litter(life: Life) -> Iterator[str]:
 def _check_index(life: Life, one: Round) -> None:
     """The index in service is a pair of one build that holds everybody, and whole."""
     with life.workspace.open() as ws:
-        manifest = ws.builds.current()
+        manifest = Builds(ws.data).current()
         assert manifest is not None, one
-        assert ws.builds.damage(manifest.number) == [], one
+        assert Builds(ws.data).damage(manifest.number) == [], one
     metadata = json.loads((life.workspace.data / "metadata.json").read_bytes())
     there = life.workspace.query("SELECT username FROM experts ORDER BY username")
     assert sorted(entry["username"] for entry in metadata) == [row[0] for row in there], one

@@ -198,9 +198,9 @@ def test_a_server_that_crashes_has_nothing(source: Workspace, mortal: Mortal, tm
 def moving_until_copied(here: Workspace, there: Workspace) -> "subprocess.Popen[bytes]":
     """Begin a move in a process that stands still before it makes its mark."""
     stop = (
-        "import os, signal\nfrom pipeline.store import moved\nreal = moved.make\n"
+        "import os, signal\nfrom pipeline.store import marker\nreal = marker.write_moved\n"
         "def make(*arguments):\n    os.kill(os.getpid(), signal.SIGSTOP)\n    real(*arguments)\n"
-        "moved.make = make\nfrom jobs.cli import main\nmain()"
+        "marker.write_moved = make\nfrom jobs.cli import main\nmain()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", stop, "move", there.environ[URL]],

@@ -1,7 +1,7 @@
-"""Opens the yardstick's fixtures: workspaces that `make.py` made with an older version, an hour after their making.
+"""Opens the yardstick's fixtures: workspaces that `make.py` made with an older version, a while after their making.
 
 Instead of the clocks of all processes, which the leases and the API read as well, the times in the fixture are moved:
-those in the database, in the API's state and of files, all by the same span. Days are told as they were.
+those in the database, in the API's state and of files, all by the same span.
 """
 
 import json
@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests import postgresql
 from tests.lab import DATABASE, URL, Workspace
 
 HERE = Path(__file__).parent
 ARCHIVE = HERE / f"{DATABASE}.tar.gz"
-AGE = timedelta(hours=1)  # longer than any lease or live claim, shorter than the life of an upload
+SOON = timedelta(hours=1)  # longer than any lease or live claim, shorter than the life of an upload
+NEXT_DAY = timedelta(hours=26)  # the same, and never on the day of a quota or a budget on which it was made
+PACIFIC = ZoneInfo("America/Los_Angeles")
 KEY = "key-of-the-yardstick"
 SECOND_NS = 1_000_000_000
 
@@ -43,8 +46,8 @@ class Kept:
         return Workspace(self.home / "data", self.environ | there)
 
 
-def opened(name: str, root: Path) -> Kept:
-    """Put one workspace of the fixture into a folder, with its database, and move its times; nothing is migrated."""
+def opened(name: str, root: Path, *, age: timedelta = SOON) -> Kept:
+    """Put one workspace of the fixture into a folder, with its database, as if made so long ago; migrate nothing."""
     with tarfile.open(ARCHIVE) as archive:
         document = archive.extractfile("made.json")
         assert document is not None
@@ -54,7 +57,11 @@ def opened(name: str, root: Path) -> Kept:
     dump = kept.home / "dump.sql"
     if dump.exists():
         restore(kept.workspace(), dump)
-    _move(kept, datetime.now(UTC) - AGE - datetime.fromisoformat(made["at"]))
+    made_at = datetime.now(UTC) - age
+    _move(kept, made_at - datetime.fromisoformat(made["at"]))
+    for table in ("findable_calls", "findable_usage"):
+        day = made_at.astimezone(PACIFIC).date().isoformat()
+        kept.workspace().change(f"UPDATE {table} SET day = :day", day=day)  # noqa: S608 - our names
     return kept
 
 

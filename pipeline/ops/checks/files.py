@@ -184,7 +184,7 @@ def _give_up(ws: "OpenWorkspace", batch: Batch, *, why: str) -> str:
             erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
     _remove_files(ws, batch)
     with contextlib.suppress(FindableError):
-        create.drop_upload(ws, batch)
+        create.drop_upload(ws.client, batch)
     return f"given up; {len(free)} items can be asked again"
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import FindableError, InconsistentError
-from pipeline.index import build, staleness
+from pipeline.index import build, embed, staleness
 from pipeline.index.build import LEASE, WAITING
+from pipeline.index.builds import Builds
 from pipeline.ops.checks.finding import CheckFinding, Mend
 from pipeline.store import workspace
 
@@ -20,16 +21,16 @@ NO_SEARCH = "search finds nothing, or the wrong entries"
 def check_index(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
     """Is the build in service whole, byte for byte, and recorded?"""
     try:
-        current = ws.builds.current()
+        current = Builds(ws.data).current()
     except InconsistentError as error:
         mended = _put_back(ws) if mend.on else ""
         yield CheckFinding("index", error.message, NO_SEARCH, mendable=True, mended=mended, next="make index")
         return
     if current is None:
         return
-    damage = ws.builds.damage(current.number)
+    damage = Builds(ws.data).damage(current.number)
     if damage:
-        rows = ws.builds.unsound_rows(current.number)
+        rows = Builds(ws.data).unsound_rows(current.number)
         said = f"the build in service is damaged: {'; '.join((*damage, *filter(None, [rows])))}"
         mended = _put_back(ws) if mend.on else ""
         yield CheckFinding("index", said, NO_SEARCH, mendable=True, mended=mended, next="make index")
@@ -53,12 +54,12 @@ def check_index(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
 
 def _rows(ws: "OpenWorkspace", current: "Manifest") -> Iterator[CheckFinding]:
     """Does the build in service hold vectors, of the people who are in the database, at a position that is past?"""
-    wrong = ws.builds.unsound_rows(current.number)
+    wrong = Builds(ws.data).unsound_rows(current.number)
     if wrong:
         yield CheckFinding(
             "index", f"the build in service holds what is no vector: {wrong}", NO_SEARCH, next="make index"
         )
-    with ws.store.read() as tx, ws.builds.open() as index:
+    with ws.store.read() as tx, Builds(ws.data).open() as index:
         position = workspace.get_workspace(tx).position
         lag = staleness.staleness(ws, tx, index)
     if current.position > position:
@@ -80,11 +81,11 @@ def _rows(ws: "OpenWorkspace", current: "Manifest") -> Iterator[CheckFinding]:
 
 def check_links(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
     """Do DATA/faiss.index and DATA/metadata.json lead to the build in service?"""
-    for name in ws.builds.stray_links():
+    for name in Builds(ws.data).stray_links():
         mended = ""
         if mend.on:
             with ws.waited_lease(LEASE, waiting=WAITING):
-                aside = ws.builds.relink(name)
+                aside = Builds(ws.data).relink(name)
             mended = f"linked again{f', {aside} holds what stood there' if aside else ''}"
         said = f"{name} does not lead to the index in service"
         yield CheckFinding("links", said, "other programs read another index than search", mendable=True, mended=mended)
@@ -92,11 +93,11 @@ def check_links(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
 
 def check_staging(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
     """Did a killed run leave half a build behind?"""
-    for name in ws.builds.stale():
+    for name in Builds(ws.data).stale():
         mended = ""
         if mend.on:
             with ws.waited_lease(LEASE, waiting=WAITING):
-                ws.builds.sweep()
+                Builds(ws.data).sweep()
             mended = "removed"
         said = f"{name} is half a build of a run that died"
         yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
@@ -106,19 +107,19 @@ def check_vectors(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
     """Are the cached vectors of the model in use sound?"""
     if not (ws.data / "index" / "vectors").is_dir():
         return
-    damaged = ws.vectors.damaged
+    damaged = embed.vector_cache(ws).damaged
     if damaged:
         mended = ""
         if mend.on:
-            ws.vectors.forget([])
+            embed.vector_cache(ws).forget([])
             mended = "dropped; the next index embeds what it needs again"
-        said = f"{len(damaged)} cached vectors of {ws.vectors.model} are damaged"
+        said = f"{len(damaged)} cached vectors of {embed.vector_cache(ws).model} are damaged"
         why = "they count as absent and would be asked for again"
         yield CheckFinding("vectors", said, why, contradiction=False, mendable=True, mended=mended)
-    unsound = ws.vectors.unsound()
+    unsound = embed.vector_cache(ws).unsound()
     if unsound:
-        mended = f"dropped {ws.vectors.forget(unsound)}; make index embeds them again" if mend.on else ""
-        said = f"{len(unsound)} cached vectors of {ws.vectors.model} are not finite, or not of length 1"
+        mended = f"dropped {embed.vector_cache(ws).forget(unsound)}; make index embeds them again" if mend.on else ""
+        said = f"{len(unsound)} cached vectors of {embed.vector_cache(ws).model} are not finite, or not of length 1"
         yield CheckFinding("vectors", said, "the next build would be refused", mendable=True, mended=mended)
 
 
@@ -126,7 +127,7 @@ def _put_back(ws: "OpenWorkspace") -> str:
     """Put the newest whole older build in service; an empty text where there is none."""
     with ws.waited_lease(LEASE, waiting=WAITING) as lease:
         try:
-            found = ws.builds.rollback(fence=lambda: build.hold_lease_during(ws, lease))
+            found = Builds(ws.data).rollback(fence=lambda: build.hold_lease_during(ws, lease))
         except FindableError:
             return ""
         with ws.store.write() as tx:

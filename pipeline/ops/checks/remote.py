@@ -206,7 +206,7 @@ def _give_up(ws: "OpenWorkspace", batch: Batch, *, why: str) -> str:
             lease.check(tx)
             batches.mark_failed(tx, batch, why=why, at=ws.now())
             free = claims.release_claims(tx, batch.number, reason="given up by doctor")
-    create.drop_upload(ws, batch)
+    create.drop_upload(ws.client, batch)
     return f"given up; {len(free)} items can be asked again"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.index import reader
+from pipeline.index import flat_file
 from tests.bench import people
 from tests.bench.grounds import VECTORS
 from tests.bench.limit.database import connected
@@ -25,7 +25,7 @@ def ready(data: Path) -> Timed:
 
     def run() -> Said:
         with (data / "faiss.index").open("wb", buffering=0) as file:
-            file.write(reader.flat_header(count=len(vectors), dim=people.DIM))
+            file.write(flat_file.flat_header(count=len(vectors), dim=people.DIM))
             for start in range(0, len(vectors), _BLOCK):
                 file.write(vectors[start : start + _BLOCK].tobytes())
             os.fsync(file.fileno())

@@ -219,7 +219,7 @@ def test_unpark_all_asks_first_and_leaves_foreign_text(offline: Workspace) -> No
     ids=["nobody named", "both", "unknown", "not parked", "none parked"],
 )
 def test_unpark_says_what_it_cannot_do(offline: Workspace, args: tuple[str, ...], code: int) -> None:
-    """Usage that says nobody, or two things, is refused; nobody to let go is no failure."""
+    """Usage that names no person, or two, is refused; none to let go is no failure."""
     put_people(offline, 1)
     ran = offline.run("unpark", *args)
     assert ran.exit_code == code, ran.output
@@ -228,7 +228,7 @@ def test_unpark_says_what_it_cannot_do(offline: Workspace, args: tuple[str, ...]
 
 def test_nobody_parked_is_said(offline: Workspace) -> None:
     """An empty list says so, and is an empty list as JSON."""
-    assert offline.run("parked").stdout == "nobody is parked\n"
+    assert offline.run("parked").stdout == "no person is parked\n"
     assert parked(offline) == {}
 
 

@@ -120,7 +120,7 @@ def test_a_sweep_that_lost_its_lease_removes_nothing(workspace: Workspace, peopl
     with workspace.open() as ws, ws.lease(prepare.LEASE) as lease:
         alter(workspace, "DELETE FROM findable_leases")
         with pytest.raises(LeaseLostError):
-            prepare.sweep_request_files(ws, lease)
+            prepare.sweep_request_files(ws.store, ws.data, lease)
     assert [path.name for path in folder.iterdir()] == ["000009-requests.jsonl"]
 
 

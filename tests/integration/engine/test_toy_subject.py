@@ -12,6 +12,7 @@ from pipeline.core.task import Subject
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build as index_build
 from pipeline.index import embed, staleness
+from pipeline.index.builds import Builds
 from pipeline.live import tag
 from pipeline.store import answers
 from tests.integration.toy import PoemsCollection, PoemsTask, poems
@@ -72,7 +73,7 @@ def test_another_subject_runs_through_the_same_steps(toy: OpenWorkspace, api: Ap
     assert json.loads(answer["answer"])["languages"] == json.loads(found["b/1"] or "")
     report = index_build.run(toy)
     assert (report.count, report.embedded) == (4, 4)
-    with toy.builds.open() as build:
+    with Builds(toy.data).open() as build:
         (hit,) = build.search(embed.embed_queries(toy, ["the law of rivers"])[0], 1)
         assert hit.metadata["id"] == "a 2"
         with toy.store.read() as tx:

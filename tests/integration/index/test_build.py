@@ -18,6 +18,7 @@ from pipeline.experts import table
 from pipeline.experts.collection import ExpertsCollection
 from pipeline.index import build as index_build
 from pipeline.index import embed
+from pipeline.index.builds import Builds
 from pipeline.store import leases
 from pipeline.store import workspace as workspaces
 from pipeline.store.database import Connection
@@ -98,13 +99,13 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
         """Take the lease on the index, as another process would, if nobody holds it."""
         with workspace.open() as other, leases.hold_lease(other.store, index_build.LEASE, lasts_s=60) as lease:
             free.append(lease is not None)
-            drafts.extend(other.builds.stale())
+            drafts.extend(Builds(other.data).stale())
 
     assert _index_while(workspace, look).count == 3
     assert free == [True]
     assert [name.startswith("1.") for name in drafts] == [True]
     with workspace.open() as ws:
-        assert (ws.builds.numbers(), ws.builds.stale()) == ([1], [])
+        assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1], [])
 
 
 def test_who_was_overtaken_while_embedding_begins_again(workspace: Workspace, tagged: Callable[[int], None]) -> None:

@@ -255,7 +255,7 @@ def test_a_database_in_which_another_table_is_named_is_looked_at_anew(tmp_path: 
         pass
 
 
-@pytest.mark.parametrize("kind", ["TEXT PRIMARY KEY", "VARCHAR(9)", "" if not ON_POSTGRESQL else "CHAR(3)"])
+@pytest.mark.parametrize("kind", ["TEXT PRIMARY KEY", "CHAR(3)" if ON_POSTGRESQL else ""])
 def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace, kind: str) -> None:
     """It counts as empty, and keeps nobody else from being asked; it may be put there at any time."""
     made = workspace.environ.get(URL) or f"sqlite:///{workspace.data / 'findable.db'}"
@@ -276,11 +276,12 @@ def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace,
 
 
 @pytest.mark.sqlite_only(reason="columns of PostgreSQL have a type")
-@pytest.mark.parametrize("kind", ["", "BLOB"])
-def test_passages_with_ids_of_any_type_at_once_are_asked_once(workspace: Workspace, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "ids"), [("", (-(2**63), 5, "05", "x")), ("INT", (5, "x"))])
+def test_passages_with_ids_of_any_type_at_once_are_asked_once(
+    workspace: Workspace, kind: str, ids: tuple[int | str, ...]
+) -> None:
     """A number, and a text that is nearly that number, get their own concepts, and nothing is left open."""
     workspace.data.mkdir(exist_ok=True)
-    ids = (-(2**63), 5, "05", "x")
     _made(workspace.data, f"CREATE TABLE passages (id {kind}, text TEXT)")
     store = Store(url_of(workspace.data))
     with store.write() as tx:
@@ -291,7 +292,7 @@ def test_passages_with_ids_of_any_type_at_once_are_asked_once(workspace: Workspa
         ran = workspace.run(command, TASK="passages")
         assert ran.exit_code == 0, (command, ran.output)
     status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
-    assert (status["with_concepts"], status["open"]) == (4, 0)
+    assert (status["with_concepts"], status["open"]) == (len(ids), 0)
     assert "nothing to submit" in workspace.run("batch-submit", TASK="passages").output
     assert {row[0] for row in workspace.query("SELECT DISTINCT passage_id FROM passage_concepts")} == set(ids)
     for key in map(str, ids[1:]):

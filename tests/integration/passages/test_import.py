@@ -187,15 +187,6 @@ def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path, bad: Any) -> No
         done.check()
 
 
-def test_strict_takes_a_sound_file(tmp_path: Path) -> None:
-    """Where nothing is rejected or changed, strict makes no difference; an empty text is no fault."""
-    path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, {"id": "b", "text": ""})
-    with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, path, strict=True, report=tmp_path / "told.csv")
-        assert (done.refused, done.added, list(rows(ws))) == (False, 2, ["a", "b"])
-    assert (tmp_path / "told.csv").read_text(encoding="utf-8").count("\n") == 2
-
-
 def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block is whole or not there; running it again brings in the rest."""
     monkeypatch.setattr(import_, "BLOCK", 10)
@@ -245,18 +236,6 @@ def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
         ):
             with pytest.raises(InputError, match=words):
                 import_.run(ws, path)
-
-
-def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path) -> None:
-    """The list may neither replace the file that is read nor stand where nothing can be written."""
-    path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"})
-    before = path.read_bytes()
-    with workspace(tmp_path / "data") as ws:
-        for report in (path, tmp_path / "p.jsonl" / "rejects.csv"):
-            with pytest.raises(InputError, match="nothing was changed"):
-                import_.run(ws, path, report=report)
-        assert rows(ws) == {}
-    assert path.read_bytes() == before
 
 
 def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
 from pipeline.core.settings import Budget
 from pipeline.cost import estimate
 from pipeline.cost.estimate import Calibration
+from pipeline.engine.questions import RequestBuilder
 from pipeline.experts import table
 from pipeline.gemini.tokens import Usage
 from pipeline.store import batches
@@ -126,10 +127,13 @@ def test_a_plan_is_cut_as_it_is_written(
                     table.insert_person(tx, f"p-{number}", {"bio": "b " * length})
             ws.budget = None if budget is None else Budget(budget, BEGAN, "BUDGET")
             with ws.store.read() as tx:
-                wanted = [one.data for one in prepare.request_lines(ws, tx, prepare.Selection())]
+                wanted = [
+                    one.data
+                    for one in prepare.request_lines(tx, RequestBuilder(ws.task, ws.model), prepare.Selection())
+                ]
             plan = prepare.plan_batches(ws, prepare.Selection(), bar=bar)
             numbers = prepare.prepare_batches(ws, prepare.Selection(), bar=bar, told=stops.append)
-            files = [prepare.request_path(ws, number).read_bytes().splitlines() for number in numbers]
+            files = [prepare.request_path(ws.data, number).read_bytes().splitlines() for number in numbers]
             with ws.store.read() as tx:
                 made = batches.batches_in_states(tx)
         written = [line for file in files for line in file]

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.task import Entry
-from pipeline.index import reader
+from pipeline.index import flat_file
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
@@ -58,5 +58,5 @@ def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int) -> None
     index.add(rows)
     with tempfile.TemporaryDirectory() as folder:
         blocks = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
-        sealed = reader.write_flat(Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim)
+        sealed = flat_file.write_flat(Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim)
         assert sealed.path.read_bytes() == faiss.serialize_index(index).tobytes()

@@ -65,7 +65,7 @@ def test_rows_are_found_at_any_number_of_ids(tx: Connection) -> None:
 
 
 def test_an_id_is_never_given_twice(tx: Connection) -> None:
-    """The id of a row that was removed goes to nobody, or a late answer would reach somebody new."""
+    """The id of a row that was removed is not given again, or a late answer would reach another person."""
     first = table.insert_person(tx, "a", {})
     tx.execute(experts.delete())
     assert table.insert_person(tx, "a", {}) != first

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
-from pipeline.index import reader
+from pipeline.index import flat_file
 from tests.unit.index.toy import DIM, vectors_of
 
 ROWS = vectors_of([f"row {number}" for number in range(2500)])
@@ -25,17 +25,17 @@ def written_by_faiss(path: Path) -> bytes:
 
 def test_the_file_is_byte_identical_to_faiss(tmp_path: Path) -> None:
     """Streaming in blocks and faiss.write_index leave the same bytes."""
-    sealed = reader.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
+    sealed = flat_file.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
     assert (tmp_path / "ours").read_bytes() == written_by_faiss(tmp_path / "theirs")
-    assert sealed.size == reader.HEADER_BYTES + ROWS.nbytes
+    assert sealed.size == flat_file.HEADER_BYTES + ROWS.nbytes
 
 
 def test_another_header_falls_back_to_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should faiss change its format, faiss itself writes the file, and reading in blocks goes on working."""
-    monkeypatch.setattr(reader, "header", lambda *, count, dim: b"older" + bytes([count % 256, dim]))
-    reader.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
+    monkeypatch.setattr(flat_file, "flat_header", lambda *, count, dim: b"older" + bytes([count % 256, dim]))
+    flat_file.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
     assert (tmp_path / "ours").read_bytes() == written_by_faiss(tmp_path / "theirs")
-    blocks = [each.copy() for each in reader.read_flat_blocks(ReadHandle(tmp_path / "ours"), count=2500, dim=DIM)]
+    blocks = [each.copy() for each in flat_file.read_flat_blocks(ReadHandle(tmp_path / "ours"), count=2500, dim=DIM)]
     assert np.array_equal(np.concatenate(blocks), ROWS)
 
 
@@ -43,15 +43,15 @@ def test_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:
     """What faiss cannot read is an error of ours that names the file."""
     (tmp_path / "x").write_bytes(b"no index at all, but long enough for a header of some kind")
     with pytest.raises(InconsistentError, match="no index that faiss can read"):
-        reader.open_flat(ReadHandle(tmp_path / "x"))
+        flat_file.open_flat(ReadHandle(tmp_path / "x"))
 
 
 def test_a_handle_outlives_the_name_of_its_file(tmp_path: Path) -> None:
     """An index is opened and searched after its file was removed."""
-    reader.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
+    flat_file.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
     handle = ReadHandle(tmp_path / "ours")
     (tmp_path / "ours").unlink()
-    _, rows = reader.open_flat(handle).search(ROWS[7:8], 1)
+    _, rows = flat_file.open_flat(handle).search(ROWS[7:8], 1)
     assert rows[0, 0] == 7
 
 

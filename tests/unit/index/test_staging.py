@@ -13,7 +13,7 @@ import pytest
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.task import Entry
-from pipeline.index import manifest, reader
+from pipeline.index import flat_file, manifest
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
 from pipeline.index.manifest import Staged, content_hash
@@ -101,27 +101,27 @@ def test_a_sound_build_is_verified(stage: Stage, builds: Builds) -> None:
 def swap_vectors(staged: Staged) -> None:
     """Exchange the vectors of two rows."""
     rows = vectors_of([each.text for each in PEOPLE])[[1, 0, *range(2, 10)]]
-    resealed(staged, manifest.INDEX, reader.flat_header(count=10, dim=DIM) + rows.tobytes())
+    resealed(staged, manifest.INDEX, flat_file.flat_header(count=10, dim=DIM) + rows.tobytes())
 
 
 def lengthen_a_vector(staged: Staged) -> None:
     """Make one row two long."""
     rows = vectors_of([each.text for each in PEOPLE])
     rows[3] *= 2
-    resealed(staged, manifest.INDEX, reader.flat_header(count=10, dim=DIM) + rows.tobytes())
+    resealed(staged, manifest.INDEX, flat_file.flat_header(count=10, dim=DIM) + rows.tobytes())
 
 
 def spoil_a_vector(staged: Staged) -> None:
     """Put a NaN into one row."""
     rows = vectors_of([each.text for each in PEOPLE])
     rows[3, 3] = np.nan
-    resealed(staged, manifest.INDEX, reader.flat_header(count=10, dim=DIM) + rows.tobytes())
+    resealed(staged, manifest.INDEX, flat_file.flat_header(count=10, dim=DIM) + rows.tobytes())
 
 
 def drop_a_vector(staged: Staged) -> None:
     """Leave the last row out."""
     rows = vectors_of([each.text for each in PEOPLE])[:9]
-    resealed(staged, manifest.INDEX, reader.flat_header(count=9, dim=DIM) + rows.tobytes())
+    resealed(staged, manifest.INDEX, flat_file.flat_header(count=9, dim=DIM) + rows.tobytes())
 
 
 def swap_metadata(staged: Staged) -> None:

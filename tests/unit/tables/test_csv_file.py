@@ -85,7 +85,7 @@ def test_harmless_quoting_is_read(path: Path, company: str, value: str | None) -
 
 
 def test_text_after_a_closing_quote_is_broken(path: Path) -> None:
-    """Nobody guesses what `"x"y` means; the next record is read."""
+    """What `"x"y` means is not guessed; the next record is read."""
     people, findings, _ = read(written(path, record("a", company='"x"y'), record("b")))
     assert usernames(people) == ["b"]
     assert (findings[0].column, findings[0].reason) == ("Company", "text after a closing quote")
@@ -231,3 +231,22 @@ def test_a_very_long_biography_goes_in_and_an_endless_line_does_not(path: Path) 
     assert usernames(people) == ["a", "c"]
     assert [(finding.line, finding.reason) for finding in findings] == [(3, "longer than 4,194,304 characters")]
     assert all(len(finding.value) <= 80 for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1250", "Łukasz, inżynier z Krakowa, zajmuje się żeglugą"),
+        ("cp1251", "Иванов, инженер по водоснабжению из Москвы"),
+        ("cp932", "水道技術者です。東京に住んでいます"),
+    ],
+)
+def test_another_encoding_is_read_and_named_where_most_lines_are_no_utf8(path: Path, encoding: str, text: str) -> None:
+    """The detector says which; one such line among others that are UTF-8 is rejected instead."""
+    people, findings, reader = read(written(path, record("a", bio=f'"{text}"'), encoding=encoding))
+    assert (people[0].values["bio"], findings, reader.encoding) == (text, [], encoding)
+    assert f"read as {encoding}" in reader.notes[0]
+    written(path, record("josé"), record("renée"))
+    path.write_bytes(path.read_bytes() + record("b", bio=f'"{text}"').encode(encoding))
+    people, findings, reader = read(path)
+    assert (usernames(people), [finding.line for finding in findings], reader.notes) == (["josé", "renée"], [4], [])

@@ -1,0 +1,100 @@
+"""The faiss file: written in blocks at flat memory, read back in blocks, opened for search.
+
+The bytes are those of `faiss.write_index` for an IndexFlatIP, without ever holding all vectors: 45 bytes of header and
+the rows. Before that is relied on, the header is compared with the one the installed faiss writes; where it differs,
+faiss writes the file itself, at the price of memory.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from pipeline.core import files
+from pipeline.core.errors import InconsistentError
+from pipeline.core.links import ReadHandle
+from pipeline.index.vector_file import BLOCK, Vectors
+
+_HEADER = struct.Struct("<4siqqqBiQ")  # name, width, rows, two unused, trained, metric, floats that follow
+_UNUSED = 1 << 20
+_QUERIES = 16  # below the 20 from which on faiss multiplies matrices (faiss 1.15, distance_compute_blas_threshold)
+HEADER_BYTES = _HEADER.size
+
+
+def flat_header(*, count: int, dim: int) -> bytes:
+    """Return the first bytes of the file of an IndexFlatIP with `count` rows of width `dim`."""
+    return _HEADER.pack(b"IxFI", dim, count, _UNUSED, _UNUSED, 1, faiss.METRIC_INNER_PRODUCT, count * dim)
+
+
+def write_flat(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> files.Sealed:
+    """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
+    if flat_header(count=0, dim=dim) != faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes():
+        return _write_by_faiss(path, blocks, dim=dim)
+    with files.SealedWriter(path) as writer:
+        writer.write(flat_header(count=count, dim=dim))
+        for block in blocks:
+            if block.size:
+                writer.write(np.ascontiguousarray(block, dtype="<f4").reshape(-1).view(np.uint8).data)
+        return writer.seal()
+
+
+def _write_by_faiss(path: Path, blocks: Iterable[Vectors], *, dim: int) -> files.Sealed:
+    """Seal the index with faiss's own writer, which needs all vectors in memory."""
+    index = faiss.IndexFlatIP(dim)
+    for block in blocks:
+        index.add(block)
+    part = path.with_name(path.name + files.PART)
+    faiss.write_index(index, str(part))
+    return files.seal_part(part, path)
+
+
+def open_flat(handle: ReadHandle) -> Any:
+    """Return the faiss index in an open file, mapped and not read, so that opening costs nothing.
+
+    Raises:
+        InconsistentError: faiss cannot read it.
+    """
+    try:
+        return faiss.read_index(f"/dev/fd/{handle.descriptor}", faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise InconsistentError(f"{handle.path} is no index that faiss can read: {error}") from None
+
+
+def read_flat_blocks(handle: ReadHandle, *, count: int, dim: int) -> Iterator[Vectors]:
+    """Yield the rows of an index of `count` rows in order, float32 (at most BLOCK, dim), each good until the next."""
+    start = _rows_begin(handle, count=count, dim=dim)
+    buffer = bytearray(4 * min(BLOCK, count) * dim)
+    for first in range(0, count, BLOCK):
+        rows = min(BLOCK, count - first)
+        raw = memoryview(buffer)[: 4 * rows * dim]
+        handle.read_into(raw, start + 4 * first * dim)
+        yield np.frombuffer(raw, dtype="<f4").reshape(rows, dim)
+
+
+def flat_head(handle: ReadHandle, *, count: int, dim: int) -> bytes:
+    """Return what stands before the rows of an index of `count` rows."""
+    return handle.read(_rows_begin(handle, count=count, dim=dim), 0)
+
+
+def _rows_begin(handle: ReadHandle, *, count: int, dim: int) -> int:
+    """Return where the rows begin, in bytes: they are the end of the file, whatever its header."""
+    return handle.size - 4 * count * dim
+
+
+def highest_similarity(queries: Vectors, rows: Vectors) -> Vectors:
+    """Return for each query, float32 (n, dim), the highest inner product with any of `rows`, by faiss itself.
+
+    Few queries at a time: for many, faiss multiplies matrices, which takes several threads and longer in all.
+    """
+    single_threaded()
+    some = range(0, len(queries), _QUERIES)
+    best = [faiss.knn(queries[at : at + _QUERIES], rows, 1, faiss.METRIC_INNER_PRODUCT)[0].ravel() for at in some]
+    return np.concatenate(best)
+
+
+def single_threaded() -> None:
+    """Let faiss search with one thread: a single query never gained from a second one."""
+    faiss.omp_set_num_threads(1)

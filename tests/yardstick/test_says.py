@@ -1,0 +1,124 @@
+"""What stands in a database, a file, a document or on a command line keeps its name; request files keep every byte.
+
+Every name and value of the version before is still there, but for those that are listed here as changed on purpose.
+What is new beside them is not looked at.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import postgresql
+from tests.lab import DATABASE, ON_POSTGRESQL
+from tests.yardstick import collected
+from tests.yardstick.collected import digests, requests, variants
+from tests.yardstick.expect import EXPECTED, PARTS, REQUESTS
+from tests.yardstick.opened import NEXT_DAY, Kept, opened
+
+WANTED: dict[str, Any] = json.loads(EXPECTED.read_text())
+SCHEMA = "0004"  # of the version before
+ACCOUNT = frozenset(
+    {
+        *("answered", "refused", "invalid", "missing", "not_applied", "unknown", "duplicates", "unreadable"),
+        *("tokens_in", "tokens_out", "cost", "ended_at"),
+    }
+)
+"""The columns of `findable_batches` that may move to a table of their own."""
+CHANGED = (
+    r"documents/(status|preflight)[^/]*/said/probe(/.*)?",  # null: there are no probes any more
+    r"words/\w+ lacks .*\bprobe\b.*",
+    rf"tables/\w+/findable_batches/({'|'.join(sorted(ACCOUNT))}) is gone",
+)
+"""Differences that are meant, as regular expressions."""
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    """The workspace of the version before, a day later; the tests work on copies of it."""
+    root = tmp_path_factory.mktemp("before")
+    yield opened("gemini", root, age=NEXT_DAY)
+    if ON_POSTGRESQL:
+        postgresql.drop_below(root)
+
+
+def differences(wanted: Any, found: Any, path: str) -> Iterator[str]:
+    """Yield what of a document is not there any more, or not the same."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for name, value in wanted.items():
+            if name not in found:
+                yield f"{path}/{name} is gone"
+            else:
+                yield from differences(value, found[name], f"{path}/{name}")
+    elif isinstance(wanted, list) and isinstance(found, list) and not path.startswith("documents"):
+        yield from (f"{path} lacks {one}" for one in wanted if one not in found)
+    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        for number, pair in enumerate(zip(wanted, found, strict=True)):
+            yield from differences(*pair, f"{path}/{number}")
+    elif not _is_alike(wanted, found):
+        yield f"{path} was {wanted!r} and is {found!r}"
+
+
+def _is_alike(wanted: Any, found: Any) -> bool:
+    """Return whether a value is the one that is wanted, or of the type that is."""
+    kind = re.fullmatch(r"<(\w+)>", wanted) if isinstance(wanted, str) else None
+    if kind is None or wanted == found:
+        return bool(wanted == found)
+    return type(found).__name__ == kind[1] or {type(found).__name__, kind[1]} == {"int", "float"}
+
+
+def compare(part: str, found: Any) -> None:
+    """Hold what was found against what the version before had."""
+    told = differences(WANTED[part], found, part)
+    unmeant = [one for one in told if not any(re.fullmatch(f"{known}( (was|is) .*)?", one) for known in CHANGED)]
+    assert not unmeant, "\n".join(unmeant)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_said_written_and_asked_is_the_same(part: str, kept: Kept) -> None:
+    """Documents, exports, exit codes, live requests, and the words of a workspace that was brought to the end."""
+    compare(part, PARTS[part](kept))
+
+
+@pytest.mark.parametrize("name", WANTED["requests"])
+def test_request_files_are_the_same_byte_for_byte(name: str, kept: Kept, tmp_path: Path) -> None:
+    """The next batches hold the same lines and end at the same places, whatever limits them."""
+    written = requests(kept, variants(tmp_path)[name])
+    for subject, path in REQUESTS.items():
+        if name == f"{subject}, plain":  # first, for these show what differs
+            assert b"".join(written[1].values()).decode().splitlines() == path.read_text().splitlines()
+    assert digests(written) == WANTED["requests"][name]
+
+
+def test_tables_columns_and_indexes_keep_their_names(kept: Kept) -> None:
+    """After the migration all are there, of the same types; an account's columns may stand in another table."""
+    with collected.copied(kept, "tables") as (workspace, _api):
+        found, indexes = collected.tables(workspace), collected.indexes(workspace)
+        pairs = {(column, kind) for name, columns in found.items() for column, kind in columns.items() if _ours(name)}
+    compare("tables", {DATABASE: found} | {name: one for name, one in WANTED["tables"].items() if name != DATABASE})
+    moved = {(column, WANTED["tables"][DATABASE]["findable_batches"][column]) for column in ACCOUNT}
+    assert moved <= pairs
+    assert set(WANTED["indexes"][DATABASE]) <= set(indexes)
+
+
+def _ours(table: str) -> bool:
+    return table.startswith("findable_")
+
+
+def test_commands_options_and_settings_keep_their_words() -> None:
+    """Every command, option, variable and word of `make` is still there."""
+    compare("commands", collected.commands())
+    compare("targets", collected.targets())
+    compare("values", collected.make_values())
+
+
+def test_a_probe_is_refused_where_there_are_none(kept: Kept) -> None:
+    """`PROBE=1` ends with 2 and names the pilot, in every version after the one that made the fixture."""
+    with collected.copied(kept, "probe") as (workspace, _api):
+        ended = workspace.run("preflight", PROBE="1")
+        if workspace.scalar("SELECT version_num FROM findable_version") != SCHEMA:
+            assert ended.exit_code == 2
+            assert "PILOT=" in ended.stderr
