@@ -5,7 +5,7 @@ any lets its items go uncharged, but what failed so too often in a row is parked
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from pipeline.engine.record import Asked, Judgement, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
+from pipeline.store.database import pages
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _fail(ws: OpenWorkspace, tx: "Connection", batch: Batch, remote: "RemoteBatc
     batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
     batches.mark_failed(tx, batch, why=why, at=ws.now())
     claims.release_claims(tx, batch.number, reason=why)
-    for some in _pages(open_requests):
+    for some in pages(open_requests, CHUNK):
         judged = [
             Judgement(Asked(one.item_id, one.input_hash), Outcome.MISSING, why, charged=False, forgiven=forgiven)
             for one in some
@@ -237,7 +238,3 @@ def _delete_upload(ws: OpenWorkspace, upload: str) -> None:
         ws.client.delete_upload(upload)
     except RemoteError as error:
         ws.display.warn(f"the upload {upload} could not be deleted: {error.message}")
-
-
-def _pages(requests: Sequence[claims.Request]) -> list[Sequence[claims.Request]]:
-    return [requests[start : start + CHUNK] for start in range(0, len(requests), CHUNK)]

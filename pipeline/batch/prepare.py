@@ -23,6 +23,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import Usage
 from pipeline.store import batches, claims, versions
+from pipeline.store.database import pages
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ def _pages(
         yield from claims.askable_pages(tx, task, limit=most, after=after)
     else:
         found = claims.askable_among(tx, task, wanted.among)
-        yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
+        yield from map(list, pages(found, PAGE))
 
 
 def _packer(ws: OpenWorkspace, tx: "Connection") -> Packer:

@@ -27,11 +27,12 @@ from sqlalchemy import (
 
 from pipeline.passages.schema import PassagesShape
 from pipeline.store import answers, claims, database
+from pipeline.store.database import pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
-from pipeline.tables.rows import has_words, holds, pages, refusals, rows_among
+from pipeline.tables.rows import has_words, holds, refusals, rows_among
 
 TASK = "passage-concepts"
 
