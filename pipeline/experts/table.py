@@ -28,8 +28,8 @@ from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, 
 from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
-from pipeline.store.database import among, streamed
-from pipeline.tables.rows import count_by_state, has_words, holds, pages, refusals, rows_among
+from pipeline.store.database import among, pages, streamed
+from pipeline.tables.rows import count_by_state, has_words, holds, refusals, rows_among
 
 TASK = "expert-tags"
 PAGE = 2000

@@ -28,11 +28,12 @@ from sqlalchemy import (
 
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store import database
+from pipeline.store.database import pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
-from pipeline.tables.rows import count_by_state, has_words, holds, pages, refusals, rows_among
+from pipeline.tables.rows import count_by_state, has_words, holds, refusals, rows_among
 
 TASK = "passage-concepts"
 
