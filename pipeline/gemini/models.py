@@ -241,7 +241,6 @@ def load_models(extra: Path | None = None) -> dict[str, Model]:
 
 @lru_cache(maxsize=1)
 def _bundled() -> dict[str, Model]:
-    """Return the table that comes with findable, read once."""
     return _read(_BUNDLED, is_own=False)
 
 
