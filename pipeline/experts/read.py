@@ -89,7 +89,6 @@ def read_person_documents(data: bytes) -> list[Person]:
 
 
 def _person(row: TextRow | Finding, seen: SeenIds) -> Person | Finding:
-    """Return the person that a row describes, or why it does not go in."""
     if isinstance(row, Finding):
         return row
     person = judge_row(row.values, line=row.line)

@@ -70,7 +70,6 @@ class _Row:
         return Person(self._username, {**values, **self._special(cells)}, self._line, tuple(self._changes))
 
     def _special(self, cells: Mapping[str, object]) -> dict[str, str | float | None]:
-        """Return the values of the columns that have rules of their own."""
         values: dict[str, str | float | None] = {}
         if "bio" in cells:
             values["bio"] = self._bio(cells["bio"])
@@ -165,7 +164,6 @@ def _bad(character: str) -> str:
 
 
 def _kind_of(cell: object) -> str:
-    """Return what a JSON value is, in words."""
     if isinstance(cell, bool):
         return "true or false"
     if isinstance(cell, float) and not math.isfinite(cell):

@@ -177,7 +177,6 @@ def _pages(tx: Connection, shape: PassagesShape, column: ColumnElement[Any]) -> 
 
 
 def _is_of(shape: PassagesShape, column: ColumnElement[Any], passage: str) -> ColumnElement[bool]:
-    """Return the condition that a row is of one passage."""
     ids = shape.concept_ids.native([passage])
     return column == ids[0] if len(ids) == 1 else column.in_(ids)
 
@@ -290,13 +289,11 @@ def _source(
 
 
 def _sql(tx: Connection, shape: PassagesShape, preference: Preference) -> str:
-    """Return the SELECT of the best concepts as SQL with the settings in it."""
     compiled = query(tx, shape, preference).compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True})
     return str(compiled)
 
 
 def _mark(sql: str) -> str:
-    """Return the mark of the view that was made of a SELECT."""
     return f"{OURS}, of PREFER_VERSIONS and MIN_CONFIDENCE: {hashlib.sha256(sql.encode()).hexdigest()}"
 
 

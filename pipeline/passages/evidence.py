@@ -84,7 +84,6 @@ def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None,
 
 
 def _grounded(concept: NamedConcept, passage: SearchableText) -> GroundedConcept:
-    """Return one concept with what proves it."""
     kind = concept.type.strip().casefold()
     return GroundedConcept(
         name=concept.name,

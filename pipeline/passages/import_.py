@@ -220,7 +220,6 @@ Blocks = AbstractContextManager[Iterator[tuple[list[Passage], list[Finding]]]]
 def _blocks(
     passages: Passages, display: "Progress", title: str
 ) -> Iterator[Iterator[tuple[list[Passage], list[Finding]]]]:
-    """Open a file's passages and findings in blocks, with a bar."""
     with (
         display.bar(title, None) as bar,
         closing(passages.in_blocks(passages.passages(), bar, most=BLOCK, size=lambda one: len(one.text))) as blocks,

@@ -68,7 +68,6 @@ class Passages(TableFile):
             yield row if isinstance(row, Finding) else self._passage(row)
 
     def _passage(self, row: TextRow) -> Passage | Finding:
-        """Return the passage of a row, or why it holds none."""
         value = row.values
         key, why = _id_of(value)
         if why:

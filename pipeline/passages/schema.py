@@ -180,12 +180,10 @@ def _check_rows_fit(tx: Connection, concepts: Mapping[str, ReflectedColumn]) -> 
 
 
 def _fills(tx: Connection, own: ReflectedColumn) -> bool:
-    """Return whether a new row of concepts gets its id from the database."""
     return own.fills or counts_up(tx, CONCEPTS, own)
 
 
 def _column(name: str, *, nullable: bool = True) -> Column[Any]:
-    """Return a column as it is made."""
     return Column(name, (OF_PASSAGES.get(name) or OF_CONCEPTS[name])[0], nullable=nullable)
 
 

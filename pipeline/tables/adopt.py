@@ -222,7 +222,6 @@ def _number(tx: Connection, spec: TableSpec) -> None:
 
 
 def _said(tx: Connection, spec: TableSpec, added: list[str]) -> str:
-    """Return the line that says what was adopted."""
     count = tx.execute(select(func.count()).select_from(spec.made)).scalar_one()
     rows = f"{count:,} {'row' if count == 1 else 'rows'}"
     return f"adopted the {spec.name} table ({rows})" + (f": added {', '.join(added)}" if added else "")
@@ -235,7 +234,6 @@ def _make_mark(tx: Connection, spec: TableSpec) -> None:
 
 
 def _has(tx: Connection, spec: TableSpec, condition: ColumnElement[bool]) -> bool:
-    """Return whether a row meets a condition."""
     return tx.execute(select(literal(1)).select_from(spec.made).where(condition).limit(1)).first() is not None
 
 

@@ -191,7 +191,6 @@ class _Scanner:
         return Document(self._line, self.drop(count).strip())
 
     def _told(self, reason: str) -> Finding:
-        """Return what is wrong with what was not taken."""
         return rejected(self._line, reason, self._text[self._at : self._at + PIECE])
 
     def _fill(self) -> bool:

@@ -82,7 +82,6 @@ class TableFile:
             raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
 
     def _rows(self, file: TextIO) -> Iterator[TextRow | Finding]:
-        """Return the rows of a file of text."""
         lines = physical_lines(file, line_end=self._encoding.line_end, max_line=self.layout.max_line)
         if self.format == "csv":
             header = csv_file.find_header(lines, path=self.path, layout=self.layout)
@@ -197,7 +196,6 @@ def _format_of(path: Path, encoding: Encoding, layout: Layout) -> str:
 
 
 def _is_json(text: str) -> bool:
-    """Return whether a text is a whole JSON value."""
     try:
         json_file.parse_json(text)
     except ValueError:
