@@ -203,11 +203,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
 
 def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> list[dict[Any, Any]]:
-    """Return rows for new people, with their scores and, where the database would not give them, their ids.
-
-    Raises:
-        ConfigurationError: the table would round a rate.
-    """
+    """Return rows for new people, with their scores and, where the database would not give them, their ids."""
     columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
     rows = [fit_rates(tx, {**columns, "username": username, **values}) for username, values in people]
     for row in rows:
@@ -218,11 +214,7 @@ def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -
 
 
 def _check_rates(tx: Connection, rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Refuse a rate that the column would round: it would differ from what was given ever after.
-
-    Raises:
-        ConfigurationError: there is one.
-    """
+    """Refuse a rate that the column would round: it would differ from what was given ever after."""
     places = shape_of(tx).places
     if places is None:
         return

@@ -53,11 +53,7 @@ class ImportPlan:
 
 
 def _fit_ids(shape: PassagesShape, passages: Sequence[Passage]) -> list[Passage]:
-    """Return passages with their ids as the table gives them back.
-
-    Raises:
-        InputError: one of them does not fit into the table's column.
-    """
+    """Return passages with their ids as the table gives them back."""
     found = []
     for one in passages:
         key = shape.ids.key(one.id)
@@ -249,11 +245,7 @@ def _take_all(
 
 
 def _check_ids(shape: PassagesShape, blocks: Blocks) -> None:
-    """Check that every id fits into the table, before anything is written.
-
-    Raises:
-        InputError: one does not.
-    """
+    """Check that every id fits into the table, before anything is written."""
     with blocks as found:
         for some, _ in found:
             _fit_ids(shape, some)

@@ -52,11 +52,7 @@ def parse_json(text: str) -> object:
 
 
 def _by_python(text: str) -> object:
-    """Return what Python's own parser reads.
-
-    Raises:
-        ValueError: it is no JSON, or nests too deeply.
-    """
+    """Return what Python's own parser reads."""
     try:
         return json.loads(text)
     except RecursionError:
