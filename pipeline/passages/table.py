@@ -277,7 +277,6 @@ def _new_ids(tx: Connection, shape: PassagesShape, wanted: int) -> Iterable[Any]
 
 
 def _written(shape: PassagesShape) -> list[str]:
-    """Return the names of the columns of passages that are written, besides the id."""
     return ["text", *(name for name in OPTIONAL if shape.has(name))]
 
 
