@@ -31,21 +31,21 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
         ws = backfill.chosen_version(opened, anew=no_resume)
         words = ws.task.words
 
-        def announce(look: Preflight, extractor: str) -> None:
+        def announce(estimated: Preflight, extractor: str) -> None:
             """Say what will be asked, and what it will cost and take."""
-            way, items = look.batch, plural(look.plan.requests, words.one, words.many)
-            batches = plural(look.plan.batches, "batch", "batches")
+            way, items = estimated.batch, plural(estimated.plan.requests, words.one, words.many)
+            batches = plural(estimated.plan.batches, "batch", "batches")
             ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(way.cost)} and {way.takes}")
             for warning in way.warnings:
                 ws.display.warn(warning)
 
-        wish = backfill.BackfillOptions(anew=no_resume, skip_pilot=skip_pilot, wait=wait)
+        options = backfill.BackfillOptions(anew=no_resume, skip_pilot=skip_pilot, wait=wait)
         report = backfill.run(
             ws,
-            wish,
+            options,
             announce=announce,
             confirm=lambda cost: confirmed(f"Go on for about {usd(cost)}?", yes=yes),
-            told=lambda account: None if as_json else show_account(account, words),
+            ingested=lambda account: None if as_json else show_account(account, words),
         )
     print_json(backfill.document(report)) if as_json else print_line(_line(report, words))
     if report.quality is not None:

@@ -38,7 +38,7 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
             return confirmed("Go on?", yes=yes)
 
         if not dry:
-            done = pilot_run.first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
+            done = pilot_run.run_first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
             limit = pilot_run.left_of(limit, done)
             if done is not None:
                 ws.display.say(pilot_line(done))

@@ -177,7 +177,7 @@ def show_tagged(report: "tag.TagReport", words: "Words") -> None:
     parked = f", {report.parked:,} parked" if report.parked else ""
     if report.live is not None:
         show_live(report.live, words)
-    if not report.way:
+    if not report.mode:
         print_line(f"nothing to tag: {words.all_done}")
     elif report.ingested:
         answered = sum(batch.answered or 0 for batch in report.ingested)

@@ -55,14 +55,14 @@ def main(
     with open_workspace() as ws:
         words = ws.task.words
 
-        def announce(look: Preflight, way: str, reason: str) -> None:
+        def announce(estimated: Preflight, mode: str, reason: str) -> None:
             """Say what will be done, before anything is spent."""
-            cost = look.live.cost if way == "live" else look.batch.cost
-            what = plural(look.plan.requests, words.one, words.many)
-            ws.display.say(f"{ws.model.name}: {what} {way}, estimated {usd(cost)}; {reason}")
+            cost = estimated.live.cost if mode == "live" else estimated.batch.cost
+            what = plural(estimated.plan.requests, words.one, words.many)
+            ws.display.say(f"{ws.model.name}: {what} {mode}, estimated {usd(cost)}; {reason}")
 
-        wish = tag.TagOptions(mode, limit, budget, deadline, wait=wait, pilot=pilot, skip_pilot=skip_pilot)
-        report = tag.run(ws, wish, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
+        options = tag.TagOptions(mode, limit, budget, deadline, wait=wait, pilot=pilot, skip_pilot=skip_pilot)
+        report = tag.run(ws, options, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
     print_json(tag.document(report)) if as_json else show_tagged(report, words)
     finish_tagged(report, words)
 
@@ -78,7 +78,7 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     interrupt: no answered item is asked again. Ctrl-C lets what is under way finish; a second one does not.
     """
     with open_workspace() as ws:
-        pilot_run.first(ws, size=None, skip=skip_pilot)
+        pilot_run.run_first(ws, size=None, skip=skip_pilot)
         report, words = live_run.run(ws, limit=limit), ws.task.words
     print_json(live_run.document(report)) if as_json else show_live(report, words)
     finish_live(report)
@@ -97,30 +97,30 @@ def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json
     Spends nothing, and needs no key but for --count.
     """
     with open_workspace() as ws:
-        look, words = estimates.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words
-    print_json(estimates.document(look)) if as_json else _show(look, words)
+        estimated, words = estimates.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words
+    print_json(estimates.document(estimated)) if as_json else _show(estimated, words)
 
 
-def _show(look: Preflight, words: Words) -> None:
+def _show(estimated: Preflight, words: Words) -> None:
     """Print both ways side by side."""
-    if not look.plan.requests:
+    if not estimated.plan.requests:
         print_line(f"nothing to ask: {words.all_done}")
         return
-    used = look.plan.usage
-    items = plural(look.plan.requests, words.one, words.many)
-    known = f"learned from {look.based_on:,} answers" if look.based_on else "from the texts alone"
-    known = f"{known}, prompts by {look.sampled} that the API counted" if look.sampled else known
+    used = estimated.plan.usage
+    items = plural(estimated.plan.requests, words.one, words.many)
+    known = f"learned from {estimated.based_on:,} answers" if estimated.based_on else "from the texts alone"
+    known = f"{known}, prompts by {estimated.sampled} that the API counted" if estimated.sampled else known
     print_line(
-        f"{look.model}: {items}, about {used.prompt:,} tokens in and {used.answer + used.thoughts:,} out "
-        f"({known}; ±{look.error:.0%})"
+        f"{estimated.model}: {items}, about {used.prompt:,} tokens in and {used.answer + used.thoughts:,} out "
+        f"({known}; ±{estimated.error:.0%})"
     )
-    calls, batches = plural(look.live.count, "call"), plural(look.batch.count, "batch", "batches")
-    rows = [_row("batch", batches, look.batch), _row("live", calls, look.live)]
+    calls, batches = plural(estimated.live.count, "call"), plural(estimated.batch.count, "batch", "batches")
+    rows = [_row("batch", batches, estimated.batch), _row("live", calls, estimated.live)]
     print_table(("way", "cost", "time", "sends", "quota", "prices"), rows)
-    for name, way in (("batch", look.batch), ("live", look.live)):
+    for name, way in (("batch", estimated.batch), ("live", estimated.live)):
         for warning in way.warnings:
             Terminal().warn(f"{name}: {warning}")
-    print_line(f"recommended: {look.recommended or 'nothing yet'}, because {look.reason}")
+    print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
 
 
 def _row(name: str, sends: str, way: ModeEstimate) -> tuple[str, ...]:
