@@ -21,7 +21,7 @@ from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.store import live_calls, pilots
+from pipeline.store import claims, live_calls, pilots
 from pipeline.store.database import Store
 from pipeline.store.live_calls import Run
 from pipeline.store.pilots import PilotVerdict
@@ -108,18 +108,15 @@ def run(
     questions.check_any_items(ws.store, ws.task)
     evaluate.check_gate_overrides(ws)
     questions.free_dead_owners(ws.store, now=ws.now())
-    if not options.skip_pilot and backlog.count_askable(ws.store, ws.task):
-        _check_pilot(ws)
+    if not options.skip_pilot:
+        with ws.store.read() as tx:
+            if claims.count_askable(tx, ws.task):
+                pilot.check_pilot(ws, tx, compulsory=ws.task.needs_pilot)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     report = BackfillReport(ws.extractor, preflight.estimate_both(ws, limit=None, deadline_s=None))
-    if report.estimate.plan.requests:
-        if not options.skip_pilot:
-            _check_pilot(ws)
-        announce(report.estimate, ws.extractor)
-        if not confirm(report.estimate.batch.cost):
-            raise InputError("not confirmed; nothing was sent", hint="YES=1 answers yes")
-        _open(ws, report.estimate, skip_pilot=options.skip_pilot)
     rounds, parked = _Rounds(ws, report, ingested), backlog.count_parked(ws.store, ws.task)
+    if report.estimate.plan.requests:
+        rounds.open(announce, confirm, skip_pilot=options.skip_pilot)
     rounds.run(wait=options.wait)
     report.under_way = len(backlog.batches_in(ws.store, ws.task, *OPEN))
     report.left = backlog.count_askable(ws.store, ws.task)
@@ -165,42 +162,45 @@ def _unfinished(store: Store, task: Task, extractor: str) -> Run | None:
     return found if found is not None and found.extractor == extractor else None
 
 
-def _check_pilot(ws: OpenWorkspace) -> None:
-    """Refuse a version under which not all items may be asked yet.
-
-    Raises:
-        GateError: no pilot of this extractor passed.
-    """
-    with ws.store.read() as tx:
-        pilot.check_pilot(ws, tx, compulsory=ws.task.needs_pilot)
-
-
-def _open(ws: OpenWorkspace, estimated: Preflight, *, skip_pilot: bool) -> None:
-    """Note that all items are to be asked; an unfinished backfill of this version goes on."""
-    with ws.store.write() as tx:
-        if skip_pilot and not pilot.is_pilot_cleared(ws, tx):
-            pilots.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
-        found = live_calls.unfinished_run(tx, ws.task.name, mode=live_calls.BACKFILL)
-        if found is not None and found.extractor == ws.extractor:
-            return
-        if found is not None:
-            live_calls.end_run(tx, found.number, why=f"{ws.extractor} was begun instead", at=ws.now())
-        plan, mode = estimated.plan, live_calls.BACKFILL
-        estimate.begin_live_run(
-            ws, tx, mode=mode, items=plan.requests, usage=plan.usage, batch=True, at=ws.now(), budget=None
-        )
-
-
 class _Rounds:
     """The rounds of one command, and the quality reports between them."""
 
     def __init__(self, ws: OpenWorkspace, report: BackfillReport, ingested: Callable[[IngestSummary], None]) -> None:
         """Begin with no quality report."""
         self._ws, self._report, self._ingested = ws, report, ingested
-        self._poller = batch_steps.BatchPoller(ws)
+        self._steps = batch_steps.BatchSteps(ws)
         self._began = ws.now()
         self._report_s, self._reported_at = 0.0, 0.0
         self._is_stale = False  # batches were ingested since the last report
+
+    def open(
+        self, announce: Callable[[Preflight, str], None], confirm: Callable[[float], bool], *, skip_pilot: bool
+    ) -> None:
+        """Announce, confirm, and note that all items are to be asked; an unfinished run of this version goes on.
+
+        Raises:
+            GateError: no pilot of this extractor passed.
+            InputError: it was not confirmed.
+        """
+        ws, estimated = self._ws, self._report.estimate
+        if not skip_pilot:
+            with ws.store.read() as tx:
+                pilot.check_pilot(ws, tx, compulsory=ws.task.needs_pilot)
+        announce(estimated, ws.extractor)
+        if not confirm(estimated.batch.cost):
+            raise InputError("not confirmed; nothing was sent", hint="YES=1 answers yes")
+        plan, mode = estimated.plan, live_calls.BACKFILL
+        with ws.store.write() as tx:
+            if skip_pilot and not pilot.is_pilot_cleared(ws, tx):
+                pilots.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
+            found = live_calls.unfinished_run(tx, ws.task.name, mode=mode)
+            if found is not None and found.extractor == ws.extractor:
+                return
+            if found is not None:
+                live_calls.end_run(tx, found.number, why=f"{ws.extractor} was begun instead", at=ws.now())
+            estimate.begin_live_run(
+                ws, tx, mode=mode, items=plan.requests, usage=plan.usage, batch=True, at=ws.now(), budget=None
+            )
 
     def run(self, *, wait: bool) -> None:
         """Do one round, or one after the other until nothing is under way and nothing can be sent.
@@ -209,16 +209,17 @@ class _Rounds:
         at the API and none succeeds, nothing more is sent either: a short failure must not use up the tries of all
         items. The other batches are waited for all the same.
         """
-        report, poller = self._report, self._poller
+        report, steps = self._report, self._steps
+        self._began = self._ws.now()
         self._collect(wait=False)
-        while not (self._is_hopeless() or poller.is_down) and self._submit(wait=wait) and wait:
+        while not (self._is_hopeless() or steps.is_down) and self._submit(wait=wait) and wait:
             self._collect(wait=True)
-            if poller.is_stopped:
+            if steps.is_stopped:
                 return
-        if poller.is_down:
+        if steps.is_down:
             report.is_down = True
             report.held_back = report.held_back or DOWN
-            while wait and self._is_any_at_api() and not poller.is_stopped:
+            while wait and self._is_any_at_api() and not steps.is_stopped:
                 self._collect(wait=True)
 
     def report(self, *, last: bool, is_due: bool = False) -> None:
@@ -230,7 +231,7 @@ class _Rounds:
         self._is_stale = self._is_stale or (is_due and self._report.quality is None)
         if not self._is_stale or (not last and began - self._reported_at < REPORT_EVERY * self._report_s):
             return
-        self._report.quality = evaluate.write_report(ws, extractor=ws.extractor, notes=_notes(ws))
+        self._report.quality = evaluate.write_report(ws, extractor=ws.extractor, notes=self._notes())
         self._reported_at = time.monotonic()
         self._report_s, self._is_stale = self._reported_at - began, False
         if self._report.quality is not None and self._is_hopeless():
@@ -249,8 +250,8 @@ class _Rounds:
         """Poll the batches at the API, with `wait` until the first one ends, and ingest."""
         report = self._report
         if self._is_any_at_api():
-            self._poller.poll(wait=wait, first=True)
-            report.polled, report.failed = self._poller.polled[-1], self._poller.failed
+            report.polled = self._steps.poll(wait=wait, first=True)
+            report.failed = self._steps.failed
         summaries = ingest.run(self._ws, done=self._ingested)
         report.accounts += summaries
         if summaries and wait:
@@ -278,7 +279,7 @@ class _Rounds:
         report = self._report
         report.held_back = ""
         try:
-            sent, full = batch_steps.submit_what_fits(self._ws, limit=None, confirm=None, patient=wait)
+            sent, full = self._steps.submit(limit=None, patient=wait)
         except BudgetError as error:
             report.held_back = error.message
         else:
@@ -287,10 +288,9 @@ class _Rounds:
             report.held_back = FULL if full or sent.no_room else report.held_back
         return self._is_any_at_api()
 
-
-def _notes(ws: OpenWorkspace) -> list[str]:
-    """Return what a reader of the quality report must know."""
-    with ws.store.read() as tx:
-        found = pilot.deciding_pilot(ws, tx)
-    is_waived = found is None or found.verdict is PilotVerdict.WAIVED
-    return ["Asked without a pilot that passed: a person wanted it so."] if is_waived else []
+    def _notes(self) -> list[str]:
+        """Return what a reader of the quality report must know."""
+        with self._ws.store.read() as tx:
+            found = pilot.deciding_pilot(self._ws, tx)
+        is_waived = found is None or found.verdict is PilotVerdict.WAIVED
+        return ["Asked without a pilot that passed: a person wanted it so."] if is_waived else []

@@ -1,6 +1,6 @@
 """Ingest downloaded batches; then close a budget that is over, write quality reports, and note a failed pilot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pipeline.batch import ingest
 from pipeline.batch.ingest import IngestSummary
@@ -10,11 +10,12 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
 
-OnReport = Callable[[QualityReport], None]
-
 
 def run(
-    ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None, reported: OnReport | None = None
+    ws: OpenWorkspace,
+    *,
+    done: Callable[[IngestSummary], None] = lambda _: None,
+    reported: Callable[[QualityReport], None] | None = None,
 ) -> list[IngestSummary]:
     """Ingest every downloaded batch and call `done` after each; then end a `tag` that has nothing left to do.
 
@@ -31,24 +32,20 @@ def run(
         summaries.append(summary)
         done(summary)
 
+    failure: FindableError | None = None
     try:
         ingest.run(ws, done=ingested)
-    except FindableError:
-        _follow_up(ws, summaries, reported)
-        raise
-    _follow_up(ws, summaries, reported)
-    return summaries
-
-
-def _follow_up(ws: OpenWorkspace, summaries: Sequence[IngestSummary], reported: OnReport | None) -> None:
-    """Close the budget and write the reports; files of reports that were cut off are removed first."""
+    except FindableError as error:
+        failure = error
     if summaries:
         budget.close_budget(ws.store, ws.task, at=ws.now())
-    if reported is None:
-        return
-    evaluate.remove_unfinished_reports(ws)
-    for extractor in dict.fromkeys(one.batch.extractor for one in summaries):
-        report = evaluate.write_report(ws, extractor=extractor)
-        if report is not None:
-            pilot.note_failed_pilot(ws, report)
-            reported(report)
+    if reported is not None:
+        evaluate.remove_unfinished_reports(ws)
+        for extractor in dict.fromkeys(one.batch.extractor for one in summaries):
+            report = evaluate.write_report(ws, extractor=extractor)
+            if report is not None:
+                pilot.note_failed_pilot(ws, report)
+                reported(report)
+    if failure is not None:
+        raise failure
+    return summaries

@@ -1,6 +1,6 @@
 """Run a pilot: draw a few items, ask and ingest them, compare with live calls, judge. A killed pilot resumes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ from pipeline.batch import poll, submit
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan
+from pipeline.batch.submit import SubmitReport
 from pipeline.core.errors import GateError, InputError, RemoteError
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
@@ -16,7 +17,8 @@ from pipeline.quality import pilot as quality_pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import claims, pilots
 from pipeline.store.pilots import Pilot, PilotVerdict
-from pipeline.workflows import batch_steps, compare, ingest
+from pipeline.workflows import compare, ingest
+from pipeline.workflows.batch_steps import missing_errors
 from pipeline.workflows.compare import Comparison
 
 LOOK_S = 0.2  # between two looks whether another process has sent its batch
@@ -122,18 +124,10 @@ def run(
     evaluate.check_gate_overrides(ws)
     questions.free_dead_owners(ws.store, now=ws.now())
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
-    report, ids = _begin(ws, size, seed)
-    quality_pilot.exempt_unserved(ws, ids)
-    rounds, is_left = 0, True
-    while is_left and rounds < MAX_ROUNDS:
-        has_waited, is_elsewhere = _ask(ws, report, ids, announce=announce, confirm=confirm)
-        rounds += not (has_waited or is_elsewhere)  # what had to wait was not asked yet
-        with ws.store.read() as tx:
-            is_left = is_elsewhere or bool(claims.askable_among(tx, ws.task, ids))
-        if is_elsewhere:
-            ws.sleep(LOOK_S)
-    _judge(ws, report, ids, fewest=fewest)
-    return report
+    going = _PilotRun(ws, size, seed)
+    going.ask(announce, confirm)
+    going.judge(fewest=fewest)
+    return going.report
 
 
 def document(report: PilotReport) -> dict[str, Any]:
@@ -152,87 +146,103 @@ def document(report: PilotReport) -> dict[str, Any]:
     }
 
 
-def _begin(ws: OpenWorkspace, size: int | None, seed: int | None) -> tuple[PilotReport, list[str]]:
-    """Return the unfinished pilot, or a new one, with the ids that it draws.
+class _PilotRun:
+    """A pilot that is new or goes on: its items are drawn, asked and judged."""
 
-    Raises:
-        InputError: no item is open, and none was answered under this extractor.
-    """
-    with ws.store.read() as tx:
-        before = pilots.newest_pilot(tx, ws.extractor)
-        if before is not None and before.ended_at is None:
-            size, seed = size or before.size, before.seed if seed is None else seed
-        size, seed = size or quality_pilot.SIZE, quality_pilot.SEED if seed is None else seed
-        ids = quality_pilot.draw_pilot(ws, tx, size=size, seed=seed)
-    if not ids:
-        raise InputError(
-            f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
-            hint="VERSION= with a new name asks about all of them anew",
-        )
-    with ws.store.write() as tx:
-        pilot = pilots.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
-    return PilotReport(pilot, len(ids)), ids
+    def __init__(self, ws: OpenWorkspace, size: int | None, seed: int | None) -> None:
+        """Find the unfinished pilot, or begin one, and draw its items.
 
+        Raises:
+            InputError: no item is open, and none was answered under this extractor.
+        """
+        with ws.store.read() as tx:
+            before = pilots.newest_pilot(tx, ws.extractor)
+            if before is not None and before.ended_at is None:
+                size, seed = size or before.size, before.seed if seed is None else seed
+            size, seed = size or quality_pilot.SIZE, quality_pilot.SEED if seed is None else seed
+            self._ids = quality_pilot.draw_pilot(ws, tx, size=size, seed=seed)
+        if not self._ids:
+            raise InputError(
+                f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
+                hint="VERSION= with a new name asks about all of them anew",
+            )
+        with ws.store.write() as tx:
+            pilot = pilots.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
+        self._ws, self.report = ws, PilotReport(pilot, len(self._ids))
 
-def _ask(
-    ws: OpenWorkspace, report: PilotReport, ids: Sequence[str], *, announce: Announce, confirm: Confirm
-) -> tuple[bool, bool]:
-    """Submit what can be asked, wait and ingest; return whether items wait for room, or for another process.
+    def ask(self, announce: Announce, confirm: Confirm) -> None:
+        """Ask about the items, in as many rounds as failed ones need, and wait for the answers.
 
-    Raises:
-        RemoteError: the API could not be polled to the end, or has no room for any of it.
-        ConfigurationError: the API does not show a batch.
-    """
-    sent = submit.run(ws, limit=None, dry=False, announce=announce, confirm=confirm, among=ids)
-    polled = poll.run(ws, wait=True)
-    report.polled.append(polled)
-    if polled.stopped is not None:
-        raise polled.stopped
-    for error in batch_steps.missing_errors(polled):
-        raise error
-    if polled.unclear:
-        raise RemoteError("a batch may or may not have been created; nothing was lost", hint="run it again")
-    summaries = ingest.run(ws)
-    report.accounts += summaries
-    if sent.no_room and not (sent.sent or summaries):
-        raise RemoteError(
-            "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost",
-            hint="run it again later",
-        )
-    with ws.store.read() as tx:
-        return bool(sent.held_back or sent.no_room), claims.is_any_claimed(tx, ws.task.name, ids)
+        Raises:
+            InputError, RemoteError, ConfigurationError: what stopped it; run again, it goes on.
+        """
+        ws, ids = self._ws, self._ids
+        quality_pilot.exempt_unserved(ws, ids)
+        rounds, is_left = 0, True
+        while is_left and rounds < MAX_ROUNDS:
+            sent = submit.run(ws, limit=None, dry=False, announce=announce, confirm=confirm, among=ids)
+            self._collect(sent)
+            with ws.store.read() as tx:
+                is_elsewhere = claims.is_any_claimed(tx, ws.task.name, ids)  # by a process that has not sent it yet
+                is_left = is_elsewhere or bool(claims.askable_among(tx, ws.task, ids))
+            rounds += not (sent.held_back or sent.no_room or is_elsewhere)  # what had to wait was not asked yet
+            if is_elsewhere:
+                ws.sleep(LOOK_S)
 
+    def _collect(self, sent: SubmitReport) -> None:
+        """Wait until every batch is over, and ingest.
 
-def _judge(ws: OpenWorkspace, report: PilotReport, ids: list[str], *, fewest: int | None) -> None:
-    """Compare a few replies with live ones, write the quality report, and keep the verdict.
+        Raises:
+            RemoteError: the API could not be polled to the end, or had no room for any of the pilot.
+            ConfigurationError: the API does not show a batch.
+        """
+        polled = poll.run(self._ws, wait=True)
+        self.report.polled.append(polled)
+        if polled.stopped is not None:
+            raise polled.stopped
+        for error in missing_errors(polled):
+            raise error
+        if polled.unclear:
+            raise RemoteError("a batch may or may not have been created; nothing was lost", hint="run it again")
+        summaries = ingest.run(self._ws)
+        self.report.accounts += summaries
+        if sent.no_room and not (sent.sent or summaries):
+            raise RemoteError(
+                "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost",
+                hint="run it again later",
+            )
 
-    Raises:
-        RemoteError: every batch failed, or live calls did not come back.
-        GateError: no reply came.
-    """
-    report.compared = compare.run(ws, report.pilot.number, ids)
-    notes = [f"Pilot {report.pilot.number}: {report.drawn} {ws.task.words.many}, seed {report.pilot.seed}."]
-    if report.compared.compared:
-        notes.append(f"{report.compared.compared} of its requests were asked live as well: {report.compared.said}.")
-    report.quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes, fewest=fewest)
-    if report.quality is None:
-        raise _unanswered(ws, ids)
-    verdict = PilotVerdict.PASSED if report.passed else PilotVerdict.FAILED
-    path = str(report.quality.path.relative_to(ws.data))
-    with ws.store.write() as tx:
-        pilots.end_pilot(tx, report.pilot.number, verdict, report=path, at=ws.now())
+    def judge(self, *, fewest: int | None) -> None:
+        """Compare a few replies with live ones, write the quality report, and keep the verdict.
 
+        Raises:
+            RemoteError: every batch failed, or live calls did not come back.
+            GateError: no reply came.
+        """
+        ws, report = self._ws, self.report
+        report.compared = compared = compare.run(ws, report.pilot.number, self._ids)
+        notes = [f"Pilot {report.pilot.number}: {report.drawn} {ws.task.words.many}, seed {report.pilot.seed}."]
+        if compared.compared:
+            notes.append(f"{compared.compared} of its requests were asked live as well: {compared.said}.")
+        report.quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes, fewest=fewest)
+        if report.quality is None:
+            raise self._unanswered()
+        verdict = PilotVerdict.PASSED if report.passed else PilotVerdict.FAILED
+        path = str(report.quality.path.relative_to(ws.data))
+        with ws.store.write() as tx:
+            pilots.end_pilot(tx, report.pilot.number, verdict, report=path, at=ws.now())
 
-def _unanswered(ws: OpenWorkspace, ids: list[str]) -> RemoteError | GateError:
-    """Return the error of a pilot without any reply, with its cause and what helps."""
-    said = "no reply came for any of the pilot, so there is nothing to judge"
-    with ws.store.read() as tx:
-        parked = quality_pilot.parked_of_pilot(ws, tx, ids)
-        unserved = quality_pilot.unserved_items(ws, tx, ids)
-    if unserved:
-        return RemoteError(f"{said}: {parked[unserved[0]]}", hint="run it again later; it asks about the same items")
-    if parked:
-        why = next(iter(parked.values()))
-        again = ws.task.words.make("unpark ALL=1")
-        return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
-    return GateError(said, hint="run it again")
+    def _unanswered(self) -> RemoteError | GateError:
+        """Return the error of a pilot without any reply, with its cause and what helps."""
+        ws, ids, said = self._ws, self._ids, "no reply came for any of the pilot, so there is nothing to judge"
+        with ws.store.read() as tx:
+            parked = quality_pilot.parked_of_pilot(ws, tx, ids)
+            unserved = quality_pilot.unserved_items(ws, tx, ids)
+        if unserved:
+            hint = "run it again later; it asks about the same items"
+            return RemoteError(f"{said}: {parked[unserved[0]]}", hint=hint)
+        if parked:
+            why = next(iter(parked.values()))
+            again = ws.task.words.make("unpark ALL=1")
+            return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
+        return GateError(said, hint="run it again")

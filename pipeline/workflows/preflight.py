@@ -27,6 +27,7 @@ from pipeline.gemini.limits import FREE, MAX_ACTIVE_BATCHES
 from pipeline.gemini.rate_limiter import RateLimits
 from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics
+from pipeline.store.database import Store
 from pipeline.workflows import backlog
 from pipeline.workflows.batch_or_live import Mode, ModeEstimate, live_seconds, percentile_90, recommend, turns
 
@@ -87,7 +88,8 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         plan = prepare.plan_batches(ws, Selection(limit), bar=bar)
     sampled = 0
     if count and plan.requests:
-        sample = _count_sample(ws, plan.requests, limit=limit)
+        builder = RequestBuilder(ws.task, ws.model)
+        sample = _count_sample(ws.store, builder, ws.client, items=plan.requests, limit=limit)
         usage = plan.usage._replace(prompt=round(plan.counted_in * sample.scale))
         plan = replace(plan, usage=usage, cost=estimate.request_cost(ws, usage, batch=True))
         sampled = sample.requests
@@ -152,20 +154,19 @@ class _Sample(NamedTuple):
     scale: float
 
 
-def _count_sample(ws: OpenWorkspace, items: int, *, limit: int | None) -> _Sample:
+def _count_sample(store: Store, builder: RequestBuilder, client: "Client", *, items: int, limit: int | None) -> _Sample:
     """Let the API count a sample of the requests about so many items; requests that fail are left out.
 
     Raises:
-        ConfigurationError: no key is set.
         RemoteError: it counted none of them.
         InputError: no item is left to ask.
     """
-    with ws.store.read() as tx:
-        lines = prepare.request_lines(tx, RequestBuilder(ws.task, ws.model), Selection(limit))
+    with store.read() as tx:
+        lines = prepare.request_lines(tx, builder, Selection(limit))
         sample = list(islice(lines, 0, None, math.ceil(items / MAX_SAMPLE)))[:MAX_SAMPLE]
     if not sample:
         raise InputError("no item is left to ask, so there is nothing to count")
-    counts = asyncio.run(_count_all(ws.client, ws.model.name, sample))
+    counts = asyncio.run(_count_all(client, builder.model.name, sample))
     both = [(one.usage.prompt, found) for one, found in zip(sample, counts, strict=True) if isinstance(found, int)]
     if not both:
         raise next(one for one in counts if isinstance(one, RemoteError))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.batch import poll
 from pipeline.core.errors import FindableError, GateError
 from pipeline.core.states import BatchState
 from pipeline.cost import budget
@@ -22,7 +21,8 @@ from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import claims, retries
 from pipeline.store.batches import Batch
-from pipeline.workflows import backfill, backlog, batch_steps, ingest
+from pipeline.workflows import backfill, backlog, ingest
+from pipeline.workflows.batch_steps import BatchSteps, failed_error, missing_errors
 
 
 @dataclass
@@ -39,10 +39,10 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
 
     `confirm` is called with the estimate (USD) of the next batches if it is above CONFIRM_ABOVE.
     """
-    steps, report = _Steps(ws, confirm), RunReport()
+    due, report = _Due(ws, BatchSteps(ws), confirm), RunReport()
     parked = backlog.count_parked(ws.store, ws.task)
     budget.resume_budget(ws)
-    for step in (steps.poll, steps.ingest, steps.retry, steps.score, steps.submit, steps.index, steps.close):
+    for step in (due.poll, due.ingest, due.retry, due.score, due.submit, due.index, due.close):
         try:
             step(report)
         except FindableError as error:
@@ -55,10 +55,11 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
 
 
 @dataclass(frozen=True)
-class _Steps:
-    """The steps of one run, each done if it is due."""
+class _Due:
+    """What may be due in one run, each done if it is."""
 
     ws: OpenWorkspace
+    steps: BatchSteps
     confirm: Callable[[float], bool]
 
     def poll(self, report: RunReport) -> None:
@@ -66,16 +67,15 @@ class _Steps:
         ws = self.ws
         if not self._batches(*backlog.AT_API):
             return
-        polled = poll.run(ws, wait=False)
+        polled, failed = self.steps.poll(wait=False), self.steps.failed
         report.facts |= {"downloaded": polled.downloaded, "waiting": polled.waiting}
         if polled.downloaded:
             report.did.append(f"{_count_batches(len(polled.downloaded))} downloaded")
-        failed = batch_steps.failed_batches(ws, polled)
         if failed:
             report.facts["failed"] = {str(number): why for number, why in failed.items()}
             report.did.append(f"{_count_batches(len(failed))} failed")
-        report.failures += [batch_steps.failed_error(number, why, ws.task.words) for number, why in failed.items()]
-        report.failures += batch_steps.missing_errors(polled)
+        report.failures += [failed_error(number, why, ws.task.words) for number, why in failed.items()]
+        report.failures += missing_errors(polled)
         report.failures += [] if polled.stopped is None else [polled.stopped]
 
     def ingest(self, report: RunReport) -> None:
@@ -123,9 +123,7 @@ class _Steps:
     def _submit(self, report: RunReport, *, limit: int | None, askable: int) -> None:
         """Submit prepared batches, and at most `limit` of the new items."""
         try:
-            sent, full = batch_steps.submit_what_fits(
-                self.ws, limit=limit, confirm=lambda plan: self.confirm(plan.cost), patient=True
-            )
+            sent, full = self.steps.submit(limit=limit, confirm=lambda plan: self.confirm(plan.cost), patient=True)
         except BudgetError as error:  # no failure: the next run submits what its budget allows
             report.facts |= {"left": askable, "out_of_money": error.message}
             return

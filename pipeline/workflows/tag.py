@@ -14,7 +14,7 @@ from pipeline.batch.poll import PollReport
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Budget
-from pipeline.core.states import OPEN, BatchState
+from pipeline.core.states import OPEN
 from pipeline.cost import budget, estimate
 from pipeline.cost.budget import BudgetError
 from pipeline.engine import questions
@@ -24,8 +24,9 @@ from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import batches, claims, live_calls
 from pipeline.store.batches import Batch
-from pipeline.workflows import backlog, batch_steps, ingest, preflight
+from pipeline.workflows import backlog, ingest, preflight
 from pipeline.workflows import pilot as pilot_run
+from pipeline.workflows.batch_steps import BatchSteps
 from pipeline.workflows.preflight import Preflight
 
 MAX_ROUNDS = 20  # of submitting, polling and ingesting; an item is asked twice, and a budget may cut batches
@@ -94,9 +95,10 @@ def run(
         GateError: a pilot failed, or an earlier one stops the rest; the answers are stored.
         RemoteError, ConfigurationError: as the steps raise them; what was done is kept.
     """
-    began = _resume_budget(ws, options.budget)
-    estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s)
-    report, plan = TagReport(estimate=estimated), estimated.plan
+    report = TagReport()
+    tagging = _Tagging(ws, options, report)
+    report.estimate = estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s)
+    plan = estimated.plan
     is_waiting = bool(backlog.batches_in(ws.store, ws.task, *OPEN))
     if not plan.requests and not is_waiting:
         with ws.store.read() as tx:
@@ -112,7 +114,7 @@ def run(
     announce(estimated, report.mode, report.reason)
     if plan.requests and cost > ws.settings.confirm_above and not confirm(cost):
         raise InputError("not confirmed; nothing was started", hint="YES=1 answers yes")
-    _Tagging(ws, options, report, began).run(estimated)
+    tagging.run(estimated)
     return report
 
 
@@ -137,19 +139,6 @@ def document(report: TagReport) -> dict[str, Any]:
     }
 
 
-def _resume_budget(ws: OpenWorkspace, usd: float | None) -> datetime:
-    """Set the budget given now, else that of an unfinished run; return since when this run counts."""
-    with ws.store.read() as tx:
-        found = live_calls.unfinished_run(tx, ws.task.name, mode=budget.TAG)
-    began = found.started_at if found else ws.now()
-    if usd is not None:
-        ws.budget = Budget(usd, began, "BUDGET")
-    elif found is not None and found.budget is not None:
-        budget.resume_budget(ws)
-        ws.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with BUDGET={found.budget:g}")
-    return began
-
-
 def _choose_mode(estimated: Preflight, mode: str, *, is_waiting: bool) -> tuple[str, str]:
     """Return the mode to take and why: the one asked for, else the recommended one, else that of batches under way."""
     if mode != "auto":
@@ -160,13 +149,27 @@ def _choose_mode(estimated: Preflight, mode: str, *, is_waiting: bool) -> tuple[
 
 
 class _Tagging:
-    """One command that was confirmed: its pilot, then live calls or rounds of batches."""
+    """One command: its pilot, then live calls or rounds of batches, within its budget."""
 
-    def __init__(self, ws: OpenWorkspace, options: TagOptions, report: TagReport, began: datetime) -> None:
-        """Begin with no batch polled; `began` is since when the run's spending counts."""
-        self._ws, self._options, self._report, self._began = ws, options, report, began
-        self._poller = batch_steps.BatchPoller(ws)
-        report.polled, report.failed = self._poller.polled, self._poller.failed
+    def __init__(self, ws: OpenWorkspace, options: TagOptions, report: TagReport) -> None:
+        """Begin with no batch polled."""
+        self._ws, self._options, self._report = ws, options, report
+        self._steps = BatchSteps(ws)
+        report.polled, report.failed = self._steps.polled, self._steps.failed
+        self._began = self._resume_budget()
+
+    def _resume_budget(self) -> datetime:
+        """Set the budget given now, else that of an unfinished run; return since when this run's spending counts."""
+        ws, usd = self._ws, self._options.budget
+        with ws.store.read() as tx:
+            found = live_calls.unfinished_run(tx, ws.task.name, mode=budget.TAG)
+        began = found.started_at if found else ws.now()
+        if usd is not None:
+            ws.budget = Budget(usd, began, "BUDGET")
+        elif found is not None and found.budget is not None:
+            budget.resume_budget(ws)
+            ws.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with BUDGET={found.budget:g}")
+        return began
 
     def run(self, estimated: Preflight) -> None:
         """Ask, and note what came of it; end the run if nothing is left to do or to spend."""
@@ -231,18 +234,18 @@ class _Tagging:
         If batches fail at the API and none succeeds, nothing more is sent: a short failure must not use up the tries of
         all items. If the API takes no more for now, it waits for the first batch to end, and submits again.
         """
-        ws, report, poller, most = self._ws, self._report, self._poller, limit
+        ws, report, steps, most = self._ws, self._report, self._steps, limit
         rounds, newest = 0, self._newest_number()
         while rounds < MAX_ROUNDS:
             submitted, waits = self._submit(most)
             if not self._options.wait:
                 return
             summaries = self._collect(first=waits)
-            if poller.is_down:
+            if steps.is_down:
                 report.is_down = True
-                if waits and not poller.is_stopped:  # the others are waited for all the same
+                if waits and not steps.is_stopped:  # the others are waited for all the same
                     self._collect(first=False)
-            if report.is_down or poller.is_stopped:
+            if report.is_down or steps.is_stopped:
                 return
             if waits:
                 most = None if limit is None else max(0, limit - self._count_asked(since=newest))
@@ -258,22 +261,18 @@ class _Tagging:
         Raises:
             BudgetError: no budget has room; batches that this command waited beside are collected first.
         """
-        ws = self._ws
         try:
-            submitted, full = batch_steps.submit_what_fits(
-                ws, limit=limit, confirm=None, patient=bool(self._options.wait)
-            )
+            submitted, full = self._steps.submit(limit=limit, patient=bool(self._options.wait))
         except BudgetError:
-            if self._poller.polled:
+            if self._steps.polled:
                 self._collect(first=False)
             raise
         self._report.submitted.append(submitted)
-        has_submitted = bool(submitted.no_room and backlog.batches_in(ws.store, ws.task, BatchState.SUBMITTED))
-        return submitted, full is not None or has_submitted
+        return submitted, full is not None or bool(submitted.no_room and self._steps.submitted())
 
     def _collect(self, *, first: bool) -> list[IngestSummary]:
         """Wait for the batches at the API, or for the `first` to end, and ingest."""
-        self._poller.poll(wait=True, first=first)
+        self._steps.poll(wait=True, first=first)
         summaries = ingest.run(self._ws, reported=self._report.reports.append)
         self._report.ingested += [one.batch for one in summaries]
         return summaries
