@@ -95,7 +95,7 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
 @_deadline_option
 @click.option("--count", is_flag=True, envvar="FINDABLE_COUNT", help="Let the API count the tokens of a sample.")
 @no_probe_option
-@click.option("--wait/--no-wait", hidden=True, expose_value=False)
+@click.option("--wait/--no-wait", hidden=True, expose_value=False, envvar="FINDABLE_WAIT")
 @json_option
 def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json: bool) -> None:
     """Estimate cost and time of tagging all untagged people, by batch and live, and recommend one.

@@ -52,7 +52,7 @@ def _bring_home(ws: OpenWorkspace, lease: "Lease", number: int, remote: "RemoteB
     with ws.store.write() as tx:
         lease.check(tx)  # whoever was overtaken must not sweep away what its successor writes
         batch = batches.get_batch(tx, number)
-        files.sweep_parts(prepare.result_path(ws.data, number))
+        files.sweep_parts(prepare.result_path(ws.data, number), alone=True)
     if batch.state is not BatchState.SUBMITTED:
         return None
     with _downloaded(ws, batch, remote, lease) as draft, ws.store.write() as tx:
@@ -152,7 +152,7 @@ def _downloaded(
     part = files.part_of(path)
     try:
         try:
-            draft = files.settle(part) if _download(ws, batch, remote, part) else None
+            draft = files.sync_part(part) if _download(ws, batch, remote, part) else None
         except FileNotFoundError:
             lease.check()
             raise

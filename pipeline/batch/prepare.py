@@ -21,7 +21,7 @@ from pipeline.engine import questions
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
-from pipeline.gemini.tokens import Usage
+from pipeline.gemini.tokens import Usage, usage_cost
 from pipeline.store import batches, claims, versions
 from pipeline.store.leases import LeaseLostError
 
@@ -101,7 +101,8 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
             bar.show(rows)
     made += [packer.rows] * bool(packer.rows)
     likely = known.applied(usage, count=sum(made))
-    return BatchPlan(len(made), sum(made), size, usage.prompt, likely, estimate.request_cost(ws, likely, batch=True))
+    cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
+    return BatchPlan(len(made), sum(made), size, usage.prompt, likely, cost)
 
 
 def prepare_batches(
@@ -258,7 +259,7 @@ def _claim(ws: OpenWorkspace, tx: "Connection", number: int, written: _Written) 
         counted_in=packed.counted.prompt,
         estimated_in=packed.likely.prompt,
         estimated_out=packed.likely.answer + packed.likely.thoughts,
-        estimated_cost=estimate.request_cost(ws, packed.likely, batch=True),
+        estimated_cost=usage_cost(ws.model, packed.likely, batch=True, on=ws.now().date()),
         priced_on=ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat(),
     )
     claims.take_claims(tx, ws.task, written.rows, batch=number, at=ws.now())
@@ -295,7 +296,8 @@ def _packer(ws: OpenWorkspace, tx: "Connection") -> Packer:
     """Return an empty request file, with all that its length depends on as it stands now."""
     known = estimate.calibration(tx, ws.extractor)
     room = budget.budgets(ws).room(tx, error=known.error)
-    funds = None if room is None else Funds(room, known.error, partial(estimate.request_cost, ws, batch=True))
+    price = partial(usage_cost, ws.model, batch=True, on=ws.now().date())
+    funds = None if room is None else Funds(room, known.error, price)
     quota = queue_quota.quota_left(tx, ws.model, tier=ws.settings.tier)
     return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)
 

@@ -7,11 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-import pipeline
 from pipeline.core.task import SubjectRoom
+
+PIPELINE = Path(__file__).parents[1]
 
 
 def rooms() -> list[SubjectRoom]:
     """Return the module `subject` of every room that has one, by the rooms' names."""
-    found = (path.parent.name for folder in pipeline.__path__ for path in Path(folder).glob("*/subject.py"))
-    return [cast(SubjectRoom, import_module(f"pipeline.{name}.subject")) for name in sorted(found)]
+    found = sorted(path.parent.name for path in PIPELINE.glob("*/subject.py"))
+    return [cast(SubjectRoom, import_module(f"pipeline.{name}.subject")) for name in found]

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.core.errors import InputError
-from pipeline.cost import estimate
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import number_of, tags_of, text_of
 from pipeline.experts.read import read_person_documents
 from pipeline.experts.rows import Person
-from pipeline.live import runner
 from pipeline.live.questions import SelectedQuestions
-from pipeline.live.runner import NullListener
+from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import claims, retries, workspace
 from pipeline.store.database import Store
@@ -122,17 +120,10 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
 
 def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:
     """Ask about one person and write the answer; return why there are no tags, and whether the service is down."""
-    with ws.store.read() as tx:
-        known = estimate.calibration(tx, ws.extractor)
-    account = CallLedger(ws, Purpose.ADD, None, known, ws.limits)
+    ledger = CallLedger.calibrated(ws, Purpose.ADD)
+    source = SelectedQuestions(RequestBuilder(ws.task, ws.model), [item_id])
     try:
-        report = runner.ask_live(
-            ws,
-            account,
-            SelectedQuestions(RequestBuilder(ws.task, ws.model), known, [item_id]),
-            watching=NullListener(),
-            patience_s=PATIENCE_S,
-        )
+        report = ask_live(ledger, source, patience_s=PATIENCE_S)
     finally:
         with ws.store.write() as tx:
             claims.release_live(tx, ws.task.name, item_id, outcome=None, reason="not asked to the end")

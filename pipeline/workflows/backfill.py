@@ -111,7 +111,7 @@ def run(
     if not options.skip_pilot:
         with ws.store.read() as tx:
             if claims.count_askable(tx, ws.task):
-                pilot.check_pilot(ws, tx, compulsory=ws.task.needs_pilot)
+                pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     report = BackfillReport(ws.extractor, preflight.estimate_both(ws, limit=None, deadline_s=None))
     rounds, parked = _Rounds(ws, report, ingested), backlog.count_parked(ws.store, ws.task)
@@ -185,13 +185,13 @@ class _Rounds:
         ws, estimated = self._ws, self._report.estimate
         if not skip_pilot:
             with ws.store.read() as tx:
-                pilot.check_pilot(ws, tx, compulsory=ws.task.needs_pilot)
+                pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
         announce(estimated, ws.extractor)
         if not confirm(estimated.batch.cost):
             raise InputError("not confirmed; nothing was sent", hint="YES=1 answers yes")
         plan, mode = estimated.plan, live_calls.BACKFILL
         with ws.store.write() as tx:
-            if skip_pilot and not pilot.is_pilot_cleared(ws, tx):
+            if skip_pilot and not pilot.is_pilot_cleared(tx, ws.task, ws.extractor):
                 pilots.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
             found = live_calls.unfinished_run(tx, ws.task.name, mode=mode)
             if found is not None and found.extractor == ws.extractor:
@@ -291,6 +291,6 @@ class _Rounds:
     def _notes(self) -> list[str]:
         """Return what a reader of the quality report must know."""
         with self._ws.store.read() as tx:
-            found = pilot.deciding_pilot(self._ws, tx)
+            found = pilot.deciding_pilot(tx, self._ws.extractor)
         is_waived = found is None or found.verdict is PilotVerdict.WAIVED
         return ["Asked without a pilot that passed: a person wanted it so."] if is_waived else []

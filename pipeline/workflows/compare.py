@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core import files
 from pipeline.core.errors import RemoteError
-from pipeline.core.progress import Bar
 from pipeline.core.states import Outcome
 from pipeline.core.task import Item, Task
-from pipeline.cost import estimate
-from pipeline.cost.estimate import Calibration
-from pipeline.engine.questions import RequestBuilder, free_dead_owners
+from pipeline.engine.questions import PlannedRequest, RequestBuilder, free_dead_owners
 from pipeline.engine.record import Asked, MissingLine, judge_lines
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile, key_of_line
-from pipeline.live import runner
-from pipeline.live.questions import question_source
-from pipeline.live.write_ahead import CallLedger, EndedCall, LiveQuestion, Purpose
+from pipeline.live.runner import ask_live
+from pipeline.live.write_ahead import CallLedger, EndedCall, Purpose
 from pipeline.store import batches, claims, pilots
 from pipeline.store.batches import Batch
 from pipeline.store.claims import InBatch
@@ -107,14 +103,11 @@ def _ask(ws: OpenWorkspace, compared: _Compared) -> None:
         left = compared.unanswered(ws.store, ws.task)
         if not left:
             return
-        with ws.store.read() as tx:
-            known = estimate.calibration(tx, ws.extractor)
-        ledger = _PilotLedger(ws, Purpose.COMPARE, None, known, ws.limits, pilot=compared.pilot, sent=compared.sent)
-        source = _BatchLines(
-            RequestBuilder(ws.task, ws.model), known, compared.lines(left, ws.data), compared.sent, left
-        )
+        ledger = _PilotLedger.calibrated(ws, Purpose.COMPARE, pilot=compared.pilot, sent=compared.sent)
+        lines = compared.lines(left, ws.data)
+        source = _BatchLines(RequestBuilder(ws.task, ws.model), lines, compared.sent, left)
         with ws.display.bar("asking live", len(left)) as bar:
-            report = runner.ask_live(ws, ledger, source, watching=_Shown(bar))
+            report = ask_live(ledger, source, on_progress=lambda asked, _: bar.show(asked.done))
         if report.interrupted:
             raise KeyboardInterrupt
         if report.stopped is not None:
@@ -180,34 +173,22 @@ class _BatchLines:
     """Questions with the bytes of a batch's lines, each asked once; none about items that were removed."""
 
     builder: RequestBuilder
-    known: Calibration
     data: Mapping[str, bytes]
     sent: Mapping[str, InBatch]
     ids: Sequence[str]
 
-    def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[LiveQuestion]:  # noqa: ARG002 - each once
+    def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[PlannedRequest]:  # noqa: ARG002 - each once
         """Return the questions that are left."""
         ids, self.ids = [one for one in self.ids if one in self.data], ()
-        return [self._as_sent(one) for one in question_source(tx, self.builder, ids, known=self.known)]
+        return [self._as_sent(one) for one in self.builder.lines(tx, ids)]
 
-    def again(self, tx: "Connection", item_id: str) -> LiveQuestion | None:
+    def again(self, tx: "Connection", item_id: str) -> PlannedRequest | None:
         """Return one question again."""
-        found = next(question_source(tx, self.builder, [item_id], known=self.known), None)
+        found = next(self.builder.lines(tx, [item_id]), None)
         return None if found is None else self._as_sent(found)
 
-    def _as_sent(self, question: LiveQuestion) -> LiveQuestion:
+    def _as_sent(self, question: PlannedRequest) -> PlannedRequest:
         """Return a question as its batch asked it."""
         item_id = question.item.id
         item = question.item._replace(input_hash=self.sent[item_id].input_hash)
         return question._replace(item=item, data=self.data[item_id])
-
-
-@dataclass
-class _Shown:
-    """Shows how far the live calls have come."""
-
-    bar: Bar
-
-    def show(self, report: runner.LiveReport, *, width: int) -> None:  # noqa: ARG002 - five calls need no more words
-        """Move the bar."""
-        self.bar.show(report.done)

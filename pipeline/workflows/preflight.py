@@ -25,6 +25,7 @@ from pipeline.gemini import requests
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.limits import FREE, MAX_ACTIVE_BATCHES
 from pipeline.gemini.rate_limiter import RateLimits
+from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics
 from pipeline.store.database import Store
@@ -91,7 +92,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         builder = RequestBuilder(ws.task, ws.model)
         sample = _count_sample(ws.store, builder, ws.client, items=plan.requests, limit=limit)
         usage = plan.usage._replace(prompt=round(plan.counted_in * sample.scale))
-        plan = replace(plan, usage=usage, cost=estimate.request_cost(ws, usage, batch=True))
+        plan = replace(plan, usage=usage, cost=usage_cost(ws.model, usage, batch=True, on=ws.now().date()))
         sampled = sample.requests
     with ws.store.read() as tx:
         known = estimate.calibration(tx, ws.extractor)
@@ -225,7 +226,7 @@ class _Modes:
             count=plan.batches,
             quota=quota if most is None else f"{quota}, of {most:,} that may in tier {ws.settings.tier}",
             figures={"tokens": tokens, "enqueued_now": enqueued, "enqueued_most": most, "turns": rounds},
-            refused=pilot.why_not(ws, self.tx),
+            refused=pilot.why_not(self.tx, ws.extractor),
             absent=absent,
         )
 
@@ -263,7 +264,7 @@ class _Modes:
     def _priced(self, *, batch: bool, warnings: Sequence[str]) -> ModeEstimate:
         """Return what a mode costs, with a warning if a budget does not allow all of it."""
         model, day = self.ws.model, self.ws.now().date()
-        cost = estimate.request_cost(self.ws, self.plan.usage, batch=batch)
+        cost = usage_cost(model, self.plan.usage, batch=batch, on=day)
         left = budget.budgets(self.ws).room(self.tx, error=self.known.error)
         affordable = left is None or cost * (1 + self.known.error) <= left
         short = [] if affordable else [f"a budget has ${left or 0:,.4f} left: not all would be asked"]

@@ -113,7 +113,7 @@ class _Due:
         """Submit prepared batches and, unless a pilot is missing or failed, new items, within the budget."""
         ws = self.ws
         with ws.store.read() as tx:
-            askable, cleared = claims.count_askable(tx, ws.task), pilot.is_pilot_cleared(ws, tx)
+            askable, cleared = claims.count_askable(tx, ws.task), pilot.is_pilot_cleared(tx, ws.task, ws.extractor)
         if askable and not cleared:  # a pilot's own batches go on; new items wait for a person
             report.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
             askable = 0

@@ -102,7 +102,7 @@ def run(
     is_waiting = bool(backlog.batches_in(ws.store, ws.task, *OPEN))
     if not plan.requests and not is_waiting:
         with ws.store.read() as tx:
-            has_pilot = bool(options.pilot) and pilot.is_pilot_begun(ws, tx)
+            has_pilot = bool(options.pilot) and pilot.is_pilot_begun(tx, ws.extractor)
         if not has_pilot:
             questions.check_any_items(ws.store, ws.task)
             budget.close_budget(ws.store, ws.task, at=ws.now())

@@ -84,7 +84,7 @@ def test_the_rule_sees_each_kind_of_wrong_import() -> None:
         "pipeline.store.batches": ("pipeline.gemini.limits", "pipeline.engine.record", "requests.get", "google.genai"),
         "pipeline.gemini.tokens": ("pipeline.index.builds", "pipeline.store.claims", "sqlalchemy.select"),
         "pipeline.index.builds": ("pipeline.store.workspace", "pipeline.cost.budget"),
-        "pipeline.batch.prepare": ("pipeline.experts.table", "pipeline.live.run", "tenacity.retry", "click.echo"),
+        "pipeline.batch.prepare": ("pipeline.experts.table", "pipeline.live.runner", "tenacity.retry", "click.echo"),
         "pipeline.passages.import_": ("pipeline.experts.read", "pipeline.batch.submit", "jobs.output"),
         "pipeline.ops.doctor": ("pipeline.passages.table", "pipeline.workflows.run", "faiss"),
         "pipeline.engine.workspace": ("emulator.world.World", "pipeline.tables.adopt", "jobs.output"),

@@ -72,6 +72,7 @@ def test_a_copy_is_never_written_over(chained: Workspace, tmp_path: Path) -> Non
     assert list((tmp_path / "copy").iterdir()) == []
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("name", [DATABASE, "batches/000001-results.jsonl", "index/builds/1/faiss.index"])
 @pytest.mark.parametrize("how", ["changed", "gone", "longer"])
 def test_a_damaged_copy_is_refused(chained: Workspace, tmp_path: Path, name: str, how: str) -> None:
@@ -166,7 +167,7 @@ def test_a_restore_that_died_keeps_every_command_away_and_goes_on(
             """Die before the folder is put in place."""
             raise KeyboardInterrupt
 
-        patch.setattr("pipeline.ops.backup_files.settle", die)
+        patch.setattr("pipeline.ops.backup_files.settle_copy", die)
         assert served.run("restore", str(tmp_path / "copy"), "--yes").exit_code == 130
     refused = served.run("status")
     assert (refused.exit_code, "run it again" in refused.output) == (5, True)
@@ -190,7 +191,7 @@ def test_another_copy_can_be_restored_after_one_that_died(
             """Die before the folder is put in place."""
             raise KeyboardInterrupt
 
-        patch.setattr("pipeline.ops.backup_files.settle", die)
+        patch.setattr("pipeline.ops.backup_files.settle_copy", die)
         assert served.run("restore", str(tmp_path / "one"), "--yes").exit_code == 130
     ran(served, "restore", str(tmp_path / "two"), "--yes")
     assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
@@ -214,15 +215,15 @@ def test_a_restore_that_was_finished_by_another_run_is_not_done_again(
 
     def others_are_quicker(*args: Any) -> None:
         """Let another run finish, and work go on, between the first look at the database and the load."""
-        monkeypatch.setattr("pipeline.ops.backup_files.place", place)
+        monkeypatch.setattr("pipeline.ops.backup_files.restore_files", place)
         ran(served, *words)
         put(served, "two")
         place(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.ops.backup_files.settle", die)
+        patch.setattr("pipeline.ops.backup_files.settle_copy", die)
         assert served.run(*words).exit_code == 130
-    monkeypatch.setattr("pipeline.ops.backup_files.place", others_are_quicker)
+    monkeypatch.setattr("pipeline.ops.backup_files.restore_files", others_are_quicker)
     late = served.run(*words)
     assert (late.exit_code, "holds a workspace already" in late.output) == (3, True)
     assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
@@ -426,7 +427,7 @@ def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
             yield tx
         copied.set()
 
-    monkeypatch.setattr(build, "record", late)
+    monkeypatch.setattr(build, "record_build", late)
     monkeypatch.setattr(Store, "copied_to", told)
     builder = threading.Thread(target=chained.run, args=("index",))
     builder.start()

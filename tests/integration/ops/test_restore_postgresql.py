@@ -53,11 +53,11 @@ def test_a_second_restore_into_one_database_is_refused(
 
     def others_come(*args: Any) -> Any:
         """Let another restore begin once the dump is loaded."""
-        monkeypatch.setattr("pipeline.ops.backup_files.settle", settle)
+        monkeypatch.setattr("pipeline.ops.backup_files.settle_copy", settle)
         refused.append(served.run(*words, DATA=str(other)))
         return settle(*args)
 
-    monkeypatch.setattr("pipeline.ops.backup_files.settle", others_come)
+    monkeypatch.setattr("pipeline.ops.backup_files.settle_copy", others_come)
     ran(served, *words)
     assert [one.exit_code for one in refused] == [2]
     assert "another restore" in refused[0].output
@@ -86,7 +86,7 @@ def test_a_restore_that_lost_its_turn_does_not_finish(
         return settle(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.ops.backup_files.settle", cut_off)
+        patch.setattr("pipeline.ops.backup_files.settle_copy", cut_off)
         ran(served, *words, code=4)
     ran(served, "status", code=5)
     ran(served, *words)

@@ -223,7 +223,7 @@ def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_bega
         with store.write() as tx:
             versions_of.retire_version(tx, task.name, task.label, model=model, at=at)
 
-    monkeypatch.setattr(questions, "begin", begin_and_lose)
+    monkeypatch.setattr(questions, "begin_asking", begin_and_lose)
     result = passages.run(command, TASK="passages")
     assert result.exit_code == code, result.output
     assert api.seen("POST", "GenerateContent") + api.seen("POST", ":generateContent") == []

@@ -103,14 +103,16 @@ def test_only_the_parts_of_the_dead_are_abandoned(tmp_path: Path) -> None:
 def test_a_part_of_another_machine_is_abandoned_after_a_day(tmp_path: Path) -> None:
     """Whether its process lives cannot be asked from here, so only a long silence says that it does not."""
     elsewhere = "import platform; platform.node = lambda: 'elsewhere'\nfrom pathlib import Path\nimport sys\n"
-    script = elsewhere + "from pipeline import files; print(files.part_of(Path(sys.argv[1])))"
+    script = elsewhere + "from pipeline.core import files; print(files.part_of(Path(sys.argv[1])))"
     command = [sys.executable, "-c", script, str(tmp_path / "export.csv")]
     part = Path(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip())
     part.touch()
     assert not files.is_abandoned(part)
-    assert files.sweep_abandoned(tmp_path / "export.csv") == []
+    files.sweep_parts(tmp_path / "export.csv")
+    assert part.exists()
     os.utime(part, (0, time.time() - 2 * 86400))
-    assert files.sweep_abandoned(tmp_path / "export.csv") == [part]
+    files.sweep_parts(tmp_path / "export.csv")
+    assert not part.exists()
 
 
 def test_sweeping_takes_the_parts_of_one_file_alone(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_sweeping_takes_the_parts_of_one_file_alone(tmp_path: Path) -> None:
     path, other = tmp_path / "a[1]*.csv", tmp_path / "b.csv"
     for one in (path, files.part_of(path), files.part_of(other)):
         one.write_bytes(b"x")
-    assert len(files.sweep_parts(path)) == 1
+    files.sweep_parts(path, alone=True)
     assert path.exists()
     assert len(list(tmp_path.glob("b.csv.*.part"))) == 1
 

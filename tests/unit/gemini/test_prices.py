@@ -164,8 +164,8 @@ def test_prices_come_without_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_list_is_loaded_when_a_price_is_asked_for() -> None:
     """Catalogue, limits and local prices leave the list unloaded; the first price of a Gemini model loads it."""
     code = (
-        "import sys\nfrom datetime import date\nfrom pipeline.gemini import catalogue, prices\n"
-        "table = catalogue.load()\ncatalogue.limits(table['gemini-3.5-flash'], tier='1')\n"
+        "import sys\nfrom datetime import date\nfrom pipeline.gemini import models\n"
+        "table = models.load_models()\nmodels.model_limits(table['gemini-3.5-flash'], tier='1')\n"
         "table['findable-local-1'].prices(batch=True, on=date(2026, 11, 20))\n"
         "assert not {'genai_prices', 'pydantic', 'httpx2'} & set(sys.modules)\n"
         "table['gemini-3.5-flash'].prices(batch=True, on=date(2026, 11, 20))\n"

@@ -267,11 +267,11 @@ def test_a_build_promoted_away_while_it_is_opened(make: Make, builds: Builds, mo
         make(PEOPLE[:2])
 
     make(PEOPLE)
-    monkeypatch.setattr(manifest, "read", read_after(promote_twice, times=1))
+    monkeypatch.setattr(manifest, "read_manifest", read_after(promote_twice, times=1))
     assert len(builds.open()) == 2
-    monkeypatch.setattr(manifest, "read", read_after(promote_twice, times=1))
+    monkeypatch.setattr(manifest, "read_manifest", read_after(promote_twice, times=1))
     assert in_service(builds) == 5
-    monkeypatch.setattr(manifest, "read", read_after(promote_twice, times=99))
+    monkeypatch.setattr(manifest, "read_manifest", read_after(promote_twice, times=99))
     with pytest.raises(InconsistentError, match="replaced each time"):
         builds.open()
 
