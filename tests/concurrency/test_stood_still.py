@@ -28,6 +28,7 @@ Process = subprocess.Popen[str]
 LEASE_S = 0.65
 STOPPING = """
 import functools, os, pydoc, signal, sys, threading
+from pipeline.index.builds import Builds
 from pipeline.store.leases import Lease
 name, left = sys.argv.pop(1), [int(sys.argv.pop(1))]
 owner, _, attribute = name.rpartition(".")
@@ -160,9 +161,9 @@ def test_who_stands_still_behind_the_fence_is_not_overtaken(moment: str, live: L
     assert [end.code for end in both] == [0, 0], one
     if command == "index":
         with life.workspace.open() as ws:
-            current = ws.builds.current()
+            current = Builds(ws.data).current()
             assert current is not None
-            assert current.number == max(ws.builds.numbers()), "an older build was put back"
+            assert current.number == max(Builds(ws.data).numbers()), "an older build was put back"
     rounds.finish(life, one)
     rounds.check(life, one)
 
