@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
+from pipeline.index.builds import Builds
 from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
 from tests.concurrency.rounds import Part, Round
@@ -28,7 +29,6 @@ Process = subprocess.Popen[str]
 LEASE_S = 0.65
 STOPPING = """
 import functools, os, pydoc, signal, sys, threading
-from pipeline.index.builds import Builds
 from pipeline.store.leases import Lease
 name, left = sys.argv.pop(1), [int(sys.argv.pop(1))]
 owner, _, attribute = name.rpartition(".")
