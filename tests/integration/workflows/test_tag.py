@@ -280,6 +280,7 @@ def test_a_reply_that_does_not_say_what_it_used_counts_at_its_estimate(
     assert spent["estimated"] == pytest.approx(one_costs(workspace), abs=1e-6)
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("fault", ["batch_fails", "batch_expires"])
 def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, people: People, api: Api, fault: str) -> None:
     """One try of everybody in one command: exit code 4 with the reason; three commands park, and say so."""
