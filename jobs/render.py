@@ -28,7 +28,7 @@ def show_account(account: "IngestSummary", words: "Words") -> None:
         f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}. "
         f"Next: {words.after}{f', and {words.again} for what failed' if rest else ''}"
     )
-    if account.oddities:
+    if account.anomalies:
         rows = [
             (
                 odd.outcome,
@@ -36,7 +36,7 @@ def show_account(account: "IngestSummary", words: "Words") -> None:
                 odd.reason,
                 "; ".join(f"{name} {text}".strip()[:60] for name, text in odd.examples),
             )
-            for odd in account.oddities
+            for odd in account.anomalies
         ]
         print_table(("outcome", "count", "reason", "examples"), rows)
     if batch.not_applied:
@@ -57,7 +57,7 @@ def account_document(account: "IngestSummary") -> dict[str, object]:
         **{name: getattr(batch, name) for name in COUNTS},
         "reasons": [
             {"outcome": odd.outcome, "reason": odd.reason, "count": odd.count, "examples": odd.examples}
-            for odd in account.oddities
+            for odd in account.anomalies
         ],
         "outdated": account.outdated,
         "other_versions": account.other_versions,

@@ -16,7 +16,6 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from pipeline.core.errors import InconsistentError, InputError
@@ -87,9 +86,7 @@ class SealedWriter:
         """Return itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove what was not sealed."""
         if not self._sealed:
             with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed

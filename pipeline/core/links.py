@@ -85,13 +85,9 @@ class ReadHandle:
         Raises:
             InconsistentError: the file ends before that.
         """
-        data = os.pread(self.descriptor, size, offset)
-        while len(data) < size:  # the system may hand out less at a time
-            more = os.pread(self.descriptor, size - len(data), offset + len(data))
-            if not more:
-                raise InconsistentError(f"{self.path} ends after {self.size} bytes, before {offset + size}")
-            data += more
-        return data
+        data = bytearray(size)
+        self.read_into(memoryview(data), offset)
+        return bytes(data)
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` with the bytes from `offset`; new memory for every read would take longer than reading.
@@ -100,7 +96,7 @@ class ReadHandle:
             InconsistentError: the file ends before that.
         """
         done = 0
-        while done < len(buffer):
+        while done < len(buffer):  # the system may read less at a time
             more = os.preadv(self.descriptor, [buffer[done:]], offset + done)
             if not more:
                 raise InconsistentError(f"{self.path} ends after {self.size} bytes, before {offset + len(buffer)}")

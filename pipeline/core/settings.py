@@ -8,7 +8,7 @@ value where it came from, and `findable settings` prints both.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def _path(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ValueError("whose home directory that is cannot be told") from error
+        raise ValueError("that home directory is not known") from error
 
 
 def _label(text: str) -> str:
@@ -184,12 +184,9 @@ class Settings:
         """Return these settings with the local engine's own defaults put in where nothing was set."""
         if backend != "local":
             return self
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        for one in fields(self):
-            local = one.metadata.get("local")
-            if local is not None and self.sources.get(one.name, "default") == "default":
-                values[one.name] = local
-        return Settings(**values)
+        unset = (one for one in fields(self) if one.name not in self.sources)
+        local = {one.name: one.metadata.get("local") for one in unset}
+        return replace(self, **{name: value for name, value in local.items() if value is not None})
 
     @property
     def url(self) -> str:

@@ -107,11 +107,11 @@ class Words(NamedTuple):
     one: str
     many: str
     done: str  # of items that have their answer: "3 tagged"
-    all_done: str  # where nobody is left to ask: "everyone with a bio is tagged, claimed or parked"
+    all_done: str  # where none is left to ask: "everyone with a bio is tagged, claimed or parked"
     input: str  # what the question is made from
     inputs: str  # the same of several
     after: str  # what to type once answers are in
-    again: str = "make batch-submit"  # what asks about those who are left
+    again: str = "make batch-submit"  # what asks about those that are left
     named: str = ""  # what names the subject to make, where it is not the one that is meant without
 
     def make(self, target: str) -> str:

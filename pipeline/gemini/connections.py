@@ -54,7 +54,7 @@ def bounded_client(
 
 
 def bounded_async_client(base_url: str, *, trust_env: bool, response_hook: Callable[..., Any]) -> httpx2.AsyncClient:
-    """Return a client for many calls at once; who makes a call bounds its time as a whole.
+    """Return a client for many calls at once; the caller bounds the time of each.
 
     Raises:
         ValueError: the environment's proxy cannot be used. OSError: its certificates cannot be read.

@@ -77,7 +77,7 @@ def _move(ws: OpenWorkspace, path: Path, target: Store) -> MoveReport:
         source, here = CopySource(tx), workspace.get_workspace(tx)
         everything = tables_of(ws, tx)
         mark = marker.find_moved(path)
-        found = copy.our_tables(schema.table_names(there), everything)
+        found = schema.our_tables(there, {table.name for table in everything})
         if mark is not None and mark.to != to:
             raise ConfigurationError(
                 f"{marker.moved_message(path, mark)}; nothing was moved", hint=marker.moved_hint(path, mark)

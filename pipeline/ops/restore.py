@@ -146,7 +146,7 @@ def _is_begun(store: Store, manifest: backup_files.BackupManifest) -> bool:
         ConfigurationError: the database holds a workspace.
     """
     with store.read() as tx:
-        if not schema.is_there(tx):
+        if not schema.our_tables(tx):
             return False
         if schema.is_half_restored(tx) and workspace.get_workspace(tx).workspace_id == manifest.workspace_id:
             return True
@@ -230,7 +230,7 @@ def _left_alone(data: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(sqlite.nobody_else(data / backup_files.DATABASE))
+            stack.enter_context(sqlite.exclusive_access(data / backup_files.DATABASE))
         except UnavailableError as error:
             raise InputError(error.message, hint="let it finish first") from error
         yield

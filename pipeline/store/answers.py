@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, func, select, update
 
 from pipeline.core.task import VersionCounts
 from pipeline.store import database
@@ -153,13 +153,18 @@ def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
 
 def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
     """Return (tokens in, tokens out with thoughts, cost in USD) of everything that came back for a batch."""
-    total_in = total_out = 0
-    cost = 0.0
+    used = (0, 0, 0.0)
     for table in (answers, attempts):
-        sums = (func.sum(table.c.tokens_in), func.sum(table.c.tokens_out), func.sum(table.c.cost))
-        row = tx.execute(select(*sums).where(table.c.batch == batch)).one()
-        total_in, total_out, cost = total_in + (row[0] or 0), total_out + (row[1] or 0), cost + (row[2] or 0.0)
-    return total_in, total_out, cost
+        more = sum_usage(tx, table, table.c.batch == batch)
+        used = (used[0] + more[0], used[1] + more[1], used[2] + more[2])
+    return used
+
+
+def sum_usage(tx: Connection, table: Table, condition: ColumnElement[bool]) -> tuple[int, int, float]:
+    """Return (tokens in, tokens out with thoughts, cost in USD) of some answers, attempts or live calls."""
+    sums = (func.coalesce(func.sum(table.c[name]), 0) for name in ("tokens_in", "tokens_out", "cost"))
+    row = tx.execute(select(*sums).where(condition)).one()
+    return int(row[0]), int(row[1]), float(row[2])
 
 
 def live_cost(tx: Connection) -> float:
@@ -233,26 +238,12 @@ def last_applied(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tup
     return found
 
 
-def applied_page(tx: Connection, task: str, extractor: str, *, after: int) -> list[tuple[int, str]]:
-    """Return (row, item id) of the next answers of an extractor that were applied, behind a row, in their order."""
-    mine = (answers.c.task == task) & (answers.c.extractor == extractor) & answers.c.applied & (answers.c.id > after)
-    query = select(answers.c.id, answers.c.item_id).where(mine).order_by(answers.c.id).limit(PAGE)
-    return [(row[0], row[1]) for row in tx.execute(query)]
-
-
 def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
     """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
     facts = (func.count(), func.count(answers.c.item_id.distinct()), func.min(answers.c.at), func.max(answers.c.at))
     query = select(answers.c.extractor, *facts).where(_stands(task)).group_by(answers.c.extractor)
     rows = tx.execute(query.order_by(answers.c.extractor)).all()
     return [VersionCounts(row[0].partition("/")[0], row[0].partition("/")[2], *row[1:]) for row in rows]
-
-
-def clear_all(tx: Connection) -> None:
-    """Delete every answer, attempt and parked mark, but the marks of foreign text."""
-    tx.execute(delete(answers))
-    tx.execute(delete(attempts))
-    tx.execute(delete(parked).where(~parked.c.foreign_text))
 
 
 def _stands(task: str) -> ColumnElement[bool]:

@@ -318,11 +318,7 @@ def _with_accounts() -> Select[Any]:
 
 
 def _batch(row: Any) -> Batch:
-    """Return a row as a batch.
-
-    Raises:
-        InconsistentError: another hand wrote a state that does not exist.
-    """
+    """Return a row as a batch; an unknown state, written by hand, is an error."""
     if row["state"] not in set(BatchState):
         raise InconsistentError(
             f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint="run `make doctor`"

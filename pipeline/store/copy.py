@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -39,7 +39,6 @@ EXACT = 2**53  # whole numbers up to here are floats without loss
 INTEGER, BIGINT = 2**31, 2**63  # PostgreSQL's types hold numbers from minus this to one less than it
 WHOLE_HASH = 2**256
 FETCH = 2000  # rows that the server sends at a time
-OURS = "findable_"
 FOUR_DIGITS = 1000  # the first year that both databases write alike
 
 
@@ -188,12 +187,6 @@ def count_from(tx: Connection, table: Table, newest: int) -> None:
             raise AssertionError(f"{table.name} gives no numbers")
         tx.exec_driver_sql("SELECT setval(%s, %s)", (place, newest))
     tx.exec_driver_sql(f'ANALYZE "{table.name}"')
-
-
-def our_tables(names: Sequence[str], subjects: Iterable[Table]) -> list[str]:
-    """Return which of a database's tables are named as ours."""
-    taken = {table.name for table in subjects}
-    return [name for name in names if name.startswith(OURS) or name in taken]
 
 
 class _UnfitCellError(Exception):

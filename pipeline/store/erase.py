@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
+from pipeline.store import answers as store_answers
 from pipeline.store import workspace
 from pipeline.store.answers import FORGOTTEN
 from pipeline.store.tables import answers, attempts, batches, calls, due, parked, probes, requests, runs, tries
@@ -35,9 +36,7 @@ WORDS = {  # where the text about one item may name another
 
 def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:
     """Mark that an item is being forgotten, under a digest of its name, and park it."""
-    key = {"task": task, "item_id": item_id}
-    if tx.execute(select(parked.c.task).filter_by(**key)).first() is None:
-        tx.execute(insert(parked).values(reason=REASON, at=at, **key))
+    store_answers.park(tx, task, {item_id: REASON}, at=at)
     if item_id not in open_erasures(tx, name):
         workspace.record_event(tx, KIND, _digest(tx, name), old=None, new=BEGUN, why=item_id, at=at)
 
@@ -60,12 +59,6 @@ def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
     """Return the numbers of the batches in which an item was asked about, ascending."""
     asked = select(requests.c.batch).where(requests.c.task == task, requests.c.item_id == item_id)
     return sorted(tx.execute(asked.where(requests.c.batch.is_not(None)).distinct()).scalars())
-
-
-def is_claimed(tx: Connection, task: str, item_id: str) -> bool:
-    """Return whether an item is being asked about, in a batch or live."""
-    mine = (requests.c.task == task) & (requests.c.item_id == item_id) & requests.c.open
-    return tx.execute(select(requests.c.id).where(mine)).first() is not None
 
 
 def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> bool:

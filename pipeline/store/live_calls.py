@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
 
 from pipeline.core.states import CallEnd
+from pipeline.store.answers import sum_usage
 from pipeline.store.database import next_value
 from pipeline.store.leases import is_dead, this_owner
 from pipeline.store.tables import calls, runs, sums, usage
@@ -247,6 +248,5 @@ def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
 
 def actual_of_run(tx: Connection, number: int) -> RunActual:
     """Return how many live calls a run made, and what they used."""
-    totals = (func.count(), func.sum(calls.c.tokens_in), func.sum(calls.c.tokens_out), func.sum(calls.c.cost))
-    made, tokens_in, tokens_out, cost = tx.execute(select(*totals).where(calls.c.run == number)).one()
-    return RunActual(made, int(tokens_in or 0), int(tokens_out or 0), cost or 0.0)
+    made = tx.execute(select(func.count()).where(calls.c.run == number)).scalar_one()
+    return RunActual(made, *sum_usage(tx, calls, calls.c.run == number))

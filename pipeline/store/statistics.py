@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, select, union
 
 from pipeline.core.states import BatchState, CallEnd, Outcome
-from pipeline.store.answers import COMPARED
+from pipeline.store.answers import COMPARED, sum_usage
 from pipeline.store.tables import answers, attempts, batch_accounts, batches, calls, events, parked
 
 NEWEST_BATCHES = 20  # ours: the newest batches that are looked at
@@ -48,7 +48,7 @@ def estimate_error(past: Sequence[PastUsage]) -> float | None:
 
 
 def usage_of_run(tx: Connection, number: int) -> PastUsage | None:
-    """Return the usage of the calls of a live run whose replies told it; None where none did."""
+    """Return the usage of the calls of a live run whose replies report it; None where none do."""
     return _summed(tx, select(calls).where(calls.c.run == number, calls.c.tokens_in > 0))
 
 
@@ -132,14 +132,13 @@ def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCoun
         for outcome in (Outcome.REFUSED, Outcome.INVALID)
     }
     sums = [
-        _used(tx, answers, and_(mine, answers.c.batch.is_not(None))),
-        _used(tx, attempts, and_(attempts.c.task == task, attempts.c.batch.in_(_batches(extractor)))),
-        _used(tx, calls, _called(task, extractor)),
+        sum_usage(tx, answers, and_(mine, answers.c.batch.is_not(None))),
+        sum_usage(tx, attempts, and_(attempts.c.task == task, attempts.c.batch.in_(_batches(extractor)))),
+        sum_usage(tx, calls, _called(task, extractor)),
     ]
-    tokens_in, tokens_out, cost = (sum(one) for one in zip(*sums, strict=True))
-    return ReplyCounts(
-        answered, failed[Outcome.REFUSED], failed[Outcome.INVALID], int(tokens_in), int(tokens_out), float(cost)
-    )
+    tokens_in, tokens_out, cost = zip(*sums, strict=True)
+    kinds = (answered, failed[Outcome.REFUSED], failed[Outcome.INVALID])
+    return ReplyCounts(*kinds, sum(tokens_in), sum(tokens_out), sum(cost))
 
 
 def count_answered(tx: Connection, task: str, extractor: str | None) -> int:
@@ -182,13 +181,6 @@ def _failed(task: str, extractor: str | None, outcome: Outcome) -> ColumnElement
 
 def _called(task: str, extractor: str | None) -> ColumnElement[bool]:
     return and_(calls.c.task == task, calls.c.purpose != COMPARED, matches_extractor(extractor, calls.c.extractor))
-
-
-def _used(tx: Connection, table: Any, condition: ColumnElement[bool]) -> tuple[int, int, float]:
-    """Return (tokens in, tokens out, cost) of some rows."""
-    sums = (func.coalesce(func.sum(table.c[name]), 0) for name in ("tokens_in", "tokens_out", "cost"))
-    row = tx.execute(select(*sums).where(condition)).one()
-    return int(row[0]), int(row[1]), float(row[2])
 
 
 class Duration(NamedTuple):

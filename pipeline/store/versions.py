@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, dele
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import workspace
 from pipeline.store.answers import COMPARED, ROLLED_BACK
-from pipeline.store.database import pages
+from pipeline.store.database import PAGE, pages
 from pipeline.store.erase import REASON
 from pipeline.store.live_calls import dead_calls
 from pipeline.store.tables import (
@@ -157,9 +157,12 @@ def forget_rolled_back(tx: Connection) -> None:
     tx.execute(delete(journal).where(journal.c.kind == KIND))
 
 
-def page_of_answers(tx: Connection, task: str, extractor: str, *, after: int, most: int) -> list[StoredAnswer]:
-    """Return the next answers of an extractor behind the row of one, in the order of rows."""
+def page_of_answers(
+    tx: Connection, task: str, extractor: str, *, after: int, most: int = PAGE, applied: bool = False
+) -> list[StoredAnswer]:
+    """Return the next answers of an extractor behind the row of one, in the order of rows; or the `applied` alone."""
     query = select(answers.c.id, answers.c.item_id).where(answers.c.task == task, answers.c.extractor == extractor)
+    query = query.where(answers.c.applied) if applied else query
     query = query.where(answers.c.id > after).order_by(answers.c.id).limit(most)
     return [StoredAnswer._make(row) for row in tx.execute(query)]
 

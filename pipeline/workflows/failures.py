@@ -50,7 +50,7 @@ def failed_batches(ws: OpenWorkspace, polled: poll.PollReport) -> dict[int, str]
     return {
         one.number: one.reason or str(remote_state(one.remote_word))
         for one in over
-        if not download.is_cancelled_by_hand(ws, one)
+        if not download.is_cancelled_by_hand(one, ws.settings)
         and (one.number in polled.failed or remote_state(one.remote_word) in UNHAPPY)
     }
 

@@ -52,10 +52,10 @@ MOMENTS = {  # what stands still before which call of it, the how manieth
     "a submit before its last look at the lease and its create": ("batch-submit", CHECK, 2),
     "a submit before its upload": ("batch-submit", CHECK, 5),
     "a submit before the create of what it wrote": ("batch-submit", CHECK, 8),
-    "a submit before it writes a request file": ("batch-submit", "pipeline.batch.prepare._write", 1),
+    "a submit before it writes a request file": ("batch-submit", "pipeline.batch.prepare._Preparation._write", 1),
     "a submit before it claims what it wrote": ("batch-submit", "pipeline.core.files.SealedWriter.seal", 1),
     "a poll before it seals what it fetched": ("batch-poll", "pipeline.core.files.sync_part", 1),
-    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest._finish", 1),
+    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest._Ingest._finish", 1),
     "an index before it verifies": ("index", "pipeline.index.builds.Builds.verify", 1),
     "an index before it promotes": ("index", "pipeline.index.builds.Builds.promote", 1),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.batch import create, prepare
+from pipeline.batch import uploads as batch_uploads
 from pipeline.batch.create import SendOutcome
 from tests.integration.looks import (
     CREATE,
@@ -328,7 +329,7 @@ def test_what_a_refusal_comes_to_is_settled_before_the_upload_is_deleted(
     people(5)
     fault_on_create(api, "status", {"code": 400, "message": "Request contains an invalid argument."}, times=2)
     assert workspace.run("batch-submit").exit_code == 4
-    found, real = [], create.drop_upload
+    found, real = [], batch_uploads.drop_upload
 
     def dropping(*arguments: Any) -> None:
         """Look at the batch, and cancel it, at the moment at which the upload goes."""
