@@ -28,7 +28,6 @@ def _metadata_having(member: str, change: Callable[[Document, Args], Document]) 
     """Return the fault that changes the metadata of a batch where they have a member."""
 
     def act(document: Document, args: Args, _target: str) -> Document | None:
-        """Change the metadata."""
         metadata = document.get("metadata", {})
         return {**document, "metadata": change(metadata, args)} if member in metadata else None
 
@@ -36,7 +35,6 @@ def _metadata_having(member: str, change: Callable[[Document, Args], Document]) 
 
 
 def _without(document: Document, member: str) -> Document:
-    """Return a document without one member."""
     return {name: value for name, value in document.items() if name != member}
 
 
@@ -46,7 +44,6 @@ def _no_output_yet(document: Document, args: Args, target: str) -> Document | No
 
 
 def _page_asked_for(target: str) -> str:
-    """Return the token of the page that a request asks for."""
     return parse_qs(urlsplit(target).query).get("pageToken", [FIRST_PAGE])[0]
 
 
@@ -85,7 +82,6 @@ def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Act:
     """Return the fault that changes the list of vectors in a live reply, of one embedding or of many."""
 
     def act(document: Document, _args: Args, _target: str) -> Document | None:
-        """Change the vectors."""
         if "embedding" in document:
             changed = change([document["embedding"]["values"]])
             return {"embedding": {"values": changed[0]} if changed else {}}

@@ -45,7 +45,6 @@ def _finish_fault(finish: str, *, share: float | None = None, thoughts: int = 0)
     """Return the fault that ends the answer with a finish reason, and a share of its text or no content."""
 
     def act(line: Document, args: Args) -> Emitted:
-        """End the answer."""
         text = _text(line)
         content = None if share is None else _content(text[: int(len(text) * share)])
         reason = finish if finish == "MAX_TOKENS" else str(args.get("reason", finish))
@@ -58,7 +57,6 @@ def _vector_fault(change: Callable[[list[float]], list[float]]) -> Act:
     """Return the fault that changes the vector of an embedding line; a line without one stays as it is."""
 
     def act(line: Document, _args: Args) -> Emitted:
-        """Change the vector."""
         response = line.get("response", {})
         if "embedding" not in response:
             return [line]
@@ -110,12 +108,10 @@ def _prompt_blocked(response: Document, args: Args) -> Document:
 
 
 def _raw(line: Document) -> bytes:
-    """Return a line as it is written."""
     return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _without(document: Document, member: str) -> Document:
-    """Return a document without one member."""
     return {name: value for name, value in document.items() if name != member}
 
 
@@ -127,7 +123,6 @@ def _text(line: Document) -> str:
 
 
 def _content(text: str) -> Document:
-    """Return a candidate's content with one text part."""
     return {"parts": [{"text": text}], "role": "model"}
 
 

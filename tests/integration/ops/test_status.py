@@ -141,9 +141,7 @@ def test_what_may_have_been_spent_is_not_told_as_under_way(
     spent = _status(workspace)["spent"]
     assert spent["lost"] == spent["estimated"] == pytest.approx(lost[0], abs=1e-6)
     (line,) = [one for one in workspace.run("status").stdout.splitlines() if one.startswith("spent")]
-    assert line.endswith(
-        f", and about $0.00 under way; about ${lost[0]:.4f} more may have been spent, which no reply tells"
-    )
+    assert line.endswith(f", and about $0.00 under way; about ${lost[0]:.4f} more may have been spent on lost replies")
 
 
 def test_status_asks_nobody_and_writes_nothing(
@@ -208,7 +206,7 @@ def test_unpark_lets_one_or_everyone_go(workspace: Workspace, people: Callable[.
     assert json.loads(workspace.run("unpark", "--all", "--yes", "--json").stdout) == {"unparked": names[1:]}
     assert _status(workspace)["experts"]["untagged"] == 3
     again = workspace.run("unpark", "--all", "--yes")
-    assert (again.exit_code, again.stdout.strip()) == (0, "no person to let go")
+    assert (again.exit_code, again.stdout.strip()) == (0, "no person to unpark")
 
 
 def test_score_mends_what_another_program_spoilt(workspace: Workspace, people: Callable[..., list[str]]) -> None:

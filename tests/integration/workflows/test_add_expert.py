@@ -249,7 +249,7 @@ def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callabl
 
 
 def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
-    """Ctrl-C lets the call finish: the person is tagged, nothing is due, and nobody after is added."""
+    """Ctrl-C lets the call finish: the person is tagged, nothing is due, and no later person is added."""
     api.configure(latencies={LIVE: {"kind": "constant", "seconds": 3600}})
     environ = {**os.environ, **workspace.environ, "PYTHONPATH": str(ROOT), "FINDABLE_CALL_TIMEOUT": "60"}
     command = [sys.executable, "-m", "jobs", "add-expert", file([SNAKE, {"username": "later"}])]
@@ -262,7 +262,7 @@ def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: A
         api.advance(3600)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "ada is saved with tags; nobody after was added" in said
+    assert "ada is saved with tags; no later person was added" in said
     assert workspace.query("SELECT username, tags IS NULL FROM experts") == [("ada", 0)]
     assert workspace.query("SELECT item_id FROM findable_due") == []
     assert _counts(workspace)["tagged"] == 1
