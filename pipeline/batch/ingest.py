@@ -168,7 +168,7 @@ def _write_chunk(
     tx: "Connection", task: "Task", chunk: "list[tuple[Request, Judgement]]", *, source: Source, at: datetime
 ) -> None:
     """Write one chunk of judgements and close their claims, in the caller's transaction."""
-    claims.count_outcomes(tx, [(request, one.outcome, one.reason) for request, one in chunk])
+    claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in chunk])
     write_judgements(tx, task, [one for _, one in chunk], source=source, at=at)
 
 
@@ -176,7 +176,7 @@ def _finish(store: "Store", batch: Batch, lease: "Lease", *, results: ResultFile
     """Hold the account against the requests, and end the batch."""
     with store.write() as tx:
         lease.check(tx)
-        outcomes = claims.outcomes(tx, batch.number)
+        outcomes = claims.outcome_counts(tx, batch.number)
         if sum(outcomes.values()) != batch.requests:
             raise InconsistentError(
                 f"batch {batch.number} asked {batch.requests} times and {sum(outcomes.values())} are accounted for; "
@@ -232,7 +232,7 @@ def _failures(tx: "Connection", number: int) -> "tuple[Counter[_Kind], dict[_Kin
     """Return how often each kind of failure occurred in a batch, and (item id, what was said) of the first of each."""
     counts: Counter[_Kind] = Counter()
     shown: dict[_Kind, list[tuple[str, str]]] = {}
-    for outcome, reason, code, item_id, excerpt in answers.failures(tx, number):
+    for outcome, reason, code, item_id, excerpt in answers.failed_attempts(tx, number):
         word, _, detail = reason.partition(": ")
         kind = (outcome, word if code is None else f"{word}, code {code}")
         counts[kind] += 1

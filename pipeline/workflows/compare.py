@@ -93,7 +93,7 @@ def _ask(ws: OpenWorkspace, pilot: int, sent: Mapping[str, InBatch], homes: "Map
 def _unanswered(ws: OpenWorkspace, pilot: int, sent: Mapping[str, InBatch]) -> list[str]:
     """Return the items that are still there and whose request has no facts of a live reply."""
     with ws.store.read() as tx:
-        done, there = pilots.live(tx, pilot), ws.task.names(tx, list(sent))
+        done, there = pilots.live_facts(tx, pilot), ws.task.names(tx, list(sent))
     return [one for one in sent if one in there and sent[one].name not in done]
 
 
@@ -114,7 +114,7 @@ def _lines_of(
 def _compared(ws: OpenWorkspace, pilot: int, sent: Mapping[str, InBatch], homes: "Mapping[int, Batch]") -> Comparison:
     """Return how the replies of the batches differ from the live ones."""
     with ws.store.read() as tx:
-        live = pilots.live(tx, pilot)
+        live = pilots.live_facts(tx, pilot)
     both = {one: where for one, where in sent.items() if where.name in live}
     numbers = sorted({where.batch for where in both.values()})
     replies = {item_id: facts for number in numbers for item_id, facts in _in_result(ws, homes[number], both).items()}
@@ -157,7 +157,7 @@ class _PilotLedger(CallLedger):
         if ended.judgement is None:
             return True
         if ended.judgement.outcome is not Outcome.MISSING:
-            pilots.keep(tx, self.pilot, self.sent[item.id].name, facts_of(ended.judgement)._asdict())
+            pilots.keep_live_facts(tx, self.pilot, self.sent[item.id].name, facts_of(ended.judgement)._asdict())
         return False
 
 

@@ -164,7 +164,7 @@ def _judge(report: RunReport, quality: Quality) -> None:
 def _retry(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool]) -> None:  # noqa: ARG001 - one of several
     """Ask again about who was added while Gemini failed."""
     with ws.store.read() as tx:
-        waiting = retries.waiting_retries(tx, ws.task.name)
+        waiting = retries.due_ids(tx, ws.task.name)
     if not waiting:
         return
     asked = retry_queue.retry_due(ws, patience_s=retry_queue.PATIENCE_S)
