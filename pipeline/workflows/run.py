@@ -91,7 +91,7 @@ class _Due:
         """Ask again about items that were added while the service failed."""
         ws = self.ws
         with ws.store.read() as tx:
-            waiting = retries.waiting_retries(tx, ws.task.name)
+            waiting = retries.due_ids(tx, ws.task.name)
         if not waiting:
             return
         asked = retry_queue.retry_due(ws, patience_s=retry_queue.PATIENCE_S)
