@@ -24,7 +24,7 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART
 COMMON := DATABASE_URL VERSION DEBUG
 define pass
 ifneq ($(filter command override $(if $(filter $(COMMON),$(1)),,environment),$(firstword $(origin $(1)))),)
@@ -244,28 +244,25 @@ check: $(TOOLS) ## format, lint, types, docs
 docs: $(TOOLS) ## write the generated parts of README.md and docs/ anew
 	@$(VENV)/bin/cog -r README.md docs/*.md
 
-# what touches the database, for the second run of the tests, and what does so only in passing
-ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/steps tests/integration/routines \
-  tests/integration/test_shared_chain.py tests/integration/tables tests/cli tests/property/steps tests/concurrency tests/crash tests/yardstick
-SOME_ON_DATABASE := $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
+# what the database makes different, for the second run of the tests; `make test-full` runs everything on both
+ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/tables \
+  tests/integration/ops tests/integration/quality tests/integration/test_shared_chain.py tests/integration/test_roles_postgresql.py \
+  $(addprefix tests/integration/batch/test_,chain.py cancel.py exactly_once.py ingest.py trying_again.py two_at_once.py poll_processes.py) \
+  tests/integration/live/test_ledger.py $(addprefix tests/integration/workflows/test_,add_expert.py backfill.py run.py) \
+  tests/property/batch tests/property/passages/test_preferring.py tests/concurrency tests/crash tests/yardstick \
+  $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
   $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
 PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 5 --dist worksteal
 
 .PHONY: test
-test: $(TOOLS) ## all tests on SQLite; on PostgreSQL those that touch the database, with a part of the cases the API makes up
+test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
 	@$(PYTEST)
-	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE) $(SOME_ON_DATABASE)
-
-# on a disk, as the product is
-EVERYTHING := PYTEST_DEBUG_TEMPROOT=$${TMPDIR:-/tmp} HYPOTHESIS_PROFILE=searching FAULTS=all KEEPING=all FINDABLE_SHARE=1
+	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE)
 
 .PHONY: test-full
-test-full: $(TOOLS) ## every test with every case on both databases; the crash sweep whole, on PostgreSQL each step once; takes hours
-	@$(EVERYTHING) $(PYTEST) --timeout 7200
-	@$(VENV)/bin/python -m tests.crash.whole
-	@FINDABLE_TEST_DATABASE=postgresql $(EVERYTHING) $(PYTEST) --timeout 7200
-	@FINDABLE_TEST_DATABASE=postgresql $(VENV)/bin/python -m tests.crash.whole
+test-full: $(TOOLS) ## every test with every case on both databases, and the crash sweeps; takes hours, goes on by parts: PART=name
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.full
 
 .PHONY: keeping-sweep
 keeping-sweep: $(TOOLS) ## forget, clean, backup and restore killed before and after every step; make test has a sample

@@ -7,11 +7,10 @@ handler could. The last needs the connection's transport, which the server puts 
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 JSON = "application/json; charset=UTF-8"
@@ -20,7 +19,7 @@ _ON_ITS_WAY_S = 0.05
 
 @dataclass(frozen=True)
 class Answer:
-    """What the real handler answered, whole."""
+    """A whole answer: what the real handler said, or what is said in its place."""
 
     status: int
     headers: dict[str, str]
@@ -79,19 +78,12 @@ class Exchange:
         body = b"".join(message.get("body", b"") for message in messages[1:])
         return Answer(int(messages[0]["status"]), headers, body)
 
-    async def reply(
-        self, status: int, body: bytes, *, kind: str = JSON, headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Send a whole reply of the given content type."""
-        fields = {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
+    async def reply(self, answer: Answer) -> None:
+        """Send a whole answer; JSON, where its headers say nothing else."""
+        fields = {"content-type": JSON, "content-length": str(len(answer.body)), **answer.headers}
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
-        await self._send({"type": "http.response.body", "body": body})
-
-    async def refuse(self, status: int, document: object, *, headers: Mapping[str, str] | None = None) -> None:
-        """Read the request and answer it with a JSON document."""
-        await self.drain()
-        await self.reply(status, orjson.dumps(document), headers=headers)
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await self._send({"type": "http.response.body", "body": answer.body})
 
     async def drop(self) -> None:
         """Close the connection without a word (FIN)."""

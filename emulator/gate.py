@@ -12,7 +12,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.clock import SECOND_NS
-from emulator.exchange import JSON, Exchange
+from emulator.exchange import JSON, Answer, Exchange
 from emulator.faults import Fault
 from emulator.journal import Entry
 from emulator.world import World
@@ -78,7 +78,7 @@ class Gate:
         if good:
             await self._world.clock.reach(due_ns)
         headers = {**answer.headers, "content-length": str(len(body))}
-        await exchange.reply(answer.status, body, headers=headers)
+        await exchange.reply(Answer(answer.status, headers, body))
 
 
 def note(entry: Entry, faults: list[Fault]) -> None:

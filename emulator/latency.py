@@ -99,7 +99,7 @@ class Latencies:
     def draw(self, latencies: Mapping[str, Any], target: str, *, seed: int) -> float:
         """Return the seconds that the next answer to `target` takes; 0 where none were set for it.
 
-        The n-th time of an endpoint follows from the seed alone; who gets it is a matter of who comes first.
+        The n-th time of an endpoint follows from the seed alone; the first request gets it.
         """
         for endpoint, document in latencies.items():
             if pattern(endpoint).search(target) is not None:

@@ -37,7 +37,7 @@ def world_of(request: Request) -> World:
 
 
 def owner_of(request: Request) -> str:
-    """Return who asks: a digest of the key, so that the key itself is nowhere kept.
+    """Return the owner: a digest of the key, so that the key itself is kept nowhere.
 
     Raises:
         ApiError: 403 without a key.

@@ -159,7 +159,7 @@ def _document(line: dict[str, Any] | bytes) -> dict[str, Any] | None:
 
 
 def _partners(positions: Sequence[int]) -> dict[int, int]:
-    """Return who trades with whom, two by two; an odd one out keeps its own."""
+    """Return which positions trade, two by two; an odd one out keeps its own."""
     pairs: Iterator[tuple[int, int]] = zip(positions[::2], positions[1::2], strict=False)
     return {position: other for pair in pairs for position, other in (pair, pair[::-1])}
 

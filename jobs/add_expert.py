@@ -3,15 +3,12 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, print_json, print_line, print_table, spinning
-
-if TYPE_CHECKING:
-    from pipeline.workflows.add_expert import AddedExpert
+from pipeline.workflows import add_expert
 
 
 @click.command(name="add-expert", cls=Command)
@@ -23,8 +20,6 @@ def main(file: Path, *, as_json: bool) -> None:
     If Gemini fails, the person is saved untagged and is due again: the next `make run`, `make tag`, `make tag-live` or
     `make batch-submit` asks about them, and `make status` tells what became of it.
     """
-    from pipeline.workflows import add_expert
-
     people = add_expert.read_person(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     terminal = Terminal()
     with open_workspace(task="experts") as ws, spinning() as spin:
@@ -34,7 +29,7 @@ def main(file: Path, *, as_json: bool) -> None:
     print_json([asdict(one) for one in added]) if as_json else _show(added)
 
 
-def _show(added: "list[AddedExpert]") -> None:
+def _show(added: list[add_expert.AddedExpert]) -> None:
     """Print the rows, and what did not work."""
     rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
     print_table(("username", "name", "tags", "score"), rows)

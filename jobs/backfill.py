@@ -1,18 +1,15 @@
 """`make passages-backfill`: ask about every passage, over as many batches and days as it takes."""
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
 from jobs.output import Terminal, plural, print_json, print_line, usd
 from jobs.render import finish_polled, show_account, tell_failures
-
-if TYPE_CHECKING:
-    from pipeline.core.task import Words
-    from pipeline.workflows.backfill import BackfillReport
-    from pipeline.workflows.preflight import Preflight
+from pipeline.core.task import Words
+from pipeline.workflows import backfill
+from pipeline.workflows.preflight import Preflight
 
 
 @click.command(name="passages-backfill", cls=Command)
@@ -30,13 +27,11 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
     where it was; with --wait, or with `findable run` from cron, to the end. --no-resume leaves what there is alone and
     asks about all of them under a version of its own. Where a report fails a gate, nothing more is sent (exit code 6).
     """
-    from pipeline.workflows import backfill
-
     with open_workspace(task="passages") as opened:
         ws = backfill.chosen_version(opened, anew=no_resume)
         words = ws.task.words
 
-        def announce(look: "Preflight", extractor: str) -> None:
+        def announce(look: Preflight, extractor: str) -> None:
             """Say what will be asked, and what it will cost and take."""
             way, items = look.batch, plural(look.plan.requests, words.one, words.many)
             batches = plural(look.plan.batches, "batch", "batches")
@@ -64,7 +59,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
         report.quality.check()
 
 
-def _line(report: "BackfillReport", words: "Words") -> str:
+def _line(report: backfill.BackfillReport, words: Words) -> str:
     """Return the one line of result."""
     if report.is_over:
         parked = f" ({report.parked:,} just now)" if report.parked else ""

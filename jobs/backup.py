@@ -7,6 +7,7 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
+from pipeline.ops import backup
 
 
 @click.command(name="backup", cls=Command)
@@ -18,8 +19,6 @@ def main(folder: Path, *, as_json: bool) -> None:
     Database, sealed files, the index in service and the vectors, each with its hash. FOLDER is whole or not there at
     all. Files of your own that lie in the workspace are not in it.
     """
-    from pipeline.ops import backup
-
     with open_workspace() as ws:
         report = backup.run(ws, folder)
     if as_json:

@@ -5,6 +5,7 @@ import click
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import print_json, print_line
 from jobs.values import COUNT
+from pipeline.batch import cancel
 
 
 @click.command(name="batch-cancel", cls=Command)
@@ -16,8 +17,6 @@ def main(number: int, *, yes: bool, as_json: bool) -> None:
 
     A batch that the API does not show any more is given up after asking.
     """
-    from pipeline.batch import cancel
-
     with open_workspace() as ws:
         report = cancel.run(ws, number=number, confirm=lambda question: confirmed(question, yes=yes))
     document = {"batch": report.number, "said": report.said, "next": report.next}

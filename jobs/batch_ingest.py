@@ -1,17 +1,15 @@
 """`make batch-ingest`: put the results of downloaded batches into the database."""
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line
 from jobs.render import account_document, show_account
-
-if TYPE_CHECKING:
-    from pipeline.batch.ingest import IngestSummary
-    from pipeline.quality.evaluate import QualityReport
+from pipeline.batch.ingest import IngestSummary
+from pipeline.quality.evaluate import QualityReport
+from pipeline.workflows import ingest
 
 
 @click.command(name="batch-ingest", cls=Command)
@@ -23,15 +21,13 @@ def main(*, as_json: bool) -> None:
     batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; where
     one of its gates fails the exit code is 6, and the answers are stored all the same.
     """
-    from pipeline.workflows import ingest
-
     documents: list[dict[str, object]] = []
     with contextlib.ExitStack() as closing, open_workspace() as ws:
         if as_json:  # also where one batch could not be ingested: what became of the others is told
             closing.callback(lambda: print_json(documents))
         words = ws.task.words
 
-        def told(account: "IngestSummary") -> None:
+        def told(account: IngestSummary) -> None:
             """Tell of one batch as soon as it is ingested."""
             documents.append(account_document(account)) if as_json else show_account(account, words)
 

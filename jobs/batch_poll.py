@@ -1,16 +1,12 @@
 """`make batch-poll`: follow every batch until it is over and its result is on disk."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
 from jobs.render import finish_polled
-
-if TYPE_CHECKING:
-    from pipeline.batch.poll import PollReport
-    from pipeline.core.task import Words
+from pipeline.batch import poll
+from pipeline.core.task import Words
 
 
 @click.command(name="batch-poll", cls=Command)
@@ -22,8 +18,6 @@ def main(*, wait: bool, as_json: bool) -> None:
     Ctrl-C at any moment leaves everything as it was; the batch goes on at the API. Exit code 3: a batch is not to be
     seen at the API any more; 4: it is unclear whether one was created, `batch-submit` finds out.
     """
-    from pipeline.batch import poll
-
     with open_workspace() as ws:
         report = poll.run(ws, wait=wait)
         words = ws.task.words
@@ -31,7 +25,7 @@ def main(*, wait: bool, as_json: bool) -> None:
     finish_polled(report, words)
 
 
-def _line(report: "PollReport", words: "Words") -> str:
+def _line(report: poll.PollReport, words: Words) -> str:
     """Return the one line of result."""
     parts = []
     if report.downloaded:
@@ -49,7 +43,7 @@ def _line(report: "PollReport", words: "Words") -> str:
     return f"{'; '.join(parts)}. Next: {step}"
 
 
-def _document(report: "PollReport") -> dict[str, object]:
+def _document(report: poll.PollReport) -> dict[str, object]:
     """Return the report for programs."""
     return {
         "downloaded": report.downloaded,

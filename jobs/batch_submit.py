@@ -1,18 +1,15 @@
 """`make batch-submit`: write, upload and create batches for everyone who is untagged."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, pilot_options, yes_option
 from jobs.output import plural, print_json, print_line, usd
 from jobs.render import pilot_line
 from jobs.values import COUNT
-
-if TYPE_CHECKING:
-    from pipeline.batch.prepare import BatchPlan
-    from pipeline.batch.submit import SubmitReport
-    from pipeline.core.task import Words
+from pipeline.batch import submit
+from pipeline.batch.prepare import BatchPlan
+from pipeline.core.task import Words
+from pipeline.workflows import pilot as pilot_run
 
 
 @click.command(name="batch-submit", cls=Command)
@@ -27,25 +24,22 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
     Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: no item is
     asked twice, and a batch whose create call was lost is found again. Asks first above FINDABLE_CONFIRM_ABOVE (USD).
     """
-    from pipeline.batch import submit
-    from pipeline.workflows import pilot as routine
-
     with open_workspace() as ws:
         words = ws.task.words
 
-        def announce(plan: "BatchPlan") -> None:
+        def announce(plan: BatchPlan) -> None:
             """Say who will be asked about and what it will cost, before anything is written or sent."""
             day = ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat()
             what = _sentence(plan, day, words) if plan.requests else "going on where a run stopped"
             ws.display.say(f"{ws.model.name}, {what}")
 
-        def confirm(_plan: "BatchPlan") -> bool:
+        def confirm(_plan: BatchPlan) -> bool:
             """Ask whether to go on."""
             return confirmed("Go on?", yes=yes)
 
         if not dry:
-            done = routine.first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
-            limit = routine.left_of(limit, done)
+            done = pilot_run.first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
+            limit = pilot_run.left_of(limit, done)
             if done is not None:
                 ws.display.say(pilot_line(done))
         report = submit.run(ws, limit=limit, dry=dry, announce=announce, confirm=confirm)
@@ -53,14 +47,14 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
     print_json(submit.document(report)) if as_json else print_line(said)
 
 
-def _sentence(plan: "BatchPlan", priced_on: str, words: "Words") -> str:
+def _sentence(plan: BatchPlan, priced_on: str, words: Words) -> str:
     """Return what a plan is, with its estimated cost and the day of the prices."""
     tokens = f"about {plan.usage.prompt:,} tokens in and {plan.usage.answer + plan.usage.thoughts:,} out"
     what = f"{plural(plan.requests, words.one, words.many)} in {plural(plan.batches, 'batch', 'batches')}"
     return f"{what}: {tokens}, estimated {usd(plan.cost)} (prices of {priced_on})"
 
 
-def _line(report: "SubmitReport", words: "Words") -> str:
+def _line(report: submit.SubmitReport, words: Words) -> str:
     """Return the one line of result."""
     if not report.plan.requests and not report.sent:
         return f"nothing to submit: {words.all_done}"

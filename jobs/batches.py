@@ -1,14 +1,10 @@
 """`make batches`: the list of batches."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, print_table, usd
-
-if TYPE_CHECKING:
-    from pipeline.batch.listing import BatchSummary
+from pipeline.batch import listing
 
 HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "age", "reason")
 
@@ -17,8 +13,6 @@ HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "age", "r
 @json_option
 def main(*, as_json: bool) -> None:
     """List every batch of every task: number, state, remote name, rows, cost, age."""
-    from pipeline.batch import listing
-
     with open_workspace() as ws:
         rows, words = listing.run(ws), ws.task.words
     if as_json:
@@ -32,7 +26,7 @@ def main(*, as_json: bool) -> None:
         print_line(f"no batches yet. Next: {words.make('batch-submit')}")
 
 
-def _cells(row: "BatchSummary") -> tuple[object, ...]:
+def _cells(row: listing.BatchSummary) -> tuple[object, ...]:
     """Return one batch as a line of the table; estimated costs are marked."""
     cost, batch = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}", row.batch
     return (

@@ -6,6 +6,7 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
+from pipeline.ops import clean
 
 
 @click.command(name="clean", cls=Command)
@@ -16,8 +17,6 @@ def main(*, dry: bool, as_json: bool) -> None:
 
     People, answers and the accounts of all batches stay, and so does the index in service.
     """
-    from pipeline.ops import clean
-
     with open_workspace() as ws:
         report = clean.run(ws, dry=dry)
     if as_json:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 from dotenv import dotenv_values
@@ -21,8 +21,9 @@ from jobs.values import COUNT
 from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.redact import redact
 from pipeline.core.settings import KEY_NAMES, Settings, load_settings
-from pipeline.engine import workspace
-from pipeline.engine.workspace import OpenWorkspace
+
+if TYPE_CHECKING:
+    from pipeline.engine.workspace import OpenWorkspace
 
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 AGAIN_S = 0.01  # until a signal that was lost is sent once more
@@ -259,11 +260,13 @@ def read_dotenv() -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def open_workspace(settings: Settings | None = None, *, task: str | None = None) -> Iterator[OpenWorkspace]:
+def open_workspace(settings: Settings | None = None, *, task: str | None = None) -> Iterator["OpenWorkspace"]:
     """Open the workspace that the settings name, for the length of a block.
 
     `task` is for a command about one subject: whatever TASK= says, it is about that one.
     """
+    from pipeline.engine import workspace
+
     settings = settings or read_settings()
     with workspace.open_workspace(replace(settings, task=task or settings.task), Terminal()) as ws:
         yield ws

@@ -1,15 +1,12 @@
 """`make doctor`: check the workspace against itself and the backend."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
-
-if TYPE_CHECKING:
-    from pipeline.ops.doctor import DoctorReport
+from pipeline.ops import doctor
 
 
 @click.command(name="doctor", cls=Command)
@@ -22,15 +19,13 @@ def main(*, fix: bool, yes: bool, as_json: bool) -> None:
     Without --fix nothing is changed. Exit code 0 when all is well, was mended, or needs no more than a notice; 3 or 4
     when the key is refused or the backend cannot be reached; 5 when something contradicts what is stored.
     """
-    from pipeline.ops import doctor
-
     with open_workspace() as ws:
         report = doctor.run(ws, fix=fix, confirm=lambda question: confirmed(question, yes=yes))
     print_json(_document(report)) if as_json else _show(report)
     report.check()
 
 
-def _document(report: "DoctorReport") -> dict[str, object]:
+def _document(report: doctor.DoctorReport) -> dict[str, object]:
     """Return the report for programs."""
     return {
         "healthy": report.healthy,
@@ -41,7 +36,7 @@ def _document(report: "DoctorReport") -> dict[str, object]:
     }
 
 
-def _show(report: "DoctorReport") -> None:
+def _show(report: doctor.DoctorReport) -> None:
     """Print what was found, and one line of result."""
     terminal = Terminal()
     for one in report.seen:

@@ -9,6 +9,7 @@ from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, raw_writer
 from jobs.values import Extractor
 from pipeline.core.errors import InputError
+from pipeline.ops import export
 
 
 @click.command(name="export", cls=Command)
@@ -33,8 +34,6 @@ def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as
     In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written whole or not at all.
     With --json standard output gets experts as one JSON list.
     """
-    from pipeline.ops import export
-
     path = None if str(to) == "-" else to
     if path is None and as_json:
         format_ = _as_document(format_)

@@ -7,6 +7,7 @@ import click
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
 from jobs.values import USERNAME
+from pipeline.ops import forget
 
 
 @click.command(name="forget", cls=Command)
@@ -19,8 +20,6 @@ def main(username: str, *, yes: bool, as_json: bool) -> None:
     Asks first. The account of each batch stays, without anything of the person. Ends with a search over every byte of
     the workspace. Killed half way, the same command goes on.
     """
-    from pipeline.ops import forget
-
     with open_workspace(task="experts") as ws:
         report = forget.run(ws, username, confirm=lambda question: confirmed(question, yes=yes))
     if report.own_files:

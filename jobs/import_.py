@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line
-
-if TYPE_CHECKING:
-    from pipeline.tables.findings import Finding, ImportReport
+from pipeline.experts import import_ as import_people
+from pipeline.passages import import_ as import_texts
+from pipeline.tables.findings import Finding, ImportReport
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,10 +34,8 @@ def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> Non
     One transaction; doing it again changes nothing. Rejected rows and changed values are told with line, column and
     reason. Exit code 2 when no row went in.
     """
-    from pipeline.experts import import_
-
     with open_workspace(task="experts") as ws:
-        done = import_.run(ws, file, strict=strict, report=report)
+        done = import_people.run(ws, file, strict=strict, report=report)
     _show(done, as_json=as_json, words=("person", "people"), released="with a new biography")
 
 
@@ -51,15 +49,13 @@ def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: b
     changes nothing. Of duplicate ids the first wins. A passage with concepts keeps its text; another one is refused and
     listed. Exit code 2 when no passage went in.
     """
-    from pipeline.passages import import_ as step
-
     with open_workspace(task="passages") as ws:
-        done = step.run(ws, file, strict=strict, report=report)
+        done = import_texts.run(ws, file, strict=strict, report=report)
     described = f", {done.described:,} with other metadata" if done.described else ""
     _show(done, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)
 
 
-def _show(done: "ImportReport", *, as_json: bool, words: tuple[str, str], released: str, more: str = "") -> None:
+def _show(done: ImportReport, *, as_json: bool, words: tuple[str, str], released: str, more: str = "") -> None:
     """Print the findings, the notes, and one line of what was done; fail where nothing went in."""
     if as_json:
         print_json(done.document)
@@ -82,7 +78,7 @@ def _show(done: "ImportReport", *, as_json: bool, words: tuple[str, str], releas
     done.check()
 
 
-def _line(finding: "Finding") -> str:
+def _line(finding: Finding) -> str:
     """Return a finding as one line."""
     where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
     whose = f" [{finding.key}]" if finding.key else ""

@@ -6,6 +6,7 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
+from pipeline.ops import move
 
 
 @click.command(name="move", cls=Command)
@@ -18,8 +19,6 @@ def main(url: str, *, as_json: bool) -> None:
     there. The file stays as it is, to be read; findable.db.moved beside it keeps every command from writing to it, so
     that nothing is sent from two databases. Files, index and vectors stay in the workspace's directory (DATA).
     """
-    from pipeline.ops import move
-
     with open_workspace() as ws:
         report = move.run(ws, url)
     if as_json:

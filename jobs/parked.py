@@ -5,14 +5,13 @@ import click
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table
 from jobs.values import USERNAME
+from pipeline.ops import parked
 
 
 @click.command(name="parked", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
     """List everyone who failed for good and is not asked again, with the reason."""
-    from pipeline.ops import parked
-
     with open_workspace() as ws:
         rows, words = parked.list_parked(ws), ws.task.words
     if as_json:
@@ -36,8 +35,6 @@ def unpark(name: str | None, *, everyone: bool, yes: bool, as_json: bool) -> Non
     A person goes by their username, with TASK=passages a passage by its id. Rows whose tags are text of another
     program stay as they are.
     """
-    from pipeline.ops import parked
-
     with open_workspace() as ws:
         words = ws.task.words
         ask = f"make {words.many}-backfill" if ws.task.needs_pilot else "make batch-submit"

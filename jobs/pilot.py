@@ -1,17 +1,13 @@
 """`make passages-pilot`: ask about a few passages, and judge what comes before all of them are asked about."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, usd
 from jobs.render import pilot_line, show_account
 from jobs.values import COUNT
-
-if TYPE_CHECKING:
-    from pipeline.batch.prepare import BatchPlan
-    from pipeline.workflows.pilot import PilotReport
+from pipeline.batch.prepare import BatchPlan
+from pipeline.workflows import backfill, pilot
 
 
 @click.command(name="passages-pilot", cls=Command)
@@ -26,12 +22,10 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
     The report in DATA/reports has the quality gates, plots, and samples to read; where a gate fails the exit code is 6.
     Only once a pilot has passed does `passages-backfill` ask about all. Killed and run again, it goes on.
     """
-    from pipeline.workflows import backfill, pilot
-
     with open_workspace(task="passages") as opened:
         ws = backfill.chosen_version(opened, anew=no_resume)
 
-        def announce(plan: "BatchPlan") -> None:
+        def announce(plan: BatchPlan) -> None:
             """Say what will be asked, before anything is sent."""
             if plan.requests:
                 items = plural(plan.requests, ws.task.words.one, ws.task.words.many)
@@ -50,7 +44,7 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
     done.check()
 
 
-def _line(done: "PilotReport", *, version: str) -> str:
+def _line(done: pilot.PilotReport, *, version: str) -> str:
     """Return the one line of result; `version` is what names the pilot's own version to `make`, where it must be."""
     step = f"make passages-backfill{version}" if done.passed else f"read {done.quality and done.quality.path}"
     return f"{pilot_line(done)}. Next: {step}"

@@ -6,6 +6,7 @@ import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, read_settings, yes_option
 from jobs.output import plural, print_json, print_line
+from pipeline.ops import rebind
 
 
 @click.command(name="rebind", cls=Command)
@@ -17,8 +18,6 @@ def main(*, give_up: bool, yes: bool, as_json: bool) -> None:
 
     Asks first. The people stay, and so do tags that came with an adopted table.
     """
-    from pipeline.ops import rebind
-
     settings = replace(read_settings(), backend=None)  # a move to Gemini often begins with BACKEND=gemini
     with open_workspace(settings) as ws:
         report = rebind.run(ws, give_up=give_up, confirm=lambda question: confirmed(question, yes=yes))

@@ -7,6 +7,7 @@ import click
 
 from jobs.command import Command, confirmed, json_option, read_settings, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
+from pipeline.ops import restore
 
 
 @click.command(name="restore", cls=Command)
@@ -19,8 +20,6 @@ def main(folder: Path, *, yes: bool, as_json: bool) -> None:
     A workspace that is there is moved aside, after asking, and never overwritten. Batches that were ready to be sent
     when the backup was made are looked for at the API before anything is sent again.
     """
-    from pipeline.ops import restore
-
     report = restore.run(read_settings(), folder, confirm=lambda question: confirmed(question, yes=yes))
     if report.moved_aside:
         Terminal().say(f"what was there before is in {report.moved_aside}")

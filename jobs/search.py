@@ -1,15 +1,12 @@
 """`make search Q="…"`: the nearest experts."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table
-
-if TYPE_CHECKING:
-    from pipeline.index.search import SearchReport
+from pipeline.index import search
 
 
 @click.command(name="search", cls=Command)
@@ -20,8 +17,6 @@ if TYPE_CHECKING:
 @json_option
 def main(question: str, k: int, *, as_json: bool) -> None:
     """Find the experts nearest to QUESTION in the index in service."""
-    from pipeline.index import search
-
     with open_workspace(task="experts") as ws:
         report = search.run(ws, question, k=k)
     if report.behind:
@@ -29,7 +24,7 @@ def main(question: str, k: int, *, as_json: bool) -> None:
     print_json([asdict(hit) for hit in report.hits]) if as_json else _show(report)
 
 
-def _show(report: "SearchReport") -> None:
+def _show(report: search.SearchReport) -> None:
     """Print the hits as a table."""
     if not report.hits:
         print_line("no expert was found")

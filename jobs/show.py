@@ -7,6 +7,8 @@ import click
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table, raw_writer, usd
 from jobs.values import USERNAME
+from pipeline.experts import show
+from pipeline.passages import show as concepts
 
 HEADERS = ("concept", "type", "confidence", "version", "model", "quotation")
 SHOWN = 60  # characters of a quotation
@@ -17,8 +19,6 @@ SHOWN = 60  # characters of a quotation
 @json_option
 def main(username: str, *, as_json: bool) -> None:
     """Show everything known about one person: row, tags, where they came from, attempts, index."""
-    from pipeline.experts import show
-
     with open_workspace(task="experts") as ws:
         document = show.run(ws, username)
     print_json(document) if as_json else _show(document)
@@ -64,14 +64,12 @@ def best_concepts(passage: str | None, *, as_json: bool) -> None:
     Without an id those of every passage, as JSON lines, or with --json as one list. The database has the same as the
     view best_concepts.
     """
-    from pipeline.passages import show as step
-
     with open_workspace(task="passages") as ws:
         if passage is None:
-            count = step.write_all_best(ws, raw_writer(), as_list=as_json)
+            count = concepts.write_all_best(ws, raw_writer(), as_list=as_json)
             Terminal().say(f"{plural(count, 'concept')} written")
             return
-        found = step.best_of_passage(ws, passage)
+        found = concepts.best_of_passage(ws, passage)
     if as_json:
         print_json(found)
     elif found:

@@ -1,15 +1,13 @@
 """`make status` and `make passages-status`: where everything stands, or the passages alone, and what to type next."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, usd
 from jobs.render import show_estimates, show_pilot
-
-if TYPE_CHECKING:
-    from pipeline.ops.status import StatusReport
+from pipeline.ops import status
 
 WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # as people say what programs read
 SHOWN = 5  # who are or were due, that are printed; --json has more
@@ -31,14 +29,12 @@ def passages_status(*, as_json: bool) -> None:
 
 def _say(task: str | None, *, as_json: bool) -> None:
     """Print where a task stands, or the one of the settings."""
-    from pipeline.ops import status
-
     with open_workspace(task=task) as ws:
         report = status.run(ws)
     print_json(report.document) if as_json else _show(report)
 
 
-def _show(report: "StatusReport") -> None:
+def _show(report: status.StatusReport) -> None:
     """Print the state in a few lines."""
     document: dict[str, Any] = report.document
     index = document["index"]

@@ -1,7 +1,5 @@
 """`make tag`: tag everyone the way that fits; `make tag-live`: at full price; `make preflight`: what it would cost."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from jobs.command import (
@@ -17,11 +15,13 @@ from jobs.command import (
 from jobs.output import Terminal, plural, print_json, print_line, print_table, usd
 from jobs.render import finish_live, finish_tagged, show_live, show_tagged
 from jobs.values import COUNT, DURATION, USD
-
-if TYPE_CHECKING:
-    from pipeline.core.task import Words
-    from pipeline.workflows.batch_or_live import ModeEstimate
-    from pipeline.workflows.preflight import Preflight
+from pipeline.core.task import Words
+from pipeline.live import tag as live_run
+from pipeline.workflows import pilot as pilot_run
+from pipeline.workflows import preflight as estimates
+from pipeline.workflows import tag
+from pipeline.workflows.batch_or_live import ModeEstimate
+from pipeline.workflows.preflight import Preflight
 
 
 @click.command(name="tag", cls=Command)
@@ -52,12 +52,10 @@ def main(
     goes on where it was, and until no item is left its budget holds for `run` and for `tag` without one, too. Above
     FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
     """
-    from pipeline.workflows import tag
-
     with open_workspace() as ws:
         words = ws.task.words
 
-        def announce(look: "Preflight", way: str, reason: str) -> None:
+        def announce(look: Preflight, way: str, reason: str) -> None:
             """Say what will be done, before anything is spent."""
             cost = look.live.cost if way == "live" else look.batch.cost
             what = plural(look.plan.requests, words.one, words.many)
@@ -79,13 +77,10 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
     interrupt: no answered item is asked again. Ctrl-C lets what is under way finish; a second one does not.
     """
-    from pipeline.live import tag as step
-    from pipeline.workflows import pilot
-
     with open_workspace() as ws:
-        pilot.first(ws, size=None, skip=skip_pilot)
-        report, words = step.run(ws, limit=limit), ws.task.words
-    print_json(step.document(report)) if as_json else show_live(report, words)
+        pilot_run.first(ws, size=None, skip=skip_pilot)
+        report, words = live_run.run(ws, limit=limit), ws.task.words
+    print_json(live_run.document(report)) if as_json else show_live(report, words)
     finish_live(report)
 
 
@@ -101,14 +96,12 @@ def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json
 
     Spends nothing, and needs no key but for --count.
     """
-    from pipeline.workflows import preflight as step
-
     with open_workspace() as ws:
-        look, words = step.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words
-    print_json(step.document(look)) if as_json else _show(look, words)
+        look, words = estimates.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words
+    print_json(estimates.document(look)) if as_json else _show(look, words)
 
 
-def _show(look: "Preflight", words: "Words") -> None:
+def _show(look: Preflight, words: Words) -> None:
     """Print both ways side by side."""
     if not look.plan.requests:
         print_line(f"nothing to ask: {words.all_done}")
@@ -130,6 +123,6 @@ def _show(look: "Preflight", words: "Words") -> None:
     print_line(f"recommended: {look.recommended or 'nothing yet'}, because {look.reason}")
 
 
-def _row(name: str, sends: str, way: "ModeEstimate") -> tuple[str, ...]:
+def _row(name: str, sends: str, way: ModeEstimate) -> tuple[str, ...]:
     """Return one way as a line of the table."""
     return (name, usd(way.cost), way.takes, sends, way.quota, f"{way.price_source} ({way.priced_on})")

@@ -1,17 +1,15 @@
 """`make versions`: every version of answers that is here; `make rollback EXTRACTOR=…`: take one back."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table, usd
 from jobs.values import Extractor
-
-if TYPE_CHECKING:
-    from pipeline.core.task import Subject
-    from pipeline.ops.rollback import VersionSummary
+from pipeline.core.task import Subject
+from pipeline.ops import rollback as rollback_run
+from pipeline.ops import versions
 
 HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "")
 
@@ -23,8 +21,6 @@ def main(*, as_json: bool) -> None:
 
     Of experts and passages alike; TASK=passages lists those of passages alone.
     """
-    from pipeline.ops import versions
-
     with open_workspace() as ws:
         found = versions.run(ws)
     if as_json:
@@ -36,7 +32,7 @@ def main(*, as_json: bool) -> None:
         print_line("no versions yet")
 
 
-def _cells(one: "VersionSummary") -> tuple[object, ...]:
+def _cells(one: rollback_run.VersionSummary) -> tuple[object, ...]:
     """Return one version as a line of the table."""
     label, model, rows, items, *moments = one.stock
     days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
@@ -52,11 +48,8 @@ def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
 
     Asks first. Other versions stay, and so does what came with the data. Killed and run again it goes on.
     """
-    from pipeline.ops import rollback as step
-    from pipeline.ops import versions
-
     with open_workspace() as ws:
-        report = step.run(
+        report = rollback_run.run(
             ws,
             extractor,
             announce=lambda subject, one: ws.display.say(_told(subject, one)),
@@ -74,7 +67,7 @@ def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
         print_line(f"{told}. Next: {'make index' if report.indexed else 'make versions'}")
 
 
-def _told(subject: "Subject", one: "VersionSummary") -> str:
+def _told(subject: Subject, one: rollback_run.VersionSummary) -> str:
     """Return what would go of a version, and what was paid for it."""
     stock, many = one.stock, subject.task.words.many
     if one.withdrawn:

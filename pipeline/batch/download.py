@@ -50,7 +50,7 @@ def download_result(ws: OpenWorkspace, number: int, remote: "RemoteBatch") -> No
         with ws.store.write() as tx:
             lease.check(tx)  # a process that was overtaken must not sweep away what its successor writes
             batch = batches.get_batch(tx, number)
-            files.sweep_parts(result_path(ws.data, number))
+            files.sweep_parts(result_path(ws.data, number), alone=True)
         if batch.state is BatchState.SUBMITTED:
             _Download(ws, batch, remote, lease).run()
             upload = batch.upload
@@ -158,7 +158,7 @@ class _Download(NamedTuple):
         part = files.part_of(path)
         try:
             try:
-                draft = files.settle(part) if self._fetch(part) else None
+                draft = files.sync_part(part) if self._fetch(part) else None
             except FileNotFoundError:
                 self.lease.check()
                 raise

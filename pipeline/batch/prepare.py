@@ -21,7 +21,7 @@ from pipeline.engine import questions
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
-from pipeline.gemini.tokens import NO_USAGE, Usage
+from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, versions
 from pipeline.store.leases import LeaseLostError
 
@@ -94,7 +94,8 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
             bar.show(rows)
     made += [packer.rows] * bool(packer.rows)
     likely = known.applied(usage, count=sum(made))
-    return BatchPlan(len(made), sum(made), size, usage.prompt, likely, estimate.request_cost(ws, likely, batch=True))
+    cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
+    return BatchPlan(len(made), sum(made), size, usage.prompt, likely, cost)
 
 
 def request_lines(
@@ -280,7 +281,7 @@ class _Preparation:
             counted_in=packed.counted.prompt,
             estimated_in=packed.likely.prompt,
             estimated_out=packed.likely.answer + packed.likely.thoughts,
-            estimated_cost=estimate.request_cost(ws, packed.likely, batch=True),
+            estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
             priced_on=model.priced_as_of(batch=True, on=now.date()).isoformat(),
         )
         claims.take_claims(tx, task, written.rows, batch=number, at=now)
@@ -289,6 +290,7 @@ class _Preparation:
         """Return an empty request file, with all that its length depends on as it stands now."""
         ws, known = self.ws, estimate.calibration(tx, self.ws.extractor)
         room = budget.budgets(ws).room(tx, error=known.error)
-        funds = None if room is None else Funds(room, known.error, partial(estimate.request_cost, ws, batch=True))
+        price = partial(usage_cost, ws.model, batch=True, on=ws.now().date())
+        funds = None if room is None else Funds(room, known.error, price)
         quota = queue_quota.quota_left(tx, ws.model, tier=ws.settings.tier)
         return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)

@@ -1,6 +1,6 @@
-"""What every known model costs and allows, with the source and the date of each figure.
+"""List what every known model costs and allows, with the source and the date of each figure.
 
-A look at data that comes with findable: it opens no workspace, asks nobody, and changes nothing.
+Reads data that comes with findable: opens no workspace, sends nothing, changes nothing.
 """
 
 from dataclasses import dataclass

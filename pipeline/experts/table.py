@@ -16,7 +16,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    case,
     cast,
     func,
     or_,
@@ -30,7 +29,7 @@ from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
 from pipeline.store.database import among, streamed
-from pipeline.tables.rows import has_words, holds, pages, refusals, rows_among
+from pipeline.tables.rows import count_by_state, has_words, holds, pages, refusals, rows_among
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -313,31 +312,23 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
 
 
 def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
-    """Return {total, tagged, untagged, no_bio, claimed, parked}; the last five are disjoint and add up to the first.
-
-    A live claim whose process is dead at `now` (this moment) counts no more: the next submit takes that person.
-    """
-    claimed = and_(
-        item_id.in_(claims.claimed_ids(TASK)),
-        item_id.not_in(claims.dead_claims(tx, TASK, now=now or datetime.now(UTC))),
+    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_by_state`."""
+    return count_by_state(
+        tx,
+        experts,
+        TASK,
+        now=now or datetime.now(UTC),
+        done=("tagged", tagged()),
+        pending=("untagged", has_bio),
+        rest="no_bio",
+        parked=looks_foreign,
     )
-    kind = case(
-        (tagged(), "tagged"),
-        (claimed, "claimed"),
-        (or_(looks_foreign, item_id.in_(answers.parked_ids(TASK))), "parked"),
-        (has_bio, "untagged"),
-        else_="no_bio",
-    )
-    query = select(kind, func.count()).select_from(experts).group_by(kind)
-    found: dict[str, int] = {row[0]: row[1] for row in tx.execute(query)}
-    parts = {name: found.get(name, 0) for name in ("tagged", "untagged", "no_bio", "claimed", "parked")}
-    return {"total": sum(parts.values()), **parts}
 
 
 def count_experts(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Return how many people there are, or how many meet a condition."""
     query = select(func.count()).select_from(experts)
-    return tx.execute(query if condition is None else query.where(condition)).scalar() or 0
+    return tx.execute(query if condition is None else query.where(condition)).scalar_one()
 
 
 def tagged() -> ColumnElement[bool]:

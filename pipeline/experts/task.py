@@ -14,7 +14,7 @@ from pipeline.core import text
 from pipeline.core.task import Answered, Item, Prompt, RolledBackPage, Task, VersionCounts, Words, WriteResult
 from pipeline.experts import table
 from pipeline.experts.columns import tags_of, text_of
-from pipeline.store import answers
+from pipeline.store import answers, versions
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -134,7 +134,7 @@ class TagsTask(Task):
     def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
         """Take tags back where they are still those of the extractor's answer, which was the last to be applied."""
         extractor = f"{label}/{model}"
-        page = answers.applied_page(tx, self.name, extractor, after=after or 0)
+        page = versions.page_of_answers(tx, self.name, extractor, after=after or 0, applied=True)
         if not page:
             return RolledBackPage(0, None)
         given = answers.last_applied(tx, self.name, [one for _, one in page])

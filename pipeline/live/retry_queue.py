@@ -10,7 +10,7 @@ from pipeline.live.questions import SelectedQuestions
 from pipeline.live.report import LiveReport
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.store import answers, erase, retries
+from pipeline.store import answers, claims, retries
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
@@ -31,7 +31,7 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> LiveReport:
     with ws.store.read() as tx:
         waiting = [one.item_id for one in retries.waiting_retries(tx, task.name)]
         open_ids = task.pending_among(tx, waiting)
-        ids = [one for one in waiting if one in open_ids and not erase.is_claimed(tx, task.name, one)]
+        ids = [one for one in waiting if one in open_ids and not claims.is_any_claimed(tx, task.name, [one])]
     if not ids:
         return LiveReport()
     ledger = CallLedger.calibrated(ws, Purpose.ADD)

@@ -15,12 +15,12 @@ from pipeline.core.errors import UnavailableError
 from pipeline.cost import budget, estimate
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.tokens import Usage
+from pipeline.gemini.tokens import Usage, usage_cost
 from pipeline.live.questions import OpenQuestions
 from pipeline.live.report import LiveReport
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.quality import evaluate, pilot
+from pipeline.quality import evaluate, pilot, report_files
 from pipeline.store import claims, live_calls
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         ConfigurationError: no key, or no such model; nothing was asked.
     """
     questions.free_dead_owners(ws.store, now=ws.now())
-    evaluate.remove_unfinished_reports(ws)
+    report_files.sweep_reports(ws.data, ws.task.name)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     with ws.store.read() as tx:
         everyone, askable = ws.task.total(tx), claims.count_askable(tx, ws.task)
@@ -130,7 +130,8 @@ def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_as
     """Keep what this run sets out to do, and what it is estimated at."""
     with ws.display.bar("counting tokens", to_ask) as bar:
         plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
-    report.estimated, report.estimated_cost = plan.usage, estimate.request_cost(ws, plan.usage, batch=False)
+    report.estimated = plan.usage
+    report.estimated_cost = usage_cost(ws.model, plan.usage, batch=False, on=ws.now().date())
     usd = ws.budget.usd if ws.budget else None
     with ws.store.write() as tx:
         report.run = estimate.begin_live_run(

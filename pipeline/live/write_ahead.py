@@ -88,7 +88,7 @@ class CallLedger:
         day = budget.today(ws.now()).isoformat()
         if self.limits.rpd is not None and live_calls.calls_of_day(tx, ws.model.name, day=day) >= self.limits.rpd:
             raise day_used_up(ws.model.name, self.limits.rpd, now=ws.now())
-        cost = estimate.request_cost(ws, likely, batch=False)
+        cost = tokens.usage_cost(ws.model, likely, batch=False, on=ws.now().date())
         budget.budgets(ws).check_live(tx, cost, error=self.known.error, added_up=self.added_up)
         ws.bind(tx)
         if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
@@ -164,7 +164,8 @@ class CallLedger:
             OutdatedError: its row was changed since its question was written.
         """
         task = self.ws.task
-        if versions.is_version_retired(tx, task.name, task.label, model=self.ws.model.name):
+        version = versions.get_version(tx, task.name, task.label, model=self.ws.model.name)
+        if version is not None and version.withdrawn_at is not None:
             return False
         if not task.pending_among(tx, [item.id]) or answers.is_parked(tx, task.name, item.id):
             return False

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import SealedWriter, sweep_abandoned, target_of
+from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import export, table
 
@@ -88,13 +88,13 @@ def _experts(ws: OpenWorkspace, tx: "Connection", report: ExportReport) -> Itera
 
 def _concepts(ws: OpenWorkspace, tx: "Connection", report: ExportReport, wanted: ExportOptions) -> Iterator[bytes]:
     """Return the bytes of the concepts that are wanted."""
-    from pipeline.passages import best, subject
+    from pipeline.passages import best
     from pipeline.passages import export as concepts
     from pipeline.passages.schema import read_shape
 
     shape = read_shape(tx, passages=ws.settings.passages_table)
     if wanted.best:
-        rows = best.best_concepts(tx, shape, subject.preference(ws.settings))
+        rows = best.best_concepts(tx, shape, best.preference_of(ws.settings))
     else:
         rows = best.all_concepts(tx, shape, extractor=wanted.extractor)
     if wanted.extractor is not None:
@@ -136,7 +136,7 @@ def _seal(path: Path, pieces: Iterator[bytes]) -> None:
     """Write the pieces to a file that appears under its name when it is whole."""
     target = target_of(path)
     try:
-        sweep_abandoned(target)
+        sweep_parts(target)
         with SealedWriter(target) as writer:
             for piece in pieces:
                 writer.write(piece)

@@ -117,7 +117,8 @@ def _check_free(ws: OpenWorkspace, tx: "Connection", row: Mapping[Any, Any]) -> 
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
                 hint=f"`make status` says how to finish it, `make batch-cancel BATCH={number}` gives it up",
             )
-    if item_id not in claims.dead_claims(tx, table.TASK, now=ws.now()) and erase.is_claimed(tx, table.TASK, item_id):
+    dead = claims.dead_claims(tx, table.TASK, now=ws.now())
+    if item_id not in dead and claims.is_any_claimed(tx, table.TASK, [item_id]):
         raise InputError(f"{name!r} is being asked about right now; nothing was changed", hint="try again in a minute")
 
 

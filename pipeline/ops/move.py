@@ -21,7 +21,7 @@ from pipeline.store.copy import CopySource
 from pipeline.store.database import Connection, Store
 
 if TYPE_CHECKING:
-    from pipeline.store.copy import Table
+    from sqlalchemy import Table
 
 
 EVERYTHING = (*tables.metadata.sorted_tables, experts)  # of a workspace of people
@@ -77,7 +77,7 @@ def _move(ws: OpenWorkspace, path: Path, target: Store) -> MoveReport:
         source, here = CopySource(tx), workspace.get_workspace(tx)
         everything = tables_of(ws, tx)
         mark = marker.find_moved(path)
-        found = copy.our_tables(schema.table_names(there), everything)
+        found = schema.our_tables(there, {table.name for table in everything})
         if mark is not None and mark.to != to:
             raise ConfigurationError(
                 f"{marker.moved_message(path, mark)}; nothing was moved", hint=marker.moved_hint(path, mark)
@@ -146,7 +146,7 @@ def _check_idle(tx: Connection) -> None:
     Raises:
         UnavailableError: one is.
     """
-    busy = copy.active_owners(tx)
+    busy = claims.active_owners(tx)
     if busy:
         raise UnavailableError(
             f"another process works in this workspace ({', '.join(busy)}); nothing was moved",

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
+from pipeline.core.settings import Settings
 from pipeline.passages.schema import CONCEPTS, PassagesShape
 from pipeline.passages.table import TASK
 from pipeline.store.database import streamed
@@ -57,6 +58,11 @@ class Preference(NamedTuple):
 
     versions: tuple[str, ...] | None
     least: float
+
+
+def preference_of(settings: Settings) -> Preference:
+    """Return which concepts are the best ones, as it is set."""
+    return Preference(settings.prefer_versions, settings.min_confidence)
 
 
 class PreferredConcept(NamedTuple):

@@ -27,7 +27,7 @@ from pipeline.core.task import (
 from pipeline.core.text import delimit
 from pipeline.passages import stored_versions, table
 from pipeline.passages.table import ConceptRow
-from pipeline.store import answers, live_calls, pilots, versions
+from pipeline.store import live_calls, pilots, statistics, versions
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -206,12 +206,12 @@ class ConceptsTask(Task):
             begun = versions.list_versions(tx, self.name)
             taken = {
                 one.extractor.partition("/")[0]
-                for one in live_calls.runs_of_mode(tx, self.name, mode=live_calls.BACKFILL)
+                for one in live_calls.latest_runs(tx, self.name, mode=live_calls.BACKFILL)
             }
             taken |= {
                 one.label
                 for one in begun
-                if answers.count_applied(tx, self.name, one.extractor) > pilots.pilot_items(tx, one.extractor)
+                if statistics.count_answered(tx, self.name, one.extractor) > pilots.pilot_items(tx, one.extractor)
             }
             taken |= table.versions_present(tx, self.shape) - {one.label for one in begun}
             label = next(one for one in map(f"{table.TASK}@{{}}".format, itertools.count(1)) if one not in taken)

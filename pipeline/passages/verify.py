@@ -16,12 +16,10 @@ from sqlalchemy import (
     Select,
     Subquery,
     Text,
-    and_,
     cast,
     false,
     func,
     literal,
-    or_,
     select,
 )
 
@@ -195,9 +193,7 @@ def _first(tx: Connection, lacking: Subquery) -> list[str]:
 
 def _of(shape: PassagesShape, some: Sequence[Version]) -> ColumnElement[bool]:
     """Return the condition that a concept is of one of some versions; true or false, never unknown."""
-    concepts = shape.concepts.c
-    label, model = (func.coalesce(one, "") for one in (concepts.extractor_version, concepts.extractor_model))
-    return or_(false(), *(and_(label == one.label, model == one.model) for one in some))
+    return func.coalesce(table.of_extractors(shape, [(one.label, one.model) for one in some]), false())
 
 
 def _count(tx: Connection, query: Select[Any]) -> int:

@@ -1,7 +1,4 @@
-"""Measures a task's answers, judges them, and writes the report into the workspace.
-
-Measure the answers of a task again, and write the report.
-"""
+"""Measure a task's answers, judge them, and write the report into the workspace."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,11 +91,6 @@ def _others(ws: "OpenWorkspace", quality: "Quality") -> set[str]:
     return {gate.name for other in others for gate in other.gates}
 
 
-def remove_unfinished_reports(ws: "OpenWorkspace") -> None:
-    """Remove what killed processes left of the task's reports that never became whole."""
-    report_files.sweep_reports(ws.data, ws.task.name)
-
-
 def write_report(
     ws: "OpenWorkspace", *, extractor: str | None = None, notes: "list[str] | None" = None, fewest: int | None = None
 ) -> QualityReport | None:
@@ -150,7 +142,7 @@ def run(ws: OpenWorkspace, *, extractor: str | None = None) -> QualityReport | N
         InputError: there is nothing of an extractor that was named.
         ConfigurationError: GATES names a gate that there is not, or a bound that is none.
     """
-    remove_unfinished_reports(ws)
+    report_files.sweep_reports(ws.data, ws.task.name)
     report = write_report(ws, extractor=extractor)
     if report is None and extractor is not None:
         raise InputError(

@@ -1,8 +1,8 @@
-"""The files of the reports, in the workspace's `reports/`: sealed so that none looks whole which is not.
+"""Write, find and remove the files of reports in the workspace's `reports/`; sealed, so that none looks whole early.
 
 One report is `<task>-<time>-<tail>.md` with pictures and a `.json` beside it, all of one name; the Markdown is sealed
 last, so where it stands everything it names does too. `<task>-latest.md` is a copy of the newest one: a link would not
-survive being sent to somebody. The tail is random, so that two processes never write one name.
+survive being sent elsewhere. The tail is random, so that two processes never write one name.
 """
 
 import json
@@ -24,7 +24,7 @@ _OURS = r"(?:{name}|{task}-{latest})(?:-\d+)?\.(?:md|json|svg)(?:\.[0-9a-f]+-[0-
 
 
 def report_name(task: str, *, at: datetime) -> str:
-    """Return a name, without an ending, for a report that nobody has written."""
+    """Return a name, without an ending, for a report that is not there yet."""
     return f"{task}-{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
@@ -63,7 +63,7 @@ def reports_of_task(data: Path, task: str) -> list[Path]:
 def remove_reports(data: Path, task: str) -> int:
     """Remove every report of a task, durably, and return how many files those were; the user's own files stay.
 
-    Reports hold samples of people's data: whoever forgets somebody removes them, and `make qc` writes a new one.
+    Reports hold samples of people's data: `forget` removes them, and `make qc` writes a new one.
     """
     gone = reports_of_task(data, task)
     for path in gone:

@@ -143,7 +143,7 @@ def _check_pilot(ws: OpenWorkspace) -> None:
     """
     with ws.store.read() as tx:
         if claims.count_askable(tx, ws.task):
-            pilot.check_pilot(ws, tx, compulsory=ws.task.needs_pilot)
+            pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
 
 
 def _open(
@@ -161,12 +161,12 @@ def _open(
         return
     if not wish.skip_pilot:
         with ws.store.read() as tx:
-            pilot.check_pilot(ws, tx, compulsory=ws.task.needs_pilot)
+            pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
     announce(look, ws.extractor)
     if not confirm(look.batch.cost):
         raise InputError("not confirmed; nothing was sent", hint="YES=1 answers yes")
     with ws.store.write() as tx:
-        if wish.skip_pilot and not pilot.is_pilot_cleared(ws, tx):
+        if wish.skip_pilot and not pilot.is_pilot_cleared(tx, ws.task, ws.extractor):
             pilots.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
         found = live_calls.unfinished_run(tx, ws.task.name, mode=live_calls.BACKFILL)
         if found is not None and found.extractor == ws.extractor:
@@ -296,7 +296,7 @@ def _left(ws: OpenWorkspace) -> int:
 def _notes(ws: OpenWorkspace) -> list[str]:
     """Return what a reader of the report must know."""
     with ws.store.read() as tx:
-        found = pilot.deciding_pilot(ws, tx)
+        found = pilot.deciding_pilot(tx, ws.extractor)
     if found is None or found.verdict is PilotVerdict.WAIVED:
         return ["Asked without a pilot that passed: a person wanted it so."]
     return []

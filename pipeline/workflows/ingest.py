@@ -7,7 +7,7 @@ from pipeline.batch.ingest import IngestSummary
 from pipeline.core.errors import FindableError
 from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.quality import evaluate, pilot
+from pipeline.quality import evaluate, pilot, report_files
 from pipeline.quality.evaluate import QualityReport
 
 
@@ -49,7 +49,7 @@ def _follow_up(
         budget.close_budget(ws.store, ws.task, at=ws.now())
     if reported is None:
         return
-    evaluate.remove_unfinished_reports(ws)
+    report_files.sweep_reports(ws.data, ws.task.name)
     for extractor in dict.fromkeys(one.batch.extractor for one in accounts):
         report = evaluate.write_report(ws, extractor=extractor)
         if report is not None:

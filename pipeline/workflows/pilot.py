@@ -82,11 +82,11 @@ def first(
     if skip:
         quality_pilot.waive_open_pilot(ws)
     with ws.store.read() as tx:
-        if not claims.count_askable(tx, ws.task) and not (size and quality_pilot.is_pilot_begun(ws, tx)):
+        if not claims.count_askable(tx, ws.task) and not (size and quality_pilot.is_pilot_begun(tx, ws.extractor)):
             return None
         if size is None:
-            quality_pilot.check_pilot(ws, tx)
-        if size is None or not quality_pilot.why_not(ws, tx, compulsory=True):
+            quality_pilot.check_pilot(tx, ws.task, ws.extractor)
+        if size is None or not quality_pilot.why_not(tx, ws.extractor, compulsory=True):
             return None
     report = run(
         ws, size=min(size, limit or size), seed=None, announce=announce, confirm=confirm, fewest=quality_pilot.FEWEST
@@ -125,7 +125,7 @@ def run(
     questions.free_dead_owners(ws.store, now=ws.now())
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     report, ids = _begun(ws, size, seed)
-    quality_pilot.exempt_unserved(ws, ids)
+    quality_pilot.exempt_unserved(ws.store, ws.task.name, ids)
     rounds, is_left = 0, True
     while is_left and rounds < MOST_ROUNDS:
         sent = submit.run(ws, limit=None, dry=False, announce=announce, confirm=confirm, among=ids)
@@ -157,7 +157,7 @@ def _begun(ws: OpenWorkspace, size: int | None, seed: int | None) -> tuple[Pilot
         if before is not None and before.ended_at is None:
             size, seed = size or before.size, before.seed if seed is None else seed
         size, seed = size or quality_pilot.SIZE, quality_pilot.SEED if seed is None else seed
-        ids = quality_pilot.draw_pilot(ws, tx, size=size, seed=seed)
+        ids = quality_pilot.draw_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
     if not ids:
         raise InputError(
             f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
@@ -229,8 +229,8 @@ def _unanswered(ws: OpenWorkspace, ids: list[str]) -> RemoteError | GateError:
     """Return the error of a pilot without any reply: whose fault that is, and what helps."""
     said = "no reply came for any of the pilot, so there is nothing to judge"
     with ws.store.read() as tx:
-        parked = quality_pilot.parked_of_pilot(ws, tx, ids)
-        unserved = quality_pilot.unserved_items(ws, tx, ids)
+        parked = quality_pilot.parked_of_pilot(tx, ws.task.name, ids)
+        unserved = quality_pilot.unserved_items(tx, ws.task.name, ids)
     if unserved:
         return RemoteError(
             f"{said}: {parked[unserved[0]]}", hint="run it again later; it asks about the same ones anew"

@@ -30,6 +30,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.limits import FREE, MAX_ACTIVE_BATCHES
+from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
 from pipeline.store import batches, claims, live_calls, statistics
 from pipeline.workflows.batch_or_live import ModeEstimate, Name, live_seconds, percentile_90, recommend, turns
@@ -155,12 +156,12 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
 def _scaled(ws: OpenWorkspace, plan: "BatchPlan", scale: float) -> "BatchPlan":
     """Return a plan with its prompt tokens as the API counts them."""
     usage = plan.usage._replace(prompt=round(plan.counted_in * scale))
-    return replace(plan, usage=usage, cost=estimate.request_cost(ws, usage, batch=True))
+    return replace(plan, usage=usage, cost=usage_cost(ws.model, usage, batch=True, on=ws.now().date()))
 
 
 def _batch(ws: OpenWorkspace, tx: "Connection", plan: "BatchPlan", known: "Calibration") -> ModeEstimate:
     """Return what asking by batch comes to."""
-    cost = estimate.request_cost(ws, plan.usage, batch=True)
+    cost = usage_cost(ws.model, plan.usage, batch=True, on=ws.now().date())
     most = ws.model.enqueued(ws.settings.tier)
     waiting = [one for one in batches.batches_in_states(tx, *AT_API) if one.model == ws.model.name]
     enqueued = sum(one.estimated_in for one in waiting)
@@ -184,7 +185,7 @@ def _batch(ws: OpenWorkspace, tx: "Connection", plan: "BatchPlan", known: "Calib
         figures={"tokens": plan.usage.prompt, "enqueued_now": enqueued, "enqueued_most": most, "turns": rounds},
         warnings=tuple(warnings),
         affordable=_is_affordable(ws, tx, cost, known),
-        refused=pilot.why_not(ws, tx),
+        refused=pilot.why_not(tx, ws.extractor),
         absent=absent,
     )
 
@@ -204,7 +205,7 @@ def _batch_seconds(ws: OpenWorkspace, tx: "Connection", plan: "BatchPlan", round
 
 def _live(ws: OpenWorkspace, tx: "Connection", plan: "BatchPlan", known: "Calibration") -> ModeEstimate:
     """Return what asking live comes to."""
-    cost, now, limits = estimate.request_cost(ws, plan.usage, batch=False), ws.now(), ws.limits
+    cost, now, limits = usage_cost(ws.model, plan.usage, batch=False, on=ws.now().date()), ws.now(), ws.limits
     used = live_calls.calls_of_day(tx, ws.model.name, day=budget.today(now).isoformat())
     left = None if limits.rpd is None else max(0, limits.rpd - used)
     fits = left is None or plan.requests <= left

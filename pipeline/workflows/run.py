@@ -188,7 +188,7 @@ def _score(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool
 def _submit(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool]) -> None:
     """Send what waits and, where no pilot stops it, who is next, within the budget."""
     with ws.store.read() as tx:
-        askable, cleared = claims.count_askable(tx, ws.task), pilot.is_pilot_cleared(ws, tx)
+        askable, cleared = claims.count_askable(tx, ws.task), pilot.is_pilot_cleared(tx, ws.task, ws.extractor)
     if askable and not cleared:  # a pilot's own batches go on; who is next waits for a person
         report.facts["left"], report.facts["no_pilot"] = askable, f"no pilot of {ws.extractor} has passed"
         askable = 0

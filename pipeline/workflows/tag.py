@@ -216,7 +216,7 @@ def _pilot_first(ws: OpenWorkspace, report: TagReport, wish: TagOptions) -> TagO
 def _has_pilot(ws: OpenWorkspace) -> bool:
     """Return whether a pilot is under way."""
     with ws.store.read() as tx:
-        return pilot.is_pilot_begun(ws, tx)
+        return pilot.is_pilot_begun(tx, ws.extractor)
 
 
 def _by_call(ws: OpenWorkspace, report: TagReport, wish: TagOptions) -> None:

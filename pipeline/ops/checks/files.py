@@ -81,7 +81,7 @@ def _old_file(ws: "OpenWorkspace", batch: Batch, name: str, sha256: str, *, mend
     if not wrong:
         return
     with ws.store.read() as tx:
-        is_forgetting = bool(erase.unfinished_erasures(tx))
+        is_forgetting = bool(erase.open_erasures(tx))
     mended = ""
     if not is_forgetting:
         mended = _fetch_again(ws, batch) if mend.on and is_result else ""

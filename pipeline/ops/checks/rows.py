@@ -12,7 +12,7 @@ from pipeline.core.states import OVER, BatchState, Outcome
 from pipeline.core.task import VersionCounts
 from pipeline.ops import rollback
 from pipeline.ops.checks.finding import CheckFinding, Mend
-from pipeline.store import batches, claims, erase, integrity, live_calls, versions
+from pipeline.store import batches, claims, erase, integrity, leases, live_calls, versions
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def check_claims(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
     with ws.store.read() as tx:
         over = {batch.number for batch in batches.batches_in_states(tx, *OVER)}
         stuck = sum(counts["open"] for number, counts in integrity.count_requests(tx).items() if number in over)
-        dead = integrity.count_dead_claims(tx, now=ws.now())
+        dead = sum(one.is_dead for one in claims.live_claims(tx, now=ws.now()))
     if stuck:
         mended = ""
         if mend.on:
@@ -95,7 +95,7 @@ def check_loose(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
 def check_forgotten(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  # noqa: ARG001 - the shape of every check
     """Was everything that was begun to be forgotten forgotten to the end?"""
     with ws.store.read() as tx:
-        left = erase.unfinished_erasures(tx)
+        left = erase.open_erasures(tx)
     for item_id in left:
         said = f"item {item_id} was begun to be forgotten, and the run died over it"
         yield CheckFinding(
@@ -106,13 +106,15 @@ def check_forgotten(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding
 def check_leases(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
     """Has every lease a living owner?"""
     with ws.store.read() as tx:
-        dead = integrity.count_dead_leases(tx, now=ws.now())
+        _, dead = leases.leases_by_life(tx, now=ws.now())
     if not dead:
         return
     mended = ""
     if mend.on:
         with ws.store.write() as tx:
-            mended = f"dropped {len(integrity.drop_dead_leases(tx, now=ws.now()))}"
+            _, gone = leases.leases_by_life(tx, now=ws.now())
+            leases.drop_leases(tx, gone)
+            mended = f"dropped {len(gone)}"
     said = f"leases of processes that are gone: {', '.join(dead)}"
     why = "a run died there; whoever needs them takes them over"
     yield CheckFinding("leases", said, why, contradiction=False, mendable=True, mended=mended)

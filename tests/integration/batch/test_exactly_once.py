@@ -11,7 +11,6 @@ import pytest
 from pipeline.batch import create, prepare
 from pipeline.batch import uploads as batch_uploads
 from pipeline.batch.create import SendOutcome
-from pipeline.core.progress import NullProgress
 from tests.integration.looks import (
     CREATE,
     alter,
@@ -28,6 +27,7 @@ from tests.integration.looks import (
     uploads,
 )
 from tests.lab import Api, Workspace
+from tests.progress import NullProgress
 
 People = Callable[..., list[str]]
 
@@ -294,15 +294,6 @@ def test_a_clear_refusal_leaves_the_batch_prepared(case: str, workspace: Workspa
     assert uploads(api) == (1 if keeps else 2)
     assert (states(workspace), len(remote(api))) == (["submitted"], 1)
     assert batch_row(workspace)["request_sha256"] == row["request_sha256"]
-
-
-def test_no_connection_leaves_the_batch_prepared(workspace: Workspace, people: People) -> None:
-    """Where nothing can be sent, nothing happened: exit 4, the batch waits, its items stay claimed."""
-    people(5)
-    workspace.environ["GOOGLE_GEMINI_BASE_URL"] = "http://127.0.0.1:9"
-    result = workspace.run("batch-submit", RETRY_FOR="0.05")
-    assert result.exit_code == 4, result.output
-    assert (states(workspace), len(claimed(workspace)), tries(workspace)) == (["prepared"], 5, [])
 
 
 def test_a_server_that_goes_away_before_create_leaves_the_batch_prepared_and_its_upload_kept(

@@ -72,6 +72,7 @@ def test_a_copy_is_never_written_over(chained: Workspace, tmp_path: Path) -> Non
     assert list((tmp_path / "copy").iterdir()) == []
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("name", [DATABASE, "batches/000001-results.jsonl", "index/builds/1/faiss.index"])
 @pytest.mark.parametrize("how", ["changed", "gone", "longer"])
 def test_a_damaged_copy_is_refused(chained: Workspace, tmp_path: Path, name: str, how: str) -> None:

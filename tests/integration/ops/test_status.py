@@ -213,28 +213,6 @@ def test_unpark_lets_one_or_everyone_go(workspace: Workspace, people: Callable[.
     assert (again.exit_code, again.stdout.strip()) == (0, "no person to let go")
 
 
-@pytest.mark.parametrize("args", [[], ["somebody", "--all"], ["nobody-of-that-name"]])
-def test_unpark_wants_to_know_whom(workspace: Workspace, people: Callable[..., list[str]], args: list[str]) -> None:
-    """Neither, both, or an unknown username: exit code 2."""
-    people(1)
-    assert workspace.run("unpark", *args).exit_code == 2
-
-
-def test_unpark_forgives_earlier_attempts(workspace: Workspace, api: Api, people: Callable[..., list[str]]) -> None:
-    """Who failed twice is parked, and after `unpark` has two tries again."""
-    people(1)
-    api.fault("safety", times=3)
-    for _ in range(2):
-        for command in ("batch-submit", "batch-poll", "batch-ingest"):
-            assert workspace.run(command).exit_code == 0
-    assert _status(workspace)["experts"]["parked"] == 1
-    assert workspace.run("unpark", "--all", "--yes").exit_code == 0
-    for expected in ("untagged", "tagged"):
-        for command in ("batch-submit", "batch-poll", "batch-ingest"):
-            assert workspace.run(command).exit_code == 0
-        assert _status(workspace)["experts"][expected] == 1
-
-
 def test_score_mends_what_another_program_spoilt(workspace: Workspace, people: Callable[..., list[str]]) -> None:
     """Only scores that differ are written; the second time none does."""
     people(5, without_bio=1)

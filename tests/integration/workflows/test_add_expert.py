@@ -171,26 +171,6 @@ FAILURES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("word", "args"), FAILURES, ids=[f"{word}-{args.get('code', '')}" for word, args in FAILURES])
-def test_where_gemini_fails_the_next_batch_takes_the_person(
-    workspace: Workspace, api: Api, file: Callable[[Any], str], word: str, args: dict[str, Any]
-) -> None:
-    """Saved untagged and scored, with the reason told and recorded; the claim is free, and a batch brings the tags."""
-    api.fault(word, times=10_000, path=LIVE, args=args)
-    (ada,) = _added(workspace, file(SNAKE))
-    assert ada["tags"] == []
-    assert ada["problem"]
-    assert ada["findability_score"] > 0
-    assert _counts(workspace)["untagged"] == 1
-    was_judged = word not in {"quota_minute", "quota_day", "key_invalid"}  # a no for now is nobody's attempt
-    assert workspace.scalar("SELECT count(*) FROM findable_attempts") == was_judged
-    assert workspace.query("SELECT reason, outcome FROM findable_due") == [(ada["problem"], None)]
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        assert workspace.run(command).exit_code == 0
-    assert _counts(workspace)["tagged"] == 1
-    assert workspace.query("SELECT outcome FROM findable_due") == [("tagged",)]
-
-
 def test_where_the_service_is_down_nobody_else_waits_for_it(
     workspace: Workspace, api: Api, file: Callable[[Any], str]
 ) -> None:

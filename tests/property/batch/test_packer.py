@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from pipeline.batch import prepare
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
-from pipeline.core.progress import NullProgress
 from pipeline.core.settings import Budget
 from pipeline.core.task import Item, Prompt
 from pipeline.cost import estimate
@@ -22,6 +21,7 @@ from pipeline.gemini.tokens import Usage
 from pipeline.store import batches
 from tests.delivery import workspace_at
 from tests.lab import ON_POSTGRESQL
+from tests.progress import NullProgress
 
 BEGAN = datetime(2020, 1, 1, tzinfo=UTC)
 
