@@ -21,6 +21,7 @@ from pipeline.engine.record import Asked, Judgement, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
+from pipeline.store.database import pages
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
@@ -136,10 +137,10 @@ class _Download(NamedTuple):
         requests = claims.open_requests(tx, batch.number)
         batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
         give_up_batch(tx, batch, why=why, at=ws.now())
-        for start in range(0, len(requests), CHUNK):
+        for page in pages(requests, CHUNK):
             judged = [
                 Judgement(Asked(one.item_id, one.input_hash), Outcome.MISSING, why, charged=False, forgiven=forgiven)
-                for one in requests[start : start + CHUNK]
+                for one in page
             ]
             write_judgements(tx, ws.task, judged, source=source, at=ws.now())
 

@@ -23,6 +23,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, versions
+from pipeline.store.database import pages
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
@@ -109,11 +110,10 @@ def request_lines(
     left = wanted.limit
     if wanted.among is None:
         most = None if left is None else left + len(wanted.without)
-        pages = claims.askable_pages(tx, builder.task, limit=most, after=after)
+        wanted_pages: Iterator[Sequence[str]] = claims.askable_pages(tx, builder.task, limit=most, after=after)
     else:
-        found = claims.askable_among(tx, builder.task, wanted.among)
-        pages = (found[start : start + PAGE] for start in range(0, len(found), PAGE))
-    for page in pages:
+        wanted_pages = pages(claims.askable_among(tx, builder.task, wanted.among), PAGE)
+    for page in wanted_pages:
         ids = [one for one in page if one not in wanted.without][:left]
         yield from builder.lines(tx, ids)
         left = None if left is None else left - len(ids)
