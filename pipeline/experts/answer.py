@@ -1,10 +1,8 @@
-"""What a valid answer of the tags task is.
-
-What a tag may look like, whoever wrote the answer: a short phrase of visible text, in lower case, on one line.
+"""Define a valid answer of the tags task: tags are short phrases of visible text, in lower case, on one line.
 
 A model repeats what stands in a biography, and a stranger may have written it. What is harmless in another form is
-cleaned: mark-up, entities, control and invisible characters. What is none after that (too long, still mark-up, an
-address) is no tag, and `ill_formed` says why.
+cleaned: mark-up, entities, control and invisible characters. What is too long after that, still mark-up, or an address
+is no tag, and `ill_formed` says why.
 """
 
 import re

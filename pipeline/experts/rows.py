@@ -2,7 +2,7 @@
 
 What is harmless goes in as it is: formulas, HTML, odd URLs, any script, emoji, control characters. Rejected is what
 cannot be stored or told apart: bad bytes, NUL, lone surrogates, no username, one too long or with control characters.
-A value of the wrong kind is dropped or altered and told; the row goes in.
+A value of the wrong kind is dropped or altered, with a finding; the row goes in.
 """
 
 import math
@@ -99,7 +99,7 @@ class _Row:
         return text
 
     def _rate(self, cell: object) -> rates.Rate:
-        """Return the rate in a cell; told where it is not as a machine writes it."""
+        """Return the rate in a cell, with a finding where it is not as a machine writes it."""
         if isinstance(cell, (int, float)) and not isinstance(cell, bool):
             rate = rates.rate_of_number(cell)
         else:

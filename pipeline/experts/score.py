@@ -22,7 +22,7 @@ def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate:
     """
     length = len(text_of(bio))
     whole = 40 if length >= FULL_BIO else 0
-    if tagged or (tags is not None and has_tags(tags)):  # NULLs are seen without a call: this runs for everybody
+    if tagged or (tags is not None and has_tags(tags)):  # NULLs are seen without a call: this runs for every row
         whole += 25
     if profile_url is not None and text_of(profile_url):
         whole += 15

@@ -28,8 +28,8 @@ from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, 
 from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
-from pipeline.store.database import among, streamed
-from pipeline.tables.rows import count_by_state, has_words, holds, pages, refusals, rows_among
+from pipeline.store.database import among, pages, streamed
+from pipeline.tables.rows import count_item_states, has_words, holds, refusals, rows_among
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -156,7 +156,7 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     """
     row = by_usernames(tx, [username]).get(username)
     if row is None:
-        raise InputError(f"there is no expert {username!r}", hint="`make export TO=-` lists everyone")
+        raise InputError(f"there is no expert {username!r}", hint="`make export TO=-` lists all")
     return row
 
 
@@ -285,8 +285,8 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
 
 
 def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
-    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_by_state`."""
-    return count_by_state(
+    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_item_states`."""
+    return count_item_states(
         tx,
         experts,
         TASK,

@@ -128,7 +128,7 @@ class TagsTask(Task):
         self._clear(tx, {key: answer for key, (_, answer) in given.items()})
 
     def versions(self, tx: "Connection") -> list[VersionCounts]:
-        """Return every extractor whose answers were applied; tags that came with the data are nobody's."""
+        """Return every extractor whose answers were applied; tags that came with the data have none."""
         return answers.version_counts(tx, self.name)
 
     def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
@@ -167,7 +167,7 @@ def _told(row: Mapping[Any, Any]) -> str:
 
 
 def _input_hash(row: Mapping[Any, Any], told: str) -> str:
-    """Return the hash of a question: whom it is about, and what is told."""
+    """Return the hash of a question: whom it is about, and what is asked."""
     return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(told)}"
 
 

@@ -69,7 +69,7 @@ def _fit_ids(shape: PassagesShape, passages: Sequence[Passage]) -> list[Passage]
 
 
 def _first_occurrences(seen: SeenIds, passages: Sequence[Passage]) -> tuple[list[Passage], list[Finding]]:
-    """Return the passages whose ids did not come before in the file, and what is told of the others."""
+    """Return the passages whose ids did not come before in the file, and the findings about the others."""
     found: list[Passage] = []
     again: list[Finding] = []
     for one in passages:

@@ -46,7 +46,7 @@ def repeated_names(names: Sequence[str]) -> int:
 
 
 def nearly_repeated_names(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (name, one before it that it is nearly) for each of some names that has one; those alike are told once.
+    """Return (name, one before it that it is nearly) for each of some names that has one; equal ones count once.
 
     Names that differ in a number, Arabic or Roman, are different things: GPT-3 is not GPT-4.
     """

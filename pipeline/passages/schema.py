@@ -82,10 +82,6 @@ class PassagesShape:
         """Return whether passages have a column of this name that is read and written."""
         return name in self.passages.c
 
-    def native_ids(self, ids: Iterable[str]) -> list[Any]:
-        """Return ids of passages as their table may hold them, for a condition."""
-        return self.ids.native(ids)
-
 
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return how the tables of this database are; for tables that were made or adopted."""
@@ -126,7 +122,7 @@ def passages_spec(name: str) -> TableSpec:
 def concepts_spec(passages_id: ReflectedColumn) -> TableSpec:
     """Return what is needed of the table of concepts, whose `passage_id` is of the type that the passages' ids have."""
     kind = _ids(passages_id).kind
-    whose = Column("passage_id", AsTheColumn(passages_id.told), nullable=False)
+    whose = Column("passage_id", AsTheColumn(passages_id.declared), nullable=False)
     own: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
     return TableSpec(
         Table(CONCEPTS, MetaData(), own, whose, *map(_column, OF_CONCEPTS)),

@@ -28,11 +28,12 @@ from sqlalchemy import (
 
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store import database
+from pipeline.store.database import pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
-from pipeline.tables.rows import count_by_state, has_words, holds, pages, refusals, rows_among
+from pipeline.tables.rows import count_item_states, has_words, holds, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -119,7 +120,7 @@ def pending_passages(
     query = select(shape.item_id.label("item_id")).where(_is_open(shape, skip, label)).order_by(shape.passages.c.id)
     if after is not None:
         others = shape.passages.alias()
-        row = select(others.c.id).where(others.c.id.in_(shape.native_ids([after]))).limit(1).scalar_subquery()
+        row = select(others.c.id).where(others.c.id.in_(shape.ids.native([after]))).limit(1).scalar_subquery()
         query = query.where(shape.passages.c.id > row)
     return query
 
@@ -183,8 +184,8 @@ def passage_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
 def count_passages_by_state(
     tx: Connection, shape: PassagesShape, *, now: datetime, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> dict[str, int]:
-    """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_by_state`."""
-    return count_by_state(
+    """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_item_states`."""
+    return count_item_states(
         tx,
         shape.passages,
         TASK,
@@ -252,12 +253,12 @@ def remove_concepts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *,
     return sum(tx.execute(removal).rowcount for removal in removals)
 
 
-def passage_text_is_stored(tx: Connection, shape: PassagesShape, told: str) -> bool:
+def passage_text_is_stored(tx: Connection, shape: PassagesShape, words: str) -> bool:
     """Return whether a text stands in any row of either table, or in an answer that is kept; reads all of them."""
     return (
-        holds(tx, shape.passages.c, told)
-        or holds(tx, shape.concepts.c, told)
-        or holds(tx, [given.c.item_id, given.c.answer], told, given.c.task == TASK)
+        holds(tx, shape.passages.c, words)
+        or holds(tx, shape.concepts.c, words)
+        or holds(tx, [given.c.item_id, given.c.answer], words, given.c.task == TASK)
     )
 
 
@@ -299,4 +300,4 @@ def _among(
     locked: bool = False,
 ) -> Iterator[Sequence[Any]]:
     """Yield some columns of the passages with these ids of which all conditions hold."""
-    return rows_among(tx, shape.passages.c.id, shape.native_ids(ids), columns, *conditions, locked=locked)
+    return rows_among(tx, shape.passages.c.id, shape.ids.native(ids), columns, *conditions, locked=locked)

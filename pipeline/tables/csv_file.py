@@ -118,7 +118,7 @@ def _is_separator_line(line: TextLine) -> bool:
 
 
 def csv_rows(lines: Iterator[TextLine], header: Header, *, layout: Layout) -> Iterator[TextRow | Finding]:
-    """Yield the rows after the header, and what is told of each record that is none."""
+    """Yield the rows after the header, and a finding for each record that is none."""
     parser = _Parser(lines, header.delimiter, is_record=header.is_record, layout=layout)
     for line, record, was_escaped in parser:
         if record.fields is None:

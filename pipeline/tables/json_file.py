@@ -88,7 +88,7 @@ def parse_strictly(text: str) -> object:
 def json_rows(
     documents: Iterator[Document | Finding], *, layout: Layout, ignored: dict[str, None]
 ) -> Iterator[TextRow | Finding]:
-    """Yield the rows of a file, and what is told of each document that holds none."""
+    """Yield the rows of a file, and a finding for each document that holds none."""
     parsed = parse_json if layout.guesses else parse_strictly
     for document in documents:
         if isinstance(document, Finding):

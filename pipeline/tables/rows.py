@@ -9,20 +9,13 @@ from sqlalchemy import ColumnElement, Connection, Table, Text, and_, case, cast,
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import answers, claims
-from pipeline.store.database import among, describe_error
+from pipeline.store.database import among, describe_error, pages
 from pipeline.tables.reflect import is_sqlite
 
-PAGE = 500  # ids in one statement
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
 MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
 RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
 GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
-
-
-def pages(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Yield values in as many as one statement takes."""
-    for start in range(0, len(values), PAGE):
-        yield values[start : start + PAGE]
 
 
 def rows_among(
@@ -47,14 +40,14 @@ def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
     return and_(column.is_not(None), func.trim(cast(column, Text), WHITE) != "")
 
 
-def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], told: str, *conditions: ColumnElement[bool]) -> bool:
+def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], words: str, *conditions: ColumnElement[bool]) -> bool:
     """Return whether a text stands in some columns of a row of which all conditions hold; reads all of them."""
     place = func.instr if is_sqlite(tx) else func.strpos
-    held = or_(*(place(cast(column, Text), told) > 0 for column in columns))
+    held = or_(*(place(cast(column, Text), words) > 0 for column in columns))
     return tx.execute(select(literal(1)).where(held, *conditions).limit(1)).first() is not None
 
 
-def count_by_state(
+def count_item_states(
     tx: Connection,
     table: Table,
     task: str,
