@@ -55,10 +55,9 @@ def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noq
 
 
 def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
-    """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended since.
+    """Park the rows whose tags are text that is no JSON list, release those that were mended since; return how many.
 
-    Of rows without a score, and with `every_row` of all, every tags cell is read; of the others those that do not begin
-    and end as a list does. Returns how many were parked.
+    Of rows without a score, or with `every_row` of all, every tags cell is read; of others those that look foreign.
     """
     marked = list(tx.execute(answers.foreign_ids(TASK)).scalars())
     for start in range(0, len(marked), PAGE):

@@ -20,10 +20,7 @@ _LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
 
 
 def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
-    """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none.
-
-    Plain lower-case words, which nearly all tags are, are seen to be so all at once.
-    """
+    """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none."""
     together = "\n".join(tags)
     if _PLAIN.fullmatch(together) and together.count("\n") == len(tags) - 1 and len(max(tags, key=len)) <= MAX_TAG:
         return list(dict.fromkeys(tags)), ""
@@ -33,10 +30,7 @@ def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
 
 
 def clean_tag(tag: str) -> str:
-    """Return a tag in lower case, trimmed, with single blanks, without mark-up or characters that cannot be seen.
-
-    What was cleaned once is not changed by cleaning it again. A text beyond 1,000 characters is only cut there.
-    """
+    """Return a tag in lower case, with single blanks, without mark-up or invisible characters; cut after 1,000."""
     text = " ".join(tag.lower().split())[: MAX_RAW + 1]
     if len(text) > MAX_RAW:
         return text

@@ -1,7 +1,6 @@
-"""The people in the `experts` table: who is open, tagged and counted as what; finding, adding and changing them.
+"""Find, add, change and count the people in the `experts` table, findable's own or an adopted one.
 
-The table may be ours, or adopted from another program (`adopt`). Whatever type a column of it has, cells are read
-through `cells`; the ids are as the table has them (`schema`), and the engine sees text.
+Whatever type a column has, cells are read through `columns`; ids are as the table has them, and the engine sees text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,19 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    Text,
-    and_,
-    bindparam,
-    cast,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, bindparam, cast, func, or_, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, number_of, tags_of, text_of
@@ -251,10 +238,10 @@ def text_is_stored(tx: Connection, word: str) -> bool:
 def write_tags(
     tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
 ) -> set[str]:
-    """Write tags (JSON text by id) with the score they give, where there are none yet; return the ids written.
+    """Write tags (JSON text by id) with their score, where there are none yet; return the ids written.
 
     `rows` are what the caller read in this transaction already, with the columns of `WRITTEN`. Tags are immutable: the
-    WHERE clause holds, whatever was read before. It is short where the row says NULL, as nearly all do.
+    WHERE clause holds, whatever was read before.
     """
     rows = by_ids(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
     without = experts.c.tags.is_(None)

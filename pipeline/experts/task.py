@@ -1,7 +1,4 @@
-"""The tags task: which domains does this person know?
-
-What a question tells of a person stands between tags of these names, which nothing in it can close.
-"""
+"""The tags task: which domains does this person know?"""
 
 import hashlib
 import json
@@ -97,8 +94,7 @@ class TagsTask(Task):
     ) -> WriteResult:
         """Write tags and the scores they give, where there are no tags yet and the row is still the same person's.
 
-        A person whose row did not take them, though the database said nothing, is blocked: the next answer would fare
-        no better.
+        A person whose row did not take them, though the database said nothing, is blocked.
         """
         asked = {one.item_id: one for one in answers}
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)

@@ -17,11 +17,7 @@ _EMPHASIZED = re.compile(r"([*_~])(.*[^\s*_~])\1")  # whole; a mark at one end a
 
 
 def clean_name(name: str) -> str:
-    """Return a name trimmed, with single blanks, without mark-up or characters that cannot be seen; "" if none is left.
-
-    What was cleaned once is not changed by cleaning it again. What has no letter and no digit, or is longer than 300
-    characters, is no name.
-    """
+    """Return a name with single blanks, without mark-up or invisible characters; "" where no usable name is left."""
     if _PLAIN.fullmatch(name):
         return name if len(name) <= MAX_NAME else ""
     text = name[: MAX_RAW + 1]

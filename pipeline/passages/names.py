@@ -1,7 +1,4 @@
-"""What is wrong with the name of a concept, and which names of one passage are the same or nearly so.
-
-For the quality report: nothing is refused here.
-"""
+"""Judge names of concepts for the quality report: what is none, what stands twice, or nearly so, in one passage."""
 
 import re
 from collections.abc import Sequence

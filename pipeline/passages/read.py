@@ -1,7 +1,6 @@
-"""Passages read from a file of any length: JSON lines, a JSON list, CSV by its header, or Parquet.
+"""Read passages from a file of any length: JSON lines, a JSON list, CSV by its header, or Parquet.
 
-A row is `{"id", "text", "source"?, "metadata"?}`; whatever else stands in it goes into the metadata. A text is taken
-exactly as it is given: no strip, no normalisation, no other line ends, no guess at its encoding.
+A row is `{"id", "text", "source"?, "metadata"?}`; other fields go into the metadata. A text is taken exactly as given.
 """
 
 import unicodedata
@@ -32,10 +31,7 @@ _REMEMBERED = 1000  # names of keys, for a note
 
 
 class Passage(NamedTuple):
-    """One passage as a file gives it. A source or metadata that are None leave what is stored alone.
-
-    `changes` are findings that do not keep it out.
-    """
+    """One passage as a file gives it; a source or metadata that are None leave what is stored alone."""
 
     id: str
     text: str

@@ -1,6 +1,4 @@
-"""The rows of the two tables: which passages are open and counted as what; finding, adding and changing them.
-
-The tables may be ours, or adopted from another program; how they are is a `Shape`. Ids go in and out as text.
+"""Find, add, change and count the rows of passages and concepts, findable's own or adopted; ids go in and out as text.
 
 Rows of a version that was withdrawn count as absent everywhere: they are on their way out.
 """
@@ -64,8 +62,7 @@ class PassageRow(NamedTuple):
 def in_sight(shape: PassagesShape) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of no version that was withdrawn.
 
-    Whether any version was is asked first, once a statement: nearly always none is, and no row needs to be looked at
-    where the index of concepts tells enough.
+    Whether any version was is asked first: nearly always none is, and the index of concepts tells enough.
     """
     concepts = shape.concepts.c
     withdrawn = select(versions.c.task).where(versions.c.task == TASK, versions.c.withdrawn_at.is_not(None))
@@ -142,10 +139,9 @@ def _skipped(skip: tuple[str, ...] | None, label: str) -> tuple[str, ...] | None
 
 
 def passage_texts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, locked: bool = False) -> dict[str, str]:
-    """Return the texts of these passages, by id; `locked` keeps others from changing them while the transaction lasts.
+    """Return the texts of these passages that are there, by id; `locked` keeps others from changing them meanwhile.
 
-    A passage that is gone is not there. A table that may only be read is not locked: what changes in the moments until
-    the transaction ends is found by `doctor`.
+    A table that may only be read is not locked; `doctor` finds what changes in the moments until the transaction ends.
     """
     columns = [shape.item_id, shape.passages.c.text]
     rows = _among(tx, shape, ids, columns, locked=locked and _may_lock(tx, shape))

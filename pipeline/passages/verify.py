@@ -10,18 +10,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    Subquery,
-    Text,
-    cast,
-    false,
-    func,
-    literal,
-    select,
-)
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, Text, cast, false, func, literal, select
 
 from pipeline.core.task import CheckResult, RowFault
 from pipeline.passages import table

@@ -1,7 +1,6 @@
 """Make a table, or adopt one that another program made, by what a subject says of it in a `TableSpec`.
 
-Columns that are missing are added where the subject adds any; no cell that is there changes, and doing it again changes
-nothing. The program that made the table may go on using it.
+No cell that is there changes, and doing it again changes nothing. The other program may go on using the table.
 """
 
 from collections.abc import Callable, Mapping
@@ -163,10 +162,7 @@ def _add_columns(tx: Connection, spec: TableSpec, found: Columns) -> list[str]:
 
 
 def _settle_ids(tx: Connection, spec: TableSpec) -> None:
-    """Number rows without an id where ids are findable's; then see that ids tell rows apart and come back.
-
-    On PostgreSQL a column of findable's numbers them by itself.
-    """
+    """Number rows without an id where SQLite has ids of findable's; then check that ids are unique and come back."""
     if is_sqlite(tx) and has_index(tx, spec.name, spec.own_ids):
         _number(tx, spec)
     rows, hint = spec.made, "use ids that are whole numbers or text"

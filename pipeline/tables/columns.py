@@ -1,8 +1,7 @@
-"""What the columns of a table are, whichever program made it, and which of them can hold what findable writes.
+"""Judge which columns of a table, whichever program made it, can hold what findable writes.
 
-A value that is written must come back the same: a column that would round it, cut it, or keep it in a form of its own
-is refused before anything is written. SQLite's columns take any value; there a column is refused only where it is
-computed, or for the type of its ids.
+A value must come back the same: a column that would round or cut it is refused before anything is written. SQLite's
+columns take any value; there a column is refused only where it is computed, or for the type of its ids.
 """
 
 import re
@@ -109,10 +108,9 @@ class Ids:
 
 @dataclass(frozen=True)
 class Accepts:
-    """What a column must be to hold what is written: one of PostgreSQL's types, here in words for messages.
+    """What a column must be to hold what is written: one of PostgreSQL's types, in `words` for messages.
 
-    On SQLite only `kinds` count, those of ids; None accepts all. A column of numbers must keep as many `places` behind
-    the point.
+    On SQLite only the `kinds` of ids count; None accepts all. A number must keep as many decimal `places`.
     """
 
     types: tuple[str, ...] = ("text", "varchar")

@@ -160,10 +160,7 @@ class _Parser:
         self._layout = layout
 
     def __iter__(self) -> Iterator[tuple[TextLine, _Record, bool]]:
-        r"""Yield the first line of every record, the record, and whether `\"` was read as a quote in it.
-
-        Blank lines are passed over. A broken record takes all lines up to the one where reading goes on.
-        """
+        r"""Yield the first line of each record, the record, and whether `\"` was read as a quote in it."""
         while (line := self._peek(0)) is not None:
             self._ahead.popleft()
             if line.text.isspace():

@@ -1,12 +1,10 @@
-"""What is found wrong in a file while it is imported: one finding for each fault, a report of all of them.
-
-A report as CSV is sealed as a whole: it stands under its name complete, or not at all.
-"""
+"""Report what is wrong in a file while it is imported: one finding for each fault; a report as CSV is sealed whole."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -50,17 +48,10 @@ def rejected(line: int, reason: str, value: object, *, column: str = "", key: st
 def excerpt(value: object) -> str:
     """Return at most 80 characters of a value on one line, with everything unprintable escaped."""
     text = value if isinstance(value, str) else repr(value)
-    shown: list[str] = []
-    room = EXCERPT
-    for character in text[:EXCERPT]:
-        piece = character if character.isprintable() else _escaped(character)
-        room -= len(piece)
-        if room < 0:
-            break
-        shown.append(piece)
-    whole = len(shown) == len(text)
-    cut = "".join(shown)
-    return cut if whole else f"{cut[: EXCERPT - 1]}…"
+    pieces = [character if character.isprintable() else _escaped(character) for character in text[:EXCERPT]]
+    fit = sum(size <= EXCERPT for size in accumulate(map(len, pieces)))
+    shown = "".join(pieces[:fit])
+    return shown if fit == len(text) else f"{shown[: EXCERPT - 1]}…"
 
 
 def _escaped(character: str) -> str:

@@ -28,7 +28,7 @@ def rows_among(
 ) -> Iterator[Sequence[Any]]:
     """Yield some columns of the rows whose key is one of any number of values, of which all conditions hold.
 
-    Rows that are `locked` are changed by no other transaction until this one ends; SQLite has no need of it.
+    Rows that are `locked` are changed by no other transaction until this one ends.
     """
     for some in pages(values):
         query = select(*columns).where(among(tx, key, some), *conditions)
@@ -60,8 +60,8 @@ def count_item_states(
 ) -> dict[str, int]:
     """Return {total, done, pending, rest, claimed, parked}; the last five are disjoint and add up to the first.
 
-    `done` and `pending` are names with their conditions, `parked` a condition beside the parked items themselves. A
-    live claim whose process is dead at `now` counts no more: the next submit takes that item.
+    `done` and `pending` are names with conditions, `parked` a condition beside the parked items. A live claim whose
+    process is dead at `now` counts no more.
     """
     key = cast(table.c.id, Text)
     claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
