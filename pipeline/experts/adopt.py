@@ -12,7 +12,7 @@ from pipeline.experts.columns import tags_of
 from pipeline.experts.schema import SPEC, experts, forget_shape, item_id
 from pipeline.experts.table import PAGE, TASK, by_ids, looks_foreign, rescore_pages, untagged
 from pipeline.store import answers, workspace
-from pipeline.store.database import streamed
+from pipeline.store.database import pages, streamed
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables import adopt as tables
 from pipeline.tables.reflect import columns_of
@@ -60,8 +60,7 @@ def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
     Of rows without a score, or with `every_row` of all, every tags cell is read; of others those that look foreign.
     """
     marked = list(tx.execute(answers.foreign_ids(TASK)).scalars())
-    for start in range(0, len(marked), PAGE):
-        some = marked[start : start + PAGE]
+    for some in pages(marked):
         rows = by_ids(tx, some, ("id", "tags"))
         mended = [key for key in some if key not in rows or tags_of(rows[key]["tags"]) is not None]
         answers.forget_foreign(tx, TASK, mended)
