@@ -66,12 +66,12 @@ def _show(done: ImportReport, *, as_json: bool, words: tuple[str, str], released
     terminal = Terminal()
     for finding in done.findings:
         terminal.warn(_line(finding))
-    if left := sum(done.told.values()) - len(done.findings):
+    if left := sum(done.counts.values()) - len(done.findings):
         terminal.warn(f"and {left:,} more; --report FILE lists all of them")
     for note in done.notes:
         terminal.say(f"note: {note}")
     if done.rows_in:
-        found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.told.items() if count)
+        found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)
         counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged{more}"
         print_line(f"{plural(done.rows_in, *words)} in: {counts}{'; ' + found if found else ''}")
     if done.released:
