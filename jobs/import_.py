@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,7 +10,9 @@ from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line
 from pipeline.experts import import_ as import_people
 from pipeline.passages import import_ as import_texts
-from pipeline.tables.findings import Finding, ImportReport
+
+if TYPE_CHECKING:
+    from pipeline.tables.findings import Finding, ImportReport
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,7 +59,7 @@ def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: b
     _show(done, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)
 
 
-def _show(done: ImportReport, *, as_json: bool, words: tuple[str, str], released: str, more: str = "") -> None:
+def _show(done: "ImportReport", *, as_json: bool, words: tuple[str, str], released: str, more: str = "") -> None:
     """Print the findings, the notes, and one line of result; fail if nothing was imported."""
     if as_json:
         print_json(done.document)
@@ -80,7 +82,7 @@ def _show(done: ImportReport, *, as_json: bool, words: tuple[str, str], released
     done.check()
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: "Finding") -> str:
     """Return a finding as one line."""
     where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
     whose = f" [{finding.key}]" if finding.key else ""

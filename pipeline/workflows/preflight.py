@@ -29,7 +29,7 @@ from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics
 from pipeline.store.database import Store
-from pipeline.workflows import backlog
+from pipeline.workflows.backlog import AT_API, Backlog
 from pipeline.workflows.batch_or_live import Mode, ModeEstimate, live_seconds, percentile_90, recommend, turns
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         InputError: a request cannot be sent; the message names its item.
         RemoteError, ConfigurationError: a sample was to be counted, and the API cannot be asked.
     """
-    askable = backlog.count_askable(ws.store, ws.task)
+    askable = Backlog(ws.store, ws.task).askable()
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = prepare.plan_batches(ws, Selection(limit), bar=bar)
     sampled = 0
@@ -206,7 +206,7 @@ class _Modes:
         """Return what asking by batch comes to."""
         ws, plan, tokens = self.ws, self.plan, self.plan.usage.prompt
         most = ws.model.enqueued(ws.settings.tier)
-        at_api = batches.batches_in_states(self.tx, *backlog.AT_API)
+        at_api = batches.batches_in_states(self.tx, *AT_API)
         enqueued = sum(one.estimated_in for one in at_api if one.model == ws.model.name)
         rounds = turns(plan.batches, tokens, most_tokens=most, most_batches=MAX_ACTIVE_BATCHES)
         absent = "the free tier has no batches" if ws.settings.tier == FREE and not ws.model.local else ""
