@@ -15,7 +15,6 @@ from emulator.world import World
 
 
 async def _document(request: Request) -> Any:
-    """Return the JSON a control call carries."""
     try:
         return orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
@@ -24,7 +23,6 @@ async def _document(request: Request) -> Any:
 
 @api
 async def _script(request: Request) -> JsonReply:
-    """Add faults."""
     document = await _document(request)
     if not isinstance(document, list):
         raise invalid(f"expected a list of faults, found {document!r}")
@@ -34,7 +32,6 @@ async def _script(request: Request) -> JsonReply:
 
 @api
 async def _clock(request: Request) -> JsonReply:
-    """Move the clock on."""
     document = await _document(request)
     seconds = document.get("advance_seconds") if isinstance(document, dict) else None
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
@@ -59,7 +56,6 @@ def _calling(call: Callable[[World], object]) -> Endpoint:
     """Return the endpoint that answers with what a call on the world returns, `{}` where that is nothing."""
 
     async def endpoint(request: Request) -> JsonReply:
-        """Answer one request."""
         return JsonReply(await run_in_threadpool(call, world_of(request)) or {})
 
     return api(endpoint)

@@ -25,12 +25,10 @@ _Z95 = _NORMAL.inv_cdf(0.95)
 
 
 def _constant(_share: float, *, seconds: float) -> float:
-    """Return the same time each time."""
     return seconds
 
 
 def _uniform(share: float, *, least: float, most: float) -> float:
-    """Return any time between the two alike."""
     return least + share * (most - least)
 
 

@@ -25,10 +25,12 @@ def show_account(account: IngestSummary, words: Words) -> None:
         f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}. "
         f"Next: {words.after}{f', and {words.again} for what failed' if rest else ''}"
     )
-    if account.oddities:
-        examples = ["; ".join(f"{name} {text}".strip()[:60] for name, text in odd.examples) for odd in account.oddities]
+    if account.anomalies:
+        examples = [
+            "; ".join(f"{name} {text}".strip()[:60] for name, text in odd.examples) for odd in account.anomalies
+        ]
         rows = [
-            (odd.outcome, odd.count, odd.reason, shown) for odd, shown in zip(account.oddities, examples, strict=True)
+            (odd.outcome, odd.count, odd.reason, shown) for odd, shown in zip(account.anomalies, examples, strict=True)
         ]
         print_table(("outcome", "count", "reason", "examples"), rows)
     if batch.not_applied:
@@ -49,7 +51,7 @@ def account_document(account: IngestSummary) -> dict[str, object]:
         **{name: getattr(batch, name) for name in COUNTS},
         "reasons": [
             {"outcome": odd.outcome, "reason": odd.reason, "count": odd.count, "examples": odd.examples}
-            for odd in account.oddities
+            for odd in account.anomalies
         ],
         "outdated": account.outdated,
         "other_versions": account.other_versions,

@@ -111,7 +111,6 @@ def pairs() -> frozenset[tuple[str, str]]:
 
 
 def _lines() -> Iterator[list[str]]:
-    """Yield the words of each line of the file, comments left out."""
     for line in (files("emulator.models") / "concept_words.txt").read_text("utf-8").splitlines():
         if line and not line.startswith("#"):
             yield line.split()

@@ -87,7 +87,6 @@ def _of_run(tx: "Connection", run: "Run") -> tuple[dict[str, Any], PastUsage | N
 
 
 def _amounts(tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
-    """Return tokens and USD for programs."""
     return {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": round(cost, 6)}
 
 

@@ -117,7 +117,6 @@ def _with_old_answers(changes: Sequence[_Change], claimed: set[str]) -> Iterator
 
 
 def _with_new_bio(changes: Sequence[_Change], *, but: set[str]) -> list[str]:
-    """Return the ids of those with another biography, without those who are being asked."""
     return [change.item_id for change in changes if change.values.get("bio") and change.item_id not in but]
 
 
@@ -183,5 +182,4 @@ class _Refused(Exception):  # noqa: N818 - rolls the transaction back, and is ca
 
 
 def _size(person: Person) -> int:
-    """Return about how many characters of text a person has."""
     return len(str(person.values.get("bio")))

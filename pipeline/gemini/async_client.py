@@ -142,7 +142,6 @@ def live_request(
 
 
 def _contents(contents: "list[Mapping[str, Any]]") -> "list[types.Content]":
-    """Return contents as the SDK has them."""
     from google.genai import types
 
     return [types.Content.model_validate_json(orjson.dumps(content)) for content in contents]

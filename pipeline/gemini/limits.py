@@ -101,7 +101,6 @@ def parse_tiers(name: str, entry: Any) -> Tier:
 
 
 def _figure(key: str, value: Any) -> Figure:
-    """Return one figure of a `tiers` table."""
     if value == NONE:
         return None
     if value == UNKNOWN:
@@ -117,7 +116,6 @@ def _downward(tier: str) -> tuple[str, ...]:
 
 
 def _one(name: str, own: int | None, kind: str, tiers: Mapping[str, Tier], *, tier: str) -> tuple[int | None, str]:
-    """Return one limit and its source."""
     if own is not None:
         return own, f"FINDABLE_{name.upper()}"
     for lower in _downward(tier):

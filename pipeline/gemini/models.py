@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,8 +58,6 @@ def listed_price(name: str, *, batch: bool, on: date) -> tuple[float, float] | N
 
 def price_list_source() -> tuple[str, date | None]:
     """Return what the list is, with the version that is installed, and the day it is from where we know it."""
-    from importlib.metadata import version
-
     installed = version("genai-prices")
     return f"genai-prices {installed}", RELEASED.get(installed)
 
@@ -242,7 +241,6 @@ def load_models(extra: Path | None = None) -> dict[str, Model]:
 
 @lru_cache(maxsize=1)
 def _bundled() -> dict[str, Model]:
-    """Return the table that comes with findable, read once."""
     return _read(_BUNDLED, is_own=False)
 
 

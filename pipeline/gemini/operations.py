@@ -189,7 +189,6 @@ def _file(value: Any) -> str | None:
 
 
 def _text(value: Any) -> str:
-    """Return a text, or an empty one."""
     return value if isinstance(value, str) else ""
 
 

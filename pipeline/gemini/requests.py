@@ -250,7 +250,6 @@ def _known(document: dict[str, Any], members: frozenset[str], where: str) -> Non
 
 
 def _object(document: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    """Return a member that must be an object."""
     value = document.get(name)
     if not isinstance(value, dict):
         raise InputError(f"{name!r} in {where} must be an object, not {_kind(value)}")
@@ -258,7 +257,6 @@ def _object(document: dict[str, Any], name: str, where: str) -> dict[str, Any]:
 
 
 def _filled_list(document: Mapping[str, Any], name: str, where: str) -> list[Any]:
-    """Return a member that must be a list with something in it."""
     value = document.get(name)
     if not isinstance(value, list) or not value:
         raise InputError(f"{name!r} in {where} must be a list that is not empty, not {_kind(value)}")
@@ -266,7 +264,6 @@ def _filled_list(document: Mapping[str, Any], name: str, where: str) -> list[Any
 
 
 def _kind(value: Any) -> str:
-    """Return what a JSON value is, for a message."""
     if value is None:
         return "nothing"
     if value in ("", [], {}):

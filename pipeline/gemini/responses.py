@@ -280,7 +280,6 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(word: str) -> Any:
-    """Refuse NaN and the infinities, which are no JSON."""
     raise ValueError(f"{word} is no JSON number")
 
 

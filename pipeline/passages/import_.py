@@ -53,11 +53,7 @@ class ImportPlan:
 
 
 def _fit_ids(shape: PassagesShape, passages: Sequence[Passage]) -> list[Passage]:
-    """Return passages with their ids as the table gives them back.
-
-    Raises:
-        InputError: one of them does not fit into the table's column.
-    """
+    """Return passages with their ids as the table gives them back."""
     found = []
     for one in passages:
         key = shape.ids.key(one.id)
@@ -220,7 +216,6 @@ Blocks = AbstractContextManager[Iterator[tuple[list[Passage], list[Finding]]]]
 def _blocks(
     passages: Passages, display: "Progress", title: str
 ) -> Iterator[Iterator[tuple[list[Passage], list[Finding]]]]:
-    """Open a file's passages and findings in blocks, with a bar."""
     with (
         display.bar(title, None) as bar,
         closing(passages.in_blocks(passages.passages(), bar, most=BLOCK, size=lambda one: len(one.text))) as blocks,
@@ -250,11 +245,7 @@ def _take_all(
 
 
 def _check_ids(shape: PassagesShape, blocks: Blocks) -> None:
-    """Check that every id fits into the table, before anything is written.
-
-    Raises:
-        InputError: one does not.
-    """
+    """Check that every id fits into the table, before anything is written."""
     with blocks as found:
         for some, _ in found:
             _fit_ids(shape, some)

@@ -66,5 +66,4 @@ def nearly_repeated_names(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _fold(name: str) -> str:
-    """Return a name without case, with single blanks."""
     return " ".join(name.casefold().split())

@@ -168,7 +168,6 @@ def _of_names(names: _Names, near: float | None) -> Iterator[Figure]:
 
 
 def _types(tallies: Sequence[Tally], versions: Sequence[MeasuredVersion]) -> Counter[str]:
-    """Return how many concepts of some versions have each type, in lower case."""
     found: Counter[str] = Counter()
     for one in tallies:
         if one.version in versions:

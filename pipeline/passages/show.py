@@ -46,11 +46,7 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
 
 
 def _shape(ws: OpenWorkspace, tx: "Connection") -> "PassagesShape":
-    """Return how the tables are.
-
-    Raises:
-        ConfigurationError: this workspace has none.
-    """
+    """Return how the tables are."""
     if all(one.name != "passages" for one in ws.subjects):
         raise ConfigurationError("there are no passages in this workspace", hint="`make import-passages PASSAGES=…`")
     return read_shape(tx, passages=ws.settings.passages_table)

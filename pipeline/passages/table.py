@@ -28,11 +28,12 @@ from sqlalchemy import (
 
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store import database
+from pipeline.store.database import pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
-from pipeline.tables.rows import count_by_state, has_words, holds, pages, refusals, rows_among
+from pipeline.tables.rows import count_by_state, has_words, holds, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -276,7 +277,6 @@ def _new_ids(tx: Connection, shape: PassagesShape, wanted: int) -> Iterable[Any]
 
 
 def _written(shape: PassagesShape) -> list[str]:
-    """Return the names of the columns of passages that are written, besides the id."""
     return ["text", *(name for name in OPTIONAL if shape.has(name))]
 
 

@@ -96,7 +96,6 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> CheckResult:
 
 
 def _fault(kind: str, seen: _Seen) -> RowFault:
-    """Return what is wrong in so many rows, with the first passages that it concerns."""
     some = seen.passages[kind]
     more = ", …" if len(some) > EXAMPLES else ""
     said = f"{seen.counts[kind]:,} {kind}, of {', '.join(some[:EXAMPLES])}{more}"
@@ -130,7 +129,6 @@ def _blocks(tx: Connection, shape: PassagesShape, ours: Sequence[Version]) -> It
 
 
 def _judge(tx: Connection, shape: PassagesShape, block: list[_Row], seen: _Seen) -> None:
-    """Hold the concepts of some passages against their texts."""
     key = {row.passage: cell_words(row.passage) for row in block}
     texts = table.passage_texts(tx, shape, list(key.values()))
     seen.concepts += len(block)

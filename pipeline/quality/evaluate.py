@@ -1,5 +1,6 @@
 """Measure a task's answers, judge them, and write the report into the workspace."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,9 +113,7 @@ def write_report(
 
 def _write(ws: "OpenWorkspace", quality: "Quality", notes: list[str], *, fewest: int | None) -> QualityReport:
     """Judge what was measured, and write it down."""
-    import dataclasses
-
-    quality = dataclasses.replace(quality, notes=notes)
+    quality = replace(quality, notes=notes)
     overrides = ws.settings.gates or ""
     verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
     at = ws.now()

@@ -123,7 +123,6 @@ def _lowered(gate: Gate, fewest: int | None) -> Gate:
 
 
 def _judged(gate: Gate, set_here: Mapping[str, Bounds]) -> Verdict:
-    """Return the verdict on one gate, with what is set in the place of its own bounds."""
     bounds = set_here.get(gate.name)
     if bounds is not None and bounds.off:
         return _unjudged(gate, "switched off by GATES")
@@ -165,7 +164,6 @@ def _with(gate: Gate, bounds: Bounds) -> Gate:
 
 
 def _bounds(name: str, text: str) -> Bounds:
-    """Return the bounds that one gate is given."""
     if text.lower() == "off":
         return Bounds(text, None, None, off=True)
     if ".." not in text:

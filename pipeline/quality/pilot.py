@@ -39,7 +39,6 @@ def draw_pilot(tx: "Connection", task: "Task", extractor: str, *, size: int, see
 
 
 def _candidates(tx: "Connection", task: "Task", extractor: str) -> Iterator[str]:
-    """Yield the ids that a pilot is drawn from."""
     for query in (task.pending(), statistics.applied_ids(task.name, extractor)):
         for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
             yield from page

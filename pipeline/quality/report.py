@@ -99,7 +99,6 @@ def report_document(
 
 
 def _gate(verdict: Verdict) -> dict[str, Any]:
-    """Return one verdict as a document."""
     gate = verdict.gate
     return {
         "name": gate.name,

@@ -75,8 +75,7 @@ def remove_reports(data: Path, task: str) -> int:
 
 def older_reports(data: Path, task: str, before: datetime) -> list[Path]:
     """Return the files of a task's reports written before a moment, by their names; never the newest one's."""
-    name = re.compile(_NAME.format(task=re.escape(task)))
-    mine = [(found[0], path) for path in reports_of_task(data, task) if (found := name.match(path.name))]
+    mine = [(stem, path) for path in reports_of_task(data, task) if (stem := report_stem(path, task))]
     newest = max((stem for stem, path in mine if path.suffix == ".md"), default="")
     moment = f"{task}-{before:%Y%m%dT%H%M%SZ}"
     return [path for stem, path in mine if stem < moment and stem != newest]
@@ -99,14 +98,13 @@ def stale_parts(data: Path, task: str) -> list[Path]:
     """Return what killed processes left of a task's reports that never became whole."""
     mine = reports_of_task(data, task)
     whole = {path.stem for path in mine if path.suffix == ".md"}
-    name = re.compile(_NAME.format(task=re.escape(task)))
     found = []
     for path in mine:
-        stem = name.match(path.name)
+        stem = report_stem(path, task)
         if path.suffix == files.PART:
             given_up = files.is_abandoned(path)
         else:
-            given_up = stem is not None and stem[0] not in whole and _age_s(path) > WHOLE_S
+            given_up = bool(stem) and stem not in whole and _age_s(path) > WHOLE_S
         if given_up:
             found.append(path)
     return found

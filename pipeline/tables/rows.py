@@ -9,20 +9,13 @@ from sqlalchemy import ColumnElement, Connection, Table, Text, and_, case, cast,
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import answers, claims
-from pipeline.store.database import among, describe_error
+from pipeline.store.database import among, describe_error, pages
 from pipeline.tables.reflect import is_sqlite
 
-PAGE = 500  # ids in one statement
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
 MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
 RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
 GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
-
-
-def pages(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Yield values in as many as one statement takes."""
-    for start in range(0, len(values), PAGE):
-        yield values[start : start + PAGE]
 
 
 def rows_among(

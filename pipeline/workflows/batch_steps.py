@@ -74,7 +74,7 @@ class BatchSteps:
         return {
             one.number: one.reason or str(remote_state(one.remote_word))
             for one in over
-            if not download.is_cancelled_by_hand(self._ws, one)
+            if not download.is_cancelled_by_hand(one, self._ws.settings)
             and (one.number in polled.failed or remote_state(one.remote_word) in WITHOUT_SUCCESS)
         }
 

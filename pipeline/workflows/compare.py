@@ -18,6 +18,7 @@ from pipeline.engine.record import Asked, MissingLine, judge_lines
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile, key_of_line
+from pipeline.live.questions import QuestionSource
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, EndedCall, Purpose
 from pipeline.store import batches, claims, pilots
@@ -169,10 +170,9 @@ class _PilotLedger(CallLedger):
 
 
 @dataclass
-class _BatchLines:
-    """Questions with the bytes of a batch's lines, each asked once; none about items that were removed."""
+class _BatchLines(QuestionSource):
+    """Questions with the bytes of a batch's lines, each asked once; none about items that are gone."""
 
-    builder: RequestBuilder
     data: Mapping[str, bytes]
     sent: Mapping[str, InBatch]
     ids: Sequence[str]
@@ -184,7 +184,7 @@ class _BatchLines:
 
     def again(self, tx: "Connection", item_id: str) -> PlannedRequest | None:
         """Return one question again."""
-        found = next(self.builder.lines(tx, [item_id]), None)
+        found = super().again(tx, item_id)
         return None if found is None else self._as_sent(found)
 
     def _as_sent(self, question: PlannedRequest) -> PlannedRequest:
