@@ -195,11 +195,7 @@ def _keys() -> list[str]:
 
 
 def _refuse_probe(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:  # noqa: FBT001 - click's own
-    """Refuse the option that a pilot replaced.
-
-    Raises:
-        click.BadParameter: it is given.
-    """
+    """Refuse the option that a pilot replaced."""
     if value:
         raise click.BadParameter("there are no probes any more; use `make tag PILOT=20` instead", ctx, param)
 

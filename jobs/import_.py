@@ -1,8 +1,7 @@
 """`make import EXPERTS=people.csv` and `make import-passages PASSAGES=file.jsonl`: import rows of a file."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,23 +14,22 @@ if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, ImportReport
 
 
-def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of both commands."""
-    report = click.option(
-        "--report",
-        type=click.Path(path_type=Path, dir_okay=False),
-        envvar="FINDABLE_REPORT",
-        help="List every rejected row and changed value in this CSV file.",
-    )
-    strict = click.option(
-        "--strict", is_flag=True, envvar="FINDABLE_STRICT", help="Import nothing unless all rows are valid."
-    )
-    return strict(report(json_option(function)))
+_strict_option = click.option(
+    "--strict", is_flag=True, envvar="FINDABLE_STRICT", help="Import nothing unless all rows are valid."
+)
+_report_option = click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="FINDABLE_REPORT",
+    help="List every rejected row and changed value in this CSV file.",
+)
 
 
 @click.command(name="import", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_EXPERTS")
-@_options
+@_strict_option
+@_report_option
+@json_option
 def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> None:
     """Import the people in FILE: CSV with a header, JSON, JSON lines, or Parquet.
 
@@ -45,7 +43,9 @@ def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> Non
 
 @click.command(name="import-passages", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_PASSAGES")
-@_options
+@_strict_option
+@_report_option
+@json_option
 def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> None:
     """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, or Parquet.
 
@@ -77,8 +77,7 @@ def _show(done: "ImportReport", *, as_json: bool, words: tuple[str, str], releas
         counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged{more}"
         print_line(f"{plural(done.rows_in, *words)} in: {counts}{'; ' + found if found else ''}")
     if done.released:
-        one, many = (f"parked {word} {goes}" for word, goes in zip(words, ("goes", "go"), strict=True))
-        print_line(f"{plural(done.released, one, many)} out again {released}")
+        print_line(f"{plural(done.released, *words)} unparked, to be asked again {released}")
     done.check()
 
 

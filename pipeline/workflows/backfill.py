@@ -174,12 +174,7 @@ class _Rounds:
     def open(
         self, announce: Callable[[Preflight, str], None], confirm: Callable[[float], bool], *, skip_pilot: bool
     ) -> None:
-        """Announce, confirm, and note that all items are to be asked; an unfinished run of this version goes on.
-
-        Raises:
-            GateError: no pilot of this extractor passed.
-            InputError: it was not confirmed.
-        """
+        """Announce, confirm, and note that all items are to be asked; an unfinished run of this version goes on."""
         ws, estimated = self._ws, self._report.estimate
         if not skip_pilot:
             with ws.store.read() as tx:

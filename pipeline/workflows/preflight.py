@@ -47,8 +47,7 @@ WARN_AT = 0.8  # of the day's requests
 class Preflight:
     """Both modes and what they are worked out from; `plan` holds the items, batches, and likely tokens.
 
-    `error` is how far off estimates were so far, `based_on` how many answers they were learned from, `sampled` how
-    many requests the API counted.
+    `known` is what past answers say of estimates, `sampled` how many requests the API counted.
     """
 
     plan: BatchPlan
@@ -58,8 +57,7 @@ class Preflight:
     reason: str
     model: str
     tier: str
-    error: float
-    based_on: int
+    known: Calibration
     deadline_s: float | None = None
     sampled: int = 0
 
@@ -107,8 +105,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         reason=reason,
         model=ws.model.name,
         tier=ws.settings.tier,
-        error=known.error,
-        based_on=known.answers,
+        known=known,
         deadline_s=deadline_s,
         sampled=sampled,
     )
@@ -117,14 +114,14 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
 def document(estimated: Preflight) -> dict[str, Any]:
     """Return an estimate for programs: tokens, USD, seconds; unknown values are null."""
     used = estimated.plan.usage
-    error, live = round(estimated.error, 4), estimated.live
+    known, live = estimated.known, estimated.live
     return {
         "items": estimated.plan.requests,
         "model": estimated.model,
         "tier": estimated.tier,
         "tokens_in": used.prompt,
         "tokens_out": used.answer + used.thoughts,
-        "estimate": {"error": error, "answers": estimated.based_on, "sampled": estimated.sampled},
+        "estimate": {"error": round(known.error, 4), "answers": known.answers, "sampled": estimated.sampled},
         "deadline_s": estimated.deadline_s,
         "batch": {"batches": estimated.batch.count, **_mode_document(estimated.batch)},
         "live": {"calls": live.count, "fits_today": live.fits_today, **_mode_document(live)},
@@ -156,12 +153,7 @@ class _Sample(NamedTuple):
 
 
 def _count_sample(store: Store, builder: RequestBuilder, client: "Client", *, items: int, limit: int | None) -> _Sample:
-    """Let the API count a sample of the requests about so many items; requests that fail are left out.
-
-    Raises:
-        RemoteError: it counted none of them.
-        InputError: no item is left to ask.
-    """
+    """Let the API count a sample of the requests about so many items; requests that fail are left out."""
     with store.read() as tx:
         lines = prepare.request_lines(tx, builder, Selection(limit))
         sample = list(islice(lines, 0, None, math.ceil(items / MAX_SAMPLE)))[:MAX_SAMPLE]

@@ -35,7 +35,7 @@ MAX_ROUNDS = 20  # of submitting, polling and ingesting; an item is asked twice,
 
 @dataclass
 class TagReport:
-    """The estimate, the mode that was taken and why, and what came of it; costs in USD.
+    """The mode that was taken and why, and what came of it; costs in USD.
 
     `mode` is live, batch, or empty if no item was to be asked. `failed` are reasons of batches that failed at the API,
     by number; if it `is_down` nothing more was sent. `left` items can be asked still, `no_room` of them once the API
@@ -45,7 +45,6 @@ class TagReport:
 
     mode: str = ""
     reason: str = ""
-    estimate: Preflight | None = None
     pilot: pilot_run.PilotReport | None = None
     live: tag.TagLiveReport | None = None
     submitted: list[SubmitReport] = field(default_factory=list)
@@ -98,7 +97,7 @@ def run(
     """
     report = TagReport()
     tagging = _Tagging(ws, options, report)
-    report.estimate = estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s)
+    estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s)
     plan = estimated.plan
     is_waiting = bool(Backlog(ws.store, ws.task).batches(*OPEN))
     if not plan.requests and not is_waiting:
@@ -208,12 +207,7 @@ class _Tagging:
             )
 
     def _ask(self) -> None:
-        """Run the pilot that is wanted, then ask the rest.
-
-        Raises:
-            GateError: the pilot failed.
-            BudgetError: a budget has no room for more.
-        """
+        """Run the pilot that is wanted, then ask the rest."""
         ws, options, report, limit = self._ws, self._options, self._report, self._options.limit
         if options.pilot is not None:
             report.pilot = pilot_run.run_first(ws, size=options.pilot, skip=options.skip_pilot, limit=limit)
@@ -257,11 +251,7 @@ class _Tagging:
                 return
 
     def _submit(self, limit: int | None) -> tuple[SubmitReport, bool]:
-        """Submit what fits; return that, and whether the rest waits for a batch to end.
-
-        Raises:
-            BudgetError: no budget has room; batches that this command waited beside are collected first.
-        """
+        """Submit what fits; return that, and whether the rest waits for a batch to end."""
         try:
             submitted, full = self._steps.submit(limit=limit, patient=bool(self._options.wait))
         except BudgetError:
