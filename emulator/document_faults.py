@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from emulator.faults import CREATE, ONE_BATCH, words
+from emulator.faults import CREATE, ONE_BATCH, without, words
 
 Document = dict[str, Any]
 Args = Mapping[str, Any]
@@ -28,25 +28,18 @@ def _metadata_having(member: str, change: Callable[[Document, Args], Document]) 
     """Return the fault that changes the metadata of a batch where they have a member."""
 
     def act(document: Document, args: Args, _target: str) -> Document | None:
-        """Change the metadata."""
         metadata = document.get("metadata", {})
         return {**document, "metadata": change(metadata, args)} if member in metadata else None
 
     return act
 
 
-def _without(document: Document, member: str) -> Document:
-    """Return a document without one member."""
-    return {name: value for name, value in document.items() if name != member}
-
-
 def _no_output_yet(document: Document, args: Args, target: str) -> Document | None:
-    changed = _metadata_having("output", lambda metadata, _args: _without(metadata, "output"))(document, args, target)
-    return changed and _without(changed, "response")
+    changed = _metadata_having("output", lambda metadata, _args: without(metadata, "output"))(document, args, target)
+    return changed and without(changed, "response")
 
 
 def _page_asked_for(target: str) -> str:
-    """Return the token of the page that a request asks for."""
     return parse_qs(urlsplit(target).query).get("pageToken", [FIRST_PAGE])[0]
 
 
@@ -60,7 +53,7 @@ def _repeated(document: Document, args: Args) -> Document:
 
 def _skipped(document: Document, args: Args) -> Document:
     rest = document["operations"][int(args.get("items", 1)) :]
-    others = _without(document, "operations")
+    others = without(document, "operations")
     return {**others, "operations": rest} if rest else others
 
 
@@ -85,7 +78,6 @@ def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Act:
     """Return the fault that changes the list of vectors in a live reply, of one embedding or of many."""
 
     def act(document: Document, _args: Args, _target: str) -> Document | None:
-        """Change the vectors."""
         if "embedding" in document:
             changed = change([document["embedding"]["values"]])
             return {"embedding": {"values": changed[0]} if changed else {}}
@@ -111,7 +103,7 @@ WORDS = {
             "F44",
             _having("name", lambda it, args: {**it, "name": args.get("name", "batches/somebodyelses")}),
         ),
-        no_name=("F07", _having("name", lambda document, _args: _without(document, "name"))),
+        no_name=("F07", _having("name", lambda document, _args: without(document, "name"))),
     ),
     **words(
         "document",
@@ -121,7 +113,7 @@ WORDS = {
             "F50",
             _metadata_having("state", lambda it, args: {**it, "state": args.get("state", "BATCH_STATE_NEW")}),
         ),
-        missing_state=("F51", _metadata_having("state", lambda metadata, _args: _without(metadata, "state"))),
+        missing_state=("F51", _metadata_having("state", lambda metadata, _args: without(metadata, "state"))),
         no_output_yet=("F59", _no_output_yet),
     ),
     **words(

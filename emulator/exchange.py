@@ -5,6 +5,7 @@ handler could. The last needs the connection's transport, which the server puts 
 """
 
 import asyncio
+import math
 import socket
 import struct
 from collections.abc import Callable, MutableMapping
@@ -45,17 +46,10 @@ class Exchange:
         transport: asyncio.Transport = self._scope["state"]["transport"]
         return transport
 
-    async def drain(self) -> None:
-        """Read the request's body to its end, so that the client has sent all it wanted to."""
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect" or not message.get("more_body"):
-                return
-
-    async def take(self, size: int) -> None:
-        """Read at least `size` bytes of the request's body, or all of it, while the client may still be sending."""
+    async def drain(self, most: float = math.inf) -> None:
+        """Read the request's body to its end, or at least `most` bytes of it while the client may still be sending."""
         taken = 0
-        while taken < size:
+        while taken < most:
             message = await self._receive()
             taken += len(message.get("body", b""))
             if message["type"] == "http.disconnect" or not message.get("more_body"):
@@ -70,7 +64,6 @@ class Exchange:
         messages: list[MutableMapping[str, Any]] = []
 
         async def keep(message: Message) -> None:
-            """Keep one message of the handler."""
             messages.append(message)
 
         await self._app(self._scope, self._receive, keep)

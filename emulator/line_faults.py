@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from emulator.faults import CREATE, words
+from emulator.faults import CREATE, without, words
 
 Document = dict[str, Any]
 Args = Mapping[str, Any]
@@ -45,7 +45,6 @@ def _finish_fault(finish: str, *, share: float | None = None, thoughts: int = 0)
     """Return the fault that ends the answer with a finish reason, and a share of its text or no content."""
 
     def act(line: Document, args: Args) -> Emitted:
-        """End the answer."""
         text = _text(line)
         content = None if share is None else _content(text[: int(len(text) * share)])
         reason = finish if finish == "MAX_TOKENS" else str(args.get("reason", finish))
@@ -58,7 +57,6 @@ def _vector_fault(change: Callable[[list[float]], list[float]]) -> Act:
     """Return the fault that changes the vector of an embedding line; a line without one stays as it is."""
 
     def act(line: Document, _args: Args) -> Emitted:
-        """Change the vector."""
         response = line.get("response", {})
         if "embedding" not in response:
             return [line]
@@ -101,22 +99,16 @@ def _error(line: Document, args: Args) -> Emitted:
         error["message"] = str(args.get("message", _ERRORS.get(code, "Unknown error.")))
     if args.get("with_response"):
         return [{**line, "error": error}]
-    return [{"error": error, **_without(line, "response")}]
+    return [{"error": error, **without(line, "response")}]
 
 
 def _prompt_blocked(response: Document, args: Args) -> Document:
     reason = str(args.get("reason", "PROHIBITED_CONTENT"))
-    return {"promptFeedback": {"blockReason": reason}, **_without(response, "candidates")}
+    return {"promptFeedback": {"blockReason": reason}, **without(response, "candidates")}
 
 
 def _raw(line: Document) -> bytes:
-    """Return a line as it is written."""
     return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _without(document: Document, member: str) -> Document:
-    """Return a document without one member."""
-    return {name: value for name, value in document.items() if name != member}
 
 
 def _text(line: Document) -> str:
@@ -127,7 +119,6 @@ def _text(line: Document) -> str:
 
 
 def _content(text: str) -> Document:
-    """Return a candidate's content with one text part."""
     return {"parts": [{"text": text}], "role": "model"}
 
 
@@ -136,7 +127,7 @@ def _with_candidate(line: Document, *, finish: str, content: Document | None, th
     candidate = {"finishReason": finish, "index": 0}
     response = {**line["response"], "candidates": [{"content": content, **candidate} if content else candidate]}
     if thoughts:
-        usage = _without({**response.get("usageMetadata", {}), "thoughtsTokenCount": thoughts}, "candidatesTokenCount")
+        usage = without({**response.get("usageMetadata", {}), "thoughtsTokenCount": thoughts}, "candidatesTokenCount")
         response["usageMetadata"] = {**usage, "totalTokenCount": usage.get("promptTokenCount", 0) + thoughts}
     return {**line, "response": response}
 
@@ -195,7 +186,7 @@ WORDS = {
             "F78",
             _response_fault(lambda it, args: {**it, "modelVersion": str(args.get("version", "gemini-9-other"))}),
         ),
-        no_usage=("F78", _response_fault(lambda response, _args: _without(response, "usageMetadata"))),
+        no_usage=("F78", _response_fault(lambda response, _args: without(response, "usageMetadata"))),
     ),
     **words(
         "whole",

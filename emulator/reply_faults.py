@@ -30,7 +30,6 @@ def _instead(make: Callable[[Args], Answer]) -> Act:
     """Return the fault that reads the request, does nothing, and gives an answer of its own."""
 
     async def act(exchange: Exchange, args: Args) -> None:
-        """Give the answer."""
         await exchange.drain()
         await exchange.reply(make(args))
 
@@ -41,7 +40,6 @@ def _refusal(make: Callable[[Args], ApiError]) -> Act:
     """Return the fault that refuses the request; further headers may be scripted."""
 
     def refused(args: Args) -> Answer:
-        """Return the refusal as an answer."""
         refusal = make(args)
         return _json(refusal.body(), status=refusal.code, headers=args.get("headers"))
 
@@ -52,14 +50,12 @@ def _spoiled(spoil: Callable[[Exchange, Answer, Args], Awaitable[None]]) -> Act:
     """Return the fault that lets the real handler answer, and does something else with the answer than send it."""
 
     async def act(exchange: Exchange, args: Args) -> None:
-        """Ask the handler, and spoil what it says."""
         await spoil(exchange, await exchange.answer(), args)
 
     return act
 
 
 def _json(document: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return an answer with a JSON document."""
     return Answer(status, dict(headers or {}), orjson.dumps(document))
 
 
@@ -79,7 +75,7 @@ async def _reset(exchange: Exchange, _args: Args) -> None:
 
 
 async def _reset_chunk(exchange: Exchange, args: Args) -> None:
-    await exchange.take(int(args.get("at", 1)))
+    await exchange.drain(int(args.get("at", 1)))
     await exchange.reset()
 
 
@@ -137,7 +133,6 @@ def _any_status(default: int) -> Act:
     """Return the fault that refuses with any status and message."""
 
     def refusal(args: Args) -> ApiError:
-        """Return the refusal."""
         code = int(args.get("code", default))
         return ApiError(code, str(args.get("message", responses.get(code, "Refused by a script."))))
 
@@ -148,7 +143,6 @@ def _quota(limit: str, delay: str) -> Act:
     """Return the fault that refuses with a 429 of a quota, and a delay that may be scripted."""
 
     def refusal(args: Args) -> ApiError:
-        """Return the refusal."""
         model = str(args.get("model", "gemini-3.5-flash-lite"))
         return quota_violated([violation(limit, 20, model=model, embeds=False)], str(args.get("delay", delay)))
 

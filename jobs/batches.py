@@ -18,7 +18,7 @@ def main(*, as_json: bool) -> None:
     if as_json:
         print_json([row.document for row in rows])
     elif rows:
-        several = len({row.task for row in rows}) > 1  # where there is one task alone, all are of it
+        several = len({row.batch.task for row in rows}) > 1  # where there is one task alone, all are of it
         cells = [_cells(row) for row in rows]
         told = [one for one in range(len(HEADERS)) if several or HEADERS[one] != "task"]
         print_table([HEADERS[one] for one in told], [[row[one] for one in told] for row in cells])
@@ -28,15 +28,8 @@ def main(*, as_json: bool) -> None:
 
 def _cells(row: listing.BatchSummary) -> tuple[object, ...]:
     """Return one batch as a line of the table; estimated costs are marked."""
-    cost = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}"
+    cost, batch = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}", row.batch
     return (
-        row.number,
-        row.task,
-        row.state,
-        row.remote_name or "-",
-        row.rows,
-        row.done,
-        cost,
-        row.age,
-        row.reason or "",
+        *(batch.number, batch.task, batch.state.value, batch.remote_name or "-", batch.requests),
+        *(row.done, cost, row.age_words, batch.reason or ""),
     )

@@ -26,6 +26,8 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
+DONE = Path(os.environ.get("FULL_DONE", os.devnull))
+
 compiled.share()
 migrated.share()
 
@@ -62,6 +64,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     out = {one for one in items if ON_POSTGRESQL and one.get_closest_marker("sqlite_only")}
     if os.environ.get("FAULTS") != "all":
         out |= {one for one in items if one.get_closest_marker("full")} | _not_drawn(items)
+    if DONE.is_file():
+        passed = set(DONE.read_text(encoding="utf-8").splitlines())
+        out |= {one for one in items if one.nodeid in passed}
     kept = [one for one in items if one not in out]
     left_out = sorted({*items} - {*kept}, key=lambda one: one.nodeid)
     items[:] = kept
@@ -69,6 +74,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = len(left_out)
     if hasattr(config, "workeroutput"):
         config.workeroutput["left out"] = len(left_out)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what passed, where a run of all tests is to go on after it was interrupted."""
+    if (
+        "FULL_DONE" in os.environ
+        and "PYTEST_XDIST_WORKER" not in os.environ
+        and report.when == "call"
+        and report.passed
+    ):
+        with DONE.open("a", encoding="utf-8") as file:
+            file.write(f"{report.nodeid}\n")
 
 
 def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:

@@ -45,7 +45,7 @@ If the text says little, name the few domains that it does support."""
 
 
 class TagsTask(Task):
-    """Tags for experts; see `pipeline.task.Task` for what each member promises."""
+    """Tags for experts; see `pipeline.core.task.Task` for what each member promises."""
 
     name = table.TASK
     label = f"{table.TASK}@1"
@@ -82,7 +82,7 @@ class TagsTask(Task):
 
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield what to ask about these people, in the order of `ids`."""
-        rows = table.may_be_asked(tx, ids)
+        rows = table.by_ids(tx, ids, table.ASKED)
         for one in ids:
             if one in rows:
                 yield expert_item(one, rows[one])
@@ -101,7 +101,7 @@ class TagsTask(Task):
         no better.
         """
         asked = {one.item_id: one for one in answers}
-        rows = table.to_be_tagged(tx, list(asked))
+        rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
         outdated = {
             key: now for key, row in rows.items() if (now := _input_hash(row, _told(row))) != asked[key].input_hash
         }
@@ -147,8 +147,8 @@ class TagsTask(Task):
 
     def _clear(self, tx: "Connection", given: Mapping[str, str]) -> int:
         """Take tags back, with the score that follows, where they are still those of an answer; return how many."""
-        cells = table.tags_cells(tx, list(given))
-        ours = [key for key, cell in cells.items() if tags_of(cell) == json.loads(given[key]).get("tags")]
+        rows = table.by_ids(tx, list(given), ("id", "tags"))
+        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(given[key]).get("tags")]
         table.clear_tags(tx, ours)
         return len(ours)
 
@@ -161,7 +161,6 @@ def expert_item(one: str, row: Mapping[Any, Any]) -> Item:
 
 
 def _told(row: Mapping[Any, Any]) -> str:
-    """Return what the question tells of a person."""
     username = delimited("username", " ".join(text_of(row["username"]).split()))
     job_title = delimited("job_title", " ".join(text_of(row["job_title"]).split()))
     return f"{username}\n{job_title}\n{delimited('biography', text_of(row['bio']))}"
@@ -173,7 +172,6 @@ def _input_hash(row: Mapping[Any, Any], told: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return the SHA-256 of a text as hex."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 

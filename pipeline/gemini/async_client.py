@@ -1,7 +1,7 @@
-"""Live calls, many at once: the SDK's async client, one attempt per call, each bounded as a whole.
+"""Make live calls, many at once: the SDK's async client, one attempt per call, each bounded as a whole.
 
-Who asks decides what to do about a failure, for only it knows what a second try would cost; so nothing is repeated
-here. The bytes of a reply are kept by a hook of the HTTP library, in a place that belongs to the call's own task.
+The caller decides what to do about a failure, for only it knows what a second try would cost; so nothing is repeated.
+The bytes of a reply are kept by a hook of the HTTP library, in a place that belongs to the call's own task.
 """
 
 import asyncio
@@ -142,7 +142,6 @@ def live_request(
 
 
 def _contents(contents: "list[Mapping[str, Any]]") -> "list[types.Content]":
-    """Return contents as the SDK has them."""
     from google.genai import types
 
     return [types.Content.model_validate_json(orjson.dumps(content)) for content in contents]

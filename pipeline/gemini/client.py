@@ -221,7 +221,6 @@ class Client:
         seconds = self._transfer_timeout_s
 
         def fetch(sdk: "genai.Client") -> int:
-            """Stream the file once."""
             with DownloadPart(part) as target:
                 destination: Any = target  # the SDK takes anything with a write method
                 sdk.files.download(file=file_name, destination=destination, config=self._transport.options(seconds))
@@ -309,7 +308,6 @@ class Client:
         *,
         what: str,
     ) -> tuple[list[T], str]:
-        """Return one page of a list and the token of the next."""
         return self._transport.with_retries(
             lambda sdk: read(self._transport.raw_document(lambda: method(sdk)(config=config))), what=what
         )

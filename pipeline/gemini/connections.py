@@ -54,7 +54,7 @@ def bounded_client(
 
 
 def bounded_async_client(base_url: str, *, trust_env: bool, response_hook: Callable[..., Any]) -> httpx2.AsyncClient:
-    """Return a client for many calls at once; who makes a call bounds its time as a whole.
+    """Return a client for many calls at once; the caller bounds the time of each.
 
     Raises:
         ValueError: the environment's proxy cannot be used. OSError: its certificates cannot be read.
@@ -89,14 +89,12 @@ def _environment_proxy(base_url: str) -> httpx2.Proxy | None:
 
 
 def _core_proxy(proxy: httpx2.Proxy | None) -> httpcore2.Proxy | None:
-    """Return a proxy as the connection pool takes it."""
     if proxy is None:
         return None
     return httpcore2.Proxy(_core_url(proxy.url), auth=proxy.raw_auth, headers=proxy.headers.raw)
 
 
 def _core_url(url: httpx2.URL) -> httpcore2.URL:
-    """Return a URL as the connection pool takes it."""
     return httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 

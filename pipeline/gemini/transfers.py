@@ -64,7 +64,6 @@ class Uploader:
         """Upload with one MIME type, from the start again after each failure, within the bound."""
 
         def send(sdk: "genai.Client") -> Upload:
-            """Upload once, wait until it is ACTIVE, and compare it with the local file."""
             options = self._transport.options(self._seconds)
             config: Any = {"display_name": display_name, "mime_type": mime_type, **options}
             file: dict[str, Any] | None = None
@@ -192,5 +191,4 @@ class DownloadPart:
                 raise self._failed(failure) from failure
 
     def _failed(self, error: OSError) -> ConfigurationError:
-        """Return the error for a file that cannot be written."""
         return ConfigurationError(f"cannot write {self._path}: {error.strerror}", hint="make room, then run it again")

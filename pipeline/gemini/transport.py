@@ -185,7 +185,6 @@ class Transport:
             ) from error
 
     def _no_address(self) -> ConfigurationError:
-        """Return the error for a base URL that is none."""
         return ConfigurationError(f"{without_password(self._base_url)!r} is no address of a server", hint=_ADDRESS)
 
     def refused(
@@ -291,7 +290,6 @@ class Transport:
             sdk = self.sdk_with(unused, http)
 
         async def close() -> None:
-            """Close the connections."""
             await http.aclose()
             unused.close()
 

@@ -1,8 +1,9 @@
 """Questions for live calls: the requests that batch lines would hold, about all open items or about a few by id."""
 
+import abc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.store import claims
@@ -14,9 +15,13 @@ if TYPE_CHECKING:
 PAGE = 100
 
 
-class QuestionSource(Protocol):
-    """Where questions come from, page by page."""
+@dataclass
+class QuestionSource(abc.ABC):
+    """Where questions come from, page by page, made from the rows as they stand."""
 
+    builder: RequestBuilder
+
+    @abc.abstractmethod
     def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[PlannedRequest]:
         """Return the next questions in the order of rows, none about the items `but`; empty after the last one.
 
@@ -26,21 +31,11 @@ class QuestionSource(Protocol):
 
     def again(self, tx: "Connection", item_id: str) -> PlannedRequest | None:
         """Return one item's question as its row stands now, with more room after an answer that was cut."""
-
-
-@dataclass
-class _Questions:
-    """Questions made from the rows as they stand."""
-
-    builder: RequestBuilder
-
-    def again(self, tx: "Connection", item_id: str) -> PlannedRequest | None:
-        """Return one item's question as its row stands now."""
         return next(self.builder.lines(tx, [item_id]), None)
 
 
 @dataclass
-class SelectedQuestions(_Questions):
+class SelectedQuestions(QuestionSource):
     """A few items by id, each asked once."""
 
     ids: Sequence[str]
@@ -52,7 +47,7 @@ class SelectedQuestions(_Questions):
 
 
 @dataclass
-class OpenQuestions(_Questions):
+class OpenQuestions(QuestionSource):
     """Every item that can be asked, in the order of rows, at most `limit`; memory stays flat."""
 
     limit: int | None = None

@@ -1,5 +1,8 @@
 """Items saved while Gemini failed: the next command that asks tries them again and reports what became of them."""
 
+from datetime import datetime
+from typing import TYPE_CHECKING
+
 from pipeline.engine import questions
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
@@ -8,6 +11,11 @@ from pipeline.live.report import LiveReport
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import answers, claims, retries
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Task
+    from pipeline.store.database import Store
+
 
 PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, what is due waits for the next command
 
@@ -19,7 +27,7 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> LiveReport:
     """
     task = ws.task
     questions.free_dead_owners(ws.store, now=ws.now())
-    settle_retries(ws)
+    settle_retries(ws.store, task, at=ws.now())
     with ws.store.read() as tx:
         waiting = retries.due_ids(tx, task.name)
         open_ids = task.pending_among(tx, waiting)
@@ -39,16 +47,16 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> LiveReport:
     return report
 
 
-def settle_retries(ws: OpenWorkspace) -> None:
+def settle_retries(store: "Store", task: "Task", *, at: datetime) -> None:
     """End what is due no more: items that were answered, parked or removed in any way."""
-    with ws.store.read() as tx:
-        waiting = retries.due_ids(tx, ws.task.name)
+    with store.read() as tx:
+        waiting = retries.due_ids(tx, task.name)
         if not waiting:
             return
-        open_ids = ws.task.pending_among(tx, waiting)
-        parked = [one for one in waiting if answers.is_parked(tx, ws.task.name, one)]
-        there = set(ws.task.names(tx, waiting))
+        open_ids = task.pending_among(tx, waiting)
+        parked = [one for one in waiting if answers.is_parked(tx, task.name, one)]
+        there = set(task.names(tx, waiting))
     removed = [one for one in waiting if one not in there]
     tagged = [one for one in waiting if one in there and one not in open_ids]
-    with ws.store.write() as tx:
-        retries.end_retries(tx, ws.task.name, {"parked": parked, "removed": removed, "tagged": tagged}, at=ws.now())
+    with store.write() as tx:
+        retries.end_retries(tx, task.name, {"parked": parked, "removed": removed, "tagged": tagged}, at=at)

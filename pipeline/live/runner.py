@@ -65,7 +65,6 @@ def ask_live(
     """
 
     async def run() -> LiveReport:
-        """Ask within one event loop."""
         client = ledger.ws.client
         async with DbWriter(ledger.ws.store) as writer, client.live() as live:
             runner = _LiveRunner(ledger, questions, writer, live, on_progress, patience_s=patience_s)
@@ -145,7 +144,6 @@ class _LiveRunner:
         self._stop.set()
 
     def _show(self) -> None:
-        """Show how far the run has come."""
         self._on_progress(self.report, self._admission.concurrency.now)
 
     async def _fetch(self) -> None:
@@ -157,7 +155,6 @@ class _LiveRunner:
         self._has_more = bool(page)
 
     def _put_last(self, question: PlannedRequest, *, failures: int = 0) -> None:
-        """Put a question at the end of the line."""
         self._waiting.append(_Entry(question, self._ledger.likely(question).prompt, failures))
 
     def _pause(self) -> float:
@@ -191,7 +188,6 @@ class _LiveRunner:
         task.add_done_callback(self._over)
 
     def _over(self, task: "asyncio.Task[None]") -> None:
-        """Take a call off the list."""
         self._in_flight.pop(task, None)
         self._admission.ended()
         self._show()

@@ -6,6 +6,7 @@ with what is left.
 
 import contextlib
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +15,19 @@ from pipeline.core.errors import UnavailableError
 from pipeline.cost import budget, estimate
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.tokens import Usage
+from pipeline.gemini.tokens import Usage, usage_cost
 from pipeline.live.questions import OpenQuestions
 from pipeline.live.report import LiveReport
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.quality import evaluate, pilot
+from pipeline.quality import evaluate, pilot, report_files
 from pipeline.store import claims, live_calls
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
+    from pipeline.core.task import Task
     from pipeline.quality.evaluate import QualityReport as Quality
+    from pipeline.store.database import Store
 
 
 HASTE_S = 1.0  # so long an interrupted run waits for another program to let it say that it ended
@@ -60,7 +63,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         ConfigurationError: no key, or no such model; nothing was asked.
     """
     questions.free_dead_owners(ws.store, now=ws.now())
-    evaluate.remove_unfinished_reports(ws)
+    report_files.sweep_reports(ws.data, ws.task.name)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     with ws.store.read() as tx:
         everyone, askable = ws.task.total(tx), claims.count_askable(tx, ws.task)
@@ -75,7 +78,8 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     source = OpenQuestions(questions.RequestBuilder(ws.task, ws.model), limit)
     with ws.display.bar("asking", everyone, done=report.skipped) as bar:
         report.asked = ask_live(ledger, source, on_progress=partial(_show, bar, report.skipped))
-    _end(ws, report, to_ask=to_ask)
+    report.left = max(0, to_ask - report.asked.done)
+    _end(ws.store, ws.task, report, at=ws.now())
     if not report.left:
         budget.close_budget(ws.store, ws.task, at=ws.now())
     if report.asked.answered and not report.asked.interrupted:
@@ -126,28 +130,22 @@ def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_as
     """Keep what this run sets out to do, and what it is estimated at."""
     with ws.display.bar("counting tokens", to_ask) as bar:
         plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
-    report.estimated, report.estimated_cost = plan.usage, estimate.request_cost(ws, plan.usage, batch=False)
+    report.estimated = plan.usage
+    report.estimated_cost = usage_cost(ws.model, plan.usage, batch=False, on=ws.now().date())
+    usd = ws.budget.usd if ws.budget else None
     with ws.store.write() as tx:
         report.run = estimate.begin_live_run(
-            ws,
-            tx,
-            mode="live",
-            items=plan.requests,
-            usage=plan.usage,
-            batch=False,
-            at=ws.now(),
-            budget=ws.budget.usd if ws.budget else None,
+            ws, tx, mode="live", items=plan.requests, usage=plan.usage, batch=False, at=ws.now(), budget=usd
         )
 
 
-def _end(ws: OpenWorkspace, report: TagLiveReport, *, to_ask: int) -> None:
-    """Keep how the run ended, and put names to what failed."""
+def _end(store: "Store", task: "Task", report: TagLiveReport, *, at: datetime) -> None:
+    """Record how the run ended, and put names to what failed."""
     asked = report.asked
-    report.left = max(0, to_ask - asked.done)
     why = "interrupted" if asked.interrupted else asked.stopped.message if asked.stopped else "nobody is left"
-    with ws.store.read() as tx:
-        names = ws.task.names(tx, [item_id for item_id, _ in asked.samples])
+    with store.read() as tx:
+        names = task.names(tx, [item_id for item_id, _ in asked.samples])
     hastes, patience_s = ([UnavailableError], HASTE_S) if asked.interrupted else ([], None)
-    with contextlib.suppress(*hastes), ws.store.write(patience_s=patience_s) as tx:
-        live_calls.end_run(tx, report.run or 0, why=why, at=ws.now())
+    with contextlib.suppress(*hastes), store.write(patience_s=patience_s) as tx:
+        live_calls.end_run(tx, report.run or 0, why=why, at=at)
     report.samples = [(names.get(item_id, item_id), reason) for item_id, reason in asked.samples]

@@ -88,7 +88,7 @@ class CallLedger:
         day = budget.today(ws.now()).isoformat()
         if self.limits.rpd is not None and live_calls.calls_of_day(tx, ws.model.name, day=day) >= self.limits.rpd:
             raise day_used_up(ws.model.name, self.limits.rpd, now=ws.now())
-        cost = estimate.request_cost(ws, likely, batch=False)
+        cost = tokens.usage_cost(ws.model, likely, batch=False, on=ws.now().date())
         budget.budgets(ws).check_live(tx, cost, error=self.known.error, added_up=self.added_up)
         ws.bind(tx)
         if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):

@@ -88,13 +88,13 @@ def _experts(ws: OpenWorkspace, tx: "Connection", report: ExportReport) -> Itera
 
 def _concepts(ws: OpenWorkspace, tx: "Connection", report: ExportReport, wanted: ExportOptions) -> Iterator[bytes]:
     """Return the bytes of the concepts that are wanted."""
-    from pipeline.passages import best, subject
+    from pipeline.passages import best
     from pipeline.passages import export as concepts
     from pipeline.passages.schema import read_shape
 
     shape = read_shape(tx, passages=ws.settings.passages_table)
     if wanted.best:
-        rows = best.best_concepts(tx, shape, subject.preference(ws.settings))
+        rows = best.best_concepts(tx, shape, best.preference_of(ws.settings))
     else:
         rows = best.all_concepts(tx, shape, extractor=wanted.extractor)
     if wanted.extractor is not None:

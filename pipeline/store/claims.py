@@ -267,6 +267,11 @@ def refused_items(tx: Connection, batch: int) -> set[str]:
     return set(tx.execute(query).scalars())
 
 
+def claimed_among(tx: Connection, task_name: str, ids: Sequence[str]) -> set[str]:
+    """Return which of these items are claimed."""
+    return set(tx.execute(claimed_ids(task_name).where(among(tx, requests.c.item_id, ids))).scalars())
+
+
 def is_any_claimed(tx: Connection, task_name: str, ids: Sequence[str]) -> bool:
     """Return whether any of these items stands in a batch that is not over, or is being asked live."""
     return tx.execute(claimed_ids(task_name).where(among(tx, requests.c.item_id, ids)).limit(1)).first() is not None

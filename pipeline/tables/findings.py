@@ -126,6 +126,11 @@ class ImportReport:
         return 0 if self.refused else self.added + self.updated + self.unchanged
 
     @property
+    def summary(self) -> str:
+        """Return what was done in a few words, for the event."""
+        return f"{self.added} added, {self.updated} updated, {self.told[FindingKind.REJECTED]} rejected"
+
+    @property
     def document(self) -> dict[str, Any]:
         """Return the report for programs."""
         counts = {kind.value: self.told[kind] for kind in self.KINDS}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.batch import create, prepare
+from pipeline.batch import prepare, uploads
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.states import BatchState
@@ -184,7 +184,7 @@ def _give_up(ws: "OpenWorkspace", batch: Batch, *, why: str) -> str:
             erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
     _remove_files(ws, batch)
     with contextlib.suppress(FindableError):
-        create.drop_upload(ws.client, batch)
+        uploads.drop_upload(ws.client, batch.upload)
     return f"given up; {len(free)} items can be asked again"
 
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.batch import create, reconcile, uploads
+from pipeline.batch import reconcile, uploads
 from pipeline.core.errors import (
     KeyRefusedError,
     MissingError,
@@ -61,7 +61,7 @@ def check_uploads(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
         if not batches.batches_in_states(tx):
             return
     try:
-        left = uploads.left_uploads(ws)
+        left = uploads.left_uploads(ws.store, ws.client)
     except (KeyRefusedError, ThrottledError, UnavailableError):
         raise
     except RefusedError as error:  # a server that keeps no list of files
@@ -167,7 +167,7 @@ def _listed(
 
 def _cancel_twins(ws: "OpenWorkspace", batch: Batch, listing: "list[RemoteBatch]") -> str:
     """Cancel and record the twins of a batch; an empty text where one of them could not be cancelled."""
-    reconcile.cancel_duplicates(ws, batch, listing)
+    reconcile.cancel_duplicates(ws, batch.number, listing)
     with ws.store.read() as tx:
         return "" if batches.open_duplicates(tx, batch.number) else "cancelled and recorded"
 
@@ -206,7 +206,7 @@ def _give_up(ws: "OpenWorkspace", batch: Batch, *, why: str) -> str:
             lease.check(tx)
             batches.mark_failed(tx, batch, why=why, at=ws.now())
             free = claims.release_claims(tx, batch.number, reason="given up by doctor")
-    create.drop_upload(ws.client, batch)
+    uploads.drop_upload(ws.client, batch.upload)
     return f"given up; {len(free)} items can be asked again"
 
 
