@@ -8,6 +8,7 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, print_json, print_line, print_table, spinning
+from pipeline.experts.read import read_person_documents
 from pipeline.workflows import add_expert
 
 
@@ -17,10 +18,10 @@ from pipeline.workflows import add_expert
 def main(file: Path, *, as_json: bool) -> None:
     """Add the person in FILE (JSON; `-` reads standard input; a list adds several) and tag them now.
 
-    If Gemini fails, the person is saved untagged and is due again: the next `make run`, `make tag`, `make tag-live` or
-    `make batch-submit` asks about them, and `make status` tells what became of it.
+    If Gemini fails, the person is saved untagged and due: the next `make run`, `make tag`, `make tag-live` or
+    `make batch-submit` asks about them, and `make status` shows the outcome.
     """
-    people = add_expert.read_person(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+    people = read_person_documents(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     terminal = Terminal()
     with open_workspace(task="experts") as ws, spinning() as spin:
         for change in (change for person in people for change in person.changes):
@@ -30,7 +31,7 @@ def main(file: Path, *, as_json: bool) -> None:
 
 
 def _show(added: list[add_expert.AddedExpert]) -> None:
-    """Print the rows, and what did not work."""
+    """Print the rows and the problems."""
     rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
     print_table(("username", "name", "tags", "score"), rows)
     for one in added:

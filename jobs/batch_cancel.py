@@ -1,4 +1,4 @@
-"""`make batch-cancel BATCH=n`: give up one batch."""
+"""`make batch-cancel BATCH=n`: cancel one batch."""
 
 import click
 
@@ -13,9 +13,9 @@ from pipeline.batch import cancel
 @yes_option
 @json_option
 def main(number: int, *, yes: bool, as_json: bool) -> None:
-    """Cancel batch NUMBER at the API, or let its people go where it was never created.
+    """Cancel batch NUMBER at the API, or release its people if it was never created.
 
-    A batch that the API does not show any more is given up after asking.
+    A batch that the API does not show any more is given up after confirmation.
     """
     with open_workspace() as ws:
         report = cancel.run(ws, number=number, confirm=lambda question: confirmed(question, yes=yes))

@@ -1,4 +1,4 @@
-"""`make batch-poll`: follow every batch until it is over and its result is on disk."""
+"""`make batch-poll`: wait until every batch is over and its result is on disk."""
 
 import click
 
@@ -13,10 +13,10 @@ from pipeline.core.task import Words
 @click.option("--wait/--no-wait", default=True, envvar="FINDABLE_WAIT", help="Wait until all are over, or look once.")
 @json_option
 def main(*, wait: bool, as_json: bool) -> None:
-    """Wait until every submitted batch is over, and fetch its result.
+    """Wait until every submitted batch is over, and download its result.
 
-    Ctrl-C at any moment leaves everything as it was; the batch goes on at the API. Exit code 3: a batch is not to be
-    seen at the API any more; 4: it is unclear whether one was created, `batch-submit` finds out.
+    Ctrl-C is safe at any moment; the batch goes on at the API. Exit code 3: the API does not show a batch any more; 4:
+    it is unclear whether a batch was created, `batch-submit` finds out.
     """
     with open_workspace() as ws:
         report = poll.run(ws, wait=wait)
@@ -37,7 +37,7 @@ def _line(report: poll.PollReport, words: Words) -> str:
         parts.append(f"{plural(len(report.waiting), 'batch', 'batches')} not over yet")
     if not parts:
         troubled = report.gone or report.unclear
-        return "no batch was brought home" if troubled else "nothing to poll: no batch is at the API"
+        return "no batch was downloaded" if troubled else "nothing to poll: no batch is at the API"
     following = "batch-ingest" if report.downloaded else "batch-poll" if report.waiting else ""
     step = words.make(following) if following else words.again
     return f"{'; '.join(parts)}. Next: {step}"

@@ -1,4 +1,4 @@
-"""The `findable` command: every command by name, each module imported when it is asked for."""
+"""Find the commands of `findable` by name, and import a command's module only when it runs."""
 
 import importlib
 import os
@@ -52,14 +52,14 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
 
 
 class Commands(click.Group):
-    """A group that finds its commands by module name, in the order in which a newcomer meets them."""
+    """A group that lists and finds its commands by `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of the table."""
         return list(COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """Write the list of commands from the table, where click would import them all for their first lines."""
+        """Write the list of commands from the table; click would import all of them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
@@ -72,7 +72,7 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run one command; what goes wrong while its module is imported is told as what goes wrong in it."""
+        """Run one command; an error while its module is imported is printed as any other."""
         with told(debug=os.environ.get("FINDABLE_DEBUG", "0") not in {"", "0"}):
             return super().invoke(ctx)
 

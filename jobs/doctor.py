@@ -10,14 +10,14 @@ from pipeline.ops import doctor
 
 
 @click.command(name="doctor", cls=Command)
-@click.option("--fix", is_flag=True, envvar="FINDABLE_FIX", help="Mend what loses nothing, and ask for the rest.")
+@click.option("--fix", is_flag=True, envvar="FINDABLE_FIX", help="Repair what loses nothing; ask before the rest.")
 @yes_option
 @json_option
 def main(*, fix: bool, yes: bool, as_json: bool) -> None:
     """Check the workspace against itself and the backend.
 
-    Without --fix nothing is changed. Exit code 0 when all is well, was mended, or needs no more than a notice; 3 or 4
-    when the key is refused or the backend cannot be reached; 5 when something contradicts what is stored.
+    Without --fix nothing is changed. Exit code 0 if all is well, was repaired, or needs only a notice; 3 or 4 if the
+    key is refused or the backend cannot be reached; 5 if the stored data is inconsistent.
     """
     with open_workspace() as ws:
         report = doctor.run(ws, fix=fix, confirm=lambda question: confirmed(question, yes=yes))
@@ -42,11 +42,11 @@ def _show(report: doctor.DoctorReport) -> None:
     for one in report.seen:
         print_line(f"{one.subject}: {one.said}")
     for finding in report.findings:
-        told = f"{finding.check}: {finding.said}: {finding.why}"
+        line = f"{finding.check}: {finding.said}: {finding.why}"
         if finding.mended:
-            print_line(f"{told}. Mended: {finding.mended}")
+            print_line(f"{line}. Mended: {finding.mended}")
             continue
-        told += f". What mends it: {finding.remedy}" if finding.remedy else ""
-        terminal.warn(told) if finding.is_open else print_line(told)
+        line += f". What mends it: {finding.remedy}" if finding.remedy else ""
+        terminal.warn(line) if finding.is_open else print_line(line)
     if report.healthy:
         print_line(f"{plural(report.looked, 'check')} done, nothing contradicts what is stored")

@@ -1,4 +1,4 @@
-"""`make index`: embed what changed, build, verify, promote."""
+"""`make index`: embed changed texts, build, verify, promote."""
 
 from dataclasses import asdict
 
@@ -13,10 +13,10 @@ from pipeline.index import build
 @click.option("--rollback", is_flag=True, envvar="FINDABLE_ROLLBACK", help="Put the previous build back in service.")
 @json_option
 def main(*, rollback: bool, as_json: bool) -> None:
-    """Rebuild the search index from everyone who is tagged.
+    """Rebuild the search index from all tagged people.
 
-    Only texts that changed are embedded. The new build is verified before it replaces the one in service, in one flip;
-    searches meanwhile are not disturbed.
+    Only changed texts are embedded. The new build is verified before it replaces the one in service, in one step;
+    searches are not disturbed.
     """
     with open_workspace(task="experts") as ws:
         report = build.roll_back_index(ws) if rollback else build.run(ws)

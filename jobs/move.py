@@ -1,4 +1,4 @@
-"""`make move`: the workspace's database from its SQLite file into PostgreSQL."""
+"""`make move`: copy the workspace's database from its SQLite file into PostgreSQL."""
 
 from dataclasses import asdict
 
@@ -15,9 +15,9 @@ from pipeline.ops import move
 def main(url: str, *, as_json: bool) -> None:
     """Copy the database of the workspace from its SQLite file into the empty PostgreSQL database at URL.
 
-    All or nothing: every row is read back and compared before anything is kept. Batches that are under way go on from
-    there. The file stays as it is, to be read; findable.db.moved beside it keeps every command from writing to it, so
-    that nothing is sent from two databases. Files, index and vectors stay in the workspace's directory (DATA).
+    All or nothing: every row is read back and compared before anything is kept. Batches under way continue there. The
+    file stays readable; findable.db.moved beside it keeps every command from writing to it, so that nothing is sent
+    from two databases. Files, index and vectors stay in the workspace's directory (DATA).
     """
     with open_workspace() as ws:
         report = move.run(ws, url)

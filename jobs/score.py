@@ -10,7 +10,7 @@ from pipeline.experts import rescore
 @click.command(name="score", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
-    """Recompute the findability score of everyone; only changed ones are written."""
+    """Recompute all findability scores; only changed ones are written."""
     with open_workspace(task="experts") as ws:
         report = rescore.run(ws)
     document = {"total": report.total, "changed": report.changed}

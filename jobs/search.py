@@ -1,4 +1,4 @@
-"""`make search Q="…"`: the nearest experts."""
+"""`make search Q="…"`: find the nearest experts."""
 
 from dataclasses import asdict
 

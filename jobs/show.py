@@ -1,4 +1,4 @@
-"""`make show EXPERT=username`: all that is known about one person; `make best-concepts PASSAGE=id`: its concepts."""
+"""`make show EXPERT=username`: show one person; `make best-concepts PASSAGE=id`: show the concepts of a passage."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ SHOWN = 60  # characters of a quotation
 @click.argument("username", type=USERNAME, envvar="FINDABLE_EXPERT")
 @json_option
 def main(username: str, *, as_json: bool) -> None:
-    """Show everything known about one person: row, tags, where they came from, attempts, index."""
+    """Show everything known about one person: row, tags and their origin, attempts, index."""
     with open_workspace(task="experts") as ws:
         document = show.run(ws, username)
     print_json(document) if as_json else _show(document)
@@ -47,7 +47,7 @@ def _origin(answer: dict[str, Any]) -> str:
 
 
 def _indexed(index: dict[str, Any]) -> str:
-    """Return what the index has of a person."""
+    """Return whether the index has a person."""
     if "problem" in index:
         return f"broken: {index['problem']}"
     if not index["indexed"]:
@@ -61,8 +61,8 @@ def _indexed(index: dict[str, Any]) -> str:
 def best_concepts(passage: str | None, *, as_json: bool) -> None:
     """Print the best concepts of PASSAGE: of each name the preferred version's, from MIN_CONFIDENCE on.
 
-    Without an id those of every passage, as JSON lines, or with --json as one list. The database has the same as the
-    view best_concepts.
+    Without an id those of all passages, as JSON lines, or with --json as one list. The view best_concepts in the
+    database has the same.
     """
     with open_workspace(task="passages") as ws:
         if passage is None:
@@ -75,7 +75,7 @@ def best_concepts(passage: str | None, *, as_json: bool) -> None:
     elif found:
         print_table(HEADERS, [_concept(one) for one in found])
     else:
-        print_line(f"{passage} has no concept that is sure enough")
+        print_line(f"{passage} has no concept of MIN_CONFIDENCE")
 
 
 def _concept(one: dict[str, object]) -> tuple[object, ...]:

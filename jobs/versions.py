@@ -1,4 +1,4 @@
-"""`make versions`: every version of answers that is here; `make rollback EXTRACTOR=…`: take one back."""
+"""`make versions`: list every version of answers; `make rollback EXTRACTOR=…`: take one back."""
 
 from dataclasses import asdict
 
@@ -17,16 +17,16 @@ HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost",
 @click.command(name="versions", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
-    """List every version of answers that is here: rows, items, dates, cost; those of other programs too.
+    """List every version of answers, of other programs too: rows, items, dates, cost.
 
-    Of experts and passages alike; TASK=passages lists those of passages alone.
+    Lists experts and passages; with TASK=passages only passages.
     """
     with open_workspace() as ws:
         found = versions.run(ws)
     if as_json:
         print_json([versions.document(one) for one in found])
     elif found:
-        first = 0 if len({one.subject for one in found}) > 1 else 1  # tasks are told apart where there are several
+        first = 0 if len({one.subject for one in found}) > 1 else 1  # a single task needs no column
         print_table(HEADERS[first:], [_cells(one)[first:] for one in found])
     else:
         print_line("no versions yet")
@@ -44,31 +44,31 @@ def _cells(one: rollback_run.VersionSummary) -> tuple[object, ...]:
 @yes_option
 @json_option
 def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
-    """Take back what EXTRACTOR gave: a version such as passage-concepts@2, or one with its model behind a slash.
+    """Take back the answers of EXTRACTOR: a version such as passage-concepts@2, or one with its model behind a slash.
 
-    Asks first. Other versions stay, and so does what came with the data. Killed and run again it goes on.
+    Asks first. Other versions and imported answers stay. A killed rollback resumes.
     """
     with open_workspace() as ws:
         report = rollback_run.run(
             ws,
             extractor,
-            announce=lambda subject, one: ws.display.say(_told(subject, one)),
+            announce=lambda subject, one: ws.display.say(_cost(subject, one)),
             confirm=lambda question: confirmed(question, yes=yes),
         )
     if as_json:
         found = [versions.document(one) for one in report.found]
         print_json({"task": report.subject, "extractor": extractor, "found": found, **asdict(report.gone)})
     elif not report.found:
-        print_line(f"nothing of {extractor} is here. Next: make versions, which lists what is")
+        print_line(f"there are no answers of {extractor}. Next: make versions, which lists all")
     else:
         gone = report.gone
-        told = f"{plural(gone.rows, 'row')} and {plural(gone.answers, 'answer')} of {extractor} taken back"
-        told += f", {plural(gone.let_go, 'item')} parked no more" if gone.let_go else ""
-        print_line(f"{told}. Next: {'make index' if report.indexed else 'make versions'}")
+        done = f"{plural(gone.rows, 'row')} and {plural(gone.answers, 'answer')} of {extractor} taken back"
+        done += f", {plural(gone.let_go, 'item')} parked no more" if gone.let_go else ""
+        print_line(f"{done}. Next: {'make index' if report.indexed else 'make versions'}")
 
 
-def _told(subject: Subject, one: rollback_run.VersionSummary) -> str:
-    """Return what would go of a version, and what was paid for it."""
+def _cost(subject: Subject, one: rollback_run.VersionSummary) -> str:
+    """Return how many rows of a version would be removed, and what was paid for them."""
     stock, many = one.stock, subject.task.words.many
     if one.withdrawn:
         return f"{one.extractor}: its rollback was begun; {stock.rows:,} rows of {stock.items:,} {many} are left"

@@ -45,7 +45,7 @@ If the text says little, name the few domains that it does support."""
 
 
 class TagsTask(Task):
-    """Tags for experts; see `pipeline.task.Task` for what each member promises."""
+    """Tags for experts; see `pipeline.core.task.Task` for what each member promises."""
 
     name = table.TASK
     label = f"{table.TASK}@1"

@@ -76,7 +76,7 @@ def asked_text(text: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ConceptsTask(Task):
-    """Concepts for passages; see `pipeline.task.Task` for what each member promises.
+    """Concepts for passages; see `pipeline.core.task.Task` for what each member promises.
 
     `label` is what answers are attributed to; `skips` are the labels whose concepts keep a passage from being asked,
     None those of any version.

@@ -51,8 +51,7 @@ def file(tmp_path: Path) -> Callable[[Any], str]:
 
 def _added(workspace: Workspace, path: str) -> list[dict[str, Any]]:
     """Add who stands in a file, and return what the command says of them."""
-    result = workspace.run("add-expert", path, "--json")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("add-expert", path, "--json")
     document: list[dict[str, Any]] = json.loads(result.stdout)
     return document
 
@@ -139,8 +138,7 @@ def test_what_cannot_be_added_leaves_all_as_it_was(
 ) -> None:
     """A username that exists, stands twice or is missing, or no person: exit code 2, nobody added, nobody asked."""
     _added(workspace, file({**SNAKE, "bio": None}))
-    result = workspace.run("add-expert", file(document))
-    assert result.exit_code == 2, result.output
+    result = workspace.ran("add-expert", file(document), code=2)
     assert said in result.stderr
     assert workspace.query("SELECT username FROM experts") == [("ada",)]
     assert api.seen("POST", LIVE) == []
@@ -150,8 +148,7 @@ def test_no_json_and_no_file_are_said(workspace: Workspace, tmp_path: Path) -> N
     """Exit code 2 and the name of the file."""
     (tmp_path / "new.json").write_text("{half")
     assert workspace.run("add-expert", str(tmp_path / "new.json")).exit_code == 2
-    result = workspace.run("add-expert", str(tmp_path / "nowhere.json"))
-    assert result.exit_code == 2
+    result = workspace.ran("add-expert", str(tmp_path / "nowhere.json"), code=2)
     assert "nowhere.json" in result.stderr
 
 
@@ -252,7 +249,7 @@ def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callabl
 
 
 def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
-    """Ctrl-C lets the call finish: the person is tagged, nothing is due, and nobody after is added."""
+    """Ctrl-C lets the call finish: the person is tagged, nothing is due, and no later person is added."""
     api.configure(latencies={LIVE: {"kind": "constant", "seconds": 3600}})
     environ = {**os.environ, **workspace.environ, "PYTHONPATH": str(ROOT), "FINDABLE_CALL_TIMEOUT": "60"}
     command = [sys.executable, "-m", "jobs", "add-expert", file([SNAKE, {"username": "later"}])]
@@ -265,7 +262,7 @@ def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: A
         api.advance(3600)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "ada is saved with tags; nobody after was added" in said
+    assert "ada is saved with tags; no later person was added" in said
     assert workspace.query("SELECT username, tags IS NULL FROM experts") == [("ada", 0)]
     assert workspace.query("SELECT item_id FROM findable_due") == []
     assert _counts(workspace)["tagged"] == 1
