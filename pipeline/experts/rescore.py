@@ -17,7 +17,7 @@ class ScoreReport:
 
 
 def run(ws: OpenWorkspace) -> ScoreReport:
-    """Bring the score of everyone up to date, in one transaction."""
+    """Bring all scores up to date, in one transaction."""
     with ws.store.write() as tx:
         settle_foreign(tx)
         changed = table.rescore_pages(tx)
