@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pipeline.core.errors import InputError
+from pipeline.core.hooks import Hooks
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -91,26 +92,6 @@ class RolledBackPage(NamedTuple):
     after: Any | None
 
 
-class RowFault(NamedTuple):
-    """Something that is wrong with rows of a task: what, why it matters, and what mends it.
-
-    What is no contradiction (another program's doing, a notice) does no harm to anybody's data.
-    """
-
-    said: str
-    why: str
-    next: str = ""
-    contradiction: bool = True
-
-
-class CheckResult(NamedTuple):
-    """What a look at every row of a task's answers came to: figures for programs, a line of them, and what is wrong."""
-
-    said: str
-    figures: Mapping[str, int]
-    faults: Sequence[RowFault]
-
-
 class Words(NamedTuple):
     """How people call the items of a subject, what they say of those that are answered, and what comes after that."""
 
@@ -142,11 +123,6 @@ class Task(Protocol):
     @property
     def label(self) -> str:
         """Return the version of prompt and schema that answers are attributed to; with the model it is an extractor."""
-
-    @property
-    def tables(self) -> Sequence[str]:
-        """Return the names of tables of the subject that others do not take for another program's."""
-        return ()
 
     @property
     def answer(self) -> "type[BaseModel]":
@@ -226,19 +202,19 @@ class Task(Protocol):
         Only what is still as that version gave it; what came with the data, or from another version, stays.
         """
 
-    def check(self, tx: "Connection") -> CheckResult | None:  # noqa: ARG002 - few keep proofs beside their answers
-        """Look at every row that was written, at flat memory, and say what was seen also where nothing is wrong.
-
-        None where there is nothing to be looked at.
-        """
-        return None
-
-    def contains_text(self, tx: "Connection", text: str) -> bool:  # noqa: ARG002 - few hold what is told of others
-        """Return whether a text stands in any row of the subject, or in an answer that is kept of it."""
-        return False
-
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
-        """Return for each id the name a person knows the item by, for messages."""
+        """Return for each id of an item that is there the name a person knows it by, for messages."""
+
+    def id_of(self, tx: "Connection", name: str) -> str:
+        """Return the id of the item of that name: by itself the id is the name.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self.names(tx, [name]):
+            listed = f"`{self.words.make('parked')}` lists those that are"
+            raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
+        return name
 
 
 @dataclass(frozen=True)
@@ -259,9 +235,11 @@ class Collection(Protocol):
     def entries(self, tx: "Connection") -> Iterable[Entry]:
         """Yield every entry of this snapshot in the order of ids."""
 
+    def name_of(self, metadata: Mapping[str, Any]) -> str:
+        """Return the name by which judgements of a search mean an entry."""
 
-class Hooks:
-    """What a subject does for commands that keep a workspace; a body here does nothing, as most subjects need."""
+    def plain_text(self, metadata: Mapping[str, Any]) -> str:
+        """Return the text of an entry that a plain word search would look in."""
 
 
 class Subject(NamedTuple):
@@ -284,6 +262,13 @@ class SubjectRoom(Protocol):
 
     def adopt(self, tx: "Connection", settings: "Settings") -> list[str]:
         """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
+
+    def check_movable(self, tx: "Connection", settings: "Settings") -> None:
+        """Pass unless the subject's tables were adopted under another name than is set.
+
+        Raises:
+            ConfigurationError: they were, so a move would leave them behind.
+        """
 
     def subject(self, tx: "Connection", settings: "Settings") -> Subject:
         """Return the subject as the tables and the settings have it."""

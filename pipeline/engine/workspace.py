@@ -144,9 +144,14 @@ class OpenWorkspace:
         return f"{self.task.label}/{self.model.name}"
 
     @property
+    def subject(self) -> "Subject":
+        """Return the subject that the task in use is of."""
+        return next(one for one in self.subjects if one.task.name == self.task.name)
+
+    @property
     def is_indexed(self) -> bool:
         """Return whether what the task in use answers goes into the index."""
-        return any(one.task is self.task and one.collection is not None for one in self.subjects)
+        return any(one.task.name == self.task.name and one.collection is not None for one in self.subjects)
 
     def task_of(self, name: str) -> "Task":
         """Return the task of a batch, by the name its row has; the one in use where no subject knows that name."""

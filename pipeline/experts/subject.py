@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.task import Subject
 from pipeline.experts import adopt as experts_adopt
 from pipeline.experts.collection import ExpertsCollection
+from pipeline.experts.hooks import ExpertsHooks
 from pipeline.experts.task import TagsTask
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ def adopt(tx: "Connection", settings: "Settings") -> list[str]:  # noqa: ARG001 
     return experts_adopt.adopt(tx)
 
 
+def check_movable(tx: "Connection", settings: "Settings") -> None:
+    """Pass: the table has one name."""
+
+
 def subject(tx: "Connection", settings: "Settings") -> Subject:  # noqa: ARG001 - the same for every workspace
     """Return the subject."""
-    return Subject("experts", TagsTask(), ExpertsCollection())
+    return Subject("experts", TagsTask(), ExpertsCollection(), ExpertsHooks())

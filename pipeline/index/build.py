@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.core.task import Entry
     from pipeline.gemini.rate_limiter import Pacing
     from pipeline.index.manifest import Begun, Manifest, Promotions
+    from pipeline.store.database import Store
     from pipeline.store.leases import Lease
 
 
@@ -116,14 +117,14 @@ def record_build(ws: OpenWorkspace, current: "Manifest") -> None:
 
 
 @contextlib.contextmanager
-def hold_lease_during(ws: OpenWorkspace, lease: "Lease") -> Iterator[Callable[[], None]]:
+def hold_lease_during(store: "Store", lease: "Lease") -> Iterator[Callable[[], None]]:
     """Keep everybody else from taking the lease for the length of a block, in which it can be looked at again.
 
     Raises:
         LeaseLostError: somebody else has it already.
         UnavailableError: from the look: the server has ended the transaction.
     """
-    with ws.store.write() as tx:
+    with store.write() as tx:
         lease.check(tx)
         yield lambda: lease.check(tx)
 
@@ -166,7 +167,7 @@ def _drafted(ws: OpenWorkspace, lease: "Lease", draft: _Draft | None, *, few: in
         with ws.store.read() as tx:
             if workspace.get_workspace(tx).position == draft.begun.position:
                 return draft
-    with hold_lease_during(ws, lease):
+    with hold_lease_during(ws.store, lease):
         Builds(ws.data).sweep()
     missing: list[Entry] = []
     with ws.store.read() as tx:
@@ -212,7 +213,7 @@ def _promoted(ws: OpenWorkspace, lease: "Lease", draft: _Draft, *, embedded: int
             draft.begun, embed.vector_cache(ws), task_type=embed.TASK_TYPE, progress=bar.show
         )
     Builds(ws.data).verify(staged, count=draft.count)
-    promoted: Promotions = Builds(ws.data).promote(staged, fence=lambda: hold_lease_during(ws, lease))
+    promoted: Promotions = Builds(ws.data).promote(staged, fence=lambda: hold_lease_during(ws.store, lease))
     record_build(ws, promoted)
     cached = max(0, draft.count - embedded)
     return BuildResult(promoted.number, draft.count, embedded, cached, model, ws.settings.dim, promoted.moved_aside)
@@ -244,7 +245,7 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
     """
     with ws.waited_lease(LEASE, waiting=WAITING) as lease:
         try:
-            manifest = Builds(ws.data).rollback(fence=lambda: hold_lease_during(ws, lease))
+            manifest = Builds(ws.data).rollback(fence=lambda: hold_lease_during(ws.store, lease))
         except LeaseLostError as error:
             raise UnavailableError(error.message, hint="look at `make status`, then run it again") from error
         with ws.store.write() as tx:

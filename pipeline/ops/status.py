@@ -71,12 +71,12 @@ def _index(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
     try:
         manifest = Builds(ws.data).current()
         if manifest is None:
-            behind = staleness.count_stale(ws, tx, None)
+            behind = staleness.count_stale(ws.collection, tx, None, ws.display)
             return {"count": 0, "model": None, "dim": None, "behind": behind, "build": None, "built_at": None}
         with Builds(ws.data).open() as index:
-            behind = staleness.count_stale(ws, tx, index)
+            behind = staleness.count_stale(ws.collection, tx, index, ws.display)
     except FindableError as error:
-        behind = staleness.count_stale(ws, tx, None)
+        behind = staleness.count_stale(ws.collection, tx, None, ws.display)
         broken = {"count": 0, "model": None, "dim": None, "behind": behind, "build": None, "built_at": None}
         return {**broken, "problem": error.message}
     return {

@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.task import Subject
 from pipeline.passages import adopt as tables
 from pipeline.passages import best, table
 from pipeline.passages.best import Preference
+from pipeline.passages.hooks import PassagesHooks
 from pipeline.passages.schema import CONCEPTS, MARK, read_shape
 from pipeline.passages.task import LABEL, ConceptsTask
 from pipeline.store import live_calls, schema, versions
@@ -38,6 +40,20 @@ def adopt(tx: "Connection", settings: "Settings") -> list[str]:
     )
 
 
+def check_movable(tx: "Connection", settings: "Settings") -> None:
+    """Pass unless there are concepts of passages under another name than is set.
+
+    Raises:
+        ConfigurationError: there are.
+    """
+    if schema.has_index(tx, CONCEPTS, MARK) and not tables.is_adopted(tx, passages=settings.passages_table):
+        raise ConfigurationError(
+            f"there are concepts of passages here, and `{settings.passages_table}` is no table of passages; "
+            "nothing was moved",
+            hint="name it with PASSAGES_TABLE=, as it was named when it was asked about",
+        )
+
+
 def preference(settings: "Settings") -> Preference:
     """Return which concepts are the best ones, as it is set."""
     return Preference(settings.prefer_versions, settings.min_confidence)
@@ -60,7 +76,8 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
         skips = (label,)
     elif skips is None:
         skips = next((one.skips for one in begun if one.label == label), None)
-    return Subject("passages", ConceptsTask(_look(tx, settings), label, skips), None)
+    shape = _look(tx, settings)
+    return Subject("passages", ConceptsTask(shape, label, skips), None, PassagesHooks(shape, preference(settings)))
 
 
 def _look(tx: "Connection", settings: "Settings") -> "PassagesShape":

@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
 )
 
-from pipeline.core.task import CheckResult, RowFault
+from pipeline.core.hooks import CheckResult, RowFault
 from pipeline.passages import table
 from pipeline.passages.evidence import Evidence
 from pipeline.passages.schema import PassagesShape

@@ -20,7 +20,6 @@ from pipeline.core.states import BatchState
 from pipeline.cost import budget
 from pipeline.cost.budget import BudgetError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import rescore
 from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
 from pipeline.live import retry_queue
@@ -179,7 +178,8 @@ def _score(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool
     """Bring scores up to date."""
     if not ws.is_indexed:
         return
-    changed = rescore.run(ws).changed
+    with ws.store.write() as tx:
+        changed = ws.subject.hooks.refresh_derived(tx)
     report.facts["scored"] = changed
     if changed:
         report.did.append(f"{changed:,} scored")
@@ -238,7 +238,7 @@ def _index(ws: OpenWorkspace, report: RunReport, confirm: Callable[[float], bool
             return
         if Builds(ws.data).current() is not None:
             with Builds(ws.data).open() as current:
-                if not staleness.count_stale(ws, tx, current):
+                if not staleness.count_stale(ws.collection, tx, current, ws.display):
                     return
     built = build.run(ws)
     report.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NO_SEARCH = "search finds nothing, or the wrong entries"
 
 
-def check_index(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_index(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
     """Is the build in service whole, byte for byte, and recorded?"""
     try:
         current = Builds(ws.data).current()
@@ -61,7 +61,7 @@ def _rows(ws: "OpenWorkspace", current: "Manifest") -> Iterator[CheckFinding]:
         )
     with ws.store.read() as tx, Builds(ws.data).open() as index:
         position = workspace.get_workspace(tx).position
-        lag = staleness.staleness(ws, tx, index)
+        lag = staleness.staleness(ws.collection, tx, index, ws.display)
     if current.position > position:
         said = (
             f"the build in service was read at database position {current.position}, and the database is at {position}"
@@ -79,7 +79,7 @@ def _rows(ws: "OpenWorkspace", current: "Manifest") -> Iterator[CheckFinding]:
         yield CheckFinding("index", said, "search does not find what is new", contradiction=False, next="make index")
 
 
-def check_links(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_links(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
     """Do DATA/faiss.index and DATA/metadata.json lead to the build in service?"""
     for name in Builds(ws.data).stray_links():
         mended = ""
@@ -91,7 +91,7 @@ def check_links(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
         yield CheckFinding("links", said, "other programs read another index than search", mendable=True, mended=mended)
 
 
-def check_staging(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_staging(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
     """Did a killed run leave half a build behind?"""
     for name in Builds(ws.data).stale():
         mended = ""
@@ -103,7 +103,7 @@ def check_staging(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
         yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
 
 
-def check_vectors(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_vectors(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
     """Are the cached vectors of the model in use sound?"""
     if not (ws.data / "index" / "vectors").is_dir():
         return
@@ -127,7 +127,7 @@ def _put_back(ws: "OpenWorkspace") -> str:
     """Put the newest whole older build in service; an empty text where there is none."""
     with ws.waited_lease(LEASE, waiting=WAITING) as lease:
         try:
-            found = Builds(ws.data).rollback(fence=lambda: build.hold_lease_during(ws, lease))
+            found = Builds(ws.data).rollback(fence=lambda: build.hold_lease_during(ws.store, lease))
         except FindableError:
             return ""
         with ws.store.write() as tx:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.batch import create, reconcile, uploads
+from pipeline.batch import reconcile, uploads
 from pipeline.core.errors import (
     KeyRefusedError,
     MissingError,
@@ -14,20 +14,23 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import BatchState
+from pipeline.ops.checks.files import give_up_batch
 from pipeline.ops.checks.finding import CheckFinding, Mend
-from pipeline.store import batches, claims, workspace
+from pipeline.store import batches, workspace
 from pipeline.store.batches import Batch, name_prefix
+from pipeline.store.database import Store
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
+    from pipeline.gemini.client import Client
     from pipeline.gemini.operations import RemoteBatch
 
 
 NO_LIST = "nothing, where this server keeps no such list"
 
 
-def check_models(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  # noqa: ARG001 - the shape of every check
+def check_models(ws: "OpenWorkspace") -> Iterator[CheckFinding]:
     """Does the key work, and can it reach the models that are set?
 
     Raises:
@@ -51,7 +54,7 @@ def check_models(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]: 
             yield CheckFinding("models", said, "asking it may be refused", contradiction=False, next=f"set {setting}")
 
 
-def check_uploads(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_uploads(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
     """Does the API keep uploads of ours that no batch needs any more?
 
     Raises:
@@ -79,7 +82,7 @@ def check_uploads(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
         yield CheckFinding("uploads", said, why, contradiction=False, mendable=True, mended=mended, next="make clean")
 
 
-def check_remote(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_remote(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
     """Ask the backend about every batch of this workspace.
 
     Raises:
@@ -109,15 +112,15 @@ def _submitted(ws: "OpenWorkspace", everyone: list[Batch], *, mend: Mend) -> Ite
             said = f"batch {batch.number} is not to be seen there any more ({error.message})"
             mended = ""
             if mend.may(f"Batch {batch.number} is not to be seen there. Give it up, and let its items be asked again?"):
-                mended = _give_up(ws, batch, why=f"given up by doctor: {error.message}")
+                mended = give_up_batch(ws, batch, why=error.message, has_lost_files=False)
             why = "its items stay claimed, and its result may never come"
             yield CheckFinding(
                 "backend", said, why, mendable=True, mended=mended, next=f"the key of its project, or {cancel}"
             )
             continue
-        if remote.display_name and name_prefix(remote.display_name) not in _stems(ws, batch):
+        if remote.display_name and name_prefix(remote.display_name) not in _name_prefixes(ws.store, batch):
             said = f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
-            yield CheckFinding("backend", said, "its result would be somebody else's", next=cancel)
+            yield CheckFinding("backend", said, "its result would be another batch's", next=cancel)
 
 
 def _unclear(
@@ -127,7 +130,7 @@ def _unclear(
     for batch in everyone:
         if batch.state is not BatchState.SUBMITTING:
             continue
-        there = {name_prefix(one.display_name) for one in listing} & _stems(ws, batch)
+        there = {name_prefix(one.display_name) for one in listing} & _name_prefixes(ws.store, batch)
         mended = ""
         if there and mend.on:
             with contextlib.suppress(StateConflictError, LeaseLostError), ws.lease(f"batch:{batch.number}") as lease:
@@ -152,35 +155,34 @@ def _listed(
     with ws.store.read() as tx:
         ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
         cancelled = {twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]}
-    owners = {stem: batch for batch in everyone for stem in _stems(ws, batch)}
+    owners = {prefix: batch for batch in everyone for prefix in _name_prefixes(ws.store, batch)}
     for one in listing:
         if not one.display_name.startswith(ours):
             continue
         owner = owners.get(name_prefix(one.display_name))
         if owner is None:
-            yield _stranger(ws, one, mend=mend)
+            yield _unknown_batch(ws.client, one, mend)
         elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
-            mended = _cancel_twins(ws, owner, listing) if mend.on else ""
+            mended = ""
+            if mend.on:
+                reconcile.cancel_duplicates(ws, owner, listing)
+                with ws.store.read() as tx:
+                    mended = "" if batches.open_duplicates(tx, owner.number) else "cancelled and recorded"
             said = f"{one.name} is a second remote batch of batch {owner.number}"
             yield CheckFinding("backend", said, "the same items are paid for twice", mendable=True, mended=mended)
 
 
-def _cancel_twins(ws: "OpenWorkspace", batch: Batch, listing: "list[RemoteBatch]") -> str:
-    """Cancel and record the twins of a batch; an empty text where one of them could not be cancelled."""
-    reconcile.cancel_duplicates(ws, batch, listing)
-    with ws.store.read() as tx:
-        return "" if batches.open_duplicates(tx, batch.number) else "cancelled and recorded"
-
-
-def _stranger(ws: "OpenWorkspace", one: "RemoteBatch", *, mend: Mend) -> CheckFinding:
+def _unknown_batch(client: "Client", one: "RemoteBatch", mend: Mend) -> CheckFinding:
     """Return the finding about a remote batch of this workspace that no batch here knows; one that is over is past."""
     mended = ""
     if not one.state.is_over and mend.may(f"Cancel {one.name}, which no batch here knows?"):
-        mended = _cancel(ws, one)
+        with contextlib.suppress(MissingError):  # it is gone meanwhile
+            client.cancel_batch(one.name)
+            mended = "cancelled"
     return CheckFinding(
         "backend",
         f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it",
-        "it is paid for, and nobody will fetch its answers; was the database put back to an older copy?",
+        "it is paid for, and its answers will not be fetched; was the database put back to an older copy?",
         contradiction=not one.state.is_over,
         mendable=not one.state.is_over,
         mended=mended,
@@ -188,29 +190,7 @@ def _stranger(ws: "OpenWorkspace", one: "RemoteBatch", *, mend: Mend) -> CheckFi
     )
 
 
-def _cancel(ws: "OpenWorkspace", one: "RemoteBatch") -> str:
-    """Cancel a remote batch that no batch here knows; an empty text where it is gone meanwhile."""
-    try:
-        ws.client.cancel_batch(one.name)
-    except MissingError:
-        return ""
-    return "cancelled"
-
-
-def _give_up(ws: "OpenWorkspace", batch: Batch, *, why: str) -> str:
-    """End a batch that the API does not show and let its items go; an empty text where somebody works on it."""
-    with ws.lease(f"batch:{batch.number}") as lease:
-        if lease is None:
-            return ""
-        with ws.store.write() as tx:
-            lease.check(tx)
-            batches.mark_failed(tx, batch, why=why, at=ws.now())
-            free = claims.release_claims(tx, batch.number, reason="given up by doctor")
-    create.drop_upload(ws.client, batch)
-    return f"given up; {len(free)} items can be asked again"
-
-
-def _stems(ws: "OpenWorkspace", batch: Batch) -> frozenset[str]:
+def _name_prefixes(store: Store, batch: Batch) -> frozenset[str]:
     """Return what the display names of a batch's tries begin with."""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         return batches.name_prefixes(tx, batch.number)

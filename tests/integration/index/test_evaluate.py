@@ -86,4 +86,4 @@ def test_an_index_of_another_model_is_not_measured(workspace: Workspace) -> None
     files = (str(SAMPLE / "queries.jsonl"), str(SAMPLE / "qrels.tsv"))
     result = workspace.run("eval", *files, EMBEDDING_MODEL="findable-local-lexical-1")
     assert result.exit_code == 3
-    assert "nothing was measured" in result.stderr
+    assert "nothing was searched" in result.stderr

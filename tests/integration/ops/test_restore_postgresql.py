@@ -49,7 +49,7 @@ def test_a_second_restore_into_one_database_is_refused(
     postgresql.empty(served.data)
     words = ("restore", str(tmp_path / "copy"), "--yes")
     other = tmp_path / "other"
-    settle, refused = backup_files.settle_copy_copy, []
+    settle, refused = backup_files.settle_copy, []
 
     def others_come(*args: Any) -> Any:
         """Let another restore begin once the dump is loaded."""
@@ -74,7 +74,7 @@ def test_a_restore_that_lost_its_turn_does_not_finish(
     ran(served, "backup", str(tmp_path / "copy"))
     postgresql.empty(served.data)
     words = ("restore", str(tmp_path / "copy"), "--yes")
-    settle = backup_files.settle_copy_copy
+    settle = backup_files.settle_copy
 
     def cut_off(*args: Any) -> Any:
         """End every connection to the database once the dump is loaded."""
