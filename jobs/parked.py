@@ -14,7 +14,7 @@ def main(*, as_json: bool) -> None:
     from pipeline.ops import parked
 
     with open_workspace() as ws:
-        rows, words = parked.list_parked(ws), ws.task.words
+        rows, words = parked.list_parked(ws.store, ws.task), ws.task.words
     if as_json:
         print_json([row.__dict__ for row in rows])
     elif rows:

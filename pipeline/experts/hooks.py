@@ -121,7 +121,7 @@ def _fault(kind: str, names: list[str]) -> RowFault:
     """Return what is wrong with the rows of these people, the first of them named."""
     said = f"{kind}: {len(names)} ({', '.join(names[:EXAMPLES])}{', …' if len(names) > EXAMPLES else ''})"
     if kind == SCORES:
-        return RowFault(said, "whoever sorts by it sees a wrong order", mend=_rescore)
+        return RowFault(said, "a list sorted by it is in a wrong order", mend=_rescore)
     if kind == TAGS:
         why = "what they came from cannot be told any more"
         return RowFault(said, why, "nothing, where that was meant", contradiction=False)

@@ -90,9 +90,9 @@ class BuildLookup:
 
     def unsound_rows(self, number: int) -> str:
         """Return what is wrong with the vectors of a whole build, read in full, or an empty text."""
-        from pipeline.index import staging
+        from pipeline.index import verify
 
-        return staging.unsound_build_rows(self._builds / str(number))
+        return verify.unsound_build_rows(self._builds / str(number))
 
     def stale(self) -> list[str]:
         """Return the names of what killed runs left behind; a living run's staging is among them."""

@@ -53,8 +53,12 @@ class Builds(BuildLookup):
         self._staged: Path | None = None
 
     def relink(self, name: str) -> str | None:
-        """Make a stable name lead to the build in service; return the name that a foreign file was moved to, if any."""
-        return self._link(name)
+        """Make DATA/<name> a link through `current`; return the name that a foreign file was moved to, if any."""
+        if self._is_linked(name):
+            return None
+        moved = links.move_aside(self._data / name)
+        links.replace_link(self._data / name, self._target(name))
+        return moved
 
     def sweep(self) -> list[str]:
         """Remove what killed runs left behind, and return the names of what was removed."""
@@ -81,7 +85,7 @@ class Builds(BuildLookup):
             return staging.begin_staging(directory, entries, number=number, position=position)
 
     def is_begun(self, begun: Begun) -> bool:
-        """Return whether what was begun is still there: whoever goes on with the index sweeps it away."""
+        """Return whether what was begun is still there: a process that goes on with the index sweeps it away."""
         return begun.directory.is_dir()
 
     def complete(
@@ -113,15 +117,15 @@ class Builds(BuildLookup):
         Raises:
             InconsistentError: it does not; the staging is removed and the build in service is as it was.
         """
-        from pipeline.index import staging
+        from pipeline.index import verify
 
         with links.removed_on_error(staged.directory):
-            staging.verify_build(staged, count=count)
+            verify.verify_build(staged, count=count)
 
     def promote(self, staged: Staged, *, fence: Fence = contextlib.nullcontext) -> Promotions:
         """Put a verified build in service; on disk when this returns. All that others see changes inside `fence`.
 
-        Afterwards there is this build and the one that was in service before; older ones are gone.
+        Afterwards there is this build and the one that was in service before; older ones are deleted.
 
         Raises:
             InconsistentError: the build was not verified, is gone, or was read from an older database position than
@@ -135,7 +139,7 @@ class Builds(BuildLookup):
     def _promote(self, staged: Staged, *, look: Callable[[], None]) -> Promotions:
         """Put a verified build in service that is not older than the one there.
 
-        A server may end the fence at any time; then somebody else may have swept this build away, and promoted another.
+        A server may end the fence at any time; then another process may have swept this build away, and promoted its own.
         """
         before = self._in_service()
         if before is not None and staged.manifest.position < before.position:
@@ -145,7 +149,7 @@ class Builds(BuildLookup):
                 hint="run `make index` again",
             )
         self._settle(staged)
-        moved = tuple(name for name in map(self._link, LINKED) if name)
+        moved = tuple(name for name in map(self.relink, LINKED) if name)
         look()
         self._flip(staged.manifest.number)
         look()
@@ -170,15 +174,15 @@ class Builds(BuildLookup):
             self._flip(number)
             return self._read(self._builds / str(number))
 
-    def drop(self, numbers: Iterable[int], *, fence: Fence = contextlib.nullcontext) -> list[int]:
+    def delete(self, numbers: Iterable[int], *, fence: Fence = contextlib.nullcontext) -> list[int]:
         """Remove builds that are not in service, inside `fence`; return the numbers of those that were there."""
         with fence():
-            gone = sorted(set(numbers) & set(self.others()))
-            for number in gone:
+            found = sorted(set(numbers) & set(self.others()))
+            for number in found:
                 links.remove_link(self._builds / str(number))
-        return gone
+        return found
 
-    def withdraw(self, *, fence: Fence = contextlib.nullcontext) -> None:
+    def retire(self, *, fence: Fence = contextlib.nullcontext) -> None:
         """Take the build in service away, with the stable paths to it and every build; afterwards there is no index.
 
         First the stable paths, then `current`, then the builds: killed half way, what is left leads nowhere.
@@ -192,7 +196,7 @@ class Builds(BuildLookup):
                 links.remove_link(self._builds / str(number))
 
     def _settle(self, staged: Staged) -> None:
-        """Give a verified staging its final name; nobody points at it yet."""
+        """Give a verified staging its final name; nothing points at it yet."""
         try:
             staged.directory.rename(self._builds / str(staged.manifest.number))
         except OSError as error:
@@ -203,14 +207,6 @@ class Builds(BuildLookup):
                 hint="run `make index` again",
             ) from None
         files.sync_directory(self._builds)
-
-    def _link(self, name: str) -> str | None:
-        """Make DATA/<name> a link through `current`; return the name that a foreign file was moved to, if any."""
-        if self._is_linked(name):
-            return None
-        moved = links.move_aside(self._data / name)
-        links.replace_link(self._data / name, self._target(name))
-        return moved
 
     def _flip(self, number: int) -> None:
         """Point `current` at build `number`, in one rename, on disk when this returns."""

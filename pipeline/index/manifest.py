@@ -56,18 +56,8 @@ class Manifest:
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
-        return {
-            "format": self.format,
-            "number": self.number,
-            "count": self.count,
-            "model": self.model,
-            "dim": self.dim,
-            "task_type": self.task_type,
-            "position": self.position,
-            "built_at": self.built_at.isoformat(),
-            "hashes": dict(self.hashes),
-            "sizes": dict(self.sizes),
-        }
+        known = dataclasses.asdict(self)
+        return {"format": self.format, **known, "built_at": self.built_at.isoformat()}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Staleness(NamedTuple):
 
     @property
     def behind(self) -> int:
-        """Return how many entries the index lacks, holds with another text or other tags, or holds too many."""
+        """Return how many entries the index does not have, holds with another text or other tags, or holds too many."""
         return self.outdated + self.strangers
 
 

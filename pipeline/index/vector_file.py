@@ -115,7 +115,7 @@ def rows_of_records(keys: Sequence[bytes]) -> NDArray[np.uint8]:
 
 
 BLOCK = 1024  # records read at a time: 3 MiB at 768 wide
-GAP = 16  # records that nobody asked for, read along where they lie between two that were
+GAP = 16  # records that were not asked for, read along where they lie between two that were
 RUN = 8  # records that are moved at once, on average, where runs of them are
 _NUMBER_BITS = np.uint64(32)
 _NUMBER_MASK = np.uint64(0xFFFFFFFF)

@@ -1,7 +1,7 @@
 """Remove what is no longer needed: sealed files of batches long over, uploads, older builds and reports, litter.
 
-The accounts stay. That a batch's files are removed is recorded before they are, so that nobody misses them later; a run
-that was killed in between is gone on with by the next.
+The accounts stay. That a batch's files are removed is recorded before they are, so that no check misses them later; the
+next run goes on where a killed one was.
 """
 
 from dataclasses import dataclass, field
@@ -94,7 +94,7 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
         if not report.dry:
             with build.hold_lease_during(ws.store, lease):
                 builds.sweep()
-            builds.drop(report.builds, fence=lambda: build.hold_lease_during(ws.store, lease))
+            builds.delete(report.builds, fence=lambda: build.hold_lease_during(ws.store, lease))
 
 
 def _clean_reports(data: Path, task: str, *, oldest: datetime, named: set[str], report: CleanReport) -> None:

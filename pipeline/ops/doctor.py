@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, RemoteError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.ops.checks import files, index, machine, remote, rows, tasks
+from pipeline.ops.checks import machine, rows, tasks
+from pipeline.ops.checks.files import FileChecks
 from pipeline.ops.checks.finding import CheckContext, CheckFinding, Mend
+from pipeline.ops.checks.index import IndexChecks
+from pipeline.ops.checks.remote import RemoteChecks
 
 Found = Iterator[CheckFinding | CheckContext]
 REMOTE = frozenset({"models", "backend", "uploads"})
@@ -80,6 +83,7 @@ def run(ws: OpenWorkspace, *, fix: bool, confirm: Callable[[str], bool]) -> Doct
 def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
     """Return every check by its name, in their order; a check looks when its findings are asked for."""
     store, data, subjects = ws.store, ws.data, ws.subjects
+    sealed, indexed, backend = FileChecks(ws, mend), IndexChecks(ws, mend), RemoteChecks(ws, mend)
     return {
         "versions": machine.check_versions(),
         "disk": machine.check_disk(data, store.path),
@@ -88,22 +92,22 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "claims": rows.check_claims(store, mend, now=ws.now),
         "calls": rows.check_calls(store, mend, now=ws.now),
         "usage": rows.check_usage(store, mend),
-        "request files": files.check_requests(ws, mend),
-        "result files": files.check_results(ws, mend),
-        "litter": files.check_litter(ws, mend),
+        "request files": sealed.request_files(),
+        "result files": sealed.result_files(),
+        "litter": sealed.unknown_files(),
         "people": tasks.check_derived(ws, mend),
         "rows": tasks.check_rows(store, subjects),
         "tasks": tasks.check_tasks(store, subjects),
         "pilots": tasks.check_pilots(store, data, subjects),
         "reports": tasks.check_reports(data, subjects, mend),
-        "index": index.check_index(ws, mend),
-        "links": index.check_links(ws, mend),
-        "staging": index.check_staging(ws, mend),
-        "vectors": index.check_vectors(ws, mend),
+        "index": indexed.build_in_service(),
+        "links": indexed.stable_links(),
+        "staging": indexed.staging(),
+        "vectors": indexed.cached_vectors(),
         "forgotten": rows.check_forgotten(store),
         "rolled back": tasks.check_retired(ws, mend),
         "leases": rows.check_leases(store, mend, now=ws.now),
-        "models": remote.check_models(ws),
-        "backend": remote.check_remote(ws, mend),
-        "uploads": remote.check_uploads(ws, mend),
+        "models": backend.models(),
+        "backend": backend.remote_batches(),
+        "uploads": backend.leftover_uploads(),
     }

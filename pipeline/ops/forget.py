@@ -1,8 +1,8 @@
 """Remove one person everywhere, and prove it by a search over every byte of the workspace.
 
 In this order, each part safe to do twice: the mark that it was begun, uploads at the API, lines in sealed files, all
-rows in one transaction, the reports, the index, the vectors, what the database keeps of deleted rows. A run that was
-killed is gone on with by the same command, also when the row itself is gone by then.
+rows in one transaction, the reports, the index, the vectors, what the database keeps of deleted rows. After a
+killed run the same command goes on, also where the row itself is deleted by then.
 """
 
 from collections.abc import Callable, Sequence
@@ -105,10 +105,10 @@ def _begin(
 
 
 def _id_of(tx: "Connection", task: Task, name: str, *, may_lack: bool) -> str | None:
-    """Return the id of the item of that name; None where its row is gone, which it `may_lack` after a killed run.
+    """Return the id of the item of that name; None where it `may_lack`, after a killed run.
 
     Raises:
-        InputError: there is none, and it may not lack.
+        InputError: there is none, and it must be there.
     """
     try:
         return task.id_of(tx, name)

@@ -95,24 +95,24 @@ def _is_under_way(store: Store) -> bool:
 def renew_index(ws: OpenWorkspace, ids: Collection[str]) -> int | None:
     """Build the index anew where the one in service holds one of these items, and remove every other build.
 
-    Returns the number of the new build. Where nobody is left to index, there is no index afterwards.
+    Returns the number of the new build. Where nothing is left to index, there is no index afterwards.
     """
-    made = None
+    made, builds = None, Builds(ws.data)
     if _is_indexed(ws.data, ids):
         with ws.store.read() as tx:
             left = ws.collection.count(tx)
         if left:
-            made = build.build_index(ws).number
+            made = build.run(ws).number
         else:
             with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
-                Builds(ws.data).withdraw(fence=lambda: build.hold_lease_during(ws.store, lease))
+                builds.retire(fence=lambda: build.hold_lease_during(ws.store, lease))
     with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
         with build.hold_lease_during(ws.store, lease):
-            Builds(ws.data).sweep()
-        Builds(ws.data).drop(Builds(ws.data).others(), fence=lambda: build.hold_lease_during(ws.store, lease))
-        current = Builds(ws.data).current()
-        if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws)):
-            build.record_build(ws, current)
+            builds.sweep()
+        builds.delete(builds.others(), fence=lambda: build.hold_lease_during(ws.store, lease))
+        current = builds.current()
+        if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws.store)):
+            build.record_build(ws.store, current, at=ws.now())
     return made
 
 
@@ -183,7 +183,7 @@ def _drop_from(
 def _write_without(
     path: Path, draft: Path, *, keys: Collection[str], words: Sequence[bytes]
 ) -> tuple[files.Sealed, int]:
-    """Seal a draft with all lines of a file but some, byte for byte; return it with how many it lacks."""
+    """Seal a draft with all lines of a file but some, byte for byte; return it with how many lines were left out."""
     needles = [json.dumps(key).encode("ascii") for key in keys]
     lost = 0
     with files.SealedWriter(draft) as writer, path.open("rb") as file:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.core.errors import InputError
+from pipeline.core.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import answers
+from pipeline.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,11 @@ class ParkedItem:
     since: datetime
 
 
-def list_parked(ws: OpenWorkspace) -> list[ParkedItem]:
+def list_parked(store: Store, task: Task) -> list[ParkedItem]:
     """Return every parked item of the task, longest first."""
-    with ws.store.read() as tx:
-        rows = answers.parked_rows(tx, ws.task.name)
-        names = ws.task.names(tx, [row[0] for row in rows])
+    with store.read() as tx:
+        rows = answers.parked_rows(tx, task.name)
+        names = task.names(tx, [row[0] for row in rows])
     return [ParkedItem(names.get(key, key), reason, foreign, since) for key, reason, foreign, since in rows]
 
 

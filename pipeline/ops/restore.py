@@ -129,7 +129,7 @@ def _alone(store: Store) -> Iterator[Connection]:
 
 
 def _load(store: Store, source: Path, manifest: backup_files.BackupManifest, *, programs: Path | None) -> None:
-    """Put the dump into the database, and keep everybody else from writing there from the last look at it on.
+    """Put the dump into the database, and keep other processes from writing there from the last look at it on.
 
     Raises:
         ConfigurationError: the database holds a workspace by now.
@@ -157,7 +157,7 @@ def _is_begun(store: Store, manifest: backup_files.BackupManifest) -> bool:
 
 
 def _check_namespace(store: Store, manifest: backup_files.BackupManifest) -> None:
-    """Refuse before anything is written where nobody would find what the dump holds.
+    """Refuse before anything is written where the dump's tables would not be found.
 
     Raises:
         ConfigurationError: the connection looks for tables in another schema than the dump's.
@@ -216,14 +216,14 @@ def _check_idle(data: Path) -> None:
 
 
 def _settle(staging: Path, data: Path) -> Path | None:
-    """Put the restored folder in place, and return where the one that stood there is now; see `backups.settle`."""
+    """Put the restored folder in place, and return where the one that stood there is now; see `backup_files.settle_copy`."""
     with _left_alone(data):
         return backup_files.settle_copy(staging, data)
 
 
 @contextlib.contextmanager
 def _left_alone(data: Path) -> Iterator[None]:
-    """Keep everybody out of the workspace that is moved aside, for the length of a block.
+    """Keep other processes out of the workspace that is moved aside, for the length of a block.
 
     Raises:
         InputError: another process has its database open, if only to wait; it would go on in the one moved aside.

@@ -213,7 +213,8 @@ def run(
         InputError: something of it is under way, or it was not confirmed; nothing was changed.
     """
     with ws.store.read() as tx:
-        subject, found = _find(ws, tx, name)
+        subject, found = _find(tx, name, ws.subjects, only=ws.subject if "task" in ws.settings.sources else None)
+        subject = subject or ws.subject
         check_free(tx, subject.task, found, now=ws.now())
     report = RollbackReport(name, subject.name, found, indexed=subject.collection is not None)
     if not found:
@@ -234,13 +235,13 @@ def run(
     return report
 
 
-def _find(ws: OpenWorkspace, tx: "Connection", name: str) -> tuple[Subject, list[VersionSummary]]:
-    """Return the subject whose version is named, and its versions: of TASK= where that is set, else of any subject."""
-    named = [one for one in ws.subjects if one.task.name == name.partition("@")[0]]
-    if "task" in ws.settings.sources:
-        named = [ws.subject]
-    for one in named or ws.subjects:
+def _find(
+    tx: "Connection", name: str, subjects: Sequence[Subject], *, only: Subject | None
+) -> tuple[Subject | None, list[VersionSummary]]:
+    """Return the subject whose version is named, and its versions: of `only` one subject, else of any."""
+    named = [only] if only else [one for one in subjects if one.task.name == name.partition("@")[0]]
+    for one in named or subjects:
         found = [version for version in version_summaries(tx, one) if version.is_named(name)]
         if found:
             return one, found
-    return (named or [ws.subject])[0], []
+    return next(iter(named), None), []

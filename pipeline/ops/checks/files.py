@@ -25,48 +25,115 @@ if TYPE_CHECKING:
 OURS = re.compile(r"(\d{6,})-(requests|results)\.jsonl(\..+)?")
 
 
-def check_requests(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
-    """Is each request file as it was sealed, and does it ask about exactly the items that are claimed?"""
-    for batch in _with_files(ws.store):
-        if batch.is_over:
-            yield from _old_file(ws, batch, batch.request_file, batch.request_sha256, mend=mend)
-            continue
-        wrong = _wrong_request_file(ws.store, ws.data, batch)
-        if wrong:
-            is_mendable = batch.state is BatchState.PREPARED
-            mended = give_up_batch(ws, batch, why=wrong, has_lost_files=True) if mend.on and is_mendable else ""
-            advice = f"make batch-cancel BATCH={batch.number}"
-            if batch.state is BatchState.DOWNLOADED:  # answered, so nothing needs the requests any more
-                advice = ws.task_of(batch.task).words.make("batch-ingest")
-            yield CheckFinding(
-                "request files",
-                f"batch {batch.number} ({batch.state}): {wrong}",
-                "it would ask, or has asked, something else than was claimed",
-                mendable=is_mendable,
-                mended=mended,
-                next=advice,
-            )
+class FileChecks:
+    """The checks of sealed files."""
 
+    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
+        """Keep the workspace, and what may be mended."""
+        self._ws = ws
+        self._store = ws.store
+        self._mend = mend
 
-def check_results(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
-    """Is each result file as it was sealed? A broken one is fetched again, where the API still has the same bytes."""
-    for batch in _with_files(ws.store):
-        if not batch.result_file:
-            continue
-        if batch.is_over:
-            yield from _old_file(ws, batch, batch.result_file, batch.result_sha256 or "", mend=mend)
-            continue
-        wrong = _wrong_file(ws.data / batch.result_file, batch.result_sha256 or "", what="its result")
-        if wrong:
-            mended = _fetch_again(ws, batch) if mend.on else ""
-            question = (
-                f"The result of batch {batch.number} cannot be had again. Fail the batch, and ask its items anew?"
-            )
-            if not mended and mend.may(question):
-                mended = give_up_batch(ws, batch, why=wrong, has_lost_files=True)
-            said = f"batch {batch.number} ({batch.state}): {wrong}"
-            why = "its answers are paid for and not ingested yet"
-            yield CheckFinding("result files", said, why, mendable=True, mended=mended)
+    def request_files(self) -> Iterator[CheckFinding]:
+        """Is each request file as it was sealed, and does it ask about exactly the items that are claimed?"""
+        for batch in _with_files(self._store):
+            if batch.is_over:
+                yield from self._old_file(batch, batch.request_file, batch.request_sha256)
+                continue
+            wrong = _wrong_request_file(self._store, self._ws.data, batch)
+            if wrong:
+                is_mendable = batch.state is BatchState.PREPARED
+                mended = (
+                    give_up_batch(self._ws, batch, why=wrong, has_lost_files=True)
+                    if self._mend.on and is_mendable
+                    else ""
+                )
+                advice = f"make batch-cancel BATCH={batch.number}"
+                if batch.state is BatchState.DOWNLOADED:  # answered, so nothing needs the requests any more
+                    advice = self._ws.task_of(batch.task).words.make("batch-ingest")
+                yield CheckFinding(
+                    "request files",
+                    f"batch {batch.number} ({batch.state}): {wrong}",
+                    "it would ask, or has asked, something else than was claimed",
+                    mendable=is_mendable,
+                    mended=mended,
+                    next=advice,
+                )
+
+    def result_files(self) -> Iterator[CheckFinding]:
+        """Is each result file as it was sealed? A broken one is fetched again, where the API has those bytes."""
+        for batch in _with_files(self._store):
+            if not batch.result_file:
+                continue
+            if batch.is_over:
+                yield from self._old_file(batch, batch.result_file, batch.result_sha256 or "")
+                continue
+            wrong = _wrong_file(self._ws.data / batch.result_file, batch.result_sha256 or "", what="its result")
+            if wrong:
+                mended = self._fetch_again(batch) if self._mend.on else ""
+                question = (
+                    f"The result of batch {batch.number} cannot be had again. Fail the batch, and ask its items anew?"
+                )
+                if not mended and self._mend.may(question):
+                    mended = give_up_batch(self._ws, batch, why=wrong, has_lost_files=True)
+                said = f"batch {batch.number} ({batch.state}): {wrong}"
+                why = "its answers are paid for and not ingested yet"
+                yield CheckFinding("result files", said, why, mendable=True, mended=mended)
+
+    def unknown_files(self) -> Iterator[CheckFinding]:
+        """Are there files in the folder of batches that no batch knows?"""
+        for path in litter(self._store, self._ws.data):
+            mended = ""
+            if self._mend.on:
+                with self._ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
+                    if path in litter(self._store, self._ws.data):  # no process has taken it up meanwhile
+                        path.unlink(missing_ok=True)
+                        mended = "removed"
+            said = f"{path.name} belongs to no batch: a run died over it"
+            yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
+
+    def _old_file(self, batch: Batch, name: str, sha256: str) -> Iterator[CheckFinding]:
+        """Yield what is wrong with a sealed file of a batch that is over: nothing needs it, and nothing explains it."""
+        is_result = name == batch.result_file
+        wrong = _wrong_file(self._ws.data / name, sha256, what="its result" if is_result else "its request file")
+        if not wrong:
+            return
+        with self._store.read() as tx:
+            is_forgetting = bool(erase.unfinished_erasures(tx))
+        mended = ""
+        if not is_forgetting:
+            mended = self._fetch_again(batch) if self._mend.on and is_result else ""
+            if not mended and self._mend.may(
+                f"Batch {batch.number}: {wrong}. Record its files as removed, and remove what is left?"
+            ):
+                mended = _let_go(self._store, self._ws.data, batch, at=self._ws.now())
+        yield CheckFinding(
+            "result files" if is_result else "request files",
+            f"batch {batch.number} ({batch.state}): {wrong}",
+            "it is the proof of what was asked and answered; nothing else needs it any more",
+            contradiction=not is_forgetting,
+            mendable=not is_forgetting,
+            mended=mended,
+            next="the same make forget again" if is_forgetting else "restore a backup (make restore FROM=…)",
+        )
+
+    def _fetch_again(self, batch: Batch) -> str:
+        """Download a result once more; it is taken only when it has the bytes that were recorded."""
+        path = self._ws.data / (batch.result_file or "")
+        part = files.part_of(path)
+        with contextlib.suppress(FindableError), self._ws.lease(f"batch:{batch.number}") as lease:
+            remote = self._ws.client.get_batch(batch.remote_name or "")
+            if lease is None or not remote.result_file:
+                return ""
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._ws.client.download(remote.result_file, part)
+                if files.sha256_of(part) == batch.result_sha256:
+                    files.seal_part(part, path)
+                    return "fetched again, with the bytes that were recorded"
+            finally:
+                part.unlink(missing_ok=True)
+        return ""
 
 
 def _with_files(store: Store) -> list[Batch]:
@@ -74,32 +141,6 @@ def _with_files(store: Store) -> list[Batch]:
     with store.read() as tx:
         cleaned = erase.cleaned_batches(tx)
         return [batch for batch in batches.batches_in_states(tx) if batch.number not in cleaned]
-
-
-def _old_file(ws: "OpenWorkspace", batch: Batch, name: str, sha256: str, *, mend: Mend) -> Iterator[CheckFinding]:
-    """Yield what is wrong with a sealed file of a batch that is over: nothing needs it, and nothing explains it."""
-    is_result = name == batch.result_file
-    wrong = _wrong_file(ws.data / name, sha256, what="its result" if is_result else "its request file")
-    if not wrong:
-        return
-    with ws.store.read() as tx:
-        is_forgetting = bool(erase.unfinished_erasures(tx))
-    mended = ""
-    if not is_forgetting:
-        mended = _fetch_again(ws, batch) if mend.on and is_result else ""
-        if not mended and mend.may(
-            f"Batch {batch.number}: {wrong}. Record its files as removed, and remove what is left?"
-        ):
-            mended = _let_go(ws.store, ws.data, batch, at=ws.now())
-    yield CheckFinding(
-        "result files" if is_result else "request files",
-        f"batch {batch.number} ({batch.state}): {wrong}",
-        "it is the proof of what was asked and answered; nothing else needs it any more",
-        contradiction=not is_forgetting,
-        mendable=not is_forgetting,
-        mended=mended,
-        next="the same make forget again" if is_forgetting else "restore a backup (make restore FROM=…)",
-    )
 
 
 def _let_go(store: Store, data: Path, batch: Batch, *, at: datetime) -> str:
@@ -114,19 +155,6 @@ def _remove_files(data: Path, batch: Batch) -> None:
     """Remove what is left of the sealed files of a batch."""
     for name in filter(None, (batch.request_file, batch.result_file)):
         (data / name).unlink(missing_ok=True)
-
-
-def check_litter(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
-    """Are there files in the folder of batches that no batch knows?"""
-    for path in litter(ws.store, ws.data):
-        mended = ""
-        if mend.on:
-            with ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
-                if path in litter(ws.store, ws.data):  # no process has taken it up meanwhile
-                    path.unlink(missing_ok=True)
-                    mended = "removed"
-        said = f"{path.name} belongs to no batch: a run died over it"
-        yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
 
 
 def litter(store: Store, data: Path) -> list[Path]:
@@ -188,22 +216,3 @@ def give_up_batch(ws: "OpenWorkspace", batch: Batch, *, why: str, has_lost_files
     with contextlib.suppress(FindableError):
         create.drop_upload(ws.client, batch)
     return f"given up; {len(free)} items can be asked again"
-
-
-def _fetch_again(ws: "OpenWorkspace", batch: Batch) -> str:
-    """Download a result once more; it is taken only when it has the bytes that were recorded."""
-    path = ws.data / (batch.result_file or "")
-    part = files.part_of(path)
-    with contextlib.suppress(FindableError), ws.lease(f"batch:{batch.number}") as lease:
-        remote = ws.client.get_batch(batch.remote_name or "")
-        if lease is None or not remote.result_file:
-            return ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            ws.client.download(remote.result_file, part)
-            if files.sha256_of(part) == batch.result_sha256:
-                files.seal_part(part, path)
-                return "fetched again, with the bytes that were recorded"
-        finally:
-            part.unlink(missing_ok=True)
-    return ""

@@ -56,6 +56,10 @@ class Mend:
         """Ask whether something may be mended at a loss; without `on` the answer is no."""
         return self.on and self.confirm(question)
 
+    def by(self, act: Callable[[], str]) -> str:
+        """Do what loses nothing, where that is on, and return what was done; else an empty text."""
+        return act() if self.on else ""
+
     def rows(self, store: "Store", change: "Callable[[Connection], str]") -> str:
         """Change rows in one transaction, where that is on, and return what was done; else an empty text."""
         if not self.on:

@@ -30,153 +30,169 @@ if TYPE_CHECKING:
 NO_LIST = "nothing, where this server keeps no such list"
 
 
-def check_models(ws: "OpenWorkspace") -> Iterator[CheckFinding]:
-    """Does the key work, and can it reach the models that are set?
+class RemoteChecks:
+    """The checks that ask the backend."""
 
-    Raises:
-        RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
-    """
-    if ws.backend == "local" and not ws.is_bound:
-        return
-    wanted = {"FINDABLE_MODEL": ws.settings.model, "FINDABLE_EMBEDDING_MODEL": ws.settings.embedding_model}
-    try:
-        there = set(ws.client.list_models())
-    except (KeyRefusedError, ThrottledError, UnavailableError):
-        raise
-    except RefusedError as error:  # a server that speaks to us, and not of its models
-        why = "whether the models that are set are there shows only when they are asked"
-        said = f"the list of models cannot be had: {error.message}"
-        yield CheckFinding("models", said, why, contradiction=False, next=NO_LIST)
-        return
-    for setting, name in wanted.items():
-        if name not in there:
-            said = f"{name} ({setting}) is not in the server's list of models"
-            yield CheckFinding("models", said, "asking it may be refused", contradiction=False, next=f"set {setting}")
+    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
+        """Keep the workspace, and what may be mended."""
+        self._ws = ws
+        self._store = ws.store
+        self._mend = mend
 
+    def models(self) -> Iterator[CheckFinding]:
+        """Does the key work, and can it reach the models that are set?
 
-def check_uploads(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
-    """Does the API keep uploads of ours that no batch needs any more?
-
-    Raises:
-        RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
-    """
-    with ws.store.read() as tx:
-        if not batches.batches_in_states(tx):
+        Raises:
+            RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
+        """
+        if self._ws.backend == "local" and not self._ws.is_bound:
             return
-    try:
-        left = uploads.left_uploads(ws)
-    except (KeyRefusedError, ThrottledError, UnavailableError):
-        raise
-    except RefusedError as error:  # a server that keeps no list of files
-        why = "uploads may be left there until the API forgets them"
-        said = f"the list of files cannot be had: {error.message}"
-        yield CheckFinding("uploads", said, why, contradiction=False, next=NO_LIST)
-        return
-    for one in left:
-        mended = ""
-        if mend.on:
-            ws.client.delete_upload(one.file.name)
-            mended = "deleted"
-        said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by batch {one.batch}"
-        why = "people's data stays there for up to 48 hours more"
-        yield CheckFinding("uploads", said, why, contradiction=False, mendable=True, mended=mended, next="make clean")
-
-
-def check_remote(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
-    """Ask the backend about every batch of this workspace.
-
-    Raises:
-        RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
-    """
-    with ws.store.read() as tx:
-        everyone = batches.batches_in_states(tx)
-    if not everyone and not ws.is_bound:
-        return
-    listing = ws.client.list_batches()
-    with ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
-        everyone = batches.batches_in_states(tx)
-    yield from _submitted(ws, everyone, mend=mend)
-    yield from _unclear(ws, everyone, listing, mend=mend)
-    yield from _listed(ws, everyone, listing, mend=mend)
-
-
-def _submitted(ws: "OpenWorkspace", everyone: list[Batch], *, mend: Mend) -> Iterator[CheckFinding]:
-    """Is every submitted batch there, under a name of ours?"""
-    for batch in everyone:
-        if batch.state is not BatchState.SUBMITTED:
-            continue
-        cancel = f"make batch-cancel BATCH={batch.number}"
+        wanted = {
+            "FINDABLE_MODEL": self._ws.settings.model,
+            "FINDABLE_EMBEDDING_MODEL": self._ws.settings.embedding_model,
+        }
         try:
-            remote = ws.client.get_batch(batch.remote_name or "")
-        except MissingError as error:
-            said = f"batch {batch.number} is not to be seen there any more ({error.message})"
+            there = set(self._ws.client.list_models())
+        except (KeyRefusedError, ThrottledError, UnavailableError):
+            raise
+        except RefusedError as error:  # a server that speaks to us, and not of its models
+            why = "whether the models that are set are there shows only when they are asked"
+            said = f"the list of models cannot be had: {error.message}"
+            yield CheckFinding("models", said, why, contradiction=False, next=NO_LIST)
+            return
+        for setting, name in wanted.items():
+            if name not in there:
+                said = f"{name} ({setting}) is not in the server's list of models"
+                yield CheckFinding(
+                    "models", said, "asking it may be refused", contradiction=False, next=f"set {setting}"
+                )
+
+    def leftover_uploads(self) -> Iterator[CheckFinding]:
+        """Does the API keep uploads of ours that no batch needs any more?
+
+        Raises:
+            RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
+        """
+        with self._store.read() as tx:
+            if not batches.batches_in_states(tx):
+                return
+        try:
+            left = uploads.left_uploads(self._ws)
+        except (KeyRefusedError, ThrottledError, UnavailableError):
+            raise
+        except RefusedError as error:  # a server that keeps no list of files
+            why = "uploads may be left there until the API forgets them"
+            said = f"the list of files cannot be had: {error.message}"
+            yield CheckFinding("uploads", said, why, contradiction=False, next=NO_LIST)
+            return
+        for one in left:
             mended = ""
-            if mend.may(f"Batch {batch.number} is not to be seen there. Give it up, and let its items be asked again?"):
-                mended = give_up_batch(ws, batch, why=error.message, has_lost_files=False)
-            why = "its items stay claimed, and its result may never come"
+            if self._mend.on:
+                self._ws.client.delete_upload(one.file.name)
+                mended = "deleted"
+            said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by batch {one.batch}"
+            why = "people's data stays there for up to 48 hours more"
             yield CheckFinding(
-                "backend", said, why, mendable=True, mended=mended, next=f"the key of its project, or {cancel}"
+                "uploads", said, why, contradiction=False, mendable=True, mended=mended, next="make clean"
             )
-            continue
-        if remote.display_name and name_prefix(remote.display_name) not in _name_prefixes(ws.store, batch):
-            said = f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
-            yield CheckFinding("backend", said, "its result would be another batch's", next=cancel)
 
+    def remote_batches(self) -> Iterator[CheckFinding]:
+        """Ask the backend about every batch of this workspace.
 
-def _unclear(
-    ws: "OpenWorkspace", everyone: list[Batch], listing: "list[RemoteBatch]", *, mend: Mend
-) -> Iterator[CheckFinding]:
-    """Is a batch whose create is unclear in the list?"""
-    for batch in everyone:
-        if batch.state is not BatchState.SUBMITTING:
-            continue
-        there = {name_prefix(one.display_name) for one in listing} & _name_prefixes(ws.store, batch)
-        mended = ""
-        if there and mend.on:
-            with contextlib.suppress(StateConflictError, LeaseLostError), ws.lease(f"batch:{batch.number}") as lease:
-                if lease is not None and reconcile.reconcile(ws, batch, lease, listing).adopted:
-                    mended = "adopted"
-        said = f"batch {batch.number} was being created when a run died, and {'is' if there else 'is not'} in the list"
-        yield CheckFinding(
-            "backend",
-            said,
-            "until it is clear its items are not asked again",
-            contradiction=False,
-            mendable=bool(there),
-            mended=mended,
-            next=ws.task_of(batch.task).words.make("batch-submit"),
-        )
+        Raises:
+            RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
+        """
+        with self._store.read() as tx:
+            everyone = batches.batches_in_states(tx)
+        if not everyone and not self._ws.is_bound:
+            return
+        listing = self._ws.client.list_batches()
+        with self._store.read() as tx:  # after the list: whatever is in it was recorded before it was created
+            everyone = batches.batches_in_states(tx)
+        yield from self._submitted(everyone)
+        yield from self._unclear(everyone, listing)
+        yield from self._listed(everyone, listing)
 
+    def _submitted(self, everyone: list[Batch]) -> Iterator[CheckFinding]:
+        """Is every submitted batch there, under a name of ours?"""
+        for batch in everyone:
+            if batch.state is not BatchState.SUBMITTED:
+                continue
+            cancel = f"make batch-cancel BATCH={batch.number}"
+            try:
+                remote = self._ws.client.get_batch(batch.remote_name or "")
+            except MissingError as error:
+                said = f"batch {batch.number} is not to be seen there any more ({error.message})"
+                mended = ""
+                if self._mend.may(
+                    f"Batch {batch.number} is not to be seen there. Give it up, and let its items be asked again?"
+                ):
+                    mended = give_up_batch(self._ws, batch, why=error.message, has_lost_files=False)
+                why = "its items stay claimed, and its result may never come"
+                yield CheckFinding(
+                    "backend", said, why, mendable=True, mended=mended, next=f"the key of its project, or {cancel}"
+                )
+                continue
+            if remote.display_name and name_prefix(remote.display_name) not in _name_prefixes(self._store, batch):
+                said = (
+                    f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
+                )
+                yield CheckFinding("backend", said, "its result would be another batch's", next=cancel)
 
-def _listed(
-    ws: "OpenWorkspace", everyone: list[Batch], listing: "list[RemoteBatch]", *, mend: Mend
-) -> Iterator[CheckFinding]:
-    """Is everything that carries this workspace's id known here, and once?"""
-    with ws.store.read() as tx:
-        ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
-        cancelled = {twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]}
-    owners = {prefix: batch for batch in everyone for prefix in _name_prefixes(ws.store, batch)}
-    for one in listing:
-        if not one.display_name.startswith(ours):
-            continue
-        owner = owners.get(name_prefix(one.display_name))
-        if owner is None:
-            yield _unknown_batch(ws.client, one, mend)
-        elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
+    def _unclear(self, everyone: list[Batch], listing: "list[RemoteBatch]") -> Iterator[CheckFinding]:
+        """Is a batch whose create is unclear in the list?"""
+        for batch in everyone:
+            if batch.state is not BatchState.SUBMITTING:
+                continue
+            there = {name_prefix(one.display_name) for one in listing} & _name_prefixes(self._store, batch)
             mended = ""
-            if mend.on:
-                reconcile.cancel_duplicates(ws, owner, listing)
-                with ws.store.read() as tx:
-                    mended = "" if batches.open_duplicates(tx, owner.number) else "cancelled and recorded"
-            said = f"{one.name} is a second remote batch of batch {owner.number}"
-            yield CheckFinding("backend", said, "the same items are paid for twice", mendable=True, mended=mended)
+            if there and self._mend.on:
+                with (
+                    contextlib.suppress(StateConflictError, LeaseLostError),
+                    self._ws.lease(f"batch:{batch.number}") as lease,
+                ):
+                    if lease is not None and reconcile.reconcile(self._ws, batch, lease, listing).adopted:
+                        mended = "adopted"
+            said = (
+                f"batch {batch.number} was being created when a run died, and {'is' if there else 'is not'} in the list"
+            )
+            yield CheckFinding(
+                "backend",
+                said,
+                "until it is clear its items are not asked again",
+                contradiction=False,
+                mendable=bool(there),
+                mended=mended,
+                next=self._ws.task_of(batch.task).words.make("batch-submit"),
+            )
+
+    def _listed(self, everyone: list[Batch], listing: "list[RemoteBatch]") -> Iterator[CheckFinding]:
+        """Is everything that carries this workspace's id known here, and once?"""
+        with self._store.read() as tx:
+            ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
+            cancelled = {twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]}
+        owners = {prefix: batch for batch in everyone for prefix in _name_prefixes(self._store, batch)}
+        for one in listing:
+            if not one.display_name.startswith(ours):
+                continue
+            owner = owners.get(name_prefix(one.display_name))
+            if owner is None:
+                yield _unknown_batch(self._ws.client, one, self._mend)
+            elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
+                mended = ""
+                if self._mend.on:
+                    reconcile.cancel_duplicates(self._ws, owner, listing)
+                    with self._store.read() as tx:
+                        mended = "" if batches.open_duplicates(tx, owner.number) else "cancelled and recorded"
+                said = f"{one.name} is a second remote batch of batch {owner.number}"
+                yield CheckFinding("backend", said, "the same items are paid for twice", mendable=True, mended=mended)
 
 
 def _unknown_batch(client: "Client", one: "RemoteBatch", mend: Mend) -> CheckFinding:
     """Return the finding about a remote batch of this workspace that no batch here knows; one that is over is past."""
     mended = ""
     if not one.state.is_over and mend.may(f"Cancel {one.name}, which no batch here knows?"):
-        with contextlib.suppress(MissingError):  # it is gone meanwhile
+        with contextlib.suppress(MissingError):  # it was deleted meanwhile
             client.cancel_batch(one.name)
             mended = "cancelled"
     return CheckFinding(

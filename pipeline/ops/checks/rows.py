@@ -95,7 +95,7 @@ def check_leases(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding
         return
     mended = mend.rows(store, lambda tx: f"dropped {len(integrity.drop_dead_leases(tx, now=now()))}")
     said = f"leases of processes that are gone: {', '.join(dead)}"
-    why = "a run died there; whoever needs them takes them over"
+    why = "a run died there; the next process that needs them takes them over"
     yield CheckFinding("leases", said, why, contradiction=False, mendable=True, mended=mended)
 
 

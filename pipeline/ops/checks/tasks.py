@@ -101,7 +101,7 @@ def check_pilots(store: Store, data: Path, subjects: Sequence[Subject]) -> Itera
     for task, run in going:
         if run is not None and run.extractor not in begun:
             said = f"run {run.number} goes on under {run.extractor}, a version that was never begun"
-            why = f"{task.words.many} would be asked under it, whoever took it back"
+            why = f"{task.words.many} would be asked under it although it was taken back"
             yield CheckFinding("pilots", said, why, next="restore a backup (make restore FROM=…)")
 
 
@@ -144,5 +144,5 @@ def _finish(ws: "OpenWorkspace", one: "Version") -> str:
         ws.waited_lease(rollback.LEASE, waiting=rollback.WAITING) as lease,
         ws.display.bar("taking back", None) as bar,
     ):
-        gone = rollback.roll_back(ws.store, lease, task, counts, now=ws.now, bar=bar)
-    return f"taken back: {gone.rows} rows, {gone.answers} answers"
+        done = rollback.roll_back(ws.store, lease, task, counts, now=ws.now, bar=bar)
+    return f"taken back: {done.rows} rows, {done.answers} answers"
