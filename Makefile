@@ -24,7 +24,7 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART
 COMMON := DATABASE_URL VERSION DEBUG
 define pass
 ifneq ($(filter command override $(if $(filter $(COMMON),$(1)),,environment),$(firstword $(origin $(1)))),)
@@ -41,12 +41,12 @@ LIST = @awk -v wanted=$(1) -v only=" $(2) " 'BEGIN {FS = ":.*\#\# "} /^\# for de
   part == wanted && /^[a-z-]+:.*\#\# / && (only ~ /^ *$$/ || index(only, " " $$1 " ")) {printf "  %-17s %s\n", $$1, $$2}' Makefile
 
 .PHONY: help
-help: ## the targets of every day; ALL=1 lists the others as well
+help: ## list the everyday targets; ALL=1 lists all
 	$(call LIST,0,$(if $(filter-out 0,$(ALL)),,$(EVERYDAY)))
 	@echo; echo "$(if $(filter-out 0,$(ALL)),,make help ALL=1 lists all of them; )make help-dev lists those for developers of findable"
 
 .PHONY: help-dev
-help-dev: ## the targets for those who work on findable itself
+help-dev: ## list the targets for developers of findable
 	$(call LIST,1,)
 
 # only what is imported is compiled: to compile all would double the Python files on the disk
@@ -58,7 +58,7 @@ LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow
 
 .PHONY: setup
-setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet" adds the libraries of those
+setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet" adds their libraries
 	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql and parquet))/,/[^\\]$$/p;)' \
 	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
@@ -80,19 +80,19 @@ $(TOOLS): $(READY) requirements-dev.lock
 	@echo "$(VENV) is set up for checks and tests" >&2
 
 .PHONY: demo
-demo: setup ## the whole chain on the sample people, on the local engine, afresh in data/demo
+demo: setup ## run the whole chain on the sample people, on the local engine, anew in data/demo
 	@$(RUN) demo
 
 .PHONY: import
-import: setup ## people from EXPERTS=file.csv (or .jsonl, .json) into the database; STRICT=1, REPORT=rejects.csv
+import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); STRICT=1, REPORT=rejects.csv
 	@$(RUN) import
 
 .PHONY: import-passages
-import-passages: setup ## passages from PASSAGES=file.jsonl into the database; STRICT=1, REPORT=rejects.csv
+import-passages: setup ## import passages from PASSAGES=file.jsonl; STRICT=1, REPORT=rejects.csv
 	@$(RUN) import-passages
 
 .PHONY: tag
-tag: setup ## tag everyone the way that fits: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
+tag: setup ## tag all untagged people, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
 	@$(RUN) tag
 
 .PHONY: run
@@ -100,15 +100,15 @@ run: setup ## do once whatever is due, for cron; ON_DONE= and ON_FAIL= are comma
 	@$(RUN) run
 
 .PHONY: preflight
-preflight: setup ## what tagging would cost and take, by batch and live; DEADLINE=2h, COUNT=1
+preflight: setup ## estimate cost and time of tagging, by batch and live; DEADLINE=2h, COUNT=1
 	@$(RUN) preflight
 
 .PHONY: tag-live
-tag-live: setup ## ask about everyone untagged now, by ordinary calls at full price; LIMIT=50 to try a few
+tag-live: setup ## tag all untagged people now, by live calls at full price; LIMIT=50 to try a few
 	@$(RUN) tag-live
 
 .PHONY: batch-submit
-batch-submit: setup ## ask Gemini about everyone untagged; LIMIT=50 to try a few, PILOT=20 first, DRY=1 to see what would happen
+batch-submit: setup ## submit batches for all untagged people; LIMIT=50 to try a few, PILOT=20 first, DRY=1 only shows the plan
 	@$(RUN) batch-submit
 
 .PHONY: batch-poll
@@ -116,39 +116,39 @@ batch-poll: setup ## wait until every batch is over and its result is on disk; W
 	@$(RUN) batch-poll
 
 .PHONY: batch-ingest
-batch-ingest: setup ## results into the database, with scores
+batch-ingest: setup ## write the results into the database, with scores
 	@$(RUN) batch-ingest
 
 .PHONY: batches
-batches: setup ## the list of batches
+batches: setup ## list the batches
 	@$(RUN) batches
 
 .PHONY: batch-cancel
-batch-cancel: setup ## give up batch BATCH=n
+batch-cancel: setup ## cancel batch BATCH=n
 	@$(RUN) batch-cancel
 
 .PHONY: score
-score: setup ## recompute every findability score
+score: setup ## recompute all findability scores
 	@$(RUN) score
 
 .PHONY: index
-index: setup ## embed what changed, build, verify, promote; ROLLBACK=1 puts the previous build back
+index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back
 	@$(RUN) index
 
 .PHONY: search
-search: setup ## the nearest experts: Q="who knows water law" K=10
+search: setup ## find the nearest experts: Q="who knows water law" K=10
 	@$(RUN) search
 
 .PHONY: add-expert
-add-expert: setup ## one new person from EXPERT=file.json, tagged at once
+add-expert: setup ## add one new person from EXPERT=file.json, tagged at once
 	@$(RUN) add-expert
 
 .PHONY: show
-show: setup ## everything known about one person: EXPERT=username
+show: setup ## show everything known about one person: EXPERT=username
 	@$(RUN) show
 
 .PHONY: export
-export: setup ## experts, or concepts with TASK=passages: TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=
+export: setup ## write experts, or concepts with TASK=passages, to TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=
 	@$(RUN) export
 
 .PHONY: passages-pilot
@@ -160,27 +160,27 @@ passages-backfill: setup ## ask about every passage: WAIT=1 to the end, NO_RESUM
 	@$(RUN) passages-backfill
 
 .PHONY: passages-status
-passages-status: setup ## where the passages stand, and what to type next
+passages-status: setup ## show the state of the passages, and the next command
 	@$(RUN) passages-status
 
 .PHONY: status
-status: setup ## where everything stands, and what to type next
+status: setup ## show the state of the workspace, and the next command
 	@$(RUN) status
 
 .PHONY: qc
-qc: setup ## measure the answers of a task, judge them, write the report: TASK=passages EXTRACTOR=name GATES="evidence=0.95"
+qc: setup ## measure and judge the answers of a task, and write the report: TASK=passages EXTRACTOR=name GATES="evidence=0.95"
 	@$(RUN) qc
 
 .PHONY: parked
-parked: setup ## who is not asked again, and why
+parked: setup ## list people who are not asked again, and why
 	@$(RUN) parked
 
 .PHONY: unpark
-unpark: setup ## let parked people go again: EXPERT=username or ALL=1; with TASK=passages PASSAGE=id
+unpark: setup ## let parked people be asked again: EXPERT=username or ALL=1; with TASK=passages PASSAGE=id
 	@$(RUN) unpark
 
 .PHONY: versions
-versions: setup ## every version of answers: rows, items, dates, cost; TASK=passages for those of passages alone
+versions: setup ## list every version of answers: rows, items, dates, cost; only passages with TASK=passages
 	@$(RUN) versions
 
 .PHONY: rollback
@@ -188,31 +188,31 @@ rollback: setup ## take back the answers of EXTRACTOR=passage-concepts@2, or of 
 	@$(RUN) rollback
 
 .PHONY: best-concepts
-best-concepts: setup ## the preferred concepts of PASSAGE=id, or of every passage as JSON lines
+best-concepts: setup ## print the preferred concepts of PASSAGE=id, or of all passages as JSON lines
 	@$(RUN) best-concepts
 
 .PHONY: doctor
-doctor: setup ## check the workspace against itself and the backend; FIX=1 mends what loses nothing, and asks for the rest
+doctor: setup ## check the workspace against itself and the backend; FIX=1 repairs what loses nothing, and asks before the rest
 	@$(RUN) doctor
 
 .PHONY: backup
-backup: setup ## a copy of the whole workspace in a new folder: TO=path
+backup: setup ## copy the whole workspace into a new folder: TO=path
 	@$(RUN) backup
 
 .PHONY: restore
-restore: setup ## a backup in the place of the workspace: FROM=path; asks before it moves one aside
+restore: setup ## replace the workspace by a backup: FROM=path; asks before it moves one aside
 	@$(RUN) restore
 
 .PHONY: move
-move: setup ## the database from its SQLite file into PostgreSQL, compared row by row: TO=postgresql+psycopg://user@host/database
+move: setup ## copy the database from its SQLite file into PostgreSQL, compared row by row: TO=postgresql+psycopg://user@host/database
 	@$(RUN) move
 
 .PHONY: forget
-forget: setup ## remove one person everywhere, and prove it: EXPERT=username
+forget: setup ## remove one person everywhere, and verify it: EXPERT=username
 	@$(RUN) forget
 
 .PHONY: clean
-clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing needs; DRY=1 says what
+clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing needs; DRY=1 only lists them
 	@$(RUN) clean
 
 .PHONY: eval
@@ -220,15 +220,15 @@ eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.
 	@$(RUN) eval
 
 .PHONY: emulator
-emulator: setup ## the local engine alone, on PORT=8080
+emulator: setup ## serve the local engine alone, on PORT=8080
 	@$(RUN) emulator
 
 .PHONY: prices
-prices: setup ## what the models cost and allow, and where each figure is from; TIER=free, 1, 2 or 3
+prices: setup ## print prices and limits of the models, with sources; TIER=free, 1, 2 or 3
 	@$(RUN) prices
 
 .PHONY: settings
-settings: setup ## every setting, its value, and where it came from
+settings: setup ## list every setting, its value, and where it came from
 	@$(RUN) settings
 
 # for developers: what stands below is listed by `make help-dev`, and needs more than running does
@@ -241,38 +241,35 @@ check: $(TOOLS) ## format, lint, types, docs
 	@$(VENV)/bin/cog --check README.md docs/*.md
 
 .PHONY: docs
-docs: $(TOOLS) ## write the generated parts of README.md and docs/ anew
+docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/
 	@$(VENV)/bin/cog -r README.md docs/*.md
 
-# what touches the database, for the second run of the tests, and what does so only in passing
-ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/steps tests/integration/routines \
-  tests/integration/test_shared_chain.py tests/integration/tables tests/cli tests/property/steps tests/concurrency tests/crash tests/yardstick
-SOME_ON_DATABASE := $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
+# what the database makes different, for the second run of the tests; `make test-full` runs everything on both
+ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/tables \
+  tests/integration/ops tests/integration/quality tests/integration/test_shared_chain.py tests/integration/test_roles_postgresql.py \
+  $(addprefix tests/integration/batch/test_,chain.py cancel.py exactly_once.py ingest.py trying_again.py two_at_once.py poll_processes.py) \
+  tests/integration/live/test_ledger.py $(addprefix tests/integration/workflows/test_,add_expert.py backfill.py run.py) \
+  tests/property/batch tests/property/passages/test_preferring.py tests/concurrency tests/crash tests/yardstick \
+  $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
   $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
 PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 5 --dist worksteal
 
 .PHONY: test
-test: $(TOOLS) ## all tests on SQLite; on PostgreSQL those that touch the database, with a part of the cases the API makes up
+test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
 	@$(PYTEST)
-	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE) $(SOME_ON_DATABASE)
-
-# on a disk, as the product is
-EVERYTHING := PYTEST_DEBUG_TEMPROOT=$${TMPDIR:-/tmp} HYPOTHESIS_PROFILE=searching FAULTS=all KEEPING=all FINDABLE_SHARE=1
+	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE)
 
 .PHONY: test-full
-test-full: $(TOOLS) ## every test with every case on both databases; the crash sweep whole, on PostgreSQL each step once; takes hours
-	@$(EVERYTHING) $(PYTEST) --timeout 7200
-	@$(VENV)/bin/python -m tests.crash.whole
-	@FINDABLE_TEST_DATABASE=postgresql $(EVERYTHING) $(PYTEST) --timeout 7200
-	@FINDABLE_TEST_DATABASE=postgresql $(VENV)/bin/python -m tests.crash.whole
+test-full: $(TOOLS) ## every test with every case on both databases, and the crash sweeps; takes hours, resumes by parts: PART=name
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.full
 
 .PHONY: keeping-sweep
 keeping-sweep: $(TOOLS) ## forget, clean, backup and restore killed before and after every step; make test has a sample
 	@KEEPING=all $(VENV)/bin/python -m pytest -q --timeout 7200 tests/crash/test_keeping.py
 
 .PHONY: fault-matrix
-fault-matrix: $(TOOLS) ## every fault of the wire at every endpoint of every command, and 600 pairs; make test has a sample
+fault-matrix: $(TOOLS) ## every fault at every endpoint of every command, and 600 pairs; make test has a sample
 	@FAULTS=all $(VENV)/bin/python -m pytest -q -n auto tests/faults
 
 .PHONY: two-at-once
@@ -280,18 +277,18 @@ two-at-once: $(TOOLS) ## ROUNDS=60 of any two commands at once, killed and stopp
 	@FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} FINDABLE_SHARE=1 $(VENV)/bin/python -m pytest -q -n auto tests/concurrency
 
 .PHONY: four-workers
-four-workers: $(TOOLS) ## four workers on one workspace until KILLS=200 of them were killed, held against the API's journal; SEED=7
+four-workers: $(TOOLS) ## four workers on one workspace until KILLS=200 of them were killed, compared with the API's journal; SEED=7
 	@$(VENV)/bin/python -W ignore -m tests.concurrency.four
 
 .PHONY: fuzz
-fuzz: $(TOOLS) ## a coverage-guided fuzzer on everything that reads bytes: SECONDS=60 in all, KEEP=1 keeps what it finds
+fuzz: $(TOOLS) ## a coverage-guided fuzzer on every parser: SECONDS=60 in all, KEEP=1 keeps what it finds
 	@test -d $(VENV)/fuzz/atheris || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --only-binary=:all: --target $(VENV)/fuzz 'atheris>=3,<4' \
 	  || { echo "atheris, the fuzzer, cannot be installed here (it has wheels for Linux and Python 3.11 to 3.13)" >&2; exit 1; }
 	@PYTHONPATH=.:$(VENV)/fuzz $(VENV)/bin/python -m tests.fuzz.explore
 
 .PHONY: house
-house: setup ## rooms, floors and arrows between them, and how long modules and functions are
+house: setup ## print rooms, floors and arrows between them, and how long modules and functions are
 	@$(VENV)/bin/python -m tests.house
 
 .PHONY: audit
@@ -302,7 +299,7 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 .PHONY: mutants
-mutants: $(TOOLS) ## put each of forty and more one-line faults into a copy, and see that its test finds it
+mutants: $(TOOLS) ## put each of forty and more one-line faults into a copy, and see that its test fails
 	@$(VENV)/bin/python -m tests.mutants
 
 .PHONY: crash-sweep
@@ -330,7 +327,7 @@ LOCK = @$(VENV)/lock/bin/uv pip compile pyproject.toml --quiet --universal --pyt
   --custom-compile-command "make lock" $(if $(filter-out 0,$(UPGRADE)),--upgrade)
 
 .PHONY: lock
-lock: setup ## write both lock files anew from pyproject.toml: pins stay where they fit; UPGRADE=1 takes the newest
+lock: setup ## regenerate both lock files from pyproject.toml: pins stay if they fit; UPGRADE=1 takes the newest
 	@test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock \
 	  && $(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'; }
 	$(LOCK) -o requirements.lock

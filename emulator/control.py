@@ -1,5 +1,6 @@
 """The control paths under `/_emu/`: faults, the clock, the journal, settings, quotas, and what batches really exist."""
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -9,11 +10,11 @@ from starlette.routing import Route
 
 from emulator.clock import timestamp
 from emulator.errors import invalid
-from emulator.replies import JsonReply, api, world_of
+from emulator.replies import Endpoint, JsonReply, api, world_of
+from emulator.world import World
 
 
 async def _document(request: Request) -> Any:
-    """Return the JSON a control call carries."""
     try:
         return orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
@@ -22,7 +23,6 @@ async def _document(request: Request) -> Any:
 
 @api
 async def _script(request: Request) -> JsonReply:
-    """Add faults."""
     document = await _document(request)
     if not isinstance(document, list):
         raise invalid(f"expected a list of faults, found {document!r}")
@@ -31,21 +31,7 @@ async def _script(request: Request) -> JsonReply:
 
 
 @api
-async def _show_faults(request: Request) -> JsonReply:
-    """Show each fault and how often it struck."""
-    return JsonReply(world_of(request).faults.document())
-
-
-@api
-async def _clear_faults(request: Request) -> JsonReply:
-    """Forget all faults."""
-    world_of(request).faults.clear()
-    return JsonReply({})
-
-
-@api
 async def _clock(request: Request) -> JsonReply:
-    """Move the clock on."""
     document = await _document(request)
     seconds = document.get("advance_seconds") if isinstance(document, dict) else None
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
@@ -54,19 +40,6 @@ async def _clock(request: Request) -> JsonReply:
     clock.advance(seconds=seconds)
     world_of(request).worker.wake()
     return JsonReply({"now": timestamp(clock.now_ns())})
-
-
-@api
-async def _show_journal(request: Request) -> JsonReply:
-    """Show the last requests."""
-    return JsonReply(world_of(request).journal.document())
-
-
-@api
-async def _clear_journal(request: Request) -> JsonReply:
-    """Forget the last requests."""
-    world_of(request).journal.clear()
-    return JsonReply({})
 
 
 @api
@@ -79,23 +52,17 @@ async def _settings(request: Request) -> JsonReply:
     return JsonReply(vars(world_of(request).settings))
 
 
-@api
-async def _show_quotas(request: Request) -> JsonReply:
-    """Show what was used of the quotas, and when the day is over."""
-    return JsonReply(await run_in_threadpool(world_of(request).quotas.document))
+def _calling(call: Callable[[World], object]) -> Endpoint:
+    """Return the endpoint that answers with what a call on the world returns, `{}` where that is nothing."""
+
+    async def endpoint(request: Request) -> JsonReply:
+        return JsonReply(await run_in_threadpool(call, world_of(request)) or {})
+
+    return api(endpoint)
 
 
-@api
-async def _clear_quotas(request: Request) -> JsonReply:
-    """Forget what was used of the quotas; the limits stay."""
-    await run_in_threadpool(world_of(request).quotas.clear)
-    return JsonReply({})
-
-
-@api
-async def _batches(request: Request) -> JsonReply:
-    """Show every batch there ever was, oldest first, deleted ones too, of every owner."""
-    batches = await run_in_threadpool(world_of(request).batches.everything)
+def _batches(world: World) -> dict[str, Any]:
+    """Return every batch there ever was, oldest first, deleted ones too, whatever key made them."""
     shown = [
         {
             "name": f"batches/{batch.id}",
@@ -108,21 +75,21 @@ async def _batches(request: Request) -> JsonReply:
             "failed": batch.failed,
             "host": batch.host,
         }
-        for batch in batches
+        for batch in world.batches.everything()
     ]
-    return JsonReply({"batches": shown})
+    return {"batches": shown}
 
 
 ROUTES = [
     Route("/_emu/faults", _script, methods=["POST"]),
-    Route("/_emu/faults", _show_faults, methods=["GET"]),
-    Route("/_emu/faults", _clear_faults, methods=["DELETE"]),
+    Route("/_emu/faults", _calling(lambda world: world.faults.document()), methods=["GET"]),
+    Route("/_emu/faults", _calling(lambda world: world.faults.clear()), methods=["DELETE"]),
     Route("/_emu/clock", _clock, methods=["POST"]),
-    Route("/_emu/journal", _show_journal, methods=["GET"]),
-    Route("/_emu/journal", _clear_journal, methods=["DELETE"]),
+    Route("/_emu/journal", _calling(lambda world: world.journal.document()), methods=["GET"]),
+    Route("/_emu/journal", _calling(lambda world: world.journal.clear()), methods=["DELETE"]),
     Route("/_emu/settings", _settings, methods=["POST"]),
-    Route("/_emu/quotas", _show_quotas, methods=["GET"]),
-    Route("/_emu/quotas", _clear_quotas, methods=["DELETE"]),
-    Route("/_emu/batches", _batches, methods=["GET"]),
+    Route("/_emu/quotas", _calling(lambda world: world.quotas.document()), methods=["GET"]),
+    Route("/_emu/quotas", _calling(lambda world: world.quotas.clear()), methods=["DELETE"]),
+    Route("/_emu/batches", _calling(_batches), methods=["GET"]),
 ]
 """All control paths."""

@@ -1,92 +1,68 @@
 """Faults of good replies: each takes the reply's document and returns it with one thing wrong.
 
-A function that finds nothing to spoil returns None, and its fault is not counted as having struck.
+A function that finds nothing to spoil returns None, and its fault is not counted as having struck. `fault_words` says
+what each word means.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from emulator.faults import Word
+from emulator.faults import CREATE, ONE_BATCH, words
 
 Document = dict[str, Any]
+Args = Mapping[str, Any]
+Act = Callable[[Document, Args, str], Document | None]
 
 FIRST_PAGE = str(10**18 - 1)
 """A page token that means the first page, for an empty page that must point at it."""
 
 
-def _unknown_state(document: Document, args: Mapping[str, Any], _target: str) -> Document | None:
-    """Give the batch a state no client knows."""
-    if "state" not in document.get("metadata", {}):
-        return None
-    changed = copy.deepcopy(document)
-    changed["metadata"]["state"] = args.get("state", "BATCH_STATE_NEW")
-    return changed
+def _having(member: str, change: Callable[[Document, Args], Document]) -> Act:
+    """Return the fault that changes a document where it has a member."""
+    return lambda document, args, _target: change(document, args) if document.get(member) else None
 
 
-def _missing_state(document: Document, _args: Mapping[str, Any], _target: str) -> Document | None:
-    """Leave the state out."""
-    if "state" not in document.get("metadata", {}):
-        return None
-    changed = copy.deepcopy(document)
-    del changed["metadata"]["state"]
-    return changed
+def _metadata_having(member: str, change: Callable[[Document, Args], Document]) -> Act:
+    """Return the fault that changes the metadata of a batch where they have a member."""
+
+    def act(document: Document, args: Args, _target: str) -> Document | None:
+        metadata = document.get("metadata", {})
+        return {**document, "metadata": change(metadata, args)} if member in metadata else None
+
+    return act
 
 
-def _no_output_yet(document: Document, _args: Mapping[str, Any], _target: str) -> Document | None:
-    """Say that the batch is over but not where its results are."""
-    if "output" not in document.get("metadata", {}):
-        return None
-    changed = copy.deepcopy(document)
-    del changed["metadata"]["output"]
-    changed.pop("response", None)
-    return changed
+def _without(document: Document, member: str) -> Document:
+    return {name: value for name, value in document.items() if name != member}
 
 
-def _other_name(document: Document, args: Mapping[str, Any], _target: str) -> Document | None:
-    """Answer a create with the name of an unrelated batch."""
-    return {**document, "name": args.get("name", "batches/somebodyelses")} if "name" in document else None
+def _no_output_yet(document: Document, args: Args, target: str) -> Document | None:
+    changed = _metadata_having("output", lambda metadata, _args: _without(metadata, "output"))(document, args, target)
+    return changed and _without(changed, "response")
 
 
-def _no_name(document: Document, _args: Mapping[str, Any], _target: str) -> Document | None:
-    """Answer a create without a name."""
-    return {name: value for name, value in document.items() if name != "name"} if "name" in document else None
+def _page_asked_for(target: str) -> str:
+    return parse_qs(urlsplit(target).query).get("pageToken", [FIRST_PAGE])[0]
 
 
-def _empty_page(_document: Document, _args: Mapping[str, Any], target: str) -> Document | None:
-    """Answer a list with an empty page whose token leads to the page that was asked for."""
-    token = parse_qs(urlsplit(target).query).get("pageToken", [FIRST_PAGE])[0]
-    return {"nextPageToken": token}
+def _renamed(document: Document, args: Args) -> Document:
+    return {**document, "name": args.get("name", "batches/somebodyelses")}
 
 
-def _repeated(document: Document, args: Mapping[str, Any], _target: str) -> Document | None:
-    """Let a page's token lead back, so that the next page begins with what this one ended with."""
-    if "nextPageToken" not in document:
-        return None
+def _repeated(document: Document, args: Args) -> Document:
     return {**document, "nextPageToken": str(int(document["nextPageToken"]) + int(args.get("items", 1)))}
 
 
-def _skipped(document: Document, args: Mapping[str, Any], _target: str) -> Document | None:
-    """Leave out what stands first on a page of batches; no other page has it."""
-    items = document.get("operations")
-    if not items:
-        return None
-    rest = items[int(args.get("items", 1)) :]
-    others = {name: value for name, value in document.items() if name != "operations"}
+def _skipped(document: Document, args: Args) -> Document:
+    rest = document["operations"][int(args.get("items", 1)) :]
+    others = _without(document, "operations")
     return {**others, "operations": rest} if rest else others
 
 
-def _circle(document: Document, _args: Mapping[str, Any], target: str) -> Document | None:
-    """Let a page's token lead to the page itself."""
-    return {**document, "nextPageToken": parse_qs(urlsplit(target).query).get("pageToken", [FIRST_PAGE])[0]}
-
-
-def _skewed(document: Document, args: Mapping[str, Any], _target: str) -> Document | None:
-    """Tell all times of the document as a server tells them whose clock is wrong."""
-    by = timedelta(seconds=float(args.get("seconds", -86_400)))
-    changed = _moved(document, by)
+def _skewed(document: Document, args: Args, _target: str) -> Document | None:
+    changed: Document = _moved(document, timedelta(seconds=float(args.get("seconds", -86_400))))
     return changed if changed != document else None
 
 
@@ -102,11 +78,10 @@ def _moved(value: Any, by: timedelta) -> Any:
     return [_moved(member, by) for member in value] if isinstance(value, list) else value
 
 
-def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Callable[..., Document | None]:
-    """Return the fault that changes the list of vectors in a live reply."""
+def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Act:
+    """Return the fault that changes the list of vectors in a live reply, of one embedding or of many."""
 
-    def act(document: Document, _args: Mapping[str, Any], _target: str) -> Document | None:
-        """Change the vectors, of one embedding or of many."""
+    def act(document: Document, _args: Args, _target: str) -> Document | None:
         if "embedding" in document:
             changed = change([document["embedding"]["values"]])
             return {"embedding": {"values": changed[0]} if changed else {}}
@@ -123,32 +98,52 @@ def _fused(vectors: list[list[float]]) -> list[list[float]]:
     return [[sum(column) / len(vectors) for column in zip(*vectors, strict=True)]]
 
 
-_CREATE = r":(batchGenerateContent|asyncBatchEmbedContent)$"
-_ONE_BATCH = r"/batches/[^/:?]+$"
-_LIST = r"/batches(\?|$)"
-_EMBED = r":(batchEmbedContents|embedContent)$"
-
 WORDS = {
-    "foreign_name": Word("F44", "document", _other_name, "POST", _CREATE),
-    "no_name": Word("F07", "document", _no_name, "POST", _CREATE),
-    "unknown_state": Word("F50", "document", _unknown_state, "GET", _ONE_BATCH),
-    "missing_state": Word("F51", "document", _missing_state, "GET", _ONE_BATCH),
-    "no_output_yet": Word("F59", "document", _no_output_yet, "GET", _ONE_BATCH),
-    "empty_page": Word("F57", "document", _empty_page, "GET", r"/(batches|files)\?.*pageToken="),
-    "page_repeats": Word("F57", "document", _repeated, "GET", _LIST),
-    "page_skips": Word("F57", "document", _skipped, "GET", _LIST),
-    "page_circle": Word("F57", "document", _circle, "GET", _LIST),
-    "clock_skew": Word("F90", "document", _skewed, "", r"^/(upload/)?v1"),
-    "vectors_fused": Word("F80", "document", _vectors(_fused), "POST", _EMBED),
-    "vectors_short": Word("F81", "document", _vectors(lambda vectors: vectors[:-1]), "POST", _EMBED),
-    "vectors_wrong_dimension": Word(
-        "F81", "document", _vectors(lambda rows: [row[:-1] for row in rows]), "POST", _EMBED
+    **words(
+        "document",
+        "POST",
+        CREATE,
+        foreign_name=(
+            "F44",
+            _having("name", lambda it, args: {**it, "name": args.get("name", "batches/somebodyelses")}),
+        ),
+        no_name=("F07", _having("name", lambda document, _args: _without(document, "name"))),
     ),
-    "vectors_nan": Word(
-        "F81", "document", _vectors(lambda rows: [[float("nan"), *r[1:]] for r in rows]), "POST", _EMBED
+    **words(
+        "document",
+        "GET",
+        ONE_BATCH,
+        unknown_state=(
+            "F50",
+            _metadata_having("state", lambda it, args: {**it, "state": args.get("state", "BATCH_STATE_NEW")}),
+        ),
+        missing_state=("F51", _metadata_having("state", lambda metadata, _args: _without(metadata, "state"))),
+        no_output_yet=("F59", _no_output_yet),
     ),
-    "vectors_not_unit": Word(
-        "F81", "document", _vectors(lambda rows: [[3 * v for v in r] for r in rows]), "POST", _EMBED
+    **words(
+        "document",
+        "GET",
+        r"/(batches|files)\?.*pageToken=",
+        empty_page=("F57", lambda _document, _args, target: {"nextPageToken": _page_asked_for(target)}),
+    ),
+    **words(
+        "document",
+        "GET",
+        r"/batches(\?|$)",
+        page_repeats=("F57", _having("nextPageToken", _repeated)),
+        page_skips=("F57", _having("operations", _skipped)),
+        page_circle=("F57", lambda document, _args, target: {**document, "nextPageToken": _page_asked_for(target)}),
+    ),
+    **words("document", "", r"^/(upload/)?v1", clock_skew=("F90", _skewed)),
+    **words(
+        "document",
+        "POST",
+        r":(batchEmbedContents|embedContent)$",
+        vectors_fused=("F80", _vectors(_fused)),
+        vectors_short=("F81", _vectors(lambda vectors: vectors[:-1])),
+        vectors_wrong_dimension=("F81", _vectors(lambda vectors: [one[:-1] for one in vectors])),
+        vectors_nan=("F81", _vectors(lambda vectors: [[float("nan"), *one[1:]] for one in vectors])),
+        vectors_not_unit=("F81", _vectors(lambda vectors: [[3 * value for value in one] for one in vectors])),
     ),
 }
 """Words for faults in otherwise good replies."""

@@ -44,14 +44,12 @@ def vectors(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
 def vectors_or_refusals(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
     """Return for each request its vector or the `ApiError` that refuses it."""
     outcomes: list[Any] = []
-    good: list[Mapping[str, Any]] = []
     for request in requests:
         try:
             text_to_embed(request)
         except ApiError as refusal:
             outcomes.append(refusal)
         else:
-            outcomes.append(None)
-            good.append(request)
-    served = iter(vectors(good, model))
-    return [next(served) if outcome is None else outcome for outcome in outcomes]
+            outcomes.append(request)
+    served = iter(vectors([one for one in outcomes if not isinstance(one, ApiError)], model))
+    return [one if isinstance(one, ApiError) else next(served) for one in outcomes]

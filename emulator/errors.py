@@ -9,33 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 RPC_CODES = {
-    "CANCELLED": 1,
-    "INVALID_ARGUMENT": 3,
-    "DEADLINE_EXCEEDED": 4,
-    "NOT_FOUND": 5,
-    "PERMISSION_DENIED": 7,
-    "RESOURCE_EXHAUSTED": 8,
-    "FAILED_PRECONDITION": 9,
-    "UNIMPLEMENTED": 12,
-    "INTERNAL": 13,
-    "UNAVAILABLE": 14,
-    "UNAUTHENTICATED": 16,
+    400: ("INVALID_ARGUMENT", 3),
+    401: ("UNAUTHENTICATED", 16),
+    403: ("PERMISSION_DENIED", 7),
+    404: ("NOT_FOUND", 5),
+    429: ("RESOURCE_EXHAUSTED", 8),
+    499: ("CANCELLED", 1),
+    500: ("INTERNAL", 13),
+    501: ("UNIMPLEMENTED", 12),
+    503: ("UNAVAILABLE", 14),
+    504: ("DEADLINE_EXCEEDED", 4),
 }
-"""The google.rpc numbers of the names used on the wire (google/rpc/code.proto)."""
-
-STATUS_NAMES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-"""The name that goes with each HTTP status."""
+"""The google.rpc name and number that go with each HTTP status (google/rpc/code.proto)."""
+_UNKNOWN = ("UNKNOWN", 2)
 
 _TYPES = "type.googleapis.com/google.rpc."
 _SERVICE = "generativelanguage.googleapis.com/"
@@ -65,7 +51,7 @@ class ApiError(Exception):
     @property
     def status(self) -> str:
         """The name of the google.rpc code, `UNKNOWN` for an HTTP status that has none."""
-        return STATUS_NAMES.get(self.code, "UNKNOWN")
+        return RPC_CODES.get(self.code, _UNKNOWN)[0]
 
     @property
     def quota_ids(self) -> list[str]:
@@ -81,7 +67,7 @@ class ApiError(Exception):
 
     def line(self) -> dict[str, Any]:
         """Return the error member of a result line: the google.rpc number and the message."""
-        return {"code": RPC_CODES.get(self.status, 2), "message": self.message}
+        return {"code": RPC_CODES.get(self.code, _UNKNOWN)[1], "message": self.message}
 
 
 def invalid(message: str, *, violations: Sequence[dict[str, str]] = ()) -> ApiError:
@@ -124,7 +110,7 @@ class Violation:
         }
 
 
-def quota_violated(violations: Sequence[Violation], *, retry_delay: str, retry_in: str = "") -> ApiError:
+def quota_violated(violations: Sequence[Violation], retry_delay: str, *, retry_in: str = "") -> ApiError:
     """Return a 429 with the violated quotas and the delay that Google asks for, a protobuf Duration.
 
     The message may ask for a more exact one (`retry_in`), as live refusals do.

@@ -5,13 +5,13 @@ handler could. The last needs the connection's transport, which the server puts 
 """
 
 import asyncio
+import math
 import socket
 import struct
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 JSON = "application/json; charset=UTF-8"
@@ -20,7 +20,7 @@ _ON_ITS_WAY_S = 0.05
 
 @dataclass(frozen=True)
 class Answer:
-    """What the real handler answered, whole."""
+    """A whole answer: what the real handler said, or what is said in its place."""
 
     status: int
     headers: dict[str, str]
@@ -46,17 +46,10 @@ class Exchange:
         transport: asyncio.Transport = self._scope["state"]["transport"]
         return transport
 
-    async def drain(self) -> None:
-        """Read the request's body to its end, so that the client has sent all it wanted to."""
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect" or not message.get("more_body"):
-                return
-
-    async def take(self, size: int) -> None:
-        """Read at least `size` bytes of the request's body, or all of it, while the client may still be sending."""
+    async def drain(self, most: float = math.inf) -> None:
+        """Read the request's body to its end, or at least `most` bytes of it while the client may still be sending."""
         taken = 0
-        while taken < size:
+        while taken < most:
             message = await self._receive()
             taken += len(message.get("body", b""))
             if message["type"] == "http.disconnect" or not message.get("more_body"):
@@ -71,7 +64,6 @@ class Exchange:
         messages: list[MutableMapping[str, Any]] = []
 
         async def keep(message: Message) -> None:
-            """Keep one message of the handler."""
             messages.append(message)
 
         await self._app(self._scope, self._receive, keep)
@@ -79,19 +71,12 @@ class Exchange:
         body = b"".join(message.get("body", b"") for message in messages[1:])
         return Answer(int(messages[0]["status"]), headers, body)
 
-    async def reply(
-        self, status: int, body: bytes, *, kind: str = JSON, headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Send a whole reply of the given content type."""
-        fields = {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
+    async def reply(self, answer: Answer) -> None:
+        """Send a whole answer; JSON, where its headers say nothing else."""
+        fields = {"content-type": JSON, "content-length": str(len(answer.body)), **answer.headers}
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
-        await self._send({"type": "http.response.body", "body": body})
-
-    async def refuse(self, status: int, document: object, *, headers: Mapping[str, str] | None = None) -> None:
-        """Read the request and answer it with a JSON document."""
-        await self.drain()
-        await self.reply(status, orjson.dumps(document), headers=headers)
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await self._send({"type": "http.response.body", "body": answer.body})
 
     async def drop(self) -> None:
         """Close the connection without a word (FIN)."""

@@ -29,6 +29,15 @@ class Word:
     path: str = ""
 
 
+CREATE = r":(batchGenerateContent|asyncBatchEmbedContent)$"
+ONE_BATCH = r"/batches/[^/:?]+$"
+
+
+def words(place: str, method: str, path: str, **acts: tuple[str, Callable[..., Any] | None]) -> dict[str, Word]:
+    """Return words that strike at one place and by default the same requests, each given by its id and what it does."""
+    return {name: Word(code, place, act, method, path) for name, (code, act) in acts.items()}
+
+
 @dataclass
 class Fault:
     """One scripted fault and how often it met a match, was handed to a batch, and struck."""

@@ -85,7 +85,6 @@ class Files:
         return self._database.folder / f"file-{file_id}"
 
     def _upload_path(self, upload_id: str) -> Path:
-        """Return where the bytes of an upload grow."""
         return self._database.folder / f"upload-{upload_id}"
 
     def start(self, owner: str, *, described: Mapping[str, Any], declared: int | None, mime_type: str) -> str:

@@ -12,7 +12,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.clock import SECOND_NS
-from emulator.exchange import JSON, Exchange
+from emulator.exchange import JSON, Answer, Exchange
 from emulator.faults import Fault
 from emulator.journal import Entry
 from emulator.world import World
@@ -78,7 +78,7 @@ class Gate:
         if good:
             await self._world.clock.reach(due_ns)
         headers = {**answer.headers, "content-length": str(len(body))}
-        await exchange.reply(answer.status, body, headers=headers)
+        await exchange.reply(Answer(answer.status, headers, body))
 
 
 def note(entry: Entry, faults: list[Fault]) -> None:
@@ -87,7 +87,6 @@ def note(entry: Entry, faults: list[Fault]) -> None:
 
 
 def _target(scope: Scope) -> str:
-    """Return path and query as they were sent."""
     query = scope["query_string"].decode("latin-1")
     path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
     return f"{path}?{query}" if query else path
@@ -99,7 +98,6 @@ def _recorded(receive: Receive, entry: Entry) -> Receive:
     kept = bytearray()
 
     async def recorded() -> Message:
-        """Pass one message on."""
         message = await receive()
         body = message.get("body", b"")
         digest.update(body)
@@ -115,7 +113,6 @@ def _recorded(receive: Receive, entry: Entry) -> Receive:
 
 
 def _json(body: bytes) -> object:
-    """Return a body's JSON document, None where it has none."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -126,7 +123,6 @@ def _noted(send: Send, entry: Entry) -> Callable[[Message], Awaitable[None]]:
     """Return `send`, with the status going into the journal."""
 
     async def noted(message: Message) -> None:
-        """Pass one message on."""
         if message["type"] == "http.response.start":
             entry.status = message["status"]
         await send(message)

@@ -126,7 +126,6 @@ def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0, quick: bo
 
 
 def _tags(request: Mapping[str, Any], shape: Shape) -> object:
-    """Return the document of an answer with tags."""
     text = text_to_tag(request)
     tags: list[str] = []
     if text.strip() and shape.at_most > 0:
@@ -135,7 +134,6 @@ def _tags(request: Mapping[str, Any], shape: Shape) -> object:
 
 
 def _concepts(request: Mapping[str, Any], shape: ConceptShape, *, quick: bool) -> object:
-    """Return the document of an answer with concepts."""
     find = quick_concepts if quick else concepts
     return shape.wrap(find(text_to_read(request), at_least=shape.at_least, at_most=shape.at_most))
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from emulator import messages
-from emulator.errors import ApiError, invalid
+from emulator.errors import invalid
 from emulator.generate import count_tokens
 
 REQUESTS = {"generate": "GenerateContentRequest", "embed": "EmbedContentRequest"}
@@ -72,7 +72,6 @@ def read_line(raw: bytes, *, kind: str) -> Line:
 
 
 def _parse(raw: bytes) -> object:
-    """Return the JSON document in a line."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -128,8 +127,3 @@ def snapshot(source: Path, target: Path) -> None:
         os.link(source, target)
         return
     shutil.copyfile(source, target)
-
-
-def refusal_line(refusal: ApiError) -> dict[str, Any]:
-    """Return the members of a result line whose request was refused."""
-    return {"error": refusal.line()}

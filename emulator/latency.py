@@ -25,12 +25,10 @@ _Z95 = _NORMAL.inv_cdf(0.95)
 
 
 def _constant(_share: float, *, seconds: float) -> float:
-    """Return the same time each time."""
     return seconds
 
 
 def _uniform(share: float, *, least: float, most: float) -> float:
-    """Return any time between the two alike."""
     return least + share * (most - least)
 
 
@@ -99,7 +97,7 @@ class Latencies:
     def draw(self, latencies: Mapping[str, Any], target: str, *, seed: int) -> float:
         """Return the seconds that the next answer to `target` takes; 0 where none were set for it.
 
-        The n-th time of an endpoint follows from the seed alone; who gets it is a matter of who comes first.
+        The n-th time of an endpoint follows from the seed alone; the first request gets it.
         """
         for endpoint, document in latencies.items():
             if pattern(endpoint).search(target) is not None:

@@ -188,7 +188,6 @@ def _read_again(kind: str, document: bytes, where: str) -> dict[str, Any]:
 
 
 def _read_message(kind: str, value: object, *, where: str) -> dict[str, Any]:
-    """Return one message."""
     if not isinstance(value, Mapping):
         raise WrongValueError(value, where=where, expected=kind)
     fields = _FIELDS[kind]
@@ -203,7 +202,6 @@ def _read_message(kind: str, value: object, *, where: str) -> dict[str, Any]:
 
 
 def _read_list(kind: str, value: object, *, where: str) -> list[Any]:
-    """Return a list, each of its members read as `kind`."""
     if not isinstance(value, list):
         raise WrongValueError(value, where=where, expected=f"a list of {kind}")
     return [read(kind, member, where=f"{where}[{index}]") for index, member in enumerate(value)]

@@ -171,5 +171,4 @@ class Quotas:
 
 
 def _counts(row: dict[str, Any]) -> dict[str, int]:
-    """Return the counts of a row, zeros where there is none."""
     return {"requests": row.get("requests", 0), "tokens": row.get("tokens", 0)}

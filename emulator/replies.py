@@ -3,8 +3,8 @@
 import functools
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from emulator.errors import ApiError, invalid
 from emulator.journal import Entry
 from emulator.world import World
 
+T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 VERSIONS = ("v1", "v1beta", "v1alpha")
@@ -37,7 +38,7 @@ def world_of(request: Request) -> World:
 
 
 def owner_of(request: Request) -> str:
-    """Return who asks: a digest of the key, so that the key itself is nowhere kept.
+    """Return the owner: a digest of the key, so that the key itself is kept nowhere.
 
     Raises:
         ApiError: 403 without a key.
@@ -54,7 +55,6 @@ def api(endpoint: Endpoint) -> Endpoint:
 
     @functools.wraps(endpoint)
     async def answered(request: Request) -> Response:
-        """Answer one request."""
         try:
             if request.path_params.get("version", VERSIONS[0]) not in VERSIONS:
                 return refused(no_such_path(request))
@@ -102,6 +102,16 @@ async def read_body(request: Request, kind: str) -> dict[str, Any]:
     except messages.WrongValueError as error:
         raise invalid(str(error), violations=[{"field": error.where, "description": str(error)}]) from error
     return message
+
+
+def page_shown(
+    name: str, items: Sequence[T], *, size: int, show: Callable[[T], object], token: Callable[[T], int]
+) -> dict[str, Any]:
+    """Return one page of a list, of which `items` has one more than `size` where another page follows."""
+    shown: dict[str, Any] = {name: [show(item) for item in items[:size]]} if items else {}
+    if len(items) > size:
+        shown["nextPageToken"] = str(token(items[size - 1]))
+    return shown
 
 
 def page_of(request: Request, *, default: int, most: int) -> tuple[int, int | None]:

@@ -89,7 +89,6 @@ class ResultWriter:
         return struck
 
     def _meant(self, fault: Fault, key: str) -> bool:
-        """Tell whether a fault is about this key."""
         fraction = float(fault.args.get("fraction", 1.0))
         return fault.key.search(key) is not None and in_share(key, fraction=fraction, seed=self._settings.seed)
 
@@ -130,7 +129,6 @@ class _Output:
             self._put(self._end)
 
     def _put(self, data: bytes) -> None:
-        """Write bytes and count them into the digest."""
         self._file.write(data)
         self._digest.update(data)
 
@@ -159,7 +157,7 @@ def _document(line: dict[str, Any] | bytes) -> dict[str, Any] | None:
 
 
 def _partners(positions: Sequence[int]) -> dict[int, int]:
-    """Return who trades with whom, two by two; an odd one out keeps its own."""
+    """Return which positions trade, two by two; an odd one out keeps its own."""
     pairs: Iterator[tuple[int, int]] = zip(positions[::2], positions[1::2], strict=False)
     return {position: other for pair in pairs for position, other in (pair, pair[::-1])}
 
@@ -172,7 +170,6 @@ def _swapped(own: bytes, other: bytes) -> dict[str, Any]:
 
 
 def _words(struck: dict[int, list[Fault]], position: int) -> set[str]:
-    """Return the words of the faults at a position."""
     return {fault.word for fault in struck.get(position, [])}
 
 

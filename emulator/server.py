@@ -168,7 +168,6 @@ def serve(
     over = threading.Event()
 
     def finish(_signal: int, _frame: FrameType | None) -> None:
-        """End the wait below."""
         over.set()
 
     wanted = (signal.SIGINT, signal.SIGTERM)

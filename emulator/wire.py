@@ -17,14 +17,13 @@ from starlette.routing import Route
 from emulator import catalogue, control, embed, generate, wire_files
 from emulator.errors import ApiError, invalid
 from emulator.gate import note
-from emulator.replies import JsonReply, api, no_such_path, owner_of, page_of, read_body, refused, world_of
+from emulator.replies import JsonReply, api, no_such_path, owner_of, page_of, page_shown, read_body, refused, world_of
 from emulator.results import spoil
 from emulator.world import World
 
 
 @api
 async def _list_models(request: Request) -> Response:
-    """List the models there are."""
     owner_of(request)
     size, before = page_of(request, default=50, most=1000)
     models = list(catalogue.MODELS.values())
@@ -37,7 +36,6 @@ async def _list_models(request: Request) -> Response:
 
 @api
 async def _get_model(request: Request) -> Response:
-    """Answer one model resource."""
     owner_of(request)
     name, version = request.path_params["name"], request.path_params["version"]
     return JsonReply(catalogue.find(name, method="countTokens", version=version).document())
@@ -56,7 +54,6 @@ async def _call_model(request: Request) -> Response:
 
 
 async def _generate(request: Request, owner: str, model: catalogue.Model) -> Response:
-    """Answer one request for text."""
     return JsonReply(await _answered(request, owner, model))
 
 
@@ -178,19 +175,12 @@ async def _list_batches(request: Request) -> Response:
 
 
 def _page_of_batches(world: World, owner: str, *, size: int, before: int | None) -> dict[str, Any]:
-    """Return one page of batches."""
     batches = world.list_batches(owner, size=size + 1, before=before)
-    shown: dict[str, Any] = {}
-    if batches:
-        shown["operations"] = [world.operation(batch) for batch in batches[:size]]
-    if len(batches) > size:
-        shown["nextPageToken"] = str(batches[size - 1].number)
-    return shown
+    return page_shown("operations", batches, size=size, show=world.operation, token=lambda batch: batch.number)
 
 
 @api
 async def _get_batch(request: Request) -> Response:
-    """Answer one operation."""
     owner, batch_id = owner_of(request), request.path_params["name"]
     world = world_of(request)
 
@@ -203,7 +193,6 @@ async def _get_batch(request: Request) -> Response:
 
 @api
 async def _cancel_batch(request: Request) -> Response:
-    """Cancel a batch."""
     name, _, method = request.path_params["name"].rpartition(":")
     if method != "cancel":
         raise no_such_path(request)
@@ -213,7 +202,6 @@ async def _cancel_batch(request: Request) -> Response:
 
 @api
 async def _delete_batch(request: Request) -> Response:
-    """Delete a batch."""
     world = world_of(request)
     await run_in_threadpool(
         world.batches.delete,
@@ -247,7 +235,6 @@ ROUTES = [
 
 
 async def _no_route(request: Request, _error: Exception) -> Response:
-    """Answer a path that is none."""
     return refused(no_such_path(request))
 
 

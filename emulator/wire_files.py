@@ -1,7 +1,6 @@
 """The routes of files: uploads in chunks, lists, downloads, deletes."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -11,7 +10,7 @@ from starlette.routing import Route
 from emulator.errors import invalid
 from emulator.files import Upload, document
 from emulator.gate import note
-from emulator.replies import JsonReply, api, owner_of, page_of, read_body, world_of
+from emulator.replies import JsonReply, api, owner_of, page_of, page_shown, read_body, world_of
 
 _GRANULARITY = "262144"
 """What Google says of chunk sizes (bytes); nothing here depends on it."""
@@ -77,7 +76,6 @@ def _offset(request: Request) -> int:
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
-    """Yield the bytes of a request as they come."""
     async for piece in request.stream():
         yield piece
 
@@ -108,15 +106,13 @@ def _fire(request: Request, place: str) -> set[str]:
 
 @api
 async def _list_files(request: Request) -> Response:
-    """List files, newest first."""
     owner = owner_of(request)
     size, before = page_of(request, default=10, most=100)
     files = await run_in_threadpool(world_of(request).files.page, owner, size=size + 1, before=before)
-    shown: dict[str, Any] = {}
-    if files:
-        shown["files"] = [document(file, base_url=_base_url(request)) for file in files[:size]]
-    if len(files) > size:
-        shown["nextPageToken"] = str(files[size - 1].number)
+    base_url = _base_url(request)
+    shown = page_shown(
+        "files", files, size=size, show=lambda file: document(file, base_url=base_url), token=lambda file: file.number
+    )
     return JsonReply(shown)
 
 
@@ -135,7 +131,6 @@ async def _get_file(request: Request) -> Response:
 
 @api
 async def _delete_file(request: Request) -> Response:
-    """Delete an uploaded file."""
     await run_in_threadpool(world_of(request).files.delete, owner_of(request), request.path_params["name"])
     return JsonReply({})
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import orjson
@@ -24,7 +23,7 @@ from emulator.database import Database
 from emulator.errors import ApiError
 from emulator.faults import Faults
 from emulator.files import Files
-from emulator.intake import Line, read_line, refusal_line
+from emulator.intake import Line, read_line
 from emulator.results import ResultWriter
 from emulator.settings import Settings
 
@@ -34,14 +33,8 @@ _LOOK_S = 0.25
 _CHUNK_BYTES = 1024 * 1024
 """So much of the input between two commits at the most, that a stop is quick and a lease never runs out."""
 _SWEEP_S = 60.0
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Some answers, and where in the input they end (bytes)."""
-
-    rows: list[tuple[int, int, str | None, int, bytes]]
-    read_bytes: int
+_Row = tuple[int, int, str | None, int, bytes]
+"""A row of `results`: batch, position, key, whether it failed, its line."""
 
 
 class Worker:
@@ -138,7 +131,6 @@ class Worker:
         return not _is_alive(batch.host_pid)
 
     def _expired(self, batch: Batch) -> bool:
-        """Tell whether the batch's time is over."""
         return self._clock.now_ns() >= batch.created_ns + LIFETIME_NS
 
     def _advance(self, batch: Batch) -> None:
@@ -172,20 +164,17 @@ class Worker:
             if not lines:
                 self._finish(batch)
                 return
-            chunk = _Chunk(self._answer(batch, lines, model=model, position=position), file.tell())
-            if not self._keep(batch, chunk):
+            rows = self._answer(batch, lines, model=model, position=position)
+            if not self._keep(batch, rows, read_bytes=file.tell()):
                 return
             position += len(lines)
         self._release(batch)
 
     def _answered(self, batch: Batch) -> int:
-        """Return how many requests have a committed answer."""
         query = "SELECT COUNT(*) AS n FROM results WHERE batch = ?"
         return int(self._database.rows(query, (batch.number,))[0]["n"])
 
-    def _answer(
-        self, batch: Batch, lines: Sequence[Line], *, model: Model, position: int
-    ) -> list[tuple[int, int, str | None, int, bytes]]:
+    def _answer(self, batch: Batch, lines: Sequence[Line], *, model: Model, position: int) -> list[_Row]:
         """Return the rows for some requests, the first of them at `position`."""
         bodies = self._embed(lines, model) if batch.kind == "embed" else [self._generate(line, model) for line in lines]
         return [
@@ -205,7 +194,7 @@ class Worker:
             settings = self._settings()
             reply = generate.answer(line.request, model, seed=settings.seed, quick=settings.quick_concepts)
         except ApiError as refusal:
-            return refusal_line(refusal)
+            return {"error": refusal.line()}
         return {"response": reply}
 
     def _embed(self, lines: Sequence[Line], model: Model) -> list[dict[str, Any]]:
@@ -214,26 +203,26 @@ class Worker:
         bodies: list[dict[str, Any]] = []
         for request, outcome in zip(requests, embed.vectors_or_refusals(requests, model), strict=True):
             if isinstance(outcome, ApiError):
-                bodies.append(refusal_line(outcome))
+                bodies.append({"error": outcome.line()})
             else:
                 tokens = str(generate.count_tokens(request))
                 bodies.append({"response": {"tokenCount": tokens, "embedding": {"values": outcome}}})
         return bodies
 
-    def _keep(self, batch: Batch, chunk: _Chunk) -> bool:
+    def _keep(self, batch: Batch, rows: Sequence[_Row], *, read_bytes: int) -> bool:
         """Commit answers, progress and the renewed lease in one; False where the batch is no longer this host's."""
-        failed = sum(row[3] for row in chunk.rows)
+        failed = sum(row[3] for row in rows)
         with self._database.transaction():
             kept = self._database.change(
                 "UPDATE batches SET read_bytes = ?, succeeded = succeeded + ?, failed = failed + ?, updated_ns = ?, "
                 "lease_until = ? WHERE number = ? AND host = ? AND state = 'RUNNING' AND deleted = 0",
                 (
-                    *(chunk.read_bytes, len(chunk.rows) - failed, failed, self._clock.now_ns(), time.time() + LEASE_S),
+                    *(read_bytes, len(rows) - failed, failed, self._clock.now_ns(), time.time() + LEASE_S),
                     *(batch.number, self._host),
                 ),
             )
             if kept:
-                self._database.change_many("INSERT INTO results VALUES (?, ?, ?, ?, ?)", chunk.rows)
+                self._database.change_many("INSERT INTO results VALUES (?, ?, ?, ?, ?)", rows)
         return bool(kept)
 
     def _finish(self, batch: Batch) -> None:
@@ -264,7 +253,6 @@ class Worker:
             self._batches.input_path(batch.id).unlink(missing_ok=True)
 
     def _release(self, batch: Batch) -> None:
-        """Let another host go on with the batch at once."""
         self._database.change(
             "UPDATE batches SET host = '', host_pid = 0, lease_until = 0 WHERE number = ? AND host = ?",
             (batch.number, self._host),

@@ -3,15 +3,13 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, print_json, print_line, print_table, spinning
-
-if TYPE_CHECKING:
-    from pipeline.workflows.add_expert import AddedExpert
+from pipeline.experts.read import read_person_documents
+from pipeline.workflows import add_expert
 
 
 @click.command(name="add-expert", cls=Command)
@@ -20,12 +18,10 @@ if TYPE_CHECKING:
 def main(file: Path, *, as_json: bool) -> None:
     """Add the person in FILE (JSON; `-` reads standard input; a list adds several) and tag them now.
 
-    If Gemini fails, the person is saved untagged and is due again: the next `make run`, `make tag`, `make tag-live` or
-    `make batch-submit` asks about them, and `make status` tells what became of it.
+    If Gemini fails, the person is saved untagged and due: the next `make run`, `make tag`, `make tag-live` or
+    `make batch-submit` asks about them, and `make status` shows the outcome.
     """
-    from pipeline.workflows import add_expert
-
-    people = add_expert.read_person(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+    people = read_person_documents(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     terminal = Terminal()
     with open_workspace(task="experts") as ws, spinning() as spin:
         for change in (change for person in people for change in person.changes):
@@ -34,8 +30,8 @@ def main(file: Path, *, as_json: bool) -> None:
     print_json([asdict(one) for one in added]) if as_json else _show(added)
 
 
-def _show(added: "list[AddedExpert]") -> None:
-    """Print the rows, and what did not work."""
+def _show(added: list[add_expert.AddedExpert]) -> None:
+    """Print the rows and the problems."""
     rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
     print_table(("username", "name", "tags", "score"), rows)
     for one in added:

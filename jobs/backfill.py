@@ -1,56 +1,51 @@
-"""`make passages-backfill`: ask about every passage, over as many batches and days as it takes."""
+"""`make passages-backfill`: ask about every passage, over several batches and days if needed."""
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
 from jobs.output import Terminal, plural, print_json, print_line, usd
 from jobs.render import finish_polled, show_account, tell_failures
-
-if TYPE_CHECKING:
-    from pipeline.core.task import Words
-    from pipeline.workflows.backfill import BackfillReport
-    from pipeline.workflows.preflight import Preflight
+from pipeline.core.task import Words
+from pipeline.workflows import backfill
+from pipeline.workflows.preflight import Preflight
 
 
 @click.command(name="passages-backfill", cls=Command)
 @click.option(
-    "--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="All anew, under VERSION or the next free."
+    "--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="Ask about all anew, under VERSION or the next free."
 )
 @skip_pilot_option
-@click.option("--wait/--no-wait", default=False, envvar="FINDABLE_WAIT", help="Go on until all is over.")
+@click.option("--wait/--no-wait", default=False, envvar="FINDABLE_WAIT", help="Go on until all is done.")
 @yes_option
 @json_option
 def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: bool) -> None:
-    """Ask about every passage without concepts: bring home what is over, and send what the API has room for.
+    """Ask about every passage without concepts: download finished batches, submit what the quota allows.
 
-    Refuses until a pilot of this extractor has passed its gates, shows the estimate, and asks. Run again it goes on
-    where it was; with --wait, or with `findable run` from cron, to the end. --no-resume leaves what there is alone and
-    asks about all of them under a version of its own. Where a report fails a gate, nothing more is sent (exit code 6).
+    Needs a passed pilot of this extractor, shows the estimate, and asks for confirmation. Run again, it resumes; with
+    --wait, or with `findable run` from cron, to the end. --no-resume keeps all answers and asks about all passages
+    under a new version. If a report fails a gate by far, nothing more is sent (exit code 6).
     """
-    from pipeline.workflows import backfill
-
     with open_workspace(task="passages") as opened:
         ws = backfill.chosen_version(opened, anew=no_resume)
         words = ws.task.words
 
-        def announce(look: "Preflight", extractor: str) -> None:
-            """Say what will be asked, and what it will cost and take."""
-            way, items = look.batch, plural(look.plan.requests, words.one, words.many)
-            batches = plural(look.plan.batches, "batch", "batches")
-            ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(way.cost)} and {way.takes}")
-            for warning in way.warnings:
+        def announce(estimated: Preflight, extractor: str) -> None:
+            """Say what will be asked, its cost and time."""
+            mode, items = estimated.batch, plural(estimated.plan.requests, words.one, words.many)
+            batches = plural(estimated.plan.batches, "batch", "batches")
+            ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(mode.cost)} and {mode.takes}")
+            for warning in mode.warnings:
                 ws.display.warn(warning)
 
-        wish = backfill.BackfillOptions(anew=no_resume, skip_pilot=skip_pilot, wait=wait)
+        options = backfill.BackfillOptions(anew=no_resume, skip_pilot=skip_pilot, wait=wait)
         report = backfill.run(
             ws,
-            wish,
+            options,
             announce=announce,
             confirm=lambda cost: confirmed(f"Go on for about {usd(cost)}?", yes=yes),
-            told=lambda account: None if as_json else show_account(account, words),
+            ingested=lambda account: None if as_json else show_account(account, words),
         )
     print_json(backfill.document(report)) if as_json else print_line(_line(report, words))
     if report.quality is not None:
@@ -64,7 +59,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
         report.quality.check()
 
 
-def _line(report: "BackfillReport", words: "Words") -> str:
+def _line(report: backfill.BackfillReport, words: Words) -> str:
     """Return the one line of result."""
     if report.is_over:
         parked = f" ({report.parked:,} just now)" if report.parked else ""

@@ -7,22 +7,19 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
+from pipeline.ops import backup
 
 
 @click.command(name="backup", cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path), envvar="FINDABLE_TO")
 @json_option
 def main(folder: Path, *, as_json: bool) -> None:
-    """Copy the whole workspace into FOLDER, which must not be there yet, while others read and write it.
+    """Copy the whole workspace into FOLDER, which must not exist yet, while other commands read and write it.
 
-    Database, sealed files, the index in service and the vectors, each with its hash. FOLDER is whole or not there at
-    all. Files of your own that lie in the workspace are not in it.
+    Copies the database, sealed files, the index in service and the vectors, each with its hash, and no other files.
+    FOLDER is complete or does not exist.
     """
-    from pipeline.ops import backup
-
     with open_workspace() as ws:
         report = backup.run(ws, folder)
-    if as_json:
-        print_json(asdict(report))
-        return
-    print_line(f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked")
+    line = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked"
+    print_json(asdict(report)) if as_json else print_line(line)

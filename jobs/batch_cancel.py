@@ -1,10 +1,11 @@
-"""`make batch-cancel BATCH=n`: give up one batch."""
+"""`make batch-cancel BATCH=n`: cancel one batch."""
 
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import print_json, print_line
 from jobs.values import COUNT
+from pipeline.batch import cancel
 
 
 @click.command(name="batch-cancel", cls=Command)
@@ -12,12 +13,10 @@ from jobs.values import COUNT
 @yes_option
 @json_option
 def main(number: int, *, yes: bool, as_json: bool) -> None:
-    """Cancel batch NUMBER at the API, or let its people go where it was never created.
+    """Cancel batch NUMBER at the API, or release its people if it was never created.
 
-    A batch that the API does not show any more is given up after asking.
+    A batch that the API does not show any more is given up after confirmation.
     """
-    from pipeline.batch import cancel
-
     with open_workspace() as ws:
         report = cancel.run(ws, number=number, confirm=lambda question: confirmed(question, yes=yes))
     document = {"batch": report.number, "said": report.said, "next": report.next}

@@ -1,17 +1,15 @@
-"""`make batch-ingest`: put the results of downloaded batches into the database."""
+"""`make batch-ingest`: write the results of downloaded batches into the database."""
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line
 from jobs.render import account_document, show_account
-
-if TYPE_CHECKING:
-    from pipeline.batch.ingest import IngestSummary
-    from pipeline.quality.evaluate import QualityReport
+from pipeline.batch.ingest import IngestSummary
+from pipeline.quality.evaluate import QualityReport
+from pipeline.workflows import ingest
 
 
 @click.command(name="batch-ingest", cls=Command)
@@ -19,24 +17,22 @@ if TYPE_CHECKING:
 def main(*, as_json: bool) -> None:
     """Judge every line of the downloaded results and write the answers, with scores.
 
-    Every request is accounted for as answered, refused, invalid or missing; what failed is asked once more in the next
-    batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; where
-    one of its gates fails the exit code is 6, and the answers are stored all the same.
+    Every request is counted as answered, refused, invalid or missing; failed ones are asked once more in the next
+    batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if one of
+    its gates fails the exit code is 6, and the answers are stored anyway.
     """
-    from pipeline.workflows import ingest
-
     documents: list[dict[str, object]] = []
     with contextlib.ExitStack() as closing, open_workspace() as ws:
-        if as_json:  # also where one batch could not be ingested: what became of the others is told
+        if as_json:  # also if a batch cannot be ingested, the others are in the document
             closing.callback(lambda: print_json(documents))
         words = ws.task.words
 
-        def told(account: "IngestSummary") -> None:
-            """Tell of one batch as soon as it is ingested."""
+        def show(account: IngestSummary) -> None:
+            """Show one batch as soon as it is ingested."""
             documents.append(account_document(account)) if as_json else show_account(account, words)
 
         reports: list[QualityReport] = []
-        accounts = ingest.run(ws, done=told, reported=reports.append)
+        accounts = ingest.run(ws, done=show, reported=reports.append)
         for report in (one for one in reports if one.is_judged):
             ws.display.say(f"quality: {report.line} ({report.path})")
     if not accounts and not as_json:

@@ -1,29 +1,23 @@
-"""`make batch-poll`: follow every batch until it is over and its result is on disk."""
-
-from typing import TYPE_CHECKING
+"""`make batch-poll`: wait until every batch is over and its result is on disk."""
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
 from jobs.render import finish_polled
-
-if TYPE_CHECKING:
-    from pipeline.batch.poll import PollReport
-    from pipeline.core.task import Words
+from pipeline.batch import poll
+from pipeline.core.task import Words
 
 
 @click.command(name="batch-poll", cls=Command)
 @click.option("--wait/--no-wait", default=True, envvar="FINDABLE_WAIT", help="Wait until all are over, or look once.")
 @json_option
 def main(*, wait: bool, as_json: bool) -> None:
-    """Wait until every submitted batch is over, and fetch its result.
+    """Wait until every submitted batch is over, and download its result.
 
-    Ctrl-C at any moment leaves everything as it was; the batch goes on at the API. Exit code 3: a batch is not to be
-    seen at the API any more; 4: it is unclear whether one was created, `batch-submit` finds out.
+    Ctrl-C is safe at any moment; the batch goes on at the API. Exit code 3: the API does not show a batch any more; 4:
+    it is unclear whether a batch was created, `batch-submit` finds out.
     """
-    from pipeline.batch import poll
-
     with open_workspace() as ws:
         report = poll.run(ws, wait=wait)
         words = ws.task.words
@@ -31,7 +25,7 @@ def main(*, wait: bool, as_json: bool) -> None:
     finish_polled(report, words)
 
 
-def _line(report: "PollReport", words: "Words") -> str:
+def _line(report: poll.PollReport, words: Words) -> str:
     """Return the one line of result."""
     parts = []
     if report.downloaded:
@@ -43,13 +37,13 @@ def _line(report: "PollReport", words: "Words") -> str:
         parts.append(f"{plural(len(report.waiting), 'batch', 'batches')} not over yet")
     if not parts:
         troubled = report.gone or report.unclear
-        return "no batch was brought home" if troubled else "nothing to poll: no batch is at the API"
+        return "no batch was downloaded" if troubled else "nothing to poll: no batch is at the API"
     following = "batch-ingest" if report.downloaded else "batch-poll" if report.waiting else ""
     step = words.make(following) if following else words.again
     return f"{'; '.join(parts)}. Next: {step}"
 
 
-def _document(report: "PollReport") -> dict[str, object]:
+def _document(report: poll.PollReport) -> dict[str, object]:
     """Return the report for programs."""
     return {
         "downloaded": report.downloaded,

@@ -1,51 +1,55 @@
-"""`make batch-submit`: write, upload and create batches for everyone who is untagged."""
-
-from typing import TYPE_CHECKING
+"""`make batch-submit`: write, upload and create batches for all untagged people."""
 
 import click
 
-from jobs.command import Command, confirmed, json_option, open_workspace, pilot_options, yes_option
+from jobs.command import (
+    Command,
+    confirmed,
+    json_option,
+    limit_option,
+    open_workspace,
+    pilot_option,
+    skip_pilot_option,
+    yes_option,
+)
 from jobs.output import plural, print_json, print_line, usd
 from jobs.render import pilot_line
-from jobs.values import COUNT
-
-if TYPE_CHECKING:
-    from pipeline.batch.prepare import BatchPlan
-    from pipeline.batch.submit import SubmitReport
-    from pipeline.core.task import Words
+from pipeline.batch import submit
+from pipeline.batch.prepare import BatchPlan
+from pipeline.core.task import Words
+from pipeline.workflows import pilot as pilot_run
 
 
 @click.command(name="batch-submit", cls=Command)
-@click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many.")
-@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Write and send nothing; say what would happen.")
-@pilot_options
+@limit_option
+@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only show what would happen.")
+@pilot_option
+@skip_pilot_option
 @yes_option
 @json_option
 def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, yes: bool, as_json: bool) -> None:
-    """Ask Gemini about everyone who is untagged and has a bio (with TASK=passages: every passage without concepts).
+    """Submit batches for all untagged people with a bio (with TASK=passages: for all passages without concepts).
 
     Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: no item is
-    asked twice, and a batch whose create call was lost is found again. Asks first above FINDABLE_CONFIRM_ABOVE (USD).
+    asked twice, and a batch whose create call was lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks
+    first.
     """
-    from pipeline.batch import submit
-    from pipeline.workflows import pilot as routine
-
     with open_workspace() as ws:
         words = ws.task.words
 
-        def announce(plan: "BatchPlan") -> None:
-            """Say who will be asked about and what it will cost, before anything is written or sent."""
+        def announce(plan: BatchPlan) -> None:
+            """Say what will be asked and what it will cost."""
             day = ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat()
-            what = _sentence(plan, day, words) if plan.requests else "going on where a run stopped"
+            what = _sentence(plan, day, words) if plan.requests else "resuming an earlier run"
             ws.display.say(f"{ws.model.name}, {what}")
 
-        def confirm(_plan: "BatchPlan") -> bool:
+        def confirm(_plan: BatchPlan) -> bool:
             """Ask whether to go on."""
             return confirmed("Go on?", yes=yes)
 
         if not dry:
-            done = routine.first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
-            limit = routine.left_of(limit, done)
+            done = pilot_run.run_first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
+            limit = pilot_run.left_of(limit, done)
             if done is not None:
                 ws.display.say(pilot_line(done))
         report = submit.run(ws, limit=limit, dry=dry, announce=announce, confirm=confirm)
@@ -53,14 +57,14 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
     print_json(submit.document(report)) if as_json else print_line(said)
 
 
-def _sentence(plan: "BatchPlan", priced_on: str, words: "Words") -> str:
+def _sentence(plan: BatchPlan, priced_on: str, words: Words) -> str:
     """Return what a plan is, with its estimated cost and the day of the prices."""
     tokens = f"about {plan.usage.prompt:,} tokens in and {plan.usage.answer + plan.usage.thoughts:,} out"
     what = f"{plural(plan.requests, words.one, words.many)} in {plural(plan.batches, 'batch', 'batches')}"
     return f"{what}: {tokens}, estimated {usd(plan.cost)} (prices of {priced_on})"
 
 
-def _line(report: "SubmitReport", words: "Words") -> str:
+def _line(report: submit.SubmitReport, words: Words) -> str:
     """Return the one line of result."""
     if not report.plan.requests and not report.sent:
         return f"nothing to submit: {words.all_done}"

@@ -1,14 +1,10 @@
 """`make batches`: the list of batches."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, print_table, usd
-
-if TYPE_CHECKING:
-    from pipeline.batch.listing import BatchSummary
+from pipeline.batch import listing
 
 HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "age", "reason")
 
@@ -17,14 +13,12 @@ HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "age", "r
 @json_option
 def main(*, as_json: bool) -> None:
     """List every batch of every task: number, state, remote name, rows, cost, age."""
-    from pipeline.batch import listing
-
     with open_workspace() as ws:
         rows, words = listing.run(ws), ws.task.words
     if as_json:
         print_json([row.document for row in rows])
     elif rows:
-        several = len({row.task for row in rows}) > 1  # where there is one task alone, all are of it
+        several = len({row.batch.task for row in rows}) > 1  # where there is one task alone, all are of it
         cells = [_cells(row) for row in rows]
         told = [one for one in range(len(HEADERS)) if several or HEADERS[one] != "task"]
         print_table([HEADERS[one] for one in told], [[row[one] for one in told] for row in cells])
@@ -32,17 +26,10 @@ def main(*, as_json: bool) -> None:
         print_line(f"no batches yet. Next: {words.make('batch-submit')}")
 
 
-def _cells(row: "BatchSummary") -> tuple[object, ...]:
+def _cells(row: listing.BatchSummary) -> tuple[object, ...]:
     """Return one batch as a line of the table; estimated costs are marked."""
-    cost = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}"
+    cost, batch = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}", row.batch
     return (
-        row.number,
-        row.task,
-        row.state,
-        row.remote_name or "-",
-        row.rows,
-        row.done,
-        cost,
-        row.age,
-        row.reason or "",
+        *(batch.number, batch.task, batch.state.value, batch.remote_name or "-", batch.requests),
+        *(row.done, cost, row.age_words, batch.reason or ""),
     )

@@ -1,4 +1,4 @@
-"""`make clean`: files, uploads and builds that are no longer needed."""
+"""`make clean`: remove files, uploads and builds that nothing needs."""
 
 from dataclasses import asdict
 
@@ -6,24 +6,23 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
+from pipeline.ops import clean
 
 
 @click.command(name="clean", cls=Command)
-@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Say what would be removed, and remove nothing.")
+@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only show what would be removed.")
 @json_option
 def main(*, dry: bool, as_json: bool) -> None:
-    """Remove sealed files, builds and reports older than KEEP_DAYS that nothing needs, uploads left behind, and litter.
+    """Remove sealed files, builds and reports older than KEEP_DAYS that nothing needs, and leftovers.
 
-    People, answers and the accounts of all batches stay, and so does the index in service.
+    People, answers, the accounts of all batches and the index in service stay.
     """
-    from pipeline.ops import clean
-
     with open_workspace() as ws:
         report = clean.run(ws, dry=dry)
     if as_json:
         print_json(asdict(report))
     elif report.nothing:
-        print_line(f"nothing to clean: nothing that is not needed is older than {report.keep_days:g} days")
+        print_line(f"nothing to clean: everything unneeded is younger than {report.keep_days:g} days")
     else:
         took = (
             f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",

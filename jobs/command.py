@@ -1,4 +1,4 @@
-"""What all commands share: settings, an open workspace, errors turned to exit codes, and the common options."""
+"""Share what all commands need: settings, an open workspace, exit codes for errors, and common options."""
 
 import contextlib
 import io
@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from dotenv import dotenv_values
@@ -21,8 +21,9 @@ from jobs.values import COUNT
 from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.redact import redact
 from pipeline.core.settings import KEY_NAMES, Settings, load_settings
-from pipeline.engine import workspace
-from pipeline.engine.workspace import OpenWorkspace
+
+if TYPE_CHECKING:
+    from pipeline.engine.workspace import OpenWorkspace
 
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 AGAIN_S = 0.01  # until a signal that was lost is sent once more
@@ -30,8 +31,6 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BUG = 1
 INPUT = 2
 CONFIGURATION = 3
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Command(click.Command):
@@ -60,7 +59,7 @@ class Command(click.Command):
         return {name: value for name, value in named.items() if name and value}
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and end with the exit code of whatever went wrong."""
+        """Run the command; an error ends it with its exit code."""
         with told(debug=ctx.params.pop("debug")), interruptible():
             done = super().invoke(ctx)
             _flush()
@@ -69,7 +68,7 @@ class Command(click.Command):
 
 @contextlib.contextmanager
 def told(*, debug: bool) -> Iterator[None]:
-    """Say in one to three lines whatever goes wrong in a block, and end with its exit code."""
+    """Print an error of a block in one to three lines, and end with its exit code."""
     _open_streams()
     try:
         yield
@@ -86,7 +85,7 @@ def told(*, debug: bool) -> Iterator[None]:
     except OSError as error:
         said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
         _fail(f"{said}; what was finished is kept", _os_hint(error), _os_code(error), debug=debug)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is said in one line, not shown raw
+    except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
         if _signals:  # some libraries in C raise an error of their own where a signal strikes them
             _fail(*STOPPED, INTERRUPTED, debug=debug)
         _fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG, debug=debug)
@@ -103,7 +102,7 @@ def code_of(error: BaseException) -> int:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, in order, for the length of a block; that one came is kept."""
+    """Let SIGTERM end a block as Ctrl-C does, in order; signals that came are kept."""
     if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread alone
         yield
         return
@@ -133,7 +132,7 @@ def _open_streams() -> None:
 
 
 def _flush() -> None:
-    """Write out what was printed: a reader that is gone, or a full disk, is noticed here and not at the very end."""
+    """Flush standard output, so that a closed pipe or a full disk is noticed before the interpreter ends."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -150,7 +149,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG00
 
 
 def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Send an interrupt again that Python would print and forget: it struck in a destructor, or a callback of one."""
+    """Send an interrupt again that was raised in a destructor, where Python would print and forget it."""
     if not issubclass(lost.exc_type, KeyboardInterrupt) or not _signals:
         sys.__unraisablehook__(lost)
         return
@@ -160,18 +159,18 @@ def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
 
 
 def _bug(error: Exception) -> str:
-    """Return where a bug showed itself; not the error's own words, which may hold users' data."""
+    """Return where a bug was raised, without the error's text, which may hold users' data."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
 
 def _os_code(error: OSError) -> int:
-    """Return the exit code for what the system refused: the input where a file is missing, else configuration."""
+    """Return the exit code for an error of the system: input if a file is missing, else configuration."""
     return INPUT if isinstance(error, FileNotFoundError | IsADirectoryError) else CONFIGURATION
 
 
 def _os_hint(error: OSError) -> str:
-    """Return what to do about what the system refused."""
+    """Return what to do about an error of the system."""
     return "check the path" if _os_code(error) == INPUT else "check the disk and its permissions, then run it again"
 
 
@@ -188,53 +187,37 @@ def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:
 
 
 def _keys() -> list[str]:
-    """Return the keys that are set, in the environment or in `.env`, so that they can be kept out of a traceback."""
+    """Return the keys in the environment and in `.env`, which a traceback must not show."""
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
     with contextlib.suppress(Exception):  # a failure is being told already
         keys.append(read_settings().api_key or "")
     return keys
 
 
-def json_option(function: F) -> F:
-    """Add `--json`: one JSON document on standard output, nothing else there."""
-    return click.option("--json", "as_json", is_flag=True, envvar="FINDABLE_JSON", help="Print one JSON document.")(
-        function
-    )
-
-
-def yes_option(function: F) -> F:
-    """Add `--yes`, which answers every question."""
-    return click.option("--yes", is_flag=True, envvar="FINDABLE_YES", help="Answer yes to every question.")(function)
-
-
-def pilot_options(function: F) -> F:
-    """Add `--pilot` and `--skip-pilot`: a few in a batch that are judged before the rest, or the rest without."""
-    sized = click.option("--pilot", type=COUNT, envvar="FINDABLE_PILOT", help="So many first, judged before the rest.")
-    return sized(skip_pilot_option(function))
-
-
-def skip_pilot_option(function: F) -> F:
-    """Add `--skip-pilot`."""
-    return click.option(
-        "--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Go on without a pilot that passed."
-    )(function)
-
-
-def no_probe_option(function: F) -> F:
-    """Add `--probe`, which a pilot replaced: it ends the command with exit code 2 and a message that says so."""
-    return click.option(
-        "--probe/--no-probe", hidden=True, envvar="FINDABLE_PROBE", expose_value=False, callback=_refuse_probe
-    )(function)
-
-
 def _refuse_probe(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:  # noqa: FBT001 - click's own
-    """Refuse a probe.
+    """Refuse the option that a pilot replaced.
 
     Raises:
-        click.BadParameter: one is wanted.
+        click.BadParameter: it is given.
     """
     if value:
         raise click.BadParameter("there are no probes any more; use `make tag PILOT=20` instead", ctx, param)
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, envvar="FINDABLE_JSON", help="Print one JSON document, and nothing else."
+)
+yes_option = click.option("--yes", is_flag=True, envvar="FINDABLE_YES", help="Answer yes to every question.")
+limit_option = click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many.")
+pilot_option = click.option(
+    "--pilot", type=COUNT, envvar="FINDABLE_PILOT", help="Ask and judge this many first, then the rest."
+)
+skip_pilot_option = click.option(
+    "--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Go on without a pilot that passed."
+)
+no_probe_option = click.option(
+    "--probe/--no-probe", hidden=True, envvar="FINDABLE_PROBE", expose_value=False, callback=_refuse_probe
+)
 
 
 def read_settings() -> Settings:
@@ -243,10 +226,10 @@ def read_settings() -> Settings:
 
 
 def read_dotenv() -> dict[str, str | None]:
-    """Return what stands in `.env` in the current directory; nothing where there is none.
+    """Return the values in `.env` in the current directory, if it exists.
 
     Raises:
-        ConfigurationError: it is no UTF-8 text.
+        ConfigurationError: it is not valid UTF-8.
     """
     if not Path(".env").is_file():
         return {}
@@ -254,19 +237,18 @@ def read_dotenv() -> dict[str, str | None]:
         return dotenv_values(".env")
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f".env cannot be read: it is no UTF-8 text (byte {error.start})", hint="save it as UTF-8, or remove it"
+            f".env cannot be read: it is not valid UTF-8 (byte {error.start})", hint="save it as UTF-8, or remove it"
         ) from error
 
 
-@contextlib.contextmanager
-def open_workspace(settings: Settings | None = None, *, task: str | None = None) -> Iterator[OpenWorkspace]:
-    """Open the workspace that the settings name, for the length of a block.
+def open_workspace(
+    settings: Settings | None = None, *, task: str | None = None
+) -> "contextlib.AbstractContextManager[OpenWorkspace]":
+    """Open the workspace that the settings name, for the length of a block; `task` overrides TASK."""
+    from pipeline.engine import workspace
 
-    `task` is for a command about one subject: whatever TASK= says, it is about that one.
-    """
     settings = settings or read_settings()
-    with workspace.open_workspace(replace(settings, task=task or settings.task), Terminal()) as ws:
-        yield ws
+    return workspace.open_workspace(replace(settings, task=task or settings.task), Terminal())
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

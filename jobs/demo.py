@@ -1,4 +1,4 @@
-"""`make demo`: the whole chain on the sample people, on the local engine, afresh."""
+"""`make demo`: run the whole chain on the sample people, on the local engine, in a new workspace."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ KEPT = frozenset({"FINDABLE_DEBUG"})
 def main() -> None:
     """Import 150 invented people, tag, score, index, add one more, and search, on the local engine.
 
-    Uses `demo/` in the workspace and begins by removing it; no key is read and nothing leaves this machine.
+    Removes `demo/` in the workspace and uses it anew; reads no key, and nothing leaves this machine.
     """
     data = read_settings().data / "demo"
     _start_afresh(data)
@@ -40,11 +40,11 @@ def main() -> None:
     print_line("")
     print_line("That was the whole chain on invented people. Now with yours:")
     print_line("  make import EXPERTS=people.csv && make batch-submit batch-poll batch-ingest index")
-    print_line(f'  make search Q="who knows water law" DATA={data}      (or go on looking round in the demo)')
+    print_line(f'  make search Q="who knows water law" DATA={data}      (or look further in the demo)')
 
 
 def _start_afresh(data: Path) -> None:
-    """Remove an earlier demo, and set an environment in which only the demo's own settings hold."""
+    """Remove an earlier demo, and set the environment to the demo's own settings."""
     shutil.rmtree(data, ignore_errors=True)
     for name in [name for name in os.environ if name.startswith("FINDABLE_") and name not in KEPT]:
         del os.environ[name]
@@ -60,7 +60,7 @@ def _start_afresh(data: Path) -> None:
 
 
 def _run(command: tuple[str, ...]) -> None:
-    """Say a command as a person would type it, and run it."""
+    """Print a command as typed, and run it."""
     words = [os.path.relpath(word) if Path(word).is_absolute() else word for word in command]
     shown = " ".join(f'"{word}"' if " " in word else word for word in words)
     Terminal().say("")

@@ -1,36 +1,31 @@
 """`make doctor`: check the workspace against itself and the backend."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
-
-if TYPE_CHECKING:
-    from pipeline.ops.doctor import DoctorReport
+from pipeline.ops import doctor
 
 
 @click.command(name="doctor", cls=Command)
-@click.option("--fix", is_flag=True, envvar="FINDABLE_FIX", help="Mend what loses nothing, and ask for the rest.")
+@click.option("--fix", is_flag=True, envvar="FINDABLE_FIX", help="Repair what loses nothing; ask before the rest.")
 @yes_option
 @json_option
 def main(*, fix: bool, yes: bool, as_json: bool) -> None:
     """Check the workspace against itself and the backend.
 
-    Without --fix nothing is changed. Exit code 0 when all is well, was mended, or needs no more than a notice; 3 or 4
-    when the key is refused or the backend cannot be reached; 5 when something contradicts what is stored.
+    Without --fix nothing is changed. Exit code 0 if all is well, was repaired, or needs only a notice; 3 or 4 if the
+    key is refused or the backend cannot be reached; 5 if the stored data is inconsistent.
     """
-    from pipeline.ops import doctor
-
     with open_workspace() as ws:
         report = doctor.run(ws, fix=fix, confirm=lambda question: confirmed(question, yes=yes))
     print_json(_document(report)) if as_json else _show(report)
     report.check()
 
 
-def _document(report: "DoctorReport") -> dict[str, object]:
+def _document(report: doctor.DoctorReport) -> dict[str, object]:
     """Return the report for programs."""
     return {
         "healthy": report.healthy,
@@ -41,17 +36,17 @@ def _document(report: "DoctorReport") -> dict[str, object]:
     }
 
 
-def _show(report: "DoctorReport") -> None:
+def _show(report: doctor.DoctorReport) -> None:
     """Print what was found, and one line of result."""
     terminal = Terminal()
     for one in report.seen:
         print_line(f"{one.subject}: {one.said}")
     for finding in report.findings:
-        told = f"{finding.check}: {finding.said}: {finding.why}"
+        line = f"{finding.check}: {finding.said}: {finding.why}"
         if finding.mended:
-            print_line(f"{told}. Mended: {finding.mended}")
+            print_line(f"{line}. Mended: {finding.mended}")
             continue
-        told += f". What mends it: {finding.remedy}" if finding.remedy else ""
-        terminal.warn(told) if finding.is_open else print_line(told)
+        line += f". What mends it: {finding.remedy}" if finding.remedy else ""
+        terminal.warn(line) if finding.is_open else print_line(line)
     if report.healthy:
         print_line(f"{plural(report.looked, 'check')} done, nothing contradicts what is stored")

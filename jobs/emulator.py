@@ -1,4 +1,4 @@
-"""`make emulator`: the local engine alone, for any client that speaks Gemini's protocol."""
+"""`make emulator`: serve the local engine to any client of Gemini's protocol."""
 
 from typing import NoReturn
 
@@ -14,15 +14,15 @@ from pipeline.engine.workspace import ready_directory
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="FINDABLE_PORT", help="0: any."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to; loopback unless you mean it.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
 @click.option("--rpm", type=click.IntRange(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per key and model.")
 @click.option("--tpm", type=click.IntRange(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
 @click.option("--rpd", type=click.IntRange(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
 def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
-    Point a client at it with GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults for rehearsing a bad day,
-    quotas for single models and slow answers are scripted through /_emu/.
+    A client connects with GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults, quotas of single models and
+    slow answers are scripted through /_emu/.
     """
     from emulator.server import serve
 
@@ -31,7 +31,7 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
     root = ready_directory(read_settings().data) / "emulator"
 
     def refuse(why: str, is_host: bool) -> NoReturn:  # noqa: FBT001 - the engine's signature
-        """Say which address cannot be had, and what chooses another one."""
+        """Refuse an address that cannot be bound, with how to choose another one."""
         another = "--host is an address of this machine, such as 127.0.0.1"
         hint = another if is_host else "name another one, or any that is free: make emulator PORT=0"
         raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)

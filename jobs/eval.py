@@ -6,6 +6,7 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_table
+from pipeline.index import evaluate
 
 
 @click.command(name="eval", cls=Command)
@@ -17,8 +18,6 @@ def main(queries: Path, qrels: Path, *, as_json: bool) -> None:
 
     Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people.
     """
-    from pipeline.index import evaluate
-
     with open_workspace(task="experts") as ws:
         rows = evaluate.run(ws, queries=queries, qrels=qrels)
     if as_json:

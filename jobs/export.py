@@ -1,4 +1,4 @@
-"""`make export TO=experts.csv`: the experts with tags and scores, or concepts, as a file for others."""
+"""`make export TO=experts.csv`: write the experts with tags and scores, or the concepts, to a file."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +9,7 @@ from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, raw_writer
 from jobs.values import Extractor
 from pipeline.core.errors import InputError
+from pipeline.ops import export
 
 
 @click.command(name="export", cls=Command)
@@ -18,23 +19,19 @@ from pipeline.core.errors import InputError
     "format_",
     type=click.Choice(["csv", "json", "jsonl", "parquet"]),
     envvar="FINDABLE_FORMAT",
-    help="The format, where the ending of TO does not say it.",
+    help="The format, if the ending of TO does not say it.",
 )
-@click.option("--best", is_flag=True, envvar="FINDABLE_BEST", help="Of concepts, those of best-concepts alone.")
-@click.option(
-    "--extractor", type=Extractor(), envvar="FINDABLE_EXTRACTOR", help="Of concepts, those of one version alone."
-)
+@click.option("--best", is_flag=True, envvar="FINDABLE_BEST", help="Only the concepts of best-concepts.")
+@click.option("--extractor", type=Extractor(), envvar="FINDABLE_EXTRACTOR", help="Only the concepts of one version.")
 @json_option
 def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as_json: bool) -> None:
-    """Write every expert with tags and score to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).
+    """Write all experts with tags and scores to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).
 
-    With TASK=passages every concept with its evidence (.jsonl, .parquet).
+    With TASK=passages: all concepts with their evidence (.jsonl, .parquet).
 
-    In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written whole or not at all.
-    With --json standard output gets experts as one JSON list.
+    In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written completely or not at
+    all. With --json, standard output gets experts as one JSON list.
     """
-    from pipeline.ops import export
-
     path = None if str(to) == "-" else to
     if path is None and as_json:
         format_ = _as_document(format_)

@@ -1,4 +1,4 @@
-"""`make forget`: remove one person everywhere, and prove it."""
+"""`make forget`: remove one person everywhere, and verify it."""
 
 from dataclasses import asdict
 
@@ -7,6 +7,7 @@ import click
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
 from jobs.values import USERNAME
+from pipeline.ops import forget
 
 
 @click.command(name="forget", cls=Command)
@@ -16,11 +17,9 @@ from jobs.values import USERNAME
 def main(username: str, *, yes: bool, as_json: bool) -> None:
     """Remove one person everywhere: row, answers, lines in sealed files, vectors, uploads, older builds.
 
-    Asks first. The account of each batch stays, without anything of the person. Ends with a search over every byte of
-    the workspace. Killed half way, the same command goes on.
+    Asks first. The account of each batch stays, without anything of the person. Ends with a byte scan of the workspace.
+    If it was killed, the same command resumes.
     """
-    from pipeline.ops import forget
-
     with open_workspace(task="experts") as ws:
         report = forget.run(ws, username, confirm=lambda question: confirmed(question, yes=yes))
     if report.own_files:
@@ -30,11 +29,9 @@ def main(username: str, *, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
         return
-    took = (
-        plural(report.lines, "line") + f" of {plural(len(report.files), 'sealed file')}",
-        plural(report.vectors, "vector"),
-    )
-    print_line(f"{username} is forgotten: {', '.join(took)}, {plural(report.uploads, 'upload')}, and every row")
+    lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
+    uploads = plural(report.uploads, "upload")
+    print_line(f"{username} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
     if report.reports:
         print_line(f"{plural(report.reports, 'file')} of reports went too, which show samples. Next: make qc")
     print_line("Backups and files outside the workspace are yours to clear")

@@ -1,27 +1,29 @@
-"""`make import EXPERTS=people.csv` and `make import-passages PASSAGES=file.jsonl`: rows of a file into the table."""
+"""`make import EXPERTS=people.csv` and `make import-passages PASSAGES=file.jsonl`: import rows of a file."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line
-
-if TYPE_CHECKING:
-    from pipeline.tables.findings import Finding, ImportReport
+from pipeline.experts import import_ as import_people
+from pipeline.passages import import_ as import_texts
+from pipeline.tables.findings import Finding, ImportReport
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what both commands take."""
+    """Add the options of both commands."""
     report = click.option(
         "--report",
         type=click.Path(path_type=Path, dir_okay=False),
         envvar="FINDABLE_REPORT",
         help="List every rejected row and changed value in this CSV file.",
     )
-    strict = click.option("--strict", is_flag=True, envvar="FINDABLE_STRICT", help="Take nothing unless all is sound.")
+    strict = click.option(
+        "--strict", is_flag=True, envvar="FINDABLE_STRICT", help="Import nothing unless all rows are valid."
+    )
     return strict(report(json_option(function)))
 
 
@@ -31,13 +33,11 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> None:
     """Import the people in FILE: CSV with a header, JSON, JSON lines, or Parquet.
 
-    One transaction; doing it again changes nothing. Rejected rows and changed values are told with line, column and
-    reason. Exit code 2 when no row went in.
+    One transaction; repeating it changes nothing. Rejected rows and changed values are listed with line, column and
+    reason. Exit code 2 if no row was imported.
     """
-    from pipeline.experts import import_
-
     with open_workspace(task="experts") as ws:
-        done = import_.run(ws, file, strict=strict, report=report)
+        done = import_people.run(ws, file, strict=strict, report=report)
     _show(done, as_json=as_json, words=("person", "people"), released="with a new biography")
 
 
@@ -45,22 +45,20 @@ def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> Non
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_PASSAGES")
 @_options
 def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> None:
-    """Import the passages in FILE, one JSON object a line: id, text, and maybe source and metadata; or CSV, or Parquet.
+    """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, or Parquet.
 
-    Texts are kept exactly as given. Block by block: interrupted, it goes on when it is run again; doing it again
-    changes nothing. Of duplicate ids the first wins. A passage with concepts keeps its text; another one is refused and
-    listed. Exit code 2 when no passage went in.
+    Texts are kept exactly as given. Imports block by block, resumes if interrupted, and changes nothing if repeated. Of
+    duplicate ids the first one counts. A passage with concepts keeps its text; a different one is rejected and listed.
+    Exit code 2 if no passage was imported.
     """
-    from pipeline.passages import import_ as step
-
     with open_workspace(task="passages") as ws:
-        done = step.run(ws, file, strict=strict, report=report)
+        done = import_texts.run(ws, file, strict=strict, report=report)
     described = f", {done.described:,} with other metadata" if done.described else ""
     _show(done, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)
 
 
-def _show(done: "ImportReport", *, as_json: bool, words: tuple[str, str], released: str, more: str = "") -> None:
-    """Print the findings, the notes, and one line of what was done; fail where nothing went in."""
+def _show(done: ImportReport, *, as_json: bool, words: tuple[str, str], released: str, more: str = "") -> None:
+    """Print the findings, the notes, and one line of result; fail if nothing was imported."""
     if as_json:
         print_json(done.document)
         done.check()
@@ -73,16 +71,16 @@ def _show(done: "ImportReport", *, as_json: bool, words: tuple[str, str], releas
     for note in done.notes:
         terminal.say(f"note: {note}")
     if done.rows_in:
-        told = ", ".join(f"{count:,} {kind.value}" for kind, count in done.told.items() if count)
+        found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.told.items() if count)
         counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged{more}"
-        print_line(f"{plural(done.rows_in, *words)} in: {counts}{'; ' + told if told else ''}")
+        print_line(f"{plural(done.rows_in, *words)} in: {counts}{'; ' + found if found else ''}")
     if done.released:
         one, many = (f"parked {word} {goes}" for word, goes in zip(words, ("goes", "go"), strict=True))
         print_line(f"{plural(done.released, one, many)} out again {released}")
     done.check()
 
 
-def _line(finding: "Finding") -> str:
+def _line(finding: Finding) -> str:
     """Return a finding as one line."""
     where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
     whose = f" [{finding.key}]" if finding.key else ""

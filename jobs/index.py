@@ -1,28 +1,23 @@
-"""`make index`: embed what changed, build, verify, promote."""
+"""`make index`: embed changed texts, build, verify, promote."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line
-
-if TYPE_CHECKING:
-    from pipeline.index.build import IndexReport
+from pipeline.index import build
 
 
 @click.command(name="index", cls=Command)
 @click.option("--rollback", is_flag=True, envvar="FINDABLE_ROLLBACK", help="Put the previous build back in service.")
 @json_option
 def main(*, rollback: bool, as_json: bool) -> None:
-    """Rebuild the search index from everyone who is tagged.
+    """Rebuild the search index from all tagged people.
 
-    Only texts that changed are embedded. The new build is verified before it replaces the one in service, in one flip;
-    searches meanwhile are not disturbed.
+    Only changed texts are embedded. The new build is verified before it replaces the one in service, in one step;
+    searches are not disturbed.
     """
-    from pipeline.index import build
-
     with open_workspace(task="experts") as ws:
         report = build.roll_back_index(ws) if rollback else build.run(ws)
     for name in report.moved_aside:
@@ -30,7 +25,7 @@ def main(*, rollback: bool, as_json: bool) -> None:
     print_json(asdict(report)) if as_json else print_line(_line(report))
 
 
-def _line(report: "IndexReport") -> str:
+def _line(report: build.IndexReport) -> str:
     """Return the one line of result."""
     if report.rolled_back:
         return f"build {report.number} is in service again: {plural(report.count, 'expert')}"

@@ -1,4 +1,4 @@
-"""`make move`: the workspace's database from its SQLite file into PostgreSQL."""
+"""`make move`: copy the workspace's database from its SQLite file into PostgreSQL."""
 
 from dataclasses import asdict
 
@@ -6,6 +6,7 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
+from pipeline.ops import move
 
 
 @click.command(name="move", cls=Command)
@@ -14,12 +15,10 @@ from jobs.output import plural, print_json, print_line
 def main(url: str, *, as_json: bool) -> None:
     """Copy the database of the workspace from its SQLite file into the empty PostgreSQL database at URL.
 
-    All or nothing: every row is read back and compared before anything is kept. Batches that are under way go on from
-    there. The file stays as it is, to be read; findable.db.moved beside it keeps every command from writing to it, so
-    that nothing is sent from two databases. Files, index and vectors stay in the workspace's directory (DATA).
+    All or nothing: every row is read back and compared before anything is kept. Batches under way continue there. The
+    file stays readable; findable.db.moved beside it keeps every command from writing to it, so that nothing is sent
+    from two databases. Files, index and vectors stay in the workspace's directory (DATA).
     """
-    from pipeline.ops import move
-
     with open_workspace() as ws:
         report = move.run(ws, url)
     if as_json:

@@ -1,4 +1,4 @@
-"""Lines, tables and bars: colour and movement for a terminal, plain lines for a pipe, JSON for programs.
+"""Print lines, tables and bars: with colour and movement on a terminal, plain in a pipe, JSON for programs.
 
 Results go to standard output, everything else to standard error.
 """
@@ -18,45 +18,39 @@ from pipeline.core.progress import Bar
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-SHOW_AFTER_S = 2.0  # what ends sooner needs no progress
+SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
 PLAIN_EVERY_S = 5.0
-MOVE_EVERY_S = 0.1  # as often as it is drawn; to move a bar for every row takes longer than the row
-_UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # of a JSON text: whatever may be a control character, to be looked at
+MOVE_EVERY_S = 0.1  # as often as it is drawn; moving a bar for every row would take longer than the row
+_UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # in JSON text: candidates for control characters
 
 
 class Terminal:
     """The display of a command: messages and progress on standard error."""
 
     def say(self, line: str) -> None:
-        """Tell something a person wants to know."""
+        """Print a message."""
         click.echo(printable(line), err=True)
 
     def warn(self, line: str) -> None:
-        """Tell something a person should look at."""
+        """Print a warning."""
         click.secho(printable(line), err=True, fg="yellow")
 
     def error(self, line: str) -> None:
-        """Tell what stopped the command."""
+        """Print the error that stopped the command."""
         click.secho(f"error: {printable(line)}", err=True, fg="red")
 
     def hint(self, line: str) -> None:
-        """Tell what to type next."""
+        """Print what to type next."""
         click.echo(f"next: {printable(line)}", err=True)
 
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:
-        """Show progress with rate and ETA for the length of a block; see `pipeline.display.Display`."""
+        """Show progress with rate and ETA for the length of a block; see `pipeline.core.progress`."""
         if not sys.stderr.isatty():
             yield PlainBar(label, total, sys.stderr, done=done)
             return
         with contextlib.ExitStack() as shown:
-
-            def drawn() -> RichBar:
-                """Draw the bar until the block ends."""
-                progress = shown.enter_context(_progress())
-                return RichBar(progress, progress.add_task(label, total=total, completed=done, note=""))
-
-            yield LateBar(drawn) if late else drawn()
+            yield MovingBar(label, total, shown, done=done, after_s=SHOW_AFTER_S if late else 0)
 
 
 class PlainBar:
@@ -85,39 +79,31 @@ class PlainBar:
         self._stream.flush()
 
 
-class RichBar:
-    """Progress as a moving bar."""
+class MovingBar:
+    """Progress as a moving bar, which is drawn, and its library imported, from a moment on."""
 
-    def __init__(self, progress: "Progress", task: "TaskID") -> None:
-        """Take one line of a progress display."""
-        self._progress, self._task = progress, task
-        self._next = 0.0
+    def __init__(
+        self, label: str, total: int | None, shown: contextlib.ExitStack, *, done: int, after_s: float
+    ) -> None:
+        """Draw the bar now, or once `after_s` seconds have passed, until `shown` is closed."""
+        self._label, self._total, self._done, self._shown = label, total, done, shown
+        self._next = time.monotonic() + after_s
+        self._drawn = None if after_s else self._draw()
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Move the bar, where it did not move just now."""
-        now = time.monotonic()
-        if now < self._next and total is None:
+        """Move the bar, unless it was moved just now."""
+        now, self._total = time.monotonic(), self._total if total is None else total
+        if now < self._next and (total is None or self._drawn is None):
             return
+        self._drawn = self._drawn or self._draw()
+        progress, task = self._drawn
         self._next = now + MOVE_EVERY_S
-        facts: dict[str, Any] = {} if total is None else {"total": total}
-        self._progress.update(self._task, completed=done, note=printable(note), **facts)
+        progress.update(task, completed=done, total=self._total, note=printable(note))
 
-
-class LateBar:
-    """Progress that is drawn, and what draws it imported, only once it has taken a while."""
-
-    def __init__(self, drawn: Callable[[], Bar]) -> None:
-        """Take how it is drawn, and begin to count time."""
-        self._drawn = drawn
-        self._from = time.monotonic() + SHOW_AFTER_S
-        self._bar: Bar | None = None
-
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Move the bar, if it is time."""
-        if self._bar is None and time.monotonic() >= self._from:
-            self._bar = self._drawn()
-        if self._bar is not None:
-            self._bar.show(done, total=total, note=note)
+    def _draw(self) -> "tuple[Progress, TaskID]":
+        """Draw the bar."""
+        progress = self._shown.enter_context(_progress())
+        return progress, progress.add_task(self._label, total=self._total, completed=self._done, note="")
 
 
 def _progress() -> "Progress":
@@ -157,10 +143,7 @@ def _progress() -> "Progress":
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on standard output; what no terminal should get raw is escaped, as JSON can.
-
-    So is whatever an encoding other than UTF-8 may not have.
-    """
+    """Print one JSON document on standard output, with control characters escaped; in ASCII unless in UTF-8."""
     in_utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(document, ensure_ascii=not in_utf8, indent=2, default=str)
     click.echo(_UNSEEN.sub(_escaped, text))
@@ -172,7 +155,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def raw_writer() -> Callable[[bytes], object]:
-    """Return how bytes go to standard output: as they are to a pipe, without control characters to a screen."""
+    """Return a writer of bytes to standard output: unchanged to a pipe, without control characters to a terminal."""
     if not sys.stdout.isatty():
         return sys.stdout.buffer.write
     return lambda data: click.echo("\n".join(map(printable, data.decode("utf-8", "replace").split("\n"))), nl=False)
@@ -219,13 +202,13 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def usd(amount: float) -> str:
-    """Return an amount as people write it; small ones with enough digits to be more than nothing."""
+    """Return an amount with two digits, a small one with four."""
     return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"  # noqa: PLR2004 - ten cents
 
 
 @contextlib.contextmanager
 def spinning() -> Iterator[Callable[[str], None]]:
-    """Give a function that shows what is waited for: beside a spinner on a terminal, as a line elsewhere."""
+    """Give a function that shows what is waited for: beside a spinner on a terminal, else as a line."""
     if not sys.stderr.isatty():
         yield lambda text: click.echo(printable(text), err=True)
         return

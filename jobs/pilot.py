@@ -1,6 +1,4 @@
-"""`make passages-pilot`: ask about a few passages, and judge what comes before all of them are asked about."""
-
-from typing import TYPE_CHECKING
+"""`make passages-pilot`: ask about a few passages, and judge their concepts before all are asked about."""
 
 import click
 
@@ -8,31 +6,27 @@ from jobs.command import Command, confirmed, json_option, open_workspace, yes_op
 from jobs.output import plural, print_json, print_line, usd
 from jobs.render import pilot_line, show_account
 from jobs.values import COUNT
-
-if TYPE_CHECKING:
-    from pipeline.batch.prepare import BatchPlan
-    from pipeline.workflows.pilot import PilotReport
+from pipeline.batch.prepare import BatchPlan
+from pipeline.workflows import backfill, pilot
 
 
 @click.command(name="passages-pilot", cls=Command)
 @click.option("--n", "size", type=COUNT, envvar="FINDABLE_N", help="How many passages to try; 200 without it.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), envvar="FINDABLE_SEED", help="Which ones are drawn.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), envvar="FINDABLE_SEED", help="The seed of the draw.")
 @click.option("--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="Under the next free version.")
 @yes_option
 @json_option
 def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_json: bool) -> None:
     """Ask about a few passages drawn at random, wait for them, and judge their concepts.
 
-    The report in DATA/reports has the quality gates, plots, and samples to read; where a gate fails the exit code is 6.
-    Only once a pilot has passed does `passages-backfill` ask about all. Killed and run again, it goes on.
+    The report in DATA/reports has the quality gates, plots, and samples to read; if a gate fails the exit code is 6.
+    `passages-backfill` asks about all passages only after a pilot has passed. A killed pilot resumes.
     """
-    from pipeline.workflows import backfill, pilot
-
     with open_workspace(task="passages") as opened:
         ws = backfill.chosen_version(opened, anew=no_resume)
 
-        def announce(plan: "BatchPlan") -> None:
-            """Say what will be asked, before anything is sent."""
+        def announce(plan: BatchPlan) -> None:
+            """Say what will be asked and what it will cost."""
             if plan.requests:
                 items = plural(plan.requests, ws.task.words.one, ws.task.words.many)
                 ws.display.say(f"{ws.extractor}: {items}, estimated {usd(plan.cost)}")
@@ -50,7 +44,7 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
     done.check()
 
 
-def _line(done: "PilotReport", *, version: str) -> str:
-    """Return the one line of result; `version` is what names the pilot's own version to `make`, where it must be."""
+def _line(done: pilot.PilotReport, *, version: str) -> str:
+    """Return the one line of result; `version` names the pilot's own version to `make`, if it has one."""
     step = f"make passages-backfill{version}" if done.passed else f"read {done.quality and done.quality.path}"
     return f"{pilot_line(done)}. Next: {step}"

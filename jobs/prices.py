@@ -1,4 +1,4 @@
-"""`make prices`: what the models cost and allow, and where each figure is from."""
+"""`make prices`: print prices and limits of the models, and the source of each figure."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,12 +21,12 @@ HEADERS = (
 @click.command(name="prices", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
-    """Print what every model costs and allows, with sources.
+    """Print prices and limits of every model, with sources.
 
-    Prices are USD per 1 million tokens of today; rpm, tpm and rpd are requests and prompt tokens a minute and requests
-    a day in the tier of FINDABLE_TIER, `~` marks a figure that is not known for it, and FINDABLE_RPM, FINDABLE_TPM and
-    FINDABLE_RPD stand over them. --json names the source of each. A price that the list of prices and the catalogue
-    see differently is told, and the list counts.
+    Prices are today's USD per 1 million tokens; rpm, tpm and rpd are requests and prompt tokens a minute and requests a
+    day in FINDABLE_TIER, `~` marks a figure that is not known for it, and FINDABLE_RPM, FINDABLE_TPM and FINDABLE_RPD
+    override them. --json names the source of each. If the list of prices and the catalogue differ, the list counts, and
+    a warning says so.
     """
     rows = prices.run(read_settings(), on=datetime.now(UTC).date())
     for row in rows:
@@ -55,6 +55,6 @@ def _figure(limit: int | None, *, is_sure: bool) -> str:
 
 
 def _origin(price: "PriceFigure") -> str:
-    """Return where a price is from, and from when where its source does not say."""
+    """Return the source of a price, and its date if the source does not name it."""
     day = str(price.date or "")
     return price.source if day[:7] in price.source else f"{price.source} ({day})"

@@ -13,14 +13,14 @@ from pipeline.quality import evaluate
     "--extractor",
     type=Extractor(),
     envvar="FINDABLE_EXTRACTOR",
-    help="Whose answers: a version, or version/model; else the task's own.",
+    help="A version, or version/model; default: the task's own.",
 )
 @json_option
 def main(extractor: str | None, *, as_json: bool) -> None:
     """Measure the answers of a task, judge them by its gates, and write a report into the workspace's reports/.
 
-    Exit code 6 when a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of
-    what is in the database: treat it as you treat that.
+    Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of the
+    database: treat it as you treat that.
     """
     with open_workspace() as ws:
         report, words, label = evaluate.run(ws, extractor=extractor), ws.task.words, ws.task.label

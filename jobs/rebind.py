@@ -6,10 +6,11 @@ import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, read_settings, yes_option
 from jobs.output import plural, print_json, print_line
+from pipeline.ops import rebind
 
 
 @click.command(name="rebind", cls=Command)
-@click.option("--give-up", is_flag=True, envvar="FINDABLE_GIVE_UP", help="Also batches that are not over.")
+@click.option("--give-up", is_flag=True, envvar="FINDABLE_GIVE_UP", help="Give up open batches, too.")
 @yes_option
 @json_option
 def main(*, give_up: bool, yes: bool, as_json: bool) -> None:
@@ -17,15 +18,13 @@ def main(*, give_up: bool, yes: bool, as_json: bool) -> None:
 
     Asks first. The people stay, and so do tags that came with an adopted table.
     """
-    from pipeline.ops import rebind
-
-    settings = replace(read_settings(), backend=None)  # a move to Gemini often begins with BACKEND=gemini
+    settings = replace(read_settings(), backend=None)  # BACKEND=gemini is often set already
     with open_workspace(settings) as ws:
         report = rebind.run(ws, give_up=give_up, confirm=lambda question: confirmed(question, yes=yes))
     if as_json:
         print_json(asdict(report))
     elif report.nothing:
-        print_line("nothing to clear: the local engine has left nothing here")
+        print_line("nothing to clear: there is nothing of the local engine")
     else:
         took = f"{plural(report.answers, 'answer')} taken back, {plural(report.batches, 'batch', 'batches')} removed"
         print_line(f"{took}. The workspace is not bound any more. Next: set GEMINI_API_KEY, then make batch-submit")

@@ -1,4 +1,4 @@
-"""`make restore`: a backup in the place of the workspace."""
+"""`make restore`: replace the workspace by a backup."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +7,7 @@ import click
 
 from jobs.command import Command, confirmed, json_option, read_settings, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
+from pipeline.ops import restore
 
 
 @click.command(name="restore", cls=Command)
@@ -14,17 +15,13 @@ from jobs.output import Terminal, plural, print_json, print_line
 @yes_option
 @json_option
 def main(folder: Path, *, yes: bool, as_json: bool) -> None:
-    """Put the backup in FOLDER in the place of the workspace (DATA), after checking every hash.
+    """Replace the workspace (DATA) by the backup in FOLDER, after checking every hash.
 
-    A workspace that is there is moved aside, after asking, and never overwritten. Batches that were ready to be sent
-    when the backup was made are looked for at the API before anything is sent again.
+    An existing workspace is moved aside, after asking, and never overwritten. Batches that were prepared when the
+    backup was made are looked for at the API before anything is sent again.
     """
-    from pipeline.ops import restore
-
     report = restore.run(read_settings(), folder, confirm=lambda question: confirmed(question, yes=yes))
     if report.moved_aside:
-        Terminal().say(f"what was there before is in {report.moved_aside}")
-    if as_json:
-        print_json(asdict(report))
-        return
-    print_line(f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: make doctor")
+        Terminal().say(f"the earlier workspace is in {report.moved_aside}")
+    line = f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: make doctor"
+    print_json(asdict(report)) if as_json else print_line(line)

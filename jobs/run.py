@@ -5,20 +5,21 @@ import click
 from jobs.command import Command, code_of, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, print_json, print_line, usd
 from pipeline.workflows import run
+from pipeline.workflows.hooks import run_hooks
 
 
 @click.command(name="run", cls=Command)
-@click.option("--on-done", default="", envvar="FINDABLE_ON_DONE", help="A shell command to run when all went well.")
-@click.option("--on-fail", default="", envvar="FINDABLE_ON_FAIL", help="A shell command to run when something did not.")
+@click.option("--on-done", default="", envvar="FINDABLE_ON_DONE", help="A shell command to run after success.")
+@click.option("--on-fail", default="", envvar="FINDABLE_ON_FAIL", help="A shell command to run after a failure.")
 @yes_option
 @json_option
 def main(on_done: str, on_fail: str, *, yes: bool, as_json: bool) -> None:
     """Do once whatever is due: poll, ingest, ask again, score, submit the next batches within the budget, index.
 
-    Made for cron: says in one line what it did, exits 0 when all is well, and may be run twice at once. ON_DONE and
-    ON_FAIL get the summary as JSON on their standard input. Above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes.
+    Made for cron: prints one line, exits 0 if all is well, and may run twice at once. ON_DONE and ON_FAIL get the
+    summary as JSON on their standard input. Above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes.
     """
-    with run.run_hooks(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
+    with run_hooks(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
         with open_workspace() as ws:
             report = run.run(ws, confirm=lambda cost: confirmed(f"Submit for about {usd(cost)}?", yes=yes))
         failures = [error.message for error in report.failures]

@@ -4,14 +4,13 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
+from pipeline.experts import rescore
 
 
 @click.command(name="score", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
-    """Recompute the findability score of everyone; only changed ones are written."""
-    from pipeline.experts import rescore
-
+    """Recompute all findability scores; only changed ones are written."""
     with open_workspace(task="experts") as ws:
         report = rescore.run(ws)
     document = {"total": report.total, "changed": report.changed}

@@ -1,4 +1,4 @@
-"""`make search Q="…"`: the nearest experts."""
+"""`make search Q="…"`: find the nearest experts."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table
+from pipeline.experts.collection import search_document
+from pipeline.index import search
 
 
 @click.command(name="search", cls=Command)
@@ -16,9 +18,6 @@ from jobs.output import Terminal, plural, print_json, print_line, print_table
 @json_option
 def main(question: str, k: int, *, as_json: bool) -> None:
     """Find the experts nearest to QUESTION in the index in service."""
-    from pipeline.experts.collection import search_document
-    from pipeline.index import search
-
     with open_workspace(task="experts") as ws:
         report = search.run(ws, question, k=k)
     if report.behind:

@@ -1,4 +1,4 @@
-"""`findable settings`: every setting, its value, and where it came from."""
+"""`findable settings`: list every setting, its value, and where it came from."""
 
 import click
 

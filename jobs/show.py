@@ -1,4 +1,4 @@
-"""`make show EXPERT=username`: all that is known about one person; `make best-concepts PASSAGE=id`: its concepts."""
+"""`make show EXPERT=username`: show one person; `make best-concepts PASSAGE=id`: show the concepts of a passage."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ import click
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table, raw_writer, usd
 from jobs.values import USERNAME
+from pipeline.experts import show
+from pipeline.passages import show as concepts
 
 HEADERS = ("concept", "type", "confidence", "version", "model", "quotation")
 SHOWN = 60  # characters of a quotation
@@ -16,9 +18,7 @@ SHOWN = 60  # characters of a quotation
 @click.argument("username", type=USERNAME, envvar="FINDABLE_EXPERT")
 @json_option
 def main(username: str, *, as_json: bool) -> None:
-    """Show everything known about one person: row, tags, where they came from, attempts, index."""
-    from pipeline.experts import show
-
+    """Show everything known about one person: row, tags and their origin, attempts, index."""
     with open_workspace(task="experts") as ws:
         document = show.run(ws, username)
     print_json(document) if as_json else _show(document)
@@ -47,7 +47,7 @@ def _origin(answer: dict[str, Any]) -> str:
 
 
 def _indexed(index: dict[str, Any]) -> str:
-    """Return what the index has of a person."""
+    """Return whether the index has a person."""
     if "problem" in index:
         return f"broken: {index['problem']}"
     if not index["indexed"]:
@@ -61,23 +61,21 @@ def _indexed(index: dict[str, Any]) -> str:
 def best_concepts(passage: str | None, *, as_json: bool) -> None:
     """Print the best concepts of PASSAGE: of each name the preferred version's, from MIN_CONFIDENCE on.
 
-    Without an id those of every passage, as JSON lines, or with --json as one list. The database has the same as the
-    view best_concepts.
+    Without an id those of all passages, as JSON lines, or with --json as one list. The view best_concepts in the
+    database has the same.
     """
-    from pipeline.passages import show as step
-
     with open_workspace(task="passages") as ws:
         if passage is None:
-            count = step.write_all_best(ws, raw_writer(), as_list=as_json)
+            count = concepts.write_all_best(ws, raw_writer(), as_list=as_json)
             Terminal().say(f"{plural(count, 'concept')} written")
             return
-        found = step.best_of_passage(ws, passage)
+        found = concepts.best_of_passage(ws, passage)
     if as_json:
         print_json(found)
     elif found:
         print_table(HEADERS, [_concept(one) for one in found])
     else:
-        print_line(f"{passage} has no concept that is sure enough")
+        print_line(f"{passage} has no concept of MIN_CONFIDENCE")
 
 
 def _concept(one: dict[str, object]) -> tuple[object, ...]:

@@ -1,44 +1,39 @@
-"""`make status` and `make passages-status`: where everything stands, or the passages alone, and what to type next."""
+"""`make status` and `make passages-status`: show the state of the workspace, or of the passages."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, usd
-from jobs.render import show_estimates, show_pilot
+from pipeline.ops import status
 
-if TYPE_CHECKING:
-    from pipeline.ops.status import StatusReport
-
-WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # as people say what programs read
-SHOWN = 5  # who are or were due, that are printed; --json has more
+WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # for people; programs read the keys
+SHOWN = 5  # due people and estimates; --json has more
 
 
 @click.command(name="status", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
-    """Say where everything stands, and what to type next."""
-    _say(None, as_json=as_json)
+    """Show the state of the workspace, and the next command."""
+    _print(None, as_json=as_json)
 
 
 @click.command(name="passages-status", cls=Command)
 @json_option
 def passages_status(*, as_json: bool) -> None:
-    """Say where the passages stand: how many have concepts, the pilot, the backfill, and what to type next."""
-    _say("passages", as_json=as_json)
+    """Show the state of the passages: how many have concepts, the pilot, the backfill, and the next command."""
+    _print("passages", as_json=as_json)
 
 
-def _say(task: str | None, *, as_json: bool) -> None:
-    """Print where a task stands, or the one of the settings."""
-    from pipeline.ops import status
-
+def _print(task: str | None, *, as_json: bool) -> None:
+    """Print the state of a task, or of that of the settings."""
     with open_workspace(task=task) as ws:
         report = status.run(ws)
     print_json(report.document) if as_json else _show(report)
 
 
-def _show(report: "StatusReport") -> None:
+def _show(report: status.StatusReport) -> None:
     """Print the state in a few lines."""
     document: dict[str, Any] = report.document
     index = document["index"]
@@ -50,37 +45,75 @@ def _show(report: "StatusReport") -> None:
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
     print_line(f"batches    {batches or 'none'}")
     for batch in report.open_batches:
-        print_line(
-            f"           batch {batch.number} {batch.state}, {batch.requests:,} rows, {batch.remote_word or '-'}"
-        )
-    if index is None:
-        pass
-    elif "problem" in index:
-        print_line(f"index      broken: {index['problem']}")
-    elif index["count"]:
-        behind = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
-        print_line(f"index      {index['count']:,} experts, {index['model']} {index['dim']} wide, {behind}")
-    else:
-        print_line("index      none")
+        remote = batch.remote_word or "-"
+        print_line(f"           batch {batch.number} {batch.state}, {batch.requests:,} rows, {remote}")
+    if index is not None:
+        print_line(f"index      {_index(index)}")
     print_line(f"spent      {_spent(**document['spent'])}")
-    show_estimates(document)
+    _show_estimates(document)
     for one in document["due"][-SHOWN:]:
         became = f"; {one['outcome']} {one['ended_at'][:16]}" if one["outcome"] else ""
         print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}{became}")
     for name in document["rolling_back"]:
-        print_line(f"rollback   of {name} was begun and is not over; nothing of it is in sight")
-    show_pilot(document)
+        print_line(f"rollback   of {name} was begun and is not over; its answers are hidden")
+    _show_pilot(document)
     print_line(f"next       {document['next'] or 'nothing to do'}")
 
 
 def _counted(counts: dict[str, int]) -> str:
     """Return how many items there are of each kind."""
     total, *parts = counts.items()
-    told = ", ".join(f"{count:,} {WORDS.get(name, name.replace('_', ' '))}" for name, count in parts)
-    return f"{total[1]:,}: {told}"
+    kinds = ", ".join(f"{count:,} {WORDS.get(name, name.replace('_', ' '))}" for name, count in parts)
+    return f"{total[1]:,}: {kinds}"
+
+
+def _index(index: dict[str, Any]) -> str:
+    """Return what the index has."""
+    if "problem" in index:
+        return f"broken: {index['problem']}"
+    if not index["count"]:
+        return "none"
+    behind = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
+    return f"{index['count']:,} experts, {index['model']} {index['dim']} wide, {behind}"
 
 
 def _spent(*, actual: float, estimated: float, lost: float) -> str:
-    """Return what was spent, what is under way, and what may have been spent beside: on lost replies, on twins."""
-    told = f"{usd(actual)}, and about {usd(max(0.0, estimated - lost))} under way"
-    return f"{told}; about {usd(lost)} more may have been spent, which no reply tells" if lost else told
+    """Return what was spent, what is under way, and what lost replies and duplicates may have cost."""
+    spent = f"{usd(actual)}, and about {usd(max(0.0, estimated - lost))} under way"
+    return f"{spent}; about {usd(lost)} more may have been spent on lost replies" if lost else spent
+
+
+def _show_estimates(document: dict[str, Any]) -> None:
+    """Print what the newest batches and runs were estimated at, what they came to, and the mean error."""
+    label = "estimates"
+    for one in document["estimates"][-SHOWN:]:
+        name = f"{'batch' if one['kind'] == 'batch' else 'live run'} {one['number']}"
+        came = f", came to {_amount(one['actual'])}" if one["actual"] else ""
+        error = f", {one['error']:.1%} off" if one["error"] is not None else ""
+        print_line(f"{label:<11}{name}: {_amount(one['estimated'])} estimated{came}{error}")
+        label = ""
+    error = document["estimate_error"]
+    if error["mean"] is not None:
+        print_line(f"{label:<11}off by {error['mean']:.1%} on the mean of {error['of']}")
+
+
+def _amount(amounts: dict[str, Any]) -> str:
+    """Return tokens and money."""
+    return f"{amounts['tokens_in']:,} in, {amounts['tokens_out']:,} out, {usd(amounts['cost'])}"
+
+
+def _show_pilot(document: dict[str, Any]) -> None:
+    """Print the version in use, its pilot and its backfill, where the task has them."""
+    if "extractor" not in document:
+        return
+    print_line(f"extractor  {document['extractor']}")
+    if pilot := document["pilot"]:
+        report = f", {pilot['report']}" if pilot["report"] else ""
+        print_line(
+            f"pilot      {pilot['number']}, up to {pilot['size']:,} drawn: {pilot['verdict'] or 'not over'}{report}"
+        )
+    if going := document["backfill"]:
+        cost = usd(going["estimated_cost"])
+        print_line(f"backfill   {going['extractor']} since {going['since'][:16]}: {going['items']:,}, about {cost}")
+    for one in document["withdrawn"]:
+        print_line(f"withdrawn  {one}: make rollback EXTRACTOR={one} goes on")

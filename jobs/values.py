@@ -1,4 +1,4 @@
-"""What a value on the command line may be: the types that several commands share."""
+"""Check values of the command line: the types that several commands share."""
 
 import re
 
@@ -10,7 +10,7 @@ COUNT = click.IntRange(1, LARGEST)
 
 
 class Name(click.ParamType[str]):
-    """A username: any text, as long as it is text (bytes that are no UTF-8 reach a program as lone surrogates)."""
+    """A username: any valid UTF-8 (other bytes reach a program as lone surrogates)."""
 
     name = "username"
 
@@ -18,15 +18,15 @@ class Name(click.ParamType[str]):
         """Return the value as it is.
 
         Raises:
-            click.BadParameter: it holds what is no text.
+            click.BadParameter: it is not valid UTF-8.
         """
         if any("\ud800" <= letter <= "\udfff" for letter in value):
-            self.fail("it holds bytes that are no UTF-8 text", param, ctx)
+            self.fail("it is not valid UTF-8", param, ctx)
         return value
 
 
 class Extractor(Name):
-    """A version, or one with its model behind a slash; never one without a name, which rows of others may have."""
+    """A version, or one with its model behind a slash; never an empty name, which rows of other programs may have."""
 
     name = "extractor"
 
@@ -34,7 +34,7 @@ class Extractor(Name):
         """Return the value as it is; it must name a version."""
         value = super().convert(value, param, ctx)
         if not value.partition("/")[0].strip():
-            self.fail("it names no version; `make versions` lists those that are here", param, ctx)
+            self.fail("it names no version; `make versions` lists all", param, ctx)
         return value
 
 
@@ -47,18 +47,18 @@ class Duration(click.ParamType[float]):
         """Return seconds.
 
         Raises:
-            click.BadParameter: it is no length of time.
+            click.BadParameter: it is not a length of time.
         """
         if not isinstance(value, str):
             return value
         found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)\s*", value)
         if found is None:
-            self.fail(f"{value!r} is no length of time; write it as 90s, 30m, 2h or 1d", param, ctx)
+            self.fail(f"{value!r} is not a length of time; write it as 90s, 30m, 2h or 1d", param, ctx)
         return float(found[1]) * UNITS[found[2]]
 
 
 class Amount(click.ParamType[float]):
-    """An amount of USD, 0 or more; what is no number would be no bound either."""
+    """An amount of USD, 0 or more; NaN would be no bound."""
 
     name = "usd"
 
@@ -66,10 +66,10 @@ class Amount(click.ParamType[float]):
         """Return the amount.
 
         Raises:
-            click.BadParameter: it is none.
+            click.BadParameter: it is not an amount.
         """
         if not re.fullmatch(r"\s*(\d{1,12}(\.\d*)?|\.\d+)(e-?\d{1,2})?\s*", str(value), re.ASCII | re.IGNORECASE):
-            self.fail(f"{value!r} is no amount of USD, 0 or more", param, ctx)
+            self.fail(f"{value!r} is not an amount of USD, 0 or more", param, ctx)
         return float(value)
 
 

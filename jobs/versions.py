@@ -1,17 +1,15 @@
-"""`make versions`: every version of answers that is here; `make rollback EXTRACTOR=…`: take one back."""
+"""`make versions`: list every version of answers; `make rollback EXTRACTOR=…`: take one back."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table, usd
 from jobs.values import Extractor
-
-if TYPE_CHECKING:
-    from pipeline.core.task import Subject
-    from pipeline.ops.rollback import VersionSummary
+from pipeline.core.task import Subject
+from pipeline.ops import rollback as rollback_run
+from pipeline.ops import versions
 
 HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "")
 
@@ -19,24 +17,22 @@ HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost",
 @click.command(name="versions", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
-    """List every version of answers that is here: rows, items, dates, cost; those of other programs too.
+    """List every version of answers, of other programs too: rows, items, dates, cost.
 
-    Of experts and passages alike; TASK=passages lists those of passages alone.
+    Lists experts and passages; with TASK=passages only passages.
     """
-    from pipeline.ops import versions
-
     with open_workspace() as ws:
         found = versions.run(ws)
     if as_json:
         print_json([versions.document(one) for one in found])
     elif found:
-        first = 0 if len({one.subject for one in found}) > 1 else 1  # tasks are told apart where there are several
+        first = 0 if len({one.subject for one in found}) > 1 else 1  # a single task needs no column
         print_table(HEADERS[first:], [_cells(one)[first:] for one in found])
     else:
         print_line("no versions yet")
 
 
-def _cells(one: "VersionSummary") -> tuple[object, ...]:
+def _cells(one: rollback_run.VersionSummary) -> tuple[object, ...]:
     """Return one version as a line of the table."""
     label, model, rows, items, *moments = one.counts
     days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
@@ -48,34 +44,31 @@ def _cells(one: "VersionSummary") -> tuple[object, ...]:
 @yes_option
 @json_option
 def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
-    """Take back what EXTRACTOR gave: a version such as passage-concepts@2, or one with its model behind a slash.
+    """Take back the answers of EXTRACTOR: a version such as passage-concepts@2, or one with its model behind a slash.
 
-    Asks first. Other versions stay, and so does what came with the data. Killed and run again it goes on.
+    Asks first. Other versions and imported answers stay. A killed rollback resumes.
     """
-    from pipeline.ops import rollback as step
-    from pipeline.ops import versions
-
     with open_workspace() as ws:
-        report = step.run(
+        report = rollback_run.run(
             ws,
             extractor,
-            announce=lambda subject, one: ws.display.say(_told(subject, one)),
+            announce=lambda subject, one: ws.display.say(_cost(subject, one)),
             confirm=lambda question: confirmed(question, yes=yes),
         )
     if as_json:
         found = [versions.document(one) for one in report.found]
         print_json({"task": report.subject, "extractor": extractor, "found": found, **asdict(report.gone)})
     elif not report.found:
-        print_line(f"nothing of {extractor} is here. Next: make versions, which lists what is")
+        print_line(f"there are no answers of {extractor}. Next: make versions, which lists all")
     else:
         gone = report.gone
-        told = f"{plural(gone.rows, 'row')} and {plural(gone.answers, 'answer')} of {extractor} taken back"
-        told += f", {plural(gone.let_go, 'item')} parked no more" if gone.let_go else ""
-        print_line(f"{told}. Next: {'make index' if report.indexed else 'make versions'}")
+        done = f"{plural(gone.rows, 'row')} and {plural(gone.answers, 'answer')} of {extractor} taken back"
+        done += f", {plural(gone.let_go, 'item')} parked no more" if gone.let_go else ""
+        print_line(f"{done}. Next: {'make index' if report.indexed else 'make versions'}")
 
 
-def _told(subject: "Subject", one: "VersionSummary") -> str:
-    """Return what would go of a version, and what was paid for it."""
+def _cost(subject: Subject, one: rollback_run.VersionSummary) -> str:
+    """Return how many rows of a version would be removed, and what was paid for them."""
     counts, many = one.counts, subject.task.words.many
     if one.withdrawn:
         return f"{one.extractor}: its rollback was begun; {counts.rows:,} rows of {counts.items:,} {many} are left"

@@ -15,16 +15,18 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from emulator.server import start
 from pipeline.experts import table
-from tests import compiled, migrated, postgresql, scratch
+from tests import compiled, engine, migrated, postgresql, scratch
 from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+from tests.mutants import mutation
 
 # the same examples each time, so that a run says something of the change and not of its luck; `make test-full` searches
 # how long one takes says something of the machine alone
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+DONE = Path(os.environ.get("FULL_DONE", os.devnull))
 
 compiled.share()
 migrated.share()
@@ -49,26 +51,22 @@ def pytest_unconfigure() -> None:
         scratch.remove()
 
 
-LEFT_OUT = pytest.StashKey[int]()  # how many cases only SQLite has in this run
+LEFT_OUT = pytest.StashKey[int]()  # how many cases this run leaves to `make test-full`, or to SQLite
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, where the workspaces are on PostgreSQL, what is about SQLite's own files, and all but some cases.
+    """Leave out what is for `make test-full` alone, and on PostgreSQL what is about SQLite's own files.
 
     Of a test that is `sampled` one case of so many is left, and one at least, drawn alike each time: every n-th might
-    be one value of a parameter again and again. Where FAULTS=all they are all left.
+    be one value of a parameter again and again. What kills a mutant is left, and where FAULTS=all so is everything
+    that this database has.
     """
-    if not ON_POSTGRESQL:
-        return
-    cases = defaultdict(list)
-    for one in items:
-        sampled = one.get_closest_marker("sampled")
-        if sampled and os.environ.get("FAULTS") != "all":
-            cases[one.nodeid.partition("[")[0], sampled.args[0]].append(one)
-    out = {one for one in items if one.get_closest_marker("sqlite_only")}
-    for (name, share), every in cases.items():
-        chosen = random.Random(name).sample(every, -(-len(every) // share))  # noqa: S311 - a sample, no secret
-        out |= {*every} - {*chosen}
+    out = {one for one in items if ON_POSTGRESQL and one.get_closest_marker("sqlite_only")}
+    if os.environ.get("FAULTS") != "all":
+        out |= {one for one in items if one.get_closest_marker("full")} | _not_drawn(items)
+    if DONE.is_file():
+        passed = set(DONE.read_text(encoding="utf-8").splitlines())
+        out |= {one for one in items if one.nodeid in passed}
     kept = [one for one in items if one not in out]
     left_out = sorted({*items} - {*kept}, key=lambda one: one.nodeid)
     items[:] = kept
@@ -76,6 +74,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = len(left_out)
     if hasattr(config, "workeroutput"):
         config.workeroutput["left out"] = len(left_out)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what passed, where a run of all tests is to go on after it was interrupted."""
+    if (
+        "FULL_DONE" in os.environ
+        and "PYTEST_XDIST_WORKER" not in os.environ
+        and report.when == "call"
+        and report.passed
+    ):
+        with DONE.open("a", encoding="utf-8") as file:
+            file.write(f"{report.nodeid}\n")
+
+
+def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return the cases of sampled tests that are left out."""
+    cases = defaultdict(list)
+    for one in items:
+        if sampled := one.get_closest_marker("sampled"):
+            share = sampled.args[0] if ON_POSTGRESQL else sampled.kwargs.get("sqlite", 1)
+            cases[one.nodeid.partition("[")[0], share].append(one)
+    left: set[pytest.Item] = set()
+    for (name, share), every in cases.items():
+        left |= {*random.Random(name).sample(every, -(-len(every) // share))}  # noqa: S311 - a sample, no secret
+    killers = {one.killer for one in mutation.listed()}
+    return {one for every in cases.values() for one in every if one not in left and one.nodeid not in killers}
 
 
 def pytest_collection_finish() -> None:
@@ -93,7 +117,7 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Tell what was left out, and what the crash sweep came to, summed over all processes that took a part of it."""
     if config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"on PostgreSQL: {config.stash[LEFT_OUT]} cases left out that SQLite has")
+        terminalreporter.write_line(f"{config.stash[LEFT_OUT]} cases left out that `make test-full` has")
     reports = [one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)]
     told = [value for one in reports for name, value in one.user_properties if name == "crash sweep"]
     if told:
@@ -155,8 +179,8 @@ def _databases_of_this_test(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
-    """An emulator of its own for each test."""
-    with start(tmp_path / "api") as server:
+    """An emulator with a state of its own for each test."""
+    with engine.lent(tmp_path / "api") as server:
         yield Api(server)
 
 

@@ -25,7 +25,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"engine": "", "tables": "babel charset_normalizer orjson price_parser pyarrow sqlalchemy"},
     {
         "store": "alembic psutil psycopg sqlalchemy",
-        "gemini": "genai_prices google httpx2 numpy orjson pydantic tenacity",
+        "gemini": "genai_prices google httpcore2 httpx2 numpy orjson pydantic tenacity",
     },
     {"core": "jsonlines orjson", "emulator": "numpy orjson snowballstemmer starlette uvicorn wordllama"},
 )

@@ -18,10 +18,10 @@ from click.testing import CliRunner, Result
 from emulator.server import Server
 from jobs.cli import main
 from pipeline.core import settings
-from pipeline.core.progress import NullProgress
 from pipeline.engine.workspace import open_workspace
 from pipeline.store.postgresql import WRITING
 from tests import postgresql
+from tests.progress import NullProgress
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

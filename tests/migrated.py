@@ -24,7 +24,7 @@ def share() -> None:
 def make(tx: Connection) -> None:
     """Run every migration that this database has not seen, in the caller's transaction."""
     kind = tx.dialect.name
-    if schema.is_there(tx):
+    if schema.our_tables(tx):
         by_alembic(tx)
     elif kind in _said:
         for statement in _said[kind]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulator.models.markup import plain
+from emulator.models.words import CJK, stem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,9 +39,8 @@ _FIRST_MERGE = 259
 """The token ids below are control tokens and single bytes; above, they stand in order of frequency."""
 _BLANK_TOKEN = 29871
 """The token of a lone leading space: it stands before what the tokenizer does not know and means nothing."""
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_WORD = re.compile(rf"[^\W_{_CJK}]+[+#]*")
-_CJK_PAIR = re.compile(rf"(?=([{_CJK}]{{2}}))")
+_WORD = re.compile(rf"[^\W_{CJK}]+[+#]*")
+_CJK_PAIR = re.compile(rf"(?=([{CJK}]{{2}}))")
 _STOP_WORDS = frozenset(
     _WORD.findall(
         """a about above after again against all also am an and any are as at be because been before being below between
@@ -139,9 +139,8 @@ def _word(word: str) -> _Word:
     tokenizer, _ = _weights()
     ids = tokenizer.encode(word, add_special_tokens=False).ids
     tokens = tuple(token for token in ids if token != _BLANK_TOKEN) or tuple(ids)
-    with _loading:  # the stemmer keeps the word it works on in itself
-        stem = _stemmer().stemWord(word)
-    hashes = [zlib.crc32(f"{turn}:{stem}".encode()) for turn in range(_SLOTS)]
+    stemmed = stem(word)
+    hashes = [zlib.crc32(f"{turn}:{stemmed}".encode()) for turn in range(_SLOTS)]
     places = tuple(value % (WIDTH - MEANING) for value in hashes)
     return _Word(tokens, _rarity(tokens), places, tuple(1 if value >> 31 else -1 for value in hashes))
 
@@ -164,14 +163,6 @@ def _grams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     grams = {framed[at : at + size] for size in (3, 4, 5) for at in range(len(framed) - size + 1)} | {framed}
     hashes = [zlib.crc32(gram.encode()) for gram in sorted(grams)]
     return tuple(value % WIDTH for value in hashes), tuple(1 if value >> 31 else -1 for value in hashes)
-
-
-@functools.cache
-def _stemmer() -> Any:
-    """Return the English stemmer; it must be called under the lock."""
-    import snowballstemmer
-
-    return snowballstemmer.stemmer("english")
 
 
 @functools.cache

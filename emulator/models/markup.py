@@ -46,5 +46,4 @@ def blanked(text: str) -> str:
 
 
 def _nothing(found: re.Match[str]) -> str:
-    """Return as many NUL characters as were found."""
     return "\0" * (found.end() - found.start())

@@ -26,42 +26,6 @@ _ADJECTIVE = re.compile(
 _VERB = re.compile(r".{3,}(?:i[sz](?:e|es|ing)|if(?:y|ies|ying))")
 """How verbs end that come from adjectives and nouns; likewise."""
 _AMOUNT = re.compile(r"[\d.,:/%\u00d7-]+[kmbx%]?")
-_NOT_ADVERBS = frozenset(
-    {
-        "family",
-        "assembly",
-        "anomaly",
-        "supply",
-        "reply",
-        "butterfly",
-        "multiply",
-        "poly",
-        "italy",
-        "ally",
-        "monopoly",
-        "rely",
-        "apply",
-    }
-)
-_SINGULARS = {
-    "bias": "bias",
-    "biases": "bias",
-    "analyses": "analysis",
-    "hypotheses": "hypothesis",
-    "bases": "basis",
-    "matrices": "matrix",
-    "vertices": "vertex",
-    "indices": "index",
-    "criteria": "criterion",
-    "series": "series",
-    "phenomena": "phenomenon",
-    "axes": "axis",
-    "lens": "lens",
-    "gas": "gas",
-    "gases": "gas",
-    "species": "species",
-}
-"""Plurals that no rule for an ending gets right."""
 _SHORT_ADVERB = 5
 _POSSESSIVES = ("'s", "\u2019s")
 
@@ -83,7 +47,7 @@ def key_of(lower: str) -> tuple[str, ...]:
     for ending in _POSSESSIVES:
         folded = folded.removesuffix(ending)
     parts = [
-        _SINGULARS.get(part) or singular(part).replace("isation", "ization")
+        _singulars().get(part) or singular(part).replace("isation", "ization")
         for part in re.split(r"[-\u2010\u2011]", folded)
         if part
     ]
@@ -93,7 +57,7 @@ def key_of(lower: str) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=1 << 16)
 def is_stop(lower: str) -> bool:
     """Tell whether a word ends a phrase: stop words, verbs, adverbs, contractions."""
-    adverb = lower.endswith("ly") and len(lower) >= _SHORT_ADVERB and lower not in _NOT_ADVERBS and "-" not in lower
+    adverb = lower.endswith("ly") and len(lower) >= _SHORT_ADVERB and "steady" not in kinds(lower) and "-" not in lower
     bare = lower.replace("\u2019", "'")
     contraction = bare.endswith(("n't", "'re", "'ve", "'ll", "'m"))
     known = kinds(bare.removesuffix("'s"))
@@ -126,12 +90,18 @@ def _lists() -> dict[str, frozenset[str]]:
     """Return what the file says of each word."""
     said: dict[str, set[str]] = {}
     for kind, *words in _lines():
-        if kind == "pair":
+        if kind in {"pair", "plural"}:
             continue
         for word in words:
             for form in _forms(word, kind):
                 said.setdefault(form, set()).add("verb" if kind == "act" else kind)
     return {word: frozenset(kind) for word, kind in said.items()}
+
+
+@functools.cache
+def _singulars() -> dict[str, str]:
+    """Return the singulars of plurals that no rule for an ending gets right."""
+    return {line[1]: line[2] for line in _lines() if line[0] == "plural"}
 
 
 @functools.cache
@@ -141,7 +111,6 @@ def pairs() -> frozenset[tuple[str, str]]:
 
 
 def _lines() -> Iterator[list[str]]:
-    """Yield the words of each line of the file, comments left out."""
     for line in (files("emulator.models") / "concept_words.txt").read_text("utf-8").splitlines():
         if line and not line.startswith("#"):
             yield line.split()

@@ -160,7 +160,6 @@ def everything() -> Vocabulary:
 
 @functools.cache
 def _everything() -> Vocabulary:
-    """Read the vocabulary from the file inside the package."""
     terms: list[Term] = []
     passed_over: list[str] = []
     text = files("emulator.models").joinpath("vocabulary.tsv").read_text(encoding="utf-8")
@@ -182,7 +181,6 @@ def _term(name: str, *, parents: list[str], aliases: list[str]) -> Term:
 
 
 def _cell(text: str) -> list[str]:
-    """Return the entries of one cell of the file."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -197,5 +195,4 @@ def _like_a_surname(before: Word, word: Word) -> bool:
 
 
 def _surface(words: Sequence[Word]) -> str:
-    """Return the words as they stand."""
     return " ".join(word.surface for word in words)

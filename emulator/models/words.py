@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 LONGEST = 48
 """Longer runs of letters are cut here: no term is as long, and stemming them takes seconds."""
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _PIECE = re.compile(
-    rf"(?P<word>\.net\b|[{_CJK}]|[^\W_{_CJK}]+(?:\+\+|#(?!\w))?)(?:['\u2019]s\b)?"
+    rf"(?P<word>\.net\b|[{CJK}]|[^\W_{CJK}]+(?:\+\+|#(?!\w))?)(?:['\u2019]s\b)?"
     r"|(?P<stop>\n|[.!?\u2026]+(?=[\s\"')\]]|$)|[\u3002\uff01\uff1f])"
     r"|(?P<pause>[,;:()|\u2022\u00b7\u2013\u2014\u3001\u00bf\u00a1]+)",
     re.IGNORECASE,
@@ -59,8 +59,7 @@ def _word(surface: str) -> Word:
     """Return `surface` with its two forms for comparing."""
     folded = unicodedata.normalize("NFKD", surface.casefold())
     bare = "".join(sign for sign in folded if not unicodedata.combining(sign))
-    with _stemming:  # the stemmer keeps the word it works on in itself
-        return Word(surface, singular(bare) or surface, _stemmer().stemWord(bare) or surface)
+    return Word(surface, singular(bare) or surface, stem(bare) or surface)
 
 
 def singular(word: str) -> str:
@@ -71,6 +70,12 @@ def singular(word: str) -> str:
         if word.endswith(ending):
             return word.removesuffix(ending) + singular
     return word
+
+
+def stem(word: str) -> str:
+    """Return the English stem of a word."""
+    with _stemming:  # the stemmer keeps the word it works on in itself
+        return str(_stemmer().stemWord(word))
 
 
 @functools.cache

@@ -1,1 +1,12 @@
-"""The way of a batch: prepare, submit, create, reconcile, poll, download, ingest."""
+"""The way of a batch, one module a step, in this order.
+
+- `prepare`: which items go into which request file (`packer`), written, sealed and claimed.
+- `submit`: everything that waits and everything new, shown as a plan, then sent.
+- `create`: one remote batch per batch, although a create may be lost; `refused` is what a clear refusal means.
+- `reconcile`: a lost create is found again in the remote list, and duplicates are cancelled.
+- `poll`: batches at the API are looked at until they are over.
+- `download`: a result is sealed on disk, or the batch fails and its items are free again.
+- `ingest`: every request gets its outcome, and answers are stored.
+
+Beside it: `cancel` gives a batch up, `listing` shows all, `uploads` finds and deletes files left at the API.
+"""

@@ -1,20 +1,23 @@
 """Give up one batch: ask the API to cancel it, or let its items go where nothing was created.
 
-What the API makes of a cancel shows when `batch-poll` looks: a batch may still succeed, and is then collected. This
-waits for nobody: a poll that fetches the result, or a submit that uploads the file, finds out by the batch's state.
+What the API makes of a cancel shows when `batch-poll` looks: a batch may still succeed, and is then downloaded. This
+waits for no other process: a poll that fetches the result, or a submit that uploads the file, finds out by the batch's
+state.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pipeline.batch import create, reconcile
+from pipeline.batch.reconcile import reconcile
+from pipeline.batch.refused import give_up_batch
+from pipeline.batch.uploads import drop_upload
 from pipeline.core.errors import InputError, MissingError, RemoteError, StateConflictError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import batches, claims
+from pipeline.store import batches
 from pipeline.store.batches import Batch
 
-TRIES = 3  # how often the batch is read again because somebody else moved it meanwhile
+TRIES = 3  # how often the batch is read again because another process moved it meanwhile
 
 
 @dataclass(frozen=True)
@@ -33,99 +36,99 @@ def run(ws: OpenWorkspace, *, number: int, confirm: Callable[[str], bool]) -> Ca
         InputError: there is no such batch, it is over, or giving it up was not confirmed.
         RemoteError: the API cannot be reached, or its create is still unclear; everything is as it was.
     """
+    with ws.store.read() as tx:
+        task = batches.get_batch(tx, number).task
+    cancel = _Cancel(ws if task == ws.task.name else replace(ws, task=ws.task_of(task)), number, confirm)
     for left in reversed(range(TRIES)):
         try:
-            return _run_once(ws, number, confirm=confirm)
+            return cancel.once()
         except StateConflictError:
             if not left:
                 raise
     raise AssertionError("the last try returns or raises")
 
 
-def _run_once(ws: OpenWorkspace, number: int, *, confirm: Callable[[str], bool]) -> CancelReport:
-    """Do what the batch's state asks for."""
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
-    ws = ws if batch.task == ws.task.name else replace(ws, task=ws.task_of(batch.task))
-    if batch.state is BatchState.SUBMITTING:
-        batch = _cleared_up(ws, number)
-    if batch.state is BatchState.PREPARED:
-        return _give_up(ws, batch, why="cancelled before it was sent")
-    if batch.state is BatchState.SUBMITTED:
-        return _cancel(ws, batch, confirm=confirm)
-    raise InputError(f"batch {number} is {batch.state}, there is nothing to cancel", hint="`make batches` lists them")
+@dataclass(frozen=True)
+class _Cancel:
+    """One batch to be cancelled."""
 
+    ws: OpenWorkspace
+    number: int
+    confirm: Callable[[str], bool]
 
-def _cleared_up(ws: OpenWorkspace, number: int) -> Batch:
-    """Find out what became of a create that is unclear: the batch comes back adopted, or as never created.
+    def once(self) -> CancelReport:
+        """Do what the batch's state asks for."""
+        batch = self._batch()
+        if batch.state is BatchState.SUBMITTING:
+            batch = self._cleared_up()
+        if batch.state is BatchState.PREPARED:
+            return self._give_up(batch, why="cancelled before it was sent")
+        if batch.state is not BatchState.SUBMITTED:
+            said = f"batch {batch.number} is {batch.state}, there is nothing to cancel"
+            raise InputError(said, hint="`make batches` lists them")
+        try:
+            return self._cancel(batch)
+        except MissingError as error:
+            where = f"batch {batch.number} is not to be seen at the API ({error.message})"
+            if not self.confirm(f"{where}. Give it up, and let its items be asked again?"):
+                raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes") from error
+            return self._give_up(batch, why=f"given up: {error.message}")
 
-    Raises:
-        RemoteError: that cannot be said yet, or another process is at it.
-    """
-    with ws.lease(f"batch:{number}") as lease:
-        if lease is None:
-            raise RemoteError(
-                f"another process is creating batch {number} just now; nothing was changed",
-                hint="try again in a moment",
-            )
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, number)
-        if batch.state is not BatchState.SUBMITTING:
-            return batch
-        look = reconcile.reconcile(ws, batch, lease)
-        if not look.adopted and not look.absent:
-            raise RemoteError(
-                f"batch {number} may or may not have been created; nothing was changed",
-                hint=f"try again in {look.wait_s:.0f} s",
-            )
+    def _batch(self) -> Batch:
+        """Return the batch as it is now."""
+        with self.ws.store.read() as tx:
+            return batches.get_batch(tx, self.number)
+
+    def _cleared_up(self) -> Batch:
+        """Find out what became of a create that is unclear: the batch comes back adopted, or as never created.
+
+        Raises:
+            RemoteError: that cannot be said yet, or another process is at it.
+        """
+        ws, number = self.ws, self.number
+        with ws.lease(f"batch:{number}") as lease:
+            if lease is None:
+                said = f"another process is creating batch {number} just now; nothing was changed"
+                raise RemoteError(said, hint="try again in a moment")
+            batch = self._batch()
+            if batch.state is not BatchState.SUBMITTING:
+                return batch
+            look = reconcile(ws, batch, lease)
+            if not look.adopted and not look.absent:
+                said = f"batch {number} may or may not have been created; nothing was changed"
+                raise RemoteError(said, hint=f"try again in {look.wait_s:.0f} s")
+            with ws.store.write() as tx:
+                lease.check(tx)
+                if look.absent:
+                    batches.mark_absent(tx, batch, at=ws.now())
+                return batches.get_batch(tx, number)
+
+    def _cancel(self, batch: Batch) -> CancelReport:
+        """Record that a person cancels this batch, then ask the API to.
+
+        In this order: a poll that sees it cancelled a moment later must know that a person did it, for the items of
+        such a batch are charged with nothing. One that is over is noted too: where its result cannot be had, poll may
+        give it up now.
+        """
+        ws, name = self.ws, batch.remote_name or ""
+        remote = ws.client.get_batch(name)
         with ws.store.write() as tx:
-            lease.check(tx)
-            if look.absent:
-                batches.mark_absent(tx, batch, at=ws.now())
-            return batches.get_batch(tx, number)
+            batches.note_cancel(tx, batch, why="cancelled by hand", at=ws.now())
+        try:
+            if not remote.state.is_over:
+                ws.client.cancel_batch(name)
+        except RemoteError as error:
+            with ws.store.write() as tx:
+                batches.unnote_cancel(tx, batch, why=f"not cancelled: {error.message}", at=ws.now())
+            raise
+        said = f"it is over already ({remote.state})" if remote.state.is_over else "asked the API to cancel it"
+        return CancelReport(batch.number, said, ws.task.words.make("batch-poll"))
 
-
-def _cancel(ws: OpenWorkspace, batch: Batch, *, confirm: Callable[[str], bool]) -> CancelReport:
-    """Ask the API to cancel; one that is not there is given up after asking."""
-    try:
-        remote = ws.client.get_batch(batch.remote_name or "")
-        _note_and_ask(ws, batch, is_over=remote.state.is_over)
-    except MissingError as error:
-        question = (
-            f"batch {batch.number} is not to be seen at the API ({error.message}). "
-            "Give it up, and let its items be asked again?"
-        )
-        if not confirm(question):
-            raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes") from error
-        return _give_up(ws, batch, why=f"given up: {error.message}")
-    said = f"it is over already ({remote.state})" if remote.state.is_over else "asked the API to cancel it"
-    return CancelReport(batch.number, said, ws.task.words.make("batch-poll"))
-
-
-def _note_and_ask(ws: OpenWorkspace, batch: Batch, *, is_over: bool) -> None:
-    """Keep that a person cancels this batch, then ask the API to.
-
-    In this order: a poll that sees it cancelled a moment later must know whose doing that was, for the items of a batch
-    cancelled by hand are charged with nothing. One that is over is noted too: where its result cannot be had, poll may
-    give it up now.
-    """
-    with ws.store.write() as tx:
-        batches.note_cancel(tx, batch, why="cancelled by hand", at=ws.now())
-    if is_over:
-        return
-    try:
-        ws.client.cancel_batch(batch.remote_name or "")
-    except RemoteError as error:
+    def _give_up(self, batch: Batch, *, why: str) -> CancelReport:
+        """End a batch and let its items go, uncharged."""
+        ws = self.ws
         with ws.store.write() as tx:
-            batches.unnote_cancel(tx, batch, why=f"not cancelled: {error.message}", at=ws.now())
-        raise
-
-
-def _give_up(ws: OpenWorkspace, batch: Batch, *, why: str) -> CancelReport:
-    """End a batch and let its items go, uncharged."""
-    with ws.store.write() as tx:
-        batches.mark_failed(tx, batch, why=why, at=ws.now())
-        ids = claims.release_claims(tx, batch.number, reason=why)
-    if batch.state is BatchState.PREPARED:
-        create.drop_upload(ws.client, batch)
-    return CancelReport(batch.number, f"given up; {len(ids)} items can be asked again", ws.task.words.again)
+            free = give_up_batch(tx, batch, why=why, at=ws.now())
+        if batch.state is BatchState.PREPARED:
+            drop_upload(ws.client, batch.upload)
+        return CancelReport(batch.number, f"given up; {free} items can be asked again", ws.task.words.again)

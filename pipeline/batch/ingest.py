@@ -7,14 +7,14 @@ key; so what is written lies together on disk, memory stays flat, and a run that
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.batch import download
+from pipeline.batch.download import is_cancelled_by_hand
 from pipeline.core import files, gc_freeze
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
-from pipeline.engine.record import Asked, Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
+from pipeline.engine.record import Asked, MissingLine, judge_lines, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
@@ -25,13 +25,12 @@ from pipeline.store.leases import LeaseLostError
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
     from pipeline.core.task import Task
-    from pipeline.store.claims import Request
-    from pipeline.store.database import Connection, Store
+    from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
 
 
 CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
-MAX_LOST = 3  # times that somebody else went on with one batch while this process stood still
+MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 EXAMPLES = 3
 NO_LINE = "no line in the result"
 
@@ -50,10 +49,10 @@ class Anomaly:
 
 @dataclass
 class IngestSummary:
-    """What became of one batch: the four outcomes add up to its requests; the rest is about lines nobody asked for."""
+    """What became of one batch: the four outcomes add up to its requests; the rest is about other lines."""
 
     batch: Batch
-    oddities: list[Anomaly] = field(default_factory=list)
+    anomalies: list[Anomaly] = field(default_factory=list)
     outdated: list[str] = field(default_factory=list)
     other_versions: list[str] = field(default_factory=list)
 
@@ -69,135 +68,121 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
     """
     with ws.store.read() as tx:
         waiting = [batch.number for batch in batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)]
-    accounts: list[IngestSummary] = []
+    summaries: list[IngestSummary] = []
     failures: list[FindableError] = []
     for number in waiting:
         try:
-            account = _ingest_once(ws, number)
+            summary = _ingest_once(ws, number)
         except FindableError as error:
             failures.append(error)
             continue
-        if account is not None:
-            accounts.append(account)
-            done(account)
+        if summary is not None:
+            summaries.append(summary)
+            done(summary)
+    for other in failures[:-1]:
+        ws.display.warn(other.message)
     if failures:
-        for other in failures[:-1]:
-            ws.display.warn(other.message)
         raise failures[-1]
-    return accounts
+    return summaries
 
 
 def _ingest_once(ws: OpenWorkspace, number: int) -> IngestSummary | None:
-    """Ingest one batch, waiting for whoever is at it; None where that one was first.
+    """Ingest one batch, waiting for another process that is at it; None where that one was first.
 
-    A process that stood still while somebody else went on with the batch reads it again.
+    A process that stood still while another one went on with the batch reads it again.
     """
+    waiting = f"another process ingests batch {number}; waiting"
     for left in reversed(range(MAX_LOST)):
         try:
-            with ws.waited_lease(
-                f"batch:{number}", waiting=f"another process ingests batch {number}; waiting"
-            ) as lease:
+            with ws.waited_lease(f"batch:{number}", waiting=waiting) as lease:
                 with ws.store.read() as tx:
                     batch = batches.get_batch(tx, number)
-                return _ingest(ws, batch, lease) if batch.state is BatchState.DOWNLOADED else None
+                return _Ingest(ws, batch, lease).run() if batch.state is BatchState.DOWNLOADED else None
         except LeaseLostError:
             if not left:
                 raise
     raise AssertionError("the last try returns or raises")
 
 
-def _ingest(ws: OpenWorkspace, batch: Batch, lease: "Lease") -> IngestSummary:
-    """Account for every request of one batch, chunk by chunk, then for the batch."""
-    path = files.verify(
-        ws.data / (batch.result_file or ""),
-        sha256=batch.result_sha256 or "",
-        what=f"the result of batch {batch.number}",
-    )
-    source = source_of(batch, models_file=ws.settings.models_file)
-    bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
-    with gc_freeze.gc_frozen(), ResultFile(path) as results, bar_of as bar:
-        _apply_all(ws, batch, lease, results=results, source=source, bar=bar)
-        oddities = _odd_lines(results)
-        _finish(ws.store, batch, lease, results=results, at=ws.now())
-    return _account(ws.store, ws.task, batch.number, oddities)
+class _Ingest(NamedTuple):
+    """One downloaded batch, under its lease."""
 
+    ws: OpenWorkspace
+    batch: Batch
+    lease: "Lease"
 
-def _apply_all(
-    ws: OpenWorkspace, batch: Batch, lease: "Lease", *, results: ResultFile, source: Source, bar: "Bar"
-) -> None:
-    """Judge and write every request that has no outcome yet; those that have one are only looked up."""
-    missing = _missing(ws, batch)
-    after = 0
-    while True:
+    def run(self) -> IngestSummary:
+        """Account for every request of one batch, chunk by chunk, then for the batch."""
+        ws, batch, what = self.ws, self.batch, f"the result of batch {self.batch.number}"
+        path = files.verify(ws.data / (batch.result_file or ""), sha256=batch.result_sha256 or "", what=what)
+        bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
+        with gc_freeze.gc_frozen(), ResultFile(path) as results, bar_of as bar:
+            self._apply_all(results, bar)
+            anomalies = _odd_lines(results)
+            self._finish(results)
         with ws.store.read() as tx:
-            page = claims.request_page(tx, batch.number, after=after, limit=CHUNK)
-            contexts = ws.task.contexts(tx, [one.item_id for one in page if one.outcome is None])
-        if not page:
-            return
-        after = page[-1].line
-        found = results.lines_of([request_key(batch.task, request.item_id) for request in page])
-        judged = [
-            (
-                one,
-                judge_lines(
-                    ws.task,
-                    Asked(one.item_id, one.input_hash),
-                    lines,
-                    missing=missing,
-                    context=contexts.get(one.item_id),
-                ),
+            return _summary(tx, ws.task, batch.number, anomalies)
+
+    def _apply_all(self, results: ResultFile, bar: "Bar") -> None:
+        """Judge and write every request that has no outcome yet; those that have one are only looked up."""
+        ws, batch, task = self.ws, self.batch, self.ws.task
+        source = source_of(batch, models_file=ws.settings.models_file)
+        judge = partial(judge_lines, task, missing=self._missing())
+        after = 0
+        while True:
+            with ws.store.read() as tx:
+                page = claims.request_page(tx, batch.number, after=after, limit=CHUNK)
+                contexts = task.contexts(tx, [one.item_id for one in page if one.outcome is None])
+            if not page:
+                return
+            after = page[-1].line
+            found = results.lines_of([request_key(batch.task, request.item_id) for request in page])
+            judged = [
+                (one, judge(Asked(one.item_id, one.input_hash), lines, context=contexts.get(one.item_id)))
+                for one, lines in zip(page, found, strict=True)
+                if one.outcome is None
+            ]
+            if judged:
+                with ws.store.write() as tx:
+                    self.lease.check(tx)
+                    claims.count_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
+                    write_judgements(tx, task, [one for _, one in judged], source=source, at=ws.now())
+            bar.show(after)
+
+    def _missing(self) -> MissingLine:
+        """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's."""
+        batch = self.batch
+        if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
+            return MissingLine(NO_LINE, charged=True)
+        forgiven = is_cancelled_by_hand(batch, self.ws.settings)
+        return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
+
+    def _finish(self, results: ResultFile) -> None:
+        """Hold the account against the requests, and end the batch."""
+        batch = self.batch
+        with self.ws.store.write() as tx:
+            self.lease.check(tx)
+            outcomes = claims.outcomes(tx, batch.number)
+            if sum(outcomes.values()) != batch.requests:
+                raise InconsistentError(
+                    f"batch {batch.number} asked {batch.requests} times and {sum(outcomes.values())} are accounted "
+                    "for; it stays downloaded",
+                    hint="run `make doctor`",
+                )
+            tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
+            batches.mark_ingested(
+                tx,
+                batch,
+                at=self.ws.now(),
+                **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
+                not_applied=answers.not_applied(tx, batch.number)[0],
+                unknown=results.unknown,
+                duplicates=results.duplicates,
+                unreadable=results.unreadable_count,
+                tokens_in=tokens_in,
+                tokens_out=tokens_out,
+                cost=cost,
             )
-            for one, lines in zip(page, found, strict=True)
-            if one.outcome is None
-        ]
-        if judged:
-            with ws.store.write() as tx:
-                lease.check(tx)
-                _write_chunk(tx, ws.task, judged, source=source, at=ws.now())
-        bar.show(after)
-
-
-def _missing(ws: OpenWorkspace, batch: Batch) -> MissingLine:
-    """Return what a request without a line means: the item's fault in a batch that succeeded, else the service's."""
-    if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
-        return MissingLine(NO_LINE, charged=True)
-    return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=download.is_cancelled_by_hand(ws, batch))
-
-
-def _write_chunk(
-    tx: "Connection", task: "Task", chunk: "list[tuple[Request, Judgement]]", *, source: Source, at: datetime
-) -> None:
-    """Write one chunk of judgements and close their claims, in the caller's transaction."""
-    claims.count_outcomes(tx, [(request, one.outcome, one.reason) for request, one in chunk])
-    write_judgements(tx, task, [one for _, one in chunk], source=source, at=at)
-
-
-def _finish(store: "Store", batch: Batch, lease: "Lease", *, results: ResultFile, at: datetime) -> None:
-    """Hold the account against the requests, and end the batch."""
-    with store.write() as tx:
-        lease.check(tx)
-        outcomes = claims.outcomes(tx, batch.number)
-        if sum(outcomes.values()) != batch.requests:
-            raise InconsistentError(
-                f"batch {batch.number} asked {batch.requests} times and {sum(outcomes.values())} are accounted for; "
-                "it stays downloaded",
-                hint="run `make doctor`",
-            )
-        tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
-        not_applied, _ = answers.not_applied(tx, batch.number)
-        batches.mark_ingested(
-            tx,
-            batch,
-            at=at,
-            **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
-            not_applied=not_applied,
-            unknown=results.unknown,
-            duplicates=results.duplicates,
-            unreadable=results.unreadable_count,
-            tokens_in=tokens_in,
-            tokens_out=tokens_out,
-            cost=cost,
-        )
 
 
 def _odd_lines(results: ResultFile) -> list[Anomaly]:
@@ -214,28 +199,21 @@ def _odd_lines(results: ResultFile) -> list[Anomaly]:
     return odd
 
 
-def _account(store: "Store", task: "Task", number: int, oddities: list[Anomaly]) -> IngestSummary:
+def _summary(tx: "Connection", task: "Task", number: int, anomalies: list[Anomaly]) -> IngestSummary:
     """Return what became of a batch, with the reasons and up to three examples of each."""
-    with store.read() as tx:
-        batch = batches.get_batch(tx, number)
-        counts, shown = _failures(tx, number)
-        outdated = answers.not_applied(tx, number)[1]
-        names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
-        other = answers.other_versions(tx, number, model=batch.model)
-    for (outcome, reason), count in sorted(counts.items()):
-        examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[outcome, reason])
-        oddities.append(Anomaly(outcome, reason, count, examples))
-    return IngestSummary(batch, oddities, [names.get(one, one) for one in outdated], other)
-
-
-def _failures(tx: "Connection", number: int) -> "tuple[Counter[_Kind], dict[_Kind, list[tuple[str, str]]]]":
-    """Return how often each kind of failure occurred in a batch, and (item id, what was said) of the first of each."""
+    batch = batches.get_batch(tx, number)
     counts: Counter[_Kind] = Counter()
-    shown: dict[_Kind, list[tuple[str, str]]] = {}
+    shown: dict[_Kind, list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
     for outcome, reason, code, item_id, excerpt in answers.failures(tx, number):
         word, _, detail = reason.partition(": ")
         kind = (outcome, word if code is None else f"{word}, code {code}")
         counts[kind] += 1
         if counts[kind] <= EXAMPLES:
             shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
-    return counts, shown
+    outdated = answers.not_applied(tx, number)[1]
+    names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
+    for kind, count in sorted(counts.items()):
+        examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
+        anomalies.append(Anomaly(*kind, count, examples))
+    other = answers.other_versions(tx, number, model=batch.model)
+    return IngestSummary(batch, anomalies, [names.get(one, one) for one in outdated], other)

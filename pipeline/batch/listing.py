@@ -1,67 +1,14 @@
-"""The list of batches as people read it."""
+"""List every batch with what it cost, or is estimated to cost, and how far it has come."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches
 from pipeline.store.batches import Batch
 
-
-@dataclass(frozen=True)
-class BatchSummary:
-    """One batch: `cost` in USD is what it cost where `is_actual`, else what it is estimated to cost."""
-
-    number: int
-    task: str
-    state: str
-    remote_name: str | None
-    rows: int
-    done: str
-    cost: float
-    is_actual: bool
-    age: str
-    reason: str | None
-    document: dict[str, Any]
-
-
-def run(ws: OpenWorkspace) -> list[BatchSummary]:
-    """Return every batch, oldest first."""
-    with ws.store.read() as tx:
-        return [_row(batch, now=ws.now()) for batch in batches.batches_in_states(tx)]
-
-
-def _row(batch: Batch, *, now: datetime) -> BatchSummary:
-    """Return one batch as a row."""
-    is_actual = batch.cost is not None
-    never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
-    cost = batch.cost if batch.cost is not None else 0.0 if never_sent else batch.estimated_cost
-    age = (batch.ended_at or now) - batch.created_at
-    document = {
-        **{name: getattr(batch, name) for name in _SHOWN},
-        "state": batch.state.value,
-        "cost": cost,
-        "cost_is_actual": is_actual,
-        "age_s": round(age.total_seconds()),
-    }
-    return BatchSummary(
-        number=batch.number,
-        task=batch.task,
-        state=batch.state.value,
-        remote_name=batch.remote_name,
-        rows=batch.requests,
-        done=_done(batch),
-        cost=cost,
-        is_actual=is_actual,
-        age=_words(age),
-        reason=batch.reason,
-        document=document,
-    )
-
-
-_SHOWN = (
+SHOWN = (
     *("number", "task", "extractor", "model", "reason", "created_at", "submitted_at", "ended_at"),
     *("remote_name", "remote_word", "tries", "requests", "estimated_in", "estimated_out", "estimated_cost"),
     *("priced_on", "tokens_in", "tokens_out", "answered", "refused", "invalid", "missing", "not_applied"),
@@ -69,16 +16,45 @@ _SHOWN = (
 )
 
 
-def _done(batch: Batch) -> str:
-    """Return how far a batch has come: answers of an ingested one, else what the API counts."""
-    if batch.answered is not None:
-        return f"{batch.answered} answered"
-    return "-" if batch.remote_done is None else str(batch.remote_done)
+class BatchSummary(NamedTuple):
+    """One batch with its age; `cost` in USD is what it cost where `is_actual`, else what it is estimated to cost."""
+
+    batch: Batch
+    age: timedelta
+    cost: float
+    is_actual: bool
+
+    @property
+    def done(self) -> str:
+        """Return how far it has come: answers of an ingested one, else what the API counts."""
+        if self.batch.answered is not None:
+            return f"{self.batch.answered} answered"
+        return "-" if self.batch.remote_done is None else str(self.batch.remote_done)
+
+    @property
+    def age_words(self) -> str:
+        """Return the age as people say it."""
+        seconds = self.age.total_seconds()
+        minutes = int(seconds // 60)
+        if minutes < 1:
+            return f"{seconds:.0f} s"
+        return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004 - two hours
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the batch for programs."""
+        figures = {"cost": self.cost, "cost_is_actual": self.is_actual, "age_s": round(self.age.total_seconds())}
+        return {name: getattr(self.batch, name) for name in SHOWN} | {"state": self.batch.state.value} | figures
 
 
-def _words(age: timedelta) -> str:
-    """Return an age as people say it."""
-    minutes = int(age.total_seconds() // 60)
-    if minutes < 1:
-        return f"{age.total_seconds():.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004 - two hours
+def run(ws: OpenWorkspace) -> list[BatchSummary]:
+    """Return every batch, oldest first."""
+    with ws.store.read() as tx:
+        return [_summary(batch, now=ws.now()) for batch in batches.batches_in_states(tx)]
+
+
+def _summary(batch: Batch, *, now: datetime) -> BatchSummary:
+    never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
+    estimated = 0.0 if never_sent else batch.estimated_cost
+    age = (batch.ended_at or now) - batch.created_at
+    return BatchSummary(batch, age, estimated if batch.cost is None else batch.cost, batch.cost is not None)

@@ -7,12 +7,13 @@ No database and no file is looked at here. The caller reads what budgets and quo
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.gemini.tokens import NO_USAGE, Usage
 
 if TYPE_CHECKING:
     from pipeline.cost.estimate import Calibration
+    from pipeline.engine.questions import PlannedRequest
 
 
 class StopReason(StrEnum):
@@ -22,18 +23,6 @@ class StopReason(StrEnum):
     BUDGET = "a budget has no room"
     QUOTA = "no more tokens may wait at the API"
     DONE = "no item is left"
-
-
-class PackedRequest(Protocol):
-    """One request on its way into a file: its line without the line end, and what it was counted to use."""
-
-    @property
-    def data(self) -> bytes:
-        """Return the line."""
-
-    @property
-    def usage(self) -> Usage:
-        """Return the tokens."""
 
 
 class FileLimits(NamedTuple):
@@ -68,7 +57,7 @@ class Packer:
     counted: Usage = NO_USAGE
     likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
 
-    def add(self, line: PackedRequest) -> StopReason | None:
+    def add(self, line: "PlannedRequest") -> StopReason | None:
         """Take one line in, or return why the file ends before it."""
         rows, size, counted = self.rows + 1, self.size + len(line.data) + 1, self.counted + line.usage
         likely = self.known.applied(counted, count=rows)

@@ -1,4 +1,4 @@
-"""Request files: which items go into which batch, written in one pass, sealed, then claimed.
+"""Write request files: choose which items go into which batch, write in one pass, seal, then claim.
 
 The file is sealed before its items are claimed, so no claim exists without its file; selecting, sealing, claiming and
 sweeping away files without a batch happen under one lease. Each is written under a name of its own and gets its final
@@ -8,7 +8,7 @@ Nothing here talks to the API.
 
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,21 +21,20 @@ from pipeline.engine import questions
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
-from pipeline.gemini.tokens import Usage
+from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, versions
+from pipeline.store.database import pages
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
     from pipeline.core.settings import Settings
-    from pipeline.core.task import Task
     from pipeline.gemini.models import Model
     from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
 
 
 FOLDER = "batches"
-NOTHING = Usage()
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
 PAGE = 500  # ids, where they are named
 LEASE = "prepare"
@@ -52,7 +51,7 @@ class BatchPlan:
     requests: int = 0
     size: int = 0
     counted_in: int = 0  # prompt tokens before calibration
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
     cost: float = 0.0
 
 
@@ -66,11 +65,6 @@ class Selection:
     limit: int | None = None
     without: Collection[str] = ()
     among: Sequence[str] | None = None
-
-    def left(self, made: "Sequence[_Made]") -> "Selection":
-        """Return what is wanted still when these batches are made."""
-        before = sum(one.requests for one in made)
-        return self if self.limit is None else replace(self, limit=max(0, self.limit - before))
 
 
 def request_path(data: Path, number: int) -> Path:
@@ -88,7 +82,7 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
 
     Nothing is written.
     """
-    made, size, usage = [], 0, Usage()
+    made, size, usage = [], 0, NO_USAGE
     with ws.store.read() as tx:
         known = estimate.calibration(tx, ws.extractor)
         packer = Packer(_limits(ws.settings, ws.model), known)
@@ -101,40 +95,66 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
             bar.show(rows)
     made += [packer.rows] * bool(packer.rows)
     likely = known.applied(usage, count=sum(made))
-    return BatchPlan(len(made), sum(made), size, usage.prompt, likely, estimate.request_cost(ws, likely, batch=True))
+    cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
+    return BatchPlan(len(made), sum(made), size, usage.prompt, likely, cost)
+
+
+def request_lines(
+    tx: "Connection", builder: RequestBuilder, wanted: Selection, *, after: str | None = None
+) -> Iterator[PlannedRequest]:
+    """Yield the request of every item that is wanted, in the order of rows, or of those behind one, at flat memory.
+
+    Raises:
+        InputError: an item's request cannot be sent.
+    """
+    left = wanted.limit
+    if wanted.among is None:
+        most = None if left is None else left + len(wanted.without)
+        wanted_pages: Iterator[Sequence[str]] = claims.askable_pages(tx, builder.task, limit=most, after=after)
+    else:
+        wanted_pages = pages(claims.askable_among(tx, builder.task, wanted.among), PAGE)
+    for page in wanted_pages:
+        ids = [one for one in page if one not in wanted.without][:left]
+        yield from builder.lines(tx, ids)
+        left = None if left is None else left - len(ids)
+
+
+def _limits(settings: "Settings", model: "Model") -> FileLimits:
+    """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
+    most, waiting = settings.batch_tokens, model.enqueued(settings.tier)
+    tokens = most if waiting is None else max(1, min(most, int(waiting * SHARE)))
+    return FileLimits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
 
 
 def prepare_batches(
-    ws: OpenWorkspace, wanted: Selection, *, bar: "Bar", told: Callable[[StopReason], None] = lambda _why: None
+    ws: OpenWorkspace, wanted: Selection, *, bar: "Bar", on_stop: Callable[[StopReason], None] = lambda _why: None
 ) -> list[int]:
     """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
 
-    Where a budget is set, the last batch is cut so that all of it fits; `told` hears why it ended.
+    Where a budget is set, the last batch is cut so that all of it fits; `on_stop` is called with why it ended.
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
         InconsistentError: the items keep changing, or this process keeps standing still, while it writes.
     """
-    made: list[_Made] = []
+    preparation = _Preparation(ws, wanted, bar)
     for tries_left in reversed(range(TRIES)):
         try:
             with ws.waited_lease(LEASE, waiting=WAITING) as lease, gc_freeze.gc_frozen():
                 sweep_request_files(ws.store, ws.data, lease)
                 questions.free_dead_owners(ws.store, now=ws.now())
-                while isinstance(one := _prepare_next(ws, lease, made, wanted, bar=bar), _Made):
-                    made.append(one)
-            told(one)
+                on_stop(preparation.run(lease))
             break
         except LeaseLostError:  # this process stood still: another one may have prepared meanwhile, so begin again
             if not tries_left:
                 raise
-    return [one.number for one in made]
+    return [one.number for one in preparation.made]
 
 
 def sweep_request_files(store: "Store", data: Path, lease: "Lease") -> list[Path]:
     """Remove request files that no batch knows, left by a process that died before its claim; return them.
 
-    In one transaction with the look at the lease, so that nobody can claim a file between the look and its removal.
+    In one transaction with the look at the lease, so that no file is claimed between the look and its removal.
     """
     folder = data / FOLDER
     with store.write() as tx:
@@ -154,54 +174,6 @@ class _Made(NamedTuple):
     last: str
 
 
-def _prepare_next(
-    ws: OpenWorkspace, lease: "Lease", made: Sequence[_Made], wanted: Selection, *, bar: "Bar"
-) -> _Made | StopReason:
-    """Prepare one batch beside those `made`, or return why there is none.
-
-    It begins behind the last item of the one before, so that claimed rows are not passed over again and again; where
-    nobody is left there, a look at all of them tells whether that was right.
-    """
-    after = made[-1].last if made else None
-    one = _prepare_one(ws, lease, made, wanted, after=after, bar=bar)
-    if one is StopReason.DONE and after is not None:
-        one = _prepare_one(ws, lease, made, wanted, after=None, bar=bar)
-    return one
-
-
-def _prepare_one(
-    ws: OpenWorkspace, lease: "Lease", made: Sequence[_Made], wanted: Selection, *, after: str | None, bar: "Bar"
-) -> _Made | StopReason:
-    """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
-    left = wanted.left(made)
-    if left.limit == 0:
-        return StopReason.DONE
-    for _ in range(TRIES):
-        with ws.store.read() as tx:
-            number = batches.next_number(tx)
-        try:
-            written = _write(ws, number, left, after=after, bar=bar, before=sum(one.requests for one in made))
-        except FileNotFoundError:
-            lease.check()  # it was swept away by whoever took the lease over
-            raise
-        if isinstance(written, StopReason):
-            return written
-        try:
-            with ws.store.write() as tx:
-                lease.check(tx)
-                _claim(ws, tx, number, written)
-                files.rename(written.draft, request_path(ws.data, number))
-        except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
-            continue
-        finally:
-            written.draft.path.unlink(missing_ok=True)
-        return _Made(number, len(written.rows), written.rows[-1][0])
-    raise InconsistentError(
-        f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed or sent",
-        hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
-    )
-
-
 class _Written(NamedTuple):
     """A request file that is sealed as a draft: its (item id, input hash) rows, and what it holds together."""
 
@@ -210,98 +182,118 @@ class _Written(NamedTuple):
     packer: Packer
 
 
-def _write(
-    ws: OpenWorkspace, number: int, wanted: Selection, *, after: str | None, bar: "Bar", before: int
-) -> _Written | StopReason:
-    """Write one request file and seal it as a draft, or return why nobody stands in it."""
-    rows: list[tuple[str, str]] = []
-    stop: StopReason | None = None
-    path = request_path(ws.data, number)
-    with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, ws.store.read() as tx:
-        packer = _packer(ws, tx)
-        for line in request_lines(tx, RequestBuilder(ws.task, ws.model), wanted, after=after):
-            stop = packer.add(line)
-            if stop is not None:
-                break
-            writer.write_line(line.data)
-            rows.append((line.item.id, line.item.input_hash))
-            bar.show(before + len(rows))
-        return _Written(writer.seal(), rows, packer) if rows else stop or StopReason.DONE
+@dataclass
+class _Preparation:
+    """The batches that one command prepares, one after the other."""
 
+    ws: OpenWorkspace
+    wanted: Selection
+    bar: "Bar"
+    made: list[_Made] = field(default_factory=list)
 
-def _claim(ws: OpenWorkspace, tx: "Connection", number: int, written: _Written) -> None:
-    """Add the batch and claim its items, all or none, in the caller's transaction.
+    def run(self, lease: "Lease") -> StopReason:
+        """Prepare batch after batch, and return why there is no further one.
 
-    Raises:
-        StateConflictError: an item, or the room for all of them, was taken since the file was read.
-        ConfigurationError: the version is being rolled back since then.
-    """
-    task = ws.task
-    # once more: it may have been rolled back since this command began
-    versions.begin_version(tx, task.name, task.label, model=ws.model.name, skips=task.skips, at=ws.now())
-    packed = written.packer
-    stop = _packer(ws, tx).stop_for(packed.likely, slack=ROUNDING)
-    if stop is not None:
-        raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
-    ws.bind(tx)
-    batches.add_batch(
-        tx,
-        at=ws.now(),
-        number=number,
-        task=ws.task.name,
-        extractor=ws.extractor,
-        model=ws.model.name,
-        requests=len(written.rows),
-        request_file=str(request_path(ws.data, number).relative_to(ws.data)),
-        request_sha256=written.draft.sha256,
-        request_size=written.draft.size,
-        counted_in=packed.counted.prompt,
-        estimated_in=packed.likely.prompt,
-        estimated_out=packed.likely.answer + packed.likely.thoughts,
-        estimated_cost=estimate.request_cost(ws, packed.likely, batch=True),
-        priced_on=ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat(),
-    )
-    claims.take_claims(tx, ws.task, written.rows, batch=number, at=ws.now())
+        Each begins behind the last item of the one before, so that claimed rows are not passed over again and again;
+        where no item is left there, a look at all of them tells whether that was right.
+        """
+        while True:
+            after = self.made[-1].last if self.made else None
+            one = self._prepare(lease, after=after)
+            if one is StopReason.DONE and after is not None:
+                one = self._prepare(lease, after=None)
+            if isinstance(one, StopReason):
+                return one
+            self.made.append(one)
 
+    def _prepare(self, lease: "Lease", *, after: str | None) -> _Made | StopReason:
+        """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
+        ws, before = self.ws, sum(one.requests for one in self.made)
+        if self.wanted.limit is not None and before >= self.wanted.limit:
+            return StopReason.DONE
+        for _ in range(TRIES):
+            with ws.store.read() as tx:
+                number = batches.next_number(tx)
+            path = request_path(ws.data, number)
+            try:
+                written = self._write(path, after=after, before=before)
+            except FileNotFoundError:
+                lease.check()  # it was swept away by the process that took the lease over
+                raise
+            if isinstance(written, StopReason):
+                return written
+            try:
+                with ws.store.write() as tx:
+                    lease.check(tx)
+                    self._claim(tx, number, written)
+                    files.rename(written.draft, path)
+            except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
+                continue
+            finally:
+                written.draft.path.unlink(missing_ok=True)
+            return _Made(number, len(written.rows), written.rows[-1][0])
+        raise InconsistentError(
+            f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
+            hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
+        )
 
-def request_lines(
-    tx: "Connection", builder: RequestBuilder, wanted: Selection, *, after: str | None = None
-) -> Iterator[PlannedRequest]:
-    """Yield the request of every item that is wanted, in the order of rows, or of those behind one, at flat memory.
+    def _write(self, path: Path, *, after: str | None, before: int) -> _Written | StopReason:
+        """Write one request file and seal it as a draft, or return why there is no item in it."""
+        ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
+        left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - before)
+        rows: list[tuple[str, str]] = []
+        with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, ws.store.read() as tx:
+            packer = self._packer(tx)
+            for line in request_lines(tx, RequestBuilder(ws.task, ws.model), left, after=after):
+                if (full := packer.add(line)) is not None:
+                    stop = full
+                    break
+                writer.write_line(line.data)
+                rows.append((line.item.id, line.item.input_hash))
+                self.bar.show(before + len(rows))
+            return _Written(writer.seal(), rows, packer) if rows else stop
 
-    Raises:
-        InputError: an item's request cannot be sent.
-    """
-    left = wanted.limit
-    most = None if wanted.limit is None else wanted.limit + len(wanted.without)
-    for page in _pages(tx, builder.task, wanted, most=most, after=after):
-        ids = [one for one in page if one not in wanted.without][:left]
-        yield from builder.lines(tx, ids)
-        left = None if left is None else left - len(ids)
+    def _claim(self, tx: "Connection", number: int, written: _Written) -> None:
+        """Add the batch and claim its items, all or none, in the caller's transaction.
 
+        Raises:
+            StateConflictError: an item, or the room for all of them, was taken since the file was read.
+            ConfigurationError: the version is being rolled back since then.
+        """
+        ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.packer
+        # once more: it may have been rolled back since this command began
+        versions.begin_version(tx, task.name, task.label, model=model.name, skips=task.skips, at=now)
+        stop = self._packer(tx).stop_for(packed.likely, slack=ROUNDING)
+        if stop is not None:
+            raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
+        ws.bind(tx)
+        batches.add_batch(
+            tx,
+            at=now,
+            number=number,
+            task=task.name,
+            extractor=ws.extractor,
+            model=model.name,
+            requests=len(written.rows),
+            request_file=str(request_path(ws.data, number).relative_to(ws.data)),
+            request_sha256=written.draft.sha256,
+            request_size=written.draft.size,
+            counted_in=packed.counted.prompt,
+            estimated_in=packed.likely.prompt,
+            estimated_out=packed.likely.answer + packed.likely.thoughts,
+            estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
+            priced_on=model.priced_as_of(batch=True, on=now.date()).isoformat(),
+        )
+        claims.take_claims(tx, task, written.rows, batch=number, at=now)
 
-def _pages(
-    tx: "Connection", task: "Task", wanted: Selection, *, most: int | None, after: str | None
-) -> Iterator[list[str]]:
-    """Yield pages of the ids that are wanted, and some that are not, in the order of rows or in that of `among`."""
-    if wanted.among is None:
-        yield from claims.askable_pages(tx, task, limit=most, after=after)
-    else:
-        found = claims.askable_among(tx, task, wanted.among)
-        yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
-
-
-def _packer(ws: OpenWorkspace, tx: "Connection") -> Packer:
-    """Return an empty request file, with all that its length depends on as it stands now."""
-    known = estimate.calibration(tx, ws.extractor)
-    room = budget.budgets(ws).room(tx, error=known.error)
-    funds = None if room is None else Funds(room, known.error, partial(estimate.request_cost, ws, batch=True))
-    quota = queue_quota.quota_left(tx, ws.model, tier=ws.settings.tier)
-    return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)
-
-
-def _limits(settings: "Settings", model: "Model") -> FileLimits:
-    """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
-    most, waiting = settings.batch_tokens, model.enqueued(settings.tier)
-    tokens = most if waiting is None else max(1, min(most, int(waiting * SHARE)))
-    return FileLimits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
+    def _packer(self, tx: "Connection") -> Packer:
+        """Return an empty request file, with all that its length depends on as it stands now."""
+        ws, known = self.ws, estimate.calibration(tx, self.ws.extractor)
+        room = budget.budgets(ws).room(tx, error=known.error)
+        funds = (
+            None
+            if room is None
+            else Funds(room, known.error, partial(usage_cost, ws.model, batch=True, on=ws.now().date()))
+        )
+        quota = queue_quota.quota_left(tx, ws.model, tier=ws.settings.tier)
+        return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)

@@ -1,10 +1,10 @@
 """Ask about every item without an answer: prepared -> submitting -> submitted.
 
-First what an earlier run left behind, then what is new. Nothing is paid for without the plan having been shown, and
-above a limit confirmed. Whatever stops this in the middle, running it again goes on without asking anyone twice.
+First what an earlier run left behind, then what is new. Nothing is paid for before the plan was shown, and above a
+limit confirmed. Whatever stops this in the middle, another run goes on and asks about no item twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.batch import create, prepare
@@ -62,42 +62,39 @@ def run(
 ) -> SubmitReport:
     """Submit every item without an answer, at most `limit` new items, where `among` is not None none but those.
 
-    `announce` is told the plan before anything is written or sent; `confirm` is asked above CONFIRM_ABOVE. Where it is
+    `announce` gets the plan before anything is written or sent; `confirm` is asked above CONFIRM_ABOVE. Where it is
     None a person has seen a plan already: items are counted and their tokens are not, which takes a pass over all.
 
     Raises:
         InputError: there are no items at all, or the plan was not confirmed.
-        RemoteError, ConfigurationError: see `creating.send`; what was not sent goes out with the next run.
-        BudgetError: a budget has no room for anybody.
+        RemoteError, ConfigurationError: see `create.send_batch`; what was not sent goes out with the next run.
+        BudgetError: a budget has no room for a single item.
     """
     wanted = Selection(limit, among=among)
     if not dry:
         questions.free_dead_owners(ws.store, now=ws.now())
         questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
-    waiting = _waiting(ws)
-    new = _plan_new(ws, wanted, counted=confirm is not None)
-    whole = _with_waiting(new, waiting)
-    report = SubmitReport(
-        whole, priced_on=ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat(), model=ws.model.name, dry=dry
-    )
-    if dry or (not whole.requests and not waiting):
-        if not whole.requests:
+    with ws.store.read() as tx:
+        left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
+        askable = claims.count_askable(tx, ws.task)
+    new = BatchPlan(requests=askable if limit is None else min(askable, limit))
+    if confirm is not None:
+        with ws.display.bar("counting tokens", new.requests) as bar:
+            new = prepare.plan_batches(ws, wanted, bar=bar)
+    plan = _with_prepared(new, [batch for batch in left if batch.state is BatchState.PREPARED])
+    priced_on = ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat()
+    report = SubmitReport(plan, priced_on=priced_on, model=ws.model.name, dry=dry)
+    if dry or (not plan.requests and not left):
+        if not plan.requests:
             questions.check_any_items(ws.store, ws.task)
         return report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
-    announce(whole)
-    if confirm is not None and whole.cost > ws.settings.confirm_above and not confirm(whole):
+    announce(plan)
+    if confirm is not None and plan.cost > ws.settings.confirm_above and not confirm(plan):
         raise InputError("not confirmed; nothing was written or sent", hint="YES=1 answers yes")
-    for batch in waiting:
-        report.sent[batch.number] = create.send_batch(ws, batch.number)
-    stops = _submit_new(ws, report, replace(wanted, limit=new.requests))
-    report.items = _items(ws, report.submitted)
-    unmet = new.requests - _new_items(ws, report, waiting)
-    if StopReason.BUDGET in stops:
-        _see_money(ws, report, unmet=unmet)
-    elif StopReason.QUOTA in stops:
-        with ws.store.read() as tx:
-            report.no_room = max(0, min(unmet, claims.count_askable(tx, ws.task)))
+    submission = _Submission(ws, report, wanted)
+    submission.send(batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED))
+    submission.send_new(new.requests)
     return report
 
 
@@ -118,95 +115,85 @@ def document(report: SubmitReport) -> dict[str, object]:
     }
 
 
-def _new_items(ws: OpenWorkspace, report: SubmitReport, waiting: list[Batch]) -> int:
-    """Return how many items this run put into batches, a line that was refused among them counted once."""
-    old = {one.number for one in waiting}
-    new = {number: fate for number, fate in report.sent.items() if number not in old}
-    rebuilt = [number for number, fate in new.items() if fate is SendOutcome.REBUILD]
-    return _items(ws, [number for number in new if number not in rebuilt]) + len(rebuilt)
-
-
-def _see_money(ws: OpenWorkspace, report: SubmitReport, *, unmet: int) -> None:
-    """Keep how many were held back for want of money; `unmet` were announced and stand in no batch of this run.
-
-    Raises:
-        BudgetError: there was none for anybody.
-    """
-    budgets = budget.budgets(ws)
-    with ws.store.read() as tx:
-        nearest = budgets.nearest(tx)
-        left = min(unmet, claims.count_askable(tx, ws.task)) if nearest else 0
-    if nearest is None or left < 1:
-        return
-    if not report.sent:
-        raise budgets.without_room(nearest)
-    report.held_back, report.budget = left, f"{nearest.name}={nearest.usd:g}"
-
-
-def _submit_new(ws: OpenWorkspace, report: SubmitReport, wanted: Selection) -> set[StopReason]:
-    """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch.
-
-    Returns why no more was prepared.
-    """
-    stops: set[StopReason] = set()
-    rebuild = [number for number, fate in report.sent.items() if fate is SendOutcome.REBUILD]
-    refused_items: set[str] = set()
-    most = wanted.limit or 0
-    for _ in range(MAX_REBUILDS):
-        most += _items(ws, rebuild) - len(rebuild)
-        if most < 1:
-            return stops
-        refused_items |= _refused_items(ws, rebuild)
-        with ws.display.bar("writing requests", most) as bar:
-            new = replace(wanted, limit=most, without=refused_items)
-            numbers = prepare.prepare_batches(ws, new, bar=bar, told=stops.add)
-        fates = {number: create.send_batch(ws, number) for number in numbers}
-        report.sent |= fates
-        rebuild = [number for number, fate in fates.items() if fate is SendOutcome.REBUILD]
-        most = 0
-    raise RemoteError(
-        f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
-        hint=f"`{ws.task.words.make('parked')}` and `make batches` show the reasons",
-    )
-
-
-def _waiting(ws: OpenWorkspace) -> list[Batch]:
-    """Return the batches that an earlier run left prepared or unclear, the unclear ones first."""
-    with ws.store.read() as tx:
-        left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
-    return sorted(left, key=lambda batch: (batch.state is BatchState.PREPARED, batch.number))
-
-
-def _plan_new(ws: OpenWorkspace, wanted: Selection, *, counted: bool) -> BatchPlan:
-    """Return what is new, its tokens counted by the estimator that also writes it, or how many items alone."""
-    with ws.store.read() as tx:
-        total = claims.count_askable(tx, ws.task)
-    if not counted:
-        return BatchPlan(requests=total if wanted.limit is None else min(total, wanted.limit))
-    with ws.display.bar("counting tokens", min(total, wanted.limit) if wanted.limit else total) as bar:
-        return prepare.plan_batches(ws, wanted, bar=bar)
-
-
-def _with_waiting(new: BatchPlan, waiting: list[Batch]) -> BatchPlan:
+def _with_prepared(new: BatchPlan, prepared: list[Batch]) -> BatchPlan:
     """Return what this run may spend: what is new, and what an earlier run left in *prepared*."""
-    old = [batch for batch in waiting if batch.state is BatchState.PREPARED]
     return BatchPlan(
-        batches=len(old) + new.batches,
-        requests=sum(one.requests for one in old) + new.requests,
-        size=sum(one.request_size for one in old) + new.size,
-        counted_in=sum(one.counted_in or 0 for one in old) + new.counted_in,
-        usage=Usage(sum(one.estimated_in for one in old), sum(one.estimated_out for one in old)) + new.usage,
-        cost=sum(one.estimated_cost for one in old) + new.cost,
+        batches=len(prepared) + new.batches,
+        requests=sum(one.requests for one in prepared) + new.requests,
+        size=sum(one.request_size for one in prepared) + new.size,
+        counted_in=sum(one.counted_in or 0 for one in prepared) + new.counted_in,
+        usage=Usage(sum(one.estimated_in for one in prepared), sum(one.estimated_out for one in prepared)) + new.usage,
+        cost=sum(one.estimated_cost for one in prepared) + new.cost,
     )
 
 
-def _items(ws: OpenWorkspace, numbers: list[int]) -> int:
-    """Return how many requests the batches hold together."""
-    with ws.store.read() as tx:
-        return sum(batches.get_batch(tx, number).requests for number in numbers)
+@dataclass
+class _Submission:
+    """What one run sends: batches an earlier run left, then new ones, and those that take the place of refused ones."""
 
+    ws: OpenWorkspace
+    report: SubmitReport
+    wanted: Selection
+    rebuild: list[int] = field(default_factory=list)  # refused for one line each; the rest is in no batch yet
+    stops: set[StopReason] = field(default_factory=set)  # why no more was prepared
 
-def _refused_items(ws: OpenWorkspace, numbers: list[int]) -> set[str]:
-    """Return the items whose lines were refused in these batches; they sit out the rest of this run."""
-    with ws.store.read() as tx:
-        return {one for number in numbers for one in claims.refused_items(tx, number)}
+    def send(self, numbers: Iterable[int]) -> None:
+        """Send prepared batches in this order."""
+        for number in numbers:
+            outcome = create.send_batch(self.ws, number)
+            self.report.sent[number] = outcome
+            if outcome is SendOutcome.REBUILD:
+                self.rebuild.append(number)
+
+    def send_new(self, announced: int) -> None:
+        """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch."""
+        old, refused, most = set(self.report.sent), set[str](), announced
+        for _ in range(MAX_REBUILDS):
+            rebuilt, self.rebuild = self.rebuild, []
+            most += self._requests(rebuilt) - len(rebuilt)
+            if most < 1:
+                break
+            refused |= self._refused_items(rebuilt)
+            wanted, most = replace(self.wanted, limit=most, without=refused), 0
+            with self.ws.display.bar("writing requests", wanted.limit) as bar:
+                numbers = prepare.prepare_batches(self.ws, wanted, bar=bar, on_stop=self.stops.add)
+            self.send(numbers)
+        else:
+            raise RemoteError(
+                f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
+                hint=f"`{self.ws.task.words.make('parked')}` and `make batches` show the reasons",
+            )
+        self._sum_up(announced, old)
+
+    def _sum_up(self, announced: int, old: set[int]) -> None:
+        """Report how many items were sent, and how many were held back; batches `old` were there before this run.
+
+        Raises:
+            BudgetError: a budget has no room for a single item.
+        """
+        ws, report = self.ws, self.report
+        report.items = self._requests(report.submitted)
+        if not self.stops & {StopReason.BUDGET, StopReason.QUOTA}:
+            return
+        new = {number: outcome for number, outcome in report.sent.items() if number not in old}
+        whole = [number for number, outcome in new.items() if outcome is not SendOutcome.REBUILD]
+        unmet = announced - self._requests(whole) - (len(new) - len(whole))  # a refused line counts as one item sent
+        with ws.store.read() as tx:
+            unmet = max(0, min(unmet, claims.count_askable(tx, ws.task)))
+            nearest = budget.budgets(ws).nearest(tx)
+        if StopReason.BUDGET not in self.stops:
+            report.no_room = unmet
+        elif nearest is not None and unmet:
+            if not report.sent:
+                raise budget.budgets(ws).without_room(nearest)
+            report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
+
+    def _requests(self, numbers: Iterable[int]) -> int:
+        """Return how many requests the batches hold together."""
+        with self.ws.store.read() as tx:
+            return sum(batches.get_batch(tx, number).requests for number in numbers)
+
+    def _refused_items(self, numbers: Iterable[int]) -> set[str]:
+        """Return the items whose lines were refused in these batches; they sit out the rest of this run."""
+        with self.ws.store.read() as tx:
+            return {one for number in numbers for one in claims.refused_items(tx, number)}

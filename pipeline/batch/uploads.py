@@ -1,4 +1,4 @@
-"""Uploads of ours at the API: which are left behind, because the batch they were made for is over or was never kept.
+"""Find and delete uploads of ours that no batch needs any more.
 
 An upload is known by its display name, which is that of the try it was made for. The API forgets uploads after 48 h.
 """
@@ -7,13 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.core.errors import RemoteError
 from pipeline.store import batches, workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
+    from pipeline.gemini.client import Client
     from pipeline.gemini.operations import RemoteFile
+    from pipeline.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,25 @@ class LeftUpload:
     batch: int
 
 
-def left_uploads(ws: OpenWorkspace, *, of: "Collection[int] | None" = None) -> list[LeftUpload]:
+def left_uploads(store: "Store", client: "Client", *, of: "Collection[int] | None" = None) -> list[LeftUpload]:
     """Return our uploads whose batch is over, or is not known here; with `of` those of these batches alone.
 
     Raises:
         RemoteError: the list cannot be had.
     """
-    listed = ws.client.list_files()
-    with ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was uploaded
-        form = re.compile(
-            rf"findable-{re.escape(workspace.get_workspace(tx).workspace_id)}-.+-(\d+)-[0-9a-f]{{16}}-t\d+"
-        )
+    listed = client.list_files()
+    with store.read() as tx:  # after the list: whatever is in it was recorded before it was uploaded
+        workspace_id = re.escape(workspace.get_workspace(tx).workspace_id)
         needed = {batch.number for batch in batches.batches_in_states(tx) if not batch.is_over}
+    form = re.compile(rf"findable-{workspace_id}-.+-(\d+)-[0-9a-f]{{16}}-t\d+")
     found = [LeftUpload(file, int(name[1])) for file in listed if (name := form.fullmatch(file.display_name))]
     return [one for one in found if one.batch not in needed and (of is None or one.batch in of)]
+
+
+def drop_upload(client: "Client", upload: str | None, *, warn: "Callable[[str], None]" = lambda _: None) -> None:
+    """Delete an upload that is not needed any more; where it cannot be reached, the API forgets it in any case."""
+    try:
+        if upload:
+            client.delete_upload(upload)
+    except RemoteError as error:
+        warn(f"the upload {upload} could not be deleted: {error.message}")

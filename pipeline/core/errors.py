@@ -21,10 +21,11 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 
 class FindableError(Exception):
-    """Something that a person can act on; printed without a traceback."""
+    """An error that a user can act on; printed without a traceback."""
 
     exit_code = 1
 
@@ -52,11 +53,20 @@ class RemoteError(FindableError):
 
     exit_code = 4
 
-    def __init__(self, message: str, *, hint: str = "", code: int | None = None, status: str = "") -> None:
-        """Keep the HTTP code (None when no reply came) and Google's status word beside the message."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: int | None = None,
+        status: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Keep the HTTP code (None when no reply came), Google's status word, and how long the server asks to wait."""
         super().__init__(message, hint=hint)
         self.code = code
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class RefusedError(RemoteError):
@@ -76,44 +86,19 @@ class MissingError(RefusedError):
 
 
 class ThrottledError(RefusedError):
-    """A quota is used up (429). `retry_after_s` is what the server asks for; `resets_at` is set for a daily quota."""
+    """A quota is used up (429)."""
 
-    exit_code = 4
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        code: int | None = 429,
-        status: str = "",
-        retry_after_s: float | None = None,
-        resets_at: datetime | None = None,
-    ) -> None:
-        """Keep how long the server asks to wait, and for a daily quota when it is reset (aware, UTC)."""
-        super().__init__(message, hint=hint, code=code, status=status)
-        self.retry_after_s = retry_after_s
+    def __init__(self, message: str, *, resets_at: datetime | None = None, **kept: Any) -> None:
+        """Keep when a daily quota is reset (aware, UTC) beside what every `RemoteError` keeps."""
+        super().__init__(message, **{"code": 429, **kept})
         self.resets_at = resets_at
 
 
 class UnavailableError(RemoteError):
     """No answer, or one that says nothing (5xx, 408, 409, 499, time-out, cut connection, unreadable body).
 
-    For a read: ask again. For a create: unclear, it may have happened. `retry_after_s` is the server's wish, if any.
+    For a read: ask again. For a create: unclear, it may have happened.
     """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        code: int | None = None,
-        status: str = "",
-        retry_after_s: float | None = None,
-    ) -> None:
-        """Keep how long the server asks to wait, in seconds, where it said so."""
-        super().__init__(message, hint=hint, code=code, status=status)
-        self.retry_after_s = retry_after_s
 
 
 class NotSentError(RemoteError):
@@ -127,7 +112,7 @@ class InconsistentError(FindableError):
 
 
 class StateConflictError(InconsistentError):
-    """A guarded move found another state: somebody else moved it first. The caller stops or reads again."""
+    """A guarded move found another state: another process moved it first. The caller stops or reads again."""
 
     def __init__(self, kind: str, name: object, *, expected: str, wanted: str, found: str | None = None) -> None:
         """Say which thing was expected in which state, and what was found."""
@@ -145,11 +130,7 @@ class GateError(FindableError):
 
 @contextlib.contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the place of an error that a library made of one that came during the block.
-
-    A connection that was struck in the middle of a statement, for one, cannot be put back as it was, and says so
-    instead. What is raised while an interrupt from before is on its way out is left as it is.
-    """
+    """Raise KeyboardInterrupt in the place of an error that a library made of one that came during the block."""
     before = sys.exception()
     try:
         yield

@@ -1,7 +1,7 @@
 """Files that survive: seal, verify, read lines.
 
-To seal is to write beside the target, flush, fsync, rename, and fsync the directory: whoever opens the target's name
-finds all of it or none of it. The SHA-256 that comes back is what the caller records; `verify` holds a file against it.
+To seal is to write beside the target, flush, fsync, rename, and fsync the directory: the target's name stands for all
+of it or none of it. The SHA-256 that comes back is what the caller records; `verify` holds a file against it.
 """
 
 import contextlib
@@ -16,13 +16,12 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from pipeline.core.errors import InconsistentError, InputError
 
 PART = ".part"  # the ending of everything that is not sealed yet
-FORGOTTEN_S = 86400.0  # without a write to a part of another machine, after which nobody writes it any more
+FORGOTTEN_S = 86400.0  # without a write, after which a part of another machine is abandoned
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class SealedWriter:
         self._hash = hashlib.sha256()
         try:
             self._file: BinaryIO = self._part.open("wb", buffering=1 << 20)
-        except BaseException:  # Ctrl-C at this moment: nobody would remove it
+        except BaseException:  # Ctrl-C at this moment: `__exit__` would not run
             self._part.unlink(missing_ok=True)
             raise
         self._sealed = False
@@ -87,9 +86,7 @@ class SealedWriter:
         """Return itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove what was not sealed."""
         if not self._sealed:
             with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed
@@ -116,15 +113,14 @@ _A_FILE = "name a file; `findable export -` writes to standard output"
 
 
 def part_of(path: Path) -> Path:
-    """Return a name beside `path` for what is not sealed yet; a process that was stopped and overtaken has another."""
+    """Return a name beside `path` for what is not sealed yet, another for each call."""
     return path.with_name(f"{path.name}.{os.getpid():x}-{_machine()}{secrets.token_hex(3)}{PART}")
 
 
 def is_abandoned(part: Path) -> bool:
     """Return whether a part file, by its name, was being written by a process that is not alive.
 
-    Of processes on another machine, which may share the directory, nothing is known but that a day without a write is
-    long.
+    A process on another machine, which may share the directory, is taken for dead after a day without a write.
     """
     found = re.fullmatch(rf".+\.([0-9a-f]+)-([0-9a-f]{{4}})?[0-9a-f]{{6}}{re.escape(PART)}", part.name)
     if found is None or os.name == "nt":  # there, os.kill cannot ask
@@ -133,29 +129,25 @@ def is_abandoned(part: Path) -> bool:
         with contextlib.suppress(OSError):
             return time.time() - part.stat().st_mtime > FORGOTTEN_S
         return False
+    return not process_exists(int(found[1], 16))
+
+
+def process_exists(pid: int) -> bool:
+    """Return whether this POSIX system has a process with an id."""
     try:
-        os.kill(int(found[1], 16), 0)  # asks only whether it is there
+        os.kill(pid, 0)  # sends nothing
     except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:  # somebody else's, and alive
         return False
-    return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
-def sweep_parts(path: Path) -> list[Path]:
-    """Remove what killed processes left beside `path`; for a caller who knows that nobody else is writing it."""
-    stale = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{PART}"))
-    for part in stale:
-        part.unlink(missing_ok=True)
-    return stale
-
-
-def sweep_abandoned(path: Path) -> list[Path]:
-    """Remove what dead processes left beside `path`; whoever else is writing it there goes on."""
-    stale = [part for part in sorted(path.parent.glob(f"{glob.escape(path.name)}.*{PART}")) if is_abandoned(part)]
-    for part in stale:
-        part.unlink(missing_ok=True)
-    return stale
+def sweep_parts(path: Path, *, alone: bool = False) -> None:
+    """Remove the part files of dead processes beside `path`; with `alone`, of all, as no other process writes it."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
+        if alone or is_abandoned(part):
+            part.unlink(missing_ok=True)
 
 
 def seal_bytes(path: Path, data: bytes) -> Sealed:
@@ -165,8 +157,8 @@ def seal_bytes(path: Path, data: bytes) -> Sealed:
         return writer.seal()
 
 
-def settle(part: Path) -> Sealed:
-    """Make a file durable that somebody else wrote, and measure it; it is sealed when `rename` gives it its name."""
+def sync_part(part: Path) -> Sealed:
+    """Make a file durable that another writer made, and measure it; it is sealed when `rename` gives it its name."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     digest, size, lines = _measure(part)
@@ -174,8 +166,8 @@ def settle(part: Path) -> Sealed:
 
 
 def seal_part(part: Path, path: Path) -> Sealed:
-    """Seal a file that somebody else wrote beside its target: fsync, hash, rename, fsync the directory."""
-    return rename(settle(part), path)
+    """Seal a file that another writer made beside its target: fsync, hash, rename, fsync the directory."""
+    return rename(sync_part(part), path)
 
 
 def rename(sealed: Sealed, path: Path) -> Sealed:
@@ -257,7 +249,7 @@ def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
     r"""Yield (offset in bytes, line without its line end) for each line that holds anything.
 
     Lines are split on the byte `\n` alone: U+2028, U+0085 and their like are legal inside a JSON string. A byte order
-    mark at the start and a `\r` at the end are dropped. Who may stop before the end closes the generator.
+    mark at the start and a `\r` at the end are dropped. A caller that stops before the end closes the generator.
     """
     offset = 0
     with path.open("rb") as file:
@@ -271,9 +263,9 @@ def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
 
 
 def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:
-    """Yield (line number from 1, document) of a JSON lines file that somebody else wrote; blank lines are passed over.
+    """Yield (line number from 1, document) of a JSON lines file; blank lines are passed over.
 
-    Who may stop before the end closes the generator.
+    A caller that stops before the end closes the generator.
 
     Raises:
         InputError: a line is no JSON; the message names it.

@@ -1,13 +1,8 @@
-"""Links that change in one rename, and directories that go as a whole: what promotion is made of.
+"""Replace links in one rename, remove directories as a whole, and hold files open for reading.
 
-A link is replaced by renaming another one over it, so whoever follows it finds the old target or the new one. The one
-thing to know: a link that was being made when a process died ends in `BESIDE`, and `Builds.sweep` removes it.
-
-A file held open for reading at any place, whatever happens to its name meanwhile.
-
-A file that was renamed or removed stays readable through its handle. That is why a reader of one build, or of one
-state of the vector cache, always sees that one. The handle is closed when it is no longer used; closing it by hand
-is allowed, not needed.
+A link is replaced by renaming another one over it, so that it leads to the old target or to the new one; a link of a
+process that died before ends in `BESIDE`, and `Builds.sweep` removes it. A file that was renamed or removed stays
+readable through its `ReadHandle`, so that a reader of one build, or of one state of the vector cache, sees that one.
 """
 
 import contextlib
@@ -56,7 +51,7 @@ def remove_link(path: Path) -> None:
 
 @contextlib.contextmanager
 def removed_on_error(directory: Path) -> Iterator[None]:
-    """Leave nothing of `directory` when the block fails, is interrupted included."""
+    """Remove `directory` when the block fails or is interrupted."""
     try:
         yield
     except BaseException:
@@ -90,13 +85,9 @@ class ReadHandle:
         Raises:
             InconsistentError: the file ends before that.
         """
-        data = os.pread(self.descriptor, size, offset)
-        while len(data) < size:  # the system may hand out less at a time
-            more = os.pread(self.descriptor, size - len(data), offset + len(data))
-            if not more:
-                raise InconsistentError(f"{self.path} ends after {self.size} bytes, before {offset + size}")
-            data += more
-        return data
+        data = bytearray(size)
+        self.read_into(memoryview(data), offset)
+        return bytes(data)
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` with the bytes from `offset`; new memory for every read would take longer than reading.
@@ -105,12 +96,12 @@ class ReadHandle:
             InconsistentError: the file ends before that.
         """
         done = 0
-        while done < len(buffer):
+        while done < len(buffer):  # the system may read less at a time
             more = os.preadv(self.descriptor, [buffer[done:]], offset + done)
             if not more:
                 raise InconsistentError(f"{self.path} ends after {self.size} bytes, before {offset + len(buffer)}")
             done += more
 
     def close(self) -> None:
-        """Give the file back to the system; doing it twice is no harm."""
+        """Close the file, which also happens when the handle is no longer used; twice is no harm."""
         self._close()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-LIKE_A_KEY = 16  # characters; a shorter key may be a word of somebody's text (Google's have 39)
+LIKE_A_KEY = 16  # characters; a shorter key may be a word of a text (Google's have 39)
 LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", "asyncio")  # and those below them
 _SESSION = re.compile(r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""", re.IGNORECASE)
 _BELOW = ("connection", "http11", "http2", "proxy", "socks", "_api_client", "_common", "models", "files", "batches")
@@ -41,17 +41,17 @@ class _RedactingFilter(logging.Filter):
         return True
 
 
-_discreet = _RedactingFilter()
+_redacting = _RedactingFilter()
 _NULL_HANDLER = logging.NullHandler()
 
 
 def keep_out_of_logs(key: str) -> None:
-    """See that no library logs the key or an upload session, at any level, whoever listens."""
+    """See that no library logs the key or an upload session, at any level."""
     if len(key) >= LIKE_A_KEY:
-        _discreet.keys.add(key)
+        _redacting.keys.add(key)
     logging.getLogger("google_genai").addHandler(_NULL_HANDLER)  # or Python prints its warnings on standard error
     for name in _names():
-        logging.getLogger(name).addFilter(_discreet)  # adding it again does nothing
+        logging.getLogger(name).addFilter(_redacting)  # adding it again does nothing
 
 
 def _names() -> Iterable[str]:

@@ -5,9 +5,10 @@ A value comes from the environment (`FINDABLE_<NAME>`; make passes its variables
 value where it came from, and `findable settings` prints both.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,32 +22,35 @@ YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError("must be 1 or more")
-    return number
+def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: str) -> Callable[[str], float]:
+    """Return the parser of numbers between two bounds, which keep NaN out."""
+
+    def parse(text: str) -> float:
+        number = kind(text)
+        if not least <= number <= most:
+            raise ValueError(f"must be {wanted}")
+        return number
+
+    return parse
 
 
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < 1e9:  # noqa: PLR2004 - keeps NaN and infinities out
-        raise ValueError("must be a number of seconds, 0 or more")
-    return number
+_positive = _number(int, least=1, most=math.inf, wanted="1 or more")
+_seconds = _number(float, least=0, most=999_999_999, wanted="a number of seconds, 0 or more")
+_days = _number(float, least=0, most=100_000, wanted="a number of days, from 0 to 100,000")  # calendars end
+_usd = _number(float, least=0, most=math.inf, wanted="an amount of USD, 0 or more")  # infinity: never ask
+_share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 
-def _days(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 100_000:  # noqa: PLR2004 - keeps NaN, infinities and days before all calendars out
-        raise ValueError("must be a number of days, from 0 to 100,000")
-    return number
+def _one_of(*words: str) -> Callable[[str], str]:
+    """Return the parser that takes these words alone."""
+    shown = [word if word.isdecimal() else repr(word) for word in words]
 
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be {', '.join(shown[:-1])} or {shown[-1]}")
+        return text
 
-def _usd(text: str) -> float:
-    number = float(text)
-    if not number >= 0:  # NaN is not; infinity is a way to say "never ask"
-        raise ValueError("must be an amount of USD, 0 or more")
-    return number
+    return parse
 
 
 def _truth(text: str) -> bool:
@@ -56,30 +60,12 @@ def _truth(text: str) -> bool:
     return word in YES
 
 
-def _tier(text: str) -> str:
-    if text not in {"free", "1", "2", "3"}:
-        raise ValueError("must be 'free', 1, 2 or 3")
-    return text
-
-
-def _backend(text: str) -> str:
-    if text not in {"gemini", "local"}:
-        raise ValueError("must be 'gemini' or 'local'")
-    return text
-
-
 def _path(text: str) -> Path:
-    """Return a path; `~` is the home directory here too, for not every shell and no `.env` file expands it."""
+    """Return a path with `~` expanded: not every shell does it, and no `.env` file."""
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ValueError("whose home directory that is cannot be told") from error
-
-
-def _subject(text: str) -> str:
-    if text not in {"experts", "passages"}:
-        raise ValueError("must be 'experts' or 'passages'")
-    return text
+        raise ValueError("that home directory is not known") from error
 
 
 def _label(text: str) -> str:
@@ -98,13 +84,6 @@ def _table(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", text):
         raise ValueError("must be the name of a table: letters, digits, underscores")
     return text
-
-
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise ValueError("must be a number from 0 to 1")
-    return number
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -133,7 +112,9 @@ class Settings:
     """Every value that can be set; durations in seconds unless the name says otherwise."""
 
     data: Path = _setting(Path("data"), _path, "the workspace: the directory that holds everything")
-    backend: str | None = _setting(None, _backend, "gemini or local; without it, gemini where a key is set")
+    backend: str | None = _setting(
+        None, _one_of("gemini", "local"), "gemini or local; without it, gemini where a key is set"
+    )
     database_url: str | None = _setting(None, str, "an SQLAlchemy URL; without it, findable.db in the workspace")
     pg_bin: Path | None = _setting(None, _path, "the folder of pg_dump and pg_restore; without it, those on the PATH")
     model: str = _setting("gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1")
@@ -142,8 +123,14 @@ class Settings:
     )
     dim: int = _setting(768, _positive, "width of the vectors")
     models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
-    tier: str = _setting("1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`")
-    rpm: int | None = _setting(None, _positive, "live requests a minute, over the tier's; local has no limit else")
+    tier: str = _setting(
+        "1",
+        _one_of("free", "1", "2", "3"),
+        "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`",
+    )
+    rpm: int | None = _setting(
+        None, _positive, "live requests a minute, over the tier's; the local engine has no limit unless you set one"
+    )
     tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's")
     rpd: int | None = _setting(None, _positive, "live requests a day (US/Pacific), over the tier's")
     api_version: str = _setting("v1beta", str, "the API version, always sent")
@@ -170,7 +157,7 @@ class Settings:
     mime_types: tuple[str, ...] = _setting(
         ("jsonl", "application/jsonl", "application/json", "text/plain"), _names, "types tried for uploads, in order"
     )
-    task: str = _setting("experts", _subject, "what is asked about: experts or passages")
+    task: str = _setting("experts", _one_of("experts", "passages"), "what is asked about: experts or passages")
     version: str | None = _setting(
         None, _label, "what answers about passages are attributed to; passage-concepts@1 without it"
     )
@@ -197,12 +184,9 @@ class Settings:
         """Return these settings with the local engine's own defaults put in where nothing was set."""
         if backend != "local":
             return self
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        for one in fields(self):
-            local = one.metadata.get("local")
-            if local is not None and self.sources.get(one.name, "default") == "default":
-                values[one.name] = local
-        return Settings(**values)
+        unset = (one for one in fields(self) if one.name not in self.sources)
+        local = {one.name: one.metadata.get("local") for one in unset}
+        return replace(self, **{name: value for name, value in local.items() if value is not None})
 
     @property
     def url(self) -> str:
@@ -223,17 +207,15 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
     for one in fields(Settings):
         if "parse" not in one.metadata:
             continue
-        found = _find(PREFIX + one.name.upper(), environ, below)
+        name = PREFIX + one.name.upper()
+        found = _find(name, environ, below)
         if found is None:
             continue
-        text, source = found
+        text, sources[one.name] = found
         try:
             values[one.name] = one.metadata["parse"](text)
         except ValueError as error:
-            raise ConfigurationError(
-                f"{PREFIX}{one.name.upper()} is {text!r} ({source}): {error}", hint=one.metadata["help"]
-            ) from error
-        sources[one.name] = source
+            raise ConfigurationError(f"{name} is {text!r} ({found[1]}): {error}", hint=one.metadata["help"]) from error
     for key_name in KEY_NAMES:
         found = _find(key_name, environ, below)
         if found is not None and found[0].strip():

@@ -1,4 +1,4 @@
-"""What the engine knows of the work: tasks to ask, and collections to index. It knows no subject.
+"""Define what the engine knows of its work, tasks to ask and collections to index, without knowing a subject.
 
 A subject (people, texts, images) is a room of its own that implements these protocols; `pipeline.engine.registry`
 finds it by its module `subject`. `Connection` stands for a connection inside a transaction of `pipeline.store`. Members
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 
 class Prompt(NamedTuple):
-    """What to ask about one item, in the API's own REST shapes.
+    """What to ask about one item, in the API's REST shapes: `parts` are the user's (`{"text": …}`).
 
-    `parts` are the user's parts (`{"text": …}`, `{"inlineData": …}`); `system` is the instruction; `max_output_tokens`
-    is always set, because a model that runs on costs money.
+    `max_output_tokens` is always set, because a model that runs on costs money.
     """
 
     system: str
@@ -34,10 +33,7 @@ class Prompt(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A row that a task asks about: its id as text, what to ask, and the hash of what the question was made from.
-
-    `context` is what judging an answer needs beside it; see `Task.contexts`.
-    """
+    """A row that a task asks about: its id, what to ask, the hash of what that was made from; see `Task.contexts`."""
 
     id: str
     prompt: Prompt
@@ -55,9 +51,9 @@ class Answered(NamedTuple):
 
 @dataclass
 class WriteResult:
-    """What `Task.write` did: ids whose row now holds the answer, and ids whose input had changed since it was asked.
+    """What `Task.write` did, by id: rows that hold the answer now, and rows whose input had changed meanwhile.
 
-    `blocked` are ids whose row does not take any answer, each with the reason for which it is not asked again.
+    `blocked` are rows that take no answer at all, with the reason for which they are not asked again.
     """
 
     applied: set[str] = field(default_factory=set)
@@ -66,10 +62,7 @@ class WriteResult:
 
 
 class VersionCounts(NamedTuple):
-    """What is here of one version: its label and model, rows and items that have some, since when and until when.
-
-    The model is empty where the rows name none; the times are None where they tell none.
-    """
+    """What there is of one version: label, model (may be empty), rows, items that have some, first and last time."""
 
     label: str
     model: str
@@ -86,7 +79,7 @@ class VersionCounts(NamedTuple):
 
 
 class RolledBackPage(NamedTuple):
-    """One block of rows that were taken back: how many, and where the next one begins; None after the last."""
+    """One block of rows that were removed: how many, and where the next one begins; None after the last."""
 
     rows: int
     after: Any | None
@@ -98,11 +91,11 @@ class Words(NamedTuple):
     one: str
     many: str
     done: str  # of items that have their answer: "3 tagged"
-    all_done: str  # where nobody is left to ask: "everyone with a bio is tagged, claimed or parked"
+    all_done: str  # where none is left to ask: "everyone with a bio is tagged, claimed or parked"
     input: str  # what the question is made from
     inputs: str  # the same of several
     after: str  # what to type once answers are in
-    again: str = "make batch-submit"  # what asks about those who are left
+    again: str = "make batch-submit"  # what asks about those that are left
     named: str = ""  # what names the subject to make, where it is not the one that is meant without
 
     def make(self, target: str) -> str:
@@ -134,19 +127,18 @@ class Task(Protocol):
     def pending(self, *, after: str | None = None) -> "Select[Any]":
         """Return a SELECT of one column, `item_id` (text), of the items that may be asked, in the order of their rows.
 
-        Those are the items without an answer that hold something to ask about; with `after` only those whose row stands
-        behind that item's, and none where that item is gone. Claims and parked items are the engine's business and are
-        subtracted by it.
+        Those without an answer that hold something to ask about; with `after` only those behind that item's row, none
+        where it was removed. The engine subtracts claimed and parked items.
         """
 
     def pending_among(self, tx: "Connection", ids: Sequence[str]) -> set[str]:
-        """Return which of these items `open_items` would give, by a look at their rows alone."""
+        """Return which of these items `pending` would give, by a look at their rows alone."""
 
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
-        """Yield the items with these ids as they stand now, in the order of `ids`; without those whose row is gone."""
+        """Yield the items with these ids as they are now, in the order of `ids`, without removed ones."""
 
     def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002 - few need it
-        """Return what judging an answer needs of each item's row, by id; nothing where the answer alone tells."""
+        """Return what judging an answer needs of each item's row, by id; nothing where the answer is enough."""
         return {}
 
     def judged(
@@ -158,20 +150,19 @@ class Task(Protocol):
     ) -> "tuple[BaseModel | None, str]":
         """Return a valid answer as it goes on, or None and why it is none, held against its item's context.
 
-        The context is None where the item is gone. `input_hash` is that of the input which was asked about, empty where
-        it is not known: an answer to another input than the context is of is nobody's fault, and will not be applied.
+        The context is None where the item was removed. `input_hash` is of the input that was asked about, empty where
+        not known: an answer to another input than the context's passes, and will not be applied.
         """
         return answer, ""
 
     def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
         """Write answers where there is none yet, with what follows from them (a score), in the caller's transaction.
 
-        `extractor` is label/model of whom they came from. An item that is gone or was answered meanwhile is left as it
-        is and is not among the applied.
+        `extractor` is label/model. An item that was removed or answered meanwhile is left out of the applied.
         """
 
     def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
-        """Return the JSON of an answer that is kept beside where it came from."""
+        """Return the JSON of an answer that the engine keeps."""
         return answer.model_dump_json()
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
@@ -181,25 +172,23 @@ class Task(Protocol):
         """Return what the answers of one extractor (None: of all of the task) are like, at flat memory."""
 
     def new_version(self, tx: "Connection", label: str | None) -> "Task":  # noqa: ARG002 - few have more than one version
-        """Return this task under a version of its own, which no other version's answers keep from asking.
-
-        Under `label`, or without one under the next that is free.
+        """Return this task under another version, `label` or the next free one; older answers do not count for it.
 
         Raises:
-            InputError: it has one version alone.
+            InputError: the task has one version alone.
         """
         raise InputError(f"{self.name} has one version alone")
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
-        """Take back the answers of these items, in the caller's transaction (used when local answers are cleared)."""
+        """Remove the answers of these items, in the caller's transaction (used when local answers are cleared)."""
 
     def versions(self, tx: "Connection") -> list[VersionCounts]:
-        """Return every version that answers are here of, those that are being taken back too, by label and model."""
+        """Return every version that has answers, by label and model; also one that is being rolled back."""
 
     def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
-        """Take back the next block of a version's answers, in the caller's transaction; `after` is None for the first.
+        """Remove the next block of a version's answers, in the caller's transaction; `after` is None for the first.
 
-        Only what is still as that version gave it; what came with the data, or from another version, stays.
+        Only what is still as that version gave it goes.
         """
 
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:

@@ -1,23 +1,10 @@
-"""A phrase that a model wrote, made harmless: visible text on one line, without mark-up.
+"""Escape text that others wrote for the place it goes to: a prompt, a line of Markdown, a drawing, a cell of CSV.
 
-A model repeats what stands in a text, and a stranger may have written it. Mark-up, entities, control and invisible
-characters are taken off; what a phrase must be beside that is the business of the subject that asked for it.
-
-Data between tags of a name, and nothing in the data that a reader could take for one of those tags.
-
-A text may try to end early, `</biography>`, so that what follows seems to be ours. Whatever looks like one of our
-tags loses its bracket: in any case and spacing, with brackets or letters that only look alike, with invisible
-characters in between, or as an entity. Other mark-up stays as it is; people write about HTML.
-
-Shows data as what it is: nothing in a text can become a link, an image, mark-up, a row of a table or a line.
-
-A text stands between marks that isolate its direction (U+2068, U+2069), so that right-to-left text moves nothing that
-stands beside it, and no line of Markdown begins with it.
-
-CSV lines that a spreadsheet may open: a cell that it would run as a formula is written as text.
-
-Such a cell gets an apostrophe before it, the sign for "this is text" in every spreadsheet; so does a cell that already
-has one there. `plain` takes it off again, so that what was exported is imported as it was.
+A phrase of a model loses mark-up, entities, control and invisible characters. In a prompt, data stands between tags,
+and what looks like one of our tags inside it loses its bracket; other mark-up stays. In a report, text stands between
+marks that isolate its direction (U+2068, U+2069), and nothing in it becomes a link, an image, a row or a line. A cell
+that a spreadsheet would run as a formula gets an apostrophe before it, and so does one that has one there already;
+`restore_formula` takes it off, so that what was exported is imported as it was.
 """
 
 import csv
@@ -40,7 +27,7 @@ _BULLET = re.compile(r"^(?:#{1,6}|[-*+>\u2022])\s+")
 
 
 def without_markup(text: str) -> str:
-    """Return a phrase on one line with one layer of entities and mark-up taken off, and what cannot be seen."""
+    """Return a phrase on one line without mark-up, one layer of entities, and what cannot be seen."""
     text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
     text = _EMPHASIS.sub("", _LINK.sub(r"\1", _ELEMENT.sub(" ", text)))
     seen = (" " if char.isspace() or char < " " else char for char in BLANK.sub("", text))
@@ -93,7 +80,7 @@ _INSTEAD = {
 
 
 def escape_invisible(text: str, *, most: int | None = None) -> str:
-    """Return a text on one line, every character that cannot be seen shown as U+FFFD; cut to `most` characters."""
+    """Return a text on one line, at most `most` characters, with U+FFFD for every character that cannot be seen."""
     line = "".join(char if char.isprintable() or char in KEPT or char.isspace() else UNSEEN for char in text)
     line = _SPACE.sub(" ", line)
     return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
@@ -115,7 +102,7 @@ def markdown_code(text: str) -> str:
 def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
     """Return a text for a line of Markdown with the (start, end) of some parts in bold; they are apart and ascending.
 
-    The marks of bold stand outside an isolate of its own, so that they hold whatever a part begins and ends with.
+    The marks of bold stand outside an isolate, so that they hold however a part begins and ends.
     """
     pieces, done = [], 0
     for start, end in spans:
@@ -153,7 +140,7 @@ def neutralize_formula(text: str) -> str:
 
 
 def restore_formula(text: str) -> str:
-    """Return the text that `neutralised` made a cell of."""
+    """Return the text that `neutralize_formula` made a cell of."""
     return text[1:] if text.startswith("'") and _MARKED.match(text) else text
 
 

@@ -88,14 +88,12 @@ class Budgets:
         )
 
     def _left(self, tx: "Connection", *, error: float, but: int | None = None) -> list[tuple[Budget, float]]:
-        """Return how much of each budget is left, in USD."""
         return [
             (one, one.usd - budget_used(spending.sum_spent(tx, since=one.since, but=but), error=error))
             for one in self.every
         ]
 
     def _passed(self, budget: Budget, left: float, cost: float) -> BudgetError:
-        """Return the error for a budget that would be passed."""
         return BudgetError(
             f"{_named(budget)} would be passed: ${max(0.0, left):.4f} of it is left, and the next needs about "
             f"${cost:.4f}; nothing more was started",
@@ -103,7 +101,6 @@ class Budgets:
         )
 
     def _more(self, budget: Budget) -> str:
-        """Return what to do about a budget that is used up."""
         more = f"give it a larger {budget.name}"
         if budget.name != "BUDGET_PER_DAY":
             return more

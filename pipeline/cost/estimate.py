@@ -1,4 +1,4 @@
-"""The one estimator: what requests will use and cost, in a batch or live, learned from what earlier ones did use.
+"""Estimate what requests will use, in a batch or live, from what earlier ones did use.
 
 `batch-submit`, `preflight`, `tag` and `status` all ask here. Tokens are counted from the text of each request; past
 answers of the same extractor then say how many its model really counts for such a text and how long its answers are.
@@ -78,12 +78,7 @@ def begin_live_run(
         items=items,
         estimated_in=usage.prompt,
         estimated_out=usage.answer + usage.thoughts,
-        estimated_cost=request_cost(ws, usage, batch=batch),
+        estimated_cost=tokens.usage_cost(ws.model, usage, batch=batch, on=ws.now().date()),
         priced_on=ws.model.priced_as_of(batch=batch, on=ws.now().date()).isoformat(),
         budget=budget,
     )
-
-
-def request_cost(ws: OpenWorkspace, usage: Usage, *, batch: bool) -> float:
-    """Return what tokens cost in USD with the model in use, in a batch or live, at today's price."""
-    return tokens.usage_cost(ws.model, usage, batch=batch, on=ws.now().date())

@@ -1,6 +1,6 @@
-"""What was estimated and what it came to, batch by batch and run by run; who is due; and the pilot.
+"""Tell `status` what was estimated and what it came to, by batch and by run, which items are due, and the pilot.
 
-For `status`: reads only, asks nobody, and loads nothing but the database.
+Reads the database alone; sends nothing.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from pipeline.store import batches, live_calls, pilots, retries, statistics, ver
 from pipeline.store.statistics import PastUsage
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Task
     from pipeline.store.batches import Batch
     from pipeline.store.database import Connection
     from pipeline.store.live_calls import Run
@@ -30,7 +31,7 @@ def usage_history(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
     return {
         "estimates": sorted((entry for entry, _ in found), key=lambda entry: str(entry["at"])),
         "estimate_error": {"mean": None if mean is None else round(mean, 4), "of": len(told)},
-        "due": _due(ws, tx),
+        "due": _due(tx, ws.task),
         "probe": None,
     }
 
@@ -86,7 +87,6 @@ def _of_run(tx: "Connection", run: "Run") -> tuple[dict[str, Any], PastUsage | N
 
 
 def _amounts(tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
-    """Return tokens and USD for programs."""
     return {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": round(cost, 6)}
 
 
@@ -96,10 +96,10 @@ def _error(past: PastUsage | None) -> float | None:
     return None if error is None else round(error, 4)
 
 
-def _due(ws: OpenWorkspace, tx: "Connection") -> list[dict[str, Any]]:
-    """Return who was added while Gemini failed and is due again, or was, by the names people know, oldest first."""
-    found = retries.all_retries(tx, ws.task.name)
-    names = ws.task.names(tx, [one.item_id for one in found])
+def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
+    """Return the items added while Gemini failed that are due again, or were, by the names users know, oldest first."""
+    found = retries.all_retries(tx, task.name)
+    names = task.names(tx, [one.item_id for one in found])
     return [
         {
             "name": names.get(one.item_id, one.item_id),

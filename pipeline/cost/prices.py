@@ -1,11 +1,13 @@
-"""What every known model costs and allows, with the source and the date of each figure.
+"""List what every known model costs and allows, with the source and the date of each figure.
 
-A look at data that comes with findable: it opens no workspace, asks nobody, and changes nothing.
+Reads data that comes with findable: opens no workspace, sends nothing, changes nothing.
 """
 
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
+
+from pipeline.gemini import models
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -76,16 +78,12 @@ def run(settings: "Settings", *, on: date) -> list[ModelPrices]:
     Raises:
         ConfigurationError: the file of FINDABLE_MODELS_FILE is wrong.
     """
-    from pipeline.gemini import models
-
     settings = settings.for_backend(settings.wanted_backend)
     return [_row(model, settings, on=on) for model in models.load_models(settings.models_file).values()]
 
 
 def _row(model: "Model", settings: "Settings", *, on: date) -> ModelPrices:
     """Return one model as it is used and limited under these settings."""
-    from pipeline.gemini import models
-
     bare = {settings.model.removeprefix("models/"): ANSWERS, settings.embedding_model.removeprefix("models/"): EMBEDS}
     use = bare.get(model.name, "")
     own = {"rpm": settings.rpm, "tpm": settings.tpm, "rpd": settings.rpd} if use == ANSWERS else {}

@@ -1,4 +1,4 @@
-"""The window of batches: how many of them, of their prompt tokens and of their bytes may wait at the API at once.
+"""Count what waits at the API against its quotas: batches, their prompt tokens, and bytes of uploads.
 
 What does not fit goes out when earlier batches are over. The API refuses what passes its quota, and nothing is lost by
 that; but a file that is written, uploaded and refused is work for nothing.
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import BatchState
+from pipeline.gemini import models
 from pipeline.gemini.limits import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
 from pipeline.store import batches
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
-    from pipeline.gemini.models import Model
     from pipeline.store.batches import Batch
     from pipeline.store.database import Connection
 
@@ -26,7 +26,7 @@ class QuotaFullError(RemoteError):
     """By our own count the API would refuse a batch for what is there already; it goes out as others end."""
 
 
-def quota_left(tx: "Connection", model: "Model", *, tier: str) -> int | None:
+def quota_left(tx: "Connection", model: models.Model, *, tier: str) -> int | None:
     """Return how many more estimated prompt tokens may be put into a batch now, at least 0.
 
     None where no limit is known, and where nothing of this model waits: the first batch always goes, whatever its size.
@@ -40,8 +40,6 @@ def quota_left(tx: "Connection", model: "Model", *, tier: str) -> int | None:
 
 def quota_shortfall(tx: "Connection", batch: "Batch", settings: "Settings") -> str:
     """Return why the API would refuse a batch for what is there already: batches, their tokens, or uploads; else ""."""
-    from pipeline.gemini import models
-
     active = batches.queue_load(tx, *AT_API, model=batch.model, but=batch.number)
     others = batches.queue_load(tx, *WAITING, model=batch.model, but=batch.number)
     model = models.load_models(settings.models_file).get(batch.model)

@@ -95,7 +95,8 @@ def begin_asking(store: "Store", task: "Task", *, model: str, at: datetime) -> N
         ConfigurationError: that version is being rolled back.
     """
     with store.read() as tx:
-        if not task.total(tx) or versions.is_version_begun(tx, task.name, task.label, model=model):
+        known = versions.get_version(tx, task.name, task.label, model=model)
+        if not task.total(tx) or (known is not None and known.withdrawn_at is None):
             return
     with store.write() as tx:
         if versions.begin_version(tx, task.name, task.label, model=model, skips=task.skips, at=at):

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, literal, or_, select
 
+from pipeline.core.settings import Settings
 from pipeline.experts.columns import tags_of
 from pipeline.experts.schema import SPEC, experts, forget_shape, item_id
-from pipeline.experts.table import PAGE, TASK, looks_foreign, rescore_pages, tags_cells, untagged
+from pipeline.experts.table import PAGE, TASK, by_ids, looks_foreign, rescore_pages, untagged
 from pipeline.store import answers, workspace
-from pipeline.store.database import streamed
+from pipeline.store.database import pages, streamed
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables import adopt as tables
 from pipeline.tables.reflect import columns_of
@@ -21,7 +22,7 @@ FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they 
 unscored = experts.c.findability_score.is_(None)
 
 
-def adopt(tx: Connection) -> list[str]:
+def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
     """Make the table, or add to an existing one what it lacks; return a line for each thing done to old rows.
 
     Afterwards every row has an id and a score, and rows whose tags are no JSON list are parked. Doing it again changes
@@ -45,7 +46,7 @@ def adopt(tx: Connection) -> list[str]:
     return lines
 
 
-def is_adopted(tx: Connection) -> bool:
+def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
     if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")):
         return False
@@ -60,10 +61,9 @@ def settle_foreign(tx: Connection, *, everyone: bool = False) -> int:
     and end as a list does. Returns how many were parked.
     """
     marked = list(tx.execute(answers.foreign_ids(TASK)).scalars())
-    for start in range(0, len(marked), PAGE):
-        some = marked[start : start + PAGE]
-        cells = tags_cells(tx, some)
-        mended = [key for key in some if key not in cells or tags_of(cells[key]) is not None]
+    for some in pages(marked):
+        rows = by_ids(tx, some, ("id", "tags"))
+        mended = [key for key in some if key not in rows or tags_of(rows[key]["tags"]) is not None]
         answers.forget_foreign(tx, TASK, mended)
     suspicious = ~untagged if everyone else or_(looks_foreign, ~untagged & unscored)
     query = select(item_id, experts.c.tags).where(suspicious, item_id.not_in(answers.foreign_ids(TASK)))

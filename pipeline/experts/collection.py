@@ -1,11 +1,12 @@
 """The experts as they are indexed: the text that is embedded, and what stands in `metadata.json` for each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import call
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Entry
 from pipeline.experts import table
-from pipeline.experts.columns import number_of, tags_of, text_of
+from pipeline.experts.columns import HEADERS, USERNAME, number_of, tags_of, text_of
 
 if TYPE_CHECKING:
     from pipeline.index.reader import Hit
@@ -48,38 +49,15 @@ def search_document(hit: "Hit") -> dict[str, Any]:
     }
 
 
-COLUMNS = (
-    "id",
-    "username",
-    "first_name",
-    "last_name",
-    "job_title",
-    "company",
-    "bio",
-    "hourly_rate",
-    "currency",
-    "profile_url",
-    "profile_url_utm",
-    "tags",
-    "findability_score",
-    "category",
-)
-NAMES = (  # of the same in `metadata.json`: other programs read it by these, in this order
-    "id",
-    "username",
-    "First Name",
-    "Last Name",
-    "Job Title",
-    "Company",
-    "Bio",
-    "Hourly Rate",
-    "Currency",
-    "Profile URL",
-    "Profile URL with UTM",
-    "tags",
-    "findability_score",
-    "category",
-)
+READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed, in the order of `metadata.json`
+    "id": lambda key: key,
+    **{name: number_of if name == "hourly_rate" else text_of for name in HEADERS if name != "category"},
+    "tags": lambda tags: tags_of(tags) or [],
+    "findability_score": number_of,
+    "category": text_of,
+}
+COLUMNS = tuple(READERS)
+NAMES = tuple(name if name == USERNAME else HEADERS.get(name, name) for name in COLUMNS)  # other programs read these
 
 
 def index_entry(row: Mapping[Any, Any]) -> Entry:
@@ -87,27 +65,10 @@ def index_entry(row: Mapping[Any, Any]) -> Entry:
     return _entry(*map(row.__getitem__, COLUMNS))
 
 
-def _entry(key: Any, *cells: Any) -> Entry:
-    """Return the cells of `COLUMNS` as they are indexed; said at length because it runs for everybody in each build."""
-    username, first, last, title, company, bio, rate, currency, url, utm, tags, score, category = cells
-    values = (
-        key,
-        text_of(username),
-        text_of(first),
-        text_of(last),
-        text_of(title),
-        text_of(company),
-        text_of(bio),
-        number_of(rate),
-        text_of(currency),
-        text_of(url),
-        text_of(utm),
-        tags_of(tags) or [],
-        number_of(score),
-        text_of(category),
-    )
-    metadata = dict(zip(NAMES, values, strict=True))
-    return Entry(str(key), index_text(metadata), metadata)
+def _entry(*cells: Any) -> Entry:
+    """Return the cells of `COLUMNS` as they are indexed."""
+    metadata = dict(zip(NAMES, map(call, READERS.values(), cells), strict=True))
+    return Entry(str(cells[0]), index_text(metadata), metadata)
 
 
 def index_text(metadata: Mapping[str, Any]) -> str:

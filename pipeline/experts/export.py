@@ -51,7 +51,6 @@ def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _cells(row: Mapping[Any, Any]) -> list[str]:
-    """Return one row as cells of text, in the order of the header."""
     return [_cell(value) for value in expert_document(row).values()]
 
 

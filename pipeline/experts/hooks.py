@@ -14,8 +14,7 @@ from pipeline.experts.score import score
 from pipeline.store import answers, claims, workspace
 
 if TYPE_CHECKING:
-    from pipeline.store.copy import Table
-    from pipeline.store.database import Connection
+    from sqlalchemy import Connection, Table
 
 SCORES = "scores that do not follow from their row"
 TAGS = "tags that another program changed after they were written"

@@ -1,14 +1,9 @@
-"""People into the table: new ones are added, changed ones updated, unchanged ones left alone.
+"""Import people from a file, in one transaction: all sound rows go in, or none where something stops it.
 
-Tags are never written here. What a changed question means for a person's state is done as well: a parked person with
-another biography goes again; tags stay; a person in an open batch gets the answer to the old text. Findings tell the
-user of these.
-
-Import people from a file, in one transaction: all sound rows go in, or none where something stops it.
-
-Doing it again changes nothing. A row that is there already is updated where the file says something else; its tags
-never are. The report of what was rejected, dropped or altered is sealed right before the commit, so that it is there
-wherever the people are in the table.
+New people are added, changed ones updated, unchanged ones left alone; tags are never written. A parked person with
+another biography goes again; one in an open batch gets the answer to the old text, and a finding says so. The report of
+what was rejected, dropped or altered is sealed right before the commit, so that it is there wherever the people are in
+the table.
 """
 
 import contextlib
@@ -23,7 +18,7 @@ from pipeline.experts.columns import HEADERS, number_of, tags_of, text_of
 from pipeline.experts.read import People
 from pipeline.experts.rows import Person
 from pipeline.experts.schema import fit_rates
-from pipeline.store import answers, claims, tables, workspace
+from pipeline.store import answers, claims, workspace
 from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejects_report
 
 if TYPE_CHECKING:
@@ -73,7 +68,7 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
     kept = [_kept(change, KEPT) for change in changes if change not in updated]
     asked_about = [change for change in updated if change.is_asked_about]
     ids = [change.item_id for change in asked_about]
-    claimed = set(tx.execute(claims.claimed_ids(table.TASK).where(tables.requests.c.item_id.in_(ids))).scalars())
+    claimed = claims.claimed_among(tx, table.TASK, ids)
     done.released += len(answers.unpark(tx, table.TASK, ids=_with_new_bio(asked_about, but=claimed)))
     return [*kept, *_with_old_answers(asked_about, claimed)]
 
@@ -122,7 +117,6 @@ def _with_old_answers(changes: Sequence[_Change], claimed: set[str]) -> Iterator
 
 
 def _with_new_bio(changes: Sequence[_Change], *, but: set[str]) -> list[str]:
-    """Return the ids of those with another biography, without those who are being asked."""
     return [change.item_id for change in changes if change.values.get("bio") and change.item_id not in but]
 
 
@@ -150,9 +144,9 @@ class PeopleImportReport(ImportReport):
 
 
 def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | None = None) -> PeopleImportReport:
-    """Import the people in a file; with `report`, list everything told in that CSV file.
+    """Import the people in a file; with `report`, list every finding in that CSV file.
 
-    A report says what happened also where nothing went in; `Report.check` raises then.
+    A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
     Raises:
         InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
@@ -178,8 +172,7 @@ def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | N
             raise _Refused
         if done.added or done.updated:
             workspace.touch_revision(tx)
-            new = f"{done.added} added, {done.updated} updated, {done.told[FindingKind.REJECTED]} rejected"
-            workspace.record_event(tx, "import", path.name, old=None, new=new, why="import", at=ws.now())
+            workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
     done.notes = file.notes
     return done
 
@@ -189,5 +182,4 @@ class _Refused(Exception):  # noqa: N818 - rolls the transaction back, and is ca
 
 
 def _size(person: Person) -> int:
-    """Return about how many characters of text a person has."""
     return len(str(person.values.get("bio")))

@@ -1,14 +1,15 @@
 """What the tags are like: the figures, their gates, and samples for a person to read."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.experts import table
 from pipeline.experts.columns import tags_of, text_of
 from pipeline.experts.schema import item_id
-from pipeline.quality.figures import Distribution, Figure, Gate, Quality, Rows, Sample
-from pipeline.quality.statistics import Choice, mean, percentile
+from pipeline.quality.figures import Figure, Quality, Rows, Sample
+from pipeline.quality.measures import Bound, count_figures, gates_of, histogram_bars, share, usage_figures
+from pipeline.quality.statistics import Choice
 from pipeline.store import statistics
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ MOST_BIO = 300  # characters of a biography shown in a sample
 FEWEST = 50  # people: of fewer a figure may be anything by chance
 FEWEST_TAGGED = 1000  # people: a vocabulary of fewer is mostly tags that stand once, however good they are
 
-TAGS = (1.0, 12.0)
-USED_ONCE = 0.98
-LONGEST_TAG = 60.0
-PARKED = 0.5
-FAILED = 0.5
+BOUNDS: tuple[Bound, ...] = (
+    ("tags", 1.0, 12.0, FEWEST, "The question asks for 3 to 8, and any list with a tag in it is accepted."),
+    ("used-once", None, 0.98, FEWEST_TAGGED, "A tag of one person finds only that person; more are no vocabulary."),
+    ("longest-tag", None, 60.0, FEWEST, "A phrase of three words has half as many."),
+    ("parked", None, 0.5, FEWEST, "If half are parked, something is wrong: read the reasons."),
+    ("failed", None, 0.5, FEWEST, "If half fail, something is wrong: each is paid for and asked again."),
+)
 
 
 def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
@@ -37,7 +40,7 @@ def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
     """
     condition = table.tagged()
     if extractor is not None:
-        condition = condition & item_id.in_(statistics.select_applied_ids(table.TASK, extractor))
+        condition = condition & item_id.in_(statistics.applied_ids(table.TASK, extractor))
     numbers: Counter[int] = Counter()
     used: Counter[str] = Counter()
     shown: Choice[str] = Choice(SAMPLES, seed=SEED)
@@ -52,8 +55,8 @@ def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
         extractor=extractor or "all",
         items=numbers.total(),
         figures=list(figures.values()),
-        gates=list(_gates(figures)),
-        distributions=list(_distributions(numbers)),
+        gates=gates_of(figures, BOUNDS),
+        distributions=list(histogram_bars("Tags of a person", "people", numbers, most=LONGEST_BAR)),
         tables=list(_tables(used)),
         samples=list(_samples(tx, list(shown))),
     )
@@ -65,44 +68,16 @@ def _figures(tx: "Connection", extractor: str | None, numbers: Counter[int], use
     longest = max(map(len, used), default=None)
     parked = statistics.count_parked(tx, table.TASK)
     replies = statistics.count_replies(tx, table.TASK, extractor)
-    failed = replies.refused + replies.invalid
-    paid = replies.answered
-    yield Figure("tags", mean(numbers), "mean", "tags of a person, mean", people)
-    yield Figure("tags-p10", percentile(numbers, 0.1), "count", "of a person, P10", people)
-    yield Figure("tags-p90", percentile(numbers, 0.9), "count", "of a person, P90", people)
-    yield Figure("used-once", once / len(used) if used else None, "share", "tags that one person alone has", people)
-    yield Figure("longest-tag", longest, "characters", "longest tag, characters", people)
+    failed = share(replies.refused + replies.invalid, replies.total)
     whole = people + parked
-    yield Figure(
-        "parked", parked / whole if whole else None, "share", "people parked, of those tagged or parked", whole
-    )
-    share = failed / replies.total if replies.total else None
-    yield Figure("failed", share, "share", "replies refused or invalid", replies.total)
+    yield from count_figures("tags", numbers, one="person")
+    yield Figure("used-once", share(once, len(used)), "share", "tags that one person alone has", people)
+    yield Figure("longest-tag", longest, "characters", "longest tag, characters", people)
+    yield Figure("parked", share(parked, whole), "share", "people parked, of those tagged or parked", whole)
+    yield Figure("failed", failed, "share", "replies refused or invalid", replies.total)
     yield Figure("people", people, "count", "people with tags", people)
     yield Figure("different-tags", len(used), "count", "different tags", people)
-    yield Figure("cost", replies.cost if replies.total else None, "USD", "cost in all", paid)
-    yield Figure("cost-each", replies.cost / paid if paid else None, "USD", "cost of a person", paid)
-    yield Figure("tokens-in", replies.tokens_in / paid if paid else None, "mean", "tokens in, of a person", paid)
-    yield Figure("tokens-out", replies.tokens_out / paid if paid else None, "mean", "tokens out, of a person", paid)
-
-
-def _gates(figures: Mapping[str, Figure]) -> Iterator[Gate]:
-    """Yield the gates with their bounds and why those are where they are."""
-    for name, low, high, at_least, why in (
-        ("tags", *TAGS, FEWEST, "The question asks for 3 to 8, and any list with a tag in it is accepted."),
-        ("used-once", None, USED_ONCE, FEWEST_TAGGED, "A tag that nobody shares finds one person; more are no words."),
-        ("longest-tag", None, LONGEST_TAG, FEWEST, "A phrase of three words has half as many."),
-        ("parked", None, PARKED, FEWEST, "Half of them is no bad luck: look at the reasons."),
-        ("failed", None, FAILED, FEWEST, "Half of them is no bad luck: each is paid for and asked again."),
-    ):
-        yield Gate(name, figures[name], low, high, why, at_least)
-
-
-def _distributions(numbers: Counter[int]) -> Iterator[Distribution]:
-    if numbers:
-        bars = [(str(number), numbers[number]) for number in range(1, LONGEST_BAR)]
-        more = sum(times for number, times in numbers.items() if number >= LONGEST_BAR)
-        yield Distribution("Tags of a person", "people", [*bars, (f"{LONGEST_BAR} and more", more)])
+    yield from usage_figures(replies, one="person")
 
 
 def _tables(used: Counter[str]) -> Iterator[Rows]:

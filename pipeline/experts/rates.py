@@ -163,14 +163,12 @@ def _sign(word: str) -> str | None:
 
 
 def _within_bounds(value: float, *, currency: str | None = None, is_plain: bool = True) -> Rate:
-    """Return the rate, or that it is too large to be one."""
     if value > MAX_RATE:
         return Rate(reason=f"larger than {MAX_RATE:,}", currency=currency, is_plain=False)
     return Rate(value, currency, is_plain=is_plain)
 
 
 def _none(reason: str) -> Rate:
-    """Return that there is no rate."""
     return Rate(reason=reason, is_plain=False)
 
 

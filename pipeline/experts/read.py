@@ -10,7 +10,6 @@ import hashlib
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.text import restore_formula
@@ -35,15 +34,9 @@ LAYOUT = Layout(USERNAME, columns=HEADERS, column_of=column_of, hint=HINT, guess
 
 
 class People(TableFile):
-    """The people in one file; `notes` are complete when the iteration has ended."""
+    """The people in one file."""
 
-    def __init__(self, path: Path) -> None:
-        """Find out what the file is.
-
-        Raises:
-            InputError: there is no such file, it is empty or no file, or it is CSV without a Username column.
-        """
-        super().__init__(path, LAYOUT)
+    layout = LAYOUT
 
     @property
     def notes(self) -> list[str]:
@@ -89,7 +82,6 @@ def read_person_documents(data: bytes) -> list[Person]:
 
 
 def _person(row: TextRow | Finding, seen: SeenIds) -> Person | Finding:
-    """Return the person that a row describes, or why it does not go in."""
     if isinstance(row, Finding):
         return row
     person = judge_row(row.values, line=row.line)

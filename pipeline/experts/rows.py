@@ -17,7 +17,7 @@ from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
 
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 _BAD = re.compile("[\x00\ud800-\udfff]")
-_NULL_WORDS = frozenset({"null", "none", "nil", "n/a", "na", "nan", "-", "--"})
+_PLACEHOLDERS = frozenset({"null", "none", "nil", "n/a", "na", "nan", "-", "--"})
 
 
 @dataclass(frozen=True)
@@ -62,24 +62,18 @@ class _Row:
 
     def person(self, cells: Mapping[str, object]) -> Person:
         """Return the person."""
-        values = {
-            column: self._text(column, cell)
-            for column, cell in cells.items()
-            if column not in {USERNAME, "bio", "hourly_rate", "currency"}
+        special = {USERNAME, "bio", "hourly_rate", "currency"}
+        values: dict[str, str | float | None] = {
+            column: self._text(column, cell) for column, cell in cells.items() if column not in special
         }
-        return Person(self._username, {**values, **self._special(cells)}, self._line, tuple(self._changes))
-
-    def _special(self, cells: Mapping[str, object]) -> dict[str, str | float | None]:
-        """Return the values of the columns that have rules of their own."""
-        values: dict[str, str | float | None] = {}
         if "bio" in cells:
-            values["bio"] = self._bio(cells["bio"])
+            values["bio"] = self._filled("bio", cells["bio"])
         rate = self._rate(cells.get("hourly_rate"))
         if "hourly_rate" in cells:
             values["hourly_rate"] = rate.value
         if "currency" in cells or rate.currency is not None:
             values["currency"] = self._currency(cells.get("currency"), rate=rate)
-        return values
+        return Person(self._username, values, self._line, tuple(self._changes))
 
     def _change(self, column: str, reason: str, *, value: object, kind: FindingKind = FindingKind.CHANGED) -> None:
         """Remember that a value was dropped or altered, or (noted) that it goes in and should be looked at."""
@@ -96,11 +90,11 @@ class _Row:
         self._change(column, f"{_kind_of(cell)}, not text; left empty", value=cell)
         return None
 
-    def _bio(self, cell: object) -> str | None:
-        """Return a biography, its inner text untouched; a lone word for nothing is none."""
-        text = self._text("bio", cell)
-        if text is not None and text.casefold() in _NULL_WORDS:
-            self._change("bio", "a word for nothing; left empty", value=cell)
+    def _filled(self, column: str, cell: object) -> str | None:
+        """Return a text cell, its inner text untouched; None where it is a placeholder."""
+        text = self._text(column, cell)
+        if text is not None and text.casefold() in _PLACEHOLDERS:
+            self._change(column, f"placeholder {text!r} read as empty", value=cell)
             return None
         return text
 
@@ -118,10 +112,7 @@ class _Row:
 
     def _currency(self, cell: object, *, rate: rates.Rate) -> str | None:
         """Return the currency: that of its own column, else that beside the rate."""
-        text = self._text("currency", cell)
-        if text is not None and text.casefold() in _NULL_WORDS:
-            self._change("currency", "a word for nothing; left empty", value=cell)
-            text = None
+        text = self._filled("currency", cell)
         if text is None:
             if rate.currency is not None:
                 self._change("currency", f"empty; {rate.currency} taken from the rate", value="")
@@ -159,13 +150,10 @@ def _username(cell: object) -> tuple[str, str]:
 
 def _bad(character: str) -> str:
     """Return what a character that cannot be stored means; bad bytes arrive as U+DC00 + byte."""
-    if character == "\x00":
-        return "a NUL character"
-    return "bytes that are no text in the file's encoding, or half of a surrogate pair"
+    return "a NUL character" if character == "\x00" else "not valid UTF-8"
 
 
 def _kind_of(cell: object) -> str:
-    """Return what a JSON value is, in words."""
     if isinstance(cell, bool):
         return "true or false"
     if isinstance(cell, float) and not math.isfinite(cell):

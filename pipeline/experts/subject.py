@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pipeline.core.task import Subject
-from pipeline.experts import adopt as experts_adopt
+from pipeline.experts.adopt import adopt, is_adopted
 from pipeline.experts.collection import ExpertsCollection
 from pipeline.experts.hooks import ExpertsHooks
 from pipeline.experts.task import TagsTask
@@ -12,20 +12,12 @@ if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
 
+__all__ = ["adopt", "check_movable", "is_adopted", "is_here", "subject"]
+
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - every workspace has experts
     """Return whether this workspace has the subject."""
     return True
-
-
-def is_adopted(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - nothing of it is a setting
-    """Return whether `adopt` would find nothing to do."""
-    return experts_adopt.is_adopted(tx)
-
-
-def adopt(tx: "Connection", settings: "Settings") -> list[str]:  # noqa: ARG001 - nothing of it is a setting
-    """Make the table, or add to an existing one what it lacks; see `experts.adopt`."""
-    return experts_adopt.adopt(tx)
 
 
 def check_movable(tx: "Connection", settings: "Settings") -> None:

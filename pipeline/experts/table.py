@@ -16,7 +16,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    case,
     cast,
     func,
     or_,
@@ -29,15 +28,17 @@ from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, 
 from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
-from pipeline.store.database import among, streamed
-from pipeline.tables.rows import has_words, holds, pages, refusals, rows_among
+from pipeline.store.database import among, pages, streamed
+from pipeline.tables.rows import count_by_state, has_words, holds, refusals, rows_among
 
 TASK = "expert-tags"
 PAGE = 2000
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 
-ASKED = ("job_title", "bio")  # beside the username, what the question is made from
+ASKED = ("id", "username", "job_title", "bio")  # the id, and what the question is made from
 SCORED = ("profile_url", "hourly_rate")  # beside those, what the score counts
+COLUMNS = tuple(experts.c.keys())
+WRITTEN = (*ASKED, *SCORED, "tags")  # what writing tags needs of a row
 SCORE_COLUMNS = ("id", "findability_score", "bio", "tags", "profile_url", "job_title", "hourly_rate")
 INPUT_COLUMNS = tuple(name for name in HEADERS if name != USERNAME)
 
@@ -121,14 +122,20 @@ def untagged_among(tx: Connection, ids: Sequence[str]) -> set[str]:
 
 
 def _among(tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
-    """Return which of these ids are of people of whom all conditions hold."""
     rows = rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), [item_id], *conditions)
     return {row[0] for row in rows}
 
 
-def by_ids(tx: Connection, ids: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
-    """Return the rows with these ids, by id as text; at any number of ids."""
-    return {**_columns_of(tx, ids, experts.c.keys())}
+def by_ids(
+    tx: Connection, ids: Sequence[str], names: Sequence[str] = COLUMNS, *, locked: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Return the rows with these ids, at any number of ids, by id as text: some columns, `id` the first, or all.
+
+    Rows that are `locked` are changed by no other transaction until this one ends.
+    """
+    columns = [experts.c[name] for name in names]
+    rows = rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), columns, locked=locked)
+    return {str(row[0]): dict(zip(names, row, strict=True)) for row in rows}
 
 
 def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
@@ -153,21 +160,18 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     return row
 
 
-def all_experts(tx: Connection, condition: ColumnElement[bool] | None = None) -> Iterator[Mapping[Any, Any]]:
-    """Yield every row, or those that meet a condition, in the order of ids, at flat memory."""
-    query = select(*experts.c).order_by(experts.c.id)
-    if condition is not None:
-        query = query.where(condition)
-    result = streamed(tx, query, page=PAGE)
-    names = tuple(result.keys())
-    for some in result.partitions():
-        for row in some:  # plain dictionaries: SQLAlchemy's look each name up anew
-            yield dict(zip(names, row, strict=True))
+def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:
+    """Yield every row in the order of ids, at flat memory."""
+    for row in cells(tx, COLUMNS):  # plain dictionaries: SQLAlchemy's look each name up anew
+        yield dict(zip(COLUMNS, row, strict=True))
 
 
-def cells(tx: Connection, names: Sequence[str], condition: ColumnElement[bool]) -> Iterator[Sequence[Any]]:
-    """Yield some columns of the rows that meet a condition, in the order of ids, at flat memory; no dictionaries."""
-    query = select(*(experts.c[name] for name in names)).where(condition).order_by(experts.c.id)
+def cells(
+    tx: Connection, names: Sequence[str], condition: ColumnElement[bool] | None = None
+) -> Iterator[Sequence[Any]]:
+    """Yield some columns of all rows or of those that meet a condition, in the order of ids, at flat memory."""
+    query = select(*(experts.c[name] for name in names)).order_by(experts.c.id)
+    query = query if condition is None else query.where(condition)
     for some in streamed(tx, query, page=CELLS).partitions():
         yield from some
 
@@ -199,11 +203,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
 
 def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> list[dict[Any, Any]]:
-    """Return rows for new people, with their scores and, where the database would not give them, their ids.
-
-    Raises:
-        ConfigurationError: the table would round a rate.
-    """
+    """Return rows for new people, with their scores and, where the database would not give them, their ids."""
     columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
     rows = [fit_rates(tx, {**columns, "username": username, **values}) for username, values in people]
     for row in rows:
@@ -214,11 +214,7 @@ def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -
 
 
 def _check_rates(tx: Connection, rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Refuse a rate that the column would round: it would differ from what was given ever after.
-
-    Raises:
-        ConfigurationError: there is one.
-    """
+    """Refuse a rate that the column would round: it would differ from what was given ever after."""
     places = shape_of(tx).places
     if places is None:
         return
@@ -252,39 +248,15 @@ def text_is_stored(tx: Connection, word: str) -> bool:
     return holds(tx, (*columns, whole), word)
 
 
-def may_be_asked(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return of the rows with these ids what the question is made from, by id as text."""
-    return _columns_of(tx, ids, ("id", "username", *ASKED))
-
-
-def tags_cells(tx: Connection, ids: Sequence[str]) -> dict[str, Any]:
-    """Return the tags of the rows with these ids as their cells stand, by id as text."""
-    return {key: row["tags"] for key, row in _columns_of(tx, ids, ("id", "tags")).items()}
-
-
-def to_be_tagged(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return of the rows with these ids what writing their tags needs, by id as text; others do not change them now."""
-    return _columns_of(tx, ids, ("id", "username", *ASKED, *SCORED, "tags"), locked=True)
-
-
-def _columns_of(
-    tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
-) -> dict[str, dict[str, Any]]:
-    """Return some columns of the rows with these ids, by id as text; `id` is the first of the names."""
-    columns = [experts.c[name] for name in names]
-    rows = rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), columns, locked=locked)
-    return {str(row[0]): dict(zip(names, row, strict=True)) for row in rows}
-
-
 def write_tags(
     tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
 ) -> set[str]:
     """Write tags (JSON text by id) with the score they give, where there are none yet; return the ids written.
 
-    `rows` are those of `to_be_tagged`, where the caller read them in this transaction already. Tags are immutable: the
+    `rows` are what the caller read in this transaction already, with the columns of `WRITTEN`. Tags are immutable: the
     WHERE clause holds, whatever was read before. It is short where the row says NULL, as nearly all do.
     """
-    rows = to_be_tagged(tx, list(tags)) if rows is None else rows
+    rows = by_ids(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
     without = experts.c.tags.is_(None)
     changes: dict[bool, list[tuple[str, float, Any]]] = {True: [], False: []}
     for key, row in rows.items():
@@ -313,31 +285,23 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
 
 
 def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
-    """Return {total, tagged, untagged, no_bio, claimed, parked}; the last five are disjoint and add up to the first.
-
-    A live claim whose process is dead at `now` (this moment) counts no more: the next submit takes that person.
-    """
-    claimed = and_(
-        item_id.in_(claims.claimed_ids(TASK)),
-        item_id.not_in(claims.dead_claims(tx, TASK, now=now or datetime.now(UTC))),
+    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_by_state`."""
+    return count_by_state(
+        tx,
+        experts,
+        TASK,
+        now=now or datetime.now(UTC),
+        done=("tagged", tagged()),
+        pending=("untagged", has_bio),
+        rest="no_bio",
+        parked=looks_foreign,
     )
-    kind = case(
-        (tagged(), "tagged"),
-        (claimed, "claimed"),
-        (or_(looks_foreign, item_id.in_(answers.parked_ids(TASK))), "parked"),
-        (has_bio, "untagged"),
-        else_="no_bio",
-    )
-    query = select(kind, func.count()).select_from(experts).group_by(kind)
-    found: dict[str, int] = {row[0]: row[1] for row in tx.execute(query)}
-    parts = {name: found.get(name, 0) for name in ("tagged", "untagged", "no_bio", "claimed", "parked")}
-    return {"total": sum(parts.values()), **parts}
 
 
 def count_experts(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Return how many people there are, or how many meet a condition."""
     query = select(func.count()).select_from(experts)
-    return tx.execute(query if condition is None else query.where(condition)).scalar() or 0
+    return tx.execute(query if condition is None else query.where(condition)).scalar_one()
 
 
 def tagged() -> ColumnElement[bool]:
@@ -347,4 +311,4 @@ def tagged() -> ColumnElement[bool]:
 
 def expert_names(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
     """Return the username for each id."""
-    return {key: text_of(row["username"]) for key, row in by_ids(tx, ids).items()}
+    return {key: text_of(row["username"]) for key, row in by_ids(tx, ids, ("id", "username")).items()}

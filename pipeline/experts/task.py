@@ -14,7 +14,7 @@ from pipeline.core import text
 from pipeline.core.task import Answered, Item, Prompt, RolledBackPage, Task, VersionCounts, Words, WriteResult
 from pipeline.experts import table
 from pipeline.experts.columns import tags_of, text_of
-from pipeline.store import answers
+from pipeline.store import answers, versions
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -82,7 +82,7 @@ class TagsTask(Task):
 
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield what to ask about these people, in the order of `ids`."""
-        rows = table.may_be_asked(tx, ids)
+        rows = table.by_ids(tx, ids, table.ASKED)
         for one in ids:
             if one in rows:
                 yield expert_item(one, rows[one])
@@ -101,7 +101,7 @@ class TagsTask(Task):
         no better.
         """
         asked = {one.item_id: one for one in answers}
-        rows = table.to_be_tagged(tx, list(asked))
+        rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
         outdated = {
             key: now for key, row in rows.items() if (now := _input_hash(row, _told(row))) != asked[key].input_hash
         }
@@ -134,7 +134,7 @@ class TagsTask(Task):
     def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
         """Take tags back where they are still those of the extractor's answer, which was the last to be applied."""
         extractor = f"{label}/{model}"
-        page = answers.applied_page(tx, self.name, extractor, after=after or 0)
+        page = versions.page_of_answers(tx, self.name, extractor, after=after or 0, applied=True)
         if not page:
             return RolledBackPage(0, None)
         given = answers.last_applied(tx, self.name, [one for _, one in page])
@@ -151,8 +151,8 @@ class TagsTask(Task):
 
     def _clear(self, tx: "Connection", given: Mapping[str, str]) -> int:
         """Take tags back, with the score that follows, where they are still those of an answer; return how many."""
-        cells = table.tags_cells(tx, list(given))
-        ours = [key for key, cell in cells.items() if tags_of(cell) == json.loads(given[key]).get("tags")]
+        rows = table.by_ids(tx, list(given), ("id", "tags"))
+        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(given[key]).get("tags")]
         table.clear_tags(tx, ours)
         return len(ours)
 
@@ -165,7 +165,6 @@ def expert_item(one: str, row: Mapping[Any, Any]) -> Item:
 
 
 def _told(row: Mapping[Any, Any]) -> str:
-    """Return what the question tells of a person."""
     username = delimited("username", " ".join(text_of(row["username"]).split()))
     job_title = delimited("job_title", " ".join(text_of(row["job_title"]).split()))
     return f"{username}\n{job_title}\n{delimited('biography', text_of(row['bio']))}"
@@ -177,7 +176,6 @@ def _input_hash(row: Mapping[Any, Any], told: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return the SHA-256 of a text as hex."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""How a pace follows what the server says: down when it refuses, up again as it answers.
+"""Adapt a pace to what the server says: down when it refuses, up again as it answers.
 
 Multiplicative down and additive up, as networks share a line: the step is a part of what the cut left, so that it fits
 the true limit however far that is below the one that is set; it doubles with each clean minute, so that a storm of

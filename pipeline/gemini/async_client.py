@@ -1,12 +1,12 @@
-"""Live calls, many at once: the SDK's async client, one attempt per call, each bounded as a whole.
+"""Make live calls, many at once: the SDK's async client, one attempt per call, each bounded as a whole.
 
-Who asks decides what to do about a failure, for only it knows what a second try would cost; so nothing is repeated
-here. The bytes of a reply are kept by a hook of the HTTP library, in a place that belongs to the call's own task.
+The caller decides what to do about a failure, for only it knows what a second try would cost; so nothing is repeated.
+The bytes of a reply are kept by a hook of the HTTP library, in a place that belongs to the call's own task.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -16,7 +16,7 @@ import orjson
 
 from pipeline.core.errors import UnavailableError
 from pipeline.gemini.operations import UnreadableError
-from pipeline.gemini.transport import MOST_REPLY, NOT_TYPED, Transport, milliseconds
+from pipeline.gemini.transport import NOT_TYPED, Transport, milliseconds
 
 if TYPE_CHECKING:
     from google import genai
@@ -30,9 +30,9 @@ _reply: ContextVar[list[bytes]] = ContextVar("findable_reply")
 class LiveClient:
     """Speaks to the API from one event loop, for the length of an `async with`."""
 
-    def __init__(self, channel: Transport, *, seconds: float) -> None:
-        """Take a channel and how long one call may take, in seconds, from its sending to its last byte."""
-        self._channel = channel
+    def __init__(self, transport: Transport, *, seconds: float) -> None:
+        """Take what opens connections, and how long one call may take, in seconds, to its last byte."""
+        self._transport = transport
         self._seconds = seconds
 
     async def __aenter__(self) -> Self:
@@ -41,7 +41,7 @@ class LiveClient:
         Raises:
             ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
         """
-        self._sdk, self._close = self._channel.opened_async(_keep)
+        self._sdk, self._close = self._transport.opened_async(_keep)
         return self
 
     async def __aexit__(
@@ -93,7 +93,7 @@ class LiveClient:
 
     def _document(self) -> dict[str, Any]:
         """Return the JSON object of this task's last reply."""
-        document = self._channel.read_document(b"".join(_reply.get()))
+        document = self._transport.read_document(b"".join(_reply.get()))
         if not isinstance(document, dict) or not document:
             raise UnreadableError("the answer is no JSON object")
         return document
@@ -108,7 +108,7 @@ class LiveClient:
             text = f"no answer within {self._seconds:g} s, when asked to {what}"
             raise UnavailableError(text, hint="nothing here was changed; run the same command again later") from None
         except Exception as error:
-            ours = self._channel.translated(error, what=what, seconds=self._seconds)
+            ours = self._transport.translated(error, what=what, seconds=self._seconds)
             if ours is None:
                 raise
             raise ours from None
@@ -142,7 +142,6 @@ def live_request(
 
 
 def _contents(contents: "list[Mapping[str, Any]]") -> "list[types.Content]":
-    """Return contents as the SDK has them."""
     from google.genai import types
 
     return [types.Content.model_validate_json(orjson.dumps(content)) for content in contents]
@@ -150,32 +149,5 @@ def _contents(contents: "list[Mapping[str, Any]]") -> "list[types.Content]":
 
 async def _keep(response: httpx2.Response) -> None:
     """Keep the bytes of a reply for the task whose call it answers."""
-    if isinstance(response.stream, httpx2.AsyncByteStream):
-        response.stream = _Bounded(response.stream)
     kept = _reply.get()
     kept[:] = [await response.aread()]
-
-
-class _Bounded(httpx2.AsyncByteStream):
-    """A body with an end: no answer that is kept in memory is larger than `MOST_REPLY`."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        """Take the body as it comes."""
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the pieces of the body.
-
-        Raises:
-            UnreadableError: there are more bytes than any answer has.
-        """
-        received = 0
-        async for piece in self._stream:
-            received += len(piece)
-            if received > MOST_REPLY:
-                raise UnreadableError("the answer does not end")
-            yield piece
-
-    async def aclose(self) -> None:
-        """Close the connection's side of it."""
-        await self._stream.aclose()

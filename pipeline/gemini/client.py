@@ -1,26 +1,23 @@
 """The one client of Gemini's API: what can be asked of it, and what each answer must be to count.
 
 What a newcomer would get wrong: creating a batch is not idempotent and takes no key of ours, so `create_batch` makes
-exactly one attempt and says honestly when it cannot know what became of it. Everything else is repeated, by our own
-loop in `channel`, which also bounds every call in time and turns every failure into one of our errors.
+exactly one attempt and says honestly when it cannot know what became of it. Everything else is repeated by `transport`,
+which also bounds every call in time and turns every failure into one of our errors.
 
-The SDK drops half of what the API says of a batch, so answers are read raw (`channel.document`); what needs no network
-stands beside this module, in `operations`, `refusals`, `transfers` and `embeddings`.
+The SDK drops half of what the API says of a batch, so answers are read raw; what needs no network stands beside this
+module, in `operations`, `error_mapping` and `embeddings`.
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.core.errors import (
-    FindableError,
     InconsistentError,
     MissingError,
-    RefusedError,
     ThrottledError,
     UnavailableError,
 )
@@ -39,7 +36,7 @@ from pipeline.gemini.operations import (
     read_operation,
     read_page,
 )
-from pipeline.gemini.transfers import DownloadPart, check_arrived, file_in
+from pipeline.gemini.transfers import MIME_TYPES, DownloadPart, Upload, Uploader
 from pipeline.gemini.transport import Transport
 
 if TYPE_CHECKING:
@@ -48,22 +45,11 @@ if TYPE_CHECKING:
     from google.genai import types
 
 
-MIME_TYPES = ("jsonl", "application/jsonl", "application/json", "text/plain")  # live refusals differ (2025-10)
 MOST_EMPTY_PAGES = 20  # ours: in a row; an empty page may name itself as the next one, once or twice
-MOST_PAGES = 1000  # ours: of a list of files or models
 FILE_PAGE_SIZE = 100  # the API's most (Files API, read 2026-11)
 MODEL_PAGE_SIZE = 1000  # the API's most (models.list, read 2026-11)
-LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Upload:
-    """An upload that is whole at the API: its name there (`files/…`) and its size in bytes."""
-
-    name: str
-    size: int
 
 
 class Client:
@@ -93,7 +79,7 @@ class Client:
         Raises:
             ConfigurationError: the key is empty or holds what no HTTP header can.
         """
-        self._channel = Transport(
+        self._transport = Transport(
             api_key=api_key,
             base_url=base_url,
             api_version=api_version,
@@ -107,36 +93,24 @@ class Client:
         self._create_timeout_s = create_timeout_s
         self._call_timeout_s = call_timeout_s
         self._transfer_timeout_s = transfer_timeout_s
-        self._mime_types = tuple(mime_types)
-        self._sleep = sleep
+        self._uploader = Uploader(self._transport, tuple(mime_types), seconds=transfer_timeout_s, sleep=sleep)
 
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
-        """Upload a sealed file and return it when it is ACTIVE and the API has all of its bytes.
-
-        The size must agree, and the hash (hex) where the API tells one. A failure anywhere begins again from byte 0
-        with a new upload; what a failed one left is deleted as well as can be. A refused MIME type tries the next.
+        """Upload a sealed file and return it when it is ACTIVE and the API has all of its bytes; see `Uploader`.
 
         Raises:
-            InconsistentError: the file here has not the size it was sealed with; nothing was sent.
+            InconsistentError: the local file has not the size it was sealed with; nothing was sent.
             RefusedError: refused, with every MIME type where that was the reason.
             UnavailableError, NotSentError: no whole upload within the bound.
         """
-        if not path.is_file() or path.stat().st_size != size:
-            raise InconsistentError(f"{path} is not there with the {size} bytes it was sealed with", hint=_DOCTOR)
-        for mime_type in self._mime_types[:-1]:
-            try:
-                return self._upload_as(mime_type, path, display_name=display_name, sha256=sha256, size=size)
-            except RefusedError as refused:
-                if "mime type" not in refused.message.lower():
-                    raise
-        return self._upload_as(self._mime_types[-1], path, display_name=display_name, sha256=sha256, size=size)
+        return self._uploader.upload(path, display_name=display_name, sha256=sha256, size=size)
 
     def delete_upload(self, name: str) -> None:
         """Delete an upload; one that is gone or not ours any more (403, 404) counts as deleted."""
         _check_name(name, FILE_NAME, "file")
         with contextlib.suppress(MissingError):
-            self._channel.patiently(
-                lambda sdk: sdk.files.delete(name=name, config=self._channel.options()), what=f"delete {name}"
+            self._transport.with_retries(
+                lambda sdk: sdk.files.delete(name=name, config=self._transport.options()), what=f"delete {name}"
             )
 
     def create_batch(self, model: str, *, file_name: str, display_name: str) -> RemoteBatch:
@@ -153,10 +127,10 @@ class Client:
 
         def create(sdk: "genai.Client") -> RemoteBatch:
             """Send the call once and read the raw operation."""
-            config: Any = {"display_name": display_name, **self._channel.options(seconds)}
-            with self._channel.raw():
-                sdk.batches.create(model=model, src=file_name, config=config)
-            document = self._channel.document()
+            config: Any = {"display_name": display_name, **self._transport.options(seconds)}
+            document = self._transport.raw_document(
+                lambda: sdk.batches.create(model=model, src=file_name, config=config)
+            )
             made = read_operation(document)
             inside = document.get("metadata")
             if made.display_name not in {"", display_name}:
@@ -165,7 +139,7 @@ class Client:
                 raise UnreadableError("the answer names two batches")  # the list tells which is ours
             return made
 
-        return self._channel.once(create, what=f"create batch {display_name}", seconds=seconds)
+        return self._transport.attempt(create, what=f"create batch {display_name}", seconds=seconds)
 
     def get_batch(self, name: str) -> RemoteBatch:
         """Return what the API says of one batch now.
@@ -177,51 +151,29 @@ class Client:
 
         def look(sdk: "genai.Client") -> RemoteBatch:
             """Ask once and read the raw operation."""
-            with self._channel.raw():
-                sdk.batches.get(name=name, config=self._channel.options())
-            batch = read_operation(self._channel.document())
+            config = self._transport.options()
+            batch = read_operation(self._transport.raw_document(lambda: sdk.batches.get(name=name, config=config)))
             if batch.name != name:
                 raise UnreadableError("the answer is about another batch")
             return batch
 
-        return self._channel.patiently(look, what=f"read {name}")
+        return self._transport.with_retries(look, what=f"read {name}")
 
     def list_batches(self) -> list[RemoteBatch]:
         """Return every batch the API lists, in its order (newest first), or raise; never a part of the list.
 
-        Pages are fetched one by one, each with its own retries. An empty page that names a next one is passed over.
-
         Raises:
-            UnavailableError: a page could not be had within the bound, or the pages go in a circle.
+            UnavailableError: a page could not be had within the bound, or the pages do not end.
         """
-        batches: list[RemoteBatch] = []
-        token, read, empty = "", set[str](), 0
-        while True:
-            page, following = self._page(token)
-            batches += page
-            if page:
-                read.add(token)
-            empty = 0 if page else empty + 1
-            if not following:
-                return batches
-            if following in read or empty > MOST_EMPTY_PAGES:
-                raise UnavailableError("the list of batches does not end: a page leads back to an earlier one")
-            token = following
+        return self._all_pages(lambda sdk: sdk.batches.list, read_page, what="list the batches", size=LIST_PAGE_SIZE)
 
     def list_files(self) -> list[RemoteFile]:
-        """Return every file the API keeps for this key, uploads and results, page by page.
+        """Return every file the API keeps for this key, uploads and results.
 
         Raises:
             UnavailableError: a page could not be had within the bound, or the pages do not end.
         """
-
-        def look(sdk: "genai.Client", config: Any) -> tuple[list[RemoteFile], str]:
-            """Fetch one page once."""
-            with self._channel.raw():
-                sdk.files.list(config=config)
-            return read_files(self._channel.document())
-
-        return self._everything(look, what="list the files", page_size=FILE_PAGE_SIZE)
+        return self._all_pages(lambda sdk: sdk.files.list, read_files, what="list the files", size=FILE_PAGE_SIZE)
 
     def list_models(self) -> list[str]:
         """Return the names of the models that this key can reach, without `models/`.
@@ -229,14 +181,7 @@ class Client:
         Raises:
             UnavailableError: a page could not be had within the bound, or the pages do not end.
         """
-
-        def look(sdk: "genai.Client", config: Any) -> tuple[list[str], str]:
-            """Fetch one page once."""
-            with self._channel.raw():
-                sdk.models.list(config=config)
-            return read_models(self._channel.document())
-
-        return self._everything(look, what="list the models", page_size=MODEL_PAGE_SIZE)
+        return self._all_pages(lambda sdk: sdk.models.list, read_models, what="list the models", size=MODEL_PAGE_SIZE)
 
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards.
@@ -247,18 +192,18 @@ class Client:
         _check_name(name, BATCH_NAME, "batch")
 
         def cancel(sdk: "genai.Client") -> None:
-            """Ask once, and take no page for a yes."""
-            sdk.batches.cancel(name=name, config=self._channel.options())
-            self._channel.check_done()
+            """Ask once, and take no HTML page for a yes."""
+            sdk.batches.cancel(name=name, config=self._transport.options())
+            self._transport.check_done()
 
-        self._channel.patiently(cancel, what=f"cancel {name}")
+        self._transport.with_retries(cancel, what=f"cancel {name}")
 
     def delete_batch(self, name: str) -> None:
         """Delete a batch at the API; one that is gone (403, 404) counts as deleted."""
         _check_name(name, BATCH_NAME, "batch")
         with contextlib.suppress(MissingError):
-            self._channel.patiently(
-                lambda sdk: sdk.batches.delete(name=name, config=self._channel.options()), what=f"delete {name}"
+            self._transport.with_retries(
+                lambda sdk: sdk.batches.delete(name=name, config=self._transport.options()), what=f"delete {name}"
             )
 
     def download(self, file_name: str, part: Path) -> int:
@@ -276,21 +221,20 @@ class Client:
         seconds = self._transfer_timeout_s
 
         def fetch(sdk: "genai.Client") -> int:
-            """Stream the file once."""
             with DownloadPart(part) as target:
                 destination: Any = target  # the SDK takes anything with a write method
-                sdk.files.download(file=file_name, destination=destination, config=self._channel.options(seconds))
+                sdk.files.download(file=file_name, destination=destination, config=self._transport.options(seconds))
                 return target.size
 
         try:
-            return self._channel.patiently(fetch, what=f"download {file_name}", seconds=seconds)
+            return self._transport.with_retries(fetch, what=f"download {file_name}", seconds=seconds)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
 
     def live(self) -> LiveClient:
         """Return the client for live calls, many at once; to be entered by `async with`, in one event loop."""
-        return LiveClient(self._channel, seconds=self._call_timeout_s)
+        return LiveClient(self._transport, seconds=self._call_timeout_s)
 
     def embed(
         self, model: "models.Model | str", texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
@@ -310,120 +254,63 @@ class Client:
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
         known = models.known_model(model) if isinstance(model, str) else model
-        seconds = self._call_timeout_s if query else self._transfer_timeout_s  # somebody waits for a question's vector
+        seconds = self._call_timeout_s if query else self._transfer_timeout_s  # a user waits for a question's vector
 
         def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
             """Send the texts once and check what comes back."""
-            contents, config = _embedding(known, texts, dim=dim, query=query, options=self._channel.options(seconds))
+            contents, config = _embedding(known, texts, dim=dim, query=query, options=self._transport.options(seconds))
             reply = sdk.models.embed_content(model=known.name, contents=contents, config=config)
             vectors = [embedding.values for embedding in reply.embeddings or ()]
             return unit_rows(vectors, count=len(texts), dim=dim)
 
         what, at_once = f"embed {len(texts)} texts with {known.name}", (ThrottledError,) if is_paced else ()
-        return self._channel.patiently(ask, what=what, seconds=seconds, at_once=at_once)
+        return self._transport.with_retries(ask, what=what, seconds=seconds, at_once=at_once)
 
     def close(self) -> None:
         """Close the connections; closing twice does no harm."""
-        self._channel.close()
+        self._transport.close()
 
-    def _upload_as(self, mime_type: str, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
-        """Upload with one MIME type, from the start again after each failure, within the bound."""
-        seconds = self._transfer_timeout_s
-
-        def send(sdk: "genai.Client") -> Upload:
-            """Upload once, wait until it is ACTIVE, and hold it against the file here."""
-            config: Any = {"display_name": display_name, "mime_type": mime_type, **self._channel.options(seconds)}
-            file: dict[str, Any] | None = None
-            try:
-                self._send_file(sdk, path, config)
-                file = file_in(self._channel.document())
-                check_arrived(self._active(sdk, file), sha256=sha256, size=size)
-            except Exception:
-                self._delete_orphan(file)
-                raise
-            return Upload(file["name"], size)
-
-        return self._channel.patiently(send, what=f"upload {path.name}", seconds=seconds)
-
-    def _send_file(self, sdk: "genai.Client", path: Path, config: Any) -> None:
-        """Send the file once; a refusal that hides in a 200 (as a missing `file`) is raised as what it is."""
-        try:
-            sdk.files.upload(file=path, config=config)
-        except KeyError:
-            document = self._channel.document()
-            error = document.get("error") if isinstance(document, dict) else None
-            if not isinstance(error, dict) or not isinstance(error.get("code"), int):
-                raise
-            raise self._channel.refused(error["code"], document, what=f"upload {path.name}") from None
-
-    def _delete_orphan(self, file: dict[str, Any] | None) -> None:
-        """Delete what a failed upload left, when it is known and as well as can be; Google does it after two days."""
-        with contextlib.suppress(FindableError, ValueError):
-            name = (file or file_in(self._channel.document()))["name"]
-            self._channel.once(lambda sdk: sdk.files.delete(name=name), what=f"delete {name}")
-
-    def _active(self, sdk: "genai.Client", file: dict[str, Any]) -> dict[str, Any]:
-        """Return the file resource when it is ACTIVE, looking again while it is being processed.
-
-        A server that tells no state has nothing to process: its size and hash decide.
-        """
-        waited = 0.0
-        while file.get("state") == "PROCESSING" and waited < self._transfer_timeout_s:
-            self._sleep(LOOK_EVERY_S)
-            waited += LOOK_EVERY_S
-            name = file["name"]
-            with self._channel.raw():
-                sdk.files.get(name=name, config=self._channel.options())
-            file = file_in({"file": self._channel.document()})
-        if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
-            raise UnreadableError(f"the upload is {file.get('state')!r} and not ACTIVE")
-        return file
-
-    def _page(self, token: str) -> tuple[list[RemoteBatch], str]:
-        """Return one page of the list and the token of the next, with retries of its own."""
-
-        def look(sdk: "genai.Client") -> tuple[list[RemoteBatch], str]:
-            """Fetch the page once, always with a page size."""
-            config: Any = {
-                "page_size": LIST_PAGE_SIZE,
-                **({"page_token": token} if token else {}),
-                **self._channel.options(),
-            }
-            with self._channel.raw():
-                sdk.batches.list(config=config)
-            return read_page(self._channel.document())
-
-        return self._channel.patiently(look, what="list the batches")
-
-    def _everything(
-        self, look: "Callable[[genai.Client, Any], tuple[list[T], str]]", *, what: str, page_size: int
+    def _all_pages(
+        self,
+        method: "Callable[[genai.Client], Callable[..., object]]",
+        read: Callable[[Any], tuple[list[T], str]],
+        *,
+        what: str,
+        size: int,
     ) -> list[T]:
         """Return what stands on all pages of a list, each fetched with its own retries; never a part of it.
 
+        An empty page that names a next one is passed over.
+
         Raises:
-            UnavailableError: a page leads back to an earlier one, or there are more than any list has.
+            UnavailableError: a page leads back to an earlier one that held something, or too many are empty.
         """
         found: list[T] = []
-        tokens = [""]
+        token, seen, empty = "", set[str](), 0
         while True:
-            config = {
-                "page_size": page_size,
-                **({"page_token": tokens[-1]} if tokens[-1] else {}),
-                **self._channel.options(),
-            }
-            page, following = self._one_page(look, config, what=what)
+            config = {"page_size": size, **({"page_token": token} if token else {}), **self._transport.options()}
+            page, following = self._page(method, read, config, what=what)
             found += page
+            if page:
+                seen.add(token)
+            empty = 0 if page else empty + 1
             if not following:
                 return found
-            if following in tokens or len(tokens) >= MOST_PAGES:
+            if following in seen or empty > MOST_EMPTY_PAGES:
                 raise UnavailableError(f"the pages do not end, when asked to {what}")
-            tokens.append(following)
+            token = following
 
-    def _one_page(
-        self, look: "Callable[[genai.Client, Any], tuple[list[T], str]]", config: Any, *, what: str
+    def _page(
+        self,
+        method: "Callable[[genai.Client], Callable[..., object]]",
+        read: Callable[[Any], tuple[list[T], str]],
+        config: dict[str, Any],
+        *,
+        what: str,
     ) -> tuple[list[T], str]:
-        """Return one page and the token of the next."""
-        return self._channel.patiently(lambda sdk: look(sdk, config), what=what)
+        return self._transport.with_retries(
+            lambda sdk: read(self._transport.raw_document(lambda: method(sdk)(config=config))), what=what
+        )
 
 
 def _embedding(

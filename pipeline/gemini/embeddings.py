@@ -1,4 +1,4 @@
-"""Vectors as the API gives them, checked and made unit length, and the words that tell an embedding model its task.
+"""Check vectors as the API gives them, make them unit length, and tell an embedding model its task.
 
 Given a plain list of strings, `gemini-embedding-2` fuses all of them into one vector without a word (seen live by
 three projects, 2026-06 to 2026-09), and a reply with fewer vectors than texts passes the SDK; so nothing is believed

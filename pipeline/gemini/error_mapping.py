@@ -1,4 +1,4 @@
-"""One classifier for everything the API answers instead of a result: from code and body to one of our errors.
+"""Map everything the API answers instead of a result, by code and body, to one of our errors.
 
 A refusal is clear when it is a 4xx other than 408, 409 and 499: then nothing happened there. All else says nothing.
 Google's words are quoted, at most 300 characters of them; the key and upload sessions are cut out of every message,
@@ -100,7 +100,7 @@ def _missing_hint(message: str) -> str:
 
 
 def _error_of(document: Any) -> dict[str, Any]:
-    """Return the error object of a body of any shape: wrapped, in a list, bare, or text of somebody in between."""
+    """Return the error object of a body of any shape: wrapped, in a list, bare, or a proxy's text."""
     if isinstance(document, list) and document:
         document = document[0]
     if not isinstance(document, dict):

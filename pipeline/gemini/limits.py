@@ -1,6 +1,4 @@
-"""The API's limits with their sources.
-
-What a project may ask of a model a minute and a day, by its usage tier, and where each figure is from.
+"""Keep the API's limits with their sources, and find what a project may ask of a model by its usage tier.
 
 Google publishes only the limits of batches; those of calls stand on each project's own page in AI Studio (rate limits
 page, read 2026-10). So the table holds what projects were shown there, `"unknown"` is a good answer in it, and what is
@@ -13,6 +11,13 @@ from datetime import date
 from typing import Any, Literal, NamedTuple
 
 from pipeline.gemini.rate_limiter import RateLimits
+
+MAX_FILE_BYTES = 2 * 1000**3  # one uploaded file, 2 GB (Files API guide, read 2026-11; decimal to be on the safe side)
+MAX_STORED_BYTES = 20 * 1000**3  # all uploads of a project, 20 GB (Files API guide, read 2026-11)
+MAX_ACTIVE_BATCHES = 100  # of one project at the same time (rate limits page, copy of 2026-01)
+MAX_DISPLAY_NAME = 512  # characters (Files API reference, read 2026-11)
+MAX_EMBED_TEXTS = 100  # texts in one embedding call (customary and refused above, read 2026-11)
+LIST_PAGE_SIZE = 100  # the most a page may hold; without a page size the list has come back empty (2025-08)
 
 FREE = "free"
 TIERS = (FREE, "1", "2", "3")  # as Google names them; a billing account makes a project one of tier 1
@@ -51,23 +56,14 @@ class SourcedLimits(NamedTuple):
 
 
 def sourced_tier_limits(
-    kind: str,
-    tiers: Mapping[str, Tier],
-    *,
-    tier: str,
-    rpm: int | None = None,
-    tpm: int | None = None,
-    rpd: int | None = None,
+    kind: str, tiers: Mapping[str, Tier], *, tier: str, own: Mapping[str, int | None]
 ) -> SourcedLimits:
-    """Return the limits of a model in a tier: what was set, else the table, else a lower tier's, else ours.
+    """Return the limits of a model in a tier: the user's `own`, else the table, else a lower tier's, else ours.
 
     A higher tier that is unknown gets the figures of the next lower one that is known, down to tier 1: it never has
     less. The free tier is no lower one, for it is another kind of project.
     """
-    found = [
-        _one(name, wanted, kind, tiers, tier=tier)
-        for name, wanted in zip(RateLimits._fields, (rpm, tpm, rpd), strict=True)
-    ]
+    found = [_one(name, own.get(name), kind, tiers, tier=tier) for name in RateLimits._fields]
     values, sources = zip(*found, strict=True)
     return SourcedLimits(RateLimits(*values), (sources[0], sources[1], sources[2]))
 
@@ -75,8 +71,8 @@ def sourced_tier_limits(
 def enqueued_limit(tiers: Mapping[str, Tier], *, tier: str) -> int | None:
     """Return how many tokens of batches may wait at once, or None where no limit is known.
 
-    The free tier has no batches (rate limits page, read 2026-10); whoever sends some has another tier than is set, so
-    it is taken for tier 1.
+    The free tier has no batches (rate limits page, read 2026-10); a project that sends some has another tier than is
+    set, so it is taken for tier 1.
     """
     for name in _downward("1" if tier == FREE else tier):
         figure = tiers[name].enqueued_tokens if name in tiers else UNKNOWN
@@ -119,10 +115,9 @@ def _downward(tier: str) -> tuple[str, ...]:
     return (FREE,) if tier == FREE else tuple(reversed(TIERS[1 : TIERS.index(tier) + 1]))
 
 
-def _one(name: str, wanted: int | None, kind: str, tiers: Mapping[str, Tier], *, tier: str) -> tuple[int | None, str]:
-    """Return one limit and its source."""
-    if wanted is not None:
-        return wanted, f"FINDABLE_{name.upper()}"
+def _one(name: str, own: int | None, kind: str, tiers: Mapping[str, Tier], *, tier: str) -> tuple[int | None, str]:
+    if own is not None:
+        return own, f"FINDABLE_{name.upper()}"
     for lower in _downward(tier):
         figure = getattr(tiers[lower], name) if lower in tiers else UNKNOWN
         if figure != UNKNOWN:
@@ -130,11 +125,3 @@ def _one(name: str, wanted: int | None, kind: str, tiers: Mapping[str, Tier], *,
             return figure, f"{said}{tiers[lower].source}"
     ours = OURS[kind, FREE if tier == FREE else "1"]
     return getattr(ours, name), "unknown, so a careful figure of ours"
-
-
-MAX_FILE_BYTES = 2 * 1000**3  # one uploaded file, 2 GB (Files API guide, read 2026-11; decimal to be on the safe side)
-MAX_STORED_BYTES = 20 * 1000**3  # all uploads of a project, 20 GB (Files API guide, read 2026-11)
-MAX_ACTIVE_BATCHES = 100  # of one project at the same time (rate limits page, copy of 2026-01)
-MAX_DISPLAY_NAME = 512  # characters (Files API reference, read 2026-11)
-MAX_EMBED_TEXTS = 100  # texts in one embedding call (customary and refused above, read 2026-11)
-LIST_PAGE_SIZE = 100  # the most a page may hold; without a page size the list has come back empty (2025-08)

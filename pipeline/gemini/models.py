@@ -1,17 +1,13 @@
-"""The models findable knows, as data: prices with their date and source, thinking, limits, the day they go away.
+"""Know the models as data: prices with their date and source, thinking, limits, the day they go away.
 
 The table is `models.toml` beside this module; a file of the same form may add models or replace them. A model that is
 not in the table, or is gone, is refused before anything is written: without a price nothing can be estimated.
 
-`Model.prices` is the one place that is asked for a price. It asks `pipeline/gemini/models.py` first, which knows more
-recent ones, and the table where that one is silent; a model of the user's own file costs what the file says.
-
-Prices from the `genai-prices` package: the list it carries, never what it could fetch.
-
-The package is imported when a price is asked for, and nothing here starts its updates, so what it says is fixed by the
-version that is installed. What a newcomer would get wrong: a batch price is asked for with a context, and where the
-package does not know the context, or has no batch price of the model on that day, it gives the full price without a
-word. So a batch price that is not below the live one is taken for none.
+`Model.prices` is asked for every price. It asks the list that the `genai-prices` package carries (never what it could
+fetch), which knows more recent ones, and the table where that is silent; a model of the user's own file costs what the
+file says. The package is imported when a price is asked for. What a newcomer would get wrong: a batch price is asked
+for with a context, and where the package knows no batch price of the model on that day it gives the full price without
+a word. So a batch price that is not below the live one is taken for none.
 """
 
 import math
@@ -20,12 +16,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.gemini import limits as usage_tiers
 from pipeline.gemini.rate_limiter import RateLimits
+
+Kind = Literal["generate", "embed"]
+
+DEFAULT_GENERATE = "gemini-3.5-flash-lite"
+DEFAULT_EMBED = "gemini-embedding-2"
+WARN_BEFORE = timedelta(days=60)  # ours: time to tag what is left and to choose another model
+
+_BUNDLED = Path(__file__).with_name("models.toml")
+_LOCAL = usage_tiers.Tier(rpm=None, tpm=None, rpd=None, source="the local engine runs on your own machine")
+_SETTING: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
+_DEFAULT: dict[Kind, str] = {"generate": DEFAULT_GENERATE, "embed": DEFAULT_EMBED}
+_FORM = "the form is that of pipeline/gemini/models.toml"
 
 PROVIDER = "google"
 BATCH = {"processing": "batch"}  # exactly so: the package compares name and value letter by letter
@@ -49,8 +58,6 @@ def listed_price(name: str, *, batch: bool, on: date) -> tuple[float, float] | N
 
 def price_list_source() -> tuple[str, date | None]:
     """Return what the list is, with the version that is installed, and the day it is from where we know it."""
-    from importlib.metadata import version
-
     installed = version("genai-prices")
     return f"genai-prices {installed}", RELEASED.get(installed)
 
@@ -72,15 +79,6 @@ def _listed(name: str, *, on: date, context: dict[str, str] | None) -> tuple[flo
     if found.model.id != name:
         return None
     return float(found.input_price * PER_MILLION), float(found.output_price * PER_MILLION)
-
-
-Kind = Literal["generate", "embed"]
-
-DEFAULT_GENERATE = "gemini-3.5-flash-lite"
-DEFAULT_EMBED = "gemini-embedding-2"
-WARN_BEFORE = timedelta(days=60)  # ours: time to tag what is left and to choose another model
-
-_BUNDLED = Path(__file__).with_name("models.toml")
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ class Model:
     dims: tuple[int, int] | None = None
     task_in_text: bool = False
     local: bool = False
-    promotion: Promotion | None = field(default=None)
+    promotion: Promotion | None = None
     tiers: Mapping[str, usage_tiers.Tier] = field(default_factory=dict)
     is_own: bool = False
 
@@ -128,7 +126,6 @@ class Model:
         """Return what the list of prices says, or None where it is silent or not to be asked."""
         if self.local or self.is_own:
             return None
-
         return listed_price(self.name, batch=batch, on=on)
 
     def catalogued(self, *, batch: bool, on: date) -> tuple[float, float]:
@@ -142,7 +139,6 @@ class Model:
         """Return where the price of that day is from, and from when it is."""
         if self.listed(batch=batch, on=on) is None:
             return self.source, self.priced_on
-
         return price_list_source()
 
     def priced_as_of(self, *, batch: bool, on: date) -> date:
@@ -162,8 +158,12 @@ class Model:
         """Return one line when the model goes away within 60 days, with its successor; else an empty text."""
         if self.shutdown is None or self.is_gone(today) or self.shutdown - today > WARN_BEFORE:
             return ""
-        instead = self.successor or (DEFAULT_GENERATE if self.kind == "generate" else DEFAULT_EMBED)
-        return f"{self.name} is shut down on {self.shutdown}; afterwards use FINDABLE_{_SETTING[self.kind]}={instead}"
+        return f"{self.name} is shut down on {self.shutdown}; afterwards use {self.replacement}"
+
+    @property
+    def replacement(self) -> str:
+        """Return the setting that selects the model to use in place of this one."""
+        return f"FINDABLE_{_SETTING[self.kind]}={self.successor or _DEFAULT[self.kind]}"
 
     def check_dim(self, dim: int) -> None:
         """Refuse a width this embedding model cannot give.
@@ -176,10 +176,6 @@ class Model:
                 f"{self.name} gives vectors of {self.dims[0]} to {self.dims[1]} numbers, not {dim}",
                 hint=f"set FINDABLE_DIM to a width between {self.dims[0]} and {self.dims[1]}",
             )
-
-
-_LOCAL = usage_tiers.Tier(rpm=None, tpm=None, rpd=None, source="the local engine runs on your own machine")
-_SETTING: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
 
 
 def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Model:
@@ -199,30 +195,23 @@ def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None)
             hint=f"set FINDABLE_{_SETTING[kind]} to one of them, or describe it in the file of FINDABLE_MODELS_FILE",
         )
     if model.is_gone(today):
-        instead = model.successor or (DEFAULT_GENERATE if kind == "generate" else DEFAULT_EMBED)
-        raise ConfigurationError(
-            f"{bare} was shut down on {model.shutdown}; nothing was written or sent",
-            hint=f"set FINDABLE_{_SETTING[kind]}={instead}",
-        )
+        message = f"{bare} was shut down on {model.shutdown}; nothing was written or sent"
+        raise ConfigurationError(message, hint=f"set {model.replacement}")
     return model
 
 
-def model_limits(
-    model: Model, *, tier: str, rpm: int | None = None, tpm: int | None = None, rpd: int | None = None
-) -> RateLimits:
-    """Return what may be asked of a model a minute and a day; what is given stands over the tier's figures.
+def model_limits(model: Model, *, tier: str, **own: int | None) -> RateLimits:
+    """Return what may be asked of a model a minute and a day; `own` rpm, tpm and rpd stand over the tier's figures.
 
     A local model has no limits but those that are given.
     """
-    return sourced_limits(model, tier=tier, rpm=rpm, tpm=tpm, rpd=rpd).limits
+    return sourced_limits(model, tier=tier, **own).limits
 
 
-def sourced_limits(
-    model: Model, *, tier: str, rpm: int | None = None, tpm: int | None = None, rpd: int | None = None
-) -> usage_tiers.SourcedLimits:
+def sourced_limits(model: Model, *, tier: str, **own: int | None) -> usage_tiers.SourcedLimits:
     """Return the same limits, and for each where its figure is from."""
     table = {tier: _LOCAL} if model.local else model.tiers
-    return usage_tiers.sourced_tier_limits(model.kind, table, tier=tier, rpm=rpm, tpm=tpm, rpd=rpd)
+    return usage_tiers.sourced_tier_limits(model.kind, table, tier=tier, own=own)
 
 
 def known_model(name: str) -> Model:
@@ -252,7 +241,6 @@ def load_models(extra: Path | None = None) -> dict[str, Model]:
 
 @lru_cache(maxsize=1)
 def _bundled() -> dict[str, Model]:
-    """Return the table that comes with findable, read once."""
     return _read(_BUNDLED, is_own=False)
 
 
@@ -307,6 +295,3 @@ def _check(model: Model) -> None:
         raise TypeError("a day must be written as 2026-12-31, without quotes")
     if not isinstance(model.thinking, dict | None):
         raise TypeError("thinking must be a table")
-
-
-_FORM = "the form is that of pipeline/gemini/models.toml"

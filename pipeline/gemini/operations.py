@@ -1,4 +1,4 @@
-"""What the API says of a batch, read from the raw operation, for the SDK drops most of it.
+"""Read what the API says of a batch from the raw operation, for the SDK drops most of it.
 
 `error`, `batchStats`, `inputConfig` and `response` never reach a caller of the SDK 3.3.0; a failed batch would have
 no reason. Counts come as texts, those that are zero do not come at all, and a state may be new or missing.
@@ -17,7 +17,7 @@ from pipeline.gemini.responses import excerpt_of
 BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # 400: ours; Google's have about 40
 FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
 MODEL_NAME = re.compile(r"models/[A-Za-z0-9][A-Za-z0-9._~-]*")
-PAGE_MEMBERS = frozenset({"operations", "nextPageToken", "unreachable"})  # google.longrunning.ListOperationsResponse
+PAGE_MEMBERS = frozenset({"nextPageToken", "unreachable"})  # google.longrunning.ListOperationsResponse
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
 
 
@@ -27,7 +27,7 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True)
 class RemoteBatch:
-    """One remote batch as the API last told of it.
+    """One remote batch as the API last described it.
 
     `word` is the API's state word, None when there was none; `error` the reason of a failed batch as `<code>: <text>`.
     The counts are requests; all four are None when the API gave no statistics. Times are aware, UTC.
@@ -94,15 +94,7 @@ def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
             cannot be read spoils the page, for it may be the one that is looked for; and what has other members and no
             batches is another document, which must not pass for an empty list.
     """
-    if not isinstance(document, dict):
-        raise UnreadableError("the answer is no JSON object")
-    operations, token = document.get("operations", []), document.get("nextPageToken", "")
-    if not isinstance(operations, list) or not isinstance(token, str):
-        raise UnreadableError("the answer is no page of a list")
-    if "operations" not in document and not document.keys() <= PAGE_MEMBERS:
-        raise UnreadableError("the answer is no page of a list of batches")
-    if document.get("unreachable"):
-        raise UnreadableError("the list is not whole: a part of it cannot be reached")
+    operations, token = _listed(document, "operations")
     return [read_operation(operation) for operation in operations], token
 
 
@@ -116,7 +108,7 @@ def read_files(document: Any) -> tuple[list[RemoteFile], str]:
     return [
         RemoteFile(file["name"], _text(file.get("displayName")), _count(file.get("sizeBytes", 0)) or 0)
         for file in files
-        if _file(file.get("name"))
+        if isinstance(file, dict) and _file(file.get("name"))
     ], token
 
 
@@ -127,24 +119,26 @@ def read_models(document: Any) -> tuple[list[str], str]:
         UnreadableError: the document is no page.
     """
     models, token = _listed(document, "models")
-    names = [_text(model.get("name")) for model in models]
+    names = [_text(model.get("name")) for model in models if isinstance(model, dict)]
     return [name.removeprefix("models/") for name in names if MODEL_NAME.fullmatch(name)], token
 
 
-def _listed(document: Any, member: str) -> tuple[list[Mapping[str, Any]], str]:
-    """Return the objects of one page of a list and the token of the next page.
+def _listed(document: Any, member: str) -> tuple[list[Any], str]:
+    """Return what stands on one page of a list and the token of the next page.
 
     Raises:
-        UnreadableError: the document is no page.
+        UnreadableError: the document is no page, or one that says itself that something is missing.
     """
     if not isinstance(document, dict):
         raise UnreadableError("the answer is no JSON object")
     found, token = document.get(member, []), document.get("nextPageToken", "")
     if not isinstance(found, list) or not isinstance(token, str):
         raise UnreadableError(f"the answer is no page of a list of {member}")
-    if member not in document and not document.keys() <= {"nextPageToken"}:
+    if member not in document and not document.keys() <= PAGE_MEMBERS:
         raise UnreadableError(f"the answer is no page of a list of {member}")
-    return [one for one in found if isinstance(one, dict)], token
+    if document.get("unreachable"):
+        raise UnreadableError("the list is not whole: a part of it cannot be reached")
+    return found, token
 
 
 def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -195,7 +189,6 @@ def _file(value: Any) -> str | None:
 
 
 def _text(value: Any) -> str:
-    """Return a text, or an empty one."""
     return value if isinstance(value, str) else ""
 
 

@@ -1,6 +1,6 @@
-"""When the next call may start: requests and tokens per minute and requests per day, held together.
+"""Decide when the next call may start: requests and tokens per minute and requests per day, held together.
 
-Pure arithmetic: times come in as seconds of a monotonic clock, nothing sleeps here. Two things decide. A log of the
+`Limiter` is pure arithmetic: times come in as seconds of a monotonic clock. Two things decide. A log of the
 last minute's calls is exact: no window of 60 seconds ever holds more than the limit, whatever came before. A pace
 spreads the calls over the minute at the limit as tuned: down when the server refuses, up again as it answers, so that
 neither an idle minute nor a restart ends in a burst.
@@ -9,10 +9,8 @@ What a newcomer would get wrong: the log looks back 61 seconds and not 60, becau
 through a network, and two that left a minute apart may arrive less than that apart. So a limit is used to 60/61, and
 a limit of 1 gives one call every 61 seconds: "90 % of every minute" is meant in whole calls, rounded down.
 
-Holds the calls of several threads to a model's limits, and says when a quota that refuses them is waited for enough.
-
-A call waits here in its own thread, until the limiter lets it start. One that is refused for a quota of the minute
-waits and goes out again: as long as any call succeeds now and then, the quota is slow and not dead.
+`Pacing` holds the calls of several threads to those limits: each waits in its own thread until the limiter lets it
+start. One that is refused for a quota of the minute goes out again, as long as any call succeeds now and then.
 """
 
 import math
@@ -29,7 +27,12 @@ SLACK_S = 1.0  # ours: what the network may press together on the way to the ser
 WINDOW_S = MINUTE_S + SLACK_S
 BURST_S = 1.0  # ours: after idling, the calls of one second may start at once; so late wake-ups are made up for too
 ENOUGH = 20  # ours: calls in the last minute from which on a refusal tells what the true limit is
+LOOK_S = 1.0  # ours: at least so often a call that waits looks whether another one failed for good
+PACING_BURST_S = 20.0  # ours: an ordinary change of an index starts at once; no minute has more than its limit
 TICK_S = 1e-6  # ours: a shorter wait is none; far below SLACK_S, above what floats lose
+_LATER = "what came before is kept: run the same command again later, or set TIER= to the tier that your project has"
+
+T = TypeVar("T")
 
 
 class RateLimits(NamedTuple):
@@ -271,14 +274,6 @@ class Limiter:
         return max((pace.wait(share=self._tuning.share) for pace in paces if pace is not None), default=0.0)
 
 
-LOOK_S = 1.0  # ours: at least so often a call that waits looks whether another one failed for good
-PACING_BURST_S = (
-    20.0  # ours: what an ordinary change of an index needs starts at once; no minute has more than its limit
-)
-
-T = TypeVar("T")
-
-
 class Pacing:
     """The limits of one model for the calls of one run, whichever thread makes them."""
 
@@ -337,7 +332,7 @@ class Pacing:
         raise self._failure
 
     def _succeeded(self) -> None:
-        """Take a success: whoever is refused now is waited for anew."""
+        """Take a success: patience begins anew."""
         with self._lock:
             self._limiter.succeeded(at=self._monotonic())
             self._throttled_since = math.inf
@@ -353,6 +348,3 @@ class Pacing:
                 error.hint = _LATER
                 raise error
             self._limiter.refused(at=now, delay_s=error.retry_after_s)
-
-
-_LATER = "what came before is kept: run the same command again later, or set TIER= to the tier that your project has"

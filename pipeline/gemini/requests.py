@@ -1,4 +1,4 @@
-"""One line out: from a prompt to the request object of the API, and the check that none is sent that would be refused.
+"""Make the request line of a prompt, and check that none is sent that would be refused.
 
 The API parses a request file as a whole and refuses all of it for one bad line, so every line is checked here first.
 One builder serves batch lines and live calls, with one schema dialect, `responseSchema`: under `responseJsonSchema`
@@ -58,18 +58,6 @@ def request_key(task_name: str, item_id: str) -> str:
     return f"{task_name}/{item_id}"
 
 
-def split_key(key: str) -> tuple[str, str]:
-    """Return (task name, item id) of a key; the id may hold slashes.
-
-    Raises:
-        ValueError: the text is no key of ours.
-    """
-    task_name, slash, item_id = key.partition("/")
-    if not (task_name and slash and item_id):
-        raise ValueError(f"not a key of ours: {key!r}")
-    return task_name, item_id
-
-
 def build_request(prompt: Prompt, *, schema: Mapping[str, Any], thinking: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the request object for a prompt, camelCase, with the answer's schema and the model's thinking settings.
 
@@ -108,7 +96,7 @@ def object_of(line: bytes) -> dict[str, Any]:
 
 
 class Form:
-    """The requests of one task, as `build`, `line`, `check` and `costs.estimate` make them, at a tenth of the price.
+    """The requests of one task, as the functions of this module and `estimate_usage` make them, in a tenth of the time.
 
     All but the key and the parts is the same in every line, so it is written, checked and estimated once, and its bytes
     are put round those of each item.
@@ -121,7 +109,7 @@ class Form:
         thinking: Mapping[str, Any] | None,
         answer_tokens: int = ANSWER_TOKENS,
     ) -> None:
-        """Take what `build` takes beside the prompt, and what `costs.estimate` takes beside the request."""
+        """Take what `build_request` takes beside the prompt, and what `estimate_usage` takes beside the request."""
         self._schema, self._thinking = schema, thinking
         self._estimate = partial(estimate_usage, answer_tokens=answer_tokens)
         self._frames: dict[tuple[str, int], _Frame] = {}
@@ -130,7 +118,7 @@ class Form:
         """Return the checked line of one request, without its line end, and about what it will use.
 
         Raises:
-            InputError: the request cannot be sent; see `line` and `check`.
+            InputError: the request cannot be sent; see `request_line` and `check_request`.
         """
         frame = self._frames.get((prompt.system, prompt.max_output_tokens)) or self._frame(prompt)
         if not key.strip():
@@ -152,7 +140,7 @@ class Form:
         whole = request_line("key", request)
         check_request(whole)
         before = b"".join((_BEFORE_KEY, b'"key"', _BEFORE_PARTS, orjson.dumps([_SAMPLE])))
-        assert whole.startswith(before)  # noqa: S101 - the order in which `line` and `build` write
+        assert whole.startswith(before)  # noqa: S101 - the order in which both functions write
         usage = self._estimate(request)
         prompt_tokens = usage.prompt - estimate_parts([_SAMPLE])
         frame = _Frame(whole.removeprefix(before), Usage(prompt_tokens, usage.answer, usage.thoughts))
@@ -176,7 +164,7 @@ def check_request(line: bytes) -> None:
 
     Held: one JSON object on one line with `key` and `request` alone; the key a text that is not empty; contents whose
     parts hold something; every member at the place the API reads it from; `maxOutputTokens` set; the schema in the
-    subset of `responseSchema`. Whether keys repeat is the writer's to watch, for it sees all lines.
+    subset of `responseSchema`. Whether keys repeat is checked by the writer, which sees all lines.
 
     Raises:
         InputError: the message names the member and what is wrong with it.
@@ -262,7 +250,6 @@ def _known(document: dict[str, Any], members: frozenset[str], where: str) -> Non
 
 
 def _object(document: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    """Return a member that must be an object."""
     value = document.get(name)
     if not isinstance(value, dict):
         raise InputError(f"{name!r} in {where} must be an object, not {_kind(value)}")
@@ -270,7 +257,6 @@ def _object(document: dict[str, Any], name: str, where: str) -> dict[str, Any]:
 
 
 def _filled_list(document: Mapping[str, Any], name: str, where: str) -> list[Any]:
-    """Return a member that must be a list with something in it."""
     value = document.get(name)
     if not isinstance(value, list) or not value:
         raise InputError(f"{name!r} in {where} must be a list that is not empty, not {_kind(value)}")
@@ -278,7 +264,6 @@ def _filled_list(document: Mapping[str, Any], name: str, where: str) -> list[Any
 
 
 def _kind(value: Any) -> str:
-    """Return what a JSON value is, for a message."""
     if value is None:
         return "nothing"
     if value in ("", [], {}):

@@ -1,4 +1,4 @@
-"""One line in: what a result line, or a live reply, says about one request. Judged here, applied elsewhere.
+"""Judge what a result line, or a live reply, says about one request; `engine/record` applies it.
 
 Gemini answers 200 and "succeeded" for a great deal that is no answer: a blocked prompt has no candidates, a cut answer
 is text that does not parse, an error line stands among good ones. `judge` gives every JSON document exactly one
@@ -280,7 +280,6 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(word: str) -> Any:
-    """Refuse NaN and the infinities, which are no JSON."""
     raise ValueError(f"{word} is no JSON number")
 
 

@@ -1,4 +1,4 @@
-"""A sealed result file, looked up by key at flat memory: one pass for the index, then lines in whatever order is asked.
+"""Look up the lines of a sealed result file by key, at flat memory: one pass for the index, then lines in any order.
 
 Results come in any order, so position says nothing; the key is the only link. Each line is exactly one of: a line of
 the key it shows, or unreadable. A line that was cut but still shows its key at its very start or end counts as a line
@@ -19,7 +19,7 @@ import orjson
 from pipeline.core.files import read_lines
 from pipeline.gemini.responses import excerpt_of
 
-EXAMPLES = 3  # how many lines are shown of each kind of oddity
+EXAMPLES = 3  # how many lines are shown of each kind of anomaly
 BOM = b"\xef\xbb\xbf"
 
 _AT_START = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
@@ -52,7 +52,7 @@ def key_of_line(line: bytes) -> str | None:
 
 
 class ResultFile:
-    """The lines of one result file by key; `with Results(path) as results`, or close it.
+    """The lines of one result file by key; `with ResultFile(path) as results`, or close it.
 
     After all keys were looked up, `total` = lines asked for + `unknown` + `unreadable_count`.
     """

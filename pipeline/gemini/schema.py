@@ -1,4 +1,4 @@
-"""The schema dialect of `responseSchema`: made from a Pydantic model, and checked before it is sent.
+"""Make a schema in the dialect of `responseSchema` from a Pydantic model, and check it before it is sent.
 
 It is a subset of OpenAPI 3.0 with types in capitals (Gemini API reference, `Schema`, read 2026-11): no `$ref`, no
 `$schema`, no `additionalProperties`, no recursion, and an array must say what its items are, or the API refuses the

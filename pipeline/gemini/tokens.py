@@ -1,4 +1,4 @@
-"""What requests cost: the tokens a reply reports, what they cost in USD, and the one estimator for what is not run yet.
+"""Count tokens: those a reply reports, what they cost in USD, and an estimate of what is not run yet.
 
 Cost comes from tokens, never from a count of requests: a model that thinks can use a hundred times the tokens of its
 answer, and every thought is billed as output (Gemini API pricing page, read 2026-10).
@@ -88,7 +88,7 @@ def estimate_usage(request: Mapping[str, Any], *, answer_tokens: int = ANSWER_TO
 
 
 def estimate_parts(parts: Iterable[Mapping[str, Any]]) -> int:
-    """Return about how many tokens the parts of a prompt have; `estimate` of a request without texts is the rest."""
+    """Return about how many tokens the parts of a prompt have; `estimate_usage` adds the rest of a request."""
     tokens = 0
     for part in parts:
         alone = part.get("text") if len(part) == 1 else None

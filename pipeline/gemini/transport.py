@@ -1,19 +1,16 @@
-"""One channel to one base URL: the SDK opened so that nothing surprises, every call bounded, every failure ours.
+"""Make calls through the SDK's client: every call bounded in time, every failure one of our errors.
 
 What a newcomer would get wrong: the SDK reads the environment, repeats creates, ignores what the server asks for, has
-no time-out, and drops half of what the API says. So it is opened with everything explicit and its retries off; our own
-loop stands round what may be done twice (`patiently`), and nothing round what may not (`once`). Hooks, a public way of
-its HTTP library, keep the bytes of the last reply of this thread; a download passes by unread. Keys never reach a
-message: errors carry our own words, with Google's quoted and cleaned, and are raised without the SDK's error behind
-them, whose text may echo the request.
+no time-out, and drops half of what the API says. So it is opened with everything explicit and its retries off:
+`with_retries` repeats what may be done twice, and `attempt` makes one call alone. A hook, a public way of its HTTP
+library, keeps the bytes of the last reply of this thread; a download passes by unread. Keys never reach a message:
+errors carry our own words, with Google's quoted and cleaned, and are raised without the SDK's error behind them, whose
+text may echo the request.
 """
 
 import contextlib
 import math
-import re
-import ssl
 import threading
-import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
@@ -34,6 +31,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.redact import keep_out_of_logs, redact, redact_document
 from pipeline.core.settings import without_password
+from pipeline.gemini.connections import bounded_async_client, bounded_client, is_address, untrusting_context
 from pipeline.gemini.error_mapping import map_error
 from pipeline.gemini.operations import UnreadableError
 
@@ -44,9 +42,6 @@ if TYPE_CHECKING:
 GOOGLE = "https://generativelanguage.googleapis.com/"
 LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
 LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, whatever the time they took
-LEAST_RATE = 64 * 1024  # ours: bytes a second below which a reply that never ends is given up
-MOST_CONNECTIONS = 200  # ours: more than there are ever live calls at once
-MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
 NOT_TYPED = (ValueError, LookupError, TypeError, AttributeError)  # what the SDK raises of a reply it has no types for
 
 T = TypeVar("T")
@@ -97,7 +92,7 @@ class Transport:
             opened.close()
             self._http.close()
 
-    def patiently(
+    def with_retries(
         self,
         do: "Callable[[genai.Client], T]",
         *,
@@ -116,7 +111,7 @@ class Transport:
             stop=self._enough,
             reraise=True,
         )
-        return retrying(lambda: self.once(do, what=what, seconds=seconds or self._call_timeout_s))
+        return retrying(lambda: self.attempt(do, what=what, seconds=seconds or self._call_timeout_s))
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """Return the longer of our own jittered backoff and what the server asks for, in seconds."""
@@ -129,10 +124,9 @@ class Transport:
             return True
         return state.attempt_number >= LEAST_ATTEMPTS and (state.seconds_since_start or 0.0) > self._retry_for_s
 
-    def once(self, do: "Callable[[genai.Client], T]", *, what: str, seconds: float = 0.0) -> T:
+    def attempt(self, do: "Callable[[genai.Client], T]", *, what: str, seconds: float = 0.0) -> T:
         """Do one attempt and turn whatever goes wrong into one of our errors, without the SDK's behind it."""
         self._seen.body = b""
-        self._seen.head_until = math.inf
         self._seen.seconds = seconds or self._call_timeout_s
         sdk = self.opened_sdk()
         try:
@@ -175,7 +169,7 @@ class Transport:
         Raises:
             ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
         """
-        if not _is_address(self._base_url):
+        if not is_address(self._base_url):
             raise self._no_address()
         try:
             yield
@@ -191,7 +185,6 @@ class Transport:
             ) from error
 
     def _no_address(self) -> ConfigurationError:
-        """Return the error for a base URL that is none."""
         return ConfigurationError(f"{without_password(self._base_url)!r} is no address of a server", hint=_ADDRESS)
 
     def refused(
@@ -213,57 +206,29 @@ class Transport:
         text = f"the connection broke ({type(error).__name__}), when Gemini was asked to {what}"
         return UnavailableError(text, hint=_LATER)
 
-    def _watch(self, request: httpx2.Request) -> None:
-        """Have the connection tell how far a request is: the HTTP library's time-outs are those of a single read."""
-        request.extensions["trace"] = self._trace
-
-    def _trace(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Bound the wait for the head of a reply as a whole: byte by byte it could go on for ever."""
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self._bound_reads(facts["return_value"])
-        elif event.endswith(".receive_response_headers.started"):
-            self._seen.head_until = time.monotonic() + self._seen.seconds
-        elif event.endswith(".receive_response_headers.complete"):
-            self._seen.head_until = math.inf
-
-    def _bound_reads(self, stream: Any) -> None:
-        """Let no read of a new connection go on beyond the moment at which the head of a reply must be here."""
-        read = stream.read
-
-        def bounded(max_bytes: int, timeout: float | None = None) -> bytes:
-            """Read what there is, within the time-out and the time that is left."""
-            left = self._seen.head_until - time.monotonic()
-            if left <= 0:
-                raise httpx2.ReadTimeout("the head of the reply comes too slowly to end")
-            data: bytes = read(max_bytes, left if timeout is None else min(timeout, left))
-            return data
-
-        stream.read = bounded
-
     def _keep(self, response: httpx2.Response) -> None:
         """Keep the bytes of a reply that is not a download, and stop an upload at the first piece that went wrong."""
-        is_download = response.request.url.path.endswith(":download")
-        if isinstance(response.stream, httpx2.SyncByteStream):
-            most = math.inf if is_download else MOST_REPLY
-            response.stream = _Paced(response.stream, response.request, seconds=self._seen.seconds, most=most)
-        if is_download:
+        if response.request.url.path.endswith(":download"):
             return
         self._seen.body = response.read()
         if response.request.headers.get("x-goog-upload-command", "").startswith("upload"):
             _check_piece(response)
 
-    @contextlib.contextmanager
-    def raw(self) -> "Iterator[None]":
-        """Let a call pass whose 200 the SDK cannot put into its own types: we read the document ourselves.
+    def raw_document(self, call: Callable[[], object]) -> Any:
+        """Make a call of the SDK and return the JSON of its reply, whose 200 the SDK may have no types for.
 
         One entry of a list, made by another program in the same project, is enough for that.
+
+        Raises:
+            ValueError: the reply was empty or no JSON.
         """
         self._seen.body = b""
         try:
-            yield
+            call()
         except NOT_TYPED:
             if not self._seen.body:
                 raise
+        return self.document()
 
     def document(self) -> Any:
         """Return the JSON of this thread's last reply, without the key should the server have echoed it.
@@ -274,7 +239,7 @@ class Transport:
         return self.read_document(self._seen.body)
 
     def check_done(self) -> None:
-        """Refuse the answer of somebody in between to a call whose own answer says nothing.
+        """Refuse a page that a proxy gives in answer to a call whose own answer says nothing.
 
         Raises:
             ValueError: it is no JSON; an empty one is as good as `{}`.
@@ -289,9 +254,11 @@ class Transport:
     @cached_property
     def _sdk(self) -> "genai.Client":
         """The SDK's client for calls one after the other in a thread, made at the first of them."""
-        self._http = self._opened_http()
+        self._http = bounded_client(
+            self._base_url, seconds=lambda: self._seen.seconds, trust_env=self._trust_env, response_hook=self._keep
+        )
         # the async one is never used here; without it the SDK makes one of its own with the proxies
-        return self.sdk_with(self._http, httpx2.AsyncClient(trust_env=False, verify=_trusting_nobody()))
+        return self.sdk_with(self._http, httpx2.AsyncClient(trust_env=False, verify=untrusting_context()))
 
     def sdk_with(self, http: httpx2.Client, async_http: httpx2.AsyncClient) -> "genai.Client":
         """Return an SDK client over these connections, explicit in all that it would read from the environment."""
@@ -311,11 +278,6 @@ class Transport:
         )
         return genai.Client(api_key=self._key, vertexai=False, http_options=options)
 
-    def _opened_http(self) -> httpx2.Client:
-        """Return the connections the SDK uses, through the environment's proxies where we may."""
-        hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._watch], "response": [self._keep]}
-        return httpx2.Client(event_hooks=hooks, trust_env=self._trust_env)
-
     def opened_async(self, hook: Callable[[httpx2.Response], Awaitable[None]]) -> "tuple[genai.Client, Closing]":
         """Return an SDK client for many calls at once, whose replies pass through `hook`, and how to close it.
 
@@ -323,13 +285,11 @@ class Transport:
             ConfigurationError: see `opening`.
         """
         with self._opened, self.opening():
-            limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
-            http = httpx2.AsyncClient(event_hooks={"response": [hook]}, trust_env=self._trust_env, limits=limits)
-            unused = httpx2.Client(trust_env=False, verify=_trusting_nobody())
+            http = bounded_async_client(self._base_url, trust_env=self._trust_env, response_hook=hook)
+            unused = httpx2.Client(trust_env=False, verify=untrusting_context())
             sdk = self.sdk_with(unused, http)
 
         async def close() -> None:
-            """Close the connections."""
             await http.aclose()
             unused.close()
 
@@ -342,37 +302,6 @@ class Transport:
             ValueError: the reply was empty or no JSON.
         """
         return orjson.loads(redact_document(body, self._key))
-
-
-class _Paced(httpx2.SyncByteStream):
-    """A body that must go on, with at most `most` bytes: an end within the time-out, or 64 KiB a second beyond it."""
-
-    def __init__(self, stream: httpx2.SyncByteStream, request: httpx2.Request, *, seconds: float, most: float) -> None:
-        """Begin to count now, when the head of the reply is here."""
-        self._stream = stream
-        self._request = request
-        self._seconds = seconds
-        self._most = most
-        self._began = time.monotonic()
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the pieces of the body, or stop with a time-out when they come too slowly.
-
-        Raises:
-            UnreadableError: there are more bytes than any answer has that is kept in memory.
-        """
-        received = 0
-        for piece in self._stream:
-            received += len(piece)
-            if time.monotonic() - self._began > self._seconds + received / LEAST_RATE:
-                raise httpx2.ReadTimeout("the reply comes too slowly to end", request=self._request)
-            if received > self._most:
-                raise UnreadableError("the answer does not end")
-            yield piece
-
-    def close(self) -> None:
-        """Close the connection's side of it."""
-        self._stream.close()
 
 
 def _check_piece(response: httpx2.Response) -> None:
@@ -394,20 +323,6 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, ThrottledError):
         return error.resets_at is None
     return isinstance(error, UnavailableError | NotSentError)
-
-
-def _is_address(text: str) -> bool:
-    """Return whether a base URL can be one: http or https, and a host."""
-    try:
-        url = httpx2.URL(text)
-    except httpx2.InvalidURL:
-        return False
-    return url.scheme in {"http", "https"} and bool(url.host) and re.search(r"\s", text) is None
-
-
-def _trusting_nobody() -> ssl.SSLContext:
-    """Return the settings of TLS for connections that are never made; reading certificates for them takes time."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def milliseconds(seconds: float) -> int:

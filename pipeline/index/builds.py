@@ -139,7 +139,7 @@ class Builds(BuildLookup):
     def _promote(self, staged: Staged, *, look: Callable[[], None]) -> Promotions:
         """Put a verified build in service that is not older than the one there.
 
-        A server may end the fence at any time; then another process may have swept this build away, and promoted its own.
+        A server may end the fence at any time; then another process may have swept this build away, and promoted one.
         """
         before = self._in_service()
         if before is not None and staged.manifest.position < before.position:

@@ -1,4 +1,4 @@
-"""How the service bears itself during a run: what its answers and failures mean for what comes next.
+"""What answers and failures of the service mean for what comes next in a run.
 
 What concerns an item is charged to it. What concerns the service is not: after a failure no call starts for a while,
 longer with each in a row; where nothing comes for too long, or the key or the model is refused, the run ends.
@@ -19,18 +19,18 @@ from pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
+from pipeline.core.settings import Settings
 from pipeline.core.states import CallEnd
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.rate_limiter import Limiter
 from pipeline.live.concurrency import Concurrency
 
 TRIES = 2  # of one item in one run, where the service fails; a refusal for a quota is none
-REFUSALS = 3  # clear refusals (400) before anything was answered, after which the request itself must be wrong
+REFUSALS = 3  # clear refusals (400) before any answer, after which the request itself must be wrong
 LONGEST_PAUSE_S = 60.0
 
 
 class ServiceFailure(NamedTuple):
-    """What a call that gave no reply to judge means.
+    """What a call means that gave no reply to judge.
 
     `is_charged` says that it is held against the item, None that nothing is recorded of it; `again` whether the item
     is asked again in this run.
@@ -42,23 +42,25 @@ class ServiceFailure(NamedTuple):
 
 
 class Backpressure:
-    """Takes answers and failures as they come; tells the limiter, the width, and by `end` who must stop."""
+    """Takes answers and failures as they come; slows the limiter and concurrency, and ends the run by `end`."""
 
     def __init__(
         self,
-        ws: OpenWorkspace,
+        settings: Settings,
         *,
         limiter: Limiter,
-        width: Concurrency,
-        patience_s: float,
+        concurrency: Concurrency,
+        hurries: bool,
         end: Callable[[FindableError], None],
+        say: Callable[[str], None],
+        monotonic: Callable[[], float],
     ) -> None:
-        """Begin with a service that is taken to be well; see `asking.ask` for `patience_s`."""
-        self._rt, self._limiter, self._width = ws, limiter, width
-        self._patience_s, self._end = patience_s, end
-        self.hold_until = ws.monotonic()  # no call starts before
+        """Begin with a service that is taken to be well; a run that hurries gives up at the second throttled call."""
+        self._settings, self._limiter, self._concurrency = settings, limiter, concurrency
+        self._hurries, self._end, self._say, self._monotonic = hurries, end, say, monotonic
+        self.hold_until = monotonic()  # no call starts before
         self.throttled = 0
-        self.down: RemoteError | None = None  # why the last call failed for the service's sake
+        self.down: RemoteError | None = None  # how the service failed the last call
         self._troubles, self._trouble_at = 0, -math.inf  # failures in a row, and when the last of them was seen
         # when the first failure, and the first refusal for a quota, came since it last answered
         self._failing_since = self._throttled_since = math.inf
@@ -66,12 +68,12 @@ class Backpressure:
 
     def answered(self, *, took_s: float, was_full: bool) -> None:
         """Take an answer, whatever it says; `was_full` where more calls waited for room."""
-        now = self._rt.monotonic()
+        now = self._monotonic()
         self._limiter.succeeded(at=now)
         self._troubles, self._has_answered, self.down = 0, True, None
         self._failing_since = self._throttled_since = math.inf
-        if self._width.answered(took_s=took_s, was_full=was_full, at=now):
-            self._rt.display.say(f"answers come again: up to {self._width.now} calls at once")
+        if self._concurrency.answered(took_s=took_s, was_full=was_full, at=now):
+            self._say(f"answers come again: up to {self._concurrency.now} calls at once")
 
     def failed(self, error: RemoteError, *, before: int, began: float) -> ServiceFailure:
         """Take that a call gave no reply to judge; the service failed its item `before` so often in this run."""
@@ -89,20 +91,19 @@ class Backpressure:
 
     def _throttled(self, error: ThrottledError) -> ServiceFailure:
         """Take a refusal for a quota: that of the day ends the run, and so does one that never passes."""
-        now = self._rt.monotonic()
+        now = self._monotonic()
         self.throttled += 1
-        hurries = not math.isinf(self._patience_s) and self.throttled >= TRIES
         self._throttled_since = min(self._throttled_since, now)
-        is_lasting = now - self._throttled_since > self._rt.settings.poll_patience
-        if error.resets_at is not None or hurries or is_lasting:
+        is_lasting = now - self._throttled_since > self._settings.poll_patience
+        if error.resets_at is not None or is_lasting or (self._hurries and self.throttled >= TRIES):
             self._end(error)
         self._limiter.refused(at=now, delay_s=error.retry_after_s)
         return ServiceFailure(CallEnd.THROTTLED, None, again=True)
 
     def _refused(self, error: RefusedError, *, before: int) -> ServiceFailure:
-        """Take a clear no to one question: the item's fault where others were answered, else perhaps the request's.
+        """Take a clear no to one question: the item's fault after any answer of the run, else perhaps the request's.
 
-        Who was refused before anybody was answered is asked once more, when more is known.
+        An item that was refused before any answer is asked once more, when more is known.
         """
         if self._has_answered:
             return ServiceFailure(CallEnd.REFUSED, is_charged=True, again=True)
@@ -116,15 +117,15 @@ class Backpressure:
 
         Calls that were under way together fail together, and that is one trouble: another try must fail, too.
         """
-        settings, now = self._rt.settings, self._rt.monotonic()
+        settings, now = self._settings, self._monotonic()
         self.down = error
         self._failing_since = min(self._failing_since, now)
         if began >= self._trouble_at:
             self._troubles, self._trouble_at = self._troubles + 1, now
-        self._width.failed(at=now)
+        self._concurrency.failed(at=now)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2 ** min(self._troubles - 1, 10))
         pause *= random.uniform(0.5, 1)  # noqa: S311 - no secret: it keeps several processes from asking as one
-        wish = error.retry_after_s if isinstance(error, UnavailableError) else None
-        self.hold_until = max(self.hold_until, now + max(pause, min(wish or 0.0, LONGEST_PAUSE_S)))
+        asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0
+        self.hold_until = max(self.hold_until, now + max(pause, min(asked_s, LONGEST_PAUSE_S)))
         if self._troubles > TRIES and now - self._failing_since > settings.retry_for:
             self._end(error)

@@ -12,9 +12,7 @@ STALL_S = 30.0  # calls are under way, and none succeeded for so long
 MOST = 64  # ours: more than this at once is no ordinary use of a live API
 SLOWER = 1.5  # ours: so many times slower than at their best, on the mean, are taken for a queue at the other end
 SAMPLES = 20  # ours: calls over which that mean is taken
-DRIFT = (
-    0.005  # ours: how much of the mean goes into the best with each answer, for a service may become slower for good
-)
+DRIFT = 0.005  # ours: how much of the mean goes into the best with each answer: a service may slow down for good
 
 
 class Concurrency:

@@ -1,11 +1,13 @@
 """Ask about every item without an answer now, by ordinary calls at full price.
 
-The same items, requests, claims and answers as in batches; whoever is being asked live stands in no batch. Running it
-again goes on with who is left.
+Items, requests, claims and answers are those of batches; an item that is asked live is in no batch. Another run goes on
+with what is left.
 """
 
 import contextlib
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.batch import prepare
@@ -13,16 +15,19 @@ from pipeline.core.errors import UnavailableError
 from pipeline.cost import budget, estimate
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.tokens import Usage
-from pipeline.live import runner
+from pipeline.gemini.tokens import Usage, usage_cost
 from pipeline.live.questions import OpenQuestions
+from pipeline.live.report import LiveReport
+from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.quality import evaluate, pilot
+from pipeline.quality import evaluate, pilot, report_files
 from pipeline.store import claims, live_calls
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
+    from pipeline.core.task import Task
     from pipeline.quality.evaluate import QualityReport as Quality
+    from pipeline.store.database import Store
 
 
 HASTE_S = 1.0  # so long an interrupted run waits for another program to let it say that it ended
@@ -31,7 +36,7 @@ LEAST = 0.00005  # USD; less than this is shown as nothing
 
 @dataclass
 class TagLiveReport:
-    """What became of everyone: counts of items, but for `calls`; costs in USD; names and reasons of some that failed.
+    """What became of all items: counts, costs in USD, and (name, reason) of some that failed.
 
     `everyone` is `skipped` (answered already, nothing to ask, claimed elsewhere or parked) and those that were to be
     asked; `left` of these are as they were.
@@ -43,22 +48,22 @@ class TagLiveReport:
     run: int | None = None
     estimated: Usage = field(default_factory=Usage)
     estimated_cost: float = 0.0
-    asked: runner.LiveReport = field(default_factory=runner.LiveReport)
+    asked: LiveReport = field(default_factory=LiveReport)
     samples: list[tuple[str, str]] = field(default_factory=list)
     quality: "Quality | None" = None  # on the answers of this extractor, where there are new ones
 
 
 def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
-    """Ask everyone that can be asked, at most `limit`.
+    """Ask about every item that can be asked, at most `limit`.
 
-    What ends it early (a daily quota, a budget, a service that is gone) stands in the report; so does an interrupt.
+    What ends it early (a daily quota, a budget, a service that is down) stands in the report; so does an interrupt.
 
     Raises:
         InputError: there are no items at all.
         ConfigurationError: no key, or no such model; nothing was asked.
     """
     questions.free_dead_owners(ws.store, now=ws.now())
-    evaluate.remove_unfinished_reports(ws)
+    report_files.sweep_reports(ws.data, ws.task.name)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     with ws.store.read() as tx:
         everyone, askable = ws.task.total(tx), claims.count_askable(tx, ws.task)
@@ -69,15 +74,12 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         return report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     _begin(ws, report, limit=limit, to_ask=to_ask)
-    with ws.store.read() as tx:
-        known = estimate.calibration(tx, ws.extractor)
-    account = CallLedger(ws, Purpose.LIVE, report.run, known, ws.limits)
+    ledger = CallLedger.calibrated(ws, Purpose.LIVE, report.run)
+    source = OpenQuestions(questions.RequestBuilder(ws.task, ws.model), limit)
     with ws.display.bar("asking", everyone, done=report.skipped) as bar:
-        shown = _Shown(report, bar)
-        report.asked = runner.ask_live(
-            ws, account, OpenQuestions(questions.RequestBuilder(ws.task, ws.model), known, limit), watching=shown
-        )
-    _end(ws, report, to_ask=to_ask)
+        report.asked = ask_live(ledger, source, on_progress=partial(_show, bar, report.skipped))
+    report.left = max(0, to_ask - report.asked.done)
+    _end(ws.store, ws.task, report, at=ws.now())
     if not report.left:
         budget.close_budget(ws.store, ws.task, at=ws.now())
     if report.asked.answered and not report.asked.interrupted:
@@ -113,22 +115,15 @@ def document(report: TagLiveReport) -> dict[str, Any]:
     }
 
 
-@dataclass
-class _Shown:
-    """Shows how far a run has come: everyone who needs nothing more of it, skipped ones included."""
-
-    report: TagLiveReport
-    bar: "Bar"
-
-    def show(self, report: runner.LiveReport, *, width: int) -> None:
-        """Move the bar."""
-        notes = [f"{width} at once"]
-        if report.failed:
-            reasons = "; ".join(dict.fromkeys(reason[:60] for _, reason in report.samples))
-            notes.append(f"{report.failed.total()} failed ({reasons})")
-        if report.cost >= LEAST:
-            notes.append(f"${report.cost:.4f}")
-        self.bar.show(self.report.skipped + report.done, note=", ".join(notes))
+def _show(bar: "Bar", skipped: int, report: LiveReport, concurrency: int) -> None:
+    """Show how many items need nothing more of the run, skipped ones included."""
+    notes = [f"{concurrency} at once"]
+    if report.failed:
+        reasons = "; ".join(dict.fromkeys(reason[:60] for _, reason in report.samples))
+        notes.append(f"{report.failed.total()} failed ({reasons})")
+    if report.cost >= LEAST:
+        notes.append(f"${report.cost:.4f}")
+    bar.show(skipped + report.done, note=", ".join(notes))
 
 
 def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_ask: int) -> None:
@@ -136,28 +131,21 @@ def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_as
     with ws.display.bar("counting tokens", to_ask) as bar:
         plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
     report.estimated = plan.usage
-    report.estimated_cost = estimate.request_cost(ws, plan.usage, batch=False)
+    report.estimated_cost = usage_cost(ws.model, plan.usage, batch=False, on=ws.now().date())
+    usd = ws.budget.usd if ws.budget else None
     with ws.store.write() as tx:
         report.run = estimate.begin_live_run(
-            ws,
-            tx,
-            mode="live",
-            items=plan.requests,
-            usage=plan.usage,
-            batch=False,
-            at=ws.now(),
-            budget=ws.budget.usd if ws.budget else None,
+            ws, tx, mode="live", items=plan.requests, usage=plan.usage, batch=False, at=ws.now(), budget=usd
         )
 
 
-def _end(ws: OpenWorkspace, report: TagLiveReport, *, to_ask: int) -> None:
-    """Keep how the run ended, and put names to what failed."""
+def _end(store: "Store", task: "Task", report: TagLiveReport, *, at: datetime) -> None:
+    """Record how the run ended, and put names to what failed."""
     asked = report.asked
-    report.left = max(0, to_ask - asked.done)
     why = "interrupted" if asked.interrupted else asked.stopped.message if asked.stopped else "nobody is left"
-    with ws.store.read() as tx:
-        names = ws.task.names(tx, [item_id for item_id, _ in asked.samples])
+    with store.read() as tx:
+        names = task.names(tx, [item_id for item_id, _ in asked.samples])
     hastes, patience_s = ([UnavailableError], HASTE_S) if asked.interrupted else ([], None)
-    with contextlib.suppress(*hastes), ws.store.write(patience_s=patience_s) as tx:
-        live_calls.end_run(tx, report.run or 0, why=why, at=ws.now())
+    with contextlib.suppress(*hastes), store.write(patience_s=patience_s) as tx:
+        live_calls.end_run(tx, report.run or 0, why=why, at=at)
     report.samples = [(names.get(item_id, item_id), reason) for item_id, reason in asked.samples]

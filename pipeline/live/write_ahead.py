@@ -1,4 +1,4 @@
-"""The account of one live call: the mark and claim before it, and what is kept after it, each in one transaction.
+"""Record each live call: a mark and a claim before it, its end and its answer after it, each in one transaction.
 
 A mark is committed before its call, so there are never more calls at the API than marks. How a call ended says what it
 cost and whose fault a failure was: what concerns the item is charged to it, what concerns the service is not.
@@ -7,12 +7,13 @@ cost and whose fault a failure was: what concerns the item is charged to it, wha
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pipeline.core.errors import StateConflictError, ThrottledError
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost import budget, estimate
-from pipeline.engine.record import Asked, Judgement, Source, write_judgements
+from pipeline.engine.questions import PlannedRequest
+from pipeline.engine.record import Judgement, Source, write_judgements
 from pipeline.gemini import tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
@@ -30,17 +31,8 @@ class Purpose(StrEnum):
     """What a live call is for."""
 
     LIVE = "live"  # one of a run
-    ADD = "add"  # about somebody who was just added
+    ADD = "add"  # about an item that was just added, or is due again
     COMPARE = answers.COMPARED  # to be compared with a batch's reply; neither claimed nor kept as an answer
-
-
-class LiveQuestion(NamedTuple):
-    """One item with its request as it goes out: the line that a batch would hold, and about what it will use."""
-
-    item: "Item"
-    data: bytes
-    counted: Usage
-    likely: Usage
 
 
 class EndedCall(NamedTuple):
@@ -62,7 +54,7 @@ class OutdatedError(Exception):
 
 @dataclass(frozen=True)
 class CallLedger:
-    """Marks and settles the calls of one run, or of none; `known` is what the estimator learned before it began."""
+    """Marks and settles the calls of one run, or of none; `known` is what past answers said before it began."""
 
     ws: "OpenWorkspace"
     purpose: Purpose
@@ -72,7 +64,17 @@ class CallLedger:
     marks: dict[int, datetime] = field(default_factory=dict)  # of the last minute, by number
     added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `Budgets.check_live`
 
-    def mark(self, tx: "Connection", question: LiveQuestion) -> int | None:
+    @classmethod
+    def calibrated(cls, ws: "OpenWorkspace", purpose: Purpose, run: int | None = None, **more: Any) -> Self:
+        """Return a ledger under the model's limits, calibrated by the answers that are here now."""
+        with ws.store.read() as tx:
+            return cls(ws, purpose, run, estimate.calibration(tx, ws.extractor), ws.limits, **more)
+
+    def likely(self, question: PlannedRequest) -> Usage:
+        """Return what one question will use, as past answers calibrate it."""
+        return self.known.applied(question.usage, count=1)
+
+    def mark(self, tx: "Connection", question: PlannedRequest) -> int | None:
         """Claim an item and mark the call about to be made; None where it cannot be asked any more.
 
         Raises:
@@ -80,13 +82,13 @@ class CallLedger:
             ThrottledError: the day's requests are used up, by this process and all others.
             BudgetError: the call might pass a budget.
         """
-        ws, item = self.ws, question.item
+        ws, item, likely = self.ws, question.item, self.likely(question)
         if self.purpose is not Purpose.COMPARE and not self._may_be_asked(tx, item):
             return None
         day = budget.today(ws.now()).isoformat()
         if self.limits.rpd is not None and live_calls.calls_of_day(tx, ws.model.name, day=day) >= self.limits.rpd:
-            raise is_day_over(ws, self.limits.rpd)
-        cost = estimate.request_cost(ws, question.likely, batch=False)
+            raise day_used_up(ws.model.name, self.limits.rpd, now=ws.now())
+        cost = tokens.usage_cost(ws.model, likely, batch=False, on=ws.now().date())
         budget.budgets(ws).check_live(tx, cost, error=self.known.error, added_up=self.added_up)
         ws.bind(tx)
         if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
@@ -98,9 +100,9 @@ class CallLedger:
             model=ws.model.name,
             run=self.run,
             purpose=self.purpose,
-            counted_in=question.counted.prompt,
-            estimated_in=question.likely.prompt,
-            estimated_out=question.likely.answer + question.likely.thoughts,
+            counted_in=question.usage.prompt,
+            estimated_in=likely.prompt,
+            estimated_out=likely.answer + likely.thoughts,
             estimated_cost=cost,
         )
         number = live_calls.begin_call(tx, mark, day=day, at=ws.now())
@@ -108,7 +110,7 @@ class CallLedger:
         return number
 
     def others(self, tx: "Connection") -> list[live_calls.StartedCall]:
-        """Return the calls of the last minute that are not of this account, whichever process made them."""
+        """Return the calls of the last minute that are not of this ledger, whichever process made them."""
         since = self.ws.now() - timedelta(seconds=WINDOW_S)
         for number in [number for number, at in self.marks.items() if at < since]:
             del self.marks[number]
@@ -133,7 +135,7 @@ class CallLedger:
         return judgement.outcome is not Outcome.ANSWERED and not answers.is_parked(tx, ws.task.name, item.id)
 
     def abandon(self, tx: "Connection") -> None:
-        """Let go whatever this process still asks under this account: its replies will not be waited for."""
+        """Let go whatever this process still asks under this ledger: its replies will not be waited for."""
         for number, item_id in live_calls.open_calls(tx, self.ws.task.name, run=self.run):
             self.lose(tx, number, item_id, why="interrupted")
 
@@ -144,7 +146,7 @@ class CallLedger:
         claims.release_live(tx, self.ws.task.name, item_id, outcome=None, reason=why)
 
     def _paid(self, ended: EndedCall) -> tuple[tuple[int, int] | None, float | None]:
-        """Return the (prompt, answer and thought) tokens of a call and its cost in USD, as far as a reply told."""
+        """Return the (prompt, answer and thought) tokens of a call and its cost in USD, as far as its reply says."""
         usage = ended.usage
         if usage is not None:
             return (usage.prompt, usage.answer + usage.thoughts), self.cost_of(usage)
@@ -156,12 +158,14 @@ class CallLedger:
         return tokens.usage_cost(self.ws.model, usage, batch=False, on=self.ws.now().date())
 
     def _may_be_asked(self, tx: "Connection", item: "Item") -> bool:
-        """Return whether an item is still open, not parked, and the same as when its question was written.
+        """Return whether an item is open, not parked, and not of a version that is being rolled back.
 
-        Nothing is while the version is being rolled back.
+        Raises:
+            OutdatedError: its row was changed since its question was written.
         """
         task = self.ws.task
-        if versions.is_version_retired(tx, task.name, task.label, model=self.ws.model.name):
+        version = versions.get_version(tx, task.name, task.label, model=self.ws.model.name)
+        if version is not None and version.withdrawn_at is not None:
             return False
         if not task.pending_among(tx, [item.id]) or answers.is_parked(tx, task.name, item.id):
             return False
@@ -184,16 +188,11 @@ class CallLedger:
         return True
 
 
-def count_asked(item: "Item") -> Asked:
-    """Return an item as judgements name it."""
-    return Asked(item.id, item.input_hash)
-
-
-def is_day_over(ws: "OpenWorkspace", most: int) -> ThrottledError:
+def day_used_up(model: str, most: int, *, now: datetime) -> ThrottledError:
     """Return the error that ends a run when the day's requests are used up."""
-    resets_at = next_midnight_pacific(ws.now())
+    resets_at = next_midnight_pacific(now)
     return ThrottledError(
-        f"the {most:,} requests a day of {ws.model.name} are used up; nothing was lost",
+        f"the {most:,} requests a day of {model} are used up; nothing was lost",
         hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
         "set TIER= or RPD= where your project has more",
         resets_at=resets_at,

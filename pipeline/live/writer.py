@@ -1,4 +1,4 @@
-"""One thread that writes what many tasks want written: together in one transaction, where several wait.
+"""Write in one thread what many tasks want written: together in one transaction, where several wait.
 
 No task holds a connection while it waits for anything, and a slow disk is waited for once by many. Each piece of work
 has a savepoint of its own, so that one that fails takes nothing from the others.
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class _Work(NamedTuple):
-    """What is to be done in a transaction, whether it writes, and where its end is told."""
+    """What is to be done in a transaction, whether it writes, and the future that takes its result."""
 
     do: "Callable[[Connection], Any]"
     writes: bool
@@ -42,7 +42,7 @@ class DbWriter:
     async def __aenter__(self) -> Self:
         """Begin to work."""
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        Thread(target=self._work, name="clerk", daemon=True).start()
+        Thread(target=self._work, name="db-writer", daemon=True).start()
         return self
 
     async def __aexit__(
@@ -54,7 +54,7 @@ class DbWriter:
             await asyncio.wait_for(self._over.wait(), LAST_S if self._hurries else None)
 
     def hurry(self) -> None:
-        """Let nobody wait for the end: what is not written soon is not written, as if the process were killed."""
+        """Keep no caller waiting at the end: what is not written soon is lost, as if the process were killed."""
         self._hurries = True
 
     async def write(self, do: "Callable[[Connection], T]") -> T:
@@ -89,19 +89,19 @@ class DbWriter:
                     self._read(one)
             if writes := [one for one in work if one.writes]:
                 self._write(writes)
-        self._tell(self._over.set)
+        self._call_in_loop(self._over.set)
 
     def _read(self, work: _Work) -> None:
         try:
             with self._store.read() as tx:
                 found = work.do(tx)
         except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
-            self._tell(_said, work, None, error)
+            self._call_in_loop(_resolve, work, None, error)
         else:
-            self._tell(_said, work, found, None)
+            self._call_in_loop(_resolve, work, found, None)
 
     def _write(self, works: list[_Work]) -> None:
-        """Do pieces of work in one transaction; who failed, and who succeeded, is told when it is committed."""
+        """Do pieces of work in one transaction; each caller gets its result or error when it is committed."""
         given: list[tuple[_Work, Any, BaseException | None]] = []
         try:
             with self._store.write() as tx:
@@ -111,19 +111,19 @@ class DbWriter:
                             given.append((work, work.do(tx), None))
                     except Exception as error:  # noqa: BLE001 - raised again where it was asked for
                         given.append((work, None, error))
-        except BaseException as error:  # noqa: BLE001 - of the transaction: nobody's work was kept
+        except BaseException as error:  # noqa: BLE001 - of the transaction: no work was kept
             given = [(work, None, error) for work in works]
         for work, value, failure in given:
-            self._tell(_said, work, value, failure)
+            self._call_in_loop(_resolve, work, value, failure)
 
-    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+    def _call_in_loop(self, what: Callable[..., None], *arguments: Any) -> None:
         """Call something in the loop, if that is still there."""
         with contextlib.suppress(RuntimeError):  # of a loop that waited no longer
             self._loop.call_soon_threadsafe(what, *arguments)
 
 
-def _said(work: _Work, value: Any, failure: BaseException | None) -> None:
-    """Tell who asked for a piece of work how it ended, if they still wait."""
+def _resolve(work: _Work, value: Any, failure: BaseException | None) -> None:
+    """Give a caller that still waits the result or the error of its work."""
     if work.end.done():
         return
     if failure is not None:

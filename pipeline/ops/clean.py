@@ -117,7 +117,7 @@ def _clean_uploads(ws: OpenWorkspace, *, report: CleanReport) -> None:
         if not batches.batches_in_states(tx):
             return
     try:
-        for one in uploads.left_uploads(ws):
+        for one in uploads.left_uploads(ws.store, ws.client):
             report.uploads += 1
             if not report.dry:
                 ws.client.delete_upload(one.file.name)

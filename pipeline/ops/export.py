@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import SealedWriter, sweep_abandoned, target_of
+from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.hooks import ExportRows
 from pipeline.core.progress import Progress
 from pipeline.engine.workspace import OpenWorkspace
@@ -70,7 +70,7 @@ def _seal(path: Path, pieces: Iterator[bytes]) -> None:
     """Write the pieces to a file that appears under its name when it is whole."""
     target = target_of(path)
     try:
-        sweep_abandoned(target)
+        sweep_parts(target)
         with SealedWriter(target) as writer:
             for piece in pieces:
                 writer.write(piece)

@@ -131,7 +131,7 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: da
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
                 hint=f"`make status` says how to finish it, `make batch-cancel BATCH={number}` gives it up",
             )
-    if item_id not in claims.dead_claims(tx, task, now=now) and erase.is_claimed(tx, task, item_id):
+    if item_id not in claims.dead_claims(tx, task, now=now) and claims.is_any_claimed(tx, task, [item_id]):
         raise InputError(f"{name!r} is being asked about right now; nothing was changed", hint="try again in a minute")
 
 

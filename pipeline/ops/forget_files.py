@@ -69,7 +69,7 @@ def drop_uploads(ws: OpenWorkspace, numbers: Collection[int]) -> int:
         mine = [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
     if not mine or (ws.backend == "local" and not _is_under_way(ws.store)):
         return 0
-    left = uploads.left_uploads(ws, of=numbers)
+    left = uploads.left_uploads(ws.store, ws.client, of=numbers)
     for one in left:
         ws.client.delete_upload(one.file.name)
     if ws.backend == "local":

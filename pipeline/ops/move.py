@@ -14,12 +14,12 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import Progress
 from pipeline.engine import registry
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import copy, marker, schema, tables, workspace
+from pipeline.store import claims, copy, marker, schema, tables, workspace
 from pipeline.store.copy import CopySource
 from pipeline.store.database import Connection, Store
 
 if TYPE_CHECKING:
-    from pipeline.store.copy import Table
+    from sqlalchemy import Table
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _move(ws: OpenWorkspace, path: Path, target: Store) -> MoveReport:
         own = {one.name: one.hooks.tables(tx) for one in ws.subjects}
         everything = [*tables.metadata.sorted_tables, *(table for some in own.values() for table in some)]
         mark = marker.find_moved(path)
-        found = copy.our_tables(schema.table_names(there), everything)
+        found = schema.our_tables(there, {table.name for table in everything})
         if mark is not None and mark.to != to:
             raise ConfigurationError(
                 f"{marker.moved_message(path, mark)}; nothing was moved", hint=marker.moved_hint(path, mark)
@@ -111,7 +111,7 @@ def _check_idle(tx: Connection) -> None:
     Raises:
         UnavailableError: one is.
     """
-    busy = copy.active_owners(tx)
+    busy = claims.active_owners(tx)
     if busy:
         raise UnavailableError(
             f"another process works in this workspace ({', '.join(busy)}); nothing was moved",

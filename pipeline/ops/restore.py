@@ -15,7 +15,7 @@ from pipeline.core.errors import ConfigurationError, FindableError, Inconsistent
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.ops import backup_files
-from pipeline.store import batches, copy, integrity, leases, postgresql, schema, sqlite, workspace
+from pipeline.store import batches, claims, integrity, leases, postgresql, schema, sqlite, workspace
 from pipeline.store.database import Connection, Store
 
 
@@ -146,7 +146,7 @@ def _is_begun(store: Store, manifest: backup_files.BackupManifest) -> bool:
         ConfigurationError: the database holds a workspace.
     """
     with store.read() as tx:
-        if not schema.is_there(tx):
+        if not schema.our_tables(tx):
             return False
         if schema.is_half_restored(tx) and workspace.get_workspace(tx).workspace_id == manifest.workspace_id:
             return True
@@ -202,7 +202,7 @@ def _check_idle(data: Path) -> None:
     store = Store(f"sqlite:///{path}")
     try:
         with store.read() as tx:
-            held = copy.active_owners(tx)
+            held = claims.active_owners(tx)
     except FindableError:
         return
     finally:
@@ -216,7 +216,7 @@ def _check_idle(data: Path) -> None:
 
 
 def _settle(staging: Path, data: Path) -> Path | None:
-    """Put the restored folder in place, and return where the one that stood there is now; see `backup_files.settle_copy`."""
+    """Put the restored folder in place, and return where the one before is now."""
     with _left_alone(data):
         return backup_files.settle_copy(staging, data)
 
@@ -230,7 +230,7 @@ def _left_alone(data: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(sqlite.nobody_else(data / backup_files.DATABASE))
+            stack.enter_context(sqlite.exclusive_access(data / backup_files.DATABASE))
         except UnavailableError as error:
             raise InputError(error.message, hint="let it finish first") from error
         yield
@@ -278,7 +278,7 @@ def _set_right(tx: Connection) -> list[int]:
     damage = integrity.damage(tx)
     if damage:
         raise InconsistentError(f"the backup's database is damaged: {damage[0]}", hint="take another backup")
-    leases.drop_all_leases(tx)
+    leases.drop_leases(tx)
     unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
     for batch in unsent:
         workspace_id = workspace.get_workspace(tx).workspace_id

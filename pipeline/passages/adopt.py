@@ -1,4 +1,4 @@
-"""Make the two tables of passages, or adopt such that another program made, as they are.
+"""Make the two tables of passages, or adopt such that another program made, and the view of the best concepts.
 
 A table of passages is read in place: nothing is added to it but an index where none finds a row by its id. A table of
 concepts gets the columns that it lacks. No row is changed, and doing it again changes nothing.
@@ -6,35 +6,46 @@ concepts gets the columns that it lacks. No row is changed, and doing it again c
 
 from sqlalchemy import Connection
 
-from pipeline.passages.schema import CONCEPTS, MARK, PASSAGES, concepts_spec, passages_spec
+from pipeline.core.settings import Settings
+from pipeline.passages import best
+from pipeline.passages.schema import CONCEPTS, MARK, PASSAGES, concepts_spec, passages_spec, read_shape
 from pipeline.store.schema import has_index
 from pipeline.tables import adopt as tables
 from pipeline.tables.columns import misfits
 from pipeline.tables.reflect import columns_of, is_found_by
 
+DEFAULTS = Settings()
 
-def adopt(tx: Connection, *, passages: str = PASSAGES) -> list[str]:
+
+def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     """Make the tables, or add what is missing to existing ones; return a line for each thing done to old ones.
-
-    A table of passages that is made under a name that was set is told too.
 
     Raises:
         ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
     """
+    name = settings.passages_table
     first = not has_index(tx, CONCEPTS, MARK)
-    texts = tables.adopt_table(tx, passages_spec(passages), first=first or not is_found_by(tx, passages, "id"))
-    concepts = tables.adopt_table(tx, concepts_spec(columns_of(tx, passages)["id"]), first=first)
-    mistyped = texts.made and passages != PASSAGES  # a name that was mistyped is seen at once
-    made = [f"made the table {passages}, which was not there"] if mistyped else []
-    return [*made, *texts.lines, *concepts.lines]
+    texts = tables.adopt_table(tx, passages_spec(name), first=first or not is_found_by(tx, name, "id"))
+    concepts = tables.adopt_table(tx, concepts_spec(columns_of(tx, name)["id"]), first=first)
+    mistyped = texts.made and name != PASSAGES  # a name that was mistyped is seen at once
+    lines = [f"made the table {name}, which was not there"] if mistyped else []
+    lines += [*texts.lines, *concepts.lines]
+    if settings.task == "passages":
+        lines += best.make_view_ready(tx, read_shape(tx, passages=name), best.preference_of(settings))
+    return lines
 
 
-def is_adopted(tx: Connection, *, passages: str = PASSAGES) -> bool:
+def is_adopted(tx: Connection, settings: Settings = DEFAULTS) -> bool:
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
+    name = settings.passages_table
     if not has_index(tx, CONCEPTS, MARK):
         return False
-    found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
-    if passages_spec(passages).missing(found) or found["id"].ids is None or not is_found_by(tx, passages, "id"):
+    found, concepts = columns_of(tx, name), columns_of(tx, CONCEPTS)
+    if passages_spec(name).missing(found) or found["id"].ids is None or not is_found_by(tx, name, "id"):
         return False
     spec = concepts_spec(found["id"])
-    return not spec.missing(concepts) and not misfits(concepts, {"passage_id": spec.judged["passage_id"]})
+    if spec.missing(concepts) or misfits(concepts, {"passage_id": spec.judged["passage_id"]}):
+        return False
+    return settings.task != "passages" or best.is_view_ready(
+        tx, read_shape(tx, passages=name), best.preference_of(settings)
+    )

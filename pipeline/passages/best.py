@@ -1,4 +1,4 @@
-"""Which concept is the best of its name: one query, as rows for us and as a view for whoever reads the database.
+"""Find the best concept of each name: one query, as rows for commands and as a view for readers of the database.
 
 Of the concepts of a passage that have one name in any case (of ASCII letters alone on SQLite) it is the row of the
 preferred version, in sight and sure enough. `PREFER_VERSIONS` names versions in their order; the others follow, newest
@@ -6,8 +6,9 @@ begun first, and those that were not asked for here last, newest row first.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from operator import call
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -32,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
+from pipeline.core.settings import Settings
 from pipeline.passages.schema import CONCEPTS, PassagesShape
 from pipeline.passages.table import TASK
 from pipeline.store.database import streamed
@@ -46,10 +48,6 @@ MAX_SOURCE = 1200  # characters of the passage that stand with a concept
 IS_JSON = (16,)  # the version of PostgreSQL that tells JSON from other text
 PAGE = 500  # passages in one query, rows in one fetch
 NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$"
-COLUMNS = (
-    *("passage_id", "concept_name", "concept_type", "aliases", "confidence"),
-    *("extractor_model", "extractor_version", "evidence", "created_at"),
-)
 
 
 class Preference(NamedTuple):
@@ -57,6 +55,11 @@ class Preference(NamedTuple):
 
     versions: tuple[str, ...] | None
     least: float
+
+
+def preference_of(settings: Settings) -> Preference:
+    """Return which concepts are the best ones, as it is set."""
+    return Preference(settings.prefer_versions, settings.min_confidence)
 
 
 class PreferredConcept(NamedTuple):
@@ -71,6 +74,14 @@ class PreferredConcept(NamedTuple):
     extractor_version: str
     evidence: Any
     created_at: datetime | None
+
+
+COLUMNS = PreferredConcept._fields
+READERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(COLUMNS, cell_words),
+    **dict.fromkeys(("aliases", "evidence"), loaded),
+    **dict.fromkeys(("confidence", "created_at"), lambda cell: cell),
+}
 
 
 def best_concepts(
@@ -113,12 +124,12 @@ def query(tx: Connection, shape: PassagesShape, preference: Preference) -> Selec
 
 
 def is_view_ready(tx: Connection, shape: PassagesShape, preference: Preference) -> bool:
-    """Return whether the view says what is set, or what has its name is somebody else's."""
+    """Return whether the view is as it is set, or something else has its name."""
     return _mark_of(tx) in {_mark(_sql(tx, shape, preference)), ""}
 
 
 def make_view_ready(tx: Connection, shape: PassagesShape, preference: Preference) -> list[str]:
-    """Make the view as it is set; return a line where something of that name is somebody else's, which stays."""
+    """Make the view as it is set; return a line where something else has that name, which stays."""
     found = _mark_of(tx)
     if found == "":
         return [f"`{VIEW}` in this database is not ours and stays as it is; `make best-concepts` does without it"]
@@ -147,17 +158,7 @@ def _rows(
     conditions = _pages(tx, shape, column) if passage is None else iter([_is_of(shape, column, passage)])
     for condition in conditions:
         for row in streamed(tx, chosen.where(condition), page=PAGE):
-            yield PreferredConcept(
-                cell_words(row.passage_id),
-                cell_words(row.concept_name),
-                cell_words(row.concept_type),
-                loaded(row.aliases),
-                row.confidence,
-                cell_words(row.extractor_model),
-                cell_words(row.extractor_version),
-                loaded(row.evidence),
-                row.created_at,
-            )
+            yield PreferredConcept(*map(call, READERS.values(), row))
 
 
 def _pages(tx: Connection, shape: PassagesShape, column: ColumnElement[Any]) -> Iterator[ColumnElement[bool]]:
@@ -171,7 +172,6 @@ def _pages(tx: Connection, shape: PassagesShape, column: ColumnElement[Any]) -> 
 
 
 def _is_of(shape: PassagesShape, column: ColumnElement[Any], passage: str) -> ColumnElement[bool]:
-    """Return the condition that a row is of one passage."""
     ids = shape.concept_ids.native([passage])
     return column == ids[0] if len(ids) == 1 else column.in_(ids)
 
@@ -284,13 +284,11 @@ def _source(
 
 
 def _sql(tx: Connection, shape: PassagesShape, preference: Preference) -> str:
-    """Return the SELECT of the best concepts as SQL with the settings in it."""
     compiled = query(tx, shape, preference).compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True})
     return str(compiled)
 
 
 def _mark(sql: str) -> str:
-    """Return the mark of the view that was made of a SELECT."""
     return f"{OURS}, of PREFER_VERSIONS and MIN_CONFIDENCE: {hashlib.sha256(sql.encode()).hexdigest()}"
 
 

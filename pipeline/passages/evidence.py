@@ -9,43 +9,40 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
-from pipeline.passages.locate import Location, SearchableText, is_boundary
+from pipeline.passages.fold import is_boundary
+from pipeline.passages.locate import Location, SearchableText
 
 MAX_CONTEXT = 300  # characters
 MAX_TOLD = 40  # characters of a strange type in a note
 NOT_FOUND = "quote not in the passage"
 NOTHING_FOUND = "no quote is in the passage"
 
-_OURS = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Support(BaseModel):
+class Support(_Stored):
     """A quotation: the slice text[start:end] of the passage, in code points."""
-
-    model_config = _OURS
 
     quote: str
     start: int
     end: int
 
 
-class QuoteQuality(BaseModel):
+class QuoteQuality(_Stored):
     """How well the quotations agree with the passage.
 
     `confidence` is the mean over the model's quotations: 1 for one that is there, the likeness of one that is nearly,
     0 for one that is not. `notes` say what was not verbatim.
     """
 
-    model_config = _OURS
-
     confidence: float
     notes: list[str]
 
 
-class Evidence(BaseModel):
+class Evidence(_Stored):
     """What proves a concept: how the passage names it, the quotations in order, and what stands round the first."""
-
-    model_config = _OURS
 
     surface: str
     support: list[Support]
@@ -53,10 +50,8 @@ class Evidence(BaseModel):
     quality: QuoteQuality
 
 
-class GroundedConcept(BaseModel):
+class GroundedConcept(_Stored):
     """A concept as it is stored; without evidence where none of its quotations is in the passage."""
-
-    model_config = _OURS
 
     name: str
     type: str
@@ -65,10 +60,8 @@ class GroundedConcept(BaseModel):
     evidence: Evidence | None
 
 
-class GroundedConcepts(BaseModel):
+class GroundedConcepts(_Stored):
     """An answer as it is stored, in the order the model gave."""
-
-    model_config = _OURS
 
     concepts: list[GroundedConcept]
 
@@ -83,7 +76,6 @@ def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None,
 
 
 def _grounded(concept: NamedConcept, passage: SearchableText) -> GroundedConcept:
-    """Return one concept with what proves it."""
     kind = concept.type.strip().casefold()
     return GroundedConcept(
         name=concept.name,

@@ -47,7 +47,6 @@ def concept_document(concept: PreferredConcept) -> dict[str, Any]:
 
 
 def _row(concept: PreferredConcept) -> dict[str, Any]:
-    """Return one concept as a row of columns."""
     number = _number(concept.confidence)
     return {
         **concept._asdict(),

@@ -2,18 +2,19 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import CheckResult, ExportRows, Hooks
-from pipeline.passages import adopt, table
-from pipeline.passages import best as _best
-from pipeline.passages.best import Preference
-from pipeline.passages.schema import PassagesShape, read_shape, tables_as_found
+from pipeline.core.settings import Settings
+from pipeline.passages import best as preferred
+from pipeline.passages import table
+from pipeline.passages.adopt import adopt
+from pipeline.passages.schema import PassagesShape, tables_as_found
 
 if TYPE_CHECKING:
-    from pipeline.store.copy import Table
-    from pipeline.store.database import Connection
+    from sqlalchemy import Connection, Table
 
 
 class PassagesHooks(Hooks):
@@ -22,10 +23,10 @@ class PassagesHooks(Hooks):
     export_word = "concept"
     export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
-    def __init__(self, shape: PassagesShape, preference: Preference) -> None:
-        """Keep how the tables are, and which concepts are the best ones."""
+    def __init__(self, shape: PassagesShape, settings: Settings) -> None:
+        """Keep how the tables are, and what is set of them."""
         self._shape = shape
-        self._preference = preference
+        self._settings = settings
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
         """Return the two tables."""
@@ -33,11 +34,9 @@ class PassagesHooks(Hooks):
 
     def make_tables(self, tx: "Connection", there: "Connection") -> None:
         """Make the two tables and the view of the best concepts."""
-        name = self._shape.passages.name
         for one in self.tables(tx):
             one.create(there)
-        adopt.adopt(there, passages=name)
-        _best.make_view_ready(there, read_shape(there, passages=name), self._preference)
+        adopt(there, replace(self._settings, task="passages"))
 
     def check(self, tx: "Connection") -> CheckResult | None:
         """Compare every quotation with its passage, and the concepts with the answers that were applied."""
@@ -56,8 +55,9 @@ class PassagesHooks(Hooks):
                 "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
             )
         if best:
-            return ExportRows(_best.best_concepts(tx, self._shape, self._preference))
-        found = _best.all_concepts(tx, self._shape, extractor=extractor)
+            preference = preferred.preference_of(self._settings)
+            return ExportRows(preferred.best_concepts(tx, self._shape, preference))
+        found = preferred.all_concepts(tx, self._shape, extractor=extractor)
         first = next(found, None)
         if first is None and extractor is not None:
             raise InputError(

@@ -1,10 +1,8 @@
-"""Passages into the table: new ones are added, others are brought up to date where nothing was built on them.
+"""Import passages from a file of any length, block by block: what is in is in, and doing it again goes on.
 
-A passage with concepts keeps its text, because their quotations are slices of it; a file that brings another text for
-it is told so. A passage that is being asked about takes a new text: the answer will be of another input, and is not
-applied. A parked one with another text goes again.
-
-Import passages from a file of any length, block by block: what is in is in, and doing it again goes on.
+New passages are added, others are brought up to date where nothing was built on them: a passage with concepts keeps its
+text, because their quotations are slices of it, and another text for it is refused. A passage that is being asked about
+takes a new text; the answer will be of another input, and is not applied. A parked one with another text goes again.
 
 A file whose rows are read twice (STRICT=1, or ids that must fit into a column that is no text) is looked through first
 by the rules by which it is written, so that nothing is written where it is refused.
@@ -12,7 +10,7 @@ by the rules by which it is written, so that nothing is written where it is refu
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,19 +21,19 @@ import orjson
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.passages import adopt, table
+from pipeline.passages import table
 from pipeline.passages.read import Passage, Passages
-from pipeline.passages.schema import PassagesShape, read_shape
+from pipeline.passages.schema import OPTIONAL, PassagesShape, read_shape
 from pipeline.passages.table import PassageRow
-from pipeline.store import answers, claims, tables, workspace
+from pipeline.store import answers, claims, workspace
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.columns import IdKind
 from pipeline.tables.duplicates import SeenIds
 from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejected, rejects_report
 
 if TYPE_CHECKING:
-    from pipeline.store.database import Connection
-
+    from pipeline.core.progress import Progress
+    from pipeline.store.database import Connection, Store
 
 ANSWERED = "has concepts, and another text here; the one that is stored stays"
 
@@ -54,12 +52,8 @@ class ImportPlan:
     answered: list[Finding] = field(default_factory=list)
 
 
-def fit_ids(shape: PassagesShape, passages: Sequence[Passage]) -> list[Passage]:
-    """Return passages with their ids as the table gives them back.
-
-    Raises:
-        InputError: one of them does not fit into the table's column.
-    """
+def _fit_ids(shape: PassagesShape, passages: Sequence[Passage]) -> list[Passage]:
+    """Return passages with their ids as the table gives them back."""
     found = []
     for one in passages:
         key = shape.ids.key(one.id)
@@ -74,13 +68,12 @@ def fit_ids(shape: PassagesShape, passages: Sequence[Passage]) -> list[Passage]:
     return found
 
 
-def first_occurrences(seen: SeenIds, passages: Sequence[Passage]) -> tuple[list[Passage], list[Finding]]:
+def _first_occurrences(seen: SeenIds, passages: Sequence[Passage]) -> tuple[list[Passage], list[Finding]]:
     """Return the passages whose ids did not come before in the file, and what is told of the others."""
     found: list[Passage] = []
     again: list[Finding] = []
     for one in passages:
-        first = seen.first(one.id, one.line)
-        if first is None:
+        if (first := seen.first(one.id, one.line)) is None:
             found.append(one)
         else:
             reason = f"duplicate id: already on line {first[0]}"
@@ -114,10 +107,7 @@ def write_passages(tx: "Connection", shape: PassagesShape, planned: ImportPlan) 
     table.insert_passages(tx, shape, planned.new)
     table.update_text(tx, shape, [*planned.texts, *planned.described])
     changed = [one.id for one in planned.texts]
-    if not changed:
-        return 0
-    open_claims = claims.claimed_ids(table.TASK).where(tables.requests.c.item_id.in_(changed))
-    claimed = set(tx.execute(open_claims).scalars())
+    claimed = claims.claimed_among(tx, table.TASK, changed)
     return len(answers.unpark(tx, table.TASK, ids=[one for one in changed if one not in claimed]))
 
 
@@ -175,121 +165,93 @@ class PassagesImportReport(ImportReport):
         """Return how many passages of the file stand in the table as it has them, whether or not they did before."""
         return 0 if self.refused else super().rows_in + self.described
 
+    def count(self, planned: ImportPlan, *, lines: int, duplicates: int, released: int) -> None:
+        """Add what was done with one block."""
+        self.lines += lines
+        self.added += len(planned.new)
+        self.updated += len(planned.texts)
+        self.described += len(planned.described)
+        self.unchanged += planned.unchanged
+        self.answered += len(planned.answered)
+        self.duplicates += duplicates
+        self.released += released
+
 
 def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | None = None) -> PassagesImportReport:
-    """Import the passages in a file; with `report`, list everything told in that CSV file.
+    """Import the passages in a file; with `report`, list every finding in that CSV file.
 
-    A report says what happened also where nothing went in; `Report.check` raises then.
+    A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
     Raises:
         InputError: the file cannot be read, an id in it does not fit into the table, or the list cannot be written.
             Nothing was changed.
-        ConfigurationError: the tables of this database cannot hold passages.
     """
     passages = Passages(path)
-    shape = _shape(ws)
+    with ws.store.read() as tx:
+        shape = read_shape(tx, passages=ws.settings.passages_table)
     new = partial(PassagesImportReport, str(path), str(report) if report else None)
-    done = new()
+    read, done = partial(_blocks, passages, ws.display), new()
     with rejects_report(report, columns=PassagesImportReport.NAMES, source=path) as rejects:
         if strict:
-            done = _Import(ws, shape, passages, new(), rejects).run(writes=False)
+            _take_all(ws.store, shape, read("reading"), done, rejects, writes=False)
             done.refused = done.is_flawed
         elif shape.ids.kind is not IdKind.TEXT or shape.ids.length is not None:
-            _check_ids(ws, shape, passages)
-        if not done.refused:  # a strict one has told everything by now
-            done = _Import(ws, shape, passages, new(), None if strict else rejects).run(writes=True)
+            _check_ids(shape, read("reading"))
+        if not done.refused:  # a strict one has reported everything by now
+            done = new()
+            _take_all(ws.store, shape, read("importing"), done, None if strict else rejects, writes=True)
         if rejects is not None:
             rejects.seal()
     done.notes = [*passages.notes, *_left_out(shape)]
     if not done.refused and (done.added or done.updated or done.described):
-        what = f"{done.added} added, {done.updated} updated, {done.told[FindingKind.REJECTED]} rejected"
         with ws.store.write() as tx:
-            workspace.record_event(tx, "import", path.name, old=None, new=what, why="import", at=ws.now())
+            workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
     return done
 
 
-class _Import:
-    """One pass over a file."""
-
-    def __init__(
-        self,
-        ws: OpenWorkspace,
-        shape: PassagesShape,
-        passages: Passages,
-        done: PassagesImportReport,
-        rejects: SealedWriter | None,
-    ) -> None:
-        """Begin before the first row."""
-        self._rt, self._shape, self._passages, self._done, self._rejects = ws, shape, passages, done, rejects
-
-    def run(self, *, writes: bool) -> PassagesImportReport:
-        """Take every block, each in a transaction of its own; return what was done."""
-        with SeenIds() as seen, _blocks(self._rt, self._passages, "importing" if writes else "reading") as blocks:
-            for passages, findings in blocks:
-                self._take(passages, findings, seen, writes=writes)
-        return self._done
-
-    def _take(self, sound: list[Passage], findings: list[Finding], seen: SeenIds, *, writes: bool) -> None:
-        """Write a block, or see what would be written."""
-        passages, again = first_occurrences(seen, fit_ids(self._shape, sound))
-        with self._rt.store.write() if writes else self._rt.store.read() as tx:
-            planned = plan_import(tx, self._shape, passages)
-            released = write_passages(tx, self._shape, planned) if writes else 0
-        done = self._done
-        done.lines += len(sound) + len(findings)
-        done.added += len(planned.new)
-        done.updated += len(planned.texts)
-        done.described += len(planned.described)
-        done.unchanged += planned.unchanged
-        done.released += released
-        done.duplicates += len(again)
-        done.answered += len(planned.answered)
-        changes = [change for one in passages for change in one.changes]
-        done.tell([*findings, *changes, *again, *planned.answered], self._rejects)
+Blocks = AbstractContextManager[Iterator[tuple[list[Passage], list[Finding]]]]
 
 
 @contextmanager
 def _blocks(
-    ws: OpenWorkspace, passages: Passages, title: str
+    passages: Passages, display: "Progress", title: str
 ) -> Iterator[Iterator[tuple[list[Passage], list[Finding]]]]:
-    """Open a file's passages and findings in blocks, with a bar."""
     with (
-        ws.display.bar(title, None) as bar,
+        display.bar(title, None) as bar,
         closing(passages.in_blocks(passages.passages(), bar, most=BLOCK, size=lambda one: len(one.text))) as blocks,
     ):
         yield blocks
 
 
-def _shape(ws: OpenWorkspace) -> PassagesShape:
-    """Return how the tables are, which are made or adopted where they were not yet."""
-    name = ws.settings.passages_table
-    with ws.store.read() as tx:
-        ready = adopt.is_adopted(tx, passages=name)
-    if not ready:
-        with ws.store.write() as tx:
-            lines = adopt.adopt(tx, passages=name)
-        for line in lines:
-            ws.display.say(line)
-    with ws.store.read() as tx:
-        return read_shape(tx, passages=name)
+def _take_all(
+    store: "Store",
+    shape: PassagesShape,
+    blocks: Blocks,
+    done: PassagesImportReport,
+    rejects: SealedWriter | None,
+    *,
+    writes: bool,
+) -> None:
+    """Write every block in a transaction of its own, or see what would be written; the report says what was done."""
+    with SeenIds() as seen, blocks as found:
+        for sound, findings in found:
+            passages, again = _first_occurrences(seen, _fit_ids(shape, sound))
+            with store.write() if writes else store.read() as tx:
+                planned = plan_import(tx, shape, passages)
+                released = write_passages(tx, shape, planned) if writes else 0
+            done.count(planned, lines=len(sound) + len(findings), duplicates=len(again), released=released)
+            changes = [change for one in passages for change in one.changes]
+            done.tell([*findings, *changes, *again, *planned.answered], rejects)
 
 
-def _report(path: Path, report: Path | None) -> PassagesImportReport:
-    return PassagesImportReport(str(path), str(report) if report else None)
-
-
-def _check_ids(ws: OpenWorkspace, shape: PassagesShape, passages: Passages) -> None:
-    """See that every id fits into the table, before anything is written.
-
-    Raises:
-        InputError: one does not.
-    """
-    with _blocks(ws, passages, "reading") as blocks:
-        for some, _ in blocks:
-            fit_ids(shape, some)
+def _check_ids(shape: PassagesShape, blocks: Blocks) -> None:
+    """Check that every id fits into the table, before anything is written."""
+    with blocks as found:
+        for some, _ in found:
+            _fit_ids(shape, some)
 
 
 def _left_out(shape: PassagesShape) -> list[str]:
     """Return a note where the table has no place for what a file may bring."""
-    missing = [f"`{name}`" for name in ("source", "metadata") if not shape.has(name)]
+    missing = [f"`{name}`" for name in OPTIONAL if not shape.has(name)]
     return [f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept"] if missing else []

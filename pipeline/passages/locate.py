@@ -2,140 +2,19 @@
 
 Whatever is found is a slice of the passage, and the slice is the quotation from then on: what the model wrote is only
 what to look for. Looking takes a time that grows with the passage, not with its square.
-
-A text made comparable, with an exact way back: white space, case, dashes, quotation marks, Unicode forms told alike.
-
-Where a quotation was copied with other line ends, capitals, ligatures or soft hyphens, its folded form still stands in
-the folded text. Folding changes lengths ("ß" is "ss", "İ" is two characters, "…" is three), so each folded character
-knows which code points of the text it was made from; those that belong together (a letter and its marks) stay together.
 """
 
 import re
-import unicodedata
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel
 
-from pipeline.core.text import BLANK
-
-_SAME = str.maketrans(
-    {
-        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d", "-"),
-        **dict.fromkeys("`\u00b4\u02b9\u02bb\u02bc\u2018\u2019\u201a\u201b\u2032\u2035\uff07", "'"),
-        **dict.fromkeys("\u00ab\u00bb\u201c\u201d\u201e\u201f\u2033\u2036\u300c\u300d\uff02", '"'),
-        "\u0131": "i",  # dotless; in capitals it is I
-        "\u0640": None,  # makes an Arabic word longer, and says nothing
-    }
-)
-_WORD = re.compile(r"\S+")
-_ASCII = str.maketrans("`", "'")
-_LETTER = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")  # without the letters that show nothing
-# scripts that put no blank between words: Thai to Tibetan, Myanmar, Khmer, kana, ideographs
-_UNSPACED = re.compile(
-    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-
-
-class Folded:
-    """A folded text: single blanks, no case, one form for each character; `real` leads back to the text.
-
-    A stretch that folds character by character is one segment, and so is a letter with its marks: its start in the
-    folded text, its start and end in the text, and whether it is such a stretch.
-    """
-
-    def __init__(self, text: str) -> None:
-        """Fold a text, in a time that grows with its length."""
-        self.source = text
-        self._at: list[int] = [0]
-        self._segments: list[tuple[int, int, bool]] = [(0, 0, True)]
-        joined = " ".join(text.split()) if text.isascii() else ""
-        self.text = joined.lower().translate(_ASCII) if len(joined) == len(text) else self._fold()
-
-    def _fold(self) -> str:
-        """Return the folded text and note its segments; blanks have none, for nothing begins or ends there."""
-        pieces: list[str] = []
-        size = 0
-        for word in _WORD.finditer(self.source):
-            spaced = bool(size)
-            for start, end, plain, folded in _units(word[0], word.start()):
-                if not folded:
-                    continue
-                if spaced:
-                    pieces.append(" ")
-                    size += 1
-                    spaced = False
-                self._at.append(size)
-                self._segments.append((start, end, plain))
-                pieces.append(folded)
-                size += len(folded)
-        return "".join(pieces)
-
-    def real(self, start: int, end: int) -> tuple[int, int]:
-        """Return where text[start:end] of the folded text, not empty and without blanks at its ends, was made from."""
-        first = bisect_right(self._at, start) - 1
-        last = bisect_right(self._at, end - 1) - 1
-        begins, _, plain = self._segments[first]
-        if plain:
-            begins += start - self._at[first]
-        ends = self._segments[last][1]
-        if self._segments[last][2]:
-            ends = self._segments[last][0] + end - self._at[last]
-        return begins, ends
-
-
-def is_boundary(text: str, at: int) -> bool:
-    """Return whether a word may begin or end between these two characters; never between a letter and its marks."""
-    if at in {0, len(text)}:
-        return True
-    before, after = text[at - 1], text[at]
-    if unicodedata.category(after)[0] == "M" or _in_no_word(after) != _in_no_word(before):
-        return unicodedata.category(after)[0] != "M"
-    return _in_no_word(before) or bool(_UNSPACED.match(before) or _UNSPACED.match(after))
-
-
-def has_letters(text: str) -> bool:
-    """Return whether there is a letter or a digit that shows in a text."""
-    return _LETTER.search(text) is not None
-
-
-def _in_no_word(char: str) -> bool:
-    """Return whether a character is neither a letter nor a digit nor the mark of one."""
-    return not char.isalnum() and unicodedata.category(char)[0] != "M"
-
-
-def _units(word: str, offset: int) -> "list[tuple[int, int, bool, str]]":
-    """Return start, end, whether it folds character by character, and the folded form of each unit of a word."""
-    if word.isascii():
-        return [(offset, offset + len(word), True, word.lower().translate(_ASCII))]
-    starts = [at for at, char in enumerate(word) if not at or not _joins(char)]
-    ends = [*starts[1:], len(word)]
-    return [
-        (offset + start, offset + end, False, _folded(word[start:end])) for start, end in zip(starts, ends, strict=True)
-    ]
-
-
-@lru_cache(maxsize=65_536)
-def _joins(char: str) -> bool:
-    """Return whether a character belongs to the one before it: a mark, or what shows nothing."""
-    return unicodedata.category(char) in {"Mn", "Mc", "Me", "Cf"} or bool(BLANK.match(char))
-
-
-@lru_cache(maxsize=65_536)
-def _folded(unit: str) -> str:
-    """Return the folded form of a letter with its marks; empty where nothing of it shows."""
-    shown = "".join(char for char in unit if unicodedata.category(char) != "Cf" and not BLANK.match(char))
-    form: Literal["NFD", "NFKD"] = "NFKD"
-    if " " in unicodedata.normalize("NFKD", shown):  # a mark that stands alone would become a blank with a mark
-        form = "NFD"
-    shown = unicodedata.normalize(form, shown.translate(_SAME)).casefold()
-    shown = unicodedata.normalize(form, shown).casefold().translate(_SAME)
-    return "".join(shown.split())
-
+from pipeline.passages.fold import Folded, has_letters, is_boundary
 
 LIKENESS = 0.85  # share of characters in common (Indel) from which on two texts are one quotation
 MIN_LIKE = 16  # characters; shorter ones are too like too much to be found by likeness
@@ -166,14 +45,11 @@ class SearchableText:
     def __init__(self, text: str) -> None:
         """Keep the text; nothing is worked out yet."""
         self.text = text
-        self._folded: Folded | None = None
 
-    @property
+    @cached_property
     def folded(self) -> Folded:
         """Return the folded text."""
-        if self._folded is None:
-            self._folded = Folded(self.text)
-        return self._folded
+        return Folded(self.text)
 
     def locate(self, quote: str, *, names: Sequence[str] = ()) -> list[Location]:
         """Return where a quotation stands, in pieces where it leaves something out; nothing where a piece does not.
@@ -254,22 +130,12 @@ class SearchableText:
         if len(spans) > 1 or must_be_whole:
             whole = [one for one in spans if is_boundary(self.text, one[0]) and is_boundary(self.text, one[1])]
             spans = whole or ([] if must_be_whole else spans)
-        if len(spans) > 1:
-            spans = [self._nearest(spans, names)]
+        if len(spans) > 1 and (marks := sorted(span for name in names for span in self.spans(name))):
+            spans = [_nearest_to(spans, marks)]
         return Location(*spans[0], 1.0, how) if spans else None
 
-    def _nearest(self, spans: list[tuple[int, int]], names: Sequence[str]) -> tuple[int, int]:
-        """Return the slice that is nearest to a place of one of the names."""
-        marks = sorted(span for name in names for span in self.spans(name))
-        return nearest_passage(spans, marks) if marks else spans[0]
 
-
-def locate_quote(text: str, quote: str, *, names: Sequence[str] = ()) -> list[Location]:
-    """Return where a quotation stands in a text; see `Passage.locate`."""
-    return SearchableText(text).locate(quote, names=names)
-
-
-def nearest_passage(spans: Sequence[tuple[int, int]], marks: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def _nearest_to(spans: Sequence[tuple[int, int]], marks: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Return the first of the spans with the least distance to one of the marks, which stand in order."""
     starts = [start for start, _ in marks]
 

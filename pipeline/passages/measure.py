@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+from sqlalchemy import Connection, func, select
 
 from pipeline.passages import table
 from pipeline.passages.schema import PassagesShape
@@ -26,12 +26,6 @@ class MeasuredVersion(NamedTuple):
     def extractor(self) -> str:
         """Return both as one name."""
         return f"{self.label}/{self.model}"
-
-    def is_of(self, extractor: str | None) -> bool:
-        """Return whether this is the extractor, or one of its label where no model is named, or where none is."""
-        if extractor is None:
-            return True
-        return extractor == self.extractor if "/" in extractor else extractor == self.label
 
 
 class Tally(NamedTuple):
@@ -71,8 +65,8 @@ def tallies(tx: Connection, shape: PassagesShape) -> list[Tally]:
     by = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
     query = select(*by, func.count(), func.count(concepts.evidence)).where(table.in_sight(shape)).group_by(*by)
     return [
-        Tally(MeasuredVersion(cell_words(row[0]), cell_words(row[1])), cell_words(row[2]), row[3], row[4])
-        for row in tx.execute(query)
+        Tally(MeasuredVersion(cell_words(label), cell_words(model)), cell_words(kind), count, proven)
+        for label, model, kind, count, proven in tx.execute(query)
     ]
 
 
@@ -82,40 +76,22 @@ def measured_answers(
     """Yield the answers of some versions, those to one passage one after the other."""
     concepts = shape.concepts.c
     columns = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    query = select(*columns, concepts.concept_name).where(_of(shape, versions)).order_by(*columns)
+    mine = table.of_extractors(shape, versions)
+    query = select(*columns, concepts.concept_name).where(mine).order_by(*columns)
     rows: Iterator[Any] = (row for page in streamed(tx, query, page=PAGE).partitions() for row in page)
-    for whose, some in groupby(rows, key=itemgetter(0, 1, 2)):
-        yield MeasuredAnswer(
-            whose[0], MeasuredVersion(cell_words(whose[1]), cell_words(whose[2])), [cell_words(row[3]) for row in some]
-        )
+    for (passage, label, model), some in groupby(rows, key=itemgetter(0, 1, 2)):
+        version = MeasuredVersion(cell_words(label), cell_words(model))
+        yield MeasuredAnswer(passage, version, [cell_words(row[3]) for row in some])
 
 
 def measured_rows(tx: Connection, shape: PassagesShape, answer: MeasuredAnswer) -> list[MeasuredConcept]:
     """Return the concepts of one answer, in the order of their names."""
     concepts = shape.concepts.c
     columns = (concepts.concept_name, concepts.concept_type, concepts.confidence, concepts.evidence)
-    query = select(*columns).where(concepts.passage_id == answer.passage, _of(shape, [answer.version]))
+    mine = table.of_extractors(shape, [answer.version])
     found = []
-    for name, kind, confidence, evidence in tx.execute(query):
-        document = loaded(evidence)
-        found.append(
-            MeasuredConcept(
-                cell_words(name), cell_words(kind), confidence, document if isinstance(document, dict) else None
-            )
-        )
+    for name, kind, confidence, cell in tx.execute(select(*columns).where(concepts.passage_id == answer.passage, mine)):
+        evidence = loaded(cell)
+        evidence = evidence if isinstance(evidence, dict) else None
+        found.append(MeasuredConcept(cell_words(name), cell_words(kind), confidence, evidence))
     return sorted(found, key=lambda row: (row.name, row.type))
-
-
-def _of(shape: PassagesShape, versions: Collection[MeasuredVersion]) -> ColumnElement[bool]:
-    """Return the condition that a concept is of one of some versions; NULL and the empty text are one name."""
-    concepts = shape.concepts.c
-    here = [
-        and_(
-            func.coalesce(concepts.extractor_version, "") == one.label,
-            func.coalesce(concepts.extractor_model, "") == one.model,
-        )
-        if not (one.label and one.model)
-        else and_(concepts.extractor_version == one.label, concepts.extractor_model == one.model)
-        for one in versions
-    ]
-    return or_(false(), *here)

@@ -46,15 +46,13 @@ class Passage(NamedTuple):
 
 
 class Passages(TableFile):
-    """The passages of one file; `notes` are complete when it was read to its end."""
+    """The passages of one file."""
+
+    layout = LAYOUT
 
     def __init__(self, path: Path) -> None:
-        """Find out what the file is.
-
-        Raises:
-            InputError: there is none, it is empty, or it is CSV without the column id.
-        """
-        super().__init__(path, LAYOUT)
+        """Find out what the file is; see `TableFile`."""
+        super().__init__(path)
         self._others: dict[str, None] = {}
 
     @property
@@ -68,7 +66,6 @@ class Passages(TableFile):
             yield row if isinstance(row, Finding) else self._passage(row)
 
     def _passage(self, row: TextRow) -> Passage | Finding:
-        """Return the passage of a row, or why it holds none."""
         value = row.values
         key, why = _id_of(value)
         if why:

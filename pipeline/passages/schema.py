@@ -156,11 +156,7 @@ def tables_as_found(tx: Connection, *, passages: str) -> tuple[Table, Table]:
 
 
 def _check_rows_fit(tx: Connection, concepts: Mapping[str, ReflectedColumn]) -> None:
-    """Refuse a table of concepts that could not take every row that is written.
-
-    Raises:
-        ConfigurationError: it demands what is not known, or rows of ours would have the same key.
-    """
+    """Refuse a table of concepts that could not take every row that is written."""
     own = concepts["id"]
     if (own.ids is None or own.ids.kind is IdKind.REAL) and not _fills(tx, own):
         raise unfit(CONCEPTS, "has an `id` that cannot be filled", hint="give it a default")
@@ -180,12 +176,10 @@ def _check_rows_fit(tx: Connection, concepts: Mapping[str, ReflectedColumn]) -> 
 
 
 def _fills(tx: Connection, own: ReflectedColumn) -> bool:
-    """Return whether a new row of concepts gets its id from the database."""
     return own.fills or counts_up(tx, CONCEPTS, own)
 
 
 def _column(name: str, *, nullable: bool = True) -> Column[Any]:
-    """Return a column as it is made."""
     return Column(name, (OF_PASSAGES.get(name) or OF_CONCEPTS[name])[0], nullable=nullable)
 
 

@@ -1,12 +1,13 @@
 """The preferred concepts: of one passage for a person, of all as they come for a program."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.passages import best, export, subject, table
+from pipeline.passages import best, export, table
 from pipeline.passages.schema import read_shape
+from pipeline.tables.export import json_lines, json_list
 
 if TYPE_CHECKING:
     from pipeline.passages.schema import PassagesShape
@@ -23,32 +24,29 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
         shape = _shape(ws, tx)
         if not table.passage_names(tx, shape, [passage]):
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
-        found = best.best_concepts(tx, shape, subject.preference(ws.settings), passage=passage)
+        found = best.best_concepts(tx, shape, best.preference_of(ws.settings), passage=passage)
         return [export.concept_document(one) for one in found]
 
 
 def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_list: bool = False) -> int:
-    """Hand the best concepts of every passage over one after the other; return how many there are.
-
-    They are JSON lines, or the rows of one JSON list.
-    """
+    """Write the best concepts of every passage as JSON lines, or as one JSON list; return how many there are."""
     count = 0
-    with ws.store.read() as tx:
-        everything = best.best_concepts(tx, _shape(ws, tx), subject.preference(ws.settings))
-        for line in export.encode_concepts(everything, format_="jsonl"):
-            write((b",\n" if count else b"[\n") + line.rstrip() if as_list else line)
+
+    def documents() -> Iterator[dict[str, Any]]:
+        nonlocal count
+        for one in best.best_concepts(tx, _shape(ws, tx), preference):
             count += 1
-    if as_list:
-        write(b"\n]\n" if count else b"[]\n")
+            yield export.concept_document(one)
+
+    preference = best.preference_of(ws.settings)
+    with ws.store.read() as tx:
+        for piece in (json_list if as_list else json_lines)(documents()):
+            write(piece)
     return count
 
 
 def _shape(ws: OpenWorkspace, tx: "Connection") -> "PassagesShape":
-    """Return how the tables are.
-
-    Raises:
-        ConfigurationError: this workspace has none.
-    """
+    """Return how the tables are."""
     if all(one.name != "passages" for one in ws.subjects):
         raise ConfigurationError("there are no passages in this workspace", hint="`make import-passages PASSAGES=…`")
     return read_shape(tx, passages=ws.settings.passages_table)

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
+from sqlalchemy import Connection, delete, func, select
 
 from pipeline.core.task import RolledBackPage, VersionCounts
+from pipeline.passages import table
 from pipeline.passages.schema import PassagesShape
 from pipeline.tables.cells import cell_words
 
@@ -33,8 +34,8 @@ def roll_back_concepts(
     The passages are found by the index alone, so that rows of other versions are not read.
     """
     concepts = shape.concepts.c
-    mine = and_(_is(concepts.extractor_version, label), _is(concepts.extractor_model, model))
-    query = select(concepts.passage_id).where(_is(concepts.extractor_version, label))
+    mine = table.of_extractors(shape, [(label, model)])
+    query = select(concepts.passage_id).where(table.is_named(concepts.extractor_version, label))
     query = query.distinct().order_by(concepts.passage_id).limit(BLOCK)
     if after is not None:
         query = query.where(concepts.passage_id > after)
@@ -44,8 +45,3 @@ def roll_back_concepts(
         return RolledBackPage(gone, None)
     gone = tx.execute(delete(shape.concepts).where(mine, concepts.passage_id.in_(ids))).rowcount
     return RolledBackPage(gone, ids[-1])
-
-
-def _is(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """Return the condition that a column holds a name; NULL and the empty text are one."""
-    return column == name if name else or_(column.is_(None), column == name)

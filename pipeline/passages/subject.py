@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.task import Subject
-from pipeline.passages import adopt as tables
-from pipeline.passages import best, table
-from pipeline.passages.best import Preference
+from pipeline.passages import table
+from pipeline.passages.adopt import adopt, is_adopted
 from pipeline.passages.hooks import PassagesHooks
 from pipeline.passages.schema import CONCEPTS, MARK, read_shape
 from pipeline.passages.task import LABEL, ConceptsTask
@@ -14,8 +13,9 @@ from pipeline.store import live_calls, schema, versions
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
-    from pipeline.passages.schema import PassagesShape
     from pipeline.store.database import Connection
+
+__all__ = ["adopt", "check_movable", "is_adopted", "is_here", "subject"]
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:
@@ -25,38 +25,18 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:
     return schema.has_index(tx, CONCEPTS, MARK) and is_adopted(tx, settings)
 
 
-def is_adopted(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether `adopt` would find nothing to do."""
-    if not tables.is_adopted(tx, passages=settings.passages_table):
-        return False
-    return settings.task != "passages" or best.is_view_ready(tx, _look(tx, settings), preference(settings))
-
-
-def adopt(tx: "Connection", settings: "Settings") -> list[str]:
-    """Make the tables, or add to existing ones what they lack; see `passages.adopt`."""
-    lines = tables.adopt(tx, passages=settings.passages_table)
-    return lines + (
-        best.make_view_ready(tx, _look(tx, settings), preference(settings)) if settings.task == "passages" else []
-    )
-
-
 def check_movable(tx: "Connection", settings: "Settings") -> None:
     """Pass unless there are concepts of passages under another name than is set.
 
     Raises:
         ConfigurationError: there are.
     """
-    if schema.has_index(tx, CONCEPTS, MARK) and not tables.is_adopted(tx, passages=settings.passages_table):
+    if schema.has_index(tx, CONCEPTS, MARK) and not is_adopted(tx, settings):
         raise ConfigurationError(
             f"there are concepts of passages here, and `{settings.passages_table}` is no table of passages; "
             "nothing was moved",
             hint="name it with PASSAGES_TABLE=, as it was named when it was asked about",
         )
-
-
-def preference(settings: "Settings") -> Preference:
-    """Return which concepts are the best ones, as it is set."""
-    return Preference(settings.prefer_versions, settings.min_confidence)
 
 
 def subject(tx: "Connection", settings: "Settings") -> Subject:
@@ -76,9 +56,5 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
         skips = (label,)
     elif skips is None:
         skips = next((one.skips for one in begun if one.label == label), None)
-    shape = _look(tx, settings)
-    return Subject("passages", ConceptsTask(shape, label, skips), None, PassagesHooks(shape, preference(settings)))
-
-
-def _look(tx: "Connection", settings: "Settings") -> "PassagesShape":
-    return read_shape(tx, passages=settings.passages_table)
+    shape = read_shape(tx, passages=settings.passages_table)
+    return Subject("passages", ConceptsTask(shape, label, skips), None, PassagesHooks(shape, settings))

@@ -5,6 +5,7 @@ The tables may be ours, or adopted from another program; how they are is a `Shap
 Rows of a version that was withdrawn count as absent everywhere: they are on their way out.
 """
 
+import contextlib
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -16,8 +17,8 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    case,
     delete,
+    false,
     func,
     or_,
     select,
@@ -25,13 +26,14 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.passages.schema import PassagesShape
-from pipeline.store import answers, claims, database
+from pipeline.passages.schema import OPTIONAL, PassagesShape
+from pipeline.store import database
+from pipeline.store.database import pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
-from pipeline.tables.rows import has_words, holds, pages, refusals, rows_among
+from pipeline.tables.rows import count_by_state, has_words, holds, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -77,6 +79,23 @@ def of_versions(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnEle
     """Return the condition that a row of concepts is in sight and of one of some versions, or of any where None."""
     named = true() if skip is None else shape.concepts.c.extractor_version.in_(skip)
     return and_(named, in_sight(shape))
+
+
+def of_extractors(shape: PassagesShape, extractors: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+    """Return the condition that a row of concepts is of one of some (label, model)."""
+    concepts = shape.concepts.c
+    return or_(
+        false(),
+        *(
+            and_(is_named(concepts.extractor_version, label), is_named(concepts.extractor_model, model))
+            for label, model in extractors
+        ),
+    )
+
+
+def is_named(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Return the condition that a column holds a name; NULL and the empty text are one."""
+    return column == name if name else or_(column.is_(None), column == name)
 
 
 def has_concepts(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
@@ -142,11 +161,6 @@ def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
     return bool(tx.execute(allowed).scalar())
 
 
-def passages_to_ask(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return {"id", "text"} of these passages, by id."""
-    return {key: {"id": key, "text": text} for key, text in passage_texts(tx, shape, ids).items()}
-
-
 def passage_rows(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return every column that is read of these passages, by id."""
     names = [name for name in shape.passages.c.keys() if name != "id"]  # noqa: SIM118 - a collection of columns
@@ -162,37 +176,24 @@ def with_concepts(
 
 
 def passage_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, str]:
-    """Return the name that a person knows each of these passages by: its id. One that is gone is not there."""
+    """Return the name of each passage that is there: its id."""
     found = {row[0] for row in _among(tx, shape, ids, [shape.item_id])}
     return {one: one for one in ids if one in found}
 
 
 def count_passages_by_state(
-    tx: Connection,
-    shape: PassagesShape,
-    *,
-    now: datetime,
-    task: str = TASK,
-    skip: tuple[str, ...] | None = None,
-    label: str = "",
+    tx: Connection, shape: PassagesShape, *, now: datetime, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> dict[str, int]:
-    """Return {total, with_concepts, open, empty, claimed, parked}; the last five are disjoint and add up to the first.
-
-    A live claim whose process is dead at `now` counts no more: the next submit takes that passage.
-    """
-    key = shape.item_id
-    claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
-    kind = case(
-        (has_concepts(shape, _skipped(skip, label)), "with_concepts"),
-        (claimed, "claimed"),
-        (key.in_(answers.parked_ids(task)), "parked"),
-        (has_text(shape), "open"),
-        else_="empty",
+    """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_by_state`."""
+    return count_by_state(
+        tx,
+        shape.passages,
+        TASK,
+        now=now,
+        done=("with_concepts", has_concepts(shape, _skipped(skip, label))),
+        pending=("open", has_text(shape)),
+        rest="empty",
     )
-    tallied = select(kind, func.count()).select_from(shape.passages).group_by(kind)
-    found: dict[str, int] = {row[0]: row[1] for row in tx.execute(tallied)}
-    parts = {name: found.get(name, 0) for name in ("with_concepts", "open", "empty", "claimed", "parked")}
-    return {"total": sum(parts.values()), **parts}
 
 
 def count_passages(tx: Connection, shape: PassagesShape) -> int:
@@ -206,25 +207,21 @@ def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Pas
     Raises:
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
-    columns = ["id", "text", *(name for name in ("source", "metadata") if shape.has(name))]
-    ready = [
-        (shape.ids.stored(one.id), *(_filled(shape, name, getattr(one, name)) for name in columns[1:]))
-        for one in passages
-    ]
-    with refusals(f"{shape.passages.name} or {shape.concepts.name}"):
-        database.insert_rows(tx, shape.passages, columns, ready)
+    names = _written(shape)
+    ready = [(shape.ids.stored(one.id), *_filled(shape, one, names)) for one in passages]
+    with _refusals(shape):
+        database.insert_rows(tx, shape.passages, ["id", *names], ready)
 
 
 def update_text(tx: Connection, shape: PassagesShape, passages: Iterable[PassageRow]) -> None:
     """Write what is known of passages that are there: the text, and source and metadata where the table has them."""
-    columns = ["text", *(name for name in ("source", "metadata") if shape.has(name))]
+    names = _written(shape)
+    new = {name: f"new_{name}" for name in names}
     writing = update(shape.passages).where(shape.passages.c.id == bindparam("row"))
-    writing = writing.values({name: bindparam(f"new_{name}") for name in columns})
-    ready = [
-        (*(_filled(shape, name, getattr(one, name)) for name in columns), shape.ids.stored(one.id)) for one in passages
-    ]
-    with refusals(f"{shape.passages.name} or {shape.concepts.name}"):
-        database.run_many(tx, writing, [*(f"new_{name}" for name in columns), "row"], ready)
+    writing = writing.values({name: bindparam(one) for name, one in new.items()})
+    ready = [(*_filled(shape, one, names), shape.ids.stored(one.id)) for one in passages]
+    with _refusals(shape):
+        database.run_many(tx, writing, [*new.values(), "row"], ready)
 
 
 def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:
@@ -234,14 +231,12 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
         ConfigurationError: an adopted table refuses them.
     """
     columns: list[str] = list(ConceptRow._fields)
-    stored, as_there = shape.concept_ids.stored, _as_there(tx, shape, concepts)
-    ready: list[tuple[Any, ...]] = [
-        (as_there.get(one.passage_id, stored(one.passage_id)), *one[1:]) for one in concepts
-    ]
+    stored, found = shape.concept_ids.stored, _as_there(tx, shape, concepts)
+    ready: list[tuple[Any, ...]] = [(found.get(one.passage_id, stored(one.passage_id)), *one[1:]) for one in concepts]
     if not shape.fills_ids:
         columns = ["id", *columns]
         ready = [(key, *row) for key, row in zip(_new_ids(tx, shape, len(ready)), ready, strict=True)]
-    with refusals(f"{shape.passages.name} or {shape.concepts.name}"):
+    with _refusals(shape):
         database.insert_rows(tx, shape.concepts, columns, ready)
 
 
@@ -252,13 +247,10 @@ def versions_present(tx: Connection, shape: PassagesShape) -> set[str]:
 
 def remove_concepts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, version: str, model: str) -> int:
     """Delete the concepts of one version and model of these passages; return how many there were."""
-    gone, concepts = 0, shape.concepts.c
-    for some in pages(shape.concept_ids.native(ids)):
-        here = and_(
-            concepts.passage_id.in_(some), concepts.extractor_version == version, concepts.extractor_model == model
-        )
-        gone += tx.execute(delete(shape.concepts).where(here)).rowcount
-    return gone
+    mine = of_extractors(shape, [(version, model)])
+    rows = shape.concepts.c.passage_id
+    removals = (delete(shape.concepts).where(rows.in_(some), mine) for some in pages(shape.concept_ids.native(ids)))
+    return sum(tx.execute(removal).rowcount for removal in removals)
 
 
 def passage_text_is_stored(tx: Connection, shape: PassagesShape, told: str) -> bool:
@@ -284,9 +276,19 @@ def _new_ids(tx: Connection, shape: PassagesShape, wanted: int) -> Iterable[Any]
     return range(int(newest) + 1, int(newest) + 1 + wanted)
 
 
-def _filled(shape: PassagesShape, name: str, value: str | None) -> str | None:
-    """Return a value, or what stands for nothing where the column takes no NULL."""
-    return shape.blanks.get(name) if value is None else value
+def _written(shape: PassagesShape) -> list[str]:
+    return ["text", *(name for name in OPTIONAL if shape.has(name))]
+
+
+def _filled(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> Iterator[str | None]:
+    """Yield some values of a row, or what stands for nothing where the column takes no NULL."""
+    for name in names:
+        value = getattr(row, name)
+        yield shape.blanks.get(name) if value is None else value
+
+
+def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
+    return refusals(f"{shape.passages.name} or {shape.concepts.name}")
 
 
 def _among(

@@ -1,9 +1,4 @@
-"""The concepts task: which concepts does a passage speak of, and which of its words prove each?
-
-What is asked about a passage: which concepts does it speak of, and which of its words prove each?
-
-The passages as a subject: their tables, and their task under the version in use.
-"""
+"""The concepts task: which concepts does a passage speak of, and which of its words prove each?"""
 
 import hashlib
 import itertools
@@ -26,7 +21,7 @@ from pipeline.core.task import (
 from pipeline.core.text import delimit
 from pipeline.passages import stored_versions, table
 from pipeline.passages.table import ConceptRow
-from pipeline.store import answers, live_calls, pilots, versions
+from pipeline.store import live_calls, pilots, statistics, versions
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -37,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Select
 
 
+LABEL = f"{table.TASK}@1"
 NAMES = ("passage",)
 MAX_ASKED = 20_000  # characters, about 5,000 tokens: what is longer is asked about by its beginning
 MAX_OUTPUT_TOKENS = 8192  # fourteen concepts with three quotations each need about 2,500; the rest is room for thoughts
@@ -75,9 +71,6 @@ def asked_text(text: str) -> str:
     """Return what the question tells of a passage: its first 20,000 characters, and that there are more."""
     shown = delimit("passage", text[:MAX_ASKED], names=NAMES)
     return f"{shown}\n{CUT}" if len(text) > MAX_ASKED else shown
-
-
-LABEL = f"{table.TASK}@1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,16 +196,14 @@ class ConceptsTask(Task):
         """
         if label is None:
             begun = versions.list_versions(tx, self.name)
-            taken = {
-                one.extractor.partition("/")[0]
-                for one in live_calls.runs_of_mode(tx, self.name, mode=live_calls.BACKFILL)
-            }
+            backfills = live_calls.latest_runs(tx, self.name, mode=live_calls.BACKFILL)
+            taken = table.versions_present(tx, self.shape) - {one.label for one in begun}
+            taken |= {one.extractor.partition("/")[0] for one in backfills}
             taken |= {
                 one.label
                 for one in begun
-                if answers.count_applied(tx, self.name, one.extractor) > pilots.pilot_items(tx, one.extractor)
+                if statistics.count_answered(tx, self.name, one.extractor) > pilots.pilot_items(tx, one.extractor)
             }
-            taken |= table.versions_present(tx, self.shape) - {one.label for one in begun}
             label = next(one for one in map(f"{table.TASK}@{{}}".format, itertools.count(1)) if one not in taken)
         return replace(self, label=label, skips=(label,))
 

@@ -16,12 +16,10 @@ from sqlalchemy import (
     Select,
     Subquery,
     Text,
-    and_,
     cast,
     false,
     func,
     literal,
-    or_,
     select,
 )
 
@@ -98,7 +96,6 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> CheckResult:
 
 
 def _fault(kind: str, seen: _Seen) -> RowFault:
-    """Return what is wrong in so many rows, with the first passages that it concerns."""
     some = seen.passages[kind]
     more = ", …" if len(some) > EXAMPLES else ""
     said = f"{seen.counts[kind]:,} {kind}, of {', '.join(some[:EXAMPLES])}{more}"
@@ -132,7 +129,6 @@ def _blocks(tx: Connection, shape: PassagesShape, ours: Sequence[Version]) -> It
 
 
 def _judge(tx: Connection, shape: PassagesShape, block: list[_Row], seen: _Seen) -> None:
-    """Hold the concepts of some passages against their texts."""
     key = {row.passage: cell_words(row.passage) for row in block}
     texts = table.passage_texts(tx, shape, list(key.values()))
     seen.concepts += len(block)
@@ -195,9 +191,7 @@ def _first(tx: Connection, lacking: Subquery) -> list[str]:
 
 def _of(shape: PassagesShape, some: Sequence[Version]) -> ColumnElement[bool]:
     """Return the condition that a concept is of one of some versions; true or false, never unknown."""
-    concepts = shape.concepts.c
-    label, model = (func.coalesce(one, "") for one in (concepts.extractor_version, concepts.extractor_model))
-    return or_(false(), *(and_(label == one.label, model == one.model) for one in some))
+    return func.coalesce(table.of_extractors(shape, [(one.label, one.model) for one in some]), false())
 
 
 def _count(tx: Connection, query: Select[Any]) -> int:

@@ -1,8 +1,6 @@
-"""Measures a task's answers, judges them, and writes the report into the workspace.
+"""Measure a task's answers, judge them, and write the report into the workspace."""
 
-Measure the answers of a task again, and write the report.
-"""
-
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,11 +92,6 @@ def _others(ws: "OpenWorkspace", quality: "Quality") -> set[str]:
     return {gate.name for other in others for gate in other.gates}
 
 
-def remove_unfinished_reports(ws: "OpenWorkspace") -> None:
-    """Remove what killed processes left of the task's reports that never became whole."""
-    report_files.sweep_reports(ws.data, ws.task.name)
-
-
 def write_report(
     ws: "OpenWorkspace", *, extractor: str | None = None, notes: "list[str] | None" = None, fewest: int | None = None
 ) -> QualityReport | None:
@@ -120,9 +113,7 @@ def write_report(
 
 def _write(ws: "OpenWorkspace", quality: "Quality", notes: list[str], *, fewest: int | None) -> QualityReport:
     """Judge what was measured, and write it down."""
-    import dataclasses
-
-    quality = dataclasses.replace(quality, notes=notes)
+    quality = replace(quality, notes=notes)
     overrides = ws.settings.gates or ""
     verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
     at = ws.now()
@@ -150,7 +141,7 @@ def run(ws: OpenWorkspace, *, extractor: str | None = None) -> QualityReport | N
         InputError: there is nothing of an extractor that was named.
         ConfigurationError: GATES names a gate that there is not, or a bound that is none.
     """
-    remove_unfinished_reports(ws)
+    report_files.sweep_reports(ws.data, ws.task.name)
     report = write_report(ws, extractor=extractor)
     if report is None and extractor is not None:
         raise InputError(

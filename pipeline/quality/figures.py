@@ -1,4 +1,4 @@
-"""What is measured of answers, as plain records: a subject fills them in, `gates` judges them, `report` shows them."""
+"""Describe what is measured of answers, as plain records that a subject fills in and `gates` and `report` read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Rows(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One answer beside what it was made from, for a person to read.
+    """One answer beside what it was made from, for a user to read.
 
     `spans` are the (start, end) of what is marked in `text`, in code points, ascending and apart from each other.
     """
@@ -88,7 +88,7 @@ class Quality:
 
 
 def shown(value: float | None, unit: Unit, *, bound: float | None = None) -> str:
-    """Return a value as people write it; beside a bound that it misses never rounded onto it."""
+    """Return a value for users to read; beside a bound that it misses never rounded onto it."""
     if value is None:
         return "-"
     for digits in range(2, 9):

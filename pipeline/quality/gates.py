@@ -1,4 +1,4 @@
-"""Holds figures against their gates, with bounds that a person may set anew: `GATES="evidence=0.95,concepts=3..16"`.
+"""Judge figures by their gates, with bounds that a user may set: `GATES="evidence=0.95,concepts=3..16"`.
 
 A gate with one bound takes one number, one with two takes `low..high`, where either may be left out; `off` switches a
 gate off. Shares lie between 0 and 1.
@@ -16,7 +16,7 @@ HOW = 'write it like GATES="evidence=0.95,concepts=3..16,divergence=off"'
 
 
 class Bounds(NamedTuple):
-    """What a person set of one gate, as it was typed and as numbers; `single` where one number stands for its bound."""
+    """What a user set of one gate, as it was typed and as numbers; `single` where one number stands for its bound."""
 
     text: str
     low: float | None
@@ -45,7 +45,7 @@ def parse_bounds(overrides: str) -> dict[str, Bounds]:
 def judge_figures(
     quality: Quality, overrides: str = "", *, others: Collection[str] = (), fewest: int | None = None
 ) -> list[Verdict]:
-    """Hold every figure that has a gate against it, with what is set in its place; `others` are passed over.
+    """Judge every figure by its gate, with what is set in its place; `others` are passed over.
 
     A small pilot judges from `fewest` items on what a pilot of usual size would.
 
@@ -123,7 +123,6 @@ def _lowered(gate: Gate, fewest: int | None) -> Gate:
 
 
 def _judged(gate: Gate, set_here: Mapping[str, Bounds]) -> Verdict:
-    """Return the verdict on one gate, with what is set in the place of its own bounds."""
     bounds = set_here.get(gate.name)
     if bounds is not None and bounds.off:
         return _unjudged(gate, "switched off by GATES")
@@ -165,7 +164,6 @@ def _with(gate: Gate, bounds: Bounds) -> Gate:
 
 
 def _bounds(name: str, text: str) -> Bounds:
-    """Return the bounds that one gate is given."""
     if text.lower() == "off":
         return Bounds(text, None, None, off=True)
     if ".." not in text:

@@ -1,6 +1,6 @@
-"""A pilot: a few items drawn by a seed, asked and judged before all of them are.
+"""Draw a pilot, a few items that are asked and judged before all are, and say whether all may be asked.
 
-Which items those are follows from the seed and the items alone, so a pilot that was killed goes on with the same ones.
+Which items those are follows from the seed and the items alone, so a killed pilot resumes with the same ones.
 """
 
 import hashlib
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
 from pipeline.quality import gates
-from pipeline.store import answers, pilots
-from pipeline.store.database import streamed
+from pipeline.store import answers, pilots, statistics
+from pipeline.store.database import pages, streamed
 from pipeline.store.pilots import Pilot, PilotVerdict
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Task
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.quality.evaluate import QualityReport
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
 
 
 SIZE = gates.PILOT
@@ -26,20 +27,19 @@ FEWEST = 20  # items: fewer may be anything by chance
 PAGE = 5000
 
 
-def draw_pilot(ws: "OpenWorkspace", tx: "Connection", *, size: int, seed: int) -> list[str]:
+def draw_pilot(tx: "Connection", task: "Task", extractor: str, *, size: int, seed: int) -> list[str]:
     """Return the ids of the pilot's items, in the order in which they were drawn; at flat memory.
 
     Drawn from those that are open or were answered under this extractor, so that the sample stays as it is while its
     items are answered one by one.
     """
     # one whose answer could not be applied comes twice, so twice as many are looked at
-    smallest = heapq.nsmallest(2 * size, ((_draw(seed, one), one) for one in _candidates(ws, tx)))
+    smallest = heapq.nsmallest(2 * size, ((_draw(seed, one), one) for one in _candidates(tx, task, extractor)))
     return list(dict.fromkeys(one for _, one in smallest))[:size]
 
 
-def _candidates(ws: "OpenWorkspace", tx: "Connection") -> Iterator[str]:
-    """Yield the ids that a pilot is drawn from."""
-    for query in (ws.task.pending(), answers.applied_ids(ws.task.name, ws.extractor)):
+def _candidates(tx: "Connection", task: "Task", extractor: str) -> Iterator[str]:
+    for query in (task.pending(), statistics.applied_ids(task.name, extractor)):
         for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
             yield from page
 
@@ -48,79 +48,75 @@ def _draw(seed: int, item_id: str) -> bytes:
     return hashlib.blake2b(f"{seed}:{item_id}".encode("utf-8", "replace"), digest_size=8).digest()
 
 
-def exempt_unserved(ws: "OpenWorkspace", ids: Sequence[str]) -> None:
+def exempt_unserved(store: "Store", task: str, ids: Sequence[str]) -> None:
     """Let those of the pilot's items be asked again that are parked for failed batches alone, and none else."""
-    with ws.store.read() as tx:
-        found = unserved_items(ws, tx, ids)
-    for start in range(0, len(found), answers.PAGE):
-        with ws.store.write() as tx:
-            answers.unpark(tx, ws.task.name, ids=unserved_items(ws, tx, found[start : start + answers.PAGE]))
+    with store.read() as tx:
+        found = unserved_items(tx, task, ids)
+    for some in pages(found):
+        with store.write() as tx:
+            answers.unpark(tx, task, ids=unserved_items(tx, task, some))
 
 
-def unserved_items(ws: "OpenWorkspace", tx: "Connection", ids: Sequence[str]) -> list[str]:
+def unserved_items(tx: "Connection", task: str, ids: Sequence[str]) -> list[str]:
     """Return those of these items that are parked for batches that gave nothing, and were never charged."""
-    stopped = list(parked_of_pilot(ws, tx, ids))
+    stopped = list(parked_of_pilot(tx, task, ids))
     found = []
-    for start in range(0, len(stopped), answers.PAGE):
-        some = stopped[start : start + answers.PAGE]
-        spent, failures = (
-            answers.count_charged(tx, ws.task.name, some),
-            answers.service_failures(tx, ws.task.name, some),
-        )
+    for some in pages(stopped):
+        spent = answers.count_charged(tx, task, some)
+        failures = answers.service_failures(tx, task, some)
         found += [one for one in some if one not in spent and failures.get(one, 0) >= answers.MAX_SERVICE_FAILURES]
     return found
 
 
-def parked_of_pilot(ws: "OpenWorkspace", tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
+def parked_of_pilot(tx: "Connection", task: str, ids: Sequence[str]) -> dict[str, str]:
     """Return why each of these items is parked, for those that are."""
     mine = set(ids)
-    return {one: why for one, why, foreign, _ in answers.parked_rows(tx, ws.task.name) if one in mine and not foreign}
+    return {one: why for one, why, foreign, _ in answers.parked_rows(tx, task) if one in mine and not foreign}
 
 
-def deciding_pilot(ws: "OpenWorkspace", tx: "Connection") -> Pilot | None:
-    """Return the newest pilot of the extractor in use that is over, which alone says whether all may be asked."""
-    return pilots.newest_pilot(tx, ws.extractor, over=True)
+def deciding_pilot(tx: "Connection", extractor: str) -> Pilot | None:
+    """Return the newest pilot of an extractor that is over, which alone says whether all may be asked."""
+    return pilots.newest_pilot(tx, extractor, over=True)
 
 
-def is_pilot_begun(ws: "OpenWorkspace", tx: "Connection") -> bool:
-    """Return whether the newest pilot of the extractor in use has no verdict yet."""
-    found = pilots.newest_pilot(tx, ws.extractor)
+def is_pilot_begun(tx: "Connection", extractor: str) -> bool:
+    """Return whether the newest pilot of an extractor has no verdict yet."""
+    found = pilots.newest_pilot(tx, extractor)
     return found is not None and found.ended_at is None
 
 
-def why_not(ws: "OpenWorkspace", tx: "Connection", *, compulsory: bool = False) -> str:
+def why_not(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
     """Return why not all items may be asked: a pilot failed, is not over or, where `compulsory`, never was; else "".
 
     A pilot that is not over stops nothing where an older one passed or was waived.
     """
-    found = deciding_pilot(ws, tx) or pilots.newest_pilot(tx, ws.extractor)
+    found = deciding_pilot(tx, extractor) or pilots.newest_pilot(tx, extractor)
     if found is None:
-        return f"{ws.extractor} has not passed a pilot" if compulsory else ""
+        return f"{extractor} has not passed a pilot" if compulsory else ""
     if found.verdict is None:
-        return f"pilot {found.number} of {ws.extractor} is not over"
+        return f"pilot {found.number} of {extractor} is not over"
     if found.verdict is PilotVerdict.FAILED:
-        return f"{ws.extractor} failed its gates ({found.report or 'no report'})"
+        return f"{extractor} failed its gates ({found.report or 'no report'})"
     return ""
 
 
-def is_pilot_cleared(ws: "OpenWorkspace", tx: "Connection") -> bool:
+def is_pilot_cleared(tx: "Connection", task: "Task", extractor: str) -> bool:
     """Return whether all items may be asked unattended: no pilot is needed, it passed, or it was waived."""
-    return not why_not(ws, tx, compulsory=ws.task.needs_pilot)
+    return not why_not(tx, extractor, compulsory=task.needs_pilot)
 
 
 def waive_open_pilot(ws: "OpenWorkspace") -> None:
     """Let all items be asked without a pilot of the extractor in use; nothing where they may be already."""
     with ws.store.write() as tx:
-        if why_not(ws, tx, compulsory=ws.task.needs_pilot):
+        if why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot):
             pilots.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
 
 
 def note_failed_pilot(ws: "OpenWorkspace", quality: "QualityReport") -> None:
-    """Keep that answers are hopeless after all, so that nobody is asked unattended until a person has looked.
+    """Keep that answers are hopeless after all, so that no item is asked unattended until a user has looked.
 
-    A gate that is missed by a little is told, by the exit code and the report, and stops nothing.
-
-    A pilot that passes, or a person who does without one, opens the way again.
+    A gate that is missed by a little shows in the exit code and the report, and stops nothing. A pilot that passes or
+    is waived opens the way again.
     """
     if not ws.task.needs_pilot or not quality.is_hopeless:
         return
@@ -129,16 +125,16 @@ def note_failed_pilot(ws: "OpenWorkspace", quality: "QualityReport") -> None:
         pilots.fail_pilot(tx, ws.task.name, str(quality.document["extractor"]), report=path, at=ws.now())
 
 
-def check_pilot(ws: "OpenWorkspace", tx: "Connection", *, compulsory: bool = False) -> None:
+def check_pilot(tx: "Connection", task: "Task", extractor: str, *, compulsory: bool = False) -> None:
     """Make sure that all items may be asked.
 
     Raises:
         GateError: a pilot of this extractor failed, is not over or, where `compulsory`, never was; nothing was asked.
     """
-    why = why_not(ws, tx, compulsory=compulsory)
+    why = why_not(tx, extractor, compulsory=compulsory)
     if not why:
         return
-    words, newest = ws.task.words, pilots.newest_pilot(tx, ws.extractor)
+    newest = pilots.newest_pilot(tx, extractor)
     size = newest.size if newest is not None and newest.size else SIZE
-    again = f"make {words.many}-pilot VERSION={ws.task.label}" if ws.task.needs_pilot else f"make tag PILOT={size}"
+    again = f"make {task.words.many}-pilot VERSION={task.label}" if task.needs_pilot else f"make tag PILOT={size}"
     raise GateError(f"{why}; nothing was prepared or sent", hint=f"run `{again}`, or SKIP_PILOT=1 to do without")

@@ -1,8 +1,6 @@
-"""Writes down what was measured: Markdown for a person with a phone, a document for programs. Pure: text in, text out.
+"""Write down what was measured: Markdown with SVG pictures to read on a phone, a document for programs.
 
-Lines are short, tables have few columns, and every text that came from data is shown as data (`escaping`).
-
-Draws a distribution as horizontal bars in SVG: text that any browser shows, as wide as a phone.
+Pure: text in, text out. Lines are short, tables have few columns, and every text that came from data is escaped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +99,6 @@ def report_document(
 
 
 def _gate(verdict: Verdict) -> dict[str, Any]:
-    """Return one verdict as a document."""
     gate = verdict.gate
     return {
         "name": gate.name,

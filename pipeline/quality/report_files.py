@@ -1,8 +1,8 @@
-"""The files of the reports, in the workspace's `reports/`: sealed so that none looks whole which is not.
+"""Write, find and remove the files of reports in the workspace's `reports/`; sealed, so that none looks whole early.
 
 One report is `<task>-<time>-<tail>.md` with pictures and a `.json` beside it, all of one name; the Markdown is sealed
 last, so where it stands everything it names does too. `<task>-latest.md` is a copy of the newest one: a link would not
-survive being sent to somebody. The tail is random, so that two processes never write one name.
+survive being sent elsewhere. The tail is random, so that two processes never write one name.
 """
 
 import json
@@ -24,7 +24,7 @@ _OURS = r"(?:{name}|{task}-{latest})(?:-\d+)?\.(?:md|json|svg)(?:\.[0-9a-f]+-[0-
 
 
 def report_name(task: str, *, at: datetime) -> str:
-    """Return a name, without an ending, for a report that nobody has written."""
+    """Return a name, without an ending, for a report that is not there yet."""
     return f"{task}-{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
@@ -63,7 +63,7 @@ def reports_of_task(data: Path, task: str) -> list[Path]:
 def remove_reports(data: Path, task: str) -> int:
     """Remove every report of a task, durably, and return how many files those were; the user's own files stay.
 
-    Reports hold samples of people's data: whoever forgets somebody removes them, and `make qc` writes a new one.
+    Reports hold samples of people's data: `forget` removes them, and `make qc` writes a new one.
     """
     gone = reports_of_task(data, task)
     for path in gone:
@@ -75,8 +75,7 @@ def remove_reports(data: Path, task: str) -> int:
 
 def older_reports(data: Path, task: str, before: datetime) -> list[Path]:
     """Return the files of a task's reports written before a moment, by their names; never the newest one's."""
-    name = re.compile(_NAME.format(task=re.escape(task)))
-    mine = [(found[0], path) for path in reports_of_task(data, task) if (found := name.match(path.name))]
+    mine = [(stem, path) for path in reports_of_task(data, task) if (stem := report_stem(path, task))]
     newest = max((stem for stem, path in mine if path.suffix == ".md"), default="")
     moment = f"{task}-{before:%Y%m%dT%H%M%SZ}"
     return [path for stem, path in mine if stem < moment and stem != newest]
@@ -99,14 +98,13 @@ def stale_parts(data: Path, task: str) -> list[Path]:
     """Return what killed processes left of a task's reports that never became whole."""
     mine = reports_of_task(data, task)
     whole = {path.stem for path in mine if path.suffix == ".md"}
-    name = re.compile(_NAME.format(task=re.escape(task)))
     found = []
     for path in mine:
-        stem = name.match(path.name)
+        stem = report_stem(path, task)
         if path.suffix == files.PART:
             given_up = files.is_abandoned(path)
         else:
-            given_up = stem is not None and stem[0] not in whole and _age_s(path) > WHOLE_S
+            given_up = bool(stem) and stem not in whole and _age_s(path) > WHOLE_S
         if given_up:
             found.append(path)
     return found

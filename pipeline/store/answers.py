@@ -1,7 +1,7 @@
-"""What came back: answers with their provenance, attempts that gave none, and parked items.
+"""Keep answers with their provenance, attempts that gave none, and parked items.
 
-An item is charged for what concerns it (`charged`); what concerns the service only counts towards
-`MAX_SERVICE_FAILURES` in a row. Nothing is ever deleted here: to unpark forgives attempts, it does not forget them.
+An attempt that failed for a reason of the item's own is `charged` to it; one that failed for the service's counts
+towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does not delete them.
 """
 
 import re
@@ -9,19 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, func, select, update
 
 from pipeline.core.task import VersionCounts
 from pipeline.store import database
-from pipeline.store.database import among, streamed
+from pipeline.store.database import PAGE, among, pages, streamed
 from pipeline.store.tables import answers, attempts, calls, parked
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
-ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were taken back
-PAGE = 500  # ids in one statement, rows in one fetch
+ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
@@ -106,31 +105,19 @@ def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, 
 
 def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime, foreign_text: bool = False) -> None:
     """Stop asking these items, and keep why; what is parked stays parked with its first reason."""
-    ids = list(reasons)
-    for start in range(0, len(ids), PAGE):
-        some = ids[start : start + PAGE]
-        already = select(parked.c.item_id).where(parked.c.task == task, among(tx, parked.c.item_id, some))
-        known = set(tx.execute(already).scalars())
-        rows = [
-            {"task": task, "item_id": one, "reason": reasons[one], "foreign_text": foreign_text, "at": at}
-            for one in some
-            if one not in known
-        ]
-        if rows:
-            tx.execute(insert(parked), rows)
+    for some in pages(list(reasons)):
+        known = set(tx.execute(parked_ids(task).where(among(tx, parked.c.item_id, some))).scalars())
+        rows = [(task, one, reasons[one], foreign_text, at) for one in some if one not in known]
+        database.insert_rows(tx, parked, ("task", "item_id", "reason", "foreign_text", "at"), rows)
 
 
 def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
-    """Let parked items go again and forgive their attempts; all of them without `ids`. Foreign text stays.
-
-    Returns the ids that were let go.
-    """
-    mine = (parked.c.task == task) & ~parked.c.foreign_text
+    """Unpark items and forgive their attempts, all without `ids`, and return their ids; foreign text stays parked."""
+    query = parked_ids(task).where(~parked.c.foreign_text)
     if ids is not None:
-        mine &= among(tx, parked.c.item_id, ids)
-    free = list(tx.execute(select(parked.c.item_id).where(mine)).scalars())
-    for start in range(0, len(free), PAGE):
-        some = free[start : start + PAGE]
+        query = query.where(among(tx, parked.c.item_id, ids))
+    free = list(tx.execute(query).scalars())
+    for some in pages(free):
         tx.execute(update(attempts).where(_of(tx, task, some)).values(forgiven=True))
         tx.execute(delete(parked).where(parked.c.task == task, among(tx, parked.c.item_id, some)))
     return free
@@ -143,7 +130,7 @@ def parked_rows(tx: Connection, task: str) -> list[tuple[str, str, bool, datetim
 
 
 def is_parked(tx: Connection, task: str, item_id: str) -> bool:
-    """Return whether an item is not asked again until a person says so."""
+    """Return whether an item is not asked again until it is unparked."""
     return tx.execute(select(parked.c.task).filter_by(task=task, item_id=item_id)).first() is not None
 
 
@@ -158,25 +145,30 @@ def foreign_ids(task: str) -> Select[Any]:
 
 
 def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
-    """Take the mark of foreign text from items that hold none any more."""
-    for start in range(0, len(ids), PAGE):
+    """Delete the mark of foreign text from items that hold none any more."""
+    for some in pages(ids):
         ours = (parked.c.task == task) & parked.c.foreign_text
-        tx.execute(delete(parked).where(ours, among(tx, parked.c.item_id, ids[start : start + PAGE])))
+        tx.execute(delete(parked).where(ours, among(tx, parked.c.item_id, some)))
 
 
 def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
     """Return (tokens in, tokens out with thoughts, cost in USD) of everything that came back for a batch."""
-    total_in = total_out = 0
-    cost = 0.0
+    used = (0, 0, 0.0)
     for table in (answers, attempts):
-        sums = (func.sum(table.c.tokens_in), func.sum(table.c.tokens_out), func.sum(table.c.cost))
-        row = tx.execute(select(*sums).where(table.c.batch == batch)).one()
-        total_in, total_out, cost = total_in + (row[0] or 0), total_out + (row[1] or 0), cost + (row[2] or 0.0)
-    return total_in, total_out, cost
+        more = sum_usage(tx, table, table.c.batch == batch)
+        used = (used[0] + more[0], used[1] + more[1], used[2] + more[2])
+    return used
+
+
+def sum_usage(tx: Connection, table: Table, condition: ColumnElement[bool]) -> tuple[int, int, float]:
+    """Return (tokens in, tokens out with thoughts, cost in USD) of some answers, attempts or live calls."""
+    sums = (func.coalesce(func.sum(table.c[name]), 0) for name in ("tokens_in", "tokens_out", "cost"))
+    row = tx.execute(select(*sums).where(condition)).one()
+    return int(row[0]), int(row[1]), float(row[2])
 
 
 def live_cost(tx: Connection) -> float:
-    """Return what live calls have cost, in USD, those too whose answers were taken back or only compared."""
+    """Return what live calls have cost, in USD; also those whose answers were rolled back or only compared."""
     sums = [select(func.sum(table.c.cost)).where(table.c.batch.is_(None)) for table in (answers, attempts)]
     sums.append(select(func.sum(calls.c.cost)).where(calls.c.purpose.in_((ROLLED_BACK, COMPARED))))
     return float(sum(tx.execute(query).scalar() or 0.0 for query in sums))
@@ -184,9 +176,9 @@ def live_cost(tx: Connection) -> float:
 
 def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return every answer and every attempt of one item, oldest first, as plain rows."""
-    found = select(answers).where(answers.c.task == task, answers.c.item_id == item_id).order_by(answers.c.id)
-    failed = select(attempts).where(attempts.c.task == task, attempts.c.item_id == item_id).order_by(attempts.c.id)
-    return [dict(row) for row in tx.execute(found).mappings()], [dict(row) for row in tx.execute(failed).mappings()]
+    queries = (select(one).filter_by(task=task, item_id=item_id).order_by(one.c.id) for one in (answers, attempts))
+    given, failed = ([dict(row) for row in tx.execute(query).mappings()] for query in queries)
+    return given, failed
 
 
 def failures(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None, str, str]]:
@@ -223,7 +215,7 @@ def current_answers(tx: Connection, task: str) -> dict[str, str]:
 
 
 def count_current(tx: Connection, task: str) -> int:
-    """Return of how many items of a task an answer was applied that was not forgotten."""
+    """Return to how many items of a task an answer was applied that was not forgotten."""
     return tx.execute(select(func.count(answers.c.item_id.distinct())).where(_stands(task))).scalar_one()
 
 
@@ -236,49 +228,22 @@ def current_pages(tx: Connection, task: str) -> Iterator[list[str]]:
         page = list(tx.execute(query.where(answers.c.item_id > page[-1])).scalars())
 
 
-def applied_ids(task: str, extractor: str) -> Select[Any]:
-    """Return the SELECT of the ids of items to which an answer of this extractor was applied."""
-    here = (answers.c.task == task) & (answers.c.extractor == extractor) & answers.c.applied
-    return select(answers.c.item_id).where(here)
-
-
-def count_applied(tx: Connection, task: str, extractor: str) -> int:
-    """Return how many answers of this extractor were applied."""
-    return tx.execute(select(func.count()).select_from(applied_ids(task, extractor).subquery())).scalar_one()
-
-
 def last_applied(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return (extractor, answer as JSON) of the answer that was applied last to each of these items."""
     found: dict[str, tuple[str, str]] = {}
     columns = (answers.c.item_id, answers.c.extractor, answers.c.answer)
-    for start in range(0, len(ids), PAGE):
-        here = among(tx, answers.c.item_id, ids[start : start + PAGE])
-        query = select(*columns).where(_stands(task), here).order_by(answers.c.id)
+    for some in pages(ids):
+        query = select(*columns).where(_stands(task), among(tx, answers.c.item_id, some)).order_by(answers.c.id)
         found.update((row[0], (row[1], row[2])) for row in tx.execute(query))
     return found
 
 
-def applied_page(tx: Connection, task: str, extractor: str, *, after: int) -> list[tuple[int, str]]:
-    """Return (row, item id) of the next answers of an extractor that were applied, behind a row, in their order."""
-    mine = (answers.c.task == task) & (answers.c.extractor == extractor) & answers.c.applied & (answers.c.id > after)
-    query = select(answers.c.id, answers.c.item_id).where(mine).order_by(answers.c.id).limit(PAGE)
-    return [(row[0], row[1]) for row in tx.execute(query)]
-
-
 def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
     """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
-    mine = (answers.c.task == task) & answers.c.applied & (answers.c.answer != FORGOTTEN)
     facts = (func.count(), func.count(answers.c.item_id.distinct()), func.min(answers.c.at), func.max(answers.c.at))
-    query = select(answers.c.extractor, *facts).where(mine).group_by(answers.c.extractor)
+    query = select(answers.c.extractor, *facts).where(_stands(task)).group_by(answers.c.extractor)
     rows = tx.execute(query.order_by(answers.c.extractor)).all()
     return [VersionCounts(row[0].partition("/")[0], row[0].partition("/")[2], *row[1:]) for row in rows]
-
-
-def clear_all(tx: Connection) -> None:
-    """Delete every answer, attempt and parked mark, but the marks of foreign text."""
-    tx.execute(delete(answers))
-    tx.execute(delete(attempts))
-    tx.execute(delete(parked).where(~parked.c.foreign_text))
 
 
 def _stands(task: str) -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
-"""Rows of `findable_batches`, each with its account. Only this module writes a batch's state, and only through `_move`.
+"""Read and move batches; only this module writes a batch's state, and only through `_move`.
 
-An account is a row of its own, written in the transaction that ends the batch.
+A batch's account is a row of its own, written in the transaction that ends the batch.
 """
 
 import re
@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, delete, func, insert, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.states import BATCH_MOVES, OVER, BatchState
 from pipeline.store import workspace
+from pipeline.store.database import next_value
 from pipeline.store.tables import batch_accounts, batches, tries, twins
+
+_TRY = re.compile(r"-t(\d{1,9})\Z")
 
 
 class QueueLoad(NamedTuple):
-    """What some batches are together: how many, how many of one model with how many prompt tokens, bytes uploaded."""
+    """The sum of some batches: how many, how many of one model with how many prompt tokens, bytes uploaded."""
 
     number: int
     of_model: int
@@ -84,7 +87,7 @@ class Batch:
 
 
 def batches_in_states(tx: Connection, *states: BatchState, task: str | None = None) -> list[Batch]:
-    """Return the batches in these states and of this task, oldest first; what is not given does not matter."""
+    """Return the batches in these states (all without any) and of this task, oldest first."""
     query = _with_accounts().order_by(batches.c.number)
     if task is not None:
         query = query.where(batches.c.task == task)
@@ -94,7 +97,7 @@ def batches_in_states(tx: Connection, *states: BatchState, task: str | None = No
 
 
 def queue_load(tx: Connection, *states: BatchState, model: str, but: int = 0) -> QueueLoad:
-    """Return what the batches in these states are together, without batch `but`; the tokens are those of a model."""
+    """Return the sum of the batches in these states, without batch `but`; tokens are counted of one model."""
     mine = batches.c.model == model
     facts = (
         func.count(),
@@ -120,16 +123,14 @@ def get_batch(tx: Connection, number: int) -> Batch:
 
 def next_number(tx: Connection) -> int:
     """Return the number that the next batch gets; the caller holds the lease on preparing."""
-    newest: int | None = tx.execute(select(func.max(batches.c.number))).scalar()
-    return (newest or 0) + 1
+    return next_value(tx, batches.c.number)
 
 
 def add_batch(tx: Connection, *, at: datetime, **values: Any) -> None:
     """Add a batch in state *prepared*, in the transaction that claims its items."""
-    tx.execute(insert(batches).values(state=BatchState.PREPARED, created_at=at, **values))
-    workspace.record_event(
-        tx, "batch", values["number"], old=None, new=BatchState.PREPARED, why="sealed and claimed", at=at
-    )
+    new = BatchState.PREPARED
+    tx.execute(insert(batches).values(state=new, created_at=at, **values))
+    workspace.record_event(tx, "batch", values["number"], old=None, new=new, why="sealed and claimed", at=at)
 
 
 def note_upload(tx: Connection, number: int, *, upload: str | None, at: datetime) -> None:
@@ -149,7 +150,8 @@ def mark_submitted(
     tx: Connection, batch: Batch, *, remote_name: str, display_name: str, how: str, at: datetime
 ) -> None:
     """Keep the name the API gave, in the UPDATE that moves the state: `submitting` -> `submitted`."""
-    number = _number_of_try(display_name) or batch.tries
+    found = _TRY.search(display_name)
+    number = int(found[1]) if found else batch.tries
     facts = {"remote_name": remote_name, "submitted_at": at, "create_ended_at": batch.create_ended_at or at}
     facts["tries"] = max(batch.tries, number)
     _move(tx, batch, BatchState.SUBMITTED, facts, why=f"{how} {remote_name}", at=at)
@@ -182,20 +184,8 @@ def name_prefix(display_name: str) -> str:
     return _TRY.sub("", display_name)
 
 
-_TRY = re.compile(r"-t(\d{1,9})\Z")
-
-
-def _number_of_try(display_name: str) -> int | None:
-    """Return which try a display name is of, or None where it does not say."""
-    found = _TRY.search(display_name)
-    return int(found[1]) if found else None
-
-
 def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: datetime) -> None:
-    """Take a batch of an older copy, *prepared* or *submitting*, for one whose create is unclear from now on.
-
-    It may have been sent since, and more than once.
-    """
+    """Mark the create of a batch from a backup, *prepared* or *submitting*, as unclear: it may have been sent since."""
     if batch.state is BatchState.PREPARED:
         name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
         mark_submitting(tx, batch, display_name=name, at=at)
@@ -205,18 +195,16 @@ def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: dateti
 def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """Keep when a create call ended without a clear answer; the batch stays `submitting`.
 
-    Nothing is kept where somebody else has gone on with the batch: the end of this try says nothing of the next.
+    Nothing is kept where another process has gone on with the batch: the end of this try says nothing of the next.
     """
-    here = (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
-    tx.execute(update(batches).where(here).values(create_ended_at=at, reason=why))
+    tx.execute(update(batches).where(_unmoved(batch)).values(create_ended_at=at, reason=why))
     _end_try(tx, batch, outcome="unclear", note=why)
 
 
 def note_create_by(tx: Connection, batch: Batch, *, at: datetime) -> None:
     """Keep that the last create was sent, and ended where it did, by this time at the latest."""
-    here = (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
     for column in (batches.c.create_sent_at, batches.c.create_ended_at):
-        tx.execute(update(batches).where(here, column > at).values({column: at}))
+        tx.execute(update(batches).where(_unmoved(batch), column > at).values({column: at}))
 
 
 def note_absent(tx: Connection, batch: Batch) -> None:
@@ -227,44 +215,40 @@ def note_absent(tx: Connection, batch: Batch) -> None:
 def mark_absent(tx: Connection, batch: Batch, *, at: datetime) -> None:
     """Go back after the whole list, read late enough, held nothing of any try: `submitting` -> `prepared`."""
     _move(tx, batch, BatchState.PREPARED, {}, why="the list holds nothing of it", at=at)
-    _end_try(tx, batch, outcome="absent", note="the list holds nothing of it")
+    note_absent(tx, batch)
 
 
 def note_look(tx: Connection, batch: Batch, *, word: str | None, done: int | None) -> None:
-    """Keep what the last look at the API saw; of a batch that another process brought home meanwhile, nothing."""
+    """Keep what the last look at the API saw; of a batch that another process downloaded meanwhile, nothing."""
     if (word, done) != (batch.remote_word, batch.remote_done):
-        here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
-        tx.execute(update(batches).where(here).values(remote_word=word, remote_done=done))
+        tx.execute(_submitted(batch).values(remote_word=word, remote_done=done))
 
 
 def note_over(tx: Connection, batch: Batch, *, at: datetime) -> None:
     """Keep when the API first said that a batch is over which does not name its result yet."""
-    here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
-    tx.execute(update(batches).where(here, batches.c.over_at.is_(None)).values(over_at=at))
+    tx.execute(_submitted(batch).where(batches.c.over_at.is_(None)).values(over_at=at))
 
 
 def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """Keep that the API is asked to cancel; what it makes of it shows in later looks.
 
     Raises:
-        StateConflictError: the batch was brought home or given up meanwhile.
+        StateConflictError: the batch was downloaded or given up meanwhile.
     """
-    here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
-    noted = tx.execute(update(batches).where(here).values(cancel_asked_at=at, reason=why))
+    noted = tx.execute(_submitted(batch).values(cancel_asked_at=at, reason=why))
     if noted.rowcount != 1:
         raise _conflict(tx, batch, wanted=batch.state)
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
 def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
-    """Take back what `note_cancel` kept, where the API could not be asked."""
-    here = (batches.c.number == batch.number) & (batches.c.state == BatchState.SUBMITTED)
-    tx.execute(update(batches).where(here).values(cancel_asked_at=batch.cancel_asked_at, reason=batch.reason))
+    """Undo `note_cancel`, where the API could not be asked."""
+    tx.execute(_submitted(batch).values(cancel_asked_at=batch.cancel_asked_at, reason=batch.reason))
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
 def note_duplicates_checked(tx: Connection, batch: Batch) -> None:
-    """Keep that the list was read for twins after the batch was over."""
+    """Keep that the list was read for duplicates after the batch was over."""
     _note(tx, batch.number, twins_checked=True)
 
 
@@ -274,7 +258,7 @@ def mark_downloaded(tx: Connection, batch: Batch, *, why: str, at: datetime, **f
 
 
 def mark_failed(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
-    """End a batch that has no result; the caller lets its items go in the same transaction."""
+    """End a batch that has no result; the caller releases its items in the same transaction."""
     _move(tx, batch, BatchState.FAILED, {"reason": why, "over_at": at}, why=why, at=at)
     _keep_account(tx, batch.number, ended_at=at)
 
@@ -286,10 +270,9 @@ def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any)
 
 
 def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
-    """Return the stems of the display names of a batch's tries: one, or several where its file was written anew.
+    """Return the name prefixes of a batch's tries: one, or several where its file was written anew.
 
-    A remote batch with one of them is of this batch, whether its try is known or not: who restored a backup does not
-    know the tries that were made after it.
+    A remote batch with one of them is of this batch, also where a restored backup does not know its try.
     """
     query = select(tries.c.display_name).where(tries.c.batch == number)
     return frozenset(name_prefix(name) for name in tx.execute(query).scalars())
@@ -301,25 +284,24 @@ def add_duplicate(tx: Connection, batch: Batch, *, remote_name: str, display_nam
         return False
     row = {"remote_name": remote_name, "batch": batch.number, "display_name": display_name, "found_at": at}
     tx.execute(insert(twins).values(estimated_cost=batch.estimated_cost, **row))
-    workspace.record_event(
-        tx, "batch", batch.number, old=batch.state, new=batch.state, why=f"twin {remote_name}", at=at
-    )
+    why = f"twin {remote_name}"
+    workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
     return True
 
 
 def open_duplicates(tx: Connection, number: int) -> list[str]:
-    """Return the remote names of a batch's twins that were not cancelled yet."""
+    """Return the remote names of a batch's duplicates that were not cancelled yet."""
     query = select(twins.c.remote_name).where((twins.c.batch == number) & twins.c.cancelled_at.is_(None))
     return list(tx.execute(query).scalars())
 
 
 def duplicate_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> None:
-    """Keep that a twin was cancelled, or was found to be over."""
+    """Keep that a duplicate was cancelled, or was found to be over."""
     tx.execute(update(twins).where(twins.c.remote_name == remote_name).values(cancelled_at=at))
 
 
 def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
-    """Return every twin ever found, for status and for the account of costs."""
+    """Return every duplicate ever found, for status and for the account of costs."""
     return [dict(row) for row in tx.execute(select(twins).order_by(twins.c.found_at)).mappings()]
 
 
@@ -336,11 +318,7 @@ def _with_accounts() -> Select[Any]:
 
 
 def _batch(row: Any) -> Batch:
-    """Return a row as a batch.
-
-    Raises:
-        InconsistentError: another hand wrote a state that does not exist.
-    """
+    """Return a row as a batch; an unknown state, written by hand, is an error."""
     if row["state"] not in set(BatchState):
         raise InconsistentError(
             f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint="run `make doctor`"
@@ -371,11 +349,20 @@ def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], 
     """
     if new not in BATCH_MOVES[batch.state]:
         raise ValueError(f"not a move: {batch.state} -> {new}")
-    here = (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
-    moved = tx.execute(update(batches).where(here).values(state=new, **facts))
+    moved = tx.execute(update(batches).where(_unmoved(batch)).values(state=new, **facts))
     if moved.rowcount != 1:
         raise _conflict(tx, batch, wanted=new)
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=new, why=why, at=at)
+
+
+def _unmoved(batch: Batch) -> ColumnElement[bool]:
+    """Return the condition that a row is in the state and try in which it was read."""
+    return (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
+
+
+def _submitted(batch: Batch) -> Update:
+    """Return the UPDATE of a batch that meets it only while it is *submitted*."""
+    return update(batches).where(batches.c.number == batch.number, batches.c.state == BatchState.SUBMITTED)
 
 
 def _conflict(tx: Connection, batch: Batch, *, wanted: BatchState) -> StateConflictError:

@@ -1,11 +1,11 @@
-"""Claims: which item stands in which batch that is not over, or is being asked live.
+"""Claim items for a batch or a live call, and account for each request.
 
-A claim is an open row of `findable_requests`. A unique index allows one per item, so two batches can never ask the same
+A claim is an open row of `findable_requests`. A unique index allows one an item, so two batches can never ask the same
 item; the rows stay when the claim is closed and hold what became of each request.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    Update,
     and_,
     bindparam,
     case,
@@ -30,8 +31,8 @@ from pipeline.core.errors import StateConflictError
 from pipeline.core.states import BatchState, Outcome
 from pipeline.core.task import Task
 from pipeline.store import database
-from pipeline.store.database import among, streamed
-from pipeline.store.leases import is_dead, this_owner
+from pipeline.store.database import among, pages, streamed
+from pipeline.store.leases import is_dead, leases_by_life, this_owner
 from pipeline.store.tables import batches, parked, requests
 
 PAGE = 1000
@@ -61,6 +62,15 @@ class InBatch(NamedTuple):
         return f"{self.batch}:{self.line}"
 
 
+class LiveClaim(NamedTuple):
+    """A claim for a live call: its row, its task and item, and whether it is over or its process is dead."""
+
+    id: int
+    task: str
+    item_id: str
+    is_dead: bool
+
+
 def askable(task: Task, *, after: str | None = None) -> Select[Any]:
     """Return the SELECT of the ids that the next batch would take, or of those after one: open, unclaimed, unparked."""
     query = task.pending(after=after)
@@ -80,8 +90,7 @@ def askable_pages(tx: Connection, task: Task, *, limit: int | None, after: str |
 def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
     """Return those of these ids that the next batch would take, in their own order."""
     free: set[str] = set()
-    for start in range(0, len(ids), PAGE):
-        some = ids[start : start + PAGE]
+    for some in pages(ids, PAGE):
         asked = among(tx, requests.c.item_id, some)
         taken = select(requests.c.item_id).where(requests.c.task == task.name, asked, IS_OPEN)
         stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, some))
@@ -96,15 +105,14 @@ def take_claims(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, 
         StateConflictError: one of them was claimed, answered, parked or removed since it was read.
     """
     names = ("task", "item_id", "input_hash", "line", "batch", "open", "at")
+    values = [(task.name, *pair, line, batch, True, at) for line, pair in enumerate(rows, 1)]
     try:
-        for start in range(0, len(rows), PAGE):
-            page = enumerate(rows[start : start + PAGE], start + 1)
-            values = [(task.name, item_id, digest, line, batch, True, at) for line, (item_id, digest) in page]
-            database.insert_rows(tx, requests, names, values)
+        for page in pages(values, PAGE):
+            database.insert_rows(tx, requests, names, page)
     except exc.IntegrityError as error:
         raise StateConflictError("an item of batch", batch, expected="unclaimed", wanted="claimed") from error
-    for start in range(0, len(rows), PAGE):
-        ids = [item_id for item_id, _ in rows[start : start + PAGE]]
+    for some in pages(rows, PAGE):
+        ids = [item_id for item_id, _ in some]
         stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, ids)).limit(1)
         if len(task.pending_among(tx, ids)) != len(ids) or tx.execute(stopped).first() is not None:
             raise StateConflictError("an item of batch", batch, expected="open", wanted="claimed")
@@ -125,21 +133,32 @@ def take_live(tx: Connection, task_name: str, item_id: str, *, input_hash: str, 
 
 def renew_live(tx: Connection, task_name: str, item_id: str, *, lasts_s: float, at: datetime) -> bool:
     """Prolong this process's live claim on an item, right before the call; false when it was taken away meanwhile."""
-    ours = (requests.c.task == task_name) & (requests.c.item_id == item_id) & (requests.c.owner == this_owner())
     until = at + timedelta(seconds=lasts_s)
-    return tx.execute(update(requests).where(ours, IS_OPEN).values(until=until)).rowcount == 1
+    return tx.execute(_of_mine(task_name, item_id).values(until=until)).rowcount == 1
 
 
 def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outcome | None, reason: str) -> bool:
     """Close this process's live claim on an item; false when it was taken away meanwhile."""
+    closing = _of_mine(task_name, item_id).values(open=False, outcome=outcome, reason=reason)
+    return tx.execute(closing).rowcount == 1
+
+
+def _of_mine(task_name: str, item_id: str) -> Update:
+    """Return the UPDATE of this process's open live claim on an item."""
     ours = (requests.c.task == task_name) & (requests.c.item_id == item_id) & (requests.c.owner == this_owner())
-    closed = tx.execute(update(requests).where(ours, IS_OPEN).values(open=False, outcome=outcome, reason=reason))
-    return closed.rowcount == 1
+    return update(requests).where(ours, IS_OPEN)
+
+
+def live_claims(tx: Connection, *, now: datetime) -> list[LiveClaim]:
+    """Return every live claim, of any task."""
+    columns = (requests.c.id, requests.c.task, requests.c.item_id, requests.c.owner, requests.c.until)
+    live = select(*columns).where(IS_OPEN, requests.c.batch.is_(None))
+    return [LiveClaim(*row[:3], row.until <= now or is_dead(row.owner)) for row in tx.execute(live)]
 
 
 def free_dead_claims(tx: Connection, *, now: datetime) -> int:
     """Close live claims whose time is over or whose process is dead; return how many."""
-    dead = _dead(tx, now=now)
+    dead = [one.id for one in live_claims(tx, now=now) if one.is_dead]
     for request_id in dead:
         closing = update(requests).where(requests.c.id == request_id, IS_OPEN)
         tx.execute(closing.values(open=False, reason="the process that asked is gone"))
@@ -147,8 +166,15 @@ def free_dead_claims(tx: Connection, *, now: datetime) -> int:
 
 
 def dead_claims(tx: Connection, task_name: str, *, now: datetime) -> list[str]:
-    """Return the items of live claims that `free_dead` would close."""
-    return [item_id for task, item_id in _dead(tx, now=now).values() if task == task_name]
+    """Return the items of live claims that `free_dead_claims` would close."""
+    return [one.item_id for one in live_claims(tx, now=now) if one.is_dead and one.task == task_name]
+
+
+def active_owners(tx: Connection) -> list[str]:
+    """Return what living processes hold just now: the names of their leases, and the items that they ask about live."""
+    now = datetime.now(UTC)
+    asked = [f"item {one.item_id}" for one in live_claims(tx, now=now) if not one.is_dead]
+    return leases_by_life(tx, now=now)[0] + asked
 
 
 def highest_id(tx: Connection, task_name: str) -> int:
@@ -166,15 +192,8 @@ def _number(tx: Connection, item_id: ColumnElement[str]) -> ColumnElement[Any]:
     return case((item_id.regexp_match("^[0-9]{1,18}$"), cast(item_id, BigInteger)))
 
 
-def _dead(tx: Connection, *, now: datetime) -> dict[int, tuple[str, str]]:
-    """Return (task, item id) of each dead live claim, by the claim's id."""
-    columns = (requests.c.id, requests.c.task, requests.c.item_id, requests.c.owner, requests.c.until)
-    live = select(*columns).where(IS_OPEN, requests.c.batch.is_(None))
-    return {row.id: (row.task, row.item_id) for row in tx.execute(live) if row.until <= now or is_dead(row.owner)}
-
-
 def release_claims(tx: Connection, batch: int, *, reason: str) -> list[str]:
-    """Let every item of a batch go that is still claimed by it; return their ids in the order of the lines."""
+    """Release every item that a batch still claims; return their ids in the order of the lines."""
     ours = and_(requests.c.batch == batch, IS_OPEN)
     ids = list(tx.execute(select(requests.c.item_id).where(ours).order_by(requests.c.line)).scalars())
     tx.execute(update(requests).where(ours).values(open=False, reason=reason))
@@ -183,9 +202,7 @@ def release_claims(tx: Connection, batch: int, *, reason: str) -> list[str]:
 
 def request_page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]:
     """Return the next requests of a batch after a line, by line; accounted for or not."""
-    wanted = (requests.c.batch == batch) & (requests.c.line > after)
-    columns = (requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash, requests.c.outcome)
-    query = select(*columns).where(wanted).order_by(requests.c.line).limit(limit)
+    query = _requests(batch).where(requests.c.line > after).order_by(requests.c.line).limit(limit)
     return [Request._make(row) for row in tx.execute(query).all()]
 
 
@@ -211,9 +228,8 @@ def outcomes(tx: Connection, batch: int) -> dict[Outcome, int]:
 
 def request_at(tx: Connection, batch: int, line: int) -> Request | None:
     """Return the request on one line of a batch's file, counted from 1."""
-    query = select(requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash)
-    row = tx.execute(query.where(requests.c.batch == batch, requests.c.line == line)).first()
-    return Request(*row) if row else None
+    row = tx.execute(_requests(batch).where(requests.c.line == line)).first()
+    return Request._make(row) if row else None
 
 
 def items_of(tx: Connection, batch: int) -> dict[int, str]:
@@ -236,15 +252,24 @@ def in_batches(tx: Connection, task_name: str, extractor: str, ids: Sequence[str
 
 def open_requests(tx: Connection, batch: int) -> list[Request]:
     """Return the requests of a batch that are still claimed, by line."""
-    columns = (requests.c.id, requests.c.line, requests.c.item_id, requests.c.input_hash)
-    query = select(*columns).where(requests.c.batch == batch, IS_OPEN).order_by(requests.c.line)
-    return [Request(*row) for row in tx.execute(query)]
+    query = _requests(batch).where(IS_OPEN).order_by(requests.c.line)
+    return [Request._make(row) for row in tx.execute(query)]
+
+
+def _requests(batch: int) -> Select[Any]:
+    """Return the SELECT of a batch's requests, with the columns of `Request`."""
+    return select(*(requests.c[name] for name in Request._fields)).where(requests.c.batch == batch)
 
 
 def refused_items(tx: Connection, batch: int) -> set[str]:
     """Return the items of a batch whose requests were refused."""
     query = select(requests.c.item_id).where(requests.c.batch == batch, requests.c.outcome == Outcome.REFUSED)
     return set(tx.execute(query).scalars())
+
+
+def claimed_among(tx: Connection, task_name: str, ids: Sequence[str]) -> set[str]:
+    """Return which of these items are claimed."""
+    return set(tx.execute(claimed_ids(task_name).where(among(tx, requests.c.item_id, ids))).scalars())
 
 
 def is_any_claimed(tx: Connection, task_name: str, ids: Sequence[str]) -> bool:

@@ -1,32 +1,13 @@
-"""Forget everything a backend did: batches, requests, live calls, answers and builds, in the caller's transaction.
-
-Only `rebind` does this, for the local engine's answers. The journal of moves stays.
-"""
+"""Delete everything a backend did: batches, requests, live calls, answers and builds; the journal of moves stays."""
 
 import secrets
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, update
 
-from pipeline.store import answers, workspace
-from pipeline.store import versions as store_versions
-from pipeline.store.tables import (
-    batch_accounts,
-    batches,
-    builds,
-    calls,
-    due,
-    pilots,
-    probes,
-    requests,
-    runs,
-    sums,
-    tries,
-    twins,
-    usage,
-    versions,
-)
-from pipeline.store.tables import workspace as workspace_table
+from pipeline.store import tables, versions, workspace
+
+KEPT = (tables.workspace, tables.events, tables.leases, tables.parked)
 
 
 def clear_answers(tx: Connection, *, why: str, at: datetime) -> None:
@@ -34,11 +15,11 @@ def clear_answers(tx: Connection, *, why: str, at: datetime) -> None:
 
     With the new id a batch's display name can never be one that the old backend knew.
     """
-    answers.clear_all(tx)
-    of_batches = (requests, tries, twins, probes, batch_accounts)
-    for table in (*of_batches, batches, builds, calls, sums, runs, usage, due, versions, pilots):
-        tx.execute(delete(table))
-    store_versions.forget_rolled_back(tx)
+    tx.execute(delete(tables.parked).where(~tables.parked.c.foreign_text))
+    for table in reversed(tables.metadata.sorted_tables):  # those that refer to others first
+        if table not in KEPT:
+            tx.execute(delete(table))
+    versions.forget_rolled_back(tx)
     workspace.unbind_workspace(tx, at=at, why=why)
-    tx.execute(update(workspace_table).values(workspace_id=secrets.token_hex(8)))
+    tx.execute(update(tables.workspace).values(workspace_id=secrets.token_hex(8)))
     workspace.touch_revision(tx)

@@ -1,16 +1,15 @@
-"""A whole database from an SQLite file into PostgreSQL: row by row at flat memory, each hashed on either side.
+"""Copy a whole database from an SQLite file into PostgreSQL, row by row at flat memory, each hashed on either side.
 
-SQLite lets any value stand in any column. What does not fit its column is refused, not bent: a row that cannot be
-copied as it is ends the move, and so does a column that is not ours.
+SQLite lets any value stand in any column. What does not fit its column is refused, not converted, and so is a column
+that is not ours: the move ends.
 """
 
 import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Float,
     Integer,
@@ -31,21 +31,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.store import leases
-from pipeline.store.leases import is_dead
-from pipeline.store.tables import IsoTime, UtcTime, requests, time_of
-
-__all__ = [
-    "CopyJson",
-    "CopySource",
-    "Digest",
-    "Table",
-    "active_owners",
-    "copy_rows",
-    "count_from",
-    "digest_of",
-    "our_tables",
-]
+from pipeline.store.tables import IsoTime, UtcTime, time_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")  # as SQLAlchemy writes one to SQLite, in UTC
 LIKE_TIME = "YYYY-MM-DD HH24:MI:SS.US"  # the same in PostgreSQL's words
@@ -53,17 +39,16 @@ EXACT = 2**53  # whole numbers up to here are floats without loss
 INTEGER, BIGINT = 2**31, 2**63  # PostgreSQL's types hold numbers from minus this to one less than it
 WHOLE_HASH = 2**256
 FETCH = 2000  # rows that the server sends at a time
-OURS = "findable_"
 FOUR_DIGITS = 1000  # the first year that both databases write alike
 
 
 class CopyJson(Text):
-    """JSON: text in SQLite, and a document in PostgreSQL, which keeps what it says and not how it was written."""
+    """JSON: text in SQLite, and in PostgreSQL a document, which does not keep the spelling."""
 
 
 @dataclass
 class Digest:
-    """What a table holds, in whatever order: the number of rows, and the sum of a hash of each."""
+    """What a table holds, in any order: the number of rows, and the sum of a hash of each."""
 
     rows: int = 0
     total: int = 0
@@ -131,21 +116,17 @@ class CopySource:
 
     def newest(self, table: Table) -> int:
         """Return the highest number that the table ever gave a row; 0 where it counts none."""
-        counts = _counting(table)
+        counts = table.autoincrement_column
         if counts is None:
             return 0
         known = [self._tx.execute(select(func.max(counts))).scalar() or 0]
         if self._all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
-            known += [
-                seq for (seq,) in self._all("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(?)", table.name)
-            ]
+            given = "SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(?)"
+            known += [number for (number,) in self._all(given, table.name)]
         return int(max(known))
 
     def left_behind(self, tables: Iterable[Table]) -> list[str]:
-        """Return what else is in the file and stays there: tables, views and triggers of other programs.
-
-        A view that findable made is made again where it is needed.
-        """
+        """Return what stays in the file: tables, views and triggers of other programs, but no view of ours."""
         ours = {table.name.lower() for table in tables} | {"findable_version"}
         query = """SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view', 'trigger')
                    AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND NOT (type = 'view' AND sql LIKE '%/* findable%')
@@ -161,69 +142,51 @@ class CopySource:
 def copy_rows(tx: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> Digest:
     """Copy rows into an empty table of PostgreSQL, and return what was sent."""
     sent = Digest()
-    columns = list(table.c)
-    times = _places(columns, UtcTime)
-    documents = _places(columns, CopyJson)
-    names = ", ".join(_quoted(column.name) for column in columns)
+    spell, zone = _changing(table, CopyJson, spelled), _changing(table, UtcTime, "{}+00".format)
+    names = ", ".join(f'"{column.name}"' for column in table.c)
     driver: Any = tx.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f"COPY {_quoted(table.name)} ({names}) FROM STDIN") as copy:
+    with driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
         for row in rows:
-            sent.add(_spelled(row, documents))
-            copy.write_row(_with_zone(row, times) if times else row)
+            sent.add(spell(row))
+            copy.write_row(zone(row))
     return sent
 
 
 def digest_of(tx: Connection, table: Table) -> Digest:
     """Return what a table of PostgreSQL holds, read back at flat memory, to be held against what was sent."""
-    found = Digest()
-    documents = _places(list(table.c), CopyJson)
-    shown = [
-        func.to_char(func.timezone("UTC", column), LIKE_TIME)
-        if isinstance(column.type, UtcTime)
-        else cast(column, Text)
-        if isinstance(column.type, CopyJson)
-        else column
-        for column in table.c
-    ]
+    found, spell = Digest(), _changing(table, CopyJson, spelled)
     driver: Any = tx.connection.driver_connection
     with driver.cursor("findable_read_back") as cursor:
         cursor.itersize = FETCH
-        for row in cursor.execute(_sql(tx, select(*shown))):
-            found.add(_spelled(row, documents))
+        for row in cursor.execute(_sql(tx, select(*map(_as_sent, table.c)))):
+            found.add(spell(row))
     return found
 
 
+def _as_sent(column: Column[Any]) -> ColumnElement[Any]:
+    """Return a column of PostgreSQL as SQL that gives back what was sent."""
+    if isinstance(column.type, UtcTime):
+        return func.to_char(func.timezone("UTC", column), LIKE_TIME)
+    return cast(column, Text) if isinstance(column.type, CopyJson) else column
+
+
+def _changing(table: Table, kind: type, change: Callable[[Any], Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Return what changes the cells of a row that are of one type and not NULL."""
+    places = {at for at, column in enumerate(table.c) if isinstance(column.type, kind)}
+    if not places:
+        return lambda row: row
+    return lambda row: tuple(change(cell) if at in places and cell is not None else cell for at, cell in enumerate(row))
+
+
 def count_from(tx: Connection, table: Table, newest: int) -> None:
-    """Let a table of PostgreSQL give its next row a number above `newest`, and tell its planner what is there."""
-    counts = _counting(table)
+    """Let a table of PostgreSQL give its next row a number above `newest`, and analyze it for the planner."""
+    counts = table.autoincrement_column
     if counts is not None and newest:
         place = tx.exec_driver_sql("SELECT pg_get_serial_sequence(%s, %s)", (table.name, counts.name)).scalar()
         if place is None:
             raise AssertionError(f"{table.name} gives no numbers")
         tx.exec_driver_sql("SELECT setval(%s, %s)", (place, newest))
-    tx.exec_driver_sql(f"ANALYZE {_quoted(table.name)}")
-
-
-def active_owners(tx: Connection) -> list[str]:
-    """Return what living processes hold just now: the names of their leases, and the items that they ask about live."""
-    live = select(requests.c.item_id, requests.c.owner, requests.c.until).where(
-        requests.c.open, requests.c.batch.is_(None)
-    )
-    asked = [
-        f"item {row.item_id}" for row in tx.execute(live) if row.until > datetime.now(UTC) and not is_dead(row.owner)
-    ]
-    return leases.live_leases(tx) + asked
-
-
-def our_tables(names: Sequence[str], subjects: Iterable[Table]) -> list[str]:
-    """Return which of a database's tables are named as ours."""
-    taken = {table.name for table in subjects}
-    return [name for name in names if name.startswith(OURS) or name in taken]
-
-
-def _counting(table: Table) -> Column[Any] | None:
-    """Return the column whose numbers the database gives by itself."""
-    return table.autoincrement_column
+    tx.exec_driver_sql(f'ANALYZE "{table.name}"')
 
 
 class _UnfitCellError(Exception):
@@ -231,29 +194,12 @@ class _UnfitCellError(Exception):
 
 
 def _unfit(why: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{why}; nothing was moved",
-        hint="mend it in the SQLite file, or stay with that",
-    )
-
-
-def _with_zone(row: tuple[Any, ...], times: list[int]) -> list[Any]:
-    """Return a row with its times said to be UTC."""
-    cells = list(row)
-    for at in times:
-        if cells[at] is not None:
-            cells[at] += "+00"
-    return cells
+    return ConfigurationError(f"{why}; nothing was moved", hint="mend it in the SQLite file, or stay with that")
 
 
 def _sql(tx: Connection, query: Select[Any]) -> str:
-    """Return a query in the words of a database, for its driver, which is quicker and bends no value."""
+    """Return a query as a database's SQL, for its driver, which is quicker and converts no value."""
     return str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
-
-
-def _quoted(name: str) -> str:
-    """Return a name of ours as both databases take it."""
-    return f'"{name}"'
 
 
 def _converter(column: Column[Any]) -> Callable[[Any], Any]:
@@ -262,11 +208,11 @@ def _converter(column: Column[Any]) -> Callable[[Any], Any]:
         (IsoTime, _moment, "a time"),
         (UtcTime, _time, "a time"),
         (CopyJson, _json, "JSON that PostgreSQL takes"),
-        (Boolean, _truth, "true or false"),
+        (Boolean, lambda value: bool(value) if isinstance(value, int) and value in {0, 1} else None, "true or false"),
         (Float, _number, "a number"),
         (BigInteger, _whole(BIGINT), "a whole number"),
         (Integer, _whole(INTEGER), "a whole number below 2^31"),
-        (Text, _text, "text without NUL"),
+        (Text, lambda value: value if isinstance(value, str) and "\0" not in value else None, "text without NUL"),
     )
     convert, wanted = next((one, what) for kind, one, what in kinds if isinstance(column.type, kind))
 
@@ -304,25 +250,25 @@ def _json(value: Any) -> Any:
 
 
 def spelled(document: str) -> str:
-    """Return what JSON text says, in one spelling: of two texts of one document it is the same.
+    """Return a document of JSON in one spelling.
 
     Raises:
-        TypeError, ValueError: it is no JSON text, or holds what PostgreSQL has no sign for: NaN, NUL, half a character.
+        TypeError, ValueError: it is no JSON text, or holds what PostgreSQL cannot: NaN, NUL, half a surrogate pair.
     """
-    return repr(_plain(json.loads(document, parse_int=Decimal, parse_float=Decimal, parse_constant=_no_number)))
+    return repr(_plain(json.loads(document, parse_int=Decimal, parse_float=Decimal, parse_constant=_refused)))
 
 
-def _no_number(name: str) -> Any:
-    raise ValueError(name)
+def _refused(constant: str) -> Any:
+    raise ValueError(constant)
 
 
 def _plain(value: Any) -> Any:
-    """Return a document with its keys in order, and its numbers as their digits and exponent, without idle noughts."""
+    """Return a document with its keys in order, and its numbers normalized."""
     if isinstance(value, dict):
         return [(_plain(key), _plain(value[key])) for key in sorted(value)]
     if isinstance(value, list):
         return [_plain(one) for one in value]
-    if isinstance(value, str) and b"\0" in value.encode():  # half a character cannot be encoded
+    if isinstance(value, str) and b"\0" in value.encode():  # half a surrogate pair cannot be encoded
         raise ValueError("NUL")
     if not isinstance(value, Decimal):
         return (value,)
@@ -332,34 +278,10 @@ def _plain(value: Any) -> Any:
     return (sign, short, int(exponent) + len(text) - len(short)) if short else 0
 
 
-def _places(columns: Sequence[Column[Any]], kind: type) -> list[int]:
-    """Return where columns of a type stand."""
-    return [at for at, column in enumerate(columns) if isinstance(column.type, kind)]
-
-
-def _spelled(row: tuple[Any, ...], documents: list[int]) -> tuple[Any, ...]:
-    """Return a row with its documents in one spelling, to be held against another."""
-    if not documents:
-        return row
-    cells = list(row)
-    for at in documents:
-        if cells[at] is not None:
-            cells[at] = spelled(cells[at])
-    return tuple(cells)
-
-
-def _truth(value: Any) -> Any:
-    return bool(value) if isinstance(value, int) and value in {0, 1} else None
-
-
 def _number(value: Any) -> Any:
     if isinstance(value, int) and -EXACT <= value <= EXACT:
         return float(value)
     return value if isinstance(value, float) else None
-
-
-def _text(value: Any) -> Any:
-    return value if isinstance(value, str) and "\0" not in value else None
 
 
 def _whole(limit: int) -> Callable[[Any], Any]:

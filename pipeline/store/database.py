@@ -1,19 +1,8 @@
-"""A database and its transactions: `read()` sees one snapshot, `write()` is the only writer while it lasts.
+"""Open a database and its transactions: `read()` sees one snapshot, `write()` is the only writer while it lasts.
 
-The same for both kinds, an SQLite file (`sqlite`) and a PostgreSQL database on a server (`postgresql`): what a write
-reads is what it changes, for no other write of this workspace is under way; readers wait for no one.
-
-Results that are read as they come, at flat memory, and are closed with their transaction at the latest.
-
-Who reads one may stop in the middle of it. Its cursor must not live longer than the transaction: on a server it is the
-transaction's own, and closing it afterwards fails.
-
-Many rows through one statement, past what SQLAlchemy does for each row.
-
-SQLAlchemy makes the statement, once; the driver then gets plain tuples. Its own way of running a statement for many
-rows builds a dictionary of parameters for each, which takes longer than the database takes to write it.
-
-Conditions on a page of ids.
+The same for an SQLite file (`sqlite`) and a PostgreSQL server (`postgresql`): what a write reads is what it changes,
+for no other write of this workspace is under way; readers do not wait. `streamed` reads at flat memory, `run_many` and
+`insert_rows` give the driver plain tuples, for building parameters row by row takes longer than writing them.
 """
 
 import contextlib
@@ -21,9 +10,10 @@ import json
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     CursorResult,
@@ -49,7 +39,26 @@ from pipeline.store import marker
 from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
 
+__all__ = ["Connection", "Select", "Store"]
+
 NUL = r"\u0000"  # where SQLite's JSON would end a text
+PAGE = 500  # ids in one statement
+OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
+PASSWORDS = ("password", "sslpassword")  # among the options of a URL
+BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
+_NULL_HANDLER = logging.NullHandler()
+T = TypeVar("T")
+
+
+def pages(values: Sequence[T], size: int = PAGE) -> Iterator[Sequence[T]]:
+    """Yield values in slices of at most `size`."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def next_value(tx: Connection, column: Column[int]) -> int:
+    """Return one more than the highest number in a column, 1 where there is none; the caller keeps others away."""
+    return (tx.execute(select(func.max(column))).scalar() or 0) + 1
 
 
 def among(tx: Connection, column: ColumnElement[Any], values: Sequence[int | str]) -> ColumnElement[bool]:
@@ -67,23 +76,14 @@ def among(tx: Connection, column: ColumnElement[Any], values: Sequence[int | str
     return column.in_(select(value).select_from(array))
 
 
-OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
-
-
 def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[Any]:
-    """Run a SELECT whose rows are fetched `page` at a time."""
+    """Run a SELECT whose rows are fetched `page` at a time; it is closed with its transaction at the latest.
+
+    On a server the cursor is the transaction's own, and cannot be closed after it.
+    """
     result = tx.execute(query.execution_options(yield_per=page))
     tx.get_execution_options().get(OPENED, []).append(result)
     return result
-
-
-__all__ = ["Connection", "Select", "Store", "describe_error"]
-
-_NOBODY = logging.NullHandler()
-
-PASSWORDS = ("password", "sslpassword")  # among the options of a URL
-
-BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 
 
 def describe_error(error: exc.DBAPIError) -> str:
@@ -158,17 +158,13 @@ class Store:
 
     @contextlib.contextmanager
     def part(self, tx: Connection) -> Iterator[None]:
-        """Do a part of a transaction that fails alone: an exception takes back what was done in the block, no more."""
+        """Do a part of a transaction that fails alone: an exception rolls back the block, no more."""
         with self._translated(BUSY_S), tx.begin_nested():
             yield
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[Connection]:
-        """Keep every writer away for the length of a block that changes nothing, also where the database was moved.
-
-        Raises:
-            UnavailableError: another one wrote for a minute.
-        """
+        """Keep every writer away for the length of a block that changes nothing, also where the database was moved."""
         with self._alone(BUSY_S) as tx:
             yield tx
 
@@ -203,8 +199,8 @@ class Store:
     def compact(self, *, besides: Collection[str] = (), patience_s: float = BUSY_S) -> bool:
         """Let go of what was deleted, in the engine's tables and `besides` in those of the subjects.
 
-        An SQLite file is written anew, and the journal beside it is emptied; false where that may not be. A server is
-        asked to clear the tables up; which bytes of its disk it writes over, and when, is its own affair.
+        An SQLite file is written anew, and the journal beside it is emptied; false where that may not be. A server
+        clears the tables up; which bytes of its disk it writes over, and when, is its own affair.
 
         Raises:
             UnavailableError: another program reads or writes for longer; what was deleted may still be in the files.
@@ -220,16 +216,15 @@ class Store:
 
     def _open(self) -> Engine:
         if self._engine is None:
-            # or Python prints what they say of a connection that an interrupt struck while it closed, or of statements
-            # that were sent behind one that was refused
+            # or Python prints what they log of interrupted connections and refused statements
             for name in ("sqlalchemy", "psycopg"):
-                logging.getLogger(name).addHandler(_NOBODY)
+                logging.getLogger(name).addHandler(_NULL_HANDLER)
             self._engine = self._kind.open(busy_s=BUSY_S)
         return self._engine
 
     @contextlib.contextmanager
     def _alone(self, patience_s: float) -> Iterator[Connection]:
-        """Open a transaction that nobody else writes beside."""
+        """Open the only transaction that writes."""
         with (
             self._translated(patience_s),
             self._open().connect().execution_options(findable_patience=patience_s) as tx,
@@ -240,7 +235,7 @@ class Store:
 
     @contextlib.contextmanager
     def _translated(self, patience_s: float) -> Iterator[None]:
-        """Turn what the database says into errors that a person can act on; the transaction is rolled back by then."""
+        """Turn the database's errors into ours; the transaction is rolled back by then."""
         try:
             with interrupts_kept():
                 yield

@@ -1,7 +1,7 @@
-"""A PostgreSQL database in one file, written and read by the server's own programs `pg_dump` and `pg_restore`.
+"""Dump and load a PostgreSQL database with the server's own programs `pg_dump` and `pg_restore`.
 
-A dump is put in place in one transaction, but for the one row that says of which version the schema is: until that is
-written, with what else has to be set right, every command takes the database for what it is, half restored.
+A dump is loaded in one transaction, but for the one row with the schema's version: until that is written, every command
+takes the database for half restored.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ from pipeline.core.errors import ConfigurationError
 
 LOCK_WAIT = "60s"  # for a table that another program changes the columns of
 VERSION_ROWS = "findable_version"  # the table whose rows are written last
-NOT_OURS = " COMMENT - SCHEMA public "  # only who owns that schema may write it, and it is there before the dump is
+NOT_OURS = " COMMENT - SCHEMA public "  # only the schema's owner may write it
 KEY_PASSWORD = "sslpassword"  # noqa: S105 - the name of an option, which no variable of the environment stands for
 TOO_OLD = re.compile("server version|version mismatch|unsupported version|unrecognized configuration parameter")
 
 
 def write_dump(url: URL, target: Path, *, snapshot: str, programs: Path | None) -> None:
-    """Write the database as one snapshot of it stands, that somebody holds open, into one file.
+    """Write the database into one file, as the snapshot stands that the caller holds open.
 
     Raises:
-        ConfigurationError: the program is missing, or cannot do it; the message has its words.
+        ConfigurationError: the program is missing, or failed.
     """
     arguments = ["--format=custom", "--encoding=UTF8", "--no-password", f"--snapshot={snapshot}"]
     arguments += [f"--lock-wait-timeout={LOCK_WAIT}", f"--file={target}"]
@@ -37,12 +37,10 @@ def write_dump(url: URL, target: Path, *, snapshot: str, programs: Path | None) 
 
 
 def load_dump(url: URL, dump: Path, *, programs: Path | None, again: bool) -> None:
-    """Put a dump into a database that holds nothing of it, in one transaction, all but the schema's version.
-
-    Where it is done `again`, what it holds of such a dump goes first: it may have been another one.
+    """Load a dump into a database in one transaction, all but the schema's version; `again` drops an earlier dump.
 
     Raises:
-        ConfigurationError: the program is missing, or cannot do it; nothing of it is in the database.
+        ConfigurationError: the program is missing, or failed; nothing was loaded.
     """
     entries = _run("pg_restore", ["--list", str(dump)], {}, programs=programs).splitlines()
     with (
@@ -63,11 +61,7 @@ def _is_version(line: str) -> bool:
 
 
 def _run(name: str, arguments: Sequence[str], environ: Mapping[str, str], *, programs: Path | None) -> str:
-    """Run one of the programs and return what it printed; `environ` is what its environment has besides.
-
-    Raises:
-        ConfigurationError: it is missing, or failed.
-    """
+    """Run one of the programs with `environ` added to the environment, and return what it printed."""
     found = shutil.which(name, path=str(programs) if programs else None)
     if found is None:
         raise ConfigurationError(
@@ -92,7 +86,7 @@ def _run(name: str, arguments: Sequence[str], environ: Mapping[str, str], *, pro
 
 
 def _reason(said: str) -> str:
-    """Return why a program failed, with what the server said of it; statements and what is quoted of rows stay out."""
+    """Return why a program failed, with the server's words but without statements and quoted rows."""
     lines = said.strip().splitlines()
     error = next((line for line in lines if "error:" in line), lines[0] if lines else "")
     details = [line.partition(": detail: ")[2] for line in lines]
@@ -101,13 +95,10 @@ def _reason(said: str) -> str:
 
 @contextlib.contextmanager
 def _connection(url: URL) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield what a URL means to the driver as the programs take it, and the environment that says the rest.
+    """Yield a URL as the programs take it, and the environment that holds the rest.
 
     They do not read a URL as SQLAlchemy does: `+` for a blank, and several hosts. Passwords go where no list of
-    processes shows them: that of a key into a file that is gone afterwards.
-
-    Raises:
-        ConfigurationError: there is a service, which would have to hold the password of the key.
+    processes shows them: that of a key into a temporary file.
     """
     from psycopg.conninfo import make_conninfo
 

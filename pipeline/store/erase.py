@@ -1,7 +1,7 @@
-"""Taking one item out of the engine's tables, and the marks by which a run that died over it goes on.
+"""Erase one item from the engine's tables, with marks by which an interrupted run goes on.
 
-The rows of the account stay, because every request of a batch is accounted for and what was paid stays paid: they lose
-all that is the item's own (answer, excerpt, reason, hash) and get an item id that leads nowhere.
+The rows that a batch's account and costs are made of stay: they lose all that is the item's own (answer, excerpt,
+reason, hash) and get an item id that leads nowhere.
 """
 
 import hashlib
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
+from pipeline.store import answers as store_answers
 from pipeline.store import workspace
 from pipeline.store.answers import FORGOTTEN
 from pipeline.store.tables import answers, attempts, batches, calls, due, parked, probes, requests, runs, tries
@@ -22,29 +23,29 @@ KIND = "forget"  # of the journal's lines about this
 BEGUN, DONE = "begun", "done"
 GONE = "forgotten"
 REASON = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
-WORDS = {batches: ("reason",), tries: ("note",), journal: ("name", "why"), attempts: ("reason", "excerpt")}
-WORDS |= {requests: ("reason",), parked: ("reason",)}  # where what was said of one item may name another
-WORDS |= {due: ("reason",), runs: ("why",), probes: ("report",)}
+WORDS = {  # where the text about one item may name another
+    batches: ("reason",),
+    tries: ("note",),
+    journal: ("name", "why"),
+    attempts: ("reason", "excerpt"),
+    **dict.fromkeys((requests, parked, due), ("reason",)),
+    runs: ("why",),
+    probes: ("report",),
+}
 
 
 def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:
     """Mark that an item is being forgotten, under a digest of its name, and park it."""
-    key = {"task": task, "item_id": item_id}
-    if tx.execute(select(parked.c.task).filter_by(**key)).first() is None:
-        tx.execute(insert(parked).values(reason=REASON, at=at, **key))
+    store_answers.park(tx, task, {item_id: REASON}, at=at)
     if item_id not in open_erasures(tx, name):
         workspace.record_event(tx, KIND, _digest(tx, name), old=None, new=BEGUN, why=item_id, at=at)
 
 
-def open_erasures(tx: Connection, name: str) -> list[str]:
-    """Return the ids under which something of that name was begun to be forgotten and is not done."""
+def open_erasures(tx: Connection, name: str | None = None) -> list[str]:
+    """Return the ids of the items (those of a name) that were begun to be forgotten and are not done."""
     query = select(journal.c.why).where(journal.c.kind == KIND, journal.c.new == BEGUN)
-    return list(tx.execute(query.where(journal.c.name == _digest(tx, name)).order_by(journal.c.id)).scalars())
-
-
-def unfinished_erasures(tx: Connection) -> list[str]:
-    """Return the ids of all items that were begun to be forgotten and are not done."""
-    query = select(journal.c.why).where(journal.c.kind == KIND, journal.c.new == BEGUN)
+    if name is not None:
+        query = query.where(journal.c.name == _digest(tx, name))
     return list(tx.execute(query.order_by(journal.c.id)).scalars())
 
 
@@ -60,14 +61,8 @@ def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
     return sorted(tx.execute(asked.where(requests.c.batch.is_not(None)).distinct()).scalars())
 
 
-def is_claimed(tx: Connection, task: str, item_id: str) -> bool:
-    """Return whether an item is being asked about, in a batch or live."""
-    mine = (requests.c.task == task) & (requests.c.item_id == item_id) & requests.c.open
-    return tx.execute(select(requests.c.id).where(mine)).first() is not None
-
-
 def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> bool:
-    """Record what a sealed file of a batch will be, where `was` is what is recorded; false where it is not."""
+    """Replace the recorded hash and size of a sealed file of a batch; false where its hash is not `was`."""
     for kind in ("request", "result"):
         digest, length = batches.c[f"{kind}_sha256"], batches.c[f"{kind}_size"]
         here = (batches.c.number == batch) & (digest == was)
@@ -77,13 +72,13 @@ def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> b
 
 
 def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str]) -> None:
-    """Take an item out of every table of the engine; `words` are its own, cut out of all that was said of anything.
+    """Erase an item from every table of the engine, and its own `words` from every reason and note.
 
     On SQLite what is deleted is overwritten, not only left free.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")
-    nobody = f"{item_id} {GONE}" if re.fullmatch(r"\d{1,18}", item_id) else f"{GONE} {secrets.token_hex(8)}"
+    erased = f"{item_id} {GONE}" if re.fullmatch(r"\d{1,18}", item_id) else f"{GONE} {secrets.token_hex(8)}"
     emptied: dict[Table, dict[str, Any]] = {
         requests: {"input_hash": "", "reason": GONE},
         attempts: {"reason": GONE, "excerpt": None},
@@ -92,7 +87,7 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str])
     }
     for table, values in emptied.items():
         mine = (table.c.task == task) & (table.c.item_id == item_id)
-        tx.execute(update(table).where(mine).values(item_id=nobody, **values))
+        tx.execute(update(table).where(mine).values(item_id=erased, **values))
     for table in (parked, due):
         tx.execute(delete(table).where(table.c.task == task, table.c.item_id == item_id))
     for word in words:
@@ -106,12 +101,11 @@ def note_cleaned(tx: Connection, batch: int, *, why: str, at: datetime) -> None:
 
 def cleaned_batches(tx: Connection) -> set[int]:
     """Return the numbers of the batches whose files were removed on purpose."""
-    query = select(journal.c.name).where(journal.c.kind == "clean")
-    return {int(name) for name in tx.execute(query).scalars() if name.isdecimal()}
+    return workspace.numbers_with_event(tx, "clean")
 
 
 def _cut_out(tx: Connection, word: str) -> None:
-    """Put a sign for nothing in the place of a word, where it stands by itself in what was said."""
+    """Replace a word by an ellipsis, where it stands by itself in a reason or note."""
     alone = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
     for table, names in WORDS.items():
         for name in names:
@@ -125,5 +119,5 @@ def _cut_out(tx: Connection, word: str) -> None:
 
 
 def _digest(tx: Connection, name: str) -> str:
-    """Return a digest of a name that nobody can look up without this workspace."""
+    """Return a digest of a name, salted with the workspace's id."""
     return hashlib.sha256(f"{workspace.get_workspace(tx).workspace_id} {name}".encode("utf-8", "replace")).hexdigest()

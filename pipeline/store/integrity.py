@@ -1,7 +1,6 @@
-"""Questions about the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
+"""Check the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -22,7 +21,6 @@ from sqlalchemy import (
 
 from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, ROLLED_BACK
-from pipeline.store.leases import is_dead
 from pipeline.store.tables import (
     answers,
     attempts,
@@ -30,7 +28,6 @@ from pipeline.store.tables import (
     batches,
     builds,
     calls,
-    leases,
     metadata,
     requests,
     tries,
@@ -46,10 +43,9 @@ OF_BATCHES = (requests, answers, attempts, tries, twins, batch_accounts)
 
 
 def damage(tx: Connection) -> list[str]:
-    """Return what the database finds wrong with itself, indexes included; empty when it is sound.
+    """Return the damage that the database reports of itself, indexes included.
 
-    SQLite reads its whole file for it. PostgreSQL tells which of our indexes it does not trust, and how often it has
-    read a page whose checksum is wrong.
+    SQLite reads its whole file for it. PostgreSQL tells its invalid indexes, and how many broken pages it has read.
     """
     if tx.dialect.name != "sqlite":
         invalid = tx.execute(text(_INVALID_INDEXES)).scalars()
@@ -103,9 +99,7 @@ def _is_loose(table: Table) -> ColumnElement[bool]:
 
 def unknown_states(tx: Connection) -> dict[int, str]:
     """Return the batches whose state is no word of ours, by number."""
-    query = select(batches.c.number, batches.c.state).where(
-        batches.c.state.not_in([state.value for state in BatchState])
-    )
+    query = select(batches.c.number, batches.c.state).where(batches.c.state.not_in(list(BatchState)))
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
@@ -128,18 +122,15 @@ def count_requests(tx: Connection) -> dict[int, dict[str, int]]:
 
 def count_written(tx: Connection) -> dict[int, tuple[int, int]]:
     """Return for each batch how many answers and how many attempts stand in the database."""
-    both = []
-    for table in (answers, attempts):
-        query = select(table.c.batch, func.count()).where(table.c.batch.is_not(None)).group_by(table.c.batch)
-        both.append({row[0]: row[1] for row in tx.execute(query)})
-    return {batch: (both[0].get(batch, 0), both[1].get(batch, 0)) for batch in both[0].keys() | both[1].keys()}
+    given, failed = (
+        {batch: count for batch, count in tx.execute(select(one.c.batch, func.count()).group_by(one.c.batch)) if batch}
+        for one in (answers, attempts)
+    )
+    return {batch: (given.get(batch, 0), failed.get(batch, 0)) for batch in given.keys() | failed.keys()}
 
 
 def live_answers(tx: Connection) -> tuple[int, int]:
-    """Return how many answers came live, and how many live calls were answered.
-
-    Answers that are only compared are not kept, nor those of a version that was taken back.
-    """
+    """Return how many answers came live, and how many live calls were answered whose answers are kept."""
     kept = select(func.count()).select_from(answers).where(answers.c.batch.is_(None))
     is_kept = calls.c.purpose.not_in([COMPARED, ROLLED_BACK])
     marks = select(func.count()).select_from(calls).where(calls.c.outcome == CallEnd.ANSWERED, is_kept)
@@ -151,25 +142,6 @@ def close_claims_of_ended(tx: Connection) -> int:
     ended = select(batches.c.number).where(batches.c.state.in_(OVER))
     here = requests.c.open & requests.c.batch.in_(ended)
     return tx.execute(update(requests).where(here).values(open=False, reason="its batch is over")).rowcount
-
-
-def count_dead_claims(tx: Connection, *, now: datetime) -> int:
-    """Return how many live claims have no living owner any more."""
-    live = select(requests.c.owner, requests.c.until).where(requests.c.open, requests.c.batch.is_(None))
-    return sum(row.until <= now or is_dead(row.owner) for row in tx.execute(live))
-
-
-def count_dead_leases(tx: Connection, *, now: datetime) -> list[str]:
-    """Return the names of leases whose time is over or whose owner is dead."""
-    query = select(leases.c.name, leases.c.owner, leases.c.until).order_by(leases.c.name)
-    return [row.name for row in tx.execute(query) if row.until <= now or is_dead(row.owner)]
-
-
-def drop_dead_leases(tx: Connection, *, now: datetime) -> list[str]:
-    """Delete the leases that nobody holds any more; return their names."""
-    names = count_dead_leases(tx, now=now)
-    tx.execute(delete(leases).where(leases.c.name.in_(names)))
-    return names
 
 
 def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:

@@ -1,10 +1,8 @@
-"""Live calls: the mark that is committed before each, how it ended, and what a day's quota has left.
+"""Mark live calls before they are made, keep how they ended and what a day's quota has left; keep runs of them.
 
 A call is never made without its mark, so there are never more calls at the API than rows here. A mark whose process
 died before the reply was kept is *lost*: it may have been answered and paid for, and is counted at its estimate.
-What they come to since a budget began is kept as they end, so that nobody adds them all up before each call.
-
-Rows of `findable_runs`: what one `tag-live` or `tag` set out to do, what it was estimated at, and how it ended.
+The costs since a budget began are summed up as calls end. A run is one `tag-live` or `tag`.
 """
 
 from dataclasses import dataclass
@@ -14,13 +12,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
 
 from pipeline.core.states import CallEnd
+from pipeline.store.answers import sum_usage
+from pipeline.store.database import next_value
 from pipeline.store.leases import is_dead, this_owner
 from pipeline.store.tables import calls, runs, sums, usage
 
 ELSEWHERE_S = 3600.0  # ours: a call of another machine that is under way for so long is lost
 FREE = frozenset({CallEnd.THROTTLED, CallEnd.UNSENT})  # these count towards no quota and cost nothing
-SUMS = 8  # budgets for which sums are kept: that of the day and those of runs; who looks at another adds up anew
+SUMS = 8  # budgets for which sums are kept: that of the day and those of runs
 COUNTS = calls.c.outcome.is_(None) | calls.c.outcome.not_in(FREE)
+BACKFILL = "backfill"  # the mode of a run that asks about everything under one version, over days
 
 
 class CallStart(NamedTuple):
@@ -63,7 +64,7 @@ def end_call(
     cost: float | None = None,
     at: datetime,
 ) -> None:
-    """Keep how a call ended and, where a reply told, its (prompt, answer and thought) tokens and cost in USD.
+    """Keep how a call ended and, where known, its (prompt, answer and thought) tokens and cost in USD.
 
     What was refused for a quota, or never sent, is taken off its day again. A call that has ended stays as it is.
     """
@@ -86,15 +87,15 @@ def end_call(
 
 
 def end_dead_calls(tx: Connection, *, now: datetime) -> int:
-    """Say of the calls of dead processes that they are lost; return how many."""
-    gone = dead_calls(tx, now=now)
-    for number in gone:
+    """Mark the calls of dead processes as lost; return how many."""
+    dead = dead_calls(tx, now=now)
+    for number in dead:
         end_call(tx, number, CallEnd.LOST, at=now)
-    return len(gone)
+    return len(dead)
 
 
 def dead_calls(tx: Connection, *, now: datetime) -> list[int]:
-    """Return the numbers of the marks that `lose_dead` would end."""
+    """Return the numbers of the marks that `end_dead_calls` would end."""
     query = select(calls.c.id, calls.c.owner, calls.c.asked_at).where(calls.c.outcome.is_(None)).order_by(calls.c.id)
     oldest = now - timedelta(seconds=ELSEWHERE_S)
     return [row.id for row in tx.execute(query) if is_dead(row.owner) or row.asked_at < oldest]
@@ -104,15 +105,17 @@ def miscounted(tx: Connection) -> dict[tuple[str, str], tuple[int, int]]:
     """Return the (requests, prompt tokens) that the marks add up to, by model and day, where `usage` says otherwise."""
     tokens = func.sum(func.coalesce(calls.c.tokens_in, calls.c.estimated_in))
     query = select(calls.c.model, calls.c.day, func.count(), tokens).where(COUNTS).group_by(calls.c.model, calls.c.day)
-    marked = {(row[0], row[1]): (int(row[2]), int(row[3])) for row in tx.execute(query)}
     kept = select(usage.c.model, usage.c.day, usage.c.requests, usage.c.tokens_in)
-    counted = {(row[0], row[1]): (int(row[2]), int(row[3])) for row in tx.execute(kept)}
-    found = sorted(one for one in marked.keys() | counted.keys() if marked.get(one, (0, 0)) != counted.get(one, (0, 0)))
-    return {one: marked.get(one, (0, 0)) for one in found}
+    marked, counted = (
+        {(row[0], row[1]): (int(row[2]), int(row[3])) for row in tx.execute(one)} for one in (query, kept)
+    )
+    none = (0, 0)
+    days = sorted(marked.keys() | counted.keys())
+    return {day: marked.get(day, none) for day in days if marked.get(day, none) != counted.get(day, none)}
 
 
 def recount(tx: Connection) -> int:
-    """Let `usage` say what the marks add up to; return for how many days it did not."""
+    """Set `usage` to what the marks add up to; return for how many days it was wrong."""
     wrong = miscounted(tx)
     for (model, day), (requests, tokens) in wrong.items():
         tx.execute(delete(usage).where(usage.c.model == model, usage.c.day == day))
@@ -121,7 +124,7 @@ def recount(tx: Connection) -> int:
 
 
 def sum_calls(tx: Connection, *, since: datetime | None) -> tuple[float, float]:
-    """Return what the calls since a moment came to, in USD: (known, lost); none that is under way."""
+    """Return the cost of the calls since a moment, in USD: (known, lost); none that is under way."""
     here: ColumnElement[bool] = true() if since is None else calls.c.asked_at >= since
     untold = calls.c.outcome.not_in(FREE) & calls.c.cost.is_(None)
     query = select(func.sum(calls.c.cost), func.sum(calls.c.estimated_cost).filter(untold)).where(here)
@@ -130,10 +133,7 @@ def sum_calls(tx: Connection, *, since: datetime | None) -> tuple[float, float]:
 
 
 def cached_sum_calls(tx: Connection, *, since: datetime, anew: bool) -> tuple[float, float]:
-    """Return the same from a row that is kept from now on; the caller writes.
-
-    Where there is no such row, or `anew` asks for it, all calls since then are added up.
-    """
+    """Return the same from a row that is kept from now on, `anew` from all calls; the caller writes."""
     row = tx.execute(select(sums.c.known, sums.c.lost).where(sums.c.since == since)).first()
     if row is not None and not anew:
         return row.known, row.lost
@@ -147,8 +147,7 @@ def cached_sum_calls(tx: Connection, *, since: datetime, anew: bool) -> tuple[fl
 
 def calls_of_day(tx: Connection, model: str, *, day: str) -> int:
     """Return how many requests of a day's quota were used live, by all processes."""
-    query = select(usage.c.requests).where(usage.c.model == model, usage.c.day == day)
-    return tx.execute(query).scalar() or 0
+    return tx.execute(select(usage.c.requests).where(usage.c.model == model, usage.c.day == day)).scalar() or 0
 
 
 def calls_since(tx: Connection, model: str, *, since: datetime) -> list[StartedCall]:
@@ -166,13 +165,13 @@ def open_calls(tx: Connection, task: str, *, run: int | None) -> list[tuple[int,
 
 
 def _came_to(outcome: str | None, cost: float | None, estimated: float) -> tuple[float, float]:
-    """Return what a call came to, in USD: (known, lost)."""
+    """Return the cost of a call in USD: (known, lost)."""
     is_lost = outcome is not None and outcome not in FREE and cost is None
     return cost or 0.0, estimated if is_lost else 0.0
 
 
 def _spend(tx: Connection, asked_at: datetime, *, known: float, lost: float) -> None:
-    """Add to what is kept since each moment that a call was marked after; the caller is the only writer."""
+    """Add to the sums since each moment that a call was marked after; the caller is the only writer."""
     if known or lost:
         more = {"known": sums.c.known + known, "lost": sums.c.lost + lost}
         tx.execute(update(sums).where(sums.c.since <= asked_at).values(more))
@@ -184,9 +183,6 @@ def _count(tx: Connection, model: str, day: str, *, requests: int, tokens: int) 
     more = {"requests": usage.c.requests + requests, "tokens_in": usage.c.tokens_in + tokens}
     if not tx.execute(update(usage).where(here).values(more)).rowcount:
         tx.execute(insert(usage).values(model=model, day=day, requests=requests, tokens_in=tokens))
-
-
-BACKFILL = "backfill"  # the mode of a run that asks about everything under one version, over days
 
 
 @dataclass(frozen=True)
@@ -209,9 +205,8 @@ class Run:
     why: str | None
 
 
-@dataclass(frozen=True)
-class RunActual:
-    """What the live calls of a run came to: how many were made, their tokens, and their cost in USD."""
+class RunActual(NamedTuple):
+    """The live calls of a run: how many were made, their tokens, and their cost in USD."""
 
     calls: int
     tokens_in: int
@@ -221,14 +216,13 @@ class RunActual:
 
 def begin_run(tx: Connection, *, at: datetime, **values: Any) -> int:
     """Add a run and return its number."""
-    newest: int | None = tx.execute(select(func.max(runs.c.number))).scalar()
-    number = (newest or 0) + 1
+    number = next_value(tx, runs.c.number)
     tx.execute(insert(runs).values(number=number, started_at=at, **values))
     return number
 
 
 def set_budget(tx: Connection, number: int, usd: float) -> None:
-    """Keep another budget of a run, in USD, that a person gave it since."""
+    """Replace the budget of a run, in USD."""
     tx.execute(update(runs).where(runs.c.number == number).values(budget=usd))
 
 
@@ -237,27 +231,22 @@ def end_run(tx: Connection, number: int, *, why: str, at: datetime) -> None:
     tx.execute(update(runs).where(runs.c.number == number, runs.c.ended_at.is_(None)).values(ended_at=at, why=why))
 
 
-def runs_of_mode(tx: Connection, task: str, *, mode: str) -> list[Run]:
-    """Return every run of a mode, oldest first."""
-    query = select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number)
+def latest_runs(
+    tx: Connection, task: str, *, mode: str, limit: int | None = None, unfinished: bool = False
+) -> list[Run]:
+    """Return the newest runs of a task in a mode, newest first; `unfinished` ones have no end yet."""
+    query = select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number.desc()).limit(limit)
+    if unfinished:
+        query = query.where(runs.c.ended_at.is_(None))
     return [Run(**row) for row in tx.execute(query).mappings()]
 
 
 def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
     """Return the newest run of a task in a mode that has no end, if there is one."""
-    query = select(runs).where(runs.c.task == task, runs.c.mode == mode, runs.c.ended_at.is_(None))
-    row = tx.execute(query.order_by(runs.c.number.desc()).limit(1)).mappings().first()
-    return Run(**row) if row else None
-
-
-def latest_runs(tx: Connection, task: str, *, mode: str, limit: int) -> list[Run]:
-    """Return the newest runs of a task in a mode, newest first."""
-    query = select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number.desc()).limit(limit)
-    return [Run(**row) for row in tx.execute(query).mappings()]
+    return next(iter(latest_runs(tx, task, mode=mode, limit=1, unfinished=True)), None)
 
 
 def actual_of_run(tx: Connection, number: int) -> RunActual:
-    """Return what the live calls of a run came to."""
-    sums = (func.count(), func.sum(calls.c.tokens_in), func.sum(calls.c.tokens_out), func.sum(calls.c.cost))
-    made, tokens_in, tokens_out, cost = tx.execute(select(*sums).where(calls.c.run == number)).one()
-    return RunActual(made, int(tokens_in or 0), int(tokens_out or 0), cost or 0.0)
+    """Return how many live calls a run made, and what they used."""
+    made = tx.execute(select(func.count()).where(calls.c.run == number)).scalar_one()
+    return RunActual(made, *sum_usage(tx, calls, calls.c.run == number))

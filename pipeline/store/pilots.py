@@ -1,4 +1,4 @@
-"""Rows of `findable_pilots`: a few items of a task that were asked and looked at before all of them are."""
+"""Keep pilots: a few items of a task that are asked and judged before all of them are."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
+from pipeline.store.database import next_value
 from pipeline.store.tables import pilots
 
 
 class PilotVerdict(StrEnum):
-    """What a pilot came to; waived where a person does without one."""
+    """How a pilot ended; waived where it was skipped by name."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -22,7 +23,7 @@ class PilotVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class Pilot:
-    """One pilot as its row stands: so many items of an extractor, drawn by a seed; no verdict while it goes on."""
+    """One pilot as its row stands: the size and seed of its sample; no verdict while it goes on."""
 
     number: int
     task: str
@@ -30,9 +31,9 @@ class Pilot:
     size: int
     seed: int
     began_at: datetime
-    ended_at: datetime | None
-    verdict: PilotVerdict | None
-    report: str | None
+    ended_at: datetime | None = None
+    verdict: PilotVerdict | None = None
+    report: str | None = None
 
 
 def begin_pilot(tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime) -> Pilot:
@@ -40,14 +41,11 @@ def begin_pilot(tx: Connection, task: str, extractor: str, *, size: int, seed: i
     found = newest_pilot(tx, extractor)
     if found is not None and found.ended_at is None and (found.size, found.seed) == (size, seed):
         return found
-    number = (tx.execute(select(func.max(pilots.c.number))).scalar() or 0) + 1
-    row = {"number": number, "task": task, "extractor": extractor, "size": size, "seed": seed, "began_at": at}
-    tx.execute(insert(pilots).values(row))
-    return Pilot(number, task, extractor, size, seed, at, None, None, None)
+    return _add(tx, Pilot(next_value(tx, pilots.c.number), task, extractor, size, seed, at))
 
 
 def end_pilot(tx: Connection, number: int, verdict: PilotVerdict, *, report: str | None, at: datetime) -> None:
-    """Keep what a pilot came to, and where its report is; one that is over stays as it is."""
+    """Keep a pilot's verdict, and where its report is; one that is over stays as it is."""
     here = (pilots.c.number == number) & pilots.c.ended_at.is_(None)
     tx.execute(update(pilots).where(here).values(ended_at=at, verdict=verdict.value, report=report))
 
@@ -66,24 +64,20 @@ def keep(tx: Connection, number: int, request: str, facts: Mapping[str, Any]) ->
 
 
 def waive_pilot(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:
-    """Keep that a person does without a pilot of this extractor."""
-    _note(tx, task, extractor, PilotVerdict.WAIVED, report=None, at=at)
+    """Keep that the pilot of this extractor is skipped."""
+    _add(tx, Pilot(next_value(tx, pilots.c.number), task, extractor, 0, 0, at, at, PilotVerdict.WAIVED))
 
 
 def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, at: datetime) -> None:
     """Keep that a later report on the answers of this extractor failed; a pilot that goes on judges for itself."""
     found = newest_pilot(tx, extractor)
     if found is None or found.ended_at is not None:
-        _note(tx, task, extractor, PilotVerdict.FAILED, report=report, at=at)
+        _add(tx, Pilot(next_value(tx, pilots.c.number), task, extractor, 0, 0, at, at, PilotVerdict.FAILED, report))
 
 
-def _note(
-    tx: Connection, task: str, extractor: str, verdict: PilotVerdict, *, report: str | None, at: datetime
-) -> None:
-    """Keep a verdict for which nobody was drawn."""
-    number = (tx.execute(select(func.max(pilots.c.number))).scalar() or 0) + 1
-    row = {"number": number, "task": task, "extractor": extractor, "size": 0, "seed": 0, "began_at": at}
-    tx.execute(insert(pilots).values(**row, ended_at=at, verdict=verdict.value, report=report))
+def _add(tx: Connection, pilot: Pilot) -> Pilot:
+    tx.execute(insert(pilots).values(vars(pilot)))
+    return pilot
 
 
 def pilot_items(tx: Connection, extractor: str) -> int:
@@ -106,5 +100,5 @@ def all_pilots(tx: Connection) -> list[Pilot]:
 
 def _pilot(row: RowMapping) -> Pilot:
     """Return a row as a pilot."""
-    told = {name: value for name, value in row.items() if name != "live"}
-    return Pilot(**{**told, "verdict": None if row["verdict"] is None else PilotVerdict(row["verdict"])})
+    verdict = None if row["verdict"] is None else PilotVerdict(row["verdict"])
+    return Pilot(**{name: value for name, value in row.items() if name != "live"} | {"verdict": verdict})

@@ -1,7 +1,7 @@
-"""A database on a PostgreSQL server.
+"""Open a database on a PostgreSQL server.
 
-A write begins with an advisory lock of ours, which is held until it ends, so that it is the only one of this workspace;
-a read is one snapshot (REPEATABLE READ). A connection that is lost takes its transaction and the lock along.
+A write begins with an advisory lock of ours, which it holds to its end, so that it is the only one of this workspace;
+a read is one snapshot (REPEATABLE READ). A lost connection ends its transaction and its lock.
 """
 
 import contextlib
@@ -16,15 +16,14 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import ArgumentError
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
-from pipeline.store import dump as store_dump
+from pipeline.store import dump
 
 DRIVER = "postgresql+psycopg"
-WRITING = 7298122611063778412  # the advisory lock of who writes; random, and the same in every version
-RESTORING = 4889970629179414005  # that of who restores
+WRITING = 7298122611063778412  # the advisory lock of writers; random, and the same in every version
+RESTORING = 4889970629179414005  # that of restores
 CONNECT_S = 10  # how long the server may take to answer, in seconds
 
-# A server that vanished, or a path to it that was forgotten on the way, is found out about within a minute or so; the
-# system itself would wait for two hours, or for a quarter of one where something was sent.
+# A server that vanished is found out about within a minute or so; the system itself would wait up to two hours.
 _PATIENCE = {
     "connect_timeout": CONNECT_S,
     "keepalives_idle": 30,
@@ -47,9 +46,9 @@ WHERE relname = 'findable_version' AND relkind = 'r' ORDER BY nspname
 
 _IN_PATH = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')  # a name in a search path
 
-# A machine that vanished must not hold the lock for hours, so the server asks after 30 s of silence whether it is still
-# there. A commit is on disk before anything is built on it, a write sees what was committed while it waited for its
-# turn, and times, numbers and the names of types come back as they were written, whatever the server does otherwise.
+# A client that vanished must not hold the lock for hours, so the server asks after 30 s of silence. A commit is on disk
+# when it returns, a write sees what was committed while it waited for its turn, and times, numbers and the names of
+# types come back as they were written, however the server is set up.
 _PREPARE = """
 SELECT set_config('TimeZone', 'UTC', false),
        set_config('DateStyle', 'ISO', false),
@@ -63,11 +62,11 @@ SELECT set_config('TimeZone', 'UTC', false),
 """
 
 _LOST = ("08", "57P")  # SQLSTATEs: the connection, or the server, is going
-_BUSY = ("55P03", "40001", "40P01")  # somebody else holds a lock
+_BUSY = ("55P03", "40001", "40P01")  # another transaction holds a lock
 _TOO_LONG = {"57014": "a statement", "25P03": "a transaction", "25P04": "a transaction"}  # what the server broke off
 _DAMAGED = ("XX001", "XX002")
-# A server, or the pooler before it, says why it lets nobody in without an SQLSTATE, in the language it was set up in.
-# What is not known to be for good may pass.
+# A server, or the pooler before it, refuses a connection without an SQLSTATE, in the language it was set up in. What is
+# not known to be for good may pass.
 _FOR_GOOD = re.compile(
     r"authentication failed|does not exist|no such (user|database)|no pg_hba\.conf entry|permission denied"
     r"|not permitted to log in|not currently accepting connections|SSL (connection )?is required"
@@ -93,11 +92,7 @@ class PostgresqlServer:
     )
 
     def __init__(self, url: URL) -> None:
-        """Take the URL of a database.
-
-        Raises:
-            ConfigurationError: it asks for another driver, names no database, or says what nobody understands.
-        """
+        """Take the URL of a database; one with another driver, no database or unknown options is an error."""
         if url.drivername not in {"postgres", "postgresql", DRIVER} or not url.database:
             raise ConfigurationError(
                 "the URL of a PostgreSQL database begins with postgresql+psycopg:// and names the database",
@@ -111,11 +106,7 @@ class PostgresqlServer:
         self.shown = f"the PostgreSQL database {url.database!r} at {host if isinstance(host, str) else ', '.join(host)}"
 
     def open(self, *, busy_s: float) -> Engine:  # noqa: ARG002 - every write says for itself how long it waits
-        """Return an engine; nothing is connected yet.
-
-        Raises:
-            ConfigurationError: the driver is not installed.
-        """
+        """Return an engine; nothing is connected yet, but the driver must be installed."""
         own = {"client_encoding": "utf8", "fallback_application_name": "findable", **_PATIENCE}
         arguments = {name: value for name, value in own.items() if name not in self._url.query} | self._prepared
         try:
@@ -134,35 +125,23 @@ class PostgresqlServer:
 
     @contextlib.contextmanager
     def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:
-        """Write a dump of the database as it stands at one moment; the connection reads in that moment.
-
-        Raises:
-            ConfigurationError: it holds more than one workspace.
-        """
+        """Dump a database with one workspace, as it stands at one moment; the connection reads in that moment."""
         with engine.connect().execution_options(**self.for_reading) as tx, tx.begin():
             lift_limits(tx)
-            self._check_alone(tx)
+            found = list(tx.exec_driver_sql(_WORKSPACES).scalars())
+            if len(found) > 1:
+                raise ConfigurationError(
+                    f"{self.shown} holds more than one workspace, in the schemas {', '.join(found)}, and a backup is "
+                    "of a whole database; nothing was written",
+                    hint="keep each in a database of its own: pg_dump --schema=… and pg_restore take one to another",
+                )
             snapshot = str(tx.exec_driver_sql("SELECT pg_export_snapshot()").scalar())
-            store_dump.write_dump(self._url, target, snapshot=snapshot, programs=programs)
+            dump.write_dump(self._url, target, snapshot=snapshot, programs=programs)
             yield tx
 
-    def _check_alone(self, tx: Connection) -> None:
-        """Refuse to dump two workspaces as one.
-
-        Raises:
-            ConfigurationError: several schemas of the database hold one each.
-        """
-        found = list(tx.exec_driver_sql(_WORKSPACES).scalars())
-        if len(found) > 1:
-            raise ConfigurationError(
-                f"{self.shown} holds more than one workspace, in the schemas {', '.join(found)}, and a backup is of a "
-                "whole database; nothing was written",
-                hint="keep each in a database of its own: pg_dump --schema=… and pg_restore take one to another",
-            )
-
-    def load(self, dump: Path, *, programs: Path | None, again: bool) -> None:
+    def load(self, source: Path, *, programs: Path | None, again: bool) -> None:
         """Put a dump into the database, all but the schema's version."""
-        store_dump.load_dump(self._url, dump, programs=programs, again=again)
+        dump.load_dump(self._url, source, programs=programs, again=again)
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
         """Have the server clear up our tables; always true."""
@@ -181,10 +160,7 @@ class PostgresqlServer:
         return hasattr(error, "sqlstate") and hasattr(error, "diag")
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
-        """Return our error for the server's words, without what they quote of rows.
-
-        A transaction that did not end is rolled back by the server, whoever lost whom.
-        """
+        """Return our error for the server's words, without what they quote of rows."""
         state = str(getattr(said, "sqlstate", None) or "")
         if not state:
             return self._unsaid(said)
@@ -217,7 +193,7 @@ class PostgresqlServer:
         return InconsistentError(f"{self.shown}: {words}; nothing was changed", hint="run `make doctor`")
 
     def _unsaid(self, said: BaseException) -> FindableError:
-        """Return our error for what the driver says itself: of the URL, of a statement it cannot send, of no server."""
+        """Return our error for the driver's own words: about the URL, a statement it cannot send, or no server."""
         words = first_line(said)
         if _MISTAKEN.search(words):
             return ConfigurationError(
@@ -229,7 +205,7 @@ class PostgresqlServer:
         return self._unreachable(words)
 
     def _unreachable(self, words: str) -> FindableError:
-        """Return our error where there is no connection, or none any more: only a server refuses by FATAL."""
+        """Return our error where there is no connection (any more); only a server refuses by FATAL."""
         refused = words.partition("FATAL:")[2].strip()
         if _FOR_GOOD.search(refused):
             return ConfigurationError(
@@ -238,16 +214,12 @@ class PostgresqlServer:
             )
         return UnavailableError(
             f"{self.shown} cannot be reached, or went away: {refused or words}; what was not committed was undone",
-            hint="see that the server runs, and that FINDABLE_DATABASE_URL names it and a user whom it lets in; "
+            hint="check that the server runs and that FINDABLE_DATABASE_URL names it and a user it accepts; "
             "then run the same command again",
         )
 
     def _prepare_connection(self, connection: Any, record: Any) -> None:  # noqa: ARG002 - the shape of the event
-        """Make commits durable, and see that the server can hold what we keep.
-
-        Raises:
-            ConfigurationError: the server is too old, or keeps text in another encoding than UTF-8.
-        """
+        """Make commits durable, and refuse a server that is too old or keeps text in another encoding than UTF-8."""
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise ConfigurationError(
@@ -264,11 +236,7 @@ class PostgresqlServer:
 
 
 def _check_address(url: URL) -> None:
-    """Refuse a URL that means something else than who wrote it thought, without a word of what may be a password.
-
-    Raises:
-        ConfigurationError: it does.
-    """
+    """Refuse a URL with options it cannot have or an unescaped `@`, without quoting what may be a password."""
     if any("@" in part for part in (url.host or "", url.database or "", *url.normalized_query.get("host", ()))):
         raise ConfigurationError(
             "the URL of a PostgreSQL database has an @ in the name of the host or the database",
@@ -286,11 +254,7 @@ def _check_address(url: URL) -> None:
 
 
 def _prepared(url: URL) -> dict[str, int | None]:
-    """Return how often a statement runs before it is prepared, as the driver takes it, where the URL says so.
-
-    Raises:
-        ConfigurationError: it says something else.
-    """
+    """Return the driver's `prepare_threshold`, where the URL has one."""
     said = url.query.get("prepare_threshold")
     if said is None:
         return {}
@@ -305,7 +269,7 @@ def _prepared(url: URL) -> dict[str, int | None]:
 
 
 def lift_limits(tx: Connection) -> None:
-    """Let a transaction take as long as it takes, whatever the server allows this user else."""
+    """Lift the server's time limits from a transaction."""
     tx.exec_driver_sql(_NO_LIMITS)
 
 
@@ -318,19 +282,19 @@ def namespace(tx: Connection, *, with_one: str | None = None) -> str | None:
 
 
 def search_path_of(tx: Connection, name: str) -> str:
-    """Return what stands behind the `?` of a URL for a schema to be the one that tables are made in."""
+    """Return the options of a URL that make a schema the one that tables are made in."""
     quoted = tx.dialect.identifier_preparer.quote(name).replace("\\", "\\\\").replace(" ", "\\ ")
     return f"options={quote(f'-csearch_path={quoted}', safe='')}"
 
 
 def restores_alone(tx: Connection) -> bool:
-    """Keep every other restore away until a transaction ends, however long it takes; false where another is first."""
+    """Keep every other restore away until a transaction ends; false where another is first."""
     lift_limits(tx)
     return bool(tx.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({RESTORING})").scalar())
 
 
 def _begin(connection: Connection) -> None:
-    """Begin as `read` or `write` asked for: who writes waits until nobody else of this workspace does."""
+    """Begin as `read` or `write` asked for: a write waits until no other of this workspace is under way."""
     patience = connection.get_execution_options().get("findable_patience")
     if patience is not None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(patience)}")
@@ -338,10 +302,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _as_it_came(connection: Any, record: Any) -> None:  # noqa: ARG001 - the shape of the event
-    """Let what follows a read begin as the session has it, for a user who may be one that only reads.
-
-    SQLAlchemy would have it begin as READ WRITE, and at the level that was the server's own before `_PREPARE`.
-    """
+    """Let the next transaction begin as the session has it: SQLAlchemy would say READ WRITE, which a user may not."""
     if connection is not None and connection.info.transaction_status == 0:  # idle, and not lost
         connection.read_only = None
         connection.isolation_level = None

@@ -1,4 +1,4 @@
-"""Who was saved while Gemini failed and is due again; each row ends when the item was answered, parked or removed."""
+"""Keep items that were saved while Gemini failed, to be asked again until they are answered, parked or removed."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -10,7 +10,7 @@ from pipeline.store.tables import due
 
 
 class Retry(NamedTuple):
-    """An item that is due again, or was: since when, why, how often it was tried since, and what became of it."""
+    """An item that is due again, or was: since when, why, how often it was tried since, and how that ended."""
 
     item_id: str
     since: datetime
@@ -21,7 +21,7 @@ class Retry(NamedTuple):
 
 
 def add_retry(tx: Connection, task: str, item_id: str, *, reason: str, at: datetime) -> None:
-    """Keep that an item is due; one that is already is told the newest reason, and tried once more."""
+    """Keep that an item is due; one that is due already gets the newest reason, and one try more."""
     here = (due.c.task == task) & (due.c.item_id == item_id)
     again = {"reason": reason, "tries": due.c.tries + 1, "ended_at": None, "outcome": None}
     if not tx.execute(update(due).where(here).values(again)).rowcount:

@@ -1,10 +1,9 @@
-"""The schema: migrations under a version table of our own, and whatever the subjects need, in one transaction.
+"""Migrate the schema under a version table of our own, with what the subjects need, in one transaction.
 
-Any command may be the first. A database that already holds somebody else's tables is adopted: ours are added beside
-them, under names that nobody else uses (`findable_…`).
+Any command may be the first. A database with another program's tables is adopted: ours (`findable_…`) are added.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -19,10 +18,9 @@ _VERSION = "SELECT version_num FROM findable_version"
 
 
 def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
-    """Bring the schema up to date, and return a line for each thing that was done to tables that were there before.
+    """Bring the schema up to date, and return a line for each change to tables that were there before.
 
-    `adoptions` are the subjects' own functions; they do what is missing in the one transaction that also migrates, and
-    say what they did. Doing it twice changes nothing.
+    `adoptions` are the subjects' own functions, which return what they changed. Doing it twice changes nothing.
 
     Raises:
         InconsistentError: a newer version of findable made this database; nothing was changed.
@@ -49,9 +47,9 @@ def is_schema_current(tx: Connection) -> bool:
     return version == HEAD
 
 
-def is_there(tx: Connection) -> bool:
-    """Return whether the database holds a table of ours, of whatever version."""
-    return any(name.startswith("findable_") for name in inspect(tx).get_table_names())
+def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:
+    """Return the names of the tables that are ours, of any version of findable, or among these."""
+    return [name for name in inspect(tx).get_table_names() if name.startswith("findable_") or name in besides]
 
 
 def is_half_restored(tx: Connection) -> bool:
@@ -60,18 +58,14 @@ def is_half_restored(tx: Connection) -> bool:
 
 
 def settle_restore(tx: Connection, version: str) -> None:
-    """Write of which version the schema of a restored database is, and bring it up to date."""
+    """Write the schema's version of a restored database, and bring it up to date."""
     tx.execute(text("INSERT INTO findable_version VALUES (:version)"), {"version": version})
     if not is_schema_current(tx):
         make_schema(tx)
 
 
 def _version(tx: Connection) -> str | None:
-    """Return the schema's version, or None where there is no schema yet.
-
-    Raises:
-        InconsistentError: it is half restored.
-    """
+    """Return the schema's version, None where there is no schema yet; a half restored one is an error."""
     if not inspect(tx).has_table(VERSION_TABLE):
         return None
     found: str | None = tx.execute(text(_VERSION)).scalar()
@@ -83,16 +77,8 @@ def _version(tx: Connection) -> str | None:
     return found
 
 
-def table_names(tx: Connection) -> list[str]:
-    """Return the names of every table in the database."""
-    return inspect(tx).get_table_names()
-
-
 def has_index(tx: Connection, table: str, name: str) -> bool:
-    """Return whether a table is there and has an index of that name.
-
-    Asked of the database at every start, for reflection takes longer and warns of some indexes.
-    """
+    """Return whether a table has an index of that name; for every start, quicker than reflection."""
     found = text(
         "SELECT 1 FROM pragma_index_list(:table) WHERE name = :name"
         if tx.dialect.name == "sqlite"

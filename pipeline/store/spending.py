@@ -1,7 +1,7 @@
-"""What was spent and what may yet be: batches, their twins, and live calls, from the rows that are there for each.
+"""Sum up what was spent and may yet be: batches, their duplicates, and live calls.
 
-What is under way counts from the moment it is claimed or marked, at its estimate; what nobody knows the end of (a lost
-reply, a result that was never had) may have been paid for and stays at its estimate.
+What is under way counts from the moment it is claimed or marked, at its estimate; what ended unseen (a lost reply, a
+result that was never downloaded) may have been paid for and stays at its estimate.
 """
 
 from datetime import datetime
@@ -14,11 +14,11 @@ from pipeline.store import live_calls
 from pipeline.store.tables import batch_accounts, batches, twins
 from pipeline.store.tables import calls as marks
 
-UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up: its result, if any, was never had
+UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up, whose result was never downloaded
 
 
 class Spent(NamedTuple):
-    """USD: what is known to be spent, what may have been spent and nobody knows, and what is under way (estimates)."""
+    """USD: what is known to be spent, what may have been spent, and what is under way (the last two are estimates)."""
 
     known: float = 0.0
     lost: float = 0.0
@@ -35,7 +35,7 @@ def sum_spent(
     """Return what was sent since a moment and is over, and all that is under way.
 
     Batch `but` is left out, and so are those that wait to be sent after it: else two could keep each other waiting.
-    `live` is what the live calls since then came to, (known, lost), where the caller has it from what is kept.
+    `live` is (known, lost) of the live calls since then, where the caller has it.
     """
     known, lost = live or live_calls.sum_calls(tx, since=since)
     ingested = (batches.c.state == BatchState.INGESTED) & _sent(since)

@@ -1,6 +1,6 @@
-"""A database in an SQLite file.
+"""Open a database in an SQLite file.
 
-A write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; readers wait for no one (WAL).
+A write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; readers do not wait (WAL).
 """
 
 import contextlib
@@ -37,11 +37,7 @@ class SqliteFile:
     for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # BEGIN alone reads one snapshot
 
     def __init__(self, url: URL) -> None:
-        """Take the URL of a file.
-
-        Raises:
-            ConfigurationError: it names another database, or one in memory.
-        """
+        """Take the URL of a file; that of another database, or of one in memory, is an error."""
         if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
             raise ConfigurationError(
                 f"data is kept in an SQLite file or in PostgreSQL, not in {url.get_backend_name()}",
@@ -52,11 +48,7 @@ class SqliteFile:
         self.shown = str(self.path)
 
     def open(self, *, busy_s: float) -> Engine:
-        """Return an engine whose connections wait for `busy_s` where another program writes.
-
-        Raises:
-            ConfigurationError: there can be no file at that place.
-        """
+        """Return an engine whose connections wait for `busy_s` where another program writes; its folder is made."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -78,7 +70,10 @@ class SqliteFile:
     @contextlib.contextmanager
     def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:  # noqa: ARG002 - SQLite brings all it needs
         """Write a copy of the database as it stands at one moment; the connection reads that copy."""
-        self._copy(engine, target)
+        with contextlib.closing(sqlite3.connect(target)) as file:
+            with contextlib.closing(engine.raw_connection()) as source:
+                source.driver_connection.backup(file)  # type: ignore[union-attr]  # it is sqlite3's own
+            file.execute("PRAGMA journal_mode = DELETE")  # one file, also where it cannot be written
         copy = create_engine(URL.create("sqlite", database=str(target)))
         try:
             with copy.connect() as tx:
@@ -86,28 +81,14 @@ class SqliteFile:
         finally:
             copy.dispose()
 
-    def load(self, dump: Path, *, programs: Path | None, again: bool) -> None:  # noqa: ARG002 - refused
-        """Refuse what is no copy of an SQLite file.
-
-        Raises:
-            ConfigurationError: always; a copy of a file is put in place as it is.
-        """
-        raise ConfigurationError(f"{dump} is no SQLite file{f' ({programs})' if programs else ''}; nothing was changed")
-
-    def _copy(self, engine: Engine, target: Path) -> None:
-        """Write the copy, in one file, while others read and write."""
-        with contextlib.closing(sqlite3.connect(target)) as copy:
-            with contextlib.closing(engine.raw_connection()) as source:
-                source.driver_connection.backup(copy)  # type: ignore[union-attr]  # it is sqlite3's own
-            copy.execute(
-                "PRAGMA journal_mode = DELETE"
-            )  # so that the copy is one file, also where it cannot be written
+    def load(self, source: Path, *, programs: Path | None, again: bool) -> None:  # noqa: ARG002 - refused
+        """Refuse a server's dump; a copy of an SQLite file is put in place as it is."""
+        raise ConfigurationError(f"{source} is no SQLite file; nothing was changed")
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:  # noqa: ARG002 - the whole file
-        """Write the file anew without what was deleted, and empty the journal beside it; false where that may not be.
+        """Write the file anew without what was deleted, and empty the journal beside it.
 
-        It may not where another program's table counts its rows by SQLite's hidden numbers, which this would change;
-        the journal is emptied all the same.
+        False, and the journal alone, where another program's table counts on SQLite's hidden row numbers.
         """
         with contextlib.closing(engine.raw_connection()) as connection:
             cursor = connection.cursor()
@@ -126,7 +107,7 @@ class SqliteFile:
         return isinstance(error, sqlite3.Error)
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
-        """Return our error for SQLite's words; of a write that waited for `patience_s` in vain, too."""
+        """Return our error for SQLite's words."""
         words = str(said)
         if "malformed" in words or "not a database" in words:
             return InconsistentError(
@@ -145,21 +126,21 @@ class SqliteFile:
 
 
 @contextlib.contextmanager
-def nobody_else(path: Path) -> Iterator[None]:
-    """Keep everybody from opening a file for the length of a block, in which it gets another name.
+def exclusive_access(path: Path) -> Iterator[None]:
+    """Keep every process from opening a file for the length of a block, in which it is renamed.
 
-    Who has it open would go on in it, with its journal under the name that is another's by then: SQLite forbids that. A
-    damaged file, or none, is nobody's.
+    A process that has it open would go on with a journal of the old name, which SQLite forbids. A damaged or missing
+    file passes.
 
     Raises:
-        UnavailableError: another process has it open, whether it reads or writes just now or not.
+        UnavailableError: another process has it open.
     """
     if not path.is_file():
         yield
         return
     with contextlib.closing(sqlite3.connect(path, timeout=STEP_MS / 1000, isolation_level=None)) as connection:
         try:
-            connection.execute("PRAGMA journal_mode = DELETE")  # only the last one who has a file may end its journal
+            connection.execute("PRAGMA journal_mode = DELETE")  # refused while another connection is open
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             if "locked" in str(error):
@@ -170,7 +151,7 @@ def nobody_else(path: Path) -> Iterator[None]:
 
 
 def _prepare_connection(connection: Any, record: Any) -> None:
-    """Take transactions into our own hands and make commits durable."""
+    """Leave transactions to us and make commits durable."""
     connection.text_factory = _text
     connection.isolation_level = None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
     cursor = connection.cursor()
@@ -190,8 +171,8 @@ def _let_go(connection: Any, record: Any, error: BaseException | None) -> None: 
         connection.rollback()
 
 
-# Reads a text cell; another program may have written bytes that are no UTF-8, which must not stop a whole scan. Such a
-# cell is never written back: the engine writes only what it made itself. Made in C, for it runs for every cell.
+# Another program may have written bytes that are no UTF-8, which must not stop a scan; such a cell is never written
+# back. In C, for it runs for every cell.
 _text = operator.methodcaller("decode", "utf-8", "replace")
 
 
@@ -212,7 +193,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _has_begun(connection: Connection, *, last: bool) -> bool:
-    """Try for a moment to become the only writer; false, or at the `last` time an error, where another one is it."""
+    """Try for a moment to become the only writer; false where another is, and at the `last` time an error."""
     try:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     except exc.OperationalError as error:

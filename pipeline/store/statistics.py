@@ -1,33 +1,29 @@
-"""What past requests of an extractor came to, beside what they were estimated at: what the estimator learns from.
-
-What asking came to, by extractor: replies of each kind, items without an answer, tokens and cost.
+"""Measure past requests: usage beside its estimate, replies of each kind by extractor, and how long they took.
 
 Answers know their extractor, attempts of a batch know their batch's; of live calls the marks tell. Calls that are only
 compared do not count.
-
-How long past batches and live calls of a model took in this workspace: what a look ahead learns times from.
 """
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, select, union
 
 from pipeline.core.states import BatchState, CallEnd, Outcome
-from pipeline.store.answers import COMPARED
+from pipeline.store.answers import COMPARED, sum_usage
 from pipeline.store.tables import answers, attempts, batch_accounts, batches, calls, events, parked
-
-if TYPE_CHECKING:
-    from sqlalchemy.sql.base import ReadOnlyColumnCollection
-
 
 NEWEST_BATCHES = 20  # ours: the newest batches that are looked at
 NEWEST_CALLS = 2000  # ours: the newest live calls that are looked at, together as one
+TIMED_BATCHES = 50  # ours: the newest that are looked at
+TIMED_RUNS = 5  # ours: the newest live runs that are looked at
+TIMED_CALLS = 100  # ours: the newest single calls that are looked at where there was no run
+ENOUGH_REQUESTS = 20  # ours: requests of a batch, or calls of a run, from which on its pace tells something
 
 
 class PastUsage(NamedTuple):
-    """Requests that are over and whose replies all came: their number, tokens and cost (USD), estimated and actual."""
+    """Requests with replies: their number, tokens and cost (USD), estimated and actual."""
 
     requests: int
     counted_in: int  # prompt tokens as counted from the text, before calibration
@@ -40,32 +36,24 @@ class PastUsage(NamedTuple):
 
 
 def estimate_error(past: Sequence[PastUsage]) -> float | None:
-    """Return by how much estimates were off, relative to them, each weighed by how much it was about.
+    """Return the mean relative error of estimates, weighted by their size; None where nothing was estimated.
 
-    Of the cost, or of the tokens where nothing had a price; None where nothing was estimated.
+    Of the cost, or of the tokens where nothing had a price.
     """
-    paid = any(one.estimated_cost for one in past)
-    pairs = [
-        (one.estimated_cost, one.cost)
-        if paid
-        else (float(one.estimated_in + one.estimated_out), float(one.tokens_in + one.tokens_out))
-        for one in past
-    ]
+    pairs = [(one.estimated_cost, one.cost) for one in past]
+    if not any(estimated for estimated, _ in pairs):
+        pairs = [(float(one.estimated_in + one.estimated_out), float(one.tokens_in + one.tokens_out)) for one in past]
     whole = sum(estimated for estimated, _ in pairs)
     return sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else None
 
 
 def usage_of_run(tx: Connection, number: int) -> PastUsage | None:
-    """Return what the calls of a live run came to whose replies told; None where none did."""
-    replied = (calls.c.run == number) & (calls.c.tokens_in > 0)
-    return _summed(tx, select(calls).where(replied).subquery().c)
+    """Return the usage of the calls of a live run whose replies report it; None where none do."""
+    return _summed(tx, select(calls).where(calls.c.run == number, calls.c.tokens_in > 0))
 
 
 def past_usage(tx: Connection, extractor: str) -> list[PastUsage]:
-    """Return what is known of an extractor, the newest batch first, live calls last; nothing where it is new.
-
-    A batch of which lines are missing tells nothing: its estimate covers all of them, its tokens only those that came.
-    """
+    """Return the usage of an extractor, the newest batch first, live calls last; without batches that miss lines."""
     mine = batches.c.extractor == extractor
     account = batch_accounts.c
     whole = (batches.c.state == BatchState.INGESTED) & (account.missing == 0) & (account.tokens_in > 0)
@@ -75,25 +63,20 @@ def past_usage(tx: Connection, extractor: str) -> list[PastUsage]:
     rows = tx.execute(query.order_by(batches.c.number.desc()).limit(NEWEST_BATCHES)).all()
     without = count_silent(tx, [row[0] for row in rows])
     of_batches = [without_silent(PastUsage._make(row[1:]), silent=without.get(row[0], 0)) for row in rows]
-    replied = (calls.c.extractor == extractor) & (calls.c.tokens_in > 0)
-    live = _summed(tx, select(calls).where(replied).order_by(calls.c.id.desc()).limit(NEWEST_CALLS).subquery().c)
+    replied = select(calls).where(calls.c.extractor == extractor, calls.c.tokens_in > 0)
+    live = _summed(tx, replied.order_by(calls.c.id.desc()).limit(NEWEST_CALLS))
     return [one for one in (*of_batches, live) if one is not None]
 
 
 def count_silent(tx: Connection, numbers: Sequence[int]) -> dict[int, int]:
     """Return for some batches how many of their requests failed and used no tokens, where any did."""
     mine = attempts.c.batch.in_(numbers) & (attempts.c.tokens_in == 0)
-    return {
-        row[0]: row[1]
-        for row in tx.execute(select(attempts.c.batch, func.count()).where(mine).group_by(attempts.c.batch))
-    }
+    query = select(attempts.c.batch, func.count()).where(mine).group_by(attempts.c.batch)
+    return {row[0]: row[1] for row in tx.execute(query)}
 
 
 def without_silent(batch: PastUsage, *, silent: int) -> PastUsage | None:
-    """Return what a batch tells of estimates by those of its requests that used tokens; None where none did.
-
-    With those that failed for the service's sake it would seem that answers are short and cost little.
-    """
+    """Return the usage of a batch without its `silent` requests, which failed and used no tokens; None if all did."""
     requests = batch.requests - silent
     if requests <= 0:
         return None
@@ -107,16 +90,13 @@ def without_silent(batch: PastUsage, *, silent: int) -> PastUsage | None:
     )
 
 
-def _summed(tx: Connection, some: "ReadOnlyColumnCollection[str, Any]") -> PastUsage | None:
-    """Return calls together as one, None where there are none."""
+def _summed(tx: Connection, query: Select[Any]) -> PastUsage | None:
+    """Return the sum of the calls of a SELECT, None where there are none."""
+    some = query.subquery().c
     sums = (func.coalesce(func.sum(some[name]), 0) for name in PastUsage._fields[1:])
     requests, *rest = tx.execute(select(func.count(), *sums)).one()
-    if not requests:
-        return None
-    amounts = (
-        float(one) if name.endswith("cost") else int(one) for name, one in zip(PastUsage._fields[1:], rest, strict=True)
-    )
-    return PastUsage(requests, *amounts)  # type: ignore[arg-type]  # whole numbers but for the two costs
+    kinds: Any = (float if name.endswith("cost") else int for name in PastUsage._fields[1:])
+    return PastUsage(requests, *(kind(one) for kind, one in zip(kinds, rest, strict=True))) if requests else None
 
 
 class ReplyCounts(NamedTuple):
@@ -143,7 +123,7 @@ def matches_extractor(extractor: str | None, column: ColumnElement[str]) -> Colu
 
 
 def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
-    """Return what the replies to an extractor's questions were, and what they used."""
+    """Count the replies to an extractor's questions, and what they used."""
     mine = and_(answers.c.task == task, matches_extractor(extractor, answers.c.extractor))
     answered = tx.execute(select(func.count()).where(mine)).scalar_one()
     failed = {
@@ -152,14 +132,13 @@ def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCoun
         for outcome in (Outcome.REFUSED, Outcome.INVALID)
     }
     sums = [
-        _used(tx, answers, and_(mine, answers.c.batch.is_not(None))),
-        _used(tx, attempts, and_(attempts.c.task == task, attempts.c.batch.in_(_batches(extractor)))),
-        _used(tx, calls, _called(task, extractor)),
+        sum_usage(tx, answers, and_(mine, answers.c.batch.is_not(None))),
+        sum_usage(tx, attempts, and_(attempts.c.task == task, attempts.c.batch.in_(_batches(extractor)))),
+        sum_usage(tx, calls, _called(task, extractor)),
     ]
-    tokens_in, tokens_out, cost = (sum(one) for one in zip(*sums, strict=True))
-    return ReplyCounts(
-        answered, failed[Outcome.REFUSED], failed[Outcome.INVALID], int(tokens_in), int(tokens_out), float(cost)
-    )
+    tokens_in, tokens_out, cost = zip(*sums, strict=True)
+    kinds = (answered, failed[Outcome.REFUSED], failed[Outcome.INVALID])
+    return ReplyCounts(*kinds, sum(tokens_in), sum(tokens_out), sum(cost))
 
 
 def count_answered(tx: Connection, task: str, extractor: str | None) -> int:
@@ -169,25 +148,21 @@ def count_answered(tx: Connection, task: str, extractor: str | None) -> int:
 
 def count_unanswered(tx: Connection, task: str, extractor: str | None) -> int:
     """Return how many items an extractor failed at for reasons of theirs and has not answered since."""
-    by_batch = select(attempts.c.item_id).where(
-        attempts.c.task == task, attempts.c.charged, attempts.c.batch.in_(_batches(extractor))
-    )
-    live = select(calls.c.item_id).where(
-        _called(task, extractor), calls.c.outcome.in_([CallEnd.REFUSED, CallEnd.INVALID])
-    )
-    failed = union(by_batch, live).subquery()
+    in_batch = and_(attempts.c.task == task, attempts.c.charged, attempts.c.batch.in_(_batches(extractor)))
+    live = and_(_called(task, extractor), calls.c.outcome.in_([CallEnd.REFUSED, CallEnd.INVALID]))
+    failed = union(select(attempts.c.item_id).where(in_batch), select(calls.c.item_id).where(live)).subquery()
     answered = select(answers.c.id).where(_applied(task, extractor), answers.c.item_id == failed.c.item_id)
     query = select(func.count()).select_from(failed).where(~answered.exists())
     return tx.execute(query).scalar_one()
 
 
-def select_applied_ids(task: str, extractor: str) -> Select[Any]:
+def applied_ids(task: str, extractor: str) -> Select[Any]:
     """Return the SELECT of the items whose answer by an extractor was applied."""
     return select(answers.c.item_id).where(_applied(task, extractor))
 
 
 def count_parked(tx: Connection, task: str) -> int:
-    """Return how many items are not asked again, without those that hold text of somebody else's."""
+    """Return how many items are parked, without those that hold foreign text."""
     query = select(func.count()).where(parked.c.task == task, ~parked.c.foreign_text)
     return tx.execute(query).scalar_one()
 
@@ -206,19 +181,6 @@ def _failed(task: str, extractor: str | None, outcome: Outcome) -> ColumnElement
 
 def _called(task: str, extractor: str | None) -> ColumnElement[bool]:
     return and_(calls.c.task == task, calls.c.purpose != COMPARED, matches_extractor(extractor, calls.c.extractor))
-
-
-def _used(tx: Connection, table: Any, condition: ColumnElement[bool]) -> tuple[int, int, float]:
-    """Return (tokens in, tokens out, cost) of some rows."""
-    sums = (func.coalesce(func.sum(table.c[name]), 0) for name in ("tokens_in", "tokens_out", "cost"))
-    row = tx.execute(select(*sums).where(condition)).one()
-    return int(row[0]), int(row[1]), float(row[2])
-
-
-TIMED_BATCHES = 50  # ours: the newest that are looked at
-TIMED_RUNS = 5  # ours: the newest live runs that are looked at
-TIMED_CALLS = 100  # ours: the newest single calls that are looked at where there was no run
-ENOUGH_REQUESTS = 20  # ours: requests of a batch, or calls of a run, from which on its pace tells something
 
 
 class Duration(NamedTuple):
@@ -241,12 +203,12 @@ def batch_durations(tx: Connection, model: str) -> list[Duration]:
 def calls_per_second(tx: Connection, model: str) -> float | None:
     """Return how many live calls a second came back in the newest runs, waiting included; None where none tells.
 
-    A call that was lost tells nothing: that of a run that was killed ends when the next command finds it.
+    A lost call does not count: that of a run that was killed ends when the next command finds it.
     """
-    told = (calls.c.model == model) & calls.c.run.is_not(None) & calls.c.ended_at.is_not(None)
-    told &= calls.c.outcome.not_in((CallEnd.THROTTLED, CallEnd.UNSENT, CallEnd.LOST))
+    back = (calls.c.model == model) & calls.c.run.is_not(None) & calls.c.ended_at.is_not(None)
+    back &= calls.c.outcome.not_in((CallEnd.THROTTLED, CallEnd.UNSENT, CallEnd.LOST))
     sums = (func.count(), func.min(calls.c.asked_at), func.max(calls.c.ended_at))
-    query = select(*sums).where(told).group_by(calls.c.run).having(func.count() >= ENOUGH_REQUESTS)
+    query = select(*sums).where(back).group_by(calls.c.run).having(func.count() >= ENOUGH_REQUESTS)
     rows = tx.execute(query.order_by(calls.c.run.desc()).limit(TIMED_RUNS)).all()
     seconds = sum(((last - first).total_seconds() for _, first, last in rows), 0.0)
     return sum(count for count, _, _ in rows) / seconds if seconds > 0 else None

@@ -300,7 +300,7 @@ calls = Table(
     Column("item_id", Text, nullable=False),
     Column("extractor", Text, nullable=False),
     Column("model", Text, nullable=False),
-    Column("run", Integer),  # NULL for one person who was added, and for a pilot's comparison
+    Column("run", Integer),  # NULL for a person that was added, and for a pilot's comparison
     Column("purpose", Text, nullable=False),  # live, add, probe (compared alone), rolled back
     Column("owner", Text, nullable=False),
     Column("asked_at", UtcTime, nullable=False, index=True),
@@ -311,7 +311,7 @@ calls = Table(
     Column("estimated_cost", Float, nullable=False),
     Column("outcome", Text),  # NULL while under way
     Column("ended_at", UtcTime),
-    Column("tokens_in", Integer),  # NULL where no reply told
+    Column("tokens_in", Integer),  # NULL where not known
     Column("tokens_out", Integer),
     Column("cost", Float),
     Index("findable_calls_of_item", "task", "item_id"),
@@ -338,7 +338,7 @@ usage = Table(
     Column("tokens_in", BigInteger, nullable=False),
 )
 
-# who was added while Gemini failed, and is asked again by the next command that asks
+# items that were added while Gemini failed, and are asked again by the next command that asks
 due = Table(
     "findable_due",
     metadata,
@@ -364,7 +364,7 @@ probes = Table(
     Column("ended_at", UtcTime),
 )
 
-# what answers are attributed to, from its first request on; taken back whole by a rollback
+# what answers are attributed to, from its first request on; a rollback removes it whole
 versions = Table(
     "findable_versions",
     metadata,
@@ -373,7 +373,7 @@ versions = Table(
     Column("model", Text, primary_key=True),
     Column("skips", Text),  # JSON: whose answers keep an item from being asked; NULL: those of any version
     Column("began_at", UtcTime, nullable=False),
-    Column("withdrawn_at", UtcTime),  # set while it is being taken back: out of sight, and its rows on their way out
+    Column("withdrawn_at", UtcTime),  # set while it is being rolled back: its rows do not count
 )
 
 # a few items asked and looked at before all of them are
@@ -387,7 +387,7 @@ pilots = Table(
     Column("seed", BigInteger, nullable=False),
     Column("began_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),  # NULL while it goes on
-    Column("verdict", Text),  # passed, failed, or waived by a person who does without
+    Column("verdict", Text),  # passed, failed or waived
     Column("report", Text),  # relative to the workspace
     Column("live", Text),  # JSON: facts of live replies to a few of its requests, by batch and line
 )

@@ -1,8 +1,6 @@
-"""The one row that says which workspace this is, which backend it is bound to, and how often its rows have changed.
+"""Keep the workspace's own row (its id, its backend, its revision), its journal of moves, and promoted builds.
 
-The journal of moves: what went from which state to which, when and why.
-
-Rows of `findable_builds`: which builds were promoted. They follow `index/current`, which alone decides.
+The rows of builds follow `index/current`, which alone decides.
 """
 
 import secrets
@@ -21,6 +19,12 @@ def record_event(
     """Add one line to the journal, in the transaction that makes the move."""
     row = {"at": at, "kind": kind, "name": str(name), "old": old, "new": new, "why": why}
     tx.execute(insert(events).values(row))
+
+
+def numbers_with_event(tx: Connection, kind: str) -> set[int]:
+    """Return the numbers of the batches that have a line of this kind in the journal."""
+    query = select(events.c.name).where(events.c.kind == kind)
+    return {int(name) for name in tx.execute(query).scalars() if name.isdecimal()}
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def get_workspace(tx: Connection) -> WorkspaceRow:
 
 
 def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
-    """Bind the workspace to the backend that is about to answer, in the transaction that keeps its first trace.
+    """Bind the workspace to the backend that is about to answer.
 
     Raises:
         ConfigurationError: it is bound to the other one already.

@@ -129,11 +129,7 @@ def unfit(name: str, why: str, *, hint: str) -> ConfigurationError:
 
 
 def _check_is_table(tx: Connection, spec: TableSpec) -> None:
-    """Refuse what is no table of this database.
-
-    Raises:
-        ConfigurationError: it is a view, or its rows are kept elsewhere.
-    """
+    """Refuse what is no table of this database."""
     kind = kind_of(tx, spec.name)
     whys = {
         "view": f"is a view here, and a view cannot hold {spec.holds}",
@@ -145,11 +141,7 @@ def _check_is_table(tx: Connection, spec: TableSpec) -> None:
 
 
 def _judge(tx: Connection, spec: TableSpec, found: Columns) -> None:
-    """Refuse a table that cannot hold what is written.
-
-    Raises:
-        ConfigurationError: it lacks a column, one does not fit, or something else is against it.
-    """
+    """Refuse a table that cannot hold what is written."""
     for name in spec.needs:
         if name not in found:
             why = f"has no `{name}` column, without which it cannot hold {spec.holds}"
@@ -174,10 +166,6 @@ def _settle_ids(tx: Connection, spec: TableSpec) -> None:
     """Number rows without an id where ids are findable's; then see that ids tell rows apart and come back.
 
     On PostgreSQL a column of findable's numbers them by itself.
-
-    Raises:
-        ConfigurationError: ids are missing, stand twice, are bytes or floating-point numbers that do not come back, or
-            one is an empty text.
     """
     if is_sqlite(tx) and has_index(tx, spec.name, spec.own_ids):
         _number(tx, spec)
@@ -222,7 +210,6 @@ def _number(tx: Connection, spec: TableSpec) -> None:
 
 
 def _said(tx: Connection, spec: TableSpec, added: list[str]) -> str:
-    """Return the line that says what was adopted."""
     count = tx.execute(select(func.count()).select_from(spec.made)).scalar_one()
     rows = f"{count:,} {'row' if count == 1 else 'rows'}"
     return f"adopted the {spec.name} table ({rows})" + (f": added {', '.join(added)}" if added else "")
@@ -235,7 +222,6 @@ def _make_mark(tx: Connection, spec: TableSpec) -> None:
 
 
 def _has(tx: Connection, spec: TableSpec, condition: ColumnElement[bool]) -> bool:
-    """Return whether a row meets a condition."""
     return tx.execute(select(literal(1)).select_from(spec.made).where(condition).limit(1)).first() is not None
 
 

@@ -107,7 +107,6 @@ def find_header(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> Hea
 
 
 def _header_of(line: TextLine, *, delimiter: str, layout: Layout) -> Header:
-    """Return the header that a line is with a delimiter."""
     records = _Parser(iter([line]), delimiter, is_record=bool, layout=layout)
     names = next((record.fields for _, record, _ in records), None)
     return Header(names or [], delimiter=delimiter, layout=layout)
@@ -129,7 +128,6 @@ def csv_rows(lines: Iterator[TextLine], header: Header, *, layout: Layout) -> It
 
 
 def _broken(line: TextLine, record: _Record, *, header: Header, layout: Layout) -> Finding:
-    """Return what is told of a record that is none."""
     reason = (
         "a quote is opened and not closed at the end of its value" if record.is_open else "text after a closing quote"
     )

@@ -5,11 +5,10 @@ about 60 bytes of disk there.
 """
 
 import sqlite3
-from types import TracebackType
-from typing import Self
+from contextlib import AbstractContextManager
 
 
-class SeenIds:
+class SeenIds(AbstractContextManager["SeenIds"]):
     """The keys so far."""
 
     def __init__(self) -> None:
@@ -31,12 +30,6 @@ class SeenIds:
         found: tuple[int, str] = self._file.execute("SELECT line, more FROM seen WHERE key = ?", (key,)).fetchone()
         return found
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove what was kept."""
         self._file.close()

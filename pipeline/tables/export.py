@@ -86,7 +86,6 @@ def _encoded(rows: Iterator[Mapping[str, Any]], schema: "pa.Schema") -> Iterator
 
 
 def _schema(columns: Mapping[str, str]) -> "pa.Schema":
-    """Return the columns as pyarrow has them."""
     try:
         import pyarrow as pa
     except ImportError as error:

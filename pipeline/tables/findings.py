@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pipeline.core import text as core_text
 from pipeline.core.errors import InputError
-from pipeline.core.files import SealedWriter, sweep_abandoned, target_of
+from pipeline.core.files import SealedWriter, sweep_parts, target_of
 
 EXCERPT = 80  # characters of a value that a finding shows
 SHOWN = 1000  # findings kept in memory to be shown; the report in a file has all of them
@@ -85,7 +85,7 @@ def rejects_report(path: Path | None, *, columns: Sequence[str], source: Path) -
     if target == source.resolve():
         raise InputError(f"the report would replace {source}; nothing was changed", hint="give it another name")
     try:
-        sweep_abandoned(target)
+        sweep_parts(target)
         writer = SealedWriter(target)
     except OSError as error:
         raise InputError(f"the report {path} cannot be written: {error.strerror}; nothing was changed") from None
@@ -124,6 +124,11 @@ class ImportReport:
     def rows_in(self) -> int:
         """Return how many rows of the file stand in the table now, whether or not they were there before."""
         return 0 if self.refused else self.added + self.updated + self.unchanged
+
+    @property
+    def summary(self) -> str:
+        """Return what was done in a few words, for the event."""
+        return f"{self.added} added, {self.updated} updated, {self.told[FindingKind.REJECTED]} rejected"
 
     @property
     def document(self) -> dict[str, Any]:

@@ -52,11 +52,7 @@ def parse_json(text: str) -> object:
 
 
 def _by_python(text: str) -> object:
-    """Return what Python's own parser reads.
-
-    Raises:
-        ValueError: it is no JSON, or nests too deeply.
-    """
+    """Return what Python's own parser reads."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -191,7 +187,6 @@ class _Scanner:
         return Document(self._line, self.drop(count).strip())
 
     def _told(self, reason: str) -> Finding:
-        """Return what is wrong with what was not taken."""
         return rejected(self._line, reason, self._text[self._at : self._at + PIECE])
 
     def _fill(self) -> bool:

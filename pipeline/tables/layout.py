@@ -9,7 +9,6 @@ from pipeline.tables.text_file import MAX_LINE
 
 
 def _as_it_is(cell: str) -> str:
-    """Return a cell of a CSV file as it stands there."""
     return cell
 
 

@@ -2,25 +2,20 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, exc, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, Text, and_, case, cast, exc, false, func, literal, or_, select
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.store.database import among, describe_error
+from pipeline.store import answers, claims
+from pipeline.store.database import among, describe_error, pages
 from pipeline.tables.reflect import is_sqlite
 
-PAGE = 500  # ids in one statement
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
 MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
 RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
 GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
-
-
-def pages(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Yield values in as many as one statement takes."""
-    for start in range(0, len(values), PAGE):
-        yield values[start : start + PAGE]
 
 
 def rows_among(
@@ -50,6 +45,31 @@ def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], told: str, *con
     place = func.instr if is_sqlite(tx) else func.strpos
     held = or_(*(place(cast(column, Text), told) > 0 for column in columns))
     return tx.execute(select(literal(1)).where(held, *conditions).limit(1)).first() is not None
+
+
+def count_by_state(
+    tx: Connection,
+    table: Table,
+    task: str,
+    *,
+    now: datetime,
+    done: tuple[str, ColumnElement[bool]],
+    pending: tuple[str, ColumnElement[bool]],
+    rest: str,
+    parked: ColumnElement[bool] | None = None,
+) -> dict[str, int]:
+    """Return {total, done, pending, rest, claimed, parked}; the last five are disjoint and add up to the first.
+
+    `done` and `pending` are names with their conditions, `parked` a condition beside the parked items themselves. A
+    live claim whose process is dead at `now` counts no more: the next submit takes that item.
+    """
+    key = cast(table.c.id, Text)
+    claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
+    held_back = or_(false() if parked is None else parked, key.in_(answers.parked_ids(task)))
+    kind = case((done[1], done[0]), (claimed, "claimed"), (held_back, "parked"), (pending[1], pending[0]), else_=rest)
+    found = {row[0]: row[1] for row in tx.execute(select(kind, func.count()).select_from(table).group_by(kind))}
+    parts = {name: found.get(name, 0) for name in (done[0], pending[0], rest, "claimed", "parked")}
+    return {"total": sum(parts.values()), **parts}
 
 
 @contextlib.contextmanager

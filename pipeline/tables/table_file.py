@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import ClassVar, TextIO, TypeVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar
@@ -29,18 +29,19 @@ RowType = TypeVar("RowType")
 class TableFile:
     """The rows of one file; each `iter` reads the file anew, and `position` is about how many bytes it read by then.
 
-    `format` is "csv", "json", "jsonl" or "parquet"; `encoding` is Python's name; `notes` say what concerns the whole
-    file.
+    A subject gives its `layout`. `format` is "csv", "json", "jsonl" or "parquet"; `encoding` is Python's name.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    layout: ClassVar[Layout]
+
+    def __init__(self, path: Path) -> None:
         """Find out what the file is.
 
         Raises:
             InputError: there is no such file, it is empty or no file, or CSV without the key column.
         """
+        layout = self.layout
         self.path = path
-        self.layout = layout
         self.position = 0
         self.ignored: dict[str, None] = {}  # names that are not read, as far as the file was read
         try:
@@ -53,7 +54,7 @@ class TableFile:
 
     @property
     def notes(self) -> list[str]:
-        """Return what concerns the whole file."""
+        """Return what concerns the whole file, complete when the iteration has ended."""
         separated = "" if self._delimiter == "," else f"fields are separated by {self._delimiter!r}"
         encoded = "" if self.format == "parquet" else self._encoding.note
         return [note for note in (encoded, separated) if note]
@@ -82,7 +83,6 @@ class TableFile:
             raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
 
     def _rows(self, file: TextIO) -> Iterator[TextRow | Finding]:
-        """Return the rows of a file of text."""
         lines = physical_lines(file, line_end=self._encoding.line_end, max_line=self.layout.max_line)
         if self.format == "csv":
             header = csv_file.find_header(lines, path=self.path, layout=self.layout)
@@ -150,11 +150,7 @@ def _sound(row: TextRow | Finding) -> TextRow | Finding:
 
 
 def _size_of(path: Path, layout: Layout) -> int:
-    """Return how many bytes a file has.
-
-    Raises:
-        InputError: it is no file with anything in it.
-    """
+    """Return how many bytes a file has."""
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "is no regular file" if path.exists() else "is not there"
         raise InputError(
@@ -167,11 +163,7 @@ def _size_of(path: Path, layout: Layout) -> int:
 
 
 def _format_of(path: Path, encoding: Encoding, layout: Layout) -> str:
-    """Return the format of a file by its name, and by its first characters where these may say it.
-
-    Raises:
-        InputError: it is empty, or its name says JSON and its content does not.
-    """
+    """Return the format of a file by its name, and by its first characters where these may say it."""
     with path.open("rb") as binary:
         if binary.read(len(parquet_file.MAGIC)) == parquet_file.MAGIC:
             return "parquet"
@@ -197,7 +189,6 @@ def _format_of(path: Path, encoding: Encoding, layout: Layout) -> str:
 
 
 def _is_json(text: str) -> bool:
-    """Return whether a text is a whole JSON value."""
     try:
         json_file.parse_json(text)
     except ValueError:

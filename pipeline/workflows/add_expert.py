@@ -1,35 +1,32 @@
-"""Add new people one at a time, tagged at once by a live call; who cannot be tagged now goes out with the next batch.
+"""Add new people one at a time, tagged at once by a live call; untagged ones go out with the next batch.
 
-The row goes in with a live claim in one transaction, so a batch that is prepared meanwhile leaves the person alone.
+The row and its live claim are written in one transaction, so a batch that is prepared meanwhile skips the person.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pipeline.core.errors import InputError
-from pipeline.cost import estimate
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import number_of, tags_of, text_of
 from pipeline.experts.read import read_person_documents
 from pipeline.experts.rows import Person
-from pipeline.live import runner
 from pipeline.live.questions import SelectedQuestions
-from pipeline.live.runner import NullListener
+from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import claims, retries, workspace
+from pipeline.store.database import Store
 
-PATIENCE_S = 10.0  # ours: where a limit leaves no room for longer, a person at a terminal waits for nothing
+PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 
 
 @dataclass(frozen=True)
 class AddedExpert:
-    """One new person as they stand now; `problem` says why there are no tags where they were wanted.
-
-    `took_s` is how long asking took, in seconds; None where nobody was asked.
-    """
+    """One new person as stored; `problem` says why there are no tags, `took_s` how long a call took, if made."""
 
     username: str
     name: str
@@ -43,7 +40,7 @@ def read_person(document: bytes) -> list[Person]:
     """Return the people in a JSON document: one object, or a list of them.
 
     Raises:
-        InputError: it is no such JSON, or one of them cannot be taken; nobody was added.
+        InputError: it is no such JSON, or one of them is invalid.
     """
     return read_person_documents(document)
 
@@ -51,15 +48,15 @@ def read_person(document: bytes) -> list[Person]:
 def run(ws: OpenWorkspace, people: Sequence[Person], *, on_tagging: Callable[[str], None]) -> list[AddedExpert]:
     """Add people in their order; `on_tagging` is called with the username before each live call.
 
-    Where the service fails for one, those after are not asked, so that nobody waits for it again and again.
+    If the service fails for one person, no call is made for those after.
 
     Raises:
-        InputError: a username exists already, here or twice in the input; nobody was added.
-        ConfigurationError: no key or no such model is set where there is a bio to ask about; nobody was added.
+        InputError: a username exists already, or stands twice in the input; no person was added.
+        ConfigurationError: there is a bio to ask about, and no key or no such model is set; no person was added.
     """
     if any(_has_bio(person) for person in people):
-        ws.model, ws.client  # noqa: B018 - what must be configured is said before anyone is added
-    _check_new(ws, people)
+        ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
+    _check_new(ws.store, people)
     added: list[AddedExpert] = []
     down = ""
     for person in people:
@@ -73,21 +70,21 @@ def run(ws: OpenWorkspace, people: Sequence[Person], *, on_tagging: Callable[[st
             took_s = ws.monotonic() - began
             down = problem if is_down else ""
         if problem:
-            _note_due(ws, person.username, problem)
-        added.append(_added(ws, person, problem=problem, took_s=took_s))
+            _note_due(ws.store, ws.task.name, person.username, reason=problem, at=ws.now())
+        added.append(_added(ws.store, person.username, problem=problem, took_s=took_s))
     return added
 
 
-def _check_new(ws: OpenWorkspace, people: Sequence[Person]) -> None:
+def _check_new(store: Store, people: Sequence[Person]) -> None:
     """Refuse usernames that are taken."""
     names = [person.username for person in people]
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    with ws.store.read() as tx:
+    with store.read() as tx:
         taken = twice or next(iter(table.by_usernames(tx, names)), None)
     if taken is not None:
         raise InputError(
-            f"the username {taken!r} {'stands twice in the input' if twice else 'exists already'}; nobody was added",
-            hint=f"`make show EXPERT={taken}`; `make import` changes people who are there",
+            f"the username {taken!r} {'stands twice in the input' if twice else 'exists already'}; no person was added",
+            hint=f"`make show EXPERT={taken}`; `make import` changes existing people",
         )
 
 
@@ -95,17 +92,17 @@ def _has_bio(person: Person) -> bool:
     return bool(text_of(person.values.get("bio")))
 
 
-def _added(ws: OpenWorkspace, person: Person, *, problem: str, took_s: float | None) -> AddedExpert:
-    """Return a person as they stand in the table."""
-    with ws.store.read() as tx:
-        row = table.by_username(tx, person.username)
+def _added(store: Store, username: str, *, problem: str, took_s: float | None) -> AddedExpert:
+    """Return a person as stored."""
+    with store.read() as tx:
+        row = table.by_username(tx, username)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     score = number_of(row["findability_score"]) or 0.0
-    return AddedExpert(person.username, name, tags_of(row["tags"]) or [], score, problem, took_s)
+    return AddedExpert(username, name, tags_of(row["tags"]) or [], score, problem, took_s)
 
 
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
-    """Insert one person, under a live claim where they are asked about; return their id then, or None."""
+    """Insert one person; return their id if a live call follows, under a claim for it."""
     with ws.store.write() as tx:
         if table.by_usernames(tx, [person.username]):
             raise InputError(f"the username {person.username!r} exists already; this person was not added")
@@ -122,36 +119,29 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
 
 
 def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:
-    """Ask about one person and write what came; return why there are no tags, and whether the service is down."""
-    with ws.store.read() as tx:
-        known = estimate.calibration(tx, ws.extractor)
-    account = CallLedger(ws, Purpose.ADD, None, known, ws.limits)
+    """Ask about one person and write the answer; return why there are no tags, and whether the service is down."""
+    ledger = CallLedger.calibrated(ws, Purpose.ADD)
+    source = SelectedQuestions(RequestBuilder(ws.task, ws.model), [item_id])
     try:
-        report = runner.ask_live(
-            ws,
-            account,
-            SelectedQuestions(RequestBuilder(ws.task, ws.model), known, [item_id]),
-            watching=NullListener(),
-            patience_s=PATIENCE_S,
-        )
+        report = ask_live(ledger, source, patience_s=PATIENCE_S)
     finally:
         with ws.store.write() as tx:
             claims.release_live(tx, ws.task.name, item_id, outcome=None, reason="not asked to the end")
     if report.interrupted:
         if not report.answered:
-            _note_due(ws, username, "interrupted")
+            _note_due(ws.store, ws.task.name, username, reason="interrupted", at=ws.now())
         how = "with tags" if report.answered else "without tags and is due again"
-        ws.display.warn(f"{username} is saved {how}; nobody after was added")
+        ws.display.warn(f"{username} is saved {how}; no later person was added")
         raise KeyboardInterrupt
     if report.stopped is not None:
         return report.stopped.message, True
     if report.elsewhere:
-        return "this process stood still, and another one went on with this person", False
+        return "another process took over this person while this one was suspended", False
     return next((reason for _, reason in report.samples), ""), report.is_down
 
 
-def _note_due(ws: OpenWorkspace, username: str, reason: str) -> None:
-    """Keep that a person has no tags yet, so that the next command that asks tells what became of them."""
-    with ws.store.write() as tx:
+def _note_due(store: Store, task_name: str, username: str, *, reason: str, at: datetime) -> None:
+    """Note that a person has no tags yet, so that the next command that asks says what became of them."""
+    with store.write() as tx:
         row = table.by_username(tx, username)
-        retries.add_retry(tx, ws.task.name, str(row["id"]), reason=reason, at=ws.now())
+        retries.add_retry(tx, task_name, str(row["id"]), reason=reason, at=at)

@@ -1,6 +1,6 @@
-"""The two ways to ask, by batch at half price or live at once, and which of them fits: arithmetic and nothing else.
+"""Compare asking by batch, at half price, with asking live, at once, and recommend one: arithmetic and nothing else.
 
-What is not known is None and never guessed at here: a time of a machine that nobody measured, a limit nobody knows.
+An unknown figure is None and never guessed: a time that was not measured, a limit that is not published.
 """
 
 import math
@@ -10,22 +10,22 @@ from typing import Literal
 
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
 
-Name = Literal["batch", "live"]
+Mode = Literal["batch", "live"]
 
-SURCHARGE = 0.25  # ours: USD that asking live may cost more than a batch and is still taken for small
-SOON_S = 900.0  # ours: what takes so long is waited for at the terminal
+SURCHARGE = 0.25  # ours: USD that asking live may cost more than a batch
+SOON_S = 900.0  # ours: seconds that a person waits at the terminal
 DAY_S = 86_400.0
 P90 = 0.9
-TEN = 10  # from here on a length of time is said without decimals
+TEN = 10  # from this on a length of time has no decimals
 
 
 @dataclass(frozen=True)
 class ModeEstimate:
-    """What one way would come to: USD, seconds (None where nobody knows), how many batches or calls, and its quota.
+    """What one mode would come to: USD, seconds (None if unknown), how many batches or calls, and its quota.
 
-    `priced_on` (an ISO date) and `price_source` say whose prices these are. `fits_today` is false where the day's
-    requests are too few; `affordable` where a budget is; `refused` says why a person has to decide before it is taken,
-    `absent` why there is no such way at all.
+    `priced_on` (an ISO date) and `price_source` say whose prices these are. `fits_today` is false if the day's requests
+    do not suffice, `affordable` if a budget does not. `refused` says why a person must decide first, `absent` why the
+    mode is not available.
     """
 
     cost: float = 0.0
@@ -43,20 +43,20 @@ class ModeEstimate:
 
     @property
     def takes(self) -> str:
-        """Return how long it takes, as people say it."""
+        """Return how long it takes, in words."""
         return format_duration(self.seconds)
 
 
 def recommend(
     batch: ModeEstimate, live: ModeEstimate, *, items: int, deadline_s: float | None = None
-) -> tuple[Name | None, str]:
-    """Return which way fits, None where nobody is to be asked or a person has to decide, and why.
+) -> tuple[Mode | None, str]:
+    """Return which mode fits and why; None if no item is to be asked, or a person must decide.
 
-    Where there are no batches at all, live. With a deadline, a batch where it is in time, else live where that is, else
-    whichever is over first. Without one, live where it costs little more, is over soon, and its quota lasts.
+    Live, if there are no batches at all. With a deadline, a batch if it is in time, else live if that is, else the
+    faster one. Without a deadline, live if it costs little more, ends soon, and its quota suffices.
     """
     if not items:
-        return None, "nobody is left to ask"
+        return None, "no item is left to ask"
     if batch.absent:
         return "live", f"{batch.absent}; asking live takes about {format_duration(live.seconds)}"
     if batch.refused:
@@ -70,7 +70,7 @@ def recommend(
             ("today's requests are too few to ask live", not live.fits_today),
             ("a budget has no room to ask live", batch.affordable and not live.affordable),
             (f"asking live costs ${surcharge:,.2f} more", surcharge > SURCHARGE),
-            ("how long live calls take here is not known yet", live.seconds is None),
+            ("how long live calls take is not known yet", live.seconds is None),
             (
                 f"asking live takes about {format_duration(live.seconds)}",
                 live.seconds is not None and live.seconds > SOON_S,
@@ -84,26 +84,26 @@ def recommend(
     return "live", f"asking live {more} and takes about {format_duration(live.seconds)}"
 
 
-def _in_time(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> tuple[Name, str]:
-    """Return the cheaper way that is over before a deadline, else the one that is over first."""
+def _in_time(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> tuple[Mode, str]:
+    """Return the cheaper mode that ends before a deadline, else the one that ends first."""
     within = f"within {format_duration(deadline_s)}"
     if _known(batch) <= deadline_s:
         return "batch", f"a batch should be over in {format_duration(batch.seconds)}, {within}"
     takes = (
-        "nobody knows how long a batch takes"
+        "how long a batch takes is unknown"
         if batch.seconds is None
         else f"a batch may take {format_duration(batch.seconds)}"
     )
     if _known(live) <= deadline_s:
         return "live", f"{takes}; asking live takes about {format_duration(live.seconds)}, {within}"
-    first: Name = "batch" if _known(batch) < _known(live) else "live"
+    first: Mode = "batch" if _known(batch) < _known(live) else "live"
     over = format_duration((batch if first == "batch" else live).seconds)
-    return first, f"neither way is known to be over {within}; {first} is likely to be over first ({over})"
+    return first, f"neither mode is known to end {within}; {first} is likely to end first ({over})"
 
 
-def _known(way: ModeEstimate) -> float:
-    """Return how long a way takes; longer than anything where nobody knows."""
-    return math.inf if way.seconds is None else way.seconds
+def _known(mode: ModeEstimate) -> float:
+    """Return how long a mode takes; infinity if unknown."""
+    return math.inf if mode.seconds is None else mode.seconds
 
 
 def live_seconds(
@@ -115,10 +115,10 @@ def live_seconds(
     until_reset_s: float,
     rate: float | None,
 ) -> float | None:
-    """Return about how long so many calls with so many prompt tokens in all take; None where nothing bounds them.
+    """Return about how long so many calls with so many prompt tokens in all take; None if nothing bounds them.
 
-    `rate` is how many calls a second come back here, None where nobody measured. What a day's requests are too few
-    for goes on when they begin anew, in `until_reset_s` seconds.
+    `rate` is how many calls a second were measured, if any were. Calls beyond the day's requests are made after the
+    reset in `until_reset_s` seconds.
     """
     if not requests:
         return 0.0
@@ -134,12 +134,12 @@ def live_seconds(
     waited = until_reset_s + days * DAY_S
     if slowest is None:
         return waited
-    # where a day's requests take longer than a day, they go on through the next one
+    # if a day's requests take longer than a day, they go on through the next one
     return max(waited + (last + 1) / slowest, until_reset_s + later / slowest, requests / slowest)
 
 
 def turns(batches: int, tokens: int, *, most_tokens: int | None, most_batches: int) -> int:
-    """Return in how many turns batches of so many tokens in all go out, where only so much may wait at the API."""
+    """Return in how many turns batches of so many tokens in all go out, if only so much may wait at the API."""
     if not batches:
         return 0
     at_once = most_batches
@@ -149,12 +149,12 @@ def turns(batches: int, tokens: int, *, most_tokens: int | None, most_batches: i
 
 
 def percentile_90(values: Sequence[float]) -> float | None:
-    """Return the least of some values that nine in ten do not pass; None where there are none."""
+    """Return the least of some values that nine in ten do not exceed; None if there are none."""
     return sorted(values)[math.ceil(P90 * len(values)) - 1] if values else None
 
 
 def format_duration(seconds: float | None) -> str:
-    """Return a length of time as people say it."""
+    """Return a length of time in words."""
     if seconds is None:
         return "an unknown time"
     for unit, length in (("d", DAY_S), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):

@@ -1,22 +1,19 @@
-"""Facts of the replies to one request, sent in a batch and by a live call, and how the two differ.
+"""ReplyFacts of the replies to one request, sent in a batch and by a live call, and how the two differ.
 
 Answers differ from call to call, so texts are not compared; validity, finish reason and tokens are.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeline.core.states import Outcome
-
-if TYPE_CHECKING:
-    from pipeline.engine.record import Judgement
-
+from pipeline.engine.record import Judgement
 
 PROMPT_APART = 0.02  # ours: of the same request; what is more is another way of counting, and of paying
 ANSWER_APART = 2.0  # ours: times as many tokens; answers of one model vary by less
 
 
-class Facts(NamedTuple):
-    """Facts of one reply: its outcome and the kind of its reason, the API's finish reason, and its tokens."""
+class ReplyFacts(NamedTuple):
+    """What is known of one reply: its outcome and the kind of its reason, the API's finish reason, and its tokens."""
 
     outcome: str
     reason: str = ""
@@ -36,16 +33,16 @@ class Facts(NamedTuple):
         return self.outcome if self.is_valid else f"{self.outcome} ({self.reason})"
 
 
-def facts_of(judgement: "Judgement") -> Facts:
+def facts_of(judgement: Judgement) -> ReplyFacts:
     """Return the facts of a judged reply; without its reason's details, which may quote it."""
     kind, reply = judgement.reason.partition(":")[0], judgement.reply
     if reply is None:
-        return Facts(judgement.outcome.value, kind)
+        return ReplyFacts(judgement.outcome.value, kind)
     used = reply.usage
-    return Facts(judgement.outcome.value, kind, reply.finish, used.prompt, used.answer, used.thoughts)
+    return ReplyFacts(judgement.outcome.value, kind, reply.finish, used.prompt, used.answer, used.thoughts)
 
 
-def differences(batch: Facts, live: Facts) -> list[str]:
+def differences(batch: ReplyFacts, live: ReplyFacts) -> list[str]:
     """Return in words how a batch's reply differs from a live one to the same request."""
     found = []
     if batch.is_valid != live.is_valid:

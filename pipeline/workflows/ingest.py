@@ -1,13 +1,13 @@
-"""Ingest, and what follows from new answers: a budget that is over, reports on the answers, a pilot that failed."""
+"""Ingest downloaded batches; then close a budget that is over, write quality reports, and note a failed pilot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pipeline.batch import ingest
 from pipeline.batch.ingest import IngestSummary
 from pipeline.core.errors import FindableError
 from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.quality import evaluate, pilot
+from pipeline.quality import evaluate, pilot, report_files
 from pipeline.quality.evaluate import QualityReport
 
 
@@ -17,41 +17,35 @@ def run(
     done: Callable[[IngestSummary], None] = lambda _: None,
     reported: Callable[[QualityReport], None] | None = None,
 ) -> list[IngestSummary]:
-    """Ingest every downloaded batch and call `done` after each; then end a `tag` that has nothing to go on with.
+    """Ingest every downloaded batch and call `done` after each; then end a `tag` that has nothing left to do.
 
-    Where `reported` is given, a report on the answers of each extractor that has new ones is written, and it is called
-    with that; it judges them, and they are stored whatever it says.
+    If `reported` is given, a report on the new answers of each extractor is written and handed to it. The answers are
+    stored whatever the report says.
 
     Raises:
-        InconsistentError, ConfigurationError: see `batch_ingest.run`; what follows from the other batches was done.
+        InconsistentError, ConfigurationError: see `batch.ingest.run`; the other batches were ingested.
     """
-    accounts: list[IngestSummary] = []
+    summaries: list[IngestSummary] = []
 
-    def ingested(account: IngestSummary) -> None:
-        """Keep an account, and hand it on."""
-        accounts.append(account)
-        done(account)
+    def ingested(summary: IngestSummary) -> None:
+        """Keep a summary, and hand it on."""
+        summaries.append(summary)
+        done(summary)
 
+    failure: FindableError | None = None
     try:
         ingest.run(ws, done=ingested)
-    except FindableError:
-        _follow_up(ws, accounts, reported)
-        raise
-    _follow_up(ws, accounts, reported)
-    return accounts
-
-
-def _follow_up(
-    ws: OpenWorkspace, accounts: Sequence[IngestSummary], reported: Callable[[QualityReport], None] | None
-) -> None:
-    """Do what follows from these accounts, and remove what died in a report that was written before."""
-    if accounts:
+    except FindableError as error:
+        failure = error
+    if summaries:
         budget.close_budget(ws.store, ws.task, at=ws.now())
-    if reported is None:
-        return
-    evaluate.remove_unfinished_reports(ws)
-    for extractor in dict.fromkeys(one.batch.extractor for one in accounts):
-        report = evaluate.write_report(ws, extractor=extractor)
-        if report is not None:
-            pilot.note_failed_pilot(ws, report)
-            reported(report)
+    if reported is not None:
+        report_files.sweep_reports(ws.data, ws.task.name)
+        for extractor in dict.fromkeys(one.batch.extractor for one in summaries):
+            report = evaluate.write_report(ws, extractor=extractor)
+            if report is not None:
+                pilot.note_failed_pilot(ws, report)
+                reported(report)
+    if failure is not None:
+        raise failure
+    return summaries

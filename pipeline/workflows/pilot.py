@@ -1,31 +1,31 @@
-"""A pilot from the first line to its report: drawn, submitted, polled, ingested, compared with live calls, judged.
-
-A killed pilot resumes.
-"""
+"""Run a pilot: draw a few items, ask and ingest them, compare with live calls, judge. A killed pilot resumes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.batch import poll, submit
+from pipeline.batch.ingest import IngestSummary
+from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan
-from pipeline.core.errors import ConfigurationError, GateError, InputError, RemoteError
+from pipeline.batch.submit import SubmitReport
+from pipeline.core.errors import GateError, InputError, RemoteError
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate
 from pipeline.quality import pilot as quality_pilot
+from pipeline.quality.evaluate import QualityReport
 from pipeline.store import claims, pilots
 from pipeline.store.pilots import Pilot, PilotVerdict
 from pipeline.workflows import compare, ingest
+from pipeline.workflows.batch_steps import missing_errors
+from pipeline.workflows.compare import Comparison
 
-if TYPE_CHECKING:
-    from pipeline.batch.ingest import IngestSummary
-    from pipeline.quality.evaluate import QualityReport as Quality
-    from pipeline.workflows.compare import Comparison
+LOOK_S = 0.2  # between two looks whether another process has sent its batch
+MAX_ROUNDS = 3  # an item that fails is asked once more, then parked
 
-
-LOOK_S = 0.2  # how often to look whether another process has sent a batch
-MOST_ROUNDS = 3  # an item that fails is asked once more, then parked
+Announce = Callable[[BatchPlan], None]
+Confirm = Callable[[BatchPlan], bool]
 
 
 @dataclass
@@ -34,14 +34,14 @@ class PilotReport:
 
     pilot: Pilot
     drawn: int = 0
-    accounts: "list[IngestSummary]" = field(default_factory=list)
-    polled: list[poll.PollReport] = field(default_factory=list)
-    compared: "Comparison | None" = None
-    quality: "Quality | None" = None
+    accounts: list[IngestSummary] = field(default_factory=list)
+    polled: list[PollReport] = field(default_factory=list)
+    compared: Comparison | None = None
+    quality: QualityReport | None = None
 
     @property
     def passed(self) -> bool | None:
-        """Return whether no gate failed and no reply differs from the live one; None where nothing was judged."""
+        """Return whether no gate failed and no reply differs from the live one; None if nothing was judged."""
         if self.quality is None:
             return None
         return self.quality.passed and not (self.compared and self.compared.differences)
@@ -61,32 +61,32 @@ class PilotReport:
             )
 
 
-def first(
+def run_first(
     ws: OpenWorkspace,
     *,
     size: int | None,
     skip: bool,
     limit: int | None = None,
-    announce: Callable[[BatchPlan], None] = lambda _plan: None,
-    confirm: Callable[[BatchPlan], bool] = lambda _plan: True,
+    announce: Announce = lambda _plan: None,
+    confirm: Confirm = lambda _plan: True,
 ) -> PilotReport | None:
-    """Make sure that no pilot stops the rest: run one of `size` where none passed yet, or `skip` what stops it.
+    """Make sure that no pilot stops the rest: run one of `size` unless one passed before, or `skip` what stops it.
 
-    None where no pilot was run: none is wanted, one passed before or was waived, or nothing is left to ask. A pilot is
-    no larger than `limit`.
+    Returns None if no pilot was run: none is wanted, one passed or was waived before, or no item is left to ask. A
+    pilot is no larger than `limit`.
 
     Raises:
-        GateError: the pilot failed, or none of `size` is wanted and an earlier one failed or is not over.
+        GateError: the pilot failed; or, without `size`, an earlier one failed or is not over.
         InputError, RemoteError, ConfigurationError: see `run`.
     """
     if skip:
         quality_pilot.waive_open_pilot(ws)
     with ws.store.read() as tx:
-        if not claims.count_askable(tx, ws.task) and not (size and quality_pilot.is_pilot_begun(ws, tx)):
+        if not claims.count_askable(tx, ws.task) and not (size and quality_pilot.is_pilot_begun(tx, ws.extractor)):
             return None
         if size is None:
-            quality_pilot.check_pilot(ws, tx)
-        if size is None or not quality_pilot.why_not(ws, tx, compulsory=True):
+            quality_pilot.check_pilot(tx, ws.task, ws.extractor)
+        if size is None or not quality_pilot.why_not(tx, ws.extractor, compulsory=True):
             return None
     report = run(
         ws, size=min(size, limit or size), seed=None, announce=announce, confirm=confirm, fewest=quality_pilot.FEWEST
@@ -106,140 +106,28 @@ def run(
     *,
     size: int | None,
     seed: int | None,
-    announce: Callable[[BatchPlan], None],
-    confirm: Callable[[BatchPlan], bool],
+    announce: Announce,
+    confirm: Confirm,
     fewest: int | None = None,
 ) -> PilotReport:
     """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
 
-    Gates are judged from `fewest` items on, where that is fewer than they want; see `gates.judge`.
-    One that was begun goes on, unless another size or seed is wanted. What it drew and failed batches alone parked is
-    asked again.
+    Gates are judged from `fewest` items on, if that is fewer than they want; see `gates.judge`. An unfinished pilot
+    goes on, unless another size or seed is given. Items of it that only failed batches parked are asked again.
 
     Raises:
         InputError: there is nothing to ask about, or the plan was not confirmed.
         RemoteError, ConfigurationError: what stopped it; run again, it goes on.
+        GateError: no reply came, so there is nothing to judge.
     """
     questions.check_any_items(ws.store, ws.task)
     evaluate.check_gate_overrides(ws)
     questions.free_dead_owners(ws.store, now=ws.now())
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
-    report, ids = _begun(ws, size, seed)
-    quality_pilot.exempt_unserved(ws, ids)
-    rounds, is_left = 0, True
-    while is_left and rounds < MOST_ROUNDS:
-        sent = submit.run(ws, limit=None, dry=False, announce=announce, confirm=confirm, among=ids)
-        report.polled.append(poll.run(ws, wait=True))
-        _check_polled(report.polled[-1])
-        accounts = ingest.run(ws)
-        report.accounts += accounts
-        if sent.no_room and not (sent.sent or accounts):
-            raise RemoteError(
-                "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost",
-                hint="run it again later",
-            )
-        is_elsewhere = _is_claimed(ws, ids)  # by another process, which has not sent its batch yet
-        rounds += not (sent.held_back or sent.no_room or is_elsewhere)  # what had to wait for room was not asked yet
-        is_left = is_elsewhere or bool(_left(ws, ids))
-        if is_elsewhere:
-            ws.sleep(LOOK_S)
-    return _judged(ws, report, ids, fewest=fewest)
-
-
-def _begun(ws: OpenWorkspace, size: int | None, seed: int | None) -> tuple[PilotReport, list[str]]:
-    """Return the pilot that goes on, or a new one, with the ids that it draws.
-
-    Raises:
-        InputError: nothing is open, and nothing was answered under this extractor.
-    """
-    with ws.store.read() as tx:
-        before = pilots.newest_pilot(tx, ws.extractor)
-        if before is not None and before.ended_at is None:
-            size, seed = size or before.size, before.seed if seed is None else seed
-        size, seed = size or quality_pilot.SIZE, quality_pilot.SEED if seed is None else seed
-        ids = quality_pilot.draw_pilot(ws, tx, size=size, seed=seed)
-    if not ids:
-        raise InputError(
-            f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
-            hint="VERSION= with a new name asks about all of them anew",
-        )
-    with ws.store.write() as tx:
-        pilot = pilots.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
-    return PilotReport(pilot, len(ids)), ids
-
-
-def _check_polled(polled: poll.PollReport) -> None:
-    """Go on only where every batch is over.
-
-    Raises:
-        RemoteError: the API could not be asked to the end; the pilot goes on later.
-        ConfigurationError: a batch is not to be seen there.
-    """
-    if polled.stopped is not None:
-        raise polled.stopped
-    for number, why in polled.gone.items():
-        raise ConfigurationError(
-            f"batch {number}: {why}; it was left as it is, claims kept",
-            hint=f"check the key, or give it up: make batch-cancel BATCH={number}",
-        )
-    if polled.unclear:
-        raise RemoteError("a batch may or may not have been created; nothing was lost", hint="run it again")
-
-
-def _is_claimed(ws: OpenWorkspace, ids: list[str]) -> bool:
-    """Return whether any of the pilot's items stands in a batch that is not over, or is being asked live."""
-    with ws.store.read() as tx:
-        return claims.is_any_claimed(tx, ws.task.name, ids)
-
-
-def _left(ws: OpenWorkspace, ids: list[str]) -> list[str]:
-    """Return which of the pilot's items can be asked still."""
-    with ws.store.read() as tx:
-        return claims.askable_among(tx, ws.task, ids)
-
-
-def _judged(ws: OpenWorkspace, report: PilotReport, ids: list[str], *, fewest: int | None) -> PilotReport:
-    """Compare a few replies with live ones, write the report on the answers, and keep what the pilot came to.
-
-    Raises:
-        RemoteError: there is nothing to judge, for every batch failed, or live calls did not come back.
-        GateError: there is nothing to judge: no reply came.
-    """
-    report.compared = compare.run(ws, report.pilot.number, ids)
-    report.quality = evaluate.write_report(ws, extractor=ws.extractor, notes=_notes(ws, report), fewest=fewest)
-    if report.quality is None:
-        raise _unanswered(ws, ids)
-    verdict = PilotVerdict.PASSED if report.passed else PilotVerdict.FAILED
-    path = str(report.quality.path.relative_to(ws.data))
-    with ws.store.write() as tx:
-        pilots.end_pilot(tx, report.pilot.number, verdict, report=path, at=ws.now())
-    return report
-
-
-def _notes(ws: OpenWorkspace, report: PilotReport) -> list[str]:
-    """Return what the reader of a pilot's report must know."""
-    notes = [f"Pilot {report.pilot.number}: {report.drawn} {ws.task.words.many}, seed {report.pilot.seed}."]
-    found = report.compared
-    if found is not None and found.compared:
-        notes.append(f"{found.compared} of its requests were asked live as well: {found.said}.")
-    return notes
-
-
-def _unanswered(ws: OpenWorkspace, ids: list[str]) -> RemoteError | GateError:
-    """Return the error of a pilot without any reply: whose fault that is, and what helps."""
-    said = "no reply came for any of the pilot, so there is nothing to judge"
-    with ws.store.read() as tx:
-        parked = quality_pilot.parked_of_pilot(ws, tx, ids)
-        unserved = quality_pilot.unserved_items(ws, tx, ids)
-    if unserved:
-        return RemoteError(
-            f"{said}: {parked[unserved[0]]}", hint="run it again later; it asks about the same ones anew"
-        )
-    if parked:
-        why = next(iter(parked.values()))
-        again = ws.task.words.make("unpark ALL=1")
-        return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
-    return GateError(said, hint="run it again")
+    going = _PilotRun(ws, size, seed)
+    going.ask(announce, confirm)
+    going.judge(fewest=fewest)
+    return going.report
 
 
 def document(report: PilotReport) -> dict[str, Any]:
@@ -256,3 +144,105 @@ def document(report: PilotReport) -> dict[str, Any]:
         "report": None if quality is None else str(quality.path),
         "quality": None if quality is None else quality.document,
     }
+
+
+class _PilotRun:
+    """A pilot that is new or goes on: its items are drawn, asked and judged."""
+
+    def __init__(self, ws: OpenWorkspace, size: int | None, seed: int | None) -> None:
+        """Find the unfinished pilot, or begin one, and draw its items.
+
+        Raises:
+            InputError: no item is open, and none was answered under this extractor.
+        """
+        with ws.store.read() as tx:
+            before = pilots.newest_pilot(tx, ws.extractor)
+            if before is not None and before.ended_at is None:
+                size, seed = size or before.size, before.seed if seed is None else seed
+            size, seed = size or quality_pilot.SIZE, quality_pilot.SEED if seed is None else seed
+            self._ids = quality_pilot.draw_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
+        if not self._ids:
+            raise InputError(
+                f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
+                hint="VERSION= with a new name asks about all of them anew",
+            )
+        with ws.store.write() as tx:
+            pilot = pilots.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
+        self._ws, self.report = ws, PilotReport(pilot, len(self._ids))
+
+    def ask(self, announce: Announce, confirm: Confirm) -> None:
+        """Ask about the items, in as many rounds as failed ones need, and wait for the answers.
+
+        Raises:
+            InputError, RemoteError, ConfigurationError: what stopped it; run again, it goes on.
+        """
+        ws, ids = self._ws, self._ids
+        quality_pilot.exempt_unserved(ws.store, ws.task.name, ids)
+        rounds, is_left = 0, True
+        while is_left and rounds < MAX_ROUNDS:
+            sent = submit.run(ws, limit=None, dry=False, announce=announce, confirm=confirm, among=ids)
+            self._collect(sent)
+            with ws.store.read() as tx:
+                is_elsewhere = claims.is_any_claimed(tx, ws.task.name, ids)  # by a process that has not sent it yet
+                is_left = is_elsewhere or bool(claims.askable_among(tx, ws.task, ids))
+            rounds += not (sent.held_back or sent.no_room or is_elsewhere)  # what had to wait was not asked yet
+            if is_elsewhere:
+                ws.sleep(LOOK_S)
+
+    def _collect(self, sent: SubmitReport) -> None:
+        """Wait until every batch is over, and ingest.
+
+        Raises:
+            RemoteError: the API could not be polled to the end, or had no room for any of the pilot.
+            ConfigurationError: the API does not show a batch.
+        """
+        polled = poll.run(self._ws, wait=True)
+        self.report.polled.append(polled)
+        if polled.stopped is not None:
+            raise polled.stopped
+        for error in missing_errors(polled):
+            raise error
+        if polled.unclear:
+            raise RemoteError("a batch may or may not have been created; nothing was lost", hint="run it again")
+        summaries = ingest.run(self._ws)
+        self.report.accounts += summaries
+        if sent.no_room and not (sent.sent or summaries):
+            raise RemoteError(
+                "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost",
+                hint="run it again later",
+            )
+
+    def judge(self, *, fewest: int | None) -> None:
+        """Compare a few replies with live ones, write the quality report, and keep the verdict.
+
+        Raises:
+            RemoteError: every batch failed, or live calls did not come back.
+            GateError: no reply came.
+        """
+        ws, report = self._ws, self.report
+        report.compared = compared = compare.run(ws, report.pilot.number, self._ids)
+        notes = [f"Pilot {report.pilot.number}: {report.drawn} {ws.task.words.many}, seed {report.pilot.seed}."]
+        if compared.compared:
+            notes.append(f"{compared.compared} of its requests were asked live as well: {compared.said}.")
+        report.quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes, fewest=fewest)
+        if report.quality is None:
+            raise self._unanswered()
+        verdict = PilotVerdict.PASSED if report.passed else PilotVerdict.FAILED
+        path = str(report.quality.path.relative_to(ws.data))
+        with ws.store.write() as tx:
+            pilots.end_pilot(tx, report.pilot.number, verdict, report=path, at=ws.now())
+
+    def _unanswered(self) -> RemoteError | GateError:
+        """Return the error of a pilot without any reply, with its cause and what helps."""
+        ws, ids, said = self._ws, self._ids, "no reply came for any of the pilot, so there is nothing to judge"
+        with ws.store.read() as tx:
+            parked = quality_pilot.parked_of_pilot(tx, ws.task.name, ids)
+            unserved = quality_pilot.unserved_items(tx, ws.task.name, ids)
+        if unserved:
+            hint = "run it again later; it asks about the same items"
+            return RemoteError(f"{said}: {parked[unserved[0]]}", hint=hint)
+        if parked:
+            why = next(iter(parked.values()))
+            again = ws.task.words.make("unpark ALL=1")
+            return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
+        return GateError(said, hint="run it again")

@@ -51,8 +51,8 @@ def environ(data: Path) -> dict[str, str]:
 def opened(data: Path, **more: str) -> "contextlib.AbstractContextManager[OpenWorkspace]":
     """Open a workspace as the commands do, showing nothing; `more` are settings by their bare names."""
     from pipeline.core import settings
-    from pipeline.core.progress import NullProgress
     from pipeline.engine.workspace import open_workspace
+    from tests.progress import NullProgress
 
     own = {f"FINDABLE_{name}": value for name, value in more.items()}
     return open_workspace(settings.load_settings({**environ(data), **own}), NullProgress())

@@ -133,8 +133,8 @@ def _texts(data: Path) -> list[str]:
 def _engine(data: Path) -> Any:
     """Open the workspace on the local engine, which runs in this process; waits between looks are short."""
     from pipeline.core import settings
-    from pipeline.core.progress import NullProgress
     from pipeline.engine.workspace import open_workspace
+    from tests.progress import NullProgress
 
     environ = {name: value for name, value in grounds.environ(data).items() if not name.startswith("G")}
     environ |= {"FINDABLE_BACKEND": "local", "FINDABLE_POLL_FIRST": "0.02", "FINDABLE_POLL_MOST": "0.1"}

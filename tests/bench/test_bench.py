@@ -13,6 +13,8 @@ from tests.bench import driver, grounds
 from tests.bench.grounds import Grounds
 from tests.bench.trials import MEMORY, TRIALS, USUAL, Trial
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -41,7 +41,7 @@ def test_a_name_that_is_no_text_is_refused(local: Workspace, words: str) -> None
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert b"no UTF-8 text" in done.stderr
+    assert b"not valid UTF-8" in done.stderr
     assert b"bug" not in done.stderr
 
 

@@ -47,6 +47,7 @@ def last_event(life: Life) -> datetime:
         return newest
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("moment", DEATHS)
 def test_who_died_on_another_machine_is_waited_out(moment: str, live: Live) -> None:
     """Its work is taken over when its time is over and not before, and everything is done once."""
@@ -64,6 +65,7 @@ def test_who_died_on_another_machine_is_waited_out(moment: str, live: Live) -> N
     rounds.check(life, one)
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("moment", DEATHS)
 def test_who_died_on_this_machine_is_followed_at_once(moment: str, live: Live) -> None:
     """However long its lease would last, the same command goes on with the work."""

@@ -88,6 +88,7 @@ def in_time(life: Life, command: tuple[str, ...], *, codes: tuple[int, ...] = (0
     return str(result.output)
 
 
+@pytest.mark.sampled(4, sqlite=4)
 @pytest.mark.parametrize("who", HANGS)
 def test_whoever_hangs_in_a_call_keeps_nobody_waiting(who: str, live: Live) -> None:
     """Every other command ends at once; what it does not touch is the batch, or the person, of the one that hangs."""

@@ -52,10 +52,10 @@ MOMENTS = {  # what stands still before which call of it, the how manieth
     "a submit before its last look at the lease and its create": ("batch-submit", CHECK, 2),
     "a submit before its upload": ("batch-submit", CHECK, 5),
     "a submit before the create of what it wrote": ("batch-submit", CHECK, 8),
-    "a submit before it writes a request file": ("batch-submit", "pipeline.batch.prepare._write", 1),
+    "a submit before it writes a request file": ("batch-submit", "pipeline.batch.prepare._Preparation._write", 1),
     "a submit before it claims what it wrote": ("batch-submit", "pipeline.core.files.SealedWriter.seal", 1),
-    "a poll before it seals what it fetched": ("batch-poll", "pipeline.core.files.settle", 1),
-    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest._finish", 1),
+    "a poll before it seals what it fetched": ("batch-poll", "pipeline.core.files.sync_part", 1),
+    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest._Ingest._finish", 1),
     "an index before it verifies": ("index", "pipeline.index.builds.Builds.verify", 1),
     "an index before it promotes": ("index", "pipeline.index.builds.Builds.promote", 1),
 }
@@ -111,6 +111,7 @@ def ended(process: Process) -> Ended:
     return Ended(process.returncode, out, err, [])
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_who_is_overtaken_finds_out_before_it_does_harm(moment: str, live: Live) -> None:
     """Another one does all the work meanwhile; what the first does afterwards changes nothing and asks nobody."""
@@ -138,6 +139,7 @@ def test_who_is_overtaken_finds_out_before_it_does_harm(moment: str, live: Live)
     )
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("moment", FENCED)
 def test_who_stands_still_behind_the_fence_is_not_overtaken(moment: str, live: Live) -> None:
     """What others see changes in one transaction with the look at the lease: nobody comes between the two."""
@@ -165,6 +167,7 @@ def test_who_stands_still_behind_the_fence_is_not_overtaken(moment: str, live: L
     rounds.check(life, one)
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("moment", LEFT_ALONE)
 def test_who_stands_still_within_its_lease_is_left_alone(moment: str, live: Live) -> None:
     """Another one waits, or leaves the batch to it; when it goes on, both end well, and all was done once."""

@@ -22,7 +22,7 @@ from tests.integration import many_passages as passages
 from tests.lab import KEY, ON_POSTGRESQL, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-SAMPLE = 4 if ON_POSTGRESQL else 8  # fates of each command in `make test`
+SAMPLE = 3 if ON_POSTGRESQL else 4  # fates of each command in `make test`
 SEED = 20261120
 TRACES = (b"zq-77", b"Zanthippa", b"harpsichords of Quillmouth")
 PERSON = {"first_name": "Zanthippa", "last_name": "Quorn", "bio": "Mends the harpsichords of Quillmouth, all of them."}

@@ -20,7 +20,7 @@ from tests.crash.steps import Fate
 from tests.lab import KEY, Api, Workspace
 
 PEOPLE = 7
-FEW = 8  # lives of the sample
+FEW = 4  # lives of the sample
 SEED = 5
 ASK = ":generateContent"
 

@@ -25,7 +25,7 @@ ONE, TWO, THEIRS = "passage-concepts@1", "passage-concepts@2", "theirs"
 TAGS = "expert-tags@1"
 MANY = 700  # passages with another program's concepts: two blocks of them
 PASSAGES = {"FINDABLE_TASK": "passages"}
-EACH = 1 if os.environ.get("KEEPING") == "all" else 2
+EACH = 1 if os.environ.get("KEEPING") == "all" else 6  # every so many steps
 STATE = {  # what a rollback may change, without what time it was
     "passage_concepts": "passage_id, concept_name, extractor_version, extractor_model, evidence",
     "experts": "username, tags, findability_score",

@@ -27,7 +27,7 @@ from tests.crash.sweep import Sweep
 from tests.lab import ON_POSTGRESQL
 
 SEED = 20261120
-CHUNKS, CHUNK = (2 if ON_POSTGRESQL else 5), 4  # of single deaths; on both databases the samples are others
+CHUNKS, CHUNK = 2, 4  # of single deaths; on both databases the samples are others
 CREATE = ":batchGenerateContent"
 FIRST, SUBMIT = "first", 1
 UNREACHABLE, CONTRADICTION, INTERRUPTED = 4, 5, 130
@@ -87,6 +87,7 @@ def test_two_deaths_in_a_row_change_nothing(sweep: Sweep, meet: Meet) -> None:
     meet(list(pairs(sweep, dice_of(1), 4)))
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("number", range(2))
 def test_a_signal_ends_a_command_in_order(sweep: Sweep, meet: Meet, number: int) -> None:
     """Ctrl-C and SIGTERM at any step exit with 130, leave nothing half written, and cost nothing but the time."""
@@ -98,7 +99,7 @@ def test_a_signal_ends_a_command_in_order(sweep: Sweep, meet: Meet, number: int)
 
 def test_a_disk_that_is_full_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where no file can be made, written, synced or renamed any more, a command says so, and goes on later."""
-    lives = meet(dice_of(3).sample(list(full_disks(sweep)), 6))
+    lives = meet(dice_of(3).sample(list(full_disks(sweep)), 4))
     assert any(ended.code for lived in lives for ended in lived.ended)
 
 
@@ -112,7 +113,7 @@ def test_a_database_that_cannot_grow_loses_nothing(sweep: Sweep, meet: Meet) -> 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="a file does not go away")
 def test_a_server_that_goes_away_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where the server ends all connections, at whatever step, a command says so (exit 4) or goes on."""
-    lives = meet(dice_of(6).sample(list(cuts(sweep)), 8))
+    lives = meet(dice_of(6).sample(list(cuts(sweep)), 5))
     assert any(ended.code == UNREACHABLE for lived in lives for ended in lived.ended)
 
 
@@ -122,6 +123,7 @@ def test_a_build_that_went_bad_before_it_was_verified_is_not_promoted(sweep: Swe
     assert [lived.ended[0].code for lived in lives] == [CONTRADICTION] * len(lives), [one.ended for one in lives]
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.sqlite_only("the database on a server can still be written")
 @pytest.mark.parametrize("day", ["first", "second", "third"])
 def test_a_workspace_that_cannot_be_written_is_left_as_it_is(sweep: Sweep, mortal: Mortal, day: str) -> None:

@@ -3,8 +3,9 @@
 Where FINDABLE_TEST_DATABASE is postgresql the deaths are before every step and after the last of a command, for what is
 so after a step is so before the next; of the rarer misfortunes there is a sample.
 
-WORKERS processes share the work, and MOST ends it after so many lives. What differed is printed with where it died, and
-its folder is kept; the exit code is 1 then.
+WORKERS processes share the work, and MOST ends it after so many lives. Where FULL_DONE names a file, the sweep goes on
+behind the lives that it counts, which are those that came to no difference. What differed is printed with where it
+died, and its folder is kept; the exit code is 1 then.
 """
 
 import os
@@ -97,7 +98,9 @@ def main() -> int:
         sweep.live_in_peace()
     for peace in sweep.peace.values():
         say(f"{peace.day.name}: " + ", ".join(f"{name} {count}" for name, count in peace.counted()))
-    every = everything(sweep)[: int(os.environ.get("FINDABLE_MOST") or 0) or None]
+    kept = Path(os.environ.get("FULL_DONE", os.devnull))
+    before = int(kept.read_text(encoding="utf-8") or 0) if kept.is_file() else 0
+    every = everything(sweep)[before : int(os.environ.get("FINDABLE_MOST") or 0) or None]
     say(f"N = {sweep.steps} durable steps; {len(every)} lives to live, in {root}")
     crew, done, ended, differing = Crew(sweep, workers), 0, 0, 0
     for lived in crew.live(every):
@@ -107,6 +110,8 @@ def main() -> int:
             differing += 1
             say(str(lived))
         if done % SPOKEN_EVERY == 0:
+            if kept.name != Path(os.devnull).name and not differing:
+                kept.write_text(str(before + done), encoding="utf-8")
             say(f"{done} of {len(every)}, {differing} with differences, {(time.monotonic() - began) / 60:.1f} min")
     crew.close()
     say(

@@ -171,11 +171,16 @@ def empty(data: Path, url: str) -> Workspace:
 def populated(data: Path, url: str) -> Workspace:
     """Return a workspace with a few people who can be asked about."""
     workspace = empty(data, url)
+    add_people(workspace, first=0, until=PEOPLE)
+    return workspace
+
+
+def add_people(workspace: Workspace, *, first: int, until: int) -> None:
+    """Put people who can be asked about into a workspace."""
     with workspace.open() as ws, ws.store.write() as tx:
-        for number in range(PEOPLE):
+        for number in range(first, until):
             bio = f"I keep bees and teach water law, number {number}."
             table.insert_person(tx, f"person-{number}", {"first_name": "Person", "bio": bio})
-    return workspace
 
 
 def indexed(data: Path, url: str) -> Workspace:

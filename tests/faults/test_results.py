@@ -1,13 +1,14 @@
 """Faults of result files and of a batch's end, through submit, poll and ingest: every request is accounted for once."""
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from tests.faults import ground
 from tests.faults.ground import PEOPLE, Facts, Ground, Script
 
-pytestmark = pytest.mark.sampled(12)
+pytestmark = pytest.mark.sampled(12, sqlite=2)
 
 ONE = "^expert-tags/2$"
 TWO = "^expert-tags/[23]$"
@@ -97,16 +98,41 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
+OF_LINES = [row for row in ROWS if row.key == ONE]
+
+
+def test_every_line_of_a_spoilt_result_is_accounted_for(asking: Ground) -> None:
+    """In one batch with every fault of a line the account is the sum of what the table says of each."""
+    total = len(OF_LINES)
+    ground.add_people(asking.workspace, first=PEOPLE, until=total)
+    faults = [Script(row.word, row.args, key=f"^expert-tags/{number}$") for number, row in enumerate(OF_LINES, 1)]
+    asking.script(*faults)
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        done = asking.run(command)
+        assert done.exit_code == 0, done.output
+    of_all = Account(*(sum(column) for column in zip(*(astuple(row.account) for row in OF_LINES), strict=True)))
+    assert _account(asking) == replace(of_all, answered=of_all.answered - total * (PEOPLE - 1))
+    assert asking.facts().charged == sum(row.charged for row in OF_LINES)
+    assert asking.struck(), "a fault never struck"
+    asking.recover()
+    assert asking.facts().tagged == total - sum(row.parked for row in OF_LINES)
+
+
+def _account(asking: Ground) -> Account:
+    """Return what the first batch came to."""
+    columns = ", ".join(Account.__dataclass_fields__)
+    sql = f"SELECT {columns} FROM findable_batch_accounts WHERE batch = 1"  # noqa: S608 - our names
+    return Account(*asking.workspace.query(sql)[0])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.key != ONE], ids=str)
 def test_every_request_of_a_spoilt_result_is_accounted_for(row: Row, asking: Ground) -> None:
     """The account is that of the table, the other answers are kept, and who has none is asked again and tagged."""
     asking.script(Script(row.word, row.args, key=row.key, times=row.times))
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
         done = asking.run(command)
         assert done.exit_code == 0, done.output
-    columns = ", ".join(Account.__dataclass_fields__)
-    sql = f"SELECT {columns} FROM findable_batch_accounts WHERE batch = 1"  # noqa: S608 - our names
-    assert Account(*asking.workspace.query(sql)[0]) == row.account, done.output
+    assert _account(asking) == row.account, done.output
     answered = row.account.answered
     assert asking.facts() == Facts(("ingested",), tagged=answered, charged=row.charged, creates=1, remote=1)
     assert asking.struck(), "the fault never struck"
@@ -114,55 +140,6 @@ def test_every_request_of_a_spoilt_result_is_accounted_for(row: Row, asking: Gro
     assert asking.facts().tagged == PEOPLE - row.parked
     again = answered + row.parked < PEOPLE
     assert asking.live() == 1 + again - (row.word == "batch_cancelled")
-
-
-@pytest.mark.parametrize("word", ["batch_fails", "batch_expires", "batch_cancelled"])
-def test_a_batch_without_a_result_lets_its_people_go(word: str, asking: Ground) -> None:
-    """FAILED, EXPIRED and CANCELLED without a file charge nobody, and everybody goes out again."""
-    asking.script(Script(word))
-    assert asking.run("batch-submit").exit_code == 0
-    assert asking.run("batch-poll").exit_code == 0
-    assert asking.facts() == Facts(("failed",), creates=1, remote=1)
-    asking.recover()
-    assert asking.facts() == Facts(("failed", "ingested"), tagged=PEOPLE, creates=2, remote=2)
-
-
-def test_a_batch_that_never_ends_is_given_up(asking: Ground) -> None:
-    """F52: beyond its age it is cancelled, and what it did not answer goes out again."""
-    asking.script(Script("never_ends"))
-    assert asking.run("batch-submit").exit_code == 0
-    assert asking.run("batch-poll", WAIT="0").exit_code == 0
-    assert asking.facts() == Facts(("submitted",), claimed=PEOPLE, creates=1, remote=1)
-    assert asking.run("batch-poll", BATCH_HOURS="0").exit_code == 0
-    assert asking.facts() == Facts(("failed",), creates=1, remote=1)
-    asking.recover()
-    assert (asking.facts().tagged, asking.live()) == (PEOPLE, 1)
-
-
-def test_a_lagging_list_makes_no_second_batch(asking: Ground) -> None:
-    """F41: a lost create that the list shows late is waited for as long as LIST_LAG says, and adopted."""
-    asking.script(Script("create_lost_reply"), Script("list_lag", {"seconds": 1}))
-    done = asking.run("batch-submit", LIST_LAG="3")
-    assert (done.exit_code, "found again" in done.stderr) == (0, True), done.output
-    assert asking.facts() == Facts(("submitted",), claimed=PEOPLE, creates=1, remote=1)
-
-
-@pytest.mark.parametrize("late", ["list_lag", "page_skips"])
-def test_what_the_list_hid_is_found_as_a_twin(late: str, asking: Ground) -> None:
-    """F41, F57: where the list lags longer than it may, or lacks what there is, the twin is found and cancelled."""
-    hidden = Script("list_lag", {"seconds": 600}) if late == "list_lag" else Script("page_skips", times=1)
-    asking.script(Script("create_lost_reply"), hidden)
-    asking.api.configure(paused=True)  # or the twin is over before it can be cancelled
-    done = asking.run("batch-submit")
-    assert done.exit_code == 0, done.output
-    assert asking.facts() == Facts(("submitted",), claimed=PEOPLE, creates=2, remote=2)
-    asking.api.advance(3600)
-    assert asking.run("batch-poll", WAIT="0").exit_code == 0
-    asking.api.configure(paused=False)
-    asking.recover()
-    assert asking.live() == 1, "the twin goes on"
-    assert asking.workspace.query("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == [(1,)]
-    assert asking.facts().tagged == PEOPLE
 
 
 @pytest.mark.parametrize("word", ["page_repeats", "empty_page", "page_status"])

@@ -122,10 +122,10 @@ def test_good_inputs_keep_their_promises(name: str) -> None:
         TARGETS[name](data)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in CORPUS.iterdir()))
+@pytest.mark.parametrize("name", TARGETS)
 def test_what_a_fuzzer_found_keeps_its_promises(name: str) -> None:
-    """Each input that reached a line no other did, or that broke a promise once; a failure shows the one at fault."""
-    for path in sorted((CORPUS / name).iterdir()):
+    """Each input that reached a line no other did, or that broke a promise once."""
+    for path in sorted((CORPUS / name).glob("*")):
         TARGETS[name](path.read_bytes())
 
 

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.states import Outcome
-from pipeline.workflows.differences import Facts, differences
+from pipeline.workflows.differences import ReplyFacts, differences
 
 FACTS = st.builds(
-    Facts,
+    ReplyFacts,
     outcome=st.sampled_from([one.value for one in Outcome]),
     reason=st.sampled_from(["ok", "does-not-validate", "no-candidates"]),
     finish=st.sampled_from(["STOP", "MAX_TOKENS", "SAFETY", ""]),
@@ -18,13 +18,13 @@ FACTS = st.builds(
 
 
 @given(FACTS)
-def test_the_same_reply_differs_in_nothing(one: Facts) -> None:
+def test_the_same_reply_differs_in_nothing(one: ReplyFacts) -> None:
     """No difference is seen where there is none."""
     assert differences(one, one) == []
 
 
 @given(one=FACTS, other=FACTS)
-def test_what_differs_is_said_once_for_each_kind(one: Facts, other: Facts) -> None:
+def test_what_differs_is_said_once_for_each_kind(one: ReplyFacts, other: ReplyFacts) -> None:
     """Validity, finish reason and thoughts are told exactly where they differ, from either side alike."""
     said = differences(one, other)
     assert len(said) == len(differences(other, one))

@@ -16,7 +16,7 @@ from tests.soak.invariants import INVARIANTS, SETTLED, violations
 from tests.soak.look import Look, Memory, look
 from tests.soak.people import People
 
-pytestmark = pytest.mark.sqlite_only("the soak looks into an SQLite file")
+pytestmark = [pytest.mark.full, pytest.mark.sqlite_only("the soak looks into an SQLite file")]
 
 PEOPLE = 6
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.soak.soak import Soak
 
-pytestmark = pytest.mark.sqlite_only("the soak looks into an SQLite file")
+pytestmark = [pytest.mark.full, pytest.mark.sqlite_only("the soak looks into an SQLite file")]
 
 SECONDS = 20
 SEED = 41

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.batch import create, prepare
+from pipeline.batch import prepare, uploads
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.states import BatchState
@@ -44,7 +44,7 @@ class FileChecks:
             if wrong:
                 is_mendable = batch.state is BatchState.PREPARED
                 mended = (
-                    give_up_batch(self._ws, batch, why=wrong, has_lost_files=True)
+                    fail_lost_batch(self._ws, batch, why=wrong, has_lost_files=True)
                     if self._mend.on and is_mendable
                     else ""
                 )
@@ -75,7 +75,7 @@ class FileChecks:
                     f"The result of batch {batch.number} cannot be had again. Fail the batch, and ask its items anew?"
                 )
                 if not mended and self._mend.may(question):
-                    mended = give_up_batch(self._ws, batch, why=wrong, has_lost_files=True)
+                    mended = fail_lost_batch(self._ws, batch, why=wrong, has_lost_files=True)
                 said = f"batch {batch.number} ({batch.state}): {wrong}"
                 why = "its answers are paid for and not ingested yet"
                 yield CheckFinding("result files", said, why, mendable=True, mended=mended)
@@ -99,7 +99,7 @@ class FileChecks:
         if not wrong:
             return
         with self._store.read() as tx:
-            is_forgetting = bool(erase.unfinished_erasures(tx))
+            is_forgetting = bool(erase.open_erasures(tx))
         mended = ""
         if not is_forgetting:
             mended = self._fetch_again(batch) if self._mend.on and is_result else ""
@@ -200,7 +200,7 @@ def _wrong_file(path: Path, sha256: str, *, what: str) -> str:
     return ""
 
 
-def give_up_batch(ws: "OpenWorkspace", batch: Batch, *, why: str, has_lost_files: bool) -> str:
+def fail_lost_batch(ws: "OpenWorkspace", batch: Batch, *, why: str, has_lost_files: bool) -> str:
     """End a batch that gives no answers and let its items go; an empty text where another process works on it."""
     with ws.lease(f"batch:{batch.number}") as lease:
         if lease is None:
@@ -214,5 +214,5 @@ def give_up_batch(ws: "OpenWorkspace", batch: Batch, *, why: str, has_lost_files
     if has_lost_files:
         _remove_files(ws.data, batch)
     with contextlib.suppress(FindableError):
-        create.drop_upload(ws.client, batch)
+        uploads.drop_upload(ws.client, batch.upload)
     return f"given up; {len(free)} items can be asked again"

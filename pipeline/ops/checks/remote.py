@@ -14,7 +14,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import BatchState
-from pipeline.ops.checks.files import give_up_batch
+from pipeline.ops.checks.files import fail_lost_batch
 from pipeline.ops.checks.finding import CheckFinding, Mend
 from pipeline.store import batches, workspace
 from pipeline.store.batches import Batch, name_prefix
@@ -77,7 +77,7 @@ class RemoteChecks:
             if not batches.batches_in_states(tx):
                 return
         try:
-            left = uploads.left_uploads(self._ws)
+            left = uploads.left_uploads(self._store, self._ws.client)
         except (KeyRefusedError, ThrottledError, UnavailableError):
             raise
         except RefusedError as error:  # a server that keeps no list of files
@@ -127,7 +127,7 @@ class RemoteChecks:
                 if self._mend.may(
                     f"Batch {batch.number} is not to be seen there. Give it up, and let its items be asked again?"
                 ):
-                    mended = give_up_batch(self._ws, batch, why=error.message, has_lost_files=False)
+                    mended = fail_lost_batch(self._ws, batch, why=error.message, has_lost_files=False)
                 why = "its items stay claimed, and its result may never come"
                 yield CheckFinding(
                     "backend", said, why, mendable=True, mended=mended, next=f"the key of its project, or {cancel}"
@@ -181,7 +181,7 @@ class RemoteChecks:
             elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
                 mended = ""
                 if self._mend.on:
-                    reconcile.cancel_duplicates(self._ws, owner, listing)
+                    reconcile.cancel_duplicates(self._ws, owner.number, listing)
                     with self._store.read() as tx:
                         mended = "" if batches.open_duplicates(tx, owner.number) else "cancelled and recorded"
                 said = f"{one.name} is a second remote batch of batch {owner.number}"

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from pipeline.core.states import OVER, BatchState, Outcome
 from pipeline.ops.checks.finding import CheckFinding, Mend
-from pipeline.store import batches, claims, erase, integrity, live_calls, versions
+from pipeline.store import batches, claims, erase, integrity, leases, live_calls, versions
 from pipeline.store.batches import Batch
-from pipeline.store.database import Store
+from pipeline.store.database import Connection, Store
 
 Now = Callable[[], datetime]
 KINDS = {"findable_requests": "claims", "findable_answers": "answers", "findable_attempts": "attempts"}
@@ -48,7 +48,7 @@ def check_claims(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding
     with store.read() as tx:
         over = {batch.number for batch in batches.batches_in_states(tx, *OVER)}
         stuck = sum(counts["open"] for number, counts in integrity.count_requests(tx).items() if number in over)
-        dead = integrity.count_dead_claims(tx, now=now())
+        dead = sum(one.is_dead for one in claims.live_claims(tx, now=now()))
     if stuck:
         mended = mend.rows(store, lambda tx: f"closed {integrity.close_claims_of_ended(tx)} claims")
         said = f"{stuck} items are claimed by batches that are over"
@@ -79,7 +79,7 @@ def check_loose(store: Store, mend: Mend) -> Iterator[CheckFinding]:
 def check_forgotten(store: Store) -> Iterator[CheckFinding]:
     """Was everything that was begun to be forgotten forgotten to the end?"""
     with store.read() as tx:
-        left = erase.unfinished_erasures(tx)
+        left = erase.open_erasures(tx)
     for item_id in left:
         said = f"item {item_id} was begun to be forgotten, and the run died over it"
         yield CheckFinding(
@@ -90,13 +90,20 @@ def check_forgotten(store: Store) -> Iterator[CheckFinding]:
 def check_leases(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]:
     """Has every lease a living owner?"""
     with store.read() as tx:
-        dead = integrity.count_dead_leases(tx, now=now())
+        _, dead = leases.leases_by_life(tx, now=now())
     if not dead:
         return
-    mended = mend.rows(store, lambda tx: f"dropped {len(integrity.drop_dead_leases(tx, now=now()))}")
+    mended = mend.rows(store, lambda tx: _drop_dead_leases(tx, now=now()))
     said = f"leases of processes that are gone: {', '.join(dead)}"
     why = "a run died there; the next process that needs them takes them over"
     yield CheckFinding("leases", said, why, contradiction=False, mendable=True, mended=mended)
+
+
+def _drop_dead_leases(tx: Connection, *, now: datetime) -> str:
+    """Drop the leases of processes that are gone."""
+    _, dead = leases.leases_by_life(tx, now=now)
+    leases.drop_leases(tx, dead)
+    return f"dropped {len(dead)}"
 
 
 def _wrong(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:

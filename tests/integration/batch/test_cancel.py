@@ -129,16 +129,6 @@ def test_what_cannot_be_cancelled_says_so(workspace: Workspace, people: People) 
     assert "batch 1 is ingested, there is nothing to cancel" in result.stderr
 
 
-def test_no_connection_changes_nothing(workspace: Workspace, people: People) -> None:
-    """A cancel that cannot be asked for ends with 4 and leaves the batch as it was."""
-    people(1)
-    assert workspace.run("batch-submit").exit_code == 0
-    before = batch_row(workspace)
-    workspace.environ["GOOGLE_GEMINI_BASE_URL"] = "http://127.0.0.1:9"
-    assert workspace.run("batch-cancel", "1", RETRY_FOR="0.05").exit_code == 4
-    assert batch_row(workspace) == before
-
-
 def test_a_cancel_that_is_refused_changes_nothing(workspace: Workspace, api: Api, people: People) -> None:
     """What was noted before the API was asked is taken back where it does not take the call."""
     people(1)

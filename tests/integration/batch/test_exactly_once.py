@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.batch import create, prepare
+from pipeline.batch import uploads as batch_uploads
 from pipeline.batch.create import SendOutcome
-from pipeline.core.progress import NullProgress
 from tests.integration.looks import (
     CREATE,
     alter,
@@ -27,6 +27,7 @@ from tests.integration.looks import (
     uploads,
 )
 from tests.lab import Api, Workspace
+from tests.progress import NullProgress
 
 People = Callable[..., list[str]]
 
@@ -295,15 +296,6 @@ def test_a_clear_refusal_leaves_the_batch_prepared(case: str, workspace: Workspa
     assert batch_row(workspace)["request_sha256"] == row["request_sha256"]
 
 
-def test_no_connection_leaves_the_batch_prepared(workspace: Workspace, people: People) -> None:
-    """Where nothing can be sent, nothing happened: exit 4, the batch waits, its items stay claimed."""
-    people(5)
-    workspace.environ["GOOGLE_GEMINI_BASE_URL"] = "http://127.0.0.1:9"
-    result = workspace.run("batch-submit", RETRY_FOR="0.05")
-    assert result.exit_code == 4, result.output
-    assert (states(workspace), len(claimed(workspace)), tries(workspace)) == (["prepared"], 5, [])
-
-
 def test_a_server_that_goes_away_before_create_leaves_the_batch_prepared_and_its_upload_kept(
     workspace: Workspace, api: Api, people: People
 ) -> None:
@@ -346,7 +338,7 @@ def test_what_a_refusal_comes_to_is_settled_before_the_upload_is_deleted(
     people(5)
     fault_on_create(api, "status", {"code": 400, "message": "Request contains an invalid argument."}, times=2)
     assert workspace.run("batch-submit").exit_code == 4
-    found, real = [], create.drop_upload
+    found, real = [], batch_uploads.drop_upload
 
     def dropping(*arguments: Any) -> None:
         """Look at the batch, and cancel it, at the moment at which the upload goes."""

@@ -14,9 +14,9 @@ from pipeline.gemini.operations import RemoteBatch
 from pipeline.store import batches
 from tests import ledger
 from tests.integration.looks import crowd
-from tests.lab import Api, Workspace, slowness
+from tests.lab import Api, Workspace
 
-pytestmark = pytest.mark.sampled(3)
+pytestmark = pytest.mark.sampled(3, sqlite=2)
 
 ALWAYS = 10_000
 People = Callable[..., list[str]]
@@ -117,17 +117,6 @@ def test_a_state_that_is_no_end_is_waited_out(
     assert ledger.batches(workspace) == ["downloaded"]
 
 
-def test_a_late_result_is_waited_for(workspace: Workspace, api: Api, people: People) -> None:
-    """A batch that succeeded without naming its result is looked at again until it does."""
-    people(2)
-    submit(workspace)
-    finish(api)
-    api.fault("no_output_yet", times=3)
-    assert poll(workspace)["downloaded"] == [1]
-    ingest(workspace)
-    assert ledger.people(workspace) == {"total": 2, "tagged": 2}
-
-
 def test_a_result_that_never_comes_fails_the_batch(workspace: Workspace, api: Api, people: People) -> None:
     """A batch that succeeded and never names a result ends, and its people go back uncharged."""
     people(2)
@@ -181,19 +170,6 @@ def test_a_batch_without_a_result_lets_its_people_go(
     poll(workspace)
     ingest(workspace)
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
-
-
-@pytest.mark.parametrize("fault", ["batch_expires", "batch_cancelled", "batch_fails"])
-def test_a_partial_result_is_taken(workspace: Workspace, api: Api, people: People, fault: str) -> None:
-    """What a batch gave up before its early end is kept; the rest is missing, uncharged, and goes out again."""
-    people(6)
-    api.fault(fault, args={"partial": 0.5})
-    submit(workspace)
-    assert poll(workspace)["downloaded"] == [1]
-    ingest(workspace)
-    assert workspace.query("SELECT answered, missing FROM findable_batch_accounts") == [(3, 3)]
-    assert uncharged(workspace) == 3
-    assert ledger.people(workspace) == {"total": 6, "tagged": 3, "untagged": 3}
 
 
 def test_a_partial_result_that_is_not_there_fails_the_batch(workspace: Workspace, api: Api, people: People) -> None:
@@ -275,46 +251,6 @@ def test_a_download_that_fails_does_not_hide_the_others(workspace: Workspace, ap
     assert "503" in report["stopped"]
 
 
-@pytest.mark.parametrize("fault", ["status", "drop", "empty_200", "html_502", "quota_bare"])
-def test_no_answer_at_all_ends_bounded_and_changes_nothing(
-    workspace: Workspace, api: Api, people: People, fault: str
-) -> None:
-    """An API that never answers ends the run with exit code 4, with everything as it was."""
-    people(2)
-    submit(workspace)
-    before = ledger.snapshot(workspace)
-    api.fault(fault, times=ALWAYS, method="GET")
-    began = time.monotonic()
-    report = poll(workspace, code=4, RETRY_FOR="0.05", POLL_PATIENCE="0.3")
-    assert time.monotonic() - began < 20 * slowness()
-    assert report["waiting"] == [1]
-    assert ledger.snapshot(workspace) == before
-
-
-def test_a_daily_quota_ends_the_run_at_once(workspace: Workspace, api: Api, people: People) -> None:
-    """Nobody is kept waiting for a quota of tomorrow; the run says when to come back."""
-    people(2)
-    submit(workspace)
-    api.fault("quota_day", times=ALWAYS, method="GET")
-    result = workspace.run("batch-poll")
-    assert result.exit_code == 4, result.output
-    assert "UTC" in result.stderr
-    assert len(api.seen("GET", "/batches/")) == 1
-
-
-@pytest.mark.parametrize("fault", ["download_status", "cut_with_length", "cut_without_length"])
-def test_a_download_that_breaks_is_begun_again(workspace: Workspace, api: Api, people: People, fault: str) -> None:
-    """A refused or cut download is repeated, and what is sealed is whole."""
-    people(20)
-    submit(workspace)
-    api.fault(fault)
-    assert poll(workspace)["downloaded"] == [1]
-    assert len(api.seen("GET", ":download")) == 2
-    ingest(workspace)
-    assert ledger.people(workspace) == {"total": 20, "tagged": 20}
-    assert not list(workspace.data.rglob("*.part"))
-
-
 def test_a_result_that_stays_empty_is_taken_as_it_is(workspace: Workspace, api: Api, people: People) -> None:
     """Nothing at all, fetched three times, is sealed: what has no line is missing, charged, and asked once more."""
     people(2)
@@ -380,17 +316,6 @@ def test_a_batch_that_is_too_old_is_cancelled_and_goes_out_again(
     poll(workspace)
     ingest(workspace)
     assert ledger.people(workspace) == {"total": 2, "tagged": 2}
-
-
-def test_a_batch_that_expires_at_the_api_goes_out_again(workspace: Workspace, api: Api, people: People) -> None:
-    """After 48 hours by the API's clock a pending batch is expired there, and fails here."""
-    people(2)
-    api.fault("never_ends")
-    submit(workspace)
-    assert poll(workspace, "--no-wait")["waiting"] == [1]
-    api.advance(49 * 3600)
-    assert poll(workspace)["failed"] == {"1": "expired"}
-    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
 
 
 def test_a_cancel_that_comes_too_late_is_no_loss(workspace: Workspace, api: Api, people: People) -> None:
@@ -476,18 +401,6 @@ def test_a_late_batch_of_what_was_given_up_is_found_and_cancelled(
     assert workspace.scalar("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == 1
 
 
-def test_an_unclear_create_is_adopted_and_followed(workspace: Workspace, api: Api, people: People) -> None:
-    """What a lost create left behind is found by its name, and polled like any other; nothing is created."""
-    people(2)
-    api.fault("create_lost_reply_status")
-    api.fault("status", times=ALWAYS, method="GET", path=r"/batches\?")
-    assert workspace.run("batch-submit", RETRY_FOR="0.05").exit_code == 4
-    assert ledger.batches(workspace) == ["submitting"]
-    api.clear_faults()
-    assert poll(workspace)["downloaded"] == [1]
-    assert len(api.seen("POST", ":batchGenerateContent")) == 1
-
-
 def test_poll_never_creates(workspace: Workspace, api: Api, people: People) -> None:
     """A create that left nothing stays unclear for poll, which says who clears it up; the others come home."""
     people(4)
@@ -555,18 +468,6 @@ def test_a_batch_submitted_meanwhile_is_followed_too(workspace: Workspace, api: 
 
         ws.sleep = sleep
         assert batch_poll.run(ws, wait=True).downloaded == [1, 2]
-
-
-def test_a_wrong_key_is_said_as_such(workspace: Workspace, api: Api, people: People) -> None:
-    """A key that is refused ends the run with exit code 3 and changes nothing."""
-    people(2)
-    submit(workspace)
-    before = ledger.snapshot(workspace)
-    api.fault("key_invalid", times=ALWAYS)
-    result = workspace.run("batch-poll")
-    assert result.exit_code == 3
-    assert "GEMINI_API_KEY" in result.stderr
-    assert ledger.snapshot(workspace) == before
 
 
 def test_a_look_that_comes_late_does_not_undo_what_another_process_saw(workspace: Workspace, people: People) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests import ledger
 from tests.delivery import deliver, error, prepare, put_people, result, workspace_at
-from tests.lab import ROOT, Api, Workspace, slowness
+from tests.lab import ROOT, Api, Workspace
 
 pytestmark = pytest.mark.sampled(3)
 
@@ -64,48 +64,6 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < until, "it never came"
         time.sleep(0.02)
-
-
-@pytest.mark.parametrize(
-    ("fault", "path", "seen"),
-    [
-        ("never_ends", "", "/batches/"),
-        ("hang", r"/batches/[^/?]+$", "/batches/"),
-        ("status", r"/batches/[^/?]+$", "/batches/"),
-        ("hang", ":download", ":download"),
-        ("slow_drip", ":download", ":download"),
-    ],
-    ids=["between looks", "in a look", "between tries", "before a download", "in a download"],
-)
-def test_ctrl_c_ends_at_once_and_leaves_all_as_it_was(  # noqa: PLR0917 - three fixtures and a case of three parts
-    workspace: Workspace,
-    api: Api,
-    people: People,
-    start: Callable[..., Process],
-    fault: str,
-    path: str,
-    seen: str,
-) -> None:
-    """An interrupt at any wait ends the poll within a second with code 130; the batch is as it was."""
-    people(40)
-    if fault == "never_ends":
-        api.fault(fault)
-    assert workspace.run("batch-submit").exit_code == 0
-    if path:
-        api.fault(fault, times=ALWAYS, method="GET", path=path, args={"bytes": 16, "pause_seconds": 0.05})
-    before = ledger.snapshot(workspace, without=ledger.TIMES | {"remote_word", "remote_done"})
-    poll = start("batch-poll", POLL_FIRST="30", RETRY_WAIT="30", RETRY_FOR="300", CALL_TIMEOUT="60")
-    wait_for(lambda: api.seen("GET", seen))
-    time.sleep(0.3)
-    began = time.monotonic()
-    poll.send_signal(signal.SIGINT)
-    _, said = poll.communicate(timeout=DEADLINE_S)
-    assert time.monotonic() - began < ENDS_WITHIN_S * slowness()
-    assert poll.returncode == 130, said
-    assert "Traceback" not in said
-    assert ledger.snapshot(workspace, without=ledger.TIMES | {"remote_word", "remote_done"}) == before
-    assert not list(workspace.data.rglob("*.part"))
-    assert ledger.living_leases(workspace) == []
 
 
 def test_two_polls_at_once_bring_a_batch_home_once(
@@ -169,6 +127,7 @@ def test_a_poll_that_sees_a_cancel_before_its_sender_does_forgives(
     assert cancel.returncode == 0
 
 
+@pytest.mark.sampled(3, sqlite=2)
 @pytest.mark.parametrize("commit", [2, 3, 4, 5, 6])
 def test_killed_in_the_middle_and_run_again_it_is_as_if_never_killed(tmp_path: Path, commit: int) -> None:
     """An ingest that is killed before any of its commits ends, run again, in the database of an undisturbed one."""

@@ -1,6 +1,5 @@
 """Several `batch-submit` at the same time, and one that stood still past its lease: nobody is asked twice."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,14 +10,14 @@ import pytest
 from pipeline.batch import prepare
 from pipeline.core import files
 from pipeline.store.leases import LeaseLostError
-from tests.integration.hands import Ended, Hand
+from tests.integration.hands import Hand
 from tests.integration.looks import alter, asked_ids, batch_row, claimed, remote, states
-from tests.lab import Api, Workspace, slowness
+from tests.lab import Api, Workspace
 
 People = Callable[..., list[str]]
 At = Callable[[int], Workspace]
 
-ROUNDS = 10
+ROUNDS = 4
 PEOPLE = 7
 QUICK = {"BATCH_ROWS": "3", "LEASE": "0.5", "CREATE_TIMEOUT": "0.3", "RETRY_FOR": "0.5"}
 LONG = {"BATCH_ROWS": "3", "LEASE": "3600"}
@@ -76,41 +75,6 @@ def test_two_submits_at_the_same_time_ask_everyone_once(api: Api, hands: tuple[H
         check(workspace, api, said=(number, ended))
 
 
-def stand_still(workspace: Workspace, hands: tuple[Hand, Hand], *, step: int) -> tuple[Ended, Ended | None]:
-    """Stop one submit before a step for longer than its lease, let another do its work, and let the first go on.
-
-    Where the first stopped inside a transaction the other has to wait for it; then it goes on before the other ended.
-    """
-    first, second = hands
-    first.start(workspace, "batch-submit", stop_at=step, values=QUICK)
-    if not first.wait_until_stopped():
-        return first.ended(), None
-    time.sleep(0.55)
-    second.start(workspace, "batch-submit", values=QUICK)
-    deadline = time.monotonic() + 4
-    while time.monotonic() < deadline and not second.has_ended():
-        time.sleep(0.02)
-    first.go_on()
-    return first.ended(), second.ended()
-
-
-@pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.65, 0.8])
-def test_a_submit_that_stood_still_past_its_lease_does_no_harm(
-    share: float, api: Api, hands: tuple[Hand, Hand], at: At
-) -> None:
-    """Wherever it stood, what it does afterwards neither asks anyone twice nor damages what the other one wrote."""
-    api.configure(paused=True)
-    hands[0].start(at(0), "batch-submit", values=QUICK)
-    steps = hands[0].ended().steps
-    workspace = at(1)
-    ended = stand_still(workspace, hands, step=int(steps * share))
-    assert all(one is None or one.code in {0, 4, 5} for one in ended), ended
-    assert all(one is None or "bug in findable" not in one.err for one in ended), ended
-    assert workspace.run("batch-submit", **QUICK).exit_code == 0, ended
-    workspace.run("batch-poll", WAIT="0")
-    check(workspace, api, said=ended)
-
-
 def test_a_sweep_that_lost_its_lease_removes_nothing(workspace: Workspace, people: People) -> None:
     """A process that stood still right before its sweep leaves the other one's files alone, and then begins again."""
     people(4)
@@ -142,24 +106,3 @@ def test_preparing_begins_again_where_the_lease_was_lost(workspace: Workspace, p
         assert prepare.prepare_batches(ws, prepare.Selection(), bar=Watching()) == [1, 2, 3]
     assert asked_ids(workspace, [1, 2, 3]) == [str(number) for number in range(1, 8)]
     assert len(list((workspace.data / "batches").iterdir())) == 3
-
-
-def test_the_lease_of_a_dead_submit_is_taken_over_at_once(api: Api, hands: tuple[Hand, Hand], at: At) -> None:
-    """A process that was killed while it held a lease of an hour keeps nobody waiting."""
-    api.configure(paused=True)
-    hands[0].start(at(0), "batch-submit", values=LONG)
-    steps, held = hands[0].ended().steps, 0
-    for number, share in enumerate((0.3, 0.6, 0.65, 0.7, 0.55, 0.5, 0.4), start=1):
-        workspace = at(number)
-        hands[0].start(workspace, "batch-submit", stop_at=int(steps * share), how="KILL", values=LONG)
-        assert hands[0].ended().code == -9
-        if not workspace.scalar("SELECT count(*) FROM findable_leases"):  # it died between two leases
-            continue
-        held += 1
-        began = time.monotonic()
-        assert workspace.run("batch-submit", BATCH_ROWS="3", CREATE_TIMEOUT="0.3").exit_code == 0
-        assert time.monotonic() - began < 10 * slowness()
-        check(workspace, api, said=share)
-        if held == 2:
-            return
-    raise AssertionError("no step was met at which it holds a lease")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from emulator.server import Server, start
+from tests.engine import lent
 from tests.integration.emulator.caller import Caller
 
 _NUMBERS = itertools.count(1)
@@ -14,8 +15,8 @@ _NUMBERS = itertools.count(1)
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Server]:
-    """Return a running engine on an empty folder."""
-    with start(tmp_path / "state") as server:
+    """Return a running engine on an empty state."""
+    with lent(tmp_path) as server:
         yield server
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.emulator.caller import MODEL, TAGS_SCHEMA, Caller, request_for
+from tests.integration.emulator.caller import MODEL, Caller, request_for
 
 GENERATE = f"/v1/models/{MODEL}:generateContent"
 LIST = {"type": "ARRAY", "items": {"type": "STRING"}}
@@ -41,44 +41,10 @@ def test_the_same_request_has_the_same_answer(guest: Caller) -> None:
     assert guest.post(GENERATE, request) == guest.post(GENERATE, request)
 
 
-def test_only_what_stands_between_the_delimiters_is_tagged(guest: Caller) -> None:
-    """Words around the delimiters and in the system instruction do not change the tags."""
-    inside = "<job_title>Lawyer</job_title>\n<biography>Water law and irrigation.</biography>"
-    plain = {"contents": [{"role": "user", "parts": [{"text": inside}]}]}
-    loud = {
-        "contents": [{"role": "user", "parts": [{"text": f"Give tags on software and music. {inside} Nursing!"}]}],
-        "systemInstruction": {"parts": [{"text": "You know cooking and python."}]},
-    }
-    config = {"generationConfig": {"responseSchema": TAGS_SCHEMA}}
-    assert tags_of(guest.post(GENERATE, plain | config)) == tags_of(guest.post(GENERATE, loud | config))
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {"type": "OBJECT", "properties": {"tags": LIST, "why": {"type": "STRING"}}},
-        {"type": "OBJECT", "properties": {"tags": {"type": "STRING"}}},
-        {"type": "ARRAY", "items": {"type": "INTEGER"}},
-        {"type": "STRING"},
-        {"type": "OBJECT"},
-    ],
-)
-def test_a_schema_that_cannot_be_served_is_refused(guest: Caller, schema: dict[str, Any]) -> None:
-    """Any other shape is a 400 that says what was found and what is expected, not invented content."""
-    error = guest.refused(GENERATE, asking("law", schema))
-    assert error["status"] == "INVALID_ARGUMENT"
-    assert "ARRAY of STRING" in error["message"]
-
-
 def test_no_schema_is_refused_with_what_to_do(guest: Caller) -> None:
     """A request without a schema is a 400 that says what to set."""
     error = guest.refused(GENERATE, {"contents": [{"parts": [{"text": "law"}]}]})
     assert "set generationConfig.responseSchema" in error["message"]
-
-
-def test_a_list_without_items_is_refused(guest: Caller) -> None:
-    """An ARRAY that does not say what it holds is refused as the live service does."""
-    assert "items: missing field" in guest.refused(GENERATE, asking("law", {"type": "ARRAY"}))["message"]
 
 
 def test_enum_and_bounds_are_obeyed(guest: Caller) -> None:

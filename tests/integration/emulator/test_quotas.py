@@ -90,65 +90,6 @@ def test_streams_count_and_tokens_models_and_batches_do_not(limited: Caller) -> 
     assert statuses(limited, 2, path=stream) == [200, 429]
 
 
-def test_a_day_is_over_at_midnight_in_california(limited: Caller) -> None:
-    """A daily quota is refused with a short delay; after the reset that the engine shows it serves again."""
-    assert statuses(limited, 5, path=OTHER) == [200, 200, 200, 200, 429]
-    error = limited.refused(OTHER, request_for("law"))
-    assert "PerDay" in error["details"][1]["violations"][0]["quotaId"]
-    assert int(error["details"][2]["retryDelay"].removesuffix("s")) < 60
-    limited.post("/_emu/clock", {"advance_seconds": 61})
-    assert statuses(limited, 1, path=OTHER) == [429]
-    for _ in range(25):  # the reset is at most 25 hours away
-        limited.post("/_emu/clock", {"advance_seconds": 3600})
-    assert statuses(limited, 5, path=OTHER) == [200, 200, 200, 200, 429]
-
-
-def test_two_keys_do_not_share(limited: Caller) -> None:
-    """What one key used up is open to another; what the engine tells of them has no key in it."""
-    assert statuses(limited, 4)[-1] == 429
-    with Caller(limited.url, key="another-key") as other:
-        assert statuses(other, 4) == [200, 200, 200, 429]
-    shown = limited.get("/_emu/quotas")["used"]
-    assert [(one["model"], one["day"]["requests"]) for one in shown] == [(MODEL, 3), (MODEL, 3)]
-    assert len({one["owner"] for one in shown}) == 2
-    assert "another-key" not in str(shown)
-
-
-def test_vectors_count_by_texts(caller: Caller) -> None:
-    """A call of 60 texts takes 60 requests, and its tokens, from the quota of its own model."""
-    caller.settings(quotas={"gemini-embedding-2": {"requests_per_minute": 100}})
-    body = {"requests": [{"content": {"parts": [{"text": "water law"}]}}] * 60}
-    caller.post(EMBED, body)
-    error = caller.refused(EMBED, body)
-    assert error["details"][1]["violations"][0]["quotaId"].startswith("EmbedContentRequestsPerMinute")
-    caller.post(EMBED, {"requests": body["requests"][:40]})
-    served, refused, _ = caller.journal()
-    assert (served["requests"], served["tokens"], refused["status"]) == (60, 180, 429)
-
-
-def test_a_restart_keeps_the_counts_and_takes_its_limits_at_the_start(tmp_path: Path) -> None:
-    """The next host goes on counting; the limits are those it was started with."""
-    quotas = {"*": {"requests_per_minute": 3}}
-    with start(tmp_path, settings={"quotas": quotas}) as server, Caller(server.url) as caller:
-        assert statuses(caller, 2) == [200, 200]
-    with start(tmp_path, settings={"quotas": quotas}) as server, Caller(server.url) as caller:
-        assert statuses(caller, 2) == [200, 429]
-        caller.http.delete("/_emu/quotas")
-        assert statuses(caller, 4) == [200, 200, 200, 429]
-
-
-def test_two_hosts_share_the_counts(tmp_path: Path) -> None:
-    """Two hosts of one state let through together what one may."""
-    settings: dict[str, Any] = {"quotas": {"*": {"requests_per_minute": 3}}}
-    with (
-        start(tmp_path, settings=settings) as first,
-        start(tmp_path, settings=settings) as second,
-        Caller(first.url) as one,
-        Caller(second.url) as two,
-    ):
-        assert statuses(one, 2) + statuses(two, 2) + statuses(one, 1) == [200, 200, 200, 429, 429]
-
-
 def test_a_crowd_on_two_hosts_gets_exactly_what_there_is(tmp_path: Path) -> None:
     """Sixty calls at once on two hosts, with room for twenty: twenty are served, no more and no fewer."""
     settings: dict[str, Any] = {"quotas": {"*": {"requests_per_minute": 20}}}
@@ -202,12 +143,3 @@ def test_the_sdk_is_told_which_quota_and_how_long(limited: Caller) -> None:
     assert (refusal.value.code, refusal.value.status) == (429, "RESOURCE_EXHAUSTED")
     kinds = [detail["@type"].rpartition(".")[2] for detail in refusal.value.details["error"]["details"]]
     assert kinds == ["Help", "QuotaFailure", "RetryInfo"]
-
-
-@pytest.mark.parametrize(
-    "document", [{"quotas": {"*": 3}}, {"quotas": {"*": {"rpm": 3}}}, {"quotas": []}, {"quota_window": "hour"}]
-)
-def test_quotas_that_make_no_sense_are_refused(guest: Caller, document: dict[str, object]) -> None:
-    """A setting of the wrong form is a 400 and changes nothing."""
-    assert guest.refused("/_emu/settings", document)["code"] == 400
-    assert guest.settings()["quotas"] == {}

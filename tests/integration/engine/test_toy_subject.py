@@ -98,7 +98,7 @@ def test_what_fails_is_asked_again_and_named_as_the_subject_names_it(toy: OpenWo
     _asked(toy)
     (account,) = ingest.run(toy)
     assert (account.batch.answered, account.batch.refused) == (3, 1)
-    assert [example[0] for odd in account.oddities for example in odd.examples] == ["poem b/1"]
+    assert [example[0] for odd in account.anomalies for example in odd.examples] == ["poem b/1"]
     assert _asked(toy).items == 1
     ingest.run(toy)
     assert all(_languages(toy).values())

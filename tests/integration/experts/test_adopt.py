@@ -232,7 +232,7 @@ def test_foreign_text_is_left_alone_by_unpark(on_legacy: Workspace, legacy: Path
     before = _dump(legacy)
     result = on_legacy.run("unpark", "--all", "--yes")
     assert result.exit_code == 0, result.output
-    assert "no person to let go" in result.stdout
+    assert "no person to unpark" in result.stdout
     assert on_legacy.run("unpark", "words").exit_code == 0
     assert _dump(legacy) == before
 

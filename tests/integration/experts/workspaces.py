@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.progress import NullProgress
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.experts import table
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
+from tests.progress import NullProgress
 
 HEADER = (
     "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"

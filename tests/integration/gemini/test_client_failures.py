@@ -189,6 +189,22 @@ def test_a_proxy_that_cannot_be_used_is_a_setting(monkeypatch: pytest.MonkeyPatc
     inside.close()
 
 
+def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+    """A request goes through the environment's proxy, with its credentials, but not to a host in NO_PROXY."""
+    monkeypatch.setenv("HTTP_PROXY", script.url.replace("http://", "http://user:word@"))
+    script.answers = [Answer({"operations": []}), Answer({"operations": []})]
+    client = Client(api_key=KEY, base_url="http://gemini.invalid", sleep=lambda _seconds: None)
+    assert client.list_batches() == []
+    client.close()
+    assert script.seen[0].path == "http://gemini.invalid/v1beta/batches?pageSize=100"
+    assert script.seen[0].headers["proxy-authorization"] == "Basic dXNlcjp3b3Jk"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    direct = Client(api_key=KEY, base_url=script.url, sleep=lambda _seconds: None)
+    assert direct.list_batches() == []
+    direct.close()
+    assert script.seen[1].path.startswith("/v1beta/batches")
+
+
 def test_certificates_that_are_not_there_are_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate file that the environment names and nobody has is a configuration error, not a missing input."""
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at/all.pem")

@@ -83,7 +83,7 @@ def test_hostile_environment_changes_nothing(script: Script, monkeypatch: pytest
 def test_google_is_the_default_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a base URL the client goes to Google, not to an address of the environment."""
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9/")
-    assert Client(api_key=KEY)._channel._base_url == "https://generativelanguage.googleapis.com/"
+    assert Client(api_key=KEY)._transport._base_url == "https://generativelanguage.googleapis.com/"
 
 
 def test_create_sends_file_and_display_name_once(script: Script, client: Client) -> None:
@@ -137,7 +137,7 @@ def test_list_reads_every_page_even_after_an_empty_one(script: Script, client: C
 def test_list_that_goes_in_a_circle_is_given_up(script: Script, client: Client, operations: list[Any]) -> None:
     """Pages that lead back to an earlier one, full or empty, end with an error, not with a part of the list."""
     script.reply = lambda _seen: Answer({"operations": operations, "nextPageToken": "p2"})
-    with pytest.raises(UnavailableError, match="does not end"):
+    with pytest.raises(UnavailableError, match="do not end"):
         client.list_batches()
 
 
@@ -209,7 +209,7 @@ def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_p
     """A result of 40 MB arrives whole by one GET of its name, without being held in memory."""
     payload = b"x" * 40_000_000
     script.answers = [Answer(body=payload, headers={"Content-Type": "application/octet-stream"})]
-    client._channel.opened_sdk()  # what the SDK itself takes is not what is measured
+    client._transport.opened_sdk()  # what the SDK itself takes is not what is measured
     tracemalloc.start()
     size = client.download(RESULT, tmp_path / "r.part")
     _, peak = tracemalloc.get_traced_memory()

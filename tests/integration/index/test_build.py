@@ -234,16 +234,6 @@ def test_vectors_of_any_length_are_made_unit(workspace: Workspace, api: Api, tag
     assert all(-1.0001 <= hit["similarity"] <= 1.0001 for hit in hits)
 
 
-def test_a_service_that_fails_and_comes_back_is_waited_for(
-    workspace: Workspace, api: Api, tagged: Callable[[int], None]
-) -> None:
-    """Two refusals with 503 and a lost connection cost nothing but time."""
-    tagged(3)
-    api.fault("status", times=2, path=EMBED, args={"code": 503})
-    api.fault("drop", path=EMBED)
-    assert _index(workspace)["embedded"] == 3
-
-
 def test_what_was_embedded_before_a_failure_is_kept(
     workspace: Workspace, api: Api, tagged: Callable[[int], None]
 ) -> None:

@@ -66,6 +66,7 @@ def test_more_texts_than_a_minute_takes_are_embedded_without_a_refusal(
     assert 4 * 60 < clock.seconds < 6 * 61
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("window", ["sliding", "fixed"])
 @pytest.mark.parametrize("calls", ["1", "4"])
 def test_a_quota_that_is_far_below_the_limit_is_slow_and_not_dead(
@@ -111,6 +112,7 @@ def test_a_small_change_is_embedded_at_once(workspace: Workspace, tagged: Tagged
     assert clock.seconds == 0
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("calls", ["1", "4"])
 def test_refusals_without_an_end_are_given_up(workspace: Workspace, tagged: Tagged, tmp_path: Path, calls: str) -> None:
     """429 after 429 for five minutes ends the run; what was embedded before is kept."""

@@ -150,15 +150,6 @@ def test_a_new_width_needs_a_new_index(indexed: Workspace) -> None:
     assert indexed.run("search", "law").exit_code == 3
 
 
-@pytest.mark.parametrize(("word", "code"), [("status", 4), ("vectors_nan", 4), ("key_invalid", 3)])
-def test_a_service_that_fails_is_said(indexed: Workspace, api: Api, word: str, code: int) -> None:
-    """Without a vector for the question there is no answer, and the exit code says whose fault it is."""
-    api.fault(word, times=10_000)
-    result = indexed.run("search", "law", "--json")
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-
-
 def test_a_question_waits_no_longer_than_any_other_call(indexed: Workspace, api: Api) -> None:
     """A server that hangs is given up after the time-out of a call, not that of a transfer, which is for many texts."""
     limits = {"CALL_TIMEOUT": "0.4", "TRANSFER_TIMEOUT": "1.5", "RETRY_FOR": "0"}

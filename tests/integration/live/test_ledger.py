@@ -15,10 +15,11 @@ from pipeline.core.states import CallEnd
 from pipeline.core.task import Item, Prompt
 from pipeline.cost.budget import BudgetError
 from pipeline.cost.estimate import Calibration
+from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.rate_limiter import RateLimits
 from pipeline.gemini.tokens import Usage
-from pipeline.live.write_ahead import CallLedger, LiveQuestion, Purpose
+from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import live_calls
 from pipeline.store.database import Connection
 from tests import ledger, postgresql
@@ -190,7 +191,7 @@ def account(ws: OpenWorkspace) -> CallLedger:
 def marked(one: CallLedger, tx: Connection) -> int:
     """Mark a call that is about to be made; return the number of the mark."""
     item = Item(id="1", prompt=Prompt(system="", parts=[], max_output_tokens=8), input_hash="")
-    number = one.mark(tx, LiveQuestion(item, b"", Usage(prompt=1000), Usage(prompt=1000, answer=100)))
+    number = one.mark(tx, PlannedRequest(item, b"", Usage(prompt=1000, answer=100)))
     assert number is not None
     return number
 

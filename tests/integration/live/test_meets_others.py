@@ -206,6 +206,7 @@ def test_two_runs_at_once_share_the_people_and_the_day(workspace: Workspace, api
     ledger.check(workspace)
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_lets_what_is_under_way_finish(
     workspace: Workspace, api: Api, people: People, number: int
@@ -226,6 +227,7 @@ def test_an_interrupt_lets_what_is_under_way_finish(
     assert workspace.scalar("SELECT why FROM findable_runs") == "interrupted"
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("times", [1, 2])
 def test_what_does_not_finish_is_given_up(workspace: Workspace, api: Api, people: People, times: int) -> None:
     """After five seconds, or with the second Ctrl-C: the calls are lost, nobody is charged; exit code 130."""
@@ -263,6 +265,7 @@ def test_an_interrupt_waits_for_no_other_program(workspace: Workspace, api: Api,
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_an_interrupt_ends_the_wait_for_the_last_calls(workspace: Workspace, api: Api, people: People) -> None:
     """Where a key that is refused ended the run already, what is under way still gets five seconds and no more."""
     people(3)
@@ -279,6 +282,7 @@ def test_an_interrupt_ends_the_wait_for_the_last_calls(workspace: Workspace, api
     assert ledger.people(workspace) == {"total": 3, "untagged": 3}
 
 
+@pytest.mark.full
 def test_an_interrupt_ends_the_wait_for_a_window(workspace: Workspace, api: Api, people: People) -> None:
     """With one call a minute, nobody has to wait the minute to stop."""
     people(3)

@@ -31,6 +31,7 @@ def used(counts: list[Counts], quota: int) -> float:
     return sum(one.served for one in counts) / (quota * len(counts))
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("window", [SLIDING, FIXED], ids=["sliding", "fixed"])
 def test_nine_tenths_of_a_limit_are_used_and_it_is_never_passed(
     workspace: Workspace, people: People, tmp_path: Path, window: Mapping[str, Any]
@@ -48,6 +49,7 @@ def test_nine_tenths_of_a_limit_are_used_and_it_is_never_passed(
     assert ledger.people(workspace) == {"total": 303, "tagged": 300, "no_bio": 3}
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("rpm", ["70", "1000"])
 def test_a_limit_that_is_set_too_high_is_found_out(
     workspace: Workspace, people: People, tmp_path: Path, rpm: str
@@ -69,6 +71,7 @@ def test_a_limit_that_is_set_too_high_is_found_out(
     assert workspace.scalar("SELECT requests FROM findable_usage") == 330
 
 
+@pytest.mark.full
 def test_slow_answers_leave_no_limit_unused(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """Answers of five seconds, some of fifteen, at twenty a minute: more at once than at first, and no refusal."""
     people(66)

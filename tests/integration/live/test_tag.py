@@ -104,14 +104,6 @@ def test_nobody_is_asked_again_who_is_tagged(workspace: Workspace, api: Api, peo
     assert len(api.seen("POST", LIVE)) == 3
 
 
-def test_an_empty_workspace_is_told_how_to_fill_it(workspace: Workspace, api: Api) -> None:
-    """Exit code 2, and no call."""
-    result = workspace.run("tag-live")
-    assert result.exit_code == 2
-    assert "make import" in result.stderr
-    assert api.journal() == []
-
-
 def test_a_run_can_be_limited(workspace: Workspace, api: Api, people: People) -> None:
     """LIMIT asks about the first so many, in the order of rows."""
     people(9)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.settings import Settings
 from pipeline.passages import adopt as adoption
 from pipeline.passages import import_, table
 from pipeline.passages.schema import read_shape
@@ -73,10 +74,8 @@ def test_passages_with_ids_of_any_kind_are_read_in_place(tmp_path: Path, kind: s
         here = shape(ws)
         with ws.store.read() as tx:
             assert table.count_passages_by_state(tx, here, now=NOW)["open"] == 1
-            assert table.passages_to_ask(tx, here, [first, "nobody", third]) == {
-                first: {"id": first, "text": " Bees. "}
-            }
-            assert adoption.is_adopted(tx, passages="documents")
+            assert table.passage_texts(tx, here, [first, "nobody", third]) == {first: " Bees. "}
+            assert adoption.is_adopted(tx, Settings(passages_table="documents"))
         new = passages_file(
             tmp_path / "p.jsonl", {"id": third, "text": "Soil.", "source": "s"}, {"id": second, "text": "x"}
         )
@@ -231,9 +230,9 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
         )
         store = Store(url_of(data))
         with store.write() as tx:
-            adoption.adopt(tx, passages=name)
+            adoption.adopt(tx, Settings(passages_table=name))
             assert table.passage_texts(tx, read_shape(tx, passages=name), ["a"]) == {"a": "x"}
-            assert adoption.is_adopted(tx, passages=name)
+            assert adoption.is_adopted(tx, Settings(passages_table=name))
         store.close()
 
 

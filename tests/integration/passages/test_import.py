@@ -187,15 +187,6 @@ def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path, bad: Any) -> No
         done.check()
 
 
-def test_strict_takes_a_sound_file(tmp_path: Path) -> None:
-    """Where nothing is rejected or changed, strict makes no difference; an empty text is no fault."""
-    path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, {"id": "b", "text": ""})
-    with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, path, strict=True, report=tmp_path / "told.csv")
-        assert (done.refused, done.added, list(rows(ws))) == (False, 2, ["a", "b"])
-    assert (tmp_path / "told.csv").read_text(encoding="utf-8").count("\n") == 2
-
-
 def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block is whole or not there; running it again brings in the rest."""
     monkeypatch.setattr(import_, "BLOCK", 10)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.progress import NullProgress
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.passages import table
@@ -16,6 +15,7 @@ from pipeline.passages.table import ConceptRow
 from pipeline.tables.cells import loaded
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
+from tests.progress import NullProgress
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LABEL = "passage-concepts@1"

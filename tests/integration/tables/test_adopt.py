@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import inspect
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.experts import adopt as people
@@ -67,7 +68,7 @@ def _dump(store: Store) -> list[str]:
         found = [
             tx.exec_driver_sql(one).all() for one in (shapes if ON_POSTGRESQL else ["SELECT sql FROM sqlite_master"])
         ]
-        names = {kind.table for kind in KINDS.values()} & {name.lower() for name in schema.table_names(tx)}
+        names = {kind.table for kind in KINDS.values()} & {name.lower() for name in inspect(tx).get_table_names()}
         found += [tx.exec_driver_sql(f"SELECT * FROM {name}").all() for name in sorted(names)]  # noqa: S608 - names of ours
     return sorted(repr(row) for rows in found for row in rows)
 

@@ -171,26 +171,6 @@ FAILURES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("word", "args"), FAILURES, ids=[f"{word}-{args.get('code', '')}" for word, args in FAILURES])
-def test_where_gemini_fails_the_next_batch_takes_the_person(
-    workspace: Workspace, api: Api, file: Callable[[Any], str], word: str, args: dict[str, Any]
-) -> None:
-    """Saved untagged and scored, with the reason told and recorded; the claim is free, and a batch brings the tags."""
-    api.fault(word, times=10_000, path=LIVE, args=args)
-    (ada,) = _added(workspace, file(SNAKE))
-    assert ada["tags"] == []
-    assert ada["problem"]
-    assert ada["findability_score"] > 0
-    assert _counts(workspace)["untagged"] == 1
-    was_judged = word not in {"quota_minute", "quota_day", "key_invalid"}  # a no for now is nobody's attempt
-    assert workspace.scalar("SELECT count(*) FROM findable_attempts") == was_judged
-    assert workspace.query("SELECT reason, outcome FROM findable_due") == [(ada["problem"], None)]
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        assert workspace.run(command).exit_code == 0
-    assert _counts(workspace)["tagged"] == 1
-    assert workspace.query("SELECT outcome FROM findable_due") == [("tagged",)]
-
-
 def test_where_the_service_is_down_nobody_else_waits_for_it(
     workspace: Workspace, api: Api, file: Callable[[Any], str]
 ) -> None:
@@ -272,7 +252,7 @@ def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callabl
 
 
 def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
-    """Ctrl-C lets the call finish: the person is tagged, nothing is due, and nobody after is added."""
+    """Ctrl-C lets the call finish: the person is tagged, nothing is due, and no later person is added."""
     api.configure(latencies={LIVE: {"kind": "constant", "seconds": 3600}})
     environ = {**os.environ, **workspace.environ, "PYTHONPATH": str(ROOT), "FINDABLE_CALL_TIMEOUT": "60"}
     command = [sys.executable, "-m", "jobs", "add-expert", file([SNAKE, {"username": "later"}])]
@@ -285,7 +265,7 @@ def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: A
         api.advance(3600)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "ada is saved with tags; nobody after was added" in said
+    assert "ada is saved with tags; no later person was added" in said
     assert workspace.query("SELECT username, tags IS NULL FROM experts") == [("ada", 0)]
     assert workspace.query("SELECT item_id FROM findable_due") == []
     assert _counts(workspace)["tagged"] == 1

@@ -116,6 +116,7 @@ def test_run_begins_nothing_without_a_pilot(workspace: Workspace, api: Api) -> N
     assert (done["left"], "pilot" in done["no_pilot"], sent(api)) == (5, True, 0)
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
 def test_stopped_twice_on_the_way_it_asks_nobody_twice(
     workspace: Workspace, api: Api, tmp_path: Path, how: signal.Signals
@@ -265,6 +266,7 @@ def test_parked_passages_get_another_chance_under_a_new_version_alone(workspace:
     assert check(workspace)
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("how", ["import", "program"])
 @pytest.mark.parametrize("text", ["entirely", "within"])
 def test_a_passage_that_changes_while_it_is_asked_is_asked_again(
@@ -389,6 +391,7 @@ def test_people_are_not_touched(workspace: Workspace, people: Callable[..., list
     assert document(workspace, "status")["experts"]["tagged"] == 3
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("fault", ["batch_fails", "batch_expires"])
 def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Api, fault: str) -> None:
     """One try of everybody in one command: exit code 4 with the reason; three commands park, and say so."""

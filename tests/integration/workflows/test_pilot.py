@@ -104,6 +104,7 @@ def started(workspace: Workspace, *words: str, **values: str) -> "subprocess.Pop
     )
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
 def test_a_pilot_that_was_stopped_goes_on_with_the_same_ones(
     workspace: Workspace, api: Api, how: signal.Signals

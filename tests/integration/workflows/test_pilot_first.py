@@ -43,7 +43,7 @@ def test_five_of_the_pilot_go_both_ways_and_then_the_rest(workspace: Workspace, 
         ("probe", "answered", 5)
     ]
     assert workspace.scalar("SELECT count(*) FROM findable_answers WHERE batch IS NULL") == 0
-    cost = workspace.scalar("SELECT sum(cost) FROM findable_batches")
+    cost = workspace.scalar("SELECT sum(cost) FROM findable_batch_accounts")
     live = workspace.scalar("SELECT sum(cost) FROM findable_calls")
     assert live > 0
     assert ledger.status(workspace)["spent"]["actual"] == pytest.approx(cost + live, abs=1e-6)

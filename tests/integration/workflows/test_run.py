@@ -175,6 +175,7 @@ def test_without_a_yes_nothing_dear_is_sent(workspace: Workspace, people: People
     assert ran(workspace, CONFIRM_ABOVE="0", YES="1")["submitted"] == {"1": "created"}
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("fault", ["batch_fails", "batch_expires"])
 def test_batches_that_fail_are_told(workspace: Workspace, people: People, api: Api, tmp_path: Path, fault: str) -> None:
     """Each with its reason, by ON_FAIL and exit code 4; so is how many were parked when it failed too often."""

@@ -192,12 +192,6 @@ def test_a_call_that_died_long_ago_takes_nothing_from_the_money_of_today(workspa
     assert workspace.query("SELECT outcome FROM findable_calls") == [("lost",)]
 
 
-def test_an_empty_workspace_is_said_so(workspace: Workspace) -> None:
-    """Nothing to ask about is an error with what to type, as in the other commands."""
-    result = workspace.run("tag")
-    assert (result.exit_code, "make import" in result.stderr) == (2, True)
-
-
 @pytest.mark.parametrize("mode", ["live", "batch"])
 def test_who_is_left_by_a_limit_is_not_left_for_want_of_money(workspace: Workspace, people: People, mode: str) -> None:
     """A budget with room for everybody is not blamed for what LIMIT leaves, by `tag` nor by `batch-submit`."""
@@ -286,6 +280,7 @@ def test_a_reply_that_does_not_say_what_it_used_counts_at_its_estimate(
     assert spent["estimated"] == pytest.approx(one_costs(workspace), abs=1e-6)
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("fault", ["batch_fails", "batch_expires"])
 def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, people: People, api: Api, fault: str) -> None:
     """One try of everybody in one command: exit code 4 with the reason; three commands park, and say so."""

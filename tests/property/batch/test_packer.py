@@ -4,7 +4,6 @@ import itertools
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,26 +11,22 @@ from hypothesis import strategies as st
 
 from pipeline.batch import prepare
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
-from pipeline.core.progress import NullProgress
 from pipeline.core.settings import Budget
+from pipeline.core.task import Item, Prompt
 from pipeline.cost import estimate
 from pipeline.cost.estimate import Calibration
-from pipeline.engine.questions import RequestBuilder
+from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.experts import table
 from pipeline.gemini.tokens import Usage
 from pipeline.store import batches
 from tests.delivery import workspace_at
 from tests.lab import ON_POSTGRESQL
+from tests.progress import NullProgress
 
 BEGAN = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-class Line(NamedTuple):
-    """A line as the packer sees it."""
-
-    data: bytes
-    usage: Usage
-
+ITEM = Item("1", Prompt("", (), 1), "")
 
 calibrations = st.builds(
     Calibration,
@@ -41,7 +36,8 @@ calibrations = st.builds(
 )
 lines = st.lists(
     st.builds(
-        Line,
+        PlannedRequest,
+        item=st.just(ITEM),
         data=st.integers(0, 60).map(bytes),
         usage=st.builds(Usage, prompt=st.integers(0, 50), answer=st.integers(0, 50)),
     ),
@@ -50,7 +46,7 @@ lines = st.lists(
 limits = st.builds(FileLimits, rows=st.integers(1, 8), size=st.integers(1, 150), tokens=st.integers(1, 120))
 
 
-def is_too_much(file: list[Line], most: FileLimits, known: Calibration) -> bool:
+def is_too_much(file: list[PlannedRequest], most: FileLimits, known: Calibration) -> bool:
     """Return whether lines are more than one file may hold, added up anew."""
     counted = Usage(prompt=sum(one.usage.prompt for one in file), answer=sum(one.usage.answer for one in file))
     tokens = known.applied(counted, count=len(file)).prompt
@@ -60,9 +56,11 @@ def is_too_much(file: list[Line], most: FileLimits, known: Calibration) -> bool:
 
 
 @given(lines=lines, most=limits, known=calibrations)
-def test_every_file_is_filled_and_none_too_much(lines: list[Line], most: FileLimits, known: Calibration) -> None:
+def test_every_file_is_filled_and_none_too_much(
+    lines: list[PlannedRequest], most: FileLimits, known: Calibration
+) -> None:
     """Whatever the limits, all lines stand in files in their order, none passes a limit, and none ends before it."""
-    files: list[list[Line]] = []
+    files: list[list[PlannedRequest]] = []
     packer = Packer(most, known)
     for one in lines:
         if not files or packer.add(one) is not None:
@@ -77,7 +75,7 @@ def test_every_file_is_filled_and_none_too_much(lines: list[Line], most: FileLim
 
 @given(lines=lines, known=calibrations, room=st.floats(0, 2), quota=st.none() | st.integers(0, 300))
 def test_no_file_passes_a_budget_or_a_quota(
-    lines: list[Line], known: Calibration, room: float, quota: int | None
+    lines: list[PlannedRequest], known: Calibration, room: float, quota: int | None
 ) -> None:
     """A file ends before the first line that would pass either, and holds no more when that is looked at again."""
     funds = Funds(room, known.error, lambda usage: (usage.prompt + 2 * usage.answer) / 1000)
@@ -132,7 +130,7 @@ def test_a_plan_is_cut_as_it_is_written(
                     for one in prepare.request_lines(tx, RequestBuilder(ws.task, ws.model), prepare.Selection())
                 ]
             plan = prepare.plan_batches(ws, prepare.Selection(), bar=bar)
-            numbers = prepare.prepare_batches(ws, prepare.Selection(), bar=bar, told=stops.append)
+            numbers = prepare.prepare_batches(ws, prepare.Selection(), bar=bar, on_stop=stops.append)
             files = [prepare.request_path(ws.data, number).read_bytes().splitlines() for number in numbers]
             with ws.store.read() as tx:
                 made = batches.batches_in_states(tx)

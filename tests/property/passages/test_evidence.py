@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pipeline.passages.answer import CONCEPT_TYPES, PassageConcepts
 from pipeline.passages.evidence import MAX_CONTEXT, evidence_context, ground
-from pipeline.passages.locate import Folded, locate_quote
+from pipeline.passages.fold import Folded
+from pipeline.passages.locate import SearchableText
 
 # words of many scripts, and what folding has to take care of: ligatures, marks in either order, letters that grow
 ODD = (
@@ -83,7 +84,7 @@ def test_a_slice_of_the_text_is_found_as_it_is(drawn: tuple[str, str]) -> None:
     """Of three characters at least, with a letter or a digit, wherever it is cut; blanks at its ends go."""
     text, part = drawn
     assume(len(part) >= 3 and any(char.isalnum() for char in part))
-    [found] = locate_quote(text, part)
+    [found] = SearchableText(text).locate(part)
     assert (text[found.start : found.end], found.how, found.likeness) == (part.strip(), "", 1)
 
 
@@ -104,7 +105,7 @@ def test_white_space_and_case_do_not_count(pairs: list[tuple[str, str]], data: s
     for change in (str.upper, str.lower, str.title, str.swapcase):
         quote = unicodedata.normalize(data.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"])), change(changed))
         assume(any(char.isalnum() for char in quote))
-        [found] = locate_quote(text, quote)
+        [found] = SearchableText(text).locate(quote)
         assert normal(text[found.start : found.end]).strip("\"'-.%()") == normal(quote).strip("\"'-.%()")
         assert found.likeness == 1
 
@@ -117,7 +118,7 @@ INVENTED, WRITTEN = UNHEARD_OF.split(), SAID.split()
 @given(st.lists(st.sampled_from(WRITTEN), max_size=60), st.lists(st.sampled_from(INVENTED), min_size=1, max_size=15))
 def test_an_invented_quotation_is_not_found(written: list[str], invented: list[str]) -> None:
     """Words that do not stand in a text are not made likely by its length."""
-    assert locate_quote(" ".join(written), " ".join(invented)) == []
+    assert SearchableText(" ".join(written)).locate(" ".join(invented)) == []
 
 
 @given(st.lists(st.sampled_from(WRITTEN), min_size=6, max_size=60), st.data())
@@ -128,7 +129,7 @@ def test_a_slip_is_found_as_whole_words(written: list[str], data: st.DataObject)
     part = " ".join(written[first : first + 6])
     at = data.draw(st.integers(1, len(part) - 2))
     assume(part[at] != " ")
-    [found] = locate_quote(text, part[:at] + data.draw(st.sampled_from(string.digits)) + part[at + 1 :])
+    [found] = SearchableText(text).locate(part[:at] + data.draw(st.sampled_from(string.digits)) + part[at + 1 :])
     there = text[found.start : found.end]
     assert f" {there} " in f" {text} "
     assert 0.85 <= found.likeness <= 1

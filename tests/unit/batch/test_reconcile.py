@@ -19,9 +19,9 @@ def remote(name: str, state: RemoteState, *, minutes: int | None) -> RemoteBatch
 
 def due_s(*, ended: datetime | None) -> float:
     """Return how long after noon, when the create was sent, a list proves that it left nothing."""
-    ws: Any = SimpleNamespace(settings=SimpleNamespace(list_lag=60.0, create_timeout=30.0))
+    settings: Any = SimpleNamespace(list_lag=60.0, create_timeout=30.0)
     batch: Any = SimpleNamespace(create_sent_at=NOON, create_ended_at=ended)
-    return (_due(ws, batch) - NOON).total_seconds()
+    return (_due(batch, settings, now=NOON) - NOON).total_seconds()
 
 
 def test_the_lag_counts_from_the_end_of_the_create() -> None:

@@ -5,7 +5,6 @@ import pytest
 from emulator.models.concept_types import TYPES, type_of_name
 from emulator.models.concepts import QUICK_TYPE, concepts, quick_concepts
 from emulator.models.markup import blanked
-from emulator.models.quotations import QUOTE
 
 ABSTRACT = (
     "We propose a convolutional neural network (CNN) for medical image segmentation. CNNs are trained with stochastic "
@@ -96,14 +95,6 @@ def test_near_duplicates_are_one() -> None:
     found = [name.lower() for name in names(text)]
     assert [name for name in found if "decision" in name] == ["decision tree"]
     assert [name for name in found if "bias" in name] == ["inductive bias"]
-
-
-def test_quotes_are_slices_that_hold_the_name() -> None:
-    """Each quote stands in the text to the letter, is short, and the first holds the name."""
-    text = "Intro, ".join(["", *(f"the fuzzy controller {'x' * n} and more words, " for n in range(1, 60))]) + ABSTRACT
-    for concept in concepts(text):
-        assert all(quote in text and 0 < len(quote) <= QUOTE for quote in concept["quotes"])
-        assert concept["name"].lower() in concept["quotes"][0].lower()
 
 
 def test_confidence_falls_with_the_rank() -> None:

@@ -52,7 +52,7 @@ def test_white_space_around_a_value_goes_and_inside_it_stays() -> None:
 def test_a_biography_that_is_a_word_for_nothing_is_none(word: str) -> None:
     """Such a word is nothing to ask about; it is dropped and told."""
     row = person(bio=word)
-    assert (row.values["bio"], told(row)) == (None, [("Bio", "a word for nothing; left empty")])
+    assert (row.values["bio"], told(row)) == (None, [("Bio", f"placeholder {word.strip()!r} read as empty")])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_no_database_holds_is_rejected_with_its_column(bad: str) -> None:
         ("Rupees", "Rupees", "shared by several currencies; kept as it is"),
         ("BTC", "BTC", "not a known currency; kept as it is"),
         ("XXX", "XXX", "not a known currency; kept as it is"),
-        ("n/a", None, "a word for nothing; left empty"),
+        ("n/a", None, "placeholder 'n/a' read as empty"),
     ],
 )
 def test_currencies_become_codes_where_they_stand_for_one(given: str, stored: str | None, reason: str | None) -> None:

@@ -18,9 +18,9 @@ REJECTED = {
     66: ("Bio", "a NUL"),
     67: ("Username", "a NUL"),
     68: ("", "wrong number of fields: found 991"),  # its biography is full of commas and stands without quotes
-    69: ("Company", "bytes that are no text"),
-    70: ("Bio", "bytes that are no text"),
-    71: ("Bio", "bytes that are no text"),
+    69: ("Company", "not valid UTF-8"),
+    70: ("Bio", "not valid UTF-8"),
+    71: ("Bio", "not valid UTF-8"),
     75: ("Currency", "wrong number of fields: found 7"),
     76: ("First Name", "wrong number of fields: found 1"),
     77: ("", "wrong number of fields: found 14"),

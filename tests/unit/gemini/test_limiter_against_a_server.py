@@ -64,31 +64,6 @@ def _run(server: Server, limiter: Limiter) -> None:
         at = ends if len(in_flight) >= AT_ONCE else min(at + wait, ends)
 
 
-@pytest.mark.parametrize("slides", [True, False], ids=["sliding", "fixed"])
-@pytest.mark.parametrize("quota", [1, 5, 15, 300, 1000])
-def test_a_limit_that_is_right_is_used_and_never_refused(quota: int, *, slides: bool) -> None:
-    """Not one refusal in half an hour, and nine tenths of the quota used."""
-    server = Server(quota, slides=slides, says_when=True)
-    _run(server, Limiter(RateLimits(quota, None, None), at=0.0))
-    assert server.refused_at == []
-    assert server.served >= 0.9 * quota * MINUTES
-
-
-@pytest.mark.parametrize("says_when", [True, False], ids=["says-when", "says-nothing"])
-@pytest.mark.parametrize("slides", [True, False], ids=["sliding", "fixed"])
-@pytest.mark.parametrize(("limit", "quota"), [(330, 300), (1000, 300), (4000, 300), (4000, 15), (25, 15)])
-def test_a_limit_that_is_too_high_is_found_out(limit: int, quota: int, *, slides: bool, says_when: bool) -> None:
-    """Nine tenths of the true quota are used all the same, and after ten minutes there are few refusals a minute."""
-    server = Server(quota, slides=slides, says_when=says_when)
-    limiter = Limiter(RateLimits(limit, None, None), at=0.0)
-    _run(server, limiter)
-    assert server.served >= 0.9 * quota * MINUTES
-    late = [at for at in server.refused_at if at > 600]
-    assert len(late) <= 10 * (MINUTES - 10)
-    assert limiter.rpm is not None
-    assert limiter.rpm < 1.5 * quota
-
-
 def test_one_refusal_out_of_the_blue_costs_little() -> None:
     """A refusal that nothing explains slows a minute or two down; half an hour loses less than a twentieth."""
     server, limiter = Server(300, slides=True, says_when=True), Limiter(RateLimits(300, None, None), at=0.0)

@@ -46,7 +46,7 @@ def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
         raise kind("it broke")
 
     with pytest.raises(FindableError) as caught:
-        client._channel.once(fail, what="try", seconds=1)
+        client._transport.attempt(fail, what="try", seconds=1)
     client.close()
     unsent = {httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError}
     wanted = NotSentError if kind in unsent else UnavailableError

@@ -38,17 +38,6 @@ def test_without_limits_everything_starts_at_once_and_nothing_is_kept() -> None:
     assert not limiter._own
 
 
-def test_one_a_minute_leaves_a_minute_and_a_second_between_calls() -> None:
-    """The least limit gives one call, and the next one after the window; a caller who comes early is refused."""
-    limiter = _requests(1)
-    assert limiter.start(5, at=0.0) == 1
-    assert limiter.wait(5, at=0.0) == WINDOW_S
-    assert limiter.wait(5, at=60.5) == 0.5
-    with pytest.raises(ValueError, match=r"another 0\.5 s"):
-        limiter.start(5, at=60.5)
-    assert limiter.start(5, at=WINDOW_S) == 2
-
-
 @pytest.mark.parametrize("rpm", [1, 2, 5, 15, 300, 4000])
 def test_after_idling_only_a_small_burst_starts_at_once(rpm: int) -> None:
     """However long nothing was asked, only what one second allows starts at once; the rest is spread."""
@@ -78,28 +67,6 @@ def test_a_longer_burst_may_be_asked_for() -> None:
     )
     assert started.count(100.0) == 20
     assert len(started) == 60
-
-
-def test_late_wake_ups_are_made_up_for() -> None:
-    """Where each wait ends a tenth of a second late, as many calls start as otherwise."""
-    limiter, at, started = _requests(300), 0.0, 0
-    while at < 10 * WINDOW_S:
-        if limiter.wait(1, at=at) == 0:
-            limiter.start(1, at=at)
-            started += 1
-        else:
-            at += limiter.wait(1, at=at) + 0.1
-    assert started >= 0.97 * 3000
-
-
-def test_tokens_hold_a_call_back_that_requests_would_let_in() -> None:
-    """A call waits for as many tokens to leave the window as it needs."""
-    limiter = Limiter(RateLimits(rpm=1000, tpm=100, rpd=None), at=0.0)
-    limiter.start(60, at=0.0)
-    limiter.start(30, at=40.0)
-    assert limiter.wait(10, at=60.0) == 0.0
-    assert limiter.wait(11, at=60.0) == pytest.approx(1.0)
-    assert limiter.wait(71, at=60.0) == pytest.approx(41.0)
 
 
 def test_a_call_larger_than_a_minute_is_an_error_and_not_a_wait() -> None:

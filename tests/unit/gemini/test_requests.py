@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.core.errors import InputError
 from pipeline.core.task import Prompt
-from pipeline.gemini.requests import build_request, check_request, request_key, request_line, split_key
+from pipeline.gemini.requests import build_request, check_request, request_key, request_line
 from pipeline.gemini.schema import response_schema
 
 SCHEMA = {
@@ -82,13 +82,6 @@ def test_keys_that_could_not_be_split(task: str, item: str) -> None:
     """A task with a slash, and empty halves, make no key."""
     with pytest.raises(ValueError, match="no key"):
         request_key(task, item)
-
-
-@pytest.mark.parametrize("key", ["", "a", "/a", "a/", "/"])
-def test_texts_that_are_no_key(key: str) -> None:
-    """A text that is no key of ours is not split."""
-    with pytest.raises(ValueError, match="not a key"):
-        split_key(key)
 
 
 def changed(path: str, value: Any) -> bytes:

@@ -195,14 +195,6 @@ def test_more_room_helps_only_what_was_cut() -> None:
     assert wants == {"cut", "cut, no content"}
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"\xff\xfe", b'{"a":"\\ud800"}', b"[" * 5000, b"x" * 1_000_000])
-def test_garbage_is_an_unreadable_reply(line: bytes) -> None:
-    """A line that is no JSON is one unreadable reply with a short excerpt."""
-    reply = judge_line(line)
-    assert (reply.outcome, reply.reason) == (Outcome.INVALID, "unreadable")
-    assert len(reply.excerpt) <= 200
-
-
 def test_excerpts_are_safe_to_print() -> None:
     """Control characters, line ends and terminal sequences of a reply never reach a terminal."""
     assert excerpt_of("a\x1b[31m\nb\u202ec") == "a [31m b c"

@@ -27,17 +27,6 @@ def test_lines_come_by_key_in_the_order_of_the_file(tmp_path: Path) -> None:
         assert results.unknown == 0
 
 
-def test_what_hides_between_lines_is_tolerated(tmp_path: Path) -> None:
-    """A byte order mark, CRLF, blank lines, U+2028 and U+0085 in a text, and a missing last line end lose nothing."""
-    inside = '{"key":"t/2","response":{"text":"a\u2028b\u0085c"}}'.encode()
-    data = b'\xef\xbb\xbf{"key":"t/1"}\r\n\r\n  \n' + inside + b'\n{"key":"t/3"}'
-    with ResultFile(written(tmp_path, data)) as results:
-        assert results.lines("t/1") == [b'{"key":"t/1"}']
-        assert results.lines("t/2") == [inside]
-        assert results.lines("t/3") == [b'{"key":"t/3"}']
-        assert (results.total, results.unknown, results.unreadable_count) == (3, 0, 0)
-
-
 def test_unreadable_lines_are_counted_and_shown(tmp_path: Path) -> None:
     """Lines that show no key are counted, and at most three are shown with their numbers; blank lines count there."""
     data = b'\ngarbage\x1b[0m\n{"key":"t/1"}\n\xff\xfe\n{"response":{"te\n{"response"\n'
@@ -84,21 +73,6 @@ def test_key_that_is_no_text_is_unknown(tmp_path: Path, key: bytes) -> None:
 def test_key_a_line_shows(line: bytes, key: str | None) -> None:
     """The key is the top-level member; a cut line shows it at its very start or end, and ambiguity is no key."""
     assert key_of_line(line) == key
-
-
-def test_line_of_ten_megabytes(tmp_path: Path) -> None:
-    """A very long line is a line like others."""
-    long = b'{"response":{"text":"' + b"x" * 10_000_000 + b'"},"key":"t/1"}'
-    with ResultFile(written(tmp_path, long + b'\n{"key":"t/2"}\n')) as results:
-        assert results.lines("t/1") == [long]
-        assert results.lines("t/2") == [b'{"key":"t/2"}']
-
-
-def test_empty_file(tmp_path: Path) -> None:
-    """A result without a line has no lines."""
-    with ResultFile(written(tmp_path, b"")) as results:
-        assert results.lines("t/1") == []
-        assert (results.total, results.unknown, results.unreadable) == (0, 0, [])
 
 
 def test_two_keys_of_one_hash_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

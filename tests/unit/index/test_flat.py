@@ -23,13 +23,6 @@ def written_by_faiss(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_the_file_is_byte_identical_to_faiss(tmp_path: Path) -> None:
-    """Streaming in blocks and faiss.write_index leave the same bytes."""
-    sealed = flat_file.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
-    assert (tmp_path / "ours").read_bytes() == written_by_faiss(tmp_path / "theirs")
-    assert sealed.size == flat_file.HEADER_BYTES + ROWS.nbytes
-
-
 def test_another_header_falls_back_to_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should faiss change its format, faiss itself writes the file, and reading in blocks goes on working."""
     monkeypatch.setattr(flat_file, "flat_header", lambda *, count, dim: b"older" + bytes([count % 256, dim]))

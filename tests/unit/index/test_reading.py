@@ -15,45 +15,6 @@ from tests.unit.index.toy import DIM, entry, vectors_of
 PEOPLE = [entry(number) for number in range(30)]
 
 
-def test_an_entry_finds_itself_first(make: Make, builds: Builds) -> None:
-    """The query's own row is the first hit, with its metadata and a similarity of 1."""
-    make(PEOPLE)
-    hits = builds.open().search(vectors_of([PEOPLE[17].text])[0], 3)
-    assert [hit.rank for hit in hits] == [1, 2, 3]
-    assert hits[0].metadata == PEOPLE[17].metadata
-    assert hits[0].similarity == pytest.approx(1.0, abs=1e-6)
-    assert hits[0].similarity > hits[1].similarity >= hits[2].similarity
-
-
-def test_more_than_there_are_gives_all(make: Make, builds: Builds) -> None:
-    """Asking for more than the build holds gives all of it, asking for none gives none."""
-    make(PEOPLE)
-    index = builds.open()
-    assert len(index) == 30
-    found = [hit.metadata["id"] for hit in index.search(vectors_of(["anything"])[0], 99)]
-    assert sorted(found) == list(range(30))
-    assert index.search(vectors_of(["anything"])[0], 0) == []
-
-
-@pytest.mark.parametrize("k", [1, 3, 7, 120])
-def test_equal_similarities_come_in_vector_order(make: Make, builds: Builds, k: int) -> None:
-    """Where more are equal than there is room for, the first of the build are taken."""
-    make([entry(number, "the same") for number in range(300)])
-    hits = builds.open().search(vectors_of(["the same"])[0], k)
-    assert [hit.metadata["id"] for hit in hits] == list(range(k))
-
-
-def test_ties_at_the_last_place_are_cut_in_vector_order(make: Make, builds: Builds) -> None:
-    """Among five texts strewn over 600 entries, every cut through a group of equals takes the group's first rows."""
-    texts = [f"text {number}" for number in np.random.default_rng(7).integers(0, 5, 600)]
-    make([entry(row, text) for row, text in enumerate(texts)])
-    index, query = builds.open(), vectors_of(["query"])[0]
-    similarity = {text: float(vectors_of([text])[0] @ query) for text in set(texts)}
-    expected = sorted(range(600), key=lambda row: (-similarity[texts[row]], row))
-    for k in range(1, 600, 7):
-        assert [hit.metadata["id"] for hit in index.search(query, k)] == expected[:k]
-
-
 @pytest.mark.parametrize("vector", [np.ones(DIM + 1), np.ones(1), np.full(DIM, np.nan)])
 def test_a_query_of_another_width_is_refused(make: Make, builds: Builds, vector: Vectors) -> None:
     """A vector that cannot be compared is refused, not silently wrong."""

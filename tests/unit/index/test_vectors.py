@@ -1,6 +1,5 @@
 """The vector cache keeps what it was given, and only that."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -41,53 +40,12 @@ def test_key_is_pinned() -> None:
     assert vector_key("A ü", model="m", dim=768, task_type="T").hex() == expected
 
 
-def test_vectors_come_back_in_the_order_asked(full: VectorCache) -> None:
-    """Another reader gets the very numbers, in the order of its keys, equal keys as often as asked."""
-    order = [3, 3, 9, 0, 5]
-    found = reopened(full).fetch([KEYS[position] for position in order])
-    assert found.dtype == np.float32
-    assert np.array_equal(found, vectors_of(TEXTS)[order])
-
-
 def test_nothing_is_there_before_the_first_add(cache: VectorCache) -> None:
     """An empty cache misses everything, needs no file, and gives back no rows for no keys."""
     assert cache.missing(KEYS) == list(range(10))
     assert cache.fetch([]).shape == (0, DIM)
     assert cache.forget(KEYS) == 0
     assert not cache.path.exists()
-
-
-def test_of_equal_keys_only_the_first_is_missing(full: VectorCache) -> None:
-    """A text that occurs twice is embedded once."""
-    new, other = key_of("new"), key_of("other")
-    assert full.missing([new, KEYS[0], new, other, other]) == [0, 3]
-
-
-def test_adding_again_writes_nothing(full: VectorCache) -> None:
-    """A key keeps its first vector, and equal keys of one call become one record."""
-    size = full.path.stat().st_size
-    full.add(KEYS, vectors_of([f"other {text}" for text in TEXTS]))
-    assert full.path.stat().st_size == size
-    full.add([key_of("new")] * 3, vectors_of(["new"] * 3))
-    assert full.path.stat().st_size == size + RECORD
-    assert np.array_equal(full.fetch(KEYS), vectors_of(TEXTS))
-
-
-def test_another_writers_vectors_are_seen(full: VectorCache) -> None:
-    """What another process appends after the file was opened is found at the next look."""
-    other = reopened(full)
-    assert other.missing([key_of("new")]) == [0]
-    full.add([key_of("new")], vectors_of(["new"]))
-    assert other.missing([key_of("new")]) == []
-    assert np.array_equal(other.fetch([key_of("new")]), vectors_of(["new"]))
-
-
-def test_keys_that_begin_alike_are_told_apart(cache: VectorCache) -> None:
-    """Keys that share their first bytes have vectors of their own."""
-    keys = [b"same" + bytes([number]) * 28 for number in range(5)]
-    cache.add(keys, vectors_of(TEXTS[:5]))
-    assert np.array_equal(reopened(cache).fetch(keys[::-1]), vectors_of(TEXTS[:5])[::-1])
-    assert cache.missing([b"same" + bytes([9]) * 28]) == [0]
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 0.0, 2.0, -np.inf])
@@ -151,17 +109,6 @@ def test_a_damaged_record_gives_way_to_its_successor(cache: VectorCache) -> None
     assert mending.retain(keys[:1000]) == 501
     assert np.array_equal(mending.fetch(keys[:1000]), rows[:1000])
     assert mending.damaged == []
-
-
-def test_a_torn_tail_is_cut_before_the_next_append(full: VectorCache) -> None:
-    """Half a record at the end is not read, does no harm to what follows, and is no damage."""
-    os.truncate(full.path, HEADER_BYTES + 9 * RECORD + 50)
-    cache = reopened(full)
-    assert cache.missing(KEYS) == [9]
-    cache.add([key_of("new")], vectors_of(["new"]))
-    assert cache.path.stat().st_size == HEADER_BYTES + 10 * RECORD
-    assert np.array_equal(reopened(cache).fetch([KEYS[8], key_of("new")]), vectors_of([TEXTS[8], "new"]))
-    assert cache.damaged == []
 
 
 def test_forgotten_vectors_are_gone_from_the_disk(full: VectorCache) -> None:

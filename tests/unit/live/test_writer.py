@@ -1,4 +1,4 @@
-"""The clerk: what many tasks want written goes in together, and each is told its own end."""
+"""The writer: what many tasks want written goes in together, and each is told its own end."""
 
 import asyncio
 import threading
@@ -31,13 +31,13 @@ def ws(workspace: Workspace) -> Iterator[OpenWorkspace]:
         yield opened
 
 
-def clerked(ws: OpenWorkspace, work: Callable[[DbWriter], Awaitable[Any]]) -> Any:
-    """Do something with a clerk, in a loop of its own."""
+def with_writer(ws: OpenWorkspace, work: Callable[[DbWriter], Awaitable[Any]]) -> Any:
+    """Do something with a writer, in a loop of its own."""
 
     async def run() -> Any:
         """Be that loop."""
-        async with DbWriter(ws.store) as clerk:
-            return await work(clerk)
+        async with DbWriter(ws.store) as writer:
+            return await work(writer)
 
     return asyncio.run(run())
 
@@ -58,13 +58,13 @@ def noted(workspace: Workspace) -> list[str]:
     return [row[0] for row in workspace.query("SELECT name FROM findable_events WHERE kind = 'test' ORDER BY name")]
 
 
-async def together(workspace: Workspace, clerk: DbWriter, *works: Callable[[Connection], Any]) -> list[Any]:
+async def together(workspace: Workspace, writer: DbWriter, *works: Callable[[Connection], Any]) -> list[Any]:
     """Ask for pieces of work that have to wait for another program, so that they are there at once; return their ends.
 
     A first one waits alone; the others come while it does.
     """
     with workspace.held():
-        ends = [asyncio.ensure_future(clerk.write(work)) for work in works]
+        ends = [asyncio.ensure_future(writer.write(work)) for work in works]
         await asyncio.sleep(0.2)
     return await asyncio.gather(*ends, return_exceptions=True)
 
@@ -72,7 +72,7 @@ async def together(workspace: Workspace, clerk: DbWriter, *works: Callable[[Conn
 def test_what_waits_together_is_written_together(workspace: Workspace, ws: OpenWorkspace) -> None:
     """Thirty pieces of work take two transactions: the first that was there, and all that came meanwhile."""
     works = [noting(ws, f"{number:02d}") for number in range(30)]
-    given = clerked(ws, lambda clerk: together(workspace, clerk, *works))
+    given = with_writer(ws, lambda writer: together(workspace, writer, *works))
     assert len({id(tx) for tx in given}) <= 2
     assert noted(workspace) == [f"{number:02d}" for number in range(30)]
 
@@ -80,7 +80,7 @@ def test_what_waits_together_is_written_together(workspace: Workspace, ws: OpenW
 def test_a_transaction_does_not_grow_without_an_end(workspace: Workspace, ws: OpenWorkspace) -> None:
     """So that other programs that write wait for milliseconds only."""
     works = [noting(ws, f"{number:03d}") for number in range(3 * TOGETHER)]
-    given = clerked(ws, lambda clerk: together(workspace, clerk, *works))
+    given = with_writer(ws, lambda writer: together(workspace, writer, *works))
     assert max(sum(tx is one for one in given) for tx in given) <= TOGETHER
     assert len(noted(workspace)) == 3 * TOGETHER
 
@@ -99,7 +99,7 @@ def test_one_that_fails_takes_nothing_from_the_others(workspace: Workspace, ws: 
         tx.exec_driver_sql("INSERT INTO findable_workspace (id) VALUES (NULL)")
 
     works = [noting(ws, "a"), noting(ws, "b"), fail, noting(ws, "c"), refused, noting(ws, "d")]
-    given = clerked(ws, lambda clerk: together(workspace, clerk, *works))
+    given = with_writer(ws, lambda writer: together(workspace, writer, *works))
     assert [isinstance(one, BaseException) for one in given] == [False, False, True, False, True, False]
     assert (type(given[2]), str(given[2])) == (LookupError, "mine")
     assert noted(workspace) == ["a", "b", "c", "d"]
@@ -117,7 +117,7 @@ def test_a_commit_that_fails_is_told_to_everybody_in_it(workspace: Workspace, ws
         )
 
     works = [noting(ws, "first"), noting(ws, "a"), doom, noting(ws, "b")]
-    given = clerked(ws, lambda clerk: together(workspace, clerk, *works))
+    given = with_writer(ws, lambda writer: together(workspace, writer, *works))
     kept = noted(workspace)
     assert kept in ([], ["first"])
     assert [isinstance(one, BaseException) for one in given] == [kept == [], True, True, True]
@@ -126,31 +126,31 @@ def test_a_commit_that_fails_is_told_to_everybody_in_it(workspace: Workspace, ws
 def test_who_waits_no_longer_stops_nothing(workspace: Workspace, ws: OpenWorkspace) -> None:
     """What was asked for is done, also where the task that asked was cancelled meanwhile."""
 
-    async def work(clerk: DbWriter) -> None:
+    async def work(writer: DbWriter) -> None:
         """Ask, and be cancelled."""
         with workspace.held():
-            asking = asyncio.ensure_future(clerk.write(noting(ws, "all the same")))
+            asking = asyncio.ensure_future(writer.write(noting(ws, "all the same")))
             await asyncio.sleep(0.05)
             asking.cancel()
 
-    clerked(ws, work)
+    with_writer(ws, work)
     assert noted(workspace) == ["all the same"]
 
 
 def test_in_a_hurry_nobody_waits_for_another_program(workspace: Workspace, ws: OpenWorkspace) -> None:
     """It ends while the other one still keeps the database; what was asked for is done if that one is soon ready."""
 
-    async def work(clerk: DbWriter) -> None:
+    async def work(writer: DbWriter) -> None:
         """Ask, and leave."""
-        asking = asyncio.ensure_future(clerk.write(noting(ws, "later")))
+        asking = asyncio.ensure_future(writer.write(noting(ws, "later")))
         await asyncio.sleep(0.05)
-        clerk.hurry()
+        writer.hurry()
         asking.cancel()
 
     with workspace.held():
-        clerked(ws, work)
+        with_writer(ws, work)
         assert noted(workspace) == []
-    for thread in [one for one in threading.enumerate() if one.name == "clerk"]:
+    for thread in [one for one in threading.enumerate() if one.name == "db-writer"]:
         thread.join()
     assert noted(workspace) == ["later"]
 
@@ -158,13 +158,13 @@ def test_in_a_hurry_nobody_waits_for_another_program(workspace: Workspace, ws: O
 def test_what_was_written_is_read(ws: OpenWorkspace) -> None:
     """A snapshot that is asked for after an end has come shows it; a reader's error is the asker's."""
 
-    async def work(clerk: DbWriter) -> list[str]:
+    async def work(writer: DbWriter) -> list[str]:
         """Write, then read."""
-        await clerk.write(noting(ws, "seen"))
+        await writer.write(noting(ws, "seen"))
         with pytest.raises(ZeroDivisionError):
-            await clerk.read(lambda _tx: 1 // 0)
-        return await clerk.read(
+            await writer.read(lambda _tx: 1 // 0)
+        return await writer.read(
             lambda tx: [row[0] for row in tx.exec_driver_sql("SELECT name FROM findable_events WHERE kind = 'test'")]
         )
 
-    assert clerked(ws, work) == ["seen"]
+    assert with_writer(ws, work) == ["seen"]

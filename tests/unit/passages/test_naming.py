@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.passages import quality
+from pipeline.passages import names as concept_names
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ from pipeline.passages import quality
 )
 def test_names_are_told_from_what_is_none(name: str, why: str) -> None:
     """Phrases of any script pass; what is too long, has no letters, or is a sentence does not."""
-    assert quality.garbage_names(name) == why
+    assert concept_names.garbage_names(name) == why
 
 
 @given(st.lists(st.sampled_from(["Law", "law", "LAW ", "tax  law", "tax law", "bees"])))
 def test_what_stands_twice_is_counted_in_any_case(names: list[str]) -> None:
     """As many are counted as would have to go for each to stand once."""
-    assert quality.repeated_names(names) == len(names) - len({" ".join(name.lower().split()) for name in names})
+    assert concept_names.repeated_names(names) == len(names) - len({" ".join(name.lower().split()) for name in names})
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,6 @@ def test_what_stands_twice_is_counted_in_any_case(names: list[str]) -> None:
 )
 def test_what_is_nearly_another_is_found(names: list[str], near: list[tuple[str, str]]) -> None:
     """A plural or a hyphen makes no other concept; a number does; what is the same is a duplicate, not nearly one."""
-    found = quality.nearly_repeated_names(names)
+    found = concept_names.nearly_repeated_names(names)
     assert found[: len(near)] == near
     assert bool(found) == bool(near)

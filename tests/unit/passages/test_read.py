@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.passages import read
 from pipeline.passages.read import LAYOUT, Passage, Passages
 from pipeline.tables.findings import Finding, FindingKind
 from tests.scratch import quick_folder
@@ -152,7 +151,7 @@ def test_lines_end_at_one_byte_alone(tmp_path: Path) -> None:
 
 def test_a_line_that_never_ends_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told, and what stands behind it is read."""
-    monkeypatch.setattr(read, "LAYOUT", replace(LAYOUT, max_line=1000))
+    monkeypatch.setattr(Passages, "layout", replace(LAYOUT, max_line=1000))
     long = json.dumps({"id": "a", "text": "x" * 5000}).encode()
     fits = json.dumps({"id": "b", "text": "x" * 976}).encode()
     assert len(fits) == 999

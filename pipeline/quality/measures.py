@@ -1,0 +1,47 @@
+"""Figures that subjects measure alike: how many answers an item has, what its replies used, bars and gates of them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from pipeline.quality.figures import Distribution, Figure, Gate
+from pipeline.quality.statistics import mean, percentile
+
+if TYPE_CHECKING:
+    from pipeline.store.statistics import ReplyCounts
+
+Bound = tuple[str, float | None, float | None, int, str]  # a figure's name, low, high, the fewest items, why
+
+
+def share(part: float, whole: float) -> float | None:
+    """Return part / whole; None where there is nothing to share."""
+    return part / whole if whole else None
+
+
+def count_figures(name: str, histogram: Mapping[int, int], *, one: str) -> Iterator[Figure]:
+    """Yield mean, P10 and P90 of a histogram {answers of an item: items}; `name` says what is counted."""
+    items = sum(histogram.values())
+    yield Figure(name, mean(histogram), "mean", f"{name} of a {one}, mean", items)
+    yield Figure(f"{name}-p10", percentile(histogram, 0.1), "count", f"of a {one}, P10", items)
+    yield Figure(f"{name}-p90", percentile(histogram, 0.9), "count", f"of a {one}, P90", items)
+
+
+def usage_figures(replies: "ReplyCounts", *, one: str) -> Iterator[Figure]:
+    """Yield what an answer cost, with what was paid for replies that were none."""
+    paid = replies.answered
+    yield Figure("cost", replies.cost if replies.total else None, "USD", "cost in all", paid)
+    yield Figure("cost-each", share(replies.cost, paid), "USD", f"cost of a {one}", paid)
+    yield Figure("tokens-in", share(replies.tokens_in, paid), "mean", f"tokens in, of a {one}", paid)
+    yield Figure("tokens-out", share(replies.tokens_out, paid), "mean", f"tokens out, of a {one}", paid)
+
+
+def histogram_bars(title: str, unit: str, histogram: Mapping[int, int], *, most: int) -> Iterator[Distribution]:
+    """Yield the bars of {number: how often} from 1 on, those from `most` on in one bar; nothing where it is empty."""
+    if histogram:
+        bars = [(str(number), histogram.get(number, 0)) for number in range(1, most)]
+        more = sum(times for number, times in histogram.items() if number >= most)
+        yield Distribution(title, unit, [*bars, (f"{most} and more", more)])
+
+
+def gates_of(figures: Mapping[str, Figure], bounds: Iterable[Bound]) -> list[Gate]:
+    """Return the gates that some bounds are to figures."""
+    return [Gate(name, figures[name], low, high, why, fewest) for name, low, high, fewest, why in bounds]
