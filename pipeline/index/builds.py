@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from pipeline.core import files, links
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.task import Entry
-from pipeline.index import manifest
 from pipeline.index.build_lookup import LINKED, STAGING, BuildLookup
 from pipeline.index.manifest import Begun, Manifest, Promotions, Staged
 
@@ -154,7 +153,7 @@ class Builds(BuildLookup):
         self._flip(staged.manifest.number)
         look()
         self._drop_all_but(staged.manifest.number, before.number if before else None)
-        return manifest.promoted_at(staged.manifest, moved)
+        return Promotions(**vars(staged.manifest), moved_aside=moved)
 
     def rollback(self, *, fence: Fence = contextlib.nullcontext) -> Manifest:
         """Put the build before the one in service back, by the flip alone; on disk when this returns.

@@ -34,12 +34,7 @@ class TooManyMissingError(Exception):
 
 
 def vector_cache(ws: OpenWorkspace) -> VectorCache:
-    """Return the cache of vectors of the workspace's model and width, opened once."""
-    return ws.once(_open_cache)
-
-
-def _open_cache(ws: OpenWorkspace) -> VectorCache:
-    """Return the cache, opened."""
+    """Return the cache of vectors of the workspace's model and width; its file is opened when it is first asked."""
     return VectorCache(ws.data / "index" / "vectors", model=ws.embedding_model.name, dim=ws.settings.dim)
 
 

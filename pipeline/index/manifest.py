@@ -105,12 +105,6 @@ def _tags_as_json(tags: Any) -> str:
     return json.dumps(tags)
 
 
-def promoted_at(manifest: Manifest, moved_aside: tuple[str, ...]) -> Promotions:
-    """Return the manifest as that of a build in service."""
-    known = {each.name: getattr(manifest, each.name) for each in dataclasses.fields(Manifest)}
-    return Promotions(**known, moved_aside=moved_aside)
-
-
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Seal `manifest.json` in the directory of the build."""
     files.seal_bytes(directory / MANIFEST, json.dumps(manifest.as_json(), indent=1).encode("ascii") + b"\n")

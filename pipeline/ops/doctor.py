@@ -14,6 +14,7 @@ from pipeline.ops.checks.files import FileChecks
 from pipeline.ops.checks.finding import CheckContext, CheckFinding, Mend
 from pipeline.ops.checks.index import IndexChecks
 from pipeline.ops.checks.remote import RemoteChecks
+from pipeline.ops.checks.tasks import SubjectChecks
 
 Found = Iterator[CheckFinding | CheckContext]
 REMOTE = frozenset({"models", "backend", "uploads"})
@@ -83,7 +84,8 @@ def run(ws: OpenWorkspace, *, fix: bool, confirm: Callable[[str], bool]) -> Doct
 def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
     """Return every check by its name, in their order; a check looks when its findings are asked for."""
     store, data, subjects = ws.store, ws.data, ws.subjects
-    sealed, indexed, backend = FileChecks(ws, mend), IndexChecks(ws, mend), RemoteChecks(ws, mend)
+    sealed, written = FileChecks(ws, mend), SubjectChecks(ws, mend)
+    indexed, backend = IndexChecks(ws, mend), RemoteChecks(ws, mend)
     return {
         "versions": machine.check_versions(),
         "disk": machine.check_disk(data, store.path),
@@ -95,7 +97,7 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "request files": sealed.request_files(),
         "result files": sealed.result_files(),
         "litter": sealed.unknown_files(),
-        "people": tasks.check_derived(ws, mend),
+        "people": written.derived(),
         "rows": tasks.check_rows(store, subjects),
         "tasks": tasks.check_tasks(store, subjects),
         "pilots": tasks.check_pilots(store, data, subjects),
@@ -105,7 +107,7 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "staging": indexed.staging(),
         "vectors": indexed.cached_vectors(),
         "forgotten": rows.check_forgotten(store),
-        "rolled back": tasks.check_retired(ws, mend),
+        "rolled back": written.retired(),
         "leases": rows.check_leases(store, mend, now=ws.now),
         "models": backend.models(),
         "backend": backend.remote_batches(),

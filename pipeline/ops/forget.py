@@ -152,8 +152,7 @@ def _remove_files(ws: OpenWorkspace, ids: list[str], needles: list[bytes], *, re
     for path in files.litter(ws.store, ws.data):
         path.unlink(missing_ok=True)
     done = forget_files.drop_lines(ws.store, ws.data, ws.task.name, ids, words=needles, display=ws.display)
-    report.files = [one.name for one in done]
-    report.lines = sum(one.lines for one in done)
+    report.files, report.lines = list(done), sum(done.values())
 
 
 def _erase(tx: "Connection", subject: Subject, ids: list[str], *, words: list[str], now: datetime) -> None:

@@ -7,7 +7,6 @@ makes the same new file of it again, and goes on.
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.batch import uploads
@@ -28,31 +27,25 @@ from pipeline.store.database import Store
 ENGINE = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
 
 
-@dataclass(frozen=True)
-class Rewritten:
-    """One sealed file that was written anew, and how many lines it lost."""
-
-    name: str
-    lines: int
-
-
 def drop_lines(
     store: Store, data: Path, task: str, ids: Collection[str], *, words: Sequence[bytes], display: Progress
-) -> list[Rewritten]:
+) -> dict[str, int]:
     """Write every sealed file of a batch that is over anew without the lines about these items of a task.
 
-    A line that cannot be read goes where it holds a key or one of `words`. The caller holds the lease on preparing.
+    Returns how many lines each file lost, by its name, where it lost any. A line that cannot be read goes where it
+    holds a key or one of `words`. The caller holds the lease on preparing.
     """
     with store.read() as tx:
         over = [batch for batch in batches.batches_in_states(tx) if batch.is_over]
     keys = {request_key(task, one) for one in ids}
-    done = []
+    done = {}
     for batch in over:
         for name, recorded in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
             path = data / (name or "")
-            if name and path.is_file():
-                lost = _drop_from(store, batch, path, recorded or "", keys=keys, words=words, display=display)
-                done += [Rewritten(name, lost)] if lost else []
+            if not name or not path.is_file():
+                continue
+            if lost := _drop_from(store, batch, path, recorded or "", keys=keys, words=words, display=display):
+                done[name] = lost
     return done
 
 
@@ -144,7 +137,7 @@ def _is_indexed(data: Path, ids: Collection[str]) -> bool:
         if Builds(data).current() is None:
             return False
         with Builds(data).open() as index:
-            return any(one in index.content_hashes() for one in ids)
+            return not index.content_hashes().keys().isdisjoint(ids)
     except FindableError:
         return True
 

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,7 @@ class FileChecks:
             wrong = _wrong_request_file(self._store, self._ws.data, batch)
             if wrong:
                 is_mendable = batch.state is BatchState.PREPARED
-                mended = (
-                    fail_lost_batch(self._ws, batch, why=wrong, has_lost_files=True)
-                    if self._mend.on and is_mendable
-                    else ""
-                )
+                fail = partial(fail_lost_batch, self._ws, batch, why=wrong, has_lost_files=True)
                 advice = f"make batch-cancel BATCH={batch.number}"
                 if batch.state is BatchState.DOWNLOADED:  # answered, so nothing needs the requests any more
                     advice = self._ws.task_of(batch.task).words.make("batch-ingest")
@@ -56,7 +53,7 @@ class FileChecks:
                     f"batch {batch.number} ({batch.state}): {wrong}",
                     "it would ask, or has asked, something else than was claimed",
                     mendable=is_mendable,
-                    mended=mended,
+                    mended=self._mend.by(fail) if is_mendable else "",
                     next=advice,
                 )
 

@@ -1,8 +1,8 @@
 """Does the backend know our key, our models and our batches, and does it hold any of ours that we do not know?"""
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.batch import reconcile, uploads
 from pipeline.core.errors import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.gemini.operations import RemoteBatch
 
 
+T = TypeVar("T")
 NO_LIST = "nothing, where this server keeps no such list"
 
 
@@ -51,13 +52,10 @@ class RemoteChecks:
             "FINDABLE_MODEL": self._ws.settings.model,
             "FINDABLE_EMBEDDING_MODEL": self._ws.settings.embedding_model,
         }
-        try:
-            there = set(self._ws.client.list_models())
-        except (KeyRefusedError, ThrottledError, UnavailableError):
-            raise
-        except RefusedError as error:  # a server that speaks to us, and not of its models
+        there = _listed_by(self._ws.client.list_models)
+        if isinstance(there, RefusedError):
             why = "whether the models that are set are there shows only when they are asked"
-            said = f"the list of models cannot be had: {error.message}"
+            said = f"the list of models cannot be had: {there.message}"
             yield CheckFinding("models", said, why, contradiction=False, next=NO_LIST)
             return
         for setting, name in wanted.items():
@@ -76,13 +74,10 @@ class RemoteChecks:
         with self._store.read() as tx:
             if not batches.batches_in_states(tx):
                 return
-        try:
-            left = uploads.left_uploads(self._store, self._ws.client)
-        except (KeyRefusedError, ThrottledError, UnavailableError):
-            raise
-        except RefusedError as error:  # a server that keeps no list of files
+        left = _listed_by(lambda: uploads.left_uploads(self._store, self._ws.client))
+        if isinstance(left, RefusedError):
             why = "uploads may be left there until the API forgets them"
-            said = f"the list of files cannot be had: {error.message}"
+            said = f"the list of files cannot be had: {left.message}"
             yield CheckFinding("uploads", said, why, contradiction=False, next=NO_LIST)
             return
         for one in left:
@@ -186,6 +181,16 @@ class RemoteChecks:
                         mended = "" if batches.open_duplicates(tx, owner.number) else "cancelled and recorded"
                 said = f"{one.name} is a second remote batch of batch {owner.number}"
                 yield CheckFinding("backend", said, "the same items are paid for twice", mendable=True, mended=mended)
+
+
+def _listed_by(ask: Callable[[], T]) -> T | RefusedError:
+    """Return what a server lists, or the error of one that answers and keeps no such list."""
+    try:
+        return ask()
+    except (KeyRefusedError, ThrottledError, UnavailableError):
+        raise
+    except RefusedError as error:
+        return error
 
 
 def _unknown_batch(client: "Client", one: "RemoteBatch", mend: Mend) -> CheckFinding:

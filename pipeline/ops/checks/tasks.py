@@ -17,48 +17,85 @@ if TYPE_CHECKING:
     from pipeline.store.versions import Version
 
 
-def check_derived(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
-    """Do columns follow from their rows, and rows from the answers that were applied?"""
-    for subject in ws.subjects:
-        many = subject.task.words.many
-        with ws.store.read() as tx:
-            found = subject.hooks.check_derived(tx, ws.display)
-        for one in found.faults:
+class SubjectChecks:
+    """The checks of rows and versions that may mend them."""
+
+    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
+        """Keep the workspace, and what may be mended."""
+        self._ws = ws
+        self._mend = mend
+
+    def derived(self) -> Iterator[CheckFinding]:
+        """Do columns follow from their rows, and rows from the answers that were applied?"""
+        for subject in self._ws.subjects:
+            many = subject.task.words.many
+            with self._ws.store.read() as tx:
+                found = subject.hooks.check_derived(tx, self._ws.display)
+            for one in found.faults:
+                yield CheckFinding(
+                    many,
+                    one.said,
+                    one.why,
+                    contradiction=one.contradiction,
+                    mendable=one.mend is not None,
+                    mended=self._mend.rows(self._ws.store, one.mend) if one.mend else "",
+                    next=one.next,
+                )
+            if found.orphans:
+                yield CheckFinding(
+                    many,
+                    f"{len(found.orphans)} answers belong to {many} who are not there any more",
+                    "another program deleted their rows; what was asked about them is still kept",
+                    contradiction=False,
+                    mendable=True,
+                    mended=self._remove_orphans(subject, found.orphans),
+                )
+
+    def retired(self) -> Iterator[CheckFinding]:
+        """Find what a killed rollback left, out of sight already; to finish it loses nothing more."""
+        with self._ws.store.read() as tx:
+            left = versions.retired_versions(tx)
+        for one in left:
+            mended = self._finish(one) if self._mend.on else ""
+            said = f"the rollback of {one.name} was begun, and is not over"
             yield CheckFinding(
-                many,
-                one.said,
-                one.why,
-                contradiction=one.contradiction,
-                mendable=one.mend is not None,
-                mended=mend.rows(ws.store, one.mend) if one.mend else "",
-                next=one.next,
-            )
-        if found.orphans:
-            yield CheckFinding(
-                many,
-                f"{len(found.orphans)} answers belong to {many} who are not there any more",
-                "another program deleted their rows; what was asked about them is still kept",
+                "rolled back",
+                said,
+                "what is left of it is out of sight, takes room, and nothing is asked under it",
                 contradiction=False,
                 mendable=True,
-                mended=_remove_orphans(ws, subject, found.orphans, mend),
+                mended=mended,
+                next=f"make rollback EXTRACTOR={one.name}",
             )
 
+    def _remove_orphans(self, subject: Subject, ids: Sequence[str]) -> str:
+        """Remove what is kept of items whose rows another program deleted; return what was done."""
+        task = subject.task
+        left = "answers, lines in sealed files, vectors"
+        if not self._mend.may(f"Remove what is left of {len(ids)} {task.words.many} whose rows are gone: {left}?"):
+            return ""
+        with self._ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING) as lease:
+            forget_files.drop_lines(self._ws.store, self._ws.data, task.name, ids, words=(), display=self._ws.display)
+            with self._ws.store.write() as tx:
+                lease.check(tx)
+                for one in ids:
+                    erase.erase_item(tx, task.name, one, words=())
+        if subject.collection is not None:
+            forget_files.drop_vectors(self._ws.store, self._ws.data, subject.collection)
+        return "removed; make index builds an index without them"
 
-def _remove_orphans(ws: "OpenWorkspace", subject: Subject, ids: Sequence[str], mend: Mend) -> str:
-    """Remove what is kept of items whose rows another program deleted; return what was done."""
-    task = subject.task
-    left = "answers, lines in sealed files, vectors"
-    if not mend.may(f"Remove what is left of {len(ids)} {task.words.many} whose rows are gone: {left}?"):
-        return ""
-    with ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING) as lease:
-        forget_files.drop_lines(ws.store, ws.data, task.name, ids, words=(), display=ws.display)
-        with ws.store.write() as tx:
-            lease.check(tx)
-            for one in ids:
-                erase.erase_item(tx, task.name, one, words=())
-    if subject.collection is not None:
-        forget_files.drop_vectors(ws.store, ws.data, subject.collection)
-    return "removed; make index builds an index without them"
+    def _finish(self, one: "Version") -> str:
+        """Delete what is left of a version; return what went, nothing where its subject is not here."""
+        task = next((subject.task for subject in self._ws.subjects if subject.task.name == one.task), None)
+        if task is None:
+            return ""
+        counts = VersionCounts(one.label, one.model, 0, 0, None, None)
+        with (
+            self._ws.waited_lease(rollback.LEASE, waiting=rollback.WAITING) as lease,
+            self._ws.display.bar("taking back", None) as bar,
+        ):
+            done = rollback.roll_back(self._ws.store, lease, task, counts, now=self._ws.now, bar=bar)
+        return f"taken back: {done.rows} rows, {done.answers} answers"
 
 
 def check_rows(store: Store, subjects: Sequence[Subject]) -> Iterator[CheckFinding | CheckContext]:
@@ -114,35 +151,3 @@ def check_reports(data: Path, subjects: Sequence[Subject], mend: Mend) -> Iterat
         mended = f"removed {len(report_files.sweep_reports(data, subject.task.name))} files" if mend.on else ""
         said = f"{len(stale)} files of reports that were never finished: {stale[0].name}"
         yield CheckFinding("reports", said, "they take room", contradiction=False, mendable=True, mended=mended)
-
-
-def check_retired(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
-    """Find what a killed rollback left: out of sight already, and on its way out; to finish it loses nothing more."""
-    with ws.store.read() as tx:
-        left = versions.retired_versions(tx)
-    for one in left:
-        mended = _finish(ws, one) if mend.on else ""
-        said = f"the rollback of {one.name} was begun, and is not over"
-        yield CheckFinding(
-            "rolled back",
-            said,
-            "what is left of it is out of sight, takes room, and nothing is asked under it",
-            contradiction=False,
-            mendable=True,
-            mended=mended,
-            next=f"make rollback EXTRACTOR={one.name}",
-        )
-
-
-def _finish(ws: "OpenWorkspace", one: "Version") -> str:
-    """Delete what is left of a version; return what went, nothing where its subject is not here."""
-    task = next((subject.task for subject in ws.subjects if subject.task.name == one.task), None)
-    if task is None:
-        return ""
-    counts = VersionCounts(one.label, one.model, 0, 0, None, None)
-    with (
-        ws.waited_lease(rollback.LEASE, waiting=rollback.WAITING) as lease,
-        ws.display.bar("taking back", None) as bar,
-    ):
-        done = rollback.roll_back(ws.store, lease, task, counts, now=ws.now, bar=bar)
-    return f"taken back: {done.rows} rows, {done.answers} answers"
