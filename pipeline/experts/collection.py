@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ExpertsCollection:
-    """Every tagged expert; see `pipeline.task.Collection`."""
+    """Every tagged expert; see `pipeline.core.task.Collection`."""
 
     def count(self, tx: "Connection") -> int:
         """Return how many experts are tagged in this snapshot."""

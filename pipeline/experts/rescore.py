@@ -16,6 +16,6 @@ class ScoreReport:
 
 
 def run(ws: OpenWorkspace) -> ScoreReport:
-    """Bring the score of everyone up to date, in one transaction."""
+    """Bring all scores up to date, in one transaction."""
     with ws.store.write() as tx:
         return ScoreReport(changed=ExpertsHooks().refresh_derived(tx), total=table.count_experts(tx))

@@ -1,7 +1,6 @@
-"""Concepts as a file for others, JSON lines or Parquet: one row for each, in its whole shape.
+"""Write concepts as JSON lines or Parquet, one row for each, in its whole shape.
 
-In JSON lines aliases and evidence are documents. In Parquet aliases are a list of texts and evidence is JSON text,
-because other programs' evidence may have any shape.
+In Parquet aliases are a list of texts, and evidence is JSON text, which may have any shape.
 """
 
 from collections.abc import Iterable, Iterator

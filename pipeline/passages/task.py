@@ -75,7 +75,7 @@ def asked_text(text: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ConceptsTask(Task):
-    """Concepts for passages; see `pipeline.task.Task` for what each member promises.
+    """Concepts for passages; see `pipeline.core.task.Task` for what each member promises.
 
     `label` is what answers are attributed to; `skips` are the labels whose concepts keep a passage from being asked,
     None those of any version.
@@ -134,8 +134,7 @@ class ConceptsTask(Task):
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
         """Return the concepts with the quotations that are in the text, or None and why there are none.
 
-        Where the passage is gone, or has another text by now, nothing can be proven and nothing is lost: the answer
-        will not be applied.
+        Where the passage has another text by now, nothing can be proven: the answer will not be applied.
         """
         from pipeline.passages.answer import PassageConcepts
         from pipeline.passages.evidence import ground
@@ -226,10 +225,7 @@ class ConceptsTask(Task):
 
 
 def _is_of(asked: Answered, text: str) -> bool:
-    """Return whether an answer was asked for about this very text, and its quotations were looked for in it.
-
-    They were not where the passage had another text at that moment and has its old one back.
-    """
+    """Return whether an answer is about this very text, and its quotations were looked for in it."""
     from pipeline.passages.evidence import GroundedConcepts
 
     return isinstance(asked.answer, GroundedConcepts) and passage_hash(text) == asked.input_hash

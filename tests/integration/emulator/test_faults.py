@@ -23,15 +23,11 @@ Seen = Callable[[Caller], None]
 
 
 def _files(caller: Caller) -> httpx2.Response:
-    """Make the plainest call there is."""
     return caller.http.get("/v1/files")
 
 
 def _status(status: int, text: str = "") -> Seen:
-    """Return what sees the plainest call answered so."""
-
     def seen(caller: Caller) -> None:
-        """See status and text."""
         reply = _files(caller)
         assert reply.status_code == status
         assert text in reply.text
@@ -40,10 +36,7 @@ def _status(status: int, text: str = "") -> Seen:
 
 
 def _breaks(error: type[Exception], *, timeout: float | None = None) -> Seen:
-    """Return what sees the plainest call break with this error."""
-
     def seen(caller: Caller) -> None:
-        """See the connection break."""
         with pytest.raises(error):
             caller.http.get("/v1/files", timeout=timeout or 10)
 
@@ -54,7 +47,6 @@ def _detail(word: str, *, absent: bool = False) -> Seen:
     """Return what sees a 429 whose details hold this word, or nothing but a link."""
 
     def seen(caller: Caller) -> None:
-        """See the details of the refusal."""
         error = caller.refused(CREATE, batch_of("files/x"))
         assert error["code"] == 429
         assert (word in json.dumps(error)) is not absent
@@ -63,10 +55,7 @@ def _detail(word: str, *, absent: bool = False) -> Seen:
 
 
 def _starts(status: int) -> Seen:
-    """Return what sees the start of an upload answered with this status."""
-
     def seen(caller: Caller) -> None:
-        """See the refusal."""
         reply = caller.http.post("/upload/v1/files", headers={"X-Goog-Upload-Command": "start"}, json={})
         assert reply.status_code == status
         assert "x-goog-upload-url" not in reply.headers
@@ -75,23 +64,19 @@ def _starts(status: int) -> Seen:
 
 
 def _empty_200(caller: Caller) -> None:
-    """See a 200 without a byte."""
     reply = _files(caller)
     assert (reply.status_code, reply.content) == (200, b"")
 
 
 def _list_wrapped(caller: Caller) -> None:
-    """See an error inside a list."""
     assert _files(caller).json()[0]["error"]["code"] == 400
 
 
 def _redirected(caller: Caller) -> None:
-    """See a Location."""
     assert _files(caller).headers["location"] == "/v1/models"
 
 
 def _jumped(caller: Caller) -> None:
-    """See the clock an hour later than before."""
     before = caller.post("/_emu/clock", {"advance_seconds": 0})["now"]
     assert _files(caller).status_code == 200
     after = caller.post("/_emu/clock", {"advance_seconds": 0})["now"]
@@ -99,14 +84,12 @@ def _jumped(caller: Caller) -> None:
 
 
 def _mime_final(caller: Caller) -> None:
-    """See a refusal inside a 200 that says it is final."""
     reply = caller.chunk(caller.start_upload(3), b"abc")
     assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (200, "final")
     assert "Unsupported MIME type" in reply.json()["error"]["message"]
 
 
 def _chunk_dropped(caller: Caller) -> None:
-    """See the connection break on a chunk."""
     session = caller.start_upload(3)
     with pytest.raises(httpx2.RemoteProtocolError):
         caller.chunk(session, b"abc")
@@ -122,7 +105,6 @@ def _chunk_status(caller: Caller) -> None:
 
 
 def _chunk_lost(caller: Caller) -> None:
-    """See a chunk vanish although the upload goes on and ends well."""
     session = caller.start_upload(6)
     reply = caller.chunk(session, b"abc", command="upload")
     assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (503, "active")
@@ -130,31 +112,26 @@ def _chunk_lost(caller: Caller) -> None:
 
 
 def _early_final(caller: Caller) -> None:
-    """See an upload that is final after its first chunk."""
     reply = caller.chunk(caller.start_upload(6), b"abc", command="upload")
     assert reply.headers["x-goog-upload-status"] == "final"
     assert reply.json()["file"]["sizeBytes"] == "3"
 
 
 def _processing(caller: Caller) -> None:
-    """See a file PROCESSING for two looks, then ACTIVE."""
     name = caller.upload(b"abc")
     assert [caller.get(f"/v1/{name}")["state"] for _ in range(3)] == ["PROCESSING", "PROCESSING", "ACTIVE"]
 
 
 def _file_failed(caller: Caller) -> None:
-    """See a file that could not be processed."""
     file = caller.get(f"/v1/{caller.upload(b'abc')}")
     assert (file["state"], file["error"]["code"]) == ("FAILED", 13)
 
 
 def _file_expired(caller: Caller) -> None:
-    """See a file that is gone as soon as it was uploaded."""
     assert caller.refused(f"/v1/{caller.upload(b'abc')}", None, method="GET")["code"] == 403
 
 
 def _create_lost(caller: Caller) -> None:
-    """See a create break although the batch exists."""
     file = caller.upload(request_file(1))
     with pytest.raises(httpx2.RemoteProtocolError):
         caller.http.post(CREATE, json=batch_of(file, name="lost"))
@@ -162,13 +139,11 @@ def _create_lost(caller: Caller) -> None:
 
 
 def _create_lost_status(caller: Caller) -> None:
-    """See a create answered 503 although the batch exists."""
     assert caller.refused(CREATE, batch_of(caller.upload(request_file(1)), name="503"))["code"] == 503
     _one_batch_called(caller, "503")
 
 
 def _create_slow(caller: Caller) -> None:
-    """See a create answered too late although the batch exists."""
     file = caller.upload(request_file(1))
     with pytest.raises(httpx2.ReadTimeout):
         caller.http.post(CREATE, json=batch_of(file, name="slow"), timeout=0.2)
@@ -176,7 +151,6 @@ def _create_slow(caller: Caller) -> None:
 
 
 def _one_batch_called(caller: Caller, name: str) -> None:
-    """See exactly one batch of that display name."""
     listed = caller.get("/v1/batches?pageSize=10")["operations"]
     assert [operation["metadata"]["displayName"] for operation in listed] == [name]
 
@@ -217,13 +191,11 @@ def _trickled(caller: Caller) -> None:
 
 
 def _any_slow(caller: Caller) -> None:
-    """See an answer come too late."""
     with pytest.raises(httpx2.ReadTimeout):
         caller.http.get("/v1/files", timeout=0.1)
 
 
 def _dripped(caller: Caller) -> None:
-    """See a whole answer that came in pieces."""
     name = caller.upload(b"abc")
     assert _files(caller).json()["files"][0]["name"] == name
 
@@ -238,23 +210,18 @@ def _lagging(caller: Caller) -> None:
 
 
 def _twins(caller: Caller) -> None:
-    """See two batches of one create."""
     caller.create(request_file(1), name="twin")
     listed = caller.get("/v1/batches?pageSize=10")["operations"]
     assert [operation["metadata"]["displayName"] for operation in listed] == ["twin", "twin"]
 
 
 def _bad_line(caller: Caller) -> None:
-    """See a create refused for its first line."""
     error = caller.refused(CREATE, batch_of(caller.upload(request_file(1))))
     assert error["message"].startswith("Error on line 1: ")
 
 
 def _create_shape(check: Callable[[dict[str, Any]], bool]) -> Seen:
-    """Return what sees this in a create's reply."""
-
     def seen(caller: Caller) -> None:
-        """See the reply."""
         assert check(caller.create(request_file(1)))
 
     return seen
@@ -264,7 +231,6 @@ def _got(check: Callable[[dict[str, Any]], bool]) -> Seen:
     """Return what sees this in the first look at a finished batch, and the truth in the next."""
 
     def seen(caller: Caller) -> None:
-        """See the spoiled look and a good one after it."""
         caller.http.delete("/_emu/faults")
         name = caller.wait(caller.create(request_file(1))["name"])["name"]
         _script_again(caller)
@@ -284,10 +250,7 @@ def _script_again(caller: Caller) -> None:
 
 
 def _get_refused(code: int) -> Seen:
-    """Return what sees one look at a batch refused and the next answered."""
-
     def seen(caller: Caller) -> None:
-        """See both looks."""
         name = caller.create(request_file(1))["name"]
         assert caller.refused(f"/v1/{name}", None, method="GET")["code"] == code
         assert caller.get(f"/v1/{name}")
@@ -296,10 +259,7 @@ def _get_refused(code: int) -> Seen:
 
 
 def _ends(state: str, *, lines: int = 0, error: bool = False) -> Seen:
-    """Return what sees a batch end in this state, with this many result lines."""
-
     def seen(caller: Caller) -> None:
-        """See the end."""
         operation = caller.wait(caller.create(request_file(4))["name"])
         assert operation["metadata"]["state"] == f"BATCH_STATE_{state}"
         assert ("error" in operation) is error
@@ -311,7 +271,6 @@ def _ends(state: str, *, lines: int = 0, error: bool = False) -> Seen:
 
 
 def _never_ends(caller: Caller) -> None:
-    """See a batch that stays pending until it expires after 48 hours."""
     name = caller.create(request_file(1))["name"]
     for _ in range(3):
         assert caller.get(f"/v1/{name}")["metadata"]["state"] == "BATCH_STATE_PENDING"
@@ -320,7 +279,6 @@ def _never_ends(caller: Caller) -> None:
 
 
 def _cancel_lost(caller: Caller) -> None:
-    """See a cancel accepted and the batch succeed all the same."""
     name = caller.create(request_file(1))["name"]
     assert caller.post(f"/v1/{name}:cancel", None) == {}
     assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
@@ -341,12 +299,10 @@ def _empty_middle(caller: Caller) -> None:
 
 
 def _names(page: dict[str, Any]) -> list[str]:
-    """Return the names on a page."""
     return [operation["name"] for operation in page.get("operations", [])]
 
 
 def _page_repeats(caller: Caller) -> None:
-    """See the second page begin with what the first one ended with."""
     file = caller.upload(request_file(1))
     names = [caller.create_from(file)["name"] for _ in range(3)]
     first = caller.get("/v1/batches?pageSize=2")
@@ -355,7 +311,6 @@ def _page_repeats(caller: Caller) -> None:
 
 
 def _page_skips(caller: Caller) -> None:
-    """See one batch on no page."""
     file = caller.upload(request_file(1))
     names = [caller.create_from(file)["name"] for _ in range(3)]
     first = caller.get("/v1/batches?pageSize=2")
@@ -364,7 +319,6 @@ def _page_skips(caller: Caller) -> None:
 
 
 def _page_circle(caller: Caller) -> None:
-    """See a page whose token leads to itself."""
     caller.create_from(caller.upload(request_file(1)))
     first = caller.get("/v1/batches?pageSize=2")
     again = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
@@ -372,14 +326,12 @@ def _page_circle(caller: Caller) -> None:
 
 
 def _skewed(caller: Caller) -> None:
-    """See a batch that was made yesterday, and in the next look a moment ago."""
     made = caller.create(request_file(1))
     seen = caller.get(f"/v1/{made['name']}")
     assert made["metadata"]["createTime"][:10] < seen["metadata"]["createTime"][:10]
 
 
 def _page_status(caller: Caller) -> None:
-    """See the second page refused with 503."""
     file = caller.upload(request_file(1))
     for _ in range(2):
         caller.create_from(file)
@@ -388,7 +340,6 @@ def _page_status(caller: Caller) -> None:
 
 
 def _download_status(caller: Caller) -> None:
-    """See a download refused once."""
     file = caller.wait(caller.create(request_file(2))["name"])["response"]["responsesFile"]
     assert caller.refused(f"/v1/{file}:download?alt=media", None, method="GET")["code"] == 503
     assert caller.download(file)
@@ -398,7 +349,6 @@ def _cut(*, silent: bool) -> Seen:
     """Return what sees a download cut in half, silently or not, and a whole one after it."""
 
     def seen(caller: Caller) -> None:
-        """See both downloads."""
         file = caller.wait(caller.create(request_file(9))["name"])["response"]["responsesFile"]
         if silent:
             short = caller.download(file)
@@ -414,10 +364,7 @@ def _cut(*, silent: bool) -> Seen:
 
 
 def _result(check: Callable[[list[bytes]], bool]) -> Seen:
-    """Return what sees this in the lines of a result file of five requests."""
-
     def seen(caller: Caller) -> None:
-        """See the result file."""
         assert check(caller.run(request_file(5)))
 
     return seen
@@ -451,7 +398,6 @@ def _one(check: Callable[[dict[str, Any]], bool], *, live: bool = True) -> Seen:
     """Return what sees this in the one spoiled answer of a batch, in no other, and in a live answer."""
 
     def seen(caller: Caller) -> None:
-        """See the batch's answers and the live one."""
         answers = by_key(caller.run(request_file(5)))
         assert [key for key, answer in answers.items() if check(answer["response"])] == ["k/1"]
         if live:
@@ -463,24 +409,20 @@ def _one(check: Callable[[dict[str, Any]], bool], *, live: bool = True) -> Seen:
 
 
 def _text(response: dict[str, Any]) -> str:
-    """Return a response's text."""
     return "".join(part["text"] for part in response["candidates"][0].get("content", {}).get("parts", []))
 
 
 def _finish(response: dict[str, Any]) -> str:
-    """Return a response's finish reason."""
     return str((response.get("candidates") or [{}])[0].get("finishReason"))
 
 
 def _error_line(lines: list[bytes]) -> bool:
-    """See one line with an error in place of its response."""
     answers = by_key(lines)
     errors = {key: answer["error"]["code"] for key, answer in answers.items() if "error" in answer}
     return len(answers) == 5 and errors == {"k/1": 13} and "response" not in answers["k/1"]
 
 
 def _all_fail(caller: Caller) -> None:
-    """See a batch succeed whose every line is an error."""
     operation = caller.wait(caller.create(request_file(3))["name"])
     assert operation["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
     assert operation["metadata"]["batchStats"] == {"requestCount": "3", "failedRequestCount": "3"}
@@ -488,10 +430,7 @@ def _all_fail(caller: Caller) -> None:
 
 
 def _vectors(check: Callable[[list[list[float]]], bool]) -> Seen:
-    """Return what sees this in the vectors of a live reply to two requests."""
-
     def seen(caller: Caller) -> None:
-        """See the vectors."""
         entries = [{"content": {"parts": [{"text": text}]}} for text in ("water", "law")]
         reply = caller.http.post(EMBED, json={"requests": entries})
         assert check([entry["values"] for entry in json.loads(reply.text)["embeddings"]])
@@ -500,10 +439,7 @@ def _vectors(check: Callable[[list[list[float]]], bool]) -> Seen:
 
 
 def _line_vector(check: Callable[[list[float]], bool]) -> Seen:
-    """Return what sees this in the vector of an embeddings batch."""
-
     def seen(caller: Caller) -> None:
-        """See the vector."""
         line = {"key": "k/1", "request": {"content": {"parts": [{"text": "water"}]}}}
         file = caller.upload(json.dumps(line).encode())
         created = caller.post("/v1/models/gemini-embedding-2:asyncBatchEmbedContent", batch_of(file))
@@ -514,7 +450,6 @@ def _line_vector(check: Callable[[list[float]], bool]) -> Seen:
 
 
 def _norm(vector: list[float]) -> float:
-    """Return a vector's squared length."""
     return sum(value * value for value in vector)
 
 

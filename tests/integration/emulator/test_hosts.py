@@ -186,7 +186,6 @@ def test_thirty_threads_are_served_at_once(tmp_path: Path) -> None:
     path = f"/v1/models/{MODEL}:generateContent"
 
     def ask(number: int) -> bool:
-        """Ask for tags and look at the batch list, once each."""
         with Caller(server.url) as caller:
             name = caller.upload(f"file {number}".encode())
             return caller.get(f"/v1/{name}")["name"] == name and bool(caller.post(path, request_for(f"law {number}")))

@@ -96,7 +96,6 @@ def test_a_crowd_on_two_hosts_gets_exactly_what_there_is(tmp_path: Path) -> None
     with start(tmp_path, settings=settings) as first, start(tmp_path, settings=settings) as second:
 
         def ask(number: int) -> int:
-            """Ask one of the two hosts once."""
             with Caller((first, second)[number % 2].url) as caller:
                 return statuses(caller, 1)[0]
 
@@ -128,7 +127,6 @@ def test_the_sdk_is_told_which_quota_and_how_long(limited: Caller) -> None:
     """The unmodified SDK, sync and async, raises a 429 with the details in it."""
 
     async def refused_of(count: int) -> int:
-        """Ask so often at once and return how many were refused."""
         async with httpx2.AsyncClient(trust_env=False) as http:
             options = types.HttpOptions(base_url=limited.url, httpx_async_client=http)
             client = genai.Client(api_key=limited.key, http_options=options).aio

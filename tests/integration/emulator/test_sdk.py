@@ -224,7 +224,6 @@ def test_the_async_sdk_runs_the_whole_round(shared_engine: Server, tmp_path: Pat
     path.write_bytes(request_file(5))
 
     async def round_trip() -> bytes:
-        """Make the round and return the results."""
         options = types.HttpOptions(base_url=shared_engine.url)
         if library == "httpx2":
             options.httpx_async_client = httpx2.AsyncClient(timeout=20)
