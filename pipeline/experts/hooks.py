@@ -129,7 +129,6 @@ def _fault(kind: str, names: list[str]) -> RowFault:
 
 
 def _rescore(tx: "Connection") -> str:
-    """Bring every score up to date."""
     changed = table.rescore_pages(tx)
     workspace.touch_revision(tx)
     return f"wrote {changed} scores"

@@ -197,12 +197,10 @@ class _Building:
             self._ws.display.say(f"embedding {texts:,} texts, about {about} tokens, ${cost:,.2f}")
 
     def _embed(self, entries: "Iterable[Entry]", count: int) -> None:
-        """Embed the entries whose vectors are missing, and count them."""
         with self._ws.display.bar("embedding", count) as bar:
             self._embedded += self._embedder.embed_missing(entries, bar=bar)
 
     def _embed_few(self, draft: _Draft) -> None:
-        """Embed what a draft lacks."""
         self._say_cost(draft.missing, len(draft.missing))
         self._embed(draft.missing, len(draft.missing))
 
@@ -215,7 +213,6 @@ class _Building:
             self._embed(collection.entries(tx), count)
 
     def _promoted(self, lease: "Lease", draft: _Draft) -> IndexReport:
-        """Complete what was drafted; verify; promote; then record it."""
         ws, builds, cache = self._ws, self._builds, self._embedder.cache
         with ws.display.bar("building", draft.count) as bar:
             staged = builds.complete(draft.begun, cache, task_type=embed.TASK_TYPE, progress=bar.show)

@@ -134,7 +134,6 @@ class BuildLookup:
         raise InconsistentError("the index was replaced each time it was opened", hint="run the same command again")
 
     def _open(self, directory: Path) -> Index:
-        """Return a whole build, opened; raise as `_read` does."""
         self._read(directory)
         return Index(directory)
 
@@ -160,7 +159,6 @@ class BuildLookup:
             return None
 
     def _is_whole(self, number: int) -> bool:
-        """Return whether build `number` has a manifest and all its files at their sizes."""
         try:
             self._read(self._builds / str(number))
         except InconsistentError:
@@ -168,11 +166,9 @@ class BuildLookup:
         return True
 
     def _whole(self) -> set[int]:
-        """Return the numbers of all directories in `builds` named as builds."""
         return {int(path.name) for path in self._listing(self._builds) if path.name.isdecimal()}
 
     def _begun(self) -> set[int]:
-        """Return the numbers of all stagings."""
         names = [path.name for path in self._listing(self._builds) if path.name.endswith(STAGING)]
         return {int(number) for number in (name.partition(".")[0] for name in names) if number.isdecimal()}
 
@@ -182,15 +178,12 @@ class BuildLookup:
         return sorted(directory.iterdir()) if directory.is_dir() else []
 
     def _stale(self) -> list[Path]:
-        """Return the stagings and half-made links."""
         stale = [path for path in self._listing(self._builds) if path.name.endswith(STAGING)]
         return stale + [path for folder in (self._index, self._data) for path in folder.glob(f"*{links.BESIDE}")]
 
     def _target(self, name: str) -> Path:
-        """Return where DATA/<name> must point."""
         return Path("index") / self._current.name / name
 
     def _is_linked(self, name: str) -> bool:
-        """Return whether DATA/<name> is a link through `current`."""
         path = self._data / name
         return path.is_symlink() and path.readlink() == self._target(name)

@@ -30,16 +30,7 @@ _OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # the
 
 
 def _now() -> datetime:
-    """Return the time, aware, UTC."""
     return datetime.now(UTC)
-
-
-def _ignore(_done: int) -> None:
-    """Do nothing with progress."""
-
-
-def _unfenced() -> None:
-    """Look for no other process, where no fence was given."""
 
 
 class Builds(BuildLookup):
@@ -88,7 +79,12 @@ class Builds(BuildLookup):
         return begun.directory.is_dir()
 
     def complete(
-        self, begun: Begun, cache: "VectorCache", *, task_type: str, progress: Callable[[int], None] = _ignore
+        self,
+        begun: Begun,
+        cache: "VectorCache",
+        *,
+        task_type: str,
+        progress: Callable[[int], None] = lambda _done: None,
     ) -> Staged:
         """Add the vectors and the manifest to what was begun; on disk when this returns.
 
@@ -133,7 +129,7 @@ class Builds(BuildLookup):
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
         with links.removed_on_error(staged.directory), fence() as look:
-            return self._promote(staged, look=look or _unfenced)
+            return self._promote(staged, look=look or (lambda: None))
 
     def _promote(self, staged: Staged, *, look: Callable[[], None]) -> Promotions:
         """Put a verified build in service that is not older than the one there.

@@ -278,5 +278,4 @@ class VectorCache:
 
 
 def _keys(records: NDArray[np.void]) -> list[bytes]:
-    """Return the key of each record."""
     return [key.tobytes() for key in records["key"]]

@@ -100,7 +100,6 @@ def _row(
     found: Mapping[str, Sequence[str]],
     judged: Mapping[str, Mapping[str, int]],
 ) -> MetricsRow:
-    """Return one system's figures over one group of questions."""
     figures = metrics.ranking_metrics(found, {query.qid: judged[query.qid] for query in group})
     return MetricsRow(system, kind, len(group), figures)
 

@@ -135,12 +135,10 @@ def tokenize(text: str) -> list[str]:
 
 
 def _once(ranking: Sequence[str]) -> list[str]:
-    """Return the names of `ranking`, each at its first place only."""
     return list(dict.fromkeys(ranking))
 
 
 def _hits(ranking: Sequence[str], relevant: Mapping[str, int], k: int) -> int:
-    """Count the relevant names among the first `k`."""
     return sum(relevant.get(name, 0) > 0 for name in _once(ranking)[:k])
 
 

@@ -219,7 +219,6 @@ class VectorFile:
         return first if 0 <= first <= self.count - len(keys) and self._key(first) == wanted else None
 
     def _key(self, number: int) -> bytes:
-        """Return the key of one record."""
         return self._handle.read(KEY_BYTES, self._form.offset(number))
 
     def _first_candidates(self, keys: NDArray[np.uint8]) -> Numbers:
@@ -258,7 +257,6 @@ class VectorFile:
         self._unlist()
 
     def _unlist(self) -> None:
-        """Take damaged records out of the table."""
         if self._damaged:
             bad = np.isin(self._table & _NUMBER_MASK, np.array(sorted(self._damaged), dtype=np.uint64))
             self._table = self._table[~bad]
@@ -300,7 +298,6 @@ class VectorFile:
         return raw
 
     def _records(self, raw: memoryview) -> Records:
-        """Return bytes as records."""
         return np.frombuffer(raw, dtype=self._form.record)
 
 

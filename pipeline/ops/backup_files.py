@@ -213,6 +213,5 @@ def _aside(target: Path) -> Path:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """Yield a folder and all below it, the deepest first."""
     for path, _, _ in os.walk(root, topdown=False):
         yield Path(path)

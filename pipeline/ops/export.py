@@ -58,7 +58,6 @@ def run(
 
 
 def _counted(found: ExportRows, report: ExportReport, display: Progress) -> Iterator[object]:
-    """Yield rows and count them."""
     with display.bar("exporting", found.total) as bar:
         for row in found.rows:
             report.count += 1

@@ -80,7 +80,6 @@ def drop_engine(store: Store, data: Path) -> None:
 
 
 def _is_under_way(store: Store) -> bool:
-    """Return whether there is a batch that is not over."""
     with store.read() as tx:
         return any(not batch.is_over for batch in batches.batches_in_states(tx))
 

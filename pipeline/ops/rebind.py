@@ -137,7 +137,6 @@ def _files(data: Path, subjects: Sequence[Subject]) -> list[Path]:
 
 
 def _question(found: RebindReport) -> str:
-    """Return what a person is asked."""
     given_up = f", {found.given_up} of them not over" if found.given_up else ""
     return (
         f"Take back {found.answers} answers of the local engine, and remove {found.batches} batches{given_up}, the "

@@ -172,7 +172,6 @@ def _check_namespace(store: Store, manifest: backup_files.BackupManifest) -> Non
 
 
 def _without_dump(manifest: backup_files.BackupManifest) -> backup_files.BackupManifest:
-    """Return what of a backup goes into the workspace's folder."""
     return replace(manifest, files={name: one for name, one in manifest.files.items() if name != backup_files.DUMP})
 
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,7 +102,10 @@ class FileChecks:
             if not mended and self._mend.may(
                 f"Batch {batch.number}: {wrong}. Record its files as removed, and remove what is left?"
             ):
-                mended = _let_go(self._store, self._ws.data, batch, at=self._ws.now())
+                with self._store.write() as tx:
+                    erase.note_cleaned(tx, batch.number, why="lost or damaged", at=self._ws.now())
+                _remove_files(self._ws.data, batch)
+                mended = "recorded as removed"
         yield CheckFinding(
             "result files" if is_result else "request files",
             f"batch {batch.number} ({batch.state}): {wrong}",
@@ -140,16 +142,7 @@ def _with_files(store: Store) -> list[Batch]:
         return [batch for batch in batches.batches_in_states(tx) if batch.number not in cleaned]
 
 
-def _let_go(store: Store, data: Path, batch: Batch, *, at: datetime) -> str:
-    """Record that the files of a batch are gone, and remove what is left of them."""
-    with store.write() as tx:
-        erase.note_cleaned(tx, batch.number, why="lost or damaged", at=at)
-    _remove_files(data, batch)
-    return "recorded as removed"
-
-
 def _remove_files(data: Path, batch: Batch) -> None:
-    """Remove what is left of the sealed files of a batch."""
     for name in filter(None, (batch.request_file, batch.result_file)):
         (data / name).unlink(missing_ok=True)
 
@@ -189,7 +182,6 @@ def _wrong_request_file(store: Store, data: Path, batch: Batch) -> str:
 
 
 def _wrong_file(path: Path, sha256: str, *, what: str) -> str:
-    """Return what is wrong with a sealed file, or an empty text."""
     try:
         files.verify(path, sha256=sha256, what=what)
     except InconsistentError as error:

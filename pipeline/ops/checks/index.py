@@ -103,18 +103,15 @@ class IndexChecks:
             yield _notice(said, "search does not find what is new")
 
     def _record(self, current: "Manifest") -> str:
-        """Record the build in service."""
         build.record_build(self._store, current, at=self._ws.now())
         return "recorded"
 
     def _relink(self, name: str) -> str:
-        """Make a stable name lead to the build in service."""
         with self._ws.waited_lease(build.LEASE, waiting=build.WAITING):
             aside = self._builds.relink(name)
         return f"linked again{f', {aside} holds what stood there' if aside else ''}"
 
     def _sweep(self) -> str:
-        """Remove what killed runs left of builds."""
         with self._ws.waited_lease(build.LEASE, waiting=build.WAITING):
             self._builds.sweep()
         return "removed"

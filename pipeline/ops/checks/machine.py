@@ -49,7 +49,6 @@ def check_disk(data: Path, database: Path | None) -> Iterator[CheckFinding]:
 
 
 def _size(path: Path) -> int:
-    """Return how many bytes a file has; 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0
 
 
@@ -62,7 +61,6 @@ def _required() -> Iterator[tuple[str, str]]:
 
 
 def _installed(name: str) -> str:
-    """Return the version of an installed library, or an empty text."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -82,5 +80,4 @@ def _satisfies(installed: str, wanted: str) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version."""
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])

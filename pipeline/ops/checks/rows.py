@@ -100,7 +100,6 @@ def check_leases(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding
 
 
 def _drop_dead_leases(tx: Connection, *, now: datetime) -> str:
-    """Drop the leases of processes that are gone."""
     _, dead = leases.leases_by_life(tx, now=now)
     leases.drop_leases(tx, dead)
     return f"dropped {len(dead)}"
