@@ -38,8 +38,7 @@ def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as
     if path is None and as_json:
         format_ = _as_document(format_)
     with open_workspace() as ws:
-        wanted = export.ExportOptions(best, extractor or None)
-        done = export.run(ws, path, format_=format_, wanted=wanted, write=raw_writer())
+        done = export.run(ws, path, format_=format_, best=best, extractor=extractor or None, write=raw_writer())
     if path is None:
         Terminal().say(f"{plural(done.count, done.word)} written")
     elif as_json:

@@ -13,7 +13,7 @@ from pipeline.ops import parked
 def main(*, as_json: bool) -> None:
     """List all people who failed for good and are not asked again, with the reason."""
     with open_workspace() as ws:
-        rows, words = parked.list_parked(ws), ws.task.words
+        rows, words = parked.list_parked(ws.store, ws.task), ws.task.words
     if as_json:
         print_json([row.__dict__ for row in rows])
     elif rows:

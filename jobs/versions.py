@@ -34,9 +34,9 @@ def main(*, as_json: bool) -> None:
 
 def _cells(one: rollback_run.VersionSummary) -> tuple[object, ...]:
     """Return one version as a line of the table."""
-    label, model, rows, items, *moments = one.stock
+    label, model, rows, items, *moments = one.counts
     days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
-    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid), one.told)
+    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid), one.note)
 
 
 @click.command(name="rollback", cls=Command)
@@ -69,7 +69,7 @@ def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
 
 def _cost(subject: Subject, one: rollback_run.VersionSummary) -> str:
     """Return how many rows of a version would be removed, and what was paid for them."""
-    stock, many = one.stock, subject.task.words.many
+    counts, many = one.counts, subject.task.words.many
     if one.withdrawn:
-        return f"{one.extractor}: its rollback was begun; {stock.rows:,} rows of {stock.items:,} {many} are left"
-    return f"{one.extractor}: {stock.rows:,} rows of {stock.items:,} {many}, {usd(one.paid)} paid"
+        return f"{one.extractor}: its rollback was begun; {counts.rows:,} rows of {counts.items:,} {many} are left"
+    return f"{one.extractor}: {counts.rows:,} rows of {counts.items:,} {many}, {usd(one.paid)} paid"

@@ -10,7 +10,6 @@ from pipeline.experts import rates
 from pipeline.experts.columns import HEADERS, number_of, tags_of, text_of
 from pipeline.tables import export
 
-FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 ANSWERED = ("tags", "findability_score")  # columns that are ours, after those of the header
 COLUMNS = {**dict.fromkeys(HEADERS.values(), export.TEXT), "tags": export.TEXTS, "findability_score": export.NUMBER}
 

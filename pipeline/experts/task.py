@@ -141,6 +141,10 @@ class TagsTask(Task):
         """Return the usernames."""
         return table.expert_names(tx, ids)
 
+    def id_of(self, tx: "Connection", name: str) -> str:
+        """Return the id of the person of that username."""
+        return str(table.by_username(tx, name)["id"])
+
     def _clear(self, tx: "Connection", given: Mapping[str, str]) -> int:
         """Take tags back, with the score that follows, where they are still those of an answer; return how many."""
         rows = table.by_ids(tx, list(given), ("id", "tags"))

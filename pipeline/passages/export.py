@@ -11,7 +11,6 @@ import orjson
 from pipeline.passages.best import PreferredConcept
 from pipeline.tables import export
 
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 COLUMNS = {
     "passage_id": export.TEXT,
     "concept_name": export.TEXT,
@@ -26,7 +25,7 @@ COLUMNS = {
 
 
 def encode_concepts(concepts: Iterable[PreferredConcept], *, format_: str) -> Iterator[bytes]:
-    """Yield the bytes of a file with these concepts, in pieces that never split a row; `format_` is of `FORMATS`.
+    """Yield the bytes of a file with these concepts, in pieces that never split a row.
 
     Raises:
         ConfigurationError: Parquet is wanted, and pyarrow is not installed.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.task import (
     Answered,
-    CheckResult,
     Item,
     Prompt,
     RolledBackPage,
@@ -219,21 +218,6 @@ class ConceptsTask(Task):
     def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
         """Delete the concepts of a version of the next passages."""
         return stored_versions.roll_back_concepts(tx, self.shape, label, model=model, after=after)
-
-    def check(self, tx: "Connection") -> CheckResult | None:
-        """Hold every quotation against its passage, and the concepts against the answers that were applied."""
-        from pipeline.passages.verify import verify_quotes
-
-        return verify_quotes(tx, self.shape)
-
-    @property
-    def tables(self) -> Sequence[str]:
-        """Return the names of the two tables, as they are here."""
-        return (self.shape.passages.name, self.shape.concepts.name)
-
-    def contains_text(self, tx: "Connection", text: str) -> bool:
-        """Return whether a text stands in a passage, a concept, or an answer that is kept."""
-        return table.passage_text_is_stored(tx, self.shape, text)
 
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
         """Return the ids; passages have no other name."""

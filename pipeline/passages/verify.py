@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, Text, cast, false, func, literal, select
 
-from pipeline.core.task import CheckResult, RowFault
+from pipeline.core.hooks import CheckResult, RowFault
 from pipeline.passages import table
 from pipeline.passages.evidence import Evidence
 from pipeline.passages.schema import PassagesShape

@@ -13,7 +13,6 @@ from pipeline.core.states import BatchState
 from pipeline.cost import budget
 from pipeline.cost.budget import BudgetError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import rescore
 from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
 from pipeline.live import retry_queue
@@ -105,7 +104,8 @@ class _Due:
         """Bring scores up to date."""
         if not self.ws.is_indexed:
             return
-        changed = rescore.run(self.ws).changed
+        with self.ws.store.write() as tx:
+            changed = self.ws.subject.hooks.refresh_derived(tx)
         report.facts["scored"] = changed
         if changed:
             report.did.append(f"{changed:,} scored")
@@ -162,7 +162,7 @@ class _Due:
             if builds.current() is None:
                 return True
             with builds.open() as current:
-                return bool(staleness.count_stale(ws, tx, current))
+                return bool(staleness.count_stale(ws.collection, tx, current, ws.display))
 
     def close(self, _report: RunReport) -> None:
         """End a `tag` or a backfill that has no items left."""
