@@ -2,9 +2,9 @@
 
 import click
 
+from jobs import values
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table
-from jobs.values import USERNAME
 from pipeline.ops import parked
 
 
@@ -24,7 +24,7 @@ def main(*, as_json: bool) -> None:
 
 
 @click.command(name="unpark", cls=Command)
-@click.argument("name", type=USERNAME, required=False, envvar=["FINDABLE_EXPERT", "FINDABLE_PASSAGE"])
+@click.argument("name", type=values.username, required=False, envvar=["FINDABLE_EXPERT", "FINDABLE_PASSAGE"])
 @click.option("--all", "everyone", is_flag=True, envvar="FINDABLE_ALL", help="All that are parked.")
 @yes_option
 @json_option

@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 import click
 
+from jobs import values
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table, usd
-from jobs.values import Extractor
 from pipeline.core.task import Subject
 from pipeline.ops import rollback as rollback_run
 from pipeline.ops import versions
@@ -40,7 +40,7 @@ def _cells(one: rollback_run.VersionSummary) -> tuple[object, ...]:
 
 
 @click.command(name="rollback", cls=Command)
-@click.argument("extractor", type=Extractor(), envvar="FINDABLE_EXTRACTOR")
+@click.argument("extractor", type=values.extractor, envvar="FINDABLE_EXTRACTOR")
 @yes_option
 @json_option
 def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 No other process can write to the file meanwhile. All of it goes into one transaction of the server, which is
 committed only when every table has as many rows there as here and the hashes of all rows agree; right before that, the
-file is marked as moved (see `store.moved`). A run that was killed leaves nothing on the server, or everything.
+file is marked as moved (see `store.marker`). A run that was killed leaves nothing on the server, or everything.
 """
 
 from dataclasses import dataclass, field, replace
