@@ -273,7 +273,7 @@ fault-matrix: $(TOOLS) ## every fault at every endpoint of every command, and 60
 
 .PHONY: two-at-once
 two-at-once: $(TOOLS) ## ROUNDS=60 of any two commands at once, killed and stopped at random by SEED=3; every step overtaken once
-	@FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} FINDABLE_SHARE=1 $(VENV)/bin/python -m pytest -q -n auto tests/concurrency
+	@FAULTS=all FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} FINDABLE_SHARE=1 $(VENV)/bin/python -m pytest -q -n auto tests/concurrency
 
 .PHONY: four-workers
 four-workers: $(TOOLS) ## four workers on one workspace until KILLS=200 of them were killed, compared with the API's journal; SEED=7

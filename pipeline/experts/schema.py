@@ -1,7 +1,4 @@
-"""The `experts` table: as findable makes it, and what one that another program made may have otherwise.
-
-Ids are numbers or text, as the table has them; the engine sees text.
-"""
+"""Describe the `experts` table: as findable makes it, and what one of another program may have otherwise."""
 
 import re
 import uuid
@@ -78,9 +75,8 @@ item_id = SPEC.item_id
 class ExpertsShape:
     """What an adopted table may have otherwise.
 
-    Its ids, whether the database gives new rows theirs, and whether it may give the id of a deleted row again; to how
-    many places after the point it rounds rates, where it does; and what stands for nothing in those of our columns that
-    take no NULL: the column's own default. Where it has none, or one of tags that says something, empty text or 0.
+    Its ids, whether the database counts them up, and may repeat the id of a deleted row; to how many decimal places it
+    rounds rates, if it does; and what stands for nothing in columns that take no NULL.
     """
 
     ids: Ids
@@ -136,10 +132,7 @@ def fit_rates(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _repeats_ids(tx: Connection) -> bool:
-    """Return whether the id of the newest row is given again once that row was deleted: SQLite's way unless told.
-
-    A sequence of PostgreSQL never does.
-    """
+    """Return whether SQLite gives the id of the newest row again once that row was deleted."""
     if not is_sqlite(tx):
         return False
     made = tx.execute(text("SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = 'experts'")).scalar()
@@ -147,10 +140,9 @@ def _repeats_ids(tx: Connection) -> bool:
 
 
 def new_ids(tx: Connection, wanted: int, *, above: Callable[[], int]) -> Sequence[int | str] | None:
-    """Return ids for new rows, or None where the database gives such as no row had before.
+    """Return ids for new rows (numbers, or UUIDs where ids are text), or None where the database gives unused ones.
 
-    `above` finds the highest id that was ever asked about, which reads all that was: a late answer about a person who
-    was deleted must not reach a new one. The next numbers, or UUIDs where ids are text.
+    `above` finds the highest id ever asked about: a late answer about a deleted person must not reach a new one.
     """
     shape = shape_of(tx)
     if shape.counts_up and not shape.repeats:

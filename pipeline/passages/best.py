@@ -1,8 +1,7 @@
 """Find the best concept of each name: one query, as rows for commands and as a view for readers of the database.
 
-Of the concepts of a passage that have one name in any case (of ASCII letters alone on SQLite) it is the row of the
-preferred version, in sight and sure enough. `PREFER_VERSIONS` names versions in their order; the others follow, newest
-begun first, and those that were not asked for here last, newest row first.
+Of the concepts of a passage with one name in any case (of ASCII letters on SQLite) it is that of the preferred version,
+in sight and sure enough: those of `PREFER_VERSIONS` in order, then the newest begun, then those of other programs.
 """
 
 import hashlib

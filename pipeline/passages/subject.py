@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.task import Subject
 from pipeline.passages import table
 from pipeline.passages.adopt import adopt, is_adopted
+from pipeline.passages.hooks import PassagesHooks
 from pipeline.passages.schema import CONCEPTS, MARK, read_shape
 from pipeline.passages.task import LABEL, ConceptsTask
 from pipeline.store import live_calls, schema, versions
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
 
-__all__ = ["adopt", "is_adopted", "is_here", "subject"]
+__all__ = ["adopt", "check_movable", "is_adopted", "is_here", "subject"]
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:
@@ -21,6 +23,20 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:
     if settings.task == "passages":
         return True
     return schema.has_index(tx, CONCEPTS, MARK) and is_adopted(tx, settings)
+
+
+def check_movable(tx: "Connection", settings: "Settings") -> None:
+    """Pass unless there are concepts of passages under another name than is set.
+
+    Raises:
+        ConfigurationError: there are.
+    """
+    if schema.has_index(tx, CONCEPTS, MARK) and not is_adopted(tx, settings):
+        raise ConfigurationError(
+            f"there are concepts of passages here, and `{settings.passages_table}` is no table of passages; "
+            "nothing was moved",
+            hint="name it with PASSAGES_TABLE=, as it was named when it was asked about",
+        )
 
 
 def subject(tx: "Connection", settings: "Settings") -> Subject:
@@ -41,4 +57,4 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
     elif skips is None:
         skips = next((one.skips for one in begun if one.label == label), None)
     shape = read_shape(tx, passages=settings.passages_table)
-    return Subject("passages", ConceptsTask(shape, label, skips), None)
+    return Subject("passages", ConceptsTask(shape, label, skips), None, PassagesHooks(shape, settings))

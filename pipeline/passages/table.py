@@ -1,6 +1,4 @@
-"""The rows of the two tables: which passages are open and counted as what; finding, adding and changing them.
-
-The tables may be ours, or adopted from another program; how they are is a `Shape`. Ids go in and out as text.
+"""Find, add, change and count the rows of passages and concepts, findable's own or adopted; ids go in and out as text.
 
 Rows of a version that was withdrawn count as absent everywhere: they are on their way out.
 """
@@ -33,7 +31,7 @@ from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
-from pipeline.tables.rows import count_by_state, has_words, holds, refusals, rows_among
+from pipeline.tables.rows import count_item_states, has_words, holds, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -64,8 +62,7 @@ class PassageRow(NamedTuple):
 def in_sight(shape: PassagesShape) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of no version that was withdrawn.
 
-    Whether any version was is asked first, once a statement: nearly always none is, and no row needs to be looked at
-    where the index of concepts tells enough.
+    Whether any version was is asked first: nearly always none is, and the index of concepts tells enough.
     """
     concepts = shape.concepts.c
     withdrawn = select(versions.c.task).where(versions.c.task == TASK, versions.c.withdrawn_at.is_not(None))
@@ -120,7 +117,7 @@ def pending_passages(
     query = select(shape.item_id.label("item_id")).where(_is_open(shape, skip, label)).order_by(shape.passages.c.id)
     if after is not None:
         others = shape.passages.alias()
-        row = select(others.c.id).where(others.c.id.in_(shape.native_ids([after]))).limit(1).scalar_subquery()
+        row = select(others.c.id).where(others.c.id.in_(shape.ids.native([after]))).limit(1).scalar_subquery()
         query = query.where(shape.passages.c.id > row)
     return query
 
@@ -142,10 +139,9 @@ def _skipped(skip: tuple[str, ...] | None, label: str) -> tuple[str, ...] | None
 
 
 def passage_texts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, locked: bool = False) -> dict[str, str]:
-    """Return the texts of these passages, by id; `locked` keeps others from changing them while the transaction lasts.
+    """Return the texts of these passages that are there, by id; `locked` keeps others from changing them meanwhile.
 
-    A passage that is gone is not there. A table that may only be read is not locked: what changes in the moments until
-    the transaction ends is found by `doctor`.
+    A table that may only be read is not locked; `doctor` finds what changes in the moments until the transaction ends.
     """
     columns = [shape.item_id, shape.passages.c.text]
     rows = _among(tx, shape, ids, columns, locked=locked and _may_lock(tx, shape))
@@ -184,8 +180,8 @@ def passage_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
 def count_passages_by_state(
     tx: Connection, shape: PassagesShape, *, now: datetime, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> dict[str, int]:
-    """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_by_state`."""
-    return count_by_state(
+    """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_item_states`."""
+    return count_item_states(
         tx,
         shape.passages,
         TASK,
@@ -253,12 +249,12 @@ def remove_concepts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *,
     return sum(tx.execute(removal).rowcount for removal in removals)
 
 
-def passage_text_is_stored(tx: Connection, shape: PassagesShape, told: str) -> bool:
+def passage_text_is_stored(tx: Connection, shape: PassagesShape, words: str) -> bool:
     """Return whether a text stands in any row of either table, or in an answer that is kept; reads all of them."""
     return (
-        holds(tx, shape.passages.c, told)
-        or holds(tx, shape.concepts.c, told)
-        or holds(tx, [given.c.item_id, given.c.answer], told, given.c.task == TASK)
+        holds(tx, shape.passages.c, words)
+        or holds(tx, shape.concepts.c, words)
+        or holds(tx, [given.c.item_id, given.c.answer], words, given.c.task == TASK)
     )
 
 
@@ -300,4 +296,4 @@ def _among(
     locked: bool = False,
 ) -> Iterator[Sequence[Any]]:
     """Yield some columns of the passages with these ids of which all conditions hold."""
-    return rows_among(tx, shape.passages.c.id, shape.native_ids(ids), columns, *conditions, locked=locked)
+    return rows_among(tx, shape.passages.c.id, shape.ids.native(ids), columns, *conditions, locked=locked)

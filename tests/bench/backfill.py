@@ -75,7 +75,6 @@ class _engine:  # noqa: N801 - reads as a verb at its one use
 
 
 def _measure(here: Path, url: str, rows: int, file: Path) -> None:
-    """Run the commands, and print what each took."""
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_"))
     }

@@ -82,7 +82,6 @@ def ways_at(trial: Trial, count: int) -> list[str]:
 
 
 def _same(name: str, way: str, before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Return the outcome, the same as the one before."""
     if before and before != now:
         parts = [part for part in before.keys() | now.keys() if before.get(part) != now.get(part)]
         told = "; ".join(f"{part}: {before.get(part)} and {now.get(part)}" for part in parts)

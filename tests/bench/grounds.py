@@ -96,7 +96,6 @@ def _copy(source: str, target: str) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """Copy a file, but give vectors, which are read alone, a second name."""
     if Path(source).suffix in {".npy", ".vectors"}:
         os.link(source, target)
     else:
@@ -165,7 +164,6 @@ def _tagged(grounds: Grounds, data: Path, count: int) -> None:
 
 
 def _scored(grounds: Grounds, data: Path, count: int) -> None:
-    """Make people with tags and the scores that are right."""
     _copy_into(grounds, "tagged", count, data)
     from pipeline.experts import rescore
 
@@ -193,7 +191,6 @@ def _cached(grounds: Grounds, data: Path, count: int) -> None:
 
 
 def _indexed(grounds: Grounds, data: Path, count: int) -> None:
-    """Make a workspace with an index in service that is up to date."""
     _copy_into(grounds, "cached", count, data)
     from pipeline.index import build
 
@@ -275,16 +272,14 @@ def pages(entries: "Any") -> "Iterator[list[Entry]]":
 
 
 def _remember(ws: "OpenWorkspace", page: "Sequence[Entry]") -> Any:
-    """Put the vectors of entries into the cache, and return them."""
     from pipeline.index import embed
 
     made = people.vectors([entry.text for entry in page])
-    embed.vector_cache(ws).add([embed.cache_key(ws, entry.text) for entry in page], made)
+    embed.vector_cache(ws).add(embed.Embedder(ws).keys(page), made)
     return made
 
 
 def _copy_into(grounds: Grounds, kind: str, count: int, data: Path) -> None:
-    """Begin with a copy of another kind."""
     data.rmdir()
     grounds.copy(kind, count, data, linked=False)
 

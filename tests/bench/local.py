@@ -119,7 +119,6 @@ def wordllama(data: Path) -> Timed:
 
 
 def _warm() -> None:
-    """Have the encoder's weights and word stems loaded."""
     from emulator.models import encoder as model
 
     model.encode(["something to begin with"])

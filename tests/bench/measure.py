@@ -64,7 +64,6 @@ def peak_bytes() -> int:
 
 
 def _cpu() -> float:
-    """Return the CPU seconds of this process and of its children that ended."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(used.ru_utime + used.ru_stime for used in both)
 

@@ -52,7 +52,6 @@ def text(found: Found, pictures: Path) -> str:
 
 
 def _targets(told: list[Verdict]) -> str:
-    """Return the list of targets."""
     lines = ["## Targets", "", "Trial, ratio, rows: found (by CPU) against its bound.", ""]
     for one in told:
         cpu = f" ({one.cpu_ratio:.2f})" if one.cpu_ratio is not None else ""
@@ -81,7 +80,6 @@ def _plots(found: Found, pictures: Path) -> str:
 def _line(
     ordered: Sequence[tuple[int, Mapping[str, Measured]]], way: str, measure: str, divisor: float
 ) -> list[tuple[float, float]]:
-    """Return (rows, median) of one way at every size it was run at."""
     return [(rows, ways[way].median(measure) / divisor) for rows, ways in ordered if way in ways]
 
 
@@ -100,13 +98,11 @@ def _figures(found: Found) -> str:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """Return rows as lines whose columns stand below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _cell(one: Measured) -> str:
-    """Return the medians of one way at one size."""
     times, memory = (one.median("wall"), one.median("cpu")), (one.median("peak") / 1e6, one.median("anon") / 1e6)
     once = "*" if len(one.wall) == 1 else ""
     return f"{times[0]:.4g}/{times[1]:.4g}{once} {memory[0]:.0f}/{memory[1]:.0f}"

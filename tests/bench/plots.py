@@ -52,7 +52,6 @@ class _Axis:
 
 
 def _grid(across: _Axis, up: _Axis, unit: str) -> list[str]:
-    """Return lines and numbers at the powers of ten."""
     parts = []
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     for tick in across.ticks:
@@ -68,7 +67,6 @@ def _grid(across: _Axis, up: _Axis, unit: str) -> list[str]:
 
 
 def _drawn(name: str, line: Line, number: int, across: _Axis, up: _Axis) -> list[str]:
-    """Return one line with its points, and its place in the legend."""
     colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
     points = [(across.at(x), up.at(y)) for x, y in line]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -40,7 +40,6 @@ def naive(data: Path) -> Timed:
 
 
 def _waiting_for_no_disk(connection: Any, _record: Any) -> None:
-    """Let commits not wait for the disk, whatever is rolled back later."""
     connection.execute("SET synchronous_commit = off")
     connection.commit()
 
@@ -71,7 +70,6 @@ def _engine(url: str) -> "Engine":
 
 @contextlib.contextmanager
 def _moved(data: Path) -> Iterator[str]:
-    """Move a workspace's database to a new server, and give its URL."""
     from pipeline.ops import move
 
     with tempfile.TemporaryDirectory(prefix="fb-") as folder:

@@ -138,7 +138,6 @@ def table(found: Found) -> str:
 
 
 def _told(one: Verdict) -> str:
-    """Return one line of the table of targets."""
     cpu = f"{one.cpu_ratio:8.2f}" if one.cpu_ratio is not None else " " * 8
     word = "met" if one.met else "MISSED"
     return f"{f'{one.trial}: {one.says}':52} {one.rows:>8,}  {one.bound:>7} {one.ratio:8.2f} {cpu}  {word}"

@@ -15,7 +15,6 @@ NAMES = {"svg": "http://www.w3.org/2000/svg"}
 
 
 def _measured(wall: float, *, peak: float = 1e8) -> Measured:
-    """Return one way that took this long in the middle of three runs."""
     return Measured(wall=[wall * 9, wall, wall / 9], cpu=[wall] * 3, peak=[peak] * 3, anon=[peak / 2] * 3)
 
 

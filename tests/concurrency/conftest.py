@@ -84,7 +84,6 @@ def live(mid_life: Path, tmp_path: Path) -> Iterator[Callable[[str], Life]]:
     with ExitStack() as stack:
 
         def copy(name: str) -> Life:
-            """Copy the workspace and the server's state, and start the server."""
             folder = tmp_path / name
             copy_tree(mid_life, folder)
             server = stack.enter_context(start(folder / "api"))
@@ -100,7 +99,6 @@ def workspace_at(folder: Path, url: str) -> Workspace:
 
 
 def _run(workspace: Workspace, *args: str) -> None:
-    """Run a command that must succeed."""
     result = workspace.run(*args)
     assert result.exit_code == 0, (args, result.output)
 

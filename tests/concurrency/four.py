@@ -146,7 +146,6 @@ class Nursery:
         self._program.communicate()
 
     def _answer(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Give one order and return what came of it."""
         assert self._program.stdin is not None
         assert self._program.stdout is not None
         self._program.stdin.write(json.dumps(order) + "\n")
@@ -202,7 +201,6 @@ class Four:
             self._server.start()
 
     def _tend_all(self) -> None:
-        """Start every worker that is not there, and look after those that are."""
         for number in range(WORKERS):
             life = self._lives.get(number)
             if life is None:
@@ -211,7 +209,6 @@ class Four:
                 self._tend(number, life)
 
     def _bring_up(self, number: int) -> Life:
-        """Begin a worker's next life, with a doom of its own."""
         self.figures.lives += 1
         doom, kill_at = self._drawn()
         log = self._folder / f"worker-{number}-{self.figures.lives}.jsonl"
@@ -255,7 +252,6 @@ class Four:
             os.kill(life.pid, signal.SIGKILL)
 
     def _end(self, number: int, life: Life, code: int) -> None:
-        """Note how a life ended, and read its log."""
         del self._lives[number]
         self.figures.kills += code == -signal.SIGKILL
         if life.stood:
@@ -268,7 +264,6 @@ class Four:
             self._judge(json.loads(line), stood=bool(life.stood))
 
     def _judge(self, done: Mapping[str, Any], *, stood: bool) -> None:
-        """Hold that a command of a worker ended as one may."""
         self.figures.commands += 1
         self.figures.codes[done["code"]] += 1
         allowed = CODES | ({LOST} if stood else set())
@@ -304,7 +299,6 @@ class Four:
         return self._asked[number]
 
     def _feed(self) -> None:
-        """Bring more people, whom nobody has asked about."""
         first = self.figures.people
         self.figures.people += MEAL
         path = self._folder / "people.csv"
@@ -321,7 +315,6 @@ class Four:
         assert done.code == 0, done.err
 
     def _call_in(self) -> None:
-        """Let every worker finish what it does, and wait for all."""
         self._until.touch()
         while self._lives:
             for number, life in list(self._lives.items()):
@@ -382,7 +375,6 @@ class Four:
         self.figures.wrong += [f"{name} is a second remote batch that nobody recorded" for name in loose]
 
     def _passed_s(self) -> float:
-        """Return how long it has been at it."""
         return time.monotonic() - self._began
 
     def __enter__(self) -> Self:
@@ -404,7 +396,6 @@ def _number(display_name: str) -> str:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Return whether a process stands still."""
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     except psutil.NoSuchProcess:

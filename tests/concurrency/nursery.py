@@ -80,7 +80,6 @@ def work(order: dict[str, Any]) -> None:
 
 
 def _run(command: list[str]) -> int:
-    """Run one command and return its exit code."""
     from jobs.cli import main
 
     try:

@@ -85,7 +85,6 @@ class Round:
 
 
 def _at(part: Part, ended: Ended) -> str:
-    """Return the step at which a part was disturbed."""
     return ended.trail[part.step - 1] if 0 < part.step <= ended.steps else ""
 
 
@@ -102,7 +101,6 @@ def drawn(dice: random.Random) -> Round:
 
 
 def _part(dice: random.Random) -> Part:
-    """Draw a command and what disturbs it."""
     command = dice.choice(WEIGHTY if dice.random() < 0.6 else tuple(COMMANDS))
     fate = dice.choice(("", "", "KILL", "STOP", "STOP"))
     if not fate:
@@ -157,7 +155,6 @@ def check(life: Life, one: Round) -> None:
 
 
 def _check_people(life: Life, one: Round) -> None:
-    """Everybody who was to come is there, and has tags."""
     there = dict(life.workspace.query("SELECT username, tags FROM experts"))
     names = {f"person-{number}" for number in range(10)}
     names |= {"late-1", "late-2"} if one.runs("import") else set()
@@ -205,7 +202,6 @@ def _check_files(life: Life, one: Round) -> None:
 
 
 def _litter(life: Life) -> Iterator[str]:
-    """Yield what a process that died or was overtaken could leave behind."""
     for path in life.workspace.data.rglob("*"):
         if path.name.endswith((".part", ".staging", ".link-part")):
             yield str(path)

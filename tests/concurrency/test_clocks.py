@@ -36,13 +36,10 @@ def test_an_owner_whose_clock_is_set_goes_on(hours: int, live: Live, monkeypatch
     life = live("data")
 
     class Jumping(leases.datetime):  # type: ignore[name-defined,misc]  # the module's own name for it
-        """A clock that is set at the third look."""
-
         looks = 0
 
         @classmethod
         def now(cls, tz: object = None) -> "Jumping":
-            """Return the time, from the third look on another one."""
             cls.looks += 1
             moved = timedelta(hours=hours) if cls.looks >= 3 else timedelta()
             return super().now(tz) + moved  # type: ignore[no-any-return]  # see above

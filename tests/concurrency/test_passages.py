@@ -27,7 +27,6 @@ _KEYS = itertools.count(1)
 
 @pytest.fixture(name="api", scope="module")
 def _api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """One emulator for all rounds."""
     with start(tmp_path_factory.mktemp("api")) as server:
         yield Api(server)
 

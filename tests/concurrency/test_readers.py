@@ -61,7 +61,6 @@ def test_a_reader_never_sees_a_mixed_pair_or_a_missing_file(live: Callable[[str]
     wrong: list[str] = []
 
     def read() -> None:
-        """Read again and again until told to stop."""
         while not over.is_set():
             try:
                 seen.append(resolved(data))

@@ -98,7 +98,6 @@ def calls_without_mark(data: Path, engine: Path) -> int:
 
 
 def _names_at(engine: Path) -> list[str]:
-    """Return a note on every batch that an engine ever made."""
     state = engine / "local-engine.sqlite"
     if not state.exists():
         return []

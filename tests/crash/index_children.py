@@ -82,7 +82,6 @@ def _killer(folder: Path, k: int) -> Callable[[str, tuple[object, ...]], None]:
     left = k
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        """Count what is about to happen."""
         nonlocal left
         touched = any(str(argument).startswith(str(folder)) for argument in arguments[:2])
         if event in WRITES and touched:
@@ -109,7 +108,6 @@ def fill_the_disk(data_dir: Path, size: int) -> None:
 
 
 def _fill_up_to(data_dir: Path, size: int) -> None:
-    """Add five vectors under a limit on the size of files."""
     texts = [text_of(2, row) for row in range(COUNT)]
     cache = cache_of(data_dir)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

@@ -133,7 +133,6 @@ def serve(order: dict[str, Any], writing: int) -> None:
         return name
 
     def noted(*arguments: Any, **options: Any) -> Any:
-        """Create a batch and note what is in it, before anyone is told."""
         batch = create(*arguments, **options)
         lines = [line for line in taken.pop(batches.input_path(batch.id)).splitlines() if line.strip()]
         note = {"name": batch.display_name, "keys": sorted(json.loads(line)["key"] for line in lines)}
@@ -157,7 +156,6 @@ def end_engine(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_the_end(work: Callable[[], None]) -> None:
-    """Do what a child has to do, and never come back from it."""
     try:
         work()
     except BaseException as error:  # noqa: BLE001 - a child must not go on as its parent

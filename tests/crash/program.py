@@ -82,7 +82,6 @@ class Mortal:
         self.close()
 
     def _answer(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Give one order and return what came of it."""
         assert self._program.stdin is not None
         assert self._program.stdout is not None
         self._program.stdin.write(json.dumps(order) + "\n")

@@ -91,21 +91,18 @@ class Steps:
             os.kill(os.getpid(), signal.Signals[f"SIG{self.fate.how}"])
 
     def _check_room(self, what: str) -> None:
-        """Pass where there is room on the disk, or none is needed."""
         reached = self._count == self.fate.at if self.fate.once else 0 < self.fate.at <= self._count
         if reached and what.startswith(TAKES_ROOM) and what != ON_SERVER:  # whose disk is another
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _cut(url: str) -> None:
-    """End every connection to a database, as a server that goes down does."""
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as server:
         server.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}".encode())
 
 
 def _rot(path: Path) -> None:
-    """Change one byte in the middle of a file, as a bad disk does."""
     handle = os.open(path, os.O_RDWR)
     middle = path.stat().st_size // 2
     os.pwrite(handle, bytes([os.pread(handle, 1, middle)[0] ^ 1]), middle)

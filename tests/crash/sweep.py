@@ -236,7 +236,6 @@ class Sweep:
         part.rename(told)
 
     def _live_all(self) -> None:
-        """Live every day once."""
         write_inputs(self.inputs)
         for day in DAY_OF.values():
             with self._place(self._mortal, day, home=self._root / "peace" / day.name) as place:
@@ -271,7 +270,6 @@ class Sweep:
         return ended, sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
     def _meet(self, place: Place, command: Command, lived: Lived) -> None:
-        """Let a command meet its fates."""
         place.behave(command.engine)
         for fate in lived.fates:
             ended = place.run(*command.words, fate=fate)
@@ -285,7 +283,6 @@ class Sweep:
                 lived.faults.append(f"left behind by who ended by itself: {left}")
 
     def _go_on(self, place: Place, number: int, lived: Lived) -> None:
-        """Type the same commands again until there is nothing to do, and compare."""
         peace = self.peace[lived.day]
         for command in peace.day.commands[number:]:
             place.behave(command.engine)
@@ -300,7 +297,6 @@ class Sweep:
                 lived.faults.append(f"{part} differ: {_difference(peace.end[part], end[part])}")
 
     def _live(self, place: Place) -> Peace:
-        """Live one day in peace."""
         day, trails = place.day, []
         for number, command in enumerate(day.commands):
             self._take_picture(place, number)
@@ -323,7 +319,6 @@ class Sweep:
         return self._root / f"life-{os.getpid()}-{next(self._lives)}"
 
     def _picture(self, day: str, number: int) -> Path:
-        """Return where the picture before a day's command stands."""
         return self._root / "pictures" / day / str(number)
 
     @contextmanager
@@ -341,13 +336,11 @@ class Sweep:
 
 
 def _remove(home: Path) -> None:
-    """Remove a place and its database."""
     shutil.rmtree(home)
     postgresql.drop_below(home)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder with its bytes."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -357,7 +350,6 @@ def _engine(day: Day, number: int) -> Mapping[str, Any]:
 
 
 def _codes(command: Command, fate: Fate) -> set[int]:
-    """Return the exit codes with which a command may meet its fate."""
     full = fate.how == FULL or fate.pages >= 0
     return (
         CODES[FULL if full else fate.how]
@@ -372,7 +364,6 @@ def _is_ugly(ended: Ended) -> bool:
 
 
 def _difference(wanted: Any, found: Any) -> str:
-    """Return what of one part is missing and what is there instead, in short."""
     if isinstance(wanted, list):
         missing = [one for one in wanted if one not in found]
         more = [one for one in found if one not in wanted]

@@ -175,7 +175,6 @@ def test_restore_dies(template: Template, tmp_path: Path, stands: str) -> None:
     model, words = kept(source), ("restore", str(tmp_path / "copy"), "--yes")
 
     def ready(name: str) -> Workspace:
-        """Return what is restored into."""
         where = template.copy(tmp_path / name)
         if stands == "nothing":
             shutil.rmtree(where.data)
@@ -199,6 +198,5 @@ def test_restore_dies(template: Template, tmp_path: Path, stands: str) -> None:
 
 
 def _has_old(path: Path) -> bool:
-    """Return whether a folder is the whole old workspace."""
     there: Callable[[str], object] = Workspace(path).scalar
     return bool(there("SELECT count(*) FROM experts WHERE username = 'only-in-the-old-one'"))

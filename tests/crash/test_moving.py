@@ -17,14 +17,16 @@ import pytest
 
 from emulator.server import start
 from pipeline.experts import table
-from pipeline.ops.move import EVERYTHING
-from pipeline.store import marker
+from pipeline.experts.schema import experts
+from pipeline.store import marker, tables
 from tests import ledger, postgresql
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import CUT, ON_SERVER, TO_CUT, Fate
 from tests.integration import many_passages as passages
 from tests.lab import KEY, ROOT, URL, Workspace
 from tests.postgresql import Server
+
+EVERYTHING = (*tables.metadata.sorted_tables, experts)
 
 pytestmark = pytest.mark.sqlite_only("begins with an SQLite file")
 

@@ -39,7 +39,6 @@ def born(engine: Api, tmp_path: Path) -> Born:
     """A function that makes a workspace with seven people in it."""
 
     def make(name: str) -> Workspace:
-        """Return a fresh one."""
         data = tmp_path / name
         environ = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": engine.url, "FINDABLE_LIST_LAG": "0"}
         environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_RETRY_FOR": "1", "FINDABLE_CREATE_TIMEOUT": "1"}

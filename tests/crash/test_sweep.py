@@ -62,7 +62,6 @@ def test_dying_once_at_each_step_is_dying_wherever_there_is_a_difference(sweep: 
     """By the number of steps that are done, one death for each is at all the places that two for each are at."""
 
     def places(lives: Iterable[Misfortune]) -> list[tuple[str, int, int]]:
-        """Return where each dies."""
         return [(one.day, one.number, one.fates[0].at - (one.fates[0].side == "before")) for one in lives]
 
     once = places(deaths_once(sweep))

@@ -50,7 +50,6 @@ def watch(steps: Steps) -> None:
     connect, connection = sqlite3.connect, _connection_class(steps)
 
     def watched(*arguments: Any, **options: Any) -> Any:
-        """Connect as asked for, by a connection that tells what it commits."""
         return connect(*arguments, **({"factory": connection} | options))
 
     sqlite3.connect = sqlite3.dbapi2.connect = watched
@@ -62,7 +61,6 @@ def _auditor(steps: Steps) -> Callable[[str, tuple[Any, ...]], None]:
     """Return an audit hook that counts what changes below the workspace's folder."""
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
-        """Count what is about to happen."""
         if name in CHANGES:
             places = [_path(arguments, *where) for where in CHANGES[name]]
             if any(map(steps.is_ours, places)) and _changes_something(name, places[0]):
@@ -74,13 +72,10 @@ def _auditor(steps: Steps) -> Callable[[str, tuple[Any, ...]], None]:
 
 
 def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
-    """Return a connection class whose connections tell of what they commit."""
-
     class Watched(sqlite3.Connection):
         """A connection of which SQLite tells each statement before it runs; those that keep something are steps."""
 
         def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
-            """Connect, and listen where the database is ours."""
             super().__init__(database, *arguments, **options)
             self._step, self._wrote = f"commit {Path(str(database)).name}", False
             if steps.folder in str(database):
@@ -108,7 +103,6 @@ def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
             steps.done()
 
         def execute(self, *arguments: Any) -> sqlite3.Cursor:
-            """Execute, and tell when a commit is over."""
             cursor = super().execute(*arguments)
             if arguments[0].startswith("COMMIT"):
                 steps.done()
@@ -124,10 +118,7 @@ def _watch_server(steps: Steps) -> None:
     commit, rollback = psycopg.Connection.commit, psycopg.Connection.rollback
 
     def noted(call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a cursor's method that notes whether it writes."""
-
         def run(cursor: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-            """Run a statement."""
             words = query.decode() if isinstance(query, bytes) else str(query)
             if not words.lstrip().upper().startswith(READING):
                 wrote.add(cursor.connection)
@@ -136,7 +127,6 @@ def _watch_server(steps: Steps) -> None:
         return run
 
     def committed(connection: Any) -> None:
-        """Commit, as one step where anything was written."""
         if connection in wrote:
             steps.step(ON_SERVER)
             wrote.discard(connection)
@@ -144,7 +134,6 @@ def _watch_server(steps: Steps) -> None:
         steps.done()
 
     def undone(connection: Any) -> None:
-        """Roll back, which is no step."""
         wrote.discard(connection)
         rollback(connection)
 
@@ -162,13 +151,10 @@ def _limit(connection: sqlite3.Connection, name: str, pages: int) -> None:
 
 
 def _file_class(steps: Steps) -> type[io.FileIO]:
-    """Return a class of files that tell of what they write."""
-
     class Told(io.FileIO):
         """A file whose every write is a step; on a disk that fills up, half of it is still written."""
 
         def write(self, data: Any) -> int:
-            """Write, as one step."""
             try:
                 steps.step(f"write {self.name}")
             except OSError:
@@ -186,7 +172,6 @@ def _opening(steps: Steps, usual: Callable[..., Any]) -> Callable[..., Any]:
     raw = _file_class(steps)
 
     def opened(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **options: Any) -> Any:
-        """Open, and tell when it is over."""
         if "b" in mode and set(mode) & set("wax+") and steps.is_ours(str(file)):
             found: Any = _buffered(raw(file, mode.replace("b", "")), mode, buffering)
         else:
@@ -198,7 +183,6 @@ def _opening(steps: Steps, usual: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _buffered(raw: io.FileIO, mode: str, buffering: int) -> io.RawIOBase | io.BufferedIOBase:
-    """Return a file with the buffer that `open` would give it."""
     if buffering == 0:
         return raw
     size = buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE
@@ -209,7 +193,6 @@ def _told_afterwards(steps: Steps, call: Callable[..., Any]) -> Callable[..., An
     """Return a function of `os` that tells when it is over; that it begins is audited."""
 
     def told(*arguments: Any, **options: Any) -> Any:
-        """Call, and tell."""
         found = call(*arguments, **options)
         steps.done()
         return found
@@ -218,10 +201,7 @@ def _told_afterwards(steps: Steps, call: Callable[..., Any]) -> Callable[..., An
 
 
 def _synced(steps: Steps, call: Callable[[Any], None]) -> Any:
-    """Return `os.fsync` as a step, which is not audited."""
-
     def synced(file: Any) -> None:
-        """Sync, as one step."""
         path = _path_of(file if isinstance(file, int) else file.fileno())
         if steps.is_ours(path):
             steps.step(f"fsync {path}")
@@ -238,7 +218,6 @@ def _on_network(steps: Steps, name: str, call: Callable[..., Any]) -> Callable[.
     """
 
     def counted(connection: socket.socket, *arguments: Any) -> Any:
-        """Send or receive, as one step."""
         if connection.family not in {socket.AF_INET, socket.AF_INET6}:
             return call(connection, *arguments)
         if not (name.startswith("recv") and steps.last.startswith("recv")):
@@ -260,7 +239,6 @@ def _first_line(name: str, said: Any) -> str:
 
 
 def _writes(flags: object) -> bool:
-    """Return whether a file is opened to be written."""
     return isinstance(flags, int) and bool(flags & WRITING)
 
 
@@ -279,5 +257,4 @@ def _path(arguments: tuple[Any, ...], place: int, handle: int) -> str:
 
 
 def _path_of(handle: int) -> str:
-    """Return what an open file is called."""
     return str(Path(f"/proc/self/fd/{handle}").readlink())

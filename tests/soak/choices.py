@@ -46,7 +46,6 @@ class Choices:
         return self._wrote("add-expert", path, self._people.document(self._dice, path))
 
     def _wrote(self, name: str, path: Path, said: Mapping[str, str]) -> Words:
-        """Keep what a file says, and return the words that name it."""
         self.said[name] = said
         self.touched |= said.keys()
         return (str(path),)
@@ -81,7 +80,6 @@ class Choices:
 
 
 def _plain(*words: str) -> Callable[[Choices], Words]:
-    """Return a choice that is always the same."""
     return lambda _choices: words
 
 

@@ -75,7 +75,6 @@ class Engine(Api):
         self._program.wait(timeout=READY_S)
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        """Start the process and wait until it serves."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "GOOGLE_"))}
         environ["FINDABLE_DATA"] = str(self._folder)
         command = [sys.executable, "-W", "ignore", "-m", "jobs", "emulator", "--port", str(self._port)]
@@ -93,18 +92,15 @@ class Engine(Api):
         return program
 
     def _apply(self) -> None:
-        """Put settings and faults in force."""
         self.configure(list_lag_seconds=LAG_S)
         self.clear_faults()
         self._control("POST", "faults", self._scripted)
 
     def _control(self, method: str, path: str, document: Any = None) -> None:
-        """Call one of the control paths."""
         httpx2.request(method, f"{self.url}/_emu/{path}", json=document, verify=False).raise_for_status()
 
 
 def _free_port() -> int:
-    """Return a port that nobody listens on just now."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port

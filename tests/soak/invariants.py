@@ -108,7 +108,6 @@ def whom(row: Row) -> tuple[str, str]:
 
 
 def _digest(username: str) -> str:
-    """Return the digest of a username, as input hashes begin with it."""
     return hashlib.sha256(username.encode()).hexdigest()[:16]
 
 
@@ -141,7 +140,6 @@ def answers_reach_whom_they_are_about(here: Look) -> Iterator[str]:
 
 
 def _questions(path: Path) -> dict[str, str]:
-    """Return what a request file asks, by key."""
     lines = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
     return {line["key"]: line["request"]["contents"][0]["parts"][0]["text"] for line in lines}
 
@@ -246,7 +244,6 @@ def nothing_is_left_to_do(here: Look) -> Iterator[str]:
 
 
 def _is_open(row: dict[str, object]) -> bool:
-    """Return whether a batch is not over."""
     return row["state"] not in OVER
 
 

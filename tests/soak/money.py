@@ -43,7 +43,6 @@ def _price(here: Look, row: dict[str, Any]) -> float:
 
 
 def _table() -> dict[str, Any]:
-    """Return the models by name."""
     if not _TABLE:
         _TABLE.update(tomllib.loads(MODELS.read_text(encoding="utf-8"))["models"])
     return _TABLE

@@ -28,12 +28,10 @@ def wrong(command: Command, named: set[str]) -> Iterator[str]:
 
 
 def _csv(text: str) -> list[Any]:
-    """Return the rows of a CSV file."""
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def _lines(text: str) -> list[Any]:
-    """Return the documents of JSON lines."""
     return [json.loads(line) for line in text.split("\n") if line]
 
 

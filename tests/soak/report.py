@@ -56,5 +56,4 @@ class Report:
 
 
 def _counted(counter: Counter[str]) -> str:
-    """Return counts in the order of their size."""
     return ", ".join(f"{name} {count}" for name, count in counter.most_common()) or "none"

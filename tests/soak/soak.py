@@ -151,7 +151,6 @@ class Soak:
         self.report.violations += [*violations(here), *self.people.wrong(here.bios)]
 
     def _begin(self, dice: random.Random) -> None:
-        """Bring the first people in."""
         path = self._folder / "first.jsonl"
         said = self.people.file(dice, path, ())
         self._peaceful("import", str(path))
@@ -185,17 +184,14 @@ class Soak:
                 (self._forgotten if command.code == 0 else self._forgetting).add(command.args[1])
 
     def _meddle(self, dice: random.Random, touched: set[str]) -> None:
-        """Be another program that writes to the table."""
         self._log(f"another program: {self.people.meddle(dice, touched)}")
 
     def _restart(self, after_s: float, how: signal.Signals) -> None:
-        """End the emulator after a moment and start it again."""
         time.sleep(after_s)
         self.engine.restart(how)
         self._log(f"the emulator got {how.name} and was started again")
 
     def _peaceful(self, *args: str, **values: str) -> Command:
-        """Run one command without any trouble, and hold that it ends as it should."""
         command = Command(args, values=values)
         self._crowd.run(self.workspace, [command])
         self._judge(command)
@@ -228,7 +224,6 @@ class Soak:
             self.report.violations.append(f"{command} {wrong}: {command.ended.err[-2000:]}")
 
     def _hold_doctor(self) -> None:
-        """Hold that `doctor` finds nothing that contradicts what is stored."""
         command = self._peaceful("doctor", "--json")
         assert command.ended is not None
         for finding in json.loads(command.ended.out or "{}").get("findings", []):
@@ -236,14 +231,12 @@ class Soak:
                 self.report.violations.append(f"doctor: {finding['check']}: {finding['said']}")
 
     def _status(self) -> dict[str, Any]:
-        """Return `status --json`."""
         command = self._peaceful("status", "--json")
         assert command.ended is not None
         document: dict[str, Any] = json.loads(command.ended.out or "{}")
         return document
 
     def _look(self, *, is_settled: bool) -> Look:
-        """Return one look at everything."""
         return look(
             self.data,
             status=self._status(),
@@ -257,13 +250,11 @@ class Soak:
         )
 
     def _batch_numbers(self) -> list[int]:
-        """Return the numbers of the batches that are not over."""
         with closing(sqlite3.connect(self.data / "findable.db", timeout=60)) as connection:
             rows = connection.execute("SELECT number FROM findable_batches WHERE state NOT IN ('ingested', 'failed')")
             return [row[0] for row in rows]
 
     def _sum_up(self) -> None:
-        """Fill in what is counted once at the end."""
         report = self.report
         report.minutes = self._passed_s() / 60
         report.engine_restarts = self.engine.restarts
@@ -277,12 +268,10 @@ class Soak:
         report.rows = Counter({name: len(rows) for name, rows in here.rows.items()})
 
     def _log(self, line: str) -> None:
-        """Keep what was done, and tell it."""
         self.report.actions.append(line)
         self._tell(f"{self._passed_s():8.1f}  {line}")
 
     def _passed_s(self) -> float:
-        """Return how long it has been at it."""
         return time.monotonic() - self._began
 
     def __enter__(self) -> Self:
@@ -300,7 +289,6 @@ class Soak:
 
 
 def _said(command: Command) -> str:
-    """Return the first line of a command's error, where it is not in order."""
     assert command.ended is not None
     lines = [line for line in command.ended.err.splitlines() if line.strip()]
     return next((line for line in lines if "rror" in line), lines[0] if lines else "") if command.code else ""

@@ -81,7 +81,6 @@ def _import(workspace: Workspace, count: int) -> None:
 
 
 def _twice(patient: Patient) -> None:
-    """Let there be a second remote batch, of a try of its own."""
     name = patient.remote[0]["displayName"]
     patient.alter(
         f"INSERT INTO findable_tries SELECT '{name}-2', batch, 2, sent_at, outcome, note "  # noqa: S608
@@ -91,12 +90,10 @@ def _twice(patient: Patient) -> None:
 
 
 def _sent_again(patient: Patient) -> None:
-    """Let the API say that a create came twice."""
     patient.creates += patient.creates[:1]
 
 
 def _sql(statement: str) -> Callable[[Patient], None]:
-    """Return the breaking of a database."""
     return lambda patient: patient.alter(statement)
 
 

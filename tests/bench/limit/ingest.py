@@ -78,14 +78,12 @@ def ready(data: Path) -> Timed:
 
 
 def _documents(path: Path) -> Iterator[Any]:
-    """Yield the lines of the sorted file, parsed."""
     with path.open("rb") as file:
         for line in file:
             yield orjson.loads(line)
 
 
 def _judged(document: Any) -> tuple[str, tuple[Any, ...], tuple[int, int, float]]:
-    """Return (outcome, what its row holds, tokens in, out and cost)."""
     if "error" in document:
         return "refused", ("error-line", document["error"]["code"], document["error"]["message"]), (0, 0, 0.0)
     response = document["response"]
@@ -101,7 +99,6 @@ def _judged(document: Any) -> tuple[str, tuple[Any, ...], tuple[int, int, float]
 
 
 def _write(writing: Any, tags: list[Any], closed: list[Any], answers: list[Any], attempts: list[Any]) -> None:
-    """Write what was collected, and collect anew."""
     for statement, rows in ((_TAG, tags), (_CLOSE, closed), (_ANSWER, answers), (_ATTEMPT, attempts)):
         writing.executemany(statement, rows)
         rows.clear()

@@ -68,7 +68,6 @@ class Caller:
         return error
 
     def _good(self, reply: httpx2.Response) -> dict[str, Any]:
-        """Return the document of a good reply."""
         assert reply.status_code == 200, reply.text
         document: dict[str, Any] = reply.json()
         return document

@@ -38,7 +38,6 @@ class Dying:
         self._change_many(statement, values)
 
     def _step(self) -> None:
-        """Count one write."""
         if self._left == 0:
             raise DeathError
         self._left -= 1

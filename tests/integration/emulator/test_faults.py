@@ -23,27 +23,25 @@ Seen = Callable[[Caller], None]
 
 
 def _files(caller: Caller) -> httpx2.Response:
-    """Make the plainest call there is."""
     return caller.http.get("/v1/files")
 
 
-def _status(status: int, text: str = "") -> Seen:
-    """Return what sees the plainest call answered so."""
+def _sees(check: Callable[[httpx2.Response], bool]) -> Seen:
+    """Return what sees this in the answer to the plainest call."""
 
     def seen(caller: Caller) -> None:
-        """See status and text."""
-        reply = _files(caller)
-        assert reply.status_code == status
-        assert text in reply.text
+        assert check(_files(caller))
 
     return seen
 
 
-def _breaks(error: type[Exception], *, timeout: float | None = None) -> Seen:
-    """Return what sees the plainest call break with this error."""
+def _status(status: int, text: str = "") -> Seen:
+    """Return what sees the plainest call answered so."""
+    return _sees(lambda reply: reply.status_code == status and text in reply.text)
 
+
+def _breaks(error: type[Exception], *, timeout: float | None = None) -> Seen:
     def seen(caller: Caller) -> None:
-        """See the connection break."""
         with pytest.raises(error):
             caller.http.get("/v1/files", timeout=timeout or 10)
 
@@ -54,7 +52,6 @@ def _detail(word: str, *, absent: bool = False) -> Seen:
     """Return what sees a 429 whose details hold this word, or nothing but a link."""
 
     def seen(caller: Caller) -> None:
-        """See the details of the refusal."""
         error = caller.refused(CREATE, batch_of("files/x"))
         assert error["code"] == 429
         assert (word in json.dumps(error)) is not absent
@@ -63,10 +60,7 @@ def _detail(word: str, *, absent: bool = False) -> Seen:
 
 
 def _starts(status: int) -> Seen:
-    """Return what sees the start of an upload answered with this status."""
-
     def seen(caller: Caller) -> None:
-        """See the refusal."""
         reply = caller.http.post("/upload/v1/files", headers={"X-Goog-Upload-Command": "start"}, json={})
         assert reply.status_code == status
         assert "x-goog-upload-url" not in reply.headers
@@ -74,24 +68,7 @@ def _starts(status: int) -> Seen:
     return seen
 
 
-def _empty_200(caller: Caller) -> None:
-    """See a 200 without a byte."""
-    reply = _files(caller)
-    assert (reply.status_code, reply.content) == (200, b"")
-
-
-def _list_wrapped(caller: Caller) -> None:
-    """See an error inside a list."""
-    assert _files(caller).json()[0]["error"]["code"] == 400
-
-
-def _redirected(caller: Caller) -> None:
-    """See a Location."""
-    assert _files(caller).headers["location"] == "/v1/models"
-
-
 def _jumped(caller: Caller) -> None:
-    """See the clock an hour later than before."""
     before = caller.post("/_emu/clock", {"advance_seconds": 0})["now"]
     assert _files(caller).status_code == 200
     after = caller.post("/_emu/clock", {"advance_seconds": 0})["now"]
@@ -99,14 +76,12 @@ def _jumped(caller: Caller) -> None:
 
 
 def _mime_final(caller: Caller) -> None:
-    """See a refusal inside a 200 that says it is final."""
     reply = caller.chunk(caller.start_upload(3), b"abc")
     assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (200, "final")
     assert "Unsupported MIME type" in reply.json()["error"]["message"]
 
 
 def _chunk_dropped(caller: Caller) -> None:
-    """See the connection break on a chunk."""
     session = caller.start_upload(3)
     with pytest.raises(httpx2.RemoteProtocolError):
         caller.chunk(session, b"abc")
@@ -122,7 +97,6 @@ def _chunk_status(caller: Caller) -> None:
 
 
 def _chunk_lost(caller: Caller) -> None:
-    """See a chunk vanish although the upload goes on and ends well."""
     session = caller.start_upload(6)
     reply = caller.chunk(session, b"abc", command="upload")
     assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (503, "active")
@@ -130,55 +104,43 @@ def _chunk_lost(caller: Caller) -> None:
 
 
 def _early_final(caller: Caller) -> None:
-    """See an upload that is final after its first chunk."""
     reply = caller.chunk(caller.start_upload(6), b"abc", command="upload")
     assert reply.headers["x-goog-upload-status"] == "final"
     assert reply.json()["file"]["sizeBytes"] == "3"
 
 
 def _processing(caller: Caller) -> None:
-    """See a file PROCESSING for two looks, then ACTIVE."""
     name = caller.upload(b"abc")
     assert [caller.get(f"/v1/{name}")["state"] for _ in range(3)] == ["PROCESSING", "PROCESSING", "ACTIVE"]
 
 
 def _file_failed(caller: Caller) -> None:
-    """See a file that could not be processed."""
     file = caller.get(f"/v1/{caller.upload(b'abc')}")
     assert (file["state"], file["error"]["code"]) == ("FAILED", 13)
 
 
 def _file_expired(caller: Caller) -> None:
-    """See a file that is gone as soon as it was uploaded."""
     assert caller.refused(f"/v1/{caller.upload(b'abc')}", None, method="GET")["code"] == 403
 
 
-def _create_lost(caller: Caller) -> None:
-    """See a create break although the batch exists."""
-    file = caller.upload(request_file(1))
-    with pytest.raises(httpx2.RemoteProtocolError):
-        caller.http.post(CREATE, json=batch_of(file, name="lost"))
-    _one_batch_called(caller, "lost")
+def _creates_unseen(error: type[Exception] | None, *, timeout: float = 10) -> Seen:
+    """Return what sees a create break, or refused with 503, although exactly one batch exists."""
+
+    def seen(caller: Caller) -> None:
+        body = batch_of(caller.upload(request_file(1)), name="unseen")
+        if error is None:
+            assert caller.refused(CREATE, body)["code"] == 503
+        else:
+            with pytest.raises(error):
+                caller.http.post(CREATE, json=body, timeout=timeout)
+        assert _display_names(caller) == ["unseen"]
+
+    return seen
 
 
-def _create_lost_status(caller: Caller) -> None:
-    """See a create answered 503 although the batch exists."""
-    assert caller.refused(CREATE, batch_of(caller.upload(request_file(1)), name="503"))["code"] == 503
-    _one_batch_called(caller, "503")
-
-
-def _create_slow(caller: Caller) -> None:
-    """See a create answered too late although the batch exists."""
-    file = caller.upload(request_file(1))
-    with pytest.raises(httpx2.ReadTimeout):
-        caller.http.post(CREATE, json=batch_of(file, name="slow"), timeout=0.2)
-    _one_batch_called(caller, "slow")
-
-
-def _one_batch_called(caller: Caller, name: str) -> None:
-    """See exactly one batch of that display name."""
+def _display_names(caller: Caller) -> list[str]:
     listed = caller.get("/v1/batches?pageSize=10")["operations"]
-    assert [operation["metadata"]["displayName"] for operation in listed] == [name]
+    return [operation["metadata"]["displayName"] for operation in listed]
 
 
 def _reset_chunk(caller: Caller) -> None:
@@ -190,10 +152,13 @@ def _reset_chunk(caller: Caller) -> None:
     assert caller.chunk(session, data).json()["file"]["sizeBytes"] == str(len(data))
 
 
+def _result_file(caller: Caller, count: int) -> str:
+    return str(caller.wait(caller.create(request_file(count))["name"])["response"]["responsesFile"])
+
+
 def _reset_download(caller: Caller) -> None:
     """See the first half of a result and then a reset; the next download is whole."""
-    file = caller.wait(caller.create(request_file(9))["name"])["response"]["responsesFile"]
-    came = b""
+    file, came = _result_file(caller, 9), b""
     with caller.http.stream("GET", f"/v1/{file}:download?alt=media") as reply:
         pieces = reply.iter_raw()
         with contextlib.suppress(httpx2.ReadError):
@@ -216,14 +181,7 @@ def _trickled(caller: Caller) -> None:
     assert 10 < len(came) < 25
 
 
-def _any_slow(caller: Caller) -> None:
-    """See an answer come too late."""
-    with pytest.raises(httpx2.ReadTimeout):
-        caller.http.get("/v1/files", timeout=0.1)
-
-
 def _dripped(caller: Caller) -> None:
-    """See a whole answer that came in pieces."""
     name = caller.upload(b"abc")
     assert _files(caller).json()["files"][0]["name"] == name
 
@@ -238,23 +196,17 @@ def _lagging(caller: Caller) -> None:
 
 
 def _twins(caller: Caller) -> None:
-    """See two batches of one create."""
     caller.create(request_file(1), name="twin")
-    listed = caller.get("/v1/batches?pageSize=10")["operations"]
-    assert [operation["metadata"]["displayName"] for operation in listed] == ["twin", "twin"]
+    assert _display_names(caller) == ["twin", "twin"]
 
 
 def _bad_line(caller: Caller) -> None:
-    """See a create refused for its first line."""
     error = caller.refused(CREATE, batch_of(caller.upload(request_file(1))))
     assert error["message"].startswith("Error on line 1: ")
 
 
 def _create_shape(check: Callable[[dict[str, Any]], bool]) -> Seen:
-    """Return what sees this in a create's reply."""
-
     def seen(caller: Caller) -> None:
-        """See the reply."""
         assert check(caller.create(request_file(1)))
 
     return seen
@@ -264,7 +216,6 @@ def _got(check: Callable[[dict[str, Any]], bool]) -> Seen:
     """Return what sees this in the first look at a finished batch, and the truth in the next."""
 
     def seen(caller: Caller) -> None:
-        """See the spoiled look and a good one after it."""
         caller.http.delete("/_emu/faults")
         name = caller.wait(caller.create(request_file(1))["name"])["name"]
         _script_again(caller)
@@ -284,10 +235,7 @@ def _script_again(caller: Caller) -> None:
 
 
 def _get_refused(code: int) -> Seen:
-    """Return what sees one look at a batch refused and the next answered."""
-
     def seen(caller: Caller) -> None:
-        """See both looks."""
         name = caller.create(request_file(1))["name"]
         assert caller.refused(f"/v1/{name}", None, method="GET")["code"] == code
         assert caller.get(f"/v1/{name}")
@@ -296,10 +244,7 @@ def _get_refused(code: int) -> Seen:
 
 
 def _ends(state: str, *, lines: int = 0, error: bool = False) -> Seen:
-    """Return what sees a batch end in this state, with this many result lines."""
-
     def seen(caller: Caller) -> None:
-        """See the end."""
         operation = caller.wait(caller.create(request_file(4))["name"])
         assert operation["metadata"]["state"] == f"BATCH_STATE_{state}"
         assert ("error" in operation) is error
@@ -311,7 +256,6 @@ def _ends(state: str, *, lines: int = 0, error: bool = False) -> Seen:
 
 
 def _never_ends(caller: Caller) -> None:
-    """See a batch that stays pending until it expires after 48 hours."""
     name = caller.create(request_file(1))["name"]
     for _ in range(3):
         assert caller.get(f"/v1/{name}")["metadata"]["state"] == "BATCH_STATE_PENDING"
@@ -320,66 +264,34 @@ def _never_ends(caller: Caller) -> None:
 
 
 def _cancel_lost(caller: Caller) -> None:
-    """See a cancel accepted and the batch succeed all the same."""
     name = caller.create(request_file(1))["name"]
     assert caller.post(f"/v1/{name}:cancel", None) == {}
     assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
 
 
-def _empty_middle(caller: Caller) -> None:
-    """See an empty page with a token in the middle, and every batch by following the tokens."""
-    file = caller.upload(request_file(1))
-    names = [caller.create_from(file)["name"] for _ in range(3)]
-    pages, token = [], ""
-    while True:
-        page = caller.get(f"/v1/batches?pageSize=2{token}")
-        pages.append([operation["name"] for operation in page.get("operations", [])])
-        if "nextPageToken" not in page:
-            break
-        token = f"&pageToken={page['nextPageToken']}"
-    assert pages == [[names[2], names[1]], [], [names[0]]]
+def _pages(*wanted: tuple[int, ...], batches: int = 3) -> Seen:
+    """Return what sees these batches, numbered by age, on the pages of two that the tokens lead to."""
 
+    def seen(caller: Caller) -> None:
+        file = caller.upload(request_file(1))
+        names = [caller.create_from(file)["name"] for _ in range(batches)]
+        found, token = [], ""
+        for _ in wanted:
+            page = caller.get(f"/v1/batches?pageSize=2{token}")
+            found.append(tuple(names.index(operation["name"]) for operation in page.get("operations", [])))
+            token = f"&pageToken={page.get('nextPageToken', '')}"
+        assert tuple(found) == wanted
 
-def _names(page: dict[str, Any]) -> list[str]:
-    """Return the names on a page."""
-    return [operation["name"] for operation in page.get("operations", [])]
-
-
-def _page_repeats(caller: Caller) -> None:
-    """See the second page begin with what the first one ended with."""
-    file = caller.upload(request_file(1))
-    names = [caller.create_from(file)["name"] for _ in range(3)]
-    first = caller.get("/v1/batches?pageSize=2")
-    second = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
-    assert (_names(first), _names(second)) == ([names[2], names[1]], [names[1], names[0]])
-
-
-def _page_skips(caller: Caller) -> None:
-    """See one batch on no page."""
-    file = caller.upload(request_file(1))
-    names = [caller.create_from(file)["name"] for _ in range(3)]
-    first = caller.get("/v1/batches?pageSize=2")
-    second = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
-    assert _names(first) + _names(second) == [names[1], names[0]]
-
-
-def _page_circle(caller: Caller) -> None:
-    """See a page whose token leads to itself."""
-    caller.create_from(caller.upload(request_file(1)))
-    first = caller.get("/v1/batches?pageSize=2")
-    again = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
-    assert _names(first) == _names(again) != []
+    return seen
 
 
 def _skewed(caller: Caller) -> None:
-    """See a batch that was made yesterday, and in the next look a moment ago."""
     made = caller.create(request_file(1))
     seen = caller.get(f"/v1/{made['name']}")
     assert made["metadata"]["createTime"][:10] < seen["metadata"]["createTime"][:10]
 
 
 def _page_status(caller: Caller) -> None:
-    """See the second page refused with 503."""
     file = caller.upload(request_file(1))
     for _ in range(2):
         caller.create_from(file)
@@ -388,8 +300,7 @@ def _page_status(caller: Caller) -> None:
 
 
 def _download_status(caller: Caller) -> None:
-    """See a download refused once."""
-    file = caller.wait(caller.create(request_file(2))["name"])["response"]["responsesFile"]
+    file = _result_file(caller, 2)
     assert caller.refused(f"/v1/{file}:download?alt=media", None, method="GET")["code"] == 503
     assert caller.download(file)
 
@@ -398,12 +309,10 @@ def _cut(*, silent: bool) -> Seen:
     """Return what sees a download cut in half, silently or not, and a whole one after it."""
 
     def seen(caller: Caller) -> None:
-        """See both downloads."""
-        file = caller.wait(caller.create(request_file(9))["name"])["response"]["responsesFile"]
+        file = _result_file(caller, 9)
         if silent:
             short = caller.download(file)
         else:
-            short = b""
             with pytest.raises(httpx2.RemoteProtocolError):
                 caller.download(file)
         whole = caller.download(file)
@@ -414,10 +323,7 @@ def _cut(*, silent: bool) -> Seen:
 
 
 def _result(check: Callable[[list[bytes]], bool]) -> Seen:
-    """Return what sees this in the lines of a result file of five requests."""
-
     def seen(caller: Caller) -> None:
-        """See the result file."""
         assert check(caller.run(request_file(5)))
 
     return seen
@@ -451,7 +357,6 @@ def _one(check: Callable[[dict[str, Any]], bool], *, live: bool = True) -> Seen:
     """Return what sees this in the one spoiled answer of a batch, in no other, and in a live answer."""
 
     def seen(caller: Caller) -> None:
-        """See the batch's answers and the live one."""
         answers = by_key(caller.run(request_file(5)))
         assert [key for key, answer in answers.items() if check(answer["response"])] == ["k/1"]
         if live:
@@ -463,24 +368,20 @@ def _one(check: Callable[[dict[str, Any]], bool], *, live: bool = True) -> Seen:
 
 
 def _text(response: dict[str, Any]) -> str:
-    """Return a response's text."""
     return "".join(part["text"] for part in response["candidates"][0].get("content", {}).get("parts", []))
 
 
 def _finish(response: dict[str, Any]) -> str:
-    """Return a response's finish reason."""
     return str((response.get("candidates") or [{}])[0].get("finishReason"))
 
 
 def _error_line(lines: list[bytes]) -> bool:
-    """See one line with an error in place of its response."""
     answers = by_key(lines)
     errors = {key: answer["error"]["code"] for key, answer in answers.items() if "error" in answer}
     return len(answers) == 5 and errors == {"k/1": 13} and "response" not in answers["k/1"]
 
 
 def _all_fail(caller: Caller) -> None:
-    """See a batch succeed whose every line is an error."""
     operation = caller.wait(caller.create(request_file(3))["name"])
     assert operation["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
     assert operation["metadata"]["batchStats"] == {"requestCount": "3", "failedRequestCount": "3"}
@@ -488,10 +389,7 @@ def _all_fail(caller: Caller) -> None:
 
 
 def _vectors(check: Callable[[list[list[float]]], bool]) -> Seen:
-    """Return what sees this in the vectors of a live reply to two requests."""
-
     def seen(caller: Caller) -> None:
-        """See the vectors."""
         entries = [{"content": {"parts": [{"text": text}]}} for text in ("water", "law")]
         reply = caller.http.post(EMBED, json={"requests": entries})
         assert check([entry["values"] for entry in json.loads(reply.text)["embeddings"]])
@@ -500,10 +398,7 @@ def _vectors(check: Callable[[list[list[float]]], bool]) -> Seen:
 
 
 def _line_vector(check: Callable[[list[float]], bool]) -> Seen:
-    """Return what sees this in the vector of an embeddings batch."""
-
     def seen(caller: Caller) -> None:
-        """See the vector."""
         line = {"key": "k/1", "request": {"content": {"parts": [{"text": "water"}]}}}
         file = caller.upload(json.dumps(line).encode())
         created = caller.post("/v1/models/gemini-embedding-2:asyncBatchEmbedContent", batch_of(file))
@@ -514,7 +409,6 @@ def _line_vector(check: Callable[[list[float]], bool]) -> Seen:
 
 
 def _norm(vector: list[float]) -> float:
-    """Return a vector's squared length."""
     return sum(value * value for value in vector)
 
 
@@ -525,11 +419,11 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "html_502": ({}, _status(502, "<html>")),
     "html_as_json": ({}, _status(503, "<html>")),
     "html_200": ({}, _status(200, "<html>")),
-    "empty_200": ({}, _empty_200),
+    "empty_200": ({}, _sees(lambda reply: reply.status_code == 200 and reply.content == b"")),
     "wrong_shape": ({}, _status(200, "brandNew")),
     "success_code": ({"args": {"code": 204}}, _status(204)),
-    "redirect": ({}, _redirected),
-    "list_wrapped": ({}, _list_wrapped),
+    "redirect": ({}, _sees(lambda reply: reply.headers["location"] == "/v1/models")),
+    "list_wrapped": ({}, _sees(lambda reply: bool(reply.json()[0]["error"]["code"] == 400))),
     "slow_drip": ({}, _dripped),
     "slow_loris": ({}, _trickled),
     "quota_minute": ({}, _detail("PerMinute")),
@@ -545,10 +439,10 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "reset_chunk": ({"args": {"at": 1000}}, _reset_chunk),
     "chunk_status": ({}, _chunk_status),
     "no_upload_url": ({}, _starts(200)),
-    "create_lost_reply": ({}, _create_lost),
-    "create_lost_reply_status": ({}, _create_lost_status),
-    "create_slow_reply": ({"args": {"seconds": 0.5}}, _create_slow),
-    "slow_reply": ({"args": {"seconds": 0.3}}, _any_slow),
+    "create_lost_reply": ({}, _creates_unseen(httpx2.RemoteProtocolError)),
+    "create_lost_reply_status": ({}, _creates_unseen(None)),
+    "create_slow_reply": ({"args": {"seconds": 0.5}}, _creates_unseen(httpx2.ReadTimeout, timeout=0.2)),
+    "slow_reply": ({"args": {"seconds": 0.3}}, _breaks(httpx2.ReadTimeout, timeout=0.1)),
     "lost_reply": ({}, _breaks(httpx2.RemoteProtocolError)),
     "lost_reply_status": ({}, _status(503)),
     "bad_line": ({}, _bad_line),
@@ -565,10 +459,10 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "unknown_state": ({}, _got(lambda operation: operation["metadata"]["state"] == "BATCH_STATE_NEW")),
     "missing_state": ({}, _got(lambda operation: "state" not in operation["metadata"])),
     "no_output_yet": ({}, _got(lambda operation: "output" not in operation["metadata"])),
-    "empty_page": ({}, _empty_middle),
-    "page_repeats": ({}, _page_repeats),
-    "page_skips": ({}, _page_skips),
-    "page_circle": ({}, _page_circle),
+    "empty_page": ({}, _pages((2, 1), (), (0,))),
+    "page_repeats": ({}, _pages((2, 1), (1, 0))),
+    "page_skips": ({}, _pages((1,), (0,))),
+    "page_circle": ({}, _pages((0,), (0,), batches=1)),
     "clock_skew": ({"match": {"path": CREATE}}, _skewed),
     "vectors_fused": ({}, _vectors(lambda vectors: len(vectors) == 1)),
     "vectors_short": ({}, _vectors(lambda vectors: [len(vector) for vector in vectors] == [768])),

@@ -77,7 +77,7 @@ def test_another_subject_runs_through_the_same_steps(toy: OpenWorkspace, api: Ap
         (hit,) = build.search(embed.embed_queries(toy, ["the law of rivers"])[0], 1)
         assert hit.metadata["id"] == "a 2"
         with toy.store.read() as tx:
-            assert staleness.count_stale(toy, tx, build) == 0
+            assert staleness.count_stale(toy.collection, tx, build, toy.display) == 0
     assert len(api.batches()["batches"]) == 1
 
 

@@ -72,4 +72,4 @@ def test_an_index_of_another_model_is_not_measured(workspace: Workspace) -> None
     chain(workspace, SAMPLE / "experts.csv")
     files = (str(SAMPLE / "queries.jsonl"), str(SAMPLE / "qrels.tsv"))
     result = workspace.ran("eval", *files, EMBEDDING_MODEL="findable-local-lexical-1", code=3)
-    assert "nothing was measured" in result.stderr
+    assert "nothing was searched" in result.stderr

@@ -5,12 +5,12 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.index import build
 from pipeline.index.manifest import Manifest
@@ -405,10 +405,10 @@ def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     promoted, copied = threading.Event(), threading.Event()
     record, copied_to = build.record_build, Store.copied_to
 
-    def late(ws: OpenWorkspace, current: Manifest) -> None:
+    def late(store: Store, current: Manifest, *, at: datetime) -> None:
         promoted.set()
         assert copied.wait(60)
-        record(ws, current)
+        record(store, current, at=at)
 
     @contextlib.contextmanager
     def told(store: Store, target: Path, **how: Any) -> Iterator[Any]:

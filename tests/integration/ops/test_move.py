@@ -15,11 +15,13 @@ import pytest
 from sqlalchemy import insert
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.ops.move import EVERYTHING
-from pipeline.store import marker
+from pipeline.experts.schema import experts
+from pipeline.store import marker, tables
 from pipeline.store.tables import leases
 from tests import ledger, postgresql
 from tests.lab import ROOT, URL, Api, Workspace, ran
+
+EVERYTHING = (*tables.metadata.sorted_tables, experts)
 
 pytestmark = pytest.mark.sqlite_only("begins with an SQLite file")
 

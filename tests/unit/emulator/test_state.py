@@ -40,7 +40,6 @@ def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
     database = Database(tmp_path)
 
     def write_and_fail() -> None:
-        """Write in an inner block and fail in the outer one."""
         with database.transaction():
             with database.transaction():
                 database.set_fact("a", "1")
