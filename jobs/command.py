@@ -189,7 +189,7 @@ def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:
 def _keys() -> list[str]:
     """Return the keys in the environment and in `.env`, which a traceback must not show."""
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
-    with contextlib.suppress(Exception):  # a failure is being told already
+    with contextlib.suppress(Exception):  # another error is being printed
         keys.append(read_settings().api_key or "")
     return keys
 

@@ -1,6 +1,6 @@
 """Submit and collect batches for a workflow that does so in rounds.
 
-A batch that failed is told from an API that is down: there nothing more is submitted, or every item would be parked.
+If batches fail and none succeeds, the API is down and nothing more is submitted, or every item would be parked.
 """
 
 from collections.abc import Callable, Iterable

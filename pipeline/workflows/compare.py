@@ -171,7 +171,7 @@ class _PilotLedger(CallLedger):
 
 @dataclass
 class _BatchLines(QuestionSource):
-    """Questions with the bytes of a batch's lines, each asked once; none about items that are gone."""
+    """Questions with the bytes of a batch's lines, each asked once; none about removed items."""
 
     data: Mapping[str, bytes]
     sent: Mapping[str, InBatch]

@@ -6,7 +6,7 @@ here exists: names, firms and sentences are drawn from short lists.
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +28,18 @@ COLUMNS = (
     "profile_url_utm",
     "category",
 )
+
+NAMES = {
+    "First Name": "first_name",
+    "Last Name": "last_name",
+    "Job Title": "job_title",
+    "Company": "company",
+    "Bio": "bio",
+    "Currency": "currency",
+    "Profile URL": "profile_url",
+    "Profile URL with UTM": "profile_url_utm",
+    "category": "category",
+}  # of text in an index's metadata, with their columns
 
 _FIRST = ("Ada", "Bruno", "Chiara", "Dmitri", "Esra", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kalinda", "Lucía")
 _LAST = ("Alder", "Brook", "Castell", "Dünbar", "Eastwick", "Fenn", "Garrow", "Hollis", "Ivers", "Juniper", "Kestrel")
@@ -92,6 +104,19 @@ def rows(count: int, *, seed: int = SEED) -> Iterator[tuple[Any, ...]]:
             f"{url}?utm_source=directory",
             field,
         )
+
+
+def described(row: Mapping[str, Any], loads: Callable[[str], Any]) -> dict[str, Any]:
+    """Return a row of `experts` under the names that readers of an index know; `loads` parses JSON."""
+    said = {name: row[column] or "" for name, column in NAMES.items()}
+    return {
+        "id": row["id"],
+        "username": row["username"],
+        **said,
+        "Hourly Rate": row["hourly_rate"],
+        "tags": loads(row["tags"] or "[]"),
+        "findability_score": row["findability_score"],
+    }
 
 
 def tags(number: int, *, seed: int = SEED) -> list[str]:

@@ -22,7 +22,7 @@ from tests.integration import many_passages as passages
 from tests.integration.many_passages import KEY, NOTHING_THERE
 from tests.lab import Workspace
 
-pytestmark = pytest.mark.sampled(12, sqlite=3)
+pytestmark = pytest.mark.sampled(12, sqlite=6)
 
 TEXTS = (
     "Bees were kept in clay tubes by the farmers of the delta.",

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -32,7 +31,7 @@ def ready(data: Path) -> Timed:
         count, between = 0, b"[\n"
         with (data / "metadata.json").open("wb", buffering=1 << 20) as file:
             for row in connection.execute(_SELECT):
-                file.write(between + orjson.dumps(_described(dict(zip(columns, row, strict=True)))))
+                file.write(between + orjson.dumps(people.described(dict(zip(columns, row, strict=True)), orjson.loads)))
                 between = b",\n"
                 count += 1
             file.write(b"\n]\n")
@@ -41,22 +40,3 @@ def ready(data: Path) -> Timed:
         return {"rows": count}
 
     return run
-
-
-def _described(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "username": row["username"],
-        "First Name": row["first_name"] or "",
-        "Last Name": row["last_name"] or "",
-        "Job Title": row["job_title"] or "",
-        "Company": row["company"] or "",
-        "Bio": row["bio"] or "",
-        "Hourly Rate": row["hourly_rate"],
-        "Currency": row["currency"] or "",
-        "Profile URL": row["profile_url"] or "",
-        "Profile URL with UTM": row["profile_url_utm"] or "",
-        "tags": orjson.loads(row["tags"]),
-        "findability_score": row["findability_score"],
-        "category": row["category"] or "",
-    }

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from tests.bench.grounds import VECTORS
 from tests.bench.measure import Said, Timed
 from tests.bench.naive.orm import Expert, engine_of
+from tests.bench.people import described
 
 SAMPLE = 64
 
@@ -26,7 +27,7 @@ def ready(data: Path) -> Timed:
     def run() -> Said:
         with Session(engine) as session:
             experts = session.scalars(select(Expert).where(Expert.tags.is_not(None)).order_by(Expert.id)).all()
-            metadata = [described(expert) for expert in experts]
+            metadata = [described(vars(expert), json.loads) for expert in experts]
         matrix = np.array(vectors, dtype=np.float32)
         faiss.normalize_L2(matrix)
         index = faiss.IndexFlatIP(matrix.shape[1])
@@ -37,26 +38,6 @@ def ready(data: Path) -> Timed:
         return {"rows": len(metadata)}
 
     return run
-
-
-def described(expert: Expert) -> dict[str, object]:
-    """Return what is known of a person, under the names that other programs know."""
-    return {
-        "id": expert.id,
-        "username": expert.username,
-        "First Name": expert.first_name or "",
-        "Last Name": expert.last_name or "",
-        "Job Title": expert.job_title or "",
-        "Company": expert.company or "",
-        "Bio": expert.bio or "",
-        "Hourly Rate": expert.hourly_rate,
-        "Currency": expert.currency or "",
-        "Profile URL": expert.profile_url or "",
-        "Profile URL with UTM": expert.profile_url_utm or "",
-        "tags": json.loads(expert.tags or "[]"),
-        "findability_score": expert.findability_score,
-        "category": expert.category or "",
-    }
 
 
 def verify(data: Path, matrix: np.ndarray, metadata: list[dict[str, object]]) -> None:

@@ -5,36 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, ValidationError, field_validator
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from tests.bench.measure import Said, Timed
 from tests.bench.naive.orm import Account, Answer, Attempt, Batch, Expert, Request, engine_of
 from tests.bench.naive.score import score_of
+from tests.bench.naive.wire import TASK, Camel, Content
 
-TASK = "expert-tags"
 PRICE_IN, PRICE_OUT = 0.15, 1.25  # USD per million tokens in a batch of gemini-3.5-flash-lite
-
-
-class Camel(BaseModel):
-    """What the API writes in camel case."""
-
-    model_config = ConfigDict(alias_generator=to_camel)
-
-
-class Part(Camel):
-    """A text."""
-
-    text: str
-
-
-class Content(Camel):
-    """What the model says."""
-
-    parts: list[Part]
-    role: str
 
 
 class Candidate(Camel):
@@ -121,20 +101,24 @@ def on(engine: Engine, data: Path) -> Timed:
     return run
 
 
-def take(session: Session, line: Line, request: Request, *, extractor: str) -> bool:
+def take(session: Session, line: Line, request: Any, *, extractor: str) -> bool:
     """Apply one line to its request; false when there was one for the same key already."""
     item_id, batch = request.item_id, request.batch
     if request.outcome is not None:
         return False
     request.open = False
     now = datetime.now(UTC)
-    if line.error is not None or line.response is None:
-        request.outcome, request.reason = "refused", "error-line"
-        code, message = (line.error.code, line.error.message) if line.error else (None, None)
-        row = Attempt(task=TASK, item_id=item_id, batch=batch, at=now, code=code, excerpt=message)
-        row.outcome, row.reason = request.outcome, request.reason
-        session.add(row)
+    common: dict[str, Any] = {"task": TASK, "item_id": item_id, "batch": batch, "at": now}
+
+    def failed(outcome: str, reason: str, **more: Any) -> bool:
+        request.outcome, request.reason = outcome, reason
+        no_tokens = {"tokens_in": 0, "tokens_out": 0, "cost": 0.0}
+        session.add(Attempt(**common, charged=True, outcome=outcome, reason=reason, **{**no_tokens, **more}))
         return True
+
+    if line.error is not None or line.response is None:
+        code, message = (line.error.code, line.error.message) if line.error else (None, None)
+        return failed("refused", "error-line", code=code, excerpt=message)
     response = line.response
     usage = response.usage_metadata
     used: dict[str, Any] = {
@@ -146,11 +130,7 @@ def take(session: Session, line: Line, request: Request, *, extractor: str) -> b
     try:
         tags = Tags.model_validate(json.loads(text)).tags
     except (json.JSONDecodeError, ValidationError) as error:
-        request.outcome, request.reason = "invalid", f"does-not-parse: {error}"
-        row = Attempt(task=TASK, item_id=item_id, batch=batch, at=now, excerpt=text[:200], **used)
-        row.outcome, row.reason = request.outcome, request.reason
-        session.add(row)
-        return True
+        return failed("invalid", f"does-not-parse: {error}", excerpt=text[:200], **used)
     request.outcome, request.reason = "answered", "ok"
     expert = session.get_one(Expert, int(item_id))
     applied = not expert.tags
@@ -159,16 +139,13 @@ def take(session: Session, line: Line, request: Request, *, extractor: str) -> b
         expert.findability_score = score_of(expert)
     session.add(
         Answer(
-            task=TASK,
-            item_id=item_id,
-            batch=batch,
+            **common,
             extractor=extractor,
             input_hash=request.input_hash,
             answer=json.dumps({"tags": tags}),
             applied=applied,
             model_version=response.model_version,
             response_id=response.response_id,
-            at=now,
             **used,
         )
     )

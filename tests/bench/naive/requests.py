@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -16,27 +14,7 @@ from pipeline.experts.task import MAX_OUTPUT_TOKENS, SYSTEM, delimited
 from pipeline.gemini.schema import response_schema
 from tests.bench.measure import Said, Timed
 from tests.bench.naive.orm import Batch, Expert, Request, engine_of
-
-TASK = "expert-tags"
-
-
-class Camel(BaseModel):
-    """What the API reads in camel case."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
-
-
-class Part(Camel):
-    """A text."""
-
-    text: str
-
-
-class Content(Camel):
-    """What the user says."""
-
-    role: str
-    parts: list[Part]
+from tests.bench.naive.wire import TASK, Camel, Content, Part
 
 
 class Instruction(Camel):
@@ -105,7 +83,7 @@ def ready(data: Path) -> Timed:
     return run
 
 
-def told(expert: Expert) -> str:
+def told(expert: Any) -> str:
     """Return what a model is told of a person."""
     return "\n".join(
         (
@@ -133,7 +111,7 @@ def line_of(number: int, text: str, schema: dict[str, Any]) -> Line:
     )
 
 
-def batch_of(count: int, text: str, now: datetime) -> Batch:
+def batch_of(count: int, text: str, now: datetime) -> Any:
     """Return the row of the batch, its estimates by the usual rule of thumb."""
     data = text.encode()
     return Batch(

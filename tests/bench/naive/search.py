@@ -6,7 +6,7 @@ from typing import Any
 
 import faiss
 
-from tests.bench.measure import Said, Timed
+from tests.bench.measure import Timed
 from tests.bench.product import _questions, each
 
 
@@ -22,6 +22,3 @@ def ready(data: Path) -> Timed:
     questions = _questions()[:5]
     ask(questions[0])
     return lambda: each(questions, ask)
-
-
-__all__ = ["Said", "ready"]

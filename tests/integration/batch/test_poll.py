@@ -16,7 +16,7 @@ from tests import ledger
 from tests.integration.looks import crowd
 from tests.lab import Api, Workspace
 
-pytestmark = pytest.mark.sampled(3, sqlite=2)
+pytestmark = pytest.mark.sampled(3, sqlite=3)
 
 ALWAYS = 10_000
 People = Callable[..., list[str]]

@@ -26,13 +26,18 @@ def _files(caller: Caller) -> httpx2.Response:
     return caller.http.get("/v1/files")
 
 
-def _status(status: int, text: str = "") -> Seen:
+def _sees(check: Callable[[httpx2.Response], bool]) -> Seen:
+    """Return what sees this in the answer to the plainest call."""
+
     def seen(caller: Caller) -> None:
-        reply = _files(caller)
-        assert reply.status_code == status
-        assert text in reply.text
+        assert check(_files(caller))
 
     return seen
+
+
+def _status(status: int, text: str = "") -> Seen:
+    """Return what sees the plainest call answered so."""
+    return _sees(lambda reply: reply.status_code == status and text in reply.text)
 
 
 def _breaks(error: type[Exception], *, timeout: float | None = None) -> Seen:
@@ -61,19 +66,6 @@ def _starts(status: int) -> Seen:
         assert "x-goog-upload-url" not in reply.headers
 
     return seen
-
-
-def _empty_200(caller: Caller) -> None:
-    reply = _files(caller)
-    assert (reply.status_code, reply.content) == (200, b"")
-
-
-def _list_wrapped(caller: Caller) -> None:
-    assert _files(caller).json()[0]["error"]["code"] == 400
-
-
-def _redirected(caller: Caller) -> None:
-    assert _files(caller).headers["location"] == "/v1/models"
 
 
 def _jumped(caller: Caller) -> None:
@@ -131,28 +123,24 @@ def _file_expired(caller: Caller) -> None:
     assert caller.refused(f"/v1/{caller.upload(b'abc')}", None, method="GET")["code"] == 403
 
 
-def _create_lost(caller: Caller) -> None:
-    file = caller.upload(request_file(1))
-    with pytest.raises(httpx2.RemoteProtocolError):
-        caller.http.post(CREATE, json=batch_of(file, name="lost"))
-    _one_batch_called(caller, "lost")
+def _creates_unseen(error: type[Exception] | None, *, timeout: float = 10) -> Seen:
+    """Return what sees a create break, or refused with 503, although exactly one batch exists."""
+
+    def seen(caller: Caller) -> None:
+        body = batch_of(caller.upload(request_file(1)), name="unseen")
+        if error is None:
+            assert caller.refused(CREATE, body)["code"] == 503
+        else:
+            with pytest.raises(error):
+                caller.http.post(CREATE, json=body, timeout=timeout)
+        assert _display_names(caller) == ["unseen"]
+
+    return seen
 
 
-def _create_lost_status(caller: Caller) -> None:
-    assert caller.refused(CREATE, batch_of(caller.upload(request_file(1)), name="503"))["code"] == 503
-    _one_batch_called(caller, "503")
-
-
-def _create_slow(caller: Caller) -> None:
-    file = caller.upload(request_file(1))
-    with pytest.raises(httpx2.ReadTimeout):
-        caller.http.post(CREATE, json=batch_of(file, name="slow"), timeout=0.2)
-    _one_batch_called(caller, "slow")
-
-
-def _one_batch_called(caller: Caller, name: str) -> None:
+def _display_names(caller: Caller) -> list[str]:
     listed = caller.get("/v1/batches?pageSize=10")["operations"]
-    assert [operation["metadata"]["displayName"] for operation in listed] == [name]
+    return [operation["metadata"]["displayName"] for operation in listed]
 
 
 def _reset_chunk(caller: Caller) -> None:
@@ -164,10 +152,13 @@ def _reset_chunk(caller: Caller) -> None:
     assert caller.chunk(session, data).json()["file"]["sizeBytes"] == str(len(data))
 
 
+def _result_file(caller: Caller, count: int) -> str:
+    return str(caller.wait(caller.create(request_file(count))["name"])["response"]["responsesFile"])
+
+
 def _reset_download(caller: Caller) -> None:
     """See the first half of a result and then a reset; the next download is whole."""
-    file = caller.wait(caller.create(request_file(9))["name"])["response"]["responsesFile"]
-    came = b""
+    file, came = _result_file(caller, 9), b""
     with caller.http.stream("GET", f"/v1/{file}:download?alt=media") as reply:
         pieces = reply.iter_raw()
         with contextlib.suppress(httpx2.ReadError):
@@ -190,11 +181,6 @@ def _trickled(caller: Caller) -> None:
     assert 10 < len(came) < 25
 
 
-def _any_slow(caller: Caller) -> None:
-    with pytest.raises(httpx2.ReadTimeout):
-        caller.http.get("/v1/files", timeout=0.1)
-
-
 def _dripped(caller: Caller) -> None:
     name = caller.upload(b"abc")
     assert _files(caller).json()["files"][0]["name"] == name
@@ -211,8 +197,7 @@ def _lagging(caller: Caller) -> None:
 
 def _twins(caller: Caller) -> None:
     caller.create(request_file(1), name="twin")
-    listed = caller.get("/v1/batches?pageSize=10")["operations"]
-    assert [operation["metadata"]["displayName"] for operation in listed] == ["twin", "twin"]
+    assert _display_names(caller) == ["twin", "twin"]
 
 
 def _bad_line(caller: Caller) -> None:
@@ -284,45 +269,20 @@ def _cancel_lost(caller: Caller) -> None:
     assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
 
 
-def _empty_middle(caller: Caller) -> None:
-    """See an empty page with a token in the middle, and every batch by following the tokens."""
-    file = caller.upload(request_file(1))
-    names = [caller.create_from(file)["name"] for _ in range(3)]
-    pages, token = [], ""
-    while True:
-        page = caller.get(f"/v1/batches?pageSize=2{token}")
-        pages.append([operation["name"] for operation in page.get("operations", [])])
-        if "nextPageToken" not in page:
-            break
-        token = f"&pageToken={page['nextPageToken']}"
-    assert pages == [[names[2], names[1]], [], [names[0]]]
+def _pages(*wanted: tuple[int, ...], batches: int = 3) -> Seen:
+    """Return what sees these batches, numbered by age, on the pages of two that the tokens lead to."""
 
+    def seen(caller: Caller) -> None:
+        file = caller.upload(request_file(1))
+        names = [caller.create_from(file)["name"] for _ in range(batches)]
+        found, token = [], ""
+        for _ in wanted:
+            page = caller.get(f"/v1/batches?pageSize=2{token}")
+            found.append(tuple(names.index(operation["name"]) for operation in page.get("operations", [])))
+            token = f"&pageToken={page.get('nextPageToken', '')}"
+        assert tuple(found) == wanted
 
-def _names(page: dict[str, Any]) -> list[str]:
-    return [operation["name"] for operation in page.get("operations", [])]
-
-
-def _page_repeats(caller: Caller) -> None:
-    file = caller.upload(request_file(1))
-    names = [caller.create_from(file)["name"] for _ in range(3)]
-    first = caller.get("/v1/batches?pageSize=2")
-    second = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
-    assert (_names(first), _names(second)) == ([names[2], names[1]], [names[1], names[0]])
-
-
-def _page_skips(caller: Caller) -> None:
-    file = caller.upload(request_file(1))
-    names = [caller.create_from(file)["name"] for _ in range(3)]
-    first = caller.get("/v1/batches?pageSize=2")
-    second = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
-    assert _names(first) + _names(second) == [names[1], names[0]]
-
-
-def _page_circle(caller: Caller) -> None:
-    caller.create_from(caller.upload(request_file(1)))
-    first = caller.get("/v1/batches?pageSize=2")
-    again = caller.get(f"/v1/batches?pageSize=2&pageToken={first['nextPageToken']}")
-    assert _names(first) == _names(again) != []
+    return seen
 
 
 def _skewed(caller: Caller) -> None:
@@ -340,7 +300,7 @@ def _page_status(caller: Caller) -> None:
 
 
 def _download_status(caller: Caller) -> None:
-    file = caller.wait(caller.create(request_file(2))["name"])["response"]["responsesFile"]
+    file = _result_file(caller, 2)
     assert caller.refused(f"/v1/{file}:download?alt=media", None, method="GET")["code"] == 503
     assert caller.download(file)
 
@@ -349,11 +309,10 @@ def _cut(*, silent: bool) -> Seen:
     """Return what sees a download cut in half, silently or not, and a whole one after it."""
 
     def seen(caller: Caller) -> None:
-        file = caller.wait(caller.create(request_file(9))["name"])["response"]["responsesFile"]
+        file = _result_file(caller, 9)
         if silent:
             short = caller.download(file)
         else:
-            short = b""
             with pytest.raises(httpx2.RemoteProtocolError):
                 caller.download(file)
         whole = caller.download(file)
@@ -460,11 +419,11 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "html_502": ({}, _status(502, "<html>")),
     "html_as_json": ({}, _status(503, "<html>")),
     "html_200": ({}, _status(200, "<html>")),
-    "empty_200": ({}, _empty_200),
+    "empty_200": ({}, _sees(lambda reply: reply.status_code == 200 and reply.content == b"")),
     "wrong_shape": ({}, _status(200, "brandNew")),
     "success_code": ({"args": {"code": 204}}, _status(204)),
-    "redirect": ({}, _redirected),
-    "list_wrapped": ({}, _list_wrapped),
+    "redirect": ({}, _sees(lambda reply: reply.headers["location"] == "/v1/models")),
+    "list_wrapped": ({}, _sees(lambda reply: bool(reply.json()[0]["error"]["code"] == 400))),
     "slow_drip": ({}, _dripped),
     "slow_loris": ({}, _trickled),
     "quota_minute": ({}, _detail("PerMinute")),
@@ -480,10 +439,10 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "reset_chunk": ({"args": {"at": 1000}}, _reset_chunk),
     "chunk_status": ({}, _chunk_status),
     "no_upload_url": ({}, _starts(200)),
-    "create_lost_reply": ({}, _create_lost),
-    "create_lost_reply_status": ({}, _create_lost_status),
-    "create_slow_reply": ({"args": {"seconds": 0.5}}, _create_slow),
-    "slow_reply": ({"args": {"seconds": 0.3}}, _any_slow),
+    "create_lost_reply": ({}, _creates_unseen(httpx2.RemoteProtocolError)),
+    "create_lost_reply_status": ({}, _creates_unseen(None)),
+    "create_slow_reply": ({"args": {"seconds": 0.5}}, _creates_unseen(httpx2.ReadTimeout, timeout=0.2)),
+    "slow_reply": ({"args": {"seconds": 0.3}}, _breaks(httpx2.ReadTimeout, timeout=0.1)),
     "lost_reply": ({}, _breaks(httpx2.RemoteProtocolError)),
     "lost_reply_status": ({}, _status(503)),
     "bad_line": ({}, _bad_line),
@@ -500,10 +459,10 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "unknown_state": ({}, _got(lambda operation: operation["metadata"]["state"] == "BATCH_STATE_NEW")),
     "missing_state": ({}, _got(lambda operation: "state" not in operation["metadata"])),
     "no_output_yet": ({}, _got(lambda operation: "output" not in operation["metadata"])),
-    "empty_page": ({}, _empty_middle),
-    "page_repeats": ({}, _page_repeats),
-    "page_skips": ({}, _page_skips),
-    "page_circle": ({}, _page_circle),
+    "empty_page": ({}, _pages((2, 1), (), (0,))),
+    "page_repeats": ({}, _pages((2, 1), (1, 0))),
+    "page_skips": ({}, _pages((1,), (0,))),
+    "page_circle": ({}, _pages((0,), (0,), batches=1)),
     "clock_skew": ({"match": {"path": CREATE}}, _skewed),
     "vectors_fused": ({}, _vectors(lambda vectors: len(vectors) == 1)),
     "vectors_short": ({}, _vectors(lambda vectors: [len(vector) for vector in vectors] == [768])),

@@ -84,16 +84,6 @@ def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path, numbe
         process.kill()
 
 
-def test_a_batch_goes_on_after_a_restart(tmp_path: Path) -> None:
-    """Stopped before it began, a batch is finished by the next host; files and results stay where they were."""
-    with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
-        file = caller.upload(request_file(10))
-        name = caller.create_from(file)["name"]
-    with start(tmp_path) as server, Caller(server.url) as caller:
-        assert len(by_key(caller.results(caller.wait(name)))) == 10
-        assert caller.get(f"/v1/{file}")["name"] == file
-
-
 def test_two_hosts_share_one_state(tmp_path: Path) -> None:
     """What one host made the other sees; a batch that both could work on is answered once."""
     with start(tmp_path) as first, start(tmp_path) as second, Caller(first.url) as one, Caller(second.url) as two:

@@ -92,16 +92,6 @@ def test_refusals_and_faults_come_at_once(slow: Server) -> None:
         assert caller.refused(GENERATE, request_for("law"))["code"] == 503
 
 
-def test_a_spoiled_document_waits_too(slow: Server, clock: Time) -> None:
-    """An answer that a script changes is late like any other."""
-    with Caller(slow.url) as caller, ThreadPoolExecutor(1) as pool:
-        caller.script("other_model")
-        [call] = asked(pool, caller, 1)
-        assert not call.done()
-        clock.now_ns += 3600 * SECOND_NS
-        assert call.result(_LONGEST_S).json()["modelVersion"] != "findable-local-1"
-
-
 def test_vectors_of_nan_are_late_and_stay_what_they_are(slow: Server, clock: Time) -> None:
     """A fault of a good document and a latency of its endpoint strike together."""
     path = "/v1/models/gemini-embedding-2:batchEmbedContents"

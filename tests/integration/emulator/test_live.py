@@ -35,12 +35,6 @@ def test_an_answer_is_compact_json_with_honest_counts(guest: Caller) -> None:
     assert response["responseId"]
 
 
-def test_the_same_request_has_the_same_answer(guest: Caller) -> None:
-    """Two equal calls get equal replies, to the last member."""
-    request = request_for("Nurse and teacher of midwifery.")
-    assert guest.post(GENERATE, request) == guest.post(GENERATE, request)
-
-
 def test_no_schema_is_refused_with_what_to_do(guest: Caller) -> None:
     """A request without a schema is a 400 that says what to set."""
     error = guest.refused(GENERATE, {"contents": [{"parts": [{"text": "law"}]}]})
@@ -96,11 +90,6 @@ def test_penalties_are_accepted_where_the_model_takes_them(guest: Caller) -> Non
     """The 2.5 models take penalties."""
     path = "/v1/models/gemini-2.5-flash:generateContent"
     assert guest.post(path, asking("law", LIST, presencePenalty=0.5))["candidates"]
-
-
-def test_a_blank_text_has_no_tags(guest: Caller) -> None:
-    """Delimiters with nothing between them are answered with an empty list."""
-    assert tags_of(guest.post(GENERATE, request_for("  "))) == {"tags": []}
 
 
 def test_a_request_without_contents_is_refused(guest: Caller) -> None:

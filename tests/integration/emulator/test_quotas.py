@@ -36,13 +36,6 @@ def statuses(caller: Caller, count: int, *, path: str = GENERATE) -> list[int]:
     return [caller.http.post(path, json=request_for(f"law {number}")).status_code for number in range(count)]
 
 
-def test_calls_over_the_limit_are_refused_until_the_minute_is_over(limited: Caller) -> None:
-    """Three are served, the rest refused; the clock moved on, three more are."""
-    assert statuses(limited, 5) == [200, 200, 200, 429, 429]
-    limited.post("/_emu/clock", {"advance_seconds": 60})
-    assert statuses(limited, 4) == [200, 200, 200, 429]
-
-
 def test_the_journal_tells_what_was_served_and_why_not(limited: Caller) -> None:
     """Times, model, tokens and the digest of the text of every call; the reason and the quota of a refused one."""
     statuses(limited, 4)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from google import genai
-from google.genai import errors, types
+from google.genai import types
 
 from emulator.server import Server
 from tests.integration.emulator.caller import MODEL, TAGS_SCHEMA, Caller, by_key, request_file
@@ -56,38 +56,6 @@ def test_the_sdk_uploads_files_of_every_kind_of_length(sdk: genai.Client, tmp_pa
     assert sdk.files.get(name=name_of(file)) == file.model_copy(update={"sdk_http_response": None})
 
 
-def test_the_sdk_lists_and_deletes_files_over_pages(sdk: genai.Client, tmp_path: Path) -> None:
-    """Five files over three pages, then none."""
-    path = tmp_path / "x.txt"
-    path.write_bytes(b"abc")
-    names = [name_of(sdk.files.upload(file=path)) for _ in range(5)]
-    assert [file.name for file in sdk.files.list(config={"page_size": 2})] == names[::-1]
-    for name in names:
-        sdk.files.delete(name=name)
-    assert list(sdk.files.list(config={"page_size": 2})) == []
-
-
-def test_the_sdk_runs_a_batch_from_upload_to_download(sdk: genai.Client, tmp_path: Path) -> None:
-    """Upload, create, poll, download to memory and to a path: every request is answered under its key."""
-    path = tmp_path / "requests.jsonl"
-    path.write_bytes(request_file(20))
-    file = sdk.files.upload(file=path, config={"mime_type": "jsonl"})
-    created = sdk.batches.create(model=MODEL, src=name_of(file), config={"display_name": "run1"})
-    assert created.state == types.JobState.JOB_STATE_PENDING
-    batch = finished(sdk, name_of(created))
-    assert batch.state == types.JobState.JOB_STATE_SUCCEEDED
-    assert (batch.display_name, batch.model) == ("run1", f"models/{MODEL}")
-    data = sdk.files.download(file=results_of(batch))
-    sdk.files.download(file=results_of(batch), destination=tmp_path / "results.jsonl")
-    assert (tmp_path / "results.jsonl").read_bytes() == data
-    answers = by_key(data.split(b"\n"))
-    assert sorted(answers) == sorted(f"k/{number}" for number in range(20))
-    for answer in answers.values():
-        response = types.GenerateContentResponse.model_validate(answer["response"])
-        assert json.loads(response.text or "")["tags"]
-        assert response.model_version == "findable-local-1"
-
-
 def test_the_sdk_runs_an_inlined_batch(sdk: genai.Client) -> None:
     """Requests given as a list come back in the batch, each with its metadata."""
     source = [
@@ -118,32 +86,6 @@ def test_the_sdk_runs_an_embeddings_batch(sdk: genai.Client, tmp_path: Path) -> 
     assert len(batch.dest.inlined_embed_content_responses or []) == 2
 
 
-def test_the_sdk_lists_cancels_and_deletes_batches(sdk: genai.Client, guest: Caller) -> None:
-    """Batches over pages, a cancel and a delete."""
-    guest.settings(paused=True)
-    try:
-        file = guest.upload(request_file(1))
-        names = [name_of(sdk.batches.create(model=MODEL, src=file)) for _ in range(5)]
-        assert [batch.name for batch in sdk.batches.list(config={"page_size": 2})] == names[::-1]
-        sdk.batches.cancel(name=names[0])
-        assert sdk.batches.get(name=names[0]).state == types.JobState.JOB_STATE_CANCELLED
-        sdk.batches.delete(name=names[0])
-        with pytest.raises(errors.ClientError, match="404 NOT_FOUND"):
-            sdk.batches.get(name=names[0])
-    finally:
-        guest.settings(paused=False)
-
-
-@pytest.mark.parametrize("end", ["failed", "expired", "cancelled"])
-def test_the_sdk_sees_every_end(sdk: genai.Client, guest: Caller, end: str) -> None:
-    """A batch that fails, expires or is cancelled reaches that state in the SDK."""
-    word = {"failed": "batch_fails", "expired": "batch_expires", "cancelled": "batch_cancelled"}[end]
-    guest.script(word)
-    batch = finished(sdk, name_of(sdk.batches.create(model=MODEL, src=guest.upload(request_file(2)))))
-    assert batch.state == types.JobState(f"JOB_STATE_{end.upper()}")
-    assert batch.dest is None or batch.dest.file_name is None
-
-
 def test_the_sdk_generates_counts_and_finds_models(sdk: genai.Client) -> None:
     """Text with a parsed answer, a stream, a token count and a model."""
     answer = sdk.models.generate_content(model=MODEL, contents="Lawyer for water law", config=GENERATE)
@@ -156,24 +98,6 @@ def test_the_sdk_generates_counts_and_finds_models(sdk: genai.Client) -> None:
     assert f"models/{MODEL}" in {model.name for model in sdk.models.list(config={"query_base": True})}
 
 
-def test_the_sdk_counts_what_an_answer_is_charged_for(sdk: genai.Client) -> None:
-    """Plain contents are counted as they are; a whole request with its instruction goes out in the extra body."""
-    config = GENERATE.model_copy(update={"system_instruction": "Give the domains that this person knows."})
-    usage = sdk.models.generate_content(model=MODEL, contents="Lawyer for water law", config=config).usage_metadata
-    assert usage
-    whole = {
-        "model": f"models/{MODEL}",
-        "contents": [{"parts": [{"text": "Lawyer for water law"}]}],
-        "systemInstruction": {"parts": [{"text": "Give the domains that this person knows."}]},
-        "generationConfig": {"responseMimeType": "application/json", "responseSchema": TAGS_SCHEMA},
-    }
-    options = types.HttpOptions(extra_body={"generateContentRequest": whole})
-    asked = types.CountTokensConfig(http_options=options)
-    counted = sdk.models.count_tokens(model=MODEL, contents="Lawyer for water law", config=asked)
-    assert counted.total_tokens == usage.prompt_token_count == 5 + 10
-    assert sdk.models.count_tokens(model=MODEL, contents="Lawyer for water law").total_tokens == 5
-
-
 @pytest.mark.parametrize(("model", "vectors"), [("gemini-embedding-001", 2), ("gemini-embedding-2", 1)])
 def test_the_sdk_embeds_as_it_does_live(sdk: genai.Client, model: str, vectors: int) -> None:
     """Two bare strings are two vectors for 001 and one fused vector for 2; one content each is always two."""
@@ -183,17 +107,6 @@ def test_the_sdk_embeds_as_it_does_live(sdk: genai.Client, model: str, vectors: 
     config = types.EmbedContentConfig(output_dimensionality=256)
     embedded = sdk.models.embed_content(model=model, contents=contents, config=config).embeddings or []
     assert [len(embedding.values or []) for embedding in embedded] == [256, 256]
-
-
-def test_the_sdk_raises_googles_errors(sdk: genai.Client, guest: Caller) -> None:
-    """Refusals arrive as the SDK's own errors, with the details in place."""
-    guest.script("quota_day")
-    with pytest.raises(errors.ClientError) as refusal:
-        sdk.models.generate_content(model=MODEL, contents="x", config=GENERATE)
-    assert (refusal.value.code, refusal.value.status) == (429, "RESOURCE_EXHAUSTED")
-    assert refusal.value.details["error"]["details"][2]["retryDelay"] == "36s"
-    with pytest.raises(errors.ClientError, match="cannot be more than 40 characters"):
-        sdk.files.get(name=f"files/batch-{'a' * 36}")
 
 
 def test_the_sdk_takes_a_lost_chunk_for_a_success(sdk: genai.Client, guest: Caller, tmp_path: Path) -> None:
@@ -245,14 +158,3 @@ def test_the_async_sdk_runs_the_whole_round(shared_engine: Server, tmp_path: Pat
         return data
 
     assert len(by_key(asyncio.run(round_trip()).split(b"\n"))) == 5
-
-
-def test_plain_http_and_the_sdk_see_the_same_bytes(sdk: genai.Client, guest: Caller) -> None:
-    """What one client made the other sees, and the raw operation has what the SDK leaves out."""
-    file = guest.upload(request_file(3))
-    batch = finished(sdk, name_of(sdk.batches.create(model=MODEL, src=file)))
-    assert sdk.files.download(file=results_of(batch)) == guest.download(results_of(batch))
-    operation = guest.get(f"/v1/{batch.name}")
-    assert operation["metadata"]["inputConfig"] == {"fileName": file}
-    assert operation["metadata"]["batchStats"]["successfulRequestCount"] == "3"
-    assert operation["done"] is True

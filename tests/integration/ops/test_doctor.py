@@ -440,7 +440,7 @@ def test_versions_are_told(bench: Bench) -> None:
     assert {"findable", "python", "sqlite", "google-genai", "faiss-cpu"} <= set(document["versions"])
 
 
-@pytest.mark.sampled(4, sqlite=2)
+@pytest.mark.sampled(8, sqlite=4)
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 def test_a_contradiction_ends_with_5_until_it_is_mended(bench: Bench, name: str) -> None:
     """Doctor alone changes nothing and exits with 5; FIX=1 mends what can be mended, and then all is well."""
@@ -461,7 +461,7 @@ def test_a_contradiction_ends_with_5_until_it_is_mended(bench: Bench, name: str)
         assert bench.doctor()[0] == 0
 
 
-@pytest.mark.sampled(4, sqlite=2)
+@pytest.mark.sampled(8, sqlite=4)
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_does_no_harm_is_told_and_swept(bench: Bench, name: str) -> None:
     """Litter and notes are told with exit code 0; FIX=1 sweeps the litter, and then nothing of it is left."""
