@@ -56,7 +56,7 @@ class Manifest:
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
-        known = dataclasses.asdict(self)
+        known = {each.name: getattr(self, each.name) for each in dataclasses.fields(Manifest)}
         return {"format": self.format, **known, "built_at": self.built_at.isoformat()}
 
 
