@@ -6,8 +6,8 @@ Passages are read in place: an index is added where none finds a row by its id. 
 from sqlalchemy import Connection
 
 from pipeline.core.settings import Settings
-from pipeline.passages import best
-from pipeline.passages.schema import CONCEPTS, MARK, PASSAGES, concepts_spec, passages_spec, read_shape
+from pipeline.passages import CONCEPTS, MARK, best
+from pipeline.passages.schema import PASSAGES, concepts_spec, passages_spec, read_shape
 from pipeline.store.schema import has_index
 from pipeline.tables import adopt as tables
 from pipeline.tables.columns import misfits

@@ -33,7 +33,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
 from pipeline.core.settings import Settings
-from pipeline.passages.schema import CONCEPTS, PassagesShape
+from pipeline.passages import CONCEPTS
+from pipeline.passages.schema import PassagesShape
 from pipeline.passages.table import TASK
 from pipeline.store.database import streamed
 from pipeline.store.tables import versions

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Identity, 
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
+from pipeline.passages import CONCEPTS, MARK
 from pipeline.store.copy import CopyJson
 from pipeline.store.tables import BigId, IsoTime
 from pipeline.tables.adopt import TableSpec, unfit
@@ -19,9 +20,7 @@ from pipeline.tables.columns import NUMBER, TEXT, Accepts, AsTheColumn, IdKind, 
 from pipeline.tables.reflect import columns_of, counts_up, unique_keys
 
 PASSAGES = "passages"
-CONCEPTS = "passage_concepts"
 OPTIONAL = ("source", "metadata")
-MARK = "passage_concepts_of_passage"  # made last: where it is, the tables were adopted
 
 JSON = CopyJson().with_variant(JSONB(), "postgresql"), Accepts(("jsonb", "json", *TEXT.types), "JSON or text")
 WORDS = Text(), TEXT
