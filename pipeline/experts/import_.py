@@ -40,11 +40,6 @@ class _Change:
         """Return the person's id as the engine knows it."""
         return str(self.row["id"])
 
-    @property
-    def is_asked_about(self) -> bool:
-        """Return whether the question about this person is another one now."""
-        return any(column in self.values for column in ASKED_ABOUT)
-
 
 def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport) -> list[Finding]:
     """Write some hundred people in their order, and count them; return a finding for each whose tags or row stay."""
@@ -61,7 +56,7 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
     done.updated += len(updated)
     done.unchanged += len(people) - len(new) - len(updated)
     kept = [_kept(change, KEPT) for change in changes if change not in updated]
-    asked_about = [change for change in updated if change.is_asked_about]
+    asked_about = [change for change in updated if not change.values.keys().isdisjoint(ASKED_ABOUT)]
     claimed = claims.claimed_among(tx, table.TASK, [change.item_id for change in asked_about])
     new_bios = [one.item_id for one in asked_about if one.values.get("bio") and one.item_id not in claimed]
     done.released += len(answers.unpark(tx, table.TASK, ids=new_bios))

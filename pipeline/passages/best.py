@@ -154,8 +154,8 @@ def _rows(
     """Yield the rows of a SELECT as concepts: of one passage, or of page after page of passages."""
     column = chosen.selected_columns.passage_id
     chosen = chosen.order_by(column, chosen.selected_columns.concept_name)
-    conditions = _pages(tx, shape, column) if passage is None else iter([_is_of(shape, column, passage)])
-    for condition in conditions:
+    one = [] if passage is None else [column.in_(shape.concept_ids.native([passage]))]
+    for condition in one or _pages(tx, shape, column):
         for row in streamed(tx, chosen.where(condition), page=PAGE):
             yield PreferredConcept(*map(call, READERS.values(), row))
 
@@ -168,11 +168,6 @@ def _pages(tx: Connection, shape: PassagesShape, column: ColumnElement[Any]) -> 
     while ids:
         yield column.between(literal(ids[0], AsTheColumn()), literal(ids[-1], AsTheColumn()))
         ids = list(tx.execute(query.where(passages > ids[-1])).scalars())
-
-
-def _is_of(shape: PassagesShape, column: ColumnElement[Any], passage: str) -> ColumnElement[bool]:
-    ids = shape.concept_ids.native([passage])
-    return column == ids[0] if len(ids) == 1 else column.in_(ids)
 
 
 def _is_version(shape: PassagesShape) -> ColumnElement[bool]:

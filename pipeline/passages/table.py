@@ -72,22 +72,10 @@ def in_sight(shape: PassagesShape) -> ColumnElement[bool]:
     return or_(~withdrawn.exists(), ~of_this_row.exists())
 
 
-def of_versions(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
-    """Return the condition that a row of concepts is in sight and of one of some versions, or of any where None."""
-    named = true() if skip is None else shape.concepts.c.extractor_version.in_(skip)
-    return and_(named, in_sight(shape))
-
-
 def of_extractors(shape: PassagesShape, extractors: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of one of some (label, model)."""
-    concepts = shape.concepts.c
-    return or_(
-        false(),
-        *(
-            and_(is_named(concepts.extractor_version, label), is_named(concepts.extractor_model, model))
-            for label, model in extractors
-        ),
-    )
+    version, model = shape.concepts.c.extractor_version, shape.concepts.c.extractor_model
+    return or_(false(), *(and_(is_named(version, one[0]), is_named(model, one[1])) for one in extractors))
 
 
 def is_named(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -96,8 +84,9 @@ def is_named(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
 
 
 def has_concepts(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
-    """Return the condition that a passage has a concept of one of some versions, or of any where None."""
-    rows = select(shape.concepts.c.passage_id).where(shape.concerns, of_versions(shape, skip))
+    """Return the condition that a passage has a concept in sight, of one of some versions, or of any where None."""
+    named = true() if skip is None else shape.concepts.c.extractor_version.in_(skip)
+    rows = select(shape.concepts.c.passage_id).where(shape.concerns, named, in_sight(shape))
     return rows.correlate(shape.passages).exists()
 
 
@@ -126,7 +115,7 @@ def pending_passages_among(
     tx: Connection, shape: PassagesShape, ids: Sequence[str], *, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> set[str]:
     """Return which of these passages are to be asked about."""
-    return {row[0] for row in _among(tx, shape, ids, [shape.item_id], _is_open(shape, skip, label))}
+    return _ids_among(tx, shape, ids, _is_open(shape, skip, label))
 
 
 def _is_open(shape: PassagesShape, skip: tuple[str, ...] | None, label: str) -> ColumnElement[bool]:
@@ -168,12 +157,12 @@ def with_concepts(
     tx: Connection, shape: PassagesShape, ids: Sequence[str], *, versions: tuple[str, ...] | None = None
 ) -> set[str]:
     """Return which of these passages have concepts of some versions in sight, or of any where None."""
-    return {row[0] for row in _among(tx, shape, ids, [shape.item_id], has_concepts(shape, versions))}
+    return _ids_among(tx, shape, ids, has_concepts(shape, versions))
 
 
 def passage_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, str]:
     """Return the name of each passage that is there: its id."""
-    found = {row[0] for row in _among(tx, shape, ids, [shape.item_id])}
+    found = _ids_among(tx, shape, ids)
     return {one: one for one in ids if one in found}
 
 
@@ -285,6 +274,11 @@ def _filled(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> Iter
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
     return refusals(f"{shape.passages.name} or {shape.concepts.name}")
+
+
+def _ids_among(tx: Connection, shape: PassagesShape, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
+    """Return which of these ids are of passages of which all conditions hold."""
+    return {row[0] for row in _among(tx, shape, ids, [shape.item_id], *conditions)}
 
 
 def _among(

@@ -98,13 +98,7 @@ def _fault(kind: str, seen: _Seen) -> RowFault:
 def _blocks(tx: Connection, shape: PassagesShape, ours: Sequence[Version]) -> Iterator[list[_Row]]:
     """Yield the concepts of some versions, those of a few passages at a time, by the ids of the passages."""
     concepts = shape.concepts.c
-    columns = (
-        concepts.passage_id,
-        concepts.extractor_version,
-        concepts.concept_name,
-        concepts.aliases,
-        concepts.evidence,
-    )
+    columns = [concepts[name] for name in ("passage_id", "extractor_version", "concept_name", "aliases", "evidence")]
     labels = concepts.extractor_version.in_([one.label for one in ours])
     after: ColumnElement[bool] = concepts.passage_id.is_not(None)
     while ours:

@@ -85,7 +85,7 @@ def test_another_subject_is_asked_live_too(toy: OpenWorkspace, api: Api) -> None
     """Poems are asked by ordinary calls through the same step, each once, and stand in no batch."""
     _write_poems(toy)
     report = tag.run(toy, limit=None)
-    assert (report.everyone, report.asked.answered, report.left) == (4, 4, 0)
+    assert (report.total, report.asked.answered, report.left) == (4, 4, 0)
     assert all(json.loads(languages or "") for languages in _languages(toy).values())
     assert len(api.seen("POST", ":generateContent")) == 4
     assert tag.run(toy, limit=None).asked.calls == 0
