@@ -88,7 +88,8 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     assert passages.query("SELECT DISTINCT extractor FROM findable_answers") == [(f"{TWO}/{MODEL}",)]
     assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"] == spent
     assert passages.run("doctor", TASK="passages").exit_code == 0
-    assert passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output.startswith(f"nothing of {ONE}/{MODEL} is")
+    again = passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output
+    assert again.startswith(f"there are no answers of {ONE}/{MODEL}.")
     ran(passages, "rollback", ONE, "--yes")  # all its models
     asked(passages, VERSION=ONE)
     assert versions(passages)[ONE, MODEL]["items"] == 3
@@ -126,7 +127,7 @@ def test_another_programs_version_goes_too(passages: Workspace) -> None:
     """One whose label holds blanks and slashes, without a model, found without TASK=, by its whole name alone."""
     foreign(passages, "p1")
     foreign(passages, "p3", label="rake v1")
-    assert passages.run("rollback", "rake", "--yes").output.startswith("nothing of rake is here. ")
+    assert passages.run("rollback", "rake", "--yes").output.startswith("there are no answers of rake. ")
     told = passages.run("rollback", THEIRS, "--yes", "--json")
     assert json.loads(told.stdout)["rows"] == 1
     assert set(versions(passages)) == {("rake v1", "")}
