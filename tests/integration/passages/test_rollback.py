@@ -88,7 +88,9 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     assert passages.query("SELECT DISTINCT extractor FROM findable_answers") == [(f"{TWO}/{MODEL}",)]
     assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"] == spent
     assert passages.run("doctor", TASK="passages").exit_code == 0
-    assert passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output.startswith(f"nothing of {ONE}/{MODEL} is")
+    assert passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output.startswith(
+        f"there are no answers of {ONE}/{MODEL}"
+    )
     ran(passages, "rollback", ONE, "--yes")  # all its models
     asked(passages, VERSION=ONE)
     assert versions(passages)[ONE, MODEL]["items"] == 3
