@@ -68,7 +68,7 @@ def run(
             for measure, value in one.items():
                 getattr(measured, measure).append(value)
             tell(f"{name} {count:,} {way}: {one['wall']:.3f} s, CPU {one['cpu']:.3f} s, {one['peak'] / 1e6:.0f} MB")
-    compared = [way for way in found if way in trial.compared]
+    compared = [way for way in found if way not in trial.apart]
     for way in compared:
         _same(name, way, found[compared[0]].outcome, found[way].outcome)
     return found

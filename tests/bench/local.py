@@ -1,6 +1,7 @@
 """The local engine: through HTTP and the SDK as the product uses it, and its models called directly."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,35 +55,12 @@ def tagger(data: Path) -> Timed:
 
 def embeddings(data: Path) -> Timed:
     """Vectors of biographies through HTTP and the SDK, a hundred texts a call."""
-    ws = _engine(data)
-    _warm()
-    texts = _texts(data)
-    ws.client.embed(ws.embedding_model, texts[:1], dim=people.DIM, query=False)
-
-    def run() -> Said:
-        total = 0.0
-        for start in range(0, len(texts), CALL):
-            some = texts[start : start + CALL]
-            made = ws.client.embed(ws.embedding_model, some, dim=people.DIM, query=False)
-            total += float(made[:, 0].astype(float).sum())
-        return {"sum": round(total, 3)}
-
-    return run
+    return _embedding(data, _asking(data), CALL)
 
 
 def embeddings_one_by_one(data: Path) -> Timed:
     """The same with one text a call, as a loop over rows would ask."""
-    ws = _engine(data)
-    _warm()
-    texts = _texts(data)
-    ws.client.embed(ws.embedding_model, texts[:1], dim=people.DIM, query=False)
-
-    def run() -> Said:
-        ask = ws.client.embed
-        found = (ask(ws.embedding_model, [text], dim=people.DIM, query=False) for text in texts)
-        return {"sum": round(sum(float(one[0, 0]) for one in found), 3)}
-
-    return run
+    return _embedding(data, _asking(data), 1)
 
 
 def encoder(data: Path) -> Timed:
@@ -90,12 +68,24 @@ def encoder(data: Path) -> Timed:
     from emulator.models import encoder as model
 
     _warm()
+    return _embedding(data, model.encode, CALL)
+
+
+def _asking(data: Path) -> Callable[[list[str]], Any]:
+    ws = _engine(data)
+    _warm()
+    return lambda texts: ws.client.embed(ws.embedding_model, texts, dim=people.DIM, query=False)
+
+
+def _embedding(data: Path, embed: Callable[[list[str]], Any], at_once: int) -> Timed:
+    """Return the work of embedding every text, so many at once; the first one is embedded beforehand."""
     texts = _texts(data)
+    embed(texts[:1])
 
     def run() -> Said:
         total = 0.0
-        for start in range(0, len(texts), CALL):
-            total += float(model.encode(texts[start : start + CALL])[:, 0].astype(float).sum())
+        for start in range(0, len(texts), at_once):
+            total += float(embed(texts[start : start + at_once])[:, 0].astype(float).sum())
         return {"sum": round(total, 3)}
 
     return run

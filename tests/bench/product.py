@@ -31,9 +31,13 @@ def requests(data: Path) -> Timed:
 
 def requests_with_bar(data: Path) -> Timed:
     """The same with a bar on a terminal."""
+    return _requests(_on_terminal(data))
+
+
+def _on_terminal(data: Path) -> "OpenWorkspace":
     ws = held(grounds.opened(data))
     ws.display = held(_terminal())
-    return _requests(ws)
+    return ws
 
 
 def _requests(ws: "OpenWorkspace") -> Timed:
@@ -69,9 +73,7 @@ def ingest_normal(data: Path) -> Timed:
 
 def ingest_with_bar(data: Path) -> Timed:
     """The same with a bar on a terminal."""
-    ws = held(grounds.opened(data))
-    ws.display = held(_terminal())
-    return ingest_on(ws)
+    return ingest_on(_on_terminal(data))
 
 
 def ingest_on(ws: "OpenWorkspace") -> Timed:

@@ -42,7 +42,6 @@ def test_a_way_that_makes_something_else_is_found_out(tmp_path: Path) -> None:
         "tagged",
         {"product": "product:score", "limit": "product:command(-c pass)"},
         outcome="outcomes:score",
-        compared=frozenset({"product", "limit"}),
     )
     with pytest.raises(driver.DifferentError, match="not the same result"):
         driver.run("wrong", trial, 20, folder=tmp_path, repeats=1, tell=lambda _line: None)

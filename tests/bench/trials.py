@@ -26,8 +26,8 @@ class Target:
 class Trial:
     """One kind of work, done in several ways on copies of one workspace.
 
-    `ways` map a name to `module:function` of `tests.bench`, `outcome` to what tells what came of it. `compared` are
-    the ways that must come to the same; `slow` ones are run once above `once_above` rows, and only `memory` ones at
+    `ways` map a name to `module:function` of `tests.bench`, `outcome` to what tells what came of it. All ways but
+    those `apart` must come to the same; `slow` ones are run once above `once_above` rows, and only `memory` ones at
     the sizes of `MEMORY`. `environ` is what every way finds in its environment.
     """
 
@@ -36,15 +36,13 @@ class Trial:
     ways: Mapping[str, str]
     targets: Sequence[Target] = ()
     outcome: str = ""
-    compared: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
     slow: frozenset[str] = frozenset({"naive"})
     memory: frozenset[str] = frozenset()
     once_above: int = 10_000
     environ: Mapping[str, str] = field(default_factory=dict)
     sizes: tuple[int, ...] = USUAL
 
-
-ALL = frozenset({"product", "naive", "limit"})
 
 TRIALS: dict[str, Trial] = {
     "requests": Trial(
@@ -57,7 +55,6 @@ TRIALS: dict[str, Trial] = {
             Target("peak at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.1, measure="peak"),
         ),
         "outcomes:requests",
-        ALL,
         memory=frozenset({"product", "limit"}),
     ),
     "ingest": Trial(
@@ -78,7 +75,6 @@ TRIALS: dict[str, Trial] = {
             Target("peak at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.3, measure="peak"),
         ),
         "outcomes:ingest",
-        ALL | {"product, NORMAL", "file order"},
         memory=frozenset({"product", "limit"}),
     ),
     "ingest-postgresql": Trial(
@@ -86,7 +82,6 @@ TRIALS: dict[str, Trial] = {
         "downloaded",
         {"product": "postgresql:ingest", "naive": "postgresql:naive"},
         (Target("naive / product", ("naive", 10_000), ("product", 10_000), least=20),),
-        compared=ALL,
         once_above=1_558,
         sizes=SMALL,
     ),
@@ -101,7 +96,6 @@ TRIALS: dict[str, Trial] = {
         },
         (Target("naive / product", ("naive", 100_000), ("product", 100_000), least=15),),
         "outcomes:score",
-        ALL | {"naive, at once"},
         slow=frozenset({"naive", "naive, at once"}),
         memory=frozenset({"product", "limit"}),
     ),
@@ -122,7 +116,6 @@ TRIALS: dict[str, Trial] = {
             ),
         ),
         "outcomes:index",
-        ALL,
         memory=frozenset({"product", "limit"}),
     ),
     "reindex": Trial(
@@ -141,7 +134,6 @@ TRIALS: dict[str, Trial] = {
             "limit": "limit.vectors:write",
         },
         (Target("naive / product", ("naive", 100_000), ("product", 100_000), least=3),),
-        compared=ALL,
         slow=frozenset(),
     ),
     "cache-calls": Trial(
@@ -152,7 +144,6 @@ TRIALS: dict[str, Trial] = {
             "naive": "naive.vectors:write_calls",
             "naive, NORMAL": "naive.vectors:write_calls_normal",
         },
-        compared=ALL,
         slow=frozenset(),
     ),
     "cache-scan": Trial(
@@ -160,7 +151,6 @@ TRIALS: dict[str, Trial] = {
         "cached",
         {"product": "product:cache_scan", "naive": "naive.vectors:scan", "limit": "limit.vectors:scan"},
         (Target("naive / product", ("naive", 100_000), ("product", 100_000), least=4),),
-        compared=ALL,
         slow=frozenset(),
     ),
     "help": Trial(
@@ -190,14 +180,12 @@ TRIALS: dict[str, Trial] = {
         "indexed",
         {"product": "product:search", "limit": "limit.search:ready"},
         (Target("product / numpy product", ("product", 100_000), ("limit", 100_000), most=1.2),),
-        compared=ALL,
         environ={"OPENBLAS_NUM_THREADS": "1"},  # a second one spins, and costs more than it helps where others work
     ),
     "search-opening": Trial(
         "search, index opened for it",
         "indexed",
         {"product": "product:search_opening", "naive": "naive.search:ready"},
-        compared=ALL,
         slow=frozenset(),
     ),
     "local-batch": Trial(
@@ -205,7 +193,6 @@ TRIALS: dict[str, Trial] = {
         "untagged",
         {"product": "local:batch", "limit": "local:tagger"},
         (Target("product / tagger", ("product", 1_558), ("limit", 1_558), most=4),),
-        compared=ALL,
         sizes=(1_558,),
     ),
     "local-embeddings": Trial(
@@ -221,7 +208,7 @@ TRIALS: dict[str, Trial] = {
             Target("encoder / product", ("limit", 1_558), ("product", 1_558), least=0.12),
             Target("wordllama / product", ("limit, wordllama", 1_558), ("product", 1_558), least=0.12),
         ),
-        compared=ALL,
+        apart=frozenset({"limit, wordllama"}),
         slow=frozenset(),
         sizes=(1_558,),
     ),
@@ -231,7 +218,6 @@ TRIALS: dict[str, Trial] = {
         {"product": "product:requests_with_bar", "limit": "product:requests"},
         (Target("with / without a bar, CPU", ("product", 100_000), ("limit", 100_000), most=1.02, measure="cpu"),),
         "outcomes:requests",
-        ALL,
     ),
     "bar-ingest": Trial(
         "progress bar, ingest",
@@ -239,7 +225,6 @@ TRIALS: dict[str, Trial] = {
         {"product": "product:ingest_with_bar", "limit": "product:ingest"},
         (Target("with / without a bar, CPU", ("product", 100_000), ("limit", 100_000), most=1.02, measure="cpu"),),
         "outcomes:ingest",
-        ALL,
     ),
 }
 

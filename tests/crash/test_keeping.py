@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from emulator.server import start
 from pipeline.experts import table
 from tests import ledger
+from tests.crash import homes
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
 from tests.integration import many_passages as passages
-from tests.lab import KEY, ON_POSTGRESQL, Workspace
+from tests.lab import ON_POSTGRESQL, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 SAMPLE = 3 if ON_POSTGRESQL else 4  # fates of each command in `make test`
@@ -32,32 +32,24 @@ PERSON = {"first_name": "Zanthippa", "last_name": "Quorn", "bio": "Mends the har
 class Template:
     """A workspace that has gone through the chain twice, kept to be copied, and the program that runs commands."""
 
-    root: Path
-    environ: dict[str, str]
+    made: Workspace
     mortal: Mortal
 
     def copy(self, where: Path) -> Workspace:
         """Return a copy of the workspace in a folder."""
         shutil.rmtree(where, ignore_errors=True)
         where.mkdir(parents=True)
-        made = Workspace(self.root / "data", self.environ)
-        made.copy_to(where / "data")
-        return Workspace(where / "data", self.environ | {"FINDABLE_DATA": str(where / "data")})
+        return homes.copied(self.made, where)
 
     def run(self, workspace: Workspace, *args: str, fate: Fate | None = None) -> Ended:
         """Run one command, which dies where its fate says so."""
-        return self.mortal.run(workspace.environ, *args, cwd=workspace.data.parent, fate=fate or Fate())
+        return homes.run(self.mortal, workspace, *args, fate=fate or Fate())
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, mortal: Mortal) -> Iterator[Template]:
     """Somebody, the one to be forgotten and another one, in two batches that are over, indexed twice; and passages."""
-    root = tmp_path_factory.mktemp("keeping")
-    with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        environ = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": server.url, "FINDABLE_LIST_LAG": "0"}
-        environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_KEEP_DAYS": "0", "FINDABLE_RETRY_FOR": "1"}
-        made = Workspace(root / "data", environ | {"FINDABLE_DATA": str(root / "data")})
+    with homes.at_home(tmp_path_factory.mktemp("keeping"), KEEP_DAYS="0") as (_, made):
         for some in ([("a-1", {"bio": "I keep bees."}), ("zq-77", PERSON)], [("b-1", {"bio": "I teach water law."})]):
             with made.open() as ws, ws.store.write() as tx:
                 for name, values in some:
@@ -67,7 +59,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, mortal: Mortal) -> Iterat
         passages.put(made, 2)
         for command in CHAIN[:3]:
             assert made.run(command, TASK="passages").exit_code in {0, 6}  # so few are no reason to trust them
-        yield Template(root, environ, mortal)
+        yield Template(made, mortal)
 
 
 def fates(template: Template, workspace: Workspace, *args: str) -> list[Fate]:

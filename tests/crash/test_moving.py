@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from emulator.server import start
-from pipeline.experts import table
 from pipeline.experts.schema import experts
 from pipeline.store import marker, tables
 from tests import ledger, postgresql
+from tests.crash import homes
+from tests.crash.homes import at_home
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import CUT, ON_SERVER, TO_CUT, Fate
 from tests.integration import many_passages as passages
-from tests.lab import KEY, ROOT, URL, Workspace
+from tests.lab import ROOT, URL, Workspace
 from tests.postgresql import Server
 
 EVERYTHING = (*tables.metadata.sorted_tables, experts)
@@ -40,13 +40,8 @@ GATE = 6  # so few are no reason to trust them
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Four people of whom two went through the chain; a batch of the others is prepared. And passages with concepts."""
-    root = tmp_path_factory.mktemp("moving")
-    with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        environ = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": server.url, "FINDABLE_LIST_LAG": "0"}
-        environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_RETRY_FOR": "1", "FINDABLE_CREATE_TIMEOUT": "1"}
-        made = Workspace(root / "data", environ | {"FINDABLE_DATA": str(root / "data")})
-        put(made, 4)
+    with at_home(tmp_path_factory.mktemp("moving")) as (server, made):
+        homes.put_people(made, 4)
         for words in (("batch-submit", "--limit", "2"), ("batch-poll",), ("batch-ingest",), ("index",)):
             assert made.run(*words).exit_code == 0
         server.world.faults.script([{"fault": "quota_batch"}])
@@ -59,17 +54,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         yield made
 
 
-def put(workspace: Workspace, count: int, *, first: int = 0) -> None:
-    """Put people into a workspace."""
-    with workspace.open() as ws, ws.store.write() as tx:
-        for number in range(first, first + count):
-            table.insert_person(tx, f"person-{number}", {"bio": f"I keep bees and teach water law, {number}."})
-
-
 def copied(source: Workspace, where: Path) -> tuple[Workspace, Workspace]:
     """Return a copy of the workspace, and the same with its database on the server, which is empty."""
-    source.copy_to(where / "data")
-    here = Workspace(where / "data", source.environ | {"FINDABLE_DATA": str(where / "data")})
+    here = homes.copied(source, where)
     return here, Workspace(here.data, {**here.environ, URL: postgresql.database_of(where / "moved")})
 
 
@@ -90,18 +77,18 @@ def check(here: Workspace, there: Workspace, *, before: dict[str, int]) -> bool:
 
 def settle(mortal: Mortal, here: Workspace, there: Workspace, *, before: dict[str, int]) -> None:
     """Move again, hold that all is there and adds up, and that work goes on there and nowhere else."""
-    again = mortal.run(here.environ, "move", there.environ[URL], cwd=here.data.parent)
+    again = homes.run(mortal, here, "move", there.environ[URL])
     assert again.code == 0, again
     assert check(here, there, before=before)
-    assert mortal.run(here.environ, "batch-submit", cwd=here.data.parent).code == 3
-    assert mortal.run(there.environ, "score", cwd=here.data.parent).code == 0
+    assert homes.run(mortal, here, "batch-submit").code == 3
+    assert homes.run(mortal, there, "score").code == 0
     ledger.check(there)
 
 
 def moving(mortal: Mortal, here: Workspace, there: Workspace, fate: Fate) -> Ended:
     """Move, and let the fate come true."""
-    environ = here.environ | ({TO_CUT: there.environ[URL]} if fate.how == CUT else {})
-    return mortal.run(environ, "move", there.environ[URL], cwd=here.data.parent, fate=fate)
+    cut = {TO_CUT: there.environ[URL]} if fate.how == CUT else {}
+    return homes.run(mortal, here, "move", there.environ[URL], fate=fate, environ=cut)
 
 
 @pytest.fixture(scope="module")
@@ -138,25 +125,26 @@ def test_a_move_that_is_killed_can_be_run_again(
 def test_a_move_that_is_killed_while_it_copies_left_nothing(source: Workspace, mortal: Mortal, tmp_path: Path) -> None:
     """Killed between its first row and its last, it is undone by the server, and the next run waits for that."""
     model, _ = copied(source, tmp_path / "model")
-    put(model, MANY, first=4)
+    homes.put_people(model, MANY, first=4)
     before, killed = counts(model), 0
     for number in range(KILLS):
         here, there = copied(model, tmp_path / str(number))
-        with subprocess.Popen(
-            [sys.executable, "-m", "jobs", "move", there.environ[URL]],
-            env=here.environ | {"PYTHONPATH": str(ROOT)},
-            cwd=here.data.parent,
-            stderr=subprocess.PIPE,
-        ) as process:
+        with python(here, "-m", "jobs", "move", there.environ[URL]) as process:
             wait_for_copy(there, process)
             time.sleep(0.05 * number)
             process.kill()
         killed += process.returncode == -signal.SIGKILL
         check(here, there, before=before)
-        again = mortal.run(here.environ, "move", there.environ[URL], cwd=here.data.parent)
+        again = homes.run(mortal, here, "move", there.environ[URL])
         assert again.code == 0, again
         assert check(here, there, before=before)
     assert killed >= KILLS / 2
+
+
+def python(here: Workspace, *words: str) -> "subprocess.Popen[bytes]":
+    """Start Python on a workspace, in its folder."""
+    environ = here.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, *words], env=environ, cwd=here.data.parent, stderr=subprocess.PIPE)
 
 
 def wait_for_copy(there: Workspace, process: "subprocess.Popen[bytes]") -> None:
@@ -205,12 +193,7 @@ def moving_until_copied(here: Workspace, there: Workspace) -> "subprocess.Popen[
         "def make(*arguments):\n    os.kill(os.getpid(), signal.SIGSTOP)\n    real(*arguments)\n"
         "marker.write_moved = make\nfrom jobs.cli import main\nmain()"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", stop, "move", there.environ[URL]],
-        env=here.environ | {"PYTHONPATH": str(ROOT)},
-        cwd=here.data.parent,
-        stderr=subprocess.PIPE,
-    )
+    process = python(here, "-c", stop, "move", there.environ[URL])
     until = time.monotonic() + 60
     while "T" not in Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]:
         assert process.poll() is None, process.communicate()

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from emulator.server import start
-from pipeline.experts import table
 from tests import ledger
+from tests.crash import homes
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
-from tests.lab import KEY, Api, Workspace
+from tests.lab import Api, Workspace
 
 PEOPLE = 7
 FEW = 4  # lives of the sample
@@ -39,13 +39,8 @@ def born(engine: Api, tmp_path: Path) -> Born:
     """A function that makes a workspace with seven people in it."""
 
     def make(name: str) -> Workspace:
-        data = tmp_path / name
-        environ = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": engine.url, "FINDABLE_LIST_LAG": "0"}
-        environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_RETRY_FOR": "1", "FINDABLE_CREATE_TIMEOUT": "1"}
-        made = Workspace(data, environ | {"FINDABLE_DATA": str(data)})
-        with made.open() as ws, ws.store.write() as tx:
-            for number in range(PEOPLE):
-                table.insert_person(tx, f"person-{name}-{number}", {"bio": f"I keep bees in {name}, {number}."})
+        made = homes.workspace_at(tmp_path / name, engine.url)
+        homes.put_people(made, PEOPLE, name=f"person-{name}")
         return made
 
     return make
@@ -53,8 +48,7 @@ def born(engine: Api, tmp_path: Path) -> Born:
 
 def submitting(mortal: Mortal, workspace: Workspace, fate: Fate) -> Ended:
     """Submit after a pilot of five, and let the fate come true."""
-    words = ("batch-submit", "--pilot", "5", "--json")
-    return mortal.run(workspace.environ, *words, cwd=workspace.data.parent, fate=fate)
+    return homes.run(mortal, workspace, "batch-submit", "--pilot", "5", "--json", fate=fate)
 
 
 def settle(mortal: Mortal, workspace: Workspace, engine: Api) -> None:
@@ -70,7 +64,7 @@ def settle(mortal: Mortal, workspace: Workspace, engine: Api) -> None:
     assert len(there) == len(ledger.batches(workspace)), there
     assert workspace.scalar("SELECT count(*) FROM findable_calls WHERE outcome IS NULL") == 0
     for command in ("batch-poll", "batch-ingest"):
-        again = mortal.run(workspace.environ, command, cwd=workspace.data.parent)
+        again = homes.run(mortal, workspace, command)
         assert again.code == 0, again
     assert ledger.people(workspace) == {"total": PEOPLE, "tagged": PEOPLE}
     ledger.check(workspace)

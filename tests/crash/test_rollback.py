@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from emulator.server import start
 from pipeline.experts import table as experts
 from pipeline.passages import table
 from pipeline.passages.schema import read_shape
 from pipeline.passages.table import ConceptRow, PassageRow
-from tests.crash.program import Ended, Mortal
+from tests.crash import homes
+from tests.crash.homes import at_home, copied
+from tests.crash.program import Mortal
 from tests.crash.steps import Fate
-from tests.lab import KEY, Workspace
+from tests.lab import Workspace
 
 ONE, TWO, THEIRS = "passage-concepts@1", "passage-concepts@2", "theirs"
 TAGS = "expert-tags@1"
@@ -45,12 +46,7 @@ STATE = {  # what a rollback may change, without what time it was
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Versions of concepts and tags: by batch with a failure, live, and another program's in two blocks."""
-    root = tmp_path_factory.mktemp("rolling")
-    with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        environ = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": server.url, "FINDABLE_LIST_LAG": "0"}
-        environ |= {"FINDABLE_POLL_FIRST": "0.02", "FINDABLE_RETRY_FOR": "1", "FINDABLE_CREATE_TIMEOUT": "1"}
-        made = Workspace(root / "data", environ | {"FINDABLE_DATA": str(root / "data")})
+    with at_home(tmp_path_factory.mktemp("rolling")) as (server, made):
         run(made, "status", TASK="passages")
         put(made)
         server.world.faults.script([{"fault": "safety"}])
@@ -99,17 +95,6 @@ def others(workspace: Workspace, label: str) -> list[tuple[Any, ...]]:
     return workspace.query("SELECT * FROM passage_concepts WHERE extractor_version <> :label ORDER BY id", label=label)
 
 
-def copied(source: Workspace, where: Path) -> Workspace:
-    """Return a copy of the workspace."""
-    source.copy_to(where / "data")
-    return Workspace(where / "data", source.environ | {"FINDABLE_DATA": str(where / "data")})
-
-
-def rolled_back(mortal: Mortal, here: Workspace, label: str, fate: Fate) -> Ended:
-    """Roll a version back, and let the fate come true."""
-    return mortal.run(here.environ, "rollback", label, "--yes", cwd=here.data.parent, fate=fate)
-
-
 @pytest.mark.parametrize("label", [ONE, THEIRS, TAGS])
 def test_a_rollback_that_is_killed_ends_as_in_peace(
     source: Workspace, mortal: Mortal, tmp_path: Path, label: str
@@ -117,7 +102,7 @@ def test_a_rollback_that_is_killed_ends_as_in_peace(
     """Whatever step it dies at: what is left is out of sight, nothing is asked under it, and the rest is untouched."""
     peace = copied(source, tmp_path / "peace")
     kept = others(peace, label)
-    ended = rolled_back(mortal, peace, label, Fate())
+    ended = homes.run(mortal, peace, "rollback", label, "--yes")
     assert ended.code == 0, ended
     wanted = state(peace)
     assert wanted != state(source)
@@ -126,15 +111,15 @@ def test_a_rollback_that_is_killed_ends_as_in_peace(
     last = len(ended.trail)
     for fate in [*(Fate(at, "before") for at in range(1, last + 1)), Fate(last, "after")][::-EACH]:
         here = copied(source, tmp_path / f"{fate.at}-{fate.side}")
-        died = rolled_back(mortal, here, label, fate)
+        died = homes.run(mortal, here, "rollback", label, "--yes", fate=fate)
         assert died.code == -9, died
         assert others(here, label) == kept
         halves += check_half(mortal, here, label)
-        again = rolled_back(mortal, here, label, Fate())
+        again = homes.run(mortal, here, "rollback", label, "--yes")
         assert again.code == 0, again
         assert state(here) == wanted, died.last
     assert halves
-    assert mortal.run(here.environ | PASSAGES, "doctor", cwd=here.data.parent).code == 0
+    assert homes.run(mortal, here, "doctor", environ=PASSAGES).code == 0
 
 
 def check_half(mortal: Mortal, here: Workspace, label: str) -> bool:
@@ -143,10 +128,10 @@ def check_half(mortal: Mortal, here: Workspace, label: str) -> bool:
     if not half:
         return False
     assert here.query("SELECT 1 FROM best_concepts WHERE extractor_version = :l", l=label) == []
-    doctor = mortal.run(here.environ, "doctor", cwd=here.data.parent)
+    doctor = homes.run(mortal, here, "doctor")
     assert doctor.code == 0, doctor
     assert f"the rollback of {label}" in doctor.out
     if label == ONE:
-        refused = mortal.run(here.environ | PASSAGES, "batch-submit", cwd=here.data.parent)
+        refused = homes.run(mortal, here, "batch-submit", environ=PASSAGES)
         assert refused.code == 3
     return True

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from emulator.server import start
-from pipeline.experts import table
 from tests import ledger
+from tests.crash import homes
 from tests.crash.program import Ended, Mortal
 from tests.crash.steps import Fate
 from tests.integration.looks import remote
-from tests.lab import KEY, Api, Workspace
+from tests.lab import Api, Workspace
 
 pytestmark = pytest.mark.sampled(3)
 
@@ -28,16 +28,7 @@ MOST_COMMANDS = 120
 LIVE = ":generateContent"
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest")
 STEPS = {"tag-live": 40, "batch-submit": 30, "batch-poll": 17, "batch-ingest": 6}  # about how many each takes
-WAITS = {
-    "LIST_LAG": "0",
-    "CREATE_TIMEOUT": "2",
-    "CALL_TIMEOUT": "5",
-    "RETRY_FOR": "2",
-    "RETRY_WAIT": "0.01",
-    "POLL_FIRST": "0.02",
-    "POLL_MOST": "0.1",
-    "BATCH_ROWS": "4",
-}
+WAITS = {"CREATE_TIMEOUT": "2", "CALL_TIMEOUT": "5", "RETRY_FOR": "2", "RETRY_WAIT": "0.01", "POLL_MOST": "0.1"}
 
 
 @dataclass
@@ -57,8 +48,7 @@ class Life:
 
     def run(self, *args: str, fate: Fate | None = None) -> Ended:
         """Run one command."""
-        environ, home = self.workspace.environ, self.workspace.data.parent
-        self.ended.append(self.mortal.run(environ, *args, cwd=home, fate=fate or Fate()))
+        self.ended.append(homes.run(self.mortal, self.workspace, *args, fate=fate or Fate()))
         return self.ended[-1]
 
     def some(self) -> tuple[str, ...]:
@@ -77,16 +67,8 @@ def life(tmp_path: Path, mortal: Mortal, request: pytest.FixtureRequest) -> Iter
     """People nobody has asked about, of whom some fail for their own sake whichever way they are asked."""
     dice = random.Random(20261120 + request.param)  # noqa: S311 - the same lives each time
     with start(tmp_path / "api", settings={"batch_looks": 1}) as server:
-        environ = {f"FINDABLE_{name}": value for name, value in WAITS.items()}
-        environ |= {
-            "FINDABLE_DATA": str(tmp_path / "data"),
-            "GEMINI_API_KEY": KEY,
-            "GOOGLE_GEMINI_BASE_URL": server.url,
-        }
-        workspace, api = Workspace(tmp_path / "data", environ), Api(server)
-        with workspace.open() as ws, ws.store.write() as tx:
-            for number in range(PEOPLE):
-                table.insert_person(tx, f"person-{number:02d}", {"bio": f"I keep bees and teach water law, {number}."})
+        workspace, api = homes.workspace_at(tmp_path / "data", server.url, BATCH_ROWS="4", **WAITS), Api(server)
+        homes.put_people(workspace, PEOPLE)
         api.fault("safety", nth=3, times=6, path=LIVE)
         api.fault("prompt_blocked", times=10_000, path=":batchGenerateContent", key="/[1-9]?3$")
         yield Life(mortal, workspace, api, dice)
