@@ -48,7 +48,7 @@ LOCAL_KEY = "local"  # the local engine takes any key; this one says whose it is
 
 
 async def asyncio_sleep(seconds: float) -> None:
-    """Sleep without keeping other tasks from their work; asyncio is loaded by whoever runs some."""
+    """Sleep and let other tasks run; asyncio is loaded when the first one does."""
     import asyncio
 
     await asyncio.sleep(seconds)
