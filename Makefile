@@ -246,12 +246,11 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/
 
 # what the database makes different, for the second run of the tests; `make test-full` runs everything on both
 ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/tables \
-  tests/integration/ops tests/integration/quality tests/integration/test_shared_chain.py tests/integration/test_roles_postgresql.py \
-  $(addprefix tests/integration/batch/test_,chain.py cancel.py exactly_once.py ingest.py trying_again.py two_at_once.py poll_processes.py) \
-  tests/integration/live/test_ledger.py $(addprefix tests/integration/workflows/test_,add_expert.py backfill.py run.py) \
-  tests/property/batch tests/property/passages/test_preferring.py tests/concurrency tests/crash tests/yardstick \
-  $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py interrupts.py results.py passages.py) \
-  $(addprefix tests/security/test_,canary.py injection.py)
+  tests/integration/test_shared_chain.py tests/integration/test_roles_postgresql.py tests/integration/live/test_ledger.py \
+  $(addprefix tests/integration/batch/test_,chain.py exactly_once.py ingest.py trying_again.py two_at_once.py) \
+  $(addprefix tests/integration/ops/test_,backup.py backup_postgresql.py restore_postgresql.py move.py move_passages.py doctor.py forget.py rebind.py \
+  rollback_experts.py) tests/property/batch tests/property/passages/test_preferring.py tests/concurrency tests/crash tests/yardstick \
+  $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py results.py) $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
 PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 5 --dist worksteal
 
@@ -274,7 +273,7 @@ fault-matrix: $(TOOLS) ## every fault at every endpoint of every command, and 60
 
 .PHONY: two-at-once
 two-at-once: $(TOOLS) ## ROUNDS=60 of any two commands at once, killed and stopped at random by SEED=3; every step overtaken once
-	@FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} FINDABLE_SHARE=1 $(VENV)/bin/python -m pytest -q -n auto tests/concurrency
+	@FAULTS=all FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} FINDABLE_SHARE=1 $(VENV)/bin/python -m pytest -q -n auto tests/concurrency
 
 .PHONY: four-workers
 four-workers: $(TOOLS) ## four workers on one workspace until KILLS=200 of them were killed, compared with the API's journal; SEED=7

@@ -20,12 +20,12 @@ _EMBED = ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent", "count
 
 @dataclass(frozen=True)
 class Model:
-    """One name a request may use, with the limits that go with it (tokens)."""
+    """One name a request may use, with the limits that go with it (tokens), as published for the Flash family."""
 
     name: str
-    methods: tuple[str, ...]
-    input_limit: int
-    output_limit: int = 1
+    methods: tuple[str, ...] = _GENERATE
+    input_limit: int = 1_048_576
+    output_limit: int = 65_536
     refuses_penalties: bool = False
     encoder: str = "semantic"
 
@@ -47,27 +47,22 @@ class Model:
         }
 
 
-def _text(name: str, *, refuses_penalties: bool) -> Model:
-    """Return a model that answers with text, with the limits published for the Flash family."""
-    return Model(name, _GENERATE, 1_048_576, 65_536, refuses_penalties)
-
-
 _TABLE = [
-    _text("gemini-2.5-flash", refuses_penalties=False),
-    _text("gemini-2.5-flash-lite", refuses_penalties=False),
-    _text("gemini-2.5-pro", refuses_penalties=False),
-    _text("gemini-3.1-flash-lite", refuses_penalties=False),
-    _text("gemini-3.1-pro-preview", refuses_penalties=False),
-    _text("gemini-3.5-flash-lite", refuses_penalties=True),
-    _text("gemini-3.5-flash", refuses_penalties=True),
-    _text("gemini-3.6-flash", refuses_penalties=True),
-    _text("gemini-3.7-flash", refuses_penalties=True),
-    _text("gemini-3.8-flash", refuses_penalties=True),
-    _text("findable-local-1", refuses_penalties=False),
-    Model("gemini-embedding-001", _EMBED, 2_048),
-    Model("gemini-embedding-2", _EMBED, 8_192),
-    Model("findable-local-embedding-1", _EMBED, 8_192),
-    Model("findable-local-lexical-1", _EMBED, 8_192, encoder="lexical"),
+    Model("gemini-2.5-flash"),
+    Model("gemini-2.5-flash-lite"),
+    Model("gemini-2.5-pro"),
+    Model("gemini-3.1-flash-lite"),
+    Model("gemini-3.1-pro-preview"),
+    Model("gemini-3.5-flash-lite", refuses_penalties=True),
+    Model("gemini-3.5-flash", refuses_penalties=True),
+    Model("gemini-3.6-flash", refuses_penalties=True),
+    Model("gemini-3.7-flash", refuses_penalties=True),
+    Model("gemini-3.8-flash", refuses_penalties=True),
+    Model("findable-local-1"),
+    Model("gemini-embedding-001", _EMBED, 2_048, 1),
+    Model("gemini-embedding-2", _EMBED, 8_192, 1),
+    Model("findable-local-embedding-1", _EMBED, 8_192, 1),
+    Model("findable-local-lexical-1", _EMBED, 8_192, 1, encoder="lexical"),
 ]
 MODELS = {model.name: model for model in _TABLE}
 """Every model by the name that stands behind `models/`."""

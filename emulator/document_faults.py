@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from emulator.faults import CREATE, ONE_BATCH, words
+from emulator.faults import CREATE, ONE_BATCH, without, words
 
 Document = dict[str, Any]
 Args = Mapping[str, Any]
@@ -34,13 +34,9 @@ def _metadata_having(member: str, change: Callable[[Document, Args], Document]) 
     return act
 
 
-def _without(document: Document, member: str) -> Document:
-    return {name: value for name, value in document.items() if name != member}
-
-
 def _no_output_yet(document: Document, args: Args, target: str) -> Document | None:
-    changed = _metadata_having("output", lambda metadata, _args: _without(metadata, "output"))(document, args, target)
-    return changed and _without(changed, "response")
+    changed = _metadata_having("output", lambda metadata, _args: without(metadata, "output"))(document, args, target)
+    return changed and without(changed, "response")
 
 
 def _page_asked_for(target: str) -> str:
@@ -57,7 +53,7 @@ def _repeated(document: Document, args: Args) -> Document:
 
 def _skipped(document: Document, args: Args) -> Document:
     rest = document["operations"][int(args.get("items", 1)) :]
-    others = _without(document, "operations")
+    others = without(document, "operations")
     return {**others, "operations": rest} if rest else others
 
 
@@ -107,7 +103,7 @@ WORDS = {
             "F44",
             _having("name", lambda it, args: {**it, "name": args.get("name", "batches/somebodyelses")}),
         ),
-        no_name=("F07", _having("name", lambda document, _args: _without(document, "name"))),
+        no_name=("F07", _having("name", lambda document, _args: without(document, "name"))),
     ),
     **words(
         "document",
@@ -117,7 +113,7 @@ WORDS = {
             "F50",
             _metadata_having("state", lambda it, args: {**it, "state": args.get("state", "BATCH_STATE_NEW")}),
         ),
-        missing_state=("F51", _metadata_having("state", lambda metadata, _args: _without(metadata, "state"))),
+        missing_state=("F51", _metadata_having("state", lambda metadata, _args: without(metadata, "state"))),
         no_output_yet=("F59", _no_output_yet),
     ),
     **words(

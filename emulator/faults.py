@@ -204,3 +204,8 @@ def in_share(key: str, *, fraction: float, seed: int) -> bool:
     """Tell whether a key is among the `fraction` of all keys that the seed picks; the same key always is."""
     digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < fraction * 2**64
+
+
+def without(document: Mapping[str, Any], member: str) -> dict[str, Any]:
+    """Return a document without one member."""
+    return {name: value for name, value in document.items() if name != member}

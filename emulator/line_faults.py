@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from emulator.faults import CREATE, words
+from emulator.faults import CREATE, without, words
 
 Document = dict[str, Any]
 Args = Mapping[str, Any]
@@ -99,20 +99,16 @@ def _error(line: Document, args: Args) -> Emitted:
         error["message"] = str(args.get("message", _ERRORS.get(code, "Unknown error.")))
     if args.get("with_response"):
         return [{**line, "error": error}]
-    return [{"error": error, **_without(line, "response")}]
+    return [{"error": error, **without(line, "response")}]
 
 
 def _prompt_blocked(response: Document, args: Args) -> Document:
     reason = str(args.get("reason", "PROHIBITED_CONTENT"))
-    return {"promptFeedback": {"blockReason": reason}, **_without(response, "candidates")}
+    return {"promptFeedback": {"blockReason": reason}, **without(response, "candidates")}
 
 
 def _raw(line: Document) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _without(document: Document, member: str) -> Document:
-    return {name: value for name, value in document.items() if name != member}
 
 
 def _text(line: Document) -> str:
@@ -131,7 +127,7 @@ def _with_candidate(line: Document, *, finish: str, content: Document | None, th
     candidate = {"finishReason": finish, "index": 0}
     response = {**line["response"], "candidates": [{"content": content, **candidate} if content else candidate]}
     if thoughts:
-        usage = _without({**response.get("usageMetadata", {}), "thoughtsTokenCount": thoughts}, "candidatesTokenCount")
+        usage = without({**response.get("usageMetadata", {}), "thoughtsTokenCount": thoughts}, "candidatesTokenCount")
         response["usageMetadata"] = {**usage, "totalTokenCount": usage.get("promptTokenCount", 0) + thoughts}
     return {**line, "response": response}
 
@@ -190,7 +186,7 @@ WORDS = {
             "F78",
             _response_fault(lambda it, args: {**it, "modelVersion": str(args.get("version", "gemini-9-other"))}),
         ),
-        no_usage=("F78", _response_fault(lambda response, _args: _without(response, "usageMetadata"))),
+        no_usage=("F78", _response_fault(lambda response, _args: without(response, "usageMetadata"))),
     ),
     **words(
         "whole",

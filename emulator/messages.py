@@ -171,9 +171,13 @@ def read(kind: str, value: object, *, where: str = "") -> Any:
     if kind == "any":
         return value
     if kind.startswith("[]"):
-        return _read_list(kind[2:], value, where=where)
-    if kind.startswith("{}"):
-        return _read_map(kind[2:], value, where=where)
+        if not isinstance(value, list):
+            raise WrongValueError(value, where=where, expected=f"a list of {kind[2:]}")
+        return [read(kind[2:], member, where=f"{where}[{index}]") for index, member in enumerate(value)]
+    if kind.startswith("{}"):  # from names of the caller's own choice
+        if not isinstance(value, Mapping):
+            raise WrongValueError(value, where=where, expected=f"a map of {kind[2:]}")
+        return {name: read(kind[2:], member, where=f"{where}.{name}") for name, member in value.items()}
     if kind not in _FIELDS:
         return _read_scalar(kind, value, where=where)
     if kind == "GenerationConfig" and isinstance(value, dict):
@@ -199,19 +203,6 @@ def _read_message(kind: str, value: object, *, where: str) -> dict[str, Any]:
         if member is not None:
             message[name] = read(fields[name], member, where=f"{where}.{name}" if where else name)
     return message
-
-
-def _read_list(kind: str, value: object, *, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise WrongValueError(value, where=where, expected=f"a list of {kind}")
-    return [read(kind, member, where=f"{where}[{index}]") for index, member in enumerate(value)]
-
-
-def _read_map(kind: str, value: object, *, where: str) -> dict[str, Any]:
-    """Return a map from names of the caller's own choice to messages of `kind`."""
-    if not isinstance(value, Mapping):
-        raise WrongValueError(value, where=where, expected=f"a map of {kind}")
-    return {name: read(kind, member, where=f"{where}.{name}") for name, member in value.items()}
 
 
 def _read_scalar(kind: str, value: object, *, where: str) -> object:

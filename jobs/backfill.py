@@ -39,10 +39,10 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
             for warning in mode.warnings:
                 ws.display.warn(warning)
 
-        options = backfill.BackfillOptions(anew=no_resume, skip_pilot=skip_pilot, wait=wait)
         report = backfill.run(
             ws,
-            options,
+            skip_pilot=skip_pilot,
+            wait=wait,
             announce=announce,
             confirm=lambda cost: confirmed(f"Go on for about {usd(cost)}?", yes=yes),
             ingested=lambda account: None if as_json else show_account(account, words),

@@ -71,8 +71,8 @@ def _line(report: submit.SubmitReport, words: Words) -> str:
     if report.dry:
         return f"would submit {_sentence(report.plan, report.priced_on, words)}; nothing was written or sent"
     if not report.sent:
-        if report.told:
-            return f"nothing was submitted: {report.told}. Next: {words.make('batch-poll')}"
+        if report.summary:
+            return f"nothing was submitted: {report.summary}. Next: {words.make('batch-poll')}"
         return "nothing was left to submit: another process took it"
     after = words.make("batch-poll" if set(report.sent.values()) != {"rebuilt"} else "status")
-    return f"submitted {plural(report.items, words.one, words.many)}: {report.told}. Next: {after}"
+    return f"submitted {plural(report.items, words.one, words.many)}: {report.summary}. Next: {after}"

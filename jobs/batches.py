@@ -18,10 +18,9 @@ def main(*, as_json: bool) -> None:
     if as_json:
         print_json([row.document for row in rows])
     elif rows:
-        several = len({row.batch.task for row in rows}) > 1  # where there is one task alone, all are of it
-        cells = [_cells(row) for row in rows]
-        told = [one for one in range(len(HEADERS)) if several or HEADERS[one] != "task"]
-        print_table([HEADERS[one] for one in told], [[row[one] for one in told] for row in cells])
+        several = len({row.batch.task for row in rows}) > 1
+        shown = [one for one in range(len(HEADERS)) if several or HEADERS[one] != "task"]
+        print_table([HEADERS[one] for one in shown], [[_cells(row)[one] for one in shown] for row in rows])
     else:
         print_line(f"no batches yet. Next: {words.make('batch-submit')}")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from jobs.command import told
+from jobs.command import exit_on_error
 
 COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
     "demo": ("demo", "Run the whole chain on 150 invented people, locally."),
@@ -73,7 +73,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one command; an error while its module is imported is printed as any other."""
-        with told(debug=os.environ.get("FINDABLE_DEBUG", "0") not in {"", "0"}):
+        with exit_on_error(debug=os.environ.get("FINDABLE_DEBUG", "0") not in {"", "0"}):
             return super().invoke(ctx)
 
 

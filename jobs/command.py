@@ -60,14 +60,14 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error ends it with its exit code."""
-        with told(debug=ctx.params.pop("debug")), interruptible():
+        with exit_on_error(debug=ctx.params.pop("debug")), interruptible():
             done = super().invoke(ctx)
             _flush()
             return done
 
 
 @contextlib.contextmanager
-def told(*, debug: bool) -> Iterator[None]:
+def exit_on_error(*, debug: bool) -> Iterator[None]:
     """Print an error of a block in one to three lines, and end with its exit code."""
     _open_streams()
     try:
@@ -92,7 +92,7 @@ def told(*, debug: bool) -> Iterator[None]:
 
 
 def code_of(error: BaseException) -> int:
-    """Return the exit code with which an error ends a command; see `told`."""
+    """Return the exit code with which an error ends a command; see `exit_on_error`."""
     if isinstance(error, FindableError):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | click.Abort):
@@ -189,17 +189,13 @@ def _fail(message: str, hint: str, code: int, *, debug: bool) -> NoReturn:
 def _keys() -> list[str]:
     """Return the keys in the environment and in `.env`, which a traceback must not show."""
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
-    with contextlib.suppress(Exception):  # a failure is being told already
+    with contextlib.suppress(Exception):  # another error is being printed
         keys.append(read_settings().api_key or "")
     return keys
 
 
 def _refuse_probe(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:  # noqa: FBT001 - click's own
-    """Refuse the option that a pilot replaced.
-
-    Raises:
-        click.BadParameter: it is given.
-    """
+    """Refuse the option that a pilot replaced."""
     if value:
         raise click.BadParameter("there are no probes any more; use `make tag PILOT=20` instead", ctx, param)
 

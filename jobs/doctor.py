@@ -46,7 +46,7 @@ def _show(report: doctor.DoctorReport) -> None:
         if finding.mended:
             print_line(f"{line}. Mended: {finding.mended}")
             continue
-        line += f". What mends it: {finding.remedy}" if finding.remedy else ""
+        line += f". To repair it: {finding.remedy}" if finding.remedy else ""
         terminal.warn(line) if finding.is_open else print_line(line)
     if report.healthy:
         print_line(f"{plural(report.looked, 'check')} done, nothing contradicts what is stored")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from jobs import values
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, raw_writer
-from jobs.values import Extractor
 from pipeline.core.errors import InputError
 from pipeline.ops import export
 
@@ -22,7 +22,9 @@ from pipeline.ops import export
     help="The format, if the ending of TO does not say it.",
 )
 @click.option("--best", is_flag=True, envvar="FINDABLE_BEST", help="Only the concepts of best-concepts.")
-@click.option("--extractor", type=Extractor(), envvar="FINDABLE_EXTRACTOR", help="Only the concepts of one version.")
+@click.option(
+    "--extractor", type=values.extractor, envvar="FINDABLE_EXTRACTOR", help="Only the concepts of one version."
+)
 @json_option
 def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as_json: bool) -> None:
     """Write all experts with tags and scores to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).
@@ -36,8 +38,7 @@ def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as
     if path is None and as_json:
         format_ = _as_document(format_)
     with open_workspace() as ws:
-        wanted = export.ExportOptions(best, extractor or None)
-        done = export.run(ws, path, format_=format_, wanted=wanted, write=raw_writer())
+        done = export.run(ws, path, format_=format_, best=best, extractor=extractor or None, write=raw_writer())
     if path is None:
         Terminal().say(f"{plural(done.count, done.word)} written")
     elif as_json:
@@ -47,11 +48,7 @@ def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as
 
 
 def _as_document(format_: str | None) -> str:
-    """Return the format that is one JSON document.
-
-    Raises:
-        InputError: another one was asked for.
-    """
+    """Return the format that is one JSON document."""
     if format_ not in (None, "json"):
         raise InputError(
             f"JSON=1 is for one JSON document, and {format_} is none; nothing was written", hint="leave out either"

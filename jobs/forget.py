@@ -4,14 +4,14 @@ from dataclasses import asdict
 
 import click
 
+from jobs import values
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
-from jobs.values import USERNAME
 from pipeline.ops import forget
 
 
 @click.command(name="forget", cls=Command)
-@click.argument("username", type=USERNAME, envvar="FINDABLE_EXPERT")
+@click.argument("username", type=values.username, envvar="FINDABLE_EXPERT")
 @yes_option
 @json_option
 def main(username: str, *, yes: bool, as_json: bool) -> None:

@@ -1,8 +1,7 @@
 """`make import EXPERTS=people.csv` and `make import-passages PASSAGES=file.jsonl`: import rows of a file."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,26 +9,27 @@ from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line
 from pipeline.experts import import_ as import_people
 from pipeline.passages import import_ as import_texts
-from pipeline.tables.findings import Finding, ImportReport
+
+if TYPE_CHECKING:
+    from pipeline.tables.findings import Finding, ImportReport
 
 
-def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of both commands."""
-    report = click.option(
-        "--report",
-        type=click.Path(path_type=Path, dir_okay=False),
-        envvar="FINDABLE_REPORT",
-        help="List every rejected row and changed value in this CSV file.",
-    )
-    strict = click.option(
-        "--strict", is_flag=True, envvar="FINDABLE_STRICT", help="Import nothing unless all rows are valid."
-    )
-    return strict(report(json_option(function)))
+_strict_option = click.option(
+    "--strict", is_flag=True, envvar="FINDABLE_STRICT", help="Import nothing unless all rows are valid."
+)
+_report_option = click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="FINDABLE_REPORT",
+    help="List every rejected row and changed value in this CSV file.",
+)
 
 
 @click.command(name="import", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_EXPERTS")
-@_options
+@_strict_option
+@_report_option
+@json_option
 def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> None:
     """Import the people in FILE: CSV with a header, JSON, JSON lines, or Parquet.
 
@@ -43,7 +43,9 @@ def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> Non
 
 @click.command(name="import-passages", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_PASSAGES")
-@_options
+@_strict_option
+@_report_option
+@json_option
 def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> None:
     """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, or Parquet.
 
@@ -57,7 +59,7 @@ def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: b
     _show(done, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)
 
 
-def _show(done: ImportReport, *, as_json: bool, words: tuple[str, str], released: str, more: str = "") -> None:
+def _show(done: "ImportReport", *, as_json: bool, words: tuple[str, str], released: str, more: str = "") -> None:
     """Print the findings, the notes, and one line of result; fail if nothing was imported."""
     if as_json:
         print_json(done.document)
@@ -66,21 +68,20 @@ def _show(done: ImportReport, *, as_json: bool, words: tuple[str, str], released
     terminal = Terminal()
     for finding in done.findings:
         terminal.warn(_line(finding))
-    if left := sum(done.told.values()) - len(done.findings):
+    if left := sum(done.counts.values()) - len(done.findings):
         terminal.warn(f"and {left:,} more; --report FILE lists all of them")
     for note in done.notes:
         terminal.say(f"note: {note}")
     if done.rows_in:
-        found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.told.items() if count)
+        found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)
         counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged{more}"
         print_line(f"{plural(done.rows_in, *words)} in: {counts}{'; ' + found if found else ''}")
     if done.released:
-        one, many = (f"parked {word} {goes}" for word, goes in zip(words, ("goes", "go"), strict=True))
-        print_line(f"{plural(done.released, one, many)} out again {released}")
+        print_line(f"{plural(done.released, *words)} unparked, to be asked again {released}")
     done.check()
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: "Finding") -> str:
     """Return a finding as one line."""
     where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
     whose = f" [{finding.key}]" if finding.key else ""

@@ -2,9 +2,9 @@
 
 import click
 
+from jobs import values
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table
-from jobs.values import USERNAME
 from pipeline.ops import parked
 
 
@@ -13,7 +13,7 @@ from pipeline.ops import parked
 def main(*, as_json: bool) -> None:
     """List all people who failed for good and are not asked again, with the reason."""
     with open_workspace() as ws:
-        rows, words = parked.list_parked(ws), ws.task.words
+        rows, words = parked.list_parked(ws.store, ws.task), ws.task.words
     if as_json:
         print_json([row.__dict__ for row in rows])
     elif rows:
@@ -24,7 +24,7 @@ def main(*, as_json: bool) -> None:
 
 
 @click.command(name="unpark", cls=Command)
-@click.argument("name", type=USERNAME, required=False, envvar=["FINDABLE_EXPERT", "FINDABLE_PASSAGE"])
+@click.argument("name", type=values.username, required=False, envvar=["FINDABLE_EXPERT", "FINDABLE_PASSAGE"])
 @click.option("--all", "everyone", is_flag=True, envvar="FINDABLE_ALL", help="All that are parked.")
 @yes_option
 @json_option

@@ -1,16 +1,12 @@
 """`make prices`: print prices and limits of the models, and the source of each figure."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import Command, json_option, read_settings
 from jobs.output import Terminal, print_json, print_table
 from pipeline.cost import prices
-
-if TYPE_CHECKING:
-    from pipeline.cost.prices import ModelPrices, PriceFigure
 
 HEADERS = (
     "model", "use", "live in", "live out", "batch in", "batch out", "rpm", "tpm", "rpd", "enqueued",
@@ -38,7 +34,7 @@ def main(*, as_json: bool) -> None:
         print_table(HEADERS, [_cells(row) for row in rows])
 
 
-def _cells(row: "ModelPrices") -> tuple[object, ...]:
+def _cells(row: prices.ModelPrices) -> tuple[object, ...]:
     """Return one model as a line of the table."""
     amounts = (f"{amount:g}" for price in (row.live, row.batch) for amount in (price.tokens_in, price.tokens_out))
     limits = (
@@ -51,10 +47,11 @@ def _cells(row: "ModelPrices") -> tuple[object, ...]:
 
 
 def _figure(limit: int | None, *, is_sure: bool) -> str:
+    """Return a limit, marked if it is not sure."""
     return f"{'' if is_sure else '~'}{'none' if limit is None else f'{limit:,}'}"
 
 
-def _origin(price: "PriceFigure") -> str:
+def _origin(price: prices.PriceFigure) -> str:
     """Return the source of a price, and its date if the source does not name it."""
     day = str(price.date or "")
     return price.source if day[:7] in price.source else f"{price.source} ({day})"

@@ -2,16 +2,16 @@
 
 import click
 
+from jobs import values
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import print_json, print_line, print_table
-from jobs.values import Extractor
 from pipeline.quality import evaluate
 
 
 @click.command(name="qc", cls=Command)
 @click.option(
     "--extractor",
-    type=Extractor(),
+    type=values.extractor,
     envvar="FINDABLE_EXTRACTOR",
     help="A version, or version/model; default: the task's own.",
 )

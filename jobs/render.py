@@ -79,8 +79,8 @@ def tell_failures(report: backfill.BackfillReport | tag.TagReport, words: Words)
     free = f"; {plural(report.left, words.one, words.many)} can be asked" if report.left else ""
     later = f"nothing more was sent{free}: run it again later" if report.left or report.under_way else ""
     listed = f"{plural(report.parked, words.one, words.many)} parked: `{words.make('parked')}`"
-    gone = listed if report.parked else ""
-    terminal.hint("; ".join(part for part in (later, gone) if part) or words.make("status"))
+    parked = listed if report.parked else ""
+    terminal.hint("; ".join(part for part in (later, parked) if part) or words.make("status"))
 
 
 def finish_polled(report: PollReport, words: Words) -> None:

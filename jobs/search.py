@@ -1,11 +1,12 @@
 """`make search Q="…"`: find the nearest experts."""
 
-from dataclasses import asdict
+from typing import Any
 
 import click
 
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table
+from pipeline.experts.collection import search_document
 from pipeline.index import search
 
 
@@ -21,23 +22,24 @@ def main(question: str, k: int, *, as_json: bool) -> None:
         report = search.run(ws, question, k=k)
     if report.behind:
         Terminal().warn(f"the index is behind the database by {plural(report.behind, 'person', 'people')}: make index")
-    print_json([asdict(hit) for hit in report.hits]) if as_json else _show(report)
+    found = [search_document(hit) for hit in report.hits]
+    print_json(found) if as_json else _show(found)
 
 
-def _show(report: search.SearchReport) -> None:
-    """Print the hits as a table."""
-    if not report.hits:
+def _show(found: list[dict[str, Any]]) -> None:
+    """Print the experts that were found as a table."""
+    if not found:
         print_line("no expert was found")
         return
     rows = [
         (
-            hit.rank,
-            f"{hit.similarity:.3f}",
-            hit.name or hit.username,
-            hit.job_title,
-            ", ".join(hit.tags),
-            hit.findability_score,
+            one["rank"],
+            f"{one['similarity']:.3f}",
+            one["name"] or one["username"],
+            one["job_title"],
+            ", ".join(one["tags"]),
+            one["findability_score"],
         )
-        for hit in report.hits
+        for one in found
     ]
     print_table(("rank", "similarity", "name", "title", "tags", "score"), rows)

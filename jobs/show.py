@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
+from jobs import values
 from jobs.command import Command, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table, raw_writer, usd
-from jobs.values import USERNAME
 from pipeline.experts import show
 from pipeline.passages import show as concepts
 
@@ -15,7 +15,7 @@ SHOWN = 60  # characters of a quotation
 
 
 @click.command(name="show", cls=Command)
-@click.argument("username", type=USERNAME, envvar="FINDABLE_EXPERT")
+@click.argument("username", type=values.username, envvar="FINDABLE_EXPERT")
 @json_option
 def main(username: str, *, as_json: bool) -> None:
     """Show everything known about one person: row, tags and their origin, attempts, index."""
@@ -56,7 +56,7 @@ def _indexed(index: dict[str, Any]) -> str:
 
 
 @click.command(name="best-concepts", cls=Command)
-@click.argument("passage", type=USERNAME, required=False, envvar="FINDABLE_PASSAGE")
+@click.argument("passage", type=values.username, required=False, envvar="FINDABLE_PASSAGE")
 @json_option
 def best_concepts(passage: str | None, *, as_json: bool) -> None:
     """Print the best concepts of PASSAGE: of each name the preferred version's, from MIN_CONFIDENCE on.

@@ -1,7 +1,10 @@
 """`make tag`: tag all untagged people; `make tag-live`: at full price; `make preflight`: estimate the cost."""
 
+from typing import Any
+
 import click
 
+from jobs import values
 from jobs.command import (
     Command,
     confirmed,
@@ -15,7 +18,6 @@ from jobs.command import (
 )
 from jobs.output import Terminal, plural, print_json, print_line, print_table, usd
 from jobs.render import finish_live, finish_tagged, show_live, show_tagged
-from jobs.values import DURATION, USD
 from pipeline.core.task import Words
 from pipeline.live import tag as live_run
 from pipeline.workflows import pilot as pilot_run
@@ -25,14 +27,14 @@ from pipeline.workflows.batch_or_live import ModeEstimate
 from pipeline.workflows.preflight import Preflight
 
 _deadline_option = click.option(
-    "--deadline", type=DURATION, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h, 30m, 90s."
+    "--deadline", type=values.duration, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h, 30m, 90s."
 )
 
 
 @click.command(name="tag", cls=Command)
 @click.option("--mode", type=click.Choice(["auto", "batch", "live"]), default="auto", envvar="FINDABLE_MODE")
 @limit_option
-@click.option("--budget", type=USD, envvar="FINDABLE_BUDGET", help="Most USD that it may spend.")
+@click.option("--budget", type=values.amount, envvar="FINDABLE_BUDGET", help="Most USD that it may spend.")
 @_deadline_option
 @pilot_option
 @skip_pilot_option
@@ -40,18 +42,7 @@ _deadline_option = click.option(
 @click.option("--wait/--no-wait", default=None, envvar="FINDABLE_WAIT", help="Poll and ingest batches, too.")
 @yes_option
 @json_option
-def main(
-    mode: str,
-    limit: int | None,
-    budget: float | None,
-    deadline: float | None,
-    pilot: int | None,
-    *,
-    skip_pilot: bool,
-    wait: bool | None,
-    yes: bool,
-    as_json: bool,
-) -> None:
+def main(deadline: float | None, *, yes: bool, as_json: bool, **options: Any) -> None:
     """Estimate the cost of tagging, then tag all untagged people live or by batch, whichever fits.
 
     Nothing more is started if the budget would be exceeded. A killed run resumes, and until no item is left its budget
@@ -67,8 +58,8 @@ def main(
             what = plural(estimated.plan.requests, words.one, words.many)
             ws.display.say(f"{ws.model.name}: {what} {mode}, estimated {usd(cost)}; {reason}")
 
-        options = tag.TagOptions(mode, limit, budget, deadline, wait=wait, pilot=pilot, skip_pilot=skip_pilot)
-        report = tag.run(ws, options, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
+        wanted = tag.TagOptions(deadline_s=deadline, **options)
+        report = tag.run(ws, wanted, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
     print_json(tag.document(report)) if as_json else show_tagged(report, words)
     finish_tagged(report, words)
 
@@ -114,11 +105,12 @@ def _show(estimated: Preflight, words: Words) -> None:
         return
     used = estimated.plan.usage
     items = plural(estimated.plan.requests, words.one, words.many)
-    known = f"learned from {estimated.based_on:,} answers" if estimated.based_on else "from the texts alone"
+    answers = estimated.known.answers
+    known = f"learned from {answers:,} answers" if answers else "from the texts alone"
     known = f"{known}, prompts by {estimated.sampled} that the API counted" if estimated.sampled else known
     print_line(
         f"{estimated.model}: {items}, about {used.prompt:,} tokens in and {used.answer + used.thoughts:,} out "
-        f"({known}; ±{estimated.error:.0%})"
+        f"({known}; ±{estimated.known.error:.0%})"
     )
     calls, batches = plural(estimated.live.count, "call"), plural(estimated.batch.count, "batch", "batches")
     rows = [_row("batch", batches, estimated.batch), _row("live", calls, estimated.live)]

@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 import click
 
+from jobs import values
 from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table, usd
-from jobs.values import Extractor
 from pipeline.core.task import Subject
 from pipeline.ops import rollback as rollback_run
 from pipeline.ops import versions
@@ -34,13 +34,13 @@ def main(*, as_json: bool) -> None:
 
 def _cells(one: rollback_run.VersionSummary) -> tuple[object, ...]:
     """Return one version as a line of the table."""
-    label, model, rows, items, *moments = one.stock
+    label, model, rows, items, *moments = one.counts
     days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
-    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid), one.told)
+    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid), one.note)
 
 
 @click.command(name="rollback", cls=Command)
-@click.argument("extractor", type=Extractor(), envvar="FINDABLE_EXTRACTOR")
+@click.argument("extractor", type=values.extractor, envvar="FINDABLE_EXTRACTOR")
 @yes_option
 @json_option
 def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
@@ -69,7 +69,7 @@ def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
 
 def _cost(subject: Subject, one: rollback_run.VersionSummary) -> str:
     """Return how many rows of a version would be removed, and what was paid for them."""
-    stock, many = one.stock, subject.task.words.many
+    counts, many = one.counts, subject.task.words.many
     if one.withdrawn:
-        return f"{one.extractor}: its rollback was begun; {stock.rows:,} rows of {stock.items:,} {many} are left"
-    return f"{one.extractor}: {stock.rows:,} rows of {stock.items:,} {many}, {usd(one.paid)} paid"
+        return f"{one.extractor}: its rollback was begun; {counts.rows:,} rows of {counts.items:,} {many} are left"
+    return f"{one.extractor}: {counts.rows:,} rows of {counts.items:,} {many}, {usd(one.paid)} paid"

@@ -106,6 +106,12 @@ class Workspace:
         environ = self.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
         return CliRunner().invoke(main, list(args), env=environ, catch_exceptions=False)
 
+    def ran(self, *args: str, code: int | str = 0, **values: str) -> Result:
+        """Run one command that must end with a code."""
+        result = self.run(*args, **values)
+        assert result.exit_code == code, (args, result.output)
+        return result
+
     def open(self) -> Any:
         """Open the workspace for the length of a block, as the commands do."""
         return open_workspace(settings.load_settings(self.environ), NullProgress())
@@ -181,6 +187,11 @@ class Workspace:
                 return connection.execute(sql, values).fetchall()
         finally:
             connection.close()
+
+
+def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) -> str:
+    """Run a command that must end with a code, and return all that it said."""
+    return str(workspace.ran(*args, code=code, **values).output)
 
 
 def copy_tree(source: Path, target: Path) -> None:

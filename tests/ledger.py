@@ -87,8 +87,7 @@ def _check_calls(workspace: Workspace) -> None:
 
 def status(workspace: Workspace) -> dict[str, Any]:
     """Return `status --json`."""
-    result = workspace.run("status", "--json")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("status", "--json")
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 

@@ -111,9 +111,8 @@ class _Send(NamedTuple):
         ws, number = self.ws, self.batch.number
         with ws.store.read() as tx:
             self._check_room(tx)
-            name = batches.name_of_try(
-                self.batch, self.batch.tries + 1, workspace_id=workspace.get_workspace(tx).workspace_id
-            )
+            workspace_id = workspace.get_workspace(tx).workspace_id
+        name = batches.name_of_try(self.batch, self.batch.tries + 1, workspace_id=workspace_id)
         upload = self._upload(name)
         batch = self._commit_intent(name)
         self.lease.check()  # the last moment at which a process that stood still can know that it was overtaken
@@ -206,12 +205,7 @@ class _Send(NamedTuple):
     def _put_back(self, batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool) -> None:
         """Put a batch back to *prepared* after a create that certainly made nothing."""
         with self.ws.store.write() as tx:
+            at = self.ws.now()
             batches.mark_refused(
-                tx,
-                batch,
-                why=error.message,
-                outcome=outcome,
-                counts=False,
-                keep_upload=keep_upload,
-                at=self.ws.now(),
+                tx, batch, why=error.message, outcome=outcome, counts=False, keep_upload=keep_upload, at=at
             )

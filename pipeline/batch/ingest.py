@@ -145,7 +145,7 @@ class _Ingest(NamedTuple):
             if judged:
                 with ws.store.write() as tx:
                     self.lease.check(tx)
-                    claims.count_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
+                    claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
                     write_judgements(tx, task, [one for _, one in judged], source=source, at=ws.now())
             bar.show(after)
 
@@ -162,7 +162,7 @@ class _Ingest(NamedTuple):
         batch = self.batch
         with self.ws.store.write() as tx:
             self.lease.check(tx)
-            outcomes = claims.outcomes(tx, batch.number)
+            outcomes = claims.outcome_counts(tx, batch.number)
             if sum(outcomes.values()) != batch.requests:
                 raise InconsistentError(
                     f"batch {batch.number} asked {batch.requests} times and {sum(outcomes.values())} are accounted "
@@ -204,7 +204,7 @@ def _summary(tx: "Connection", task: "Task", number: int, anomalies: list[Anomal
     batch = batches.get_batch(tx, number)
     counts: Counter[_Kind] = Counter()
     shown: dict[_Kind, list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
-    for outcome, reason, code, item_id, excerpt in answers.failures(tx, number):
+    for outcome, reason, code, item_id, excerpt in answers.failed_attempts(tx, number):
         word, _, detail = reason.partition(": ")
         kind = (outcome, word if code is None else f"{word}, code {code}")
         counts[kind] += 1

@@ -290,10 +290,7 @@ class _Preparation:
         """Return an empty request file, with all that its length depends on as it stands now."""
         ws, known = self.ws, estimate.calibration(tx, self.ws.extractor)
         room = budget.budgets(ws).room(tx, error=known.error)
-        funds = (
-            None
-            if room is None
-            else Funds(room, known.error, partial(usage_cost, ws.model, batch=True, on=ws.now().date()))
-        )
+        price = partial(usage_cost, ws.model, batch=True, on=ws.now().date())
+        funds = None if room is None else Funds(room, known.error, price)
         quota = queue_quota.quota_left(tx, ws.model, tier=ws.settings.tier)
         return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)

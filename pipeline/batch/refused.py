@@ -87,7 +87,7 @@ def _charge(tx: "Connection", task: "Task", found: claims.Request, *, source: So
     reason = f"{AT_CREATE}: {said}"
     judgement = Judgement(Asked(found.item_id, found.input_hash), Outcome.REFUSED, reason)
     write_judgements(tx, task, [judgement], source=source, at=at)
-    claims.count_outcomes(tx, [(found, Outcome.REFUSED, reason)])
+    claims.record_outcomes(tx, [(found, Outcome.REFUSED, reason)])
     name = task.names(tx, [found.item_id]).get(found.item_id, found.item_id)
     becomes = "is parked" if answers.is_parked(tx, task.name, found.item_id) else "is asked once more by a later run"
     return f"{name}, which stands there, {becomes}"

@@ -43,7 +43,7 @@ class SubmitReport:
         return [number for number, fate in self.sent.items() if fate in {SendOutcome.CREATED, SendOutcome.ADOPTED}]
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return in words what became of each batch, and how many were held back by what."""
         parts = [", ".join(f"batch {number} {fate}" for number, fate in self.sent.items())]
         parts += [f"{self.held_back:,} held back by {self.budget}"] * bool(self.held_back)

@@ -1,4 +1,4 @@
-"""Files that survive: seal, verify, read lines.
+"""Seal files so that they survive a crash, verify them, and read their lines.
 
 To seal is to write beside the target, flush, fsync, rename, and fsync the directory: the target's name stands for all
 of it or none of it. The SHA-256 that comes back is what the caller records; `verify` holds a file against it.
@@ -35,10 +35,7 @@ class Sealed:
 
 
 class SealedWriter:
-    """Writes a file that appears under its name only when it is whole.
-
-    Leave the `with` block without calling `seal` and nothing but an old file remains.
-    """
+    """Writes a file that appears under its name only by `seal`; a `with` block that ends without leaves none."""
 
     def __init__(self, path: Path) -> None:
         """Open a part file beside `path` for writing, one that no other process writes; folders are made."""
@@ -178,10 +175,9 @@ def rename(sealed: Sealed, path: Path) -> Sealed:
 
 
 def link_out(root: Path, folders: Mapping[str, str]) -> Path | None:
-    """Return a link in some folders of `root` that leads out of it, if there is one: writing there would change others.
+    """Return a link in some folders of `root` (maybe a link itself) that leads out of it, if there is one.
 
-    `folders` maps a folder below `root` ("" for itself) to the pattern of the names that are looked at in it. The root
-    may be a link itself. A folder is not entered through a link.
+    `folders` maps a folder below `root` ("" for itself) to the pattern of the names that are looked at in it.
     """
     home = Path(os.path.realpath(root))
     for folder, names in folders.items():
@@ -209,7 +205,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hex, read in pieces of 1 MiB."""
+    """Return the SHA-256 of a file as hex, at flat memory."""
     return _measure(path)[0]
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pipeline.core.errors import InputError
+from pipeline.core.hooks import Hooks
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -84,23 +85,6 @@ class RolledBackPage(NamedTuple):
     after: Any | None
 
 
-class RowFault(NamedTuple):
-    """What is wrong with rows of a task, why it matters, and what mends it; without a contradiction it is a notice."""
-
-    said: str
-    why: str
-    next: str = ""
-    contradiction: bool = True
-
-
-class CheckResult(NamedTuple):
-    """What a check of every row of a task's answers found: a line, figures for programs, and what is wrong."""
-
-    said: str
-    figures: Mapping[str, int]
-    faults: Sequence[RowFault]
-
-
 class Words(NamedTuple):
     """How people call the items of a subject, what they say of those that are answered, and what comes after that."""
 
@@ -132,11 +116,6 @@ class Task(Protocol):
     @property
     def label(self) -> str:
         """Return the version of prompt and schema that answers are attributed to; with the model it is an extractor."""
-
-    @property
-    def tables(self) -> Sequence[str]:
-        """Return the names of tables of the subject that others do not take for another program's."""
-        return ()
 
     @property
     def answer(self) -> "type[BaseModel]":
@@ -212,16 +191,19 @@ class Task(Protocol):
         Only what is still as that version gave it goes.
         """
 
-    def check(self, tx: "Connection") -> CheckResult | None:  # noqa: ARG002 - few keep proofs beside their answers
-        """Check every row that was written, at flat memory; None where there is nothing to check."""
-        return None
-
-    def contains_text(self, tx: "Connection", text: str) -> bool:  # noqa: ARG002 - few hold what is told of others
-        """Return whether a text stands in a row of the subject, or in an answer that it keeps."""
-        return False
-
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
-        """Return for each id the name a person knows the item by, for messages."""
+        """Return for each id of an item that is there the name a person knows it by, for messages."""
+
+    def id_of(self, tx: "Connection", name: str) -> str:
+        """Return the id of the item of that name: by itself the id is the name.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self.names(tx, [name]):
+            listed = f"`{self.words.make('parked')}` lists those that are"
+            raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
+        return name
 
 
 @dataclass(frozen=True)
@@ -242,9 +224,11 @@ class Collection(Protocol):
     def entries(self, tx: "Connection") -> Iterable[Entry]:
         """Yield every entry of this snapshot in the order of ids."""
 
+    def name_of(self, metadata: Mapping[str, Any]) -> str:
+        """Return the name by which judgements of a search mean an entry."""
 
-class Hooks:
-    """What a subject does for commands that keep a workspace; a body here does nothing, as most subjects need."""
+    def plain_text(self, metadata: Mapping[str, Any]) -> str:
+        """Return the text of an entry that a plain word search would look in."""
 
 
 class Subject(NamedTuple):
@@ -267,6 +251,13 @@ class SubjectRoom(Protocol):
 
     def adopt(self, tx: "Connection", settings: "Settings") -> list[str]:
         """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
+
+    def check_movable(self, tx: "Connection", settings: "Settings") -> None:
+        """Pass unless the subject's tables were adopted under another name than is set.
+
+        Raises:
+            ConfigurationError: they were, so a move would leave them behind.
+        """
 
     def subject(self, tx: "Connection", settings: "Settings") -> Subject:
         """Return the subject as the tables and the settings have it."""

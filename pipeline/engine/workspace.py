@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError
@@ -78,7 +78,6 @@ class OpenWorkspace:
     is_bound: bool = False
     says_where: bool = True  # the work is done; false for who only asks the backend how it is
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    _made: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -144,19 +143,18 @@ class OpenWorkspace:
         return f"{self.task.label}/{self.model.name}"
 
     @property
+    def subject(self) -> "Subject":
+        """Return the subject that the task in use is of."""
+        return next(one for one in self.subjects if one.task.name == self.task.name)
+
+    @property
     def is_indexed(self) -> bool:
         """Return whether what the task in use answers goes into the index."""
-        return any(one.task is self.task and one.collection is not None for one in self.subjects)
+        return any(one.task.name == self.task.name and one.collection is not None for one in self.subjects)
 
     def task_of(self, name: str) -> "Task":
         """Return the task of a batch, by the name its row has; the one in use where no subject knows that name."""
         return next((one.task for one in self.subjects if one.task.name == name), self.task)
-
-    def once(self, make: "Callable[[OpenWorkspace], T]") -> T:
-        """Return what `make` makes of this workspace, which is made when it is first asked for and then kept."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        return cast(T, self._made[make])
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""

@@ -36,7 +36,7 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     if done.made:
         return []
     lines = list(done.lines)
-    if parked := settle_foreign(tx, everyone=done.first):
+    if parked := settle_foreign(tx, every_row=done.first):
         lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
     if scored := rescore_pages(tx, None if done.first else unscored):
         workspace.touch_revision(tx)
@@ -54,18 +54,17 @@ def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noq
     return all(tx.execute(query).first() is None for query in todo)
 
 
-def settle_foreign(tx: Connection, *, everyone: bool = False) -> int:
-    """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended since.
+def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
+    """Park the rows whose tags are text that is no JSON list, release those that were mended since; return how many.
 
-    Of rows without a score, and with `everyone` of all, every tags cell is read; of the others those that do not begin
-    and end as a list does. Returns how many were parked.
+    Of rows without a score, or with `every_row` of all, every tags cell is read; of others those that look foreign.
     """
     marked = list(tx.execute(answers.foreign_ids(TASK)).scalars())
     for some in pages(marked):
         rows = by_ids(tx, some, ("id", "tags"))
         mended = [key for key in some if key not in rows or tags_of(rows[key]["tags"]) is not None]
         answers.forget_foreign(tx, TASK, mended)
-    suspicious = ~untagged if everyone else or_(looks_foreign, ~untagged & unscored)
+    suspicious = ~untagged if every_row else or_(looks_foreign, ~untagged & unscored)
     query = select(item_id, experts.c.tags).where(suspicious, item_id.not_in(answers.foreign_ids(TASK)))
     foreign = [row[0] for row in streamed(tx, query, page=PAGE) if tags_of(row.tags) is None]
     answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)

@@ -1,10 +1,8 @@
-"""What a valid answer of the tags task is.
-
-What a tag may look like, whoever wrote the answer: a short phrase of visible text, in lower case, on one line.
+"""Define a valid answer of the tags task: tags are short phrases of visible text, in lower case, on one line.
 
 A model repeats what stands in a biography, and a stranger may have written it. What is harmless in another form is
-cleaned: mark-up, entities, control and invisible characters. What is none after that (too long, still mark-up, an
-address) is no tag, and `ill_formed` says why.
+cleaned: mark-up, entities, control and invisible characters. What is too long after that, still mark-up, or an address
+is no tag, and `ill_formed` says why.
 """
 
 import re
@@ -22,10 +20,7 @@ _LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
 
 
 def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
-    """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none.
-
-    Plain lower-case words, which nearly all tags are, are seen to be so all at once.
-    """
+    """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none."""
     together = "\n".join(tags)
     if _PLAIN.fullmatch(together) and together.count("\n") == len(tags) - 1 and len(max(tags, key=len)) <= MAX_TAG:
         return list(dict.fromkeys(tags)), ""
@@ -35,10 +30,7 @@ def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
 
 
 def clean_tag(tag: str) -> str:
-    """Return a tag in lower case, trimmed, with single blanks, without mark-up or characters that cannot be seen.
-
-    What was cleaned once is not changed by cleaning it again. A text beyond 1,000 characters is only cut there.
-    """
+    """Return a tag in lower case, with single blanks, without mark-up or invisible characters; cut after 1,000."""
     text = " ".join(tag.lower().split())[: MAX_RAW + 1]
     if len(text) > MAX_RAW:
         return text

@@ -9,11 +9,12 @@ from pipeline.experts import table
 from pipeline.experts.columns import HEADERS, USERNAME, number_of, tags_of, text_of
 
 if TYPE_CHECKING:
+    from pipeline.index.reader import Hit
     from pipeline.store.database import Connection
 
 
 class ExpertsCollection:
-    """Every tagged expert; see `pipeline.task.Collection`."""
+    """Every tagged expert; see `pipeline.core.task.Collection`."""
 
     def count(self, tx: "Connection") -> int:
         """Return how many experts are tagged in this snapshot."""
@@ -23,6 +24,29 @@ class ExpertsCollection:
         """Yield every tagged expert, by id."""
         for row in table.cells(tx, COLUMNS, table.tagged()):
             yield _entry(*row)
+
+    def name_of(self, metadata: Mapping[str, Any]) -> str:
+        """Return the username."""
+        return str(metadata["username"])
+
+    def plain_text(self, metadata: Mapping[str, Any]) -> str:
+        """Return job title, company and biography."""
+        return " ".join(str(metadata[key] or "") for key in ("Job Title", "Company", "Bio"))
+
+
+def search_document(hit: "Hit") -> dict[str, Any]:
+    """Return an expert that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
+    metadata = hit.metadata
+    score, tags = metadata.get("findability_score"), metadata.get("tags")
+    return {
+        "rank": hit.rank,
+        "username": str(metadata.get("username") or ""),
+        "similarity": round(float(hit.similarity), 4),
+        "name": " ".join(str(metadata.get(part) or "") for part in ("First Name", "Last Name")).strip(),
+        "job_title": str(metadata.get("Job Title") or ""),
+        "tags": [str(tag) for tag in tags] if isinstance(tags, list) else [],
+        "findability_score": float(score) if isinstance(score, int | float) else None,
+    }
 
 
 READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed, in the order of `metadata.json`

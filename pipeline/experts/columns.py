@@ -1,8 +1,7 @@
-"""The columns of a person: their names in the table and in a file's header.
+"""Read the columns of a person: their names in a file's header, and what a cell of the table says.
 
-A header is matched by folded names, so that `First Name`, `first_name`, `FIRST-NAME` and `firstname` are one column.
-
-What a cell of the `experts` table says, whichever program wrote it: text, a number, or a list of tags.
+A header is matched by folded names, so that `First Name`, `first_name`, `FIRST-NAME` and `firstname` are one column. A
+cell holds text, a number, or a list of tags, whichever program wrote it.
 """
 
 import math

@@ -1,7 +1,6 @@
-"""Experts as a file for others: CSV, JSON lines, a JSON list or Parquet, with tags and score beside what was imported.
+"""Write experts as CSV, JSON lines, a JSON list or Parquet, with tags and score beside what was imported.
 
-What an export wrote, an import reads as it was. In CSV no cell is a formula, and tags stand in one cell, separated by
-`; `; in JSON they are a list, null until there are any.
+An import reads an export as it was. Tags stand in one cell of CSV, separated by `; `; in JSON they are a list or null.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +10,6 @@ from pipeline.experts import rates
 from pipeline.experts.columns import HEADERS, number_of, tags_of, text_of
 from pipeline.tables import export
 
-FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 ANSWERED = ("tags", "findability_score")  # columns that are ours, after those of the header
 COLUMNS = {**dict.fromkeys(HEADERS.values(), export.TEXT), "tags": export.TEXTS, "findability_score": export.NUMBER}
 

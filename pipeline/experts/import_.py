@@ -1,9 +1,7 @@
 """Import people from a file, in one transaction: all sound rows go in, or none where something stops it.
 
-New people are added, changed ones updated, unchanged ones left alone; tags are never written. A parked person with
-another biography goes again; one in an open batch gets the answer to the old text, and a finding says so. The report of
-what was rejected, dropped or altered is sealed right before the commit, so that it is there wherever the people are in
-the table.
+Tags are never written. A parked person with another biography is asked again; one in an open batch gets the answer to
+the old text, and a finding says so. The report of findings is sealed right before the commit.
 """
 
 import contextlib
@@ -42,17 +40,9 @@ class _Change:
         """Return the person's id as the engine knows it."""
         return str(self.row["id"])
 
-    @property
-    def is_asked_about(self) -> bool:
-        """Return whether the question about this person is another one now."""
-        return any(column in self.values for column in ASKED_ABOUT)
-
 
 def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport) -> list[Finding]:
-    """Write people in their order, in the caller's transaction; no more than some hundreds at a time.
-
-    They are counted in the report; returned is a finding (kind "kept") for each whose tags or row stay as they were.
-    """
+    """Write some hundred people in their order, and count them; return a finding for each whose tags or row stay."""
     known = _known(tx, people)
     new = [person for person in people if person.username not in known]
     changes = [
@@ -66,10 +56,10 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
     done.updated += len(updated)
     done.unchanged += len(people) - len(new) - len(updated)
     kept = [_kept(change, KEPT) for change in changes if change not in updated]
-    asked_about = [change for change in updated if change.is_asked_about]
-    ids = [change.item_id for change in asked_about]
-    claimed = claims.claimed_among(tx, table.TASK, ids)
-    done.released += len(answers.unpark(tx, table.TASK, ids=_with_new_bio(asked_about, but=claimed)))
+    asked_about = [change for change in updated if not change.values.keys().isdisjoint(ASKED_ABOUT)]
+    claimed = claims.claimed_among(tx, table.TASK, [change.item_id for change in asked_about])
+    new_bios = [one.item_id for one in asked_about if one.values.get("bio") and one.item_id not in claimed]
+    done.released += len(answers.unpark(tx, table.TASK, ids=new_bios))
     return [*kept, *_with_old_answers(asked_about, claimed)]
 
 
@@ -90,10 +80,7 @@ def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any,
 
 
 def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict[str, str | float | None]:
-    """Return the columns in which a person's file and row differ; white space around a value makes no difference.
-
-    A column that takes no NULL holds what stands for nothing where the file says nothing.
-    """
+    """Return the columns in which a person's file and row differ; white space around a value makes no difference."""
     wanted = fit_rates(tx, person.values)
     return {
         column: value
@@ -114,10 +101,6 @@ def _with_old_answers(changes: Sequence[_Change], claimed: set[str]) -> Iterator
             yield _kept(change, "changed, and the tags stay as they are")
         elif change.item_id in claimed:
             yield _kept(change, "changed while being asked; the answer to the old text will be kept")
-
-
-def _with_new_bio(changes: Sequence[_Change], *, but: set[str]) -> list[str]:
-    return [change.item_id for change in changes if change.values.get("bio") and change.item_id not in but]
 
 
 def _kept(change: _Change, reason: str) -> Finding:

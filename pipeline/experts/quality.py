@@ -34,10 +34,7 @@ BOUNDS: tuple[Bound, ...] = (
 
 
 def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
-    """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags.
-
-    Memory grows with the number of different tags, and with nothing else.
-    """
+    """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
     condition = table.tagged()
     if extractor is not None:
         condition = condition & item_id.in_(statistics.applied_ids(table.TASK, extractor))

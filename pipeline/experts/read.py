@@ -1,9 +1,7 @@
-"""People read from a file: CSV by its header, JSON, JSON lines or Parquet; at flat memory.
+"""Read people from a file: CSV by its header, JSON, JSON lines or Parquet; at flat memory.
 
-A person or a finding comes out for every row, in the order of the file. Of rows with the same username the first goes
-in. So it is for usernames that differ only in case or in the form of their accents: they are exact keys once stored,
-but twins in one file are almost surely one person, and asking about one person twice costs money and shows twice in
-every search; a file that means two people must give one of them another username.
+Of rows with the same username the first goes in, also where they differ only in case or in the form of their accents:
+those are exact keys once stored, but in one file almost surely one person, and asking twice costs money.
 """
 
 import hashlib

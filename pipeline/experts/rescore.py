@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.adopt import settle_foreign
-from pipeline.store import workspace
+from pipeline.experts.hooks import ExpertsHooks
 
 
 @dataclass(frozen=True)
@@ -17,10 +16,6 @@ class ScoreReport:
 
 
 def run(ws: OpenWorkspace) -> ScoreReport:
-    """Bring the score of everyone up to date, in one transaction."""
+    """Bring all scores up to date, in one transaction."""
     with ws.store.write() as tx:
-        settle_foreign(tx)
-        changed = table.rescore_pages(tx)
-        if changed:
-            workspace.touch_revision(tx)
-        return ScoreReport(total=table.count_experts(tx), changed=changed)
+        return ScoreReport(changed=ExpertsHooks().refresh_derived(tx), total=table.count_experts(tx))

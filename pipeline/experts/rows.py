@@ -1,8 +1,7 @@
-"""One row's cells judged: a person with what was changed, or the reason why the row does not go in.
+"""Judge one row's cells: a person with what was changed, or the reason why the row does not go in.
 
-What is harmless goes in as it is: formulas, HTML, odd URLs, any script, emoji, control characters. Rejected is what
-cannot be stored or told apart: bad bytes, NUL, lone surrogates, no username, one too long or with control characters.
-A value of the wrong kind is dropped or altered and told; the row goes in.
+Formulas, HTML, odd URLs, any script, emoji and control characters go in as they are. A row with bad bytes, NUL, or no
+usable username is rejected; a value of the wrong kind is dropped or altered, with a finding.
 """
 
 import math
@@ -24,9 +23,8 @@ _PLACEHOLDERS = frozenset({"null", "none", "nil", "n/a", "na", "nan", "-", "--"}
 class Person:
     """One person as a file gives them, ready to be written.
 
-    `values` holds only the columns that the file has, by their names in the table and without the username; an empty
-    cell is None. A column that is not in `values` leaves an existing row's value alone. `changes` are the findings
-    that do not keep the row out, of the kinds "changed" and "noted".
+    `values` are by column, of those the file has, without the username; an empty cell is None, and a column that is not
+    there leaves an existing row's value alone. `changes` are the findings that do not keep the row out.
     """
 
     username: str
@@ -36,10 +34,9 @@ class Person:
 
 
 def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
-    """Return the person that a row's cells describe, or the finding that rejects it.
+    """Return the person that a row's cells, by table column, describe, or the finding that rejects it.
 
-    `cells` are by table column, the username among them; only the columns the file has. A cell is text, or from a
-    JSON document any JSON value; None and white space are empty.
+    A cell is text, or from a JSON document any JSON value; None and white space are empty.
     """
     username, why = _username(cells.get(USERNAME))
     if why:
@@ -99,7 +96,7 @@ class _Row:
         return text
 
     def _rate(self, cell: object) -> rates.Rate:
-        """Return the rate in a cell; told where it is not as a machine writes it."""
+        """Return the rate in a cell, with a finding where it is not as a machine writes it."""
         if isinstance(cell, (int, float)) and not isinstance(cell, bool):
             rate = rates.rate_of_number(cell)
         else:

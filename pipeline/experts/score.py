@@ -16,13 +16,10 @@ def score(row: Mapping[Any, Any], *, tagged: bool | None = None) -> float:
 
 
 def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any, *, tagged: bool = False) -> float:
-    """Return the score of some cells: bio up to 40, tags 25, profile URL 15, job title 10, rate 10.
-
-    The bio counts by its length in characters without surrounding white space; the rate if above zero.
-    """
+    """Return the score of cells: bio up to 40 by length, tags 25, profile URL 15, job title 10, positive rate 10."""
     length = len(text_of(bio))
     whole = 40 if length >= FULL_BIO else 0
-    if tagged or (tags is not None and has_tags(tags)):  # NULLs are seen without a call: this runs for everybody
+    if tagged or (tags is not None and has_tags(tags)):  # NULLs are seen without a call: this runs for every row
         whole += 25
     if profile_url is not None and text_of(profile_url):
         whole += 15

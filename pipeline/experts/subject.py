@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 from pipeline.core.task import Subject
 from pipeline.experts.adopt import adopt, is_adopted
 from pipeline.experts.collection import ExpertsCollection
+from pipeline.experts.hooks import ExpertsHooks
 from pipeline.experts.task import TagsTask
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
 
-__all__ = ["adopt", "is_adopted", "is_here", "subject"]
+__all__ = ["adopt", "check_movable", "is_adopted", "is_here", "subject"]
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - every workspace has experts
@@ -19,6 +20,10 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - e
     return True
 
 
+def check_movable(tx: "Connection", settings: "Settings") -> None:
+    """Pass: the table has one name."""
+
+
 def subject(tx: "Connection", settings: "Settings") -> Subject:  # noqa: ARG001 - the same for every workspace
     """Return the subject."""
-    return Subject("experts", TagsTask(), ExpertsCollection())
+    return Subject("experts", TagsTask(), ExpertsCollection(), ExpertsHooks())

@@ -1,7 +1,6 @@
-"""The people in the `experts` table: who is open, tagged and counted as what; finding, adding and changing them.
+"""Find, add, change and count the people in the `experts` table, findable's own or an adopted one.
 
-The table may be ours, or adopted from another program (`adopt`). Whatever type a column of it has, cells are read
-through `cells`; the ids are as the table has them (`schema`), and the engine sees text.
+Whatever type a column has, cells are read through `columns`; ids are as the table has them, and the engine sees text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,19 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    Text,
-    and_,
-    bindparam,
-    cast,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, bindparam, cast, func, or_, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, number_of, tags_of, text_of
@@ -29,7 +16,7 @@ from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
 from pipeline.store.database import among, pages, streamed
-from pipeline.tables.rows import count_by_state, has_words, holds, refusals, rows_among
+from pipeline.tables.rows import count_item_states, has_words, holds, refusals, rows_among
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -156,7 +143,7 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     """
     row = by_usernames(tx, [username]).get(username)
     if row is None:
-        raise InputError(f"there is no expert {username!r}", hint="`make export TO=-` lists everyone")
+        raise InputError(f"there is no expert {username!r}", hint="`make export TO=-` lists all")
     return row
 
 
@@ -251,10 +238,10 @@ def text_is_stored(tx: Connection, word: str) -> bool:
 def write_tags(
     tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
 ) -> set[str]:
-    """Write tags (JSON text by id) with the score they give, where there are none yet; return the ids written.
+    """Write tags (JSON text by id) with their score, where there are none yet; return the ids written.
 
     `rows` are what the caller read in this transaction already, with the columns of `WRITTEN`. Tags are immutable: the
-    WHERE clause holds, whatever was read before. It is short where the row says NULL, as nearly all do.
+    WHERE clause holds, whatever was read before.
     """
     rows = by_ids(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
     without = experts.c.tags.is_(None)
@@ -285,8 +272,8 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
 
 
 def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
-    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_by_state`."""
-    return count_by_state(
+    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_item_states`."""
+    return count_item_states(
         tx,
         experts,
         TASK,

@@ -1,7 +1,4 @@
-"""The tags task: which domains does this person know?
-
-What a question tells of a person stands between tags of these names, which nothing in it can close.
-"""
+"""The tags task: which domains does this person know?"""
 
 import hashlib
 import json
@@ -45,7 +42,7 @@ If the text says little, name the few domains that it does support."""
 
 
 class TagsTask(Task):
-    """Tags for experts; see `pipeline.task.Task` for what each member promises."""
+    """Tags for experts; see `pipeline.core.task.Task` for what each member promises."""
 
     name = table.TASK
     label = f"{table.TASK}@1"
@@ -97,8 +94,7 @@ class TagsTask(Task):
     ) -> WriteResult:
         """Write tags and the scores they give, where there are no tags yet and the row is still the same person's.
 
-        A person whose row did not take them, though the database said nothing, is blocked: the next answer would fare
-        no better.
+        A person whose row did not take them, though the database said nothing, is blocked.
         """
         asked = {one.item_id: one for one in answers}
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
@@ -128,7 +124,7 @@ class TagsTask(Task):
         self._clear(tx, {key: answer for key, (_, answer) in given.items()})
 
     def versions(self, tx: "Connection") -> list[VersionCounts]:
-        """Return every extractor whose answers were applied; tags that came with the data are nobody's."""
+        """Return every extractor whose answers were applied; tags that came with the data have none."""
         return answers.version_counts(tx, self.name)
 
     def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
@@ -144,6 +140,10 @@ class TagsTask(Task):
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
         """Return the usernames."""
         return table.expert_names(tx, ids)
+
+    def id_of(self, tx: "Connection", name: str) -> str:
+        """Return the id of the person of that username."""
+        return str(table.by_username(tx, name)["id"])
 
     def _clear(self, tx: "Connection", given: Mapping[str, str]) -> int:
         """Take tags back, with the score that follows, where they are still those of an answer; return how many."""
@@ -167,7 +167,7 @@ def _told(row: Mapping[Any, Any]) -> str:
 
 
 def _input_hash(row: Mapping[Any, Any], told: str) -> str:
-    """Return the hash of a question: whom it is about, and what is told."""
+    """Return the hash of a question: whom it is about, and what is asked."""
     return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(told)}"
 
 

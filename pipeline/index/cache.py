@@ -176,12 +176,12 @@ class VectorCache:
         The new file is sealed: it is on disk, whole, when this returns. Readers that have the old one open go on
         reading it until they look again.
         """
-        gone = set(keys)
+        forgotten = set(keys)
         with self._locked():
             file = self._file()
-            there = int(np.count_nonzero(file.find(rows_of_records(list(gone))) >= 0)) if file else 0
+            there = int(np.count_nonzero(file.find(rows_of_records(list(forgotten))) >= 0)) if file else 0
             if file and (there or file.damaged()):
-                self._rewrite(file, lambda key: key not in gone)
+                self._rewrite(file, lambda key: key not in forgotten)
         return there
 
     def retain(self, keys: Collection[bytes]) -> int:
@@ -278,5 +278,4 @@ class VectorCache:
 
 
 def _keys(records: NDArray[np.void]) -> list[bytes]:
-    """Return the key of each record."""
     return [key.tobytes() for key in records["key"]]

@@ -1,28 +1,28 @@
 """Measure the search in service beside BM25 and chance, over the same rows: the beginning of the test lab.
 
-The BM25 it compares with is fixed (k1 1.2, b 0.75, job title + company + bio, no stemming), so that figures of
-different days and models can be held against each other. Judgements are incomplete in every collection we know, so the
+The BM25 it compares with is fixed (k1 1.2, b 0.75, the plain text of an entry, no stemming), so that figures of
+different days and models can be compared. Judgements are incomplete in every collection we know, so the
 figures compare systems and say nothing absolute.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import files
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_EMBED_TEXTS
-from pipeline.index import embed, metrics
+from pipeline.index import embed, metrics, search
 from pipeline.index.builds import Builds
 
 if TYPE_CHECKING:
     from pipeline.index.reader import Index
 
 
-DEPTH = 50  # how many people of each ranking are looked at
+DEPTH = 50  # how many entries of each ranking are looked at
 SEED = 20261120  # of the random order
 
 
@@ -72,37 +72,25 @@ def run(ws: OpenWorkspace, *, queries: Path, qrels: Path) -> list[MetricsRow]:
 def _rankings(
     ws: OpenWorkspace, index: "Index", questions: Sequence[EvaluationQuery]
 ) -> dict[str, dict[str, list[str]]]:
-    """Return for each system the usernames it ranks for each question, best first."""
+    """Return for each system the names it ranks for each question, best first."""
+    search.check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim)
+    collection = ws.collection
     rows = [index.metadata_at(row) for row in range(len(index))]
-    documents = {
-        str(row["username"]): " ".join(str(row[key] or "") for key in ("Job Title", "Company", "Bio")) for row in rows
-    }
+    documents = {collection.name_of(row): collection.plain_text(row) for row in rows}
     words = metrics.Bm25(documents)
-    systems: dict[str, Callable[[EvaluationQuery], list[str]]] = {
-        "bm25": lambda query: words.rank(query.text, limit=DEPTH),
-        "random": lambda query: metrics.shuffled(documents, seed=SEED, query=query.qid)[:DEPTH],
-    }
-    name = f"search ({index.manifest.model})"
-    found = {name: _search(ws, index, questions)}
-    return found | {system: {query.qid: rank(query) for query in questions} for system, rank in systems.items()}
-
-
-def _search(ws: OpenWorkspace, index: "Index", questions: Sequence[EvaluationQuery]) -> dict[str, list[str]]:
-    """Ask every question of the index, a hundred embedded at a time."""
-    if (index.manifest.model, index.manifest.dim) != (ws.embedding_model.name, ws.settings.dim):
-        raise ConfigurationError(
-            f"the index was built with {index.manifest.model}, {index.manifest.dim} wide; nothing was measured",
-            hint="run `make index`, or set FINDABLE_EMBEDDING_MODEL and FINDABLE_DIM to those of the index",
-        )
     found: dict[str, list[str]] = {}
     with ws.display.bar("asking", len(questions)) as bar:
         for start in range(0, len(questions), MAX_EMBED_TEXTS):
             some = questions[start : start + MAX_EMBED_TEXTS]
             vectors = embed.embed_queries(ws, [query.text for query in some])
             for query, vector in zip(some, vectors, strict=True):
-                found[query.qid] = [str(hit.metadata["username"]) for hit in index.search(vector, DEPTH)]
+                found[query.qid] = [collection.name_of(hit.metadata) for hit in index.search(vector, DEPTH)]
             bar.show(start + len(some))
-    return found
+    return {
+        f"search ({index.manifest.model})": found,
+        "bm25": {one.qid: words.rank(one.text, limit=DEPTH) for one in questions},
+        "random": {one.qid: metrics.shuffled(documents, seed=SEED, query=one.qid)[:DEPTH] for one in questions},
+    }
 
 
 def _row(
@@ -112,7 +100,6 @@ def _row(
     found: Mapping[str, Sequence[str]],
     judged: Mapping[str, Mapping[str, int]],
 ) -> MetricsRow:
-    """Return one system's figures over one group of questions."""
     figures = metrics.ranking_metrics(found, {query.qid: judged[query.qid] for query in group})
     return MetricsRow(system, kind, len(group), figures)
 

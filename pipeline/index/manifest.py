@@ -56,18 +56,8 @@ class Manifest:
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
-        return {
-            "format": self.format,
-            "number": self.number,
-            "count": self.count,
-            "model": self.model,
-            "dim": self.dim,
-            "task_type": self.task_type,
-            "position": self.position,
-            "built_at": self.built_at.isoformat(),
-            "hashes": dict(self.hashes),
-            "sizes": dict(self.sizes),
-        }
+        known = {each.name: getattr(self, each.name) for each in dataclasses.fields(Manifest)}
+        return {"format": self.format, **known, "built_at": self.built_at.isoformat()}
 
 
 @dataclass(frozen=True)
@@ -113,12 +103,6 @@ def _tags_as_json(tags: Any) -> str:
     if isinstance(tags, list) and set(map(type, tags)) == {str}:
         return f"[{', '.join(map(encode_basestring_ascii, tags))}]"
     return json.dumps(tags)
-
-
-def promoted_at(manifest: Manifest, moved_aside: tuple[str, ...]) -> Promotions:
-    """Return the manifest as that of a build in service."""
-    known = {each.name: getattr(manifest, each.name) for each in dataclasses.fields(Manifest)}
-    return Promotions(**known, moved_aside=moved_aside)
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-K1 = 1.2
-"""How soon a repeated word stops counting (Robertson and Zaragoza 2009, the usual value)."""
-B = 0.75
-"""How much a long document is held against its words (same source)."""
+MEASURES = ("nDCG@10", "MRR", "P@5", "R@10", "R@50")
+K1 = 1.2  # how soon a repeated word stops counting (Robertson and Zaragoza 2009, the usual value)
+B = 0.75  # how much a long document counts against its words (same source)
 _WORD = re.compile(r"[a-z0-9]+")
 _STOP_WORDS = frozenset(
     _WORD.findall("a an and are as at be by for from has he in is it its of on that the to was were will with")
@@ -70,17 +69,16 @@ def ranking_metrics(rankings: Mapping[str, Sequence[str]], qrels: Mapping[str, M
     """
     judged = [(rankings.get(qid, ()), grades) for qid, grades in qrels.items() if any(g > 0 for g in grades.values())]
     rows = [
-        {
-            "nDCG@10": ndcg_at(ranking, grades, 10),
-            "MRR": reciprocal_rank(ranking, grades),
-            "P@5": precision_at(ranking, grades, 5),
-            "R@10": recall_at(ranking, grades, 10),
-            "R@50": recall_at(ranking, grades, 50),
-        }
+        (
+            ndcg_at(ranking, grades, 10),
+            reciprocal_rank(ranking, grades),
+            precision_at(ranking, grades, 5),
+            recall_at(ranking, grades, 10),
+            recall_at(ranking, grades, 50),
+        )
         for ranking, grades in judged
     ]
-    names = ("nDCG@10", "MRR", "P@5", "R@10", "R@50")
-    return {name: fmean(row[name] for row in rows) if rows else 0.0 for name in names}
+    return {name: fmean(row[at] for row in rows) if rows else 0.0 for at, name in enumerate(MEASURES)}
 
 
 def shuffled(names: Iterable[str], *, seed: int, query: str) -> list[str]:
@@ -137,12 +135,10 @@ def tokenize(text: str) -> list[str]:
 
 
 def _once(ranking: Sequence[str]) -> list[str]:
-    """Return the names of `ranking`, each at its first place only."""
     return list(dict.fromkeys(ranking))
 
 
 def _hits(ranking: Sequence[str], relevant: Mapping[str, int], k: int) -> int:
-    """Count the relevant names among the first `k`."""
     return sum(relevant.get(name, 0) > 0 for name in _once(ranking)[:k])
 
 

@@ -6,11 +6,11 @@ of the metadata only the hits are read, by their offsets. That keeps one search 
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
@@ -31,7 +31,7 @@ class Hit:
     metadata: Mapping[str, Any]
 
 
-class Index:
+class Index(AbstractContextManager["Index"]):
     """One build, open for searching; closing it is allowed and not needed."""
 
     def __init__(self, directory: Path) -> None:
@@ -97,20 +97,17 @@ class Index:
 
     def content_hashes(self) -> Mapping[str, str]:
         """Return for each id, in vector order, the `content_hash` its entry had when the build was made."""
-        return self._hashes
+        import orjson
+
+        lines = self._entries.read(self._entries.size, 0).splitlines()
+        return {row["id"]: row["content"] for row in map(orjson.loads, lines)}
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
         for handle in (self._vectors, self._metadata, self._offsets, self._entries):
             handle.close()
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         """Close the files."""
         self.close()
 
@@ -121,14 +118,6 @@ class Index:
 
         flat_file.single_threaded()
         return flat_file.open_flat(self._vectors)
-
-    @cached_property
-    def _hashes(self) -> dict[str, str]:
-        """Id -> content hash, in vector order."""
-        import orjson
-
-        lines = self._entries.read(self._entries.size, 0).splitlines()
-        return {row["id"]: row["content"] for row in map(orjson.loads, lines)}
 
     def _nearest(self, query: "NDArray[np.float32]", k: int) -> "tuple[list[float], list[int]]":
         """Return similarities and rows of the `k` nearest, descending, equal ones in vector order.

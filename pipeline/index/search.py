@@ -1,4 +1,4 @@
-"""Find the nearest experts to a question in the build in service."""
+"""Find the entries nearest to a question in the build in service."""
 
 from dataclasses import dataclass
 
@@ -6,33 +6,22 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed, staleness
 from pipeline.index.builds import Builds
+from pipeline.index.manifest import Manifest
+from pipeline.index.reader import Hit
 
 MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
 
 
 @dataclass(frozen=True)
-class SearchResult:
-    """One expert that was found; `similarity` is the cosine, 1.0 for the same direction."""
-
-    rank: int
-    username: str
-    similarity: float
-    name: str
-    job_title: str
-    tags: list[str]
-    findability_score: float | None
-
-
-@dataclass(frozen=True)
 class SearchReport:
-    """The nearest experts, best first, and how many people the index is behind."""
+    """The nearest entries, best first, and how many entries the index is behind."""
 
-    hits: list[SearchResult]
+    hits: list[Hit]
     behind: int
 
 
 def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
-    """Return the `k` nearest experts, or all if there are fewer.
+    """Return the `k` nearest entries, or all if there are fewer.
 
     Raises:
         InputError: the question is blank, too long or no text, or there is no index yet.
@@ -40,12 +29,25 @@ def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
     """
     text = _checked(question)
     with Builds(ws.data).open() as index:
-        _check_model(ws, index.manifest.model, index.manifest.dim)
-        vector = embed.embed_queries(ws, [text])[0]
-        hits = [_found(hit.rank, hit.similarity, dict(hit.metadata)) for hit in index.search(vector, k)]
+        check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim)
+        hits = index.search(embed.embed_queries(ws, [text])[0], k)
         with ws.store.read() as tx:
-            behind = staleness.count_stale(ws, tx, index, quick=True)
+            behind = staleness.count_stale(ws.collection, tx, index, ws.display, quick=True)
     return SearchReport(hits, behind)
+
+
+def check_embedding(built: Manifest, *, model: str, dim: int) -> None:
+    """Pass when a build's vectors can be compared with those of a question.
+
+    Raises:
+        ConfigurationError: they are of another model or width; the numbers would look right and mean nothing.
+    """
+    if (built.model, built.dim) != (model, dim):
+        raise ConfigurationError(
+            f"the index was built with {built.model}, {built.dim} wide, and the question would be embedded with "
+            f"{model}, {dim} wide; nothing was searched",
+            hint=f"run `make index`, or set FINDABLE_EMBEDDING_MODEL={built.model} FINDABLE_DIM={built.dim}",
+        )
 
 
 def _checked(question: str) -> str:
@@ -58,29 +60,3 @@ def _checked(question: str) -> str:
     if len(text) > MAX_QUESTION:
         raise InputError(f"the question has {len(text):,} characters, the limit is {MAX_QUESTION:,}", hint="shorten it")
     return text
-
-
-def _check_model(ws: OpenWorkspace, model: str, dim: int) -> None:
-    """Refuse to compare vectors of different models or widths; the numbers would look right and mean nothing."""
-    wanted, width = ws.embedding_model.name, ws.settings.dim
-    if (model, dim) != (wanted, width):
-        raise ConfigurationError(
-            f"the index was built with {model}, {dim} wide, and the question would be embedded with {wanted}, {width} "
-            "wide; nothing was searched",
-            hint=f"run `make index`, or set FINDABLE_EMBEDDING_MODEL={model} FINDABLE_DIM={dim}",
-        )
-
-
-def _found(rank: int, similarity: float, metadata: dict[str, object]) -> SearchResult:
-    """Return one hit as a person reads it."""
-    score = metadata.get("findability_score")
-    tags = metadata.get("tags")
-    return SearchResult(
-        rank=rank,
-        username=str(metadata.get("username") or ""),
-        similarity=round(float(similarity), 4),
-        name=" ".join(str(metadata.get(part) or "") for part in ("First Name", "Last Name")).strip(),
-        job_title=str(metadata.get("Job Title") or ""),
-        tags=[str(tag) for tag in tags] if isinstance(tags, list) else [],
-        findability_score=float(score) if isinstance(score, int | float) else None,
-    )

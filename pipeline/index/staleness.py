@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.core.progress import Progress
+from pipeline.core.task import Collection
 from pipeline.index.manifest import content_hash
 from pipeline.store import workspace
 
@@ -22,27 +23,29 @@ class Staleness(NamedTuple):
 
     @property
     def behind(self) -> int:
-        """Return how many entries the index lacks, holds with another text or other tags, or holds too many."""
+        """Return how many entries the index does not have, holds with another text or other tags, or holds too many."""
         return self.outdated + self.strangers
 
 
-def count_stale(ws: OpenWorkspace, tx: "Connection", index: "Index | None", *, quick: bool = False) -> int:
+def count_stale(
+    collection: Collection, tx: "Connection", index: "Index | None", display: Progress, *, quick: bool = False
+) -> int:
     """Return how many entries an index is behind by; without one, how many there are.
 
-    `quick` trusts the database position: while nothing of ours has written, nothing is behind.
+    `quick` trusts the database position: while no command has written, nothing is behind.
     """
     if index is None:
-        return ws.collection.count(tx)
+        return collection.count(tx)
     if quick and index.manifest.position == workspace.get_workspace(tx).position:
         return 0
-    return staleness(ws, tx, index).behind
+    return staleness(collection, tx, index, display).behind
 
 
-def staleness(ws: OpenWorkspace, tx: "Connection", index: "Index") -> Staleness:
-    """Hold every entry of the database against an index; what another program wrote is found, too."""
+def staleness(collection: Collection, tx: "Connection", index: "Index", display: Progress) -> Staleness:
+    """Compare every entry of the database with an index; changes of other programs are found too."""
     held, outdated = dict(index.content_hashes()), 0
-    with ws.display.bar("comparing", len(index), late=True) as bar:
-        for number, entry in enumerate(ws.collection.entries(tx), start=1):
+    with display.bar("comparing", len(index), late=True) as bar:
+        for number, entry in enumerate(collection.entries(tx), start=1):
             outdated += held.pop(entry.id, None) != content_hash(entry)
             if number % PAGE == 0:
                 bar.show(number)

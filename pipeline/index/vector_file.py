@@ -32,7 +32,15 @@ _HEADER = struct.Struct("<8sIIIH")
 _CRC_BYTES = 4
 _RESIDUE = 0x2144DF1C  # the crc32 of anything that is followed by its own crc32, little-endian
 
+BLOCK = 1024  # records read at a time: 3 MiB at 768 wide
+GAP = 16  # records that were not asked for, read along where they lie between two that were
+RUN = 8  # records that are moved at once, on average, where runs of them are
+_NUMBER_BITS = np.uint64(32)
+_NUMBER_MASK = np.uint64(0xFFFFFFFF)
+
 Vectors = NDArray[np.float32]
+Numbers = NDArray[np.int64]
+Records = NDArray[np.void]
 
 
 def read_header(raw: bytes) -> tuple[str, int] | None:
@@ -112,16 +120,6 @@ def rows_of_records(keys: Sequence[bytes]) -> NDArray[np.uint8]:
     if set(map(len, keys)) - {KEY_BYTES}:
         raise ValueError(f"a key has {KEY_BYTES} bytes: use vector_key()")
     return np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES)
-
-
-BLOCK = 1024  # records read at a time: 3 MiB at 768 wide
-GAP = 16  # records that nobody asked for, read along where they lie between two that were
-RUN = 8  # records that are moved at once, on average, where runs of them are
-_NUMBER_BITS = np.uint64(32)
-_NUMBER_MASK = np.uint64(0xFFFFFFFF)
-
-Numbers = NDArray[np.int64]
-Records = NDArray[np.void]
 
 
 class VectorFile:
@@ -221,7 +219,6 @@ class VectorFile:
         return first if 0 <= first <= self.count - len(keys) and self._key(first) == wanted else None
 
     def _key(self, number: int) -> bytes:
-        """Return the key of one record."""
         return self._handle.read(KEY_BYTES, self._form.offset(number))
 
     def _first_candidates(self, keys: NDArray[np.uint8]) -> Numbers:
@@ -260,7 +257,6 @@ class VectorFile:
         self._unlist()
 
     def _unlist(self) -> None:
-        """Take damaged records out of the table."""
         if self._damaged:
             bad = np.isin(self._table & _NUMBER_MASK, np.array(sorted(self._damaged), dtype=np.uint64))
             self._table = self._table[~bad]
@@ -302,7 +298,6 @@ class VectorFile:
         return raw
 
     def _records(self, raw: memoryview) -> Records:
-        """Return bytes as records."""
         return np.frombuffer(raw, dtype=self._form.record)
 
 

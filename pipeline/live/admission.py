@@ -14,8 +14,6 @@ from pipeline.store import live_calls
 
 if TYPE_CHECKING:
     from pipeline.live.writer import DbWriter
-    from pipeline.store.database import Connection
-    from pipeline.store.live_calls import StartedCall
 
 
 LOOK_S = 1.0  # at least so often the loop looks at the clock, the other processes' calls, and a stall
@@ -67,13 +65,10 @@ class Admission:
         """
         ws, self._is_counted = self._ws, True
         now, at = ws.now(), ws.monotonic()
-        others, used = await writer.read(lambda tx: self._started(tx, day=today(now).isoformat()))
+        day, name, ledger = today(now).isoformat(), ws.model.name, self._ledger
+        others, used = await writer.read(lambda tx: (ledger.others(tx), live_calls.calls_of_day(tx, name, day=day)))
         self.limiter.prime([(at - (now - one.asked_at).total_seconds(), one.tokens) for one in others], today=used)
         self._warn_of_day(used)
-
-    def _started(self, tx: "Connection", *, day: str) -> "tuple[list[StartedCall], int]":
-        """Return the calls of others in the last minute, and how many requests of a day all processes used."""
-        return self._ledger.others(tx), live_calls.calls_of_day(tx, self._ws.model.name, day=day)
 
     def _warn_of_day(self, used: int) -> None:
         """Say once that most of the day's requests are used."""

@@ -29,7 +29,7 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> LiveReport:
     questions.free_dead_owners(ws.store, now=ws.now())
     settle_retries(ws.store, task, at=ws.now())
     with ws.store.read() as tx:
-        waiting = [one.item_id for one in retries.waiting_retries(tx, task.name)]
+        waiting = retries.due_ids(tx, task.name)
         open_ids = task.pending_among(tx, waiting)
         ids = [one for one in waiting if one in open_ids and not claims.is_any_claimed(tx, task.name, [one])]
     if not ids:
@@ -38,7 +38,7 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> LiveReport:
     report = ask_live(ledger, SelectedQuestions(RequestBuilder(task, ws.model), ids), patience_s=patience_s)
     failed = dict(report.samples)
     with ws.store.write() as tx:
-        still = {one.item_id for one in retries.waiting_retries(tx, task.name)}
+        still = set(retries.due_ids(tx, task.name))
         for one in still.intersection(ids):
             reason = failed.get(one) or (report.stopped.message if report.stopped else "not asked to the end")
             retries.add_retry(tx, task.name, one, reason=reason, at=ws.now())
@@ -50,7 +50,7 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> LiveReport:
 def settle_retries(store: "Store", task: "Task", *, at: datetime) -> None:
     """End what is due no more: items that were answered, parked or removed in any way."""
     with store.read() as tx:
-        waiting = [one.item_id for one in retries.waiting_retries(tx, task.name)]
+        waiting = retries.due_ids(tx, task.name)
         if not waiting:
             return
         open_ids = task.pending_among(tx, waiting)

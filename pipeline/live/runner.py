@@ -223,20 +223,18 @@ class _LiveRunner:
 
     async def _mark(self, entry: _Entry, number: int) -> int | None:
         """Commit the mark of one call and return its number; None where the call is not made now."""
-        limiter = self._admission.limiter
         try:
             mark = await self._writer.write(lambda tx: self._ledger.mark(tx, entry.question))
-        except OutdatedError:
-            limiter.withdraw(number)
-            await self._again(entry)
-            return None
-        except BudgetError as error:
-            limiter.withdraw(number)
-            self._waiting.appendleft(entry)
-            self._no_money = error
+        except (OutdatedError, BudgetError) as error:
+            self._admission.limiter.withdraw(number)
+            if isinstance(error, OutdatedError):
+                await self._again(entry)
+            else:
+                self._waiting.appendleft(entry)
+                self._no_money = error
             return None
         if mark is None:
-            limiter.withdraw(number)
+            self._admission.limiter.withdraw(number)
             self.report.elsewhere += 1
             self._handled.add(entry.id)
         return mark

@@ -38,11 +38,11 @@ LEAST = 0.00005  # USD; less than this is shown as nothing
 class TagLiveReport:
     """What became of all items: counts, costs in USD, and (name, reason) of some that failed.
 
-    `everyone` is `skipped` (answered already, nothing to ask, claimed elsewhere or parked) and those that were to be
+    `total` is `skipped` (answered already, nothing to ask, claimed elsewhere or parked) and those that were to be
     asked; `left` of these are as they were.
     """
 
-    everyone: int = 0
+    total: int = 0
     skipped: int = 0
     left: int = 0
     run: int | None = None
@@ -66,9 +66,9 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     report_files.sweep_reports(ws.data, ws.task.name)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     with ws.store.read() as tx:
-        everyone, askable = ws.task.total(tx), claims.count_askable(tx, ws.task)
+        total, askable = ws.task.total(tx), claims.count_askable(tx, ws.task)
     to_ask = askable if limit is None else min(askable, limit)
-    report = TagLiveReport(everyone=everyone, skipped=everyone - to_ask)
+    report = TagLiveReport(total=total, skipped=total - to_ask)
     if not to_ask:
         questions.check_any_items(ws.store, ws.task)
         return report
@@ -76,7 +76,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     _begin(ws, report, limit=limit, to_ask=to_ask)
     ledger = CallLedger.calibrated(ws, Purpose.LIVE, report.run)
     source = OpenQuestions(questions.RequestBuilder(ws.task, ws.model), limit)
-    with ws.display.bar("asking", everyone, done=report.skipped) as bar:
+    with ws.display.bar("asking", total, done=report.skipped) as bar:
         report.asked = ask_live(ledger, source, on_progress=partial(_show, bar, report.skipped))
     report.left = max(0, to_ask - report.asked.done)
     _end(ws.store, ws.task, report, at=ws.now())
@@ -93,7 +93,7 @@ def document(report: TagLiveReport) -> dict[str, Any]:
     """Return the report for programs."""
     asked = report.asked
     return {
-        "everyone": report.everyone,
+        "everyone": report.total,
         "skipped": report.skipped,
         "answered": asked.answered,
         "failed": dict(asked.failed),

@@ -5,7 +5,7 @@ that this copy names, each held against the hash it has there. Where one was rew
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.core import links
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
 from pipeline.core.files import sync_directory
+from pipeline.core.task import Subject
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build as index_build
 from pipeline.index.builds import Builds
@@ -24,6 +25,7 @@ from pipeline.ops.backup_files import BackupManifest, Copied
 from pipeline.quality import report_files
 from pipeline.store import batches, erase, integrity, postgresql, schema, workspace
 from pipeline.store.batches import Batch
+from pipeline.store.database import Store
 
 ROUNDS = 5  # how often it begins again because files were rewritten, promoted or removed meanwhile
 ENGINE = "local-engine.sqlite"
@@ -56,7 +58,7 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
     if target.exists() or target.is_symlink():
         raise InputError(f"{target} is there already; nothing was written", hint="name a folder that is not there yet")
     target.parent.mkdir(parents=True, exist_ok=True)
-    _check_room(ws, target)
+    _check_room(ws.store, target)
     for left in reversed(range(ROUNDS)):
         staging = backup_files.staging_of(target)
         with links.removed_on_error(staging):
@@ -75,9 +77,9 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
     raise AssertionError("the last round returns or raises")
 
 
-def _check_room(ws: OpenWorkspace, target: Path) -> None:
+def _check_room(store: Store, target: Path) -> None:
     """Refuse before anything is written where the database alone would not fit."""
-    need = ws.store.path.stat().st_size if ws.store.path else 0
+    need = store.path.stat().st_size if store.path else 0
     free = backup_files.free_space(target)
     if need > free:
         raise ConfigurationError(
@@ -93,12 +95,12 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
         here, recorded = workspace.get_workspace(tx), integrity.build_rows(tx)
         namespace = postgresql.namespace(tx) if database.name == backup_files.DUMP else None
-    found = {name: _sealed(ws, staging, batch, name) for batch, name in _named(ws, everyone, cleaned)}
+    found = {name: _sealed(ws, staging, batch, name) for batch, name in _named(ws.data, everyone, cleaned)}
     build, parts = _index(ws, staging, position=here.position, recorded=recorded)
     found |= parts
-    found |= dict(_loose(ws, staging, VECTORS, "*.vectors"))
-    found |= dict(_reports(ws, staging))
-    found |= dict(_engine(ws, staging))
+    found |= dict(_loose(ws.data, staging, VECTORS, "*.vectors"))
+    found |= dict(_reports(ws.data, ws.subjects, staging))
+    found |= dict(_engine(ws.data, staging))
     found[database.name] = _database(database)
     made, written_by = backup_files.format_time(ws.now()), version("findable")
     known = schema.HEAD if database.name == backup_files.DUMP else None
@@ -106,14 +108,14 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
     return BackupManifest(here.workspace_id, made, written_by, build, found, schema=known, namespace=namespace)
 
 
-def _named(ws: OpenWorkspace, everyone: list[Batch], cleaned: set[int]) -> Iterator[tuple[Batch, str]]:
+def _named(data: Path, everyone: list[Batch], cleaned: set[int]) -> Iterator[tuple[Batch, str]]:
     """Yield (batch, path) of each sealed file that the copied database names.
 
     Of a batch that is over a file may be gone; doctor says so, and a copy cannot have what is not there.
     """
     for batch in everyone:
         for name in filter(None, (batch.request_file, batch.result_file)):
-            if (ws.data / name).exists() or not (batch.is_over or batch.number in cleaned):
+            if (data / name).exists() or not (batch.is_over or batch.number in cleaned):
                 yield batch, name
 
 
@@ -173,20 +175,20 @@ def _index(
 
 
 def _is_recorded_by_now(ws: OpenWorkspace, current: BuildManifest) -> bool:
-    """Return whether the database knows of a build, once whoever may be about to record it has done so."""
+    """Return whether the database knows of a build, once a process that may be about to record it has done so."""
     with ws.waited_lease(index_build.LEASE, waiting=index_build.WAITING):
-        return index_build.is_build_recorded(current, index_build.recorded_builds(ws))
+        return index_build.is_build_recorded(current, index_build.recorded_builds(ws.store))
 
 
-def _loose(ws: OpenWorkspace, staging: Path, folder: str, names: str) -> Iterator[tuple[str, Copied]]:
+def _loose(data: Path, staging: Path, folder: str, names: str) -> Iterator[tuple[str, Copied]]:
     """Yield (path, copy) of files that others may append to or remove meanwhile; any beginning of them is good."""
-    yield from _those(folder, sorted((ws.data / folder).glob(names)), staging)
+    yield from _those(folder, sorted((data / folder).glob(names)), staging)
 
 
-def _reports(ws: OpenWorkspace, staging: Path) -> Iterator[tuple[str, Copied]]:
+def _reports(data: Path, subjects: Sequence[Subject], staging: Path) -> Iterator[tuple[str, Copied]]:
     """Yield (path, copy) of every whole report; the user's own files beside them stay where they are."""
-    for subject in ws.subjects:
-        yield from _those(report_files.FOLDER, report_files.complete_reports(ws.data, subject.task.name), staging)
+    for subject in subjects:
+        yield from _those(report_files.FOLDER, report_files.complete_reports(data, subject.task.name), staging)
 
 
 def _those(folder: str, paths: Iterable[Path], staging: Path) -> Iterator[tuple[str, Copied]]:
@@ -199,16 +201,16 @@ def _those(folder: str, paths: Iterable[Path], staging: Path) -> Iterator[tuple[
             continue
 
 
-def _engine(ws: OpenWorkspace, staging: Path) -> Iterator[tuple[str, Copied]]:
+def _engine(data: Path, staging: Path) -> Iterator[tuple[str, Copied]]:
     """Yield (path, copy) of the local engine's state, where it works in this workspace: rows first, then bytes."""
-    path = ws.data / ENGINE
+    path = data / ENGINE
     if not path.is_file():
         return
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(staging / ENGINE)) as target:
         source.backup(target)
         target.execute("PRAGMA journal_mode = DELETE")
     yield ENGINE, backup_files.hash_and_size(staging / ENGINE)
-    yield from _loose(ws, staging, ENGINE_FILES, "*")
+    yield from _loose(data, staging, ENGINE_FILES, "*")
 
 
 def _database(path: Path) -> Copied:

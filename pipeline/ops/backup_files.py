@@ -89,7 +89,7 @@ def copy_files(source: Path, target: Path) -> Copied:
 
 
 def hash_and_size(path: Path) -> Copied:
-    """Return the hash and size of a file that somebody else wrote, on disk when this returns."""
+    """Return the hash and size of a file that another library wrote, on disk when this returns."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
     return Copied(files.sha256_of(path), path.stat().st_size)
@@ -213,6 +213,5 @@ def _aside(target: Path) -> Path:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """Yield a folder and all below it, the deepest first."""
     for path, _, _ in os.walk(root, topdown=False):
         yield Path(path)

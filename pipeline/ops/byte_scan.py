@@ -50,17 +50,11 @@ def holding(root: Path, wanted: Sequence[bytes], *, without: Sequence[Path] = ()
 
 
 def is_holding(path: Path, wanted: Sequence[bytes]) -> bool:
-    """Return whether one file holds one of the needles."""
-    return bool(wanted) and _holds(path, _pattern(wanted), overlap=max(map(len, wanted)) - 1)
-
-
-def _pattern(wanted: Sequence[bytes]) -> re.Pattern[bytes]:
-    """Return the pattern that finds any of the needles."""
-    return re.compile(b"|".join(re.escape(needle) for needle in sorted(wanted, key=len, reverse=True)))
-
-
-def _holds(path: Path, pattern: re.Pattern[bytes], *, overlap: int) -> bool:
-    """Return whether a file holds what a pattern of needles finds, at flat memory; needles may lie across pieces."""
+    """Return whether one file holds one of the needles, at flat memory; a needle may lie across pieces."""
+    if not wanted:
+        return False
+    longest_first = sorted(wanted, key=len, reverse=True)
+    pattern, overlap = re.compile(b"|".join(map(re.escape, longest_first))), len(longest_first[0]) - 1
     kept = b""
     with path.open("rb") as file:
         while piece := file.read(PIECE):

@@ -1,10 +1,9 @@
 """Remove what is no longer needed: sealed files of batches long over, uploads, older builds and reports, litter.
 
-The accounts stay. That a batch's files are removed is recorded before they are, so that nobody misses them later; a run
-that was killed in between is gone on with by the next.
+The accounts stay. That a batch's files are removed is recorded before they are, so that no check misses them later; the
+next run goes on where a killed one was.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from pipeline.index.builds import Builds
 from pipeline.ops.checks import files
 from pipeline.quality import report_files
 from pipeline.store import batches, erase, pilots
-from pipeline.store.batches import Batch
+from pipeline.store.database import Store
 
 
 @dataclass
@@ -48,20 +47,27 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
     report = CleanReport(ws.settings.keep_days, dry)
     oldest = ws.now() - timedelta(days=ws.settings.keep_days)
     with ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
-        _clean_batches(ws, oldest, report=report)
-        _clean_litter(ws, report=report)
+        _clean_batches(ws.store, ws.data, oldest=oldest, now=ws.now(), report=report)
+        litter = files.litter(ws.store, ws.data)
+        report.litter += [path.name for path in litter]
+        for path in () if dry else litter:
+            path.unlink(missing_ok=True)
     _clean_builds(ws, oldest, report=report)
-    _clean_reports(ws, oldest, report=report)
+    with ws.store.read() as tx:
+        named = {Path(one.report).stem for one in pilots.all_pilots(tx) if one.report is not None}
+    for subject in ws.subjects:
+        _clean_reports(ws.data, subject.task.name, oldest=oldest, named=named, report=report)
     _clean_uploads(ws, report=report)
     return report
 
 
-def _clean_batches(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:
+def _clean_batches(store: Store, data: Path, *, oldest: datetime, now: datetime, report: CleanReport) -> None:
     """Remove the sealed files of batches that were over before `oldest`, each after a line in the journal."""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         everyone, known = batches.batches_in_states(tx), erase.cleaned_batches(tx)
     for batch in everyone:
-        paths = list(_files(ws, batch))
+        names = filter(None, (batch.request_file, batch.result_file))
+        paths = [data / name for name in names if (data / name).is_file()]
         if not batch.is_over or (batch.ended_at or batch.created_at) >= oldest or not paths:
             continue
         report.batches.append(batch.number)
@@ -70,25 +76,9 @@ def _clean_batches(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) 
         if report.dry:
             continue
         if batch.number not in known:
-            with ws.store.write() as tx:
-                why = f"older than {report.keep_days:g} days"
-                erase.note_cleaned(tx, batch.number, why=why, at=ws.now())
+            with store.write() as tx:
+                erase.note_cleaned(tx, batch.number, why=f"older than {report.keep_days:g} days", at=now)
         for path in paths:
-            path.unlink(missing_ok=True)
-
-
-def _files(ws: OpenWorkspace, batch: Batch) -> Iterator[Path]:
-    """Yield the sealed files of a batch that are there."""
-    for name in filter(None, (batch.request_file, batch.result_file)):
-        if (ws.data / name).is_file():
-            yield ws.data / name
-
-
-def _clean_litter(ws: OpenWorkspace, *, report: CleanReport) -> None:
-    """Remove what killed runs left; the caller holds the lease under which such files are written."""
-    for path in files.litter(ws):
-        report.litter.append(path.name)
-        if not report.dry:
             path.unlink(missing_ok=True)
 
 
@@ -96,33 +86,29 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
     """Remove builds that are not in service and were made before `oldest`, and what killed runs left of others."""
     if not (ws.data / "index").is_dir():
         return
+    builds = Builds(ws.data)
     with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
-        report.litter += Builds(ws.data).stale()
-        made = {number: Builds(ws.data).built_at(number) for number in Builds(ws.data).others()}
-        old = [number for number, at in made.items() if at is None or at < oldest]
-        report.builds = old
+        report.litter += builds.stale()
+        made = {number: builds.built_at(number) for number in builds.others()}
+        report.builds = [number for number, at in made.items() if at is None or at < oldest]
         if not report.dry:
-            with build.hold_lease_during(ws, lease):
-                Builds(ws.data).sweep()
-            Builds(ws.data).drop(old, fence=lambda: build.hold_lease_during(ws, lease))
+            with build.hold_lease_during(ws.store, lease):
+                builds.sweep()
+            builds.delete(report.builds, fence=lambda: build.hold_lease_during(ws.store, lease))
 
 
-def _clean_reports(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:
-    """Remove reports written before `oldest`, but the newest of each task and those that a pilot's verdict rests on."""
-    with ws.store.read() as tx:
-        named = {Path(one.report).stem for one in pilots.all_pilots(tx) if one.report is not None}
-    for subject in ws.subjects:
-        task = subject.task.name
-        old = [
-            path
-            for path in report_files.older_reports(ws.data, task, oldest)
-            if report_files.report_stem(path, task) not in named
-        ]
-        stale = [path for path in report_files.stale_parts(ws.data, task) if path not in old]
-        report.reports += [path.name for path in old]
-        report.litter += [path.name for path in stale]
-        for path in () if report.dry else (*old, *stale):
-            path.unlink(missing_ok=True)
+def _clean_reports(data: Path, task: str, *, oldest: datetime, named: set[str], report: CleanReport) -> None:
+    """Remove a task's reports written before `oldest`, but the newest and those `named` by a pilot's verdict."""
+    old = [
+        path
+        for path in report_files.older_reports(data, task, oldest)
+        if report_files.report_stem(path, task) not in named
+    ]
+    stale = [path for path in report_files.stale_parts(data, task) if path not in old]
+    report.reports += [path.name for path in old]
+    report.litter += [path.name for path in stale]
+    for path in () if report.dry else (*old, *stale):
+        path.unlink(missing_ok=True)
 
 
 def _clean_uploads(ws: OpenWorkspace, *, report: CleanReport) -> None:

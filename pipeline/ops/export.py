@@ -1,21 +1,14 @@
-"""Write experts or concepts to a file, sealed, or to whoever takes the bytes; from one snapshot, by id."""
+"""Write the rows of a subject to a file, sealed, or to the caller in pieces; from one snapshot, by id."""
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
+from pipeline.core.hooks import ExportRows
+from pipeline.core.progress import Progress
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import export, table
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
-
-
-Row = TypeVar("Row")
 
 
 @dataclass
@@ -25,15 +18,7 @@ class ExportReport:
     path: str | None
     format: str
     count: int = 0
-    word: str = "expert"
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Which concepts are wanted: the best ones, those of one extractor (label/model, or a label), or all in sight."""
-
-    best: bool = False
-    extractor: str | None = None
+    word: str = "item"
 
 
 def run(
@@ -41,92 +26,40 @@ def run(
     path: Path | None,
     *,
     format_: str | None = None,
-    wanted: ExportOptions | None = None,
+    best: bool = False,
+    extractor: str | None = None,
     write: Callable[[bytes], object],
 ) -> ExportReport:
     """Write every row of the subject to a file, or without a path by calling `write` with one piece after the other.
 
-    The format is the one asked for, else that of the path's ending; without a path CSV, of concepts JSON lines.
+    The format is the one asked for, else that of the path's ending, else the subject's usual one.
 
     Raises:
-        InputError: no such format, no concept of that extractor, or the file cannot be written; an old file there is as
-            it was.
+        InputError: no such format or choice of rows, or the file cannot be written; an old file there is as it was.
         ConfigurationError: Parquet is wanted, and its library is not installed.
     """
-    wanted = wanted or ExportOptions()
-    of_passages = ws.settings.task == "passages"
-    if not of_passages and wanted != ExportOptions():
-        raise InputError("BEST= and EXTRACTOR= are about concepts; nothing was written", hint="add TASK=passages")
-    if wanted.best and wanted.extractor:
-        raise InputError(
-            "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
-        )
-    formats = _passage_formats() if of_passages else export.FORMATS
-    report = ExportReport(str(path) if path else None, format_ or _format_of(path, formats))
-    report.word = "concept" if of_passages else "expert"
+    hooks = ws.subject.hooks
+    formats = hooks.export_formats
+    report = ExportReport(str(path) if path else None, format_ or _format_of(path, formats), word=hooks.export_word)
     if report.format not in formats.values():
         raise InputError(
             f"{report.word}s are not written as {report.format}; nothing was written",
             hint=f"use one of {', '.join(formats)}",
         )
     with ws.store.read() as tx:
-        pieces = _concepts(ws, tx, report, wanted) if of_passages else _experts(ws, tx, report)
-        if path is None:
+        rows = _counted(hooks.export_rows(tx, best=best, extractor=extractor), report, ws.display)
+        pieces = hooks.encode_rows(rows, format_=report.format)
+        if path is not None:
+            _seal(path, pieces)
+        else:
             for piece in pieces:
                 write(piece)
-        else:
-            _seal(path, pieces)
     return report
 
 
-def _experts(ws: OpenWorkspace, tx: "Connection", report: ExportReport) -> Iterator[bytes]:
-    """Return the bytes of every expert's row."""
-    return export.encode_experts(
-        _counted(ws, table.all_experts(tx), report, table.count_experts_by_state(tx)["total"]), format_=report.format
-    )
-
-
-def _concepts(ws: OpenWorkspace, tx: "Connection", report: ExportReport, wanted: ExportOptions) -> Iterator[bytes]:
-    """Return the bytes of the concepts that are wanted."""
-    from pipeline.passages import best
-    from pipeline.passages import export as concepts
-    from pipeline.passages.schema import read_shape
-
-    shape = read_shape(tx, passages=ws.settings.passages_table)
-    if wanted.best:
-        rows = best.best_concepts(tx, shape, best.preference_of(ws.settings))
-    else:
-        rows = best.all_concepts(tx, shape, extractor=wanted.extractor)
-    if wanted.extractor is not None:
-        rows = _checked(rows, wanted.extractor)
-    return concepts.encode_concepts(_counted(ws, rows, report, None), format_=report.format)
-
-
-def _checked(rows: Iterator[Row], extractor: str) -> Iterator[Row]:
-    """Return the rows of an extractor, where there are any.
-
-    Raises:
-        InputError: there are none; nothing was written.
-    """
-    first = next(rows, None)
-    if first is None:
-        raise InputError(
-            f"there is no concept of {extractor!r}; nothing was written",
-            hint="`make versions` lists whose concepts there are",
-        )
-    return itertools.chain([first], rows)
-
-
-def _passage_formats() -> dict[str, str]:
-    from pipeline.passages import export as concepts
-
-    return concepts.FORMATS
-
-
-def _counted(ws: OpenWorkspace, rows: Iterable[Row], report: ExportReport, total: int | None) -> Iterator[Row]:
-    """Yield rows and count them."""
-    with ws.display.bar("exporting", total) as bar:
-        for row in rows:
+def _counted(found: ExportRows, report: ExportReport, display: Progress) -> Iterator[object]:
+    with display.bar("exporting", found.total) as bar:
+        for row in found.rows:
             report.count += 1
             yield row
             bar.show(report.count)

@@ -1,23 +1,23 @@
 """Remove one person everywhere, and prove it by a search over every byte of the workspace.
 
 In this order, each part safe to do twice: the mark that it was begun, uploads at the API, lines in sealed files, all
-rows in one transaction, the reports, the index, the vectors, what the database keeps of deleted rows. A run that was
-killed is gone on with by the same command, also when the row itself is gone by then.
+rows in one transaction, the reports, the index, the vectors, what the database keeps of deleted rows. After a
+killed run the same command goes on, also where the row itself is deleted by then.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.batch import prepare
 from pipeline.core.errors import InconsistentError, InputError, RemoteError
+from pipeline.core.task import Subject, Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import remove, table
-from pipeline.experts.columns import text_of
-from pipeline.experts.schema import experts
 from pipeline.index import build
 from pipeline.ops import byte_scan, forget_files
+from pipeline.ops.checks import files
 from pipeline.quality import report_files
 from pipeline.store import batches, claims, erase, integrity, workspace
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 OURS = ("findable.db", "batches", "index", "local-engine")  # how the names of what we write begin
-SHORT = 4  # a name with fewer letters stands in too many words to be cut out of what was said
+SHORT = 4  # a name with fewer letters stands in too many words to be cut out of other texts
 
 
 @dataclass
@@ -48,32 +48,33 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
     """Forget one person; `confirm` is asked before anything is changed.
 
     Raises:
-        InputError: there is nobody of that name, they stand in a batch that is not over, or it was not confirmed.
+        InputError: there is no such person, they stand in a batch that is not over, or it was not confirmed.
         ConfigurationError: the database does not let go of the row; nothing was changed.
         RemoteError: the API is needed and cannot be reached; what was done is kept, and the next run goes on.
         InconsistentError: something of the person is still there; the message says where.
     """
-    row, ids = _begin(ws, username, confirm=confirm)
+    subject = ws.subject
+    task = subject.task.name
+    texts, ids = _begin(ws, subject, username, confirm=confirm)
     report = ForgetReport(username)
-    own = _own_words(row) if row is not None else [username]
     with ws.store.read() as tx:
-        numbers = {number for one in ids for number in erase.batches_of(tx, table.TASK, one)}
+        numbers = {number for one in ids for number in erase.batches_of(tx, task, one)}
     report.uploads = forget_files.drop_uploads(ws, numbers)
     with ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING) as lease:
-        _remove_files(ws, ids, byte_scan.needles(own), report=report)
-        words = [word for word in own if len(word) >= SHORT]
+        _remove_files(ws, ids, byte_scan.needles(texts), report=report)
+        words = [word for word in texts if len(word) >= SHORT]
         with ws.waited_lease(build.LEASE, waiting=build.WAITING) as index, ws.store.write() as tx:
             lease.check(tx)
             index.check(tx)
-            _erase(ws, tx, ids, words=words)
-            proving = [word for word in own if not _is_of_others(ws, tx, word)]
-    report.reports = report_files.remove_reports(ws.data, table.TASK)
+            _erase(tx, subject, ids, words=words, now=ws.now())
+            proving = [word for word in texts if not _is_of_others(tx, subject, ws.subjects, word)]
+    report.reports = report_files.remove_reports(ws.data, task)
     _rebuild(ws, ids, report=report)
-    if not ws.store.compact(besides=[experts.name]):
+    with ws.store.read() as tx:
+        tables = [table.name for table in subject.hooks.tables(tx)]
+    if not ws.store.compact(besides=tables):
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
-    report.reports += report_files.remove_reports(
-        ws.data, table.TASK
-    )  # also one that was being written from the old rows
+    report.reports += report_files.remove_reports(ws.data, task)  # one that was being written from the old rows
     _prove(ws, proving, report=report)
     with ws.store.write() as tx:
         erase.finish_erasure(tx, username)
@@ -81,80 +82,88 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
 
 
 def _begin(
-    ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]
-) -> tuple[Mapping[Any, Any] | None, list[str]]:
-    """Mark that a person is being forgotten; return the row, unless it is gone already, and the ids to forget."""
+    ws: OpenWorkspace, subject: Subject, username: str, *, confirm: Callable[[str], bool]
+) -> tuple[list[str], list[str]]:
+    """Mark that a person is being forgotten; return the texts that are theirs alone, and the ids to forget."""
+    texts, task, hooks = [username], subject.task, subject.hooks
     with ws.store.read() as tx:
-        row = table.by_usernames(tx, [username]).get(username)
         is_begun = bool(erase.open_erasures(tx, username))
-        if row is None and not is_begun:
-            table.by_username(tx, username)  # says that there is nobody
-        if row is not None:
-            _check_free(ws, tx, row)
+        item_id = _id_of(tx, task, username, may_lack=is_begun)
+        if item_id is not None:
+            texts = hooks.texts_of(tx, item_id)
+            _check_free(tx, task.name, item_id, username, now=ws.now())
     question = f"Forget {username!r} for good: row, answers, lines in sealed files, vectors, uploads, and older builds?"
     if not is_begun and not confirm(question):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
     with ws.store.write() as tx:
         claims.free_dead_claims(tx, now=ws.now())
-        if row is not None:
-            _check_free(ws, tx, row)
-            remove.check_removable(tx, row)
-            erase.begin_erasure(tx, table.TASK, str(row["id"]), name=username, at=ws.now())
-        return row, erase.open_erasures(tx, username)
+        if item_id is not None:
+            _check_free(tx, task.name, item_id, username, now=ws.now())
+            hooks.check_removable(tx, item_id)
+            erase.begin_erasure(tx, task.name, item_id, name=username, at=ws.now())
+        return texts, erase.open_erasures(tx, username)
 
 
-def _check_free(ws: OpenWorkspace, tx: "Connection", row: Mapping[Any, Any]) -> None:
+def _id_of(tx: "Connection", task: Task, name: str, *, may_lack: bool) -> str | None:
+    """Return the id of the item of that name; None where it `may_lack`, after a killed run.
+
+    Raises:
+        InputError: there is none, and it must be there.
+    """
+    try:
+        return task.id_of(tx, name)
+    except InputError:
+        if not may_lack:
+            raise
+        return None
+
+
+def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: datetime) -> None:
     """Refuse while the person is being asked about, in a batch that is not over or by a live call.
 
     Raises:
         InputError: they are; the message says what to do.
     """
-    item_id, name = str(row["id"]), text_of(row["username"])
-    for number in erase.batches_of(tx, table.TASK, item_id):
+    for number in erase.batches_of(tx, task, item_id):
         batch = batches.get_batch(tx, number)
         if not batch.is_over:
             raise InputError(
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
                 hint=f"`make status` says how to finish it, `make batch-cancel BATCH={number}` gives it up",
             )
-    dead = claims.dead_claims(tx, table.TASK, now=ws.now())
-    if item_id not in dead and claims.is_any_claimed(tx, table.TASK, [item_id]):
+    if item_id not in claims.dead_claims(tx, task, now=now) and claims.is_any_claimed(tx, task, [item_id]):
         raise InputError(f"{name!r} is being asked about right now; nothing was changed", hint="try again in a minute")
 
 
-def _own_words(row: Mapping[Any, Any]) -> list[str]:
-    """Return what is a person's own: username, name as it is indexed and as it lies in a row, biography, addresses."""
-    first, last = text_of(row["first_name"]), text_of(row["last_name"])
-    names = [f"{first} {last}", f"{first}{last}"] if first and last else []
-    words = [text_of(row["username"]), *names, text_of(row["bio"])]
-    words += [text_of(row["profile_url"]), text_of(row["profile_url_utm"])]
-    return [word for word in dict.fromkeys(word.strip() for word in words) if word]
-
-
-def _is_of_others(ws: OpenWorkspace, tx: "Connection", word: str) -> bool:
-    """Return whether a word stands in what is kept of anybody or anything else, so that to find it proves nothing."""
+def _is_of_others(tx: "Connection", subject: Subject, subjects: Sequence[Subject], word: str) -> bool:
+    """Return whether a word stands in what is kept of anything else, so that to find it proves nothing."""
     forms = {word, *(needle.decode("utf-8", "replace") for needle in byte_scan.needles([word]))}
-    others = [one.task for one in ws.subjects if one.task.name != table.TASK]
-    return table.text_is_stored(tx, word) or any(task.contains_text(tx, form) for task in others for form in forms)
+    return any(
+        one.hooks.contains_text(tx, form)
+        for one in subjects
+        for form in ({word} if one.name == subject.name else forms)
+    )
 
 
 def _remove_files(ws: OpenWorkspace, ids: list[str], needles: list[bytes], *, report: ForgetReport) -> None:
     """Remove the person from the local engine's files and from every sealed file, under the lease on preparing."""
-    forget_files.drop_engine(ws)
-    forget_files.sweep_rewrites(ws)
-    rewritten = forget_files.drop_lines(ws, table.TASK, ids, words=needles)
-    report.files = [one.name for one in rewritten]
-    report.lines = sum(one.lines for one in rewritten)
+    if ws.backend == "local":
+        forget_files.drop_engine(ws.store, ws.data)
+    for path in files.litter(ws.store, ws.data):
+        path.unlink(missing_ok=True)
+    done = forget_files.drop_lines(ws.store, ws.data, ws.task.name, ids, words=needles, display=ws.display)
+    report.files, report.lines = list(done), sum(done.values())
 
 
-def _erase(ws: OpenWorkspace, tx: "Connection", ids: list[str], *, words: list[str]) -> None:
+def _erase(tx: "Connection", subject: Subject, ids: list[str], *, words: list[str], now: datetime) -> None:
     """Remove every row of the person, in the caller's transaction."""
-    for item_id, row in table.by_ids(tx, ids).items():
-        _check_free(ws, tx, {**row, "id": item_id})
+    task = subject.task
+    for item_id, name in task.names(tx, ids).items():
+        _check_free(tx, task.name, item_id, name, now=now)
     for one in ids:
-        erase.erase_item(tx, table.TASK, one, words=words)
-    for row in table.by_ids(tx, ids).values():
-        remove.remove_person(tx, row)
+        erase.erase_item(tx, task.name, one, words=words)
+    for one in ids:
+        subject.hooks.remove(tx, one)
     workspace.touch_revision(tx)
 
 
@@ -173,14 +182,14 @@ def _rebuild(ws: OpenWorkspace, ids: list[str], *, report: ForgetReport) -> None
             hint="run the same command again; it goes on from here",
             code=error.code,
         ) from error
-    report.vectors = forget_files.drop_vectors(ws)
+    report.vectors = forget_files.drop_vectors(ws.store, ws.data, ws.collection)
 
 
 def _prove(ws: OpenWorkspace, words: list[str], *, report: ForgetReport) -> None:
     """Look for the person in every text of our tables and in every byte of the workspace.
 
     Of a database on a server the bytes are not ours to read: there the tables are what is proved. Words that stand
-    in somebody else's row too prove nothing and are not looked for. A database that another program shares with us
+    in another item's row too prove nothing and are not looked for. A database that another program shares with us
     may hold them in its tables, which are its own; and so may the file that was left behind by a move to a server.
 
     Raises:
@@ -189,31 +198,31 @@ def _prove(ws: OpenWorkspace, words: list[str], *, report: ForgetReport) -> None
     wanted = byte_scan.needles(words)
     found = [path.relative_to(ws.data) for path in byte_scan.holding(ws.data, wanted)]
     with ws.store.read() as tx:
-        besides = [experts.name, *(name.lower() for one in ws.subjects for name in one.task.tables)]
+        tables = {one.name: list(one.hooks.tables(tx)) for one in ws.subjects}
+        besides = [table.name.lower() for some in tables.values() for table in some]
         is_theirs = ws.store.path is None or bool(integrity.foreign_tables(tx, besides=besides))
-        told = integrity.columns_holding(tx, [experts], [needle.decode("utf-8", "replace") for needle in wanted])
-    others = {
-        path.relative_to(ws.data)
+        texts = [needle.decode("utf-8", "replace") for needle in wanted]
+        rows = integrity.columns_holding(tx, tables[ws.subject.name], texts)
+    reports = {
+        one.task.name: {path.relative_to(ws.data) for path in report_files.reports_of_task(ws.data, one.task.name)}
         for one in ws.subjects
-        for path in report_files.reports_of_task(ws.data, one.task.name)
     }
-    mine = {path.relative_to(ws.data) for path in report_files.reports_of_task(ws.data, table.TASK)}
-    written = [path for path in found if path in others - mine]
-    found = [path for path in found if path not in written]
-    own = [
+    mine = reports.pop(ws.task.name)
+    written = [path for path in found if any(path in some for some in reports.values()) and path not in mine]
+    ours = [
         path
         for path in found
-        if not (_is_ours(path) or path in mine) or (is_theirs and path.name.startswith("findable.db"))
+        if path in mine or (_is_ours(path) and not (is_theirs and path.name.startswith("findable.db")))
     ]
-    report.own_files = [str(path) for path in own]
+    report.own_files = [str(path) for path in found if path not in ours and path not in written]
     path = ws.store.path
     if path is not None and path.absolute().parent != ws.data.absolute() and byte_scan.is_holding(path, wanted):
         report.own_files.append(str(path))
-    ours = [path for path in found if path not in own]
+    ours = [path for path in ours if path not in written]
     sealed = [path for path in ours if path.parts[0] == prepare.FOLDER]
     named = [path for path in sealed if forget_files.is_of_others(ws.data / path, wanted)]
     report.named_by_others = [str(path) for path in (*named, *written)]
-    left = [*told, *(str(path) for path in ours if path not in named)]
+    left = [*rows, *(str(path) for path in ours if path not in named)]
     if left:
         raise InconsistentError(
             f"{report.username!r} is still to be found in {', '.join(left[:3])}",

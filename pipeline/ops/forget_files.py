@@ -1,4 +1,4 @@
-"""What forgetting one item is made of: sealed files without its lines, an index and vectors without it, no uploads.
+"""Take one item out of sealed files, uploads, the index and the cached vectors.
 
 Each part may be done twice and may be killed half way. A sealed file is written anew beside the old one, its new hash
 is committed, and then it takes the old one's place: a run that died in between finds the old file under the new hash,
@@ -7,53 +7,45 @@ makes the same new file of it again, and goes on.
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.batch import uploads
 from pipeline.core import files, links
 from pipeline.core.errors import FindableError, InconsistentError
+from pipeline.core.progress import Progress
+from pipeline.core.task import Collection as Indexed
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import key_of_line
 from pipeline.index import build, embed
 from pipeline.index.builds import Builds
-from pipeline.ops.checks import files as checks_files
+from pipeline.index.cache import caches, vector_key
 from pipeline.store import batches, erase
 from pipeline.store.batches import Batch
+from pipeline.store.database import Store
 
 ENGINE = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
 
 
-@dataclass(frozen=True)
-class Rewritten:
-    """One sealed file that was written anew, and how many lines it lost."""
-
-    name: str
-    lines: int
-
-
-def sweep_rewrites(ws: OpenWorkspace) -> None:
-    """Remove what killed runs left in the workspace; the caller holds the lease on preparing."""
-    for path in checks_files.litter(ws):
-        path.unlink(missing_ok=True)
-
-
-def drop_lines(ws: OpenWorkspace, task: str, ids: Collection[str], *, words: Sequence[bytes]) -> list[Rewritten]:
+def drop_lines(
+    store: Store, data: Path, task: str, ids: Collection[str], *, words: Sequence[bytes], display: Progress
+) -> dict[str, int]:
     """Write every sealed file of a batch that is over anew without the lines about these items of a task.
 
-    A line that cannot be read goes where it holds a key or one of `words`. The caller holds the lease on preparing.
+    Returns how many lines each file lost, by its name, where it lost any. A line that cannot be read goes where it
+    holds a key or one of `words`. The caller holds the lease on preparing.
     """
-    with ws.store.read() as tx:
+    with store.read() as tx:
         over = [batch for batch in batches.batches_in_states(tx) if batch.is_over]
-    done = []
+    keys = {request_key(task, one) for one in ids}
+    done = {}
     for batch in over:
-        keys = {request_key(task, one) for one in ids}
         for name, recorded in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
-            path = ws.data / (name or "")
-            if name and path.is_file():
-                lost = _drop_from(ws, batch, path, recorded or "", keys=keys, words=words)
-                done += [Rewritten(name, lost)] if lost else []
+            path = data / (name or "")
+            if not name or not path.is_file():
+                continue
+            if lost := _drop_from(store, batch, path, recorded or "", keys=keys, words=words, display=display):
+                done[name] = lost
     return done
 
 
@@ -68,7 +60,7 @@ def drop_uploads(ws: OpenWorkspace, numbers: Collection[int]) -> int:
     """
     with ws.store.read() as tx:
         mine = [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
-    if not mine or (ws.backend == "local" and not _is_under_way(ws)):
+    if not mine or (ws.backend == "local" and not _is_under_way(ws.store)):
         return 0
     left = uploads.left_uploads(ws.store, ws.client, of=numbers)
     for one in left:
@@ -80,59 +72,56 @@ def drop_uploads(ws: OpenWorkspace, numbers: Collection[int]) -> int:
     return len(left)
 
 
-def drop_engine(ws: OpenWorkspace) -> None:
+def drop_engine(store: Store, data: Path) -> None:
     """Remove the local engine's state where no batch is under way; the caller holds the lease on preparing."""
-    if ws.backend == "local" and not _is_under_way(ws):
+    if not _is_under_way(store):
         for name in ENGINE:
-            links.remove_link(ws.data / name)
+            links.remove_link(data / name)
 
 
-def _is_under_way(ws: OpenWorkspace) -> bool:
-    """Return whether there is a batch that is not over."""
-    with ws.store.read() as tx:
+def _is_under_way(store: Store) -> bool:
+    with store.read() as tx:
         return any(not batch.is_over for batch in batches.batches_in_states(tx))
 
 
 def renew_index(ws: OpenWorkspace, ids: Collection[str]) -> int | None:
     """Build the index anew where the one in service holds one of these items, and remove every other build.
 
-    Returns the number of the new build. Where nobody is left to index, there is no index afterwards.
+    Returns the number of the new build. Where nothing is left to index, there is no index afterwards.
     """
-    made = None
-    if _is_indexed(ws, ids):
+    made, builds = None, Builds(ws.data)
+    if _is_indexed(ws.data, ids):
         with ws.store.read() as tx:
             left = ws.collection.count(tx)
         if left:
-            made = build.build_index(ws).number
+            made = build.run(ws).number
         else:
             with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
-                Builds(ws.data).withdraw(fence=lambda: build.hold_lease_during(ws, lease))
+                builds.retire(fence=lambda: build.hold_lease_during(ws.store, lease))
     with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
-        with build.hold_lease_during(ws, lease):
-            Builds(ws.data).sweep()
-        Builds(ws.data).drop(Builds(ws.data).others(), fence=lambda: build.hold_lease_during(ws, lease))
-        current = Builds(ws.data).current()
-        if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws)):
-            build.record_build(ws, current)
+        with build.hold_lease_during(ws.store, lease):
+            builds.sweep()
+        builds.delete(builds.others(), fence=lambda: build.hold_lease_during(ws.store, lease))
+        current = builds.current()
+        if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws.store)):
+            build.record_build(ws.store, current, at=ws.now())
     return made
 
 
-def drop_vectors(ws: OpenWorkspace) -> int:
+def drop_vectors(store: Store, data: Path, collection: Indexed) -> int:
     """Remove every cached vector that no entry of the collection asks for, of all models; return how many."""
-    folder = ws.data / "index" / "vectors"
+    folder = data / "index" / "vectors"
     if not folder.is_dir():
         return 0
-    from pipeline.index.cache import caches, vector_key
-
-    gone = 0
+    removed = 0
     for cache in caches(folder):
-        with ws.store.read() as tx:
+        with store.read() as tx:
             needed = {
                 vector_key(entry.text, model=cache.model, dim=cache.dim, task_type=embed.TASK_TYPE)
-                for entry in ws.collection.entries(tx)
+                for entry in collection.entries(tx)
             }
-        gone += cache.retain(needed)
-    return gone
+        removed += cache.retain(needed)
+    return removed
 
 
 def is_of_others(path: Path, words: Sequence[bytes]) -> bool:
@@ -141,19 +130,26 @@ def is_of_others(path: Path, words: Sequence[bytes]) -> bool:
         return all(key_of_line(line) for line in file if any(word in line for word in words))
 
 
-def _is_indexed(ws: OpenWorkspace, ids: Collection[str]) -> bool:
+def _is_indexed(data: Path, ids: Collection[str]) -> bool:
     """Return whether the build in service holds one of these items; one that cannot be read may."""
     try:
-        if Builds(ws.data).current() is None:
+        if Builds(data).current() is None:
             return False
-        with Builds(ws.data).open() as index:
-            return any(one in index.content_hashes() for one in ids)
+        with Builds(data).open() as index:
+            return not index.content_hashes().keys().isdisjoint(ids)
     except FindableError:
         return True
 
 
 def _drop_from(
-    ws: OpenWorkspace, batch: Batch, path: Path, recorded: str, *, keys: Collection[str], words: Sequence[bytes]
+    store: Store,
+    batch: Batch,
+    path: Path,
+    recorded: str,
+    *,
+    keys: Collection[str],
+    words: Sequence[bytes],
+    display: Progress,
 ) -> int:
     """Write one sealed file anew without some lines; return how many it lost."""
     was = files.sha256_of(path)
@@ -163,13 +159,13 @@ def _drop_from(
         if not lost:
             return 0
         if was == recorded:
-            with ws.store.write() as tx:
+            with store.write() as tx:
                 if not erase.reseal(tx, batch.number, was=was, sha256=written.sha256, size=written.size):
                     raise InconsistentError(
                         f"the record of {path.name} changed meanwhile; it was left as it is", hint="run it again"
                     )
         elif written.sha256 != recorded:
-            ws.display.warn(f"{path.name} had other bytes than were recorded; it has them still, but for those lines")
+            display.warn(f"{path.name} had other bytes than were recorded; it has them still, but for those lines")
         files.rename(written, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -179,7 +175,7 @@ def _drop_from(
 def _write_without(
     path: Path, draft: Path, *, keys: Collection[str], words: Sequence[bytes]
 ) -> tuple[files.Sealed, int]:
-    """Seal a draft with all lines of a file but some, byte for byte; return it with how many it lacks."""
+    """Seal a draft with all lines of a file but some, byte for byte; return it with how many lines were left out."""
     needles = [json.dumps(key).encode("ascii") for key in keys]
     lost = 0
     with files.SealedWriter(draft) as writer, path.open("rb") as file:

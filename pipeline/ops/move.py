@@ -2,29 +2,24 @@
 
 No other process can write to the file meanwhile. All of it goes into one transaction of the server, which is
 committed only when every table has as many rows there as here and the hashes of all rows agree; right before that, the
-file is marked as moved (see `store.moved`). A run that was killed leaves nothing on the server, or everything.
+file is marked as moved (see `store.marker`). A run that was killed leaves nothing on the server, or everything.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, UnavailableError
+from pipeline.core.progress import Progress
+from pipeline.engine import registry
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import adopt
-from pipeline.experts import table as people
-from pipeline.experts.schema import experts
-from pipeline.passages import subject as passages
-from pipeline.passages.schema import CONCEPTS, MARK, tables_as_found
 from pipeline.store import claims, copy, marker, schema, tables, workspace
 from pipeline.store.copy import CopySource
 from pipeline.store.database import Connection, Store
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
-
-
-EVERYTHING = (*tables.metadata.sorted_tables, experts)  # of a workspace of people
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,10 @@ def _move(ws: OpenWorkspace, path: Path, target: Store) -> MoveReport:
     to = target.address
     with ws.store.hold() as tx, target.write() as there:
         source, here = CopySource(tx), workspace.get_workspace(tx)
-        everything = tables_of(ws, tx)
+        for room in registry.rooms():
+            room.check_movable(tx, ws.settings)
+        own = {one.name: one.hooks.tables(tx) for one in ws.subjects}
+        everything = [*tables.metadata.sorted_tables, *(table for some in own.values() for table in some)]
         mark = marker.find_moved(path)
         found = schema.our_tables(there, {table.name for table in everything})
         if mark is not None and mark.to != to:
@@ -93,51 +91,18 @@ def _move(ws: OpenWorkspace, path: Path, target: Store) -> MoveReport:
         _check_idle(tx)
         for table in everything:
             source.check(table)
-        _make(ws, tx, there)
-        rows = _copy(ws, source, there, everything)
-        _count_on(tx, source, there, everything)
+        schema.make_schema(there)
+        for one in ws.subjects:
+            one.hooks.make_tables(tx, there)
+        rows = _copy(source, there, everything, ws.display)
+        for table in tables.metadata.sorted_tables:
+            copy.count_from(there, table, source.newest(table))
+        for one in ws.subjects:
+            for table in own[one.name]:  # no number is given again, not even that of a row that is deleted
+                copy.count_from(there, table, max(source.newest(table), one.hooks.highest_id(tx, table)))
         marker.write_moved(path, marker.MovedMarker(to, here.workspace_id, f"{ws.now():%Y-%m-%d %H:%M} UTC"))
     marker.write_marker(ws.data, marker.FolderMarker(here.workspace_id, to))
     return MoveReport(str(path), to, rows, source.left_behind(everything))
-
-
-def tables_of(ws: OpenWorkspace, tx: Connection) -> "list[Table]":
-    """Return every table that is ours: the engine's own, and those of the subjects that the workspace has.
-
-    Raises:
-        ConfigurationError: there are passages, under another name than is set.
-    """
-    found = list(EVERYTHING)
-    if _has_passages(ws, tx):
-        found += tables_as_found(tx, passages=ws.settings.passages_table)
-    return found
-
-
-def _has_passages(ws: OpenWorkspace, tx: Connection) -> bool:
-    """Return whether the workspace has passages.
-
-    Raises:
-        ConfigurationError: it has, under another name than is set.
-    """
-    if any(one.name == "passages" for one in ws.subjects):
-        return True
-    if schema.has_index(tx, CONCEPTS, MARK):
-        raise ConfigurationError(
-            f"there are concepts of passages here, and `{ws.settings.passages_table}` is no table of passages; "
-            "nothing was moved",
-            hint="name it with PASSAGES_TABLE=, as it was named when it was asked about",
-        )
-    return False
-
-
-def _make(ws: OpenWorkspace, tx: Connection, there: Connection) -> None:
-    """Make every table and view of ours on the server."""
-    schema.make_schema(there)
-    adopt.adopt(there)
-    if _has_passages(ws, tx):
-        for table in tables_as_found(tx, passages=ws.settings.passages_table):
-            table.create(there)
-        passages.adopt(there, replace(ws.settings, task="passages"))
 
 
 def _check_idle(tx: Connection) -> None:
@@ -154,7 +119,7 @@ def _check_idle(tx: Connection) -> None:
         )
 
 
-def _copy(ws: OpenWorkspace, source: CopySource, there: Connection, everything: "list[Table]") -> dict[str, int]:
+def _copy(source: CopySource, there: Connection, everything: "Sequence[Table]", display: Progress) -> dict[str, int]:
     """Copy every table, read each back, and return how many rows each has.
 
     Raises:
@@ -162,7 +127,7 @@ def _copy(ws: OpenWorkspace, source: CopySource, there: Connection, everything: 
     """
     counts = {table.name: source.count(table) for table in everything}
     done = 0
-    with ws.display.bar("moving rows", sum(counts.values())) as bar:
+    with display.bar("moving rows", sum(counts.values())) as bar:
         for table in everything:
             sent = copy.copy_rows(there, table, source.rows(table))
             if sent.rows != counts[table.name] or copy.digest_of(there, table) != sent:
@@ -172,11 +137,3 @@ def _copy(ws: OpenWorkspace, source: CopySource, there: Connection, everything: 
             done += sent.rows
             bar.show(done, note=table.name)
     return counts
-
-
-def _count_on(tx: Connection, source: CopySource, there: Connection, everything: "list[Table]") -> None:
-    """Let no number be given again: not of a row that is gone, nor of one that was only ever asked about."""
-    asked = claims.highest_id(tx, people.TASK)
-    for table in everything:
-        newest = source.newest(table)
-        copy.count_from(there, table, max(newest, asked) if table is experts else newest)

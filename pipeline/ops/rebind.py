@@ -5,7 +5,7 @@ go afterwards, and where a run dies between the two, running it again removes th
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,18 +14,18 @@ from pipeline.batch import prepare
 from pipeline.core import links
 from pipeline.core.errors import InputError
 from pipeline.core.states import OVER
+from pipeline.core.task import Subject, Task
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index import build
+from pipeline.ops.forget_files import ENGINE
 from pipeline.quality import report_files
 from pipeline.store import answers, batches, clear, marker, versions, workspace
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
 
 
-ENGINE_FILES = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
-INDEX_LEASE = "index"
 WAITING = "another process works here; waiting for it"
 
 
@@ -51,9 +51,12 @@ def run(ws: OpenWorkspace, *, give_up: bool, confirm: Callable[[str], bool]) -> 
         InputError: the workspace is bound to Gemini, batches are under way and not given up, or it was not confirmed.
     """
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(ws.waited_lease(name, waiting=WAITING)) for name in (prepare.LEASE, INDEX_LEASE)]
+        held = [stack.enter_context(ws.waited_lease(name, waiting=WAITING)) for name in (prepare.LEASE, build.LEASE)]
         with ws.store.read() as tx:
-            found, numbers, bound = *_found(ws, tx, give_up=give_up), workspace.get_workspace(tx).backend
+            found, numbers, bound = (
+                *_found(tx, ws.subjects, ws.data, give_up=give_up),
+                workspace.get_workspace(tx).backend,
+            )
         if found.nothing and bound is None:
             return found
         if not confirm(_question(found)):
@@ -61,15 +64,17 @@ def run(ws: OpenWorkspace, *, give_up: bool, confirm: Callable[[str], bool]) -> 
         held += [stack.enter_context(ws.waited_lease(f"batch:{one}", waiting=WAITING)) for one in numbers]
         if bound is not None:
             _clear_database(ws, held)
-        with _fenced(ws, held):  # who stood still meanwhile must not remove what somebody else wrote since
-            for path in _files(ws):
+        with _fenced(ws.store, held):  # after standing still, this must not remove what another process wrote since
+            for path in _files(ws.data, ws.subjects):
                 links.remove_link(path)
         with contextlib.suppress(OSError):  # not there, or a user's own files stand in it
             (ws.data / report_files.FOLDER).rmdir()
     return found
 
 
-def _found(ws: OpenWorkspace, tx: "Connection", *, give_up: bool) -> tuple[RebindReport, list[int]]:
+def _found(
+    tx: "Connection", subjects: Sequence[Subject], data: Path, *, give_up: bool
+) -> tuple[RebindReport, list[int]]:
     """Return what there is to clear, and the numbers of the batches that are not over."""
     bound = workspace.get_workspace(tx).backend
     if bound == "gemini":
@@ -84,18 +89,18 @@ def _found(ws: OpenWorkspace, tx: "Connection", *, give_up: bool) -> tuple[Rebin
             f"batches are under way ({', '.join(map(str, under_way))}); nothing was changed",
             hint="finish them (`make status` says how), or give them up with `findable rebind --give-up`",
         )
-    given = sum(answers.count_current(tx, one.task.name) for one in ws.subjects)
-    return RebindReport(given, len(everyone), len(under_way), len(_files(ws))), under_way
+    given = sum(answers.count_current(tx, one.task.name) for one in subjects)
+    return RebindReport(given, len(everyone), len(under_way), len(_files(data, subjects))), under_way
 
 
 @contextlib.contextmanager
-def _fenced(ws: OpenWorkspace, held: "list[Lease]") -> "Iterator[Connection]":
-    """Keep everybody else from taking any of the leases for the length of a transaction.
+def _fenced(store: "Store", held: "list[Lease]") -> "Iterator[Connection]":
+    """Keep other processes from taking any of the leases for the length of a transaction.
 
     Raises:
-        LeaseLostError: somebody else has one already.
+        LeaseLostError: another process has one already.
     """
-    with ws.store.write() as tx:
+    with store.write() as tx:
         for lease in held:
             lease.check(tx)
         yield tx
@@ -103,7 +108,7 @@ def _fenced(ws: OpenWorkspace, held: "list[Lease]") -> "Iterator[Connection]":
 
 def _clear_database(ws: OpenWorkspace, held: "list[Lease]") -> None:
     """Take the local answers back and forget the batches, in one transaction."""
-    with _fenced(ws, held) as tx:
+    with _fenced(ws.store, held) as tx:
         for one in ws.subjects:
             for page in answers.current_pages(tx, one.task.name):
                 one.task.clear(tx, page)
@@ -112,8 +117,8 @@ def _clear_database(ws: OpenWorkspace, held: "list[Lease]") -> None:
         marker.remove_marker(ws.data)
 
 
-def _take_back(tx: "Connection", task: "Task") -> None:
-    """Take back what a rollback that was killed left; with its version's row gone it would be in sight again."""
+def _take_back(tx: "Connection", task: Task) -> None:
+    """Take back what a killed rollback left; without its version's row it would be in sight again."""
     for one in versions.list_versions(tx, task.name):
         going = one.withdrawn_at is not None
         after = None
@@ -122,17 +127,16 @@ def _take_back(tx: "Connection", task: "Task") -> None:
             going = after is not None
 
 
-def _files(ws: OpenWorkspace) -> list[Path]:
+def _files(data: Path, subjects: Sequence[Subject]) -> list[Path]:
     """Return the files and folders that hold nothing but the local engine's work: state, batches, index, reports."""
-    stable = [ws.data / name for name in ("faiss.index", "metadata.json")]
+    stable = [data / name for name in ("faiss.index", "metadata.json")]
     ours = [path for path in stable if path.is_symlink() and path.readlink().parts[:2] == ("index", "current")]
-    ours += [ws.data / name for name in (*ENGINE_FILES, prepare.FOLDER, "index")]
-    written = [path for one in ws.subjects for path in report_files.reports_of_task(ws.data, one.task.name)]
+    ours += [data / name for name in (*ENGINE, prepare.FOLDER, "index")]
+    written = [path for one in subjects for path in report_files.reports_of_task(data, one.task.name)]
     return [path for path in ours if path.is_symlink() or path.exists()] + written
 
 
 def _question(found: RebindReport) -> str:
-    """Return what a person is asked."""
     given_up = f", {found.given_up} of them not over" if found.given_up else ""
     return (
         f"Take back {found.answers} answers of the local engine, and remove {found.batches} batches{given_up}, the "

@@ -43,39 +43,21 @@ def run(settings: Settings, source: Path, *, confirm: Callable[[str], bool]) -> 
     """
     source, data = Path(source).absolute(), settings.data.absolute()
     manifest = backup_files.read_backup_manifest(source)
+    if data == source or data.is_relative_to(source):
+        raise InputError(f"{data} is the backup itself; nothing was changed", hint="set DATA= to another directory")
     with contextlib.ExitStack() as stack:
         store = _server(settings, manifest)
         if store is not None:
             stack.callback(store.close)
-        return _run(settings, source, data, manifest, store=store, confirm=confirm)
-
-
-def _run(
-    settings: Settings,
-    source: Path,
-    data: Path,
-    manifest: backup_files.BackupManifest,
-    *,
-    store: Store | None,
-    confirm: Callable[[str], bool],
-) -> RestoreReport:
-    """Restore a backup whose manifest was read, with its dump into `store` where it has one; see `run`."""
-    if data == source or data.is_relative_to(source):
-        raise InputError(f"{data} is the backup itself; nothing was changed", hint="set DATA= to another directory")
-    backup_files.verify_backup(source, manifest)
-    _check_room(data, manifest)
-    if store is not None:
-        _check_namespace(store, manifest)
-        _is_begun(store, manifest)  # refuses before anything is asked or written
-    if data.is_symlink() or (data.exists() and not data.is_dir()):
-        raise InputError(f"{data} is no directory of its own; nothing was changed", hint="set DATA= to what it means")
-    if data.is_dir() and any(data.iterdir()):
-        _check_idle(data)
-        if not confirm(f"{data} is not empty. Move it aside and put the backup of {manifest.made_at} in its place?"):
-            raise InputError(f"{data} is not empty; nothing was changed", hint="YES=1 moves it aside")
-    data.parent.mkdir(parents=True, exist_ok=True)
-    staging = backup_files.staging_of(data)
-    with links.removed_on_error(staging):
+        backup_files.verify_backup(source, manifest)
+        _check_room(data, manifest)
+        if store is not None:
+            _check_namespace(store, manifest)
+            _is_begun(store, manifest)  # refuses before anything is asked or written
+        _check_place(data, manifest, confirm)
+        data.parent.mkdir(parents=True, exist_ok=True)
+        staging = backup_files.staging_of(data)
+        stack.enter_context(links.removed_on_error(staging))
         backup_files.restore_files(source, _without_dump(manifest), staging)
         if store is None:
             unsent = _check_database(staging / backup_files.DATABASE)
@@ -88,6 +70,20 @@ def _run(
     return RestoreReport(
         str(data), manifest.made_at, len(manifest.files), manifest.size, str(aside) if aside else None, unsent
     )
+
+
+def _check_place(data: Path, manifest: backup_files.BackupManifest, confirm: Callable[[str], bool]) -> None:
+    """Refuse where something else than a workspace stands in the place, or it is not confirmed to be moved aside.
+
+    Raises:
+        InputError: that is so, or another process works there.
+    """
+    if data.is_symlink() or (data.exists() and not data.is_dir()):
+        raise InputError(f"{data} is no directory of its own; nothing was changed", hint="set DATA= to what it means")
+    if data.is_dir() and any(data.iterdir()):
+        _check_idle(data)
+        if not confirm(f"{data} is not empty. Move it aside and put the backup of {manifest.made_at} in its place?"):
+            raise InputError(f"{data} is not empty; nothing was changed", hint="YES=1 moves it aside")
 
 
 def _server(settings: Settings, manifest: backup_files.BackupManifest) -> Store | None:
@@ -129,7 +125,7 @@ def _alone(store: Store) -> Iterator[Connection]:
 
 
 def _load(store: Store, source: Path, manifest: backup_files.BackupManifest, *, programs: Path | None) -> None:
-    """Put the dump into the database, and keep everybody else from writing there from the last look at it on.
+    """Put the dump into the database, and keep other processes from writing there from the last look at it on.
 
     Raises:
         ConfigurationError: the database holds a workspace by now.
@@ -157,7 +153,7 @@ def _is_begun(store: Store, manifest: backup_files.BackupManifest) -> bool:
 
 
 def _check_namespace(store: Store, manifest: backup_files.BackupManifest) -> None:
-    """Refuse before anything is written where nobody would find what the dump holds.
+    """Refuse before anything is written where the dump's tables would not be found.
 
     Raises:
         ConfigurationError: the connection looks for tables in another schema than the dump's.
@@ -176,7 +172,6 @@ def _check_namespace(store: Store, manifest: backup_files.BackupManifest) -> Non
 
 
 def _without_dump(manifest: backup_files.BackupManifest) -> backup_files.BackupManifest:
-    """Return what of a backup goes into the workspace's folder."""
     return replace(manifest, files={name: one for name, one in manifest.files.items() if name != backup_files.DUMP})
 
 
@@ -216,14 +211,14 @@ def _check_idle(data: Path) -> None:
 
 
 def _settle(staging: Path, data: Path) -> Path | None:
-    """Put the restored folder in place, and return where the one that stood there is now; see `backups.settle`."""
+    """Put the restored folder in place, and return where the one before is now."""
     with _left_alone(data):
         return backup_files.settle_copy(staging, data)
 
 
 @contextlib.contextmanager
 def _left_alone(data: Path) -> Iterator[None]:
-    """Keep everybody out of the workspace that is moved aside, for the length of a block.
+    """Keep other processes out of the workspace that is moved aside, for the length of a block.
 
     Raises:
         InputError: another process has its database open, if only to wait; it would go on in the one moved aside.

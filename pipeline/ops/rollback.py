@@ -1,28 +1,24 @@
-"""Taking a version back, for any task: out of sight by one row's flip, then deleted block by block.
+"""Take back one version's rows and its bookkeeping, and nothing else; what was asked and paid stays in the history.
 
-Each block is a transaction that looks at the lease. The version's own row goes last, so that whoever finds it withdrawn
-can finish what was begun: this goes on from wherever it stopped.
-
-Take back one version's rows and its bookkeeping, and nothing else; what was asked and paid stays in the history.
-
-Killed anywhere and run again it finishes. Versions whose rows were not asked for here can be taken back too.
+One row's flip takes the version out of sight; then it is deleted block by block, each in a transaction that looks at
+the lease. The version's own row goes last, so that a run that was killed is finished by the next. Versions whose rows
+were not asked for here can be taken back too.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
+from pipeline.core.progress import Bar
 from pipeline.core.states import BatchState
-from pipeline.core.task import Subject, VersionCounts
+from pipeline.core.task import Subject, Task, VersionCounts
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, live_calls, versions, workspace
 
 if TYPE_CHECKING:
-    from pipeline.core.progress import Bar
-    from pipeline.core.task import Subject, Task
-    from pipeline.engine.workspace import OpenWorkspace
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
     from pipeline.store.leases import Lease
 
 
@@ -42,23 +38,23 @@ class VersionSummary:
     """One version of which something is here: what there is of it, USD paid for it, whether it is being taken back."""
 
     subject: str
-    stock: VersionCounts
+    counts: VersionCounts
     paid: float
     withdrawn: bool
 
     @property
     def extractor(self) -> str:
         """Return the name that its answers are attributed to; the label alone where no model is known."""
-        return self.stock.label + (f"/{self.stock.model}" if self.stock.model else "")
+        return self.counts.label + (f"/{self.counts.model}" if self.counts.model else "")
 
     @property
-    def told(self) -> str:
+    def note(self) -> str:
         """Return what a person should know of it beside its figures."""
         return "being rolled back" if self.withdrawn else ""
 
     def is_named(self, name: str) -> bool:
         """Return whether a name means this version: its extractor, or its label with all models."""
-        return name in {self.extractor, self.stock.label}
+        return name in {self.extractor, self.counts.label}
 
 
 @dataclass
@@ -71,55 +67,55 @@ class RollbackCounts:
     let_go: int = 0
 
 
-def version_summaries(tx: "Connection", subject: "Subject") -> list[VersionSummary]:
-    """Return every version of a subject that rows, answers or a beginning are here of; oldest first, others' before."""
+def version_summaries(tx: "Connection", subject: Subject) -> list[VersionSummary]:
+    """Return every version of a subject that has rows, answers or a beginning here; others' first, then by age."""
     task = subject.task
     known = {(one.label, one.model): one for one in versions.list_versions(tx, task.name)}
-    stocks = {(one.label, one.model): one for one in task.versions(tx)}
+    counts = {(one.label, one.model): one for one in task.versions(tx)}
     for label, model in known:
-        stocks.setdefault((label, model), VersionCounts(label, model, 0, 0, None, None))
+        counts.setdefault((label, model), VersionCounts(label, model, 0, 0, None, None))
     order = {whose: number for number, whose in enumerate(known)}
     return [
         VersionSummary(
             subject.name,
-            stocks[whose],
+            counts[whose],
             versions.paid_for_version(tx, task.name, "/".join(whose)),
             whose in known and known[whose].withdrawn_at is not None,
         )
-        for whose in sorted(stocks, key=lambda one: (order.get(one, -1), one))
+        for whose in sorted(counts, key=lambda one: (order.get(one, -1), one))
     ]
 
 
-def _with_task(task: "Task", state: BatchState) -> str:
+def _with_task(task: Task, state: BatchState) -> str:
     """Return what names the subject in the last command of a hint; giving up takes batches of any."""
     return "" if state is BatchState.PREPARED else task.words.named
 
 
-def retire(ws: "OpenWorkspace", tx: "Connection", task: "Task", going: Sequence[VersionSummary]) -> None:
+def retire(tx: "Connection", task: Task, going: Sequence[VersionSummary], *, now: datetime) -> None:
     """Take versions out of sight, in the caller's transaction.
 
     Raises:
         InputError: batches of theirs are not over, or live calls are under way; nothing was changed.
     """
-    live_calls.end_dead_calls(tx, now=ws.now())
-    check_free(ws, tx, task, going)
+    live_calls.end_dead_calls(tx, now=now)
+    check_free(tx, task, going, now=now)
     for one in going:
-        versions.retire_version(tx, task.name, one.stock.label, model=one.stock.model, at=ws.now())
-        versions.mark_rolled_back(tx, task.name, _extractor(one.stock), at=ws.now())
+        versions.retire_version(tx, task.name, one.counts.label, model=one.counts.model, at=now)
+        versions.mark_rolled_back(tx, task.name, _extractor(one.counts), at=now)
 
 
-def check_free(ws: "OpenWorkspace", tx: "Connection", task: "Task", going: Sequence[VersionSummary]) -> None:
+def check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary], *, now: datetime) -> None:
     """Refuse while something may still come in under a version, and what has no version at all.
 
     Raises:
         InputError: that is so; the message names it.
     """
-    if any(not one.stock.label.strip() and not one.withdrawn for one in going):
+    if any(not one.counts.label.strip() and not one.withdrawn for one in going):
         raise InputError(
             "rows without a version are another program's; nothing was changed",
             hint="make versions lists the versions that are here",
         )
-    names = {_extractor(one.stock) for one in going}
+    names = {_extractor(one.counts) for one in going}
     for batch in batches.batches_in_states(tx, task=task.name):
         if batch.extractor in names and not batch.is_over:
             raise InputError(
@@ -127,7 +123,7 @@ def check_free(ws: "OpenWorkspace", tx: "Connection", task: "Task", going: Seque
                 hint=NEXT[batch.state].format(batch.number) + _with_task(task, batch.state),
             )
     for name in sorted(names):
-        going_on = versions.calls_under_way(tx, task.name, name, now=ws.now())
+        going_on = versions.calls_under_way(tx, task.name, name, now=now)
         if going_on:
             raise InputError(
                 f"live calls under way that ask under {name}: {going_on}; nothing was changed",
@@ -135,68 +131,56 @@ def check_free(ws: "OpenWorkspace", tx: "Connection", task: "Task", going: Seque
             )
 
 
-def roll_back(ws: "OpenWorkspace", lease: "Lease", task: "Task", one: VersionCounts, *, bar: "Bar") -> RollbackCounts:
-    """Delete all that is left of a withdrawn version, and its own row last; safe to begin again anywhere."""
-    gone = RollbackCounts()
-    _remove_rows(ws, lease, task, one, gone=gone, bar=bar)
-    _remove_answers(ws, lease, task, one, gone=gone, bar=bar)
-    _remove_attempts(ws, lease, task, one, gone=gone, bar=bar)
-    with ws.store.write() as tx:
+def roll_back(
+    store: "Store", lease: "Lease", task: Task, one: VersionCounts, *, now: Callable[[], datetime], bar: Bar
+) -> RollbackCounts:
+    """Delete all that is left of a retired version, and its own row last; safe to begin again anywhere."""
+    removal = _Removal(task, one)
+    for remove in (removal.rows, removal.answers, removal.attempts):
+        after: Any | None = None
+        is_over = False
+        while not is_over:
+            with store.write() as tx:
+                lease.check(tx)
+                after = remove(tx, after)
+            is_over = after is None
+            bar.show(removal.done.rows, note=f"{removal.done.answers:,} answers" if removal.done.answers else "")
+    with store.write() as tx:
         lease.check(tx)
-        versions.finish_rollback(tx, task.name, one.label, model=one.model, at=ws.now())
-    return gone
+        versions.finish_rollback(tx, task.name, one.label, model=one.model, at=now())
+    return removal.done
 
 
-def _remove_rows(
-    ws: "OpenWorkspace", lease: "Lease", task: "Task", one: VersionCounts, *, gone: RollbackCounts, bar: "Bar"
-) -> None:
-    """Take the subject's own rows back."""
-    after: Any | None = None
-    while True:
-        with ws.store.write() as tx:
-            lease.check(tx)
-            block = task.roll_back(tx, one.label, model=one.model, after=after)
-            if block.rows:
-                workspace.touch_revision(tx)
-        gone.rows += block.rows
-        bar.show(gone.rows)
-        if block.after is None:
-            return
-        after = block.after
+class _Removal:
+    """Removes a version, one block a call, in the caller's transaction; each kind says where its next block begins."""
 
+    def __init__(self, task: Task, one: VersionCounts) -> None:
+        """Begin with nothing done."""
+        self.done = RollbackCounts()
+        self._task = task
+        self._one = one
 
-def _remove_answers(
-    ws: "OpenWorkspace", lease: "Lease", task: "Task", one: VersionCounts, *, gone: RollbackCounts, bar: "Bar"
-) -> None:
-    """Delete the answers with where they came from."""
-    after = 0
-    while True:
-        with ws.store.write() as tx:
-            lease.check(tx)
-            page = versions.page_of_answers(tx, task.name, _extractor(one), after=after, most=BLOCK)
-            versions.remove_answers(tx, [row.id for row in page])
-        if not page:
-            return
-        gone.answers += len(page)
-        bar.show(gone.rows, note=f"{gone.answers:,} answers")
-        after = page[-1].id
+    def rows(self, tx: "Connection", after: Any | None) -> Any | None:
+        """Take the subject's own rows back."""
+        block = self._task.roll_back(tx, self._one.label, model=self._one.model, after=after)
+        if block.rows:
+            workspace.touch_revision(tx)
+        self.done.rows += block.rows
+        return block.after
 
+    def answers(self, tx: "Connection", after: Any | None) -> Any | None:
+        """Delete the answers with where they came from."""
+        page = versions.page_of_answers(tx, self._task.name, _extractor(self._one), after=after or 0, most=BLOCK)
+        versions.remove_answers(tx, [row.id for row in page])
+        self.done.answers += len(page)
+        return page[-1].id if page else None
 
-def _remove_attempts(
-    ws: "OpenWorkspace", lease: "Lease", task: "Task", one: VersionCounts, *, gone: RollbackCounts, bar: "Bar"
-) -> None:
-    """Delete the attempts that gave no answer, and let go whoever was parked for them alone."""
-    after = 0
-    while True:
-        with ws.store.write() as tx:
-            lease.check(tx)
-            page = versions.page_of_attempts(tx, task.name, _extractor(one), after=after, most=BLOCK)
-            gone.let_go += versions.remove_attempts(tx, task.name, page)
-        if not page:
-            return
-        gone.attempts += len(page)
-        bar.show(gone.rows, note=f"{gone.answers:,} answers")
-        after = page[-1].id
+    def attempts(self, tx: "Connection", after: Any | None) -> Any | None:
+        """Delete the attempts that gave no answer, and let go the items that were parked for them alone."""
+        page = versions.page_of_attempts(tx, self._task.name, _extractor(self._one), after=after or 0, most=BLOCK)
+        self.done.let_go += versions.remove_attempts(tx, self._task.name, page)
+        self.done.attempts += len(page)
+        return page[-1].id if page else None
 
 
 def _extractor(one: VersionCounts) -> str:
@@ -223,17 +207,18 @@ def run(
 ) -> RollbackReport:
     """Roll back a label with all its models, or with one (label/model).
 
-    `announce` is told each version that would go, and `confirm` is asked, before anything is changed.
+    `announce` gets each version that would go, and `confirm` is asked, before anything is changed.
 
     Raises:
         InputError: something of it is under way, or it was not confirmed; nothing was changed.
     """
-    subject, found = _find(ws, name)
+    with ws.store.read() as tx:
+        subject, found = _find(tx, name, ws.subjects, only=ws.subject if "task" in ws.settings.sources else None)
+        subject = subject or ws.subject
+        check_free(tx, subject.task, found, now=ws.now())
     report = RollbackReport(name, subject.name, found, indexed=subject.collection is not None)
     if not found:
         return report
-    with ws.store.read() as tx:
-        check_free(ws, tx, subject.task, found)
     for one in found:
         announce(subject, one)
     if not all(one.withdrawn for one in found) and not confirm(QUESTION):
@@ -241,29 +226,22 @@ def run(
     with ws.waited_lease(LEASE, waiting=WAITING) as lease:
         with ws.store.write() as tx:
             lease.check(tx)
-            retire(ws, tx, subject.task, found)
-        with ws.display.bar("taking back", sum(one.stock.rows for one in found)) as bar:
+            retire(tx, subject.task, found, now=ws.now())
+        with ws.display.bar("taking back", sum(one.counts.rows for one in found)) as bar:
             for one in found:
-                gone = roll_back(ws, lease, subject.task, one.stock, bar=bar)
-                for part, count in vars(gone).items():
+                done = roll_back(ws.store, lease, subject.task, one.counts, now=ws.now, bar=bar)
+                for part, count in vars(done).items():
                     setattr(report.gone, part, getattr(report.gone, part) + count)
     return report
 
 
-def _find(ws: OpenWorkspace, name: str) -> tuple[Subject, list[VersionSummary]]:
-    """Return whose version is named, and what is here of it: of TASK= where that is set, else of whoever has it."""
-    here = next(one for one in ws.subjects if one.task is ws.task)
-    if "task" in ws.settings.sources:
-        return here, _named(ws, here, name)
-    mine = [one for one in ws.subjects if one.task.name == name.partition("@")[0]]
-    for one in mine or ws.subjects:
-        found = _named(ws, one, name)
+def _find(
+    tx: "Connection", name: str, subjects: Sequence[Subject], *, only: Subject | None
+) -> tuple[Subject | None, list[VersionSummary]]:
+    """Return the subject whose version is named, and its versions: of `only` one subject, else of any."""
+    named = [only] if only else [one for one in subjects if one.task.name == name.partition("@")[0]]
+    for one in named or subjects:
+        found = [version for version in version_summaries(tx, one) if version.is_named(name)]
         if found:
             return one, found
-    return (mine or [here])[0], []
-
-
-def _named(ws: OpenWorkspace, subject: Subject, name: str) -> list[VersionSummary]:
-    """Return the versions of a subject that a name means."""
-    with ws.store.read() as tx:
-        return [one for one in version_summaries(tx, subject) if one.is_named(name)]
+    return next(iter(named), None), []

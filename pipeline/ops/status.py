@@ -1,12 +1,16 @@
-"""Where everything stands, and what to type next. Reads only, and asks nobody."""
+"""Say where everything stands, and what to type next; from the database and the files alone."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import FindableError
+from pipeline.core.progress import Progress
+from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
+from pipeline.core.task import Collection, Subject, Task
 from pipeline.cost import history, queue_quota
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
@@ -47,8 +51,8 @@ def run(ws: OpenWorkspace) -> StatusReport:
         document: dict[str, Any] = {
             ws.settings.task: ws.task.counts(tx, now=ws.now()),
             "batches": batches.count_by_state(tx),
-            "index": _index(ws, tx) if ws.is_indexed else None,
-            "parked": _reasons([reason for _, reason, _, _ in parked]),
+            "index": _index(ws.data, ws.collection, tx, ws.display) if ws.is_indexed else None,
+            "parked": _reasons(reason for _, reason, _, _ in parked),
             "spent": _spent(tx, everyone),
             "backend": here.backend or ws.backend,
             "bound": here.backend is not None,
@@ -60,37 +64,36 @@ def run(ws: OpenWorkspace) -> StatusReport:
             **history.versions_of(ws, tx),
         }
         mine = [one for one in everyone if one.task == ws.task.name]
-        wants_room = _wants_room(ws, tx, mine)
+        wants_room = _wants_room(tx, mine, ws.settings)
     waiting = Counter(one.state.value for one in mine)
-    document["next"] = _next(document, ws, waiting, wants_room=wants_room)
+    document["next"] = _next(document, ws.subject, waiting, wants_room=wants_room)
     return StatusReport(ws.settings.task, document, [batch for batch in everyone if not batch.is_over])
 
 
-def _index(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
+def _index(data: Path, collection: Collection, tx: "Connection", display: Progress) -> dict[str, Any]:
     """Return {count, model, dim, behind, build, built_at}; a broken index says so and counts as none."""
+    problem = {}
     try:
-        manifest = Builds(ws.data).current()
-        if manifest is None:
-            behind = staleness.count_stale(ws, tx, None)
-            return {"count": 0, "model": None, "dim": None, "behind": behind, "build": None, "built_at": None}
-        with Builds(ws.data).open() as index:
-            behind = staleness.count_stale(ws, tx, index)
+        built = Builds(data).current()
+        if built is not None:
+            with Builds(data).open() as index:
+                behind = staleness.count_stale(collection, tx, index, display)
+            return {
+                "count": built.count,
+                "model": built.model,
+                "dim": built.dim,
+                "behind": behind,
+                "build": built.number,
+                "built_at": built.built_at.isoformat(),
+            }
     except FindableError as error:
-        behind = staleness.count_stale(ws, tx, None)
-        broken = {"count": 0, "model": None, "dim": None, "behind": behind, "build": None, "built_at": None}
-        return {**broken, "problem": error.message}
-    return {
-        "count": manifest.count,
-        "model": manifest.model,
-        "dim": manifest.dim,
-        "behind": behind,
-        "build": manifest.number,
-        "built_at": manifest.built_at.isoformat(),
-    }
+        problem = {"problem": error.message}
+    behind = staleness.count_stale(collection, tx, None, display)
+    return {"count": 0, "model": None, "dim": None, "behind": behind, "build": None, "built_at": None, **problem}
 
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
-    """Return USD: what is known, what is estimated beside it, and of that what nobody will know: lost calls, twins."""
+    """Return USD: what is known, what is estimated beside it, and of that what stays unknown (lost, twice)."""
     actual = sum((batch.cost or 0.0 for batch in everyone), 0.0) + answers.live_cost(tx)
     found = spending.sum_spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
@@ -98,62 +101,60 @@ def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
     return {"actual": round(actual, 6), "estimated": round(estimated, 6), "lost": round(found.lost, 6)}
 
 
-def _reasons(reasons: list[str]) -> dict[str, int]:
+def _reasons(reasons: Iterable[str]) -> dict[str, int]:
     """Return how many items are parked for each reason, the most frequent first."""
-    found: dict[str, int] = {}
-    for reason in reasons:
-        found[reason] = found.get(reason, 0) + 1
-    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+    return dict(sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _wants_room(ws: OpenWorkspace, tx: "Connection", mine: list[Batch]) -> bool:
+def _wants_room(tx: "Connection", mine: list[Batch], settings: Settings) -> bool:
     """Return whether a batch was put off, by the API or by our count, while others of its task under way make room."""
     states = {one.state for one in mine}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
         return False
     ready = [one for one in mine if one.state is BatchState.PREPARED]
     return any(one.tries and one.upload for one in ready) or any(
-        queue_quota.quota_shortfall(tx, one, ws.settings) for one in ready[:1]
+        queue_quota.quota_shortfall(tx, one, settings) for one in ready[:1]
     )
 
 
-def _next(document: dict[str, Any], ws: OpenWorkspace, waiting: Mapping[str, int], *, wants_room: bool) -> str:
+def _next(document: dict[str, Any], subject: Subject, waiting: Mapping[str, int], *, wants_room: bool) -> str:
     """Return what to type next, or an empty text when there is nothing to do; `waiting` are the subject's batches."""
-    items = StatusCounts(*document[ws.settings.task].values())
+    task = subject.task
+    items = StatusCounts(*document[subject.name].values())
     index = document["index"] or {"count": 0, "behind": 0}
-    half = next(iter(document["rolling_back"]), "")
+    retired = next(iter(document["rolling_back"]), "")
     steps = (
-        (half, f"make rollback EXTRACTOR={half}"),
-        (waiting["downloaded"], _going_on(document, ws, "batch-ingest")),
-        (wants_room, _going_on(document, ws, "batch-poll")),
-        (waiting["submitting"] or waiting["prepared"], _going_on(document, ws, "batch-submit")),
-        (waiting["submitted"], _going_on(document, ws, "batch-poll")),
-        (items.total == 0, ws.task.how_to_fill.split("`")[1]),
-        (items.open, _asking(document, ws)),
+        (retired, f"make rollback EXTRACTOR={retired}"),
+        (waiting["downloaded"], _going_on(document, subject, "batch-ingest")),
+        (wants_room, _going_on(document, subject, "batch-poll")),
+        (waiting["submitting"] or waiting["prepared"], _going_on(document, subject, "batch-submit")),
+        (waiting["submitted"], _going_on(document, subject, "batch-poll")),
+        (items.total == 0, task.how_to_fill.split("`")[1]),
+        (items.open, _asking(document, task)),
         (items.done and index["behind"], "make index"),
-        (items.parked, ws.task.words.make("parked")),
+        (items.parked, task.words.make("parked")),
         (index["count"], 'make search Q="who knows …"'),
     )
     return next((command for condition, command in steps if condition), "")
 
 
-def _going_on(document: dict[str, Any], ws: OpenWorkspace, step: str) -> str:
+def _going_on(document: dict[str, Any], subject: Subject, step: str) -> str:
     """Return what goes on with a batch: the pilot or the backfill that it is of, else one step of its subject."""
-    pilot = document.get("pilot")
+    task, pilot = subject.task, document.get("pilot")
     is_begun = pilot is not None and pilot["verdict"] is None
-    if not ws.task.needs_pilot:
+    if not task.needs_pilot:
         return f"make tag PILOT={pilot['size']}" if pilot and is_begun else f"make {step}"
     if is_begun:
-        return f"make {ws.task.words.many}-pilot"
+        return f"make {task.words.many}-pilot"
     if document["backfill"] is not None:
-        return f"make {ws.task.words.many}-backfill"
-    return f"make {step} TASK={ws.settings.task}"
+        return f"make {task.words.many}-backfill"
+    return f"make {step} TASK={subject.name}"
 
 
-def _asking(document: dict[str, Any], ws: OpenWorkspace) -> str:
-    """Return what asks about those who are open; a few first, where the task wants that."""
+def _asking(document: dict[str, Any], task: Task) -> str:
+    """Return what asks about the items that are open; a few first, where the task wants that."""
     pilot = document.get("pilot") or {"verdict": None}
-    if not ws.task.needs_pilot:
+    if not task.needs_pilot:
         is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}
         return f"make tag PILOT={pilot['size']}" if is_stopped else "make batch-submit"
-    return f"make {ws.task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"
+    return f"make {task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"

@@ -1,4 +1,4 @@
-"""Every version that is here: rows, items, dates, what was paid for it, and whether it is being taken back."""
+"""List every version that is here: rows, items, dates, what was paid for it, and whether it is being taken back."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def run(ws: OpenWorkspace) -> list[VersionSummary]:
 
 def document(one: VersionSummary) -> dict[str, Any]:
     """Return a version for programs."""
-    label, model, rows, items, first, last = one.stock
+    label, model, rows, items, first, last = one.counts
     return {
         "task": one.subject,
         "version": label,

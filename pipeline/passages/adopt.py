@@ -1,14 +1,13 @@
-"""Make the two tables of passages, or adopt such that another program made, and the view of the best concepts.
+"""Make the tables of passages and concepts, or adopt such of another program, and the view of the best concepts.
 
-A table of passages is read in place: nothing is added to it but an index where none finds a row by its id. A table of
-concepts gets the columns that it lacks. No row is changed, and doing it again changes nothing.
+Passages are read in place: an index is added where none finds a row by its id. Concepts get the columns they lack.
 """
 
 from sqlalchemy import Connection
 
 from pipeline.core.settings import Settings
-from pipeline.passages import best
-from pipeline.passages.schema import CONCEPTS, MARK, PASSAGES, concepts_spec, passages_spec, read_shape
+from pipeline.passages import CONCEPTS, MARK, best
+from pipeline.passages.schema import PASSAGES, concepts_spec, passages_spec, read_shape
 from pipeline.store.schema import has_index
 from pipeline.tables import adopt as tables
 from pipeline.tables.columns import misfits

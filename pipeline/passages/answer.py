@@ -1,9 +1,7 @@
-"""What a valid answer of the concepts task is, as the model gives it: nothing in it is proven yet.
+"""Define a valid answer of the concepts task, as the model gives it: nothing in it is proven yet.
 
-What the name of a concept may look like, whoever wrote the answer: visible text on one line, in the case it has.
-
-A model repeats what stands in a passage, and a stranger may have written it. Mark-up, entities, control and invisible
-characters are taken off; whether what is left is a good name is for the quality report to say.
+A name is visible text on one line, in the case it has. A model repeats what stands in a passage, and a stranger may
+have written it: mark-up, entities, control and invisible characters are taken off; the quality report judges the rest.
 """
 
 import re
@@ -12,18 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.core.text import MAX_RAW, without_markup
 
-MAX_NAME = 300  # characters; a name has a few words, and an index of somebody else's table takes 2,700 bytes
+MAX_NAME = 300  # characters; a name has a few words, and an index of another program's table takes 2,700 bytes
 
 _PLAIN = re.compile(r"[A-Za-z0-9]+(?:[ /-][A-Za-z0-9]+)*+")
 _EMPHASIZED = re.compile(r"([*_~])(.*[^\s*_~])\1")  # whole; a mark at one end alone is a part of the name, as in A*
 
 
 def clean_name(name: str) -> str:
-    """Return a name trimmed, with single blanks, without mark-up or characters that cannot be seen; "" if none is left.
-
-    What was cleaned once is not changed by cleaning it again. What has no letter and no digit, or is longer than 300
-    characters, is no name.
-    """
+    """Return a name with single blanks, without mark-up or invisible characters; "" where no usable name is left."""
     if _PLAIN.fullmatch(name):
         return name if len(name) <= MAX_NAME else ""
     text = name[: MAX_RAW + 1]

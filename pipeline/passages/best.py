@@ -1,8 +1,7 @@
 """Find the best concept of each name: one query, as rows for commands and as a view for readers of the database.
 
-Of the concepts of a passage that have one name in any case (of ASCII letters alone on SQLite) it is the row of the
-preferred version, in sight and sure enough. `PREFER_VERSIONS` names versions in their order; the others follow, newest
-begun first, and those that were not asked for here last, newest row first.
+Of the concepts of a passage with one name in any case (of ASCII letters on SQLite) it is that of the preferred version,
+in sight and sure enough: those of `PREFER_VERSIONS` in order, then the newest begun, then those of other programs.
 """
 
 import hashlib
@@ -34,7 +33,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
 from pipeline.core.settings import Settings
-from pipeline.passages.schema import CONCEPTS, PassagesShape
+from pipeline.passages import CONCEPTS
+from pipeline.passages.schema import PassagesShape
 from pipeline.passages.table import TASK
 from pipeline.store.database import streamed
 from pipeline.store.tables import versions
@@ -155,8 +155,8 @@ def _rows(
     """Yield the rows of a SELECT as concepts: of one passage, or of page after page of passages."""
     column = chosen.selected_columns.passage_id
     chosen = chosen.order_by(column, chosen.selected_columns.concept_name)
-    conditions = _pages(tx, shape, column) if passage is None else iter([_is_of(shape, column, passage)])
-    for condition in conditions:
+    one = [] if passage is None else [column.in_(shape.concept_ids.native([passage]))]
+    for condition in one or _pages(tx, shape, column):
         for row in streamed(tx, chosen.where(condition), page=PAGE):
             yield PreferredConcept(*map(call, READERS.values(), row))
 
@@ -169,11 +169,6 @@ def _pages(tx: Connection, shape: PassagesShape, column: ColumnElement[Any]) -> 
     while ids:
         yield column.between(literal(ids[0], AsTheColumn()), literal(ids[-1], AsTheColumn()))
         ids = list(tx.execute(query.where(passages > ids[-1])).scalars())
-
-
-def _is_of(shape: PassagesShape, column: ColumnElement[Any], passage: str) -> ColumnElement[bool]:
-    ids = shape.concept_ids.native([passage])
-    return column == ids[0] if len(ids) == 1 else column.in_(ids)
 
 
 def _is_version(shape: PassagesShape) -> ColumnElement[bool]:

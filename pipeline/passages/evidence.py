@@ -1,7 +1,7 @@
-"""From what a model says of a passage to what the passage proves: quotations found, with true offsets, or none.
+"""Turn what a model says of a passage into what the passage proves: quotations found, with true offsets, or none.
 
-`text[start:end] == quote` holds for everything stored here, in code points of the text as it is kept. A quotation that
-is not in the passage is never stored; a note says that there was one.
+`text[start:end] == quote` holds for everything stored, in code points of the text as it is kept. A quotation that is
+not in the passage is never stored; a note says that there was one.
 """
 
 from collections.abc import Sequence
@@ -131,10 +131,7 @@ def _surface(names: Sequence[str], support: Sequence[tuple[int, int]], passage: 
 
 
 def evidence_context(text: str, start: int, end: int) -> str:
-    """Return at most 300 characters of a text round text[start:end], whole words where possible.
-
-    A quotation that is longer itself is cut at its end.
-    """
+    """Return at most 300 characters of a text round text[start:end], whole words where possible."""
     spare = MAX_CONTEXT - (end - start)
     if spare <= 0:
         return _shrunk(text, start, start + MAX_CONTEXT, least=start + MAX_CONTEXT - MAX_TOLD)

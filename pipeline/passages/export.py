@@ -1,7 +1,6 @@
-"""Concepts as a file for others, JSON lines or Parquet: one row for each, in its whole shape.
+"""Write concepts as JSON lines or Parquet, one row for each, in its whole shape.
 
-In JSON lines aliases and evidence are documents. In Parquet aliases are a list of texts and evidence is JSON text,
-because other programs' evidence may have any shape.
+In Parquet aliases are a list of texts, and evidence is JSON text, which may have any shape.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,6 @@ import orjson
 from pipeline.passages.best import PreferredConcept
 from pipeline.tables import export
 
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 COLUMNS = {
     "passage_id": export.TEXT,
     "concept_name": export.TEXT,
@@ -27,7 +25,7 @@ COLUMNS = {
 
 
 def encode_concepts(concepts: Iterable[PreferredConcept], *, format_: str) -> Iterator[bytes]:
-    """Yield the bytes of a file with these concepts, in pieces that never split a row; `format_` is of `FORMATS`.
+    """Yield the bytes of a file with these concepts, in pieces that never split a row.
 
     Raises:
         ConfigurationError: Parquet is wanted, and pyarrow is not installed.

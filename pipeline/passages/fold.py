@@ -1,8 +1,7 @@
-"""A text made comparable, with an exact way back: white space, case, dashes, quotation marks, Unicode forms alike.
+"""Fold a text into a comparable form, with an exact way back: white space, case, dashes, quotation marks, ligatures.
 
-Where a quotation was copied with other line ends, capitals, ligatures or soft hyphens, its folded form still stands in
-the folded text. Folding changes lengths ("ß" is "ss", "İ" is two characters, "…" is three), so each folded character
-knows which code points of the text it was made from; those that belong together (a letter and its marks) stay together.
+Folding changes lengths ("ß" is "ss", "İ" is two characters, "…" is three), so each folded character knows which code
+points of the text it was made from; those that belong together (a letter and its marks) stay together.
 """
 
 import re
@@ -34,8 +33,7 @@ _UNSPACED = re.compile(
 class Folded:
     """A folded text: single blanks, no case, one form for each character; `real` leads back to the text.
 
-    A stretch that folds character by character is one segment, and so is a letter with its marks: its start in the
-    folded text, its start and end in the text, and whether it is such a stretch.
+    A segment is its start in the folded text, start and end in the text, and whether it folds character by character.
     """
 
     def __init__(self, text: str) -> None:

@@ -1,11 +1,10 @@
 """Import passages from a file of any length, block by block: what is in is in, and doing it again goes on.
 
-New passages are added, others are brought up to date where nothing was built on them: a passage with concepts keeps its
-text, because their quotations are slices of it, and another text for it is refused. A passage that is being asked about
-takes a new text; the answer will be of another input, and is not applied. A parked one with another text goes again.
+A passage with concepts keeps its text, because their quotations are slices of it; another text is refused. One that is
+being asked about takes a new text, and the answer is not applied; a parked one with another text goes again.
 
-A file whose rows are read twice (STRICT=1, or ids that must fit into a column that is no text) is looked through first
-by the rules by which it is written, so that nothing is written where it is refused.
+A file whose rows are read twice (STRICT=1, or ids that must fit into a column that is no text) is checked first by the
+rules by which it is written.
 """
 
 import json
@@ -40,10 +39,7 @@ ANSWERED = "has concepts, and another text here; the one that is stored stays"
 
 @dataclass
 class ImportPlan:
-    """What is to be done with some passages of a file, in the light of one snapshot of the table.
-
-    `texts` are the rows that get another text, `described` those that get another source or other metadata alone.
-    """
+    """What is to be done with some passages of a file: `texts` get another text, `described` other metadata alone."""
 
     new: list[PassageRow] = field(default_factory=list)
     texts: list[PassageRow] = field(default_factory=list)
@@ -69,7 +65,7 @@ def _fit_ids(shape: PassagesShape, passages: Sequence[Passage]) -> list[Passage]
 
 
 def _first_occurrences(seen: SeenIds, passages: Sequence[Passage]) -> tuple[list[Passage], list[Finding]]:
-    """Return the passages whose ids did not come before in the file, and what is told of the others."""
+    """Return the passages whose ids did not come before in the file, and the findings about the others."""
     found: list[Passage] = []
     again: list[Finding] = []
     for one in passages:
@@ -141,9 +137,8 @@ BLOCK = 2000  # passages in one transaction
 class PassagesImportReport(ImportReport):
     """What an import of passages did.
 
-    `lines` are those that hold anything. `added` are new; `updated` have another text, and no concepts yet; `described`
-    another source or other metadata; `answered` were refused, because they have concepts and the file brings another
-    text; `duplicates` came before in the file. The last two are among the rejected.
+    `lines` hold anything; `updated` have another text, `described` another source or other metadata; `answered` have
+    concepts and another text, `duplicates` came before in the file. The last two are among the rejected.
     """
 
     FIELDS: ClassVar = (

@@ -1,7 +1,7 @@
-"""Where a quotation stands in a passage: verbatim, but for white space and case, or nearly.
+"""Locate a quotation in a passage: verbatim, but for white space and case, or nearly.
 
-Whatever is found is a slice of the passage, and the slice is the quotation from then on: what the model wrote is only
-what to look for. Looking takes a time that grows with the passage, not with its square.
+Whatever is found is a slice of the passage, and the slice is the quotation from then on. Looking takes a time that
+grows with the passage, not with its square.
 """
 
 import re

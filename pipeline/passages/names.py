@@ -1,7 +1,4 @@
-"""What is wrong with the name of a concept, and which names of one passage are the same or nearly so.
-
-For the quality report: nothing is refused here.
-"""
+"""Judge names of concepts for the quality report: what is none, what stands twice, or nearly so, in one passage."""
 
 import re
 from collections.abc import Sequence
@@ -46,7 +43,7 @@ def repeated_names(names: Sequence[str]) -> int:
 
 
 def nearly_repeated_names(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (name, one before it that it is nearly) for each of some names that has one; those alike are told once.
+    """Return (name, one before it that it is nearly) for each of some names that has one; equal ones count once.
 
     Names that differ in a number, Arabic or Roman, are different things: GPT-3 is not GPT-4.
     """

@@ -1,7 +1,6 @@
-"""What the concepts of an extractor are like: the figures, their gates, and samples for a person to read.
+"""Measure what the concepts of an extractor are like: the figures, their gates, and samples for a person to read.
 
-Everything is read as it comes, so that half a million passages take no more memory than twenty. Near duplicates are
-looked for in a sample of the answers, because every pair of names is compared.
+Everything is read as it comes, at flat memory. Near duplicates are looked for in a sample of the answers.
 """
 
 from collections import Counter

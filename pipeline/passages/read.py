@@ -1,7 +1,6 @@
-"""Passages read from a file of any length: JSON lines, a JSON list, CSV by its header, or Parquet.
+"""Read passages from a file of any length: JSON lines, a JSON list, CSV by its header, or Parquet.
 
-A row is `{"id", "text", "source"?, "metadata"?}`; whatever else stands in it goes into the metadata. A text is taken
-exactly as it is given: no strip, no normalisation, no other line ends, no guess at its encoding.
+A row is `{"id", "text", "source"?, "metadata"?}`; other fields go into the metadata. A text is taken exactly as given.
 """
 
 import unicodedata
@@ -32,10 +31,7 @@ _REMEMBERED = 1000  # names of keys, for a note
 
 
 class Passage(NamedTuple):
-    """One passage as a file gives it. A source or metadata that are None leave what is stored alone.
-
-    `changes` are told of it and do not keep it out.
-    """
+    """One passage as a file gives it; a source or metadata that are None leave what is stored alone."""
 
     id: str
     text: str
@@ -61,7 +57,7 @@ class Passages(TableFile):
         return [*super().notes, *([f"taken into the metadata: {name_some(self._others)}"] if self._others else [])]
 
     def passages(self) -> Iterator[Passage | Finding]:
-        """Yield each passage, and what is told of each row that holds none, in the order of the file."""
+        """Yield each passage, and a finding for each row that holds none, in the order of the file."""
         for row in self:
             yield row if isinstance(row, Finding) else self._passage(row)
 
@@ -74,25 +70,25 @@ class Passages(TableFile):
             return rejected(row.line, why, value.get("text") or "", column="text", key=key)
         changes: list[Finding] = []
 
-        def told(column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED) -> None:
+        def note(column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED) -> None:
             changes.append(Finding(row.line, column, reason, excerpt(found), kind, key))
 
         source, metadata = value.get("source"), self._metadata(value.get("metadata"))
         if source is not None and (not isinstance(source, str) or "\0" in source):
-            told("source", "no text, dropped", source)
+            note("source", "no text, dropped", source)
             source = None
         if metadata is not None and not isinstance(metadata, dict):
-            told("metadata", "no object, dropped", metadata)
+            note("metadata", "no object, dropped", metadata)
             metadata = None
         others = {name: one for name, one in value.items() if name not in OURS}
         if others:
             self._note(others)
             metadata = {**others, **(metadata or {})}
         if _holds_nul(metadata):
-            told("metadata", f"{_NO_TEXT}; dropped", "")
+            note("metadata", f"{_NO_TEXT}; dropped", "")
             metadata = None
         if not value["text"].strip():
-            told("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
+            note("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
         return Passage(key, value["text"], source, metadata, row.line, (*row.changes, *changes))
 
     def _metadata(self, value: object) -> object:

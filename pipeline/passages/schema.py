@@ -1,8 +1,7 @@
-"""The tables of passages and of concepts: as findable makes them, and as they are where another program made them.
+"""Describe the tables of passages and of concepts: as findable makes them, and as another program made them.
 
-Ids are text, whole numbers or UUIDs, as the table has them; the engine sees text. In a `Shape` columns have no type of
-SQLAlchemy's, so that a value takes its type from where it stands: what goes out is text, numbers and None (JSON as JSON
-text), and what comes in goes through `loaded` (JSON) and `words` (text).
+Ids are as the table has them; the engine sees text. In a `PassagesShape` a value takes its type from where it stands:
+what goes out is text, numbers and None, and what comes in goes through `loaded` (JSON) and `cell_words` (text).
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Identity, 
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
+from pipeline.passages import CONCEPTS, MARK
 from pipeline.store.copy import CopyJson
 from pipeline.store.tables import BigId, IsoTime
 from pipeline.tables.adopt import TableSpec, unfit
@@ -20,9 +20,7 @@ from pipeline.tables.columns import NUMBER, TEXT, Accepts, AsTheColumn, IdKind, 
 from pipeline.tables.reflect import columns_of, counts_up, unique_keys
 
 PASSAGES = "passages"
-CONCEPTS = "passage_concepts"
 OPTIONAL = ("source", "metadata")
-MARK = "passage_concepts_of_passage"  # made last: where it is, the tables were adopted
 
 JSON = CopyJson().with_variant(JSONB(), "postgresql"), Accepts(("jsonb", "json", *TEXT.types), "JSON or text")
 WORDS = Text(), TEXT
@@ -47,8 +45,7 @@ OWN = ("passage_id", "concept_name", "extractor_version")  # of which each conce
 class PassagesShape:
     """The two tables as they are in one database.
 
-    `passages` has the columns id and text, and of source and metadata those that are there; `concepts` all that
-    `CONCEPT_COLUMNS` names. `ids` and `concept_ids` tell what their ids of passages are. `fills_ids` tells whether a
+    `passages` has the columns that are there and read; `concepts` all of `CONCEPT_COLUMNS`. `fills_ids` says whether a
     new concept gets its id from the database. `blanks` stands for nothing where a column of passages takes no NULL.
     """
 
@@ -81,10 +78,6 @@ class PassagesShape:
     def has(self, name: str) -> bool:
         """Return whether passages have a column of this name that is read and written."""
         return name in self.passages.c
-
-    def native_ids(self, ids: Iterable[str]) -> list[Any]:
-        """Return ids of passages as their table may hold them, for a condition."""
-        return self.ids.native(ids)
 
 
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
@@ -126,7 +119,7 @@ def passages_spec(name: str) -> TableSpec:
 def concepts_spec(passages_id: ReflectedColumn) -> TableSpec:
     """Return what is needed of the table of concepts, whose `passage_id` is of the type that the passages' ids have."""
     kind = _ids(passages_id).kind
-    whose = Column("passage_id", AsTheColumn(passages_id.told), nullable=False)
+    whose = Column("passage_id", AsTheColumn(passages_id.declared), nullable=False)
     own: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
     return TableSpec(
         Table(CONCEPTS, MetaData(), own, whose, *map(_column, OF_CONCEPTS)),
@@ -141,10 +134,7 @@ def concepts_spec(passages_id: ReflectedColumn) -> TableSpec:
 
 
 def tables_as_found(tx: Connection, *, passages: str) -> tuple[Table, Table]:
-    """Return the tables of passages and of concepts as they are to be in PostgreSQL after a move.
-
-    Columns take what they took; ids that are whole numbers stay numbers, and all others are text.
-    """
+    """Return the two tables as they are to be in PostgreSQL after a move; ids that are no whole numbers become text."""
     found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
     rows = [_column(name, nullable=found[name].nullable) for name in OF_PASSAGES if name in found]
     here = Column("id", _id_type(found["id"]), primary_key=True, autoincrement=False)

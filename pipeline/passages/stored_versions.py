@@ -29,10 +29,7 @@ def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts
 def roll_back_concepts(
     tx: Connection, shape: PassagesShape, label: str, *, model: str, after: Any | None
 ) -> RolledBackPage:
-    """Delete the concepts of a version of the next passages behind one, in the order of the passages' ids.
-
-    The passages are found by the index alone, so that rows of other versions are not read.
-    """
+    """Delete the concepts of a version of the next passages behind one, found by the index alone, by their ids."""
     concepts = shape.concepts.c
     mine = table.of_extractors(shape, [(label, model)])
     query = select(concepts.passage_id).where(table.is_named(concepts.extractor_version, label))

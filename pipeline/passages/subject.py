@@ -1,19 +1,18 @@
-"""The passages as a subject: their tables, and their task under the version that is set."""
+"""The passages as a subject: their tables, and their task under the version that is set.
+
+Nothing else of this room is loaded in a workspace that has no passages.
+"""
 
 from typing import TYPE_CHECKING
 
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.task import Subject
-from pipeline.passages import table
-from pipeline.passages.adopt import adopt, is_adopted
-from pipeline.passages.schema import CONCEPTS, MARK, read_shape
-from pipeline.passages.task import LABEL, ConceptsTask
+from pipeline.passages import CONCEPTS, MARK
 from pipeline.store import live_calls, schema, versions
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
-
-__all__ = ["adopt", "is_adopted", "is_here", "subject"]
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:
@@ -23,6 +22,34 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:
     return schema.has_index(tx, CONCEPTS, MARK) and is_adopted(tx, settings)
 
 
+def is_adopted(tx: "Connection", settings: "Settings") -> bool:
+    """Return whether `adopt` would find nothing to do."""
+    from pipeline.passages import adopt as tables
+
+    return tables.is_adopted(tx, settings)
+
+
+def adopt(tx: "Connection", settings: "Settings") -> list[str]:
+    """Make the tables, or add to existing ones what they lack; return a line for each thing done to old rows."""
+    from pipeline.passages import adopt as tables
+
+    return tables.adopt(tx, settings)
+
+
+def check_movable(tx: "Connection", settings: "Settings") -> None:
+    """Pass unless there are concepts of passages under another name than is set.
+
+    Raises:
+        ConfigurationError: there are.
+    """
+    if schema.has_index(tx, CONCEPTS, MARK) and not is_adopted(tx, settings):
+        raise ConfigurationError(
+            f"there are concepts of passages here, and `{settings.passages_table}` is no table of passages; "
+            "nothing was moved",
+            hint="name it with PASSAGES_TABLE=, as it was named when it was asked about",
+        )
+
+
 def subject(tx: "Connection", settings: "Settings") -> Subject:
     """Return the subject; nothing of it is indexed.
 
@@ -30,10 +57,15 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
     the version itself, SKIP_VERSIONS= says whose concepts keep a passage from being asked: all without it, but none
     where VERSION= or `--no-resume` began a version of its own.
     """
+    from pipeline.passages.hooks import PassagesHooks
+    from pipeline.passages.schema import read_shape
+    from pipeline.passages.table import TASK
+    from pipeline.passages.task import LABEL, ConceptsTask
+
     label = settings.version
-    begun = versions.list_versions(tx, table.TASK)
+    begun = versions.list_versions(tx, TASK)
     if label is None:
-        backfill = live_calls.unfinished_run(tx, table.TASK, mode=live_calls.BACKFILL)
+        backfill = live_calls.unfinished_run(tx, TASK, mode=live_calls.BACKFILL)
         label = LABEL if backfill is None else backfill.extractor.partition("/")[0]
     skips = settings.skip_versions
     if skips is None and settings.version is not None:
@@ -41,4 +73,4 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
     elif skips is None:
         skips = next((one.skips for one in begun if one.label == label), None)
     shape = read_shape(tx, passages=settings.passages_table)
-    return Subject("passages", ConceptsTask(shape, label, skips), None)
+    return Subject("passages", ConceptsTask(shape, label, skips), None, PassagesHooks(shape, settings))

@@ -1,6 +1,4 @@
-"""The rows of the two tables: which passages are open and counted as what; finding, adding and changing them.
-
-The tables may be ours, or adopted from another program; how they are is a `Shape`. Ids go in and out as text.
+"""Find, add, change and count the rows of passages and concepts, findable's own or adopted; ids go in and out as text.
 
 Rows of a version that was withdrawn count as absent everywhere: they are on their way out.
 """
@@ -33,7 +31,7 @@ from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
-from pipeline.tables.rows import count_by_state, has_words, holds, refusals, rows_among
+from pipeline.tables.rows import count_item_states, has_words, holds, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -64,8 +62,7 @@ class PassageRow(NamedTuple):
 def in_sight(shape: PassagesShape) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of no version that was withdrawn.
 
-    Whether any version was is asked first, once a statement: nearly always none is, and no row needs to be looked at
-    where the index of concepts tells enough.
+    Whether any version was is asked first: nearly always none is, and the index of concepts tells enough.
     """
     concepts = shape.concepts.c
     withdrawn = select(versions.c.task).where(versions.c.task == TASK, versions.c.withdrawn_at.is_not(None))
@@ -75,22 +72,10 @@ def in_sight(shape: PassagesShape) -> ColumnElement[bool]:
     return or_(~withdrawn.exists(), ~of_this_row.exists())
 
 
-def of_versions(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
-    """Return the condition that a row of concepts is in sight and of one of some versions, or of any where None."""
-    named = true() if skip is None else shape.concepts.c.extractor_version.in_(skip)
-    return and_(named, in_sight(shape))
-
-
 def of_extractors(shape: PassagesShape, extractors: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of one of some (label, model)."""
-    concepts = shape.concepts.c
-    return or_(
-        false(),
-        *(
-            and_(is_named(concepts.extractor_version, label), is_named(concepts.extractor_model, model))
-            for label, model in extractors
-        ),
-    )
+    version, model = shape.concepts.c.extractor_version, shape.concepts.c.extractor_model
+    return or_(false(), *(and_(is_named(version, one[0]), is_named(model, one[1])) for one in extractors))
 
 
 def is_named(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -99,8 +84,9 @@ def is_named(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
 
 
 def has_concepts(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
-    """Return the condition that a passage has a concept of one of some versions, or of any where None."""
-    rows = select(shape.concepts.c.passage_id).where(shape.concerns, of_versions(shape, skip))
+    """Return the condition that a passage has a concept in sight, of one of some versions, or of any where None."""
+    named = true() if skip is None else shape.concepts.c.extractor_version.in_(skip)
+    rows = select(shape.concepts.c.passage_id).where(shape.concerns, named, in_sight(shape))
     return rows.correlate(shape.passages).exists()
 
 
@@ -120,7 +106,7 @@ def pending_passages(
     query = select(shape.item_id.label("item_id")).where(_is_open(shape, skip, label)).order_by(shape.passages.c.id)
     if after is not None:
         others = shape.passages.alias()
-        row = select(others.c.id).where(others.c.id.in_(shape.native_ids([after]))).limit(1).scalar_subquery()
+        row = select(others.c.id).where(others.c.id.in_(shape.ids.native([after]))).limit(1).scalar_subquery()
         query = query.where(shape.passages.c.id > row)
     return query
 
@@ -129,7 +115,7 @@ def pending_passages_among(
     tx: Connection, shape: PassagesShape, ids: Sequence[str], *, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> set[str]:
     """Return which of these passages are to be asked about."""
-    return {row[0] for row in _among(tx, shape, ids, [shape.item_id], _is_open(shape, skip, label))}
+    return _ids_among(tx, shape, ids, _is_open(shape, skip, label))
 
 
 def _is_open(shape: PassagesShape, skip: tuple[str, ...] | None, label: str) -> ColumnElement[bool]:
@@ -142,10 +128,9 @@ def _skipped(skip: tuple[str, ...] | None, label: str) -> tuple[str, ...] | None
 
 
 def passage_texts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, locked: bool = False) -> dict[str, str]:
-    """Return the texts of these passages, by id; `locked` keeps others from changing them while the transaction lasts.
+    """Return the texts of these passages that are there, by id; `locked` keeps others from changing them meanwhile.
 
-    A passage that is gone is not there. A table that may only be read is not locked: what changes in the moments until
-    the transaction ends is found by `doctor`.
+    A table that may only be read is not locked; `doctor` finds what changes in the moments until the transaction ends.
     """
     columns = [shape.item_id, shape.passages.c.text]
     rows = _among(tx, shape, ids, columns, locked=locked and _may_lock(tx, shape))
@@ -172,20 +157,20 @@ def with_concepts(
     tx: Connection, shape: PassagesShape, ids: Sequence[str], *, versions: tuple[str, ...] | None = None
 ) -> set[str]:
     """Return which of these passages have concepts of some versions in sight, or of any where None."""
-    return {row[0] for row in _among(tx, shape, ids, [shape.item_id], has_concepts(shape, versions))}
+    return _ids_among(tx, shape, ids, has_concepts(shape, versions))
 
 
 def passage_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, str]:
     """Return the name of each passage that is there: its id."""
-    found = {row[0] for row in _among(tx, shape, ids, [shape.item_id])}
+    found = _ids_among(tx, shape, ids)
     return {one: one for one in ids if one in found}
 
 
 def count_passages_by_state(
     tx: Connection, shape: PassagesShape, *, now: datetime, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> dict[str, int]:
-    """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_by_state`."""
-    return count_by_state(
+    """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_item_states`."""
+    return count_item_states(
         tx,
         shape.passages,
         TASK,
@@ -253,12 +238,12 @@ def remove_concepts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *,
     return sum(tx.execute(removal).rowcount for removal in removals)
 
 
-def passage_text_is_stored(tx: Connection, shape: PassagesShape, told: str) -> bool:
+def passage_text_is_stored(tx: Connection, shape: PassagesShape, words: str) -> bool:
     """Return whether a text stands in any row of either table, or in an answer that is kept; reads all of them."""
     return (
-        holds(tx, shape.passages.c, told)
-        or holds(tx, shape.concepts.c, told)
-        or holds(tx, [given.c.item_id, given.c.answer], told, given.c.task == TASK)
+        holds(tx, shape.passages.c, words)
+        or holds(tx, shape.concepts.c, words)
+        or holds(tx, [given.c.item_id, given.c.answer], words, given.c.task == TASK)
     )
 
 
@@ -291,6 +276,11 @@ def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
     return refusals(f"{shape.passages.name} or {shape.concepts.name}")
 
 
+def _ids_among(tx: Connection, shape: PassagesShape, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
+    """Return which of these ids are of passages of which all conditions hold."""
+    return {row[0] for row in _among(tx, shape, ids, [shape.item_id], *conditions)}
+
+
 def _among(
     tx: Connection,
     shape: PassagesShape,
@@ -300,4 +290,4 @@ def _among(
     locked: bool = False,
 ) -> Iterator[Sequence[Any]]:
     """Yield some columns of the passages with these ids of which all conditions hold."""
-    return rows_among(tx, shape.passages.c.id, shape.native_ids(ids), columns, *conditions, locked=locked)
+    return rows_among(tx, shape.passages.c.id, shape.ids.native(ids), columns, *conditions, locked=locked)

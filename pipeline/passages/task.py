@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.task import (
     Answered,
-    CheckResult,
     Item,
     Prompt,
     RolledBackPage,
@@ -76,7 +75,7 @@ def asked_text(text: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ConceptsTask(Task):
-    """Concepts for passages; see `pipeline.task.Task` for what each member promises.
+    """Concepts for passages; see `pipeline.core.task.Task` for what each member promises.
 
     `label` is what answers are attributed to; `skips` are the labels whose concepts keep a passage from being asked,
     None those of any version.
@@ -135,8 +134,7 @@ class ConceptsTask(Task):
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
         """Return the concepts with the quotations that are in the text, or None and why there are none.
 
-        Where the passage is gone, or has another text by now, nothing can be proven and nothing is lost: the answer
-        will not be applied.
+        Where the passage has another text by now, nothing can be proven: the answer will not be applied.
         """
         from pipeline.passages.answer import PassageConcepts
         from pipeline.passages.evidence import ground
@@ -221,31 +219,13 @@ class ConceptsTask(Task):
         """Delete the concepts of a version of the next passages."""
         return stored_versions.roll_back_concepts(tx, self.shape, label, model=model, after=after)
 
-    def check(self, tx: "Connection") -> CheckResult | None:
-        """Hold every quotation against its passage, and the concepts against the answers that were applied."""
-        from pipeline.passages.verify import verify_quotes
-
-        return verify_quotes(tx, self.shape)
-
-    @property
-    def tables(self) -> Sequence[str]:
-        """Return the names of the two tables, as they are here."""
-        return (self.shape.passages.name, self.shape.concepts.name)
-
-    def contains_text(self, tx: "Connection", text: str) -> bool:
-        """Return whether a text stands in a passage, a concept, or an answer that is kept."""
-        return table.passage_text_is_stored(tx, self.shape, text)
-
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
         """Return the ids; passages have no other name."""
         return table.passage_names(tx, self.shape, ids)
 
 
 def _is_of(asked: Answered, text: str) -> bool:
-    """Return whether an answer was asked for about this very text, and its quotations were looked for in it.
-
-    They were not where the passage had another text at that moment and has its old one back.
-    """
+    """Return whether an answer is about this very text, and its quotations were looked for in it."""
     from pipeline.passages.evidence import GroundedConcepts
 
     return isinstance(asked.answer, GroundedConcepts) and passage_hash(text) == asked.input_hash

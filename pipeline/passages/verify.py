@@ -1,7 +1,7 @@
-"""Holds every row of concepts against its passage and against the answers, at flat memory, for whoever checks all.
+"""Check every row of concepts against its passage and against the answers, at flat memory.
 
-Only what was asked for here is judged: rows of other programs' versions have shapes of their own and are counted.
-Versions that are being taken back are left out, for half of their rows are gone.
+Rows of other programs' versions have shapes of their own and are only counted. Versions that are being rolled back are
+left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,20 +10,9 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    Subquery,
-    Text,
-    cast,
-    false,
-    func,
-    literal,
-    select,
-)
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, Text, cast, false, func, literal, select
 
-from pipeline.core.task import CheckResult, RowFault
+from pipeline.core.hooks import CheckResult, RowFault
 from pipeline.passages import table
 from pipeline.passages.evidence import Evidence
 from pipeline.passages.schema import PassagesShape
@@ -37,7 +26,7 @@ EXAMPLES = 3
 
 AGAIN = "make rollback EXTRACTOR=… takes that version back, and asking again gives another"
 FAULTS: Mapping[str, tuple[str, str]] = {  # what is wrong -> why it matters, and what mends it
-    "quotations that are not what the text says at their place": ("nobody can check what they prove", AGAIN),
+    "quotations that are not what the text says at their place": ("what they prove cannot be checked", AGAIN),
     "concepts whose aliases or evidence are not as they were written": ("nothing that reads them can", AGAIN),
     "concepts that stand twice under one version": ("every count of them is too high", AGAIN),
     "concepts without an applied answer": ("where they came from, and what they cost, cannot be told", AGAIN),
@@ -83,7 +72,7 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> CheckResult:
         _judge(tx, shape, block, seen)
     nowhere = _count(tx, select(literal(1)).where(_of(shape, ours), shape.concepts.c.passage_id.is_(None)))
     if nowhere:
-        seen.add(GONE, ["nobody knows which"], count=nowhere)
+        seen.add(GONE, ["unknown passages"], count=nowhere)
     seen.others = _count(tx, select(literal(1)).select_from(shape.concepts).where(~_of(shape, known)))
     for one in ours:
         _compare(tx, shape, one, seen)
@@ -109,13 +98,7 @@ def _fault(kind: str, seen: _Seen) -> RowFault:
 def _blocks(tx: Connection, shape: PassagesShape, ours: Sequence[Version]) -> Iterator[list[_Row]]:
     """Yield the concepts of some versions, those of a few passages at a time, by the ids of the passages."""
     concepts = shape.concepts.c
-    columns = (
-        concepts.passage_id,
-        concepts.extractor_version,
-        concepts.concept_name,
-        concepts.aliases,
-        concepts.evidence,
-    )
+    columns = [concepts[name] for name in ("passage_id", "extractor_version", "concept_name", "aliases", "evidence")]
     labels = concepts.extractor_version.in_([one.label for one in ours])
     after: ColumnElement[bool] = concepts.passage_id.is_not(None)
     while ours:

@@ -181,7 +181,7 @@ def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any
     return given, failed
 
 
-def failures(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None, str, str]]:
+def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None, str, str]]:
     """Yield (outcome, reason, code, item id, excerpt) of every attempt of a batch, in the order of its requests."""
     columns = (attempts.c.outcome, attempts.c.reason, attempts.c.code, attempts.c.item_id, attempts.c.excerpt)
     query = select(*columns).where(attempts.c.batch == batch).order_by(attempts.c.id)

@@ -206,7 +206,7 @@ def request_page(tx: Connection, batch: int, *, after: int, limit: int) -> list[
     return [Request._make(row) for row in tx.execute(query).all()]
 
 
-def count_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:
+def record_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:
     """Keep what became of requests and close their claims.
 
     Raises:
@@ -219,7 +219,7 @@ def count_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, st
         raise StateConflictError("one of the requests from", rows[0][2], expected="unaccounted", wanted="accounted for")
 
 
-def outcomes(tx: Connection, batch: int) -> dict[Outcome, int]:
+def outcome_counts(tx: Connection, batch: int) -> dict[Outcome, int]:
     """Return how many requests of a batch ended in each way; those without an outcome are not there."""
     counts = (func.count().filter(requests.c.outcome == one) for one in Outcome)  # to group them would sort every row
     row = tx.execute(select(*counts).where(requests.c.batch == batch)).one()

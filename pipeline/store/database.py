@@ -18,11 +18,12 @@ from sqlalchemy import (
     Connection,
     CursorResult,
     Engine,
-    Executable,
+    Insert,
     Select,
     Table,
     Text,
     TypeDecorator,
+    Update,
     bindparam,
     exc,
     func,
@@ -31,8 +32,6 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
 from pipeline.store import marker
@@ -144,8 +143,7 @@ class Store:
     def write(self, *, patience_s: float | None = None) -> Iterator[Connection]:
         """Open a transaction that is committed at the end of the block and rolled back by an exception.
 
-        Where another one writes it waits, a minute at the most unless `patience_s` says otherwise; an interrupt ends
-        the wait.
+        While another one writes it waits, a minute at the most unless `patience_s` says otherwise.
 
         Raises:
             UnavailableError: the other one wrote for longer, and nothing was changed; or the server went away.
@@ -177,8 +175,8 @@ class Store:
     def copied_to(self, target: Path, *, programs: Path | None = None) -> Iterator[Connection]:
         """Write a copy of the database as it stands at one moment, while others read and write, and read in it.
 
-        What stands at `target` is replaced. Not sealed: the caller syncs it. `programs` is the folder of the server's
-        own programs, where they are not on the PATH.
+        What stands at `target` is replaced, and not synced. `programs` is the folder of the server's own programs,
+        where they are not on the PATH.
 
         Raises:
             ConfigurationError: they are missing, or cannot do it.
@@ -187,17 +185,15 @@ class Store:
             yield tx
 
     def load(self, dump: Path, *, programs: Path | None = None, again: bool = False) -> None:
-        """Put a copy of a server's database into this one, all but the schema's version (see `schema.settle`).
-
-        Where it is done `again`, in the place of the one that was put there before.
+        """Load a copy of a server's database, all but the schema's version; `again` replaces one loaded before.
 
         Raises:
-            ConfigurationError: it cannot be; nothing was changed.
+            ConfigurationError: it cannot be loaded; nothing was changed.
         """
         self._kind.load(dump, programs=programs, again=again)
 
     def compact(self, *, besides: Collection[str] = (), patience_s: float = BUSY_S) -> bool:
-        """Let go of what was deleted, in the engine's tables and `besides` in those of the subjects.
+        """Free the room of deleted rows, in the engine's tables and `besides` in those of the subjects.
 
         An SQLite file is written anew, and the journal beside it is emptied; false where that may not be. A server
         clears the tables up; which bytes of its disk it writes over, and when, is its own affair.
@@ -235,7 +231,7 @@ class Store:
 
     @contextlib.contextmanager
     def _translated(self, patience_s: float) -> Iterator[None]:
-        """Turn the database's errors into ours; the transaction is rolled back by then."""
+        """Turn the database's errors into ours."""
         try:
             with interrupts_kept():
                 yield
@@ -265,12 +261,11 @@ def _closing_results(tx: Connection) -> Iterator[None]:
 
 def insert_rows(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Insert rows, each a sequence of values in the order of `names`; columns that are not named get their defaults."""
-    if not rows:
-        return
-    run_many(tx, insert(table), names, _as_stored(tx, table, names, rows))
+    if rows:
+        run_many(tx, insert(table), names, _as_stored(tx, table, names, rows))
 
 
-def run_many(tx: Connection, statement: Executable, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+def run_many(tx: Connection, statement: Insert | Update, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Run a statement once for each row, and return how many rows of the database it met in all.
 
     `names` are its bound parameters in the order of a row's values, which are what the driver takes: text, numbers,
@@ -278,14 +273,11 @@ def run_many(tx: Connection, statement: Executable, names: Sequence[str], rows: 
     """
     if not rows:
         return 0
-    if not isinstance(statement, ClauseElement):
-        raise TypeError("not a statement that can be compiled")
-    compiled = statement.compile(dialect=tx.dialect, column_keys=list(names))
-    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - that of a statement which is no DDL
+    compiled: Any = statement.compile(dialect=tx.dialect, column_keys=list(names))
     return tx.exec_driver_sql(compiled.string, _placed(compiled, names, rows)).rowcount
 
 
-def _placed(compiled: SQLCompiler, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+def _placed(compiled: Any, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
     """Return the rows as the driver takes them, with the parameters that the statement brought itself."""
     own = {name: value for name, value in compiled.params.items() if name not in names}
     if not compiled.positional:

@@ -23,15 +23,10 @@ KIND = "forget"  # of the journal's lines about this
 BEGUN, DONE = "begun", "done"
 GONE = "forgotten"
 REASON = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
-WORDS = {  # where the text about one item may name another
-    batches: ("reason",),
-    tries: ("note",),
-    journal: ("name", "why"),
-    attempts: ("reason", "excerpt"),
-    **dict.fromkeys((requests, parked, due), ("reason",)),
-    runs: ("why",),
-    probes: ("report",),
-}
+# where the text about one item may name another
+WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "why"), attempts: ("reason", "excerpt")}
+WORDS |= {tries: ("note",), runs: ("why",), probes: ("report",)}
+WORDS |= dict.fromkeys((batches, requests, parked, due), ("reason",))
 
 
 def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:

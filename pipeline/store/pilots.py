@@ -50,16 +50,16 @@ def end_pilot(tx: Connection, number: int, verdict: PilotVerdict, *, report: str
     tx.execute(update(pilots).where(here).values(ended_at=at, verdict=verdict.value, report=report))
 
 
-def live(tx: Connection, number: int) -> dict[str, dict[str, Any]]:
+def live_facts(tx: Connection, number: int) -> dict[str, dict[str, Any]]:
     """Return facts of the live replies to a pilot's requests, by the name of the request (see `claims.InBatch`)."""
     found = tx.execute(select(pilots.c.live).where(pilots.c.number == number)).scalar()
     facts: dict[str, dict[str, Any]] = json.loads(found or "{}")
     return facts
 
 
-def keep(tx: Connection, number: int, request: str, facts: Mapping[str, Any]) -> None:
+def keep_live_facts(tx: Connection, number: int, request: str, facts: Mapping[str, Any]) -> None:
     """Keep facts of the live reply to one of a pilot's requests; the first stay."""
-    found = {request: dict(facts), **live(tx, number)}
+    found = {request: dict(facts), **live_facts(tx, number)}
     tx.execute(update(pilots).where(pilots.c.number == number).values(live=json.dumps(found)))
 
 

@@ -28,9 +28,10 @@ def add_retry(tx: Connection, task: str, item_id: str, *, reason: str, at: datet
         tx.execute(insert(due).values(task=task, item_id=item_id, since=at, reason=reason, tries=0))
 
 
-def waiting_retries(tx: Connection, task: str) -> list[Retry]:
-    """Return what is due, oldest first."""
-    return [one for one in all_retries(tx, task) if one.ended_at is None]
+def due_ids(tx: Connection, task: str) -> list[str]:
+    """Return the items that are due, oldest first."""
+    query = select(due.c.item_id).where(due.c.task == task, due.c.ended_at.is_(None))
+    return list(tx.execute(query.order_by(due.c.since, due.c.item_id)).scalars())
 
 
 def all_retries(tx: Connection, task: str) -> list[Retry]:
@@ -42,10 +43,8 @@ def all_retries(tx: Connection, task: str) -> list[Retry]:
 
 def end_retries(tx: Connection, task: str, outcomes: dict[str, Collection[str]], *, at: datetime) -> None:
     """Keep what became of items, by outcome; those that are not due are passed over."""
-    query = select(due.c.item_id).where(due.c.task == task, due.c.ended_at.is_(None))
-    open_ids = set(tx.execute(query).scalars())
-    for outcome, ids in outcomes.items() if open_ids else ():
-        ended = open_ids.intersection(ids)
-        if ended:
+    open_ids = set(due_ids(tx, task))
+    for outcome, ids in outcomes.items():
+        if ended := open_ids.intersection(ids):
             here = (due.c.task == task) & due.c.item_id.in_(ended)
             tx.execute(update(due).where(here).values(ended_at=at, outcome=outcome))

@@ -1,7 +1,6 @@
 """Make a table, or adopt one that another program made, by what a subject says of it in a `TableSpec`.
 
-Columns that are missing are added where the subject adds any; no cell that is there changes, and doing it again changes
-nothing. The program that made the table may go on using it.
+No cell that is there changes, and doing it again changes nothing. The other program may go on using the table.
 """
 
 from collections.abc import Callable, Mapping
@@ -163,16 +162,13 @@ def _add_columns(tx: Connection, spec: TableSpec, found: Columns) -> list[str]:
 
 
 def _settle_ids(tx: Connection, spec: TableSpec) -> None:
-    """Number rows without an id where ids are findable's; then see that ids tell rows apart and come back.
-
-    On PostgreSQL a column of findable's numbers them by itself.
-    """
+    """Number rows without an id where SQLite has ids of findable's; then check that ids are unique and come back."""
     if is_sqlite(tx) and has_index(tx, spec.name, spec.own_ids):
         _number(tx, spec)
     rows, hint = spec.made, "use ids that are whole numbers or text"
-    everyone, apart = tx.execute(select(func.count(), func.count(distinct(spec.item_id))).select_from(rows)).one()
-    if everyone != apart:
-        why = f"has rows whose `id` is missing or not theirs alone ({everyone - apart:,} of {everyone:,})"
+    count, apart = tx.execute(select(func.count(), func.count(distinct(spec.item_id))).select_from(rows)).one()
+    if count != apart:
+        why = f"has rows whose `id` is missing or not theirs alone ({count - apart:,} of {count:,})"
         raise unfit(spec.name, why, hint="give every row an id of its own")
     if is_sqlite(tx) and _has(tx, spec, func.typeof(rows.c.id) == "blob"):
         raise unfit(spec.name, "has ids that are bytes, which cannot stand in a request", hint=hint)
@@ -217,8 +213,8 @@ def _said(tx: Connection, spec: TableSpec, added: list[str]) -> str:
 
 def _make_mark(tx: Connection, spec: TableSpec) -> None:
     if spec.mark is not None:
-        name, told = spec.mark
-        _run(tx, f"CREATE INDEX IF NOT EXISTS {name} ON {quoted(tx, spec.name)} {told}")
+        name, columns = spec.mark
+        _run(tx, f"CREATE INDEX IF NOT EXISTS {name} ON {quoted(tx, spec.name)} {columns}")
 
 
 def _has(tx: Connection, spec: TableSpec, condition: ColumnElement[bool]) -> bool:

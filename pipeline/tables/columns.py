@@ -1,8 +1,7 @@
-"""What the columns of a table are, whichever program made it, and which of them can hold what findable writes.
+"""Judge which columns of a table, whichever program made it, can hold what findable writes.
 
-A value that is written must come back the same: a column that would round it, cut it, or keep it in a form of its own
-is refused before anything is written. SQLite's columns take any value; there a column is refused only where it is
-computed, or for the type of its ids.
+A value must come back the same: a column that would round or cut it is refused before anything is written. SQLite's
+columns take any value; there a column is refused only where it is computed, or for the type of its ids.
 """
 
 import re
@@ -30,13 +29,13 @@ class AsTheColumn(types.UserDefinedType[Any]):
 
     cache_ok = True
 
-    def __init__(self, told: str = "TEXT") -> None:
+    def __init__(self, declared: str = "TEXT") -> None:
         """Take the name under which a column of this type is made."""
-        self.told = told
+        self.declared = declared
 
     def get_col_spec(self, **_: Any) -> str:
         """Return the type's name in SQL."""
-        return self.told
+        return self.declared
 
 
 class AnyNumber(AsTheColumn):
@@ -109,10 +108,9 @@ class Ids:
 
 @dataclass(frozen=True)
 class Accepts:
-    """What a column must be to hold what is written: one of PostgreSQL's types, here in words for messages.
+    """What a column must be to hold what is written: one of PostgreSQL's types, in `words` for messages.
 
-    On SQLite only `kinds` count, those of ids; None accepts all. A column of numbers must keep as many `places` behind
-    the point.
+    On SQLite only the `kinds` of ids count; None accepts all. A number must keep as many decimal `places`.
     """
 
     types: tuple[str, ...] = ("text", "varchar")
@@ -134,7 +132,7 @@ class ReflectedColumn:
 
     name: str
     type: str
-    told: str
+    declared: str
     length: int
     nullable: bool
     default: str | None
@@ -151,7 +149,7 @@ class ReflectedColumn:
         """Return which ids the column holds; None where it can hold none."""
         if self.computed:
             return None
-        return _server_ids(self.type, self.length) if self.type else Ids(_declared_kind(self.told))
+        return _server_ids(self.type, self.length) if self.type else Ids(_declared_kind(self.declared))
 
     @property
     def places(self) -> int | None:
@@ -165,7 +163,7 @@ class ReflectedColumn:
         if self.computed:
             return "values of its own, not computed ones"
         if not self.type:
-            fits = accepts.kinds is None or _declared_kind(self.told) in accepts.kinds
+            fits = accepts.kinds is None or _declared_kind(self.declared) in accepts.kinds
             return None if fits else accepts.words
         if self.type not in accepts.types:
             return INSTEAD.get(self.type, accepts.words)
@@ -184,12 +182,14 @@ def misfits(columns: Mapping[str, ReflectedColumn], judged: Mapping[str, Accepts
     """Return a line for each judged column that is there and cannot hold what is written."""
     found = [(columns[name], accepts) for name, accepts in judged.items() if name in columns]
     wrong = [(one, wanted) for one, accepts in found if (wanted := one.misfit(accepts))]
-    return [f"`{one.name}`{f' ({one.told})' if one.told else ''}, which must hold {wanted}" for one, wanted in wrong]
+    return [
+        f"`{one.name}`{f' ({one.declared})' if one.declared else ''}, which must hold {wanted}" for one, wanted in wrong
+    ]
 
 
-def _declared_kind(told: str) -> IdKind:
+def _declared_kind(declared: str) -> IdKind:
     """Return what ids an SQLite column holds, by the rules that SQLite itself has for the words of its type."""
-    words = told.upper()
+    words = declared.upper()
     if "INT" in words:
         return IdKind.WHOLE
     if any(word in words for word in ("CHAR", "CLOB", "TEXT")):

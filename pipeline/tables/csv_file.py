@@ -118,7 +118,7 @@ def _is_separator_line(line: TextLine) -> bool:
 
 
 def csv_rows(lines: Iterator[TextLine], header: Header, *, layout: Layout) -> Iterator[TextRow | Finding]:
-    """Yield the rows after the header, and what is told of each record that is none."""
+    """Yield the rows after the header, and a finding for each record that is none."""
     parser = _Parser(lines, header.delimiter, is_record=header.is_record, layout=layout)
     for line, record, was_escaped in parser:
         if record.fields is None:
@@ -160,10 +160,7 @@ class _Parser:
         self._layout = layout
 
     def __iter__(self) -> Iterator[tuple[TextLine, _Record, bool]]:
-        r"""Yield the first line of every record, the record, and whether `\"` was read as a quote in it.
-
-        Blank lines are passed over. A broken record takes all lines up to the one where reading goes on.
-        """
+        r"""Yield the first line of each record, the record, and whether `\"` was read as a quote in it."""
         while (line := self._peek(0)) is not None:
             self._ahead.popleft()
             if line.text.isspace():

@@ -1,8 +1,4 @@
-"""Which keys of a file came before, and on which line: on disk, so that a file of any length takes no memory for it.
-
-A private SQLite database that has no name and is gone with its process, whichever database holds the rows. A key takes
-about 60 bytes of disk there.
-"""
+"""Remember which keys of a file came before, and on which line: on disk, at flat memory, about 60 bytes a key."""
 
 import sqlite3
 from contextlib import AbstractContextManager

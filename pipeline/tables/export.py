@@ -1,7 +1,6 @@
-"""Rows as a file for others: CSV, JSON lines, a JSON list or Parquet, in pieces that never split a row.
+"""Write rows as CSV, JSON lines, a JSON list or Parquet, in pieces that never split a row.
 
-Parquet is written row group by row group, at flat memory, by pyarrow, which is an extra. Such a file is whole when its
-last bytes are there: these say where each group stands.
+Parquet is written group by group, at flat memory, by pyarrow, which is an extra; its last bytes make the file whole.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

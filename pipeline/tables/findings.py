@@ -1,12 +1,10 @@
-"""What is found wrong in a file while it is imported: one finding for each fault, a report of all of them.
-
-A report as CSV is sealed as a whole: it stands under its name complete, or not at all.
-"""
+"""Report what is wrong in a file while it is imported: one finding for each fault; a report as CSV is sealed whole."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -50,17 +48,10 @@ def rejected(line: int, reason: str, value: object, *, column: str = "", key: st
 def excerpt(value: object) -> str:
     """Return at most 80 characters of a value on one line, with everything unprintable escaped."""
     text = value if isinstance(value, str) else repr(value)
-    shown: list[str] = []
-    room = EXCERPT
-    for character in text[:EXCERPT]:
-        piece = character if character.isprintable() else _escaped(character)
-        room -= len(piece)
-        if room < 0:
-            break
-        shown.append(piece)
-    whole = len(shown) == len(text)
-    cut = "".join(shown)
-    return cut if whole else f"{cut[: EXCERPT - 1]}…"
+    pieces = [character if character.isprintable() else _escaped(character) for character in text[:EXCERPT]]
+    fit = sum(size <= EXCERPT for size in accumulate(map(len, pieces)))
+    shown = "".join(pieces[:fit])
+    return shown if fit == len(text) else f"{shown[: EXCERPT - 1]}…"
 
 
 def _escaped(character: str) -> str:
@@ -73,7 +64,7 @@ def _escaped(character: str) -> str:
 
 @contextlib.contextmanager
 def rejects_report(path: Path | None, *, columns: Sequence[str], source: Path) -> Iterator[SealedWriter | None]:
-    """Open a report with its header for the length of a block, or none without a path; unless sealed, it is gone then.
+    """Open a report with its header for the length of a block, or none without a path; removed unless sealed.
 
     Raises:
         InputError: the report would replace the file that is read, or cannot be written there.
@@ -96,7 +87,7 @@ def rejects_report(path: Path | None, *, columns: Sequence[str], source: Path) -
 
 @dataclass
 class ImportReport:
-    """What an import did. `findings` are the first thousand, `told` counts all of them by kind.
+    """What an import did. `findings` are the first thousand, `counts` are those of all by kind.
 
     `released` were parked before, and are asked again. A subject's report adds its own counts, and says which of them
     stand in the document for programs (`FIELDS`, `KINDS`), how the values of a finding are called there (`NAMES`,
@@ -116,7 +107,7 @@ class ImportReport:
     unchanged: int = 0
     released: int = 0
     refused: bool = False
-    told: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
+    counts: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -128,24 +119,24 @@ class ImportReport:
     @property
     def summary(self) -> str:
         """Return what was done in a few words, for the event."""
-        return f"{self.added} added, {self.updated} updated, {self.told[FindingKind.REJECTED]} rejected"
+        return f"{self.added} added, {self.updated} updated, {self.counts[FindingKind.REJECTED]} rejected"
 
     @property
     def document(self) -> dict[str, Any]:
         """Return the report for programs."""
-        counts = {kind.value: self.told[kind] for kind in self.KINDS}
+        by_kind = {kind.value: self.counts[kind] for kind in self.KINDS}
         findings = [dict(zip(self.NAMES, (*one[:-1], one.key or self.NO_KEY), strict=True)) for one in self.findings]
-        return {**{name: getattr(self, name) for name in self.FIELDS}, **counts, "findings": findings}
+        return {**{name: getattr(self, name) for name in self.FIELDS}, **by_kind, "findings": findings}
 
     @property
     def is_flawed(self) -> bool:
         """Return whether a strict import refuses the file."""
-        return bool(self.told[FindingKind.REJECTED] + self.told[FindingKind.CHANGED])
+        return bool(self.counts[FindingKind.REJECTED] + self.counts[FindingKind.CHANGED])
 
     def tell(self, findings: Iterable[Finding], report: SealedWriter | None) -> None:
         """Count findings, report them in the order of the file, and keep them to be shown while there is room."""
         for finding in sorted(findings, key=lambda one: one.line):
-            self.told[finding.kind] += 1
+            self.counts[finding.kind] += 1
             if report is not None:
                 report.write(core_text.csv_line([str(cell or "") for cell in finding]))
             if len(self.findings) < SHOWN:
@@ -157,7 +148,7 @@ class ImportReport:
         Raises:
             InputError: `--strict` refused the file, or it holds no row that can go in. Nothing was changed.
         """
-        rejected, changed = self.told[FindingKind.REJECTED], self.told[FindingKind.CHANGED]
+        rejected, changed = self.counts[FindingKind.REJECTED], self.counts[FindingKind.CHANGED]
         if self.refused:
             raise InputError(
                 f"{self.path}: {rejected} rejected and {changed} changed, so --strict imported nothing",

@@ -1,7 +1,6 @@
-"""Rows of a JSON file: a list of objects, one object, or JSON lines; one broken element does not take others with it.
+"""Read rows of a JSON file: a list of objects, one object, or JSON lines; a broken element does not spoil others.
 
-Elements of a list are found by a small scanner that knows only strings and brackets, so that a file of any size is
-read at flat memory and every element has the physical line where it starts.
+A scanner that knows only strings and brackets finds the elements of a list at flat memory, with their lines.
 """
 
 import contextlib
@@ -88,7 +87,7 @@ def parse_strictly(text: str) -> object:
 def json_rows(
     documents: Iterator[Document | Finding], *, layout: Layout, ignored: dict[str, None]
 ) -> Iterator[TextRow | Finding]:
-    """Yield the rows of a file, and what is told of each document that holds none."""
+    """Yield the rows of a file, and a finding for each document that holds none."""
     parsed = parse_json if layout.guesses else parse_strictly
     for document in documents:
         if isinstance(document, Finding):

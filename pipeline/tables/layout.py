@@ -39,10 +39,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class TextRow:
-    """One row: the values by column, of the columns that the file has and the subject reads.
-
-    A value is text or, outside of CSV, any JSON value. `changes` are findings that do not keep the row out.
-    """
+    """One row: values by column, text or outside CSV any JSON value; `changes` are findings that do not keep it out."""
 
     line: int
     values: Mapping[str, Any]

@@ -78,8 +78,8 @@ def columns_of(tx: Connection, table: str) -> dict[str, ReflectedColumn]:
         return {row[0]: ReflectedColumn(*row) for row in tx.execute(text(_COLUMNS), {"table": named(tx, table)})}
     query = text('SELECT lower(name), type, "notnull", dflt_value, hidden FROM pragma_table_xinfo(:table)')
     return {
-        name: ReflectedColumn(name, "", told, 0, not needed, default, identity=False, computed=hidden > 1)
-        for name, told, needed, default, hidden in tx.execute(query, {"table": table})
+        name: ReflectedColumn(name, "", declared, 0, not needed, default, identity=False, computed=hidden > 1)
+        for name, declared, needed, default, hidden in tx.execute(query, {"table": table})
     }
 
 
@@ -90,7 +90,7 @@ def primary_key(tx: Connection, table: str) -> list[str]:
 
 
 def has_row_numbers(tx: Connection, table: str) -> bool:
-    """Return whether rows have a number beside their columns, as SQLite gives them unless told WITHOUT ROWID."""
+    """Return whether rows have a number beside their columns, as SQLite gives them unless made WITHOUT ROWID."""
     query = text("SELECT wr FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)")
     return is_sqlite(tx) and not tx.execute(query, {"table": table}).scalar()
 
@@ -102,7 +102,7 @@ def counts_up(tx: Connection, table: str, own: ReflectedColumn) -> bool:
     """
     if not is_sqlite(tx):
         return own.identity or str(own.default).startswith("nextval(")
-    is_key = own.told.upper() == "INTEGER" and primary_key(tx, table) == ["id"]
+    is_key = own.declared.upper() == "INTEGER" and primary_key(tx, table) == ["id"]
     return is_key and has_row_numbers(tx, table)
 
 
@@ -119,8 +119,8 @@ def unique_keys(tx: Connection, table: str, *, version: str) -> list[set[str]]:
     """
     lower = is_sqlite(tx)
     found: dict[Any, set[str]] = {}
-    for key, told, column in tx.execute(text(_UNIQUE[0 if lower else 1]), {"table": named(tx, table)}):
-        keys, condition = _AFTER_KEYS.split(told or "")[0], _WHERE.split(told or "", maxsplit=1)[1:]
+    for key, declared, column in tx.execute(text(_UNIQUE[0 if lower else 1]), {"table": named(tx, table)}):
+        keys, condition = _AFTER_KEYS.split(declared or "")[0], _WHERE.split(declared or "", maxsplit=1)[1:]
         if any(version in one.lower() for one in condition):
             continue
         parts = re.findall(r"\w+", keys.partition("(")[2].lower()) if column is None else [column]

@@ -28,7 +28,7 @@ def rows_among(
 ) -> Iterator[Sequence[Any]]:
     """Yield some columns of the rows whose key is one of any number of values, of which all conditions hold.
 
-    Rows that are `locked` are changed by no other transaction until this one ends; SQLite has no need of it.
+    Rows that are `locked` are changed by no other transaction until this one ends.
     """
     for some in pages(values):
         query = select(*columns).where(among(tx, key, some), *conditions)
@@ -40,14 +40,14 @@ def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
     return and_(column.is_not(None), func.trim(cast(column, Text), WHITE) != "")
 
 
-def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], told: str, *conditions: ColumnElement[bool]) -> bool:
+def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], words: str, *conditions: ColumnElement[bool]) -> bool:
     """Return whether a text stands in some columns of a row of which all conditions hold; reads all of them."""
     place = func.instr if is_sqlite(tx) else func.strpos
-    held = or_(*(place(cast(column, Text), told) > 0 for column in columns))
+    held = or_(*(place(cast(column, Text), words) > 0 for column in columns))
     return tx.execute(select(literal(1)).where(held, *conditions).limit(1)).first() is not None
 
 
-def count_by_state(
+def count_item_states(
     tx: Connection,
     table: Table,
     task: str,
@@ -60,8 +60,8 @@ def count_by_state(
 ) -> dict[str, int]:
     """Return {total, done, pending, rest, claimed, parked}; the last five are disjoint and add up to the first.
 
-    `done` and `pending` are names with their conditions, `parked` a condition beside the parked items themselves. A
-    live claim whose process is dead at `now` counts no more: the next submit takes that item.
+    `done` and `pending` are names with conditions, `parked` a condition beside the parked items. A live claim whose
+    process is dead at `now` counts no more.
     """
     key = cast(table.c.id, Text)
     claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))

@@ -14,14 +14,7 @@ from pipeline.tables.text_file import BAD_TEXT, Encoding, detect, physical_lines
 
 BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory
 _SHOWN = 10  # names of columns in a note
-_FORMATS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-}
+_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 RowType = TypeVar("RowType")
 

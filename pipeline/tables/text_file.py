@@ -1,7 +1,7 @@
-"""A file as text: its encoding, and its physical lines, which remember every byte that is no text.
+"""Read a file as text: its encoding, and its physical lines.
 
-Bytes that do not decode become the surrogates U+DC00 + byte, one for each, so that one bad row is found and named
-while the rest of the file is read. A lone surrogate in a line therefore always means bad bytes.
+Bytes that do not decode become the surrogates U+DC00 + byte, so that one bad row is found and named while the rest of
+the file is read. A lone surrogate in a line therefore always means bad bytes.
 """
 
 import codecs
@@ -68,10 +68,7 @@ class TextLine:
 
 
 def detect(path: Path, *, guesses: bool) -> Encoding:
-    """Return a file's encoding: that of its byte order mark, else UTF-8.
-
-    With `guesses`, another one is taken where most of the lines that are not ASCII are not UTF-8.
-    """
+    """Return a file's encoding: that of its byte order mark, else UTF-8; with `guesses`, what most lines need."""
     with path.open("rb") as file:
         start = file.read(1 << 12)
     marked = next((codec for mark, codec in _MARKS if start.startswith(mark)), None)

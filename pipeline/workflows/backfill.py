@@ -25,8 +25,10 @@ from pipeline.store import claims, live_calls, pilots
 from pipeline.store.database import Store
 from pipeline.store.live_calls import Run
 from pipeline.store.pilots import PilotVerdict
-from pipeline.workflows import backlog, batch_steps, ingest, preflight
+from pipeline.workflows import ingest, preflight
+from pipeline.workflows.backlog import AT_API, Backlog
 from pipeline.workflows.batch_or_live import format_duration
+from pipeline.workflows.batch_steps import BatchSteps
 from pipeline.workflows.preflight import Preflight
 
 REPORT_EVERY = 20  # times as long as writing a report took must pass before the next one, except the last
@@ -62,15 +64,6 @@ class BackfillReport:
         return not self.left and not self.under_way
 
 
-@dataclass(frozen=True)
-class BackfillOptions:
-    """Whether to begin a new version, to do without a pilot, and to wait until all is over."""
-
-    anew: bool = False
-    skip_pilot: bool = False
-    wait: bool = False
-
-
 def chosen_version(ws: OpenWorkspace, *, anew: bool) -> OpenWorkspace:
     """Return the workspace with the version to ask under: a new one, or the one in use.
 
@@ -89,8 +82,9 @@ def chosen_version(ws: OpenWorkspace, *, anew: bool) -> OpenWorkspace:
 
 def run(
     ws: OpenWorkspace,
-    options: BackfillOptions,
     *,
+    skip_pilot: bool,
+    wait: bool,
     announce: Callable[[Preflight, str], None],
     confirm: Callable[[float], bool],
     ingested: Callable[[IngestSummary], None] = lambda _summary: None,
@@ -108,19 +102,20 @@ def run(
     questions.check_any_items(ws.store, ws.task)
     evaluate.check_gate_overrides(ws)
     questions.free_dead_owners(ws.store, now=ws.now())
-    if not options.skip_pilot:
+    if not skip_pilot:
         with ws.store.read() as tx:
             if claims.count_askable(tx, ws.task):
                 pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     report = BackfillReport(ws.extractor, preflight.estimate_both(ws, limit=None, deadline_s=None))
-    rounds, parked = _Rounds(ws, report, ingested), backlog.count_parked(ws.store, ws.task)
+    backlog = Backlog(ws.store, ws.task)
+    rounds, parked = _Rounds(ws, backlog, report, ingested), backlog.parked()
     if report.estimate.plan.requests:
-        rounds.open(announce, confirm, skip_pilot=options.skip_pilot)
-    rounds.run(wait=options.wait)
-    report.under_way = len(backlog.batches_in(ws.store, ws.task, *OPEN))
-    report.left = backlog.count_askable(ws.store, ws.task)
-    report.parked = max(0, backlog.count_parked(ws.store, ws.task) - parked)
+        rounds.open(announce, confirm, skip_pilot=skip_pilot)
+    rounds.run(wait=wait)
+    report.under_way = len(backlog.batches(*OPEN))
+    report.left = backlog.askable()
+    report.parked = max(0, backlog.parked() - parked)
     if report.is_over:
         rounds.report(last=True, is_due=_unfinished(ws.store, ws.task, ws.extractor) is not None)
         close_backfill(ws.store, ws.task, ws.extractor, at=ws.now())
@@ -130,7 +125,8 @@ def run(
 def close_backfill(store: Store, task: Task, extractor: str, *, at: datetime) -> None:
     """End the run of a backfill that has no item left and no batch under way."""
     found = _unfinished(store, task, extractor)
-    if found is None or backlog.count_askable(store, task) or backlog.batches_in(store, task, *OPEN):
+    backlog = Backlog(store, task)
+    if found is None or backlog.askable() or backlog.batches(*OPEN):
         return
     with store.write() as tx:
         live_calls.end_run(tx, found.number, why="nobody is left", at=at)
@@ -165,10 +161,12 @@ def _unfinished(store: Store, task: Task, extractor: str) -> Run | None:
 class _Rounds:
     """The rounds of one command, and the quality reports between them."""
 
-    def __init__(self, ws: OpenWorkspace, report: BackfillReport, ingested: Callable[[IngestSummary], None]) -> None:
+    def __init__(
+        self, ws: OpenWorkspace, backlog: Backlog, report: BackfillReport, ingested: Callable[[IngestSummary], None]
+    ) -> None:
         """Begin with no quality report."""
-        self._ws, self._report, self._ingested = ws, report, ingested
-        self._steps = batch_steps.BatchSteps(ws)
+        self._ws, self._backlog, self._report, self._ingested = ws, backlog, report, ingested
+        self._steps = BatchSteps(ws)
         self._began = ws.now()
         self._report_s, self._reported_at = 0.0, 0.0
         self._is_stale = False  # batches were ingested since the last report
@@ -176,12 +174,7 @@ class _Rounds:
     def open(
         self, announce: Callable[[Preflight, str], None], confirm: Callable[[float], bool], *, skip_pilot: bool
     ) -> None:
-        """Announce, confirm, and note that all items are to be asked; an unfinished run of this version goes on.
-
-        Raises:
-            GateError: no pilot of this extractor passed.
-            InputError: it was not confirmed.
-        """
+        """Announce, confirm, and note that all items are to be asked; an unfinished run of this version goes on."""
         ws, estimated = self._ws, self._report.estimate
         if not skip_pilot:
             with ws.store.read() as tx:
@@ -244,7 +237,7 @@ class _Rounds:
 
     def _is_any_at_api(self) -> bool:
         """Return whether any batch is at the API."""
-        return bool(backlog.batches_in(self._ws.store, self._ws.task, *backlog.AT_API))
+        return bool(self._backlog.batches(*AT_API))
 
     def _collect(self, *, wait: bool) -> None:
         """Poll the batches at the API, with `wait` until the first one ends, and ingest."""
@@ -264,8 +257,8 @@ class _Rounds:
         ws = self._ws
         done = sum(one.batch.requests for one in self._report.accounts)
         took_s = (ws.now() - self._began).total_seconds()
-        left = backlog.count_askable(ws.store, ws.task)
-        left += sum(one.requests for one in backlog.batches_in(ws.store, ws.task, *OPEN))
+        left = self._backlog.askable()
+        left += sum(one.requests for one in self._backlog.batches(*OPEN))
         ws.display.say(
             f"{done:,} of {done + left:,} {ws.task.words.many}, {60 * done / max(took_s, 1):,.0f} a minute, "
             f"about {format_duration(took_s / done * left)} to go"

@@ -1,6 +1,6 @@
 """Submit and collect batches for a workflow that does so in rounds.
 
-A batch that failed is told from an API that is down: there nothing more is submitted, or every item would be parked.
+If batches fail and none succeeds, the API is down and nothing more is submitted, or every item would be parked.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from pipeline.cost.queue_quota import QuotaFullError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches
 from pipeline.store.batches import Batch
-from pipeline.workflows import backlog
+from pipeline.workflows.backlog import Backlog
 
 WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 MAX_FAILED_POLLS = 2  # in a row that see batches fail and none succeed; then nothing more is submitted
@@ -103,7 +103,7 @@ class BatchSteps:
 
     def submitted(self) -> list[Batch]:
         """Return the batches of the task that are under way at the API."""
-        return backlog.batches_in(self._ws.store, self._ws.task, BatchState.SUBMITTED)
+        return Backlog(self._ws.store, self._ws.task).batches(BatchState.SUBMITTED)
 
 
 def failed_error(number: int, why: str, words: Words) -> RemoteError:

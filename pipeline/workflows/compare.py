@@ -61,7 +61,7 @@ class _Compared(NamedTuple):
     def unanswered(self, store: Store, task: Task) -> list[str]:
         """Return the items that still exist and whose request has no facts of a live reply."""
         with store.read() as tx:
-            done, existing = pilots.live(tx, self.pilot), task.names(tx, list(self.sent))
+            done, existing = pilots.live_facts(tx, self.pilot), task.names(tx, list(self.sent))
         return [one for one, where in self.sent.items() if one in existing and where.name not in done]
 
     def lines(self, ids: Sequence[str], data: Path) -> dict[str, bytes]:
@@ -121,7 +121,7 @@ def _ask(ws: OpenWorkspace, compared: _Compared) -> None:
 def _compare(compared: _Compared, store: Store, task: Task, data: Path) -> Comparison:
     """Return how the replies of the batches differ from the live ones."""
     with store.read() as tx:
-        live = pilots.live(tx, compared.pilot)
+        live = pilots.live_facts(tx, compared.pilot)
         both = {one: where for one, where in compared.sent.items() if where.name in live}
         contexts = task.contexts(tx, list(both))
     replies: dict[str, ReplyFacts] = {}
@@ -165,13 +165,13 @@ class _PilotLedger(CallLedger):
         if ended.judgement is None:
             return True
         if ended.judgement.outcome is not Outcome.MISSING:
-            pilots.keep(tx, self.pilot, self.sent[item.id].name, facts_of(ended.judgement)._asdict())
+            pilots.keep_live_facts(tx, self.pilot, self.sent[item.id].name, facts_of(ended.judgement)._asdict())
         return False
 
 
 @dataclass
 class _BatchLines(QuestionSource):
-    """Questions with the bytes of a batch's lines, each asked once; none about items that are gone."""
+    """Questions with the bytes of a batch's lines, each asked once; none about removed items."""
 
     data: Mapping[str, bytes]
     sent: Mapping[str, InBatch]

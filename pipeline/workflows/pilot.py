@@ -6,7 +6,6 @@ from typing import Any
 
 from pipeline.batch import poll, submit
 from pipeline.batch.ingest import IngestSummary
-from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.errors import GateError, InputError, RemoteError
@@ -35,7 +34,6 @@ class PilotReport:
     pilot: Pilot
     drawn: int = 0
     accounts: list[IngestSummary] = field(default_factory=list)
-    polled: list[PollReport] = field(default_factory=list)
     compared: Comparison | None = None
     quality: QualityReport | None = None
 
@@ -150,11 +148,7 @@ class _PilotRun:
     """A pilot that is new or goes on: its items are drawn, asked and judged."""
 
     def __init__(self, ws: OpenWorkspace, size: int | None, seed: int | None) -> None:
-        """Find the unfinished pilot, or begin one, and draw its items.
-
-        Raises:
-            InputError: no item is open, and none was answered under this extractor.
-        """
+        """Find the unfinished pilot, or begin one, and draw its items."""
         with ws.store.read() as tx:
             before = pilots.newest_pilot(tx, ws.extractor)
             if before is not None and before.ended_at is None:
@@ -171,11 +165,7 @@ class _PilotRun:
         self._ws, self.report = ws, PilotReport(pilot, len(self._ids))
 
     def ask(self, announce: Announce, confirm: Confirm) -> None:
-        """Ask about the items, in as many rounds as failed ones need, and wait for the answers.
-
-        Raises:
-            InputError, RemoteError, ConfigurationError: what stopped it; run again, it goes on.
-        """
+        """Ask about the items, in as many rounds as failed ones need, and wait for the answers."""
         ws, ids = self._ws, self._ids
         quality_pilot.exempt_unserved(ws.store, ws.task.name, ids)
         rounds, is_left = 0, True
@@ -190,14 +180,8 @@ class _PilotRun:
                 ws.sleep(LOOK_S)
 
     def _collect(self, sent: SubmitReport) -> None:
-        """Wait until every batch is over, and ingest.
-
-        Raises:
-            RemoteError: the API could not be polled to the end, or had no room for any of the pilot.
-            ConfigurationError: the API does not show a batch.
-        """
+        """Wait until every batch is over, and ingest."""
         polled = poll.run(self._ws, wait=True)
-        self.report.polled.append(polled)
         if polled.stopped is not None:
             raise polled.stopped
         for error in missing_errors(polled):
@@ -213,12 +197,7 @@ class _PilotRun:
             )
 
     def judge(self, *, fewest: int | None) -> None:
-        """Compare a few replies with live ones, write the quality report, and keep the verdict.
-
-        Raises:
-            RemoteError: every batch failed, or live calls did not come back.
-            GateError: no reply came.
-        """
+        """Compare a few replies with live ones, write the quality report, and keep the verdict."""
         ws, report = self._ws, self.report
         report.compared = compared = compare.run(ws, report.pilot.number, self._ids)
         notes = [f"Pilot {report.pilot.number}: {report.drawn} {ws.task.words.many}, seed {report.pilot.seed}."]

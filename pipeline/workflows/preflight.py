@@ -29,7 +29,7 @@ from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics
 from pipeline.store.database import Store
-from pipeline.workflows import backlog
+from pipeline.workflows.backlog import AT_API, Backlog
 from pipeline.workflows.batch_or_live import Mode, ModeEstimate, live_seconds, percentile_90, recommend, turns
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ WARN_AT = 0.8  # of the day's requests
 class Preflight:
     """Both modes and what they are worked out from; `plan` holds the items, batches, and likely tokens.
 
-    `error` is how far off estimates were so far, `based_on` how many answers they were learned from, `sampled` how
-    many requests the API counted.
+    `known` is what past answers say of estimates, `sampled` how many requests the API counted.
     """
 
     plan: BatchPlan
@@ -58,8 +57,7 @@ class Preflight:
     reason: str
     model: str
     tier: str
-    error: float
-    based_on: int
+    known: Calibration
     deadline_s: float | None = None
     sampled: int = 0
 
@@ -84,7 +82,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         InputError: a request cannot be sent; the message names its item.
         RemoteError, ConfigurationError: a sample was to be counted, and the API cannot be asked.
     """
-    askable = backlog.count_askable(ws.store, ws.task)
+    askable = Backlog(ws.store, ws.task).askable()
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = prepare.plan_batches(ws, Selection(limit), bar=bar)
     sampled = 0
@@ -107,8 +105,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         reason=reason,
         model=ws.model.name,
         tier=ws.settings.tier,
-        error=known.error,
-        based_on=known.answers,
+        known=known,
         deadline_s=deadline_s,
         sampled=sampled,
     )
@@ -117,14 +114,14 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
 def document(estimated: Preflight) -> dict[str, Any]:
     """Return an estimate for programs: tokens, USD, seconds; unknown values are null."""
     used = estimated.plan.usage
-    error, live = round(estimated.error, 4), estimated.live
+    known, live = estimated.known, estimated.live
     return {
         "items": estimated.plan.requests,
         "model": estimated.model,
         "tier": estimated.tier,
         "tokens_in": used.prompt,
         "tokens_out": used.answer + used.thoughts,
-        "estimate": {"error": error, "answers": estimated.based_on, "sampled": estimated.sampled},
+        "estimate": {"error": round(known.error, 4), "answers": known.answers, "sampled": estimated.sampled},
         "deadline_s": estimated.deadline_s,
         "batch": {"batches": estimated.batch.count, **_mode_document(estimated.batch)},
         "live": {"calls": live.count, "fits_today": live.fits_today, **_mode_document(live)},
@@ -156,12 +153,7 @@ class _Sample(NamedTuple):
 
 
 def _count_sample(store: Store, builder: RequestBuilder, client: "Client", *, items: int, limit: int | None) -> _Sample:
-    """Let the API count a sample of the requests about so many items; requests that fail are left out.
-
-    Raises:
-        RemoteError: it counted none of them.
-        InputError: no item is left to ask.
-    """
+    """Let the API count a sample of the requests about so many items; requests that fail are left out."""
     with store.read() as tx:
         lines = prepare.request_lines(tx, builder, Selection(limit))
         sample = list(islice(lines, 0, None, math.ceil(items / MAX_SAMPLE)))[:MAX_SAMPLE]
@@ -206,7 +198,7 @@ class _Modes:
         """Return what asking by batch comes to."""
         ws, plan, tokens = self.ws, self.plan, self.plan.usage.prompt
         most = ws.model.enqueued(ws.settings.tier)
-        at_api = batches.batches_in_states(self.tx, *backlog.AT_API)
+        at_api = batches.batches_in_states(self.tx, *AT_API)
         enqueued = sum(one.estimated_in for one in at_api if one.model == ws.model.name)
         rounds = turns(plan.batches, tokens, most_tokens=most, most_batches=MAX_ACTIVE_BATCHES)
         absent = "the free tier has no batches" if ws.settings.tier == FREE and not ws.model.local else ""

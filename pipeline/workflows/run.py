@@ -13,15 +13,14 @@ from pipeline.core.states import BatchState
 from pipeline.cost import budget
 from pipeline.cost.budget import BudgetError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import rescore
 from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
 from pipeline.live import retry_queue
 from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import claims, retries
-from pipeline.store.batches import Batch
-from pipeline.workflows import backfill, backlog, ingest
+from pipeline.workflows import backfill, ingest
+from pipeline.workflows.backlog import AT_API, Backlog
 from pipeline.workflows.batch_steps import BatchSteps, failed_error, missing_errors
 
 
@@ -39,15 +38,15 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
 
     `confirm` is called with the estimate (USD) of the next batches if it is above CONFIRM_ABOVE.
     """
-    due, report = _Due(ws, BatchSteps(ws), confirm), RunReport()
-    parked = backlog.count_parked(ws.store, ws.task)
+    backlog, report = Backlog(ws.store, ws.task), RunReport()
+    due, parked = _Due(ws, backlog, BatchSteps(ws), confirm), backlog.parked()
     budget.resume_budget(ws)
     for step in (due.poll, due.ingest, due.retry, due.score, due.submit, due.index, due.close):
         try:
             step(report)
         except FindableError as error:
             report.failures.append(error)
-    more = backlog.count_parked(ws.store, ws.task) - parked
+    more = backlog.parked() - parked
     if more > 0:
         report.facts["parked"] = more
         report.did.append(f"{more:,} parked")
@@ -59,13 +58,14 @@ class _Due:
     """What may be due in one run, each done if it is."""
 
     ws: OpenWorkspace
+    backlog: Backlog
     steps: BatchSteps
     confirm: Callable[[float], bool]
 
     def poll(self, report: RunReport) -> None:
         """Poll every batch at the API once."""
         ws = self.ws
-        if not self._batches(*backlog.AT_API):
+        if not self.backlog.batches(*AT_API):
             return
         polled, failed = self.steps.poll(wait=False), self.steps.failed
         report.facts |= {"downloaded": polled.downloaded, "waiting": polled.waiting}
@@ -80,7 +80,7 @@ class _Due:
 
     def ingest(self, report: RunReport) -> None:
         """Ingest the downloaded batches."""
-        if not self._batches(BatchState.DOWNLOADED):
+        if not self.backlog.batches(BatchState.DOWNLOADED):
             return
         summaries = ingest.run(self.ws, reported=lambda quality: _note_quality(report, quality))
         answered = sum(one.batch.answered or 0 for one in summaries)
@@ -91,7 +91,7 @@ class _Due:
         """Ask again about items that were added while the service failed."""
         ws = self.ws
         with ws.store.read() as tx:
-            waiting = retries.waiting_retries(tx, ws.task.name)
+            waiting = retries.due_ids(tx, ws.task.name)
         if not waiting:
             return
         asked = retry_queue.retry_due(ws, patience_s=retry_queue.PATIENCE_S)
@@ -104,7 +104,8 @@ class _Due:
         """Bring scores up to date."""
         if not self.ws.is_indexed:
             return
-        changed = rescore.run(self.ws).changed
+        with self.ws.store.write() as tx:
+            changed = self.ws.subject.hooks.refresh_derived(tx)
         report.facts["scored"] = changed
         if changed:
             report.did.append(f"{changed:,} scored")
@@ -117,7 +118,7 @@ class _Due:
         if askable and not cleared:  # a pilot's own batches go on; new items wait for a person
             report.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
             askable = 0
-        if askable or self._batches(BatchState.PREPARED, BatchState.SUBMITTING):
+        if askable or self.backlog.batches(BatchState.PREPARED, BatchState.SUBMITTING):
             self._submit(report, limit=None if cleared else 0, askable=askable)
 
     def _submit(self, report: RunReport, *, limit: int | None, askable: int) -> None:
@@ -139,8 +140,8 @@ class _Due:
 
     def _count_unsent(self, *, with_new: bool) -> int:
         """Return how many items wait in prepared batches and, `with_new`, in none."""
-        waiting = sum(one.requests for one in self._batches(BatchState.PREPARED))
-        return waiting + (backlog.count_askable(self.ws.store, self.ws.task) if with_new else 0)
+        waiting = sum(one.requests for one in self.backlog.batches(BatchState.PREPARED))
+        return waiting + (self.backlog.askable() if with_new else 0)
 
     def index(self, report: RunReport) -> None:
         """Build the index if it is stale."""
@@ -161,17 +162,13 @@ class _Due:
             if builds.current() is None:
                 return True
             with builds.open() as current:
-                return bool(staleness.count_stale(ws, tx, current))
+                return bool(staleness.count_stale(ws.collection, tx, current, ws.display))
 
     def close(self, _report: RunReport) -> None:
         """End a `tag` or a backfill that has no items left."""
         ws = self.ws
         budget.close_budget(ws.store, ws.task, at=ws.now())
         backfill.close_backfill(ws.store, ws.task, ws.extractor, at=ws.now())
-
-    def _batches(self, *states: BatchState) -> list[Batch]:
-        """Return the task's batches in these states."""
-        return backlog.batches_in(self.ws.store, self.ws.task, *states)
 
 
 def _note_quality(report: RunReport, quality: QualityReport) -> None:

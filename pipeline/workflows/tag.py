@@ -24,8 +24,9 @@ from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import batches, claims, live_calls
 from pipeline.store.batches import Batch
-from pipeline.workflows import backlog, ingest, preflight
+from pipeline.workflows import ingest, preflight
 from pipeline.workflows import pilot as pilot_run
+from pipeline.workflows.backlog import Backlog
 from pipeline.workflows.batch_steps import BatchSteps
 from pipeline.workflows.preflight import Preflight
 
@@ -34,7 +35,7 @@ MAX_ROUNDS = 20  # of submitting, polling and ingesting; an item is asked twice,
 
 @dataclass
 class TagReport:
-    """The estimate, the mode that was taken and why, and what came of it; costs in USD.
+    """The mode that was taken and why, and what came of it; costs in USD.
 
     `mode` is live, batch, or empty if no item was to be asked. `failed` are reasons of batches that failed at the API,
     by number; if it `is_down` nothing more was sent. `left` items can be asked still, `no_room` of them once the API
@@ -44,7 +45,6 @@ class TagReport:
 
     mode: str = ""
     reason: str = ""
-    estimate: Preflight | None = None
     pilot: pilot_run.PilotReport | None = None
     live: tag.TagLiveReport | None = None
     submitted: list[SubmitReport] = field(default_factory=list)
@@ -97,9 +97,9 @@ def run(
     """
     report = TagReport()
     tagging = _Tagging(ws, options, report)
-    report.estimate = estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s)
+    estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s)
     plan = estimated.plan
-    is_waiting = bool(backlog.batches_in(ws.store, ws.task, *OPEN))
+    is_waiting = bool(Backlog(ws.store, ws.task).batches(*OPEN))
     if not plan.requests and not is_waiting:
         with ws.store.read() as tx:
             has_pilot = bool(options.pilot) and pilot.is_pilot_begun(tx, ws.extractor)
@@ -154,7 +154,7 @@ class _Tagging:
     def __init__(self, ws: OpenWorkspace, options: TagOptions, report: TagReport) -> None:
         """Begin with no batch polled."""
         self._ws, self._options, self._report = ws, options, report
-        self._steps = BatchSteps(ws)
+        self._steps, self._backlog = BatchSteps(ws), Backlog(ws.store, ws.task)
         report.polled, report.failed = self._steps.polled, self._steps.failed
         self._began = self._resume_budget()
 
@@ -174,14 +174,14 @@ class _Tagging:
     def run(self, estimated: Preflight) -> None:
         """Ask, and note what came of it; end the run if nothing is left to do or to spend."""
         ws, report = self._ws, self._report
-        number, parked = self._open(estimated), backlog.count_parked(ws.store, ws.task)
+        number, parked = self._open(estimated), self._backlog.parked()
         try:
             self._ask()
         except BudgetError as error:
             report.out_of_money = error.message
         finally:
             self._account()
-            report.parked = max(0, backlog.count_parked(ws.store, ws.task) - parked)
+            report.parked = max(0, self._backlog.parked() - parked)
         if self._is_done():
             with ws.store.write() as tx:
                 live_calls.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
@@ -207,12 +207,7 @@ class _Tagging:
             )
 
     def _ask(self) -> None:
-        """Run the pilot that is wanted, then ask the rest.
-
-        Raises:
-            GateError: the pilot failed.
-            BudgetError: a budget has no room for more.
-        """
+        """Run the pilot that is wanted, then ask the rest."""
         ws, options, report, limit = self._ws, self._options, self._report, self._options.limit
         if options.pilot is not None:
             report.pilot = pilot_run.run_first(ws, size=options.pilot, skip=options.skip_pilot, limit=limit)
@@ -225,7 +220,7 @@ class _Tagging:
         asked = report.live.asked
         if isinstance(asked.stopped, BudgetError):
             report.out_of_money, asked.stopped = asked.stopped.message, None
-        if options.wait and not asked.interrupted and backlog.batches_in(ws.store, ws.task, *OPEN):
+        if options.wait and not asked.interrupted and self._backlog.batches(*OPEN):
             self._ask_by_batch(0)  # what is under way is collected, and no new item is asked
 
     def _ask_by_batch(self, limit: int | None) -> None:
@@ -234,7 +229,7 @@ class _Tagging:
         If batches fail at the API and none succeeds, nothing more is sent: a short failure must not use up the tries of
         all items. If the API takes no more for now, it waits for the first batch to end, and submits again.
         """
-        ws, report, steps, most = self._ws, self._report, self._steps, limit
+        report, steps, most = self._report, self._steps, limit
         rounds, newest = 0, self._newest_number()
         while rounds < MAX_ROUNDS:
             submitted, waits = self._submit(most)
@@ -252,15 +247,11 @@ class _Tagging:
                 continue
             rounds += 1
             is_stuck = not (submitted.sent or summaries)
-            if is_stuck or limit is not None or not backlog.count_askable(ws.store, ws.task):
+            if is_stuck or limit is not None or not self._backlog.askable():
                 return
 
     def _submit(self, limit: int | None) -> tuple[SubmitReport, bool]:
-        """Submit what fits; return that, and whether the rest waits for a batch to end.
-
-        Raises:
-            BudgetError: no budget has room; batches that this command waited beside are collected first.
-        """
+        """Submit what fits; return that, and whether the rest waits for a batch to end."""
         try:
             submitted, full = self._steps.submit(limit=limit, patient=bool(self._options.wait))
         except BudgetError:
@@ -284,7 +275,7 @@ class _Tagging:
 
     def _count_asked(self, *, since: int) -> int:
         """Return how many items stand in the batches after a number, sent or about to be."""
-        found = backlog.batches_in(self._ws.store, self._ws.task)
+        found = self._backlog.batches()
         with self._ws.store.read() as tx:
             numbers = [one.number for one in found if one.number > since]
             return len({item for number in numbers for item in claims.items_of(tx, number).values()})
@@ -300,8 +291,8 @@ class _Tagging:
     def _account(self) -> None:
         """Note how many items are left, and what was spent since the run began."""
         ws, report = self._ws, self._report
-        report.left = backlog.count_askable(ws.store, ws.task)
-        report.under_way = sum(one.requests for one in backlog.batches_in(ws.store, ws.task, *OPEN))
+        report.left = self._backlog.askable()
+        report.under_way = sum(one.requests for one in self._backlog.batches(*OPEN))
         with ws.store.read() as tx:
             report.overrun = budget.budgets(ws).overrun(tx)
             report.spent = budget.known_spending(tx, since=self._began)

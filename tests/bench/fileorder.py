@@ -51,10 +51,10 @@ def ready(data: Path) -> Timed:
                     found = judge_lines(ws.task, Asked(request.item_id, request.input_hash), [line], missing=missing)
                     judged.append((request, found))
                 with ws.store.write() as tx:
-                    claims.count_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
+                    claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
                     record.write_judgements(tx, ws.task, [one for _, one in judged], source=source, at=ws.now())
         with ws.store.write() as tx:
-            outcomes = claims.outcomes(tx, batch.number)
+            outcomes = claims.outcome_counts(tx, batch.number)
             tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
             batches.mark_ingested(
                 tx,

@@ -275,7 +275,7 @@ def _remember(ws: "OpenWorkspace", page: "Sequence[Entry]") -> Any:
     from pipeline.index import embed
 
     made = people.vectors([entry.text for entry in page])
-    embed.vector_cache(ws).add([embed.cache_key(ws, entry.text) for entry in page], made)
+    embed.vector_cache(ws).add(embed.Embedder(ws).keys(page), made)
     return made
 
 

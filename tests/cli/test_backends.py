@@ -31,8 +31,7 @@ def with_key(workspace: Workspace, api: Api) -> Workspace:
 
 def said(workspace: Workspace, *args: str, **values: str) -> str:
     """Run a command that must work and return what it said on standard error."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == 0, result.output
+    result = workspace.ran(*args, **values)
     return result.stderr
 
 
@@ -98,8 +97,7 @@ def test_a_bound_workspace_refuses_the_other_backend(local: Workspace, api: Api,
 def test_a_workspace_of_gemini_needs_its_key(local: Workspace, api: Api) -> None:
     """Without a key the local engine never takes over: exit code 3, what to set; reading commands still work."""
     said(with_key(local, api), "batch-submit")
-    result = local.run("batch-poll")
-    assert result.exit_code == 3
+    result = local.ran("batch-poll", code=3)
     assert "GEMINI_API_KEY" in result.stderr
     assert said(local, "status") == ""
     assert local.scalar("SELECT state FROM findable_batches") == "submitted"
@@ -107,8 +105,7 @@ def test_a_workspace_of_gemini_needs_its_key(local: Workspace, api: Api) -> None
 
 def test_gemini_by_name_without_a_key_is_refused_before_anything_is_written(local: Workspace) -> None:
     """BACKEND=gemini without a key: exit code 3, no batch, not bound."""
-    result = local.run("batch-submit", BACKEND="gemini")
-    assert result.exit_code == 3
+    local.ran("batch-submit", BACKEND="gemini", code=3)
     assert local.scalar("SELECT count(*) FROM findable_batches") == 0
     assert local.scalar("SELECT backend FROM findable_workspace") is None
 
@@ -135,7 +132,6 @@ def test_a_damaged_state_of_the_local_engine_is_said_plainly(local: Workspace) -
     for name in ("local-engine.sqlite-wal", "local-engine.sqlite-shm"):
         (local.data / name).unlink(missing_ok=True)
     (local.data / "local-engine.sqlite").write_bytes(b"a letter to my aunt\n" * 500)
-    result = local.run("batch-poll")
-    assert result.exit_code == 3, result.output
+    result = local.ran("batch-poll", code=3)
     assert "the local engine cannot start" in result.stderr
     assert local.scalar("SELECT state FROM findable_batches") == "submitted"

@@ -25,8 +25,7 @@ def _texts(workspace: Workspace) -> Workspace:
 
 def told(workspace: Workspace, *args: str, code: int, **values: str) -> str:
     """Run a command that ends with a code, and return what it said; each command in it names the subject."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == code, result.output
+    result = workspace.ran(*args, **values, code=code)
     bare = re.findall(rf"{OF_ONE_SUBJECT}(?![^`;,.]* TASK=passages).*", result.output)
     assert workspace.environ.get("FINDABLE_TASK") != "passages" or not bare, result.output
     return result.output
@@ -107,7 +106,6 @@ def test_who_is_parked_is_listed_by_make(workspace: Workspace, people: People, a
 def test_a_command_of_ones_own_that_failed_can_be_tried(workspace: Workspace, people: People) -> None:
     """The line that is named runs it by itself, quotes and all, wherever its variable is not set."""
     people(1)
-    result = workspace.run("run", ON_DONE="test \"$(cat)\" = '{}' && exit 7")
-    assert result.exit_code == 3
+    result = workspace.ran("run", ON_DONE="test \"$(cat)\" = '{}' && exit 7", code=3)
     line = result.stderr.rpartition("try it by itself: ")[2]
     assert subprocess.run(["sh", "-c", line], check=False).returncode == 7

@@ -22,8 +22,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def _models(workspace: Workspace, **values: str) -> dict[str, dict[str, Any]]:
     """Return what `prices --json` says, by model."""
-    result = workspace.run("prices", "--json", **values)
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("prices", "--json", **values)
     return {row["model"]: row for row in json.loads(result.stdout)}
 
 
@@ -58,8 +57,7 @@ def test_the_tier_and_what_is_set_for_the_model_in_use_are_shown(workspace: Work
 
 def test_people_get_a_table_that_marks_what_is_not_known(workspace: Workspace) -> None:
     """The table has a line for each model; in tier 3, figures that nobody knows are marked."""
-    result = workspace.run("prices", TIER="3")
-    assert result.exit_code == 0
+    result = workspace.ran("prices", TIER="3")
     line = next(line for line in result.stdout.splitlines() if line.startswith(gemini_models.DEFAULT_GENERATE))
     assert line.split()[1:9] == ["answers", "0.3", "2.5", "0.15", "1.25", "~4,000", "~4,000,000", "~150,000"]
     assert len(result.stdout.splitlines()) == len(gemini_models.load_models()) + 1

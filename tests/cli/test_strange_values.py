@@ -47,23 +47,20 @@ def test_a_name_that_is_no_text_is_refused(local: Workspace, words: str) -> None
 
 def test_a_list_of_no_names_is_no_setting(local: Workspace) -> None:
     """`MIME_TYPES=,` names the variable; exit code 3."""
-    result = local.run("batch-submit", MIME_TYPES=",")
-    assert result.exit_code == 3
+    result = local.ran("batch-submit", MIME_TYPES=",", code=3)
     assert "FINDABLE_MIME_TYPES is ','" in result.stderr
 
 
 def test_a_version_that_is_no_text_is_no_setting(local: Workspace) -> None:
     """`VERSION` of bytes that are no UTF-8 names the variable; exit code 3."""
-    result = local.run("status", TASK="passages", VERSION="a\udcffb")
-    assert result.exit_code == 3
+    result = local.ran("status", TASK="passages", VERSION="a\udcffb", code=3)
     assert "FINDABLE_VERSION" in result.stderr
 
 
 def test_files_are_kept_for_a_time_that_a_calendar_has(local: Workspace) -> None:
     """`KEEP_DAYS=100000` keeps everything; more is no setting, exit code 3, and no bug."""
     assert local.run("clean", KEEP_DAYS="100000").exit_code == 0
-    result = local.run("clean", KEEP_DAYS="800000")
-    assert result.exit_code == 3
+    result = local.ran("clean", KEEP_DAYS="800000", code=3)
     assert "FINDABLE_KEEP_DAYS is '800000'" in result.stderr
     assert "from 0 to 100,000" in result.stderr
 
@@ -76,8 +73,7 @@ def test_a_workspace_may_have_any_name(tmp_path: Path, name: str) -> None:
     people = tmp_path / "people.csv"
     people.write_text("Username,Bio\nada,I keep bees.\n")
     for command in (["import", str(people)], ["batch-submit"], ["status"]):
-        result = workspace.run(*command)
-        assert result.exit_code == 0, result.output
+        workspace.ran(*command)
     assert [path.name for path in place.iterdir()] == [name]
     assert (place / name / "batches").is_dir()
     assert ON_POSTGRESQL or (place / name / "findable.db").is_file()
@@ -88,8 +84,7 @@ def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypa
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     workspace = Workspace(tmp_path / "people", {"FINDABLE_DATA": "~/people"})
-    result = workspace.run("status")
-    assert result.exit_code == 0, result.output
+    workspace.ran("status")
     assert (tmp_path / "people").is_dir()
     assert ON_POSTGRESQL or (tmp_path / "people" / "findable.db").is_file()
     assert not (tmp_path / "~").exists()
@@ -100,8 +95,7 @@ def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypa
 )
 def test_a_missing_value_is_named_as_make_takes_it(local: Workspace, command: str, value: str) -> None:
     """`make search` without a question says that Q= is missing."""
-    result = local.run(command)
-    assert result.exit_code == 2
+    result = local.ran(command, code=2)
     assert f"With make: {value}" in result.stderr
 
 
@@ -112,8 +106,7 @@ def test_what_is_no_regular_file_is_never_replaced(local: Workspace, tmp_path: P
     (tmp_path / "link").symlink_to("pipe")
     for name in ("pipe", "link"):
         places = {"PIPE": str(tmp_path / name), "PEOPLE": str(tmp_path / "people.csv")}
-        result = local.run(*(places.get(arg, arg) for arg in args))
-        assert result.exit_code == 2, result.output
+        result = local.ran(*(places.get(arg, arg) for arg in args), code=2)
         assert "no regular file" in result.stderr
     assert (tmp_path / "pipe").is_fifo()
     assert (tmp_path / "link").is_symlink()
@@ -130,6 +123,5 @@ def test_an_export_reaches_the_file_behind_a_link(local: Workspace, tmp_path: Pa
 def test_a_loop_of_links_is_refused(local: Workspace, tmp_path: Path) -> None:
     """A link that leads to itself is bad input, and no bug."""
     (tmp_path / "loop.csv").symlink_to("loop.csv")
-    result = local.run("export", str(tmp_path / "loop.csv"))
-    assert result.exit_code == 2
+    result = local.ran("export", str(tmp_path / "loop.csv"), code=2)
     assert "bug" not in result.stderr

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
+from pipeline.index.builds import Builds
 from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
 from tests.concurrency.rounds import Part, Round
@@ -160,9 +161,9 @@ def test_who_stands_still_behind_the_fence_is_not_overtaken(moment: str, live: L
     assert [end.code for end in both] == [0, 0], one
     if command == "index":
         with life.workspace.open() as ws:
-            current = ws.builds.current()
+            current = Builds(ws.data).current()
             assert current is not None
-            assert current.number == max(ws.builds.numbers()), "an older build was put back"
+            assert current.number == max(Builds(ws.data).numbers()), "an older build was put back"
     rounds.finish(life, one)
     rounds.check(life, one)
 

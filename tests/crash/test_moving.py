@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ops.move import EVERYTHING
-from pipeline.store import marker
+from pipeline.experts.schema import experts
+from pipeline.store import marker, tables
 from tests import ledger, postgresql
 from tests.crash import homes
 from tests.crash.homes import at_home
@@ -25,6 +25,8 @@ from tests.crash.steps import CUT, ON_SERVER, TO_CUT, Fate
 from tests.integration import many_passages as passages
 from tests.lab import ROOT, URL, Workspace
 from tests.postgresql import Server
+
+EVERYTHING = (*tables.metadata.sorted_tables, experts)
 
 pytestmark = pytest.mark.sqlite_only("begins with an SQLite file")
 

@@ -118,6 +118,12 @@ class Ground:
         assert result.exit_code == 0 or len(_own_lines(result.stderr)) >= 1, "it failed without a word"
         return result
 
+    def ran(self, *args: str, code: int | str = 0, **values: str) -> Result:
+        """Run a command that must end with a code."""
+        result = self.run(*args, **values)
+        assert result.exit_code == code, (args, result.output)
+        return result
+
     def facts(self) -> Facts:
         """Return what there is now."""
         people = ledger.people(self.workspace)
@@ -144,8 +150,7 @@ class Ground:
         self.api.clear_faults()
         for _ in range(4):
             for command in ("batch-submit", "batch-poll", "batch-ingest"):
-                again = self.run(command)
-                assert again.exit_code == 0, again.output
+                self.ran(command)
             if not re.search("batch-(submit|poll|ingest)", str(ledger.status(self.workspace)["next"])):
                 break
         else:
@@ -187,8 +192,7 @@ def indexed(data: Path, url: str) -> Workspace:
     """Return a workspace whose people are tagged and can be searched."""
     workspace = populated(data, url)
     for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
-        done = workspace.run(command)
-        assert done.exit_code == 0, done.output
+        workspace.ran(command)
     return workspace
 
 

@@ -16,7 +16,7 @@ from tests.faults import cells
 from tests.faults.ground import ALWAYS, PEOPLE, Ground, Script, person_file
 from tests.lab import ROOT, Workspace, slowness
 
-pytestmark = pytest.mark.sampled(6)
+pytestmark = pytest.mark.sampled(6, sqlite=2)
 
 ENDS_WITHIN_S = 3.0  # a second on a quiet machine
 DEADLINE_S = 60.0
@@ -110,7 +110,7 @@ if os.environ.get("FAULTS") != "all":
 """For every wait on the server: the command, the stage it begins at, the fault, and the request it then waits for."""
 
 
-@pytest.mark.sampled(4, sqlite=3)
+@pytest.mark.sampled(4, sqlite=5)
 @pytest.mark.parametrize("wait", WAITS)
 def test_ctrl_c_at_a_wait_for_the_server(wait: str, request: pytest.FixtureRequest) -> None:
     """The command ends at once; no lease and no part file is left, and run again without the fault all is done."""

@@ -22,7 +22,7 @@ from tests.integration import many_passages as passages
 from tests.integration.many_passages import KEY, NOTHING_THERE
 from tests.lab import Workspace
 
-pytestmark = pytest.mark.sampled(12, sqlite=3)
+pytestmark = pytest.mark.sampled(12, sqlite=6)
 
 TEXTS = (
     "Bees were kept in clay tubes by the farmers of the delta.",
@@ -128,8 +128,7 @@ def _populated(forge: Any) -> Workspace:
     workspace = ground.empty(forge.root / "passages", forge.api.url)
     path = forge.root / "passages.jsonl"
     path.write_text("".join(f"{json.dumps({'id': f'p-{n}', 'text': text})}\n" for n, text in enumerate(TEXTS)))
-    done = workspace.run("import-passages", str(path))
-    assert done.exit_code == 0, done.output
+    workspace.ran("import-passages", str(path))
     return workspace
 
 
@@ -157,8 +156,7 @@ def facts(here: Ground) -> Facts:
 def recover(here: Ground, command: tuple[str, ...]) -> None:
     """Run the same command again without faults: it comes to the end."""
     here.api.clear_faults()
-    done = here.run(*command)
-    assert done.exit_code == 0, done.output
+    here.ran(*command)
     assert passages.check(here.workspace)
 
 
@@ -247,8 +245,7 @@ ROWS = [
 def test_every_answer_of_a_spoilt_result_is_accounted_for(row: Row, reading: Ground) -> None:
     """The first batch counts what the row says; who failed is asked once more by the same command, and all are done."""
     reading.script(Script(row.word, row.args, key=row.key, times=row.times))
-    done = reading.run(*COMMANDS[1], **JUDGED)
-    assert done.exit_code == 0, done.output
+    done = reading.ran(*COMMANDS[1], **JUDGED)
     columns = "answered, refused, invalid, missing"
     sql = f"SELECT {columns} FROM findable_batch_accounts WHERE batch = 1"  # noqa: S608 - a constant
     assert reading.workspace.query(sql) == [row.counted], done.output
@@ -266,8 +263,7 @@ def test_what_is_good_of_an_answer_is_kept(reading: Ground) -> None:
     good = json.loads(answer_of(type="Vehicle"))["concepts"]
     bad = json.loads(answer_of(name="dry dock", quotes=["words that are nowhere at all"]))["concepts"]
     reading.script(Script("answer_text", text(json.dumps({"concepts": good + bad})), key=rf"{KEY}/p-1$"))
-    done = reading.run(*COMMANDS[1], **JUDGED)
-    assert done.exit_code == 0, done.output
+    reading.ran(*COMMANDS[1], **JUDGED)
     stored = "SELECT concept_name, concept_type FROM passage_concepts WHERE passage_id = 'p-1' AND evidence IS "
     assert reading.workspace.query(f"{stored} NOT NULL") == [("water court", "other")]
     assert reading.workspace.query(f"{stored} NULL") == [("dry dock", "process")]
@@ -294,8 +290,7 @@ def test_a_batch_that_ends_badly_charges_nobody(word: str, partial: float, readi
     reading.script(Script(word, {"partial": partial}))
     stopped = reading.run(*COMMANDS[1], **JUDGED)
     assert (stopped.exit_code, "failed at the API" in stopped.stderr) == (4, True), stopped.output
-    done = reading.run(*COMMANDS[1], **JUDGED)
-    assert done.exit_code == 0, done.output
+    reading.ran(*COMMANDS[1], **JUDGED)
     assert passages.counts(reading.workspace) == {"total": MANY, "with_concepts": MANY}
     assert reading.workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged") == 0
     assert passages.asked(reading.workspace).total() == MANY + MANY * (1 - partial)

@@ -108,8 +108,7 @@ def test_every_line_of_a_spoilt_result_is_accounted_for(asking: Ground) -> None:
     faults = [Script(row.word, row.args, key=f"^expert-tags/{number}$") for number, row in enumerate(OF_LINES, 1)]
     asking.script(*faults)
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        done = asking.run(command)
-        assert done.exit_code == 0, done.output
+        asking.ran(command)
     of_all = Account(*(sum(column) for column in zip(*(astuple(row.account) for row in OF_LINES), strict=True)))
     assert _account(asking) == replace(of_all, answered=of_all.answered - total * (PEOPLE - 1))
     assert asking.facts().charged == sum(row.charged for row in OF_LINES)
@@ -130,8 +129,7 @@ def test_every_request_of_a_spoilt_result_is_accounted_for(row: Row, asking: Gro
     """The account is that of the table, the other answers are kept, and who has none is asked again and tagged."""
     asking.script(Script(row.word, row.args, key=row.key, times=row.times))
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        done = asking.run(command)
-        assert done.exit_code == 0, done.output
+        done = asking.ran(command)
     assert _account(asking) == row.account, done.output
     answered = row.account.answered
     assert asking.facts() == Facts(("ingested",), tagged=answered, charged=row.charged, creates=1, remote=1)
@@ -147,8 +145,7 @@ def test_a_lost_create_is_found_behind_odd_pages(word: str, asking: Ground) -> N
     """F57, F58: pages that repeat, are empty or fail once do not keep the look from the page where the batch is."""
     asking.api.configure(list_page_most=1, paused=True)
     asking.script(Script("create_lost_reply"), Script("duplicate_batch"), Script(word))
-    done = asking.run("batch-submit")
-    assert done.exit_code == 0, done.output
+    asking.ran("batch-submit")
     assert asking.struck()
     assert asking.facts() == Facts(("submitted",), claimed=PEOPLE, creates=1, remote=2)
     assert asking.workspace.query("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == [(1,)]

@@ -63,8 +63,7 @@ def write(path: Path, numbers: Sequence[int] | range, **texts: str) -> Path:
 def put(workspace: Workspace, count: int) -> None:
     """Import so many passages."""
     path = write(workspace.data.with_name("passages.jsonl"), range(count))
-    done = workspace.run("import-passages", str(path))
-    assert done.exit_code == 0, done.output
+    workspace.ran("import-passages", str(path))
 
 
 def put_foreign(workspace: Workspace, passage: str, label: str) -> None:
@@ -88,8 +87,7 @@ def models(path: Path, *, enqueued_tokens: int) -> Path:
 
 def document(workspace: Workspace, *words: str, code: int = 0, **values: str) -> dict[str, Any]:
     """Run a command with --json and return its one document."""
-    done = workspace.run(*words, "--json", **values)
-    assert done.exit_code == code, done.output
+    done = workspace.ran(*words, "--json", **values, code=code)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

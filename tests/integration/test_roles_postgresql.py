@@ -52,8 +52,7 @@ class Role:
 
     def run(self, *args: str, code: int = 0, **values: str) -> str:
         """Run a command that must end with a code, and return what it said."""
-        ran = self.workspace.run(*args, **values)
-        assert ran.exit_code == code, (args, ran.output)
+        ran = self.workspace.ran(*args, **values, code=code)
         return ran.output
 
 

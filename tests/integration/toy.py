@@ -119,3 +119,11 @@ class PoemsCollection:
         for row in rows:
             metadata: Mapping[str, Any] = {"id": row["code"], "tags": json.loads(row["languages"])}
             yield Entry(row["code"], row["text"], metadata)
+
+    def name_of(self, metadata: Mapping[str, Any]) -> str:
+        """Return the code."""
+        return str(metadata["id"])
+
+    def plain_text(self, metadata: Mapping[str, Any]) -> str:
+        """Return the languages."""
+        return " ".join(metadata["tags"])

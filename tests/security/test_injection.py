@@ -70,8 +70,7 @@ def test_hostile_biographies_get_tags_of_their_own(workspace: Workspace) -> None
         for number, bio in enumerate(BIOGRAPHIES):
             table.insert_person(tx, f"p{number}", {"bio": bio + " I keep bees and teach water law.", "job_title": bio})
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        ran = workspace.run(command)
-        assert ran.exit_code == 0, ran.output
+        workspace.ran(command)
     _check_tags(workspace)
     ledger.check(workspace)
     people = ledger.people(workspace)
@@ -130,8 +129,7 @@ def test_a_live_answer_is_held_to_the_same(workspace: Workspace, api: Api, tmp_p
     person = tmp_path / "new.json"
     person.write_text(json.dumps({"username": "new", "bio": BIOGRAPHIES[1]}))
     api.fault("answer_text", times=100, args={"text": text})
-    ran = workspace.run("add-expert", str(person))
-    assert ran.exit_code == 0
+    ran = workspace.ran("add-expert", str(person))
     assert "new is saved without tags (" in ran.stderr
     assert workspace.query("SELECT tags FROM experts") == [(None,)]
     api.clear_faults()

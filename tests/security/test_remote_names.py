@@ -100,13 +100,11 @@ def test_made_up_names_on_the_way_in(
     document = {"file": {"name": "files/../../x"}} if word == "upload" else {"name": "batches/../../x"}
     args = {"document": document, "headers": {"x-goog-upload-status": "final"}}
     api.fault("wrong_shape", times=20, args=args, method="POST", path=where)
-    ran = workspace.run("batch-submit")
-    assert ran.exit_code == 4
+    ran = workspace.ran("batch-submit", code=4)
     assert "bug" not in ran.stderr
     assert not [entry for entry in api.journal() if ".." in entry["path"]]
     api.clear_faults()
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        done = workspace.run(command)
-        assert done.exit_code == 0, done.output
+        workspace.ran(command)
     ledger.check(workspace)
     assert ledger.people(workspace) == {"total": 2, "tagged": 2}

@@ -64,8 +64,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path
         for count, commands in ((PEOPLE, ("batch-submit", "batch-poll", "batch-ingest", "index")), (2, ("status",))):
             _import(workspace, count)
             for command in commands:
-                done = workspace.run(command, DEBUG="1")
-                assert done.exit_code == 0, done.output
+                workspace.ran(command, DEBUG="1")
         api.configure(paused=True)
         assert workspace.run("batch-submit").exit_code == 0
         status = json.loads(workspace.run("status", "--json").stdout)

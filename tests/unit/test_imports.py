@@ -18,7 +18,13 @@ SUBJECTS = {"experts", "passages"}
 KNOW_SUBJECTS = ("jobs.", "pipeline.experts.", "pipeline.passages.", "pipeline.workflows.add_expert")
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "cost", "quality", "index", "batch", "live"}
 MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table
-FILES_OF_INDEX = {f"pipeline.index.{name}" for name in ("cache", "builds", "manifest", "reader")}
+FILES_OF_INDEX = {
+    f"pipeline.index.{name}"
+    for name in (
+        *("build_lookup", "builds", "cache", "concurrent", "flat_file", "manifest", "metrics", "reader", "staging"),
+        *("vector_file", "verify"),
+    )
+}
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {"emulator.server.start": "pipeline.engine.workspace", "emulator.server.serve": "jobs.emulator"}
 HEAVY = (

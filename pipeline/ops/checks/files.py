@@ -1,9 +1,10 @@
-"""Are the sealed files there, unchanged, and what their batches say? And what lies about that belongs to nobody?"""
+"""Are the sealed files there, unchanged, and what their batches say? And which files belong to no batch?"""
 
 import contextlib
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from pipeline.gemini.requests import request_key
 from pipeline.ops.checks.finding import CheckFinding, Mend
 from pipeline.store import batches, claims, erase
 from pipeline.store.batches import Batch
+from pipeline.store.database import Store
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
@@ -23,120 +25,136 @@ if TYPE_CHECKING:
 OURS = re.compile(r"(\d{6,})-(requests|results)\.jsonl(\..+)?")
 
 
-def check_requests(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
-    """Is each request file as it was sealed, and does it ask about exactly the items that are claimed?"""
-    for batch in _with_files(ws):
-        if batch.is_over:
-            yield from _old_file(ws, batch, batch.request_file, batch.request_sha256, mend=mend)
-            continue
-        wrong = _wrong_request_file(ws, batch)
-        if wrong:
-            is_mendable = batch.state is BatchState.PREPARED
-            mended = _give_up(ws, batch, why=wrong) if mend.on and is_mendable else ""
-            advice = f"make batch-cancel BATCH={batch.number}"
-            if batch.state is BatchState.DOWNLOADED:  # answered, so nothing needs the requests any more
-                advice = ws.task_of(batch.task).words.make("batch-ingest")
-            yield CheckFinding(
-                "request files",
-                f"batch {batch.number} ({batch.state}): {wrong}",
-                "it would ask, or has asked, something else than was claimed",
-                mendable=is_mendable,
-                mended=mended,
-                next=advice,
-            )
+class FileChecks:
+    """The checks of sealed files."""
+
+    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
+        """Keep the workspace, and what may be mended."""
+        self._ws = ws
+        self._store = ws.store
+        self._mend = mend
+
+    def request_files(self) -> Iterator[CheckFinding]:
+        """Is each request file as it was sealed, and does it ask about exactly the items that are claimed?"""
+        for batch in _with_files(self._store):
+            if batch.is_over:
+                yield from self._old_file(batch, batch.request_file, batch.request_sha256)
+                continue
+            wrong = _wrong_request_file(self._store, self._ws.data, batch)
+            if wrong:
+                is_mendable = batch.state is BatchState.PREPARED
+                fail = partial(fail_lost_batch, self._ws, batch, why=wrong, has_lost_files=True)
+                advice = f"make batch-cancel BATCH={batch.number}"
+                if batch.state is BatchState.DOWNLOADED:  # answered, so nothing needs the requests any more
+                    advice = self._ws.task_of(batch.task).words.make("batch-ingest")
+                yield CheckFinding(
+                    "request files",
+                    f"batch {batch.number} ({batch.state}): {wrong}",
+                    "it would ask, or has asked, something else than was claimed",
+                    mendable=is_mendable,
+                    mended=self._mend.by(fail) if is_mendable else "",
+                    next=advice,
+                )
+
+    def result_files(self) -> Iterator[CheckFinding]:
+        """Is each result file as it was sealed? A broken one is fetched again, where the API has those bytes."""
+        for batch in _with_files(self._store):
+            if not batch.result_file:
+                continue
+            if batch.is_over:
+                yield from self._old_file(batch, batch.result_file, batch.result_sha256 or "")
+                continue
+            wrong = _wrong_file(self._ws.data / batch.result_file, batch.result_sha256 or "", what="its result")
+            if wrong:
+                mended = self._fetch_again(batch) if self._mend.on else ""
+                question = (
+                    f"The result of batch {batch.number} cannot be had again. Fail the batch, and ask its items anew?"
+                )
+                if not mended and self._mend.may(question):
+                    mended = fail_lost_batch(self._ws, batch, why=wrong, has_lost_files=True)
+                said = f"batch {batch.number} ({batch.state}): {wrong}"
+                why = "its answers are paid for and not ingested yet"
+                yield CheckFinding("result files", said, why, mendable=True, mended=mended)
+
+    def unknown_files(self) -> Iterator[CheckFinding]:
+        """Are there files in the folder of batches that no batch knows?"""
+        for path in litter(self._store, self._ws.data):
+            mended = ""
+            if self._mend.on:
+                with self._ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
+                    if path in litter(self._store, self._ws.data):  # no process has taken it up meanwhile
+                        path.unlink(missing_ok=True)
+                        mended = "removed"
+            said = f"{path.name} belongs to no batch: a run died over it"
+            yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
+
+    def _old_file(self, batch: Batch, name: str, sha256: str) -> Iterator[CheckFinding]:
+        """Yield what is wrong with a sealed file of a batch that is over: nothing needs it, and nothing explains it."""
+        is_result = name == batch.result_file
+        wrong = _wrong_file(self._ws.data / name, sha256, what="its result" if is_result else "its request file")
+        if not wrong:
+            return
+        with self._store.read() as tx:
+            is_forgetting = bool(erase.open_erasures(tx))
+        mended = ""
+        if not is_forgetting:
+            mended = self._fetch_again(batch) if self._mend.on and is_result else ""
+            if not mended and self._mend.may(
+                f"Batch {batch.number}: {wrong}. Record its files as removed, and remove what is left?"
+            ):
+                with self._store.write() as tx:
+                    erase.note_cleaned(tx, batch.number, why="lost or damaged", at=self._ws.now())
+                _remove_files(self._ws.data, batch)
+                mended = "recorded as removed"
+        yield CheckFinding(
+            "result files" if is_result else "request files",
+            f"batch {batch.number} ({batch.state}): {wrong}",
+            "it is the proof of what was asked and answered; nothing else needs it any more",
+            contradiction=not is_forgetting,
+            mendable=not is_forgetting,
+            mended=mended,
+            next="the same make forget again" if is_forgetting else "restore a backup (make restore FROM=…)",
+        )
+
+    def _fetch_again(self, batch: Batch) -> str:
+        """Download a result once more; it is taken only when it has the bytes that were recorded."""
+        path = self._ws.data / (batch.result_file or "")
+        part = files.part_of(path)
+        with contextlib.suppress(FindableError), self._ws.lease(f"batch:{batch.number}") as lease:
+            remote = self._ws.client.get_batch(batch.remote_name or "")
+            if lease is None or not remote.result_file:
+                return ""
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._ws.client.download(remote.result_file, part)
+                if files.sha256_of(part) == batch.result_sha256:
+                    files.seal_part(part, path)
+                    return "fetched again, with the bytes that were recorded"
+            finally:
+                part.unlink(missing_ok=True)
+        return ""
 
 
-def check_results(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
-    """Is each result file as it was sealed? A broken one is fetched again, where the API still has the same bytes."""
-    for batch in _with_files(ws):
-        if not batch.result_file:
-            continue
-        if batch.is_over:
-            yield from _old_file(ws, batch, batch.result_file, batch.result_sha256 or "", mend=mend)
-            continue
-        wrong = _wrong_file(ws.data / batch.result_file, batch.result_sha256 or "", what="its result")
-        if wrong:
-            mended = _fetch_again(ws, batch) if mend.on else ""
-            question = (
-                f"The result of batch {batch.number} cannot be had again. Fail the batch, and ask its items anew?"
-            )
-            if not mended and mend.may(question):
-                mended = _give_up(ws, batch, why=wrong)
-            said = f"batch {batch.number} ({batch.state}): {wrong}"
-            why = "its answers are paid for and not ingested yet"
-            yield CheckFinding("result files", said, why, mendable=True, mended=mended)
-
-
-def _with_files(ws: "OpenWorkspace") -> list[Batch]:
+def _with_files(store: Store) -> list[Batch]:
     """Return the batches but those whose files were removed on purpose."""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         cleaned = erase.cleaned_batches(tx)
         return [batch for batch in batches.batches_in_states(tx) if batch.number not in cleaned]
 
 
-def _old_file(ws: "OpenWorkspace", batch: Batch, name: str, sha256: str, *, mend: Mend) -> Iterator[CheckFinding]:
-    """Yield what is wrong with a sealed file of a batch that is over: nothing needs it, and nothing explains it."""
-    is_result = name == batch.result_file
-    wrong = _wrong_file(ws.data / name, sha256, what="its result" if is_result else "its request file")
-    if not wrong:
-        return
-    with ws.store.read() as tx:
-        is_forgetting = bool(erase.open_erasures(tx))
-    mended = ""
-    if not is_forgetting:
-        mended = _fetch_again(ws, batch) if mend.on and is_result else ""
-        if not mended and mend.may(
-            f"Batch {batch.number}: {wrong}. Record its files as removed, and remove what is left?"
-        ):
-            mended = _let_go(ws, batch)
-    yield CheckFinding(
-        "result files" if is_result else "request files",
-        f"batch {batch.number} ({batch.state}): {wrong}",
-        "it is the proof of what was asked and answered; nothing else needs it any more",
-        contradiction=not is_forgetting,
-        mendable=not is_forgetting,
-        mended=mended,
-        next="the same make forget again" if is_forgetting else "restore a backup (make restore FROM=…)",
-    )
-
-
-def _let_go(ws: "OpenWorkspace", batch: Batch) -> str:
-    """Record that the files of a batch are gone, and remove what is left of them."""
-    with ws.store.write() as tx:
-        erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
-    _remove_files(ws, batch)
-    return "recorded as removed"
-
-
-def _remove_files(ws: "OpenWorkspace", batch: Batch) -> None:
-    """Remove what is left of the sealed files of a batch."""
+def _remove_files(data: Path, batch: Batch) -> None:
     for name in filter(None, (batch.request_file, batch.result_file)):
-        (ws.data / name).unlink(missing_ok=True)
+        (data / name).unlink(missing_ok=True)
 
 
-def check_litter(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
-    """Are there files in the folder of batches that no batch knows?"""
-    for path in litter(ws):
-        mended = ""
-        if mend.on:
-            with ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
-                if path in litter(ws):  # nobody has taken it up meanwhile
-                    path.unlink(missing_ok=True)
-                    mended = "removed"
-        said = f"{path.name} belongs to no batch: a run died over it"
-        yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
-
-
-def litter(ws: "OpenWorkspace") -> list[Path]:
-    """Return our own kind of files that nobody needs, but none that somebody may be writing."""
-    with ws.store.read() as tx:
+def litter(store: Store, data: Path) -> list[Path]:
+    """Return our own kind of files that nothing needs, but none that a process may be writing."""
+    with store.read() as tx:
         everyone = batches.batches_in_states(tx)
-    known = {ws.data / name for batch in everyone for name in (batch.request_file, batch.result_file) if name}
+    known = {data / name for batch in everyone for name in (batch.request_file, batch.result_file) if name}
     coming = {batch.number for batch in everyone if batch.state is BatchState.SUBMITTED}
-    abandoned = [path for path in sorted(ws.data.glob(f"*{files.PART}")) if files.is_abandoned(path)]
-    return abandoned + [
-        path for path in sorted((ws.data / prepare.FOLDER).glob("*")) if _is_litter(path, known, coming)
-    ]
+    abandoned = [path for path in sorted(data.glob(f"*{files.PART}")) if files.is_abandoned(path)]
+    return abandoned + [path for path in sorted((data / prepare.FOLDER).glob("*")) if _is_litter(path, known, coming)]
 
 
 def _is_litter(path: Path, known: set[Path], coming: set[int]) -> bool:
@@ -147,13 +165,13 @@ def _is_litter(path: Path, known: set[Path], coming: set[int]) -> bool:
     return ours[3] is None or files.is_abandoned(path) or path.name.endswith(f"l{files.PART}")
 
 
-def _wrong_request_file(ws: "OpenWorkspace", batch: Batch) -> str:
+def _wrong_request_file(store: Store, data: Path, batch: Batch) -> str:
     """Return what is wrong with a request file, or an empty text."""
-    path = ws.data / batch.request_file
+    path = data / batch.request_file
     wrong = _wrong_file(path, batch.request_sha256, what="its request file")
     if wrong:
         return wrong
-    with ws.store.read() as tx:
+    with store.read() as tx:
         items = claims.items_of(tx, batch.number)
     with contextlib.closing(files.read_lines(path)) as lines:
         asked = [json.loads(line).get("key") for _, line in lines]
@@ -164,7 +182,6 @@ def _wrong_request_file(ws: "OpenWorkspace", batch: Batch) -> str:
 
 
 def _wrong_file(path: Path, sha256: str, *, what: str) -> str:
-    """Return what is wrong with a sealed file, or an empty text."""
     try:
         files.verify(path, sha256=sha256, what=what)
     except InconsistentError as error:
@@ -172,8 +189,8 @@ def _wrong_file(path: Path, sha256: str, *, what: str) -> str:
     return ""
 
 
-def _give_up(ws: "OpenWorkspace", batch: Batch, *, why: str) -> str:
-    """End a batch that was certainly not created, or whose result is lost, and let its items go."""
+def fail_lost_batch(ws: "OpenWorkspace", batch: Batch, *, why: str, has_lost_files: bool) -> str:
+    """End a batch that gives no answers and let its items go; an empty text where another process works on it."""
     with ws.lease(f"batch:{batch.number}") as lease:
         if lease is None:
             return ""
@@ -181,27 +198,10 @@ def _give_up(ws: "OpenWorkspace", batch: Batch, *, why: str) -> str:
             lease.check(tx)
             batches.mark_failed(tx, batch, why=f"given up by doctor: {why}", at=ws.now())
             free = claims.release_claims(tx, batch.number, reason="given up by doctor")
-            erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
-    _remove_files(ws, batch)
+            if has_lost_files:
+                erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
+    if has_lost_files:
+        _remove_files(ws.data, batch)
     with contextlib.suppress(FindableError):
         uploads.drop_upload(ws.client, batch.upload)
     return f"given up; {len(free)} items can be asked again"
-
-
-def _fetch_again(ws: "OpenWorkspace", batch: Batch) -> str:
-    """Download a result once more; it is taken only when it has the bytes that were recorded."""
-    path = ws.data / (batch.result_file or "")
-    part = files.part_of(path)
-    with contextlib.suppress(FindableError), ws.lease(f"batch:{batch.number}") as lease:
-        remote = ws.client.get_batch(batch.remote_name or "")
-        if lease is None or not remote.result_file:
-            return ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            ws.client.download(remote.result_file, part)
-            if files.sha256_of(part) == batch.result_sha256:
-                files.seal_part(part, path)
-                return "fetched again, with the bytes that were recorded"
-        finally:
-            part.unlink(missing_ok=True)
-    return ""

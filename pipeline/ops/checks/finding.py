@@ -1,19 +1,19 @@
 """One thing that is not as it should be, and what may be done about it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
+    from pipeline.store.database import Connection, Store
 
 
 @dataclass(frozen=True)
 class CheckFinding:
     """What was found, why it matters, whether it contradicts what is stored elsewhere, and what was or can be done.
 
-    What is no contradiction (litter of a killed run, a note) does no harm to anybody's data. `mended` is empty where
-    nothing was done; `mendable` says that FIX=1 would do something, asking first where something is lost by it.
+    What is no contradiction (litter of a killed run, a note) does no harm to data. `mended` is empty where nothing was
+    done; `mendable` says that FIX=1 would do something, asking first where something is lost by it.
     """
 
     check: str
@@ -38,7 +38,7 @@ class CheckFinding:
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What a check looked at row by row, told also where nothing is wrong: which subject, in words and in figures."""
+    """What a check looked at row by row, in words and in figures, also where nothing is wrong; and of which subject."""
 
     subject: str
     said: str
@@ -56,9 +56,13 @@ class Mend:
         """Ask whether something may be mended at a loss; without `on` the answer is no."""
         return self.on and self.confirm(question)
 
+    def by(self, act: Callable[[], str]) -> str:
+        """Do what loses nothing, where that is on, and return what was done; else an empty text."""
+        return act() if self.on else ""
 
-class Check(Protocol):
-    """Looks at one thing and yields what is wrong with it; it mends what it may."""
-
-    def __call__(self, ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding | CheckContext]:
-        """Yield what was found, in an order that does not change."""
+    def rows(self, store: "Store", change: "Callable[[Connection], str]") -> str:
+        """Change rows in one transaction, where that is on, and return what was done; else an empty text."""
+        if not self.on:
+            return ""
+        with store.write() as tx:
+            return change(tx)

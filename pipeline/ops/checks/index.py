@@ -1,11 +1,11 @@
 """Is the index in service whole, do the stable paths lead to it, and are the cached vectors sound?"""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.index import build, embed, staleness
-from pipeline.index.build import LEASE, WAITING
 from pipeline.index.builds import Builds
 from pipeline.ops.checks.finding import CheckFinding, Mend
 from pipeline.store import workspace
@@ -16,120 +16,113 @@ if TYPE_CHECKING:
 
 
 NO_SEARCH = "search finds nothing, or the wrong entries"
+_finding = partial(CheckFinding, "index", next="make index")
+_notice = partial(_finding, contradiction=False)
 
 
-def check_index(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
-    """Is the build in service whole, byte for byte, and recorded?"""
-    try:
-        current = Builds(ws.data).current()
-    except InconsistentError as error:
-        mended = _put_back(ws) if mend.on else ""
-        yield CheckFinding("index", error.message, NO_SEARCH, mendable=True, mended=mended, next="make index")
-        return
-    if current is None:
-        return
-    damage = Builds(ws.data).damage(current.number)
-    if damage:
-        rows = Builds(ws.data).unsound_rows(current.number)
-        said = f"the build in service is damaged: {'; '.join((*damage, *filter(None, [rows])))}"
-        mended = _put_back(ws) if mend.on else ""
-        yield CheckFinding("index", said, NO_SEARCH, mendable=True, mended=mended, next="make index")
-        return
-    wanted = (ws.settings.embedding_model, ws.settings.dim)
-    if (current.model, current.dim) != wanted:
-        said = (
-            f"the index is of {current.model}, {current.dim} wide; search would ask for {wanted[0]}, {wanted[1]} wide"
-        )
-        yield CheckFinding("index", said, "search refuses until both agree", contradiction=False, next="make index")
-    yield from _rows(ws, current)
-    if not build.is_build_recorded(current, build.recorded_builds(ws)):
-        mended = ""
-        if mend.on:
-            build.record_build(ws, current)
-            mended = "recorded"
-        said = f"build {current.number} is in service and not recorded in the database as it is"
-        why = "the journal of builds does not tell what is in service"
-        yield CheckFinding("index", said, why, contradiction=False, mendable=True, mended=mended)
+class IndexChecks:
+    """The checks of the index and its vectors."""
 
+    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
+        """Keep the workspace, and what may be mended."""
+        self._ws = ws
+        self._store = ws.store
+        self._builds = Builds(ws.data)
+        self._mend = mend
 
-def _rows(ws: "OpenWorkspace", current: "Manifest") -> Iterator[CheckFinding]:
-    """Does the build in service hold vectors, of the people who are in the database, at a position that is past?"""
-    wrong = Builds(ws.data).unsound_rows(current.number)
-    if wrong:
-        yield CheckFinding(
-            "index", f"the build in service holds what is no vector: {wrong}", NO_SEARCH, next="make index"
-        )
-    with ws.store.read() as tx, Builds(ws.data).open() as index:
-        position = workspace.get_workspace(tx).position
-        lag = staleness.staleness(ws, tx, index)
-    if current.position > position:
-        said = (
-            f"the build in service was read at database position {current.position}, and the database is at {position}"
-        )
-        yield CheckFinding(
-            "index", said, "the database is an older copy than the index", next="make index after make restore"
-        )
-    if lag.strangers:
-        said = f"the build in service holds {lag.strangers} entries that the database does not have"
-        yield CheckFinding(
-            "index", said, "search finds what is not there any more", contradiction=False, next="make index"
-        )
-    elif lag.behind:
-        said = f"the build in service is behind the database by {lag.behind} entries"
-        yield CheckFinding("index", said, "search does not find what is new", contradiction=False, next="make index")
-
-
-def check_links(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
-    """Do DATA/faiss.index and DATA/metadata.json lead to the build in service?"""
-    for name in Builds(ws.data).stray_links():
-        mended = ""
-        if mend.on:
-            with ws.waited_lease(LEASE, waiting=WAITING):
-                aside = Builds(ws.data).relink(name)
-            mended = f"linked again{f', {aside} holds what stood there' if aside else ''}"
-        said = f"{name} does not lead to the index in service"
-        yield CheckFinding("links", said, "other programs read another index than search", mendable=True, mended=mended)
-
-
-def check_staging(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
-    """Did a killed run leave half a build behind?"""
-    for name in Builds(ws.data).stale():
-        mended = ""
-        if mend.on:
-            with ws.waited_lease(LEASE, waiting=WAITING):
-                Builds(ws.data).sweep()
-            mended = "removed"
-        said = f"{name} is half a build of a run that died"
-        yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
-
-
-def check_vectors(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
-    """Are the cached vectors of the model in use sound?"""
-    if not (ws.data / "index" / "vectors").is_dir():
-        return
-    damaged = embed.vector_cache(ws).damaged
-    if damaged:
-        mended = ""
-        if mend.on:
-            embed.vector_cache(ws).forget([])
-            mended = "dropped; the next index embeds what it needs again"
-        said = f"{len(damaged)} cached vectors of {embed.vector_cache(ws).model} are damaged"
-        why = "they count as absent and would be asked for again"
-        yield CheckFinding("vectors", said, why, contradiction=False, mendable=True, mended=mended)
-    unsound = embed.vector_cache(ws).unsound()
-    if unsound:
-        mended = f"dropped {embed.vector_cache(ws).forget(unsound)}; make index embeds them again" if mend.on else ""
-        said = f"{len(unsound)} cached vectors of {embed.vector_cache(ws).model} are not finite, or not of length 1"
-        yield CheckFinding("vectors", said, "the next build would be refused", mendable=True, mended=mended)
-
-
-def _put_back(ws: "OpenWorkspace") -> str:
-    """Put the newest whole older build in service; an empty text where there is none."""
-    with ws.waited_lease(LEASE, waiting=WAITING) as lease:
+    def build_in_service(self) -> Iterator[CheckFinding]:
+        """Is the build in service whole, byte for byte, and recorded?"""
         try:
-            found = Builds(ws.data).rollback(fence=lambda: build.hold_lease_during(ws, lease))
-        except FindableError:
-            return ""
-        with ws.store.write() as tx:
-            workspace.note_build_in_service(tx, found.number, why="put back by doctor", at=ws.now())
-    return f"build {found.number} with {found.count} entries is in service again; make index builds a new one"
+            current = self._builds.current()
+        except InconsistentError as error:
+            yield _finding(error.message, NO_SEARCH, mendable=True, mended=self._mend.by(self._put_back))
+            return
+        if current is None:
+            return
+        if damage := self._builds.damage(current.number):
+            rows = self._builds.unsound_rows(current.number)
+            said = f"the build in service is damaged: {'; '.join((*damage, *filter(None, [rows])))}"
+            yield _finding(said, NO_SEARCH, mendable=True, mended=self._mend.by(self._put_back))
+            return
+        model, dim = self._ws.settings.embedding_model, self._ws.settings.dim
+        if (current.model, current.dim) != (model, dim):
+            said = f"the index is of {current.model}, {current.dim} wide; search would ask for {model}, {dim} wide"
+            yield _notice(said, "search refuses until both agree")
+        yield from self._entries(current)
+        if not build.is_build_recorded(current, build.recorded_builds(self._store)):
+            said = f"build {current.number} is in service and not recorded in the database as it is"
+            why = "the journal of builds does not tell what is in service"
+            yield _notice(said, why, mendable=True, mended=self._mend.by(lambda: self._record(current)), next="")
+
+    def stable_links(self) -> Iterator[CheckFinding]:
+        """Do DATA/faiss.index and DATA/metadata.json lead to the build in service?"""
+        for name in self._builds.stray_links():
+            said, why = f"{name} does not lead to the index in service", "other programs read another index than search"
+            yield CheckFinding("links", said, why, mendable=True, mended=self._mend.by(partial(self._relink, name)))
+
+    def staging(self) -> Iterator[CheckFinding]:
+        """Did a killed run leave half a build behind?"""
+        for name in self._builds.stale():
+            said, mended = f"{name} is half a build of a run that died", self._mend.by(self._sweep)
+            yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
+
+    def cached_vectors(self) -> Iterator[CheckFinding]:
+        """Are the cached vectors of the model in use sound?"""
+        if not (self._ws.data / "index" / "vectors").is_dir():
+            return
+        cache = embed.vector_cache(self._ws)
+        if damaged := cache.damaged:
+            mended = ""
+            if self._mend.on:
+                cache.forget([])
+                mended = "dropped; the next index embeds what it needs again"
+            said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
+            why = "they count as absent and would be asked for again"
+            yield CheckFinding("vectors", said, why, contradiction=False, mendable=True, mended=mended)
+        if unsound := cache.unsound():
+            mended = f"dropped {cache.forget(unsound)}; make index embeds them again" if self._mend.on else ""
+            said = f"{len(unsound)} cached vectors of {cache.model} are not finite, or not of length 1"
+            yield CheckFinding("vectors", said, "the next build would be refused", mendable=True, mended=mended)
+
+    def _entries(self, current: "Manifest") -> Iterator[CheckFinding]:
+        """Does the build in service hold vectors, of the entries of the database, at a position that is past?"""
+        if wrong := self._builds.unsound_rows(current.number):
+            yield _finding(f"the build in service holds what is no vector: {wrong}", NO_SEARCH)
+        with self._store.read() as tx, self._builds.open() as index:
+            position = workspace.get_workspace(tx).position
+            lag = staleness.staleness(self._ws.collection, tx, index, self._ws.display)
+        if current.position > position:
+            read_at = f"the build in service was read at database position {current.position}"
+            why = "the database is an older copy than the index"
+            yield _finding(f"{read_at}, and the database is at {position}", why, next="make index after make restore")
+        if lag.strangers:
+            said = f"the build in service holds {lag.strangers} entries that the database does not have"
+            yield _notice(said, "search finds what is not there any more")
+        elif lag.behind:
+            said = f"the build in service is behind the database by {lag.behind} entries"
+            yield _notice(said, "search does not find what is new")
+
+    def _record(self, current: "Manifest") -> str:
+        build.record_build(self._store, current, at=self._ws.now())
+        return "recorded"
+
+    def _relink(self, name: str) -> str:
+        with self._ws.waited_lease(build.LEASE, waiting=build.WAITING):
+            aside = self._builds.relink(name)
+        return f"linked again{f', {aside} holds what stood there' if aside else ''}"
+
+    def _sweep(self) -> str:
+        with self._ws.waited_lease(build.LEASE, waiting=build.WAITING):
+            self._builds.sweep()
+        return "removed"
+
+    def _put_back(self) -> str:
+        """Put the newest whole older build in service; an empty text where there is none."""
+        with self._ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
+            try:
+                found = self._builds.rollback(fence=lambda: build.hold_lease_during(self._store, lease))
+            except FindableError:
+                return ""
+            with self._store.write() as tx:
+                workspace.note_build_in_service(tx, found.number, why="put back by doctor", at=self._ws.now())
+        return f"build {found.number} with {found.count} entries is in service again; make index builds a new one"

@@ -6,15 +6,9 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from importlib import metadata
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pipeline.ops.checks.finding import CheckFinding, Mend
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pipeline.engine.workspace import OpenWorkspace
-
+from pipeline.ops.checks.finding import CheckFinding
 
 ROOM = 256 * 1024 * 1024  # ours: bytes beside what the next build and a compaction take
 PYTHONS = ((3, 11), (3, 13))  # the oldest and the newest that this was tested with
@@ -28,7 +22,7 @@ def versions() -> dict[str, str]:
     return found | {name: _installed(name) for name, _ in _required()}
 
 
-def check_versions(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  # noqa: ARG001 - the shape of every check
+def check_versions() -> Iterator[CheckFinding]:
     """Are Python, SQLite and the libraries of versions that this was tested with?"""
     why = "it was not tested with this one"
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
@@ -44,23 +38,17 @@ def check_versions(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]
             yield CheckFinding("versions", said, why, contradiction=False, next="make setup")
 
 
-def check_disk(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  # noqa: ARG001 - the shape of every check
-    """Is there room for the next build, and for what forgetting somebody takes?"""
-    free = shutil.disk_usage(ws.data).free
-    need = (
-        2 * (_size(ws.store.path) if ws.store.path else 0)
-        + _size(ws.data / "faiss.index")
-        + _size(ws.data / "metadata.json")
-        + ROOM
-    )
+def check_disk(data: Path, database: Path | None) -> Iterator[CheckFinding]:
+    """Is there room for the next build, and for the compaction after an item is forgotten?"""
+    free = shutil.disk_usage(data).free
+    need = 2 * (_size(database) if database else 0) + _size(data / "faiss.index") + _size(data / "metadata.json") + ROOM
     if free < need:
         said = f"the disk has {free:,} bytes left, and the next build may need {need:,}"
         why = "a full disk stops every command; nothing is lost by it, and nothing goes on"
         yield CheckFinding("disk", said, why, contradiction=False, next="make clean, or make room")
 
 
-def _size(path: "Path") -> int:
-    """Return how many bytes a file has; 0 where there is none."""
+def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
@@ -73,7 +61,6 @@ def _required() -> Iterator[tuple[str, str]]:
 
 
 def _installed(name: str) -> str:
-    """Return the version of an installed library, or an empty text."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -93,5 +80,4 @@ def _satisfies(installed: str, wanted: str) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version."""
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])

@@ -1,34 +1,24 @@
-"""Do the rows agree with each other? Database, states, claims, counts, leases.
+"""Do the rows agree with each other? The database, states, claims, counts, leases, live calls and their answers."""
 
-Do live calls agree with what was made of them? Their ends, what they count for the day, and their answers.
-
-Was every version that was begun to be rolled back taken back to the end?
-"""
-
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
 from pipeline.core.states import OVER, BatchState, Outcome
-from pipeline.core.task import VersionCounts
-from pipeline.ops import rollback
 from pipeline.ops.checks.finding import CheckFinding, Mend
 from pipeline.store import batches, claims, erase, integrity, leases, live_calls, versions
 from pipeline.store.batches import Batch
+from pipeline.store.database import Connection, Store
 
-if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
-    from pipeline.store.versions import Version
-
-
+Now = Callable[[], datetime]
 KINDS = {"findable_requests": "claims", "findable_answers": "answers", "findable_attempts": "attempts"}
 LIVE = frozenset({BatchState.PREPARED, BatchState.SUBMITTING, BatchState.SUBMITTED})
 RESTORE = "restore a backup (make restore FROM=…)"
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 
 
-def check_database(ws: "OpenWorkspace") -> Iterator[CheckFinding]:
+def check_database(store: Store) -> Iterator[CheckFinding]:
     """Is the file sound, and is every state one of ours?"""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         broken = integrity.damage(tx)
         unknown = integrity.unknown_states(tx)
     for line in broken:
@@ -38,9 +28,9 @@ def check_database(ws: "OpenWorkspace") -> Iterator[CheckFinding]:
         yield CheckFinding("database", said, "no command knows what to do with it", next=RESTORE)
 
 
-def check_batches(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  # noqa: ARG001 - the shape of every check
+def check_batches(store: Store) -> Iterator[CheckFinding]:
     """Does each batch's row agree with its state, its requests, and what was written for them?"""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         everyone = batches.batches_in_states(tx)
         asked = integrity.count_requests(tx)
         written = integrity.count_written(tx)
@@ -53,32 +43,26 @@ def check_batches(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
             yield CheckFinding("batches", f"batch {batch.number} is {batch.state}, {said}", why, next=RESTORE)
 
 
-def check_claims(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_claims(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]:
     """Has every claim a batch that is not over, or a living process?"""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         over = {batch.number for batch in batches.batches_in_states(tx, *OVER)}
         stuck = sum(counts["open"] for number, counts in integrity.count_requests(tx).items() if number in over)
-        dead = sum(one.is_dead for one in claims.live_claims(tx, now=ws.now()))
+        dead = sum(one.is_dead for one in claims.live_claims(tx, now=now()))
     if stuck:
-        mended = ""
-        if mend.on:
-            with ws.store.write() as tx:
-                mended = f"closed {integrity.close_claims_of_ended(tx)} claims"
+        mended = mend.rows(store, lambda tx: f"closed {integrity.close_claims_of_ended(tx)} claims")
         said = f"{stuck} items are claimed by batches that are over"
         yield CheckFinding("claims", said, "they would never be asked again", mendable=True, mended=mended)
     if dead:
-        mended = ""
-        if mend.on:
-            with ws.store.write() as tx:
-                mended = f"freed {claims.free_dead_claims(tx, now=ws.now())}"
+        mended = mend.rows(store, lambda tx: f"freed {claims.free_dead_claims(tx, now=now())}")
         said = f"{dead} items are claimed by processes that are gone"
         why = "they are not asked until the next batch-submit frees them"
         yield CheckFinding("claims", said, why, contradiction=False, mendable=True, mended=mended)
 
 
-def check_loose(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_loose(store: Store, mend: Mend) -> Iterator[CheckFinding]:
     """Is every row of ours about a batch that is there?"""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         loose = integrity.count_orphans(tx)
     for table, (count, numbers) in loose.items():
         kind = KINDS.get(table, f"rows of {table}")
@@ -86,15 +70,15 @@ def check_loose(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
         said = f"{count} {kind} without a batch: they name batch {named}, which does not exist"
         mended = ""
         if mend.may(f"Delete {count} {kind} that name a batch which does not exist ({named})?"):
-            with ws.store.write() as tx:
+            with store.write() as tx:
                 mended = f"deleted {integrity.drop_orphans(tx, table)}"
         why = "items would stay claimed for ever, and accounts cannot add up"
         yield CheckFinding("claims", said, why, mendable=True, mended=mended, next=RESTORE)
 
 
-def check_forgotten(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  # noqa: ARG001 - the shape of every check
+def check_forgotten(store: Store) -> Iterator[CheckFinding]:
     """Was everything that was begun to be forgotten forgotten to the end?"""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         left = erase.open_erasures(tx)
     for item_id in left:
         said = f"item {item_id} was begun to be forgotten, and the run died over it"
@@ -103,21 +87,22 @@ def check_forgotten(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding
         )
 
 
-def check_leases(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_leases(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]:
     """Has every lease a living owner?"""
-    with ws.store.read() as tx:
-        _, dead = leases.leases_by_life(tx, now=ws.now())
+    with store.read() as tx:
+        _, dead = leases.leases_by_life(tx, now=now())
     if not dead:
         return
-    mended = ""
-    if mend.on:
-        with ws.store.write() as tx:
-            _, gone = leases.leases_by_life(tx, now=ws.now())
-            leases.drop_leases(tx, gone)
-            mended = f"dropped {len(gone)}"
+    mended = mend.rows(store, lambda tx: _drop_dead_leases(tx, now=now()))
     said = f"leases of processes that are gone: {', '.join(dead)}"
-    why = "a run died there; whoever needs them takes them over"
+    why = "a run died there; the next process that needs them takes them over"
     yield CheckFinding("leases", said, why, contradiction=False, mendable=True, mended=mended)
+
+
+def _drop_dead_leases(tx: Connection, *, now: datetime) -> str:
+    _, dead = leases.leases_by_life(tx, now=now)
+    leases.drop_leases(tx, dead)
+    return f"dropped {len(dead)}"
 
 
 def _wrong(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
@@ -151,16 +136,13 @@ def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int]
         yield f"counts {failed} requests without an answer, and {written[1]} attempts are stored"
 
 
-def check_calls(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_calls(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]:
     """Has every live call that is under way a living process, and an answer who was answered?"""
-    with ws.store.read() as tx:
-        dead = len(live_calls.dead_calls(tx, now=ws.now()))
+    with store.read() as tx:
+        dead = len(live_calls.dead_calls(tx, now=now()))
         answers, marks = integrity.live_answers(tx)
     if dead:
-        mended = ""
-        if mend.on:
-            with ws.store.write() as tx:
-                mended = f"ended {live_calls.end_dead_calls(tx, now=ws.now())} as lost"
+        mended = mend.rows(store, lambda tx: f"ended {live_calls.end_dead_calls(tx, now=now())} as lost")
         said = f"{dead} live calls are under way in processes that are gone"
         why = "they count as money that may yet be spent; the next run ends them"
         yield CheckFinding("calls", said, why, contradiction=False, mendable=True, mended=mended)
@@ -169,50 +151,15 @@ def check_calls(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
         yield CheckFinding("calls", said, "what was answered and paid for is not there any more", next=RESTORE)
 
 
-def check_usage(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_usage(store: Store, mend: Mend) -> Iterator[CheckFinding]:
     """Is what was used of each day's quota what the calls of that day add up to?"""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         wrong = live_calls.miscounted(tx)
     if not wrong:
         return
-    mended = ""
-    if mend.on:
-        with ws.store.write() as tx:
-            mended = f"counted {live_calls.recount(tx)} anew"
+    mended = mend.rows(store, lambda tx: f"counted {live_calls.recount(tx)} anew")
     days = ", ".join(f"{model} on {day}" for model, day in wrong)
     why = "a run would end before the day's quota is used up, or ask for more than there is"
     yield CheckFinding(
         "usage", f"a day's requests are not those of its calls: {days}", why, mendable=True, mended=mended
     )
-
-
-def check_withdrawn(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
-    """Find what a killed rollback left: out of sight already, and on its way out; to finish it loses nothing more."""
-    with ws.store.read() as tx:
-        left = versions.retired_versions(tx)
-    for one in left:
-        mended = _finish(ws, one) if mend.on else ""
-        said = f"the rollback of {one.name} was begun, and is not over"
-        yield CheckFinding(
-            "rolled back",
-            said,
-            "what is left of it is out of sight, takes room, and nothing is asked under it",
-            contradiction=False,
-            mendable=True,
-            mended=mended,
-            next=f"make rollback EXTRACTOR={one.name}",
-        )
-
-
-def _finish(ws: "OpenWorkspace", one: "Version") -> str:
-    """Delete what is left of a version; return what went, nothing where its subject is not here."""
-    task = next((subject.task for subject in ws.subjects if subject.task.name == one.task), None)
-    if task is None:
-        return ""
-    stock = VersionCounts(one.label, one.model, 0, 0, None, None)
-    with (
-        ws.waited_lease(rollback.LEASE, waiting=rollback.WAITING) as lease,
-        ws.display.bar("taking back", None) as bar,
-    ):
-        gone = rollback.roll_back(ws, lease, task, stock, bar=bar)
-    return f"taken back: {gone.rows} rows, {gone.answers} answers"

@@ -1,21 +1,108 @@
-"""Are the rows of every subject what was written? And do pilots and reports agree with what is there?"""
+"""Are the rows of every subject what was written? And do pilots, reports and versions agree with what is there?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.batch import prepare
+from pipeline.core.task import Subject, VersionCounts
+from pipeline.ops import forget_files, rollback
 from pipeline.ops.checks.finding import CheckContext, CheckFinding, Mend
 from pipeline.quality import report_files
-from pipeline.store import batches, live_calls, pilots, versions
+from pipeline.store import batches, erase, live_calls, pilots, versions
+from pipeline.store.database import Store
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
+    from pipeline.store.versions import Version
 
 
-def check_rows(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding | CheckContext]:  # noqa: ARG001 - the shape of every check
-    """Does every row that was written still say what it said, and does it hold against what it is about?"""
-    for subject in ws.subjects:
-        with ws.store.read() as tx:
-            found = subject.task.check(tx)
+class SubjectChecks:
+    """The checks of rows and versions that may mend them."""
+
+    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
+        """Keep the workspace, and what may be mended."""
+        self._ws = ws
+        self._mend = mend
+
+    def derived(self) -> Iterator[CheckFinding]:
+        """Do columns follow from their rows, and rows from the answers that were applied?"""
+        for subject in self._ws.subjects:
+            many = subject.task.words.many
+            with self._ws.store.read() as tx:
+                found = subject.hooks.check_derived(tx, self._ws.display)
+            for one in found.faults:
+                yield CheckFinding(
+                    many,
+                    one.said,
+                    one.why,
+                    contradiction=one.contradiction,
+                    mendable=one.mend is not None,
+                    mended=self._mend.rows(self._ws.store, one.mend) if one.mend else "",
+                    next=one.next,
+                )
+            if found.orphans:
+                yield CheckFinding(
+                    many,
+                    f"{len(found.orphans)} answers belong to {many} who are not there any more",
+                    "another program deleted their rows; what was asked about them is still kept",
+                    contradiction=False,
+                    mendable=True,
+                    mended=self._remove_orphans(subject, found.orphans),
+                )
+
+    def retired(self) -> Iterator[CheckFinding]:
+        """Find what a killed rollback left, out of sight already; to finish it loses nothing more."""
+        with self._ws.store.read() as tx:
+            left = versions.retired_versions(tx)
+        for one in left:
+            mended = self._finish(one) if self._mend.on else ""
+            said = f"the rollback of {one.name} was begun, and is not over"
+            yield CheckFinding(
+                "rolled back",
+                said,
+                "what is left of it is out of sight, takes room, and nothing is asked under it",
+                contradiction=False,
+                mendable=True,
+                mended=mended,
+                next=f"make rollback EXTRACTOR={one.name}",
+            )
+
+    def _remove_orphans(self, subject: Subject, ids: Sequence[str]) -> str:
+        """Remove what is kept of items whose rows another program deleted; return what was done."""
+        task = subject.task
+        left = "answers, lines in sealed files, vectors"
+        if not self._mend.may(f"Remove what is left of {len(ids)} {task.words.many} whose rows are gone: {left}?"):
+            return ""
+        with self._ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING) as lease:
+            forget_files.drop_lines(self._ws.store, self._ws.data, task.name, ids, words=(), display=self._ws.display)
+            with self._ws.store.write() as tx:
+                lease.check(tx)
+                for one in ids:
+                    erase.erase_item(tx, task.name, one, words=())
+        if subject.collection is not None:
+            forget_files.drop_vectors(self._ws.store, self._ws.data, subject.collection)
+        return "removed; make index builds an index without them"
+
+    def _finish(self, one: "Version") -> str:
+        """Delete what is left of a version; return what went, nothing where its subject is not here."""
+        task = next((subject.task for subject in self._ws.subjects if subject.task.name == one.task), None)
+        if task is None:
+            return ""
+        counts = VersionCounts(one.label, one.model, 0, 0, None, None)
+        with (
+            self._ws.waited_lease(rollback.LEASE, waiting=rollback.WAITING) as lease,
+            self._ws.display.bar("taking back", None) as bar,
+        ):
+            done = rollback.roll_back(self._ws.store, lease, task, counts, now=self._ws.now, bar=bar)
+        return f"taken back: {done.rows} rows, {done.answers} answers"
+
+
+def check_rows(store: Store, subjects: Sequence[Subject]) -> Iterator[CheckFinding | CheckContext]:
+    """Does every row that was written still say what it said, and does it agree with what it is about?"""
+    for subject in subjects:
+        with store.read() as tx:
+            found = subject.hooks.check(tx)
         if found is None:
             continue
         yield CheckContext(subject.name, found.said, found.figures)
@@ -23,10 +110,10 @@ def check_rows(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding | Ch
             yield CheckFinding(subject.name, one.said, one.why, contradiction=one.contradiction, next=one.next)
 
 
-def check_tasks(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  # noqa: ARG001 - the shape of every check
+def check_tasks(store: Store, subjects: Sequence[Subject]) -> Iterator[CheckFinding]:
     """Is every batch about a subject that this workspace has?"""
-    known = {subject.task.name for subject in ws.subjects}
-    with ws.store.read() as tx:
+    known = {subject.task.name for subject in subjects}
+    with store.read() as tx:
         strange = [batch for batch in batches.batches_in_states(tx) if batch.task not in known]
     for task in sorted({batch.task for batch in strange}):
         named = ", ".join(str(batch.number) for batch in strange if batch.task == task)
@@ -36,16 +123,14 @@ def check_tasks(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  
         yield CheckFinding("tasks", said, why, contradiction=False, next=next_)
 
 
-def check_pilots(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:  # noqa: ARG001 - the shape of every check
+def check_pilots(store: Store, data: Path, subjects: Sequence[Subject]) -> Iterator[CheckFinding]:
     """Has every pilot its report, and everything that goes on over days a version that was begun?"""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         tried = pilots.all_pilots(tx)
-        going = [
-            (one.task, live_calls.unfinished_run(tx, one.task.name, mode=live_calls.BACKFILL)) for one in ws.subjects
-        ]
-        begun = {one.extractor for each in ws.subjects for one in versions.list_versions(tx, each.task.name)}
+        going = [(one.task, live_calls.unfinished_run(tx, one.task.name, mode=live_calls.BACKFILL)) for one in subjects]
+        begun = {one.extractor for each in subjects for one in versions.list_versions(tx, each.task.name)}
     for pilot in tried:
-        if pilot.report is not None and not (ws.data / pilot.report).is_file():
+        if pilot.report is not None and not (data / pilot.report).is_file():
             said = f"the report of pilot {pilot.number} ({pilot.extractor}) is gone: {pilot.report}"
             why = "why it passed or failed cannot be read any more; its verdict stands"
             next_ = f"make qc EXTRACTOR={pilot.extractor} writes another"
@@ -53,16 +138,16 @@ def check_pilots(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]: 
     for task, run in going:
         if run is not None and run.extractor not in begun:
             said = f"run {run.number} goes on under {run.extractor}, a version that was never begun"
-            why = f"{task.words.many} would be asked under it, whoever took it back"
+            why = f"{task.words.many} would be asked under it although it was taken back"
             yield CheckFinding("pilots", said, why, next="restore a backup (make restore FROM=…)")
 
 
-def check_reports(ws: "OpenWorkspace", *, mend: Mend) -> Iterator[CheckFinding]:
+def check_reports(data: Path, subjects: Sequence[Subject], mend: Mend) -> Iterator[CheckFinding]:
     """Is there what killed processes left of reports?"""
-    for subject in ws.subjects:
-        stale = report_files.stale_parts(ws.data, subject.task.name)
+    for subject in subjects:
+        stale = report_files.stale_parts(data, subject.task.name)
         if not stale:
             continue
-        mended = f"removed {len(report_files.sweep_reports(ws.data, subject.task.name))} files" if mend.on else ""
+        mended = f"removed {len(report_files.sweep_reports(data, subject.task.name))} files" if mend.on else ""
         said = f"{len(stale)} files of reports that were never finished: {stale[0].name}"
         yield CheckFinding("reports", said, "they take room", contradiction=False, mendable=True, mended=mended)

@@ -12,8 +12,7 @@ def test_the_chain_tags_scores_indexes_and_finds(
     """Ten people with a bio are tagged by one batch, indexed, and found again."""
     people(10, without_bio=2)
     for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
-        result = workspace.run(command)
-        assert result.exit_code == 0, result.output
+        workspace.ran(command)
     status = json.loads(workspace.run("status", "--json").stdout)
     assert status["experts"] == {"total": 12, "tagged": 10, "untagged": 0, "no_bio": 2, "claimed": 0, "parked": 0}
     assert status["index"]["count"] == 10

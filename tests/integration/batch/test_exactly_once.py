@@ -71,8 +71,7 @@ def test_a_create_that_worked_unseen_is_adopted(case: str, workspace: Workspace,
     people(5)
     word, args = WORKED[case]
     fault_on_create(api, word, args)
-    result = workspace.run("batch-submit", CREATE_TIMEOUT="0.4")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("batch-submit", CREATE_TIMEOUT="0.4")
     assert "adopted" in result.stdout
     assert creates(api) == 1
     [one] = remote(api)
@@ -89,8 +88,7 @@ def test_a_create_that_did_nothing_is_called_again(case: str, workspace: Workspa
     people(5)
     word, args = DID_NOT[case]
     fault_on_create(api, word, args)
-    result = workspace.run("batch-submit", CREATE_TIMEOUT="0.4")
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit", CREATE_TIMEOUT="0.4")
     assert creates(api) == 2
     assert uploads(api) == 1
     assert len(remote(api)) == 1
@@ -112,8 +110,7 @@ def test_a_create_that_stays_unclear_ends_the_run_and_goes_on_later(
     """After three creates without an answer the run ends with 4, claims kept; the next one looks first and creates."""
     people(5)
     fault_on_create(api, "status", {"code": 503}, times=3)
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 4, result.output
+    result = workspace.ran("batch-submit", code=4)
     assert "next: run `make batch-submit` again later" in result.stderr
     assert (states(workspace), len(claimed(workspace)), creates(api)) == (["submitting"], 5, 3)
     assert workspace.run("batch-submit").exit_code == 0
@@ -125,8 +122,7 @@ def test_a_name_that_is_late_in_the_list_is_waited_for(workspace: Workspace, api
     people(5)
     fault_on_create(api, "create_lost_reply", {})
     api.configure(list_lag_seconds=1.0)
-    result = workspace.run("batch-submit", LIST_LAG="1.5")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("batch-submit", LIST_LAG="1.5")
     assert "looking again in" in result.stderr
     assert (creates(api), len(remote(api))) == (1, 1)
     assert batch_row(workspace)["remote_name"] == remote(api)[0]["name"]
@@ -182,8 +178,7 @@ def test_a_run_that_died_during_create_counts_the_lag_from_sending_plus_time_out
     alter(workspace, f"UPDATE findable_batches SET create_sent_at = '{now}', create_ended_at = NULL")  # noqa: S608 - ours
     when = f"SELECT {seconds('create_sent_at')} FROM findable_batches"  # noqa: S608 - ours
     died_at = workspace.scalar(when)
-    result = workspace.run("batch-submit", CREATE_TIMEOUT="0.8", LIST_LAG="0.4")
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit", CREATE_TIMEOUT="0.8", LIST_LAG="0.4")
     assert float(workspace.scalar(when)) - float(died_at) >= 1.2
     assert len(remote(api)) == 1
 
@@ -203,8 +198,7 @@ def test_every_page_of_the_list_is_read(workspace: Workspace, api: Api, people: 
     api.clear_faults()
     api.fault("empty_page")
     api.fault("page_status", nth=2)
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit")
     assert batch_row(workspace)["remote_name"] == lost["name"]
     assert api.faults()["used_up"]
     assert creates(api) == 1 + 101
@@ -218,8 +212,7 @@ def test_of_several_batches_the_oldest_is_adopted_and_the_others_are_cancelled(
     api.configure(paused=True)
     api.fault("duplicate_batch")
     fault_on_create(api, "lost_reply", {})
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit")
     first, second = remote(api, alive=False)
     assert batch_row(workspace)["remote_name"] == first["name"]
     assert second["state"].endswith("CANCELLED")
@@ -283,8 +276,7 @@ def test_a_clear_refusal_leaves_the_batch_prepared(case: str, workspace: Workspa
     people(5)
     word, args, code, keeps = REFUSED[case]
     fault_on_create(api, word, args)
-    result = workspace.run("batch-submit")
-    assert result.exit_code == code, result.output
+    result = workspace.ran("batch-submit", code=code)
     assert "next: " in result.stderr
     row = batch_row(workspace)
     assert (row["state"], creates(api), len(remote(api))) == ("prepared", 1, 0)
@@ -319,8 +311,7 @@ def test_a_file_refused_twice_is_given_up(workspace: Workspace, api: Api, people
     people(5)
     fault_on_create(api, "status", {"code": 400, "message": "Request contains an invalid argument."}, times=2)
     assert workspace.run("batch-submit").exit_code == 4
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 4, result.output
+    result = workspace.ran("batch-submit", code=4)
     assert "given up" in result.stderr
     row = batch_row(workspace)
     assert (row["state"], row["refusals"], claimed(workspace)) == ("failed", 2, [])
@@ -358,8 +349,7 @@ def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(
     """A refusal of line 3 costs the third item one attempt; the others stand in a new batch without it."""
     people(5)
     api.fault("bad_line", args={"line": 3})
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit")
     assert states(workspace) == ["failed", "submitted"]
     third = requests_of(workspace, 1)[2]["key"].partition("/")[2]
     assert workspace.query("SELECT item_id, charged, outcome FROM findable_attempts") == [(third, 1, "refused")]
@@ -374,8 +364,7 @@ def test_an_item_whose_line_is_refused_twice_is_parked(workspace: Workspace, api
     api.fault("bad_line", args={"line": 3})
     assert workspace.run("batch-submit").exit_code == 0
     api.fault("bad_line", args={"line": 1})
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit")
     assert states(workspace) == ["failed", "submitted", "failed"]
     assert workspace.query("SELECT item_id FROM findable_parked") == [("3",)]
     assert workspace.run("batch-submit").stdout.startswith("nothing to submit")
@@ -436,8 +425,7 @@ def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(
     people(6)
     api.fault("bad_line", args={"line": 1}, times=4)
     for number in (3, 4):
-        result = workspace.run("batch-submit")
-        assert result.exit_code == 4, result.output
+        result = workspace.ran("batch-submit", code=4)
         assert "no such field: 'cachedContent'), so the question itself must be wrong" in result.stderr
         assert (states(workspace), claimed(workspace)) == (["failed"] * number, [])
         assert workspace.query("SELECT item_id FROM findable_attempts ORDER BY id") == [("1",), ("2",)]
@@ -464,8 +452,7 @@ def test_items_that_others_were_taken_without_are_parked_however_many_they_are(
         api.fault("bad_line", args={"line": line})
     assert workspace.run("batch-submit").exit_code == 0
     api.fault("bad_line", args={"line": 1}, times=3)
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit")
     assert workspace.query("SELECT item_id FROM findable_parked ORDER BY item_id") == [("2",), ("4",), ("5",)]
 
 
@@ -476,12 +463,10 @@ def test_a_batch_left_unclear_by_a_dead_run_is_adopted_before_anything_new_is_se
     people(4)
     fault_on_create(api, "create_lost_reply", {})
     api.fault("status", times=50, method="GET", path=r"/batches\?", args={"code": 503})
-    result = workspace.run("batch-submit", "--limit", "2", RETRY_FOR="0.1")
-    assert result.exit_code == 4
+    workspace.ran("batch-submit", "--limit", "2", RETRY_FOR="0.1", code=4)
     assert states(workspace) == ["submitting"]
     api.clear_faults()
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit")
     assert states(workspace) == ["submitted", "submitted"]
     assert (creates(api), len(remote(api))) == (2, 2)
     assert claimed(workspace) == ["1", "2", "3", "4"]

@@ -16,7 +16,7 @@ from tests import ledger
 from tests.integration.looks import crowd
 from tests.lab import Api, Workspace
 
-pytestmark = pytest.mark.sampled(3, sqlite=2)
+pytestmark = pytest.mark.sampled(3, sqlite=3)
 
 ALWAYS = 10_000
 People = Callable[..., list[str]]
@@ -29,22 +29,19 @@ def remote_names(workspace: Workspace) -> list[str]:
 
 def submit(workspace: Workspace, **values: str) -> None:
     """Submit everything, and expect that it works."""
-    result = workspace.run("batch-submit", **values)
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit", **values)
 
 
 def poll(workspace: Workspace, *args: str, code: int = 0, **values: str) -> Any:
     """Run `batch-poll --json`, expect an exit code, and return its document."""
-    result = workspace.run("batch-poll", "--json", *args, **values)
-    assert result.exit_code == code, result.output
+    result = workspace.ran("batch-poll", "--json", *args, **values, code=code)
     ledger.check(workspace)
     return json.loads(result.stdout)
 
 
 def ingest(workspace: Workspace) -> None:
     """Ingest what is downloaded, and expect that it works."""
-    result = workspace.run("batch-ingest")
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-ingest")
     ledger.check(workspace)
 
 
@@ -109,8 +106,7 @@ def test_a_state_that_is_no_end_is_waited_out(
     submit(workspace)
     finish(api)
     api.fault(fault, times=3, args=args)
-    result = workspace.run("batch-poll")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("batch-poll")
     odd = fault == "missing_state" or args["state"].endswith("NEW")
     assert result.stderr.count("never seen before") == odd
     assert len(api.seen("GET", remote_names(workspace)[0])) == 4
@@ -193,8 +189,7 @@ def test_a_batch_that_vanished_is_kept_until_it_is_given_up(
     api.fault("batch_vanishes", times=ALWAYS, args={"code": code})
     assert list(poll(workspace, code=3)["gone"]) == ["1"]
     assert ledger.snapshot(workspace) == before
-    result = workspace.run("batch-cancel", "1")
-    assert result.exit_code == 2, result.output
+    workspace.ran("batch-cancel", "1", code=2)
     assert ledger.snapshot(workspace) == before
     assert workspace.run("batch-cancel", "1", "--yes").exit_code == 0
     assert ledger.people(workspace) == {"total": 2, "untagged": 2}
@@ -411,8 +406,7 @@ def test_poll_never_creates(workspace: Workspace, api: Api, people: People) -> N
     unread = poll(workspace, code=4, RETRY_FOR="0.05")
     assert (unread["downloaded"], unread["unclear"]) == ([1], [2])
     api.clear_faults()
-    result = workspace.run("batch-poll")
-    assert result.exit_code == 4
+    result = workspace.ran("batch-poll", code=4)
     assert "make batch-submit" in result.stderr
     assert ledger.batches(workspace) == ["downloaded", "submitting"]
     assert len(api.seen("POST", ":batchGenerateContent")) == 2
@@ -423,8 +417,7 @@ def test_a_single_look_looks_once(workspace: Workspace, api: Api, people: People
     people(4)
     api.configure(batch_looks=5)
     submit(workspace, BATCH_ROWS="2")
-    result = workspace.run("batch-poll", WAIT="0")
-    assert result.exit_code == 0
+    result = workspace.ran("batch-poll", WAIT="0")
     assert "2 batches not over yet" in result.stdout
     assert [len(api.seen("GET", name)) for name in remote_names(workspace)] == [1, 1]
 
@@ -432,8 +425,7 @@ def test_a_single_look_looks_once(workspace: Workspace, api: Api, people: People
 def test_nothing_to_poll_is_said_without_asking(workspace: Workspace, api: Api, people: People) -> None:
     """Without a batch at the API nothing is asked of it."""
     people(2)
-    result = workspace.run("batch-poll")
-    assert result.exit_code == 0
+    result = workspace.ran("batch-poll")
     assert "nothing to poll" in result.stdout
     assert api.journal() == []
 
@@ -508,7 +500,6 @@ def test_a_sender_may_record_its_create_while_another_adopts_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(batches, "name_prefixes", recorded_meanwhile)
-        result = workspace.run(*command)
-    assert result.exit_code == 0, result.output
+        workspace.ran(*command)
     assert remote_names(workspace) == [name]
     assert workspace.query("SELECT * FROM findable_twins") == []

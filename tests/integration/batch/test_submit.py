@@ -43,8 +43,7 @@ People = Callable[..., list[str]]
 def test_everyone_with_a_bio_goes_out_once(workspace: Workspace, api: Api, people: People) -> None:
     """One request file, one upload, one create; the second run has nothing to do and says so."""
     people(12, without_bio=3)
-    result = workspace.run("batch-submit", "--json")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("batch-submit", "--json")
     document = json.loads(result.stdout)
     assert (document["requests"], document["batches"], document["sent"]) == (12, 1, {"1": "created"})
     assert (uploads(api), creates(api)) == (1, 1)
@@ -87,8 +86,7 @@ def test_request_files_are_split(
     """Files are full at the first of three limits; every item stands in exactly one, in the order of rows."""
     people(10)
     announced = json.loads(workspace.run("batch-submit", "--dry", "--json", **values).stdout)
-    result = workspace.run("batch-submit", **values)
-    assert result.exit_code == 0, result.output
+    workspace.ran("batch-submit", **values)
     assert [one["requests"] for one in remote(api)] == sizes
     numbers = range(1, len(sizes) + 1)
     assert asked_ids(workspace, numbers) == [str(number) for number in range(1, sum(sizes) + 1)]
@@ -116,8 +114,7 @@ def test_dry_run_sends_and_writes_nothing(workspace: Workspace, api: Api, people
     """DRY=1 says people, tokens, cost and the prices' date, and leaves no request, file or row."""
     people(7)
     before = sorted(path.name for path in workspace.data.iterdir())
-    result = workspace.run("batch-submit", DRY="1")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("batch-submit", DRY="1")
     assert result.stdout.startswith("would submit 7 people in 1 batch: about ")
     assert "estimated $" in result.stdout
     assert "(prices of 20" in result.stdout
@@ -132,8 +129,7 @@ def test_above_the_limit_it_asks_and_without_a_terminal_it_stops(
 ) -> None:
     """Above CONFIRM_ABOVE nobody at a terminal means no: exit 2, nothing written or sent; YES=1 answers."""
     people(3)
-    result = workspace.run("batch-submit", CONFIRM_ABOVE="0")
-    assert result.exit_code == 2, result.output
+    result = workspace.ran("batch-submit", CONFIRM_ABOVE="0", code=2)
     assert "3 people in 1 batch: about " in result.stderr
     assert "YES=1" in result.stderr
     assert (states(workspace), claimed(workspace), api.journal()) == ([], [], [])
@@ -145,8 +141,7 @@ def test_above_the_limit_it_asks_and_without_a_terminal_it_stops(
 def test_a_limit_that_is_no_amount_is_refused(workspace: Workspace, api: Api, people: People) -> None:
     """NaN would be above nothing, so that nobody would ever be asked: it is no setting, and `inf` is one."""
     people(1)
-    result = workspace.run("batch-submit", CONFIRM_ABOVE="nan")
-    assert result.exit_code == 3
+    result = workspace.ran("batch-submit", CONFIRM_ABOVE="nan", code=3)
     assert "FINDABLE_CONFIRM_ABOVE" in result.stderr
     assert api.journal() == []
     assert workspace.run("batch-submit", CONFIRM_ABOVE="inf").exit_code == 0
@@ -190,8 +185,7 @@ def test_what_waits_from_an_earlier_run_counts_towards_the_limit(
 
 def test_nobody_at_all_says_how_to_import(workspace: Workspace, api: Api) -> None:
     """An empty workspace is an error of usage, with the command that fills it."""
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 2
+    result = workspace.ran("batch-submit", code=2)
     assert "make import" in result.stderr
     assert api.journal() == []
 
@@ -261,8 +255,7 @@ def test_a_request_file_that_changed_after_sealing_is_never_sent(
         data[-3] ^= 1
         path.write_bytes(data)
     before = len(api.journal())
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 5, result.output
+    result = workspace.ran("batch-submit", code=5)
     assert str(path) in result.stderr
     assert len(api.journal()) == before
     assert (states(workspace), len(claimed(workspace))) == (["prepared"], 2)
@@ -274,8 +267,7 @@ def test_a_row_that_cannot_be_sent_is_named_before_anything_is(
     """A request larger than the API takes stops the run with 2 and the person's name; no file stays behind."""
     names = people(2)
     monkeypatch.setattr(questions, "MAX_FILE_BYTES", 100)
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 2, result.output
+    result = workspace.ran("batch-submit", code=2)
     assert names[0] in result.stderr
     assert (states(workspace), api.journal()) == ([], [])
     assert not list(workspace.data.glob("batches/*"))
@@ -341,8 +333,7 @@ def test_no_more_batches_are_sent_than_the_api_takes(workspace: Workspace, api: 
                 f"INSERT INTO findable_batches (number, {columns}) SELECT {number}, {columns} "  # noqa: S608 - ours
                 "FROM findable_batches WHERE number = 1"
             )
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 4, result.output
+    result = workspace.ran("batch-submit", code=4)
     assert "100 batches are at the API" in result.stderr
     assert "make batch-poll" in result.stderr
     assert (creates(api), batch_row(workspace, 101)["state"]) == (1, "prepared")
@@ -367,8 +358,7 @@ def test_no_more_tokens_wait_than_the_model_takes(
     people(4)
     limit = _quota(workspace, tmp_path)
     api.configure(enqueued_tokens={"*": limit * 2}, paused=True)
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("batch-submit")
     assert "held back by the quota of tokens that may wait at the API" in result.stdout
     assert (states(workspace), creates(api)) == (["submitted"] * 2, 2)
     assert workspace.scalar("SELECT sum(estimated_in) FROM findable_batches") <= limit
@@ -414,8 +404,7 @@ def test_a_full_quota_of_tokens_is_no_used_up_budget(
     first = json.loads(workspace.run("batch-submit", "--json", **money, **window).stdout)
     left = ledger.people(workspace)["untagged"]
     assert (first["no_room"], first["held_back"], left > 0) == (left, 0, True)
-    again = workspace.run("batch-submit", **money, **window)
-    assert again.exit_code == 0, again.output
+    again = workspace.ran("batch-submit", **money, **window)
     assert again.stdout == (
         f"nothing was submitted: {left} held back by the quota of tokens that may wait at the API. "
         "Next: make batch-poll\n"
@@ -462,8 +451,7 @@ def test_no_more_bytes_are_uploaded_than_the_api_keeps(
     api.configure(paused=True)
     assert workspace.run("batch-submit", "--limit", "2").exit_code == 0
     monkeypatch.setattr(queue_quota, "MAX_STORED_BYTES", int(batch_row(workspace)["request_size"] * 1.5))
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 4, result.output
+    result = workspace.ran("batch-submit", code=4)
     assert "bytes would be uploaded" in result.stderr
     assert (states(workspace), uploads(api)) == (["submitted", "prepared"], 1)
 
@@ -472,8 +460,7 @@ def test_the_plan_is_said_before_anything_is_sent(workspace: Workspace, api: Api
     """People, tokens, cost and the prices' date stand there also when the run then comes to nothing."""
     people(2)
     api.fault("key_invalid", method="POST", path=START)
-    result = workspace.run("batch-submit")
-    assert result.exit_code == 3
+    result = workspace.ran("batch-submit", code=3)
     assert "gemini-3.5-flash-lite, 2 people in 1 batch: about " in result.stderr
     assert "(prices of 20" in result.stderr
 

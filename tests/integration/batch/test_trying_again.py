@@ -31,15 +31,13 @@ def round_of(
 ) -> None:
     """Let everybody who can be asked be asked once, the first of them with this result."""
     deliver(workspace, result(prepare(workspace), spoil=spoil), word=word, why=why)
-    ran = workspace.run("batch-ingest")
-    assert ran.exit_code == 0, ran.output
+    workspace.ran("batch-ingest")
     ledger.check(workspace)
 
 
 def parked(workspace: Workspace) -> dict[str, str]:
     """Return who is parked, and why."""
-    ran = workspace.run("parked", "--json")
-    assert ran.exit_code == 0, ran.output
+    ran = workspace.ran("parked", "--json")
     return {row["name"]: row["reason"] for row in json.loads(ran.stdout)}
 
 
@@ -221,8 +219,7 @@ def test_unpark_all_asks_first_and_leaves_foreign_text(offline: Workspace) -> No
 def test_unpark_says_what_it_cannot_do(offline: Workspace, args: tuple[str, ...], code: int) -> None:
     """Usage that names no person, or two, is refused; none to let go is no failure."""
     put_people(offline, 1)
-    ran = offline.run("unpark", *args)
-    assert ran.exit_code == code, ran.output
+    offline.ran("unpark", *args, code=code)
     assert ledger.people(offline) == {"total": 1, "untagged": 1}
 
 

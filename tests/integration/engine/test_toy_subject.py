@@ -77,7 +77,7 @@ def test_another_subject_runs_through_the_same_steps(toy: OpenWorkspace, api: Ap
         (hit,) = build.search(embed.embed_queries(toy, ["the law of rivers"])[0], 1)
         assert hit.metadata["id"] == "a 2"
         with toy.store.read() as tx:
-            assert staleness.count_stale(toy, tx, build) == 0
+            assert staleness.count_stale(toy.collection, tx, build, toy.display) == 0
     assert len(api.batches()["batches"]) == 1
 
 
@@ -85,7 +85,7 @@ def test_another_subject_is_asked_live_too(toy: OpenWorkspace, api: Api) -> None
     """Poems are asked by ordinary calls through the same step, each once, and stand in no batch."""
     _write_poems(toy)
     report = tag.run(toy, limit=None)
-    assert (report.everyone, report.asked.answered, report.left) == (4, 4, 0)
+    assert (report.total, report.asked.answered, report.left) == (4, 4, 0)
     assert all(json.loads(languages or "") for languages in _languages(toy).values())
     assert len(api.seen("POST", ":generateContent")) == 4
     assert tag.run(toy, limit=None).asked.calls == 0

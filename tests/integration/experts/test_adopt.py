@@ -152,8 +152,7 @@ def on_legacy(workspace: Workspace, legacy: Path) -> Workspace:
 
 def _status(workspace: Workspace) -> dict[str, Any]:
     """Return the document of `status --json`."""
-    result = workspace.run("status", "--json")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("status", "--json")
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 
@@ -164,8 +163,7 @@ FOREIGN = "SELECT id, username, bio, rank_at_work, tags, hourly_rate, job_title,
 def test_adopting_touches_nothing_of_theirs(on_legacy: Workspace, legacy: Path) -> None:
     """Every row, foreign column, index, view, trigger and table stands as before; ours stand beside them."""
     before = [_rows(legacy, query) for query in (FOREIGN, *OTHERS)]
-    result = on_legacy.run("status")
-    assert result.exit_code == 0, result.output
+    on_legacy.ran("status")
     assert [_rows(legacy, query) for query in (FOREIGN, *OTHERS)] == before
     names = {row[0].decode() for row in _rows(legacy, "SELECT name FROM sqlite_master WHERE type = 'table'")}
     theirs = {"alembic_version", "events", "Experts", "audit", "bookings"}
@@ -230,8 +228,7 @@ def test_foreign_text_is_left_alone_by_unpark(on_legacy: Workspace, legacy: Path
     """`unpark --all` lets nobody go whose tags are somebody else's text."""
     on_legacy.run("status")
     before = _dump(legacy)
-    result = on_legacy.run("unpark", "--all", "--yes")
-    assert result.exit_code == 0, result.output
+    result = on_legacy.ran("unpark", "--all", "--yes")
     assert "no person to unpark" in result.stdout
     assert on_legacy.run("unpark", "words").exit_code == 0
     assert _dump(legacy) == before
@@ -318,8 +315,7 @@ def test_the_chain_runs_on_a_legacy_database(on_legacy: Workspace, legacy: Path)
     """Untagged people are tagged, foreign text and old tags stay as they are, and all lists are indexed."""
     before = {row[0]: row[1] for row in _rows(legacy, "SELECT username, tags FROM experts")}
     for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
-        result = on_legacy.run(command)
-        assert result.exit_code == 0, result.output
+        on_legacy.ran(command)
     after = {row[0]: row[1] for row in _rows(legacy, "SELECT username, tags FROM experts")}
     untagged = {name.encode() for name, (_, meant) in TAGS.items() if meant == "untagged"}
     assert {name: tags for name, tags in after.items() if name not in untagged} == {
@@ -384,8 +380,7 @@ def test_ids_of_any_kind_run_through_the_chain(
     _adopted(path)
     workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
     for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
-        result = workspace.run(command)
-        assert result.exit_code == 0, result.output
+        result = workspace.ran(command)
     assert [row[0].decode() for row in _rows(path, "SELECT item_id FROM findable_requests ORDER BY line")] == ids
     assert len(json.loads(workspace.run("search", "water law", "--json").stdout)) == 3
     people = tmp_path / "people.csv"
@@ -397,8 +392,7 @@ def test_ids_of_any_kind_run_through_the_chain(
     assert result.exit_code == 0, result.output
     file = tmp_path / "new.json"
     file.write_text('{"username": "new-3", "bio": "I teach water law."}')
-    result = workspace.run("add-expert", str(file), "--json")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("add-expert", str(file), "--json")
     assert json.loads(result.stdout)[0]["tags"]
     assert _status(workspace)["experts"] == {
         "total": 6,
@@ -454,8 +448,7 @@ def test_a_column_that_demands_a_value_stops_new_people_only(workspace: Workspac
     file = tmp_path / "new.json"
     file.write_text('{"username": "new", "bio": "I teach water law."}')
     for command in ("add-expert", "import"):
-        result = workspace.run(command, str(file))
-        assert result.exit_code == 3, result.output
+        result = workspace.ran(command, str(file), code=3)
         assert "team" in result.stderr
     assert _dump(path) == before
 
@@ -509,8 +502,7 @@ def test_usernames_that_stand_twice_or_not_at_all_do_no_harm(workspace: Workspac
     )
     workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
     for command in ("batch-submit", "batch-poll", "batch-ingest", "index", "parked", "batches"):
-        result = workspace.run(command)
-        assert result.exit_code == 0, result.output
+        workspace.ran(command)
     assert _status(workspace)["experts"]["tagged"] == 3
     hits = json.loads(workspace.run("search", "bees", "--json").stdout)
     assert sorted(hit["username"] for hit in hits) == ["", "a", "a"]

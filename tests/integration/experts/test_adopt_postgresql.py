@@ -67,22 +67,19 @@ def test_ids_of_any_kind_run_through_the_chain(theirs: Workspace, tmp_path: Path
     assert theirs.run("status").stderr == ""
     assert _dump(theirs) == once
     for command in CHAIN:
-        ran = theirs.run(command)
-        assert ran.exit_code == 0, (command, ran.output)
+        theirs.ran(command)
     assert theirs.query("SELECT id, username, bio, feeling, photo FROM experts ORDER BY username") == before
     assert theirs.scalar("SELECT tags FROM experts WHERE username = 'words'") == "books, glue"
     assert theirs.scalar("SELECT tags LIKE '[%' FROM experts WHERE username = 'null'")
     for name, command in (("one", "add-expert"), ("two", "import")):
         (tmp_path / f"{name}.json").write_text(json.dumps({"username": name, "bio": "I teach water law."}))
-        ran = theirs.run(command, str(tmp_path / f"{name}.json"))
-        assert ran.exit_code == 0, ran.output
+        theirs.ran(command, str(tmp_path / f"{name}.json"))
     everyone = [str(row[0]) for row in theirs.query("SELECT id FROM experts")]
     assert len(set(everyone)) == 5
     if kind in {"uuid", "text"}:
         assert [str(uuid.UUID(one)) for one in everyone] == everyone
     assert theirs.run("doctor").exit_code == 0
-    ran = theirs.run("forget", "null", "--yes")
-    assert ran.exit_code == 0, ran.output
+    theirs.ran("forget", "null", "--yes")
     assert theirs.scalar("SELECT count(*) FROM experts WHERE username = 'null'") == 0
 
 
@@ -93,8 +90,7 @@ def test_rows_without_an_id_are_numbered_by_the_database(theirs: Workspace) -> N
     assert theirs.run("status").exit_code == 0
     theirs.change("INSERT INTO experts VALUES ('c', 'I keep bees.')")
     for command in CHAIN:
-        ran = theirs.run(command)
-        assert ran.exit_code == 0, (command, ran.output)
+        theirs.ran(command)
     assert theirs.query("SELECT id, username FROM experts WHERE tags IS NOT NULL ORDER BY 1") == [
         (1, "a"),
         (2, "b"),
@@ -121,8 +117,7 @@ def test_a_row_that_the_table_refuses_is_told_without_its_text(
     before = _dump(theirs)
     (tmp_path / "new.json").write_text('{"username": "new-one", "bio": "I mend secret clocks."}')
     for command in ("add-expert", "import"):
-        result = theirs.run(command, str(tmp_path / "new.json"))
-        assert result.exit_code == 3, result.output
+        result = theirs.ran(command, str(tmp_path / "new.json"), code=3)
         assert said in result.stderr
         assert "secret" not in result.output
     after = _dump(theirs)
@@ -153,8 +148,7 @@ def test_rates_of_any_type_are_read_and_come_back_as_given(theirs: Workspace, tm
     if kind == "TEXT":
         theirs.change("INSERT INTO experts (username, bio, hourly_rate) VALUES ('c', 'I sing.', 'a song')")
     for command in (*CHAIN[:-1], "score", "doctor"):
-        ran = theirs.run(command)
-        assert ran.exit_code == 0, (command, ran.output)
+        ran = theirs.ran(command)
     people = tmp_path / "people.csv"
     people.write_text("Username,Bio,Hourly Rate\na,I teach water law.,80\nd,I keep bees.,120\n")
     for said in ("1 added, 1 updated, 0 unchanged", "0 added, 0 updated, 2 unchanged"):
@@ -178,5 +172,4 @@ def test_types_are_known_where_names_are_quoted_throughout(theirs: Workspace) ->
     theirs.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law.')")
     theirs.change(f'ALTER DATABASE "{name}" SET quote_all_identifiers = on')
     for command in ("status", *CHAIN):
-        ran = theirs.run(command)
-        assert ran.exit_code == 0, (command, ran.output)
+        theirs.ran(command)

@@ -66,8 +66,7 @@ def test_an_answer_about_somebody_else_is_not_applied(adopted: Workspace) -> Non
         "DELETE FROM experts WHERE id = 3",
         "INSERT INTO experts (id, username, bio) VALUES (3, 'new', 'I bind books.')",
     )
-    ran = adopted.run("batch-ingest", "--json")
-    assert ran.exit_code == 0, ran.output
+    adopted.ran("batch-ingest", "--json")
     assert adopted.query("SELECT username FROM experts WHERE tags IS NULL") == [("new",)]
     assert adopted.query("SELECT applied FROM findable_answers WHERE item_id = '3'") == [(0,)]
     assert adopted.scalar("SELECT not_applied FROM findable_batch_accounts") == 1

@@ -151,7 +151,7 @@ def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -
         ("5", "First Name", "short", "rejected", ""),
     ]
     assert all(row["reason"] for row in listed)
-    assert (done.told[FindingKind.REJECTED], done.told[FindingKind.CHANGED], done.document["rejected"]) == (3, 2, 3)
+    assert (done.counts[FindingKind.REJECTED], done.counts[FindingKind.CHANGED], done.document["rejected"]) == (3, 2, 3)
 
 
 @pytest.mark.parametrize("bad", ["short", "ann,A,,,,Bio,negotiable,,,,"])

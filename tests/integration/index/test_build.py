@@ -48,8 +48,7 @@ def tagged(workspace: Workspace) -> Callable[[int], None]:
 
 def _index(workspace: Workspace, *args: str) -> dict[str, Any]:
     """Build the index and return its report."""
-    result = workspace.run("index", "--json", *args)
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("index", "--json", *args)
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 
@@ -216,8 +215,7 @@ def test_vectors_that_do_not_fit_are_never_kept(
     """Once is asked again; always ends with 4, without a build, and with nothing in the cache."""
     tagged(5)
     api.fault(word, times=10_000)
-    result = workspace.run("index")
-    assert result.exit_code == 4, result.output
+    result = workspace.ran("index", code=4)
     assert "vector" in result.stderr
     assert not (workspace.data / "index" / "current").exists()
     api.clear_faults()
@@ -275,8 +273,7 @@ def test_nobody_tagged_is_said_with_what_to_do(
 ) -> None:
     """Exit code 2, a hint, and an index in service stays."""
     people(3)
-    result = workspace.run("index")
-    assert result.exit_code == 2
+    result = workspace.ran("index", code=2)
     assert "nobody is tagged" in result.stderr
     assert "batch-submit" in result.stderr
     tagged(2)
@@ -396,7 +393,6 @@ def test_plain_files_in_the_way_are_moved_aside(workspace: Workspace, tagged: Ca
     """An index that another program left under the stable names is kept beside, and said."""
     tagged(2)
     (workspace.data / "faiss.index").write_bytes(b"theirs")
-    result = workspace.run("index")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("index")
     assert "a file stood where the index has its links" in result.stderr
     assert [path for path in workspace.data.iterdir() if path.is_file() and path.read_bytes() == b"theirs"]

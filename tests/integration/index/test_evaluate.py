@@ -16,8 +16,7 @@ def chain(workspace: Workspace, people: Path) -> None:
     """Tag and index the people of a file on the local engine."""
     workspace.environ |= {"FINDABLE_BACKEND": "local"}
     for command in (("import", str(people)), ("batch-submit",), ("batch-poll",), ("batch-ingest",), ("index",)):
-        result = workspace.run(*command)
-        assert result.exit_code == 0, result.output
+        workspace.ran(*command)
 
 
 def figures(workspace: Workspace, folder: Path) -> dict[tuple[str, str], dict[str, float]]:
@@ -54,8 +53,7 @@ def test_bad_collections_are_named(
     if queries is not None:
         (tmp_path / "queries.jsonl").write_text(queries)
     (tmp_path / "qrels.tsv").write_text(qrels)
-    result = workspace.run("eval", str(tmp_path / "queries.jsonl"), str(tmp_path / "qrels.tsv"))
-    assert result.exit_code == 2
+    result = workspace.ran("eval", str(tmp_path / "queries.jsonl"), str(tmp_path / "qrels.tsv"), code=2)
     assert said in result.stderr
 
 
@@ -64,8 +62,7 @@ def test_a_bad_question_leaves_no_file_open(workspace: Workspace, tmp_path: Path
     questions = tmp_path / "queries.jsonl"
     questions.write_text('{"qid": "1"}\n' * 3)
     (tmp_path / "qrels.tsv").write_text("")
-    result = workspace.run("eval", str(questions), str(tmp_path / "qrels.tsv"))
-    assert result.exit_code == 2
+    result = workspace.ran("eval", str(questions), str(tmp_path / "qrels.tsv"), code=2)
     assert result.exc_info is not None
     assert str(questions) not in {os.path.realpath(handle) for handle in Path("/proc/self/fd").iterdir()}
 
@@ -74,6 +71,5 @@ def test_an_index_of_another_model_is_not_measured(workspace: Workspace) -> None
     """The questions must be embedded as the index was; else nothing is measured (exit 3)."""
     chain(workspace, SAMPLE / "experts.csv")
     files = (str(SAMPLE / "queries.jsonl"), str(SAMPLE / "qrels.tsv"))
-    result = workspace.run("eval", *files, EMBEDDING_MODEL="findable-local-lexical-1")
-    assert result.exit_code == 3
-    assert "nothing was measured" in result.stderr
+    result = workspace.ran("eval", *files, EMBEDDING_MODEL="findable-local-lexical-1", code=3)
+    assert "nothing was searched" in result.stderr

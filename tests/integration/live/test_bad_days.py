@@ -43,8 +43,7 @@ def test_a_day_that_is_over_at_the_server_ends_the_run(workspace: Workspace, api
     """Exit code 4 with the time of the reset; who was answered stays, and nobody else is touched."""
     people(9)
     api.fault("quota_day", nth=2, times=10_000, path=LIVE)
-    result = workspace.run("tag-live", **ONE_BY_ONE)
-    assert result.exit_code == 4
+    result = workspace.ran("tag-live", **ONE_BY_ONE, code=4)
     assert "UTC" in result.stderr
     assert "1 tagged, 0 skipped, 8 left" in result.stdout
     assert [how for _, how in ends(workspace)][:2] == ["answered", "throttled"]
@@ -56,8 +55,7 @@ def test_a_day_that_is_over_at_the_server_ends_the_run(workspace: Workspace, api
 def test_the_days_requests_are_not_passed(workspace: Workspace, api: Api, people: People) -> None:
     """Our own count ends the run before the server has to: a warning at four fifths, the reset, exit code 4."""
     people(8)
-    result = workspace.run("tag-live", RPD="5")
-    assert result.exit_code == 4
+    result = workspace.ran("tag-live", RPD="5", code=4)
     assert "of today's 5 requests" in result.stderr
     assert "the 5 requests a day of gemini-3.5-flash-lite are used up; nothing was lost" in result.stderr
     assert "UTC" in result.stderr
@@ -72,8 +70,7 @@ def test_the_days_requests_are_not_passed(workspace: Workspace, api: Api, people
 def test_four_fifths_of_a_day_are_said(workspace: Workspace, people: People, count: int, *, warned: bool) -> None:
     """A warning once, and only from there on, also where the run is over in no time."""
     people(count)
-    result = workspace.run("tag-live", RPD="10")
-    assert result.exit_code == 0
+    result = workspace.ran("tag-live", RPD="10")
     assert result.stderr.count("of today's 10 requests") == warned
 
 
@@ -111,8 +108,7 @@ def test_a_request_that_is_refused_for_everybody_stops_after_three(
     """Where nothing was ever answered, the request itself must be wrong: exit code 4, and nobody is charged."""
     people(20)
     api.fault("status", times=10_000, path=LIVE, args=WRONG)
-    result = workspace.run("tag-live", **ONE_BY_ONE)
-    assert result.exit_code == 4
+    result = workspace.ran("tag-live", **ONE_BY_ONE, code=4)
     assert "invalid argument" in result.stderr
     assert len(api.seen("POST", LIVE)) == 3
     assert not any(charged for _, charged, _ in attempts(workspace))
@@ -142,8 +138,7 @@ def test_a_budget_of_the_day_is_not_passed(workspace: Workspace, api: Api, peopl
     """Exit code 3 with the budget's name; what is spent stays below it, and another run begins nothing."""
     people(12)
     budget = 0.0008
-    result = workspace.run("tag-live", BUDGET_PER_DAY=str(budget))
-    assert result.exit_code == 3
+    result = workspace.ran("tag-live", BUDGET_PER_DAY=str(budget), code=3)
     assert "BUDGET_PER_DAY=0.0008 would be passed" in result.stderr
     spent = workspace.scalar("SELECT sum(cost) FROM findable_calls")
     assert 0.5 * budget < spent <= budget
@@ -183,8 +178,7 @@ def test_a_row_that_takes_no_tags_ends_the_run(workspace: Workspace, people: Peo
     people(2)
     for statement in CLOSING:
         workspace.change(statement)
-    result = workspace.run("tag-live", **ONE_BY_ONE)
-    assert result.exit_code == 3, says(result)
+    result = workspace.ran("tag-live", **ONE_BY_ONE, code=3)
     assert "tags are closed" in result.stderr
     assert {how for _, how in ends(workspace)} == {"lost"}
     assert ledger.people(workspace) == {"total": 2, "untagged": 2}
@@ -211,8 +205,7 @@ def test_an_answer_that_the_table_refuses_is_counted_as_paid(workspace: Workspac
     people(3)
     refuses(workspace, how)
     for _ in range(2):
-        result = workspace.run("tag-live", **ONE_BY_ONE)
-        assert result.exit_code == 3, says(result)
+        result = workspace.ran("tag-live", **ONE_BY_ONE, code=3)
         assert "an answer that came could not be kept, and what it cost is counted" in result.stderr
         assert "1 failed (its answer could not be kept)" in result.stdout
         assert "person-0000: its answer could not be kept" in result.stderr

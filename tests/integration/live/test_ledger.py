@@ -23,7 +23,7 @@ from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import live_calls
 from pipeline.store.database import Connection
 from tests import ledger, postgresql
-from tests.lab import URL, Api, Workspace
+from tests.lab import URL, Api, Workspace, ran
 
 LIVE = ":generateContent"
 TABLES = ("findable_calls", "findable_runs", "findable_usage", "findable_due")
@@ -38,13 +38,6 @@ DEAD = "elsewhere-not-a-host|boot|1|0.00|abcd"
 DYING = "UPDATE findable_calls SET outcome = NULL, ended_at = NULL, owner = :owner WHERE outcome = 'lost'"
 
 
-def ran(workspace: Workspace, *args: str, **values: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 def rows(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:
     """Return what stands in the tables of live calls, in some fixed order."""
     return {name: sorted(workspace.query(f"SELECT * FROM {name}"), key=repr) for name in TABLES}  # noqa: S608 - ours
@@ -52,8 +45,7 @@ def rows(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:
 
 def findings(workspace: Workspace, *args: str, code: int = 0) -> list[dict[str, Any]]:
     """Return what doctor finds."""
-    result = workspace.run("doctor", "--json", *args)
-    assert result.exit_code == code, result.output
+    result = workspace.ran("doctor", "--json", *args, code=code)
     found: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
     return found
 

@@ -248,6 +248,7 @@ def test_what_does_not_finish_is_given_up(workspace: Workspace, api: Api, people
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_an_interrupt_waits_for_no_other_program(workspace: Workspace, api: Api, people: People) -> None:
     """Where another one keeps the database for a minute, Ctrl-C twice ends it all the same; the next run mends it."""
     people(5)

@@ -5,29 +5,22 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.index import build
 from pipeline.index.manifest import Manifest
 from pipeline.ops import backup_files
 from pipeline.store.database import Store
 from tests import ledger, postgresql
-from tests.lab import ON_POSTGRESQL, Api, Workspace
+from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
 
 DATABASE = "findable.dump" if ON_POSTGRESQL else "findable.db"
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-
-
-def ran(workspace: Workspace, *args: str, **values: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def at(workspace: Workspace, data: Path) -> Workspace:
@@ -67,8 +60,7 @@ def test_a_copy_is_the_workspace_again(chained: Workspace, tmp_path: Path) -> No
 def test_a_copy_is_never_written_over(chained: Workspace, tmp_path: Path) -> None:
     """Where something stands already nothing is written, exit code 2."""
     (tmp_path / "copy").mkdir()
-    result = chained.run("backup", str(tmp_path / "copy"))
-    assert result.exit_code == 2
+    chained.ran("backup", str(tmp_path / "copy"), code=2)
     assert list((tmp_path / "copy").iterdir()) == []
 
 
@@ -86,8 +78,7 @@ def test_a_damaged_copy_is_refused(chained: Workspace, tmp_path: Path, name: str
         content[len(content) // 2] ^= 1
         path.write_bytes(bytes(content) + (b"x" if how == "longer" else b""))
     other = at(chained, tmp_path / "other")
-    result = other.run("restore", str(tmp_path / "copy"))
-    assert result.exit_code == 5
+    result = other.ran("restore", str(tmp_path / "copy"), code=5)
     assert name in result.output
     assert not other.data.exists()
 
@@ -111,8 +102,7 @@ def test_a_workspace_that_is_there_is_moved_aside_after_asking(chained: Workspac
     with chained.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "after-the-backup", {})
     before = ledger.snapshot(chained)
-    result = chained.run("restore", str(tmp_path / "copy"))
-    assert result.exit_code == 2
+    result = chained.ran("restore", str(tmp_path / "copy"), code=2)
     assert "nothing was changed" in result.output
     assert ledger.snapshot(chained) == before
     ran(chained, "restore", str(tmp_path / "copy"), "--yes")
@@ -142,8 +132,7 @@ def test_a_database_on_a_server_is_never_written_over(workspace: Workspace, tmp_
     ran(served, "backup", str(tmp_path / "copy"))
     put(served, "two")
     before = ledger.snapshot(served)
-    result = served.run("restore", str(tmp_path / "copy"), "--yes")
-    assert result.exit_code == 3
+    result = served.ran("restore", str(tmp_path / "copy"), "--yes", code=3)
     assert "holds a workspace already" in result.output
     assert ledger.snapshot(served) == before
     assert served.run("restore", str(tmp_path / "copy"), "--yes", DATABASE_URL="").exit_code == 3
@@ -416,10 +405,10 @@ def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     promoted, copied = threading.Event(), threading.Event()
     record, copied_to = build.record_build, Store.copied_to
 
-    def late(ws: OpenWorkspace, current: Manifest) -> None:
+    def late(store: Store, current: Manifest, *, at: datetime) -> None:
         promoted.set()
         assert copied.wait(60)
-        record(ws, current)
+        record(store, current, at=at)
 
     @contextlib.contextmanager
     def told(store: Store, target: Path, **how: Any) -> Iterator[Any]:
@@ -454,8 +443,7 @@ def test_a_needed_result_that_was_lost_stops_it(workspace: Workspace, people: Ca
         ran(workspace, command)
     (workspace.data / "batches" / "000001-results.jsonl").write_bytes(b"other\n")
     target = workspace.data.parent / "copy"
-    result = workspace.run("backup", str(target))
-    assert result.exit_code == 5
+    workspace.ran("backup", str(target), code=5)
     assert not list(target.parent.glob("copy*"))
 
 

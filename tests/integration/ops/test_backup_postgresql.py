@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.experts import table
 from tests import postgresql
-from tests.lab import Workspace
+from tests.lab import Workspace, ran
 
 URL, PROGRAMS = "FINDABLE_DATABASE_URL", "FINDABLE_PG_BIN"
 BIO = "I keep bees \N{GRINNING FACE}."
@@ -42,13 +42,6 @@ ERRORS = {  # how pg_dump fails -> what it writes, what of it is shown, and whet
     ),
     "nothing": ((), "pg_dump failed; nothing was kept of it", False),
 }
-
-
-def ran(workspace: Workspace, *args: str, code: int = 0, **values: str) -> str:
-    """Run a command that must end with a code, and return all that it said."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def scripted(folder: Path, lines: str) -> str:

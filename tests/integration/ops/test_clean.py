@@ -11,17 +11,10 @@ import pytest
 from pipeline.core import files
 from pipeline.experts import table
 from tests import ledger
-from tests.lab import Workspace
+from tests.lab import Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 SEALED = ("000001-requests.jsonl", "000001-results.jsonl")
-
-
-def ran(workspace: Workspace, *args: str, **values: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def findings(workspace: Workspace) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.passages import verify
 from tests.integration import many_passages as passages
-from tests.lab import Workspace
+from tests.lab import Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest")
 COUNT = 6
@@ -22,21 +22,14 @@ def filled(workspace: Workspace) -> Workspace:
     """A workspace of people and passages, both with their answers; TASK says passages."""
     people = workspace.data.with_name("people.csv")
     people.write_text("Username,Bio\nann,I keep bees.\nbob,I teach water law.\n")
-    _run(workspace, "import", str(people))
+    ran(workspace, "import", str(people))
     passages.put(workspace, COUNT)
     for task in ("experts", "passages"):
         for command in CHAIN:
-            _run(workspace, command, TASK=task)
-    _run(workspace, "index")
+            ran(workspace, command, TASK=task)
+    ran(workspace, "index")
     workspace.environ["FINDABLE_TASK"] = "passages"
     return workspace
-
-
-def _run(workspace: Workspace, *args: str, **values: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def _doctor(workspace: Workspace, *args: str, **values: str) -> tuple[int, dict[str, Any]]:
@@ -53,7 +46,7 @@ def test_every_quotation_is_counted_where_nothing_is_wrong(filled: Workspace, ta
     code, found = _doctor(filled, TASK=task)
     assert (code, found["findings"]) == (0, [])
     assert found["rows"] == {"passages": {"quotations": expected, "concepts": concepts, "others": 0, "faults": 0}}
-    said = _run(filled, "doctor", TASK=task).splitlines()
+    said = ran(filled, "doctor", TASK=task).splitlines()
     assert f"passages: {expected:,} quotations in {concepts:,} concepts, 0 faults" in said
     assert expected >= concepts > COUNT
 
@@ -203,18 +196,18 @@ def test_rows_of_other_programs_are_counted_and_not_judged(filled: Workspace) ->
     code, found = _doctor(filled)
     assert (code, found["findings"]) == (0, [])
     assert found["rows"]["passages"] == {**before, "others": 2}
-    assert "; 2 concepts of other programs are not judged" in _run(filled, "doctor")
+    assert "; 2 concepts of other programs are not judged" in ran(filled, "doctor")
 
 
 def test_adopted_tables_with_numbers_as_ids_are_checked(workspace: Workspace) -> None:
     """Quotations in passages that another program numbers are found at their places."""
-    _run(workspace, "status")
+    ran(workspace, "status")
     workspace.change("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
     for number in range(3):
         workspace.change("INSERT INTO docs VALUES (:id, :text)", id=number + 40, text=passages.text_of(number))
     workspace.environ |= {"FINDABLE_TASK": "passages", "FINDABLE_PASSAGES_TABLE": "docs"}
     for command in CHAIN:
-        _run(workspace, command)
+        ran(workspace, command)
     code, found = _doctor(workspace)
     assert (code, found["findings"]) == (0, [])
     assert found["rows"]["passages"]["quotations"] >= 12
@@ -238,11 +231,11 @@ def test_a_result_of_passages_is_ingested_as_doctor_says(filled: Workspace) -> N
     """A downloaded batch of passages whose request file is gone: the advice names their task, whatever TASK says."""
     passages.put(filled, COUNT + 2)
     for command in CHAIN[:2]:
-        _run(filled, command)
+        ran(filled, command)
     number = filled.scalar("SELECT number FROM findable_batches WHERE state = 'downloaded'")
     (filled.data / "batches" / f"{number:06}-requests.jsonl").unlink()
     _, found = _doctor(filled, TASK="experts")
     assert [one["next"] for one in found["findings"] if "request file is gone" in one["said"]] == [
         "make batch-ingest TASK=passages"
     ]
-    _run(filled, "batch-ingest", TASK="passages")
+    ran(filled, "batch-ingest", TASK="passages")

@@ -52,8 +52,7 @@ def test_another_database_is_refused_before_anything_is_written(
 ) -> None:
     """As where a second shell does not set FINDABLE_DATABASE_URL: it ends with 3, and the paid result stays."""
     before, other = files_of(paid.data), elsewhere(paid, tmp_path)
-    result = other.run(*words)
-    assert result.exit_code == 3, result.output
+    result = other.ran(*words, code=3)
     assert "belong to workspace" in result.stderr
     assert "FINDABLE_DATABASE_URL" in result.stderr
     assert files_of(paid.data) == before
@@ -74,8 +73,7 @@ def test_the_database_of_another_workspace_is_refused(paid: Workspace, tmp_path:
     before = files_of(paid.data)
     mixed = Workspace(paid.data, paid.environ)
     mixed.environ[URL] = url
-    result = mixed.run("batch-submit")
-    assert result.exit_code == 3, result.output
+    result = mixed.ran("batch-submit", code=3)
     assert "is another workspace's" in result.stderr
     assert files_of(paid.data) == before
 
@@ -112,6 +110,5 @@ def test_a_mark_that_cannot_be_read_is_said(workspace: Workspace) -> None:
     """It ends with 5, and names the file."""
     assert workspace.run("status").exit_code == 0
     (workspace.data / MARKER).write_text("{")
-    result = workspace.run("status")
-    assert result.exit_code == 5
+    result = workspace.ran("status", code=5)
     assert MARKER in result.stderr

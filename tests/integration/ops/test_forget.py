@@ -10,7 +10,7 @@ import pytest
 from pipeline.core import files
 from pipeline.experts import table
 from tests import ledger
-from tests.lab import ON_POSTGRESQL, Api, Workspace
+from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 BIO = 'Zanthippa mends harpsichords in "Quillmouth",\nand has taught the tuning of old strings for thirty years.'
@@ -28,13 +28,6 @@ def add_person(workspace: Workspace, name: str = "zq-77") -> str:
     """Add the person who is to be forgotten; return their id."""
     with workspace.open() as ws, ws.store.write() as tx:
         return table.insert_person(tx, name, PERSON)
-
-
-def ran(workspace: Workspace, *args: str, **values: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def findings(workspace: Workspace) -> list[dict[str, object]]:
@@ -113,8 +106,7 @@ def test_a_second_time_there_is_nobody(chained: Workspace) -> None:
 def test_it_asks_first(chained: Workspace) -> None:
     """Without a terminal and without --yes nothing is changed, exit code 2."""
     before = ledger.snapshot(chained)
-    result = chained.run("forget", "zq-77")
-    assert result.exit_code == 2
+    result = chained.ran("forget", "zq-77", code=2)
     assert "nothing was changed" in result.output
     assert ledger.snapshot(chained) == before
 
@@ -131,8 +123,7 @@ def test_a_person_in_a_batch_that_is_not_over_is_refused(
     if not left:
         assert workspace.run("batch-submit", CREATE_TIMEOUT="0.001").exit_code in {0, 4}
     before = ledger.snapshot(workspace)
-    result = workspace.run("forget", "zq-77", "--yes")
-    assert result.exit_code == 2
+    result = workspace.ran("forget", "zq-77", "--yes", code=2)
     assert "stands in batch 1" in result.output
     assert ledger.snapshot(workspace) == before
 
@@ -207,8 +198,7 @@ def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
 def test_own_files_of_the_user_are_named_and_kept(chained: Workspace) -> None:
     """An export in the workspace is not touched; a line says that it still holds the person."""
     ran(chained, "export", str(chained.data / "out.csv"))
-    result = chained.run("forget", "zq-77", "--yes")
-    assert result.exit_code == 0, result.output
+    result = chained.ran("forget", "zq-77", "--yes")
     assert "out.csv" in result.output
     assert holding(chained.data) == ["out.csv"]
 
@@ -216,8 +206,7 @@ def test_own_files_of_the_user_are_named_and_kept(chained: Workspace) -> None:
 def test_an_api_that_cannot_be_reached_changes_nothing(chained: Workspace, api: Api) -> None:
     """Exit code 4; the person is still there, is not asked any more, and the next run goes on without asking."""
     api.fault("status", times=1000, args={"code": 503})
-    result = chained.run("forget", "zq-77", "--yes")
-    assert result.exit_code == 4
+    chained.ran("forget", "zq-77", "--yes", code=4)
     assert chained.scalar("SELECT count(*) FROM experts") == 6
     api.clear_faults()
     ran(chained, "forget", "zq-77")
@@ -308,8 +297,7 @@ def test_rows_that_hold_on_to_a_person_stop_it(workspace: Workspace, tmp_path: P
     connection.commit()
     connection.close()
     workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
-    result = workspace.run("forget", "zq-77", "--yes")
-    assert result.exit_code == 3
+    result = workspace.ran("forget", "zq-77", "--yes", code=3)
     assert "refer to 'zq-77'" in result.output
 
 
@@ -359,8 +347,7 @@ def test_a_row_that_the_database_keeps_is_told_before_anything_is_changed(chaine
     sealed = {path.name: path.read_bytes() for path in (chained.data / "batches").iterdir()}
     tables = ("experts", "findable_answers", "findable_parked", "findable_events")
     before = [chained.query(f"SELECT * FROM {name}") for name in tables]  # noqa: S608 - our names
-    result = chained.run("forget", "zq-77", "--yes")
-    assert result.exit_code == 3, result.output
+    result = chained.ran("forget", "zq-77", "--yes", code=3)
     assert said in result.stderr
     assert "nothing was changed" in result.stderr
     assert {path.name: path.read_bytes() for path in (chained.data / "batches").iterdir()} == sealed

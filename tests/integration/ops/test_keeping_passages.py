@@ -11,7 +11,7 @@ from pipeline.experts import table
 from pipeline.quality import report_files
 from tests import postgresql
 from tests.integration import many_passages as passages
-from tests.lab import ON_POSTGRESQL, Workspace
+from tests.lab import ON_POSTGRESQL, Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest")
 PERSON = {
@@ -25,13 +25,6 @@ LOCAL = {"FINDABLE_POLL_FIRST": "0.02"}
 ITEMS = ("expert-tags", "passage-concepts")
 
 
-def _run(workspace: Workspace, *args: str, **values: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 def _fill(workspace: Workspace) -> Workspace:
     """Ask about four people and four passages, whose ids are those of the people, and index the people."""
     with workspace.open() as ws, ws.store.write() as tx:
@@ -41,11 +34,11 @@ def _fill(workspace: Workspace) -> Workspace:
     lines = [json.dumps({"id": str(number + 1), "text": passages.text_of(number)}) for number in range(4)]
     path = workspace.data.with_name("passages.jsonl")
     path.write_text("\n".join(lines))
-    _run(workspace, "import-passages", str(path))
+    ran(workspace, "import-passages", str(path))
     for task in ("experts", "passages"):
         for command in CHAIN:
-            _run(workspace, command, TASK=task)
-    _run(workspace, "index")
+            ran(workspace, command, TASK=task)
+    ran(workspace, "index")
     return workspace
 
 
@@ -87,7 +80,7 @@ def test_a_copy_holds_reports_and_passages(both: Workspace, tmp_path: Path) -> N
     (both.data / "reports" / "mine.txt").write_text("my own")
     (both.data / "reports" / "expert-tags-20260101T000000Z-abcdef-1.svg").write_text("half")
     assert {name[:11] for name in _reports(both)} == {"expert-tags", "passage-con", "mine.txt"}
-    _run(both, "backup", str(tmp_path / "copy"))
+    ran(both, "backup", str(tmp_path / "copy"))
     if ON_POSTGRESQL:
         postgresql.empty(both.data)
     else:
@@ -95,7 +88,7 @@ def test_a_copy_holds_reports_and_passages(both: Workspace, tmp_path: Path) -> N
     expected = sorted(
         {*_reports(Workspace(tmp_path / "data"))} - {"mine.txt", "expert-tags-20260101T000000Z-abcdef-1.svg"}
     )
-    _run(both, "restore", str(tmp_path / "copy"), "--yes")
+    ran(both, "restore", str(tmp_path / "copy"), "--yes")
     assert _reports(both) == expected
     assert len(expected) > 6
     after = json.loads(both.run("doctor", "--json").stdout)
@@ -116,7 +109,7 @@ def test_forgetting_a_person_takes_their_reports_and_no_passage(both: Workspace,
     asked = (both.data / "batches" / "000002-requests.jsonl").read_text().splitlines()
     assert [json.loads(line)["key"] for line in asked] == [f"passage-concepts/{number}" for number in range(1, 5)]
     assert _findings(both) == []
-    assert "expert-tags-latest.md" in (_run(both, "qc"), _reports(both))[1]
+    assert "expert-tags-latest.md" in (ran(both, "qc"), _reports(both))[1]
 
 
 def test_a_person_whom_a_passage_names_is_forgotten_all_the_same(both: Workspace) -> None:
@@ -124,10 +117,10 @@ def test_a_person_whom_a_passage_names_is_forgotten_all_the_same(both: Workspace
     text = "The workshop of Zanthippa Quorn, zq-77-maker, studies tuning. It reports tuning of strings in a benchmark."
     path = both.data.with_name("more.jsonl")
     path.write_text(json.dumps({"id": "zq", "text": text}))
-    _run(both, "import-passages", str(path))
+    ran(both, "import-passages", str(path))
     for command in CHAIN:
-        _run(both, command, TASK="passages")
-    _run(both, "forget", "zq-77-maker", "--yes")
+        ran(both, command, TASK="passages")
+    ran(both, "forget", "zq-77-maker", "--yes")
     assert both.scalar("SELECT text FROM passages WHERE id = 'zq'") == text
     assert both.scalar("SELECT count(*) FROM experts WHERE username = 'zq-77-maker'") == 0
     assert _reports(both, "expert") == []
@@ -155,7 +148,7 @@ def test_a_report_written_meanwhile_goes_too(both: Workspace, monkeypatch: pytes
         real(*args, **words)
 
     monkeypatch.setattr(forget, "_rebuild", late)
-    _run(both, "forget", "zq-77-maker", "--yes")
+    ran(both, "forget", "zq-77-maker", "--yes")
     assert _holding(both.data) == []
 
 
@@ -176,9 +169,9 @@ def test_old_reports_go_but_the_newest_and_those_of_pilots(both: Workspace) -> N
     assert len(gone) == 8
     dry = json.loads(both.run("clean", "--json", DRY="1").stdout)
     assert (set(dry["reports"]), set(_reports(both))) == (gone, before)
-    assert "8 files of reports" in _run(both, "clean", TASK="passages")
+    assert "8 files of reports" in ran(both, "clean", TASK="passages")
     assert set(_reports(both)) == before - gone
-    assert "nothing to clean" in _run(both, "clean")
+    assert "nothing to clean" in ran(both, "clean")
     assert _findings(both) == []
 
 
@@ -208,7 +201,7 @@ def test_rebind_takes_both_subjects_back(local: Workspace) -> None:
     (local.data / "reports" / "mine.md").write_text("my own")
     theirs = "INSERT INTO passage_concepts (passage_id, concept_name, extractor_version) VALUES ('1', 'x', 'their@1')"
     local.change(theirs)
-    assert "8 answers taken back" in _run(local, "rebind", "--yes")
+    assert "8 answers taken back" in ran(local, "rebind", "--yes")
     for name in ("findable_answers", "findable_batches", "findable_versions", "findable_pilots", "findable_runs"):
         assert local.scalar(f"SELECT count(*) FROM {name}") == 0, name  # noqa: S608 - our names
     assert local.query("SELECT extractor_version FROM passage_concepts") == [("their@1",)]
@@ -222,6 +215,6 @@ def test_rebind_takes_half_a_rollback_along(local: Workspace) -> None:
     """Concepts whose answers a killed rollback had deleted already are not left behind as somebody else's."""
     local.change("UPDATE findable_versions SET withdrawn_at = began_at WHERE task = 'passage-concepts'")
     local.change("DELETE FROM findable_answers WHERE task = 'passage-concepts'")
-    _run(local, "rebind", "--yes")
+    ran(local, "rebind", "--yes")
     assert local.scalar("SELECT count(*) FROM passage_concepts") == 0
     assert not (local.data / "reports").exists()

@@ -15,22 +15,17 @@ import pytest
 from sqlalchemy import insert
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.ops.move import EVERYTHING
-from pipeline.store import marker
+from pipeline.experts.schema import experts
+from pipeline.store import marker, tables
 from pipeline.store.tables import leases
 from tests import ledger, postgresql
-from tests.lab import ROOT, URL, Api, Workspace
+from tests.lab import ROOT, URL, Api, Workspace, ran
+
+EVERYTHING = (*tables.metadata.sorted_tables, experts)
 
 pytestmark = pytest.mark.sqlite_only("begins with an SQLite file")
 
 FAR = "9999-01-01 00:00:00.000000"
-
-
-def ran(workspace: Workspace, *args: str, code: int = 0, **values: str) -> str:
-    """Run a command that must end with a code, and return all that it said."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 @pytest.fixture
@@ -189,8 +184,7 @@ def test_ids_go_on_above_all_that_were_ever_given(small: Workspace, there: Works
 def test_what_would_be_lost_is_refused(small: Workspace, to: str, statement: str, said: str) -> None:
     """What PostgreSQL cannot hold as it is ends the move with where it stands, and nothing is anywhere."""
     small.change(statement)
-    result = small.run("move", to)
-    assert result.exit_code == 3, result.output
+    result = small.ran("move", to, code=3)
     assert said in result.output
     assert "nothing was moved" in result.output
     assert Workspace(small.data, {**small.environ, URL: to}).tables() == []

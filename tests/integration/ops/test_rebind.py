@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 
 from pipeline.ops import rebind
 from pipeline.store import answers
-from tests.lab import KEY, Api, Workspace
+from tests.lab import KEY, Api, Workspace, ran
 
 PEOPLE = "Username,First Name,Last Name,Job Title,Bio\n" + "\n".join(
     f"person-{n},Given{n},Name{n},Keeper of bees,I keep bees and teach water law in town number {n}." for n in range(4)
@@ -32,13 +32,6 @@ def people_file(tmp_path: Path) -> Path:
     path = tmp_path / "people.csv"
     path.write_text(PEOPLE)
     return path
-
-
-def ran(workspace: Workspace, *args: str, **values: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def test_a_workspace_moves_from_the_local_engine_to_gemini(local: Workspace, people_file: Path, api: Api) -> None:
@@ -118,8 +111,7 @@ def test_it_asks_first_and_changes_nothing_without_a_yes(local: Workspace, peopl
     ran(local, "import", str(people_file))
     for command in CHAIN[:3]:
         ran(local, command)
-    result = local.run("rebind")
-    assert result.exit_code == 2
+    result = local.ran("rebind", code=2)
     assert "nothing was changed" in result.output
     assert local.scalar("SELECT count(*) FROM findable_answers") == 4
     assert local.scalar("SELECT backend FROM findable_workspace") == "local"
@@ -129,8 +121,7 @@ def test_batches_under_way_stop_it_unless_they_are_given_up(local: Workspace, pe
     """A batch that is not over is named; --give-up takes it along and its people can be asked again."""
     ran(local, "import", str(people_file))
     ran(local, "batch-submit")
-    result = local.run("rebind", "--yes")
-    assert result.exit_code == 2
+    result = local.ran("rebind", "--yes", code=2)
     assert "under way (1)" in result.output
     ran(local, "rebind", "--yes", "--give-up")
     status = json.loads(local.run("status", "--json").stdout)
@@ -141,8 +132,7 @@ def test_a_workspace_of_gemini_is_refused(workspace: Workspace, people: Callable
     """Answers that were paid for are never cleared."""
     people(2)
     ran(workspace, "batch-submit")
-    result = workspace.run("rebind", "--yes", "--give-up")
-    assert result.exit_code == 2
+    result = workspace.ran("rebind", "--yes", "--give-up", code=2)
     assert "bound to Gemini" in result.output
     assert workspace.scalar("SELECT state FROM findable_batches") == "submitted"
 
@@ -177,8 +167,7 @@ def test_it_works_with_the_setting_that_brought_the_user_here(local: Workspace, 
     ran(local, "import", str(people_file))
     for command in CHAIN[:3]:
         ran(local, command)
-    refused = local.run("batch-submit", BACKEND="gemini")
-    assert refused.exit_code == 3
+    refused = local.ran("batch-submit", BACKEND="gemini", code=3)
     assert "rebind" in refused.output
     ran(local, "rebind", "--yes", BACKEND="gemini")
     assert local.scalar("SELECT backend FROM findable_workspace") is None

@@ -9,16 +9,9 @@ import pytest
 from pipeline.experts import table
 from pipeline.ops import backup_files
 from tests import postgresql
-from tests.lab import Workspace
+from tests.lab import Workspace, ran
 
 URL, PROGRAMS = "FINDABLE_DATABASE_URL", "FINDABLE_PG_BIN"
-
-
-def ran(workspace: Workspace, *args: str, code: int = 0, **values: str) -> str:
-    """Run a command that must end with a code, and return all that it said."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 @pytest.fixture

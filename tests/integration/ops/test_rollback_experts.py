@@ -6,18 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from tests import ledger
-from tests.lab import Workspace
+from tests.lab import Workspace, ran
 
 People = Callable[..., list[str]]
 EXTRACTOR = "expert-tags@1"
 OTHER = "gemini-2.5-flash"
-
-
-def ran(workspace: Workspace, *args: str, **values: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.run(*args, **values)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def rows(workspace: Workspace) -> dict[str, tuple[str | None, float]]:

@@ -20,8 +20,7 @@ BATCHES = ("prepared", "submitting", "submitted", "downloaded", "ingested", "fai
 
 def _status(workspace: Workspace) -> dict[str, Any]:
     """Return the document of `status --json`."""
-    result = workspace.run("status", "--json")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("status", "--json")
     document: dict[str, Any] = json.loads(result.stdout)
     assert tuple(document["experts"]) == EXPERTS
     assert tuple(document["batches"]) == BATCHES
@@ -201,8 +200,7 @@ def test_unpark_lets_one_or_everyone_go(workspace: Workspace, people: Callable[.
     _park(workspace, **dict.fromkeys(names, "it failed 2 times"))
     assert workspace.run("unpark", names[0]).exit_code == 0
     assert _status(workspace)["experts"]["parked"] == 2
-    refused = workspace.run("unpark", "--all")
-    assert refused.exit_code == 2
+    refused = workspace.ran("unpark", "--all", code=2)
     assert "YES=1" in refused.stderr
     assert _status(workspace)["experts"]["parked"] == 2
     assert json.loads(workspace.run("unpark", "--all", "--yes", "--json").stdout) == {"unparked": names[1:]}
@@ -223,6 +221,5 @@ def test_score_mends_what_another_program_spoilt(workspace: Workspace, people: C
 
 def test_score_of_an_empty_workspace_says_so(workspace: Workspace) -> None:
     """Nothing to do is no error."""
-    result = workspace.run("score")
-    assert result.exit_code == 0
+    result = workspace.ran("score")
     assert result.stdout.startswith("0 scores checked")

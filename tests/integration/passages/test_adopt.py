@@ -268,8 +268,7 @@ def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace,
     status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
     assert (status["open"], status["empty"], status["total"]) == (1, 1, 2)
     for command in ("batch-submit", "batch-poll", "batch-ingest", "tag-live", "doctor"):
-        ran = workspace.run(command, TASK="passages")
-        assert ran.exit_code == 0, (command, ran.output)
+        workspace.ran(command, TASK="passages")
     asked = workspace.query("SELECT DISTINCT passage_id FROM passage_concepts")
     assert [row[0].strip() for row in asked] == ["7"]
 
@@ -288,8 +287,7 @@ def test_passages_with_ids_of_any_type_at_once_are_asked_once(
             tx.exec_driver_sql("INSERT INTO passages VALUES (?, ?)", (key, text_of(number)))
     store.close()
     for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
-        ran = workspace.run(command, TASK="passages")
-        assert ran.exit_code == 0, (command, ran.output)
+        workspace.ran(command, TASK="passages")
     status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
     assert (status["with_concepts"], status["open"]) == (len(ids), 0)
     assert "nothing to submit" in workspace.run("batch-submit", TASK="passages").output

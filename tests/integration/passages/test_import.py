@@ -35,7 +35,7 @@ def test_passages_go_in_as_they_are(tmp_path: Path) -> None:
         done = import_.run(ws, passages_file(tmp_path / "p.jsonl", *lines))
         found = rows(ws)
     assert [found[f"p{number}"][0] for number in range(len(STRANGE))] == STRANGE
-    assert (done.added, done.rows_in, done.told[FindingKind.REJECTED], done.findings) == (
+    assert (done.added, done.rows_in, done.counts[FindingKind.REJECTED], done.findings) == (
         len(STRANGE),
         len(STRANGE),
         0,
@@ -110,7 +110,7 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path, versio
         new = passages_file(tmp_path / "q.jsonl", {"id": "a", "text": "x ", "source": "s"}, {"id": "b", "text": "y"})
         done = import_.run(ws, new)
         assert rows(ws) == {"a": ("x", None, None), "b": ("y", None, None)}
-    assert (done.answered, done.added, done.told[FindingKind.REJECTED]) == (1, 1, 1)
+    assert (done.answered, done.added, done.counts[FindingKind.REJECTED]) == (1, 1, 1)
     assert [(told.line, told.column, told.key) for told in done.findings] == [(1, "text", "a")]
 
 

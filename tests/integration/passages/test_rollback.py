@@ -38,8 +38,7 @@ def ran(workspace: Workspace, *args: str, **values: str) -> str:
 
 def versions(workspace: Workspace) -> dict[tuple[str, str], dict[str, Any]]:
     """Return what is here, by version and model."""
-    result = workspace.run("versions", "--json", TASK="passages")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("versions", "--json", TASK="passages")
     return {(one["version"], one["model"] or ""): one for one in json.loads(result.stdout)}
 
 
@@ -89,7 +88,8 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     assert passages.query("SELECT DISTINCT extractor FROM findable_answers") == [(f"{TWO}/{MODEL}",)]
     assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"] == spent
     assert passages.run("doctor", TASK="passages").exit_code == 0
-    assert passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output.startswith(f"nothing of {ONE}/{MODEL} is")
+    again = passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output
+    assert again.startswith(f"there are no answers of {ONE}/{MODEL}.")
     ran(passages, "rollback", ONE, "--yes")  # all its models
     asked(passages, VERSION=ONE)
     assert versions(passages)[ONE, MODEL]["items"] == 3
@@ -127,7 +127,7 @@ def test_another_programs_version_goes_too(passages: Workspace) -> None:
     """One whose label holds blanks and slashes, without a model, found without TASK=, by its whole name alone."""
     foreign(passages, "p1")
     foreign(passages, "p3", label="rake v1")
-    assert passages.run("rollback", "rake", "--yes").output.startswith("nothing of rake is here. ")
+    assert passages.run("rollback", "rake", "--yes").output.startswith("there are no answers of rake. ")
     told = passages.run("rollback", THEIRS, "--yes", "--json")
     assert json.loads(told.stdout)["rows"] == 1
     assert set(versions(passages)) == {("rake v1", "")}
@@ -137,8 +137,7 @@ def test_it_asks_first(passages: Workspace) -> None:
     """Without a terminal and without a yes it tells what would go, ends with 2, and changes nothing."""
     asked(passages)
     before = passages.query(ROWS, label="")
-    result = passages.run("rollback", ONE)
-    assert result.exit_code == 2
+    result = passages.ran("rollback", ONE, code=2)
     assert f"{len(before)} rows of 3 passages, $" in result.output
     assert "nothing was changed" in result.output
     assert passages.query(ROWS, label="") == before
@@ -151,8 +150,7 @@ def test_a_batch_that_is_not_over_stops_it(passages: Workspace, until: int, hint
     foreign(passages, "p1", label=TWO)
     for command in ("batch-submit", "batch-poll")[:until]:
         ran(passages, command, SKIP_VERSIONS="none")
-    result = passages.run("rollback", ONE, "--yes")
-    assert result.exit_code == 2
+    result = passages.ran("rollback", ONE, "--yes", code=2)
     assert "batch 1 of" in result.output
     assert hint in result.output
     ran(passages, "rollback", TWO, "--yes")
@@ -162,8 +160,7 @@ def test_a_live_call_under_way_stops_it(passages: Workspace) -> None:
     """A call of a process that lives is waited for; one of a process that is gone is lost, and stops nobody."""
     ran(passages, "tag-live")
     passages.change("UPDATE findable_calls SET outcome = NULL, ended_at = NULL WHERE id = 1")
-    result = passages.run("rollback", ONE, "--yes")
-    assert result.exit_code == 2
+    result = passages.ran("rollback", ONE, "--yes", code=2)
     assert "live calls under way" in result.output
     passages.change("UPDATE findable_calls SET owner = :gone", gone=dead_owner(passages))
     ran(passages, "rollback", ONE, "--yes")
@@ -199,8 +196,7 @@ def test_half_a_rollback_is_told_and_finished(passages: Workspace) -> None:
     passages.change("UPDATE findable_versions SET withdrawn_at = '2026-01-01 00:00:00'")
     assert counted(passages, "best_concepts") == 1
     assert "rollback   of" in ran(passages, "status")
-    refused = passages.run("batch-submit", TASK="passages", VERSION=ONE)
-    assert refused.exit_code == 3
+    refused = passages.ran("batch-submit", TASK="passages", VERSION=ONE, code=3)
     assert "make rollback EXTRACTOR=" in refused.output
     found = json.loads(passages.run("doctor", "--json", TASK="passages").stdout)["findings"]
     assert [one["check"] for one in found if "rollback" in one["said"]] == ["rolled back"]
@@ -224,8 +220,7 @@ def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_bega
             versions_of.retire_version(tx, task.name, task.label, model=model, at=at)
 
     monkeypatch.setattr(questions, "begin_asking", begin_and_lose)
-    result = passages.run(command, TASK="passages")
-    assert result.exit_code == code, result.output
+    passages.ran(command, TASK="passages", code=code)
     assert api.seen("POST", "GenerateContent") + api.seen("POST", ":generateContent") == []
     assert counted(passages, "findable_requests") == 0
 

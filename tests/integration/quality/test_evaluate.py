@@ -281,14 +281,12 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
     ready(workspace)
     for number in range(20):
         put(workspace, f"p-{number}", ["law", "tax"])
-    bad = workspace.run("qc", TASK="passages")
-    assert bad.exit_code == 6
+    bad = workspace.ran("qc", TASK="passages", code=6)
     assert "concepts is 2, wanted: 4 to 14" in bad.stderr
     assert "make qc" not in bad.stdout
     report = workspace.data / "reports" / "passage-concepts-latest.md"
     assert "**FAIL**" in report.read_text(encoding="utf-8")
-    good = workspace.run("qc", "--json", TASK="passages", GATES="concepts=2..14")
-    assert good.exit_code == 0
+    good = workspace.ran("qc", "--json", TASK="passages", GATES="concepts=2..14")
     document = json.loads(good.stdout)
     assert document["passed"] is True
     assert document["settings"]["GATES"] == "concepts=2..14"
@@ -299,12 +297,10 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
 def test_qc_with_nothing_there_says_so(workspace: Workspace) -> None:
     """An empty workspace is nothing to measure (exit 0, no file); an extractor that is unknown is an error (exit 2)."""
     for task in ("experts", "passages"):
-        result = workspace.run("qc", TASK=task)
-        assert result.exit_code == 0
+        result = workspace.ran("qc", TASK=task)
         assert "nothing to measure" in result.stdout
         assert json.loads(workspace.run("qc", "--json", TASK=task).stdout) is None
-    named = workspace.run("qc", "--extractor", "nobody@9", TASK="passages")
-    assert named.exit_code == 2
+    named = workspace.ran("qc", "--extractor", "nobody@9", TASK="passages", code=2)
     assert "nobody@9" in named.stderr
     assert not (workspace.data / "reports").exists()
 
@@ -314,8 +310,7 @@ def test_a_bad_gate_writes_nothing(workspace: Workspace, gates_set: str) -> None
     """An unknown gate or an impossible bound is configuration (exit 3), and no report is written."""
     ready(workspace)
     put(workspace, "a", ["law"])
-    result = workspace.run("qc", TASK="passages", GATES=gates_set)
-    assert result.exit_code == 3
+    result = workspace.ran("qc", TASK="passages", GATES=gates_set, code=3)
     assert "GATES" in result.stderr
     assert not (workspace.data / "reports").exists()
 
@@ -348,8 +343,7 @@ def test_people_have_gates_of_their_own(workspace: Workspace, people: Any) -> No
     workspace.change("INSERT INTO experts (username, tags) VALUES ('theirs', :tags)", tags=people_with_tags)
     for number, name in enumerate(names):
         tag(workspace, ["law", f"tag {number}"], where="username = :name", name=name)
-    result = workspace.run("qc", "--json")
-    assert result.exit_code == 0
+    result = workspace.ran("qc", "--json")
     document = json.loads(result.stdout)
     values = {name: one["value"] for name, one in document["figures"].items()}
     assert (values["tags"], values["used-once"], values["longest-tag"], values["people"]) == (2, 0.75, 5, 3)
@@ -361,8 +355,7 @@ def test_people_who_fail_their_gates_end_with_6(workspace: Workspace, people: An
     """From fifty people on, thirteen tags each are too many, and a very long one is too long."""
     people(50)
     tag(workspace, ["x" * 61, *(f"tag {number}" for number in range(12))])
-    result = workspace.run("qc")
-    assert result.exit_code == 6
+    result = workspace.ran("qc", code=6)
     assert "tags is 13, wanted: 1 to 12" in result.stderr
     assert "longest-tag is 61, wanted: at most 60" in result.stderr
 
@@ -375,8 +368,7 @@ def test_the_gates_of_the_other_subject_may_stand_beside(workspace: Workspace, p
     both = "evidence=0.5,tags=1..2"
     assert workspace.run("qc", GATES=both).exit_code == 0
     assert workspace.run("qc", TASK="passages", GATES=both).exit_code == 0
-    result = workspace.run("qc", GATES="evidenze=0.5,tags=1..2")
-    assert result.exit_code == 3
+    result = workspace.ran("qc", GATES="evidenze=0.5,tags=1..2", code=3)
     assert "there is no gate 'evidenze'" in result.stderr
 
 
@@ -385,8 +377,7 @@ def test_answers_that_came_live_are_reported_on_too(workspace: Workspace) -> Non
     """`tag-live` writes the report and ends with 6 where a gate fails; the answers are stored."""
     ready(workspace)
     put(workspace, "p-1", [])
-    result = workspace.run("tag-live", "--json", TASK="passages", GATES="concepts=40..50")
-    assert result.exit_code == 6, result.output
+    result = workspace.ran("tag-live", "--json", TASK="passages", GATES="concepts=40..50", code=6)
     document = json.loads(result.stdout)
     assert (document["answered"], "concepts is" in result.stderr) == (1, True)
     assert Path(document["report"]).is_file()

@@ -51,8 +51,7 @@ def file(tmp_path: Path) -> Callable[[Any], str]:
 
 def _added(workspace: Workspace, path: str) -> list[dict[str, Any]]:
     """Add who stands in a file, and return what the command says of them."""
-    result = workspace.run("add-expert", path, "--json")
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("add-expert", path, "--json")
     document: list[dict[str, Any]] = json.loads(result.stdout)
     return document
 
@@ -139,8 +138,7 @@ def test_what_cannot_be_added_leaves_all_as_it_was(
 ) -> None:
     """A username that exists, stands twice or is missing, or no person: exit code 2, nobody added, nobody asked."""
     _added(workspace, file({**SNAKE, "bio": None}))
-    result = workspace.run("add-expert", file(document))
-    assert result.exit_code == 2, result.output
+    result = workspace.ran("add-expert", file(document), code=2)
     assert said in result.stderr
     assert workspace.query("SELECT username FROM experts") == [("ada",)]
     assert api.seen("POST", LIVE) == []
@@ -150,8 +148,7 @@ def test_no_json_and_no_file_are_said(workspace: Workspace, tmp_path: Path) -> N
     """Exit code 2 and the name of the file."""
     (tmp_path / "new.json").write_text("{half")
     assert workspace.run("add-expert", str(tmp_path / "new.json")).exit_code == 2
-    result = workspace.run("add-expert", str(tmp_path / "nowhere.json"))
-    assert result.exit_code == 2
+    result = workspace.ran("add-expert", str(tmp_path / "nowhere.json"), code=2)
     assert "nowhere.json" in result.stderr
 
 

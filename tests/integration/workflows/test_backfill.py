@@ -284,8 +284,7 @@ def test_a_passage_that_changes_while_it_is_asked_is_asked_again(
         workspace.change("UPDATE passages SET text = :text WHERE id = 'p-0003'", text=new)
     api.configure(paused=False)
     for command in ("batch-poll", "batch-ingest"):
-        done = workspace.run(command, TASK="passages")
-        assert done.exit_code == 0, done.output
+        done = workspace.ran(command, TASK="passages")
     assert "p-0003" in done.output
     assert counts(workspace) == {"total": 5, "with_concepts": 4, "open": 1}
     assert workspace.query("SELECT item_id FROM findable_answers WHERE outdated") == [("p-0003",)]
@@ -401,8 +400,7 @@ def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Api, fa
         done = backfill(workspace, "--wait", code=4, **SKIP)
         assert (list(done["failed"]), done["left"], sent(api)) == ([str(number)], 5, number)
         assert "nothing more was sent" in done["held_back"]
-    stopped = workspace.run("passages-backfill", "--wait", "--yes", **SKIP)
-    assert stopped.exit_code == 4, stopped.output
+    stopped = workspace.ran("passages-backfill", "--wait", "--yes", **SKIP, code=4)
     assert f"batch 3 failed at the API ({fault.removeprefix('batch_')[:4]}" in stopped.stderr
     assert ("5 passages parked" in stopped.stderr, "parked (5 just now)" in stopped.stdout) == (True, True)
     assert sent(api) == 3

@@ -19,8 +19,7 @@ LIVE = ":generateContent"
 
 def tagged(workspace: Workspace, *options: str, **values: str) -> dict[str, Any]:
     """Run `tag` by batch to the end, and return its document."""
-    done = workspace.run("tag", "--mode", "batch", "--wait", "--json", *options, **values)
-    assert done.exit_code == 0, done.output
+    done = workspace.ran("tag", "--mode", "batch", "--wait", "--json", *options, **values)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -77,8 +76,7 @@ def test_submit_sends_the_rest_once_the_pilot_passed(workspace: Workspace, api: 
     people(8)
     assert "8 people" in workspace.run("batch-submit", "--pilot", "5", "--dry").stdout
     assert pilots(workspace) == []
-    done = workspace.run("batch-submit", PILOT="5")
-    assert done.exit_code == 0, done.output
+    done = workspace.ran("batch-submit", PILOT="5")
     assert "pilot 1 of" in done.stderr
     assert "asked live as well: no reply differs" in done.stderr
     assert "submitted 3 people: batch 2 created" in done.stdout
@@ -92,14 +90,12 @@ def test_replies_that_differ_from_live_ones_stop_the_rest(
     """Exit code 6; every command that asks all refuses until the pilot is skipped by name, and says what to type."""
     people(9)
     api.fault(word, times=10, key="tags/")
-    result = workspace.run("batch-submit", "--pilot", "5")
-    assert result.exit_code == 6, result.output
+    result = workspace.ran("batch-submit", "--pilot", "5", code=6)
     assert "the batch's is invalid" in result.stderr or "the batch's is refused" in result.stderr
     assert "none of 5 replies of the batch is valid" in result.stderr
     assert "failed its gates" in workspace.run("preflight").stdout
     for command in (["batch-submit"], ["tag", "--mode", "batch"], ["tag"], ["tag-live"]):
-        refused = workspace.run(*command)
-        assert refused.exit_code == 6, refused.output
+        refused = workspace.ran(*command, code=6)
         assert "make tag PILOT=5`, or SKIP_PILOT=1" in refused.stderr
     document = json.loads(workspace.run("run", "--json").stdout)
     assert (document["left"], "no pilot" in document["no_pilot"]) == (4, True)
@@ -128,8 +124,7 @@ def test_one_reply_that_differs_is_enough(workspace: Workspace, api: Api, people
 def test_a_gate_that_fails_ends_with_6_and_keeps_the_answers(workspace: Workspace, api: Api, people: People) -> None:
     """People are judged by their own gates, or by those that GATES sets; a report is there to be read."""
     people(28)
-    result = workspace.run("tag", "--mode", "batch", "--pilot", "20", GATES="tags=11..12")
-    assert result.exit_code == 6, result.output
+    result = workspace.ran("tag", "--mode", "batch", "--pilot", "20", GATES="tags=11..12", code=6)
     assert "tags is" in result.stderr
     assert ledger.people(workspace) == {"total": 28, "tagged": 20, "untagged": 8}
     report = workspace.scalar("SELECT report FROM findable_pilots")

@@ -19,8 +19,7 @@ NEAR = 0.10  # of what is used
 
 def looked(workspace: Workspace, *options: str, **values: str) -> dict[str, Any]:
     """Run `preflight --json` and return its document."""
-    result = workspace.run("preflight", "--json", *options, **values)
-    assert result.exit_code == 0, result.output
+    result = workspace.ran("preflight", "--json", *options, **values)
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 
@@ -53,8 +52,7 @@ def test_a_key_is_needed_to_count_and_not_to_look(workspace: Workspace, people: 
     keyless = {name: value for name, value in workspace.environ.items() if name != "GEMINI_API_KEY"}
     alone = Workspace(workspace.data, keyless | {"FINDABLE_BACKEND": "gemini"})
     assert alone.run("preflight").exit_code == 0
-    result = alone.run("preflight", "--count")
-    assert result.exit_code == 3, result.output
+    result = alone.ran("preflight", "--count", code=3)
     assert "GEMINI_API_KEY" in result.stderr
 
 
@@ -118,15 +116,13 @@ def test_a_few_counts_that_fail_do_not_matter(workspace: Workspace, api: Api, pe
     api.fault("status", times=2, path=COUNT)
     assert looked(workspace, "--count")["estimate"]["sampled"] == 4
     api.fault("status", times=99, path=COUNT)
-    result = workspace.run("preflight", "--count")
-    assert result.exit_code == 4, result.output
+    result = workspace.ran("preflight", "--count", code=4)
     assert "count tokens" in result.stderr
 
 
 def test_nobody_left_to_ask_is_said(workspace: Workspace, people: People) -> None:
     """An empty workspace is told how to begin (2); one where everybody is claimed has nothing to ask (0)."""
-    result = workspace.run("preflight")
-    assert result.exit_code == 2
+    result = workspace.ran("preflight", code=2)
     assert "make import" in result.stderr
     people(2)
     assert workspace.run("batch-submit").exit_code == 0
@@ -180,8 +176,7 @@ def test_the_free_tier_is_told_that_it_has_no_batches(workspace: Workspace, peop
 def test_people_read_it_in_a_few_lines(workspace: Workspace, people: People) -> None:
     """Both ways in a table, warnings on standard error, and what is recommended with its reason."""
     people(5)
-    result = workspace.run("preflight", RPD="5")
-    assert result.exit_code == 0
+    result = workspace.ran("preflight", RPD="5")
     head, titles, batch, live, last = result.stdout.splitlines()
     assert "5 people, about" in head
     assert titles.split() == ["way", "cost", "time", "sends", "quota", "prices"]
@@ -233,8 +228,7 @@ def test_the_estimate_for_real_people_is_near_what_is_used(way: str, tmp_path: P
     assert document["items"] == SAMPLE
     assert document["estimate"]["answers"] == 0
     for command in ("tag-live",) if way == "live" else ("batch-submit", "batch-poll", "batch-ingest"):
-        result = workspace.run(command)
-        assert result.exit_code == 0, result.output
+        workspace.ran(command)
     [(tokens_in, tokens_out, answered)] = workspace.query(
         "SELECT sum(tokens_in), sum(tokens_out), count(*) FROM findable_answers"
     )

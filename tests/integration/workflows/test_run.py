@@ -136,8 +136,7 @@ def test_a_command_that_fails_hides_no_failure(workspace: Workspace, people: Peo
     """Where ON_FAIL itself fails, that is said beside what went wrong, and the exit code stays that of the latter."""
     people(2)
     api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
-    result = workspace.run("run", ON_FAIL="exit 7")
-    assert result.exit_code == 4
+    result = workspace.ran("run", ON_FAIL="exit 7", code=4)
     assert "ON_FAIL ended with 7" in result.stderr
     assert "Resource exhausted" in result.stderr
 
@@ -169,8 +168,7 @@ def test_an_interrupt_while_somebody_due_is_asked_ends_it(
 def test_without_a_yes_nothing_dear_is_sent(workspace: Workspace, people: People, api: Api) -> None:
     """Above CONFIRM_ABOVE nobody at a clock can say yes."""
     people(2)
-    result = workspace.run("run", CONFIRM_ABOVE="0")
-    assert result.exit_code == 2
+    workspace.ran("run", CONFIRM_ABOVE="0", code=2)
     assert api.seen("POST", CREATE) == []
     assert ran(workspace, CONFIRM_ABOVE="0", YES="1")["submitted"] == {"1": "created"}
 
@@ -224,8 +222,7 @@ def test_who_is_parked_for_invalid_answers_is_told_and_no_failure(
     api.fault("schema_mismatch", times=2, key="tags/1$")
     lines = []
     for _ in range(100):
-        result = workspace.run("run")
-        assert result.exit_code == 0, result.output
+        result = workspace.ran("run")
         lines.append(result.stdout)
         if "parked" in lines[-1]:
             break

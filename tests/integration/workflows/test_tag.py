@@ -19,8 +19,7 @@ CREATE = ":batchGenerateContent"
 
 def tagged(workspace: Workspace, *options: str, code: int = 0, **values: str) -> dict[str, Any]:
     """Run the command and return its document."""
-    result = workspace.run("tag", *options, "--json", **values)
-    assert result.exit_code == code, result.output
+    result = workspace.ran("tag", *options, "--json", **values, code=code)
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 
@@ -94,8 +93,7 @@ def test_batches_under_way_are_brought_home_where_the_rest_is_asked_live(
 def test_above_the_limit_it_asks_and_refuses_without_a_terminal(workspace: Workspace, people: People, api: Api) -> None:
     """Off a terminal nobody can say yes: nothing is started, and the message says what does; YES=1 goes on."""
     people(3)
-    refused = workspace.run("tag", CONFIRM_ABOVE="0")
-    assert refused.exit_code == 2
+    refused = workspace.ran("tag", CONFIRM_ABOVE="0", code=2)
     assert "estimated $" in refused.stderr
     assert "YES=1" in refused.stderr
     assert api.seen("POST", "") == []
@@ -141,8 +139,7 @@ def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, peopl
     batch = workspace.run("batch-submit", **day)
     assert (batch.exit_code, "BUDGET_PER_DAY" in batch.stderr) == (3, True)
     assert json.loads(workspace.run("run", "--json", **day).stdout)["out_of_money"]
-    live = workspace.run("tag-live", **day)
-    assert live.exit_code == 3
+    live = workspace.ran("tag-live", **day, code=3)
     assert "BUDGET_PER_DAY" in live.stderr
     assert len(api.seen("POST", LIVE)) == made
     assert api.seen("POST", CREATE) == []
@@ -211,8 +208,7 @@ def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, people: Peop
     budget = 2.5 * one_costs(workspace) * 0.5
     assert tagged(workspace, "--mode", "batch", BUDGET=f"{budget:.9f}")["submitted"] == [1]
     for _ in range(4):
-        ran = workspace.run("run")
-        assert ran.exit_code == 0, ran.output
+        ran = workspace.ran("run")
     assert ledger.people(workspace)["untagged"] == 9
     assert "9 left: BUDGET=" in ran.stdout
     assert "UTC" in ran.stdout
@@ -261,8 +257,7 @@ def test_a_budget_is_an_amount(workspace: Workspace, people: People, api: Api, t
 @pytest.mark.parametrize("text", ["soon", "2 weeks", "-1h"])
 def test_a_deadline_is_a_length_of_time(workspace: Workspace, text: str) -> None:
     """What is none is refused with the forms that are."""
-    result = workspace.run("tag", "--deadline", text)
-    assert result.exit_code == 2
+    result = workspace.ran("tag", "--deadline", text, code=2)
     assert "2h" in result.stderr or "length of time" in result.stderr
 
 
@@ -288,8 +283,7 @@ def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, people: Peop
     api.fault(fault, times=10)
     why = fault.removeprefix("batch_")[:4]
     for number in (1, 2):
-        stopped = workspace.run("tag", "--mode", "batch", "--wait")
-        assert stopped.exit_code == 4, stopped.output
+        stopped = workspace.ran("tag", "--mode", "batch", "--wait", code=4)
         assert len(api.seen("POST", CREATE)) == number
         assert f"batch {number} failed at the API ({why}" in stopped.stderr
         assert "4 people can be asked: run it again later" in stopped.stderr
@@ -405,8 +399,7 @@ def test_it_waits_for_no_room_that_will_not_come(workspace: Workspace, people: P
     people(6)
     args = {"code": 429, "message": "Resource exhausted"} if fault == "status" else {}
     api.fault(fault, nth=1 if fault == "status" else 2, args=args, path=CREATE)
-    stopped = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
-    assert stopped.exit_code == 4, stopped.output
+    workspace.ran("tag", "--mode", "batch", "--wait", BATCH_ROWS="3", code=4)
     assert ledger.batches(workspace) == (["prepared"] * 2 if fault == "status" else ["submitted", "prepared"])
 
 

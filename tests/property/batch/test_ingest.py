@@ -53,8 +53,7 @@ def test_any_result_file_adds_up(file: tuple[list[tuple[int, str]], bytes], word
         put_people(workspace, COUNT)
         keys = prepare(workspace)
         deliver(workspace, b"".join(_written(kind, keys[who]) + end for who, kind in lines), word=word, why="expired")
-        ran = workspace.run("batch-ingest", "--json")
-        assert ran.exit_code == 0, ran.output
+        ran = workspace.ran("batch-ingest", "--json")
         [account] = json.loads(ran.stdout)
         ledger.check(workspace)
         mine = [[kind for who, kind in lines if who == person and kind in GOOD | BAD] for person in range(COUNT)]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipeline.index.embed import as_completed
+from pipeline.index.concurrent import as_completed
 
 
 def test_as_many_as_asked_for_are_under_way_at_once() -> None:

@@ -52,10 +52,10 @@ def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
     with workspace.open() as ws:
         with ws.store.write() as tx:
             first, second, third = claims.request_page(tx, 1, after=0, limit=10)
-            claims.count_outcomes(tx, [(second, Outcome.ANSWERED, "ok")])
+            claims.record_outcomes(tx, [(second, Outcome.ANSWERED, "ok")])
         late = [(first, Outcome.MISSING, "x"), (second, Outcome.MISSING, "x"), (third, Outcome.MISSING, "x")]
         with pytest.raises(StateConflictError), ws.store.write() as tx:
-            claims.count_outcomes(tx, late)
+            claims.record_outcomes(tx, late)
     rows = workspace.query("SELECT line, outcome, open FROM findable_requests ORDER BY line")
     assert rows == [(1, None, 1), (2, "answered", 0), (3, None, 1)]
 

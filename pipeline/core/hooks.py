@@ -1,0 +1,124 @@
+"""Say what commands that keep a workspace need of a subject: its tables, its checks, its exports, erasing one item.
+
+A subject implements what it has in a class of its own, which stands in its `Subject`. `Connection` stands for a
+connection inside a transaction of `pipeline.store`, which the caller ends.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.core.progress import Progress
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+
+class RowFault(NamedTuple):
+    """Something that is wrong with rows of a task: what, why it matters, and what mends it.
+
+    What is no contradiction (another program's doing, a notice) does no harm to data. `mend` does so without a loss, in
+    the caller's transaction, and returns what it did.
+    """
+
+    said: str
+    why: str
+    next: str = ""
+    contradiction: bool = True
+    mend: "Callable[[Connection], str] | None" = None
+
+
+class CheckResult(NamedTuple):
+    """What a look at every row of a task's answers came to: figures for programs, a line of them, and what is wrong."""
+
+    said: str
+    figures: Mapping[str, int]
+    faults: Sequence[RowFault]
+
+
+class DerivedCheck(NamedTuple):
+    """What is wrong with columns that follow from others, and the items whose answers are here and whose row is not."""
+
+    faults: Sequence[RowFault] = ()
+    orphans: Sequence[str] = ()
+
+
+class ExportRows(NamedTuple):
+    """Rows on their way into a file, and how many they are; None where that is not known before."""
+
+    rows: Iterable[Any]
+    total: int | None = None
+
+
+class Hooks:
+    """What a subject does for commands that keep a workspace; a body here is what most subjects need."""
+
+    export_word = "item"  # what one row of an export is called
+    export_formats: Mapping[str, str] = MappingProxyType({})  # of an export, by a file's ending; the first is usual
+
+    def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - most have none of their own
+        """Return the subject's tables, as they are to be on a server after a move."""
+        return ()
+
+    def make_tables(self, tx: "Connection", there: "Connection") -> None:
+        """Make the tables and views of the subject, as `tx` has them, in the database of a move."""
+
+    def highest_id(self, tx: "Connection", table: "Table") -> int:  # noqa: ARG002 - most give no id again
+        """Return the highest number that a row of a table ever had, where the rows there do not tell."""
+        return 0
+
+    def check(self, tx: "Connection") -> CheckResult | None:  # noqa: ARG002 - few keep proofs beside their answers
+        """Look at every row that was written, at flat memory, and say what was seen also where nothing is wrong.
+
+        None where there is nothing to be looked at.
+        """
+        return None
+
+    def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:  # noqa: ARG002 - few derive columns
+        """Compare every column that follows from others with these, and every row with the answer that was applied."""
+        return DerivedCheck()
+
+    def refresh_derived(self, tx: "Connection") -> int:  # noqa: ARG002 - few derive columns
+        """Bring columns that follow from others up to date; return how many rows were written."""
+        return 0
+
+    def settle_foreign(self, tx: "Connection") -> None:
+        """Park rows whose answer is another program's text, and let those go where it was mended."""
+
+    def contains_text(self, tx: "Connection", text: str) -> bool:  # noqa: ARG002 - few hold texts about others
+        """Return whether a text stands in any row of the subject, or in an answer that is kept of it."""
+        return False
+
+    def texts_of(self, tx: "Connection", item_id: str) -> list[str]:  # noqa: ARG002 - few items are forgotten
+        """Return the texts that only this item's row has: its names, addresses and long texts."""
+        return []
+
+    def check_removable(self, tx: "Connection", item_id: str) -> None:
+        """Pass when the database lets go of an item's row.
+
+        Raises:
+            ConfigurationError: it does not.
+        """
+
+    def remove(self, tx: "Connection", item_id: str) -> None:
+        """Delete an item's row, if it is there.
+
+        Raises:
+            ConfigurationError: the database does not let go of it.
+        """
+
+    def export_rows(self, tx: "Connection", *, best: bool, extractor: str | None) -> ExportRows:  # noqa: ARG002 - few are
+        """Return the rows to export, by id: all, the best of each name, or those of one extractor.
+
+        Raises:
+            InputError: the subject has no such choice, or there is no row of that extractor.
+        """
+        return ExportRows(())
+
+    def encode_rows(self, rows: Iterable[Any], *, format_: str) -> Iterator[bytes]:  # noqa: ARG002 - few are exported
+        """Return the bytes of a file with these rows, in pieces that never split a row.
+
+        Raises:
+            ConfigurationError: Parquet is wanted, and its library is not installed.
+        """
+        return iter(())

@@ -1,0 +1,134 @@
+"""Check, export, move and forget experts, for the commands that keep a workspace."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import InputError
+from pipeline.core.hooks import DerivedCheck, ExportRows, Hooks, RowFault
+from pipeline.core.progress import Progress
+from pipeline.experts import adopt, remove, table
+from pipeline.experts.columns import number_of, tags_of, text_of
+from pipeline.experts.schema import experts
+from pipeline.experts.score import score
+from pipeline.store import answers, claims, workspace
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+SCORES = "scores that do not follow from their row"
+TAGS = "tags that another program changed after they were written"
+TEXT = "text that is no UTF-8, read with gaps"
+GAP = "\N{REPLACEMENT CHARACTER}"
+EXAMPLES = 3
+
+
+class ExpertsHooks(Hooks):
+    """The table `experts`; see `pipeline.core.hooks` for what each member promises."""
+
+    export_word = "expert"
+    export_formats: Mapping[str, str] = {
+        ".csv": "csv",
+        ".json": "json",
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".parquet": "parquet",
+    }
+
+    def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - it is the same everywhere
+        """Return the table."""
+        return (experts,)
+
+    def make_tables(self, tx: "Connection", there: "Connection") -> None:  # noqa: ARG002 - it is the same everywhere
+        """Make the table."""
+        adopt.adopt(there)
+
+    def highest_id(self, tx: "Connection", table_: "Table") -> int:  # noqa: ARG002 - there is one
+        """Return the highest id that was ever asked about."""
+        return claims.highest_id(tx, table.TASK)
+
+    def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:
+        """Compare scores with their rows, and tags with the answers that were applied."""
+        wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
+        applied = answers.current_answers(tx, table.TASK)
+        with display.bar("checking people", table.count_experts(tx), late=True) as bar:
+            for number, row in enumerate(table.all_experts(tx), start=1):
+                for kind in _wrong(row, applied.pop(str(row["id"]), None)):
+                    wrong[kind].append(text_of(row["username"]))
+                bar.show(number)
+        return DerivedCheck([_fault(kind, names) for kind, names in wrong.items() if names], sorted(applied))
+
+    def refresh_derived(self, tx: "Connection") -> int:
+        """Bring scores up to date."""
+        adopt.settle_foreign(tx)
+        changed = table.rescore_pages(tx)
+        if changed:
+            workspace.touch_revision(tx)
+        return changed
+
+    def settle_foreign(self, tx: "Connection") -> None:
+        """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended."""
+        adopt.settle_foreign(tx)
+
+    def contains_text(self, tx: "Connection", text: str) -> bool:
+        """Return whether a text stands in any row."""
+        return table.text_is_stored(tx, text)
+
+    def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
+        """Return username, name as it is indexed and as it lies in a row, biography and addresses of a person."""
+        row = table.by_ids(tx, [item_id])[item_id]
+        first, last = text_of(row["first_name"]), text_of(row["last_name"])
+        names = [f"{first} {last}", f"{first}{last}"] if first and last else []
+        own = [text_of(row[column]) for column in ("username", "bio", "profile_url", "profile_url_utm")]
+        texts = (text.strip() for text in (own[0], *names, *own[1:]))
+        return [text for text in dict.fromkeys(texts) if text]
+
+    def check_removable(self, tx: "Connection", item_id: str) -> None:
+        """See that a person's row can be deleted, by deleting it and taking that back."""
+        for row in table.by_ids(tx, [item_id]).values():
+            remove.check_removable(tx, row)
+
+    def remove(self, tx: "Connection", item_id: str) -> None:
+        """Delete a person's row."""
+        for row in table.by_ids(tx, [item_id]).values():
+            remove.remove_person(tx, row)
+
+    def export_rows(self, tx: "Connection", *, best: bool, extractor: str | None) -> ExportRows:
+        """Return every row, by id; there is nothing to choose from."""
+        if best or extractor is not None:
+            raise InputError("BEST= and EXTRACTOR= are about concepts; nothing was written", hint="add TASK=passages")
+        return ExportRows(table.all_experts(tx), table.count_experts(tx))
+
+    def encode_rows(self, rows: Iterable[Any], *, format_: str) -> Iterator[bytes]:
+        """Return the bytes of a file with these rows."""
+        from pipeline.experts import export
+
+        return export.encode_experts(rows, format_=format_)
+
+
+def _wrong(row: Mapping[Any, Any], answer: str | None) -> Iterator[str]:
+    """Yield what is wrong with one row."""
+    if score(row) != number_of(row["findability_score"]):
+        yield SCORES
+    if answer is not None and tags_of(row["tags"]) != json.loads(answer).get("tags"):
+        yield TAGS
+    if any(GAP in text_of(row[column]) for column in ("username", *table.INPUT_COLUMNS)):
+        yield TEXT
+
+
+def _fault(kind: str, names: list[str]) -> RowFault:
+    """Return what is wrong with the rows of these people, the first of them named."""
+    said = f"{kind}: {len(names)} ({', '.join(names[:EXAMPLES])}{', …' if len(names) > EXAMPLES else ''})"
+    if kind == SCORES:
+        return RowFault(said, "a list sorted by it is in a wrong order", mend=_rescore)
+    if kind == TAGS:
+        why = "what they came from cannot be told any more"
+        return RowFault(said, why, "nothing, where that was meant", contradiction=False)
+    why = "it is asked about and found with gaps; it is never written back"
+    return RowFault(said, why, "mend the text in the table", contradiction=False)
+
+
+def _rescore(tx: "Connection") -> str:
+    changed = table.rescore_pages(tx)
+    workspace.touch_revision(tx)
+    return f"wrote {changed} scores"

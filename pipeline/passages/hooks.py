@@ -1,0 +1,73 @@
+"""Check, export and move passages and their concepts, for the commands that keep a workspace."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import InputError
+from pipeline.core.hooks import CheckResult, ExportRows, Hooks
+from pipeline.core.settings import Settings
+from pipeline.passages import best as preferred
+from pipeline.passages import table
+from pipeline.passages.adopt import adopt
+from pipeline.passages.schema import PassagesShape, tables_as_found
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+
+class PassagesHooks(Hooks):
+    """The tables of passages and concepts; see `pipeline.core.hooks` for what each member promises."""
+
+    export_word = "concept"
+    export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+    def __init__(self, shape: PassagesShape, settings: Settings) -> None:
+        """Keep how the tables are, and what is set of them."""
+        self._shape = shape
+        self._settings = settings
+
+    def tables(self, tx: "Connection") -> "Sequence[Table]":
+        """Return the two tables."""
+        return tables_as_found(tx, passages=self._shape.passages.name)
+
+    def make_tables(self, tx: "Connection", there: "Connection") -> None:
+        """Make the two tables and the view of the best concepts."""
+        for one in self.tables(tx):
+            one.create(there)
+        adopt(there, replace(self._settings, task="passages"))
+
+    def check(self, tx: "Connection") -> CheckResult | None:
+        """Compare every quotation with its passage, and the concepts with the answers that were applied."""
+        from pipeline.passages.verify import verify_quotes
+
+        return verify_quotes(tx, self._shape)
+
+    def contains_text(self, tx: "Connection", text: str) -> bool:
+        """Return whether a text stands in a passage, a concept, or an answer that is kept."""
+        return table.passage_text_is_stored(tx, self._shape, text)
+
+    def export_rows(self, tx: "Connection", *, best: bool, extractor: str | None) -> ExportRows:
+        """Return the concepts, by passage."""
+        if best and extractor:
+            raise InputError(
+                "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
+            )
+        if best:
+            preference = preferred.preference_of(self._settings)
+            return ExportRows(preferred.best_concepts(tx, self._shape, preference))
+        found = preferred.all_concepts(tx, self._shape, extractor=extractor)
+        first = next(found, None)
+        if first is None and extractor is not None:
+            raise InputError(
+                f"there is no concept of {extractor!r}; nothing was written",
+                hint="`make versions` lists whose concepts there are",
+            )
+        return ExportRows(found if first is None else itertools.chain([first], found))
+
+    def encode_rows(self, rows: Iterable[Any], *, format_: str) -> Iterator[bytes]:
+        """Return the bytes of a file with these concepts."""
+        from pipeline.passages import export
+
+        return export.encode_concepts(rows, format_=format_)
