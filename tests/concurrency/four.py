@@ -25,7 +25,7 @@ import psutil
 
 from tests import ledger
 from tests.concurrency.nursery import Doom
-from tests.crash.program import program
+from tests.crash.program import ask, program
 from tests.integration.hands import Hand
 from tests.integration.looks import asked_ids
 from tests.lab import KEY, URL, Workspace
@@ -133,25 +133,17 @@ class Nursery:
 
     def bring_up(self, **order: Any) -> int:
         """Bring up a worker and return its process id."""
-        return int(self._answer(order)["pid"])
+        return int(ask(self._program, order)["pid"])
 
     def ended(self, pid: int) -> int | None:
         """Return the exit code of a worker that ended (negative: its signal), None while it lives."""
-        code: int | None = self._answer({"ended": pid})["code"]
+        code: int | None = ask(self._program, {"ended": pid})["code"]
         return code
 
     def close(self) -> None:
         """End it, and with it every worker."""
         self._program.kill()
         self._program.communicate()
-
-    def _answer(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._program.stdin is not None
-        assert self._program.stdout is not None
-        self._program.stdin.write(json.dumps(order) + "\n")
-        self._program.stdin.flush()
-        found: dict[str, Any] = json.loads(self._program.stdout.readline())
-        return found
 
 
 class Four:

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash.mortal import DIE_WITH_PARENT, preload
+from tests.crash.mortal import DIE_WITH_PARENT, serve_orders, to_the_end
 from tests.crash.steps import Fate, Steps
 from tests.crash.watching import watch
 
 CREATE = ":batchGenerateContent"
-FAILED = 99  # the exit code of a worker that could not go on as one
 PAUSE_S = 0.05  # the longest pause between two commands
 LONGEST = 600  # characters of what a command said that go into the log
 
@@ -99,18 +98,9 @@ def obey(order: dict[str, Any]) -> dict[str, Any]:
         return {"code": os.waitstatus_to_exitcode(status) if found else None}
     child = os.fork()
     if child == 0:
-        code = FAILED
-        try:
-            work(order)
-            code = 0
-        except BaseException as error:  # noqa: BLE001 - a child must not go on as its parent
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        os._exit(code)
+        to_the_end(lambda: work(order))
     return {"pid": child}
 
 
 if __name__ == "__main__":
-    preload()
-    for order_line in sys.stdin:
-        sys.stdout.write(json.dumps(obey(json.loads(order_line))) + "\n")
-        sys.stdout.flush()
+    serve_orders(obey)

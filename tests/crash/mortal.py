@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pydantic
 
@@ -31,6 +31,7 @@ DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS: what is mounted from here on is seen by this process alone
 NEW_USER = 0x10000000  # CLONE_NEWUSER: who is not root may do so among themselves
 NOT_PERMITTED = 77
+FAILED = 99  # the exit code of a child whose work broke
 LAZY = (
     "faiss",
     "alembic.command",
@@ -92,7 +93,7 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
-            _to_the_end(lambda: run(order, shared, out.fileno(), err.fileno()))
+            to_the_end(lambda: run(order, shared, out.fileno(), err.fileno()))
         _, status = os.waitpid(child, 0)
         out.seek(0)
         err.seek(0)
@@ -107,7 +108,7 @@ def start_engine(order: dict[str, Any]) -> dict[str, Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _to_the_end(lambda: serve(order, writing))
+        to_the_end(lambda: serve(order, writing))
     os.close(writing)
     with os.fdopen(reading) as pipe:
         url = pipe.readline().strip()
@@ -155,12 +156,15 @@ def end_engine(order: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _to_the_end(work: Callable[[], None]) -> None:
+def to_the_end(work: Callable[[], None]) -> NoReturn:
+    """Be a child: do its work, and end with it."""
+    code = FAILED
     try:
         work()
+        code = 0
     except BaseException as error:  # noqa: BLE001 - a child must not go on as its parent
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
-    os._exit(99)
+    os._exit(code)
 
 
 def preload() -> None:
@@ -195,8 +199,13 @@ def obey(order: dict[str, Any]) -> dict[str, Any]:
     return end_engine(order) if "end" in order else answer(order)
 
 
-if __name__ == "__main__":
+def serve_orders(obeyed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Import all, then answer each order, a JSON line, with another."""
     preload()
-    for order_line in sys.stdin:
-        sys.stdout.write(json.dumps(obey(json.loads(order_line))) + "\n")
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(obeyed(json.loads(line))) + "\n")
         sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve_orders(obey)

@@ -43,6 +43,16 @@ def program(module: str) -> "subprocess.Popen[str]":
     )
 
 
+def ask(told: "subprocess.Popen[str]", order: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a program one order and return its answer."""
+    assert told.stdin is not None
+    assert told.stdout is not None
+    told.stdin.write(json.dumps(order) + "\n")
+    told.stdin.flush()
+    found: dict[str, Any] = json.loads(told.stdout.readline())
+    return found
+
+
 class Mortal:
     """The program that runs commands which die at a chosen step. One order at a time."""
 
@@ -58,16 +68,16 @@ class Mortal:
         """Run one command in a folder with nothing of ours in its environment but `environ`, and let its fate be."""
         order: dict[str, Any] = {"args": args, "environ": dict(environ), "cwd": str(cwd), "read_only": read_only}
         order |= {"die_at": fate.at, "side": fate.side, "how": fate.how}
-        return Ended(**self._answer(order | {"disk": {"once": fate.once, "pages": fate.pages}}))
+        return Ended(**ask(self._program, order | {"disk": {"once": fate.once, "pages": fate.pages}}))
 
     def start_engine(self, root: Path, *, settings: Mapping[str, Any], faults: list[dict[str, Any]]) -> tuple[str, int]:
         """Start an engine on the state under `root`, in a process of its own; return its URL and its number."""
-        found = self._answer({"engine": str(root), "settings": dict(settings), "faults": faults})
+        found = ask(self._program, {"engine": str(root), "settings": dict(settings), "faults": faults})
         return str(found["url"]), int(found["engine"])
 
     def end_engine(self, number: int) -> None:
         """Kill an engine."""
-        self._answer({"end": number})
+        ask(self._program, {"end": number})
 
     def close(self) -> None:
         """End the program."""
@@ -80,11 +90,3 @@ class Mortal:
     def __exit__(self, *_: object) -> None:
         """End it."""
         self.close()
-
-    def _answer(self, order: dict[str, Any]) -> dict[str, Any]:
-        assert self._program.stdin is not None
-        assert self._program.stdout is not None
-        self._program.stdin.write(json.dumps(order) + "\n")
-        self._program.stdin.flush()
-        found: dict[str, Any] = json.loads(self._program.stdout.readline())
-        return found

@@ -1,7 +1,6 @@
 """Scripting faults: what matches, when one strikes, and when it is used up."""
 
 import re
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -77,15 +76,6 @@ def test_a_recipe_makes_the_same_fault_on_another_host() -> None:
     other = Faults(WORDS).by_recipe(own.recipe())
     assert other is not own
     assert other.recipe() == own.recipe()
-
-
-@pytest.mark.parametrize("place", ["reply", "document", "line", "whole", "upload", "file", "batch"])
-def test_every_place_has_words(place: str) -> None:
-    """There is no place without a word, and every word that acts has a function."""
-    words: Sequence[str] = [name for name, word in WORDS.items() if word.place == place]
-    assert words
-    if place in ("reply", "document", "line"):
-        assert all(WORDS[name].act is not None for name in words)
 
 
 @given(st.text(max_size=20), st.integers())

@@ -163,18 +163,6 @@ def test_a_day_ends_at_midnight_in_california(tmp_path: Path, day: tuple[int, in
         assert [meter.ask() is None for _ in range(3)] == [True, True, False]
 
 
-@pytest.mark.parametrize(
-    ("day", "hours"), [((2026, 3, 8), 23), ((2026, 7, 1), 24), ((2026, 11, 1), 25), ((2026, 12, 31), 24)]
-)
-def test_days_on_which_clocks_change_have_23_and_25_hours(day: tuple[int, int, int], hours: int) -> None:
-    """From midnight to midnight in Los Angeles; the last nanosecond still belongs to the day."""
-    midnight = int(datetime(*day, tzinfo=ZoneInfo("America/Los_Angeles")).timestamp()) * SECOND_NS
-    end = next_pacific_midnight_ns(midnight)
-    assert end - midnight == hours * 3600 * SECOND_NS
-    assert pacific_day(midnight) == pacific_day(end - 1) != pacific_day(end)
-    assert pacific_day(midnight - 1) != pacific_day(midnight)
-
-
 @given(st.integers(0, 4_000_000_000))
 def test_midnight_always_lies_ahead_and_is_midnight(second: int) -> None:
     """The next midnight is later than the moment, at most 25 hours away, and 00:00 on the next Pacific day."""
