@@ -9,11 +9,13 @@ from emulator.server import start
 from tests import ledger
 from tests.crash.program import Mortal
 from tests.crash.steps import Fate
-from tests.lab import Api, copy_tree
+from tests.lab import ON_POSTGRESQL, Api, copy_tree
 from tests.yardstick.going_on import check_asked_once, check_healthy, go_on_with_passages, go_on_with_people
 from tests.yardstick.opened import Kept, opened
 
 SCHEMA = "SELECT version_num FROM findable_version"
+# a number that PostgreSQL gave to a row of a transaction which came to nothing is not given again
+VARYING = ledger.TIMES | {"id"} if ON_POSTGRESQL else ledger.TIMES
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_killed_in_the_migration_it_goes_on(mortal: Mortal, tmp_path: Path) -> N
     peace = lived(kept, "peace")
     ended = mortal.run(peace.workspace().environ, "status", cwd=peace.home)
     assert ended.code == 0, ended
-    wanted = ledger.snapshot(peace.workspace())
+    wanted = ledger.snapshot(peace.workspace(), without=VARYING)
     assert ended.trail or peace.workspace().scalar(SCHEMA) == before
     last = len(ended.trail)
     for fate in [*(Fate(at, "before") for at in range(1, last + 1)), Fate(last, "after")] if last else []:
@@ -49,7 +51,7 @@ def test_killed_in_the_migration_it_goes_on(mortal: Mortal, tmp_path: Path) -> N
         assert died.code == -9, died
         again = mortal.run(here.workspace().environ, "status", cwd=here.home)
         assert again.code == 0, (fate, again)
-        assert ledger.snapshot(here.workspace()) == wanted, fate
+        assert ledger.snapshot(here.workspace(), without=VARYING) == wanted, fate
         if fate.at == last:
             check_end(here)
 
