@@ -20,7 +20,10 @@ from tests.mutants.mutation import ROOT, Mutant, listed, mutated
 from tests.scratch import quick_folder
 
 COPIED = ("pipeline", "jobs", "emulator", "tests", "data/sample", "docs", "pyproject.toml", "Makefile", "README.md")
-PYTEST = ("-q", "-x", "--tb=line", "--timeout=120", "-p", "no:cacheprovider", "-p", "no:xdist")
+PYTEST = (
+    *("-q", "-x", "--tb=line", "--timeout=120", "-p", "no:cacheprovider", "-p", "no:xdist"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # the changed module may have loaded a plugin's library
+)
 # imports the module that was changed, says from where, and runs pytest
 INSIDE = (
     "import sys, pytest, {module} as changed; print(changed.__file__, flush=True); sys.exit(pytest.main(sys.argv[1:]))"
