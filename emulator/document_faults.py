@@ -43,10 +43,6 @@ def _page_asked_for(target: str) -> str:
     return parse_qs(urlsplit(target).query).get("pageToken", [FIRST_PAGE])[0]
 
 
-def _renamed(document: Document, args: Args) -> Document:
-    return {**document, "name": args.get("name", "batches/somebodyelses")}
-
-
 def _repeated(document: Document, args: Args) -> Document:
     return {**document, "nextPageToken": str(int(document["nextPageToken"]) + int(args.get("items", 1)))}
 

@@ -120,10 +120,6 @@ def _cut(*, with_length: bool, reset: bool = False) -> Act:
     return _spoiled(spoil)
 
 
-def _redirect(args: Args) -> Answer:
-    return Answer(302, {"location": str(args.get("location", "/v1/models"))}, b"")
-
-
 def _list_wrapped(args: Args) -> Answer:
     refusal = ApiError(int(args.get("code", 400)), str(args.get("message", "Request contains an invalid argument.")))
     return _json([refusal.body()], status=refusal.code)

@@ -13,7 +13,6 @@ from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import number_of, tags_of, text_of
-from pipeline.experts.read import read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
@@ -34,15 +33,6 @@ class AddedExpert:
     findability_score: float
     problem: str = ""
     took_s: float | None = None
-
-
-def read_person(document: bytes) -> list[Person]:
-    """Return the people in a JSON document: one object, or a list of them.
-
-    Raises:
-        InputError: it is no such JSON, or one of them is invalid.
-    """
-    return read_person_documents(document)
 
 
 def run(ws: OpenWorkspace, people: Sequence[Person], *, on_tagging: Callable[[str], None]) -> list[AddedExpert]:
