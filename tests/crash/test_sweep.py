@@ -104,7 +104,7 @@ def test_a_disk_that_is_full_loses_nothing(sweep: Sweep, meet: Meet) -> None:
 @pytest.mark.sqlite_only("counts pages of its file")
 def test_a_database_that_cannot_grow_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where the database finds no page any more, a command says so, and goes on later."""
-    lives = meet([one for one in full_pages(sweep) if one.day == FIRST and one.fates[0].pages in {1, 4}][:4])
+    lives = meet([one for one in full_pages(sweep) if one.day == FIRST and one.fates[0].pages == 1][:2])
     assert any(ended.code for lived in lives for ended in lived.ended)
 
 

@@ -33,9 +33,9 @@ class Ended:
 class Hand:
     """A program with the product loaded, which runs one command after the other, each in a process of its own."""
 
-    def __init__(self) -> None:
-        """Start it."""
-        self._program = Program()
+    def __init__(self, module: str = "tests.crash.mortal") -> None:
+        """Start it; `module` obeys its orders."""
+        self._program = Program(module)
 
     def start(
         self,
@@ -45,11 +45,15 @@ class Hand:
         stop_at: int = 0,
         side: str = "before",
         how: str = "STOP",
+        **more: object,
     ) -> None:
-        """Begin a command with settings by their bare names; before or after a step it gets the signal SIG`how`."""
+        """Begin a command with settings by their bare names; before or after a step it gets the signal SIG`how`.
+
+        `more` is what the module that obeys takes beside that.
+        """
         environ = workspace.environ | {f"FINDABLE_{name}": value for name, value in (values or {}).items()}
         order = {"args": args, "environ": environ, "cwd": str(Path.cwd()), "die_at": stop_at, "side": side, "how": how}
-        self._program.tell(order)
+        self._program.tell(order | more)
 
     def child(self) -> psutil.Process | None:
         """Return the process of the command that runs, if there is one."""
@@ -76,9 +80,7 @@ class Hand:
 
     def go_on(self) -> None:
         """Let the command go on from where it stands still."""
-        child = self.child()
-        assert child is not None
-        os.kill(child.pid, signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def ended(self) -> Ended:
         """Wait for the command's end and return what became of it."""
@@ -90,6 +92,18 @@ class Hand:
         if child is not None:
             child.kill()
         self._program.close()
+
+    def wait_until_ended(self, most_s: float) -> None:
+        """Wait until the command ended, for so long at most."""
+        until = time.monotonic() + most_s
+        while time.monotonic() < until and not self.has_ended():
+            time.sleep(0.01)
+
+    def signal(self, number: int) -> None:
+        """Send the command a signal."""
+        child = self.child()
+        assert child is not None
+        os.kill(child.pid, number)
 
     def has_ended(self) -> bool:
         """Return whether the command ended and its answer waits to be read."""
