@@ -6,7 +6,7 @@ What is new beside them is not looked at.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,16 @@ from tests import postgresql
 from tests.lab import DATABASE, ON_POSTGRESQL
 from tests.yardstick import collected
 from tests.yardstick.collected import digests, requests, variants
-from tests.yardstick.expect import EXPECTED, PARTS, REQUESTS
-from tests.yardstick.opened import NEXT_DAY, Kept, opened
+from tests.yardstick.opened import HERE, NEXT_DAY, Kept, opened
 
-WANTED: dict[str, Any] = json.loads(EXPECTED.read_text())
+WANTED: dict[str, Any] = json.loads((HERE / "expected.json").read_text())
+REQUESTS = {"people": HERE / "requests-people.jsonl", "passages": HERE / "requests-passages.jsonl"}
+PARTS: dict[str, Callable[[Kept], Any]] = {
+    "documents": collected.documents,
+    "exits": collected.exits,
+    "live": collected.live_requests,
+    "words": collected.words,
+}
 SCHEMA = "0004"  # of the version before
 ACCOUNT = frozenset(
     {
