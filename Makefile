@@ -252,7 +252,7 @@ ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integrat
   rollback_experts.py) tests/property/batch tests/property/passages/test_preferring.py tests/concurrency tests/crash tests/yardstick \
   $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py results.py) $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
-PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 5 --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 4 --dist worksteal
 
 .PHONY: test
 test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
