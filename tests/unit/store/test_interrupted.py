@@ -17,8 +17,8 @@ from pipeline.store.database import Store
 from tests import postgresql
 
 LOOKED_AT = ("/sqlalchemy/", "/psycopg/", "/pipeline/store/")
-STRIDE = 1 if os.environ.get("FAULTS") == "all" else 17  # between two moments that are tried
-LEAST = 10  # moments of a transaction, or the strokes do not fall where they should
+STRIDE = 1 if os.environ.get("FAULTS") == "all" else 41  # between two moments that are tried
+LEAST = 4  # moments of a transaction, or the strokes do not fall where they should
 PATIENCE_S = 1.0
 
 
