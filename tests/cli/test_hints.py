@@ -50,6 +50,12 @@ def test_a_refused_file_is_sent_again_about_the_same_subject(texts: Workspace, a
         assert "make batch-submit TASK=passages" in told(texts, "batch-submit", code=4)
 
 
+def test_refusals_alike_are_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
+    """Where three batches in a row are refused for the same line."""
+    api.fault("bad_line", times=3, args={"line": 1, "field": "x"}, path=CREATE)
+    assert "`make batch-submit TASK=passages` asks again" in told(texts, "batch-submit", code=4)
+
+
 def test_a_batch_that_waits_for_room_is_polled_about_the_same_subject(
     texts: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,12 +65,6 @@ def test_a_batch_that_waits_for_room_is_polled_about_the_same_subject(
     said = told(texts, "batch-submit", code=4, BATCH_ROWS="1")
     assert "`make batch-poll TASK=passages` until" in said
     assert "`make batch-submit TASK=passages` again" in said
-
-
-def test_refusals_alike_are_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
-    """Where three batches in a row are refused for the same line."""
-    api.fault("bad_line", times=3, args={"line": 1, "field": "x"}, path=CREATE)
-    assert "`make batch-submit TASK=passages` asks again" in told(texts, "batch-submit", code=4)
 
 
 def test_an_unclear_create_is_found_out_about_the_same_subject(texts: Workspace, api: Api) -> None:
@@ -79,7 +79,7 @@ def test_a_result_that_is_none_is_fetched_again_about_the_same_subject(texts: Wo
     """A page in the place of a result: the poll that is named is about the batch's subject."""
     told(texts, "batch-submit", code=0)
     api.fault("html_200", times=100, path=":download")
-    assert "`make batch-poll TASK=passages` again later" in told(texts, "batch-poll", code=4)
+    assert "`make batch-poll TASK=passages` again later" in told(texts, "batch-poll", code=4, POLL_PATIENCE="0")
 
 
 def test_what_was_given_up_is_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
