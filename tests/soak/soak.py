@@ -21,9 +21,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.lab import KEY, Workspace
-from tests.soak import outputs
 from tests.soak.choices import Choices
-from tests.soak.crowd import Command, Crowd
+from tests.soak.crowd import Command, Crowd, wrongly_written
 from tests.soak.engine import Engine
 from tests.soak.invariants import INVARIANTS, SETTLED, violations
 from tests.soak.look import Look, Memory, look
@@ -210,7 +209,7 @@ class Soak:
         if command.stood and command.name in SENDERS:
             self._stops.append((command.stood[0], command.stood[-1]))
         self._log(f"  {command.name}: {command.code} {_said(command)}")
-        self.report.violations += outputs.wrong(command, self.people.named)
+        self.report.violations += wrongly_written(command, self.people.named)
         wrong = ""
         if command.hung:
             wrong = "hung and had to be killed"
