@@ -46,10 +46,15 @@ class Command:
         return self.args[0]
 
     @property
+    def told(self) -> Ended:
+        """Return how it ended, with what it said."""
+        assert self.ended is not None
+        return self.ended
+
+    @property
     def code(self) -> int:
         """Return its exit code, negative where a signal killed it."""
-        assert self.ended is not None
-        return self.ended.code
+        return self.told.code
 
     def __str__(self) -> str:
         """Return it as the log has it."""
@@ -108,14 +113,14 @@ def _tend(hand: Hand, command: Command, *, passed: float) -> None:
 
 def wrongly_written(command: Command, named: set[str]) -> Iterator[str]:
     """Yield what is wrong with what a command printed or wrote; `named` is everybody who ever was."""
-    if command.code != 0 or command.ended is None:
+    if command.code != 0:
         return
     names: list[str] = []
     if command.name == "export":
         path = Path(command.args[1])
         names = [row["Username"] for row in READERS[path.suffix](path.read_bytes().decode())]
     elif "--json" in command.args:
-        document = json.loads(command.ended.out)
+        document = json.loads(command.told.out)
         names = [hit["username"] for hit in document] if command.name == "search" else []
     for name, count in Counter(names).items():
         if count > 1 or name not in named:

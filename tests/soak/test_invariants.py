@@ -154,7 +154,7 @@ def test_people_who_are_lost_or_changed_are_seen(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_a_short_soak_violates_nothing(tmp_path: Path) -> None:
     """Twenty seconds of faults, kills, two at once and other programs; then all is brought to its end."""
-    with Soak(tmp_path / "soak", seed=SEED) as soak:
+    with closing(Soak(tmp_path / "soak", seed=SEED)) as soak:
         report = soak.run(minutes=SECONDS / 60)
     assert report.violations == [], report.text()
     assert all((report.rounds, report.settled, report.signals, report.batches["ingested"], report.people["tagged"]))

@@ -45,7 +45,7 @@ def notes(store: Store) -> list[str]:
 
 def test_an_error_takes_everything_back_tables_included(store: Store) -> None:
     """What raises inside a write leaves no row and no table; a broken rule is named without the value."""
-    with pytest.raises(KeyError), store.write() as tx:  # noqa: PT012 - a transaction
+    with pytest.raises(KeyError), store.write() as tx:
         tx.execute(text("INSERT INTO notes VALUES ('two')"))
         tx.execute(text("CREATE TABLE more (note TEXT)"))
         raise KeyError

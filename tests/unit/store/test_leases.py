@@ -104,7 +104,7 @@ def with_part(owner: str, number: int, value: str) -> str:
 
 def test_a_free_lease_is_taken_and_given_back(store: Store) -> None:
     """It is in the database as long as the block lasts, and gone afterwards, also after an exception."""
-    with pytest.raises(ZeroDivisionError), held(store) as lease:  # noqa: PT012 - its end
+    with pytest.raises(ZeroDivisionError), held(store) as lease:
         lease.check()
         assert owner_in(store) == leases.this_owner()
         _ = 1 / 0
@@ -208,7 +208,7 @@ def test_leaving_does_not_wait_for_a_busy_database(store: Store) -> None:
     """What could not be given back is left behind and frees itself; the block's own error is what is seen."""
     other = Store(str(store.url))
     with contextlib.ExitStack() as stack:
-        with pytest.raises(ZeroDivisionError), held(store, for_s=0.3):  # noqa: PT012 - its end
+        with pytest.raises(ZeroDivisionError), held(store, for_s=0.3):
             stack.enter_context(other.write())
             time.sleep(0.2)  # the keeper waits for the database by now
             began = time.monotonic()

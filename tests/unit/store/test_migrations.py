@@ -14,6 +14,7 @@ from pipeline.store import answers, batches, schema, workspace
 from pipeline.store.database import Store
 from pipeline.store.spending import sum_spent
 from tests import postgresql
+from tests.unit.store import facts
 
 FOLDER = Path(schema.__file__).parent / "migrations"
 VERSIONS = sorted(path.name[:4] for path in (FOLDER / "versions").glob("[0-9]*.py"))
@@ -21,9 +22,7 @@ STRIDE = 1 if os.environ.get("FAULTS") == "all" else 7  # between two statements
 ENDED = datetime(2026, 11, 19, 8, 30, tzinfo=UTC)
 NAMES = "answered refused invalid missing not_applied unknown duplicates unreadable tokens_in tokens_out cost"
 ACCOUNT: dict[str, Any] = dict(zip(NAMES.split(), (4, 1, 2, 3, 1, 5, 6, 7, 5_000_000_000, 40, 0.25), strict=True))
-TEXTS = dict.fromkeys(("task", "extractor", "model", "request_file", "request_sha256", "priced_on"), "some")
-NUMBERS = dict.fromkeys(("requests", "request_size", "estimated_in", "estimated_out", "estimated_cost"), 1)
-BATCH = {**TEXTS, **NUMBERS, "created_at": "2026-11-19 08:00:00.000000", "counted_in": 9}
+BATCH = {**facts.BATCH, "created_at": "2026-11-19 08:00:00.000000", "counted_in": 9}
 OLD = (
     BATCH | ACCOUNT | {"number": 1, "state": "ingested", "ended_at": "2026-11-19 08:30:00.000000"},
     BATCH | {"number": 2, "state": "failed", "ended_at": "2026-11-19 08:30:00.000000"},

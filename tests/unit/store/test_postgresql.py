@@ -62,7 +62,7 @@ def _cut_off(url: str) -> None:
 def test_each_part_of_a_transaction_that_was_cut_off_says_so(store: Store, url: str) -> None:
     """Many write together, each in a part of its own: the second one fails as the first one does, with our words."""
     failed = []
-    with pytest.raises(UnavailableError), store.write() as tx:  # noqa: PT012 - a transaction
+    with pytest.raises(UnavailableError), store.write() as tx:
         _cut_off(url)
         for note in ("two", "three"):
             try:
@@ -141,7 +141,7 @@ def test_a_server_behind_a_pooler_gets_no_prepared_statements(
 
 def test_a_lost_connection_leaves_nothing_and_the_next_one_works(store: Store, url: str) -> None:
     """A server that goes away in mid-transaction: exit code 4, nothing half done, and all works once it is back."""
-    with pytest.raises(UnavailableError, match="went away") as caught, store.write() as tx:  # noqa: PT012 - a transaction
+    with pytest.raises(UnavailableError, match="went away") as caught, store.write() as tx:
         _add(tx, "two")
         _cut_off(url)
         _add(tx, "three")
@@ -160,7 +160,7 @@ def test_a_server_that_crashes_and_comes_back() -> None:
         with store.write() as tx:
             tx.execute(text("CREATE TABLE notes (note TEXT UNIQUE)"))
             _add(tx, "one")
-        with pytest.raises(UnavailableError), store.write() as tx:  # noqa: PT012 - a transaction
+        with pytest.raises(UnavailableError), store.write() as tx:
             _add(tx, "two")
             server.crash()
         with pytest.raises(UnavailableError, match="cannot be reached"), store.read():

@@ -1,7 +1,6 @@
 """The schema: made by whichever command comes first, once, beside whatever is there; and the workspace's one row."""
 
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,7 @@ from sqlalchemy import inspect, text
 from pipeline.core.errors import ConfigurationError, InconsistentError
 from pipeline.store import clear, schema, tables, workspace
 from pipeline.store.database import Connection, Store
-
-NOW = datetime(2026, 11, 20, tzinfo=UTC)
+from tests.unit.store.facts import NOW
 
 
 @pytest.fixture
