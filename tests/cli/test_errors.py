@@ -231,14 +231,10 @@ def test_an_interrupt_in_a_destructor_is_not_lost() -> None:
             """Be struck."""
             signal.raise_signal(signal.SIGTERM)
 
-    def live_on() -> None:
-        """Let go of it, and go on for as long as it takes."""
+    with command.interruptible(), pytest.raises(KeyboardInterrupt):
         dying = Dying()
         del dying
         threading.Event().wait(30)
-
-    with command.interruptible(), pytest.raises(KeyboardInterrupt):
-        live_on()
 
 
 def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(

@@ -34,13 +34,8 @@ def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Work
     source, day = gemini_models.load_models()[gemini_models.DEFAULT_GENERATE].price_source(batch=True, on=TODAY)
     assert found["live"] == {"in": 0.30, "out": 2.50, "source": source, "date": str(day)}
     assert found["batch"] == {"in": 0.15, "out": 1.25, "source": source, "date": str(day)}
-    assert {name: found["limits"][name] for name in ("tier", "rpm", "tpm", "rpd", "enqueued_tokens")} == {
-        "tier": "1",
-        "rpm": 4_000,
-        "tpm": 4_000_000,
-        "rpd": 150_000,
-        "enqueued_tokens": 10_000_000,
-    }
+    limits = {"tier": "1", "rpm": 4_000, "tpm": 4_000_000, "rpd": 150_000, "enqueued_tokens": 10_000_000}
+    assert {name: found["limits"][name] for name in limits} == limits
     assert found["use"] == "answers"
     assert models[gemini_models.DEFAULT_EMBED]["use"] == "embeds"
     assert models["gemini-2.5-flash"]["shutdown"] == "2026-12-01"

@@ -18,20 +18,13 @@ def _nothing_frozen() -> Iterator[None]:
 
 def test_what_was_there_is_left_out_until_the_end() -> None:
     """Inside nothing that was alive is looked at; afterwards all is again, after an error or an inner block too."""
-    counts = [gc.get_freeze_count()]
-
-    def fail() -> None:
-        """Tell how many objects are left out, and fail."""
+    before = gc.get_freeze_count()
+    with pytest.raises(KeyError), gc_freeze.gc_frozen():
         with gc_freeze.gc_frozen():
-            with gc_freeze.gc_frozen():
-                pass
-            counts.append(gc.get_freeze_count())
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    before, inside, after = (*counts, gc.get_freeze_count())
-    assert (before, inside > 0, after) == (0, True, 0)
+            pass
+        inside = gc.get_freeze_count()
+        raise KeyError
+    assert (before, inside > 0, gc.get_freeze_count()) == (0, True, 0)
 
 
 def test_what_is_made_inside_is_found() -> None:
