@@ -120,15 +120,6 @@ def test_every_older_version_gets_the_tables_of_the_newest(url: str, version: st
     store.close()
 
 
-def test_accounts_move_into_a_table_of_their_own(url: str) -> None:
-    """What every batch came to reads as before; who is under way has none."""
-    store = Store(url)
-    fill(store)
-    schema.ensure_schema(store, [])
-    check(store)
-    store.close()
-
-
 def test_open_probes_are_ended_and_closed_ones_stay(tmp_path: Path) -> None:
     """An open one is waived in the journal; its batch keeps its claims, and its calls their cost."""
     store = Store(f"sqlite:///{tmp_path / 'findable.db'}")
@@ -162,7 +153,7 @@ def _dies(url: str, number: int) -> bool:
 
 
 def test_a_migration_that_died_anywhere_changed_nothing(url: str) -> None:
-    """Killed at any of its statements it leaves the version before, and the next command goes on."""
+    """Killed at any of its statements it leaves the version before, and the next command moves the accounts."""
     store = Store(url)
     fill(store)
     before = shape(store)
