@@ -14,6 +14,7 @@ from sqlalchemy import Integer, Select, column, select, text
 from pipeline.core.errors import ConfigurationError, InconsistentError, UnavailableError
 from pipeline.store.database import Store, streamed
 from tests import postgresql
+from tests.unit.store.facts import noted, notes
 
 SERIES = "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100) SELECT n FROM s) AS s"
 THERE = {"sqlite": "SELECT name FROM sqlite_master WHERE name = 'more'", "postgresql": "SELECT to_regclass('more')"}
@@ -29,18 +30,8 @@ def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(name="store")
 def _store(url: str) -> Iterator[Store]:
     """A database of one table with one row."""
-    made = Store(url)
-    with made.write() as tx:
-        tx.execute(text("CREATE TABLE notes (note TEXT UNIQUE)"))
-        tx.execute(text("INSERT INTO notes VALUES ('one')"))
-    yield made
-    made.close()
-
-
-def notes(store: Store) -> list[str]:
-    """Return every note."""
-    with store.read() as tx:
-        return [row[0] for row in tx.execute(text("SELECT note FROM notes ORDER BY note"))]
+    with noted(url) as made:
+        yield made
 
 
 def test_an_error_takes_everything_back_tables_included(store: Store) -> None:

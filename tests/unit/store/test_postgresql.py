@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.store import integrity, schema
 from pipeline.store.database import Store
 from tests import postgresql
+from tests.unit.store.facts import add_note, noted, notes
 
 HIDDEN = "a-password/that-nobody-may-see"
 
@@ -28,22 +29,8 @@ def _url(tmp_path: Path) -> str:
 @pytest.fixture(name="store")
 def _store(url: str) -> Iterator[Store]:
     """A database of one table with one row."""
-    made = Store(url)
-    with made.write() as tx:
-        tx.execute(text("CREATE TABLE notes (note TEXT UNIQUE)"))
-        _add(tx, "one")
-    yield made
-    made.close()
-
-
-def notes(store: Store) -> list[str]:
-    """Return every note."""
-    with store.read() as tx:
-        return [row[0] for row in tx.execute(text("SELECT note FROM notes ORDER BY note"))]
-
-
-def _add(tx: Connection, note: str) -> None:
-    tx.execute(text("INSERT INTO notes VALUES (:note)"), {"note": note})
+    with noted(url) as made:
+        yield made
 
 
 def _name(url: str) -> str:
@@ -67,10 +54,10 @@ def test_each_part_of_a_transaction_that_was_cut_off_says_so(store: Store, url: 
         for note in ("two", "three"):
             try:
                 with store.part(tx):
-                    _add(tx, note)
+                    add_note(tx, note)
             except UnavailableError as error:
                 failed.append(error.message)
-        _add(tx, "four")
+        add_note(tx, "four")
     assert len(failed) == 2
     assert notes(store) == ["one"]
 
@@ -94,7 +81,7 @@ def test_a_write_sees_what_was_committed_while_it_waited(store: Store, url: str,
         "WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted"
     )
     with store.write() as tx:
-        _add(tx, "two")
+        add_note(tx, "two")
         thread = threading.Thread(target=count)
         thread.start()
         while not postgresql.rows(url, waiting):
@@ -142,32 +129,30 @@ def test_a_server_behind_a_pooler_gets_no_prepared_statements(
 def test_a_lost_connection_leaves_nothing_and_the_next_one_works(store: Store, url: str) -> None:
     """A server that goes away in mid-transaction: exit code 4, nothing half done, and all works once it is back."""
     with pytest.raises(UnavailableError, match="went away") as caught, store.write() as tx:
-        _add(tx, "two")
+        add_note(tx, "two")
         _cut_off(url)
-        _add(tx, "three")
+        add_note(tx, "three")
     assert caught.value.exit_code == 4
     assert notes(store) == ["one"]
     with store.write() as tx:
-        _add(tx, "two")
+        add_note(tx, "two")
     _cut_off(url)  # what was open and idle is found dead before anything is begun on it
     assert notes(store) == ["one", "two"]
 
 
 def test_a_server_that_crashes_and_comes_back() -> None:
     """While a server is down every use ends with exit code 4; what was committed is there once it runs again."""
-    with postgresql.Server(Path(tempfile.mkdtemp(prefix="findable-pg-"))) as server:
-        store = Store(server.make("people"))
-        with store.write() as tx:
-            tx.execute(text("CREATE TABLE notes (note TEXT UNIQUE)"))
-            _add(tx, "one")
+    with (
+        postgresql.Server(Path(tempfile.mkdtemp(prefix="findable-pg-"))) as server,
+        noted(server.make("people")) as store,
+    ):
         with pytest.raises(UnavailableError), store.write() as tx:
-            _add(tx, "two")
+            add_note(tx, "two")
             server.crash()
         with pytest.raises(UnavailableError, match="cannot be reached"), store.read():
             pass
         server.start()
         assert notes(store) == ["one"]
-        store.close()
 
 
 @pytest.mark.parametrize(
@@ -336,7 +321,7 @@ def test_the_wait_for_another_writer_can_be_interrupted(store: Store, url: str) 
 
     other = Store(url)
     with other.write() as tx:
-        _add(tx, "two")
+        add_note(tx, "two")
         timer = threading.Timer(0.1, _thread.interrupt_main)
         timer.start()
         with pytest.raises(KeyboardInterrupt), store.write():
