@@ -33,7 +33,8 @@ SKIP: dict[str, Any] = {"SKIP_PILOT": "1"}
 def window_of(api: Api, folder: Path, tokens: int) -> dict[str, Any]:
     """Let so many prompt tokens wait at once, by our table; the server takes a little more, and no more."""
     api.configure(enqueued_tokens={"*": tokens + 200})
-    return {"MODELS_FILE": str(passages.models(folder / "models.toml", enqueued_tokens=tokens)), "RETRY_FOR": "0.1"}
+    models = passages.models(folder / "models.toml", enqueued_tokens=tokens)
+    return {"MODELS_FILE": str(models), "RETRY_FOR": "0.1", "RPM": "6000"}
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_a_pilot_larger_than_the_window_goes_out_in_turns(workspace: Workspace, 
     put(workspace, 12)
     window = passages.models(tmp_path / "models.toml", enqueued_tokens=1000)
     api.configure(enqueued_tokens={"*": 1500})
-    done = pilot(workspace, N="12", MODELS_FILE=str(window), RETRY_FOR="0.1")
+    done = pilot(workspace, N="12", MODELS_FILE=str(window), RETRY_FOR="0.1", RPM="6000")
     assert (done["drawn"], done["passed"], sum(done["ingested"].values())) == (12, True, 12)
     assert len(done["ingested"]) > 4
     assert set(asked(workspace).values()) == {1}
@@ -193,7 +193,7 @@ def test_a_window_full_of_other_work_keeps_a_pilot_waiting(
     assert verdicts(workspace) == [(1, None)]
     api.configure(paused=False)
     assert workspace.run("batch-poll", MODELS_FILE=str(window)).exit_code == 0
-    assert pilot(workspace, MODELS_FILE=str(window))["drawn"] == 5
+    assert pilot(workspace, MODELS_FILE=str(window), RPM="6000")["drawn"] == 5
 
 
 def test_quotations_that_are_nowhere_make_an_answer_invalid(workspace: Workspace, api: Api) -> None:
