@@ -113,6 +113,11 @@ class Workspace:
         assert result.exit_code == code, (args, result.output)
         return result
 
+    def ran_each(self, *commands: str, **values: str) -> None:
+        """Run commands one after the other, each of which must end well."""
+        for command in commands:
+            self.ran(command, **values)
+
     def open(self) -> Any:
         """Open the workspace for the length of a block, as the commands do."""
         return open_workspace(settings.load_settings(self.environ), NullProgress())

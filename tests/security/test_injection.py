@@ -67,8 +67,7 @@ def test_hostile_biographies_get_tags_of_their_own(workspace: Workspace) -> None
     with workspace.open() as ws, ws.store.write() as tx:
         for number, bio in enumerate(BIOGRAPHIES):
             table.insert_person(tx, f"p{number}", {"bio": bio + " I keep bees and teach water law.", "job_title": bio})
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        workspace.ran(command)
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
     _check_tags(workspace)
     ledger.check(workspace)
     people = ledger.people(workspace)
@@ -131,8 +130,7 @@ def test_a_live_answer_is_held_to_the_same(workspace: Workspace, api: Api, tmp_p
         assert f"new-{number} is saved without tags (" in workspace.ran("add-expert", str(person)).stderr
         api.clear_faults()
     assert workspace.query("SELECT DISTINCT tags FROM experts") == [(None,)]
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        assert workspace.run(command).exit_code == 0
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
     _check_tags(workspace)
     ledger.check(workspace)
     assert ledger.people(workspace) == {"total": len(under_orders), "tagged": len(under_orders)}

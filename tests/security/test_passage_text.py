@@ -6,6 +6,7 @@ Not on the screen, in no log at any level, and in no error, whatever the server 
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ LOOKING = (
     ("parked",),
     ("rollback", "passage-concepts@1", "--yes"),
 )
-FAILURES = (
+FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("status", {"code": 400, "message": f"bad request about {CANARY}"}),
     ("status", {"code": 503, "message": "later"}),
     ("drop", {}),

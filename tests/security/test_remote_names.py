@@ -77,8 +77,7 @@ def test_a_result_of_such_a_name_is_not_fetched(
     assert not [entry for entry in api.journal() if "escaped" in entry["path"] or "a" * 500 in entry["path"]]
     made = {path for path in tmp_path.rglob("*") if "api" not in path.parts} - before
     assert all(path.is_relative_to(workspace.data) for path in made)
-    for command in ("batch-poll", "batch-ingest"):
-        assert workspace.run(command).exit_code == 0
+    workspace.ran_each("batch-poll", "batch-ingest")
     ledger.check(workspace)
     assert ledger.people(workspace) == {"total": 2, "tagged": 2}
 
@@ -97,7 +96,6 @@ def test_made_up_names_on_the_way_in(
     assert "bug" not in ran.stderr
     assert not [entry for entry in api.journal() if ".." in entry["path"]]
     api.clear_faults()
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        workspace.ran(command)
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
     ledger.check(workspace)
     assert ledger.people(workspace) == {"total": 2, "tagged": 2}

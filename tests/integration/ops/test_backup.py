@@ -41,8 +41,7 @@ def chained(workspace: Workspace, people: Callable[..., list[str]], begun: Calla
     def prepare() -> None:
         """Go through it."""
         people(5)
-        for command in CHAIN:
-            ran(workspace, command)
+        workspace.ran_each(*CHAIN)
 
     begun(prepare)
     return workspace
@@ -55,8 +54,7 @@ def backed(workspace: Workspace, people: Callable[..., list[str]], begun: Callab
     def prepare() -> None:
         """Go through the chain and make the copy."""
         people(5)
-        for command in CHAIN:
-            ran(workspace, command)
+        workspace.ran_each(*CHAIN)
         ran(workspace, "backup", str(workspace.data.with_name("copy")))
 
     begun(prepare)
@@ -137,8 +135,7 @@ def test_a_workspace_that_is_there_is_moved_aside_after_asking(backed: Workspace
 def gone_on(workspace: Workspace, copy: Path) -> None:
     """Restore a copy in the workspace's place, and go through the chain to its end."""
     ran(emptied(workspace), "restore", str(copy), "--yes")
-    for command in CHAIN:
-        ran(workspace, command)
+    workspace.ran_each(*CHAIN)
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
 
 
@@ -228,8 +225,7 @@ def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     """A build that is in service before the database is copied, and recorded after it, is recorded in the backup."""
     with chained.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "late", {"bio": "I mend clocks."})
-    for command in CHAIN[:-1]:
-        ran(chained, command)
+    chained.ran_each(*CHAIN[:-1])
     promoted, copied = threading.Event(), threading.Event()
     record, copied_to = build.record_build, Store.copied_to
 
@@ -278,6 +274,5 @@ def test_the_local_engine_goes_along(tmp_path: Path) -> None:
     ran(local, "backup", str(tmp_path / "copy"))
     shutil.rmtree(local.data)
     ran(emptied(local), "restore", str(tmp_path / "copy"))
-    for command in CHAIN[1:]:
-        ran(local, command)
+    local.ran_each(*CHAIN[1:])
     assert ledger.people(local) == {"total": 1, "tagged": 1}

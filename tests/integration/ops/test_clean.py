@@ -35,8 +35,7 @@ def used(workspace: Workspace, people: Callable[..., list[str]], begun: Callable
     def prepare() -> None:
         """Go through the chain, and begin it again."""
         people(4)
-        for command in (*CHAIN, "index"):
-            ran(workspace, command)
+        workspace.ran_each(*CHAIN, "index")
         with workspace.open() as ws, ws.store.write() as tx:
             table.insert_person(tx, "late", {"bio": "I mend clocks."})
         ran(workspace, "batch-submit")
@@ -111,8 +110,7 @@ def test_a_run_that_died_before_the_files_went_is_gone_on_with(used: Workspace) 
 def test_the_rest_of_the_chain_goes_on(used: Workspace) -> None:
     """After cleaning the batch under way is brought home, a backup is made, and a person is forgotten."""
     ran(used, "clean", KEEP_DAYS="0")
-    for command in CHAIN[1:]:
-        ran(used, command)
+    used.ran_each(*CHAIN[1:])
     ran(used, "backup", str(used.data.parent / "copy"))
     ran(used, "forget", "person-0001", "--yes")
     ledger.check(used)

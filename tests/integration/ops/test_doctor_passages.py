@@ -28,8 +28,7 @@ def filled(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
         ran(workspace, "import", str(people))
         passages.put(workspace, COUNT)
         for task in ("experts", "passages"):
-            for command in CHAIN:
-                ran(workspace, command, TASK=task)
+            workspace.ran_each(*CHAIN, TASK=task)
         ran(workspace, "index")
 
     begun(prepare)
@@ -201,8 +200,7 @@ def test_adopted_tables_with_numbers_as_ids_are_checked(workspace: Workspace) ->
     for number in range(3):
         workspace.change("INSERT INTO docs VALUES (:id, :text)", id=number + 40, text=passages.text_of(number))
     workspace.environ |= {"FINDABLE_TASK": "passages", "FINDABLE_PASSAGES_TABLE": "docs"}
-    for command in CHAIN:
-        ran(workspace, command)
+    workspace.ran_each(*CHAIN)
     code, found = _doctor(workspace)
     assert (code, found["findings"]) == (0, [])
     assert found["rows"]["passages"]["quotations"] >= 12
@@ -213,8 +211,7 @@ def test_adopted_tables_with_numbers_as_ids_are_checked(workspace: Workspace) ->
 def test_a_result_of_passages_is_ingested_as_doctor_says(filled: Workspace) -> None:
     """A downloaded batch of passages whose request file is gone: the advice names their task, whatever TASK says."""
     passages.put(filled, COUNT + 2)
-    for command in CHAIN[:2]:
-        ran(filled, command)
+    filled.ran_each(*CHAIN[:2])
     number = filled.scalar("SELECT number FROM findable_batches WHERE state = 'downloaded'")
     (filled.data / "batches" / f"{number:06}-requests.jsonl").unlink()
     _, found = _doctor(filled, TASK="experts")

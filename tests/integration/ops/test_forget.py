@@ -59,8 +59,7 @@ def chained(workspace: Workspace, people: Callable[..., list[str]], begun: Calla
         """Go through it."""
         people(5)
         add_person(workspace)
-        for command in (*CHAIN, "index"):
-            ran(workspace, command)
+        workspace.ran_each(*CHAIN, "index")
 
     begun(prepare)
     return workspace
@@ -132,8 +131,7 @@ def test_somebody_who_was_never_asked_is_forgotten(workspace: Workspace, people:
 def test_the_last_one_leaves_no_index(workspace: Workspace) -> None:
     """Where nobody is left to index there is no index afterwards, and no link that leads nowhere."""
     add_person(workspace)
-    for command in CHAIN:
-        ran(workspace, command)
+    workspace.ran_each(*CHAIN)
     ran(workspace, "forget", "zq-77", "--yes")
     assert holding(workspace.data) == []
     assert not any(path.is_symlink() for path in workspace.data.rglob("*"))
@@ -162,15 +160,6 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     assert len(list((chained.data / "index" / "vectors").glob("*.vectors"))) == 1
     (cache,) = (chained.data / "index" / "vectors").glob("*.vectors")
     assert (cache.stat().st_size - 256) // 3108 == 5
-
-
-def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
-    """Reasons, notes and events that name the person keep all but the name."""
-    chained.change("UPDATE findable_batches SET reason = 'line 3: zq-77 and zq-778 were refused'")
-    with chained.open() as ws, ws.store.write() as tx:
-        table.insert_person(tx, "zq-778", {})
-    ran(chained, "forget", "zq-77", "--yes")
-    assert chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
 
 
 def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
@@ -204,26 +193,11 @@ def test_the_local_engine_forgets_as_well(tmp_path: Path) -> None:
     people = tmp_path / "two.json"
     people.write_text(json.dumps([{"username": "zq-77", **PERSON}, {"username": "other", "bio": "I keep bees."}]))
     ran(local, "import", str(people))
-    for command in CHAIN:
-        ran(local, command)
+    local.ran_each(*CHAIN)
     ran(local, "forget", "zq-77", "--yes")
     assert holding(local.data) == []
     assert findings(local) == []
     assert ledger.status(local)["experts"]["tagged"] == 1
-
-
-def test_a_live_answer_goes_and_its_cost_stays(workspace: Workspace, people: Callable[..., list[str]]) -> None:
-    """Whoever was added and tagged by a live call leaves nothing but what was paid."""
-    people(1)
-    document = workspace.data.parent / "new.json"
-    document.write_text(json.dumps({"username": "zq-77", **PERSON}))
-    ran(workspace, "add-expert", str(document))
-    document.unlink()
-    spent = ledger.status(workspace)["spent"]
-    assert spent["actual"] > 0
-    ran(workspace, "forget", "zq-77", "--yes")
-    assert holding(workspace.data) == []
-    assert ledger.status(workspace)["spent"] == spent
 
 
 def test_calls_lead_to_nobody_and_who_was_due_is_no_more(workspace: Workspace, api: Api, tmp_path: Path) -> None:
@@ -253,8 +227,7 @@ def test_a_database_shared_with_another_program_is_left_to_it(workspace: Workspa
     connection.execute("INSERT INTO letters VALUES ('Dear zq-77')")
     connection.commit()
     workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
-    for command in CHAIN:
-        ran(workspace, command)
+    workspace.ran_each(*CHAIN)
     said = ran(workspace, "forget", "zq-77", "--yes")
     assert str(database) in said
     assert holding(workspace.data) == []
@@ -265,32 +238,25 @@ def test_a_database_shared_with_another_program_is_left_to_it(workspace: Workspa
     connection.close()
 
 
-def test_rows_that_hold_on_to_a_person_stop_it(workspace: Workspace, tmp_path: Path) -> None:
-    """Where another program's rows refer to the person, exit code 3 says so, and the row stays."""
-    database = tmp_path / "legacy.db"
-    connection = sqlite3.connect(database)
-    connection.execute("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)")
-    connection.execute("CREATE TABLE letters (id INTEGER PRIMARY KEY, person INTEGER REFERENCES experts (id))")
-    connection.execute("INSERT INTO experts VALUES (7, 'zq-77', 'x')")
-    connection.execute("INSERT INTO letters (person) VALUES (7)")
-    connection.commit()
-    connection.close()
-    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
-    result = workspace.ran("forget", "zq-77", "--yes", code=3)
-    assert "refer to 'zq-77'" in result.output
-
-
 def test_what_others_wrote_of_a_person_is_named_and_kept(chained: Workspace, tmp_path: Path) -> None:
     """A biography that once named them is somebody else's: its sealed line stays, and the file is named."""
     with chained.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "friend", {"bio": "I learned all I know from Zanthippa Quorn."})
-    for command in CHAIN:
-        ran(chained, command)
+    chained.ran_each(*CHAIN)
     changed = tmp_path / "changed.csv"
     changed.write_text("Username,Bio\nfriend,I learned all I know by myself.\n")
     ran(chained, "import", str(changed))
     assert "000002-requests.jsonl" in ran(chained, "forget", "zq-77", "--yes")
     assert holding(chained.data) == ["batches/000002-requests.jsonl"]
+
+
+def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
+    """Reasons, notes and events that name the person keep all but the name."""
+    chained.change("UPDATE findable_batches SET reason = 'line 3: zq-77 and zq-778 were refused'")
+    with chained.open() as ws, ws.store.write() as tx:
+        table.insert_person(tx, "zq-778", {})
+    ran(chained, "forget", "zq-77", "--yes")
+    assert chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
 
 
 REFERRING = "CREATE TABLE letters (person INTEGER REFERENCES experts (id) DEFERRABLE INITIALLY DEFERRED)"

@@ -36,20 +36,14 @@ def _fill(workspace: Workspace) -> None:
     path.write_text("\n".join(lines))
     ran(workspace, "import-passages", str(path))
     for task in ("experts", "passages"):
-        for command in CHAIN:
-            ran(workspace, command, TASK=task)
+        workspace.ran_each(*CHAIN, TASK=task)
     ran(workspace, "index")
 
 
 @pytest.fixture(name="both")
 def _both(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
     """A workspace on the emulator in which both were asked about."""
-
-    def prepare() -> None:
-        """Ask."""
-        _fill(workspace)
-
-    begun(prepare)
+    begun(lambda: _fill(workspace))
     return workspace
 
 
@@ -58,11 +52,7 @@ def _local(tmp_path: Path, begun: Callable[..., None]) -> Workspace:
     """The same on the local engine."""
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local"), **LOCAL})
 
-    def prepare() -> None:
-        """Ask."""
-        _fill(local)
-
-    begun(prepare)
+    begun(lambda: _fill(local))
     return local
 
 
@@ -132,8 +122,7 @@ def test_a_person_whom_a_passage_names_is_forgotten_all_the_same(both: Workspace
     path = both.data.with_name("more.jsonl")
     path.write_text(json.dumps({"id": "zq", "text": text}))
     ran(both, "import-passages", str(path))
-    for command in CHAIN:
-        ran(both, command, TASK="passages")
+    both.ran_each(*CHAIN, TASK="passages")
     report = next((both.data / "reports").glob("passage-concepts-2*.md"))
     report.write_text(report.read_text() + "\nZanthippa Quorn\n")
     said = json.loads(both.run("forget", "zq-77-maker", "--yes", "--json").stdout)

@@ -50,8 +50,7 @@ def tagged(local: Workspace, begun: Callable[..., None]) -> Workspace:
         path = local.data.with_name("people.csv")
         path.write_text(PEOPLE)
         ran(local, "import", str(path))
-        for command in CHAIN[:3]:
-            ran(local, command)
+        local.ran_each(*CHAIN[:3])
 
     begun(prepare)
     return local
@@ -80,8 +79,7 @@ def test_a_workspace_moves_from_the_local_engine_to_gemini(tagged: Workspace, ap
     assert "nothing to clear" in ran(tagged, "rebind")
     assert json.loads(tagged.run("rebind", "--json").stdout) == {"answers": 0, "batches": 0, "given_up": 0, "files": 0}
     gemini = Workspace(tagged.data, tagged.environ | {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": api.url})
-    for command in CHAIN:
-        ran(gemini, command, LIST_LAG="0")
+    gemini.ran_each(*CHAIN, LIST_LAG="0")
     status = json.loads(gemini.run("status", "--json").stdout)
     assert (status["backend"], status["experts"]["tagged"], status["index"]["count"]) == ("gemini", 4, 4)
     assert len(api.batches()["batches"]) == 1
@@ -151,8 +149,7 @@ def test_tags_that_were_there_before_stay(local: Workspace, tmp_path: Path) -> N
     connection.executemany("INSERT INTO experts (username, bio, tags) VALUES (?, ?, ?)", rows)
     connection.commit()
     local.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
-    for command in CHAIN[:3]:
-        ran(local, command)
+    local.ran_each(*CHAIN[:3])
     connection.execute("UPDATE experts SET tags = '[\"by hand\"]' WHERE username = 'changed'")
     connection.commit()
     ran(local, "rebind", "--yes")

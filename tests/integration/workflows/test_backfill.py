@@ -158,8 +158,7 @@ def test_a_new_run_takes_the_next_free_version(workspace: Workspace) -> None:
     put(workspace, 6)
     passages.put_foreign(workspace, "p-0000", "passage-concepts@2")
     assert counts(workspace)["with_concepts"] == 1
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        assert workspace.run(command, TASK="passages").exit_code == 0
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest", TASK="passages")
     assert counts(workspace)["with_concepts"] == 6
     done = backfill(workspace, "--no-resume", "--wait", **SKIP)
     assert (done["extractor"], sum(done["ingested"].values())) == (f"passage-concepts@3/{passages.MODEL}", 6)
@@ -303,16 +302,6 @@ def test_the_api_refuses_and_it_goes_on_later(workspace: Workspace, api: Api, tm
     assert check(workspace)
 
 
-def test_asked_live_they_are_the_same_passages(workspace: Workspace, api: Api) -> None:
-    """`tag-live TASK=passages` stores concepts with their evidence under the same version, and asks each once."""
-    put(workspace, 6)
-    assert document(workspace, "preflight", TASK="passages")["items"] == 6
-    assert workspace.run("tag-live", TASK="passages").exit_code == 0
-    assert counts(workspace) == {"total": 6, "with_concepts": 6}
-    assert len(api.seen("POST", ":generateContent")) == 6
-    assert check(workspace) >= 6
-
-
 def test_on_the_local_engine_it_goes_the_same_way(tmp_path: Path) -> None:
     """Without a key: pilot and backfill to the end, with true offsets throughout."""
     here = {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_POLL_FIRST": "0.02", "FINDABLE_POLL_MOST": "0.1"}
@@ -344,8 +333,7 @@ def test_what_is_next_is_about_the_subject(workspace: Workspace, people: Callabl
     assert "3 of 4 passages" in told.stderr
     assert "4 of 4 passages" in told.stderr
     assert workspace.query("SELECT state FROM findable_batches WHERE task = 'expert-tags'") == [("submitted",)]
-    for command in ("batch-poll", "batch-ingest"):
-        assert workspace.run(command).exit_code == 0
+    workspace.ran_each("batch-poll", "batch-ingest")
     assert document(workspace, "status")["experts"]["tagged"] == 3
 
 
@@ -388,19 +376,6 @@ def test_a_batch_that_failed_meanwhile_lets_a_turn_send_nothing(workspace: Works
             break
     assert (turn.exit_code, sent(api), json.loads(turn.stdout)["left"]) == (4, 1, 4)
     assert backfill(workspace, "--wait", **SKIP)["is_over"]
-
-
-def test_it_waits_for_room_that_the_table_knows_nothing_of(workspace: Workspace, api: Api) -> None:
-    """Where a 429 meets an own batch under way, that one is waited for, and the next is sent; to the end, each once."""
-    put(workspace, 12)
-    api.configure(batch_looks=3)
-    api.fault("status", nth=2, times=2, args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
-    once = workspace.run("passages-backfill", "--yes", BATCH_ROWS="4", **SKIP)
-    assert (once.exit_code, sent(api)) == (4, 2), once.output
-    done = backfill(workspace, "--wait", BATCH_ROWS="4", **SKIP)
-    assert (done["submitted"], sum(done["ingested"].values()), done["is_over"]) == ([2, 3], 12, True)
-    assert set(asked(workspace).values()) == {1}
-    assert check(workspace)
 
 
 def test_a_batch_that_cannot_be_looked_at_is_not_asked_for_in_a_circle(workspace: Workspace, api: Api) -> None:

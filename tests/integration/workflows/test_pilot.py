@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration import many_passages as passages
-from tests.integration.many_passages import CREATE, EXTRACTOR, NOTHING_THERE, asked, check, counts, pilot, put, sent
+from tests.integration.many_passages import EXTRACTOR, NOTHING_THERE, asked, check, counts, pilot, put, sent
 from tests.lab import ROOT, Api, Workspace
 
 POLL = "/batches/"
@@ -65,8 +65,8 @@ def test_more_than_there_are_is_all_there_are(workspace: Workspace, api: Api) ->
     assert (empty.exit_code, "import-passages" in empty.stderr) == (2, True), empty.output
     put(workspace, 1)
     passages.put_foreign(workspace, "p-0000", "others@1")
-    done = workspace.run("passages-pilot", "--yes")
-    assert (done.exit_code, "nothing to try" in done.stderr) == (2, True), done.output
+    nothing = workspace.run("passages-pilot", "--yes")
+    assert (nothing.exit_code, "nothing to try" in nothing.stderr) == (2, True), nothing.output
     assert sent(api) == 0
     assert workspace.scalar("SELECT count(*) FROM findable_pilots") == 0
     put(workspace, 7)
@@ -126,8 +126,7 @@ def test_answers_come_in_by_another_command_and_the_pilot_judges_them(workspace:
     put(workspace, 10)
     api.fault("status", args={"code": 401}, path=POLL, times=1, method="GET")
     assert workspace.run("passages-pilot", "--yes", N="8").exit_code == 3
-    for command in ("batch-poll", "batch-ingest"):
-        assert workspace.run(command, TASK="passages").exit_code == 0
+    workspace.ran_each("batch-poll", "batch-ingest", TASK="passages")
     done = pilot(workspace)
     assert (done["pilot"], done["drawn"], done["ingested"], done["passed"]) == (1, 8, {}, True)
     assert sent(api) == 1
@@ -213,17 +212,6 @@ def test_quotations_that_are_nowhere_make_an_answer_invalid(workspace: Workspace
     parked = passages.document(workspace, "parked", TASK="passages")
     assert "p-0004" in json.dumps(parked)
     assert check(workspace)
-
-
-def test_the_api_refuses_and_the_pilot_goes_on_later(workspace: Workspace, api: Api) -> None:
-    """A quota at create ends it with 4 and its verdict open; run again it sends the same file."""
-    put(workspace, 20)
-    api.fault("quota_day", path=CREATE, times=1)
-    stopped = workspace.run("passages-pilot", "--yes", N="8")
-    assert (stopped.exit_code, verdicts(workspace)) == (4, [(1, None)]), stopped.output
-    assert pilot(workspace)["passed"]
-    assert set(asked(workspace).values()) == {1}
-    assert len(asked(workspace)) == 8
 
 
 def test_a_pilot_that_failed_batches_parked_asks_the_same_ones_again(workspace: Workspace, api: Api) -> None:

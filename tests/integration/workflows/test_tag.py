@@ -158,31 +158,6 @@ def test_prepared_batches_do_not_keep_each_other_waiting(workspace: Workspace, p
     assert ledger.batches(workspace) == ["submitted", "submitted"]
 
 
-def test_a_call_that_died_long_ago_takes_nothing_from_the_money_of_today(workspace: Workspace, people: People) -> None:
-    """Its process can settle it no more; what it may have cost counts on the day on which it was made."""
-    people(3)
-    tagged(workspace, "--mode", "live", "--limit", "1")
-    workspace.change(
-        "UPDATE findable_calls SET outcome = NULL, cost = NULL, estimated_cost = 100, "
-        "asked_at = '2020-02-02 12:00:00.000000'"
-    )
-    submitted = workspace.run("batch-submit", BUDGET_PER_DAY="1")
-    assert (submitted.exit_code, "submitted 2 people" in submitted.stdout) == (0, True), submitted.output
-    assert workspace.query("SELECT outcome FROM findable_calls") == [("lost",)]
-
-
-@pytest.mark.parametrize("mode", ["live", "batch"])
-def test_who_is_left_by_a_limit_is_not_left_for_want_of_money(workspace: Workspace, people: People, mode: str) -> None:
-    """A budget with room for everybody is not blamed for what LIMIT leaves, by `tag` nor by `batch-submit`."""
-    people(9)
-    document = tagged(workspace, "--mode", mode, "--wait", "--limit", "3", BUDGET="5")
-    assert (document["left"], document["out_of_money"]) == (6, "")
-    submitted = workspace.run("batch-submit", "--limit", "2", BUDGET_PER_DAY="5")
-    assert "submitted 2 people" in submitted.stdout
-    assert "held back" not in submitted.stdout
-    ledger.check(workspace)
-
-
 def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, people: People) -> None:
     """Who comes after `tag` within it: `run`, and `tag` without a word of money; a larger one lets all through."""
     people(12)
@@ -204,8 +179,7 @@ def test_a_run_is_over_by_whichever_command_nobody_is_left(
     """The budget of the next one begins anew, and what it spent is its own."""
     people(4)
     assert tagged(workspace, "--mode", "batch", BUDGET="5")["submitted"] == [1]
-    for command in ("batch-poll", "batch-ingest"):
-        assert workspace.run(command).exit_code == 0
+    workspace.ran_each("batch-poll", "batch-ingest")
     assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
     assert workspace.scalar("SELECT cost FROM findable_batch_accounts") > 0
     more = tmp_path / "more.json"
@@ -264,17 +238,6 @@ def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, people: Peop
     document = tagged(workspace, "--mode", "batch", "--wait", code=4)
     assert (list(document["failed"]), document["parked"], document["left"]) == (["3"], 4, 0)
     assert (document["submitted"], document["under_way"]) == ([3], 0)
-
-
-def test_while_others_succeed_who_failed_is_sent_again(workspace: Workspace, people: People, api: Api) -> None:
-    """Of two batches one fails: it is told, and its people are asked again by the same command."""
-    people(6)
-    api.fault("batch_fails", times=1)
-    done = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
-    assert (done.exit_code, "6 tagged in 2 batches" in done.stdout) == (0, True), done.output
-    assert "batch 1 failed at the API (failed: 13" in done.stderr
-    assert len(api.seen("POST", CREATE)) == 3
-    ledger.check(workspace)
 
 
 def fill_up(api: Api, *creates: int) -> None:
@@ -337,31 +300,8 @@ def test_a_window_that_others_fill_is_said_and_ends_no_run(
     assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [(None,)]
 
 
-@pytest.mark.parametrize("fault", ["status", "quota_day"])
-def test_it_waits_for_no_room_that_will_not_come(workspace: Workspace, people: People, api: Api, fault: str) -> None:
-    """Nothing under way, or the day's quota used up: exit code 4 at once, as the other commands end."""
-    people(6)
-    args = {"code": 429, "message": "Resource exhausted"} if fault == "status" else {}
-    api.fault(fault, nth=1 if fault == "status" else 2, args=args, path=CREATE)
-    workspace.ran("tag", "--mode", "batch", "--wait", BATCH_ROWS="3", code=4)
-    assert ledger.batches(workspace) == (["prepared"] * 2 if fault == "status" else ["submitted", "prepared"])
-
-
-def test_a_failure_while_it_waits_for_room_stops_the_sending(workspace: Workspace, people: People, api: Api) -> None:
-    """What was prepared stays so and goes out with the same command later."""
-    people(9)
-    fill_up(api, 2)
-    api.fault("batch_fails", times=1)
-    stopped = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
-    assert (stopped.exit_code, "6 people in batches that are not over" in stopped.stdout) == (4, True), stopped.output
-    assert "3 people can be asked: run it again later" in stopped.stderr
-    assert ledger.batches(workspace) == ["failed", "prepared", "prepared"]
-    assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
-    ledger.check(workspace)
-
-
 def test_others_are_brought_home_where_it_waited_for_room(workspace: Workspace, people: People, api: Api) -> None:
-    """One fails while another has a long way to go: its answers are taken in all the same, the third is not sent."""
+    """One fails while another has a long way to go: its answers are taken in all the same, the third is sent later."""
     people(9)
     fill_up(api, 2, 3)
     api.fault("batch_fails", times=1)
@@ -370,6 +310,7 @@ def test_others_are_brought_home_where_it_waited_for_room(workspace: Workspace, 
     document = tagged(workspace, "--mode", "batch", "--wait", code=4, BATCH_ROWS="3")
     assert (list(document["failed"]), document["ingested"], document["submitted"]) == (["1"], {"2": 3}, [2])
     assert ledger.batches(workspace) == ["failed", "ingested", "prepared"]
+    assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
     ledger.check(workspace)
 
 
