@@ -77,7 +77,7 @@ def test_a_copy_is_the_workspace_again(backed: Workspace, tmp_path: Path) -> Non
     for name in ("batches/000001-requests.jsonl", "batches/000001-results.jsonl", "faiss.index", "metadata.json"):
         assert (other.data / name).read_bytes() == (backed.data / name).read_bytes()
     assert len(json.loads(ran(other, "search", "bees", "--json"))) == 5
-    assert json.loads(other.run("doctor", "--json").stdout)["findings"] == []
+    assert ledger.findings(other) == []
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.endswith(".part")) == []
 
 
@@ -212,7 +212,7 @@ def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp
         other = at(chained, tmp_path / f"other-{number}")
         ran(other, "restore", str(tmp_path / f"copy-{number}"))
         ledger.check(other)
-        found = json.loads(other.run("doctor", "--json").stdout)["findings"]
+        found = ledger.findings(other)
         found = [one["said"] for one in found if one["check"] not in {"backend", "leases"}]
         assert [
             said for said in found if "is behind the database" not in said
@@ -249,7 +249,7 @@ def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     builder.join()
     other = at(chained, tmp_path / "other")
     ran(other, "restore", str(tmp_path / "copy"))
-    assert json.loads(other.run("doctor", "--json").stdout)["findings"] == []
+    assert ledger.findings(other) == []
 
 
 def test_a_result_that_was_lost_stops_a_backup_only_where_it_is_needed(chained: Workspace, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -15,12 +14,6 @@ from tests.lab import Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 SEALED = ("000001-requests.jsonl", "000001-results.jsonl")
-
-
-def findings(workspace: Workspace) -> list[dict[str, Any]]:
-    """Return what doctor finds."""
-    found: list[dict[str, Any]] = json.loads(workspace.run("doctor", "--json").stdout)["findings"]
-    return found
 
 
 def sealed(workspace: Workspace) -> list[str]:
@@ -64,7 +57,7 @@ def test_old_files_and_builds_go_and_accounts_stay(used: Workspace) -> None:
     after = ledger.snapshot(used)
     assert {**after, "findable_events": []} == {**before, "findable_events": []}
     assert ledger.status(used)["spent"] == kept
-    assert findings(used) == []
+    assert ledger.findings(used) == []
     assert len(json.loads(used.run("search", "bees", "--json").stdout)) == 4
 
 
@@ -100,7 +93,7 @@ def test_a_run_that_died_before_the_files_went_is_gone_on_with(used: Workspace) 
     """
     with used.open() as ws, ws.store.write() as tx:
         erase.note_cleaned(tx, 1, why="older than 0 days", at=ws.now())
-    assert findings(used) == []
+    assert ledger.findings(used) == []
     used.environ["GOOGLE_GEMINI_BASE_URL"] = "http://127.0.0.1:9"
     assert "uploads were not looked at" in ran(used, "clean", KEEP_DAYS="0", RETRY_FOR="0.1")
     assert sealed(used) == ["000002-requests.jsonl"]
@@ -114,4 +107,4 @@ def test_the_rest_of_the_chain_goes_on(used: Workspace) -> None:
     ran(used, "backup", str(used.data.parent / "copy"))
     ran(used, "forget", "person-0001", "--yes")
     ledger.check(used)
-    assert findings(used) == []
+    assert ledger.findings(used) == []

@@ -30,12 +30,6 @@ def add_person(workspace: Workspace, name: str = "zq-77") -> str:
         return table.insert_person(tx, name, PERSON)
 
 
-def findings(workspace: Workspace) -> list[dict[str, object]]:
-    """Return what doctor finds."""
-    found: list[dict[str, object]] = json.loads(workspace.run("doctor", "--json").stdout)["findings"]
-    return found
-
-
 def holding(root: Path) -> list[str]:
     """Return every file below a folder that holds a trace of the person."""
     return sorted(
@@ -97,7 +91,7 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (5, 5, 0)
     assert status["spent"] == spent
     assert len(list((chained.data / "index" / "builds").iterdir())) == 1
-    assert findings(chained) == []
+    assert ledger.findings(chained) == []
     ran(chained, "forget", "zq-77", "--yes", code=2)
     with chained.open() as ws, ws.store.write() as tx:
         assert int(table.insert_person(tx, "somebody-new", {})) > 6
@@ -136,7 +130,7 @@ def test_the_last_one_leaves_no_index(workspace: Workspace) -> None:
     assert holding(workspace.data) == []
     assert not any(path.is_symlink() for path in workspace.data.rglob("*"))
     assert ledger.status(workspace)["index"]["count"] == 0
-    assert findings(workspace) == []
+    assert ledger.findings(workspace) == []
 
 
 @pytest.mark.sqlite_only(reason="it reads the pages of the database's own file")
@@ -196,7 +190,7 @@ def test_the_local_engine_forgets_as_well(tmp_path: Path) -> None:
     local.ran_each(*CHAIN)
     ran(local, "forget", "zq-77", "--yes")
     assert holding(local.data) == []
-    assert findings(local) == []
+    assert ledger.findings(local) == []
     assert ledger.status(local)["experts"]["tagged"] == 1
 
 

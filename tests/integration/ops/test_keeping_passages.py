@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.ops import forget
-from tests import postgresql
+from tests import ledger, postgresql
 from tests.integration import many_passages as passages
 from tests.lab import ON_POSTGRESQL, Workspace, ran
 
@@ -22,7 +22,6 @@ PERSON = {
 }
 TRACES = (b"zq-77-maker", b"Zanthippa", b"Quillmouth")
 LOCAL = {"FINDABLE_POLL_FIRST": "0.02"}
-ITEMS = ("expert-tags", "passage-concepts")
 
 
 def _fill(workspace: Workspace) -> None:
@@ -54,12 +53,6 @@ def _local(tmp_path: Path, begun: Callable[..., None]) -> Workspace:
 
     begun(lambda: _fill(local))
     return local
-
-
-def _findings(workspace: Workspace, **values: str) -> list[dict[str, Any]]:
-    """Return what doctor finds."""
-    found: list[dict[str, Any]] = json.loads(workspace.run("doctor", "--json", **values).stdout)["findings"]
-    return found
 
 
 def _reports(workspace: Workspace, task: str = "") -> list[str]:
@@ -109,7 +102,7 @@ def test_forgetting_a_person_takes_their_reports_and_no_passage(both: Workspace)
     assert passages.rows(both, passages.LABEL) == rows
     asked = (both.data / "batches" / "000002-requests.jsonl").read_text().splitlines()
     assert [json.loads(line)["key"] for line in asked] == [f"passage-concepts/{number}" for number in range(1, 5)]
-    assert _findings(both) == []
+    assert ledger.findings(both) == []
     assert "expert-tags-latest.md" in (ran(both, "qc"), _reports(both))[1]
 
 
@@ -130,7 +123,7 @@ def test_a_person_whom_a_passage_names_is_forgotten_all_the_same(both: Workspace
     assert both.scalar("SELECT text FROM passages WHERE id = 'zq'") == text
     assert both.scalar("SELECT count(*) FROM experts WHERE username = 'zq-77-maker'") == 0
     assert _reports(both, "expert") == []
-    assert _findings(both) == []
+    assert ledger.findings(both) == []
 
 
 def test_a_report_written_meanwhile_goes_too(both: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +161,7 @@ def test_old_reports_go_but_the_newest_and_those_of_pilots(both: Workspace) -> N
     assert "8 files of reports" in ran(both, "clean", TASK="passages")
     assert set(_reports(both)) == before - gone
     assert "nothing to clean" in ran(both, "clean")
-    assert _findings(both) == []
+    assert ledger.findings(both) == []
 
 
 def test_rebind_takes_both_subjects_back(local: Workspace) -> None:
@@ -187,7 +180,7 @@ def test_rebind_takes_both_subjects_back(local: Workspace) -> None:
     assert local.scalar("SELECT count(*) FROM passages") == local.scalar("SELECT count(*) FROM experts") == 4
     assert local.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 0
     assert _reports(local) == ["mine.md"]
-    assert _findings(local) == []
+    assert ledger.findings(local) == []
 
 
 def test_rebind_takes_half_a_rollback_along(local: Workspace) -> None:

@@ -117,7 +117,7 @@ def test_everything_is_there_and_work_goes_on(mid_life: Workspace, there: Worksp
     assert len(json.loads(ran(there, "search", "bees", "--json"))) == 6
     names = [one["displayName"] for one in api.batches()["batches"]]
     assert len(names) == len({name.rsplit("-", 1)[0] for name in names}) == len(ledger.batches(there))
-    assert json.loads(there.run("doctor", "--json").stdout)["findings"] == []
+    assert ledger.findings(there) == []
 
 
 def test_a_password_is_written_nowhere(small: Workspace, to: str) -> None:

@@ -82,7 +82,7 @@ def test_another_copy_can_be_restored_after_one_that_died(
     ran(served, "restore", str(tmp_path / "later"), "--yes")
     assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
     assert sorted(path.name for path in (tmp_path / "later").iterdir()) == ["findable.dump", "manifest.json"]
-    assert json.loads(served.run("doctor", "--json").stdout)["findings"] == []
+    assert ledger.findings(served) == []
 
 
 def test_a_restore_that_was_finished_by_another_run_is_not_done_again(

@@ -1,19 +1,12 @@
 """`make passages-pilot`: drawn by a seed, gone on with after a kill, judged, and what its verdict opens and closes."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.integration import many_passages as passages
 from tests.integration.many_passages import EXTRACTOR, NOTHING_THERE, asked, check, counts, pilot, put, sent
-from tests.lab import ROOT, Api, Workspace
+from tests.lab import Api, Workspace
 
 POLL = "/batches/"
 STRICT = "concepts=12..14"  # which no answer of the engine keeps
@@ -74,51 +67,6 @@ def test_more_than_there_are_is_all_there_are(workspace: Workspace, api: Api) ->
     done = pilot(workspace, N="500", VERSION="mine@2")
     assert (done["drawn"], done["extractor"].partition("/")[0]) == (6, "mine@2")
     assert counts(workspace) == {"total": 7, "with_concepts": 6, "empty": 1}
-
-
-def started(workspace: Workspace, *words: str, **values: str) -> "subprocess.Popen[str]":
-    """Start a command as a process of its own."""
-    named = {f"FINDABLE_{name}": value for name, value in values.items()}
-    environ = {**os.environ, **workspace.environ, **named, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "jobs", *words],
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
-def test_a_pilot_that_was_stopped_goes_on_with_the_same_ones(
-    workspace: Workspace, api: Api, how: signal.Signals
-) -> None:
-    """Stopped while it waits for the API, it is the same pilot afterwards, and nobody is asked twice."""
-    put(workspace, 20)
-    api.configure(paused=True)
-    process = started(workspace, "passages-pilot", "--yes", N="12", SEED="9")
-    until = time.monotonic() + 120
-    while not api.seen("GET", POLL):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "it never came to the wait"
-        time.sleep(0.02)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == (130 if how is signal.SIGINT else -9), said
-    assert "Traceback" not in said
-    before = asked(workspace)
-    assert verdicts(workspace) == [(9, None)]
-    assert counts(workspace)["claimed"] == 12
-    assert passages.document(workspace, "passages-status")["next"] == "make passages-pilot"
-    refused = workspace.run("passages-backfill", "--yes")
-    assert (refused.exit_code, sent(api)) == (6, 1), refused.output
-    api.configure(paused=False)
-    done = pilot(workspace)
-    assert (done["drawn"], done["seed"], done["pilot"], done["passed"]) == (12, 9, 1, True)
-    assert (asked(workspace), sent(api)) == (before, 1)
-    assert set(before.values()) == {1}
-    assert check(workspace)
 
 
 def test_answers_come_in_by_another_command_and_the_pilot_judges_them(workspace: Workspace, api: Api) -> None:

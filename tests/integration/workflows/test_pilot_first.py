@@ -184,6 +184,7 @@ def test_a_probe_is_refused_with_what_took_its_place(workspace: Workspace, peopl
         assert workspace.run(command, PROBE="0").exit_code == 0
 
 
+@pytest.mark.full
 def test_two_at_once_run_one_pilot(workspace: Workspace, api: Api, people: People) -> None:
     """The second command goes on with the same batch: each person stands in one batch, and five calls are made."""
     people(9)
