@@ -196,18 +196,18 @@ def test_versions_that_are_skipped_keep_passages_from_being_asked(workspace: Wor
 
 def test_a_gate_that_fails_on_the_way_stops_sending(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """Exit code 6 after a first window without one valid answer; the rest waits for whoever goes on all the same."""
-    put(workspace, 40)
-    values = window_of(api, tmp_path, 4500) | SKIP
+    put(workspace, 80)
+    values = window_of(api, tmp_path, 9000) | SKIP
     api.fault("answer_text", times=10_000, args={"text": NOTHING_THERE})
     stopped = backfill(workspace, "--wait", code=6, **values)
     assert ("nothing more was sent" in stopped["held_back"], stopped["passed"], sent(api)) == (True, False, 2)
     assert workspace.query(RUNS) == [(passages.EXTRACTOR, None)]
-    assert counts(workspace)["open"] > 20
+    assert counts(workspace)["open"] > 40
     closed = workspace.run("passages-backfill", "--wait", "--yes")
     assert (closed.exit_code, "failed its gates" in closed.stderr, sent(api)) == (6, True, 2), closed.output
     api.clear_faults()
     done = backfill(workspace, "--wait", GATES="parse-failure=off,coverage=off", **values)
-    assert (done["is_over"], counts(workspace)["with_concepts"]) == (True, 40)
+    assert (done["is_over"], counts(workspace)["with_concepts"]) == (True, 80)
     assert max(asked(workspace).values()) == 2
 
 
@@ -226,8 +226,8 @@ def test_a_gate_that_fails_at_the_end_ends_the_run_all_the_same(workspace: Works
 
 def test_a_gate_that_fails_stops_run_as_well(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """From cron nobody looks: where the report fails, nothing more is sent, by this run and by those after it."""
-    put(workspace, 40)
-    values = window_of(api, tmp_path, 4500)
+    put(workspace, 80)
+    values = window_of(api, tmp_path, 9000)
     api.fault("answer_text", times=10_000, args={"text": NOTHING_THERE})
     assert backfill(workspace, **values, **SKIP)["submitted"] == [1, 2]
     ran = [workspace.run("run", "--json", TASK="passages", **values) for _ in range(4)]
