@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import ON_POSTGRESQL, Workspace
+from tests.lab import ON_POSTGRESQL, Workspace, ran
 
 KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
 IS_LIST = "tags::json IS NOT NULL" if ON_POSTGRESQL else "json_valid(tags)"
@@ -25,36 +25,30 @@ def theirs(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def _ran(workspace: Workspace, *args: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.ran(*args)
-    return result.output
-
-
 def test_new_people_get_the_defaults_of_the_table(theirs: Workspace, tmp_path: Path) -> None:
     """By import and add-expert, the score counts them, and the same file again changes nothing."""
     people = tmp_path / "people.csv"
     people.write_text("Username,Bio,Hourly Rate,Currency\nb,I keep bees.,,\nc,I sing.,80,USD\n")
-    _ran(theirs, "import", str(people))
+    ran(theirs, "import", str(people))
     (tmp_path / "new.json").write_text(json.dumps({"username": "d", "bio": "I mend clocks."}))
-    _ran(theirs, "add-expert", str(tmp_path / "new.json"))
+    ran(theirs, "add-expert", str(tmp_path / "new.json"))
     found = theirs.query("SELECT username, hourly_rate, currency FROM experts ORDER BY id")
     assert found[1:] == [("b", 50.0, "EUR: 1"), ("c", 80.0, "USD"), ("d", 50.0, "EUR: 1")]
     assert theirs.query("SELECT tags, findability_score >= 10 FROM experts WHERE username = 'b'") == [("[]", True)]
-    assert "2 unchanged" in _ran(theirs, "import", str(people))
+    assert "2 unchanged" in ran(theirs, "import", str(people))
     people.write_text("Username,Bio,Hourly Rate,Currency\nc,I sing.,,\n")
-    _ran(theirs, "import", str(people))
+    ran(theirs, "import", str(people))
     assert theirs.query("SELECT hourly_rate, currency FROM experts WHERE username = 'c'") == [(50.0, "EUR: 1")]
 
 
 def test_tags_that_are_taken_back_become_the_default(theirs: Workspace) -> None:
     """A table that demands a list keeps an empty one, and the person is asked again."""
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        _ran(theirs, command)
+        ran(theirs, command)
     assert theirs.scalar("SELECT tags FROM experts") != "[]"
-    _ran(theirs, "rollback", "expert-tags@1", "--yes")
+    ran(theirs, "rollback", "expert-tags@1", "--yes")
     assert theirs.scalar("SELECT tags FROM experts") == "[]"
-    assert json.loads(_ran(theirs, "status", "--json"))["experts"]["untagged"] == 1
+    assert json.loads(ran(theirs, "status", "--json"))["experts"]["untagged"] == 1
 
 
 def test_a_table_that_refuses_to_lose_tags_is_told(theirs: Workspace) -> None:
@@ -63,7 +57,7 @@ def test_a_table_that_refuses_to_lose_tags_is_told(theirs: Workspace) -> None:
     theirs.change(TABLE.replace("DEFAULT '[]'", """DEFAULT '["new"]'"""))
     theirs.change("INSERT INTO experts (username, bio, tags) VALUES ('a', 'I teach water law.', '[]')")
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        _ran(theirs, command)
+        ran(theirs, command)
     result = theirs.run("rollback", "expert-tags@1", "--yes")
     assert (result.exit_code, "refuses a row" in result.stderr) == (3, True), result.output
     assert theirs.scalar("SELECT tags FROM experts") not in {"", "[]"}

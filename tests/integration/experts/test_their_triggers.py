@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import ON_POSTGRESQL, Workspace
+from tests.lab import ON_POSTGRESQL, Workspace, ran
 
 KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
 SILENT = ["CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 BEGIN SELECT RAISE(IGNORE); END"]
@@ -31,27 +31,19 @@ def theirs(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def _ran(workspace: Workspace, *args: str) -> str:
-    """Run a command that must work, and return what it printed."""
-    result = workspace.ran(*args)
-    return result.output
-
-
-@pytest.mark.parametrize("commands", [("batch-submit", "batch-poll", "batch-ingest"), ("tag-live",)])
-def test_whose_row_does_not_take_the_tags_is_parked(theirs: Workspace, commands: tuple[str, ...]) -> None:
+def test_whose_row_does_not_take_the_tags_is_parked(theirs: Workspace) -> None:
     """The answer does not count as applied, `parked` says why, and nobody pays for a second one."""
-    for command in commands:
-        _ran(theirs, command)
-    counts = json.loads(_ran(theirs, "status", "--json"))["experts"]
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        theirs.ran(command)
+    counts = json.loads(ran(theirs, "status", "--json"))["experts"]
     assert (counts["tagged"], counts["parked"], counts["untagged"]) == (1, 1, 0)
     assert theirs.query("SELECT applied FROM findable_answers ORDER BY item_id") == [(True,), (False,)]
-    assert "a trigger or a rule of the database" in _ran(theirs, "parked")
-    assert "nothing to submit" in _ran(theirs, "batch-submit")
+    assert "a trigger or a rule of the database" in ran(theirs, "parked")
+    assert "nothing to submit" in ran(theirs, "batch-submit")
     assert json.loads(theirs.run("doctor", "--json").stdout)["findings"] == []
     theirs.change("DROP TRIGGER silent" + (" ON experts" if ON_POSTGRESQL else ""))
-    _ran(theirs, "unpark", "--all", "--yes")
-    for command in commands:
-        _ran(theirs, command)
+    ran(theirs, "unpark", "--all", "--yes")
+    theirs.ran("tag-live")
     assert theirs.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == 2
 
 
@@ -60,7 +52,7 @@ def test_whose_row_does_not_take_a_file_is_told(theirs: Workspace, tmp_path: Pat
     people = tmp_path / "people.csv"
     people.write_text("Username,Company,Hourly Rate\nfree,Farm,80\nlocked,,90\n")
     for said in ("1 updated, 1 unchanged", "0 updated, 2 unchanged"):
-        told = _ran(theirs, "import", str(people))
+        told = ran(theirs, "import", str(people))
         assert said in told
         assert "not changed: a trigger or a rule" in told
     assert theirs.query("SELECT username, hourly_rate FROM experts ORDER BY id") == [("free", 80.0), ("locked", None)]

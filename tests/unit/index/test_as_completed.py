@@ -16,7 +16,7 @@ def test_as_many_as_asked_for_are_under_way_at_once() -> None:
 
 
 def test_never_more_are_under_way() -> None:
-    """Of many calls the next is asked for only as there is room."""
+    """Of many calls the next is asked for only as there is room, and without calls there is nothing to wait for."""
     begun, ended, most = 0, 0, 0
 
     def calls() -> Iterator[tuple[int, Callable[[], int]]]:
@@ -30,6 +30,7 @@ def test_never_more_are_under_way() -> None:
         ended += 1
         assert given == 7
     assert (begun, most) == (20, 4)
+    assert list(as_completed(iter(()), width=3)) == []
 
 
 def test_a_failure_ends_it_and_what_was_under_way_is_kept() -> None:
@@ -58,8 +59,3 @@ def test_a_failure_ends_it_and_what_was_under_way_is_kept() -> None:
         collect()
     assert ("lasts", "kept") in found
     assert len(begun) <= 3  # `never`, where `lasts` was told of before the failure
-
-
-def test_no_calls_give_nothing() -> None:
-    """Without calls there is nothing to wait for."""
-    assert list(as_completed(iter(()), width=3)) == []
