@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,19 +86,6 @@ def test_a_broken_record_takes_no_sound_one_with_it(sound: list[str], broken: by
         rows = list(People(path).people())
     assert {row.username for row in rows if isinstance(row, Person)} == {f"user{n}" for n in range(len(sound))}
     assert [row.line for row in rows if isinstance(row, Finding)] == [min(at, len(sound)) + 2]
-
-
-@given(
-    st.lists(st.fixed_dictionaries({"username": st.uuids().map(str), "bio": TEXT, "Company": TEXT}), max_size=6),
-    st.sampled_from([None, 0, 2]),
-)
-def test_what_a_json_writer_wrote_is_read_back(documents: list[dict[str, str]], indent: int | None) -> None:
-    """Every object of a list comes back, however it is laid out."""
-    with file_of(json.dumps(documents, indent=indent, ensure_ascii=False).encode(), suffix=".json") as path:
-        found = list(People(path).people())
-    assert [row.username for row in found if isinstance(row, Person)] == [
-        document["username"] for document in documents
-    ]
 
 
 @given(st.text(max_size=20) | st.from_regex(r"[$€]?[\d., ']{1,12}( ?[A-Z]{3})?(/h)?", fullmatch=True))

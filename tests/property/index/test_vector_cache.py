@@ -45,21 +45,6 @@ def test_different_questions_have_different_keys(a: tuple[str, str, str, int], b
     assert (first == second) == (a == b)
 
 
-@given(st.integers(HEADER_BYTES, SIZE - 1))
-@settings(max_examples=60)
-def test_a_file_cut_at_any_byte_keeps_its_whole_records(size: int) -> None:
-    """A writer killed at any byte loses its last record alone, and adding again makes all good."""
-    whole = (size - HEADER_BYTES) // RECORD
-    with full_cache() as cache:
-        with cache.path.open("r+b") as file:
-            file.truncate(size)
-        again = reopened(cache)
-        assert again.missing(KEYS) == list(range(whole, 6))
-        again.add(KEYS, vectors_of(TEXTS))
-        assert np.array_equal(reopened(cache).fetch(KEYS), vectors_of(TEXTS))
-        assert cache.path.stat().st_size == SIZE
-
-
 @given(st.integers(0, SIZE - 1), st.integers(1, 255))
 @settings(max_examples=60)
 def test_a_changed_byte_never_gives_a_wrong_vector(offset: int, mask: int) -> None:
@@ -95,7 +80,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> VectorCache:
 
 
 @given(st.lists(WANTED, max_size=4), st.sets(st.integers(0, MANY - 1), max_size=4))
-@settings(max_examples=100)
+@settings(max_examples=30)
 def test_any_keys_in_any_order_find_their_vectors(
     large: VectorCache, asked: list[list[int]], damaged: set[int]
 ) -> None:
@@ -167,4 +152,4 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 TestCacheMachine = CacheMachine.TestCase
-TestCacheMachine.settings = settings(max_examples=25, stateful_step_count=20)
+TestCacheMachine.settings = settings(max_examples=25, stateful_step_count=15)

@@ -70,7 +70,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
         yield ws
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(concepts=CONCEPTS, preference=PREFERENCES, begun=BEGINNINGS)
 @example(
     concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): (0, False), (LABELS[1], "m"): (3, False)}
