@@ -5,13 +5,11 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from pipeline.experts import adopt as adoption
 from pipeline.experts.schema import experts
@@ -203,48 +201,6 @@ def test_foreign_text_waits_for_its_owner(on_legacy: Workspace, legacy: Path) ->
     counts = _status(on_legacy)["experts"]
     assert (counts["total"], counts["untagged"], counts["parked"]) == (21, 9, 7)
     assert _rows(legacy, "SELECT count(*) FROM experts WHERE findability_score IS NULL") == [(0,)]
-
-
-@pytest.fixture
-def statements() -> Iterator[list[str]]:
-    """The SQL that the commands of this process run, on connections that take 2,500 values in one statement."""
-    said: list[str] = []
-
-    def limit(connection: sqlite3.Connection, _record: Any) -> None:
-        """Take few values, as another build of SQLite may: by default 32,766, and PostgreSQL takes 65,535."""
-        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 2500)
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        """Keep what is run."""
-        said.append(statement)
-
-    event.listen(Engine, "connect", limit)
-    event.listen(Engine, "before_cursor_execute", note)
-    yield said
-    event.remove(Engine, "connect", limit)
-    event.remove(Engine, "before_cursor_execute", note)
-
-
-def test_any_number_of_rows_with_text_of_others_is_parked(
-    on_legacy: Workspace, legacy: Path, statements: list[str]
-) -> None:
-    """More than the values of one statement: all are parked, and looked at again without their other columns."""
-    _made(
-        legacy,
-        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000) "
-        "INSERT INTO experts (username, bio, tags) SELECT 'more-' || n, 'I keep bees.', 'law, bees' FROM n",
-    )
-    assert on_legacy.run("status").exit_code == 0
-    assert _status(on_legacy)["experts"]["parked"] == 3008
-    _made(
-        legacy,
-        "UPDATE experts SET tags = NULL WHERE username LIKE 'more-%'",
-        "INSERT INTO experts (username) VALUES ('new')",
-    )
-    del statements[:]
-    assert on_legacy.run("status").exit_code == 0
-    assert _status(on_legacy)["experts"]["parked"] == 8
-    assert not [one for one in statements if "experts.company" in one]
 
 
 def test_the_chain_runs_on_a_legacy_database(on_legacy: Workspace, legacy: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
 
 from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
@@ -44,25 +43,6 @@ def test_people_go_in_with_their_scores_and_are_brought_up_to_date(tmp_path: Pat
         assert (ann["bio"], ann["company"], ann["findability_score"]) == ("y" * 500, "Acme", 75.0)
     with workspace(tmp_path / "data") as ws:
         assert position(ws) == at + 1
-
-
-def test_what_was_asked_is_looked_through_only_where_an_id_might_be_given_again(tmp_path: Path) -> None:
-    """Neither where all in the file are there already, nor where the database gives no id twice."""
-    said: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        """Keep what is run."""
-        said.append(statement)
-
-    path = people_file(tmp_path / "p.csv", ann="Water.", bob="Soil.")
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        with workspace(tmp_path / "data") as ws:
-            assert [import_.run(ws, path).added for _ in range(2)] == [2, 0]
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    assert [one for one in said if "INSERT INTO experts" in one]
-    assert not [one for one in said if "max(" in one and "findable_requests" in one]
 
 
 def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The view of the best concepts: its evidence, its settings, somebody else's of its name; and concepts as files."""
 
-import builtins
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -222,15 +222,7 @@ def test_without_pyarrow_parquet_is_refused(
     tmp_path: Path, outside: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message names the extra, and an old file stays."""
-    real = builtins.__import__
-
-    def without(name: str, *args: Any, **values: Any) -> Any:
-        """Import anything else."""
-        if name.split(".", maxsplit=1)[0] == "pyarrow":
-            raise ImportError(name)
-        return real(name, *args, **values)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "old.parquet").write_text("old")
     for task in ("passages", "experts"):
         ran = outside.ran("export", str(tmp_path / "old.parquet"), TASK=task, code=3)

@@ -16,7 +16,7 @@ from pipeline.store import answers, claims, versions
 from pipeline.store import workspace as stored
 from pipeline.tables.findings import Finding, FindingKind
 from tests.integration.passages.workspaces import NOW, add_concepts, concept, passages_file, rows, shape, workspace
-from tests.lab import SHARED, Workspace
+from tests.lab import Workspace
 
 STRANGE = [
     "  two blanks before and after  ",
@@ -204,14 +204,3 @@ def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> N
     assert "rejected: line 2: no JSON" in done.stderr
     assert json.loads(workspace.run("import-passages", str(path), "--json").stdout)["unchanged"] == 1
     assert workspace.run("import-passages", str(passages_file(tmp_path / "q.jsonl", "no json"))).exit_code == 2
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")
-def test_the_shared_passages_go_in(tmp_path: Path) -> None:
-    """All 2,000 go in, none is told of, and each text is the file's."""
-    path = SHARED / "data" / "passages" / "dev_passages.jsonl"
-    with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, path, strict=True)
-        found = rows(ws)
-    expected = {one["id"]: one["text"] for one in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
-    assert (done.added, {key: row[0] for key, row in found.items()}) == (2000, expected)

@@ -17,6 +17,7 @@ from tests.lab import Workspace
 LABEL, MODEL = "passage-concepts@1", "m-1"
 EXTRACTOR = f"{LABEL}/{MODEL}"
 TEXT = "We study water law here."
+AT = "2026-03-04 05:06:07"
 
 
 def ready(workspace: Workspace) -> None:
@@ -30,97 +31,52 @@ def evidence(start: int = 9, end: int = 18, *, text: str = TEXT) -> str:
     return json.dumps({"surface": "water law", "support": support, "context": text, "quality": {}})
 
 
-def put(
-    workspace: Workspace,
-    passage: str,
-    names: list[str],
-    *,
-    label: str = LABEL,
-    model: str = MODEL,
-    kind: str = "method",
-    proof: str | None = "one",
-    text: str = TEXT,
-) -> None:
-    """Store one passage with some concepts of one version."""
+def insert(workspace: Workspace, table: str, **values: Any) -> None:
+    """Store one row."""
+    places = ", ".join(f":{name}" for name in values)
+    workspace.change(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", **values)  # noqa: S608 - our names
+
+
+def put(workspace: Workspace, passage: str, names: list[str], *, text: str = TEXT, **values: Any) -> None:
+    """Store one passage with some concepts of one version; `values` are other cells of theirs."""
     workspace.change(
         "INSERT INTO passages (id, text) VALUES (:id, :text) ON CONFLICT DO NOTHING", id=passage, text=text
     )
+    concept = {"concept_type": "method", "aliases": "[]", "confidence": 0.9, "extractor_model": MODEL}
+    concept |= {"extractor_version": LABEL, "evidence": evidence(), "created_at": "2026-03-04 05:06:07+00:00"}
     for name in names:
-        workspace.change(
-            "INSERT INTO passage_concepts (passage_id, concept_name, concept_type, aliases, confidence,"
-            " extractor_model, extractor_version, evidence, created_at)"
-            " VALUES (:id, :name, :kind, '[]', 0.9, :model, :label, :proof, '2026-03-04 05:06:07+00:00')",
-            id=passage,
-            name=name,
-            kind=kind,
-            model=model,
-            label=label,
-            proof=evidence() if proof == "one" else proof,
-        )
+        insert(workspace, "passage_concepts", passage_id=passage, concept_name=name, **concept | values)
 
 
-def answered(
-    workspace: Workspace,
-    item: str,
-    *,
-    applied: bool = True,
-    extractor: str = EXTRACTOR,
-    task: str = "passage-concepts",
-    batch: int | None = 1,
-) -> None:
+def answered(workspace: Workspace, item: str, **values: Any) -> None:
     """Keep an answer's provenance, as ingest does: 100 tokens in, 10 out, a thousandth of a dollar."""
-    workspace.change(
-        "INSERT INTO findable_answers (task, item_id, batch, extractor, input_hash, answer, applied, outdated,"
-        " model_version, response_id, tokens_in, tokens_out, cost, at) VALUES (:task, :item, :batch, :extractor,"
-        " 'h', '{}', :applied, :no, 'm', 'r', 100, 10, 0.001, '2026-03-04 05:06:07')",
-        task=task,
-        item=item,
-        batch=batch,
-        extractor=extractor,
-        applied=applied,
-        no=False,
-    )
+    answer = {"task": "passage-concepts", "batch": 1, "extractor": EXTRACTOR, "applied": True, "outdated": False}
+    answer |= {"input_hash": "h", "answer": "{}", "model_version": "m", "response_id": "r", "at": AT}
+    cost = {"tokens_in": 100, "tokens_out": 10, "cost": 0.001}
+    insert(workspace, "findable_answers", item_id=item, **answer | cost | values)
 
 
 def a_batch(workspace: Workspace, *, extractor: str = EXTRACTOR, number: int = 1) -> None:
     """Store a batch of an extractor."""
-    workspace.change(
-        "INSERT INTO findable_batches (number, task, extractor, model, state, created_at, requests, request_file,"
-        " request_sha256, request_size, estimated_in, estimated_out, estimated_cost, priced_on)"
-        " VALUES (:number, 'passage-concepts', :extractor, :model, 'ingested', '2026-03-04 05:06:07', 1, 'f', 's',"
-        " 1, 1, 1, 1.0, '2026-03-04')",
-        number=number,
-        extractor=extractor,
-        model=MODEL,
-    )
+    batch = {"task": "passage-concepts", "model": MODEL, "state": "ingested", "created_at": AT, "requests": 1}
+    batch |= {"request_file": "f", "request_sha256": "s", "request_size": 1, "priced_on": "2026-03-04"}
+    batch |= {"estimated_in": 1, "estimated_out": 1, "estimated_cost": 1.0}
+    insert(workspace, "findable_batches", number=number, extractor=extractor, **batch)
 
 
 def attempt(workspace: Workspace, item: str, outcome: str, *, batch: int = 1) -> None:
     """Keep an attempt of a batch that gave no answer and was charged: 50 tokens in, 5 out."""
-    workspace.change(
-        "INSERT INTO findable_attempts (task, item_id, batch, at, charged, forgiven, outcome, reason, tokens_in,"
-        " tokens_out, cost) VALUES ('passage-concepts', :item, :batch, '2026-03-04 05:06:07', :yes, :no, :outcome, 'r',"
-        " 50, 5, 0.0005)",
-        item=item,
-        batch=batch,
-        yes=True,
-        no=False,
-        outcome=outcome,
-    )
+    tried = {"task": "passage-concepts", "at": AT, "charged": True, "forgiven": False, "reason": "r"}
+    cost = {"tokens_in": 50, "tokens_out": 5, "cost": 0.0005}
+    insert(workspace, "findable_attempts", item_id=item, batch=batch, outcome=outcome, **tried | cost)
 
 
 def a_call(workspace: Workspace, item: str, outcome: str, *, purpose: str = "live") -> None:
     """Keep the mark of a live call that has ended: 40 tokens in, 4 out."""
-    workspace.change(
-        "INSERT INTO findable_calls (task, item_id, extractor, model, purpose, owner, asked_at, day, counted_in,"
-        " estimated_in, estimated_out, estimated_cost, outcome, tokens_in, tokens_out, cost) VALUES ("
-        " 'passage-concepts', :item, :extractor, 'm', :purpose, 'o', '2026-03-04 05:06:07', '2026-03-04', 1,"
-        " 1, 1, 1.0, :outcome, 40, 4, 0.0004)",
-        item=item,
-        extractor=EXTRACTOR,
-        purpose=purpose,
-        outcome=outcome,
-    )
+    call = {"task": "passage-concepts", "extractor": EXTRACTOR, "model": "m", "owner": "o", "asked_at": AT}
+    call |= {"day": "2026-03-04", "counted_in": 1, "estimated_in": 1, "estimated_out": 1, "estimated_cost": 1.0}
+    cost = {"tokens_in": 40, "tokens_out": 4, "cost": 0.0004}
+    insert(workspace, "findable_calls", item_id=item, outcome=outcome, purpose=purpose, **call | cost)
 
 
 def measured(workspace: Workspace, extractor: str | None = LABEL) -> Quality:
@@ -143,9 +99,9 @@ def test_figures_are_what_is_stored(workspace: Workspace) -> None:
     """Mean, percentiles, evidence, duplicates and garbage of a few known answers are right to the last digit."""
     ready(workspace)
     put(workspace, "a", ["law", "Law", "tax", "the law is old"])
-    put(workspace, "b", ["neural network", "neural networks"], proof=None)
-    put(workspace, "c", ["bees", "x" * 61, "123"], kind="domain")
-    put(workspace, "c", ["bees"], label="other@1")
+    put(workspace, "b", ["neural network", "neural networks"], evidence=None)
+    put(workspace, "c", ["bees", "x" * 61, "123"], concept_type="domain")
+    put(workspace, "c", ["bees"], extractor_version="other@1")
     found = measured(workspace)
     assert found.items == 3
     assert figure(found, "concepts") == pytest.approx(3)
@@ -199,13 +155,23 @@ def test_types_are_held_against_other_versions(workspace: Workspace) -> None:
     ready(workspace)
     none_there = "no other version is here to compare the types with"
     for number in range(40):
-        put(workspace, f"p-{number}", [f"{word} {number}" for word in ("law", "tax", "bees", "wax")], kind="Method")
+        put(
+            workspace,
+            f"p-{number}",
+            [f"{word} {number}" for word in ("law", "tax", "bees", "wax")],
+            concept_type="Method",
+        )
     found = measured(workspace)
     assert verdict(found, "divergence").passed is None
     assert none_there in found.notes
     for number in range(40):
-        put(workspace, f"p-{number}", [f"{word} {number}" for word in ("law", "tax", "bees", "wax")], label="v@2")
-        put(workspace, f"p-{number}", ["law"], label="v@3", kind="Technique")
+        put(
+            workspace,
+            f"p-{number}",
+            [f"{word} {number}" for word in ("law", "tax", "bees", "wax")],
+            extractor_version="v@2",
+        )
+        put(workspace, f"p-{number}", ["law"], extractor_version="v@3", concept_type="Technique")
     found = measured(workspace)
     assert figure(found, "divergence") == pytest.approx(0)
     assert verdict(found, "divergence").passed is True
@@ -231,10 +197,10 @@ def test_samples_mark_what_the_offsets_say(workspace: Workspace) -> None:
     ready(workspace)
     long = "\u05d0\u0301 \U0001f600 " * 100 + TEXT + " \u05d0" * 300
     at = long.index("water law")
-    put(workspace, "good", ["water law"], text=long, proof=evidence(at, at + 9, text=long))
-    put(workspace, "wrong", ["water law"], proof=evidence().replace('"start": 9', '"start": 8'))
-    put(workspace, "none", ["water law"], proof=None)
-    put(workspace, "odd", ["water law"], proof='{"support": [{"quote": 3}, 7]}')
+    put(workspace, "good", ["water law"], text=long, evidence=evidence(at, at + 9, text=long))
+    put(workspace, "wrong", ["water law"], evidence=evidence().replace('"start": 9', '"start": 8'))
+    put(workspace, "none", ["water law"], evidence=None)
+    put(workspace, "odd", ["water law"], evidence='{"support": [{"quote": 3}, 7]}')
     put(workspace, "gone", ["water law"])
     workspace.change("DELETE FROM passages WHERE id = 'gone'")
     shown = {one.id: one for one in measured(workspace).samples}
@@ -285,7 +251,7 @@ def test_what_a_passage_says_cannot_break_the_report(workspace: Workspace) -> No
     """A hostile name stays one line of text: no link, no HTML, no row of its own."""
     ready(workspace)
     name = "| a | [x](http://e.example) <img src=x> `b` \u202e\nnew line"
-    put(workspace, "<script>", [name], kind="![x](y)", text=name, proof=None)
+    put(workspace, "<script>", [name], concept_type="![x](y)", text=name, evidence=None)
     assert workspace.run("qc", TASK="passages").exit_code == 6
     text = (workspace.data / "reports" / "passage-concepts-latest.md").read_text(encoding="utf-8")
     assert not any(part in text for part in ("<script", "<img", "http://", "![x", "\u202e", "\nnew line"))

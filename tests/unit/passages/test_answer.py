@@ -33,7 +33,9 @@ def test_the_schema_asks_for_4_to_14_concepts_with_1_to_3_quotations() -> None:
     assert list(inner) == concepts["items"]["required"] == ["name", "type", "aliases", "confidence", "quotes"]
     assert inner["type"]["enum"] == list(CONCEPT_TYPES)
     assert {name: inner["confidence"][name] for name in ("type", "minimum", "maximum")} == {
-        "type": "NUMBER", "minimum": 0, "maximum": 1
+        "type": "NUMBER",
+        "minimum": 0,
+        "maximum": 1,
     }
     assert (inner["quotes"]["minItems"], inner["quotes"]["maxItems"]) == (1, 3)
 
