@@ -371,18 +371,3 @@ def test_processes_that_adopt_at_once_do_it_once(legacy: Path, tmp_path: Path) -
     said = [process.communicate(timeout=60)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     assert sum("adopted the experts table" in text for text in said) == 1
-
-
-def test_usernames_that_stand_twice_or_not_at_all_do_no_harm(workspace: Workspace, tmp_path: Path) -> None:
-    """Rows are told apart by id: each is tagged for itself, and names are taken as they come."""
-    path = _made(
-        tmp_path / "x.db",
-        "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)",
-        "INSERT INTO experts (username, bio) VALUES ('a', 'I keep bees.'), ('a', 'I teach law.'), (NULL, 'I sing.')",
-    )
-    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
-    for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
-        workspace.ran(command)
-    assert _status(workspace)["experts"]["tagged"] == 3
-    hits = json.loads(workspace.run("search", "bees", "--json").stdout)
-    assert sorted(hit["username"] for hit in hits) == ["", "a", "a"]

@@ -160,13 +160,3 @@ def test_rates_of_any_type_are_read_and_come_back_as_given(theirs: Workspace, tm
         else:
             assert ran.exit_code == 0, ran.output
             assert "1 unchanged" in theirs.run("import", str(people)).output
-
-
-def test_types_are_known_where_names_are_quoted_throughout(theirs: Workspace) -> None:
-    """A database whose sessions quote every name, as some tools ask for, is taken over with no word of it."""
-    name = theirs.environ["FINDABLE_DATABASE_URL"].partition("@/")[2].partition("?")[0]
-    theirs.change("CREATE TABLE experts (id SERIAL PRIMARY KEY, username TEXT, bio TEXT)")
-    theirs.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law.')")
-    theirs.change(f'ALTER DATABASE "{name}" SET quote_all_identifiers = on')
-    for command in ("status", *CHAIN):
-        theirs.ran(command)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -177,13 +176,6 @@ def test_what_embedding_costs_is_said_before_it_is_spent(
     assert "embedding " not in workspace.run("index").stderr
 
 
-def test_the_local_engine_says_nothing_of_costs(workspace: Workspace, tagged: Callable[[int], None]) -> None:
-    """It costs nothing, whatever its models are called."""
-    tagged(9)
-    _change(workspace, LONGER)
-    assert "embedding " not in workspace.ran("index", BACKEND="local").stderr
-
-
 def test_vectors_that_do_not_fit_are_never_kept(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:
     """Once is asked again; always ends with 4, without a build, and with nothing in the cache; length is put right."""
     tagged(5)
@@ -211,16 +203,6 @@ def test_what_was_embedded_before_a_failure_is_kept(
     report = _index(workspace)
     assert report["count"] == 250
     assert report["embedded"] in left
-
-
-def test_the_client_is_made_before_the_calls_begin(workspace: Workspace, tagged: Callable[[int], None]) -> None:
-    """One for all of them, by who asked for the index: a local engine would start with it."""
-    tagged(250)
-    said_by = []
-    with workspace.open() as ws:
-        ws.display.say = lambda _: said_by.append(threading.current_thread())  # who makes it says what it connects to
-        index_build.run(ws)
-    assert said_by == [threading.current_thread()]
 
 
 def test_nobody_tagged_is_said_with_what_to_do(
@@ -261,24 +243,6 @@ def test_behind_counts_each_person_once(workspace: Workspace, tagged: Callable[[
     third = _index(workspace)
     assert third["number"] > second["number"]
     assert (third["count"], third["embedded"]) == (9, 0)
-
-
-def test_a_damaged_cache_never_reaches_the_index(workspace: Workspace, tagged: Callable[[int], None]) -> None:
-    """Turned bits are found: either the vector is asked for again, or the build is refused and the old one stays."""
-    tagged(20)
-    before = _index(workspace)
-    for path in (workspace.data / "index" / "vectors").rglob("*"):
-        if path.is_file() and path.stat().st_size:
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 0xFF
-            path.write_bytes(data)
-    result = workspace.run("index", "--json")
-    assert result.exit_code in {0, 5}, result.output
-    if result.exit_code == 0:
-        assert json.loads(result.stdout)["embedded"] >= 1
-    else:
-        assert json.loads(workspace.run("status", "--json").stdout)["index"]["build"] == before["number"]
-    assert len(json.loads(workspace.run("search", "bee hive 7", "-k", "1", "--json").stdout)) == 1
 
 
 def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace, api: Api) -> None:

@@ -42,7 +42,7 @@ def put(workspace: Workspace, passage: str, names: list[str], *, text: str = TEX
     workspace.change(
         "INSERT INTO passages (id, text) VALUES (:id, :text) ON CONFLICT DO NOTHING", id=passage, text=text
     )
-    concept = {"concept_type": "method", "aliases": "[]", "confidence": 0.9, "extractor_model": MODEL}
+    concept: dict[str, Any] = {"concept_type": "method", "aliases": "[]", "confidence": 0.9, "extractor_model": MODEL}
     concept |= {"extractor_version": LABEL, "evidence": evidence(), "created_at": "2026-03-04 05:06:07+00:00"}
     for name in names:
         insert(workspace, "passage_concepts", passage_id=passage, concept_name=name, **concept | values)
@@ -50,7 +50,13 @@ def put(workspace: Workspace, passage: str, names: list[str], *, text: str = TEX
 
 def answered(workspace: Workspace, item: str, **values: Any) -> None:
     """Keep an answer's provenance, as ingest does: 100 tokens in, 10 out, a thousandth of a dollar."""
-    answer = {"task": "passage-concepts", "batch": 1, "extractor": EXTRACTOR, "applied": True, "outdated": False}
+    answer: dict[str, Any] = {
+        "task": "passage-concepts",
+        "batch": 1,
+        "extractor": EXTRACTOR,
+        "applied": True,
+        "outdated": False,
+    }
     answer |= {"input_hash": "h", "answer": "{}", "model_version": "m", "response_id": "r", "at": AT}
     cost = {"tokens_in": 100, "tokens_out": 10, "cost": 0.001}
     insert(workspace, "findable_answers", item_id=item, **answer | cost | values)
@@ -58,7 +64,13 @@ def answered(workspace: Workspace, item: str, **values: Any) -> None:
 
 def a_batch(workspace: Workspace, *, extractor: str = EXTRACTOR, number: int = 1) -> None:
     """Store a batch of an extractor."""
-    batch = {"task": "passage-concepts", "model": MODEL, "state": "ingested", "created_at": AT, "requests": 1}
+    batch: dict[str, Any] = {
+        "task": "passage-concepts",
+        "model": MODEL,
+        "state": "ingested",
+        "created_at": AT,
+        "requests": 1,
+    }
     batch |= {"request_file": "f", "request_sha256": "s", "request_size": 1, "priced_on": "2026-03-04"}
     batch |= {"estimated_in": 1, "estimated_out": 1, "estimated_cost": 1.0}
     insert(workspace, "findable_batches", number=number, extractor=extractor, **batch)
@@ -66,14 +78,20 @@ def a_batch(workspace: Workspace, *, extractor: str = EXTRACTOR, number: int = 1
 
 def attempt(workspace: Workspace, item: str, outcome: str, *, batch: int = 1) -> None:
     """Keep an attempt of a batch that gave no answer and was charged: 50 tokens in, 5 out."""
-    tried = {"task": "passage-concepts", "at": AT, "charged": True, "forgiven": False, "reason": "r"}
+    tried: dict[str, Any] = {"task": "passage-concepts", "at": AT, "charged": True, "forgiven": False, "reason": "r"}
     cost = {"tokens_in": 50, "tokens_out": 5, "cost": 0.0005}
     insert(workspace, "findable_attempts", item_id=item, batch=batch, outcome=outcome, **tried | cost)
 
 
 def a_call(workspace: Workspace, item: str, outcome: str, *, purpose: str = "live") -> None:
     """Keep the mark of a live call that has ended: 40 tokens in, 4 out."""
-    call = {"task": "passage-concepts", "extractor": EXTRACTOR, "model": "m", "owner": "o", "asked_at": AT}
+    call: dict[str, Any] = {
+        "task": "passage-concepts",
+        "extractor": EXTRACTOR,
+        "model": "m",
+        "owner": "o",
+        "asked_at": AT,
+    }
     call |= {"day": "2026-03-04", "counted_in": 1, "estimated_in": 1, "estimated_out": 1, "estimated_cost": 1.0}
     cost = {"tokens_in": 40, "tokens_out": 4, "cost": 0.0004}
     insert(workspace, "findable_calls", item_id=item, outcome=outcome, purpose=purpose, **call | cost)
@@ -154,23 +172,14 @@ def test_types_are_held_against_other_versions(workspace: Workspace) -> None:
     """Other types diverge, case does not count; other vocabularies and withdrawn versions are not compared."""
     ready(workspace)
     none_there = "no other version is here to compare the types with"
+    words = ("law", "tax", "bees", "wax")
     for number in range(40):
-        put(
-            workspace,
-            f"p-{number}",
-            [f"{word} {number}" for word in ("law", "tax", "bees", "wax")],
-            concept_type="Method",
-        )
+        put(workspace, f"p-{number}", [f"{word} {number}" for word in words], concept_type="Method")
     found = measured(workspace)
     assert verdict(found, "divergence").passed is None
     assert none_there in found.notes
     for number in range(40):
-        put(
-            workspace,
-            f"p-{number}",
-            [f"{word} {number}" for word in ("law", "tax", "bees", "wax")],
-            extractor_version="v@2",
-        )
+        put(workspace, f"p-{number}", [f"{word} {number}" for word in words], extractor_version="v@2")
         put(workspace, f"p-{number}", ["law"], extractor_version="v@3", concept_type="Technique")
     found = measured(workspace)
     assert figure(found, "divergence") == pytest.approx(0)

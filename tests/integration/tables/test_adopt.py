@@ -87,7 +87,6 @@ REFUSED: list[tuple[str, str, str]] = [  # kind of table, what another program d
     ("concepts", "CREATE VIEW passage_concepts AS SELECT 1 AS id", "`passage_concepts` .* is a view here"),
     ("experts", "name TEXT", "no `username` column"),
     ("passages", "doc TEXT, text TEXT", "`passages` in this database has no `id` column"),
-    ("passages", "id TEXT, body TEXT", "no `text` column"),
     ("concepts", "id INTEGER, concept_name TEXT", "no `passage_id`"),
     *(
         (kind, _with_rows(columns, kind, rows), rf"missing or not theirs alone \({said}\)")
@@ -134,7 +133,6 @@ ON_POSTGRESQL_ALONE = [
     ("experts", 'id INT, "Username" TEXT', "no `username`"),
     ("experts", "id BYTEA, username TEXT", r"`id` \(bytea\), which must hold whole numbers, text or UUIDs"),
     ("experts", "id CHAR(9), username TEXT", r"`id` \(character\(9\)\), which must hold text that is not filled up"),
-    ("experts", "id INT, username CHAR(9)", "`username` .*, which must hold text that is not filled up"),
     ("experts", "id INT, username TEXT, company NAME", r"`company` \(name\), which must hold text of any length"),
     ("experts", f"{EXPERTS}, tags JSONB", r"`tags` \(jsonb\), which must hold text"),
     ("experts", f"{EXPERTS}, findability_score REAL", "double precision"),
@@ -144,7 +142,6 @@ ON_POSTGRESQL_ALONE = [
         f"{EXPERTS}, tags TEXT GENERATED ALWAYS AS (bio) STORED",
         "`tags` .*, which must hold values of its own",
     ),
-    ("passages", "id TEXT, text BYTEA", "`text` .bytea., which must hold text"),
     ("concepts", f"{CONCEPTS}, aliases TEXT[]", r"`aliases` \(text\[\]\), which must hold JSON or text"),
     *(
         (

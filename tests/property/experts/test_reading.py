@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.rates import MAX_RATE, parse_rate, rate_text
+from pipeline.experts.rates import MAX_RATE, parse_rate
 from pipeline.experts.read import People
 from pipeline.experts.rows import Person
 from pipeline.tables.findings import Finding
@@ -97,10 +97,3 @@ def test_a_rate_is_a_number_in_bounds_or_has_a_reason(text: str) -> None:
     else:
         assert 0 <= rate.value <= MAX_RATE
         assert rate.reason is None
-
-
-@given(st.floats(0, MAX_RATE))
-def test_a_rate_as_text_reads_back_as_itself(value: float) -> None:
-    """What an export writes, an import reads as the same number without a word."""
-    rate = parse_rate(rate_text(value))
-    assert (rate.value, rate.is_plain) == (value, True)

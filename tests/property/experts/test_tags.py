@@ -21,18 +21,6 @@ MARKS = st.sampled_from(
 ANY = st.lists(WORDS | MARKS | st.text(max_size=5), max_size=8).map("".join) | st.text(min_size=55, max_size=70)
 
 
-@given(st.lists(WORDS, max_size=12))
-@example(["Water  Law", "water law", "Bees"])
-def test_tags_are_lower_case_trimmed_and_each_there_once(words: list[str]) -> None:
-    """What is kept is normal, in the order of first mention; where nothing is left it is refused."""
-    if not any(word.split() for word in words):
-        with pytest.raises(ValidationError):
-            ExpertTags(tags=words)
-        return
-    kept = ExpertTags(tags=words).tags
-    assert kept == list(dict.fromkeys(" ".join(word.lower().split()) for word in words if word.split()))
-
-
 @given(st.lists(ANY, min_size=1, max_size=6))
 @example(["<b>Water&nbsp;Law</b>", "x" * 61, "&amp;lt;b&amp;gt;", "- bees"])
 def test_whatever_an_answer_holds_what_is_kept_is_well_formed(words: list[str]) -> None:

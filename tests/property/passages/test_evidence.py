@@ -7,7 +7,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pipeline.passages.answer import CONCEPT_TYPES, PassageConcepts
-from pipeline.passages.evidence import MAX_CONTEXT, evidence_context, ground
+from pipeline.passages.evidence import MAX_CONTEXT, ground
 from pipeline.passages.fold import Folded
 from pipeline.passages.locate import SearchableText
 
@@ -149,15 +149,3 @@ def test_folding_leads_back_to_what_it_was_made_from(text: str) -> None:
             last = end
         at += len(word) + 1
     assert Folded(folded.text).text == folded.text
-
-
-@given(slices())
-def test_a_context_holds_as_much_of_the_quotation_as_fits(drawn: tuple[str, str]) -> None:
-    """All of it, or its beginning."""
-    text, part = drawn
-    assume(part.strip() == part)
-    start = text.index(part)
-    seen = evidence_context(text, start, start + len(part))
-    assert seen in text
-    assert len(seen) <= MAX_CONTEXT
-    assert part in seen or part.startswith(seen)

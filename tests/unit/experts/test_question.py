@@ -63,10 +63,3 @@ def test_the_hash_covers_all_that_is_asked() -> None:
     assert expert_item("8", {**ROW, "company": "x", "tags": "[]"}).input_hash == same
     for column in ROW:
         assert expert_item("7", {**ROW, column: "other"}).input_hash != same
-
-
-def test_cells_of_any_type_can_be_asked_about() -> None:
-    """An adopted table may hold numbers and bytes."""
-    assert _told({"username": 7, "job_title": b"Judge", "bio": b"\xff bees"}).endswith(
-        "<biography>\ufffd bees</biography>"
-    )

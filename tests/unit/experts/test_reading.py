@@ -83,16 +83,6 @@ def test_json_that_cannot_be_read_is_told_and_never_raised(tmp_path: Path) -> No
         People(tmp_path / "people.json")
 
 
-def test_keys_that_are_not_ours_are_noted_once(tmp_path: Path) -> None:
-    """Tags in a file are not answers; the note says so, once, when the file has been read."""
-    path = tmp_path / "people.jsonl"
-    path.write_text('{"username": "a", "tags": ["x"]}\n{"username": "b", "tags": ["y"], "z": 1}\n', encoding="utf-8")
-    _, _, reader = read(path)
-    assert reader.notes == ["not read: tags, z", "tags and scores are never imported: they come from answers"]
-    assert len(list(reader.people())) == 2
-    assert len(reader.notes) == 2
-
-
 def test_the_first_of_two_equal_usernames_goes_in(tmp_path: Path) -> None:
     """Duplicates are rejected with the line of the first: other person, exact copy, other case, spaces around."""
     broken = record("ann", bio="a\x00b")  # a rejected row does not take its username

@@ -39,15 +39,6 @@ def test_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:
         flat_file.open_flat(ReadHandle(tmp_path / "x"))
 
 
-def test_a_handle_outlives_the_name_of_its_file(tmp_path: Path) -> None:
-    """An index is opened and searched after its file was removed."""
-    flat_file.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
-    handle = ReadHandle(tmp_path / "ours")
-    (tmp_path / "ours").unlink()
-    _, rows = flat_file.open_flat(handle).search(ROWS[7:8], 1)
-    assert rows[0, 0] == 7
-
-
 def test_reading_past_the_end_is_an_error(tmp_path: Path) -> None:
     """A short file is never padded."""
     (tmp_path / "x").write_bytes(b"12345")

@@ -15,7 +15,6 @@ from pipeline.index.metrics import (
     recall_at,
     reciprocal_rank,
     shuffled,
-    tokenize,
 )
 from tests.lab import SHARED
 
@@ -61,11 +60,6 @@ def test_shuffled_depends_on_seed_and_query_alone() -> None:
     assert sorted(once) == sorted(names)
     assert once != shuffled(names, seed=2, query="q")
     assert once != shuffled(names, seed=1, query="r")
-
-
-def test_words_are_lower_case_without_stop_words() -> None:
-    """No stemming: plural and singular stay apart."""
-    assert tokenize("The Water-Laws of C3PO") == ["water", "laws", "c3po"]
 
 
 def test_bm25_by_hand() -> None:

@@ -47,16 +47,6 @@ def test_a_build_is_a_faiss_index_and_plain_json(stage: Stage) -> None:
     assert manifest.read_manifest(staged.directory) == staged.manifest
 
 
-def test_progress_counts_the_rows(builds: Builds, cache: VectorCache) -> None:
-    """Progress is told how many rows are done, after each block, the last time all of them."""
-    people = [entry(number, "all the same") for number in range(2500)]
-    cache.add([key_of("all the same")], vectors_of(["all the same"]))
-    told: list[int] = []
-    begun = builds.begin(1, ((each, key_of(each.text)) for each in people), position=1)
-    builds.complete(begun, cache, task_type="T", progress=told.append)
-    assert told == [1024, 2048, 2500]
-
-
 def test_what_cannot_be_built_leaves_no_staging(stage: Stage, builds: Builds, cache: VectorCache) -> None:
     """A build of nobody, a lone surrogate, and a vector that is missing, which never becomes a row of zeros."""
     with pytest.raises(InputError, match="nothing to index"):
@@ -67,14 +57,6 @@ def test_what_cannot_be_built_leaves_no_staging(stage: Stage, builds: Builds, ca
     with pytest.raises(InconsistentError, match="no vector is cached"):
         builds.complete(begun, cache, task_type="T")
     assert builds.sweep() == []
-
-
-def test_a_sound_build_is_verified(stage: Stage, builds: Builds) -> None:
-    """A build whose parts agree passes, with equal texts and near twins among its people."""
-    people = [*PEOPLE, entry(200, PEOPLE[0].text), entry(201, PEOPLE[0].text)]
-    staged = stage(people)
-    builds.verify(staged, count=12)
-    assert staged.verified
 
 
 def swap_vectors(staged: Staged) -> None:

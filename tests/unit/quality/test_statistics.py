@@ -58,14 +58,3 @@ def test_a_choice_knows_no_order(keys: set[str], size: int, seed: int, shuffling
         second.offer(key, key)
     assert list(first) == list(second)
     assert len(first) == min(size, len(keys))
-
-
-def test_each_is_chosen_about_as_often() -> None:
-    """Over many seeds, each of ten is among three chosen in some 30 % of all cases."""
-    often: Counter[int] = Counter()
-    for seed in range(2000):
-        choice: Choice[int] = Choice(3, seed=seed)
-        for number in range(10):
-            choice.offer(str(number), number)
-        often.update(choice)
-    assert all(500 < often[number] < 700 for number in range(10))  # 600 +- five standard deviations
