@@ -44,7 +44,7 @@ def test_different_questions_have_different_keys(a: tuple[str, str, str, int], b
 
 
 @given(st.integers(0, SIZE - 1), st.integers(1, 255))
-@settings(max_examples=60)
+@settings(max_examples=settings().max_examples // 2)
 def test_a_changed_byte_never_gives_a_wrong_vector(offset: int, mask: int) -> None:
     """Any single damaged byte takes out one record, or the file where it is in the header."""
     with full_cache() as cache:

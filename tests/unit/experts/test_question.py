@@ -22,11 +22,6 @@ def _told(row: Mapping[str, object]) -> str:
     return text
 
 
-def test_the_question_is_made_of_username_title_and_biography() -> None:
-    """One part, each between tags of its own name; lines of the biography stay, those of a title do not."""
-    assert _told(ROW) == TOLD
-
-
 def test_a_whole_request_line() -> None:
     """The line as it is sent: key, instruction, contents, JSON output with the schema, and a token limit."""
     asked = expert_item("7", ROW)

@@ -1,4 +1,4 @@
-"""Columns of ours that take no NULL in somebody else's table: nothing is written as the default they have there."""
+"""Rules of another application on its table of people: defaults for what is nothing, triggers that keep rows out."""
 
 import json
 from pathlib import Path
@@ -61,3 +61,46 @@ def test_a_table_that_refuses_to_lose_tags_is_told(theirs: Workspace) -> None:
     result = theirs.run("rollback", "expert-tags@1", "--yes")
     assert (result.exit_code, "refuses a row" in result.stderr) == (3, True), result.output
     assert theirs.scalar("SELECT tags FROM experts") not in {"", "[]"}
+
+
+SILENT = ["CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 BEGIN SELECT RAISE(IGNORE); END"]
+if ON_POSTGRESQL:
+    SILENT = [
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+        "CREATE TRIGGER silent BEFORE UPDATE ON experts FOR EACH ROW WHEN (old.locked = 1) EXECUTE FUNCTION nothing()",
+    ]
+
+
+def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_path: Path) -> None:
+    """It does not count as updated by a file; an answer does not count as applied, and is paid for once."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change(f"CREATE TABLE experts (id {KEY}, username TEXT, bio TEXT, locked INTEGER)")
+    workspace.change(
+        "INSERT INTO experts (username, bio, locked) VALUES"
+        " ('free', 'I teach water law.', 0), ('locked', 'I keep bees.', 1)"
+    )
+    assert workspace.run("status").exit_code == 0
+    for statement in SILENT:
+        workspace.change(statement)
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Company,Hourly Rate\nfree,Farm,80\nlocked,,90\n")
+    for said in ("1 updated, 1 unchanged", "0 updated, 2 unchanged"):
+        told = ran(workspace, "import", str(people))
+        assert said in told
+        assert "not changed: a trigger or a rule" in told
+    assert workspace.query("SELECT username, hourly_rate FROM experts ORDER BY id") == [
+        ("free", 80.0),
+        ("locked", None),
+    ]
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        workspace.ran(command)
+    counts = json.loads(ran(workspace, "status", "--json"))["experts"]
+    assert (counts["tagged"], counts["parked"], counts["untagged"]) == (1, 1, 0)
+    assert workspace.query("SELECT applied FROM findable_answers ORDER BY item_id") == [(True,), (False,)]
+    assert "a trigger or a rule of the database" in ran(workspace, "parked")
+    assert "nothing to submit" in ran(workspace, "batch-submit")
+    assert json.loads(workspace.run("doctor", "--json").stdout)["findings"] == []
+    workspace.change("DROP TRIGGER silent" + (" ON experts" if ON_POSTGRESQL else ""))
+    ran(workspace, "unpark", "--all", "--yes")
+    workspace.ran("tag-live")
+    assert workspace.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == 2
