@@ -51,6 +51,7 @@ def _dump(workspace: Workspace) -> dict[str, Any]:
     }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", IDS)
 def test_ids_of_any_kind_run_through_the_chain(theirs: Workspace, tmp_path: Path, kind: str) -> None:
     """Everybody is tagged, indexed and found, foreign columns stay, new people get ids, and doctor is content."""
@@ -135,6 +136,7 @@ def test_tags_that_the_table_refuses_wait_in_their_result(theirs: Workspace) -> 
     assert theirs.query("SELECT state FROM findable_batches") == [("ingested",)]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["NUMERIC(6, 1)", "REAL", "TEXT"])
 def test_rates_of_any_type_are_read_and_come_back_as_given(theirs: Workspace, tmp_path: Path, kind: str) -> None:
     """A rate counts where it parses and the same file again changes nothing; one that would be rounded is refused."""

@@ -176,6 +176,13 @@ def test_what_embedding_costs_is_said_before_it_is_spent(
     assert "embedding " not in workspace.run("index").stderr
 
 
+def test_the_local_engine_says_nothing_of_costs(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """It costs nothing, whatever its models are called."""
+    tagged(9)
+    _change(workspace, LONGER)
+    assert "embedding " not in workspace.ran("index", BACKEND="local").stderr
+
+
 def test_vectors_that_do_not_fit_are_never_kept(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:
     """Once is asked again; always ends with 4, without a build, and with nothing in the cache; length is put right."""
     tagged(5)
