@@ -256,6 +256,7 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str]
     return path, ids
 
 
+@pytest.mark.sampled(2, sqlite=2)
 def test_ids_of_any_kind_run_through_the_chain(
     odd: tuple[Path, list[str]], workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_people_who_come_while_others_are_embedded_are_in_the_build(
     assert _behind(workspace) == 1
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("few", [149, 150])
 def test_many_missing_texts_are_embedded_in_a_pass_of_their_own(
     workspace: Workspace, api: Api, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, few: int
@@ -155,6 +156,7 @@ def test_only_changed_texts_are_embedded_again(
     assert workspace.scalar("SELECT tags FROM experts WHERE username = 'p0'") == '["bees", "hive 0"]'
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("few", [0, 5000])
 def test_what_embedding_costs_is_said_before_it_is_spent(
     workspace: Workspace, api: Api, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, few: int

@@ -46,6 +46,7 @@ def test_more_texts_than_a_minute_takes_are_embedded_without_a_refusal(
     assert 2 * 60 < clock.seconds < 4 * 61
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize(("window", "calls"), [("sliding", "1"), ("fixed", "4")])
 def test_a_quota_that_is_far_below_the_limit_is_slow_and_not_dead(
     workspace: Workspace, tagged: Tagged, tmp_path: Path, window: str, calls: str

@@ -57,6 +57,7 @@ def _dump(directory: Path, *names: str) -> Any:
     return found
 
 
+@pytest.mark.sampled(1, sqlite=2)
 @pytest.mark.parametrize("kind", IDS)
 def test_passages_with_ids_of_any_kind_are_read_in_place(tmp_path: Path, kind: str) -> None:
     """They are asked about in the order of their ids, get concepts, and take new rows; the table stays as it is."""

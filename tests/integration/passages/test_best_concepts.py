@@ -121,6 +121,7 @@ def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> No
         assert not passages_best.is_view_ready(tx, shape(ws), passages_best.Preference((LABEL,), 0.7))
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("theirs", ["TABLE best_concepts (x TEXT)", "VIEW best_concepts AS SELECT 1 AS x"])
 def test_what_is_somebody_elses_stays(tmp_path: Path, outside: Workspace, theirs: str) -> None:
     """A table or view of that name is left as it is, and told of once; the command does without it."""
@@ -252,6 +253,7 @@ ADOPTED = {  # what is odd about their table of concepts -> (type of passages' i
 }
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("kind", ADOPTED)
 def test_somebody_elses_columns_are_read_as_they_are(tmp_path: Path, kind: str) -> None:
     """Ids, numbers, documents and times of other types; 0.7 of a narrow column is sure enough, words are not."""
