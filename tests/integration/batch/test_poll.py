@@ -174,7 +174,7 @@ def test_one_sick_batch_does_not_hide_the_others(workspace: Workspace, api: Api,
     for name, fault in zip(names, ("get_status", "drop", "html_200"), strict=False):
         api.fault(fault, times=ALWAYS, method="GET", path=f"/{name}$")
     api.fault("download_status", times=ALWAYS, path=names[3].removeprefix("batches/"))
-    report = poll(workspace, code=4, RETRY_FOR="0.05", POLL_PATIENCE="0.2")
+    report = poll(workspace, code=4, RETRY_FOR="0.05", POLL_PATIENCE="1")
     assert report["downloaded"] == [5]
     assert 4 in report["waiting"]
     assert "503" in report["stopped"]
