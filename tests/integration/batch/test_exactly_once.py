@@ -17,7 +17,6 @@ from tests.integration.looks import (
     batch_row,
     claimed,
     creates,
-    crowd,
     moves,
     remote,
     states,
@@ -167,27 +166,6 @@ def test_the_wait_for_the_list_holds_nothing_and_can_be_interrupted(
     api.advance(7200)
     assert workspace.run("batch-submit").exit_code == 0
     assert (states(workspace), creates(api), len(remote(api))) == (["submitted"], 1, 1)
-
-
-def test_every_page_of_the_list_is_read(workspace: Workspace, api: Api, people: People) -> None:
-    """An empty page in the middle and a 503 on the page after it do not hide the batch that is looked for."""
-    people(5)
-    fault_on_create(api, "create_lost_reply", {})
-    assert workspace.run("batch-submit").exit_code == 0
-    [lost] = remote(api)
-    alter(
-        workspace,
-        "UPDATE findable_batches SET state = 'submitting', remote_name = NULL, submitted_at = NULL",
-        "UPDATE findable_tries SET outcome = 'unclear'",
-    )
-    crowd(api, 101)
-    api.clear_faults()
-    api.fault("empty_page")
-    api.fault("page_status", nth=2)
-    workspace.ran("batch-submit")
-    assert batch_row(workspace)["remote_name"] == lost["name"]
-    assert api.faults()["used_up"]
-    assert creates(api) == 1 + 101
 
 
 def test_of_several_batches_the_oldest_is_adopted_and_the_others_are_cancelled(
@@ -352,22 +330,6 @@ def test_items_that_others_were_taken_without_are_parked_however_many_they_are(
     api.fault("bad_line", args={"line": 1}, times=3)
     workspace.ran("batch-submit")
     assert workspace.query("SELECT item_id FROM findable_parked ORDER BY item_id") == [("2",), ("4",), ("5",)]
-
-
-def test_a_batch_left_unclear_by_a_dead_run_is_adopted_before_anything_new_is_sent(
-    workspace: Workspace, api: Api, people: People
-) -> None:
-    """The intent was committed before the call, so the next run finds the batch that the dead one made."""
-    people(4)
-    fault_on_create(api, "create_lost_reply", {})
-    api.fault("status", times=50, method="GET", path=r"/batches\?", args={"code": 503})
-    workspace.ran("batch-submit", "--limit", "2", RETRY_FOR="0.1", code=4)
-    assert states(workspace) == ["submitting"]
-    api.clear_faults()
-    workspace.ran("batch-submit")
-    assert states(workspace) == ["submitted", "submitted"]
-    assert (creates(api), len(remote(api))) == (2, 2)
-    assert claimed(workspace) == ["1", "2", "3", "4"]
 
 
 def stand_still_in_create(ws: Any, meanwhile: Callable[[], None]) -> None:

@@ -83,7 +83,7 @@ FAILURES = [
     # error lines, with codes of both families
     *(
         Case(f"error {said}", fails(said), "refused", "error-line", code)
-        for said, code in ((4, 4), (8, 8), (13, 13), (14, 14), ("13", 13), (429, 8), (500, 13), (503, 14))
+        for said, code in ((4, 4), (14, 14), ("13", 13), (429, 8), (503, 14))
     ),
     *(
         Case(f"final error {said}", fails(said), "refused", "error-line", code, parked=True)
@@ -103,22 +103,16 @@ FAILURES = [
     *(ends(finish, TAGS) for finish in ("BRAND_NEW", "MALFORMED_RESPONSE", "FINISH_REASON_UNSPECIFIED")),
     Case("cut by tokens", says(TAGS[:20], finish="MAX_TOKENS"), "invalid", "max-tokens"),
     Case("whole, but cut by tokens", says(TAGS, finish="MAX_TOKENS"), "invalid", "max-tokens"),
-    Case("all thoughts", body(response(None, finish="MAX_TOKENS")), "refused", "max-tokens-empty"),
     Case("empty", says("  \n"), "refused", "empty"),
     Case("no content", body(response(None)), "refused", "empty"),
     # answers that are not what was asked for
     Case("Markdown fence", says(f"```json\n{TAGS}\n```"), "invalid", "does-not-parse"),
     Case("cut JSON", says(TAGS[:-3]), "invalid", "does-not-parse"),
-    Case("two documents", says(TAGS + TAGS), "invalid", "does-not-parse"),
     Case("a member twice", says('{"tags":["a"],"tags":["b"]}'), "invalid", "does-not-parse"),
     Case("NUL", says('{"tags":["water\\u0000law"]}'), "invalid", "does-not-parse"),
     Case("half a surrogate pair", says('{"tags":["water \\ud800 law"]}'), "invalid", "does-not-parse"),
     Case("another field", says('{"tags":["a"],"notes":"x"}'), "invalid", "does-not-validate: notes"),
-    Case("another shape", says('{"labels":["a"]}'), "invalid", "does-not-validate"),
-    Case("a bare list", says('["water law"]'), "invalid", "does-not-validate"),
     Case("numbers", says('{"tags":[1,2]}'), "invalid", "does-not-validate: tags.0"),
-    Case("a text", says('{"tags":"water law"}'), "invalid", "does-not-validate: tags"),
-    Case("null", says('{"tags":null}'), "invalid", "does-not-validate: tags"),
     Case("empty list", says('{"tags":[]}'), "invalid", "does-not-validate: tags"),
     Case("only blank tags", says('{"tags":[" ","\\t"]}'), "invalid", "does-not-validate: tags"),
     # several lines

@@ -3,7 +3,6 @@
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,23 +116,3 @@ def test_a_sweep_that_lost_its_lease_removes_nothing(workspace: Workspace, peopl
         with pytest.raises(LeaseLostError):
             prepare.sweep_request_files(ws.store, ws.data, lease)
     assert [path.name for path in folder.iterdir()] == ["000009-requests.jsonl"]
-
-
-def test_preparing_begins_again_where_the_lease_was_lost(workspace: Workspace, people: People) -> None:
-    """What was claimed before stays, what was written is thrown away, and the rest goes out in the same run."""
-    people(7)
-    losses = iter([False, True, False, False])
-    with workspace.open() as ws:
-
-        class Watching:
-            """A bar that takes the lease away while the second file is written."""
-
-            def show(self, done: int, *, total: int | None = None, note: str = "") -> None:  # noqa: ARG002 - a bar's
-                """Lose the lease once."""
-                if done % 3 == 1 and next(losses):
-                    alter(workspace, "DELETE FROM findable_leases")
-
-        ws.settings = replace(ws.settings, batch_rows=3)
-        assert prepare.prepare_batches(ws, prepare.Selection(), bar=Watching()) == [1, 2, 3]
-    assert asked_ids(workspace, [1, 2, 3]) == [str(number) for number in range(1, 8)]
-    assert len(list((workspace.data / "batches").iterdir())) == 3

@@ -56,14 +56,6 @@ def test_the_days_requests_are_not_passed(workspace: Workspace, api: Api, people
     assert workspace.run("tag-live", RPD="8").exit_code == 0
 
 
-@pytest.mark.parametrize(("count", "warned"), [(7, False), (8, True)])
-def test_four_fifths_of_a_day_are_said(workspace: Workspace, people: People, count: int, *, warned: bool) -> None:
-    """A warning once, and only from there on, also where the run is over in no time."""
-    people(count)
-    result = workspace.ran("tag-live", RPD="10")
-    assert result.stderr.count("of today's 10 requests") == warned
-
-
 def test_what_was_refused_for_a_quota_is_not_counted_for_the_day(
     workspace: Workspace, api: Api, people: People
 ) -> None:
@@ -109,15 +101,6 @@ def test_a_request_that_is_refused_for_everybody_stops_after_three(
     assert len(api.seen("POST", LIVE)) == 3
     assert not any(charged for _, charged, _ in attempts(workspace))
     assert ledger.people(workspace) == {"total": 20, "untagged": 20}
-
-
-def test_a_request_that_is_refused_for_one_is_charged_to_them(workspace: Workspace, api: Api, people: People) -> None:
-    """Where others were answered it is about this one: asked once more, then parked."""
-    people(2)
-    api.fault("status", nth=2, times=2, path=LIVE, args=WRONG)
-    assert tagged(workspace, **ONE_BY_ONE)["answered"] == 1
-    assert ledger.people(workspace) == {"total": 2, "tagged": 1, "parked": 1}
-    assert [(item, charged) for item, charged, _ in attempts(workspace)] == [("2", True), ("2", True)]
 
 
 def test_the_only_one_who_is_refused_is_asked_twice_and_left(workspace: Workspace, api: Api, people: People) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.live import tag
 from tests import ledger, postgresql
-from tests.integration.live.test_tag import LIVE, People, asked, attempts, ends, tagged
+from tests.integration.live.test_tag import LIVE, People, asked, ends, tagged
 from tests.integration.looks import claimed
 from tests.lab import ON_POSTGRESQL, ROOT, Api, Workspace
 
@@ -189,44 +189,6 @@ def test_an_interrupt_lets_what_is_under_way_finish(workspace: Workspace, api: A
     assert {how for _, how in ends(workspace)} == {"answered"}
     assert ledger.people(workspace) == {"total": 20, "tagged": 3, "untagged": 17}
     assert workspace.scalar("SELECT why FROM findable_runs") == "interrupted"
-
-
-@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.full), 2])
-def test_what_does_not_finish_is_given_up(workspace: Workspace, api: Api, people: People, times: int) -> None:
-    """After five seconds, or with the second Ctrl-C: the calls are lost, nobody is charged; exit code 130."""
-    people(6)
-    slow(api)
-    with another(workspace, calls=3, api=api, CONCURRENCY="3") as process:
-        for _ in range(times):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.2)  # two signals at once may come as one
-        code, said = ended(process)
-    assert code == 130, said
-    assert "Traceback" not in said
-    assert {how for _, how in ends(workspace)} == {"lost"}
-    assert attempts(workspace) == []
-    assert claimed(workspace) == []
-    let_go(api)
-    assert tagged(workspace)["answered"] == 6
-    ledger.check(workspace)
-
-
-@pytest.mark.full
-def test_an_interrupt_waits_for_no_other_program(workspace: Workspace, api: Api, people: People) -> None:
-    """Where another one keeps the database for a minute, Ctrl-C twice ends it all the same; the next run mends it."""
-    people(5)
-    slow(api)
-    with another(workspace, calls=3, api=api, CONCURRENCY="3") as process, workspace.held():
-        for _ in range(2):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.2)  # two signals at once may come as one
-        _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "Traceback" not in said
-    let_go(api)
-    assert tagged(workspace)["answered"] == 5
-    assert [how for _, how in ends(workspace)].count("lost") == 3
-    ledger.check(workspace)
 
 
 @pytest.mark.full

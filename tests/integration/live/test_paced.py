@@ -69,20 +69,6 @@ def test_a_limit_that_is_set_too_high_is_found_out(
     assert workspace.scalar("SELECT requests FROM findable_usage") == 220
 
 
-@pytest.mark.full
-def test_slow_answers_leave_no_limit_unused(workspace: Workspace, people: People, tmp_path: Path) -> None:
-    """Answers of five seconds, some of fifteen, at twenty a minute: more at once than at first, and no refusal."""
-    people(66)
-    clock = Swift()
-    with engine(tmp_path / "engine", clock, quotas=limited(20), latencies=ORDINARY) as api:
-        with opened(workspace, clock, RPM="20", CONCURRENCY="1") as ws:
-            report = tag.run(ws, limit=None)
-        assert (report.asked.answered, report.asked.throttled) == (66, 0)
-        assert used(by_time(api)[1:], 20) >= 0.9
-        assert most_in_a_minute(api) <= 20
-        assert set(asked(api).values()) == {1}
-
-
 def test_tokens_by_the_minute_are_kept(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """Where tokens are the tighter limit, these are used and not passed; a call too large for any minute is told."""
     people(25)

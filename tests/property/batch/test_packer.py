@@ -98,7 +98,11 @@ enqueued_tokens = {}
 """
 
 
-@settings(max_examples=25 if os.environ.get("FAULTS") == "all" else 6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=25 if os.environ.get("FAULTS") == "all" else 6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     bios=st.lists(st.integers(1, 3000), min_size=1, max_size=12),
     most=st.builds(FileLimits, rows=st.integers(1, 6), size=st.integers(2000, 20_000), tokens=st.integers(300, 4000)),
