@@ -43,16 +43,7 @@ def _of_batch(batch: "Batch", *, silent: int) -> tuple[dict[str, Any], PastUsage
     """
     past = None
     if batch.state is BatchState.INGESTED and not batch.missing and batch.tokens_in:
-        whole = PastUsage(
-            batch.requests,
-            batch.counted_in or 0,
-            batch.estimated_in,
-            batch.estimated_out,
-            batch.estimated_cost,
-            batch.tokens_in,
-            batch.tokens_out or 0,
-            batch.cost or 0.0,
-        )
+        whole = PastUsage(*(getattr(batch, name) or 0 for name in PastUsage._fields))
         past = statistics.without_silent(whole, silent=silent)
     is_known = batch.state is BatchState.INGESTED
     entry = {

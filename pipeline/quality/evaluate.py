@@ -10,7 +10,6 @@ from pipeline.quality import gates, report, report_files
 from pipeline.quality.figures import shown
 
 if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.quality.figures import Quality, Verdict
 
 
