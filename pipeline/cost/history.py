@@ -70,7 +70,7 @@ def _of_run(tx: "Connection", run: "Run") -> tuple[dict[str, Any], PastUsage | N
         "state": "under way or killed" if run.ended_at is None else f"ended: {run.why}",
         "items": run.items,
         "estimated": _amounts(run.estimated_in, run.estimated_out, run.estimated_cost),
-        "actual": _amounts(came.tokens_in, came.tokens_out, came.cost) if came.calls else None,
+        "actual": None if came is None else _amounts(*came),
         "error": _error(past),
         "priced_on": run.priced_on,
     }

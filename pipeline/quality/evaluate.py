@@ -107,12 +107,7 @@ def write_report(
         quality = ws.task.quality(tx, chosen)
     if not quality.items and not any(one.items for one in quality.figures):
         return None
-    return _write(ws, quality, [*(notes or []), *quality.notes], fewest=fewest)
-
-
-def _write(ws: "OpenWorkspace", quality: "Quality", notes: list[str], *, fewest: int | None) -> QualityReport:
-    """Judge what was measured, and write it down."""
-    quality = replace(quality, notes=notes)
+    quality = replace(quality, notes=[*(notes or []), *quality.notes])
     overrides = ws.settings.gates or ""
     verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
     at = ws.now()

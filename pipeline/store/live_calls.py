@@ -193,15 +193,6 @@ class Run:
     why: str | None
 
 
-class RunActual(NamedTuple):
-    """The live calls of a run: how many were made, their tokens, and their cost in USD."""
-
-    calls: int
-    tokens_in: int
-    tokens_out: int
-    cost: float
-
-
 def begin_run(tx: Connection, *, at: datetime, **values: Any) -> int:
     """Add a run and return its number."""
     number = next_value(tx, runs.c.number)
@@ -234,7 +225,7 @@ def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
     return next(iter(latest_runs(tx, task, mode=mode, limit=1, unfinished=True)), None)
 
 
-def actual_of_run(tx: Connection, number: int) -> RunActual:
-    """Return how many live calls a run made, and what they used."""
+def actual_of_run(tx: Connection, number: int) -> tuple[int, int, float] | None:
+    """Return the (tokens in, tokens out, cost in USD) of a run's live calls; None where it made none."""
     made = tx.execute(select(func.count()).where(calls.c.run == number)).scalar_one()
-    return RunActual(made, *sum_usage(tx, calls, calls.c.run == number))
+    return sum_usage(tx, calls, calls.c.run == number) if made else None
