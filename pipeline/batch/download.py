@@ -21,14 +21,12 @@ from pipeline.engine.record import Asked, Judgement, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
-from pipeline.store.database import pages
-from pipeline.store.leases import LeaseLostError
+from pipeline.store.database import Connection, pages
+from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.gemini.operations import RemoteBatch
-    from pipeline.store.database import Connection
-    from pipeline.store.leases import Lease
 
 
 DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is

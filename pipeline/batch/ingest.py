@@ -20,13 +20,12 @@ from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import answers, batches, claims
 from pipeline.store.batches import Batch
-from pipeline.store.leases import read_again
+from pipeline.store.leases import Lease, read_again
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
     from pipeline.core.task import Task
     from pipeline.store.database import Connection
-    from pipeline.store.leases import Lease
 
 
 CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms

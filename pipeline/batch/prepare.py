@@ -23,15 +23,13 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, versions
-from pipeline.store.database import pages
-from pipeline.store.leases import read_again
+from pipeline.store.database import Connection, Store, pages
+from pipeline.store.leases import Lease, read_again
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
     from pipeline.core.settings import Settings
     from pipeline.gemini.models import Model
-    from pipeline.store.database import Connection, Store
-    from pipeline.store.leases import Lease
 
 
 FOLDER = "batches"

@@ -18,13 +18,12 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
 from pipeline.store import integrity, workspace
-from pipeline.store.leases import LeaseLostError
+from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.core.task import Entry
     from pipeline.index.manifest import Begun, Manifest
     from pipeline.store.database import Store
-    from pipeline.store.leases import Lease
 
 
 LEASE = "index"

@@ -2,16 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import gates, report, report_files
-from pipeline.quality.figures import shown
-
-if TYPE_CHECKING:
-    from pipeline.quality.figures import Quality, Verdict
-
+from pipeline.quality.figures import Quality, Verdict, shown
 
 HALF = 0.5
 ENOUGH = 20  # items: when half of so many are wrong it is the question or the model, and no bad luck

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import GateError
 from pipeline.quality import gates
 from pipeline.store import answers, pilots, statistics
-from pipeline.store.database import pages, streamed
+from pipeline.store.database import Connection, Store, pages, streamed
 from pipeline.store.pilots import PilotVerdict
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.quality.evaluate import QualityReport
-    from pipeline.store.database import Connection, Store
 
 
 SIZE = gates.PILOT
