@@ -170,15 +170,15 @@ def _reset_download(caller: Caller) -> None:
 
 
 def _trickled(caller: Caller) -> None:
-    """See a head that does not end within two seconds although no single wait was longer than a tenth of one."""
+    """See a head that does not end within 0.4 seconds although no single wait was longer than a twentieth of them."""
     with socket.create_connection((httpx2.URL(caller.url).host, httpx2.URL(caller.url).port or 0)) as line:
         line.sendall(b"GET /v1/files HTTP/1.1\r\nHost: x\r\nx-goog-api-key: k\r\n\r\n")
         line.settimeout(1)
-        until, came = time.monotonic() + 2, b""
+        until, came = time.monotonic() + 0.4, b""
         while time.monotonic() < until:
             came += line.recv(1)
     assert b"HTTP/1.1 200 OK\r\nContent-Type: application/json".startswith(came)
-    assert 10 < len(came) < 25
+    assert 4 < len(came) < 25
 
 
 def _dripped(caller: Caller) -> None:
@@ -425,7 +425,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "redirect": ({}, _sees(lambda reply: reply.headers["location"] == "/v1/models")),
     "list_wrapped": ({}, _sees(lambda reply: bool(reply.json()[0]["error"]["code"] == 400))),
     "slow_drip": ({}, _dripped),
-    "slow_loris": ({}, _trickled),
+    "slow_loris": ({"args": {"pause_seconds": 0.02}}, _trickled),
     "quota_minute": ({}, _detail("PerMinute")),
     "quota_day": ({}, _detail("PerDay")),
     "quota_batch": ({}, _detail("RetryInfo", absent=True)),
@@ -563,42 +563,16 @@ def test_a_fault_that_matches_nothing_is_not_used_up(guest: Caller) -> None:
     assert (fault["attached"], fault["fired"], fault["used_up"]) == (1, 0, False)
 
 
-@pytest.mark.parametrize("code", [3, 4, 8, 13, 14, 429, 500])
-def test_error_lines_may_have_any_code(guest: Caller, code: int) -> None:
-    """An error line has the code that was asked for, and may lack its message or keep its response."""
-    guest.script("error_line", match={"key": ONE}, args={"code": code, "message": "", "with_response": True})
-    answer = by_key(guest.run(request_file(3)))["k/1"]
-    assert answer["error"] == {"code": code}
-    assert "response" in answer
-
-
 def test_a_fraction_of_the_lines_follows_from_the_seed(guest: Caller) -> None:
-    """A fault with a fraction hits those keys that the seed picks, the same ones each time."""
-    guest.script("error_line", args={"fraction": 0.3})
+    """A fault with a fraction hits those keys that the seed picks, the same ones each time; its code is as asked."""
+    guest.script("error_line", args={"fraction": 0.3, "code": 429, "message": "", "with_response": True})
     for _ in range(2):
         answers = by_key(guest.run(request_file(60)))
         hit = {key for key, answer in answers.items() if "error" in answer}
         assert hit == {key for key in answers if in_share(key, fraction=0.3, seed=0)}
         assert 8 <= len(hit) <= 30
-
-
-def test_several_faults_strike_one_batch(guest: Caller) -> None:
-    """Faults of different lines and of the whole file go together."""
-    guest.script("missing_line", match={"key": "^k/0$"})
-    guest.script("markdown_fence", match={"key": "^k/1$"})
-    guest.script("crlf")
-    lines = guest.run(request_file(4))
-    assert _keys(lines) == ["k/1", "k/2", "k/3"]
-    assert all(line.endswith(b"\r") for line in lines[:-1])
-
-
-def test_a_slow_drip_takes_its_time(guest: Caller) -> None:
-    """The pauses of a drip are really made."""
-    guest.upload(b"abc")
-    guest.script("slow_drip", args={"bytes": 100, "pause_seconds": 0.05})
-    began = time.monotonic()
-    assert _files(guest).json()["files"]
-    assert time.monotonic() - began > 0.15
+        assert all(answers[key]["error"] == {"code": 429} and "response" in answers[key] for key in hit)
+    assert not any(in_share(key, fraction=0.0, seed=1) or not in_share(key, fraction=1.0, seed=1) for key in answers)
 
 
 @pytest.mark.parametrize(
@@ -618,13 +592,7 @@ def test_a_script_that_makes_no_sense_is_refused(guest: Caller, script: object) 
     assert guest.faults()["faults"] == []
 
 
-def test_a_fault_for_a_key_leaves_live_calls_alone(guest: Caller) -> None:
-    """A live call has no key, so a fault that names one is not about it."""
-    guest.script("safety", match={"key": ONE})
-    assert _finish(guest.post(GENERATE, request_for("Water law."))) == "STOP"
-
-
-@pytest.mark.parametrize("code", [400, 401, 403, 408, 409, 413, 499, 500, 502, 504, 599])
+@pytest.mark.parametrize("code", [400, 599])
 def test_any_status_can_be_answered_with_headers_of_any_kind(guest: Caller, code: int) -> None:
     """A refusal has the status asked for, also one that has no name, and the headers asked for."""
     guest.script("status", args={"code": code, "headers": {"Retry-After": "3"}})

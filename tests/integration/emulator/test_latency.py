@@ -63,16 +63,6 @@ def test_slow_answers_come_when_the_clock_is_there_and_hold_nobody_up(slow: Serv
         assert {call.result(_LONGEST_S).status_code for call in calls} == {200}
 
 
-def test_real_time_moved_on_lets_slow_answers_go(engine: Server) -> None:
-    """Where the engine goes by real time, moving its clock ends the wait all the same."""
-    with Caller(engine.url) as caller, ThreadPoolExecutor(1) as pool:
-        caller.settings(latencies={":generateContent": HOUR})
-        [call] = asked(pool, caller, 1)
-        assert not call.done()
-        caller.post("/_emu/clock", {"advance_seconds": 3600})
-        assert call.result(_LONGEST_S).status_code == 200
-
-
 def test_a_quota_counts_when_a_call_comes_in(slow: Server) -> None:
     """Calls whose answers are still under way have used the quota up; the refusal itself comes at once."""
     with Caller(slow.url) as caller, ThreadPoolExecutor(2) as pool:

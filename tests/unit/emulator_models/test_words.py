@@ -24,11 +24,6 @@ def test_text_is_cut_into_plain_words_and_breaks(text: str, words: list[str]) ->
     assert [word.plain for word in cut(text)] == words
 
 
-def test_breaks_tell_the_end_of_a_sentence_from_a_pause() -> None:
-    """A full stop inside a word is no break."""
-    assert [word.surface for word in cut("v1.2, yes. No") if not word.plain] == [",", "."]
-
-
 def test_phrases_share_stems() -> None:
     """The phrases "managing projects" and "project management" have the same stems in another order."""
     assert {word.stem for word in cut("managing projects")} == {word.stem for word in cut("project management")}
@@ -38,8 +33,3 @@ def test_camel_case_comes_apart_at_its_humps() -> None:
     """Only where a small letter meets a capital."""
     assert [word.plain for word in humps("MachineLearning")] == ["machine", "learning"]
     assert [word.plain for word in humps("HTML")] == ["html"]
-
-
-def test_an_endless_word_is_cut() -> None:
-    """Nothing is longer than the longest word a language has."""
-    assert [len(word.plain) for word in cut("x" * 1000)] == [48]
