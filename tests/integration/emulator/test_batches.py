@@ -10,7 +10,6 @@ from tests.integration.emulator.caller import (
     MODEL,
     Caller,
     batch_of,
-    by_key,
     documents,
     request_file,
     request_for,
@@ -37,45 +36,18 @@ def test_a_new_batch_is_pending(caller: Caller) -> None:
     assert len(operation["name"].removeprefix("batches/")) == 36
 
 
-def test_a_batch_outlives_its_input(caller: Caller) -> None:
-    """Deleting the input after the create does not change the batch."""
-    caller.settings(paused=True)
-    file = caller.upload(request_file(5))
-    name = caller.create_from(file)["name"]
-    caller.http.delete(f"/v1/{file}")
-    caller.settings(paused=False)
-    assert len(by_key(caller.results(caller.wait(name)))) == 5
-
-
-def test_an_embeddings_batch_answers_vectors(guest: Caller) -> None:
-    """Each line of an embeddings batch has a vector of the width it asked for and its tokens as a string."""
-    lines = [
-        {"key": "a", "request": {"output_dimensionality": 3, "content": {"parts": [{"text": "water"}]}}},
-        {"key": "b", "request": {"content": {"parts": [{"text": "law"}]}}},
-        {"key": "c", "request": {"content": {"parts": [{"text": " "}]}}},
-    ]
-    file = guest.upload("\n".join(json.dumps(line) for line in lines).encode())
-    body = {"batch": {"inputConfig": {"file_name": file}, "displayName": "e"}}
-    operation = guest.wait(guest.post("/v1/models/gemini-embedding-001:asyncBatchEmbedContent", body)["name"])
-    answers = by_key(guest.results(operation))
-    assert len(answers["a"]["response"]["embedding"]["values"]) == 3
-    assert len(answers["b"]["response"]["embedding"]["values"]) == 768
-    assert answers["a"]["response"]["tokenCount"] == "2"
-    assert answers["c"]["error"]["code"] == 3
-
-
-def test_batches_are_listed_page_by_page_newest_first(guest: Caller) -> None:
-    """Five batches come in three pages, newest first; without batches the list is an empty object."""
+def test_lists_go_page_by_page_newest_first(guest: Caller) -> None:
+    """Five files and five batches come in three pages, newest first; without any the list is an empty object."""
     assert guest.get("/v1/batches?pageSize=2") == {}
-    file = guest.upload(request_file(1))
-    names = [guest.create_from(file)["name"] for _ in range(5)]
-    listed, token = [], ""
-    for _ in range(3):
-        page = guest.get(f"/v1/batches?pageSize=2&pageToken={token}")
-        listed += [operation["name"] for operation in page["operations"]]
-        token = page.get("nextPageToken", "")
-    assert listed == names[::-1]
-    assert token == ""
+    files = [guest.upload(request_file(1)) for _ in range(5)]
+    batches = [guest.create_from(file)["name"] for file in (files[0], *files[:4])]
+    for kind, member, names in (("files", "files", files), ("batches", "operations", batches)):
+        listed, token = [], ""
+        for _ in range(3):
+            page = guest.get(f"/v1/{kind}?pageSize=2&pageToken={token}")
+            listed += [one["name"] for one in page[member]]
+            token = page.get("nextPageToken", "")
+        assert (listed, token) == (names[::-1], "")
 
 
 def test_a_deleted_batch_is_not_found_but_its_results_are(caller: Caller) -> None:
@@ -90,11 +62,20 @@ def test_a_deleted_batch_is_not_found_but_its_results_are(caller: Caller) -> Non
 
 
 def test_results_live_six_weeks(caller: Caller) -> None:
-    """A result outlives the 48 hours of its input and is gone after six weeks."""
-    file = caller.wait(caller.create(request_file(1))["name"])["response"]["responsesFile"]
-    caller.post("/_emu/clock", {"advance_seconds": 41 * 86400})
+    """A result outlives its input, deleted before the work began, and is gone after six weeks."""
+    caller.settings(paused=True)
+    input_file, other = caller.upload(request_file(1)), caller.upload(b"abc")
+    name = caller.create_from(input_file)["name"]
+    caller.http.delete(f"/v1/{input_file}")
+    caller.settings(paused=False)
+    file = caller.wait(name)["response"]["responsesFile"]
+    caller.post("/_emu/clock", {"advance_seconds": 48 * 3600 - 60})
+    assert caller.get(f"/v1/{other}")["name"] == other
+    caller.post("/_emu/clock", {"advance_seconds": 120})
+    assert caller.refused(f"/v1/{other}", None, method="GET")["code"] == 403
+    caller.post("/_emu/clock", {"advance_seconds": 38 * 86400})
     assert caller.download(file)
-    caller.post("/_emu/clock", {"advance_seconds": 2 * 86400})
+    caller.post("/_emu/clock", {"advance_seconds": 3 * 86400})
     assert caller.refused(f"/v1/{file}:download?alt=media", None, method="GET")["code"] == 403
 
 

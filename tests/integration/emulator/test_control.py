@@ -37,18 +37,3 @@ def test_faults_never_strike_the_control_paths(guest: Caller) -> None:
     assert guest.faults()["faults"][0]["fired"] == 1
     assert guest.http.delete("/_emu/faults").status_code == 200
     assert guest.http.get("/v1/files").status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("path", "document"),
-    [
-        ("/_emu/clock", {"advance": 3}),
-        ("/_emu/clock", []),
-        ("/_emu/settings", []),
-        ("/_emu/settings", {"speed": 3}),
-        ("/_emu/faults", {}),
-    ],
-)
-def test_a_control_call_that_makes_no_sense_is_refused(guest: Caller, path: str, document: object) -> None:
-    """A control call of the wrong form is a 400 that says what is expected."""
-    assert guest.refused(path, document)["code"] == 400

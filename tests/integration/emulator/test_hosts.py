@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -148,17 +147,3 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
         server.world.database.change("PRAGMA user_version = 99")
     with pytest.raises(RuntimeError, match="has version 99"):
         start(tmp_path)
-
-
-def test_thirty_threads_are_served_at_once(tmp_path: Path) -> None:
-    """As many calls as the SDK may make at once are all answered, each with its own answer."""
-
-    def ask(number: int) -> bool:
-        with Caller(server.url) as caller:
-            name = caller.upload(f"file {number}".encode())
-            return caller.get(f"/v1/{name}")["name"] == name and bool(
-                caller.post(GENERATE, request_for(f"law {number}"))
-            )
-
-    with start(tmp_path) as server, ThreadPoolExecutor(30) as pool:
-        assert all(pool.map(ask, range(30)))

@@ -80,18 +80,3 @@ def test_refusals_and_faults_come_at_once(slow: Server) -> None:
         assert caller.refused(GENERATE, {"contents": []})["code"] == 400
         caller.script("status")
         assert caller.refused(GENERATE, request_for("law"))["code"] == 503
-
-
-def test_vectors_of_nan_are_late_and_stay_what_they_are(slow: Server, clock: Time) -> None:
-    """A fault of a good document and a latency of its endpoint strike together."""
-    path = "/v1/models/gemini-embedding-2:batchEmbedContents"
-    with Caller(slow.url) as caller, ThreadPoolExecutor(1) as pool:
-        caller.settings(latencies={":batchEmbedContents": HOUR})
-        caller.script("vectors_nan")
-        call = pool.submit(caller.http.post, path, json={"requests": [{"content": {"parts": [{"text": "water"}]}}]})
-        deadline = time.monotonic() + _LONGEST_S
-        while not caller.faults()["used_up"]:
-            assert time.monotonic() < deadline
-        assert not call.done()
-        clock.now_ns += 3600 * SECOND_NS
-        assert "NaN" in call.result(_LONGEST_S).text

@@ -3,7 +3,7 @@
 import pytest
 
 from emulator.models.concept_types import TYPES
-from emulator.models.concepts import QUICK_TYPE, concepts, quick_concepts
+from emulator.models.concepts import concepts, quick_concepts
 
 ABSTRACT = (
     "We propose a convolutional neural network (CNN) for medical image segmentation. CNNs are trained with stochastic "
@@ -73,27 +73,14 @@ def test_near_duplicates_are_one() -> None:
     assert [name for name in found if "bias" in name] == ["inductive bias"]
 
 
-def test_the_number_grows_with_the_text_and_keeps_its_bounds() -> None:
-    """A short abstract has a few concepts, a long one more, none more than it may."""
-    long_text = " ".join(f"The {name} theory explains the {name} machine." for name in map(chr, range(0x0430, 0x044F)))
-    few = concepts("We study graph grammars, tree automata, regular languages and pushdown stores here.")
-    assert 4 <= len(few) < len(concepts(ABSTRACT)) < len(concepts(ABSTRACT + long_text)) == 14
-    assert len(concepts(ABSTRACT, at_most=2)) == 2
-    assert concepts(ABSTRACT, at_least=0, at_most=0) == []
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("卷积神经网络的应用。我们提出注意力机制。", "卷积神经网络"),
-        ("データセットはMNISTを使用したニューラルネットワーク。", "ニューラルネットワーク"),
         ("نقترح طريقة جديدة للتعلم العميق", "جديدة للتعلم العميق"),
         ("的", "的"),
         ("שיטה חדשה, למידה עמוקה.", "למידה עמוקה"),
-        ("Метод, глубокое обучение.", "глубокое обучение"),
-        ("यह नई गहन शिक्षण विधि, भाषा।", "भाषा"),
         ("Cafe\u0301, vin chaud.", "cafe\u0301"),
-        ("Graphs.", "graphs"),
         ("the", "the"),
         ("```\nfoo_bar\n```", "foo_bar"),
     ],
@@ -119,12 +106,3 @@ def test_markup_code_and_formulas_are_no_concepts() -> None:
     assert "admission webhook" in found
     assert not any(word in found for word in ("secret", "path", "kubectl_code", "alpha", "textbf"))
     assert all(quote in text for concept in concepts(text) for quote in concept["quotes"])
-
-
-def test_quick_concepts_are_the_first_words_with_real_quotes() -> None:
-    """They say what they are by their type, keep the bounds, and quote the text."""
-    found = quick_concepts(ABSTRACT)
-    assert [concept["name"] for concept in found][:2] == ["propose", "convolutional"]
-    assert all(concept["type"] == QUICK_TYPE and concept["quotes"][0] in ABSTRACT for concept in found)
-    assert len(quick_concepts(ABSTRACT, at_most=2)) == 2
-    assert [concept["name"] for concept in quick_concepts("so it is so")] == ["so", "it", "is"]

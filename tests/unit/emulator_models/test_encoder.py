@@ -8,7 +8,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from emulator.models import encoder
@@ -36,15 +35,6 @@ def test_a_text_has_the_same_bytes_alone_and_in_any_batch(kind: str) -> None:
     for place, text in enumerate(TEXTS):
         alone = encoder.encode([text], encoder=kind)
         assert alone[0].tobytes() == together[place].tobytes() == turned[-1 - place].tobytes()
-
-
-@pytest.mark.parametrize("odd", ["the and of", "🚀🚀", "...", "\ud800", "<br/>", "@me", "\u200b", "a"])
-@pytest.mark.parametrize("kind", ["semantic", "lexical"])
-def test_texts_without_a_telling_word_still_get_a_finite_unit_vector(odd: str, kind: str) -> None:
-    """Stop words, signs, markup and broken characters never give NaN."""
-    vector = encoder.encode([odd], encoder=kind)[0]
-    assert np.isfinite(vector).all()
-    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
 
 
 def test_meaning_is_found_without_a_common_word() -> None:

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -68,20 +67,6 @@ def test_a_price_is_as_old_as_the_list_or_the_table_that_has_it(monkeypatch: pyt
     monkeypatch.setattr(models, "RELEASED", {})
     assert models.price_list_source() == (f"genai-prices {version('genai-prices')}", None)
     assert listed.priced_as_of(batch=True, on=TODAY) == listed.priced_on
-
-
-def test_the_list_itself_gives_the_full_price_without_a_word() -> None:
-    """The trap is real: a context that is spelt otherwise, and a model without batch prices, are priced as live."""
-    usage = genai_prices.Usage(input_tokens=1000, output_tokens=1000)
-
-    def priced(name: str, context: dict[str, str] | None) -> Decimal:
-        return genai_prices.calc_price(usage, name, provider_id="google", price_context=context).total_price
-
-    full = priced(DEFAULT_GENERATE, None)
-    assert priced(DEFAULT_GENERATE, {"processing": "Batch"}) == full
-    assert priced(DEFAULT_GENERATE, {"service_tier": "batch"}) == full
-    assert priced(DEFAULT_GENERATE, models.BATCH) == full / 2
-    assert priced("gemini-3.5-flash", models.BATCH) == priced("gemini-3.5-flash", None)
 
 
 def test_a_full_price_is_not_taken_for_a_batch_price(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import settings
 from pipeline.core.errors import ConfigurationError
 from pipeline.gemini import limits, models
-from pipeline.gemini.models import DEFAULT_EMBED, DEFAULT_GENERATE
+from pipeline.gemini.models import DEFAULT_GENERATE
 from pipeline.gemini.rate_limiter import RateLimits
 
 TODAY = date(2026, 11, 20)
@@ -54,25 +53,6 @@ def test_a_figure_may_be_a_number_none_or_unknown(tmp_path: Path) -> None:
     assert found.sources == ("a page", "a page", "unknown, so a careful figure of ours")
 
 
-def test_tokens_of_waiting_batches_follow_the_tier(tmp_path: Path) -> None:
-    """A tier's own figure, else that of the tier below, else the one for all; the free tier counts as tier 1."""
-    lines = 'source = "a page"\nseen = 2026-01-01\n'
-    text = ENTRY + "enqueued_tokens = 5\n" + f"[models.m.tiers.2]\nenqueued_tokens = 9\n{lines}"
-    model = _model(tmp_path, text)
-    assert [model.enqueued(tier) for tier in limits.TIERS] == [5, 5, 9, 9]
-    assert models.load_models()[DEFAULT_EMBED].enqueued("3") is None
-    assert models.load_models()["gemini-embedding-001"].enqueued("free") == 500_000
-
-
-def test_the_tiers_of_the_settings_are_those_of_the_table() -> None:
-    """Every tier can be set, the default is among them, and nothing else parses."""
-    for tier in limits.TIERS:
-        assert settings.load_settings({"FINDABLE_TIER": tier}).tier == tier
-    assert settings.load_settings({}).tier in limits.TIERS
-    with pytest.raises(ConfigurationError, match="FINDABLE_TIER"):
-        settings.load_settings({"FINDABLE_TIER": "4"})
-
-
 def test_what_nobody_knows_is_careful(tmp_path: Path) -> None:
     """Without a figure a model gets ours, never a paid tier's, and none is known with less."""
     found = models.sourced_limits(models.load_models()["gemini-2.5-flash-lite"], tier="free")
@@ -81,6 +61,9 @@ def test_what_nobody_knows_is_careful(tmp_path: Path) -> None:
     model = _model(tmp_path, ENTRY)
     assert models.model_limits(model, tier="2") == limits.OURS["generate", "1"]
     assert model.enqueued("1") is None
+    own = '[models.m.tiers.2]\nenqueued_tokens = 9\nsource = "a page"\nseen = 2026-01-01\n'
+    model = _model(tmp_path, f"{ENTRY}enqueued_tokens = 5\n{own}")
+    assert [model.enqueued(tier) for tier in limits.TIERS] == [5, 5, 9, 9]
     for model in models.load_models().values():
         for kind, tier in limits.OURS:
             known = models.model_limits(model, tier=tier)
