@@ -65,28 +65,6 @@ def _starts(status: int) -> Seen:
     return seen
 
 
-def _mime_final(caller: Caller) -> None:
-    reply = caller.chunk(caller.start_upload(3), b"abc")
-    assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (200, "final")
-    assert "Unsupported MIME type" in reply.json()["error"]["message"]
-
-
-def _chunk_status(caller: Caller) -> None:
-    """See a 500 without an upload status; the same chunk sent again is taken."""
-    session = caller.start_upload(3)
-    reply = caller.chunk(session, b"abc")
-    assert reply.status_code == 500
-    assert "x-goog-upload-status" not in reply.headers
-    assert caller.chunk(session, b"abc").json()["file"]["sizeBytes"] == "3"
-
-
-def _chunk_lost(caller: Caller) -> None:
-    session = caller.start_upload(6)
-    reply = caller.chunk(session, b"abc", command="upload")
-    assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (503, "active")
-    assert caller.chunk(session, b"def", offset=3).json()["file"]["sizeBytes"] == "3"
-
-
 def _early_final(caller: Caller) -> None:
     reply = caller.chunk(caller.start_upload(6), b"abc", command="upload")
     assert reply.headers["x-goog-upload-status"] == "final"
@@ -96,26 +74,6 @@ def _early_final(caller: Caller) -> None:
 def _processing(caller: Caller) -> None:
     name = caller.upload(b"abc")
     assert [caller.get(f"/v1/{name}")["state"] for _ in range(3)] == ["PROCESSING", "PROCESSING", "ACTIVE"]
-
-
-def _creates_unseen(error: type[Exception] | None, *, timeout: float = 10) -> Seen:
-    """Return what sees a create break, or refused with 503, although exactly one batch exists."""
-
-    def seen(caller: Caller) -> None:
-        body = batch_of(caller.upload(request_file(1)), name="unseen")
-        if error is None:
-            assert caller.refused(CREATE, body)["code"] == 503
-        else:
-            with pytest.raises(error):
-                caller.http.post(CREATE, json=body, timeout=timeout)
-        assert _display_names(caller) == ["unseen"]
-
-    return seen
-
-
-def _display_names(caller: Caller) -> list[str]:
-    listed = caller.get("/v1/batches?pageSize=10")["operations"]
-    return [operation["metadata"]["displayName"] for operation in listed]
 
 
 def _result_file(caller: Caller, count: int) -> str:
@@ -269,12 +227,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "get_status": ({}, _get_refused(503)),
     "key_invalid": ({}, _status(400, "API_KEY_INVALID")),
     "mime_refused": ({}, _starts(400)),
-    "mime_refused_final": ({}, _mime_final),
-    "chunk_status": ({}, _chunk_status),
     "no_upload_url": ({}, _starts(200)),
-    "create_lost_reply": ({}, _creates_unseen(httpx2.RemoteProtocolError)),
-    "create_lost_reply_status": ({}, _creates_unseen(None)),
-    "create_slow_reply": ({"args": {"seconds": 0.5}}, _creates_unseen(httpx2.ReadTimeout, timeout=0.2)),
     "slow_reply": ({"args": {"seconds": 0.3}}, _breaks(httpx2.ReadTimeout, timeout=0.1)),
     "lost_reply": ({}, _breaks(httpx2.RemoteProtocolError)),
     "lost_reply_status": ({}, _status(503)),
@@ -316,13 +269,13 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "blank_lines": ({}, _result(lambda lines: len(lines) == 14 and len(_keys(lines)) == 5)),
     "crlf": ({}, _result(lambda lines: all(line.endswith(b"\r") for line in lines[:-1]))),
     "bom": ({}, _result(lambda lines: lines[0].startswith(b"\xef\xbb\xbf"))),
-    "chunk_lost": ({}, _chunk_lost),
     "early_final": ({}, _early_final),
     "file_processing": ({}, _processing),
 }
 """For each word what to script beside it, and what must be seen then."""
 
 _ELSEWHERE = """
+create_lost_reply create_lost_reply_status create_slow_reply chunk_lost chunk_status mime_refused_final
 slow_drip slow_loris drop_chunk reset_chunk bad_line cancel_ignored page_status download_status cut_with_length
 cut_without_length reset_download clock_jump swapped_bodies file_failed file_expired list_lag duplicate_batch
 never_ends missing_line duplicate_equal unknown_key more_rows number_key invalid_utf8 garbage_line

@@ -72,11 +72,3 @@ def test_a_quota_counts_when_a_call_comes_in(slow: Server) -> None:
         assert not any(call.done() for call in calls)
         caller.post("/_emu/clock", {"advance_seconds": 3600})
         assert [call.result(_LONGEST_S).status_code for call in calls] == [200, 200]
-
-
-def test_refusals_and_faults_come_at_once(slow: Server) -> None:
-    """What is wrong, and what a script spoils, does not wait for a clock that stands still."""
-    with Caller(slow.url) as caller:
-        assert caller.refused(GENERATE, {"contents": []})["code"] == 400
-        caller.script("status")
-        assert caller.refused(GENERATE, request_for("law"))["code"] == 503
