@@ -56,15 +56,6 @@ def _detail(word: str, *, absent: bool = False) -> Seen:
     return seen
 
 
-def _starts(status: int) -> Seen:
-    def seen(caller: Caller) -> None:
-        reply = caller.http.post("/upload/v1/files", headers={"X-Goog-Upload-Command": "start"}, json={})
-        assert reply.status_code == status
-        assert "x-goog-upload-url" not in reply.headers
-
-    return seen
-
-
 def _early_final(caller: Caller) -> None:
     reply = caller.chunk(caller.start_upload(6), b"abc", command="upload")
     assert reply.headers["x-goog-upload-status"] == "final"
@@ -107,15 +98,6 @@ _SCRIPTS: dict[str, dict[str, Any]] = {}
 def _script_again(caller: Caller) -> None:
     """Script the fault under test once more, for a scenario that had to run without it first."""
     caller.post("/_emu/faults", [_SCRIPTS[caller.key]])
-
-
-def _get_refused(code: int) -> Seen:
-    def seen(caller: Caller) -> None:
-        name = caller.create(request_file(1))["name"]
-        assert caller.refused(f"/v1/{name}", None, method="GET")["code"] == code
-        assert caller.get(f"/v1/{name}")
-
-    return seen
 
 
 def _pages(*wanted: tuple[int, ...], batches: int = 3) -> Seen:
@@ -224,14 +206,10 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "quota_batch": ({}, _detail("RetryInfo", absent=True)),
     "quota_bare": ({}, _detail("details", absent=True)),
     "status": ({"args": {"code": 504, "message": "late"}}, _status(504, "late")),
-    "get_status": ({}, _get_refused(503)),
     "key_invalid": ({}, _status(400, "API_KEY_INVALID")),
-    "mime_refused": ({}, _starts(400)),
-    "no_upload_url": ({}, _starts(200)),
     "slow_reply": ({"args": {"seconds": 0.3}}, _breaks(httpx2.ReadTimeout, timeout=0.1)),
     "lost_reply": ({}, _breaks(httpx2.RemoteProtocolError)),
     "lost_reply_status": ({}, _status(503)),
-    "batch_vanishes": ({}, _get_refused(404)),
     "foreign_name": ({}, _create_shape(lambda operation: operation["name"] == "batches/somebodyelses")),
     "no_name": ({}, _create_shape(lambda operation: "name" not in operation)),
     "unknown_state": ({}, _got(lambda operation: operation["metadata"]["state"] == "BATCH_STATE_NEW")),
@@ -275,6 +253,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
 """For each word what to script beside it, and what must be seen then."""
 
 _ELSEWHERE = """
+get_status batch_vanishes mime_refused no_upload_url
 create_lost_reply create_lost_reply_status create_slow_reply chunk_lost chunk_status mime_refused_final
 slow_drip slow_loris drop_chunk reset_chunk bad_line cancel_ignored page_status download_status cut_with_length
 cut_without_length reset_download clock_jump swapped_bodies file_failed file_expired list_lag duplicate_batch

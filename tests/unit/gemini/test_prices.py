@@ -1,12 +1,9 @@
 """The list of prices beside the table: the batch price is one, the list is right, and nothing is fetched."""
 
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NoReturn
 
 import genai_prices
@@ -94,19 +91,6 @@ def test_a_new_price_in_the_list_counts(monkeypatch: pytest.MonkeyPatch) -> None
     assert model.prices(batch=False, on=TODAY) == (0.60, 2.50)
     assert model.prices(batch=True, on=TODAY) == (0.30, 1.25)
     assert model.price_source(batch=True, on=TODAY) == models.price_list_source()
-
-
-def test_the_list_is_loaded_when_a_price_is_asked_for() -> None:
-    """Catalogue, limits and local prices leave the list unloaded; the first price of a Gemini model loads it."""
-    code = (
-        "import sys\nfrom datetime import date\nfrom pipeline.gemini import models\n"
-        "table = models.load_models()\nmodels.model_limits(table['gemini-3.5-flash'], tier='1')\n"
-        "table['findable-local-1'].prices(batch=True, on=date(2026, 11, 20))\n"
-        "assert not {'genai_prices', 'pydantic', 'httpx2'} & set(sys.modules)\n"
-        "table['gemini-3.5-flash'].prices(batch=True, on=date(2026, 11, 20))\n"
-        "assert 'genai_prices' in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_list_and_table_agree_without_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
