@@ -9,6 +9,7 @@ import pytest
 from emulator.server import start
 from pipeline.core.errors import FindableError, UnavailableError
 from pipeline.gemini.client import Client
+from pipeline.gemini.transport import Transport
 from tests.lab import KEY, Api, slowness
 from tests.live import generated
 
@@ -30,15 +31,8 @@ def _api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 @pytest.fixture(name="client")
 def _client(api: Api) -> Iterator[Client]:
     """A client whose every time-out is short, with a connection that was used before."""
-    client = Client(
-        api_key=KEY,
-        base_url=api.url,
-        create_timeout_s=LIMIT_S,
-        call_timeout_s=LIMIT_S,
-        transfer_timeout_s=LIMIT_S,
-        retry_for_s=0,
-        trust_env=False,
-    )
+    transport = Transport(api_key=KEY, base_url=api.url, call_timeout_s=LIMIT_S, retry_for_s=0, trust_env=False)
+    client = Client(transport, create_timeout_s=LIMIT_S, transfer_timeout_s=LIMIT_S)
     client.list_batches()
     yield client
     client.close()

@@ -16,6 +16,7 @@ from pipeline.core.states import RemoteState
 from pipeline.core.task import Prompt
 from pipeline.gemini.client import Client
 from pipeline.gemini.requests import build_request
+from pipeline.gemini.transport import Transport
 from tests.integration.gemini.scripted import KEY, Answer, Script, Seen
 from tests.live import generated
 
@@ -72,7 +73,7 @@ def test_hostile_environment_changes_nothing(script: Script, monkeypatch: pytest
     }.items():
         monkeypatch.setenv(name, value)
     script.answers = [Answer(operation())]
-    client = Client(api_key=f" {KEY} ", base_url=script.url, trust_env=False)
+    client = Client(Transport(api_key=f" {KEY} ", base_url=script.url, trust_env=False))
     client.get_batch(BATCH)
     client.close()
     assert script.calls == [f"GET /v1beta/{BATCH}"]
