@@ -81,11 +81,6 @@ class Server:
         """Serve until told to stop."""
         self._uvicorn.run(sockets=[self._socket])
 
-    @property
-    def port(self) -> int:
-        """The port the engine listens on."""
-        return int(self.url.rpartition(":")[2])
-
     def stop(self) -> None:
         """Stop serving and working and close the state; a batch that is not over goes on with the next host."""
         self._uvicorn.should_exit = True
@@ -146,24 +141,10 @@ def start(
         raise
 
 
-def serve(
-    root: Path,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    seed: int = 0,
-    settings: Mapping[str, object] | None = None,
-    ready: Callable[[str], None] = lambda _url: None,
-    refused: Callable[[str, bool], None] = lambda _why, _is_host: None,
-) -> None:
-    """Run the engine until SIGINT or SIGTERM, then stop it cleanly; `ready` is told the URL once it serves.
+def serve(started: Callable[[], Server], *, ready: Callable[[str], None]) -> None:
+    """Run an engine until SIGINT or SIGTERM, then stop it cleanly; `ready` is told the URL once it serves.
 
-    Where the address cannot be served on, `refused` is told why, and whether that is the host's doing: it may raise.
-    Must be called in the main thread, where signals arrive.
-
-    Raises:
-        AddressError, ApiError, OSError: as `start`.
-        RuntimeError: as `start`.
+    `started` starts it, and what that raises is raised. Must be called in the main thread, where signals arrive.
     """
     over = threading.Event()
 
@@ -173,12 +154,9 @@ def serve(
     wanted = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, finish) for each in wanted]
     try:
-        with start(root, host=host, port=port, seed=seed, settings=settings) as server:
+        with started() as server:
             ready(server.url)
             over.wait()
-    except AddressError as error:
-        refused(error.why, error.is_host)
-        raise
     finally:
         for each, handler in zip(wanted, before, strict=True):
             signal.signal(each, handler)

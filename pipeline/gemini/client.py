@@ -131,19 +131,11 @@ class Client:
         return self._all_pages(lambda sdk: sdk.batches.list, read_page, what="list the batches", size=LIST_PAGE_SIZE)
 
     def list_files(self) -> list[RemoteFile]:
-        """Return every file the API keeps for this key, uploads and results.
-
-        Raises:
-            UnavailableError: a page could not be had within the bound, or the pages do not end.
-        """
+        """Return every file the API keeps for this key, uploads and results; raises what `list_batches` does."""
         return self._all_pages(lambda sdk: sdk.files.list, read_files, what="list the files", size=FILE_PAGE_SIZE)
 
     def list_models(self) -> list[str]:
-        """Return the names of the models that this key can reach, without `models/`.
-
-        Raises:
-            UnavailableError: a page could not be had within the bound, or the pages do not end.
-        """
+        """Return the names of the models this key can reach, without `models/`; raises what `list_batches` does."""
         return self._all_pages(lambda sdk: sdk.models.list, read_models, what="list the models", size=MODEL_PAGE_SIZE)
 
     def cancel_batch(self, name: str) -> None:
@@ -203,7 +195,7 @@ class Client:
         return LiveClient(self._transport, seconds=self._transport.call_timeout_s)
 
     def embed(
-        self, model: "models.Model | str", texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
+        self, model: models.Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         """Return float32 (len(texts), dim) with rows of unit length, in the order of `texts`; at most 100 texts.
 
@@ -219,17 +211,16 @@ class Client:
         """
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
-        known = models.known_model(model) if isinstance(model, str) else model
         seconds = self._transport.call_timeout_s if query else self._transfer_timeout_s  # a user waits for a query's
 
         def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
             """Send the texts once and check what comes back."""
-            contents, config = _embedding(known, texts, dim=dim, query=query, options=self._transport.options(seconds))
-            reply = sdk.models.embed_content(model=known.name, contents=contents, config=config)
+            contents, config = _embedding(model, texts, dim=dim, query=query, options=self._transport.options(seconds))
+            reply = sdk.models.embed_content(model=model.name, contents=contents, config=config)
             vectors = [embedding.values for embedding in reply.embeddings or ()]
             return unit_rows(vectors, count=len(texts), dim=dim)
 
-        what, at_once = f"embed {len(texts)} texts with {known.name}", (ThrottledError,) if is_paced else ()
+        what, at_once = f"embed {len(texts)} texts with {model.name}", (ThrottledError,) if is_paced else ()
         return self._transport.with_retries(ask, what=what, seconds=seconds, at_once=at_once)
 
     def close(self) -> None:

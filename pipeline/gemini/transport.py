@@ -34,7 +34,7 @@ from pipeline.core.errors import (
 from pipeline.core.redact import keep_out_of_logs, redact, redact_document
 from pipeline.core.settings import without_password
 from pipeline.gemini.connections import bounded_async_client, bounded_client, is_address, untrusting_context
-from pipeline.gemini.error_mapping import map_error
+from pipeline.gemini.error_mapping import LATER, map_error
 from pipeline.gemini.operations import UnreadableError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Transport:
         if isinstance(error, ValueError | LookupError | TypeError | AttributeError | OSError | RecursionError):
             text = redact(" ".join(f"{type(error).__name__}: {error}".split()), self._key)[:200]
             message = f"Gemini's answer cannot be read, when asked to {what}: {text}"
-            return UnavailableError(message, hint=_LATER)
+            return UnavailableError(message, hint=LATER)
         return None
 
     def opened_sdk(self) -> "genai.Client":
@@ -201,9 +201,9 @@ class Transport:
             text = f"cannot connect to {without_password(self._address)} to {what}; nothing was sent"
             return NotSentError(f"{text} ({reason})" if reason else text, hint="check the network, then run it again")
         if isinstance(error, httpx2.TimeoutException):
-            return UnavailableError(f"no answer within {seconds:g} s, when asked to {what}", hint=_LATER)
+            return UnavailableError(f"no answer within {seconds:g} s, when asked to {what}", hint=LATER)
         text = f"the connection broke ({type(error).__name__}), when Gemini was asked to {what}"
-        return UnavailableError(text, hint=_LATER)
+        return UnavailableError(text, hint=LATER)
 
     def _keep(self, response: httpx2.Response) -> None:
         """Keep the bytes of a reply that is not a download, and stop an upload at the first piece that went wrong."""
@@ -329,5 +329,4 @@ def milliseconds(seconds: float) -> int:
     return max(1, math.ceil(seconds * 1000))
 
 
-_LATER = "nothing here was changed; run the same command again later"
 _ADDRESS = "GOOGLE_GEMINI_BASE_URL must begin with http:// or https://"

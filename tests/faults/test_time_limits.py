@@ -9,6 +9,7 @@ import pytest
 from emulator.server import start
 from pipeline.core.errors import FindableError, UnavailableError
 from pipeline.gemini.client import Client
+from pipeline.gemini.models import load_models
 from pipeline.gemini.transport import Transport
 from tests.lab import KEY, Api, slowness
 from tests.live import generated
@@ -18,6 +19,7 @@ ATTEMPTS = 3
 SLACK_S = 6.0  # a busy machine, and the deletion of what a failed upload left
 REQUEST = {"contents": [{"role": "user", "parts": [{"text": "water law"}]}]}
 
+EMBEDS = load_models()["gemini-embedding-2"]
 Call = Callable[[Client], object]
 
 
@@ -59,7 +61,7 @@ CALLS: dict[str, tuple[str, Call]] = {
     "delete an upload": (r"/files/a$", lambda one: one.delete_upload("files/a")),
     "download": (":download", lambda one: one.download("files/batch-1", Path("part"))),
     "generate": (":generateContent", lambda one: generated(one, "gemini-3.5-flash-lite", REQUEST)),
-    "embed": (":batchEmbedContents", lambda one: one.embed("gemini-embedding-2", ["x"], dim=768, query=True)),
+    "embed": (":batchEmbedContents", lambda one: one.embed(EMBEDS, ["x"], dim=768, query=True)),
 }
 """Every endpoint the client knows: where it is, and what asks for it."""
 

@@ -16,9 +16,10 @@ from tests.integration.emulator.caller import MODEL, Caller, by_key, documents, 
 HOST = """
 import sys
 from pathlib import Path
-from emulator.server import serve
+from functools import partial
+from emulator.server import serve, start
 settings = {"chunk_lines": 1, "quotas": {"*": {"requests_per_day": 4}}}
-serve(Path(sys.argv[1]), settings=settings, ready=lambda url: print(url, flush=True))
+serve(partial(start, Path(sys.argv[1]), settings=settings), ready=lambda url: print(url, flush=True))
 """
 GENERATE = f"/v1/models/{MODEL}:generateContent"
 _LONGEST_S = 20.0

@@ -71,7 +71,7 @@ def test_one_refusal_out_of_the_blue_costs_little() -> None:
     _run(server, limiter)
     assert server.refused_at == []
     assert server.served >= 0.95 * 300 * MINUTES
-    assert limiter.rpm == 300.0
+    assert limiter._tuning.share == 1.0
 
 
 @pytest.mark.parametrize("slides", [True, False], ids=["sliding", "fixed"])
