@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -141,10 +141,17 @@ def start(
         raise
 
 
-def serve(started: Callable[[], Server], *, ready: Callable[[str], None]) -> None:
-    """Run an engine until SIGINT or SIGTERM, then stop it cleanly; `ready` is told the URL once it serves.
+def serve(
+    root: Path,
+    *,
+    ready: Callable[[str], None] = lambda _url: None,
+    refused: Callable[[str, bool], None] = lambda _why, _is_host: None,
+    **how: Any,
+) -> None:
+    """Run the engine until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `start` does.
 
-    `started` starts it, and what that raises is raised. Must be called in the main thread, where signals arrive.
+    `ready` is told the URL once it serves. Where the address cannot be served on, `refused` is told why, and whether
+    that is the host's doing: it may raise. Must be called in the main thread, where signals arrive.
     """
     over = threading.Event()
 
@@ -154,9 +161,12 @@ def serve(started: Callable[[], Server], *, ready: Callable[[str], None]) -> Non
     wanted = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, finish) for each in wanted]
     try:
-        with started() as server:
+        with start(root, **how) as server:
             ready(server.url)
             over.wait()
+    except AddressError as error:
+        refused(error.why, error.is_host)
+        raise
     finally:
         for each, handler in zip(wanted, before, strict=True):
             signal.signal(each, handler)

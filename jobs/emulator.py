@@ -1,6 +1,6 @@
 """`make emulator`: serve the local engine to any client of Gemini's protocol."""
 
-from functools import partial
+from typing import NoReturn
 
 import click
 
@@ -24,17 +24,19 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
     A client connects with GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults, quotas of single models and
     slow answers are scripted through /_emu/.
     """
-    from emulator.server import AddressError, serve, start
+    from emulator.server import serve
 
     asked = {"requests_per_minute": rpm, "input_tokens_per_minute": tpm, "requests_per_day": rpd}
     quota = {name: limit for name, limit in asked.items() if limit is not None}
     root = ready_directory(read_settings().data) / "emulator"
-    try:
-        serve(partial(start, root, host=host, port=port, settings={"quotas": {"*": quota}}), ready=_say_where)
-    except AddressError as error:
+
+    def refuse(why: str, is_host: bool) -> NoReturn:  # noqa: FBT001 - the engine's signature
+        """Refuse an address that cannot be bound, with how to choose another one."""
         another = "--host is an address of this machine, such as 127.0.0.1"
-        hint = another if error.is_host else "name another one, or any that is free: make emulator PORT=0"
-        raise ConfigurationError(f"port {port} of {host} cannot be used: {error.why}", hint=hint) from error
+        hint = another if is_host else "name another one, or any that is free: make emulator PORT=0"
+        raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
+
+    serve(root, host=host, port=port, settings={"quotas": {"*": quota}}, ready=_say_where, refused=refuse)
 
 
 def _say_where(url: str) -> None:

@@ -16,10 +16,9 @@ from tests.integration.emulator.caller import MODEL, Caller, by_key, documents, 
 HOST = """
 import sys
 from pathlib import Path
-from functools import partial
-from emulator.server import serve, start
+from emulator.server import serve
 settings = {"chunk_lines": 1, "quotas": {"*": {"requests_per_day": 4}}}
-serve(partial(start, Path(sys.argv[1]), settings=settings), ready=lambda url: print(url, flush=True))
+serve(Path(sys.argv[1]), settings=settings, ready=lambda url: print(url, flush=True))
 """
 GENERATE = f"/v1/models/{MODEL}:generateContent"
 _LONGEST_S = 20.0
