@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[2]
 ROWS = 50_000
 WORDS = 140  # of a passage, about 1,000 characters, as abstracts have
 KNOWN = 9_000  # different words, drawn as in a language: few are frequent
-TOKENS = 250  # a passage has by our own measure, for the projection
 SEED = 550
 
 

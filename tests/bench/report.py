@@ -1,4 +1,4 @@
-"""What was found: one JSON document, and `docs/performance.md`: every figure, plots, and what to make of them."""
+"""What was found: one JSON document, and `docs/performance.md`: every figure, and what to make of them."""
 
 import json
 import os
@@ -10,13 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.bench import plots
 from tests.bench.driver import REPEATS, Measured
 from tests.bench.trials import BETWEEN, TRIALS, At, Target
 
 LIBRARIES = ("sqlalchemy", "orjson", "pydantic", "numpy", "faiss-cpu", "google-genai", "click", "wordllama")
 MEASURES = ("wall", "cpu", "peak", "anon")
-PLOTTED = ("requests", "ingest", "score", "index")
 NOTES = Path(__file__).with_name("notes.md")  # written by hand: why a bound is missed, and what the figures say
 
 _HEAD = """\
@@ -155,12 +153,10 @@ def write(found: Found, folder: Path) -> None:
 
 
 def write_page(found: Found, folder: Path) -> Path:
-    """Write the page and its plots into a folder, and return the page."""
-    pictures = folder / "performance"
-    pictures.mkdir(parents=True, exist_ok=True)
+    """Write the page into a folder, and return it."""
     machine = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.machine.items())
     parts = [_HEAD.format(repeats=REPEATS), f"Made {found.made_at[:10]} on: {machine}.\n", targets(found)]
-    parts += [NOTES.read_text(encoding="utf-8"), _plots(found, pictures), figures(found)]
+    parts += [NOTES.read_text(encoding="utf-8"), figures(found)]
     page = folder / "performance.md"
     page.write_text("\n".join(parts), encoding="utf-8")
     return page
@@ -173,26 +169,6 @@ def targets(found: Found) -> str:
         cpu = f" ({one.cpu_ratio:.2f})" if one.cpu_ratio is not None else ""
         word = "met" if one.met else "**missed**"
         lines.append(f"- `{one.trial}` {one.says}, {one.rows:,}: {one.ratio:.2f}{cpu}, {one.bound}, {word}")
-    return "\n".join([*lines, ""])
-
-
-def _plots(found: Found, pictures: Path) -> str:
-    """Write the plots of time and memory over rows, and return the part of the page that shows them."""
-    lines = ["## Time and memory over the number of rows", ""]
-    for name in PLOTTED:
-        ordered = sorted(found.trials.get(name, {}).items())
-        for measure, unit, divisor in (("wall", "s", 1.0), ("anon", "MB", 1e6)):
-            medians = {
-                way: [(rows, ways[way].median(measure) / divisor) for rows, ways in ordered if way in ways]
-                for way in TRIALS[name].ways
-            }
-            drawn = {way: line for way, line in medians.items() if line and all(y > 0 for _, y in line)}
-            if not drawn:
-                continue
-            title = f"{TRIALS[name].title}: {'wall time' if measure == 'wall' else 'anonymous memory'}"
-            path = pictures / f"{name}-{'time' if measure == 'wall' else 'memory'}.svg"
-            path.write_text(plots.svg(title, unit, drawn), encoding="utf-8")
-            lines.append(f"![{path.stem}](performance/{path.name})")
     return "\n".join([*lines, ""])
 
 

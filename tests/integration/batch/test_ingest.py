@@ -65,7 +65,6 @@ def ends(finish: str, text: str | None = None) -> Case:
     return Case(finish.lower(), lambda key: [line(key, response(text, finish=finish))], "refused", reason)
 
 
-NO_USAGE = {"usageMetadata": None}
 FAILURES = [
     # no line of its own
     Case("missing", lambda _key: [], "missing", "no line in the result"),

@@ -4,7 +4,6 @@ import logging
 import re
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -221,19 +220,6 @@ def test_clear_refusal_is_not_repeated(script: Script, client: Client, name: str
         with pytest.raises(kind):
             client.get_batch(BATCH)
         assert len(script.calls) == 2
-
-
-@pytest.mark.parametrize("fault", ["hang", "drip"])
-def test_late_create_ends_in_time(script: Script, fault: str) -> None:
-    """A server that never answers, or byte by byte, is given up after the create time-out; the create stays one."""
-    script.answers = [Answer({"name": BATCH, "padding": "x" * 5000}, fault=fault)]
-    client = Client(Transport(api_key=KEY, base_url=script.url, trust_env=False), create_timeout_s=0.2)
-    began = time.monotonic()
-    with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):
-        client.create_batch("m", file_name="files/abc", display_name="w/1")
-    client.close()
-    assert time.monotonic() - began < 10
-    assert len(script.calls) == 1
 
 
 def test_address_proxy_certificate_and_key_that_are_none_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
