@@ -279,7 +279,7 @@ def test_another_model_version_is_told(offline: Workspace) -> None:
 
 
 def test_what_changed_meanwhile_is_not_overwritten(offline: Workspace) -> None:
-    """Tags stay, an answer for a row that is gone or has another bio is kept and told; running again changes nothing."""
+    """Tags stay, an answer for a row that is gone or has another bio is kept and told; again nothing changes."""
     put_people(offline, 5)
     keys = prepare(offline)
     deliver(offline, b"\n".join([*map(line, keys[:4]), error(keys[4], 3)]))
