@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, make_workspace
 from jobs.output import Terminal, print_json, print_line, print_table, spinning
 from pipeline.experts.read import read_person_documents
 from pipeline.workflows import add_expert
 
 
-@click.command(name="add-expert", cls=Command)
+@click.command(name="add-expert", cls=WritingCommand)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), envvar="FINDABLE_EXPERT")
 @json_option
 def main(file: Path, *, as_json: bool) -> None:
@@ -23,7 +23,7 @@ def main(file: Path, *, as_json: bool) -> None:
     """
     people = read_person_documents(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     terminal = Terminal()
-    with open_workspace(task="experts") as ws, spinning() as spin:
+    with make_workspace(task="experts") as ws, spinning() as spin:
         for change in (change for person in people for change in person.changes):
             terminal.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
         added = add_expert.run(ws, people, on_tagging=lambda name: spin(f"Generating tags… {name}"))

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from jobs.command import Command, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
 from jobs.output import Terminal, plural, print_json, print_line, usd
 from jobs.render import finish_polled, show_account, tell_failures
 from pipeline.core.task import Words
@@ -12,7 +12,7 @@ from pipeline.workflows import backfill
 from pipeline.workflows.preflight import Preflight
 
 
-@click.command(name="passages-backfill", cls=Command)
+@click.command(name="passages-backfill", cls=WritingCommand)
 @click.option(
     "--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="Ask about all anew, under VERSION or the next free."
 )

@@ -4,7 +4,7 @@ import contextlib
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, open_workspace
 from jobs.output import print_json, print_line
 from jobs.render import account_document, show_account
 from pipeline.batch.ingest import IngestSummary
@@ -12,7 +12,7 @@ from pipeline.quality.evaluate import QualityReport
 from pipeline.workflows import ingest
 
 
-@click.command(name="batch-ingest", cls=Command)
+@click.command(name="batch-ingest", cls=WritingCommand)
 @json_option
 def main(*, as_json: bool) -> None:
     """Judge every line of the downloaded results and write the answers, with scores.

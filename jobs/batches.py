@@ -2,7 +2,7 @@
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, read_workspace
 from jobs.output import print_json, print_line, print_table, usd
 from pipeline.batch import listing
 
@@ -13,7 +13,7 @@ HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "age", "r
 @json_option
 def main(*, as_json: bool) -> None:
     """List every batch of every task: number, state, remote name, rows, cost, age."""
-    with open_workspace() as ws:
+    with read_workspace() as ws:
         rows, words = listing.run(ws), ws.task.words
     if as_json:
         print_json([row.document for row in rows])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 AGAIN_S = 0.01  # until a signal that was lost is sent once more
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+AGREED = "findable_agreed"  # in a context: whether `--yes` was given
 BUG = 1
 INPUT = 2
 CONFIGURATION = 3
@@ -64,6 +65,19 @@ class Command(click.Command):
             done = super().invoke(ctx)
             _flush()
             return done
+
+
+class WritingCommand(Command):
+    """A command that writes to the workspace, and so may ask whether to add to another program's database."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Add `--yes`, which every writing command has, where the command does not take it itself."""
+        super().__init__(*args, **kwargs)
+        if not any(one.name == "yes" for one in self.params):
+            said = "Agree to add tables and columns to another program's database."
+            option = click.Option(["--yes"], is_flag=True, envvar="FINDABLE_YES", expose_value=False, help=said)
+            option.callback = _keep_yes
+            self.params.append(option)
 
 
 @contextlib.contextmanager
@@ -194,6 +208,12 @@ def _keys() -> list[str]:
     return keys
 
 
+def _keep_yes(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001, FBT001 - click's own
+    """Keep the answer to questions that are asked before a command's own."""
+    ctx.meta[AGREED] = value
+    return value
+
+
 def _refuse_probe(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:  # noqa: FBT001 - click's own
     """Refuse the option that a pilot replaced."""
     if value:
@@ -203,7 +223,9 @@ def _refuse_probe(ctx: click.Context, param: click.Parameter, value: bool | None
 json_option = click.option(
     "--json", "as_json", is_flag=True, envvar="FINDABLE_JSON", help="Print one JSON document, and nothing else."
 )
-yes_option = click.option("--yes", is_flag=True, envvar="FINDABLE_YES", help="Answer yes to every question.")
+yes_option = click.option(
+    "--yes", is_flag=True, envvar="FINDABLE_YES", callback=_keep_yes, help="Answer yes to every question."
+)
 limit_option = click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many.")
 pilot_option = click.option(
     "--pilot", type=COUNT, envvar="FINDABLE_PILOT", help="Ask and judge this many first, then the rest."
@@ -237,14 +259,44 @@ def read_dotenv() -> dict[str, str | None]:
         ) from error
 
 
+def read_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":
+    """Open the workspace that the settings name, for the length of a block, to be read; `task` overrides TASK."""
+    return _open(read_settings(), task, "read")
+
+
 def open_workspace(
     settings: Settings | None = None, *, task: str | None = None
 ) -> "contextlib.AbstractContextManager[OpenWorkspace]":
-    """Open the workspace that the settings name, for the length of a block; `task` overrides TASK."""
-    from pipeline.engine import workspace
+    """Open the workspace that the settings name, for the length of a block, to be written."""
+    return _open(settings or read_settings(), task, "write")
 
-    settings = settings or read_settings()
-    return workspace.open_workspace(replace(settings, task=task or settings.task), Terminal())
+
+def make_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":
+    """Open the workspace that the settings name, to be written; it is made where there is none."""
+    return _open(read_settings(), task, "create")
+
+
+def _open(settings: Settings, task: str | None, access: str) -> "contextlib.AbstractContextManager[OpenWorkspace]":
+    from pipeline.engine import workspace
+    from pipeline.engine.access import Access
+
+    return workspace.open_workspace(
+        replace(settings, task=task or settings.task),
+        Terminal(),
+        access=Access(access),
+        agrees=_agrees,
+    )
+
+
+def _agrees(question: str) -> bool:
+    """Return whether a person agrees, by `--yes` or at a terminal; a no ends the command, and nothing was changed."""
+    is_yes = click.get_current_context().meta.get(AGREED, False)
+    if confirmed(question, yes=is_yes):
+        return True
+    if sys.stdin.isatty():
+        Terminal().say("nothing was changed")
+        raise click.exceptions.Exit(0)
+    return False
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

@@ -5,12 +5,12 @@ from dataclasses import asdict
 import click
 
 from jobs import values
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
 from pipeline.ops import forget
 
 
-@click.command(name="forget", cls=Command)
+@click.command(name="forget", cls=WritingCommand)
 @click.argument("username", type=values.username, envvar="FINDABLE_EXPERT")
 @yes_option
 @json_option

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, make_workspace
 from jobs.output import Terminal, plural, print_json, print_line
 from pipeline.experts import import_ as import_people
 from pipeline.passages import import_ as import_texts
@@ -25,7 +25,7 @@ _report_option = click.option(
 )
 
 
-@click.command(name="import", cls=Command)
+@click.command(name="import", cls=WritingCommand)
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_EXPERTS")
 @_strict_option
 @_report_option
@@ -36,12 +36,12 @@ def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> Non
     One transaction; repeating it changes nothing. Rejected rows and changed values are listed with line, column and
     reason. Exit code 2 if no row was imported.
     """
-    with open_workspace(task="experts") as ws:
+    with make_workspace(task="experts") as ws:
         done = import_people.run(ws, file, strict=strict, report=report)
     _show(done, as_json=as_json, words=("person", "people"), released="with a new biography")
 
 
-@click.command(name="import-passages", cls=Command)
+@click.command(name="import-passages", cls=WritingCommand)
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_PASSAGES")
 @_strict_option
 @_report_option
@@ -53,7 +53,7 @@ def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: b
     duplicate ids the first one counts. A passage with concepts keeps its text; a different one is rejected and listed.
     Exit code 2 if no passage was imported.
     """
-    with open_workspace(task="passages") as ws:
+    with make_workspace(task="passages") as ws:
         done = import_texts.run(ws, file, strict=strict, report=report)
     described = f", {done.described:,} with other metadata" if done.described else ""
     _show(done, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)

@@ -2,13 +2,13 @@
 
 import click
 
-from jobs.command import Command, code_of, confirmed, json_option, open_workspace, yes_option
+from jobs.command import WritingCommand, code_of, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, print_json, print_line, usd
 from pipeline.workflows import run
 from pipeline.workflows.hooks import run_hooks
 
 
-@click.command(name="run", cls=Command)
+@click.command(name="run", cls=WritingCommand)
 @click.option("--on-done", default="", envvar="FINDABLE_ON_DONE", help="A shell command to run after success.")
 @click.option("--on-fail", default="", envvar="FINDABLE_ON_FAIL", help="A shell command to run after a failure.")
 @yes_option

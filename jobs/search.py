@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, read_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table
 from pipeline.experts.collection import search_document
 from pipeline.index import search
@@ -18,7 +18,7 @@ from pipeline.index import search
 @json_option
 def main(question: str, k: int, *, as_json: bool) -> None:
     """Find the experts nearest to QUESTION in the index in service."""
-    with open_workspace(task="experts") as ws:
+    with read_workspace(task="experts") as ws:
         report = search.run(ws, question, k=k)
     if report.behind:
         Terminal().warn(f"the index is behind the database by {plural(report.behind, 'person', 'people')}: make index")

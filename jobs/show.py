@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from jobs import values
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, read_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table, raw_writer, usd
 from pipeline.experts import show
 from pipeline.passages import show as concepts
@@ -19,7 +19,7 @@ SHOWN = 60  # characters of a quotation
 @json_option
 def main(username: str, *, as_json: bool) -> None:
     """Show everything known about one person: row, tags and their origin, attempts, index."""
-    with open_workspace(task="experts") as ws:
+    with read_workspace(task="experts") as ws:
         document = show.run(ws, username)
     print_json(document) if as_json else _show(document)
 
@@ -64,7 +64,7 @@ def best_concepts(passage: str | None, *, as_json: bool) -> None:
     Without an id those of all passages, as JSON lines, or with --json as one list. The view best_concepts in the
     database has the same.
     """
-    with open_workspace(task="passages") as ws:
+    with read_workspace(task="passages") as ws:
         if passage is None:
             count = concepts.write_all_best(ws, raw_writer(), as_list=as_json)
             Terminal().say(f"{plural(count, 'concept')} written")

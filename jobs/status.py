@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, read_workspace
 from jobs.output import print_json, print_line, usd
 from pipeline.ops import status
 
@@ -28,7 +28,7 @@ def passages_status(*, as_json: bool) -> None:
 
 def _print(task: str | None, *, as_json: bool) -> None:
     """Print the state of a task, or of that of the settings."""
-    with open_workspace(task=task) as ws:
+    with read_workspace(task=task) as ws:
         report = status.run(ws)
     print_json(report.document) if as_json else _show(report)
 

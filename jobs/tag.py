@@ -7,12 +7,14 @@ import click
 from jobs import values
 from jobs.command import (
     Command,
+    WritingCommand,
     confirmed,
     json_option,
     limit_option,
     no_probe_option,
     open_workspace,
     pilot_option,
+    read_workspace,
     skip_pilot_option,
     yes_option,
 )
@@ -31,7 +33,7 @@ _deadline_option = click.option(
 )
 
 
-@click.command(name="tag", cls=Command)
+@click.command(name="tag", cls=WritingCommand)
 @click.option("--mode", type=click.Choice(["auto", "batch", "live"]), default="auto", envvar="FINDABLE_MODE")
 @limit_option
 @click.option("--budget", type=values.amount, envvar="FINDABLE_BUDGET", help="Most USD that it may spend.")
@@ -64,7 +66,7 @@ def main(deadline: float | None, *, yes: bool, as_json: bool, **options: Any) ->
     finish_tagged(report, words)
 
 
-@click.command(name="tag-live", cls=Command)
+@click.command(name="tag-live", cls=WritingCommand)
 @limit_option
 @skip_pilot_option
 @json_option
@@ -93,7 +95,7 @@ def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json
 
     Spends nothing, and needs a key only for --count.
     """
-    with open_workspace() as ws:
+    with read_workspace() as ws:
         estimated, words = estimates.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words
     print_json(estimates.document(estimated)) if as_json else _show(estimated, words)
 

@@ -249,6 +249,13 @@ class SubjectRoom(Protocol):
     def is_adopted(self, tx: "Connection", settings: "Settings") -> bool:
         """Return whether `adopt` would find nothing to do; quick at any size."""
 
+    def adoption_plan(self, tx: "Connection", settings: "Settings") -> list[str]:
+        """Return what `adopt` would add to each table of another program, in words; nothing is written.
+
+        Raises:
+            ConfigurationError: a table cannot be adopted.
+        """
+
     def adopt(self, tx: "Connection", settings: "Settings") -> list[str]:
         """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
 

@@ -16,6 +16,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings, without_password
 from pipeline.engine import registry
+from pipeline.engine.access import Access, check_access
 from pipeline.gemini import models
 from pipeline.store import leases, marker, schema, workspace
 from pipeline.store.database import Store
@@ -214,15 +215,24 @@ class OpenWorkspace:
 
 
 @contextlib.contextmanager
-def open_workspace(settings: Settings, display: Progress) -> Iterator[OpenWorkspace]:
-    """Open a workspace for the length of a block, making or mending its schema first.
+def open_workspace(
+    settings: Settings,
+    display: Progress,
+    *,
+    access: Access = Access.CREATE,
+    agrees: Callable[[str], bool] = lambda _question: False,
+) -> Iterator[OpenWorkspace]:
+    """Open a workspace for the length of a block, making or mending its schema first; see `access.check_access`.
 
     Raises:
-        ConfigurationError: the workspace is bound to another backend than the one asked for, or its files belong to
-            another database than the one that is set.
+        ConfigurationError: there is none, and `access` does not make one; what would be added to another program's
+            database was not agreed to; the workspace is bound to another backend than the one asked for, or its files
+            belong to another database than the one that is set.
     """
     store = Store(settings.url)
     try:
+        if line := check_access(settings, store, access, agrees):
+            display.say(line)
         opened = _opened(settings, store, display)
     except BaseException:
         store.close()

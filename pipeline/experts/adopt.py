@@ -13,6 +13,7 @@ from pipeline.experts.schema import SPEC, experts, forget_shape, item_id
 from pipeline.experts.table import PAGE, TASK, by_ids, looks_foreign, rescore_pages, untagged
 from pipeline.store import answers, workspace
 from pipeline.store.database import pages, streamed
+from pipeline.store.schema import is_workspace
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables import adopt as tables
 from pipeline.tables.reflect import columns_of
@@ -44,6 +45,13 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     if lines and tx.info.pop(SWITCHED, False):
         lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
     return lines
+
+
+def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
+    """Return what `adopt` would add to a table of another program; nothing in a workspace, which has adopted it."""
+    if is_workspace(tx) or not (plan := tables.planned(tx, SPEC)):
+        return []
+    return [*plan, "a score to each of its rows"]
 
 
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001

@@ -47,6 +47,11 @@ def is_schema_current(tx: Connection) -> bool:
     return version == HEAD
 
 
+def is_workspace(tx: Connection) -> bool:
+    """Return whether a database holds a workspace, of any version of findable."""
+    return inspect(tx).has_table(VERSION_TABLE)
+
+
 def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:
     """Return the names of the tables that are ours, of any version of findable, or among these."""
     return [name for name in inspect(tx).get_table_names() if name.startswith("findable_") or name in besides]
