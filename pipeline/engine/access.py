@@ -8,8 +8,6 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect
-
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.engine import registry
@@ -19,7 +17,7 @@ from pipeline.store.database import Store
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
-TO_BEGIN = "`make import EXPERTS=people.csv` makes one, and `make demo` shows how all of it works"
+TO_BEGIN = "`make import` makes one from a file, and `make demo` shows how all of it works"
 SHOWN = 5  # names of tables in a message
 
 
@@ -42,7 +40,7 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         return ""  # read where it is; a write is refused by itself
     with store.read_unchanged() as tx:
         is_ours = tx is not None and schema.is_workspace(tx)
-        others = [] if tx is None or is_ours else sorted(inspect(tx).get_table_names())
+        others = [] if tx is None or is_ours else schema.other_tables(tx)
         plan = [] if tx is None else _adoption_plan(tx, settings)
     is_there = is_ours or (access is Access.WRITE and settings.database_url is not None and tx is not None)
     if access is not Access.CREATE and not is_there:

@@ -52,6 +52,11 @@ def is_workspace(tx: Connection) -> bool:
     return inspect(tx).has_table(VERSION_TABLE)
 
 
+def other_tables(tx: Connection) -> list[str]:
+    """Return the names of all tables but the engine's, in alphabetical order."""
+    return sorted(name for name in inspect(tx).get_table_names() if not name.startswith("findable_"))
+
+
 def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:
     """Return the names of the tables that are ours, of any version of findable, or among these."""
     return [name for name in inspect(tx).get_table_names() if name.startswith("findable_") or name in besides]
