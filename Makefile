@@ -26,6 +26,8 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
   MINUTES SEED ROUNDS WORKERS MOST KILLS PART
 COMMON := DATABASE_URL VERSION DEBUG
+# what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
+export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
 ifneq ($(filter command override $(if $(filter $(COMMON),$(1)),,environment),$(firstword $(origin $(1)))),)
 ifneq ($$(value $(1)),)

@@ -36,7 +36,7 @@ def _show(added: list[add_expert.AddedExpert]) -> None:
     print_table(("username", "name", "tags", "score"), rows)
     for one in added:
         if one.problem:
-            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: make tag-live")
+            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `make tag-live`")
         elif one.took_s is not None:
             Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
-    print_line("not searchable until the next: make index")
+    print_line("Not searchable until the next build. Next: make index")

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from jobs.cli import main as findable
-from jobs.command import Command, read_settings
+from jobs.command import Command
+from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_line
 from pipeline.core.settings import Settings
 

@@ -4,7 +4,8 @@ from typing import NoReturn
 
 import click
 
-from jobs.command import Command, read_settings
+from jobs.command import Command
+from jobs.dotenv import read_settings
 from jobs.output import Terminal
 from pipeline.core.errors import ConfigurationError
 from pipeline.engine.workspace import ready_directory

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from jobs.typed import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
 if TYPE_CHECKING:
@@ -29,19 +30,19 @@ class Terminal:
 
     def say(self, line: str) -> None:
         """Print a message."""
-        click.echo(printable(line), err=True)
+        click.echo(printable(quoted_as_typed(line)), err=True)
 
     def warn(self, line: str) -> None:
         """Print a warning."""
-        click.secho(printable(line), err=True, fg="yellow")
+        click.secho(printable(quoted_as_typed(line)), err=True, fg="yellow")
 
     def error(self, line: str) -> None:
         """Print the error that stopped the command."""
-        click.secho(f"error: {printable(line)}", err=True, fg="red")
+        click.secho(f"error: {printable(quoted_as_typed(line))}", err=True, fg="red")
 
     def hint(self, line: str) -> None:
-        """Print what to type next."""
-        click.echo(f"next: {printable(line)}", err=True)
+        """Print what to type next, in the form in which this command was typed."""
+        click.echo(f"next: {printable(as_typed(line))}", err=True)
 
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:
@@ -142,8 +143,22 @@ def _progress() -> "Progress":
     )
 
 
+_documents: list[int] = []  # one for each document that this command printed
+
+
+def begin_output() -> None:
+    """Begin a command's output: no document is printed yet."""
+    _documents.clear()
+
+
+def has_printed_json() -> bool:
+    """Return whether this command printed a document."""
+    return bool(_documents)
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on standard output, with control characters escaped; in ASCII unless in UTF-8."""
+    _documents.append(1)
     in_utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(document, ensure_ascii=not in_utf8, indent=2, default=str)
     click.echo(_UNSEEN.sub(_escaped, text))
@@ -162,8 +177,9 @@ def raw_writer() -> Callable[[bytes], object]:
 
 
 def print_line(line: str) -> None:
-    """Print one line of result on standard output."""
-    click.echo(printable(line))
+    """Print one line of result on standard output; what stands behind `Next:` in the form that was typed."""
+    said, marked, step = printable(line).partition("Next: ")
+    click.echo(f"{said}{marked}{as_typed(step)}")
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import click
 
-from jobs.command import Command, json_option, read_settings
+from jobs.command import Command, json_option
+from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_json, print_table
 from pipeline.cost import prices
 

@@ -4,7 +4,8 @@ from dataclasses import asdict, replace
 
 import click
 
-from jobs.command import WritingCommand, confirmed, json_option, open_workspace, read_settings, yes_option
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
+from jobs.dotenv import read_settings
 from jobs.output import plural, print_json, print_line
 from pipeline.ops import rebind
 

@@ -2,7 +2,8 @@
 
 import click
 
-from jobs.command import WritingCommand, code_of, confirmed, json_option, open_workspace, yes_option
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
+from jobs.ends import code_of
 from jobs.output import Terminal, print_json, print_line, usd
 from pipeline.workflows import run
 from pipeline.workflows.hooks import run_hooks

@@ -18,10 +18,11 @@ from pipeline.index import search
 @json_option
 def main(question: str, k: int, *, as_json: bool) -> None:
     """Find the experts nearest to QUESTION in the index in service."""
-    with read_workspace(task="experts") as ws:
+    with read_workspace() as ws:
         report = search.run(ws, question, k=k)
     if report.behind:
-        Terminal().warn(f"the index is behind the database by {plural(report.behind, 'person', 'people')}: make index")
+        behind = plural(report.behind, "person", "people")
+        Terminal().warn(f"the index is behind the database by {behind}: `make index`")
     found = [search_document(hit) for hit in report.hits]
     print_json(found) if as_json else _show(found)
 

@@ -2,7 +2,8 @@
 
 import click
 
-from jobs.command import Command, json_option, read_settings
+from jobs.command import Command, json_option
+from jobs.dotenv import read_settings
 from jobs.output import print_json, print_table
 from pipeline.core.settings import settings_rows
 

@@ -52,7 +52,7 @@ def _indexed(index: dict[str, Any]) -> str:
         return f"broken: {index['problem']}"
     if not index["indexed"]:
         return "not in it"
-    return f"in build {index['build']}, " + ("up to date" if index["up_to_date"] else "with an older text; make index")
+    return f"in build {index['build']}, " + ("up to date" if index["up_to_date"] else "with an older text")
 
 
 @click.command(name="best-concepts", cls=Command)

@@ -6,6 +6,7 @@ import click
 
 from jobs.command import Command, json_option, read_workspace
 from jobs.output import print_json, print_line, usd
+from jobs.typed import as_typed
 from pipeline.ops import status
 
 WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # for people; programs read the keys
@@ -57,7 +58,7 @@ def _show(report: status.StatusReport) -> None:
     for name in document["rolling_back"]:
         print_line(f"rollback   of {name} was begun and is not over; its answers are hidden")
     _show_pilot(document)
-    print_line(f"next       {document['next'] or 'nothing to do'}")
+    print_line(f"next       {as_typed(document['next']) or 'nothing to do'}")
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -116,4 +117,4 @@ def _show_pilot(document: dict[str, Any]) -> None:
         cost = usd(going["estimated_cost"])
         print_line(f"backfill   {going['extractor']} since {going['since'][:16]}: {going['items']:,}, about {cost}")
     for one in document["withdrawn"]:
-        print_line(f"withdrawn  {one}: make rollback EXTRACTOR={one} goes on")
+        print_line(f"withdrawn  {one}: {as_typed(f'make rollback EXTRACTOR={one}')} goes on")

@@ -36,6 +36,8 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         ConfigurationError: there is no workspace to read or to write to, or what would be added to another program's
             database was not agreed to.
     """
+    if any(one.is_file() for one in (settings.data, *settings.data.parents)):
+        return ""  # it cannot be a folder, which opening it says
     if store.path is not None and marker.find_moved(store.path) is not None:
         return ""  # read where it is; a write is refused by itself
     with store.read_unchanged() as tx:

@@ -24,9 +24,10 @@ def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
     """Return the `k` nearest entries, or all if there are fewer.
 
     Raises:
-        InputError: the question is blank, too long or no text, or there is no index yet.
+        InputError: the question is blank, too long or no text, there is no index yet, or the task has none.
         ConfigurationError: the index was built with another model or width than the question would be embedded with.
     """
+    check_indexed(ws)
     text = _checked(question)
     with Builds(ws.data).open() as index:
         check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim)
@@ -34,6 +35,20 @@ def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
         with ws.store.read() as tx:
             behind = staleness.count_stale(ws.collection, tx, index, ws.display, quick=True)
     return SearchReport(hits, behind)
+
+
+def check_indexed(ws: OpenWorkspace) -> None:
+    """Pass where the task in use has something in the index.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not ws.is_indexed:
+        words = ws.task.words
+        raise InputError(
+            f"{words.many} are not in the search index yet, and cannot be searched",
+            hint=f"`{words.make('export')} TO=answers.csv` writes what was found in all of them",
+        )
 
 
 def check_embedding(built: Manifest, *, model: str, dim: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli, command
+from jobs import commands, ends
 from pipeline.store import database
 from tests.lab import KEY, ROOT, Api, Workspace
 
@@ -290,7 +290,7 @@ def test_a_reader_that_never_read_is_no_error(local: Workspace) -> None:
 def test_sigterm_is_taken_back_when_a_command_is_over(local: Workspace) -> None:
     """A program that calls a command keeps its own handler of SIGTERM."""
     before = signal.getsignal(signal.SIGTERM)
-    with command.interruptible():
+    with ends.interruptible():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert local.run("status").exit_code == 0
     assert signal.getsignal(signal.SIGTERM) is before
@@ -312,7 +312,7 @@ def test_an_interrupt_in_a_destructor_is_not_lost() -> None:
         del dying
         threading.Event().wait(30)
 
-    with command.interruptible(), pytest.raises(KeyboardInterrupt):
+    with ends.interruptible(), pytest.raises(KeyboardInterrupt):
         live_on()
 
 
@@ -400,5 +400,5 @@ def test_output_that_cannot_be_written_is_an_error(local: Workspace) -> None:
 
 def test_a_module_that_cannot_be_imported_is_told_too(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library that is missing from the installation: one line and exit code 1, no traceback."""
-    monkeypatch.setitem(cli.COMMANDS, "status", ("not_there", ""))
+    monkeypatch.setitem(commands.COMMANDS, "status", ("not_there", ""))
     refused(local, "status", code=1, said="this is a bug in findable: ModuleNotFoundError")

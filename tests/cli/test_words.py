@@ -5,7 +5,8 @@ import subprocess
 
 import click
 
-from jobs.cli import COMMANDS, main
+from jobs.cli import main
+from jobs.commands import COMMANDS
 from pipeline.core.settings import Settings
 from tests.lab import ROOT
 

@@ -8,7 +8,8 @@ from datetime import date
 
 import click
 
-from jobs.cli import COMMANDS, main
+from jobs.cli import main
+from jobs.commands import COMMANDS
 from pipeline.core.settings import PREFIX, Settings
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
 from pipeline.experts.collection import index_entry

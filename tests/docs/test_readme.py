@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import COMMANDS
+from jobs.commands import COMMANDS
 from tests.lab import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

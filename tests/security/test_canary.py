@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from jobs.cli import COMMANDS as ALL
+from jobs.commands import COMMANDS as ALL
 from tests.integration import many_passages as passages
 from tests.lab import KEY, ROOT, Api, Workspace
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from jobs.cli import COMMANDS
+from jobs.commands import COMMANDS
 from tests.house import FLOOR, FLOORS, LIBRARIES, ROOT, Module, is_down, modules, own, room_of
 
 OURS = ("pipeline", "jobs", "web", "emulator")
@@ -33,7 +33,7 @@ HEAVY = (
     *("uvicorn", "wordllama"),
 )
 MAX_JOB_LINES = 80
-SHARED_BY_JOBS = {"cli", "command", "output", "render", "values"}
+SHARED_BY_JOBS = {"cli", "command", "commands", "dotenv", "ends", "output", "render", "typed", "values", "variables"}
 
 
 def why_not(module: str, name: str) -> str | None:

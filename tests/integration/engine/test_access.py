@@ -148,7 +148,9 @@ def test_a_persons_no_changes_nothing(theirs: Workspace) -> None:
     ours, terminal = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "jobs", "score"],
-        **{"cwd": ROOT, "env": {**os.environ, **theirs.environ}, "stdin": terminal},
+        cwd=ROOT,
+        env={**os.environ, **theirs.environ},
+        stdin=terminal,
         stderr=subprocess.PIPE,
     ) as command:
         os.write(ours, b"n\n")
