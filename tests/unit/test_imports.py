@@ -26,7 +26,11 @@ FILES_OF_INDEX = {
     )
 }
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
-DOORS = {"emulator.server.start": "pipeline.engine.workspace", "emulator.server.serve": "jobs.emulator"}
+DOORS = {
+    "emulator.embed.encoded": "pipeline.gemini.local_embeddings",
+    "emulator.server.start": "pipeline.engine.workspace",
+    "emulator.server.serve": "jobs.emulator",
+}
 HEAVY = (
     *("alembic", "asyncio", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google", "jsonlines", "numpy"),
     *("orjson", "psutil", "psycopg", "pyarrow", "pydantic", "rich", "snowballstemmer", "sqlalchemy", "starlette"),
