@@ -7,21 +7,16 @@ import contextlib
 import json
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
 import click
 
+from jobs import bars
+from jobs.bars import printable
 from jobs.typed import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
-PLAIN_EVERY_S = 5.0
-MOVE_EVERY_S = 0.1  # as often as it is drawn; moving a bar for every row would take longer than the row
 _UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # in JSON text: candidates for control characters
 
 
@@ -29,12 +24,16 @@ class Terminal:
     """The display of a command: messages and progress on standard error."""
 
     def say(self, line: str) -> None:
-        """Print a message."""
-        click.echo(printable(quoted_as_typed(line)), err=True)
+        """Print a message, above a bar that is drawn."""
+        said = printable(quoted_as_typed(line))
+        if not bars.above(said):
+            click.echo(said, err=True)
 
     def warn(self, line: str) -> None:
         """Print a warning."""
-        click.secho(printable(quoted_as_typed(line)), err=True, fg="yellow")
+        said = printable(quoted_as_typed(line))
+        if not bars.above(said):
+            click.secho(said, err=True, fg="yellow")
 
     def error(self, line: str) -> None:
         """Print the error that stopped the command."""
@@ -44,103 +43,11 @@ class Terminal:
         """Print what to type next, in the form in which this command was typed."""
         click.echo(f"next: {printable(as_typed(line))}", err=True)
 
-    @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:
+    def bar(
+        self, label: str, total: int | None, *, done: int = 0, late: bool = False
+    ) -> contextlib.AbstractContextManager[Bar]:
         """Show progress with rate and ETA for the length of a block; see `pipeline.core.progress`."""
-        if not sys.stderr.isatty():
-            yield PlainBar(label, total, sys.stderr, done=done)
-            return
-        with contextlib.ExitStack() as shown:
-            yield MovingBar(label, total, shown, done=done, after_s=SHOW_AFTER_S if late else 0)
-
-
-class PlainBar:
-    """Progress as a line now and then, for logs and pipes."""
-
-    def __init__(self, label: str, total: int | None, stream: TextIO, *, done: int = 0) -> None:
-        """Begin to count time."""
-        self._label, self._total, self._stream, self._first = label, total, stream, done
-        self._began = time.monotonic()
-        self._next = self._began + SHOW_AFTER_S
-
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Print a line when the last one is some seconds old."""
-        self._total = self._total if total is None else total
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + PLAIN_EVERY_S
-        rate = (done - self._first) / (now - self._began)
-        parts = [f"{done}/{self._total}" if self._total else str(done), f"{rate:.1f}/s"]
-        if self._total and rate:
-            parts.append(f"ETA {max(0, self._total - done) / rate:.0f} s")
-        if note:
-            parts.append(printable(note))
-        self._stream.write(f"{self._label}: {', '.join(parts)}\n")
-        self._stream.flush()
-
-
-class MovingBar:
-    """Progress as a moving bar, which is drawn, and its library imported, from a moment on."""
-
-    def __init__(
-        self, label: str, total: int | None, shown: contextlib.ExitStack, *, done: int, after_s: float
-    ) -> None:
-        """Draw the bar now, or once `after_s` seconds have passed, until `shown` is closed."""
-        self._label, self._total, self._done, self._shown = label, total, done, shown
-        self._next = time.monotonic() + after_s
-        self._drawn = None if after_s else self._draw()
-
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Move the bar, unless it was moved just now."""
-        now, self._total = time.monotonic(), self._total if total is None else total
-        if now < self._next and (total is None or self._drawn is None):
-            return
-        self._drawn = self._drawn or self._draw()
-        progress, task = self._drawn
-        self._next = now + MOVE_EVERY_S
-        progress.update(task, completed=done, total=self._total, note=printable(note))
-
-    def _draw(self) -> "tuple[Progress, TaskID]":
-        """Draw the bar."""
-        progress = self._shown.enter_context(_progress())
-        return progress, progress.add_task(self._label, total=self._total, completed=self._done, note="")
-
-
-def _progress() -> "Progress":
-    """Return a progress display on standard error that leaves nothing behind."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        """How many a second."""
-
-        def render(self, task: Task) -> Text:
-            """Return the rate, or nothing before there is one."""
-            return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeElapsedColumn(),
-        TextColumn("ETA", markup=False),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=Console(stderr=True),
-        transient=True,
-    )
+        return bars.bar(label, total, done=done, late=late)
 
 
 _documents: list[int] = []  # one for each document that this command printed
@@ -205,11 +112,6 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
-
-
-def printable(text: str) -> str:
-    """Return a text on one line without control characters, so that no data can move a terminal's cursor."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def plural(count: int, one: str, many: str = "") -> str:
