@@ -74,13 +74,13 @@ def test_an_unknown_model_or_width_is_said_before_anything_is_sent(
     assert api.seen("POST", "mbed") == []
 
 
-def test_a_place_that_can_be_no_workspace_is_refused(local: Workspace, tmp_path: Path) -> None:
+def test_a_place_that_can_be_no_workspace_is_refused(local: Workspace, tmp_path: Path, csv: str) -> None:
     """DATA= that names a file, lies below one, or where the system lets no process write: exit code 3."""
     local.data.write_text("mine")
     refused(local, "status", code=3, said="cannot be the workspace: it is a file")
     assert local.data.read_text() == "mine"
     for place in (str(local.data / "data"), "/proc/findable/data"):
-        refused(local, "status", code=3, said="cannot be the workspace", DATA=place)
+        refused(local, "import", csv, code=3, said="cannot be the workspace", DATA=place)
     local.data.unlink()
     refused(local, "status", code=3, said="unable to open database file", DATABASE_URL=f"sqlite:///{tmp_path}")
 
@@ -214,6 +214,7 @@ def test_a_reader_that_never_read_is_no_error(local: Workspace) -> None:
 
 def test_sigterm_is_taken_back_when_a_command_is_over(local: Workspace) -> None:
     """A program that calls a command keeps its own handler of SIGTERM."""
+    local.begin()
     before = signal.getsignal(signal.SIGTERM)
     with ends.interruptible():
         assert signal.getsignal(signal.SIGTERM) is not before
@@ -248,6 +249,7 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
         except KeyboardInterrupt:
             raise RuntimeError("a schema could not be built") from None
 
+    local.begin()
     monkeypatch.setattr("pipeline.ops.status.run", struck)
     result = local.run("status")
     assert (result.exit_code, "interrupted" in result.stderr, "bug" in result.stderr) == (130, True, False)

@@ -135,21 +135,25 @@ def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api
 
 
 def test_commands_about_people_are_about_people_whatever_task_says(both: Workspace) -> None:
-    """Show, score, add-expert and search take no notice of TASK=passages."""
+    """Show, index and add-expert take no notice of TASK=passages; search says that passages cannot be searched."""
     new = both.data.with_name("new.json")
     new.write_text(json.dumps({"username": "new", "bio": "I cast bells."}))
     ran(both, "add-expert", str(new), TASK="passages")
     shown = _document(both, "show", "new", TASK="passages")
     assert (shown["state"], len(shown["answers"])) == ("tagged", 1)
     ran(both, "index", TASK="passages")
-    assert [row["username"] for row in _document(both, "search", "bells", TASK="passages")] == ["new"]
+    assert [row["username"] for row in _document(both, "search", "bells")] == ["new"]
+    said = ran(both, "search", "bells", TASK="passages", code=2)
+    assert "passages are not in the search index" in said
+    assert "`make export TASK=passages TO=answers.csv`" in said
 
 
 @pytest.mark.sqlite_only(reason="what is loaded does not depend on the database")
 @pytest.mark.parametrize("ever", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_nothing_of_passages_is_loaded_where_none_were_asked_about(workspace: Workspace, *, ever: bool) -> None:
     """`status` of people loads no module of passages but their look-up, unless there are some, and no reports."""
-    ran(workspace, "status", TASK="passages" if ever else "experts")
+    workspace.environ["FINDABLE_TASK"] = "passages" if ever else "experts"
+    workspace.begin()
     script = (
         "import sys\nfrom jobs.cli import main\ntry:\n    main(['status'], prog_name='findable')\n"
         "except SystemExit as done:\n    assert not done.code\n"
