@@ -97,7 +97,8 @@ def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[s
     """
     tables = "tables of its own (findable_…)" if others else ""
     added = "; ".join(filter(None, (tables, *plan)))
-    whose = f"{store.shown} holds tables of another program ({_listed(others)})" if others else store.shown
+    theirs = f"tables of another program ({_listed(others)})" if others else "a table of another program"
+    whose = f"{store.shown} holds {theirs}"
     if not agrees(f"{whose}. Add {added}?"):
         raise ConfigurationError(
             f"{whose}; findable would add {added}; nothing was written",

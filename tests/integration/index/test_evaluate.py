@@ -59,6 +59,7 @@ BAD = [
 
 def test_bad_collections_are_named(workspace: Workspace, tmp_path: Path) -> None:
     """A file that is missing or wrong ends with exit code 2 and the line at fault, and is closed at once."""
+    workspace.begin()
     files = (tmp_path / "queries.jsonl", tmp_path / "qrels.tsv")
     for queries, qrels, said in BAD:
         if queries is not None:

@@ -250,6 +250,7 @@ def test_ids_of_another_application_are_no_numbers(workspace: Workspace, api: Ap
     ids = [str(uuid.UUID(int=number * 7919 % 1009)) for number in range(1, 121)]
     rows = ", ".join(f"('{one}', 'u{number}', 'I teach water law, {number}.')" for number, one in enumerate(ids))
     workspace.change(f"INSERT INTO experts VALUES {rows}")  # noqa: S608 - our own words
+    workspace.begin()
     api.fault("safety", times=2, path=LIVE)
     assert tagged(workspace)["answered"] == 120
     assert max(asked(api).values()) == 2

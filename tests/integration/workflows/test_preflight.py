@@ -114,7 +114,7 @@ def test_the_api_counts_a_sample_and_all_are_scaled_by_it(workspace: Workspace, 
 
 def test_nobody_left_to_ask_is_said(workspace: Workspace, people: People) -> None:
     """An empty workspace is told how to begin (2); one where everybody is claimed has nothing to ask (0)."""
-    result = workspace.ran("preflight", code=2)
+    result = workspace.begin().ran("preflight", code=2)
     assert "make import" in result.stderr
     people(2)
     assert workspace.run("batch-submit").exit_code == 0
