@@ -7,8 +7,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -254,3 +255,8 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if not sys.stdin.isatty():
         return False
     return click.confirm(question, err=True)
+
+
+def confirm_guess() -> Callable[[str], bool] | None:
+    """Return what asks a person at a terminal about a guess, which `--yes` does not answer; None without a terminal."""
+    return partial(click.confirm, default=True, err=True) if sys.stdin.isatty() else None

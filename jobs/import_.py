@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, confirm_guess, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line
 from pipeline.experts import import_ as import_people
+from pipeline.ops import status
 from pipeline.passages import import_ as import_texts
 
 if TYPE_CHECKING:
-    from pipeline.tables.findings import Finding, ImportReport
+    from pipeline.tables.findings import Finding, FindingGroup, ImportReport
 
 
 _strict_option = click.option(
@@ -23,30 +24,43 @@ _report_option = click.option(
     envvar="FINDABLE_REPORT",
     help="List every rejected row and changed value in this CSV file.",
 )
+map_option = click.option(
+    "--map",
+    "mapping",
+    default="",
+    envvar="FINDABLE_MAP",
+    metavar="COLUMN=NAME,…",
+    help="Which names in the file's header mean which columns: bio=Kurzbiografie,username=Mail.",
+)
 
 
 @click.command(name="import", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_EXPERTS")
+@map_option
 @_strict_option
 @_report_option
 @json_option
-def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> None:
+def main(file: Path, *, mapping: str, strict: bool, report: Path | None, as_json: bool) -> None:
     """Import the people in FILE: CSV with a header, JSON, JSON lines, or Parquet.
 
-    One transaction; repeating it changes nothing. Rejected rows and changed values are listed with line, column and
-    reason. Exit code 2 if no row was imported.
+    One transaction; repeating it changes nothing. Columns are known by their names and by aliases in several languages;
+    what only looks alike is asked about, and refused without a terminal. A file without usernames gets them made from
+    e-mail or name. Rejected rows and changed values are shown by reason, and listed in --report. Exit code 2 if no row
+    was imported.
     """
     with open_workspace(task="experts") as ws:
-        done = import_people.run(ws, file, strict=strict, report=report)
-    _show(done, as_json=as_json, words=("person", "people"), released="with a new biography")
+        done = import_people.run(ws, file, strict=strict, report=report, mapping=mapping, confirm=confirm_guess())
+        then = "" if as_json else status.run(ws).document["next"]
+    show_import(done, as_json=as_json, words=("person", "people"), released="with a new biography", then=then)
 
 
 @click.command(name="import-passages", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_PASSAGES")
+@map_option
 @_strict_option
 @_report_option
 @json_option
-def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> None:
+def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | None, as_json: bool) -> None:
     """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, or Parquet.
 
     Texts are kept exactly as given. Imports block by block, resumes if interrupted, and changes nothing if repeated. Of
@@ -54,22 +68,26 @@ def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: b
     Exit code 2 if no passage was imported.
     """
     with open_workspace(task="passages") as ws:
-        done = import_texts.run(ws, file, strict=strict, report=report)
+        done = import_texts.run(ws, file, strict=strict, report=report, mapping=mapping, confirm=confirm_guess())
+        then = "" if as_json else status.run(ws).document["next"]
     described = f", {done.described:,} with other metadata" if done.described else ""
-    _show(done, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)
+    words = ("passage", "passages")
+    show_import(done, as_json=as_json, words=words, released="with another text", then=then, more=described)
 
 
-def _show(done: "ImportReport", *, as_json: bool, words: tuple[str, str], released: str, more: str = "") -> None:
-    """Print the findings, the notes, and one line of result; fail if nothing was imported."""
+def show_import(
+    done: "ImportReport", *, as_json: bool, words: tuple[str, str], released: str, then: str, more: str = ""
+) -> None:
+    """Print the findings by reason, the notes, one line of result, and what is next; fail if nothing was imported."""
     if as_json:
         print_json(done.document)
         done.check()
         return
     terminal = Terminal()
-    for finding in done.findings:
-        terminal.warn(_line(finding))
-    if left := sum(done.counts.values()) - len(done.findings):
-        terminal.warn(f"and {left:,} more; --report FILE lists all of them")
+    for group in done.groups.values():
+        terminal.warn(_group_line(group) if group.count > 1 else _line(group.examples[0]))
+    if done.report is None and any(group.count > len(group.examples) for group in done.groups.values()):
+        terminal.say("note: REPORT=rejects.csv lists all of them (--report)")
     for note in done.notes:
         terminal.say(f"note: {note}")
     if done.rows_in:
@@ -79,6 +97,23 @@ def _show(done: "ImportReport", *, as_json: bool, words: tuple[str, str], releas
     if done.released:
         print_line(f"{plural(done.released, *words)} unparked, to be asked again {released}")
     done.check()
+    if then:
+        terminal.hint(then)
+
+
+def _group_line(group: "FindingGroup") -> str:
+    """Return the findings of one reason as one line: how many, and the first three."""
+    shown = [_example(finding, reason=group.reason) for finding in group.examples]
+    column = f" in {group.column}" if group.column else ""
+    more = ", …" if group.count > len(shown) else ""
+    return f"{group.kind.value}: {group.count:,} times{column}: {group.reason}: {', '.join(shown)}{more}"
+
+
+def _example(finding: "Finding", *, reason: str) -> str:
+    """Return one finding of a group, with its own reason where the group's leaves something out."""
+    own = finding.reason if finding.reason != reason else ""
+    value = " ".join(part for part in (f"({finding.value})" if finding.value else "", own) if part)
+    return f"line {finding.line}{f' {value}' if value else ''}"
 
 
 def _line(finding: "Finding") -> str:

@@ -2,7 +2,9 @@
 
 import pytest
 
+from pipeline.experts.columns import HEADERS
 from pipeline.experts.rows import Person, judge_row
+from pipeline.tables.cells import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.tables.findings import Finding, FindingKind
 
 
@@ -31,7 +33,6 @@ def told(row: Person) -> list[tuple[str, str]]:
         "a\x01\x08\x1bz",
         "one\u2028two\u0085three\x0bfour",
         "x" * 5000,
-        "null",
     ],
 )
 def test_harmless_oddities_go_in_as_they_are(text: str) -> None:
@@ -48,11 +49,15 @@ def test_white_space_around_a_value_goes_and_inside_it_stays() -> None:
     assert row.changes == ()
 
 
-@pytest.mark.parametrize("word", ["null", "N/A", "None", "-", " nan "])
-def test_a_biography_that_is_a_word_for_nothing_is_none(word: str) -> None:
-    """Such a word is nothing to ask about; it is dropped and told."""
-    row = person(bio=word)
-    assert (row.values["bio"], told(row)) == (None, [("Bio", f"placeholder {word.strip()!r} read as empty")])
+@pytest.mark.parametrize("word", sorted(PLACEHOLDERS))
+def test_a_placeholder_is_empty_in_every_text_field(word: str) -> None:
+    """One list holds for each of them, in any case, and it is told; a person may be called Null or Na."""
+    fields = [column for column in HEADERS if column != "username"]
+    row = person(**dict.fromkeys(fields, f" {word.upper()} "))
+    called = {"first_name", "last_name"} if word in PLACEHOLDERS_BUT_IN_NAMES else set()
+    assert {column for column, value in row.values.items() if value is not None} == called
+    reason = f"placeholder {word.upper()!r} read as empty"
+    assert {(column, reason) for column in (HEADERS[one] for one in fields if one not in called)} <= set(told(row))
 
 
 @pytest.mark.parametrize(

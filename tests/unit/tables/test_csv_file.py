@@ -168,7 +168,7 @@ def test_a_column_that_the_file_lacks_is_not_among_the_values(path: Path) -> Non
         (b"", "is empty"),
         (b" \n\r\n", "is empty"),
         (b"\xef\xbb\xbf", "is empty"),
-        (b"Name,Bio\na,b\n", "no Username column"),
+        (b"Company,Bio\na,b\n", "no Username column"),
         (b"just words", "no Username column"),
         (b"Username,Bio,BIO\na,b,c\n", "Bio more than once"),
         (b"Username,Profile URL with UTM,profile_url_utm\n", "Profile URL with UTM more than once"),
