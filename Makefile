@@ -83,6 +83,10 @@ $(TOOLS): $(READY) requirements-dev.lock
 demo: setup ## run the whole chain on the sample people, on the local engine, anew in data/demo
 	@$(RUN) demo
 
+.PHONY: init
+init: setup ## begin: write .env, import EXPERTS=file.csv, say what the first answers cost; BACKEND=local or gemini, BUDGET=5 a day, YES=1
+	@$(RUN) init
+
 .PHONY: import
 import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv
 	@$(RUN) import

@@ -209,6 +209,14 @@ limit_option = click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help
 pilot_option = click.option(
     "--pilot", type=COUNT, envvar="FINDABLE_PILOT", help="Ask and judge this many first, then the rest."
 )
+map_option = click.option(
+    "--map",
+    "mapping",
+    default="",
+    envvar="FINDABLE_MAP",
+    metavar="COLUMN=NAME,…",
+    help="Which names in the file's header mean which columns: bio=Kurzbiografie,username=Mail.",
+)
 skip_pilot_option = click.option(
     "--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Go on without a pilot that passed."
 )

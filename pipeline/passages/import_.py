@@ -188,8 +188,8 @@ def run(
     what happened also where nothing went in; `ImportReport.check` raises then.
 
     Raises:
-        InputError: the file cannot be read, a guess about its columns is open, an id in it does not fit into the table, or the list cannot be written.
-            Nothing was changed.
+        InputError: the file cannot be read, a guess about its columns is open, an id in it does not fit into the table,
+            or the list cannot be written. Nothing was changed.
     """
     passages = Passages(path, choices_of(ws.store, ws.settings.task, given=mapping, confirm=confirm))
     with ws.store.read() as tx:
