@@ -198,17 +198,14 @@ def show_import(done: "ImportReport", *, words: tuple[str, str], released: str, 
 
 def _group_line(group: "FindingGroup") -> str:
     """Return the findings of one reason as one line: how many, and the first three."""
-    shown = [_example(finding, reason=group.reason) for finding in group.examples]
+    shown = []
+    for finding in group.examples:
+        value = f" ({finding.value})" if finding.value else ""
+        own = group.own_reason(finding)
+        shown.append(f"line {finding.line}{value}{f' {own}' if own else ''}")
     column = f" in {group.column}" if group.column else ""
     more = ", …" if group.count > len(shown) else ""
     return f"{group.kind.value}: {group.count:,} times{column}: {group.reason}: {', '.join(shown)}{more}"
-
-
-def _example(finding: "Finding", *, reason: str) -> str:
-    """Return one finding of a group, with its own reason where the group's leaves something out."""
-    own = finding.reason if finding.reason != reason else ""
-    value = " ".join(part for part in (f"({finding.value})" if finding.value else "", own) if part)
-    return f"line {finding.line}{f' {value}' if value else ''}"
 
 
 def _line(finding: "Finding") -> str:

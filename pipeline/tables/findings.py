@@ -112,6 +112,12 @@ class FindingGroup:
         elif self.reason != finding.reason:
             self.reason = _VARIES.sub("…", finding.reason)
 
+    def own_reason(self, finding: Finding) -> str:
+        """Return an example's reason where it says more than the group's, and than the example's value."""
+        words = [word.strip("'") for word in _VARIES.findall(finding.reason)]
+        is_told = finding.reason == self.reason or all(word in finding.value for word in words)
+        return "" if is_told else finding.reason
+
 
 @dataclass
 class ImportReport:

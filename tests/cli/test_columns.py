@@ -164,9 +164,7 @@ def test_reasons_are_counted_and_three_examples_shown(run: Run) -> None:
     file = write("people.csv", "Username,Bio,Hourly Rate", *rows, "v,x,80 EUR")
     shown = run("import", file).stderr
     assert "changed: 5 times in Bio: placeholder '-' read as empty: line 2 (-), line 3 (-), line 4 (-), …\n" in shown
-    assert (
-        "changed: 6 times in Hourly Rate: read as …: line 2 (0 hours) read as 0, line 3 (1 hours) read as 1, " in shown
-    )
+    assert "changed: 6 times in Hourly Rate: read as …: line 2 (0 hours), line 3 (1 hours), " in shown
     assert "changed: line 7, Currency: empty; EUR taken from the rate [v]\n" in shown
     assert len(shown.splitlines()) < 10
     document = json.loads(run("import", file, "--json", "--report", "rejects.csv").stdout)
