@@ -27,7 +27,7 @@ PLACEHOLDERS = frozenset(
         ),
     }
 )
-PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan"})  # people are called so
+PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan", "todo"})  # people are called so
 
 
 def cell_words(cell: Any) -> str:
