@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from pipeline.experts import table
 from tests import compiled, engine, migrated, postgresql, scratch
-from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.mutants import mutation
 
 # the same examples each time, so that a run says something of the change and not of its luck; `make test-full` searches
@@ -166,8 +166,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # reading them takes as long as many a command
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / HERE).mkdir()
+    monkeypatch.chdir(tmp_path / HERE)
 
 
 @pytest.fixture(autouse=True)
@@ -182,6 +182,32 @@ def api(tmp_path: Path) -> Iterator[Api]:
     """An emulator with a state of its own for each test."""
     with engine.lent(tmp_path / "api") as server:
         yield Api(server)
+
+
+_PREPARED: dict[str, Path] = {}  # the folders of tests that prepared something, by what prepared it
+
+
+@pytest.fixture
+def begun(tmp_path: Path, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[], None]], None]:
+    """A function that brings a test's folder and emulator to where another function brings them.
+
+    The other one is called once a process, and what it made is copied from then on; it hands nothing back, and of the
+    emulator's journal, settings and faults nothing is left.
+    """
+
+    def begin(prepare: Callable[[], None]) -> None:
+        """Prepare, or copy what was prepared."""
+        name = f"{prepare.__module__}.{prepare.__qualname__}"
+        if name not in _PREPARED:
+            prepare()
+        with engine.still(api.server, tmp_path / "api"):
+            if name in _PREPARED:
+                copy_into(_PREPARED[name], tmp_path)
+            else:
+                _PREPARED[name] = tmp_path_factory.mktemp("prepared")
+                copy_into(tmp_path, _PREPARED[name])
+
+    return begin
 
 
 @pytest.fixture

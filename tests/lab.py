@@ -32,6 +32,7 @@ KEY = "test-key-that-must-never-be-seen-anywhere"
 DATABASE = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")  # read once: no test sees the user's settings
 ON_POSTGRESQL = DATABASE == "postgresql"
 URL = "FINDABLE_DATABASE_URL"
+HERE = "here"  # the folder that a test stands in
 
 
 def slowness() -> float:
@@ -111,6 +112,11 @@ class Workspace:
         result = self.run(*args, **values)
         assert result.exit_code == code, (args, result.output)
         return result
+
+    def ran_each(self, *commands: str, **values: str) -> None:
+        """Run commands one after the other, each of which must end well."""
+        for command in commands:
+            self.ran(command, **values)
 
     def open(self) -> Any:
         """Open the workspace for the length of a block, as the commands do."""
@@ -198,3 +204,15 @@ def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder with all that is below it, the databases of the workspaces in it too; nobody may work there."""
     shutil.copytree(source, target, symlinks=True)
     postgresql.copy_below(source, target)
+
+
+def copy_into(source: Path, target: Path) -> None:
+    """Copy all that is in a test's folder into another one, as `copy_tree`; what has the same name goes first."""
+    for one in source.iterdir():
+        if one.name == HERE:  # which a process may not lose under its feet
+            continue
+        if one.is_dir():
+            shutil.rmtree(target / one.name, ignore_errors=True)
+            copy_tree(one, target / one.name)
+        else:
+            shutil.copy2(one, target / one.name)
