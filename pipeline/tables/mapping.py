@@ -94,7 +94,7 @@ def parse_map(text: str) -> Kept:
         InputError: it is not such a list.
     """
     found: dict[str, str] = {}
-    for pair in next(csv.reader(io.StringIO(text), skipinitialspace=True), []):
+    for pair in filter(str.strip, next(csv.reader(io.StringIO(text), skipinitialspace=True), [])):
         column, sign, name = pair.partition("=")
         if not sign or not column.strip():
             raise InputError(
@@ -254,7 +254,7 @@ class _Names:
             if not self.is_open(guess.column) or guess.name not in self.free:
                 continue
             label = self.layout.label(guess.column)
-            if confirm(f"Is {excerpt(guess.name)!r} the column {label} ({guess.why})?"):
+            if confirm(f"{excerpt(guess.name)!r} may be {label}: {guess.why}\nRead it as {label}?"):
                 self.give(guess.column, guess.name, "as answered")
         self.none |= {guess.column for guess in guesses if guess.column not in self.found}
 

@@ -1,6 +1,7 @@
 """Compare names of columns as people write them: without case, accents, spaces and signs."""
 
 import unicodedata
+from functools import lru_cache
 
 # letters that do not decompose into one of ASCII with an accent
 _LETTERS = str.maketrans(
@@ -8,6 +9,7 @@ _LETTERS = str.maketrans(
 )
 
 
+@lru_cache(maxsize=4096)
 def fold(name: str) -> str:
     """Return the letters and digits of a name in lower case, without accents: `E-Mail` is `email`."""
     plain = unicodedata.normalize("NFKD", name.casefold().translate(_LETTERS)).casefold()

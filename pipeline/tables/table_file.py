@@ -11,8 +11,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding, excerpt, rejected
-from pipeline.tables.layout import Layout, TextRow
-from pipeline.tables.made_keys import split_name
+from pipeline.tables.layout import ColumnSpec, Layout, TextRow
+from pipeline.tables.made_keys import KeyRule, split_name
 from pipeline.tables.mapping import MappingChoices, map_columns
 from pipeline.tables.text_file import BAD_TEXT, Encoding, detect, physical_lines
 
@@ -90,10 +90,15 @@ class TableFile:
         Raises:
             InputError: the file cannot be read any more.
         """
-        makes_keys = self.layout.key_rule is not None and self.mapping.name_of(self.layout.key) is None
         self.position = 0
-        for row in self._read(self.layout, self.ignored):
-            yield self._completed(row, makes_keys=makes_keys) if isinstance(row, TextRow) else row
+        rows = self._read(self.layout, self.ignored)
+        wholes = [spec for spec in self.layout.specs if spec.parts and self.mapping.name_of(spec.name)]
+        rule = self.layout.key_rule if self.mapping.name_of(self.layout.key) is None else None
+        if not wholes and rule is None:
+            yield from rows
+            return
+        for row in rows:
+            yield self._completed(row, wholes, rule) if isinstance(row, TextRow) else row
 
     def _read(self, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
         """Yield the rows as they stand in the file, by the columns of a layout."""
@@ -122,25 +127,27 @@ class TableFile:
         )
         return json_file.json_rows(documents, layout=layout, ignored=ignored)
 
-    def _completed(self, row: TextRow, *, makes_keys: bool) -> TextRow | Finding:
-        """Return a row with the parts of a whole name, and with a key where the file has none."""
-        layout, values = self.layout, dict(row.values)
-        for spec in layout.specs:
-            if spec.parts and spec.name in values:
-                whole = values.pop(spec.name)
-                parts = split_name(whole) if isinstance(whole, str) else (whole, None)
-                for part, text in zip(spec.parts, parts, strict=True):
-                    values.setdefault(part, text)
-                if isinstance(whole, str) and all(parts):
-                    self._show(spec.name, f"{excerpt(whole)!r} as {excerpt(parts[0])!r} and {excerpt(parts[1])!r}")
-        if makes_keys and layout.key_rule is not None and layout.key not in values:
-            key = layout.key_rule.key(values)
+    def _completed(self, row: TextRow, wholes: Sequence[ColumnSpec], rule: KeyRule | None) -> TextRow | Finding:
+        """Return a row with the parts of whole names, and with a key by a rule where it has none."""
+        values = dict(row.values)
+        for spec in (one for one in wholes if one.name in values):
+            whole = values.pop(spec.name)
+            parts = split_name(whole) if isinstance(whole, str) else (whole, None)
+            for part, text in zip(spec.parts, parts, strict=True):
+                values.setdefault(part, text)
+            if isinstance(whole, str) and all(parts):
+                self._show(spec.name, f"{excerpt(whole)!r} as {excerpt(parts[0])!r} and {excerpt(parts[1])!r}")
+        key_column = self.layout.key
+        if rule is not None and key_column not in values:
+            key = rule.key(values)
             if key is None:
-                reason = f"no {layout.label(layout.key).lower()}, and {layout.key_rule.shown} to make one of"
-                return rejected(row.line, reason, "", column=layout.label(layout.key))
-            values[layout.key] = key
-            values.pop(layout.key_rule.address, None)
-            self._show(layout.key, key)
+                label = self.layout.label(key_column)
+                reason = f"no {label.lower()}, and {rule.shown} to make one of"
+                return rejected(row.line, reason, "", column=label)
+            values[key_column] = key
+            self._show(key_column, key)
+        if rule is not None:
+            values.pop(rule.address, None)
         return replace(row, values=values)
 
     def _show(self, column: str, example: str) -> None:
