@@ -16,6 +16,7 @@ from pipeline.passages.best import Preference
 from pipeline.passages.table import ConceptRow, PassageRow
 from pipeline.store import versions
 from tests.integration.passages.workspaces import shape, workspace
+from tests.lab import ON_POSTGRESQL
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 LABELS = ("v@1", "v@2", "o'clock %(x)s :y", "foreign")  # the last is never begun here
@@ -70,7 +71,10 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
         yield ws
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // (5 if ON_POSTGRESQL else 2),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(concepts=CONCEPTS, preference=PREFERENCES, begun=BEGINNINGS)
 @example(
     concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): (0, False), (LABELS[1], "m"): (3, False)}
