@@ -36,9 +36,8 @@ def keep_columns(tx: Connection, subject: str, header: str, mapping: Mapping[str
     """Keep in the journal what the columns of a file with this header mean, where that is not what is known already."""
     old = kept_columns(tx, subject, header)
     if mapping != old and (mapping or old):
-        before = None if old is None else json.dumps(old, ensure_ascii=False)
-        after = json.dumps(mapping, ensure_ascii=False)
-        record_event(tx, COLUMNS, f"{subject} {header}", old=before, new=after, why="import", at=at)
+        before = None if old is None else json.dumps(old)
+        record_event(tx, COLUMNS, f"{subject} {header}", old=before, new=json.dumps(mapping), why="import", at=at)
 
 
 def kept_columns(tx: Connection, subject: str, header: str) -> dict[str, str] | None:

@@ -11,7 +11,7 @@ from pipeline.tables.names import fold
 
 _ALIKE = 0.82  # ratio of letters in common, of which 1 is the same name
 _PART = 0.6  # of a name's letters that a known name within it must have
-_SHORTEST = 4  # letters of a name that is looked for within others
+_SHORTEST, _LONGEST = 4, 60  # letters of a name that is compared with others
 _LONG = 60  # characters of half the cells of a long text
 _SHOWN = 40  # characters of a cell in a reason
 _CELLS = {
@@ -42,12 +42,13 @@ def nearest(name: str, names: Sequence[str]) -> str:
 
 def _likeness(name: str, known: str) -> float:
     """Return how alike two folded names are; 0 where they are not alike enough."""
-    if min(len(name), len(known)) < _SHORTEST:
+    short, long = sorted((len(name), len(known)))
+    if short < _SHORTEST or long > _LONGEST:
         return 0.0
-    ratio = SequenceMatcher(None, name, known).ratio()
     if known in name or name in known:
-        within = min(len(name), len(known)) / max(len(name), len(known))
-        return max(ratio, within) if within >= _PART else 0.0
+        return short / long if short >= _PART * long else 0.0
+    letters = SequenceMatcher(None, name, known)
+    ratio = letters.ratio() if min(letters.real_quick_ratio(), letters.quick_ratio()) >= _ALIKE else 0.0
     return ratio if ratio >= _ALIKE else 0.0
 
 

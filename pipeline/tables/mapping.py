@@ -24,6 +24,7 @@ from pipeline.tables.names import fold
 if TYPE_CHECKING:
     from pipeline.store.database import Store
 
+COMPARED = 200  # names without a column that are compared with the columns without a name
 Kept = Mapping[str, str]  # column -> the name in the file, empty where no name means it
 
 
@@ -127,6 +128,8 @@ class _Names:
         self.layout = layout
         self.path = path
         self.specs = {spec.name: spec for spec in layout.specs}
+        self.folded = {name: fold(name) for name in self.names}
+        self.own = {fold(name): spec.name for spec in layout.specs for name in (spec.name, spec.label)}
         self.found: dict[str, str] = {}  # by column
         self.none: set[str] = set()  # columns that no name means, because a person said so
         self.how: dict[str, list[str]] = {}  # columns by how they were found, in words
@@ -175,10 +178,8 @@ class _Names:
 
     def _column(self, said: str) -> str:
         """Return the column that MAP= means, by its name, label or alias."""
-        folded = fold(said)
-        own = (spec.name for spec in self.specs.values() if folded in _own_names(spec))
-        other = (spec.name for spec in self.specs.values() if folded in _other_names(spec))
-        column = next(own, None) or next(other, None)
+        other = (spec.name for spec in self.specs.values() if fold(said) in _other_names(spec))
+        column = self.own.get(fold(said)) or next(other, None)
         if column is None:
             raise InputError(
                 f"MAP= names {excerpt(said)!r}, which is no column; nothing was imported",
@@ -188,7 +189,7 @@ class _Names:
 
     def _name(self, name: str, said: str) -> str:
         """Return the file's own spelling of a name in MAP=."""
-        alike = [name] if name in self.names else [one for one in self.names if fold(one) == fold(name)]
+        alike = [name] if name in self.names else [one for one in self.names if self.folded[one] == fold(name)]
         if len(alike) == 1:
             return alike[0]
         shown = ", ".join(excerpt(one) for one in self.names[:12])
@@ -201,7 +202,7 @@ class _Names:
     def take_exact(self) -> None:
         """Give names that are a column's own, whatever their case and signs; one spelled to the letter comes first."""
         for name in sorted(self.free, key=lambda one: one not in self.specs):
-            column = next((spec.name for spec in self.specs.values() if fold(name) in _own_names(spec)), None)
+            column = self.own.get(self.folded[name])
             if column is not None and self.is_open(column):
                 self.give(column, name, "by their names")
 
@@ -209,7 +210,7 @@ class _Names:
         """Give names that are a column's aliases, where only one is."""
         for spec in self.specs.values():
             known = _other_names(spec)
-            named = [name for name in self.free if fold(name) in known] if self.is_open(spec.name) else []
+            named = [name for name in self.free if self.folded[name] in known] if self.is_open(spec.name) else []
             if len(named) == 1:
                 self.give(spec.name, named[0], "by other names")
             elif named:
@@ -231,7 +232,7 @@ class _Names:
     def guesses(self, cells: Callable[[], Mapping[str, Sequence[str]]]) -> list[Guess]:
         """Return what the names that are left may mean, the likeliest of a column first."""
         wanted = [spec for spec in self.specs.values() if self._is_wanted(spec)]
-        free = [name for name in self.free if fold(name) not in self.layout.unread]
+        free = [name for name in self.free if self.folded[name] not in self.layout.unread][:COMPARED]
         if not wanted or not free:
             return []
         found, texts = list(self.unclear), cells()
@@ -295,10 +296,6 @@ class _Names:
         pairs = [(excerpt(self.found[column]), self.layout.label(column)) for column in columns]
         shown = ", ".join(label if how == "by their names" else f"{name} → {label}" for name, label in pairs)
         return f"columns {how}: {shown}"
-
-
-def _own_names(spec: ColumnSpec) -> set[str]:
-    return {fold(spec.name), fold(spec.label)}
 
 
 def _other_names(spec: ColumnSpec) -> set[str]:
