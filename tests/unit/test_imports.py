@@ -15,7 +15,13 @@ from tests.house import FLOOR, FLOORS, LIBRARIES, ROOT, Module, is_down, modules
 
 OURS = ("pipeline", "jobs", "web", "emulator")
 SUBJECTS = {"experts", "passages"}
-KNOW_SUBJECTS = ("jobs.", "pipeline.experts.", "pipeline.passages.", "pipeline.workflows.add_expert")
+KNOW_SUBJECTS = (
+    "jobs.",
+    "pipeline.experts.",
+    "pipeline.passages.",
+    "pipeline.workflows.add_expert",
+    "pipeline.workflows.init",
+)
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "cost", "quality", "index", "batch", "live"}
 MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table
 FILES_OF_INDEX = {
@@ -37,7 +43,22 @@ HEAVY = (
     *("uvicorn", "wordllama"),
 )
 MAX_JOB_LINES = 80
-SHARED_BY_JOBS = {"cli", "command", "commands", "dotenv", "ends", "output", "render", "typed", "values", "variables"}
+SHARED_BY_JOBS = {
+    *(
+        "asking",
+        "bars",
+        "cli",
+        "command",
+        "commands",
+        "dotenv",
+        "ends",
+        "output",
+        "render",
+        "typed",
+        "values",
+        "variables",
+    ),
+}
 
 
 def why_not(module: str, name: str) -> str | None:
