@@ -61,7 +61,7 @@ def test_a_header_in_another_language_is_taken_and_said(run: Run, lines: tuple[s
     taken = re.findall(r"^note: columns by other names: (.*)$", said, re.MULTILINE)
     assert len(taken) == 1
     assert "→ Bio" in taken[0]
-    assert "next: make batch-submit" in said
+    assert "next: findable batch-submit" in said
 
 
 def test_a_guess_is_not_taken_unasked_and_its_line_can_be_typed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,9 +72,9 @@ def test_a_guess_is_not_taken_unasked_and_its_line_can_be_typed(run: Run, monkey
     assert "'Kurzportrait' may be Bio" in refused.stderr
     monkeypatch.setenv("FINDABLE_YES", "1")
     assert run("import", file).exit_code == 2
-    line = re.search(r'^next: make import EXPERTS=people.csv (MAP="[^"]*")', refused.stderr, re.MULTILINE)
+    line = re.search(r'^next: findable import people.csv --map ("[^"]*")', refused.stderr, re.MULTILINE)
     assert line is not None
-    taken = run("import", file, "--map", shlex.split(line[1])[0].removeprefix("MAP="))
+    taken = run("import", file, "--map", shlex.split(line[1])[0])
     assert "columns as MAP= says: Kurzportrait → Bio" in taken.stderr
     again = run("import", write("more.csv", "Kurzportrait,User", f"{LONG},ines", "Other.,rosa"))
     assert "columns as at the last import of such a file: " in again.stderr
@@ -107,7 +107,7 @@ def test_a_guess_is_asked_about_at_a_terminal(run: Run, tmp_path: Path, keys: st
     [
         ("bio", "not column=name", "MAP="),
         ("height=About", "'height', which is no column", "the columns are username"),
-        ("bio=Abuot", "has no column 'Abuot'", 'MAP="bio=About you"'),
+        ("bio=Abuot", "has no column 'Abuot'", '--map "bio=About you"'),
         ("bio=About you,username=about_you", "twice", "leave one"),
     ],
 )

@@ -46,7 +46,7 @@ def test_flags_make_settings_import_and_end_with_what_is_next(run: Run) -> None:
         "2 people in: 2 added, 0 updated, 0 unchanged",
         f"asking findable-local-1 about 2 people first: {COST}; all commands together spend at most $3.00 a day",
     ]
-    assert done.stderr.splitlines()[-1] == "next: make tag LIMIT=10"
+    assert done.stderr.splitlines()[-1] == "next: findable tag --limit 10"
 
 
 def test_with_gemini_the_first_answers_have_a_price_and_the_key_stays_in_the_shell(run: Run) -> None:
@@ -97,7 +97,7 @@ def test_stopped_between_its_steps_it_goes_on(run: Run) -> None:
     assert run("init", *GIVEN).exit_code == 2
     done = run("init", "--file", "leute.csv", "--map", "bio=Text")
     assert (done.exit_code, done.stdout.startswith("1 person in: 1 added")) == (0, True)
-    assert "make tag LIMIT=10" in done.stderr
+    assert "findable tag --limit 10" in done.stderr
 
 
 def test_enter_takes_the_defaults_at_a_terminal(run: Run, tmp_path: Path) -> None:
