@@ -47,7 +47,7 @@ STATE = {  # what a rollback may change, without what time it was
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Versions of concepts and tags: by batch with a failure, live, and another program's in two blocks."""
     with at_home(tmp_path_factory.mktemp("rolling")) as (server, made):
-        run(made, "status", TASK="passages")
+        run(made.begin(), "status", TASK="passages")
         put(made)
         server.world.faults.script([{"fault": "safety"}])
         for command in ("batch-submit", "batch-poll", "batch-ingest"):

@@ -37,7 +37,9 @@ HEAVY = (
     *("uvicorn", "wordllama"),
 )
 MAX_JOB_LINES = 80
-SHARED_BY_JOBS = {"cli", "command", "commands", "dotenv", "ends", "output", "render", "typed", "values", "variables"}
+SHARED_BY_JOBS = {
+    *("bars", "cli", "command", "commands", "dotenv", "ends", "output", "render", "typed", "values", "variables"),
+}
 
 
 def why_not(module: str, name: str) -> str | None:
