@@ -27,6 +27,7 @@ LONG_ECHO = "x" * 170 + ECHO  # where a cut may go through the middle of it
 # every command, as it is typed; {files} is a folder with what it needs
 COMMANDS: dict[str, tuple[str, ...]] = {
     "import": ("import", "{files}/people.csv", "--report", "{files}/report.csv"),
+    "init": ("init", "--file", "{files}/people.csv", "--backend", "gemini", "--budget", "5", "--yes"),
     "preflight": ("preflight", "--count", "--json"),
     "tag-live": ("tag-live", "--limit", "1"),
     "tag": ("tag", "--mode", "live", "--limit", "1"),

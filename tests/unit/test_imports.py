@@ -15,7 +15,13 @@ from tests.house import FLOOR, FLOORS, LIBRARIES, ROOT, Module, is_down, modules
 
 OURS = ("pipeline", "jobs", "web", "emulator")
 SUBJECTS = {"experts", "passages"}
-KNOW_SUBJECTS = ("jobs.", "pipeline.experts.", "pipeline.passages.", "pipeline.workflows.add_expert")
+KNOW_SUBJECTS = (
+    "jobs.",
+    "pipeline.experts.",
+    "pipeline.passages.",
+    "pipeline.workflows.add_expert",
+    "pipeline.workflows.init",
+)
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "cost", "quality", "index", "batch", "live"}
 MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table
 FILES_OF_INDEX = {
@@ -38,7 +44,8 @@ HEAVY = (
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
-    *("bars", "cli", "command", "commands", "dotenv", "ends", "output", "render", "typed", "values", "variables"),
+    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "output", "render", "typed", "values"),
+    "variables",
 }
 
 

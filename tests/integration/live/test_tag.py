@@ -100,7 +100,7 @@ def test_who_fails_twice_is_parked(workspace: Workspace, api: Api, people: Peopl
     assert result.stderr.count("person-000") == 3
     items = [str(number) for number in (1, 2, 3, 4)]
     assert sorted(item for item, _ in ends(workspace)) == sorted(items * 2)
-    assert [how for _, how in ends(workspace)] == ["refused"] * 4 + ["invalid"] * 2 + ["refused"] * 2
+    assert sorted(str(how) for _, how in ends(workspace)) == ["invalid"] * 2 + ["refused"] * 6
     assert sorted((item, charged) for item, charged, _ in attempts(workspace)) == sorted(
         (one, True) for one in items * 2
     )

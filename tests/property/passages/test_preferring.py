@@ -100,7 +100,7 @@ def test_the_best_are_those_that_python_would_choose(
         with ws.store.read() as tx:
             assert passages_best.is_view_ready(tx, here, preference)
             seen = tx.exec_driver_sql(f"SELECT {', '.join(passages_best.COLUMNS)} FROM best_concepts").all()  # noqa: S608
-            assert sorted(told(passages_best.PreferredConcept(*row)) for row in seen) == wanted
+            assert sorted(told(ConceptRow(*row)) for row in seen) == wanted
             everything = sorted(map(told, passages_best.all_concepts(tx, here)))
         assert everything == sorted(
             told_of(one) for one in concepts if not begun.get((one.label, one.model), (0, 0))[1]
@@ -127,7 +127,7 @@ def chosen(
     return sorted(map(told_of, best.values()))
 
 
-def told(one: passages_best.PreferredConcept) -> tuple[Any, ...]:
+def told(one: ConceptRow) -> tuple[Any, ...]:
     """Return a concept that was read as a tuple that can be sorted."""
     return (one.passage_id, one.concept_name, one.extractor_version, one.extractor_model, float(one.confidence))
 

@@ -1,5 +1,6 @@
 """A database of an older version is brought up to date with its rows, all in one transaction, whoever dies in it."""
 
+import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,15 @@ OLD = (
     BATCH | {"number": 2, "state": "failed", "ended_at": "2026-11-19 08:30:00.000000"},
     BATCH | {"number": 3, "state": "submitted"},
 )
+# of what each version makes; one that is out stays as it is, for databases of it are there
+SHAPES = {
+    "0001": "2ebb5b2bf9376996",
+    "0002": "d6b86ae346bc60d4",
+    "0003": "69d14390bbb22de5",
+    "0004": "c9379fe6a4ed8fb9",
+    "0005": "a8cceb9ff32c742f",
+    "0006": "4f068e78784d2617",
+}
 OLD_PROBES = """
 INSERT INTO findable_batches (number, task, extractor, model, state, requests, request_file, request_sha256,
  request_size, estimated_in, estimated_out, estimated_cost, priced_on, created_at)
@@ -100,6 +110,24 @@ def check(store: Store) -> None:
         assert batches.get_batch(tx, 1).counted_in == 9
         assert sum_spent(tx) == (0.25, 0.0, 1.0)
         assert tx.execute(text("SELECT batch FROM findable_batch_accounts ORDER BY 1")).scalars().all() == [1, 2]
+
+
+def test_a_version_that_is_out_makes_what_it_always_made(tmp_path: Path) -> None:
+    """Columns, defaults, keys and indexes, although migrations make tables from what the code says of them now."""
+    store, made = Store(f"sqlite:///{tmp_path / 'findable.db'}"), {}
+    for version in VERSIONS:
+        migrate(store, version)
+        with store.read() as tx:
+            there, found = inspect(tx), []
+            for name in sorted(there.get_table_names()):
+                columns = [
+                    (one["name"], str(one["type"]), one["nullable"], one["default"]) for one in there.get_columns(name)
+                ]
+                others = [(one["constrained_columns"], one["referred_table"]) for one in there.get_foreign_keys(name)]
+                indexes = sorted((one["name"], one["column_names"], one["unique"]) for one in there.get_indexes(name))
+                found.append((name, columns, there.get_pk_constraint(name)["constrained_columns"], others, indexes))
+        made[version] = hashlib.sha256(repr(found).encode()).hexdigest()[:16]
+    assert made == SHAPES
 
 
 @pytest.mark.sampled(4, sqlite=4)
