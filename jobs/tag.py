@@ -29,7 +29,7 @@ from pipeline.workflows.batch_or_live import ModeEstimate
 from pipeline.workflows.preflight import Preflight
 
 _deadline_option = click.option(
-    "--deadline", type=values.duration, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h, 30m, 90s."
+    "--deadline", type=values.duration, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h30m, 90 min, 90s."
 )
 
 

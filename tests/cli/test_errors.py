@@ -213,7 +213,7 @@ def test_a_dotenv_gives_options_too(local: Workspace) -> None:
         assert status["experts"]["tagged"] == tagged
     Path(".env").write_text("FINDABLE_BUDGET=lots\n")
     result = local.run("tag")
-    assert (result.exit_code, "'lots' is not an amount" in result.stderr) == (2, True)
+    assert (result.exit_code, "'lots' must be an amount" in result.stderr) == (2, True)
 
 
 def test_passwords_in_urls_are_masked(local: Workspace) -> None:

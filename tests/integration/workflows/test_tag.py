@@ -254,7 +254,7 @@ def test_a_budget_is_an_amount(workspace: Workspace, people: People, api: Api, t
     assert api.seen("POST", LIVE) == []
 
 
-@pytest.mark.parametrize("text", ["soon", "2 weeks", "-1h"])
+@pytest.mark.parametrize("text", ["soon", "2 fortnights", "-1h"])
 def test_a_deadline_is_a_length_of_time(workspace: Workspace, text: str) -> None:
     """What is none is refused with the forms that are."""
     result = workspace.ran("tag", "--deadline", text, code=2)
