@@ -18,7 +18,7 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "batch-submit": ("batch_submit", "Submit batches for all untagged people with a bio."),
     "batch-poll": ("batch_poll", "Wait until every batch is over, and download results."),
     "batch-ingest": ("batch_ingest", "Judge every result line and write the answers."),
-    "batches": ("batches", "List every batch: state, remote name, rows, cost, age."),
+    "batches": ("batches", "List every batch: state, remote name, rows, cost, times."),
     "batch-cancel": ("batch_cancel", "Cancel a batch and release its people."),
     "score": ("score", "Recompute all findability scores."),
     "index": ("index", "Rebuild the search index from all tagged people."),

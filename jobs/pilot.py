@@ -45,6 +45,8 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
 
 
 def _line(done: pilot.PilotReport, *, version: str) -> str:
-    """Return the one line of result; `version` names the pilot's own version to `make`, if it has one."""
-    step = f"make passages-backfill{version}" if done.passed else f"read {done.quality and done.quality.path}"
-    return f"{pilot_line(done)}. Next: {step}"
+    """Return the one line of result, with what comes next where no error says it.
+
+    `version` names the pilot's own version to `make`, if it has one.
+    """
+    return pilot_line(done) + (f". Next: make passages-backfill{version}" if done.passed else "")

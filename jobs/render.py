@@ -15,15 +15,14 @@ COUNTS = (*OUTCOMES, "unknown", "duplicates", "unreadable", "tokens_in", "tokens
 
 
 def show_account(account: IngestSummary, words: Words) -> None:
-    """Print one line for a batch, and a table of what went wrong in it."""
+    """Print one line for a batch, and a table of what went wrong in it; what comes next is the command's to say."""
     batch, terminal = account.batch, Terminal()
     failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
     rest = "".join(f", {count:,} {name}" for name, count in failed.items())
     answered = plural(batch.answered or 0, "answer")
     print_line(
         f"batch {batch.number}: {answered} of {batch.requests:,}{rest}; "
-        f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}. "
-        f"Next: {words.after}{f', and {words.again} for what failed' if rest else ''}"
+        f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
     )
     if account.anomalies:
         examples = [

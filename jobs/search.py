@@ -35,11 +35,12 @@ def _show(found: list[dict[str, Any]]) -> None:
         (
             one["rank"],
             f"{one['similarity']:.3f}",
-            one["name"] or one["username"],
+            one["username"],
+            one["name"],
             one["job_title"],
             ", ".join(one["tags"]),
             one["findability_score"],
         )
         for one in found
     ]
-    print_table(("rank", "similarity", "name", "title", "tags", "score"), rows)
+    print_table(("rank", "similarity", "username", "name", "title", "tags", "score"), rows)

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from pipeline.core.amounts import parse_count, parse_duration, parse_money
+from pipeline.core.text import without_isolates
 
 LARGEST = 10**15  # more than any table holds, and well below what a database takes as a number
 
@@ -25,10 +26,13 @@ COUNT = Count(1, LARGEST)
 
 
 def username(value: str) -> str:
-    """Return the name; raise BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates."""
+    """Return the name, without the marks that a report puts round what runs from right to left.
+
+    Raises BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates.
+    """
     if any("\ud800" <= letter <= "\udfff" for letter in value):
         raise click.BadParameter("it is not valid UTF-8")
-    return value
+    return without_isolates(value) or value
 
 
 def extractor(value: str) -> str:

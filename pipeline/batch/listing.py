@@ -33,12 +33,12 @@ class BatchSummary(NamedTuple):
 
     @property
     def age_words(self) -> str:
-        """Return the age as people say it."""
+        """Return the age as people say it; of a batch that is over, how long it took."""
         seconds = self.age.total_seconds()
         minutes = int(seconds // 60)
         if minutes < 1:
             return f"{seconds:.0f} s"
-        return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004 - two hours
+        return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004 - two hours
 
     @property
     def document(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
+from tests import ledger
 from tests.lab import KEY, Workspace
 from tests.soak import outputs
 from tests.soak.choices import Choices
@@ -113,7 +114,7 @@ class Soak:
         self._log("settle")
         before, same = "", 0
         for _ in range(MOST_TO_SETTLE):
-            following = str(self._status()["next"])
+            following = ledger.next_by_batch(self._status())
             if self.report.violations or following.startswith(NOTHING_TO_DO) or not following:
                 break
             same = same + 1 if following == before else 0
