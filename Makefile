@@ -24,8 +24,8 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART
-COMMON := DATABASE_URL VERSION DEBUG
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER
+COMMON := DATABASE_URL VERSION DEBUG FIND STATE AFTER
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -145,8 +145,16 @@ search: setup ## find the nearest experts: Q="who knows water law" K=10
 add-expert: setup ## add one new person from EXPERT=file.json, tagged at once
 	@$(RUN) add-expert
 
+.PHONY: items
+items: setup ## list items, or passages with TASK=passages, by a part of what they are called: FIND=text STATE=parked LIMIT=20 AFTER=id
+	@$(RUN) items
+
+.PHONY: people
+people: setup ## list people by a part of their name, title, company or tags: FIND=hallibrook STATE=parked LIMIT=20 AFTER=id
+	@$(RUN) people
+
 .PHONY: show
-show: setup ## show everything known about one person: EXPERT=username
+show: setup ## show everything known about one person: EXPERT=username, or a part of the name
 	@$(RUN) show
 
 .PHONY: export

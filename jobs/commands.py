@@ -24,6 +24,8 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "index": ("index", "Rebuild the search index from all tagged people."),
     "search": ("search", "Find the experts nearest to a question."),
     "add-expert": ("add_expert", "Add one person from a JSON file, tagged at once."),
+    "items": ("items", "List items by a part of their name, in any state."),
+    "people": ("items:people", "List people by a part of their name, title, company or tags."),
     "show": ("show", "Show everything known about one person."),
     "export": ("export", "Write all experts with tags and scores to a file."),
     "status": ("status", "Show the state of the workspace, and the next command."),
