@@ -13,6 +13,7 @@ from pipeline.ops import items
 
 SHOWN = 60  # characters of a text on a terminal
 PAGE = 20
+SHORTER = {"job_title": "title", "findability_score": "score"}  # as in the table of a search
 
 _find = click.argument("find", nargs=-1, type=values.username, envvar="FINDABLE_FIND")
 _state = click.option("--state", envvar="FINDABLE_STATE", help="Only those in this state, such as untagged or parked.")
@@ -62,7 +63,7 @@ def _list(
     if not page.items:
         print_line(f"no {words.one} was found")
         return
-    headers = [*page.items[0].values, "state"]
+    headers = [SHORTER.get(name, name) for name in (*page.items[0].values, "state")]
     print_table(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
     if page.after is not None:
         step = f"AFTER={page.after}" if is_by_make() else f"--after {page.after}"

@@ -17,6 +17,7 @@ from jobs.bars import printable
 from jobs.typed import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
+COPIED = "username"  # a column that is not folded, for its cells are copied
 NAMES = 22  # columns for the names of fields in a pipe
 _UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # in JSON text: candidates for control characters
 
@@ -129,7 +130,7 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        table.add_column(header, overflow="fold", no_wrap=header == COPIED)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

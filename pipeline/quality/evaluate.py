@@ -125,7 +125,9 @@ def _write(ws: "OpenWorkspace", quality: "Quality", notes: list[str], *, fewest:
         ws.data,
         ws.task.name,
         name,
-        markdown=report.report_markdown(quality, verdicts, at=at, settings=settings, pictures=names),
+        markdown=report.report_markdown(
+            quality, verdicts, at=at, settings=settings, pictures=names, again=ws.task.words.make("qc")
+        ),
         document=document,
         pictures=[report.bar_chart(one) for one in quality.distributions],
     )

@@ -86,8 +86,9 @@ def count_item_states(tx: Connection, table: Table, task: str, states: ItemState
 def mentions(tx: Connection, columns: Iterable[ColumnElement[Any]], word: str) -> ColumnElement[bool]:
     """Return the condition that a word stands in one of some columns, in any case."""
     place = func.instr if is_sqlite(tx) else func.strpos
-    cases = [form for one in (word, unicodedata.normalize("NFD", word)) for form in (one, one.lower(), one.upper())]
-    forms = dict.fromkeys(_ascii_lower(one) for one in (*cases, word.title()))  # SQLite's lower() knows ASCII alone
+    cases = (word, word.lower(), word.upper(), word.title())  # SQLite's lower() knows ASCII alone
+    written = (_ascii_lower(unicodedata.normalize(way, one)) for one in cases for way in ("NFC", "NFD"))
+    forms = dict.fromkeys(written)
     return or_(*(place(func.lower(cast(column, Text)), form) > 0 for column in columns for form in forms))
 
 

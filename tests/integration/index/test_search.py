@@ -63,11 +63,11 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
 
 
 def test_a_table_is_for_people(indexed: Workspace) -> None:
-    """One line a hit, with a header; somebody without a name goes by the username."""
+    """One line a hit, with a header; in a pipe cells are parted by tabs. The username is what `show` takes."""
     lines = indexed.run("search", "水法").stdout.splitlines()
-    assert lines[0].split() == ["rank", "similarity", "name", "title", "tags", "score"]
-    assert len(lines) == 5
-    assert any("李" in line for line in lines)
+    assert lines[0].split("\t") == ["rank", "similarity", "username", "name", "title", "tags", "score"]
+    assert sorted(line.split("\t")[2] for line in lines[1:]) == ["ada", "bob", "cyd", "李"]
+    assert {len(line.split("\t")) for line in lines} == {7}
 
 
 @pytest.mark.parametrize(("k", "expected"), [("1", 1), ("3", 3), ("4", 4), ("5", 4), ("1000", 4)])

@@ -177,7 +177,7 @@ def test_a_bad_person_document_is_refused_whole(data: bytes, said: str) -> None:
         ),
         (
             b'[{"username": "b",\n  "BIO" :\t"x\\u0000y"}]',
-            "new.json, line 2, column 10: person 1, Bio: a NUL character",
+            "new.json, line 2, column 11: person 1, Bio: a NUL character",
         ),
         (b" \n 5", "new.json, line 2, column 2: the document: not an object"),
     ],

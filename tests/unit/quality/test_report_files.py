@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -142,10 +143,29 @@ def test_only_the_reports_of_one_task_are_removed(tmp_path: Path) -> None:
     for path in theirs:
         path.write_text("mine")
     (folder / "passage-concepts-latest.md.1a-0123abcdef.part").write_text("half")
-    assert report_files.remove_reports(tmp_path, TASK) == 5
+    assert report_files.remove_reports(tmp_path, TASK, is_named=bool) == 5
     assert sorted(folder.iterdir()) == sorted(theirs)
-    assert report_files.remove_reports(tmp_path, TASK) == 0
-    assert report_files.remove_reports(tmp_path / "nowhere", TASK) == 0
+    assert report_files.remove_reports(tmp_path, TASK, is_named=bool) == 0
+    assert report_files.remove_reports(tmp_path / "nowhere", TASK, is_named=bool) == 0
+
+
+def test_only_named_reports_go_and_the_newest_that_is_left_is_the_latest(tmp_path: Path) -> None:
+    """All files of a report go, the copy of the newest is made anew of another, and a second look finds nothing."""
+    first, second = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 3))
+    first.write_text("the first")
+    latest = tmp_path / "reports" / f"{TASK}-latest.md"
+
+    def is_second(paths: Sequence[Path]) -> bool:
+        """Return whether these are the files of the second report, or the copy of it."""
+        return any(path.stem == second.stem for path in paths)
+
+    assert report_files.remove_reports(tmp_path, TASK, is_named=is_second) == 4
+    assert sorted((tmp_path / "reports").glob(f"{second.stem}*")) == []
+    assert len(list((tmp_path / "reports").glob(f"{first.stem}*"))) == 3
+    assert latest.read_text() == "the first"
+    assert report_files.remove_reports(tmp_path, TASK, is_named=is_second) == 0
+    assert report_files.remove_reports(tmp_path, TASK, is_named=lambda paths: paths == [latest]) == 1
+    assert latest.read_text() == "the first"
 
 
 def test_what_a_dead_process_was_writing_is_swept(tmp_path: Path) -> None:
