@@ -49,4 +49,4 @@ def _show(added: list[add_expert.AddedExpert]) -> None:
     if any(one.tags for one in added):
         print_line("Not searchable until the next build. Next: make index")
     else:
-        print_line("Without tags nothing of it can be searched. Next: make status")
+        print_line("People without tags cannot be searched. Next: make status")

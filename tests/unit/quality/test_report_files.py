@@ -66,6 +66,38 @@ def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
     assert max(line.count("|") for line in text.splitlines()) <= 4
 
 
+def test_the_report_says_what_to_do_where_a_gate_failed(tmp_path: Path) -> None:
+    """With bounds that these answers would keep; where none failed there is nothing to do."""
+    text = written(tmp_path).read_text(encoding="utf-8")
+    advice = text.partition("## What to do\n")[2].partition("\n## ")[0]
+    assert "make rollback EXTRACTOR=passage-concepts@1" in advice
+    (bounds,) = re.findall(r'`make qc GATES="([^"]+)"`', advice)
+    assert bounds == "evidence=0.5"
+    verdicts = gates.judge_figures(measured(), bounds)
+    assert gates.failed_verdicts(verdicts) == []
+    passing = report.report_markdown(
+        measured(), verdicts, at=AT, settings={}, pictures=["one.svg"], again="make qc TASK=passages"
+    )
+    assert "What to do" not in passing
+
+
+def test_the_report_says_once_that_a_gate_was_not_judged(tmp_path: Path) -> None:
+    """Beside its figure; further down it says why, and of each figure in a line what it is."""
+    text = written(tmp_path).read_text(encoding="utf-8")
+    assert "was not judged" not in text
+    assert text.count("| not judged |") == 1
+    assert "\n  Measured on 3, judged from 20 on.\n" in text
+    assert "| concepts with a quotation | 50 % |" in text
+
+
+def test_a_name_can_be_copied_from_the_samples(tmp_path: Path) -> None:
+    """It stands there as it is stored, between backticks, without marks that cannot be seen."""
+    text = written(tmp_path).read_text(encoding="utf-8")
+    assert "**1. `water law`**" in text
+    assert "(`p-1`)" in text
+    assert "\u2068" not in text
+
+
 def test_the_files_of_a_report_name_each_other(tmp_path: Path) -> None:
     """The Markdown stands beside its pictures and its JSON, and a copy of the newest has a name of its own."""
     path = written(tmp_path)
