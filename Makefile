@@ -258,7 +258,7 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/
 ON_DATABASE := tests/unit/store tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/tables \
   tests/integration/test_shared_chain.py tests/integration/test_roles_postgresql.py tests/integration/live/test_ledger.py \
   $(addprefix tests/integration/batch/test_,chain.py exactly_once.py ingest.py trying_again.py two_at_once.py) \
-  $(addprefix tests/integration/ops/test_,backup.py backup_postgresql.py restore_postgresql.py move.py move_passages.py doctor.py forget.py rebind.py \
+  $(addprefix tests/integration/ops/test_,backup.py backup_postgresql.py restore_postgresql.py items.py move.py move_passages.py doctor.py forget.py rebind.py \
   rollback_experts.py) tests/property/batch tests/property/passages/test_preferring.py tests/concurrency tests/crash tests/yardstick \
   $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py results.py) $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
