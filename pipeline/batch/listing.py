@@ -27,9 +27,8 @@ class BatchSummary(NamedTuple):
     @property
     def done(self) -> str:
         """Return how far it has come: answers of an ingested one, else what the API counts."""
-        if self.batch.answered is not None:
-            return f"{self.batch.answered} answered"
-        return "-" if self.batch.remote_done is None else str(self.batch.remote_done)
+        done = self.batch.remote_done if self.batch.answered is None else self.batch.answered
+        return "-" if done is None else str(done)
 
     @property
     def age_words(self) -> str:

@@ -71,3 +71,17 @@ def test_a_pilot_says_once_what_is_next(workspace: Workspace) -> None:
     assert said.lower().count("next: ") == 1, said
     said = workspace.ran("passages-pilot", "--n", "2", "--no-resume", "--yes", GATES="concepts=90..100", code=6).output
     assert said.lower().count("next: ") == 1, said
+
+
+@pytest.mark.parametrize("mode", ["live", "batch"])
+def test_tagging_after_a_pilot_says_once_what_is_next(
+    workspace: Workspace, people: Callable[..., list[str]], mode: str
+) -> None:
+    """Live calls are over; batches that are under way still are told, with what brings them to their end."""
+    people(6)
+    said = workspace.ran("tag", "--pilot", "2", "--mode", mode, "--no-wait", "--yes").stdout
+    assert said.count("Next: ") == 1, said
+    assert ("Next: make index" in said) == (mode == "live")
+    if mode == "batch":
+        assert "2 tagged in 1 batch" in said
+        assert "4 people in batches that are not over. Next: make tag WAIT=1" in said
