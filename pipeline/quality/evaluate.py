@@ -33,11 +33,11 @@ class QualityReport(NamedTuple):
         return not gates.failed_verdicts(self.verdicts)
 
     def lines(self) -> list[tuple[str, str, str, str]]:
-        """Return (gate with its figure, pass or not, what was wanted, on how many items) of each gate, for a table."""
+        """Return (gate with its figure, pass or why not judged, what was wanted, on how many items) of each gate."""
         return [
             (
                 f"{one.gate.name} {shown(one.value, one.gate.figure.unit, bound=gates.missed_bound(one.gate))}",
-                report.WORDS[one.passed].strip("*"),
+                one.said.partition(": ")[2] if one.passed is None else report.WORDS[one.passed].strip("*"),
                 gates.describe_gate(one.gate),
                 f"{one.gate.figure.items:,}",
             )
