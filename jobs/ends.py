@@ -147,7 +147,7 @@ def _os_hint(error: OSError) -> str:
 
 
 def _help_of(error: click.UsageError) -> str:
-    """Return where the usage of the command stands."""
+    """Return where the usage of the command stands, or the list of commands."""
     if error.ctx is None or error.ctx.parent is None:
         return "`findable --help` lists the commands"
     return f"`findable {error.ctx.info_name} --help` lists what it takes"
