@@ -279,7 +279,7 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
 
 def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
     """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_item_states`."""
-    return count_item_states(tx, experts, TASK, _states(), now=now or datetime.now(UTC))
+    return count_item_states(tx, experts, TASK, people_states(), now=now or datetime.now(UTC))
 
 
 def list_people(
@@ -290,13 +290,14 @@ def list_people(
     Their words are looked for in the columns `within`.
     """
     columns = {name: experts.c[name] for name in (*LISTED, "findability_score")}
-    known = _states()
+    known = people_states()
     states = known.of_row(tx, experts, TASK, now=wanted.now), known.names
     searched = [experts.c[name] for name in within]
     return list_items(tx, experts, columns, states, wanted, searched=searched, ids=shape_of(tx).ids)
 
 
-def _states() -> ItemStates:
+def people_states() -> ItemStates:
+    """Return what tells the states of people."""
     return ItemStates(("tagged", tagged()), ("untagged", has_bio), "no_bio", looks_foreign)
 
 
