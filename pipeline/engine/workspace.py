@@ -92,6 +92,7 @@ class OpenWorkspace:
             ConfigurationError: the workspace is bound to Gemini and no key is set.
         """
         from pipeline.gemini.client import Client
+        from pipeline.gemini.transport import Transport
 
         settings = self.settings
         local = self.backend == "local"
@@ -102,19 +103,22 @@ class OpenWorkspace:
             )
         if self.says_where:
             self._tell_backend()
-        client = Client(
+        transport = Transport(
             api_key=LOCAL_KEY if local else settings.api_key or "",
             base_url=self._start_engine() if local else settings.base_url,
             api_version=settings.api_version,
-            create_timeout_s=settings.create_timeout,
             call_timeout_s=settings.call_timeout,
-            transfer_timeout_s=settings.transfer_timeout,
             retry_for_s=settings.retry_for,
             first_wait_s=settings.retry_wait,
             trust_env=not local,
-            mime_types=settings.mime_types,
             sleep=self.sleep,
             now=self.now,
+        )
+        client = Client(
+            transport,
+            create_timeout_s=settings.create_timeout,
+            transfer_timeout_s=settings.transfer_timeout,
+            mime_types=settings.mime_types,
         )
         self._closing.callback(client.close)
         return client
