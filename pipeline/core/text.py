@@ -109,7 +109,7 @@ def markdown_code(text: str, *, most: int | None = None) -> str:
 
 
 def markdown_name(text: str, *, most: int) -> str:
-    """Return a name from data for a line of Markdown: as code, to be copied, where it holds nothing odd; else escaped."""
+    """Return a name from data for a line of Markdown: as code, to be copied, unless it holds something odd."""
     return markdown_code(text, most=most) if _NAME.fullmatch(text) else escape_markdown(text, most=most)
 
 
