@@ -68,6 +68,7 @@ UNSEEN = "\ufffd"  # in the place of what cannot be seen, and could turn the dir
 KEPT = "\u200c\u200d"  # joiners, without which Persian, Hindi and families of emoji read differently
 
 _SPACE = re.compile(r"\s+")
+_NAME = re.compile(r"[\w .,'@+-]+")
 _BLOCK = re.compile(r"^( ?\d{0,9})([#+=.)-])")  # begins a heading, a list or a rule at the beginning of a line
 _ESCAPED = r"\1\\\2"
 JOIN = "\u2060"  # an invisible joiner
@@ -105,6 +106,11 @@ def markdown_code(text: str, *, most: int | None = None) -> str:
     """Return a name for a line of Markdown, so that it can be copied as it is; a backtick in it is shown as unknown."""
     line = escape_invisible(text.strip(), most=most).replace("`", UNSEEN)
     return _isolated(f"`{line or ' '}`", line)
+
+
+def markdown_name(text: str, *, most: int) -> str:
+    """Return a name from data for a line of Markdown: as code, to be copied, unless it holds something odd."""
+    return markdown_code(text, most=most) if _NAME.fullmatch(text) else escape_markdown(text, most=most)
 
 
 def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:

@@ -120,7 +120,7 @@ def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api
     (person,), (passage,) = _document(both, "parked"), _document(both, "parked", TASK="passages")
     assert (person["name"], passage["name"]) == ("p0", "p-0001")
     assert set(person) == set(passage) == {"name", "reason", "foreign_text", "since"}
-    assert "passage  reason" in ran(both, "parked", TASK="passages")
+    assert "passage\treason" in ran(both, "parked", TASK="passages")
     assert "there is no passage 'p0'" in ran(both, "unpark", "p0", TASK="passages", code=2)
     said = ran(both, "unpark", TASK="passages", PASSAGE="p-0001")
     assert said == "1 passage can be asked again. Next: make passages-backfill\n"
