@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -144,10 +145,12 @@ def test_commands_about_people_are_about_people_whatever_task_says(both: Workspa
 
 @pytest.mark.sqlite_only(reason="what is loaded does not depend on the database")
 @pytest.mark.parametrize("ever", [False, pytest.param(True, marks=pytest.mark.full)])
-def test_nothing_of_passages_is_loaded_where_none_were_asked_about(workspace: Workspace, *, ever: bool) -> None:
+def test_nothing_of_passages_is_loaded_where_none_were_asked_about(
+    workspace: Workspace, people: Callable[[int], list[str]], *, ever: bool
+) -> None:
     """`status` of people loads no module of passages but their look-up, unless there are some, and no reports."""
     workspace.environ["FINDABLE_TASK"] = "passages" if ever else "experts"
-    workspace.begin()
+    people(1)
     script = (
         "import sys\nfrom jobs.cli import main\ntry:\n    main(['status'], prog_name='findable')\n"
         "except SystemExit as done:\n    assert not done.code\n"
