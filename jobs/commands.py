@@ -47,6 +47,8 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "settings": ("settings", "List every setting, its value, and where it came from."),
 }
 
+NO_TARGETS = frozenset({"rebind"})  # what make has no target for
+
 
 def command_of(name: str) -> click.Command:
     """Return a command by its name; its module is imported."""

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from click.testing import CliRunner
 
-from jobs import demo
+from jobs import cli, demo
 from jobs.typed import GIVEN
 from tests.integration import many_passages as passages
 from tests.integration.many_passages import CREATE
@@ -131,7 +131,7 @@ def test_a_command_of_ones_own_that_failed_can_be_tried(workspace: Workspace, pe
 )
 def test_the_demo_shows_what_its_caller_would_type(environ: dict[str, str], search: str, yours: str) -> None:
     """Each command is about the demo's workspace, and the last is about the caller's own."""
-    with mock.patch.dict(os.environ, environ), mock.patch.object(demo.findable, "main") as ran:
+    with mock.patch.dict(os.environ, environ), mock.patch.object(cli.main, "main") as ran:
         shown = CliRunner().invoke(demo.main, [], catch_exceptions=False).output.splitlines()
     assert f"$ {search}" in shown
     assert shown[-1] == f"  {yours}"
