@@ -255,8 +255,9 @@ check: $(TOOLS) ## format, lint, types, docs
 	@$(VENV)/bin/cog --check README.md docs/*.md
 
 .PHONY: docs
-docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/
+docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and record again what commands print in them
 	@$(VENV)/bin/cog -r README.md docs/*.md
+	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
 # what the database makes different, for the second run of the tests; `make test-full` runs everything on both
 ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/tables \
