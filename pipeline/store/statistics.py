@@ -19,7 +19,8 @@ NEWEST_CALLS = 2000  # ours: the newest live calls that are looked at, together 
 TIMED_BATCHES = 50  # ours: the newest that are looked at
 TIMED_RUNS = 5  # ours: the newest live runs that are looked at
 TIMED_CALLS = 100  # ours: the newest single calls that are looked at where there was no run
-ENOUGH_REQUESTS = 20  # ours: requests of a batch, or calls of a run, from which on its pace tells something
+ENOUGH_REQUESTS = 20  # ours: calls of a run from which on its pace tells something
+LIKE = 3.0  # ours: batches are of like size up to this many times as many requests
 
 
 class PastUsage(NamedTuple):
@@ -190,13 +191,17 @@ class Duration(NamedTuple):
     seconds: float
 
 
-def batch_durations(tx: Connection, model: str) -> list[Duration]:
-    """Return how long the newest batches of a model took, newest first; none that were too small to tell."""
+def batch_durations(tx: Connection, model: str, *, like: float) -> list[Duration]:
+    """Return how long the newest batches of a model took that had about as many requests as `like`, newest first."""
     named = (events.c.kind == "batch") & (events.c.name == cast(batches.c.number, Text))
     home = named & (events.c.new == BatchState.DOWNLOADED)
     query = select(batches.c.requests, batches.c.submitted_at, events.c.at).join_from(batches, events, home)
-    mine = (batches.c.model == model) & batches.c.submitted_at.is_not(None) & (batches.c.requests >= ENOUGH_REQUESTS)
-    newest = query.where(mine).order_by(batches.c.number.desc()).limit(TIMED_BATCHES)
+    of_like_size = batches.c.requests.between(like / LIKE, like * LIKE)
+    newest = (
+        query.where(batches.c.model == model, batches.c.submitted_at.is_not(None), of_like_size)
+        .order_by(batches.c.number.desc())
+        .limit(TIMED_BATCHES)
+    )
     return [Duration(requests, max(0.0, (at - since).total_seconds())) for requests, since, at in tx.execute(newest)]
 
 
