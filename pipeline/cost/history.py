@@ -3,6 +3,7 @@
 Reads the database alone; sends nothing.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.states import BatchState
@@ -21,7 +22,7 @@ NEWEST = 100  # batches, and live runs, that are told of one by one
 
 
 def usage_history(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
-    """Return `estimates` (oldest first), `estimate_error` (their mean), `due` and `probe` (null), for programs."""
+    """Return `estimates` (oldest first), the means of their errors, `due` and `probe` (null), for programs."""
     newest = batches.batches_in_states(tx, task=ws.task.name)[-NEWEST:]
     silent = statistics.count_silent(tx, [one.number for one in newest])
     found = [_of_batch(one, silent=silent.get(one.number, 0)) for one in newest]
@@ -31,6 +32,7 @@ def usage_history(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
     return {
         "estimates": sorted((entry for entry, _ in found), key=lambda entry: str(entry["at"])),
         "estimate_error": {"mean": None if mean is None else round(mean, 4), "of": len(told)},
+        "estimate_errors": _errors(told),
         "due": _due(tx, ws.task),
         "probe": None,
     }
@@ -64,6 +66,7 @@ def _of_batch(batch: "Batch", *, silent: int) -> tuple[dict[str, Any], PastUsage
         "estimated": _amounts(batch.estimated_in, batch.estimated_out, batch.estimated_cost),
         "actual": _amounts(batch.tokens_in or 0, batch.tokens_out or 0, batch.cost or 0.0) if is_known else None,
         "error": _error(past),
+        "errors": None if past is None else _errors([past]),
         "priced_on": batch.priced_on,
     }
     return entry, past
@@ -81,6 +84,7 @@ def _of_run(tx: "Connection", run: "Run") -> tuple[dict[str, Any], PastUsage | N
         "estimated": _amounts(run.estimated_in, run.estimated_out, run.estimated_cost),
         "actual": _amounts(came.tokens_in, came.tokens_out, came.cost) if came.calls else None,
         "error": _error(past),
+        "errors": None if past is None else _errors([past]),
         "priced_on": run.priced_on,
     }
     return entry, past
@@ -94,6 +98,12 @@ def _error(past: PastUsage | None) -> float | None:
     """Return how far one estimate was off, relative to it."""
     error = None if past is None else statistics.estimate_error([past])
     return None if error is None else round(error, 4)
+
+
+def _errors(past: Sequence[PastUsage]) -> dict[str, float | None]:
+    """Return how far estimates were off, of tokens in, tokens out and cost apart."""
+    found = statistics.estimate_errors(past)._asdict()
+    return {name: None if error is None else round(error, 4) for name, error in found.items()}
 
 
 def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:

@@ -41,9 +41,30 @@ def estimate_error(past: Sequence[PastUsage]) -> float | None:
 
     Of the cost, or of the tokens where nothing had a price.
     """
-    pairs = [(one.estimated_cost, one.cost) for one in past]
-    if not any(estimated for estimated, _ in pairs):
-        pairs = [(float(one.estimated_in + one.estimated_out), float(one.tokens_in + one.tokens_out)) for one in past]
+    of_cost = estimate_errors(past).cost
+    tokens = [(one.estimated_in + one.estimated_out, one.tokens_in + one.tokens_out) for one in past]
+    return _mean_error(tokens) if of_cost is None else of_cost
+
+
+class EstimateErrors(NamedTuple):
+    """The mean relative errors of estimates, weighted by their size; None where nothing was estimated."""
+
+    tokens_in: float | None
+    tokens_out: float | None
+    cost: float | None
+
+
+def estimate_errors(past: Sequence[PastUsage]) -> EstimateErrors:
+    """Return how far estimates were off, of tokens in, tokens out and money apart: one may make up for another."""
+    return EstimateErrors(
+        tokens_in=_mean_error([(one.estimated_in, one.tokens_in) for one in past]),
+        tokens_out=_mean_error([(one.estimated_out, one.tokens_out) for one in past]),
+        cost=_mean_error([(one.estimated_cost, one.cost) for one in past]),
+    )
+
+
+def _mean_error(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return the error of (estimated, actual) amounts, relative to what was estimated."""
     whole = sum(estimated for estimated, _ in pairs)
     return sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else None
 

@@ -63,6 +63,14 @@ def test_people_get_a_table_that_marks_what_is_not_known(workspace: Workspace) -
     assert len(result.stdout.splitlines()) == len(gemini_models.load_models()) + 1
 
 
+def test_every_figure_has_its_unit(workspace: Workspace) -> None:
+    """In the heading of its column for people, and beside the prices for programs."""
+    heading = workspace.ran("prices").stdout.splitlines()[0]
+    for unit in ("live in $/1M", "batch out $/1M", "requests/min", "tokens/min", "requests/day", "tokens enqueued"):
+        assert unit in heading
+    assert {row["unit"] for row in _models(workspace).values()} == {"USD per 1M tokens"}
+
+
 def test_nothing_is_opened_or_written(workspace: Workspace) -> None:
     """Looking at prices makes no workspace and says nothing about where work is done."""
     result = workspace.run("prices")
