@@ -4,10 +4,12 @@ Results go to standard output, everything else to standard error.
 """
 
 import contextlib
+import io
 import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -112,6 +114,46 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
+
+
+@contextlib.contextmanager
+def captured_lines() -> Iterator[list[str]]:
+    """Give a list that holds, after the block, the lines that were printed on standard output in it."""
+    lines: list[str] = []
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        yield lines
+    lines += printed.getvalue().splitlines()
+
+
+@contextlib.contextmanager
+def refreshing() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Give a function that shows lines in the place of those before; in a pipe below them where any changed."""
+    if not sys.stdout.isatty():
+        yield _PlainBlock().show
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        yield lambda lines: live.update(Text("\n".join(lines)), refresh=True)
+
+
+class _PlainBlock:
+    """Lines that are printed again when any of them changed."""
+
+    def __init__(self) -> None:
+        """Begin with nothing printed."""
+        self._last: Sequence[str] = ()
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Print all lines, each with the time of day, if one is other than before."""
+        if lines == self._last:
+            return
+        self._last = lines
+        for line in lines:
+            click.echo(f"{datetime.now().astimezone():%H:%M:%S} {line}")
+        sys.stdout.flush()
 
 
 def plural(count: int, one: str, many: str = "") -> str:

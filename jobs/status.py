@@ -1,37 +1,63 @@
 """`make status` and `make passages-status`: show the state of the workspace, or of the passages."""
 
+import contextlib
+import time
 from typing import Any
 
 import click
 
 from jobs.command import Command, json_option, read_workspace
-from jobs.output import print_json, print_line, usd
+from jobs.output import captured_lines, print_json, print_line, refreshing, usd
 from jobs.typed import as_typed
 from pipeline.ops import status
 
 WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # for people; programs read the keys
 SHOWN = 5  # due people and estimates; --json has more
+WATCH_S = 2.0  # between looks, and
+REST = 4.0  # so many times as long as the last look took, so that a large workspace is not looked at all the time
+
+watch_option = click.option(
+    "--watch", is_flag=True, envvar="FINDABLE_WATCH", help="Go on until Ctrl-C: in place, in a pipe what changed."
+)
 
 
 @click.command(name="status", cls=Command)
+@watch_option
 @json_option
-def main(*, as_json: bool) -> None:
+def main(*, watch: bool, as_json: bool) -> None:
     """Show the state of the workspace, and the next command."""
-    _print(None, as_json=as_json)
+    _print(None, watch=watch, as_json=as_json)
 
 
 @click.command(name="passages-status", cls=Command)
+@watch_option
 @json_option
-def passages_status(*, as_json: bool) -> None:
+def passages_status(*, watch: bool, as_json: bool) -> None:
     """Show the state of the passages: how many have concepts, the pilot, the backfill, and the next command."""
-    _print("passages", as_json=as_json)
+    _print("passages", watch=watch, as_json=as_json)
 
 
-def _print(task: str | None, *, as_json: bool) -> None:
-    """Print the state of a task, or of that of the settings."""
+def _print(task: str | None, *, watch: bool, as_json: bool) -> None:
+    """Print the state of a task, or of that of the settings, once or until Ctrl-C."""
+    if watch and as_json:
+        raise click.UsageError("--watch shows the state again and again, --json prints one document: choose one")
+    if not watch:
+        report = _report(task)
+        print_json(report.document) if as_json else _show(report)
+        return
+    with contextlib.suppress(KeyboardInterrupt), refreshing() as show:
+        while True:
+            began = time.monotonic()
+            with captured_lines() as lines:
+                _show(_report(task))
+            show(lines)
+            time.sleep(max(WATCH_S, REST * (time.monotonic() - began)))
+
+
+def _report(task: str | None) -> status.StatusReport:
+    """Return the state as it is now; the workspace is opened anew, for it may have been restored meanwhile."""
     with read_workspace(task=task) as ws:
-        report = status.run(ws)
-    print_json(report.document) if as_json else _show(report)
+        return status.run(ws)
 
 
 def _show(report: status.StatusReport) -> None:
