@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -27,19 +27,19 @@ class Terminal:
 
     def say(self, line: str) -> None:
         """Print a message, above a bar that is drawn."""
-        said = printable(quoted_as_typed(line))
+        said = _time(sys.stderr) + printable(quoted_as_typed(line))
         if not bars.above(said):
             click.echo(said, err=True)
 
     def warn(self, line: str) -> None:
         """Print a warning."""
-        said = printable(quoted_as_typed(line))
+        said = _time(sys.stderr) + printable(quoted_as_typed(line))
         if not bars.above(said):
             click.secho(said, err=True, fg="yellow")
 
     def error(self, line: str) -> None:
         """Print the error that stopped the command."""
-        click.secho(f"error: {printable(quoted_as_typed(line))}", err=True, fg="red")
+        click.secho(f"{_time(sys.stderr)}error: {printable(quoted_as_typed(line))}", err=True, fg="red")
 
     def hint(self, line: str) -> None:
         """Print what to type next, in the form in which this command was typed."""
@@ -55,9 +55,23 @@ class Terminal:
 _documents: list[int] = []  # one for each document that this command printed
 
 
+_timed: list[bool] = []  # one where the lines of this command begin with their times
+
+
 def begin_output() -> None:
-    """Begin a command's output: no document is printed yet."""
+    """Begin a command's output: no document is printed yet, and lines have no times."""
     _documents.clear()
+    _timed.clear()
+
+
+def log_times() -> None:
+    """Begin each line of this command with its date and time, but for a terminal: it is for a log."""
+    _timed.append(True)
+
+
+def _time(stream: TextIO) -> str:
+    """Return what a line begins with that is about to be printed."""
+    return f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} " if _timed and not stream.isatty() else ""
 
 
 def has_printed_json() -> bool:
@@ -88,7 +102,7 @@ def raw_writer() -> Callable[[bytes], object]:
 def print_line(line: str) -> None:
     """Print one line of result on standard output; what stands behind `Next:` in the form that was typed."""
     said, marked, step = printable(line).partition("Next: ")
-    click.echo(f"{said}{marked}{as_typed(step)}")
+    click.echo(f"{_time(sys.stdout)}{said}{marked}{as_typed(step)}")
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
