@@ -92,6 +92,12 @@ def _escaped(found: re.Match[str]) -> str:
     return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
+def print_request(line: str) -> None:
+    """Print a line of an access log, with the time of day, on standard error; one that nobody reads is left out."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(f"{datetime.now().astimezone():%H:%M:%S} {printable(line)}", err=True)
+
+
 def raw_writer() -> Callable[[bytes], object]:
     """Return a writer of bytes to standard output: unchanged to a pipe, without control characters to a terminal."""
     if not sys.stdout.isatty():

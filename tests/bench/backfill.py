@@ -64,6 +64,7 @@ class _engine:  # noqa: N801 - reads as a verb at its one use
         self._process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True, cwd=self._here)
         assert self._process.stderr is not None
         url = next(line for line in self._process.stderr if "http://" in line).split("protocol at ")[1].split()[0]
+        self._process.stderr.close()  # its access log is not read
         settings = json.dumps({"quick_concepts": True, "chunk_lines": 2000}).encode()
         request = urllib.request.Request(f"{url}/_emu/settings", settings, {"Content-Type": "application/json"})  # noqa: S310 - loopback
         urllib.request.urlopen(request).close()  # noqa: S310 - loopback
