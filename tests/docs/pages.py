@@ -67,7 +67,7 @@ def _argument(command: click.Command, one: click.Argument) -> str:
 
 def _option(one: click.Option) -> str:
     """Return an option with its choices and its help; nothing of those that the page tells of once."""
-    if one.hidden or one.name in ("debug", "as_json", "yes"):
+    if one.hidden or one.name in ("data", "debug", "as_json", "yes"):
         return ""
     kind = f" ({', '.join(one.type.choices)})" if isinstance(one.type, click.Choice) else ""
     return f"`{'/'.join([*one.opts, *one.secondary_opts])}`{kind} {one.help or ''}".rstrip()
