@@ -8,6 +8,7 @@ import io
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TextIO
@@ -19,6 +20,8 @@ from jobs.bars import printable
 from jobs.typed import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
+WATCH_S = 2.0  # between looks, and
+REST = 4.0  # so many times as long as the last look took, so that a large workspace is not looked at all the time
 _UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # in JSON text: candidates for control characters
 
 
@@ -136,17 +139,19 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
-@contextlib.contextmanager
-def captured_lines() -> Iterator[list[str]]:
-    """Give a list that holds, after the block, the lines that were printed on standard output in it."""
-    lines: list[str] = []
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        yield lines
-    lines += printed.getvalue().splitlines()
+def watch(look: Callable[[], None]) -> None:
+    """Show what `look` prints, again and again until Ctrl-C: on a terminal in place, in a pipe where it changed."""
+    with contextlib.suppress(KeyboardInterrupt), _refreshing() as show:
+        while True:
+            began = time.monotonic()
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                look()
+            show(printed.getvalue().splitlines())
+            time.sleep(max(WATCH_S, REST * (time.monotonic() - began)))
 
 
 @contextlib.contextmanager
-def refreshing() -> Iterator[Callable[[Sequence[str]], None]]:
+def _refreshing() -> Iterator[Callable[[Sequence[str]], None]]:
     """Give a function that shows lines in the place of those before; in a pipe below them where any changed."""
     if not sys.stdout.isatty():
         yield _PlainBlock().show

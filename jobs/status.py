@@ -1,20 +1,17 @@
 """`make status` and `make passages-status`: show the state of the workspace, or of the passages."""
 
-import contextlib
-import time
 from typing import Any
 
 import click
 
+from jobs import output
 from jobs.command import Command, json_option, read_workspace
-from jobs.output import captured_lines, print_json, print_line, refreshing, usd
+from jobs.output import print_json, print_line, usd
 from jobs.typed import as_typed
 from pipeline.ops import status
 
 WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # for people; programs read the keys
 SHOWN = 5  # due people and estimates; --json has more
-WATCH_S = 2.0  # between looks, and
-REST = 4.0  # so many times as long as the last look took, so that a large workspace is not looked at all the time
 
 watch_option = click.option(
     "--watch", is_flag=True, envvar="FINDABLE_WATCH", help="Go on until Ctrl-C: in place, in a pipe what changed."
@@ -41,17 +38,12 @@ def _print(task: str | None, *, watch: bool, as_json: bool) -> None:
     """Print the state of a task, or of that of the settings, once or until Ctrl-C."""
     if watch and as_json:
         raise click.UsageError("--watch shows the state again and again, --json prints one document: choose one")
-    if not watch:
-        report = _report(task)
-        print_json(report.document) if as_json else _show(report)
-        return
-    with contextlib.suppress(KeyboardInterrupt), refreshing() as show:
-        while True:
-            began = time.monotonic()
-            with captured_lines() as lines:
-                _show(_report(task))
-            show(lines)
-            time.sleep(max(WATCH_S, REST * (time.monotonic() - began)))
+    if as_json:
+        print_json(_report(task).document)
+    elif watch:
+        output.watch(lambda: _show(_report(task)))
+    else:
+        _show(_report(task))
 
 
 def _report(task: str | None) -> status.StatusReport:

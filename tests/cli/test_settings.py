@@ -28,7 +28,7 @@ def test_people_see_what_was_changed_and_in_which_unit(workspace: Workspace) -> 
         assert " environment " in lines[f"FINDABLE_{name}"]
     assert " 5 USD " in lines["FINDABLE_BUDGET_PER_DAY"]
     left = len(settings_rows(Defaults())) - len(lines)
-    assert said.stdout.splitlines()[-1] == f"{left} others have their defaults. Next: findable settings --all"
+    assert said.stdout.splitlines()[-1] == f"{left} others have their defaults. Next: make settings ALL=1"
 
 
 def test_all_of_them_are_there_on_request(workspace: Workspace) -> None:
