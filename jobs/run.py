@@ -25,7 +25,8 @@ def main(on_done: str, on_fail: str, *, yes: bool, as_json: bool) -> None:
     twice at once. ON_DONE and ON_FAIL get the summary as JSON on their standard input. Above FINDABLE_CONFIRM_ABOVE
     nothing is sent without --yes.
     """
-    log_times()
+    if not as_json:
+        log_times()
     with run_hooks(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
         settings = read_settings()
         summary |= {"workspace": str(settings.data.absolute()), "database": without_password(settings.url)}
