@@ -19,13 +19,15 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "batch-submit": ("batch_submit", "Submit batches for all untagged people with a bio."),
     "batch-poll": ("batch_poll", "Wait until every batch is over, and download results."),
     "batch-ingest": ("batch_ingest", "Judge every result line and write the answers."),
-    "batches": ("batches", "List every batch: state, remote name, rows, cost, age."),
+    "batches": ("batches", "List every batch: state, remote name, rows, cost, times."),
     "costs": ("costs", "Add up what was spent, by day, task, model or batch."),
     "batch-cancel": ("batch_cancel", "Cancel a batch and release its people."),
     "score": ("score", "Recompute all findability scores."),
     "index": ("index", "Rebuild the search index from all tagged people."),
     "search": ("search", "Find the experts nearest to a question."),
     "add-expert": ("add_expert", "Add one person from a JSON file, tagged at once."),
+    "items": ("items", "List items by a part of their name, in any state."),
+    "people": ("items:people", "List people by a part of their name, title, company or tags."),
     "show": ("show", "Show everything known about one person."),
     "export": ("export", "Write all experts with tags and scores to a file."),
     "status": ("status", "Show the state of the workspace, and the next command."),
@@ -47,6 +49,8 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "prices": ("prices", "List prices and limits of the models, with sources."),
     "settings": ("settings", "List every setting, its value, and where it came from."),
 }
+
+NO_TARGETS = frozenset({"rebind"})  # what make has no target for
 
 
 def command_of(name: str) -> click.Command:

@@ -10,8 +10,9 @@ from jobs.command import Command
 from jobs.demo import SAMPLE
 from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_request
+from jobs.values import Count
 from pipeline.core.errors import ConfigurationError
-from pipeline.engine.workspace import ready_directory
+from pipeline.engine.workspace import check_links, make_directory
 
 
 @click.command(name="emulator", cls=Command)
@@ -19,9 +20,9 @@ from pipeline.engine.workspace import ready_directory
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="FINDABLE_PORT", help="0: any."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
-@click.option("--rpm", type=click.IntRange(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per key and model.")
-@click.option("--tpm", type=click.IntRange(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
-@click.option("--rpd", type=click.IntRange(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
+@click.option("--rpm", type=Count(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per key and model.")
+@click.option("--tpm", type=Count(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
+@click.option("--rpd", type=Count(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
 def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
@@ -33,7 +34,9 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
 
     asked = {"requests_per_minute": rpm, "input_tokens_per_minute": tpm, "requests_per_day": rpd}
     quota = {name: limit for name, limit in asked.items() if limit is not None}
-    root = ready_directory(read_settings().data) / "emulator"
+    data = read_settings().data
+    check_links(data)
+    make_directory(data)
 
     def refuse(why: str, is_host: bool) -> NoReturn:  # noqa: FBT001 - the engine's signature
         """Refuse an address that cannot be bound, with how to choose another one."""
@@ -42,7 +45,7 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
         raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
 
     limits = {"quotas": {"*": quota}}
-    serve(root, host=host, port=port, settings=limits, log=print_request, ready=_say_where, refused=refuse)
+    serve(data / "emulator", host=host, port=port, settings=limits, log=print_request, ready=_say_where, refused=refuse)
 
 
 def _say_where(url: str) -> None:

@@ -7,7 +7,7 @@ import click
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
 from jobs.dotenv import read_settings
 from jobs.ends import code_of
-from jobs.output import Terminal, log_times, print_json, print_line, usd
+from jobs.output import Terminal, for_money, log_times, print_json, print_line
 from pipeline.core.settings import without_password
 from pipeline.workflows import run
 from pipeline.workflows.hooks import run_hooks
@@ -31,7 +31,7 @@ def main(on_done: str, on_fail: str, *, yes: bool, as_json: bool) -> None:
         settings = read_settings()
         summary |= {"workspace": str(settings.data.absolute()), "database": without_password(settings.url)}
         with open_workspace(settings) as ws:
-            report = run.run(ws, confirm=lambda cost: confirmed(f"Submit for about {usd(cost)}?", yes=yes))
+            report = run.run(ws, confirm=lambda cost: confirmed(for_money("Submit", cost), yes=yes))
         failures = [error.message for error in report.failures]
         summary |= {"did": report.did, **report.facts, "failures": failures}
         why = report.facts.get("out_of_money") or report.facts.get("no_pilot")

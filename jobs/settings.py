@@ -4,7 +4,7 @@ import click
 
 from jobs.command import Command, json_option
 from jobs.dotenv import read_settings
-from jobs.output import print_json, print_line, print_table
+from jobs.output import Terminal, print_json, print_table
 from pipeline.core.settings import settings_rows, with_unit
 
 HEADERS = ("setting", "value", "from", "what it is")
@@ -26,4 +26,4 @@ def main(*, everything: bool, as_json: bool) -> None:
     if shown:
         print_table(HEADERS, [(one.name, with_unit(one.value, one.unit), one.source, one.help) for one in shown])
     if left := len(found) - len(shown):
-        print_line(f"{left} {'others ' if shown else ''}have their defaults. Next: make settings ALL=1")
+        Terminal().say(f"{left} {'others ' if shown else ''}have their defaults: `make settings ALL=1`")

@@ -76,7 +76,7 @@ def test_a_workspace_of_the_local_engine_stays_with_it(local: Workspace, api: Ap
     for command in (("batch-submit",), ("status",), ("index",), ("search", "bees")):
         result = gemini.ran(*command, code=3, BACKEND="gemini")
         assert "bound to the local backend" in result.stderr
-        assert "make rebind" in result.stderr
+        assert "findable rebind" in result.stderr
     assert api.journal() == []
 
 
