@@ -24,7 +24,7 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH
 COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
@@ -129,6 +129,10 @@ batch-ingest: setup ## write the results into the database, with scores
 batches: setup ## list the batches
 	@$(RUN) batches
 
+.PHONY: costs
+costs: setup ## add up what was spent: BY=day, task, model or batch
+	@$(RUN) costs
+
 .PHONY: batch-cancel
 batch-cancel: setup ## cancel batch BATCH=n
 	@$(RUN) batch-cancel
@@ -178,7 +182,7 @@ passages-status: setup ## show the state of the passages, and the next command
 	@$(RUN) passages-status
 
 .PHONY: status
-status: setup ## show the state of the workspace, and the next command
+status: setup ## show the state of the workspace, and the next command; WATCH=1 goes on until Ctrl-C
 	@$(RUN) status
 
 .PHONY: qc
@@ -242,7 +246,7 @@ prices: setup ## print prices and limits of the models, with sources; TIER=free,
 	@$(RUN) prices
 
 .PHONY: settings
-settings: setup ## list every setting, its value, and where it came from
+settings: setup ## list the settings that were changed, and where from; ALL=1 lists all
 	@$(RUN) settings
 
 # for developers: what stands below is listed by `make help-dev`, and needs more than running does

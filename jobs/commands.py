@@ -20,6 +20,7 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "batch-poll": ("batch_poll", "Wait until every batch is over, and download results."),
     "batch-ingest": ("batch_ingest", "Judge every result line and write the answers."),
     "batches": ("batches", "List every batch: state, remote name, rows, cost, times."),
+    "costs": ("costs", "Add up what was spent, by day, task, model or batch."),
     "batch-cancel": ("batch_cancel", "Cancel a batch and release its people."),
     "score": ("score", "Recompute all findability scores."),
     "index": ("index", "Rebuild the search index from all tagged people."),

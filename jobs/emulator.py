@@ -1,12 +1,15 @@
 """`make emulator`: serve the local engine to any client of Gemini's protocol."""
 
+import os
+import shlex
 from typing import NoReturn
 
 import click
 
 from jobs.command import Command
+from jobs.demo import SAMPLE
 from jobs.dotenv import read_settings
-from jobs.output import Terminal
+from jobs.output import Terminal, print_request
 from jobs.values import Count
 from pipeline.core.errors import ConfigurationError
 from pipeline.engine.workspace import check_links, make_directory
@@ -23,8 +26,9 @@ from pipeline.engine.workspace import check_links, make_directory
 def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
-    A client connects with GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults, quotas of single models and
-    slow answers are scripted through /_emu/.
+    Prints a line for each request: time, method, path, status, milliseconds. A client connects with
+    GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults, quotas of single models and slow answers are
+    scripted through /_emu/.
     """
     from emulator.server import serve
 
@@ -40,11 +44,14 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
         hint = another if is_host else "name another one, or any that is free: make emulator PORT=0"
         raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
 
-    serve(data / "emulator", host=host, port=port, settings={"quotas": {"*": quota}}, ready=_say_where, refused=refuse)
+    limits = {"quotas": {"*": quota}}
+    serve(data / "emulator", host=host, port=port, settings=limits, log=print_request, ready=_say_where, refused=refuse)
 
 
 def _say_where(url: str) -> None:
     """Say where the engine serves, and how to point a client at it."""
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
-    terminal.hint(f"GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any DATA=data/rehearsal make batch-submit")
+    terminal.say(f"in another terminal: export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any")
+    people, place = shlex.quote(os.path.relpath(SAMPLE / "experts.csv")), "DATA=data/rehearsal"
+    terminal.hint(f"make import EXPERTS={people} {place} && make tag {place}")

@@ -4,11 +4,14 @@ Results go to standard output, everything else to standard error.
 """
 
 import contextlib
+import io
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, TextIO
 
 import click
 
@@ -17,6 +20,8 @@ from jobs.bars import printable
 from jobs.typed import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
+WATCH_S = 2.0  # between looks, and
+REST = 4.0  # so many times as long as the last look took, so that a large workspace is not looked at all the time
 COPIED = "username"  # a column that is not folded, for its cells are copied
 NAMES = 22  # columns for the names of fields in a pipe
 _UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # in JSON text: candidates for control characters
@@ -27,19 +32,19 @@ class Terminal:
 
     def say(self, line: str) -> None:
         """Print a message, above a bar that is drawn."""
-        said = printable(quoted_as_typed(line))
+        said = _time(sys.stderr) + printable(quoted_as_typed(line))
         if not bars.above(said):
             click.echo(said, err=True)
 
     def warn(self, line: str) -> None:
         """Print a warning."""
-        said = printable(quoted_as_typed(line))
+        said = _time(sys.stderr) + printable(quoted_as_typed(line))
         if not bars.above(said):
             click.secho(said, err=True, fg="yellow")
 
     def error(self, line: str) -> None:
         """Print the error that stopped the command."""
-        click.secho(f"error: {printable(quoted_as_typed(line))}", err=True, fg="red")
+        click.secho(f"{_time(sys.stderr)}error: {printable(quoted_as_typed(line))}", err=True, fg="red")
 
     def hint(self, line: str) -> None:
         """Print what to type next, in the form in which this command was typed."""
@@ -55,9 +60,23 @@ class Terminal:
 _documents: list[int] = []  # one for each document that this command printed
 
 
+_timed: list[bool] = []  # one where the lines of this command begin with their times
+
+
 def begin_output() -> None:
-    """Begin a command's output: no document is printed yet."""
+    """Begin a command's output: no document is printed yet, and lines have no times."""
     _documents.clear()
+    _timed.clear()
+
+
+def log_times() -> None:
+    """Begin each line of this command with its date and time, but for a terminal: it is for a log."""
+    _timed.append(True)
+
+
+def _time(stream: TextIO) -> str:
+    """Return what a line begins with that is about to be printed."""
+    return f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} " if _timed and not stream.isatty() else ""
 
 
 def has_printed_json() -> bool:
@@ -78,6 +97,12 @@ def _escaped(found: re.Match[str]) -> str:
     return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
+def print_request(line: str) -> None:
+    """Print a line of an access log, with the time of day, on standard error; one that nobody reads is left out."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(f"{datetime.now().astimezone():%H:%M:%S} {printable(line)}", err=True)
+
+
 def raw_writer() -> Callable[[bytes], object]:
     """Return a writer of bytes to standard output: unchanged to a pipe, without control characters to a terminal."""
     if not sys.stdout.isatty():
@@ -88,7 +113,7 @@ def raw_writer() -> Callable[[bytes], object]:
 def print_line(line: str) -> None:
     """Print one line of result on standard output; what stands behind `Next:` in the form that was typed."""
     said, marked, step = printable(line).partition("Next: ")
-    click.echo(f"{said}{marked}{as_typed(step)}")
+    click.echo(f"{_time(sys.stdout)}{said}{marked}{as_typed(step)}")
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -134,6 +159,48 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
+
+
+def watch(look: Callable[[], None]) -> None:
+    """Show what `look` prints, again and again until Ctrl-C: on a terminal in place, in a pipe where it changed."""
+    with contextlib.suppress(KeyboardInterrupt), _refreshing() as show:
+        while True:
+            began = time.monotonic()
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                look()
+            show(printed.getvalue().splitlines())
+            time.sleep(max(WATCH_S, REST * (time.monotonic() - began)))
+
+
+@contextlib.contextmanager
+def _refreshing() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Give a function that shows lines in the place of those before; in a pipe below them where any changed."""
+    if not sys.stdout.isatty():
+        yield _PlainBlock().show
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        yield lambda lines: live.update(Text("\n".join(lines)), refresh=True)
+
+
+class _PlainBlock:
+    """Lines that are printed again when any of them changed."""
+
+    def __init__(self) -> None:
+        """Begin with nothing printed."""
+        self._last: Sequence[str] = ()
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Print all lines, each with the time of day, if one is other than before."""
+        if lines == self._last:
+            return
+        self._last = lines
+        for line in lines:
+            click.echo(f"{datetime.now().astimezone():%H:%M:%S} {line}")
+        sys.stdout.flush()
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from jobs import output
 from jobs.command import Command, json_option, read_workspace
 from jobs.output import print_json, print_line, usd
 from jobs.typed import as_typed
@@ -15,26 +16,43 @@ WORDS = {
 }  # for people; programs read the keys
 SHOWN = 5  # due people and estimates; --json has more
 
+watch_option = click.option(
+    "--watch", is_flag=True, envvar="FINDABLE_WATCH", help="Go on until Ctrl-C: in place, in a pipe what changed."
+)
+
 
 @click.command(name="status", cls=Command)
+@watch_option
 @json_option
-def main(*, as_json: bool) -> None:
+def main(*, watch: bool, as_json: bool) -> None:
     """Show the state of the workspace, and the next command."""
-    _print(None, as_json=as_json)
+    _print(None, watch=watch, as_json=as_json)
 
 
 @click.command(name="passages-status", cls=Command)
+@watch_option
 @json_option
-def passages_status(*, as_json: bool) -> None:
+def passages_status(*, watch: bool, as_json: bool) -> None:
     """Show the state of the passages: how many have concepts, the pilot, the backfill, and the next command."""
-    _print("passages", as_json=as_json)
+    _print("passages", watch=watch, as_json=as_json)
 
 
-def _print(task: str | None, *, as_json: bool) -> None:
-    """Print the state of a task, or of that of the settings."""
+def _print(task: str | None, *, watch: bool, as_json: bool) -> None:
+    """Print the state of a task, or of that of the settings, once or until Ctrl-C."""
+    if watch and as_json:
+        raise click.UsageError("--watch shows the state again and again, --json prints one document: choose one")
+    if as_json:
+        print_json(_report(task).document)
+    elif watch:
+        output.watch(lambda: _show(_report(task)))
+    else:
+        _show(_report(task))
+
+
+def _report(task: str | None) -> status.StatusReport:
+    """Return the state as it is now; the workspace is opened anew, for it may have been restored meanwhile."""
     with read_workspace(task=task) as ws:
-        report = status.run(ws)
-    print_json(report.document) if as_json else _show(report)
+        return status.run(ws)
 
 
 def _show(report: status.StatusReport) -> None:
@@ -93,12 +111,18 @@ def _show_estimates(document: dict[str, Any]) -> None:
     for one in document["estimates"][-SHOWN:]:
         name = f"{'batch' if one['kind'] == 'batch' else 'live run'} {one['number']}"
         came = f", came to {_amount(one['actual'])}" if one["actual"] else ""
-        error = f", {one['error']:.1%} off" if one["error"] is not None else ""
+        error = f"; off by {_errors(one['errors'])}" if one["errors"] else ""
         print_line(f"{label:<11}{name}: {_amount(one['estimated'])} estimated{came}{error}")
         label = ""
     error = document["estimate_error"]
     if error["mean"] is not None:
-        print_line(f"{label:<11}off by {error['mean']:.1%} on the mean of {error['of']}")
+        print_line(f"{label:<11}off by {_errors(document['estimate_errors'])} on the mean of {error['of']}")
+
+
+def _errors(errors: dict[str, float | None]) -> str:
+    """Return how far estimates were off, of each amount that was estimated."""
+    named = (("tokens_in", "in"), ("tokens_out", "out"), ("cost", "of the cost"))
+    return ", ".join(f"{error:.1%} {word}" for name, word in named if (error := errors[name]) is not None)
 
 
 def _amount(amounts: dict[str, Any]) -> str:

@@ -114,7 +114,7 @@ def _show(estimated: Preflight, words: Words) -> None:
     known = f"{known}, prompts by {estimated.sampled} that the API counted" if estimated.sampled else known
     print_line(
         f"{estimated.model}: {items}, about {used.prompt:,} tokens in and {used.answer + used.thoughts:,} out "
-        f"({known}; ±{estimated.known.error:.0%})"
+        f"({known}; {_errors(estimated)})"
     )
     calls, batches = plural(estimated.live.count, "call"), plural(estimated.batch.count, "batch", "batches")
     rows = [_row("batch", batches, estimated.batch), _row("live", calls, estimated.live)]
@@ -123,6 +123,15 @@ def _show(estimated: Preflight, words: Words) -> None:
         for warning in mode.warnings:
             Terminal().warn(f"{name}: {warning}")
     print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
+
+
+def _errors(estimated: Preflight) -> str:
+    """Return how far past estimates were off, of each amount; before there are any, how far they may be."""
+    errors = estimated.known.errors
+    if errors is None:
+        return f"±{estimated.known.error:.0%}"
+    named = zip(errors, ("in", "out", "of the cost"), strict=True)
+    return ", ".join(f"±{error:.0%} {word}" for error, word in named if error is not None)
 
 
 def _row(name: str, sends: str, mode: ModeEstimate) -> tuple[str, ...]:

@@ -91,7 +91,9 @@ def _as_command(target: str, variables: Mapping[str, str], places: Mapping[str, 
     params = _params(target) if variables else {}
     for name, value in variables.items():
         param = params.get(name)
-        if param is None:
+        if name == "DATA":
+            options.append(f"--data {value}")
+        elif param is None:
             ahead.append(f"{PREFIX}{name}={value}")
         elif isinstance(param, click.Argument):
             options.append(value)

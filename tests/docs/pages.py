@@ -11,7 +11,7 @@ import click
 
 from jobs.cli import main
 from jobs.commands import COMMANDS
-from pipeline.core.settings import PREFIX, Settings
+from pipeline.core.settings import PREFIX, Settings, with_unit
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
 from pipeline.experts.collection import index_entry
 from pipeline.gemini import models, tokens
@@ -77,8 +77,10 @@ def settings() -> str:
     """Return the list of settings with their defaults."""
     lines = []
     for one in (one for one in fields(Settings) if "help" in one.metadata):
+        unit = one.metadata["unit"]
         default = ",".join(one.default) if isinstance(one.default, tuple) else one.default
-        local = "" if one.metadata["local"] is None else f"; local {one.metadata['local']}"
+        default = with_unit(str(default), unit) if unit and default is not None else default
+        local = "" if one.metadata["local"] is None else f"; local {with_unit(str(one.metadata['local']), unit)}"
         shown = f" ({default}{local})" if default not in (None, "") else ""
         lines.append(f"- `{PREFIX}{one.name.upper()}`{shown}: {one.metadata['help']}")
     return "\n".join(lines)

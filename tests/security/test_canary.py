@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "batch-poll": ("batch-poll",),
     "batch-ingest": ("batch-ingest",),
     "batches": ("batches", "--json"),
+    "costs": ("costs", "--json"),
     "score": ("score",),
     "run": ("run", "--on-done", "cat", "--on-fail", "cat"),
     "index": ("index",),

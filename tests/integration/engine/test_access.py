@@ -23,6 +23,7 @@ PEOPLE_ALONE = ("CREATE TABLE people (id INTEGER PRIMARY KEY)",)
 READING = (
     ("status",),
     ("passages-status",),
+    ("costs",),
     ("search", "law"),
     ("show", "ada"),
     ("export", "out.csv"),
