@@ -13,24 +13,31 @@ WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # for people; p
 SHOWN = 5  # due people and estimates; --json has more
 
 
+exact_option = click.option(
+    "--exact", is_flag=True, envvar="FINDABLE_EXACT", help="Count and compare all rows anew, whatever was remembered."
+)
+
+
 @click.command(name="status", cls=Command)
+@exact_option
 @json_option
-def main(*, as_json: bool) -> None:
+def main(*, exact: bool, as_json: bool) -> None:
     """Show the state of the workspace, and the next command."""
-    _print(None, as_json=as_json)
+    _print(None, exact=exact, as_json=as_json)
 
 
 @click.command(name="passages-status", cls=Command)
+@exact_option
 @json_option
-def passages_status(*, as_json: bool) -> None:
+def passages_status(*, exact: bool, as_json: bool) -> None:
     """Show the state of the passages: how many have concepts, the pilot, the backfill, and the next command."""
-    _print("passages", as_json=as_json)
+    _print("passages", exact=exact, as_json=as_json)
 
 
-def _print(task: str | None, *, as_json: bool) -> None:
+def _print(task: str | None, *, exact: bool, as_json: bool) -> None:
     """Print the state of a task, or of that of the settings."""
     with read_workspace(task=task) as ws:
-        report = status.run(ws)
+        report = status.run(ws, exact=exact)
     print_json(report.document) if as_json else _show(report)
 
 
@@ -41,6 +48,9 @@ def _show(report: status.StatusReport) -> None:
     bound = "" if document["bound"] else " (not bound yet)"
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
     print_line(f"{report.subject:<11}{_counted(document[report.subject])}")
+    if document["counted_at"]:
+        at = document["counted_at"][:16].replace("T", " ")
+        print_line(f"           counted {at} UTC; {as_typed('`make status EXACT=1`')} counts anew")
     for reason, count in document["parked"].items():
         print_line(f"           parked {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)

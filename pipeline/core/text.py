@@ -13,7 +13,6 @@ import io
 import re
 import unicodedata
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
 
 MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 # letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
@@ -116,7 +115,7 @@ def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 def escape_svg(text: str, *, most: int | None = None) -> str:
     """Return a text for an element of SVG."""
-    return f"{FIRST}{escape(escape_invisible(text, most=most))}{LAST}"
+    return f"{FIRST}{html.escape(escape_invisible(text, most=most), quote=False)}{LAST}"
 
 
 def _plain(line: str) -> str:

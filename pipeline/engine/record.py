@@ -128,7 +128,7 @@ def write_judgements(
     told = [Answered(one.asked.item_id, _answer(one), one.asked.input_hash) for one in good]
     written = task.write(tx, told, extractor=source.extractor, at=at)
     if written.applied:
-        workspace.touch_revision(tx)
+        workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
     answers.add_answers(tx, [_answer_row(task, one, written, source=source, prices=prices, at=at) for one in good])
     answers.add_attempts(tx, [_attempt_row(task, one, source=source, prices=prices, at=at) for one in bad])

@@ -52,6 +52,8 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
     ]
     table.insert_people(tx, [(person.username, person.values) for person in new])
     updated = [change for change in changes if table.update_person(tx, change.row, change.values)]
+    if new or updated:
+        workspace.touch_revision(tx, table.TASK, [change.item_id for change in updated])
     done.added += len(new)
     done.updated += len(updated)
     done.unchanged += len(people) - len(new) - len(updated)
@@ -154,7 +156,6 @@ def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | N
         if done.refused:
             raise _Refused
         if done.added or done.updated:
-            workspace.touch_revision(tx)
             workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
     done.notes = file.notes
     return done

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core import text
 from pipeline.core.task import Answered, Item, Prompt, RolledBackPage, Task, VersionCounts, Words, WriteResult
-from pipeline.experts import table
+from pipeline.experts import kinds, table
 from pipeline.experts.columns import tags_of, text_of
 from pipeline.store import answers, versions
 
@@ -110,7 +110,7 @@ class TagsTask(Task):
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
         """Return {total, tagged, untagged, no_bio, claimed, parked}."""
-        return table.count_experts_by_state(tx, now=now)
+        return kinds.count_experts_by_state(tx, now=now)
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the tags of one extractor are like."""

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 
 from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
-from pipeline.experts import import_, table
+from pipeline.experts import import_, kinds, table
 from pipeline.store import answers, claims
 from pipeline.tables.findings import FindingKind
 from tests.integration.experts.workspaces import HEADER, people_file, position, rows, workspace
@@ -129,7 +129,7 @@ def test_a_parked_person_goes_again_with_another_biography(tmp_path: Path) -> No
         (tmp_path / "q.csv").write_text("Username,Bio,Company\nann,Stone.,Acme\nbob,Soil.,Other\n", encoding="utf-8")
         done = import_.run(ws, tmp_path / "q.csv")
         with ws.store.read() as tx:
-            counts = table.count_experts_by_state(tx)
+            counts = kinds.count_experts_by_state(tx)
     assert (done.updated, done.released) == (2, 1)
     assert (counts["untagged"], counts["parked"]) == (1, 1)
 

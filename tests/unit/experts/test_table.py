@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
-from pipeline.experts import adopt, table
+from pipeline.experts import adopt, kinds, table
 from pipeline.experts.schema import experts
 from pipeline.store import answers, claims, schema
 from pipeline.store.database import Connection, Store
@@ -36,7 +36,7 @@ def test_a_bio_of_white_space_is_none(tx: Connection, bio: str | None) -> None:
     """Who has no bio is never asked, and is counted as such."""
     table.insert_person(tx, "nobody", {"bio": bio})
     assert _open(tx) == []
-    assert table.count_experts_by_state(tx)["no_bio"] == 1
+    assert kinds.count_experts_by_state(tx)["no_bio"] == 1
 
 
 def test_open_people_come_in_the_order_of_rows(tx: Connection) -> None:
@@ -115,7 +115,7 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     claims.take_live(tx, table.TASK, ids["claimed"], input_hash="", lasts_s=60, at=datetime.now(UTC))
     answers.park(tx, table.TASK, {ids["parked"]: "it failed", ids["claimed"]: "it failed"}, at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})
-    assert table.count_experts_by_state(tx) == {
+    assert kinds.count_experts_by_state(tx) == {
         "total": 5,
         "tagged": 1,
         "untagged": 1,
@@ -129,9 +129,9 @@ def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
     """A live claim whose time is over is what the next submit takes, and is counted so."""
     key = table.insert_person(tx, "a", {"bio": "Bees."})
     claims.take_live(tx, table.TASK, key, input_hash="", lasts_s=60, at=NOW)
-    assert table.count_experts_by_state(tx, now=NOW)["claimed"] == 1
+    assert kinds.count_experts_by_state(tx, now=NOW)["claimed"] == 1
     later = datetime(2026, 11, 21, tzinfo=UTC)
-    assert table.count_experts_by_state(tx, now=later)["untagged"] == 1
+    assert kinds.count_experts_by_state(tx, now=later)["untagged"] == 1
     assert claims.dead_claims(tx, table.TASK, now=later) == [key]
     assert claims.dead_claims(tx, "another-task", now=later) == []
     assert claims.free_dead_claims(tx, now=later) == 1

@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from pipeline.store.tables import BigId, UtcTime
+from pipeline.store.tables import BigId
+from pipeline.store.times import UtcTime
 
 revision = "0002"
 down_revision = "0001"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from pipeline.store.tables import UtcTime
+from pipeline.store.times import UtcTime
 
 revision = "0004"
 down_revision = "0003"

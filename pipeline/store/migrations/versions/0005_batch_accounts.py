@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from alembic import op
 
-from pipeline.store.tables import UtcTime
+from pipeline.store.times import UtcTime
 
 revision = "0005"
 down_revision = "0004"
