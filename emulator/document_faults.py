@@ -1,7 +1,7 @@
 """Faults of good replies: each takes the reply's document and returns it with one thing wrong.
 
-A function that finds nothing to spoil returns None, and its fault is not counted as having struck. `fault_words` says
-what each word means.
+A function that finds nothing to spoil returns None, and its fault is not counted as having struck. What each
+word means stands in `docs/local-engine.md`.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """Scripted faults: what was asked for, which request or line each one hits, and whether it was used up.
 
 A fault is a word with arguments. Its `match` says which requests it is about, `nth` and `times` which of those it
-hits. The words are data: `fault_words` has the table of all of them, `reply_faults`, `document_faults` and
+hits. The words are data: `fault_words` has all of them, `reply_faults`, `document_faults` and
 `line_faults` the functions behind them. Where a word strikes is its place: the reply, an upload, a file, a batch at
 its create, the document of a good reply, a line of a result file, or a result file as a whole.
 """

@@ -1,6 +1,7 @@
 """Faults of single answers: each takes a good result line and returns the lines that stand in its place.
 
-The same functions spoil a live answer, which is then the only line there is. `fault_words` says what each word means.
+The same functions spoil a live answer, which is then the only line there is. What each word means
+stands in `docs/local-engine.md`.
 """
 
 from collections.abc import Callable, Mapping

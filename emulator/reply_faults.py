@@ -1,7 +1,7 @@
 """Faults of the reply itself: refusals, broken connections, broken bodies, and losses of what was done.
 
 Each is one of three kinds: an answer given instead of the real one, a real answer that is spoiled on its way back, or
-something done to the connection. `fault_words` says what each word means.
+something done to the connection. `docs/local-engine.md` says what each word means.
 """
 
 import asyncio

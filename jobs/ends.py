@@ -147,9 +147,10 @@ def _os_hint(error: OSError) -> str:
 
 
 def _help_of(error: click.UsageError) -> str:
-    """Return where the usage of the command stands."""
-    name = error.ctx.info_name if error.ctx is not None and error.ctx.parent is not None else "COMMAND"
-    return f"`findable {name} --help` lists what it takes"
+    """Return where the usage of the command stands, or the list of commands."""
+    if error.ctx is None or error.ctx.parent is None:
+        return "`findable --help` lists the commands"
+    return f"`findable {error.ctx.info_name} --help` lists what it takes"
 
 
 def _fail(message: str, hint: str, code: int, *, debug: bool, as_json: bool) -> NoReturn:

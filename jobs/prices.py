@@ -1,6 +1,7 @@
 """`make prices`: print prices and limits of the models, and the source of each figure."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -27,24 +28,24 @@ def main(*, as_json: bool) -> None:
     """
     rows = prices.run(read_settings(), on=datetime.now(UTC).date())
     for row in rows:
-        if row.differs:
-            Terminal().warn(row.differs)
+        if row["differs"]:
+            Terminal().warn(row["differs"])
     if as_json:
-        print_json([row.document for row in rows])
+        print_json(rows)
     else:
         print_table(HEADERS, [_cells(row) for row in rows])
 
 
-def _cells(row: prices.ModelPrices) -> tuple[object, ...]:
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     """Return one model as a line of the table."""
-    amounts = (f"{amount:g}" for price in (row.live, row.batch) for amount in (price.tokens_in, price.tokens_out))
-    limits = (
-        _figure(limit, is_sure=not source.startswith("unknown"))
-        for limit, source in zip(row.limits.limits, row.limits.sources, strict=True)
+    live, batch, limits = row["live"], row["batch"], row["limits"]
+    amounts = (f"{price[way]:g}" for price in (live, batch) for way in ("in", "out"))
+    figures = (
+        _figure(limits[name], is_sure=not source.startswith("unknown")) for name, source in limits["sources"].items()
     )
-    enqueued = "-" if row.enqueued_tokens is None else f"{row.enqueued_tokens:,}"
-    origin = _origin(row.live) if row.live.source == row.batch.source else f"{_origin(row.live)}; batch: the catalogue"
-    return (row.model, row.use or "-", *amounts, *limits, enqueued, row.shutdown or "-", origin)
+    enqueued = "-" if limits["enqueued_tokens"] is None else f"{limits['enqueued_tokens']:,}"
+    origin = _origin(live) if live["source"] == batch["source"] else f"{_origin(live)}; batch: the catalogue"
+    return (row["model"], row["use"] or "-", *amounts, *figures, enqueued, row["shutdown"] or "-", origin)
 
 
 def _figure(limit: int | None, *, is_sure: bool) -> str:
@@ -52,7 +53,7 @@ def _figure(limit: int | None, *, is_sure: bool) -> str:
     return f"{'' if is_sure else '~'}{'none' if limit is None else f'{limit:,}'}"
 
 
-def _origin(price: prices.PriceFigure) -> str:
+def _origin(price: dict[str, Any]) -> str:
     """Return the source of a price, and its date if the source does not name it."""
-    day = str(price.date or "")
-    return price.source if day[:7] in price.source else f"{price.source} ({day})"
+    source, day = str(price["source"]), str(price["date"] or "")
+    return source if day[:7] in source else f"{source} ({day})"

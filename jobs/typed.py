@@ -19,7 +19,7 @@ GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variabl
 DATA = "findable_data"  # in a context: the value of `--data`
 _VARIABLE = r'[A-Z_]+=(?:"[^"]*"|[^\s`,;)]*[^\s`,;.)])'
 _STEP = re.compile(rf"\bmake ((?:[a-z]+(?:-[a-z]+)*)(?: [a-z]+(?:-[a-z]+)*)*)((?: {_VARIABLE})*)")
-_BARE = re.compile(r"`findable ([a-z-]+)`")
+_BARE = re.compile(r"`findable ([a-z][a-z-]*)`")
 
 
 def is_by_make() -> bool:

@@ -33,7 +33,7 @@ def check_variables(command: click.Command, environ: Mapping[str, str], dotenv: 
     settings = {row[0].removeprefix(PREFIX) for row in settings_rows(Defaults())}
     own = settings | variables_of(command) | OF_MAKE
     goals, _, given = environ.get(GIVEN, "").partition(":")
-    on_line = [name for name in given.split() if name not in own]
+    on_line = [name for name in (one.removeprefix(PREFIX) for one in given.split()) if name not in own]
     elsewhere = [name.removeprefix(PREFIX) for name in (*environ, *dotenv) if name.startswith(PREFIX)]
     strange = [name for name in elsewhere if name not in own | OF_DEVELOPERS and not name.startswith(TESTS)]
     if not on_line and not strange:

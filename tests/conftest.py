@@ -17,17 +17,18 @@ from hypothesis import settings
 
 from pipeline.experts import table
 from tests import compiled, engine, migrated, postgresql, scratch
-from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.mutants import mutation
 
-# the same examples each time, so that a run says something of the change and not of its luck; `make test-full` searches
+# the same few examples each time, so that a run tells of the change and not of its luck; `make test-full` searches;
 # how long one takes says something of the machine alone
-settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 DONE = Path(os.environ.get("FULL_DONE", os.devnull))
 
+gc.disable()  # until all is collected: that makes no garbage
 compiled.share()
 migrated.share()
 
@@ -103,8 +104,10 @@ def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage less often; each time all of what was imported is looked at."""
+    """Look for garbage from here on, less often than usual, and never in what was imported."""
     gc.collect()
+    gc.freeze()
+    gc.enable()
     gc.set_threshold(10_000, 10, 20)
 
 
@@ -166,8 +169,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # reading them takes as long as many a command
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / HERE).mkdir()
+    monkeypatch.chdir(tmp_path / HERE)
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +187,32 @@ def api(tmp_path: Path) -> Iterator[Api]:
         yield Api(server)
 
 
+_PREPARED: dict[str, Path] = {}  # the folders of tests that prepared something, by what prepared it
+
+
+@pytest.fixture
+def begun(tmp_path: Path, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[], None]], None]:
+    """A function that brings a test's folder and emulator to where another function brings them.
+
+    The other one is called once a process, and what it made is copied from then on; it hands nothing back, and of the
+    emulator's journal, settings and faults nothing is left.
+    """
+
+    def begin(prepare: Callable[[], None]) -> None:
+        """Prepare, or copy what was prepared."""
+        name = f"{prepare.__module__}.{prepare.__qualname__}"
+        if name not in _PREPARED:
+            prepare()
+        with engine.still(api.server, tmp_path / "api"):
+            if name in _PREPARED:
+                copy_into(_PREPARED[name], tmp_path)
+            else:
+                _PREPARED[name] = tmp_path_factory.mktemp("prepared")
+                copy_into(tmp_path, _PREPARED[name])
+
+    return begin
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, api: Api) -> Workspace:
     """An empty workspace on the emulator, with short waits."""
@@ -193,7 +222,6 @@ def workspace(tmp_path: Path, api: Api) -> Workspace:
             "FINDABLE_DATA": str(tmp_path / "data"),
             "GEMINI_API_KEY": KEY,
             "GOOGLE_GEMINI_BASE_URL": api.url,
-            "FINDABLE_GIVEN": ":",  # as where make runs a command
             "FINDABLE_LIST_LAG": "0",
             "FINDABLE_CREATE_TIMEOUT": "1",
             "FINDABLE_CALL_TIMEOUT": "5",

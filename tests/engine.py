@@ -29,7 +29,21 @@ def lent(root: Path) -> Iterator[Server]:
         yield server
     finally:
         _hang_up(server)
-        world.close()
+        server.world.close()
+
+
+@contextmanager
+def still(server: Server, root: Path) -> Iterator[None]:
+    """Close the state under `root` for the length of a block, which may put another in its place, and go on with that.
+
+    Settings and faults begin anew.
+    """
+    _hang_up(server)
+    server.world.close()
+    yield
+    world = World(root / "state", settings=Settings())
+    _serve(server, world)
+    world.start()
 
 
 def _server(root: Path) -> Server:

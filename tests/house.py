@@ -66,12 +66,20 @@ class Module:
 
     def imports(self) -> Iterator[Import]:
         """Yield what it imports when it runs."""
-        yield from _imports(ast.parse(self.text), is_late=False)
+        yield from _imported(self.text)
+
+
+@cache
+def _imported(text: str) -> tuple[Import, ...]:
+    """Return what the text of a module imports."""
+    return tuple(_imports(ast.parse(text), is_late=False))
 
 
 def _imports(node: ast.AST, *, is_late: bool) -> Iterator[Import]:
     """Yield the absolute names that are imported below a node, those for the type checker apart."""
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            continue
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
         if isinstance(child, ast.Import):
@@ -79,7 +87,7 @@ def _imports(node: ast.AST, *, is_late: bool) -> Iterator[Import]:
         elif isinstance(child, ast.ImportFrom):
             yield from (Import(f"{child.module}.{alias.name}", is_late) for alias in child.names)
         else:
-            is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
             yield from _imports(child, is_late=is_late or is_function)
 
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from emulator.server import Server
 from jobs.cli import main
+from jobs.typed import GIVEN
 from pipeline.core import settings
 from pipeline.engine.workspace import open_workspace
 from pipeline.store.postgresql import WRITING
@@ -32,6 +33,7 @@ KEY = "test-key-that-must-never-be-seen-anywhere"
 DATABASE = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")  # read once: no test sees the user's settings
 ON_POSTGRESQL = DATABASE == "postgresql"
 URL = "FINDABLE_DATABASE_URL"
+HERE = "here"  # the folder that a test stands in
 
 
 def slowness() -> float:
@@ -96,7 +98,11 @@ class Workspace:
     environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Name the database of this folder, where it is not a file in it; two workspaces in one folder share it."""
+        """Name the database of this folder, where it is not a file in it; two workspaces in one folder share it.
+
+        Commands run as where make runs them, so that what they tell to type is typed with make.
+        """
+        self.environ = {GIVEN: ":", **self.environ}
         if ON_POSTGRESQL and postgresql.is_ours(self.environ.get(URL)):
             programs = str(postgresql.shared().programs)
             self.environ = {**self.environ, URL: postgresql.database_of(self.data), "FINDABLE_PG_BIN": programs}
@@ -112,9 +118,19 @@ class Workspace:
         assert result.exit_code == code, (args, result.output)
         return result
 
+    def ran_each(self, *commands: str, **values: str) -> None:
+        """Run commands one after the other, each of which must end well."""
+        for command in commands:
+            self.ran(command, **values)
+
     def open(self) -> Any:
-        """Open the workspace for the length of a block, as the commands do."""
-        return open_workspace(settings.load_settings(self.environ), NullProgress())
+        """Open the workspace for the length of a block, as the commands do; what it asks is answered with yes."""
+        return open_workspace(settings.load_settings(self.environ), NullProgress(), agrees=lambda _question: True)
+
+    def begin(self) -> "Workspace":
+        """Make the workspace, with no row in it, and return it."""
+        with self.open():
+            return self
 
     def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a SELECT on the workspace's database, with `:name` for its values."""
@@ -198,3 +214,15 @@ def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder with all that is below it, the databases of the workspaces in it too; nobody may work there."""
     shutil.copytree(source, target, symlinks=True)
     postgresql.copy_below(source, target)
+
+
+def copy_into(source: Path, target: Path) -> None:
+    """Copy all that is in a test's folder into another one, as `copy_tree`; what has the same name goes first."""
+    for one in source.iterdir():
+        if one.name == HERE:  # which a process may not lose under its feet
+            continue
+        if one.is_dir():
+            shutil.rmtree(target / one.name, ignore_errors=True)
+            copy_tree(one, target / one.name)
+        else:
+            shutil.copy2(one, target / one.name)

@@ -92,6 +92,13 @@ def status(workspace: Workspace) -> dict[str, Any]:
     return document
 
 
+def findings(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return what `doctor` finds."""
+    document: dict[str, Any] = json.loads(workspace.run("doctor", "--json").stdout)
+    found: list[dict[str, Any]] = document["findings"]
+    return found
+
+
 def people(workspace: Workspace) -> dict[str, int]:
     """Return how many people are in each state; states without anybody are left out."""
     return {name: count for name, count in status(workspace)["experts"].items() if count}

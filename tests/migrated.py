@@ -1,12 +1,13 @@
 """What Alembic said to the first new database of this process, said to all further ones without it.
 
 A new workspace is made by the same statements each time; working them out takes ten times as long as running them does.
-A database that has some of the tables already is migrated by Alembic itself.
+A database in which tables stand already, ours or another program's, is migrated by Alembic itself: views and triggers
+are taken out of its way, and what was said to one of them is of no use to another.
 """
 
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, inspect
 
 from pipeline.store import schema
 
@@ -24,7 +25,7 @@ def share() -> None:
 def make(tx: Connection) -> None:
     """Run every migration that this database has not seen, in the caller's transaction."""
     kind = tx.dialect.name
-    if schema.our_tables(tx):
+    if inspect(tx).get_table_names():
         by_alembic(tx)
     elif kind in _said:
         for statement in _said[kind]:

@@ -256,13 +256,13 @@ def _keep(folder: Path, owner: int) -> None:
     try:
         with Server(folder / "server"):
             (folder / "ready").touch()
-            while _lives(owner):
+            while lives(owner):
                 time.sleep(0.2)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     """Return whether a process is there and no zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -298,8 +298,13 @@ def translated(sql: str) -> str:
     return re.sub(r"(?<![:\w]):([a-z_]\w*)", r"%(\1)s", sql.replace("%", "%%"))
 
 
-if __name__ == "__main__" and not os.fork():  # who called goes on; the keeper belongs to nobody
+def be_silent() -> None:
+    """Read from nothing, and write to nothing, from here on."""
     with Path(os.devnull).open("r+b") as nothing:
         for stream in range(3):
             os.dup2(nothing.fileno(), stream)
+
+
+if __name__ == "__main__" and not os.fork():  # who called goes on; the keeper belongs to nobody
+    be_silent()
     _keep(Path(sys.argv[1]), int(sys.argv[2]))

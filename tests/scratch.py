@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 PEACE = "TESTS_PEACE"  # where the crash sweep's days in peace stand, for all processes of a run of the tests
+OWNER = "TESTS_OWNER"  # process that a run of the tests ends with
 MEMORY = Path("/dev/shm")  # noqa: S108 - SIGKILL leaves what is there just as it leaves what is on a disk
 ROOM = 4 << 30  # bytes that must be free there; a container often has no more than 64 MB
 
@@ -23,6 +24,7 @@ def announce() -> None:
     The folders of single tests go there, too: a quarter of their time was waiting for a disk.
     """
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", quick_folder())
+    os.environ[OWNER] = str(os.getpid())
     os.environ[PEACE] = tempfile.mktemp(prefix="findable-sweep-", dir=quick_folder())  # noqa: S306 - made by mkdir
 
 

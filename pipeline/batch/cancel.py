@@ -16,6 +16,7 @@ from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches
 from pipeline.store.batches import Batch
+from pipeline.store.leases import read_again
 
 TRIES = 3  # how often the batch is read again because another process moved it meanwhile
 
@@ -39,13 +40,7 @@ def run(ws: OpenWorkspace, *, number: int, confirm: Callable[[str], bool]) -> Ca
     with ws.store.read() as tx:
         task = batches.get_batch(tx, number).task
     cancel = _Cancel(ws if task == ws.task.name else replace(ws, task=ws.task_of(task)), number, confirm)
-    for left in reversed(range(TRIES)):
-        try:
-            return cancel.once()
-        except StateConflictError:
-            if not left:
-                raise
-    raise AssertionError("the last try returns or raises")
+    return read_again(cancel.once, times=TRIES, after=StateConflictError)
 
 
 @dataclass(frozen=True)

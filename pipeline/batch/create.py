@@ -29,11 +29,10 @@ from pipeline.cost import budget, queue_quota
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, workspace
 from pipeline.store.batches import Batch
-from pipeline.store.leases import LeaseLostError
+from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
-    from pipeline.store.leases import Lease
 
 
 MAX_UNCLEAR = 3  # creates of one batch in one run that nothing is known of, before a person should look

@@ -21,19 +21,16 @@ from pipeline.engine.record import Asked, Judgement, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
-from pipeline.store.database import pages
-from pipeline.store.leases import LeaseLostError
+from pipeline.store.database import Connection, pages
+from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.gemini.operations import RemoteBatch
-    from pipeline.store.database import Connection
-    from pipeline.store.leases import Lease
 
 
 DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
 HEAD = 65_536  # bytes of a result in which a name that its lines have must show up; it begins with one
-CHUNK = 500  # items in one statement; databases bound how many values one may hold
 CREATED = (BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED, BatchState.FAILED)
 
 
@@ -137,7 +134,7 @@ class _Download(NamedTuple):
         requests = claims.open_requests(tx, batch.number)
         batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
         give_up_batch(tx, batch, why=why, at=ws.now())
-        for page in pages(requests, CHUNK):
+        for page in pages(requests):
             judged = [
                 Judgement(Asked(one.item_id, one.input_hash), Outcome.MISSING, why, charged=False, forgiven=forgiven)
                 for one in page

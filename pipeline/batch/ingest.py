@@ -20,13 +20,12 @@ from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import answers, batches, claims
 from pipeline.store.batches import Batch
-from pipeline.store.leases import LeaseLostError
+from pipeline.store.leases import Lease, read_again
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
     from pipeline.core.task import Task
     from pipeline.store.database import Connection
-    from pipeline.store.leases import Lease
 
 
 CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
@@ -72,7 +71,7 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
     failures: list[FindableError] = []
     for number in waiting:
         try:
-            summary = _ingest_once(ws, number)
+            summary = read_again(partial(_ingest_once, ws, number), times=MAX_LOST)
         except FindableError as error:
             failures.append(error)
             continue
@@ -87,21 +86,11 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
 
 
 def _ingest_once(ws: OpenWorkspace, number: int) -> IngestSummary | None:
-    """Ingest one batch, waiting for another process that is at it; None where that one was first.
-
-    A process that stood still while another one went on with the batch reads it again.
-    """
-    waiting = f"another process ingests batch {number}; waiting"
-    for left in reversed(range(MAX_LOST)):
-        try:
-            with ws.waited_lease(f"batch:{number}", waiting=waiting) as lease:
-                with ws.store.read() as tx:
-                    batch = batches.get_batch(tx, number)
-                return _Ingest(ws, batch, lease).run() if batch.state is BatchState.DOWNLOADED else None
-        except LeaseLostError:
-            if not left:
-                raise
-    raise AssertionError("the last try returns or raises")
+    """Ingest one batch, waiting for another process that is at it; None where that one was first."""
+    with ws.waited_lease(f"batch:{number}", waiting=f"another process ingests batch {number}; waiting") as lease:
+        with ws.store.read() as tx:
+            batch = batches.get_batch(tx, number)
+        return _Ingest(ws, batch, lease).run() if batch.state is BatchState.DOWNLOADED else None
 
 
 class _Ingest(NamedTuple):

@@ -23,20 +23,17 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, versions
-from pipeline.store.database import pages
-from pipeline.store.leases import LeaseLostError
+from pipeline.store.database import Connection, Store, pages
+from pipeline.store.leases import Lease, read_again
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
     from pipeline.core.settings import Settings
     from pipeline.gemini.models import Model
-    from pipeline.store.database import Connection, Store
-    from pipeline.store.leases import Lease
 
 
 FOLDER = "batches"
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
-PAGE = 500  # ids, where they are named
 LEASE = "prepare"
 ROUNDING = 1e-9  # of sums that are made in another order
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
@@ -112,7 +109,7 @@ def request_lines(
         most = None if left is None else left + len(wanted.without)
         wanted_pages: Iterator[Sequence[str]] = claims.askable_pages(tx, builder.task, limit=most, after=after)
     else:
-        wanted_pages = pages(claims.askable_among(tx, builder.task, wanted.among), PAGE)
+        wanted_pages = pages(claims.askable_among(tx, builder.task, wanted.among))
     for page in wanted_pages:
         ids = [one for one in page if one not in wanted.without][:left]
         yield from builder.lines(tx, ids)
@@ -138,16 +135,14 @@ def prepare_batches(
         InconsistentError: the items keep changing, or this process keeps standing still, while it writes.
     """
     preparation = _Preparation(ws, wanted, bar)
-    for tries_left in reversed(range(TRIES)):
-        try:
-            with ws.waited_lease(LEASE, waiting=WAITING) as lease, gc_freeze.gc_frozen():
-                sweep_request_files(ws.store, ws.data, lease)
-                questions.free_dead_owners(ws.store, now=ws.now())
-                on_stop(preparation.run(lease))
-            break
-        except LeaseLostError:  # this process stood still: another one may have prepared meanwhile, so begin again
-            if not tries_left:
-                raise
+
+    def once() -> None:
+        with ws.waited_lease(LEASE, waiting=WAITING) as lease, gc_freeze.gc_frozen():
+            sweep_request_files(ws.store, ws.data, lease)
+            questions.free_dead_owners(ws.store, now=ws.now())
+            on_stop(preparation.run(lease))
+
+    read_again(once, times=TRIES)
     return [one.number for one in preparation.made]
 
 

@@ -56,8 +56,10 @@ def reconcile(
     if found:
         with ws.store.write() as tx:
             lease.check(tx)
-            adopted = _adopt(tx, batch, found, at=ws.now())
-        ws.display.say(f"batch {batch.number}: found again as {adopted.remote_name}")
+            name, display_name, at = found[0].name, found[0].display_name, ws.now()
+            batches.mark_submitted(tx, batch, remote_name=name, display_name=display_name, how="adopted", at=at)
+            _record_duplicates(tx, batches.get_batch(tx, batch.number), found, at=at)
+        ws.display.say(f"batch {batch.number}: found again as {name}")
         cancel_duplicates(ws, batch.number)
         return Reconciliation(adopted=True)
     due = _due(batch, ws.settings, now=ws.now())
@@ -88,15 +90,6 @@ def cancel_duplicates(ws: OpenWorkspace, number: int, listing: "Iterable[RemoteB
         with ws.store.write() as tx:
             batches.duplicate_cancelled(tx, name, at=ws.now())
         ws.display.warn(f"batch {number}: a second remote batch, {name}, was cancelled and recorded")
-
-
-def _adopt(tx: "Connection", batch: Batch, found: "Sequence[RemoteBatch]", *, at: datetime) -> Batch:
-    """Take the first remote batch that was found as this batch's own; the others are recorded as duplicates."""
-    remote = found[0]
-    batches.mark_submitted(tx, batch, remote_name=remote.name, display_name=remote.display_name, how="adopted", at=at)
-    adopted = batches.get_batch(tx, batch.number)
-    _record_duplicates(tx, adopted, found, at=at)
-    return adopted
 
 
 def _record_duplicates(tx: "Connection", batch: Batch, listing: "Iterable[RemoteBatch]", *, at: datetime) -> None:

@@ -74,7 +74,7 @@ class Budgets:
 
     def overrun(self, tx: "Connection") -> float:
         """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
-        return max((0.0, *(known_spending(tx, since=one.since) - one.usd for one in self.every)))
+        return max((0.0, *(spending.sum_spent(tx, since=one.since).known - one.usd for one in self.every)))
 
     def nearest(self, tx: "Connection") -> Budget | None:
         """Return the budget of which the least is left, None where none is set."""
@@ -116,11 +116,6 @@ def budgets(ws: "OpenWorkspace") -> Budgets:
         began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
         found.append(Budget(per_day, began, "BUDGET_PER_DAY"))
     return Budgets(tuple(found), now)
-
-
-def known_spending(tx: "Connection", *, since: datetime) -> float:
-    """Return what is known to be spent since a moment, in USD."""
-    return spending.sum_spent(tx, since=since).known
 
 
 def resume_budget(ws: "OpenWorkspace") -> None:

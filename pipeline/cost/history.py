@@ -43,57 +43,35 @@ def _of_batch(batch: "Batch", *, silent: int) -> tuple[dict[str, Any], PastUsage
     """
     past = None
     if batch.state is BatchState.INGESTED and not batch.missing and batch.tokens_in:
-        whole = PastUsage(
-            batch.requests,
-            batch.counted_in or 0,
-            batch.estimated_in,
-            batch.estimated_out,
-            batch.estimated_cost,
-            batch.tokens_in,
-            batch.tokens_out or 0,
-            batch.cost or 0.0,
-        )
+        whole = PastUsage(*(getattr(batch, name) or 0 for name in PastUsage._fields))
         past = statistics.without_silent(whole, silent=silent)
-    is_known = batch.state is BatchState.INGESTED
-    entry = {
-        "kind": "batch",
-        "number": batch.number,
-        "at": batch.created_at.isoformat(),
-        "state": batch.state.value,
-        "items": batch.requests,
-        "estimated": _amounts(batch.estimated_in, batch.estimated_out, batch.estimated_cost),
-        "actual": _amounts(batch.tokens_in or 0, batch.tokens_out or 0, batch.cost or 0.0) if is_known else None,
-        "error": _error(past),
-        "priced_on": batch.priced_on,
-    }
-    return entry, past
+    used = (batch.tokens_in or 0, batch.tokens_out or 0, batch.cost or 0.0)
+    actual = used if batch.state is BatchState.INGESTED else None
+    facts = {"kind": "batch", "number": batch.number, "at": batch.created_at.isoformat(), "state": batch.state.value}
+    return facts | {"items": batch.requests} | _amounts_of(batch, actual, past), past
 
 
 def _of_run(tx: "Connection", run: "Run") -> tuple[dict[str, Any], PastUsage | None]:
     """Return a live run for programs, and what those of its calls tell of estimates whose replies came."""
-    came, past = live_calls.actual_of_run(tx, run.number), statistics.usage_of_run(tx, run.number)
-    entry = {
-        "kind": "live",
-        "number": run.number,
-        "at": run.started_at.isoformat(),
-        "state": "under way or killed" if run.ended_at is None else f"ended: {run.why}",
-        "items": run.items,
-        "estimated": _amounts(run.estimated_in, run.estimated_out, run.estimated_cost),
-        "actual": _amounts(came.tokens_in, came.tokens_out, came.cost) if came.calls else None,
-        "error": _error(past),
-        "priced_on": run.priced_on,
+    actual, past = live_calls.actual_of_run(tx, run.number), statistics.usage_of_run(tx, run.number)
+    state = "under way or killed" if run.ended_at is None else f"ended: {run.why}"
+    facts = {"kind": "live", "number": run.number, "at": run.started_at.isoformat(), "state": state}
+    return facts | {"items": run.items} | _amounts_of(run, actual, past), past
+
+
+def _amounts_of(one: "Batch | Run", actual: tuple[int, int, float] | None, past: PastUsage | None) -> dict[str, Any]:
+    """Return what a batch or a run was estimated at, what it came to, and how far off that was, relative to it."""
+    error = None if past is None else statistics.estimate_error([past])
+    return {
+        "estimated": _amounts(one.estimated_in, one.estimated_out, one.estimated_cost),
+        "actual": None if actual is None else _amounts(*actual),
+        "error": None if error is None else round(error, 4),
+        "priced_on": one.priced_on,
     }
-    return entry, past
 
 
 def _amounts(tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
     return {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": round(cost, 6)}
-
-
-def _error(past: PastUsage | None) -> float | None:
-    """Return how far one estimate was off, relative to it."""
-    error = None if past is None else statistics.estimate_error([past])
-    return None if error is None else round(error, 4)
 
 
 def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:

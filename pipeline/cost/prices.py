@@ -3,7 +3,6 @@
 Reads data that comes with findable: opens no workspace, sends nothing, changes nothing.
 """
 
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ from pipeline.gemini import models
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
-    from pipeline.gemini.limits import SourcedLimits
     from pipeline.gemini.models import Model
 
 
@@ -19,61 +17,11 @@ ANSWERS = "answers"
 EMBEDS = "embeds"
 
 
-@dataclass(frozen=True)
-class PriceFigure:
-    """USD per 1 M tokens in and out, where that stands, and since when."""
+def run(settings: "Settings", *, on: date) -> list[dict[str, Any]]:
+    """Return every model of the catalogue, in its order, with the prices of a day, as JSON objects.
 
-    tokens_in: float
-    tokens_out: float
-    source: str
-    date: date | None
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the price as a JSON object."""
-        return {"in": self.tokens_in, "out": self.tokens_out, "source": self.source, "date": self.date}
-
-
-@dataclass(frozen=True)
-class ModelPrices:
-    """One model: what it is used for here, its prices, its limits in the tier in force, its last day."""
-
-    model: str
-    kind: str
-    use: str
-    live: PriceFigure
-    batch: PriceFigure
-    tier: str
-    limits: "SourcedLimits"
-    enqueued_tokens: int | None
-    shutdown: date | None
-    successor: str
-    differs: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the row as a JSON object; a limit that is null is none."""
-        limits = self.limits.limits
-        return {
-            "model": self.model,
-            "kind": self.kind,
-            "use": self.use or None,
-            "live": self.live.document,
-            "batch": self.batch.document,
-            "limits": {
-                "tier": self.tier,
-                **limits._asdict(),
-                "sources": dict(zip(limits._fields, self.limits.sources, strict=True)),
-                "enqueued_tokens": self.enqueued_tokens,
-            },
-            "shutdown": self.shutdown,
-            "successor": self.successor or None,
-            "differs": self.differs or None,
-        }
-
-
-def run(settings: "Settings", *, on: date) -> list[ModelPrices]:
-    """Return every model of the catalogue, in its order, with the prices of a day.
+    Prices are USD per 1 M tokens in and out, with their source and since when they hold. Limits are those of the tier
+    in force; one that is null is none.
 
     Raises:
         ConfigurationError: the file of FINDABLE_MODELS_FILE is wrong.
@@ -82,29 +30,35 @@ def run(settings: "Settings", *, on: date) -> list[ModelPrices]:
     return [_row(model, settings, on=on) for model in models.load_models(settings.models_file).values()]
 
 
-def _row(model: "Model", settings: "Settings", *, on: date) -> ModelPrices:
+def _row(model: "Model", settings: "Settings", *, on: date) -> dict[str, Any]:
     """Return one model as it is used and limited under these settings."""
     bare = {settings.model.removeprefix("models/"): ANSWERS, settings.embedding_model.removeprefix("models/"): EMBEDS}
     use = bare.get(model.name, "")
     own = {"rpm": settings.rpm, "tpm": settings.tpm, "rpd": settings.rpd} if use == ANSWERS else {}
-    return ModelPrices(
-        model=model.name,
-        kind=model.kind,
-        use=use,
-        live=_price(model, batch=False, on=on),
-        batch=_price(model, batch=True, on=on),
-        tier=settings.tier,
-        limits=models.sourced_limits(model, tier=settings.tier, **own),
-        enqueued_tokens=model.enqueued(settings.tier),
-        shutdown=model.shutdown,
-        successor=model.successor,
-        differs=_difference(model, on=on),
-    )
+    sourced = models.sourced_limits(model, tier=settings.tier, **own)
+    limits = sourced.limits
+    return {
+        "model": model.name,
+        "kind": model.kind,
+        "use": use or None,
+        "live": _price(model, batch=False, on=on),
+        "batch": _price(model, batch=True, on=on),
+        "limits": {
+            "tier": settings.tier,
+            **limits._asdict(),
+            "sources": dict(zip(limits._fields, sourced.sources, strict=True)),
+            "enqueued_tokens": model.enqueued(settings.tier),
+        },
+        "shutdown": model.shutdown,
+        "successor": model.successor or None,
+        "differs": _difference(model, on=on) or None,
+    }
 
 
-def _price(model: "Model", *, batch: bool, on: date) -> PriceFigure:
+def _price(model: "Model", *, batch: bool, on: date) -> dict[str, Any]:
     source, day = model.price_source(batch=batch, on=on)
-    return PriceFigure(*model.prices(batch=batch, on=on), source, day)
+    tokens_in, tokens_out = model.prices(batch=batch, on=on)
+    return {"in": tokens_in, "out": tokens_out, "source": source, "date": day}
 
 
 def _difference(model: "Model", *, on: date) -> str:

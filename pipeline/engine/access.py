@@ -44,7 +44,7 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         is_ours = tx is not None and schema.is_workspace(tx)
         others = [] if tx is None or is_ours else schema.other_tables(tx)
         plan = [] if tx is None else _adoption_plan(tx, settings)
-    is_there = is_ours or (access is Access.WRITE and settings.database_url is not None and tx is not None)
+    is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
         if tx is None and marker.holds_sealed_files(settings.data):
             return ""  # whose database is missing: refused by what the folder's marker says
@@ -97,7 +97,8 @@ def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[s
     """
     tables = "tables of its own (findable_…)" if others else ""
     added = "; ".join(filter(None, (tables, *plan)))
-    whose = f"{store.shown} holds tables of another program ({_listed(others)})" if others else store.shown
+    theirs = f"tables of another program ({_listed(others)})" if others else "a table of another program"
+    whose = f"{store.shown} holds {theirs}"
     if not agrees(f"{whose}. Add {added}?"):
         raise ConfigurationError(
             f"{whose}; findable would add {added}; nothing was written",

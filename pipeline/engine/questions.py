@@ -16,7 +16,7 @@ from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, claims, live_calls, versions
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Item, Prompt, Task
+    from pipeline.core.task import Item, Task
     from pipeline.gemini.models import Model
     from pipeline.store.database import Connection, Store
 
@@ -65,16 +65,13 @@ class RequestBuilder:
 
     def _line(self, item: "Item", *, cut: int) -> PlannedRequest:
         """Return one item's request; after answers that were cut, with more room for the next."""
-        data, usage = self._form.fill(requests.request_key(self.task.name, item.id), self._roomy(item.prompt, cut))
+        room = item.prompt.max_output_tokens
+        room = min(room * ROOM**cut, self.model.output_limit or room * ROOM)
+        prompt = item.prompt._replace(max_output_tokens=room)
+        data, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
         if len(data) >= MAX_FILE_BYTES:
             raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")
         return PlannedRequest(item, data, usage)
-
-    def _roomy(self, prompt: "Prompt", cut: int) -> "Prompt":
-        """Return a prompt with the token limit that it gets after so many answers that were cut."""
-        most = self.model.output_limit or prompt.max_output_tokens * ROOM
-        room = min(prompt.max_output_tokens * ROOM**cut, most)
-        return prompt if room == prompt.max_output_tokens else prompt._replace(max_output_tokens=room)
 
 
 def check_any_items(store: "Store", task: "Task") -> None:

@@ -29,8 +29,6 @@ FINAL = "Gemini refused it for a reason that cannot get better"
 SPENT = "it failed {n} times"
 SERVICE = "{n} batches in a row gave nothing"
 
-Prices = tuple[float, float]  # input and output, in USD per million tokens
-
 
 class Asked(NamedTuple):
     """One item that was asked: its id and the hash of the input it was asked with."""
@@ -130,8 +128,10 @@ def write_judgements(
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
-    answers.add_answers(tx, [_answer_row(task, one, written, source=source, prices=prices, at=at) for one in good])
-    answers.add_attempts(tx, [_attempt_row(task, one, source=source, prices=prices, at=at) for one in bad])
+    whose = {"task": task.name, "batch": source.batch, "at": at}
+    given = {**whose, "extractor": source.extractor}
+    answers.add_answers(tx, [given | _usage(one, prices) | _answer_row(task, one, written) for one in good])
+    answers.add_attempts(tx, [whose | _usage(one, prices) | _attempt_row(one) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
     parked = _park(tx, task, bad, at=at)
     retries.end_retries(tx, task.name, {"tagged": [one.asked.item_id for one in good], "parked": parked}, at=at)
@@ -171,53 +171,35 @@ def _said(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _answer_row(
-    task: Task, one: Judgement, written: WriteResult, *, source: Source, prices: Prices, at: datetime
-) -> answers.AnswerRow:
-    """Return the row of an answer with its provenance."""
-    item_id, input_hash = one.asked
-    reply = one.reply
-    tokens_in, tokens_out, cost = _usage(reply, prices)
-    return answers.AnswerRow(
-        task=task.name,
-        item_id=item_id,
-        batch=source.batch,
-        extractor=source.extractor,
-        input_hash=input_hash,
-        answer=task.stored_json(_answer(one), applied=item_id in written.applied),
-        applied=item_id in written.applied,
-        outdated=item_id in written.outdated,
-        model_version=reply.model_version if reply else "",
-        response_id=reply.response_id if reply else "",
-        tokens_in=tokens_in,
-        tokens_out=tokens_out,
-        cost=cost,
-        at=at,
-    )
+def _usage(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
+    """Return what one reply used, at prices of input and output in USD per million tokens."""
+    usage = one.reply.usage if one.reply else tokens.NO_USAGE
+    cost = tokens.cost_at(prices, usage)
+    return {"tokens_in": usage.prompt, "tokens_out": usage.answer + usage.thoughts, "cost": cost}
 
 
-def _attempt_row(task: Task, one: Judgement, *, source: Source, prices: Prices, at: datetime) -> answers.AttemptRow:
-    """Return the row of an attempt that gave no answer."""
-    reply = one.reply
-    tokens_in, tokens_out, cost = _usage(reply, prices)
-    return answers.AttemptRow(
-        task=task.name,
-        item_id=one.asked.item_id,
-        batch=source.batch,
-        at=at,
-        charged=one.charged,
-        forgiven=one.forgiven,
-        outcome=one.outcome.value,
-        reason=one.reason,
-        code=reply.code if reply else None,
-        excerpt=reply.excerpt if reply else None,
-        tokens_in=tokens_in,
-        tokens_out=tokens_out,
-        cost=cost,
-    )
+def _answer_row(task: Task, one: Judgement, written: WriteResult) -> dict[str, Any]:
+    """Return an answer, where it came from, and whether it was applied."""
+    is_applied = one.asked.item_id in written.applied
+    return {
+        "item_id": one.asked.item_id,
+        "input_hash": one.asked.input_hash,
+        "answer": task.stored_json(_answer(one), applied=is_applied),
+        "applied": is_applied,
+        "outdated": one.asked.item_id in written.outdated,
+        "model_version": one.reply.model_version if one.reply else "",
+        "response_id": one.reply.response_id if one.reply else "",
+    }
 
 
-def _usage(reply: responses.Response | None, prices: Prices) -> tuple[int, int, float]:
-    """Return the tokens in, the tokens out with thoughts, and the cost of one reply."""
-    usage = reply.usage if reply else tokens.NO_USAGE
-    return usage.prompt, usage.answer + usage.thoughts, tokens.cost_at(prices, usage)
+def _attempt_row(one: Judgement) -> dict[str, Any]:
+    """Return why an attempt gave no answer."""
+    return {
+        "item_id": one.asked.item_id,
+        "charged": one.charged,
+        "forgiven": one.forgiven,
+        "outcome": one.outcome.value,
+        "reason": one.reason,
+        "code": one.reply.code if one.reply else None,
+        "excerpt": one.reply.excerpt if one.reply else None,
+    }

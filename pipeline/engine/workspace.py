@@ -19,14 +19,13 @@ from pipeline.engine import registry
 from pipeline.engine.access import Access, check_access
 from pipeline.gemini import models
 from pipeline.store import leases, marker, schema, workspace
-from pipeline.store.database import Store
+from pipeline.store.database import Connection, Store
 
 if TYPE_CHECKING:
     from pipeline.core.task import Collection, Subject, SubjectRoom, Task
     from pipeline.gemini.client import Client
     from pipeline.gemini.models import Model
     from pipeline.gemini.rate_limiter import RateLimits
-    from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
 
 

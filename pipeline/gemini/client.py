@@ -108,10 +108,7 @@ class Client:
     def delete_upload(self, name: str) -> None:
         """Delete an upload; one that is gone or not ours any more (403, 404) counts as deleted."""
         _check_name(name, FILE_NAME, "file")
-        with contextlib.suppress(MissingError):
-            self._transport.with_retries(
-                lambda sdk: sdk.files.delete(name=name, config=self._transport.options()), what=f"delete {name}"
-            )
+        self._delete(lambda sdk: sdk.files.delete, name)
 
     def create_batch(self, model: str, *, file_name: str, display_name: str) -> RemoteBatch:
         """Create a batch with exactly one attempt, and return what the API says of it.
@@ -201,10 +198,13 @@ class Client:
     def delete_batch(self, name: str) -> None:
         """Delete a batch at the API; one that is gone (403, 404) counts as deleted."""
         _check_name(name, BATCH_NAME, "batch")
+        self._delete(lambda sdk: sdk.batches.delete, name)
+
+    def _delete(self, method: "Callable[[genai.Client], Callable[..., object]]", name: str) -> None:
+        """Delete by name what may be gone already."""
+        config = self._transport.options()
         with contextlib.suppress(MissingError):
-            self._transport.with_retries(
-                lambda sdk: sdk.batches.delete(name=name, config=self._transport.options()), what=f"delete {name}"
-            )
+            self._transport.with_retries(lambda sdk: method(sdk)(name=name, config=config), what=f"delete {name}")
 
     def download(self, file_name: str, part: Path) -> int:
         """Write a result file to `part` at flat memory and return its size in bytes; nothing is synced here.

@@ -18,13 +18,12 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
 from pipeline.store import integrity, workspace
-from pipeline.store.leases import LeaseLostError
+from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.core.task import Entry
     from pipeline.index.manifest import Begun, Manifest
     from pipeline.store.database import Store
-    from pipeline.store.leases import Lease
 
 
 LEASE = "index"
@@ -108,15 +107,8 @@ def recorded_builds(store: "Store") -> dict[int, Mapping[Any, Any]]:
 def record_build(store: "Store", current: "Manifest", *, at: datetime) -> None:
     """Record a build in service as it is; a run that died right after its promotion did not."""
     with store.write() as tx:
-        workspace.add_build(
-            tx,
-            number=current.number,
-            count=current.count,
-            model=current.model,
-            dim=current.dim,
-            position=current.position,
-            at=at,
-        )
+        names = ("number", "count", "model", "dim", "position")
+        workspace.add_build(tx, **{name: getattr(current, name) for name in names}, at=at)
 
 
 @contextlib.contextmanager

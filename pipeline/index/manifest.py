@@ -105,11 +105,6 @@ def _tags_as_json(tags: Any) -> str:
     return json.dumps(tags)
 
 
-def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Seal `manifest.json` in the directory of the build."""
-    files.seal_bytes(directory / MANIFEST, json.dumps(manifest.as_json(), indent=1).encode("ascii") + b"\n")
-
-
 def read_manifest(directory: Path) -> Manifest:
     """Return the manifest of the build in `directory`, whose files are there with the sizes it states.
 

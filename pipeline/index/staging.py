@@ -6,6 +6,7 @@ vectors made that are missing. The one thing to know: nothing may point at what 
 `pipeline.index.verify` has read it back.
 """
 
+import json
 import struct
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -74,7 +75,8 @@ def complete_staging(
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
         sizes={name: sealed[name].size for name in manifest.PARTS},
     )
-    manifest.write_manifest(begun.directory, written)
+    document = json.dumps(written.as_json(), indent=1).encode("ascii")
+    files.seal_bytes(begun.directory / manifest.MANIFEST, document + b"\n")
     return Staged(begun.directory, written, cache)
 
 

@@ -93,7 +93,10 @@ class CallLedger:
         ws.bind(tx)
         if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
             return None
-        mark = live_calls.CallStart(
+        number = live_calls.begin_call(
+            tx,
+            day=day,
+            at=ws.now(),
             task=ws.task.name,
             item_id=item.id,
             extractor=ws.extractor,
@@ -105,7 +108,6 @@ class CallLedger:
             estimated_out=likely.answer + likely.thoughts,
             estimated_cost=cost,
         )
-        number = live_calls.begin_call(tx, mark, day=day, at=ws.now())
         self.marks[number] = ws.now()
         return number
 

@@ -6,7 +6,6 @@ in sight and sure enough: those of `PREFER_VERSIONS` in order, then the newest b
 
 import hashlib
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from operator import call
 from typing import Any, NamedTuple
 
@@ -35,7 +34,7 @@ from sqlalchemy.exc import DBAPIError
 from pipeline.core.settings import Settings
 from pipeline.passages import CONCEPTS
 from pipeline.passages.schema import PassagesShape
-from pipeline.passages.table import TASK
+from pipeline.passages.table import TASK, ConceptRow
 from pipeline.store.database import streamed
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words, loaded
@@ -62,21 +61,7 @@ def preference_of(settings: Settings) -> Preference:
     return Preference(settings.prefer_versions, settings.min_confidence)
 
 
-class PreferredConcept(NamedTuple):
-    """One concept in its whole shape: aliases and evidence are documents, evidence with its part of the passage."""
-
-    passage_id: str
-    concept_name: str
-    concept_type: str
-    aliases: Any
-    confidence: Any
-    extractor_model: str
-    extractor_version: str
-    evidence: Any
-    created_at: datetime | None
-
-
-COLUMNS = PreferredConcept._fields
+COLUMNS = ConceptRow._fields
 READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(COLUMNS, cell_words),
     **dict.fromkeys(("aliases", "evidence"), loaded),
@@ -86,12 +71,12 @@ READERS: dict[str, Callable[[Any], Any]] = {
 
 def best_concepts(
     tx: Connection, shape: PassagesShape, preference: Preference, *, passage: str | None = None
-) -> Iterator[PreferredConcept]:
+) -> Iterator[ConceptRow]:
     """Yield the best concepts of one passage or of all, by passage, then by name; at flat memory."""
     yield from _rows(tx, shape, query(tx, shape, preference), passage=passage)
 
 
-def all_concepts(tx: Connection, shape: PassagesShape, *, extractor: str | None = None) -> Iterator[PreferredConcept]:
+def all_concepts(tx: Connection, shape: PassagesShape, *, extractor: str | None = None) -> Iterator[ConceptRow]:
     """Yield every concept in sight, or those of one extractor (label/model, or a label), by passage."""
     concepts, known = shape.concepts, versions
     joined = concepts.outerjoin(known, _is_version(shape))
@@ -149,16 +134,14 @@ def make_view_ready(tx: Connection, shape: PassagesShape, preference: Preference
     return []
 
 
-def _rows(
-    tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None
-) -> Iterator[PreferredConcept]:
+def _rows(tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None) -> Iterator[ConceptRow]:
     """Yield the rows of a SELECT as concepts: of one passage, or of page after page of passages."""
     column = chosen.selected_columns.passage_id
     chosen = chosen.order_by(column, chosen.selected_columns.concept_name)
     one = [] if passage is None else [column.in_(shape.concept_ids.native([passage]))]
     for condition in one or _pages(tx, shape, column):
         for row in streamed(tx, chosen.where(condition), page=PAGE):
-            yield PreferredConcept(*map(call, READERS.values(), row))
+            yield ConceptRow(*map(call, READERS.values(), row))
 
 
 def _pages(tx: Connection, shape: PassagesShape, column: ColumnElement[Any]) -> Iterator[ColumnElement[bool]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.passages.best import PreferredConcept
+from pipeline.passages.table import ConceptRow
 from pipeline.tables import export
 
 COLUMNS = {
@@ -24,7 +24,7 @@ COLUMNS = {
 }
 
 
-def encode_concepts(concepts: Iterable[PreferredConcept], *, format_: str) -> Iterator[bytes]:
+def encode_concepts(concepts: Iterable[ConceptRow], *, format_: str) -> Iterator[bytes]:
     """Yield the bytes of a file with these concepts, in pieces that never split a row.
 
     Raises:
@@ -35,7 +35,7 @@ def encode_concepts(concepts: Iterable[PreferredConcept], *, format_: str) -> It
     return export.json_lines(map(concept_document, concepts))
 
 
-def concept_document(concept: PreferredConcept) -> dict[str, Any]:
+def concept_document(concept: ConceptRow) -> dict[str, Any]:
     """Return one concept for programs; its time in ISO 8601, its confidence a number wherever it is one."""
     moment = concept.created_at
     return {
@@ -45,7 +45,7 @@ def concept_document(concept: PreferredConcept) -> dict[str, Any]:
     }
 
 
-def _row(concept: PreferredConcept) -> dict[str, Any]:
+def _row(concept: ConceptRow) -> dict[str, Any]:
     number = _number(concept.confidence)
     return {
         **concept._asdict(),

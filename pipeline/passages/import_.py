@@ -191,7 +191,9 @@ def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | N
             _take_all(ws.store, shape, read("reading"), done, rejects, writes=False)
             done.refused = done.is_flawed
         elif shape.ids.kind is not IdKind.TEXT or shape.ids.length is not None:
-            _check_ids(shape, read("reading"))
+            with read("reading") as blocks:  # every id, before anything is written
+                for some, _ in blocks:
+                    _fit_ids(shape, some)
         if not done.refused:  # a strict one has reported everything by now
             done = new()
             _take_all(ws.store, shape, read("importing"), done, None if strict else rejects, writes=True)
@@ -237,13 +239,6 @@ def _take_all(
             done.count(planned, lines=len(sound) + len(findings), duplicates=len(again), released=released)
             changes = [change for one in passages for change in one.changes]
             done.tell([*findings, *changes, *again, *planned.answered], rejects)
-
-
-def _check_ids(shape: PassagesShape, blocks: Blocks) -> None:
-    """Check that every id fits into the table, before anything is written."""
-    with blocks as found:
-        for some, _ in found:
-            _fit_ids(shape, some)
 
 
 def _left_out(shape: PassagesShape) -> list[str]:

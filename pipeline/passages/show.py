@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import best, export, table
-from pipeline.passages.schema import read_shape
+from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.tables.export import json_lines, json_list
 
 if TYPE_CHECKING:
-    from pipeline.passages.schema import PassagesShape
     from pipeline.store.database import Connection
 
 

@@ -37,17 +37,20 @@ TASK = "passage-concepts"
 
 
 class ConceptRow(NamedTuple):
-    """One concept of a passage on its way into the table: `aliases` and `evidence` are JSON text, the time is aware."""
+    """One concept of a passage: on its way into the table `aliases` and `evidence` are JSON text, the time is aware.
+
+    As it is read they are documents, evidence with its part of the passage, and anything may be the confidence.
+    """
 
     passage_id: str
     concept_name: str
     concept_type: str
-    aliases: str
-    confidence: float
+    aliases: Any
+    confidence: Any
     extractor_model: str
     extractor_version: str
-    evidence: str | None
-    created_at: datetime
+    evidence: Any
+    created_at: datetime | None
 
 
 class PassageRow(NamedTuple):

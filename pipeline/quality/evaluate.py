@@ -2,17 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import gates, report, report_files
-from pipeline.quality.figures import shown
-
-if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
-    from pipeline.quality.figures import Quality, Verdict
-
+from pipeline.quality.figures import Quality, Verdict, shown
 
 HALF = 0.5
 ENOUGH = 20  # items: when half of so many are wrong it is the question or the model, and no bad luck
@@ -108,12 +103,7 @@ def write_report(
         quality = ws.task.quality(tx, chosen)
     if not quality.items and not any(one.items for one in quality.figures):
         return None
-    return _write(ws, quality, [*(notes or []), *quality.notes], fewest=fewest)
-
-
-def _write(ws: "OpenWorkspace", quality: "Quality", notes: list[str], *, fewest: int | None) -> QualityReport:
-    """Judge what was measured, and write it down."""
-    quality = replace(quality, notes=notes)
+    quality = replace(quality, notes=[*(notes or []), *quality.notes])
     overrides = ws.settings.gates or ""
     verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
     at = ws.now()

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import GateError
 from pipeline.quality import gates
 from pipeline.store import answers, pilots, statistics
-from pipeline.store.database import pages, streamed
-from pipeline.store.pilots import Pilot, PilotVerdict
+from pipeline.store.database import Connection, Store, pages, streamed
+from pipeline.store.pilots import PilotVerdict
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.quality.evaluate import QualityReport
-    from pipeline.store.database import Connection, Store
 
 
 SIZE = gates.PILOT
@@ -74,11 +73,6 @@ def parked_of_pilot(tx: "Connection", task: str, ids: Sequence[str]) -> dict[str
     return {one: why for one, why, foreign, _ in answers.parked_rows(tx, task) if one in mine and not foreign}
 
 
-def deciding_pilot(tx: "Connection", extractor: str) -> Pilot | None:
-    """Return the newest pilot of an extractor that is over, which alone says whether all may be asked."""
-    return pilots.newest_pilot(tx, extractor, over=True)
-
-
 def is_pilot_begun(tx: "Connection", extractor: str) -> bool:
     """Return whether the newest pilot of an extractor has no verdict yet."""
     found = pilots.newest_pilot(tx, extractor)
@@ -90,7 +84,7 @@ def why_not(tx: "Connection", extractor: str, *, compulsory: bool = False) -> st
 
     A pilot that is not over stops nothing where an older one passed or was waived.
     """
-    found = deciding_pilot(tx, extractor) or pilots.newest_pilot(tx, extractor)
+    found = pilots.newest_pilot(tx, extractor, over=True) or pilots.newest_pilot(tx, extractor)
     if found is None:
         return f"{extractor} has not passed a pilot" if compulsory else ""
     if found.verdict is None:

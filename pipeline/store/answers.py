@@ -7,7 +7,7 @@ towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does no
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, func, select, update
 
@@ -24,51 +24,19 @@ ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were roll
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
-class AnswerRow(NamedTuple):
-    """One validated answer with where it came from; see the table."""
-
-    task: str
-    item_id: str
-    batch: int | None
-    extractor: str
-    input_hash: str
-    answer: str
-    applied: bool
-    outdated: bool
-    model_version: str
-    response_id: str
-    tokens_in: int
-    tokens_out: int
-    cost: float
-    at: datetime
+def add_answers(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep validated answers with where they came from; rows have every column but `id`, in one order."""
+    _add(tx, answers, rows)
 
 
-class AttemptRow(NamedTuple):
-    """One attempt that gave no answer, with its reason and what it used; see the table."""
-
-    task: str
-    item_id: str
-    batch: int | None
-    at: datetime
-    charged: bool
-    forgiven: bool
-    outcome: str
-    reason: str
-    code: int | None
-    excerpt: str | None
-    tokens_in: int
-    tokens_out: int
-    cost: float
+def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep attempts that gave no answer, with their reasons and what they used; rows as of `add_answers`."""
+    _add(tx, attempts, rows)
 
 
-def add_answers(tx: Connection, rows: Sequence[AnswerRow]) -> None:
-    """Keep validated answers with where they came from."""
-    database.insert_rows(tx, answers, AnswerRow._fields, rows)
-
-
-def add_attempts(tx: Connection, rows: Sequence[AttemptRow]) -> None:
-    """Keep attempts that gave no answer, with their reasons and what they used."""
-    database.insert_rows(tx, attempts, AttemptRow._fields, rows)
+def _add(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        database.insert_rows(tx, table, list(rows[0]), [tuple(one.values()) for one in rows])
 
 
 def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:

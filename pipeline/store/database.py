@@ -111,17 +111,10 @@ class Store:
             self._kind = PostgresqlServer(self.url)
         else:
             self._kind = SqliteFile(self.url)
+        self.path = self._kind.path  # the file that is the database; None where a server keeps it
+        self.shown = self._kind.shown  # what a person knows the database by; never with a password in it
+        self.copy_name = self._kind.copy_name  # of the one file that a copy of this kind of database is
         self._engine: Engine | None = None
-
-    @property
-    def path(self) -> Path | None:
-        """Return the file that is the database; None where a server keeps it."""
-        return self._kind.path
-
-    @property
-    def shown(self) -> str:
-        """Return what a person knows the database by; never with a password in it."""
-        return self._kind.shown
 
     @property
     def address(self) -> str:
@@ -182,11 +175,6 @@ class Store:
         """Keep every writer away for the length of a block that changes nothing, also where the database was moved."""
         with self._alone(BUSY_S) as tx:
             yield tx
-
-    @property
-    def copy_name(self) -> str:
-        """Return the name of the one file that a copy of this kind of database is."""
-        return self._kind.copy_name
 
     @contextlib.contextmanager
     def copied_to(self, target: Path, *, programs: Path | None = None) -> Iterator[Connection]:

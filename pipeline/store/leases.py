@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
@@ -29,6 +30,7 @@ from pipeline.core.files import process_exists
 from pipeline.store.database import Store
 from pipeline.store.tables import leases
 
+T = TypeVar("T")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MACHINE_ID = Path("/etc/machine-id")
 NAMESPACE = Path("/proc/self/ns/pid")
@@ -128,6 +130,18 @@ def take_lease(tx: Connection, name: str, *, lasts_s: float) -> bool:
     tx.execute(delete(leases).where(leases.c.name == name))
     tx.execute(insert(leases).values(name=name, owner=this_owner(), until=now + timedelta(seconds=lasts_s)))
     return True
+
+
+def read_again(once: Callable[[], T], *, times: int, after: type[InconsistentError] = LeaseLostError) -> T:
+    """Do what begins by reading its rows, anew where another process went on with them; so many `times` at the most.
+
+    Raises:
+        InconsistentError: of the kind `after`, from the last time.
+    """
+    for _ in range(times - 1):
+        with contextlib.suppress(after):
+            return once()
+    return once()
 
 
 @dataclass

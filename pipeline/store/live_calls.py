@@ -24,21 +24,6 @@ COUNTS = calls.c.outcome.is_(None) | calls.c.outcome.not_in(FREE)
 BACKFILL = "backfill"  # the mode of a run that asks about everything under one version, over days
 
 
-class CallStart(NamedTuple):
-    """A call that is about to be made: tokens are estimates, `counted_in` is before calibration, the cost is in USD."""
-
-    task: str
-    item_id: str
-    extractor: str
-    model: str
-    run: int | None
-    purpose: str
-    counted_in: int
-    estimated_in: int
-    estimated_out: int
-    estimated_cost: float
-
-
 class StartedCall(NamedTuple):
     """The number of a mark, when the call was marked, and how many prompt tokens it was estimated at."""
 
@@ -47,11 +32,14 @@ class StartedCall(NamedTuple):
     tokens: int
 
 
-def begin_call(tx: Connection, mark: CallStart, *, day: str, at: datetime) -> int:
-    """Mark a call of this process before it is made, count it for its day, and return the mark's number."""
-    values = {**mark._asdict(), "owner": this_owner(), "asked_at": at, "day": day}
-    number: int = tx.execute(insert(calls).values(values).returning(calls.c.id)).scalar_one()
-    _count(tx, mark.model, day, requests=1, tokens=mark.estimated_in)
+def begin_call(tx: Connection, *, model: str, estimated_in: int, day: str, at: datetime, **values: Any) -> int:
+    """Mark a call of this process before it is made, count it for its day, and return the mark's number.
+
+    Tokens are estimates, `counted_in` is before calibration, the cost is in USD.
+    """
+    mark = {**values, "model": model, "estimated_in": estimated_in, "owner": this_owner(), "asked_at": at, "day": day}
+    number: int = tx.execute(insert(calls).values(mark).returning(calls.c.id)).scalar_one()
+    _count(tx, model, day, requests=1, tokens=estimated_in)
     return number
 
 
@@ -205,15 +193,6 @@ class Run:
     why: str | None
 
 
-class RunActual(NamedTuple):
-    """The live calls of a run: how many were made, their tokens, and their cost in USD."""
-
-    calls: int
-    tokens_in: int
-    tokens_out: int
-    cost: float
-
-
 def begin_run(tx: Connection, *, at: datetime, **values: Any) -> int:
     """Add a run and return its number."""
     number = next_value(tx, runs.c.number)
@@ -246,7 +225,7 @@ def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
     return next(iter(latest_runs(tx, task, mode=mode, limit=1, unfinished=True)), None)
 
 
-def actual_of_run(tx: Connection, number: int) -> RunActual:
-    """Return how many live calls a run made, and what they used."""
+def actual_of_run(tx: Connection, number: int) -> tuple[int, int, float] | None:
+    """Return the (tokens in, tokens out, cost in USD) of a run's live calls; None where it made none."""
     made = tx.execute(select(func.count()).where(calls.c.run == number)).scalar_one()
-    return RunActual(made, *sum_usage(tx, calls, calls.c.run == number))
+    return sum_usage(tx, calls, calls.c.run == number) if made else None

@@ -87,7 +87,7 @@ def pilot_items(tx: Connection, extractor: str) -> int:
 
 
 def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> Pilot | None:
-    """Return the newest pilot of an extractor, or the newest that is over."""
+    """Return the newest pilot of an extractor, or the newest that is over, which says whether all may be asked."""
     query = select(pilots).where(pilots.c.extractor == extractor).order_by(pilots.c.number.desc()).limit(1)
     row = tx.execute(query.where(pilots.c.ended_at.is_not(None)) if over else query).mappings().first()
     return None if row is None else _pilot(row)

@@ -15,11 +15,16 @@ workspace = Table(
     Column("backend", Text),  # bound by the first batch, answer or vector
     Column("position", BigInteger, nullable=False, server_default=text("0")),  # grows with every change of a subject
     Column("created_at", UtcTime, nullable=False),
-    Column("log_task", Text),  # whose changes `findable_changes` lists, from the first build on
-    Column("log_since", BigInteger),  # the position from which on it lists all of them
 )
 
-# items of an indexed task that changed, once there is a build that does not know of it
+# the tasks whose items are listed when they change, from their first build on
+change_lists = Table(
+    "findable_change_lists",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("since", BigInteger, nullable=False),  # the position of the database from which on the list is complete
+)
+
 changes = Table(
     "findable_changes",
     metadata,

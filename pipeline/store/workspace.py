@@ -10,10 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.store.tables import builds, changes, events, workspace
+from pipeline.store.tables import builds, change_lists, changes, events, workspace
 
 _LIST = text(
     "INSERT INTO findable_changes (task, item_id, position) VALUES (:task, :item_id, :position) "
@@ -90,21 +90,23 @@ def touch_revision(tx: Connection, task: str | None = None, changed: Collection[
     tx.execute(update(workspace).values(position=workspace.c.position + 1))
     if changed is not None and not changed:
         return
-    position, listed = tx.execute(select(workspace.c.position, workspace.c.log_task)).one()
-    if listed is None or task not in {None, listed}:
-        return
+    position = get_workspace(tx).position
+    lists = tx.execute(select(change_lists.c.task)).scalars().all()
     if changed is None:
-        _list_since(tx, position)
-    else:
-        tx.execute(_LIST, [{"task": listed, "item_id": one, "position": position} for one in changed])
+        for one in lists:
+            if task in {None, one}:
+                _list_since(tx, one, position)
+    elif task in lists:
+        tx.execute(_LIST, [{"task": task, "item_id": one, "position": position} for one in changed])
 
 
 def begin_list(tx: Connection, task: str) -> None:
     """List what changes of a task from now on, if that is not done already."""
-    row = tx.execute(select(workspace.c.position, workspace.c.log_task, workspace.c.log_since)).one()
-    if row.log_task != task:
-        tx.execute(update(workspace).values(log_task=task))
-        _list_since(tx, max(row.position, row.log_since or 0))
+    if tx.execute(select(change_lists.c.task).where(change_lists.c.task == task)).first() is None:
+        position = get_workspace(tx).position
+        newest = tx.execute(select(func.max(builds.c.position))).scalar() or 0
+        since = position if newest <= position else newest + 1  # a build of another copy of the database is there
+        tx.execute(insert(change_lists).values(task=task, since=since))
 
 
 def changed_since(tx: Connection, task: str, *, build: int, position: int) -> list[str] | None:
@@ -112,22 +114,21 @@ def changed_since(tx: Connection, task: str, *, build: int, position: int) -> li
 
     None where that is not known: the list began later, or the database knows of no such build.
     """
-    row = tx.execute(select(workspace.c.position, workspace.c.log_task, workspace.c.log_since)).one()
+    here = get_workspace(tx).position
     known = select(builds.c.number).where(builds.c.number == build, builds.c.position == position)
-    if row.position < position or tx.execute(known).first() is None:
+    if here < position or tx.execute(known).first() is None:
         return None
-    if row.position == position:
-        return []
-    if row.log_task != task or row.log_since > position:
+    complete = select(change_lists.c.task).where(change_lists.c.task == task, change_lists.c.since <= position)
+    if here > position and tx.execute(complete).first() is None:
         return None
     listed = select(changes.c.item_id).where(changes.c.task == task, changes.c.position > position)
     return list(tx.execute(listed).scalars())
 
 
-def _list_since(tx: Connection, position: int) -> None:
-    """Forget what changed up to a position; the list is complete from there on, and what it lost is not told again."""
-    tx.execute(update(workspace).values(log_since=position))
-    tx.execute(delete(changes).where(changes.c.position <= position))
+def _list_since(tx: Connection, task: str, position: int) -> None:
+    """Forget what of a task changed up to a position; from there on its list is complete."""
+    tx.execute(update(change_lists).where(change_lists.c.task == task).values(since=position))
+    tx.execute(delete(changes).where(changes.c.task == task, changes.c.position <= position))
 
 
 def add_build(tx: Connection, *, number: int, count: int, model: str, dim: int, position: int, at: datetime) -> None:
@@ -139,13 +140,11 @@ def add_build(tx: Connection, *, number: int, count: int, model: str, dim: int, 
     tx.execute(delete(builds).where(builds.c.number == number))
     row = {"number": number, "count": count, "model": model, "dim": dim, "position": position, "promoted_at": at}
     tx.execute(insert(builds).values(row))
-    here, since = tx.execute(select(workspace.c.position, workspace.c.log_since)).one()
     before = select(builds.c.position).where(builds.c.number < number).order_by(builds.c.number.desc()).limit(1)
     oldest = min(position, tx.execute(before).scalar() or position)
-    if position > here:
-        _list_since(tx, position + 1)
-    elif since is not None and since < oldest:
-        _list_since(tx, oldest)
+    wanted = position + 1 if position > get_workspace(tx).position else oldest
+    for task in tx.execute(select(change_lists.c.task).where(change_lists.c.since < wanted)).scalars().all():
+        _list_since(tx, task, wanted)
     note_build_in_service(tx, number, why=f"promoted with {count} entries", at=at)
 
 

@@ -117,7 +117,8 @@ def adopt_table(tx: Connection, spec: TableSpec, *, first: bool) -> Adopted:
         _settle_ids(tx, spec)
     for name in spec.found_by:
         if not is_found_by(tx, spec.name, name):
-            _run(tx, f"CREATE INDEX IF NOT EXISTS {spec.prefix}_{name} ON {quoted(tx, spec.name)} ({name})")
+            _run(tx, f"DROP INDEX IF EXISTS {spec.prefix}_{name}")  # that of a table which was named before this one
+            _run(tx, f"CREATE INDEX {spec.prefix}_{name} ON {quoted(tx, spec.name)} ({name})")
     _make_mark(tx, spec)
     return Adopted(first=first, lines=(_said(tx, spec, added),) if first or added else ())
 

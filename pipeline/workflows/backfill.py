@@ -283,6 +283,6 @@ class _Rounds:
     def _notes(self) -> list[str]:
         """Return what a reader of the quality report must know."""
         with self._ws.store.read() as tx:
-            found = pilot.deciding_pilot(tx, self._ws.extractor)
+            found = pilots.newest_pilot(tx, self._ws.extractor, over=True)
         is_waived = found is None or found.verdict is PilotVerdict.WAIVED
         return ["Asked without a pilot that passed: a person wanted it so."] if is_waived else []

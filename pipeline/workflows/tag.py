@@ -22,7 +22,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.live import tag
 from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.store import batches, claims, live_calls
+from pipeline.store import batches, claims, live_calls, spending
 from pipeline.store.batches import Batch
 from pipeline.workflows import ingest, preflight
 from pipeline.workflows import pilot as pilot_run
@@ -295,7 +295,7 @@ class _Tagging:
         report.under_way = sum(one.requests for one in self._backlog.batches(*OPEN))
         with ws.store.read() as tx:
             report.overrun = budget.budgets(ws).overrun(tx)
-            report.spent = budget.known_spending(tx, since=self._began)
+            report.spent = spending.sum_spent(tx, since=self._began).known
         last = report.submitted[-1] if report.submitted else None
         if last is not None and last.held_back and not report.out_of_money:
             report.out_of_money = f"{last.budget} has no room for more"

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import driver, page, report
+from tests.bench import driver, report
 from tests.bench.trials import MEMORY, TRIALS
 
 QUICK_ROWS = 200
@@ -38,19 +38,17 @@ def main() -> int:
         for name in only:
             trial = TRIALS[name]
             sizes = [QUICK_ROWS] if quick else [count for count in trial.sizes if not most or count <= most]
-            sizes += [count for count in MEMORY if full and trial.memory]
-            for count in sorted(sizes):
+            for count in sorted([*sizes, *(MEMORY if full and trial.memory else ())]):
                 repeats = 1 if quick else driver.REPEATS
-                measured = driver.run(name, trial, count, folder=folder, repeats=repeats, tell=_tell)
-                found.add(name, count, measured)
+                found.add(name, count, driver.run(name, trial, count, folder=folder, repeats=repeats, tell=_tell))
                 report.write(found, target)
     finally:
         if not kept:
             shutil.rmtree(folder)
-    page.write(found, target)
+    report.write_page(found, target)
     if found.trials.keys() == TRIALS.keys() and not quick and not most:
-        page.write(found, ROOT / "docs")
-    sys.stdout.write(report.table(found))
+        report.write_page(found, ROOT / "docs")
+    sys.stdout.write(f"{report.figures(found)}\n{report.targets(found)}")
     return 0
 
 

@@ -10,13 +10,16 @@ the end every quotation that was stored is held against its passage.
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+
+from jobs.cli import main as findable
+from tests.bench.measure import peak_bytes
 
 ROOT = Path(__file__).parents[2]
 ROWS = 50_000
@@ -35,8 +38,14 @@ def main() -> int:
         with file.open("wb") as out:
             out.writelines(passages(rows))
         _say(f"{rows:,} passages, {file.stat().st_size / 1e6:,.0f} MB")
-        with _engine(here) as url:
-            _measure(here, url, rows, file)
+        from tests.soak.engine import Engine  # no part of what is measured
+
+        engine = Engine(here / "engine")
+        try:
+            engine.configure(quick_concepts=True, chunk_lines=2000, list_lag_seconds=0)
+            _measure(here, engine.url, rows, file)
+        finally:
+            engine.stop()
         return _account(here, rows)
 
 
@@ -52,45 +61,14 @@ def passages(rows: int) -> Iterator[bytes]:
         yield json.dumps({"id": f"p{number:07d}", "text": " ".join(sentences), "source": "made up"}).encode() + b"\n"
 
 
-class _engine:  # noqa: N801 - reads as a verb at its one use
-    """The local engine in a process of its own, for the length of a block; gives its URL."""
-
-    def __init__(self, here: Path) -> None:
-        self._here = here
-
-    def __enter__(self) -> str:
-        environ = {**os.environ, "FINDABLE_DATA": str(self._here / "engine"), "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "jobs", "emulator", "--port", "0"]
-        self._process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True, cwd=self._here)
-        assert self._process.stderr is not None
-        url = next(line for line in self._process.stderr if "http://" in line).split("protocol at ")[1].split()[0]
-        settings = json.dumps({"quick_concepts": True, "chunk_lines": 2000}).encode()
-        request = urllib.request.Request(f"{url}/_emu/settings", settings, {"Content-Type": "application/json"})  # noqa: S310 - loopback
-        urllib.request.urlopen(request).close()  # noqa: S310 - loopback
-        return url
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-
 def _measure(here: Path, url: str, rows: int, file: Path) -> None:
-    environ = {
-        name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_"))
-    }
-    environ |= {
-        "PYTHONPATH": str(ROOT),
-        "FINDABLE_DATA": str(here / "data"),
-        "FINDABLE_BACKEND": "gemini",
-        "FINDABLE_TASK": "passages",
-        "FINDABLE_TIER": "2",
-        "FINDABLE_POLL_FIRST": "0.2",
-        "FINDABLE_POLL_MOST": "1",
-        "FINDABLE_LIST_LAG": "0",
-        "FINDABLE_YES": "1",
-        "GEMINI_API_KEY": "any",
-        "GOOGLE_GEMINI_BASE_URL": url,
-    }
+    own = ("FINDABLE_", "GEMINI_", "GOOGLE_")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    settings = {"DATA": str(here / "data"), "BACKEND": "gemini", "TASK": "passages", "TIER": "2", "YES": "1"}
+    settings |= {"POLL_FIRST": "0.2", "POLL_MOST": "1", "LIST_LAG": "0"}
+    environ |= {f"FINDABLE_{name}": value for name, value in settings.items()}
+    environ |= {"GEMINI_API_KEY": "any", "GOOGLE_GEMINI_BASE_URL": url}
+    environ |= {"PYTHONPATH": str(ROOT), "MEASURED_TO": str(here / "measured.json")}
     for words in (
         ("import-passages", str(file)),
         ("passages-pilot", "--n", "200"),
@@ -100,14 +78,8 @@ def _measure(here: Path, url: str, rows: int, file: Path) -> None:
         ("doctor",),
     ):
         began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.bench.measured", *words],
-            env={**environ, "MEASURED_TO": str(here / "measured.json"), "PYTHONPATH": str(ROOT)},
-            cwd=here,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        command = [sys.executable, "-m", "tests.bench.backfill", *words]
+        done = subprocess.run(command, env=environ, cwd=here, check=False, capture_output=True, text=True)
         took = time.monotonic() - began
         found = json.loads((here / "measured.json").read_text(encoding="utf-8"))
         _say(
@@ -135,12 +107,9 @@ def _account(here: Path, rows: int) -> int:
     _say(f"{answered:,} of {rows:,} have concepts: {concepts:,}, with {quotations:,} quotations, {false} false")
     for name, size in database.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 6"):
         _say(f"    {name}: {size / 1e6:,.0f} MB")
-    _say(f"database {path.stat().st_size / 1e6:,.0f} MB, workspace {_size(here / 'data') / 1e6:,.0f} MB")
+    whole = sum(one.stat().st_size for one in (here / "data").rglob("*") if one.is_file())
+    _say(f"database {path.stat().st_size / 1e6:,.0f} MB, workspace {whole / 1e6:,.0f} MB")
     return 0 if answered == rows and not false else 1
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _say(line: str) -> None:
@@ -148,5 +117,15 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
+def _measured(words: list[str]) -> int:
+    """Run one command here, and write down its CPU seconds and the peak of its own memory (VmHWM)."""
+    try:
+        return int(findable(words, prog_name="findable"))
+    finally:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        found = {"cpu_s": used.ru_utime + used.ru_stime, "peak_mb": peak_bytes() / 2**20}
+        Path(os.environ["MEASURED_TO"]).write_text(json.dumps(found), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_measured(sys.argv[1:]) if sys.argv[1:] else main())

@@ -55,7 +55,7 @@ def run(
     kept = Grounds(folder / "grounds")
     found: dict[str, Measured] = {}
     for turn in range(repeats):
-        for way in ways_at(trial, count):
+        for way in (one for one in trial.ways if count not in MEMORY or one in trial.memory):
             if turn and way in trial.slow and count > trial.once_above:
                 continue
             data = folder / "runs" / f"{name}-{count}"
@@ -72,13 +72,6 @@ def run(
     for way in compared:
         _same(name, way, found[compared[0]].outcome, found[way].outcome)
     return found
-
-
-def ways_at(trial: Trial, count: int) -> list[str]:
-    """Return the ways that are run at a size."""
-    if count in MEMORY:
-        return [way for way in trial.ways if way in trial.memory]
-    return list(trial.ways)
 
 
 def _same(name: str, way: str, before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

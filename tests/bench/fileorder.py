@@ -40,9 +40,7 @@ def ready(data: Path) -> Timed:
         with gc_freeze.gc_frozen():
             while chunk := list(islice(lines, CHUNK)):
                 judged = []
-                for _, line in chunk:
-                    key = key_of_line(line)
-                    assert key is not None
+                for key, line in ((key_of_line(line) or "", line) for _, line in chunk):
                     if key in seen:
                         duplicates += 1
                         continue
@@ -55,20 +53,11 @@ def ready(data: Path) -> Timed:
                     record.write_judgements(tx, ws.task, [one for _, one in judged], source=source, at=ws.now())
         with ws.store.write() as tx:
             outcomes = claims.outcome_counts(tx, batch.number)
-            tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
-            batches.mark_ingested(
-                tx,
-                batch,
-                at=ws.now(),
-                **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
-                not_applied=answers.not_applied(tx, batch.number)[0],
-                unknown=0,
-                duplicates=duplicates,
-                unreadable=0,
-                tokens_in=tokens_in,
-                tokens_out=tokens_out,
-                cost=cost,
-            )
+            used = dict(zip(("tokens_in", "tokens_out", "cost"), answers.usage_of_batch(tx, batch.number), strict=True))
+            counts = {outcome.value: outcomes.get(outcome, 0) for outcome in Outcome}
+            counts |= {"unknown": 0, "duplicates": duplicates, "unreadable": 0}
+            kept = answers.not_applied(tx, batch.number)[0]
+            batches.mark_ingested(tx, batch, at=ws.now(), not_applied=kept, **counts, **used)
         return {"rows": len(seen)}
 
     return run

@@ -9,7 +9,7 @@ import os
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.core.task import Entry
     from pipeline.engine.workspace import OpenWorkspace
 
+PRICE_IN, PRICE_OUT = 0.15, 1.25  # USD per million tokens in a batch of it
 MODEL = "gemini-3.5-flash-lite"
 DUPLICATES, ERRORS, BROKEN = 0.02, 0.01, 0.002  # shares of lines: twice there, refused, answers cut in the middle
 CHANGED = 0.01  # of the people of an index, before it is built again
@@ -127,28 +128,19 @@ def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
 
     with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000") as ws:
         with ws.display.bar("", None) as bar:
-            numbers = prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, *numbers)
-        with files.SealedWriter(prepare.result_path(ws.data, batch.number)) as writer:
+            (number,) = prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
+        with files.SealedWriter(prepare.result_path(ws.data, number)) as writer:
             for line in result_lines(count):
                 writer.write_line(line)
             sealed = writer.seal()
+        result: dict[str, Any] = {"result_file": str(sealed.path.relative_to(ws.data)), "result_sha256": sealed.sha256}
+        result |= {"result_size": sealed.size, "remote_word": "BATCH_STATE_SUCCEEDED"}
+        names = {"remote_name": "batches/remote-1", "display_name": "try-1", "how": "created"}
+        at = ws.now()
         with ws.store.write() as tx:
-            batches.mark_submitting(tx, batch, display_name="try-1", at=ws.now())
-            batch = batches.get_batch(tx, batch.number)
-            facts = {"remote_name": "batches/remote-1", "display_name": "try-1", "how": "created"}
-            batches.mark_submitted(tx, batch, at=ws.now(), **facts)
-            batches.mark_downloaded(
-                tx,
-                batches.get_batch(tx, batch.number),
-                why="succeeded",
-                at=ws.now(),
-                result_file=str(sealed.path.relative_to(ws.data)),
-                result_sha256=sealed.sha256,
-                result_size=sealed.size,
-                remote_word="BATCH_STATE_SUCCEEDED",
-            )
+            batches.mark_submitting(tx, batches.get_batch(tx, number), display_name="try-1", at=at)
+            batches.mark_submitted(tx, batches.get_batch(tx, number), at=at, **names)
+            batches.mark_downloaded(tx, batches.get_batch(tx, number), why="succeeded", at=at, **result)
     _settle(data)
 
 
@@ -177,13 +169,15 @@ def _cached(grounds: Grounds, data: Path, count: int) -> None:
     _copy_into(grounds, "scored", count, data)
     import numpy as np
 
+    from pipeline.index import embed
+
     with opened(data) as ws, ws.store.read() as tx:
-        plain = np.lib.format.open_memmap(
-            data / VECTORS, mode="w+", dtype=np.float32, shape=(count, people.DIM)
-        )  # written block by block
+        shape = (count, people.DIM)
+        plain = np.lib.format.open_memmap(data / VECTORS, mode="w+", dtype=np.float32, shape=shape)  # block by block
         first = 0
         for page in pages(ws.collection.entries(tx)):
-            made = _remember(ws, page)
+            made = people.vectors([entry.text for entry in page])
+            embed.vector_cache(ws).add(embed.Embedder(ws).keys(page), made)
             plain[first : first + len(page)] = made
             first += len(page)
         plain.flush()
@@ -247,14 +241,13 @@ def result_line(number: int) -> bytes:
     text = orjson.dumps({"tags": people.tags(number)}).decode()
     if fate < ERRORS + BROKEN:
         text = text[: len(text) // 2]
-    prompt, answer = 380 + number % 90, 20 + number % 40
+    usage = {"promptTokenCount": 380 + number % 90, "candidatesTokenCount": 20 + number % 40}
+    usage["totalTokenCount"] = sum(usage.values())
     response = {
         "candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": "STOP", "index": 0}],
         "usageMetadata": {
-            "promptTokenCount": prompt,
-            "candidatesTokenCount": answer,
-            "totalTokenCount": prompt + answer,
-            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt}],
+            **usage,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": usage["promptTokenCount"]}],
             "trafficType": "ON_DEMAND",
         },
         "modelVersion": MODEL,
@@ -269,14 +262,6 @@ def pages(entries: "Any") -> "Iterator[list[Entry]]":
     iterator = iter(entries)
     while page := list(islice(iterator, _BLOCK)):
         yield page
-
-
-def _remember(ws: "OpenWorkspace", page: "Sequence[Entry]") -> Any:
-    from pipeline.index import embed
-
-    made = people.vectors([entry.text for entry in page])
-    embed.vector_cache(ws).add(embed.Embedder(ws).keys(page), made)
-    return made
 
 
 def _copy_into(grounds: Grounds, kind: str, count: int, data: Path) -> None:

@@ -1,7 +1,8 @@
 """The local engine: through HTTP and the SDK as the product uses it, and its models called directly."""
 
+import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,10 @@ CALL = 100  # texts in one embedding call
 
 def batch(data: Path) -> Timed:
     """A batch of everybody: uploaded, created, followed until it is over, its result on disk."""
-    from emulator.models import tagger
     from pipeline.batch import create, poll, prepare
 
     ws = _engine(data)
     _warm()
-    tagger.tags("zither and quiet", at_least=3, at_most=3)
     with ws.display.bar("", None) as bar:
         (number,) = prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
     ws.client.list_batches()
@@ -43,24 +42,16 @@ def tagger(data: Path) -> Timed:
     from emulator.models import tagger as model
 
     _warm()
-    model.tags("zither and quiet", at_least=3, at_most=3)
-    count = int(data.name.rpartition("-")[2])
-    texts = [f"{row[3] or ''}\n{row[5]}" for row in people.rows(count)]
-
-    def run() -> Said:
-        return {"tags": digest([model.tags(text, at_least=3, at_most=8) for text in texts])}
-
-    return run
+    texts = [f"{row[3] or ''}\n{row[5]}" for row in _people(data)]
+    return lambda: {"tags": digest([model.tags(text, at_least=3, at_most=8) for text in texts])}
 
 
-def embeddings(data: Path) -> Timed:
-    """Vectors of biographies through HTTP and the SDK, a hundred texts a call."""
-    return _embedding(data, _asking(data), CALL)
-
-
-def embeddings_one_by_one(data: Path) -> Timed:
-    """The same with one text a call, as a loop over rows would ask."""
-    return _embedding(data, _asking(data), 1)
+def embeddings(data: Path, at_once: str) -> Timed:
+    """Vectors of biographies through HTTP and the SDK, so many texts a call."""
+    ws = _engine(data)
+    _warm()
+    ask = functools.partial(ws.client.embed, ws.embedding_model, dim=people.DIM, query=False)
+    return _embedding(data, ask, int(at_once))
 
 
 def encoder(data: Path) -> Timed:
@@ -69,12 +60,6 @@ def encoder(data: Path) -> Timed:
 
     _warm()
     return _embedding(data, model.encode, CALL)
-
-
-def _asking(data: Path) -> Callable[[list[str]], Any]:
-    ws = _engine(data)
-    _warm()
-    return lambda texts: ws.client.embed(ws.embedding_model, texts, dim=people.DIM, query=False)
 
 
 def _embedding(data: Path, embed: Callable[[list[str]], Any], at_once: int) -> Timed:
@@ -96,27 +81,24 @@ def wordllama(data: Path) -> Timed:
     import wordllama as library
 
     inside = Path(library.__file__).parent
-    loaded = library.WordLlama.load(cache_dir=inside, disable_download=True)
-    texts = _texts(data)
-    loaded.embed(texts[:1])
-
-    def run() -> Said:
-        for start in range(0, len(texts), CALL):
-            loaded.embed(texts[start : start + CALL])
-        return {}
-
-    return run
+    embed = library.WordLlama.load(cache_dir=inside, disable_download=True).embed
+    return _embedding(data, embed, CALL)
 
 
 def _warm() -> None:
-    from emulator.models import encoder as model
+    """Have the engine's models loaded."""
+    from emulator.models import encoder, tagger
 
-    model.encode(["something to begin with"])
+    encoder.encode(["something to begin with"])
+    tagger.tags("zither and quiet", at_least=3, at_most=3)
+
+
+def _people(data: Path) -> Iterator[tuple[Any, ...]]:
+    return people.rows(int(data.name.rpartition("-")[2]))
 
 
 def _texts(data: Path) -> list[str]:
-    count = int(data.name.rpartition("-")[2])
-    return [str(row[5]) for row in people.rows(count)]
+    return [str(row[5]) for row in _people(data)]
 
 
 def _engine(data: Path) -> Any:

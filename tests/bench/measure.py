@@ -39,7 +39,7 @@ def loads(*names: str) -> None:
 def main() -> None:
     """Measure one run and print it."""
     way, tells, data = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    timed = _found(way)(data)
+    timed = _found(way, data)
     before = set(sys.modules)
     wall, cpu = time.perf_counter(), _cpu()
     said = timed()
@@ -51,7 +51,7 @@ def main() -> None:
     measured = {"wall": said.pop("wall", wall), "cpu": said.pop("cpu", cpu), "peak": peak}
     _holding.close()
     assert not late, f"imported while it was measured: {late}"
-    outcome = {**said, **(_found(tells)(data) if tells else {})}
+    outcome = {**said, **(_found(tells, data) if tells else {})}
     sys.stdout.write(json.dumps({**measured, "outcome": outcome}))
 
 
@@ -68,12 +68,12 @@ def _cpu() -> float:
     return sum(used.ru_utime + used.ru_stime for used in both)
 
 
-def _found(name: str) -> Any:
-    """Return what `module:function` names; `module:function(a, b)` calls it with texts."""
+def _found(name: str, data: Path) -> Any:
+    """Call what `module:function` names with the workspace; `module:function(a b)` with texts, too."""
     module, _, rest = name.partition(":")
     function, _, args = rest.partition("(")
     found = getattr(importlib.import_module(f"tests.bench.{module}"), function)
-    return found(*(arg.replace("%", " ") for arg in args.rstrip(")").split(" "))) if args else found
+    return found(data, *(arg.replace("%", " ") for arg in args.rstrip(")").split()))
 
 
 if __name__ == "__main__":

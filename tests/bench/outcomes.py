@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from tests.bench import people
 from tests.bench.grounds import database, opened, pages
 from tests.bench.measure import Said
 
@@ -24,17 +25,18 @@ def requests(data: Path) -> Said:
     """Return digests of the request lines, parsed, and of the claims, both in their order, in however many batches."""
     files = sorted(data.glob("batches/*-requests.jsonl"))
     lines = (orjson.loads(line) for path in files for line in path.open("rb"))
+    claims = _rows(data, "SELECT task, item_id, input_hash, open, outcome FROM findable_requests ORDER BY batch, line")
+    return {"lines": digest(lines), "claims": digest(claims)}
+
+
+def _rows(data: Path, sql: str) -> list[Any]:
     with closing(sqlite3.connect(database(data))) as connection:
-        claims = connection.execute(
-            "SELECT task, item_id, input_hash, open, outcome FROM findable_requests ORDER BY batch, line"
-        )
-        return {"lines": digest(lines), "claims": digest(claims)}
+        return connection.execute(sql).fetchall()
 
 
 def ingest(data: Path) -> Said:
     """Return digests of tags and scores, answers, attempts, claims, and the batch's account."""
-    with closing(sqlite3.connect(database(data))) as connection:
-        return ingested(connection.execute)
+    return ingested(lambda sql: _rows(data, sql))
 
 
 def ingested(execute: Callable[[str], Iterable[Any]]) -> Said:
@@ -68,9 +70,7 @@ def ingested(execute: Callable[[str], Iterable[Any]]) -> Said:
 
 def score(data: Path) -> Said:
     """Return a digest of everybody's score."""
-    with closing(sqlite3.connect(database(data))) as connection:
-        rows = connection.execute("SELECT id, round(findability_score, 6) FROM experts ORDER BY id")
-        return {"scores": digest(rows)}
+    return {"scores": digest(_rows(data, "SELECT id, round(findability_score, 6) FROM experts ORDER BY id"))}
 
 
 def index(data: Path) -> Said:
@@ -82,8 +82,6 @@ def index(data: Path) -> Said:
     metadata = orjson.loads((data / "metadata.json").read_bytes())
     wrong, first = 0, 0
     with opened(data) as ws, ws.store.read() as tx:
-        from tests.bench import people
-
         for page in pages(ws.collection.entries(tx)):
             wanted = people.vectors([entry.text for entry in page])
             stored = found.reconstruct_n(first, len(page))

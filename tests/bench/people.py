@@ -16,19 +16,9 @@ if TYPE_CHECKING:
 SEED = 4
 DIM = 768
 COLUMNS = (
-    "username",
-    "first_name",
-    "last_name",
-    "job_title",
-    "company",
-    "bio",
-    "hourly_rate",
-    "currency",
-    "profile_url",
-    "profile_url_utm",
-    "category",
+    *("username", "first_name", "last_name", "job_title", "company", "bio", "hourly_rate", "currency"),
+    *("profile_url", "profile_url_utm", "category"),
 )
-
 NAMES = {
     "First Name": "first_name",
     "Last Name": "last_name",
@@ -45,30 +35,10 @@ _FIRST = ("Ada", "Bruno", "Chiara", "Dmitri", "Esra", "Femi", "Greta", "Hiro", "
 _LAST = ("Alder", "Brook", "Castell", "Dünbar", "Eastwick", "Fenn", "Garrow", "Hollis", "Ivers", "Juniper", "Kestrel")
 _WORK = ("engineer", "lawyer", "consultant", "researcher", "teacher", "planner", "auditor", "designer", "keeper")
 _FIELDS = (
-    "water law",
-    "beekeeping",
-    "soil science",
-    "machine learning",
-    "tax law",
-    "timber framing",
-    "harbour pilotage",
-    "type design",
-    "glaciology",
-    "cheese making",
-    "railway signalling",
-    "patent law",
-    "bridge inspection",
-    "plant breeding",
-    "organ building",
-    "data protection",
-    "cold chains",
-    "acoustics",
-    "seed banking",
-    "tide tables",
-    "wind loads",
-    "bookbinding",
-    "dry stone walls",
-    "night trains",
+    *("water law", "beekeeping", "soil science", "machine learning", "tax law", "timber framing"),
+    *("harbour pilotage", "type design", "glaciology", "cheese making", "railway signalling", "patent law"),
+    *("bridge inspection", "plant breeding", "organ building", "data protection", "cold chains", "acoustics"),
+    *("seed banking", "tide tables", "wind loads", "bookbinding", "dry stone walls", "night trains"),
 )
 _SENTENCES = (
     "I have spent {years} years in {field}, first in small workshops and later for whole regions.",

@@ -38,17 +38,13 @@ class _Axis:
         """Take whole powers of ten below and above."""
         self.low = math.floor(math.log10(least))
         self.high = max(math.ceil(math.log10(most)), self.low + 1)
+        self.ticks = [10.0**power for power in range(self.low, self.high + 1)]
         self._begin, self._end = begin, end
 
     def at(self, value: float) -> float:
         """Return where a value stands."""
         share = (math.log10(value) - self.low) / (self.high - self.low)
         return self._begin + share * (self._end - self._begin)
-
-    @property
-    def ticks(self) -> list[float]:
-        """Return the powers of ten."""
-        return [10.0**power for power in range(self.low, self.high + 1)]
 
 
 def _grid(across: _Axis, up: _Axis, unit: str) -> list[str]:

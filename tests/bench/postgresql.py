@@ -5,16 +5,14 @@ Only this process's CPU is counted, not the server's.
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.bench import grounds, outcomes, product
 from tests.bench.measure import Said, Timed, held, loads
 from tests.postgresql import Server
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 SYNCING = ("ALTER SYSTEM SET fsync = on", "ALTER SYSTEM SET full_page_writes = on", "SELECT pg_reload_conf()")
 
@@ -30,13 +28,13 @@ def naive(data: Path) -> Timed:
     """A session and a commit for each row; they do not wait for the disk (`synchronous_commit` off), in its favour."""
     from sqlalchemy import create_engine, event
 
-    from tests.bench.naive import ingest as naive_ingest
+    from tests.bench.naive import rows
 
     url = held(_moved(data))
     engine = create_engine(url)
     event.listen(engine, "connect", _waiting_for_no_disk)
     loads("pydantic.alias_generators")
-    return _telling(naive_ingest.on(engine, data), url)
+    return _telling(rows.ingest_on(engine, data), url)
 
 
 def _waiting_for_no_disk(connection: Any, _record: Any) -> None:
@@ -46,26 +44,19 @@ def _waiting_for_no_disk(connection: Any, _record: Any) -> None:
 
 def _telling(work: Timed, url: str) -> Timed:
     """Return the work, with what came of it read from the server before that is gone."""
+    from sqlalchemy import create_engine
 
     def run() -> Said:
-        import time
-
         began, used = time.perf_counter(), time.process_time()
         said = work()
         measured = {"wall": time.perf_counter() - began, "cpu": time.process_time() - used}
-        engine = _engine(url)
+        engine = create_engine(url)
         with engine.connect() as connection:
             found = outcomes.ingested(lambda sql: [tuple(row) for row in connection.exec_driver_sql(sql)])
         engine.dispose()
         return {**said, **measured, **found}
 
     return run
-
-
-def _engine(url: str) -> "Engine":
-    from sqlalchemy import create_engine
-
-    return create_engine(url)
 
 
 @contextlib.contextmanager

@@ -19,33 +19,31 @@ from tests.bench.measure import Said, Timed, held, loads
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
 
-QUERIES = 40
-CALL = 100  # texts of one embedding call, whose vectors are kept as they come
-BULK = 10_000  # vectors kept at once where nobody waits for a network
+QUERIES, FEW = 40, 5  # questions that are asked
 
 
-def requests(data: Path) -> Timed:
-    """Request files of everybody: selected, written, sealed, claimed."""
-    return _requests(held(grounds.opened(data)))
+def _opened(data: Path, how: str = "") -> "OpenWorkspace":
+    """Open a workspace; `bar` shows progress on a terminal, `NORMAL` lets no commit wait for the disk."""
+    from sqlalchemy import event
 
-
-def requests_with_bar(data: Path) -> Timed:
-    """The same with a bar on a terminal."""
-    return _requests(_on_terminal(data))
-
-
-def _on_terminal(data: Path) -> "OpenWorkspace":
     ws = held(grounds.opened(data))
-    ws.display = held(_terminal())
+    ws.model.prices(batch=True, on=ws.now().date())  # the first one imports the list of prices
+    if how == "bar":
+        ws.display = held(_terminal())
+    if how == "NORMAL":
+        engine = ws.store._open()
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
+        engine.dispose()  # so that every connection from here on is told
     return ws
 
 
-def _requests(ws: "OpenWorkspace") -> Timed:
+def requests(data: Path, how: str = "") -> Timed:
+    """Request files of everybody: selected, written, sealed, claimed."""
     from pipeline.batch import prepare
     from pipeline.gemini import schema
 
+    ws = _opened(data, how)
     schema.response_schema(ws.task.answer)  # the first one imports more of pydantic
-    ws.model.prices(batch=True, on=ws.now().date())  # the first one imports the list of prices
 
     def run() -> Said:
         with ws.display.bar("writing requests", None) as bar:
@@ -55,25 +53,9 @@ def _requests(ws: "OpenWorkspace") -> Timed:
     return run
 
 
-def ingest(data: Path) -> Timed:
+def ingest(data: Path, how: str = "") -> Timed:
     """Every line of a downloaded batch judged, validated, applied, accounted for."""
-    return ingest_on(held(grounds.opened(data)))
-
-
-def ingest_normal(data: Path) -> Timed:
-    """The same where a commit does not wait for the disk."""
-    from sqlalchemy import event
-
-    ws = held(grounds.opened(data))
-    engine = ws.store._open()
-    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
-    engine.dispose()  # so that every connection from here on is told
-    return ingest_on(ws)
-
-
-def ingest_with_bar(data: Path) -> Timed:
-    """The same with a bar on a terminal."""
-    return ingest_on(_on_terminal(data))
+    return ingest_on(_opened(data, how))
 
 
 def ingest_on(ws: "OpenWorkspace") -> Timed:
@@ -95,27 +77,14 @@ def score(data: Path) -> Timed:
     from pipeline.experts import rescore as step
 
     ws = held(grounds.opened(data))
-
-    def run() -> Said:
-        return {"rows": step.run(ws).total}
-
-    return run
+    return lambda: {"rows": step.run(ws).total}
 
 
-def index(data: Path) -> Timed:
-    """An index of everybody from cached vectors: staged, verified, promoted, recorded; nothing is embedded."""
-    return _index(data, share=0)
-
-
-def reindex(data: Path) -> Timed:
-    """The same after a few have changed: those are embedded and nobody else."""
-    return _index(data, share=grounds.CHANGED)
-
-
-def _index(data: Path, *, share: float) -> Timed:
+def index(data: Path, share: str = "0") -> Timed:
+    """An index from cached vectors: staged, verified, promoted, recorded; only a share that changed is embedded."""
     from pipeline.index import build as step
 
-    loads("faiss", "pipeline.index.builds", "pipeline.index.staging", "pipeline.index.staging", "numpy.random")
+    loads("faiss", "pipeline.index.builds", "pipeline.index.staging", "pipeline.index.verify", "numpy.random")
     ws = held(grounds.opened(data))
     ws.embedding_model.prices(batch=False, on=ws.now().date())  # the first one imports the list of prices
     model = Recorded()
@@ -123,7 +92,7 @@ def _index(data: Path, *, share: float) -> Timed:
 
     def run() -> Said:
         report = step.run(ws)
-        wanted = max(1, int(report.count * share)) if share else 0
+        wanted = max(1, int(report.count * float(share))) if float(share) else 0
         assert model.texts == wanted, f"{model.texts} texts were embedded, and {wanted} had changed"
         return {"rows": report.count}
 
@@ -139,32 +108,22 @@ class Recorded:
 
     def embed(self, _model: object, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool) -> Any:
         """Return the vectors of documents, float32 (len(texts), 768)."""
-        assert dim == people.DIM
-        assert is_paced
-        assert not query
+        assert (dim, is_paced, query) == (people.DIM, True, False)
         self.texts += len(texts)
         return people.vectors(texts)
 
 
-def cache_write_calls(data: Path) -> Timed:
-    """Vectors kept a hundred at a time, each call on disk before the next."""
-    return _cache_write(data, CALL)
-
-
-def cache_write(data: Path) -> Timed:
-    """Vectors kept ten thousand at a time, each call on disk before the next."""
-    return _cache_write(data, BULK)
-
-
-def _cache_write(data: Path, at_once: int) -> Timed:
+def cache_write(data: Path, at_once: str) -> Timed:
+    """Vectors kept so many at a time, each call on disk before the next."""
     from pipeline.index.cache import VectorCache
 
     keys, vectors = loaded(data)
     cache = VectorCache(data / "index" / "vectors", model="m", dim=people.DIM)
+    most = int(at_once)
 
     def run() -> Said:
-        for start in range(0, len(keys), at_once):
-            cache.add(keys[start : start + at_once], vectors[start : start + at_once])
+        for start in range(0, len(keys), most):
+            cache.add(keys[start : start + most], vectors[start : start + most])
         return {"rows": len(cache)}
 
     return run
@@ -176,7 +135,7 @@ def cache_scan(data: Path) -> Timed:
     from pipeline.index.vector_file import BLOCK
 
     keys, _ = loaded(data)
-    cache_write(data)()
+    cache_write(data, "10000")()
     cache = VectorCache(data / "index" / "vectors", model="m", dim=people.DIM)
 
     def run() -> Said:
@@ -205,13 +164,7 @@ def search(data: Path) -> Timed:
     loads("faiss")
     ws = held(grounds.opened(data))
     opened = held(Builds(ws.data).open())
-    questions = _questions()
-    opened.search(questions[0], 10)
-
-    def run() -> Said:
-        return each(questions, lambda question: [str(hit.metadata["id"]) for hit in opened.search(question, 10)])
-
-    return run
+    return each(QUERIES, lambda question: [str(hit.metadata["id"]) for hit in opened.search(question, 10)])
 
 
 def search_opening(data: Path) -> Timed:
@@ -220,54 +173,50 @@ def search_opening(data: Path) -> Timed:
 
     loads("faiss")
     ws = held(grounds.opened(data))
-    questions = _questions()[:5]
 
     def ask(question: Any) -> list[str]:
         with Builds(ws.data).open() as opened:
             return [str(hit.metadata["id"]) for hit in opened.search(question, 10)]
 
+    return each(FEW, ask)
+
+
+def each(count: int, ask: Callable[[Any], list[str]]) -> Timed:
+    """Ask once beforehand; return the work of asking so many questions, which tells the median seconds of one."""
+    questions = people.vectors([f"question {number}" for number in range(count)])
     ask(questions[0])
-    return lambda: each(questions, ask)
+
+    def run() -> Said:
+        walls, cpus, found = [], [], []
+        for question in questions:
+            wall, cpu = time.perf_counter(), time.process_time()
+            found.append(ask(question))
+            cpus.append(time.process_time() - cpu)
+            walls.append(time.perf_counter() - wall)
+        return {"wall": statistics.median(walls), "cpu": statistics.median(cpus), "found": found}
+
+    return run
 
 
-def _questions() -> Any:
-    return people.vectors([f"question {number}" for number in range(QUERIES)])
+def command(data: Path, *args: str) -> Timed:
+    """A program of the same interpreter: the seconds of one of five runs, the median."""
+    environ = {**os.environ, **grounds.environ(data)}
+    line = [sys.executable, *args]
+    subprocess.run(line, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def run() -> Said:
+        walls, cpus = [], []
+        for _ in range(5):
+            began = time.perf_counter()
+            process = subprocess.Popen(line, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0
+            walls.append(time.perf_counter() - began)
+            cpus.append(used.ru_utime + used.ru_stime)
+        return {"wall": statistics.median(walls), "cpu": statistics.median(cpus)}
 
-def each(questions: Sequence[Any], ask: Callable[[Any], list[str]]) -> Said:
-    """Ask every question; return the median seconds and CPU seconds of one, and all that was found."""
-    walls, cpus, found = [], [], []
-    for question in questions:
-        wall, cpu = time.perf_counter(), time.process_time()
-        found.append(ask(question))
-        cpus.append(time.process_time() - cpu)
-        walls.append(time.perf_counter() - wall)
-    return {"wall": statistics.median(walls), "cpu": statistics.median(cpus), "found": found}
-
-
-def command(*args: str) -> Callable[[Path], Timed]:
-    """Return a program of the same interpreter as something measured: the seconds of one of five runs, the median."""
-
-    def ready(data: Path) -> Timed:
-        environ = {**os.environ, **grounds.environ(data)}
-        line = [sys.executable, *args]
-        subprocess.run(line, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-        def run() -> Said:
-            walls, cpus = [], []
-            for _ in range(5):
-                began = time.perf_counter()
-                process = subprocess.Popen(line, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                _, status, used = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
-                assert process.returncode == 0
-                walls.append(time.perf_counter() - began)
-                cpus.append(used.ru_utime + used.ru_stime)
-            return {"wall": statistics.median(walls), "cpu": statistics.median(cpus)}
-
-        return run
-
-    return ready
+    return run
 
 
 @contextlib.contextmanager

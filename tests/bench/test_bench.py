@@ -1,64 +1,86 @@
-"""The harness on a few hundred rows: every way comes to the same, and what is written down is there. Never a time."""
+"""The harness on a few rows: every way comes to the same, and what is written down is there. Never a time."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.batch import prepare
-from tests.bench import driver, grounds
+from tests.bench import __main__ as bench
+from tests.bench import driver, grounds, report
+from tests.bench.driver import Measured
 from tests.bench.grounds import Grounds
+from tests.bench.report import Found
 from tests.bench.trials import MEMORY, TRIALS, USUAL, Trial
 
-pytestmark = pytest.mark.full
 
-ROOT = Path(__file__).parents[2]
-
-
+@pytest.mark.full
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", list(TRIALS))
-def test_every_way_comes_to_the_same(name: str, tmp_path: Path) -> None:
-    """A trial ends well only where all its ways made the same rows; its table, document and page are written."""
-    environ = {**os.environ, "QUICK": "1", "ONLY": name, "BENCH_TO": str(tmp_path / "out")}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench"], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_every_way_comes_to_the_same(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A trial ends well only where all its ways made the same rows; its document and page are written."""
+    for variable, value in {"QUICK": "1", "ONLY": name, "BENCH_TO": str(tmp_path / "out")}.items():
+        monkeypatch.setenv(variable, value)
+    assert bench.main() == 0
     document = json.loads((tmp_path / "out" / "bench.json").read_text(encoding="utf-8"))
     (measured,) = document["trials"][name].values()
     assert set(measured) == set(TRIALS[name].ways)
-    assert all(way in done.stdout for way in TRIALS[name].ways)
-    page = (tmp_path / "out" / "performance.md").read_text(encoding="utf-8")
-    assert TRIALS[name].title in page
+    printed = capsys.readouterr().out
+    assert all(way in printed for way in TRIALS[name].ways)
+    assert TRIALS[name].title in (tmp_path / "out" / "performance.md").read_text(encoding="utf-8")
 
 
-def test_a_way_that_makes_something_else_is_found_out(tmp_path: Path) -> None:
+@pytest.mark.full
+def test_a_way_that_fails_or_makes_something_else_is_found_out(tmp_path: Path) -> None:
     """Times of ways that did not come to the same are never reported."""
-    trial = Trial(
-        "scores, and none",
-        "tagged",
-        {"product": "product:score", "limit": "product:command(-c pass)"},
-        outcome="outcomes:score",
-    )
+    ways = {"product": "product:score", "limit": "product:command(-c pass)"}
+    trial = Trial("scores, and none", "tagged", ways, outcome="outcomes:score")
     with pytest.raises(driver.DifferentError, match="not the same result"):
         driver.run("wrong", trial, 20, folder=tmp_path, repeats=1, tell=lambda _line: None)
-
-
-def test_a_way_that_fails_is_not_passed_over(tmp_path: Path) -> None:
-    """What ends with an error stops the measurement."""
     trial = Trial("nothing", "untagged", {"product": "product:command(-c raise)"})
     with pytest.raises(subprocess.CalledProcessError):
         driver.run("failing", trial, 20, folder=tmp_path, repeats=1, tell=lambda _line: None)
 
 
-def test_no_quota_keeps_anybody_of_the_largest_trial_waiting(tmp_path: Path) -> None:
-    """Everybody is prepared at every size: what waits for room at the API would be measured as if it were done."""
+@pytest.mark.full
+def test_no_quota_keeps_items_of_the_largest_trial_waiting(tmp_path: Path) -> None:
+    """All are prepared at every size: what waits for room at the API would be measured as if it were done."""
     data = Grounds(tmp_path / "grounds").copy("untagged", 20, tmp_path / "data")
     with grounds.opened(data) as ws:
         with ws.display.bar("", None) as bar:
             each = prepare.plan_batches(ws, prepare.Selection(), bar=bar).counted_in / 20
         room = ws.model.enqueued(ws.settings.tier)
     assert room is None or room > 2 * each * max(*USUAL, *MEMORY)
+
+
+def _measured(wall: float, *, peak: float = 1e8) -> Measured:
+    return Measured(wall=[wall * 9, wall, wall / 9], cpu=[wall] * 3, peak=[peak] * 3, anon=[peak / 2] * 3)
+
+
+def test_bounds_are_held_by_medians_and_every_figure_is_on_the_page(tmp_path: Path) -> None:
+    """What is just enough is enough, within a trial, between two, and for memory; figures are read back by ADD=1."""
+    found = Found()
+    for count in (1_558, 10_000):
+        found.add("ingest", count, {way: _measured(count / 1000) for way in TRIALS["ingest"].ways})
+    found.add("ingest", 10_000, {"product": _measured(1.0), "naive": _measured(20.0)})
+    for count, peak in ((55_000, 1e8), (550_000, 1.31e8)):
+        found.add("ingest", count, {"product": _measured(50.0, peak=peak)})
+    found.add("rescore", 100_000, {"product": _measured(1.0)})
+    found.add("score", 100_000, {"product": _measured(2.0)})
+    told = {(one.says, one.rows): (one.bound, round(one.ratio, 3), one.met) for one in report.verdicts(found)}
+    assert told == {
+        ("naive / product", 10_000): ("≥ 20", 20.0, True),
+        ("peak at 550k / 55k", 550_000): ("≤ 1.3", 1.31, False),
+        ("nothing to change / first", 100_000): ("≤ 0.4", 0.5, False),
+    }
+    report.write(found, tmp_path)
+    assert Found.read(tmp_path).trials == found.trials
+    text = report.write_page(found, tmp_path).read_text(encoding="utf-8")
+    assert ["naive", "1.558/1.558", "100/50", "20/20", "100/50"] in [line.split() for line in text.splitlines()]
+    assert "**missed**" in text
+    for name in ("ingest-time.svg", "ingest-memory.svg"):
+        assert f"(performance/{name})" in text
+        assert "<polyline" in (tmp_path / "performance" / name).read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ USUAL = (*SMALL, 100_000)
 MEMORY = (55_000, 550_000)  # the sizes between which memory must stay flat; only with FULL=1
 
 At = tuple[str, int]  # a way and a number of rows
+LARGE: At = ("product", 100_000)
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ TRIALS: dict[str, Trial] = {
     "requests": Trial(
         "write request files, claims included",
         "untagged",
-        {"product": "product:requests", "naive": "naive.requests:ready", "limit": "limit.requests:ready"},
+        {"product": "product:requests", "naive": "naive.rows:requests", "limit": "limit.rows:requests"},
         (
-            Target("naive / product", ("naive", 100_000), ("product", 100_000), least=7),
-            Target("limit / product", ("limit", 100_000), ("product", 100_000), least=0.55),
+            Target("naive / product", ("naive", 100_000), LARGE, least=7),
+            Target("limit / product", ("limit", 100_000), LARGE, least=0.55),
             Target("peak at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.1, measure="peak"),
         ),
         "outcomes:requests",
@@ -62,16 +63,16 @@ TRIALS: dict[str, Trial] = {
         "downloaded",
         {
             "product": "product:ingest",
-            "product, NORMAL": "product:ingest_normal",
+            "product, NORMAL": "product:ingest(NORMAL)",
             "file order": "fileorder:ready",
-            "naive": "naive.ingest:ready",
-            "limit": "limit.ingest:ready",
+            "naive": "naive.rows:ingest",
+            "limit": "limit.rows:ingest",
         },
         (
             Target("naive / product", ("naive", 10_000), ("product", 10_000), least=20),
-            Target("limit / product", ("limit", 100_000), ("product", 100_000), least=0.40),
-            Target("file order / product", ("file order", 100_000), ("product", 100_000), least=1.8),
-            Target("FULL / NORMAL", ("product", 100_000), ("product, NORMAL", 100_000), most=1.15),
+            Target("limit / product", ("limit", 100_000), LARGE, least=0.40),
+            Target("file order / product", ("file order", 100_000), LARGE, least=1.8),
+            Target("FULL / NORMAL", LARGE, ("product, NORMAL", 100_000), most=1.15),
             Target("peak at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.3, measure="peak"),
         ),
         "outcomes:ingest",
@@ -90,11 +91,11 @@ TRIALS: dict[str, Trial] = {
         "tagged",
         {
             "product": "product:score",
-            "naive": "naive.score:ready",
-            "naive, at once": "naive.score:ready_at_once",
-            "limit": "limit.score:ready",
+            "naive": "naive.rows:score",
+            "naive, at once": "naive.rows:score_at_once",
+            "limit": "limit.rows:score",
         },
-        (Target("naive / product", ("naive", 100_000), ("product", 100_000), least=15),),
+        (Target("naive / product", ("naive", 100_000), LARGE, least=15),),
         "outcomes:score",
         slow=frozenset({"naive", "naive, at once"}),
         memory=frozenset({"product", "limit"}),
@@ -108,9 +109,9 @@ TRIALS: dict[str, Trial] = {
     "index": Trial(
         "index, verification included",
         "cached",
-        {"product": "product:index", "naive": "naive.index:ready", "limit": "limit.index:ready"},
+        {"product": "product:index", "naive": "naive.vectors:index", "limit": "limit.vectors:index"},
         (
-            Target("naive / product", ("naive", 100_000), ("product", 100_000), least=5),
+            Target("naive / product", ("naive", 100_000), LARGE, least=5),
             Target(
                 "anonymous memory at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.1, measure="anon"
             ),
@@ -121,28 +122,28 @@ TRIALS: dict[str, Trial] = {
     "reindex": Trial(
         "index after 1 % changed",
         "changed",
-        {"product": "product:reindex"},
+        {"product": "product:index(0.01)"},
         outcome="outcomes:index",
     ),
     "cache-write": Trial(
         "vector cache, 10,000 a call",
         "cached",
         {
-            "product": "product:cache_write",
-            "naive": "naive.vectors:write",
-            "naive, NORMAL": "naive.vectors:write_normal",
+            "product": "product:cache_write(10000)",
+            "naive": "naive.vectors:write(10000 FULL)",
+            "naive, NORMAL": "naive.vectors:write(10000 NORMAL)",
             "limit": "limit.vectors:write",
         },
-        (Target("naive / product", ("naive", 100_000), ("product", 100_000), least=3),),
+        (Target("naive / product", ("naive", 100_000), LARGE, least=3),),
         slow=frozenset(),
     ),
     "cache-calls": Trial(
         "vector cache, 100 a call",
         "cached",
         {
-            "product": "product:cache_write_calls",
-            "naive": "naive.vectors:write_calls",
-            "naive, NORMAL": "naive.vectors:write_calls_normal",
+            "product": "product:cache_write(100)",
+            "naive": "naive.vectors:write(100 FULL)",
+            "naive, NORMAL": "naive.vectors:write(100 NORMAL)",
         },
         slow=frozenset(),
     ),
@@ -150,7 +151,7 @@ TRIALS: dict[str, Trial] = {
         "vector cache, read all",
         "cached",
         {"product": "product:cache_scan", "naive": "naive.vectors:scan", "limit": "limit.vectors:scan"},
-        (Target("naive / product", ("naive", 100_000), ("product", 100_000), least=4),),
+        (Target("naive / product", ("naive", 100_000), LARGE, least=4),),
         slow=frozenset(),
     ),
     "help": Trial(
@@ -172,20 +173,20 @@ TRIALS: dict[str, Trial] = {
         },
         (
             Target("product / import click, sqlalchemy", ("product", 1_558), ("limit", 1_558), most=1.5),
-            Target("the same at 100k", ("product", 100_000), ("limit", 100_000), most=1.5),
+            Target("the same at 100k", LARGE, ("limit", 100_000), most=1.5),
         ),
     ),
     "search": Trial(
         "search, one question to an open index",
         "indexed",
-        {"product": "product:search", "limit": "limit.search:ready"},
-        (Target("product / numpy product", ("product", 100_000), ("limit", 100_000), most=1.2),),
+        {"product": "product:search", "limit": "limit.vectors:search"},
+        (Target("product / numpy product", LARGE, ("limit", 100_000), most=1.2),),
         environ={"OPENBLAS_NUM_THREADS": "1"},  # a second one spins, and costs more than it helps where others work
     ),
     "search-opening": Trial(
         "search, index opened for it",
         "indexed",
-        {"product": "product:search_opening", "naive": "naive.search:ready"},
+        {"product": "product:search_opening", "naive": "naive.vectors:search"},
         slow=frozenset(),
     ),
     "local-batch": Trial(
@@ -199,8 +200,8 @@ TRIALS: dict[str, Trial] = {
         "local engine, embeddings",
         "untagged",
         {
-            "product": "local:embeddings",
-            "naive": "local:embeddings_one_by_one",
+            "product": "local:embeddings(100)",
+            "naive": "local:embeddings(1)",
             "limit": "local:encoder",
             "limit, wordllama": "local:wordllama",
         },
@@ -215,21 +216,21 @@ TRIALS: dict[str, Trial] = {
     "bar-requests": Trial(
         "progress bar, request files",
         "untagged",
-        {"product": "product:requests_with_bar", "limit": "product:requests"},
-        (Target("with / without a bar, CPU", ("product", 100_000), ("limit", 100_000), most=1.02, measure="cpu"),),
+        {"product": "product:requests(bar)", "limit": "product:requests"},
+        (Target("with / without a bar, CPU", LARGE, ("limit", 100_000), most=1.02, measure="cpu"),),
         "outcomes:requests",
     ),
     "bar-ingest": Trial(
         "progress bar, ingest",
         "downloaded",
-        {"product": "product:ingest_with_bar", "limit": "product:ingest"},
-        (Target("with / without a bar, CPU", ("product", 100_000), ("limit", 100_000), most=1.02, measure="cpu"),),
+        {"product": "product:ingest(bar)", "limit": "product:ingest"},
+        (Target("with / without a bar, CPU", LARGE, ("limit", 100_000), most=1.02, measure="cpu"),),
         "outcomes:ingest",
     ),
 }
 
-# Targets between two trials: (says, trial over, trial under, at rows, most)
-BETWEEN: tuple[tuple[str, str, str, int, float], ...] = (
-    ("nothing to change / first", "rescore", "score", 100_000, 0.4),
-    ("after 1 % changed / full", "reindex", "index", 100_000, 0.5),
+# Targets between two trials: (trial over, trial under, target)
+BETWEEN: tuple[tuple[str, str, Target], ...] = (
+    ("rescore", "score", Target("nothing to change / first", LARGE, LARGE, most=0.4)),
+    ("reindex", "index", Target("after 1 % changed / full", LARGE, LARGE, most=0.5)),
 )

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from tests.lab import ROOT, Workspace
 
@@ -20,16 +19,12 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize(
-    ("options", "environ"), [(("--rpm", "2", "--rpd", "9"), {}), ((), {"FINDABLE_RPM": "2", "FINDABLE_RPD": "9"})]
-)
-def test_limits_are_given_at_the_start(tmp_path: Path, options: tuple[str, ...], environ: dict[str, str]) -> None:
+def test_limits_are_given_at_the_start(tmp_path: Path) -> None:
     """Options, or the values that make passes on, limit every model; the engine says where it serves, and ends well."""
-    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", *options]
+    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=inherited | environ | {"FINDABLE_DATA": str(tmp_path)}, stderr=subprocess.PIPE, text=True
-    ) as engine:
+    environ = inherited | {"FINDABLE_RPD": "9", "FINDABLE_DATA": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as engine:
         assert engine.stderr is not None
         said = re.search(r"http://[0-9.:]+", engine.stderr.readline())
         assert said is not None
@@ -42,19 +37,16 @@ def test_limits_are_given_at_the_start(tmp_path: Path, options: tuple[str, ...],
     assert engine.returncode == 0
 
 
-def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
-    """Exit code 3 names the port and the value that chooses another one; the disk is not to blame."""
+def test_a_place_that_cannot_be_served_at_is_said_so(tmp_path: Path) -> None:
+    """A taken port, another machine's address and no host: exit code 3 names it, and the disk is not to blame."""
+    workspace = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path)})
     with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        result = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path)}).run("emulator", "--port", str(port))
-    assert (result.exit_code, result.stdout) == (3, "")
+        port = str(other.getsockname()[1])
+        result = workspace.ran("emulator", "--port", port, code=3)
+    assert result.stdout == ""
     assert f"error: port {port} of 127.0.0.1 cannot be used: " in result.stderr
     assert "PORT=" in result.stderr
-    assert "disk" not in result.stderr
-
-
-def test_a_host_that_is_not_this_machine_is_said_so(tmp_path: Path) -> None:
-    """An address of another machine, and a name that is none: exit code 3 names it."""
     for host in ("192.0.2.1", "no such host"):
-        result = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path)}).run("emulator", "--port", "0", "--host", host)
-        assert (result.exit_code, host in result.stderr, "disk" in result.stderr) == (3, True, False), result.output
+        told = workspace.ran("emulator", "--port", "0", "--host", host, code=3).stderr
+        assert host in told
+        assert "disk" not in result.stderr + told

@@ -50,6 +50,12 @@ def test_a_refused_file_is_sent_again_about_the_same_subject(texts: Workspace, a
         assert "make batch-submit TASK=passages" in told(texts, "batch-submit", code=4)
 
 
+def test_refusals_alike_are_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
+    """Where three batches in a row are refused for the same line."""
+    api.fault("bad_line", times=3, args={"line": 1, "field": "x"}, path=CREATE)
+    assert "`make batch-submit TASK=passages` asks again" in told(texts, "batch-submit", code=4)
+
+
 def test_a_batch_that_waits_for_room_is_polled_about_the_same_subject(
     texts: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,25 +67,16 @@ def test_a_batch_that_waits_for_room_is_polled_about_the_same_subject(
     assert "`make batch-submit TASK=passages` again" in said
 
 
-def test_refusals_alike_are_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
-    """Where three batches in a row are refused for the same line."""
-    api.fault("bad_line", times=3, args={"line": 1, "field": "x"}, path=CREATE)
-    assert "`make batch-submit TASK=passages` asks again" in told(texts, "batch-submit", code=4)
-
-
-def test_an_unclear_create_is_found_out_about_the_same_subject(texts: Workspace, api: Api) -> None:
-    """A poll that cannot say whether a batch was made names the command that can."""
+def test_what_is_unclear_is_found_out_about_the_same_subject(texts: Workspace, api: Api) -> None:
+    """A poll that cannot say whether a batch was made, or gets a page for a result, names the command that can."""
     api.fault("create_lost_reply", path=CREATE)
     api.fault("status", times=100, path=r"/batches(\?|$)", method="GET")
     told(texts, "batch-submit", code=4, RETRY_FOR="0")
     assert "make batch-submit TASK=passages finds out" in told(texts, "batch-poll", code=4, RETRY_FOR="0")
-
-
-def test_a_result_that_is_none_is_fetched_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
-    """A page in the place of a result: the poll that is named is about the batch's subject."""
+    api.clear_faults()
     told(texts, "batch-submit", code=0)
     api.fault("html_200", times=100, path=":download")
-    assert "`make batch-poll TASK=passages` again later" in told(texts, "batch-poll", code=4)
+    assert "`make batch-poll TASK=passages` again later" in told(texts, "batch-poll", code=4, POLL_PATIENCE="0")
 
 
 def test_what_was_given_up_is_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:

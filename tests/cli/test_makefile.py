@@ -6,8 +6,6 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from tests.lab import ROOT
 
 
@@ -31,29 +29,19 @@ def settings(tmp_path: Path, *words: str, **environ: str) -> Mapping[str, str]:
 
 
 def test_what_another_project_exported_is_not_taken(tmp_path: Path) -> None:
-    """The most common names mean nothing in the environment: no foreign database, no other version."""
+    """The most common names mean nothing in the environment; other short names may be exported: `DIM=256 make …`."""
     foreign = {"DATABASE_URL": "postgresql+psycopg://them@db/theirs", "VERSION": "9", "DEBUG": "maybe"}
-    assert settings(tmp_path, **foreign) == settings(tmp_path)
-
-
-def test_other_short_names_may_be_exported(tmp_path: Path) -> None:
-    """`DIM=256 make …` means what `make … DIM=256` does."""
-    assert settings(tmp_path, DIM="256") == settings(tmp_path, "DIM=256")
+    assert settings(tmp_path, DIM="256", **foreign) == settings(tmp_path, "DIM=256")
 
 
 def test_what_is_typed_or_named_findables_is_taken(tmp_path: Path) -> None:
-    """Variables on make's command line count, before those of the environment with the prefix, which count too."""
-    named = {"FINDABLE_DIM": "256", "FINDABLE_CONCURRENCY": "3"}
+    """Variables on make's command line count, before those of the environment with the prefix or without it."""
+    named = {"FINDABLE_DIM": "256", "FINDABLE_CONCURRENCY": "3", "DATA": "exported"}
     found = settings(tmp_path, "DIM=512", "MODEL=gemini-2.5-flash", **named)
-    wanted = {"DIM": "512", "MODEL": "gemini-2.5-flash", "CONCURRENCY": "3", "DATA": str(tmp_path)}
+    wanted = {"DIM": "512", "MODEL": "gemini-2.5-flash", "CONCURRENCY": "3", "DATA": "exported"}
     assert {name: str(found[f"FINDABLE_{name}"]) for name in wanted} == wanted
-
-
-@pytest.mark.parametrize("words", [(), ("DATA=typed",)])
-def test_data_may_be_exported(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """`export DATA=…` names the workspace of all that is typed below it, beneath what is typed."""
-    found = settings(tmp_path, *words, DATA="exported")
-    assert found["FINDABLE_DATA"] == (words[0].removeprefix("DATA=") if words else "exported")
+    assert settings(tmp_path, "DATA=typed", **named)["FINDABLE_DATA"] == "typed"
+    assert settings(tmp_path)["FINDABLE_DATA"] == str(tmp_path)
 
 
 def test_a_make_within_make_takes_the_variables_along(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import psutil
 
 from tests import ledger
 from tests.concurrency.nursery import Doom
-from tests.crash.program import ask, program
+from tests.crash.program import Program
 from tests.integration.hands import Hand
 from tests.integration.looks import asked_ids
 from tests.lab import KEY, URL, Workspace
@@ -129,21 +129,21 @@ class Nursery:
 
     def __init__(self) -> None:
         """Start it."""
-        self._program = program("tests.concurrency.nursery")
+        self._program = Program("tests.concurrency.nursery")
 
     def bring_up(self, **order: Any) -> int:
         """Bring up a worker and return its process id."""
-        return int(ask(self._program, order)["pid"])
+        return int(self._program.ask(order)["pid"])
 
     def ended(self, pid: int) -> int | None:
         """Return the exit code of a worker that ended (negative: its signal), None while it lives."""
-        code: int | None = ask(self._program, {"ended": pid})["code"]
+        code: int | None = self._program.ask({"ended": pid})["code"]
         return code
 
     def close(self) -> None:
         """End it, and with it every worker."""
-        self._program.kill()
-        self._program.communicate()
+        os.kill(self._program.pid, signal.SIGKILL)
+        self._program.close()
 
 
 class Four:

@@ -1,8 +1,7 @@
 """Brings up workers: processes that run commands for ever, until they are killed; a program of the four-workers test.
 
-`python -m tests.concurrency.nursery` reads one JSON object a line, forks a worker from this process, which has only
-imported, and answers with one line. A worker runs the commands it was given in random order. What it did is in its
-log, a JSON line for each command that ended; how it ends itself, if it does, was drawn when it was born.
+An order forks a worker, which has only imported. A worker runs the commands it was given in random order. What it did
+is in its log, a JSON line for each command that ended; how it ends itself, if it does, was drawn when it was born.
 """
 
 import ctypes
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash.mortal import DIE_WITH_PARENT, serve_orders, to_the_end
+from tests.crash.mortal import DIE_WITH_PARENT, to_the_end
 from tests.crash.steps import Fate, Steps
 from tests.crash.watching import watch
 
@@ -100,7 +99,3 @@ def obey(order: dict[str, Any]) -> dict[str, Any]:
     if child == 0:
         to_the_end(lambda: work(order))
     return {"pid": child}
-
-
-if __name__ == "__main__":
-    serve_orders(obey)

@@ -12,6 +12,7 @@ KILLS = 12
 SEED = 20261120
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc as Linux has them")
 def test_four_workers_ask_nobody_twice_however_often_they_are_killed(tmp_path: Path) -> None:
     """Everybody is tagged once, each batch has one remote batch, the accounts add up and the index is whole."""

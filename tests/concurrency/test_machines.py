@@ -3,6 +3,7 @@
 Another machine is one with another name; what a process leaves there when it dies is freed by nothing but time.
 """
 
+import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,11 +15,10 @@ from pipeline.store import tables
 from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
 from tests.concurrency.rounds import Part, Round
-from tests.concurrency.test_stood_still import ended, standing_still, started
+from tests.concurrency.test_stood_still import standing_still, started
 
 Live = Callable[[str], Life]
 
-ELSEWHERE = "import platform\nplatform.node = lambda: 'elsewhere'\nfrom jobs.cli import main\nmain()"
 DEATHS = {  # at which moment who held the lease died, and what waits for it
     "an ingest before the account": "batch-ingest",
     "an index before it verifies": "index",
@@ -31,8 +31,8 @@ def left_by_the_dead(life: Life, moment: str, *, lease_s: float) -> datetime:
     if DEATHS[moment] == "index":
         assert life.workspace.run("batch-ingest").exit_code == 0
     with standing_still(life, moment, LEASE=str(lease_s)) as process:
-        process.kill()
-        process.communicate()
+        process.signal(signal.SIGKILL)
+        process.ended()
     with life.workspace.open() as ws, ws.store.read() as tx:
         (until,) = tx.execute(select(tables.leases.c.until)).scalars()
         assert isinstance(until, datetime)
@@ -52,13 +52,13 @@ def last_event(life: Life) -> datetime:
 def test_who_died_on_another_machine_is_waited_out(moment: str, live: Live) -> None:
     """Its work is taken over when its time is over and not before, and everything is done once."""
     life = live("data")
-    until = left_by_the_dead(life, moment, lease_s=4)
+    until = left_by_the_dead(life, moment, lease_s=2)
     before = last_event(life)
-    with started(life, "-c", ELSEWHERE, DEATHS[moment]) as other:
-        while datetime.now(UTC) < until and other.poll() is None:
+    with started(life, DEATHS[moment], machine="elsewhere") as other:
+        while datetime.now(UTC) < until and not other.has_ended():
             assert last_event(life) == before or datetime.now(UTC) >= until, "it was taken over too soon"
             time.sleep(0.05)
-        one = Round((Part(DEATHS[moment]),) * 2, [ended(other)] * 2)
+        one = Round((Part(DEATHS[moment]),) * 2, [other.ended()] * 2)
     assert [end.code for end in one.ended] == [0, 0], one
     assert last_event(life) >= until
     rounds.finish(life, one)
@@ -71,8 +71,8 @@ def test_who_died_on_this_machine_is_followed_at_once(moment: str, live: Live) -
     """However long its lease would last, the same command goes on with the work."""
     life = live("data")
     until = left_by_the_dead(life, moment, lease_s=3600)
-    with started(life, "-m", "jobs", DEATHS[moment]) as other:
-        one = Round((Part(DEATHS[moment]),) * 2, [ended(other)] * 2)
+    with started(life, DEATHS[moment]) as other:
+        one = Round((Part(DEATHS[moment]),) * 2, [other.ended()] * 2)
     assert [end.code for end in one.ended] == [0, 0], one
     assert datetime.now(UTC) < until
     rounds.finish(life, one)

@@ -1,9 +1,6 @@
 """No command waits for another's network, and reading commands wait for nobody at all."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,9 +8,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from tests.concurrency.conftest import Life
-from tests.lab import ROOT, slowness
-
-pytestmark = pytest.mark.sampled(2)
+from tests.integration.hands import Hand
+from tests.lab import slowness
 
 Live = Callable[[str], Life]
 
@@ -55,27 +51,21 @@ def spelled(command: tuple[str, ...], life: Life) -> list[str]:
 
 
 @contextmanager
-def hanging(life: Life, command: tuple[str, ...], method: str, path: str) -> Iterator[subprocess.Popen[bytes]]:
+def hanging(life: Life, command: tuple[str, ...], method: str, path: str) -> Iterator[Hand]:
     """Run a command in a process of its own until it hangs in one of its calls, for the length of a block."""
     life.api.fault("hang", method=method, path=path)
-    settings = {"FINDABLE_CALL_TIMEOUT": "300", "FINDABLE_CREATE_TIMEOUT": "300", "FINDABLE_TRANSFER_TIMEOUT": "300"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jobs", *spelled(command, life)],
-        env=os.environ | life.workspace.environ | settings,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    settings = {"CALL_TIMEOUT": "300", "CREATE_TIMEOUT": "300", "TRANSFER_TIMEOUT": "300"}
+    hand = Hand()
+    hand.start(life.workspace, *spelled(command, life), values=settings)
     try:
         until = time.monotonic() + 60
         while not any(fault["used_up"] for fault in life.api.faults()["faults"]):
-            assert process.poll() is None, "it ended"
+            assert not hand.has_ended(), "it ended"
             assert time.monotonic() < until, "it never hung"
             time.sleep(0.02)
-        yield process
+        yield hand
     finally:
-        process.kill()
-        process.wait()
+        hand.close()
 
 
 def in_time(life: Life, command: tuple[str, ...], *, codes: tuple[int, ...] = (0,)) -> str:
@@ -88,7 +78,7 @@ def in_time(life: Life, command: tuple[str, ...], *, codes: tuple[int, ...] = (0
     return str(result.output)
 
 
-@pytest.mark.sampled(4, sqlite=4)
+@pytest.mark.sampled(8, sqlite=8)
 @pytest.mark.parametrize("who", HANGS)
 def test_whoever_hangs_in_a_call_keeps_nobody_waiting(who: str, live: Live) -> None:
     """Every other command ends at once; what it does not touch is the batch, or the person, of the one that hangs."""
@@ -96,15 +86,15 @@ def test_whoever_hangs_in_a_call_keeps_nobody_waiting(who: str, live: Live) -> N
     command, method, path = HANGS[who]
     if command == ("index",):
         in_time(life, ("batch-ingest",))  # so that there is somebody to embed
-    with hanging(life, command, method, path) as process:
+    with hanging(life, command, method, path) as hand:
         for other in READING:
             in_time(life, other)
         for other in WORKING:
             codes = (0, 2, 4) if other[0] == "batch-cancel" else (0,)
             in_time(life, other, codes=codes)
-        assert process.poll() is None, "it hung all the while"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
+        assert not hand.has_ended(), "it hung all the while"
+        hand.signal(signal.SIGINT)
+        assert hand.ended().code == 130
 
 
 class UndoneError(Exception):
@@ -132,14 +122,12 @@ def test_an_interrupt_ends_the_wait_for_a_long_transaction(live: Live) -> None:
     """Who must write waits, and Ctrl-C ends that within a second."""
     life = live("data")
     with long_transaction(life):
-        command = [sys.executable, "-m", "jobs", "score"]
-        process = subprocess.Popen(
-            command, env=os.environ | life.workspace.environ, cwd=ROOT, stderr=subprocess.DEVNULL
-        )
-        with process:
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(timeout=3)
-            began = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=10) == 130
-            assert time.monotonic() - began < 5 * slowness()
+        hand = Hand()
+        hand.start(life.workspace, "score")
+        hand.wait_until_ended(1)
+        assert not hand.has_ended()
+        began = time.monotonic()
+        hand.signal(signal.SIGINT)
+        assert hand.ended().code == 130
+        assert time.monotonic() - began < 5 * slowness()
+        hand.close()

@@ -14,7 +14,7 @@ from tests.integration.hands import Ended, Hand
 
 Live = Callable[[str], Life]
 
-SHARE = float(os.environ.get("FINDABLE_SHARE", "0.02"))  # of all steps
+SHARE = float(os.environ.get("FINDABLE_SHARE", "0.01"))  # of all steps
 SEED = int(os.environ.get("FINDABLE_SEED", "3"))
 LONG_ENOUGH_S = 1.5  # for the other one to do its work, unless the first stands in the middle of a transaction
 LEASE_S = 0.65
@@ -49,9 +49,7 @@ def overtake(life: Life, hands: tuple[Hand, Hand], command: str, step: int, side
     if first.wait_until_stopped():
         time.sleep(LEASE_S)
         second.start(life.workspace, *other.split())
-        until = time.monotonic() + LONG_ENOUGH_S
-        while time.monotonic() < until and not second.has_ended():
-            time.sleep(0.01)
+        second.wait_until_ended(LONG_ENOUGH_S)
         first.go_on()
         ended = [second.ended()]
     return Round((Part(command, step, side), Part(other)), [first.ended(), *(ended or [Ended(0, "", "", [])])])

@@ -59,7 +59,7 @@ def checked(*ended: Ended) -> None:
         assert one.code in {0, 4, 6}, one
 
 
-@pytest.mark.sampled(3, sqlite=3)
+@pytest.mark.sampled(6, sqlite=6)
 @pytest.mark.parametrize("other", [BACKFILL, PILOT, RUN], ids=lambda words: words[0])
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_two_at_the_same_time_ask_everyone_once(
@@ -73,7 +73,7 @@ def test_two_at_the_same_time_ask_everyone_once(
     come_home(workspace)
 
 
-@pytest.mark.sampled(5, sqlite=5)
+@pytest.mark.sampled(9, sqlite=9)
 @pytest.mark.parametrize("other", [BACKFILL, PILOT, RUN], ids=lambda words: words[0])
 @pytest.mark.parametrize("share", [0.15, 0.4, 0.7])
 def test_a_backfill_that_stood_still_does_no_harm(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import faiss
+import pytest
 
 from tests.concurrency.conftest import Life
 from tests.lab import Workspace
@@ -52,6 +53,7 @@ def add_one(workspace: Workspace, number: int) -> None:
         workspaces.touch_revision(tx)
 
 
+@pytest.mark.sqlite_only("reads files of the index alone")
 def test_a_reader_never_sees_a_mixed_pair_or_a_missing_file(live: Callable[[str], Life]) -> None:
     """Through `current`, resolved once, each pair is of one build; through the stable paths each file is there."""
     life = live("data")

@@ -10,7 +10,7 @@ from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
 from tests.integration.hands import Hand
 
-ROUNDS = int(os.environ.get("FINDABLE_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("FINDABLE_ROUNDS", "2"))
 SEED = int(os.environ.get("FINDABLE_SEED", "3"))
 
 

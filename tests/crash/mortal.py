@@ -1,10 +1,12 @@
 """Runs findable's commands as processes that die at a chosen moment; a program of the crash tests.
 
-`python -m tests.crash.mortal` reads one JSON object a line, forks a process from this one, which has only imported (no
-thread, no connection, no index yet), and answers with one line. There are three kinds of orders: to run a command (the
-answer says how it ended, what it printed, and the durable steps it took), to start an engine, and to end it.
+`python -m tests.crash.mortal` forks a process for whichever test connects, which has only imported (no thread, no
+connection, no index yet). That reads one JSON object a line, forks for each, and answers with one line. There are three
+kinds of orders: to run a command (the answer says how it ended, what it printed, and the durable steps it took), to
+start an engine, and to end it.
 """
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -12,17 +14,21 @@ import json
 import mmap
 import os
 import pkgutil
+import shutil
 import signal
+import socket
 import ssl
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pydantic
 
+from tests import postgresql
 from tests.crash.steps import Fate, Steps
 from tests.crash.watching import watch
 
@@ -199,13 +205,41 @@ def obey(order: dict[str, Any]) -> dict[str, Any]:
     return end_engine(order) if "end" in order else answer(order)
 
 
-def serve_orders(obeyed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Import all, then answer each order, a JSON line, with another."""
+def serve_orders(connection: socket.socket) -> None:
+    """Answer each order, a JSON line, with another; the first names the module that obeys."""
+    lines = connection.makefile("rw", encoding="utf-8")
+    obeyed = importlib.import_module(json.loads(lines.readline())).obey
+    found: Any = os.getpid()
+    while True:
+        lines.write(json.dumps(found) + "\n")
+        lines.flush()
+        if not (line := lines.readline()):
+            return
+        found = obeyed(json.loads(line))
+
+
+def listen(folder: Path, owner: int) -> None:
+    """Import all, then fork a process for each that connects, as long as the owner of this run lives."""
     preload()
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(obeyed(json.loads(line))) + "\n")
-        sys.stdout.flush()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "part"))
+        listening.listen(64)
+        (folder / "part").rename(folder / "socket")
+        listening.settimeout(0.5)
+        while postgresql.lives(owner):
+            with contextlib.suppress(TimeoutError):
+                connection, _ = listening.accept()
+                connection.setblocking(True)  # noqa: FBT003 - a positional argument of the library
+                if os.fork() == 0:
+                    listening.close()
+                    to_the_end(partial(serve_orders, connection))
+                connection.close()
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-if __name__ == "__main__":
-    serve_orders(obey)
+if __name__ == "__main__" and not os.fork():  # who called goes on
+    postgresql.be_silent()
+    listen(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,19 +1,26 @@
 """The program that runs mortal commands and engines, as the tests speak to it."""
 
+import contextlib
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+from tests import scratch
 from tests.crash.steps import Fate
 from tests.lab import ROOT
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the program may fork
 LIVES = Fate()
+LOADING_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -31,26 +38,59 @@ class Ended:
         return self.trail[-1] if self.trail else ""
 
 
-def program(module: str) -> "subprocess.Popen[str]":
-    """Start a module of the tests as a program that takes orders on its standard input and answers on its output."""
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", module],
-        cwd=ROOT,
-        env={**os.environ, **ONE_THREAD},
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
+class Program:
+    """A process that takes orders, JSON lines, and answers each with one; forked from what all of a run share.
+
+    To import the product takes seconds. One process does it for all, and a fork of it serves one program.
+    """
+
+    def __init__(self, module: str = "tests.crash.mortal") -> None:
+        """Begin it with the orders that a module of the tests obeys."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(_loaded()))
+        self._lines = self._socket.makefile("rw", encoding="utf-8")
+        self.tell(module)
+        self.pid: int = self.answer()
+
+    def tell(self, order: object) -> None:
+        """Give it one order."""
+        self._lines.write(json.dumps(order) + "\n")
+        self._lines.flush()
+
+    def answer(self) -> Any:
+        """Wait for its answer and return it."""
+        return json.loads(self._lines.readline())
+
+    def has_answered(self) -> bool:
+        """Return whether an answer waits to be read."""
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def ask(self, order: object) -> Any:
+        """Give it one order and return its answer."""
+        self.tell(order)
+        return self.answer()
+
+    def close(self) -> None:
+        """Let it end, and what it started with it."""
+        self._lines.close()
+        self._socket.close()
 
 
-def ask(told: "subprocess.Popen[str]", order: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a program one order and return its answer."""
-    assert told.stdin is not None
-    assert told.stdout is not None
-    told.stdin.write(json.dumps(order) + "\n")
-    told.stdin.flush()
-    found: dict[str, Any] = json.loads(told.stdout.readline())
-    return found
+@cache
+def _loaded() -> Path:
+    """Return the socket of this run's loaded process, started where it does not run yet."""
+    if scratch.PEACE not in os.environ:
+        scratch.announce()
+    folder = Path(os.environ[scratch.PEACE]).with_suffix(".loaded")
+    with contextlib.suppress(FileExistsError):  # else another one starts it right now
+        folder.mkdir()
+        command = [sys.executable, "-W", "ignore", "-m", "tests.crash.mortal", str(folder), os.environ[scratch.OWNER]]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, check=True, start_new_session=True)
+    until = time.monotonic() + LOADING_S
+    while not (folder / "socket").exists():
+        assert time.monotonic() < until, f"nothing listens in {folder}"
+        time.sleep(0.02)
+    return folder / "socket"
 
 
 class Mortal:
@@ -60,7 +100,7 @@ class Mortal:
 
     def __init__(self) -> None:
         """Start it."""
-        self._program = program("tests.crash.mortal")
+        self._program = Program()
 
     def run(
         self, environ: Mapping[str, str], *args: str, cwd: Path, fate: Fate = LIVES, read_only: bool = False
@@ -68,20 +108,20 @@ class Mortal:
         """Run one command in a folder with nothing of ours in its environment but `environ`, and let its fate be."""
         order: dict[str, Any] = {"args": args, "environ": dict(environ), "cwd": str(cwd), "read_only": read_only}
         order |= {"die_at": fate.at, "side": fate.side, "how": fate.how}
-        return Ended(**ask(self._program, order | {"disk": {"once": fate.once, "pages": fate.pages}}))
+        return Ended(**self._program.ask(order | {"disk": {"once": fate.once, "pages": fate.pages}}))
 
     def start_engine(self, root: Path, *, settings: Mapping[str, Any], faults: list[dict[str, Any]]) -> tuple[str, int]:
         """Start an engine on the state under `root`, in a process of its own; return its URL and its number."""
-        found = ask(self._program, {"engine": str(root), "settings": dict(settings), "faults": faults})
+        found = self._program.ask({"engine": str(root), "settings": dict(settings), "faults": faults})
         return str(found["url"]), int(found["engine"])
 
     def end_engine(self, number: int) -> None:
         """Kill an engine."""
-        ask(self._program, {"end": number})
+        self._program.ask({"end": number})
 
     def close(self) -> None:
         """End the program."""
-        self._program.communicate(timeout=10)
+        self._program.close()
 
     def __enter__(self) -> Self:
         """Return the program, which runs already."""

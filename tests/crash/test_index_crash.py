@@ -15,7 +15,7 @@ from pipeline.index.vector_file import HEADER_BYTES
 from tests.crash.index_children import COUNT, cache_of, check, make, text_of
 from tests.unit.index.toy import DIM, key_of, vectors_of
 
-pytestmark = pytest.mark.sampled(3)
+pytestmark = pytest.mark.sqlite_only("no database takes part")
 
 ROOT = Path(__file__).parents[2]
 RECORD = 32 + 4 * DIM + 4
@@ -42,6 +42,7 @@ def leftovers(data_dir: Path) -> list[str]:
     return [name for name in names if name.endswith((".staging", ".part", ".link-part"))]
 
 
+@pytest.mark.sampled(1, sqlite=3)
 @pytest.mark.parametrize("before", [0, 1, 2])
 def test_killed_before_any_change_current_is_whole(tmp_path: Path, before: int) -> None:
     """Killed before each change it makes to the disk, a run leaves the old build or the new one, and can be redone."""
@@ -69,6 +70,7 @@ def test_killed_before_any_change_current_is_whole(tmp_path: Path, before: int) 
     assert set(served) == {before, before + 1}
 
 
+@pytest.mark.sampled(1, sqlite=2)
 @pytest.mark.parametrize("extra", [1, RECORD - 1, RECORD + 40, 5 * RECORD - 1])
 def test_killed_in_the_middle_of_an_append(tmp_path: Path, extra: int) -> None:
     """A process killed by the system inside its write loses the records it had not written, and nothing else."""

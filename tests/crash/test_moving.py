@@ -32,7 +32,7 @@ pytestmark = pytest.mark.sqlite_only("begins with an SQLite file")
 
 EVERY = os.environ.get("KEEPING") == "all"
 MANY = 4000  # rows that take a while to copy
-KILLS = 4 if EVERY else 2
+KILLS = 4
 UNREACHABLE = 4
 GATE = 6  # so few are no reason to trust them
 
@@ -114,7 +114,7 @@ def test_a_move_that_is_killed_can_be_run_again(
     """Killed before or after any of its steps it left nothing or everything there; the next run ends it."""
     before = counts(source)
     every = (*(Fate(number, "before") for number in range(1, len(trail) + 1)), Fate(len(trail), "after"))
-    for fate in every[:: -1 if EVERY else -3]:
+    for fate in every[:: -1 if EVERY else -6]:
         here, there = copied(source, tmp_path / f"{fate.at}-{fate.side}")
         ended = moving(mortal, here, there, fate)
         assert ended.code == -signal.SIGKILL, (fate, ended)
@@ -122,6 +122,7 @@ def test_a_move_that_is_killed_can_be_run_again(
         settle(mortal, here, there, before=before)
 
 
+@pytest.mark.full
 def test_a_move_that_is_killed_while_it_copies_left_nothing(source: Workspace, mortal: Mortal, tmp_path: Path) -> None:
     """Killed between its first row and its last, it is undone by the server, and the next run waits for that."""
     model, _ = copied(source, tmp_path / "model")
@@ -162,7 +163,7 @@ def test_a_server_that_goes_away_is_no_harm(
     """Where it ends the connection before any step nothing is there, exit 4 says so, and the next run moves all."""
     before = counts(source)
     commit = trail.index(ON_SERVER) + 1
-    for number in range(commit, 0, -1 if EVERY else -5):
+    for number in range(commit, 0, -1 if EVERY else -10):
         here, there = copied(source, tmp_path / str(number))
         ended = moving(mortal, here, there, Fate(number, how=CUT))
         assert ended.code == UNREACHABLE, (number, ended)
@@ -170,6 +171,7 @@ def test_a_server_that_goes_away_is_no_harm(
         settle(mortal, here, there, before=before)
 
 
+@pytest.mark.full
 def test_a_server_that_crashes_has_nothing(source: Workspace, mortal: Mortal, tmp_path: Path) -> None:
     """After it recovered, what was not committed is gone, and the move works."""
     here, _ = copied(source, tmp_path / "here")

@@ -20,7 +20,7 @@ from tests.crash.steps import Fate
 from tests.lab import Api, Workspace
 
 PEOPLE = 7
-FEW = 4  # lives of the sample
+FEW = 2  # lives of the sample
 SEED = 5
 ASK = ":generateContent"
 

@@ -27,7 +27,7 @@ from tests.crash.sweep import Sweep
 from tests.lab import ON_POSTGRESQL
 
 SEED = 20261120
-CHUNKS, CHUNK = 2, 4  # of single deaths; on both databases the samples are others
+CHUNKS, CHUNK = 4, 2  # of single deaths; on both databases the samples are others
 CREATE = ":batchGenerateContent"
 FIRST, SUBMIT = "first", 1
 UNREACHABLE, CONTRADICTION, INTERRUPTED = 4, 5, 130
@@ -69,21 +69,21 @@ def test_dying_once_at_each_step_is_dying_wherever_there_is_a_difference(sweep: 
     assert set(once) == set(places(deaths(sweep)))
 
 
-@pytest.mark.parametrize("side", ["before", "after"])
-def test_dying_around_a_create_makes_no_second_batch(sweep: Sweep, meet: Meet, side: str) -> None:
-    """At every step from the intent of the first create to its record, each batch is created once."""
+@pytest.mark.parametrize("half", range(2))
+def test_dying_around_a_create_makes_no_second_batch(sweep: Sweep, meet: Meet, half: int) -> None:
+    """After the intent of the first create, and after every step from there to its record, each batch is one."""
     trail = sweep.peace[FIRST].trails[SUBMIT]
     create = next(number for number, what in enumerate(trail, 1) if CREATE in what)
     intent = max(number for number, what in enumerate(trail[: create - 1], 1) if what.startswith("commit"))
     record = next(number for number, what in enumerate(trail, 1) if number > create and what.startswith("commit"))
-    lives = meet([Misfortune(FIRST, SUBMIT, (Fate(at, side),)) for at in range(intent, record + 1)])
+    assert record - intent >= 4
+    lives = meet([Misfortune(FIRST, SUBMIT, (Fate(at, "after"),)) for at in range(intent + half, record + 1, 2)])
     assert [lived.ended[0].code for lived in lives] == [-9] * len(lives)
-    assert len(lives) >= 5
 
 
 def test_two_deaths_in_a_row_change_nothing(sweep: Sweep, meet: Meet) -> None:
     """A command that dies again when it is run again loses no more than one that dies once."""
-    meet(list(pairs(sweep, dice_of(1), 4)))
+    meet(list(pairs(sweep, dice_of(1), 2)))
 
 
 @pytest.mark.sampled(2, sqlite=2)
@@ -98,33 +98,32 @@ def test_a_signal_ends_a_command_in_order(sweep: Sweep, meet: Meet, number: int)
 
 def test_a_disk_that_is_full_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where no file can be made, written, synced or renamed any more, a command says so, and goes on later."""
-    lives = meet(dice_of(3).sample(list(full_disks(sweep)), 4))
+    lives = meet(dice_of(3).sample(list(full_disks(sweep)), 2))
     assert any(ended.code for lived in lives for ended in lived.ended)
 
 
 @pytest.mark.sqlite_only("counts pages of its file")
 def test_a_database_that_cannot_grow_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where the database finds no page any more, a command says so, and goes on later."""
-    lives = meet(dice_of(4).sample(list(full_pages(sweep)), 4))
+    lives = meet([one for one in full_pages(sweep) if one.day == FIRST and one.fates[0].pages == 1][:2])
     assert any(ended.code for lived in lives for ended in lived.ended)
 
 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="a file does not go away")
 def test_a_server_that_goes_away_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where the server ends all connections, at whatever step, a command says so (exit 4) or goes on."""
-    lives = meet(dice_of(6).sample(list(cuts(sweep)), 5))
+    lives = meet(dice_of(6).sample(list(cuts(sweep)), 3))
     assert any(ended.code == UNREACHABLE for lived in lives for ended in lived.ended)
 
 
 def test_a_build_that_went_bad_before_it_was_verified_is_not_promoted(sweep: Sweep, meet: Meet) -> None:
     """A byte that changed on the disk is found, the index in service stays whole, the next run builds a good one."""
-    lives = meet(dice_of(5).sample(list(rots(sweep)), 4))
+    lives = meet(dice_of(5).sample(list(rots(sweep)), 2))
     assert [lived.ended[0].code for lived in lives] == [CONTRADICTION] * len(lives), [one.ended for one in lives]
 
 
-@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.sqlite_only("the database on a server can still be written")
-@pytest.mark.parametrize("day", ["first", "second", "third"])
+@pytest.mark.parametrize("day", [day for day in ("second", "third") if day in DAY_OF])
 def test_a_workspace_that_cannot_be_written_is_left_as_it_is(sweep: Sweep, mortal: Mortal, day: str) -> None:
     """On a disk that is read-only every command says so or does without, and not a byte is changed."""
     codes = set()

@@ -19,7 +19,7 @@ from tests.crash.steps import Fate
 from tests.integration.looks import remote
 from tests.lab import Api, Workspace
 
-pytestmark = pytest.mark.sampled(3)
+pytestmark = pytest.mark.sampled(3, sqlite=3)
 
 LIVES = int(os.environ.get("SWITCHING", "3"))
 KILLS = 10

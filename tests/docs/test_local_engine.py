@@ -26,20 +26,15 @@ def run(section: str, url: str) -> tuple[str, str]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page's commands are curl's")
-def test_a_day_of_quotas_goes_as_its_comments_say(tmp_path: Path) -> None:
-    """Each call gets the status that stands behind it."""
-    with start(tmp_path) as server:
-        block, printed = run("A day of quotas", server.url)
-    assert printed.split() == re.findall(r"^ask # (\d+)", block, re.MULTILINE)
-    assert set(printed.split()) == {"200", "429"}
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the page's commands are curl's")
-def test_the_latencies_shown_can_be_set(tmp_path: Path) -> None:
-    """The engine takes the setting, and the table names every kind there is."""
+def test_the_rehearsals_go_as_their_comments_say(tmp_path: Path) -> None:
+    """Each call gets the status that stands behind it; the latencies shown can be set, and every kind is named."""
     with start(tmp_path) as server:
         run("Slow answers", server.url)
         assert server.world.settings.latencies[":generateContent"]["kind"] == "lognormal"
+    with start(tmp_path / "quotas") as server:
+        block, printed = run("A day of quotas", server.url)
+    assert printed.split() == re.findall(r"^ask # (\d+)", block, re.MULTILINE)
+    assert set(printed.split()) == {"200", "429"}
     told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", PAGE, re.MULTILINE))
     assert {kind: tuple(re.findall(r"`(\w+)`", members)) for kind, members in told.items()} == {
         kind: names for kind, (_, names) in KINDS.items()

@@ -4,26 +4,17 @@ import json
 import os
 import re
 import shlex
-import subprocess
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from jobs.commands import COMMANDS
-from tests.lab import ROOT
+from tests.lab import ROOT, Workspace
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SAMPLE = ROOT / "data" / "sample"
-
-
-def make(data: Path, *words: str) -> str:
-    """Run a make target in a workspace of its own and return what it printed on standard output."""
-    environ = os.environ | {"FINDABLE_DATA": str(data)}
-    done = subprocess.run(
-        ["make", "--no-print-directory", *words], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"make {words}: {done.stdout}{done.stderr}"
-    return done.stdout
+PEOPLE = 12
 
 
 def block(number: int) -> list[list[str]]:
@@ -32,59 +23,56 @@ def block(number: int) -> list[list[str]]:
     return [words for line in found.splitlines() if (words := shlex.split(line, comments=True))]
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Run the first of the two commands once, even though a key is set."""
-    data = tmp_path_factory.mktemp("readme")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEMINI_API_KEY", "a-key-that-the-demo-must-not-use")
-        return data, make(data, *block(0)[0][1:])
+def make(workspace: Workspace, *words: str) -> str:
+    """Run the command behind `make` with its values; return what it printed on standard output."""
+    values = dict(word.split("=", 1) for word in words if "=" in word)
+    return str(workspace.ran(*(word for word in words if "=" not in word), **values).stdout)
 
 
-def test_the_recording_shows_the_demo(demo: tuple[Path, str]) -> None:
-    """Every command of the recording is run by the demo, in that order, and no other."""
+@pytest.fixture(name="local")
+def _local(tmp_path: Path) -> Workspace:
+    """An empty workspace without a key, and beside it some of the sample people and one more."""
+    text = (SAMPLE / "experts.csv").read_text(encoding="utf-8")
+    records = re.split(r"\n(?=[a-z0-9-]+,)", text)
+    Path("people.csv").write_text("\n".join(records[: PEOPLE + 1]) + "\n", encoding="utf-8")
+    Path("new.json").write_bytes((SAMPLE / "new_expert.json").read_bytes())
+    return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
+
+
+def test_the_demo_is_what_the_recording_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs those commands and no other, even though a key is set, finds who it should, and can be searched."""
+    monkeypatch.chdir(ROOT)
+    first, second = block(0)
+    workspace = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path), "GEMINI_API_KEY": "not-to-be-used"})
+    with mock.patch.dict(os.environ):  # the demo sets its own
+        printed = make(workspace, *first[1:]).splitlines()
     recording = re.search(r"```text\n(.*?)```", README, re.DOTALL)
     assert recording is not None
     typed = [line for line in recording[1].splitlines() if line.startswith("$ ")]
-    assert [line for line in demo[1].splitlines() if line.startswith("$ ")] == typed
+    assert [line for line in printed if line.startswith("$ ")] == typed
+    hits = [line for line in printed if re.match(r"1\s{2,}", line)]
+    assert all(name in hit for name, hit in zip(["Templeford", "Hallibrook", "Carrowden"], hits, strict=True))
+    found = json.loads(make(workspace, *second[1:-1], f"DATA={tmp_path / 'demo'}", "JSON=1"))
+    assert len(found) == 10
+    assert set(found[0]) == {"rank", "username", "similarity", "name", "job_title", "tags", "findability_score"}
 
 
-def test_the_demo_finds_who_it_should(demo: tuple[Path, str]) -> None:
-    """The first hit of each of the demo's searches is the person whose trade was asked for."""
-    first = [line for line in demo[1].splitlines() if re.match(r"1\s{2,}", line)]
-    assert [name in line for name, line in zip(["Templeford", "Hallibrook", "Carrowden"], first, strict=True)] == [
-        True
-    ] * 3
-
-
-def test_the_second_command_searches_the_demo(demo: tuple[Path, str]) -> None:
-    """The search that the README shows works on what the demo left."""
-    words = [word for word in block(0)[1][1:] if not word.startswith("DATA=")]
-    hits = json.loads(make(demo[0] / "demo", *words, "JSON=1"))
-    assert len(hits) == 10
-    assert set(hits[0]) == {"rank", "username", "similarity", "name", "job_title", "tags", "findability_score"}
-
-
-def test_the_everyday_loop_runs(tmp_path: Path) -> None:
-    """Each command of the everyday loop ends well on the sample people, in the order of the README."""
-    files = {"people.csv": str(SAMPLE / "experts.csv"), "new.json": str(SAMPLE / "new_expert.json")}
+def test_the_everyday_loop_runs(local: Workspace) -> None:
+    """Each command of the everyday loop ends well on sample people, in the order of the README."""
     for words in block(1):
         if words[0] == "make":
-            make(
-                tmp_path, *(re.sub(r"people\.csv|new\.json", lambda found: files[found[0]], word) for word in words[1:])
-            )
-    experts = json.loads(make(tmp_path, "status", "JSON=1"))["experts"]
-    assert experts["total"] == 151
-    assert experts["tagged"] + experts["no_bio"] == 151
+            make(local, *words[1:])
+    experts = json.loads(make(local, "status", "JSON=1"))["experts"]
+    assert experts["tagged"] + experts["no_bio"] == experts["total"] == PEOPLE + 1
 
 
-def test_asking_now_runs(tmp_path: Path) -> None:
-    """Each command of the part on calls and batches ends well on the sample people, and everyone is tagged."""
-    make(tmp_path, "import", f"EXPERTS={SAMPLE / 'experts.csv'}")
+def test_asking_now_runs(local: Workspace) -> None:
+    """Each command of the part on calls and batches ends well on sample people, and everyone is tagged."""
+    make(local, "import", "EXPERTS=people.csv")
     for words in block(2):
-        make(tmp_path, *words[1:], *(["WAIT=1"] if words[1] == "tag" else []))
-    experts = json.loads(make(tmp_path, "status", "JSON=1"))["experts"]
-    assert experts["tagged"] + experts["no_bio"] == experts["total"] == 150
+        make(local, *words[1:], *(["WAIT=1"] if words[1] == "tag" else []))
+    experts = json.loads(make(local, "status", "JSON=1"))["experts"]
+    assert experts["tagged"] + experts["no_bio"] == experts["total"] == PEOPLE
 
 
 def test_every_target_has_help_and_is_documented() -> None:

@@ -2,11 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,61 +11,51 @@ import pytest
 from tests import ledger
 from tests.faults import cells
 from tests.faults.ground import ALWAYS, PEOPLE, Ground, Script, person_file
-from tests.lab import ROOT, Workspace, slowness
+from tests.integration.hands import Hand
+from tests.lab import Workspace, slowness
 
 pytestmark = pytest.mark.sampled(6, sqlite=2)
 
 ENDS_WITHIN_S = 3.0  # a second on a quiet machine
 DEADLINE_S = 60.0
-LONG = {
-    "FINDABLE_CREATE_TIMEOUT": "300",
-    "FINDABLE_CALL_TIMEOUT": "300",
-    "FINDABLE_TRANSFER_TIMEOUT": "300",
-    "FINDABLE_RETRY_FOR": "300",
-    "FINDABLE_RETRY_WAIT": "300",
-    "FINDABLE_POLL_FIRST": "300",
-    "FINDABLE_POLL_MOST": "300",
-    "FINDABLE_LIST_LAG": "300",
-}
+LONG = dict.fromkeys(
+    (
+        *("CREATE_TIMEOUT", "CALL_TIMEOUT", "TRANSFER_TIMEOUT", "RETRY_FOR", "RETRY_WAIT"),
+        *("POLL_FIRST", "POLL_MOST", "LIST_LAG"),
+    ),
+    "300",
+)
 """Every wait there is, longer than any test."""
 
-Process = subprocess.Popen[str]
+
+@pytest.fixture(name="hand")
+def _hand() -> Iterator[Hand]:
+    """A program that runs the command which is interrupted."""
+    hand = Hand()
+    yield hand
+    hand.close()
 
 
-def _start(ground: Ground, *args: str) -> Process:
-    """Start a command as a process of its own, whose every wait is long."""
-    environ = {**os.environ, **ground.workspace.environ, **LONG, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "jobs", *args],
-        env=environ,
-        cwd=Path.cwd(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _wait_for(condition: Callable[[], object], process: Process) -> None:
-    """Look until something holds while the process is alive."""
+def _wait_for(condition: Callable[[], object], hand: Hand) -> None:
+    """Look until something holds while the command runs."""
     until = time.monotonic() + DEADLINE_S
     while not condition():
-        assert process.poll() is None, process.communicate()
-        if time.monotonic() > until:
-            process.kill()
-            raise AssertionError(f"it never came to the wait: {process.communicate()}")
+        assert not hand.has_ended(), hand.ended()
+        assert time.monotonic() < until, "it never came to the wait"
         time.sleep(0.02)
 
 
-def _interrupt(process: Process) -> None:
-    """Send Ctrl-C and hold the process to its promise."""
+def _interrupt(hand: Hand) -> str:
+    """Send Ctrl-C and hold the command to its promise; return what it said."""
     began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=DEADLINE_S)
+    hand.signal(signal.SIGINT)
+    ended = hand.ended()
     took = time.monotonic() - began
-    assert process.returncode == 130, said
-    assert "interrupted" in said
-    assert "Traceback" not in said
+    assert ended.code == 130, ended
+    assert "interrupted" in ended.err
+    assert "Traceback" not in ended.err
     assert took < ENDS_WITHIN_S * slowness(), f"it took {took:.1f} s"
+    return ended.err
 
 
 def _hang(endpoint: tuple[str, str]) -> Script:
@@ -112,7 +99,7 @@ if os.environ.get("FAULTS") != "all":
 
 @pytest.mark.sampled(4, sqlite=5)
 @pytest.mark.parametrize("wait", WAITS)
-def test_ctrl_c_at_a_wait_for_the_server(wait: str, request: pytest.FixtureRequest) -> None:
+def test_ctrl_c_at_a_wait_for_the_server(wait: str, hand: Hand, request: pytest.FixtureRequest) -> None:
     """The command ends at once; no lease and no part file is left, and run again without the fault all is done."""
     command, stage, fault, (method, part) = WAITS[wait]
     ground: Ground = request.getfixturevalue("serving" if stage in {"served", "later"} else "asking")
@@ -120,10 +107,10 @@ def test_ctrl_c_at_a_wait_for_the_server(wait: str, request: pytest.FixtureReque
     _bring_to(ground, stage)
     ground.script(fault)
     seen = len(ground.api.seen(method, part))
-    process = _start(ground, *command)
-    _wait_for(lambda: len(ground.api.seen(method, part)) > seen, process)
+    hand.start(ground.workspace, *command, values=LONG)
+    _wait_for(lambda: len(ground.api.seen(method, part)) > seen, hand)
     time.sleep(0.1)  # from the request to the wait for its answer
-    _interrupt(process)
+    _interrupt(hand)
     assert ledger.living_leases(ground.workspace) == []
     assert not list(ground.workspace.data.rglob("*.part"))
     ground.api.configure(paused=False)
@@ -150,58 +137,58 @@ def _bring_to(ground: Ground, stage: str) -> None:
 
 
 @pytest.mark.parametrize("command", [("add-expert", "newcomer.json"), ("tag-live",)], ids=["add-expert", "tag-live"])
-def test_a_second_ctrl_c_at_a_live_call(command: tuple[str, ...], asking: Ground) -> None:
+def test_a_second_ctrl_c_at_a_live_call(command: tuple[str, ...], hand: Hand, asking: Ground) -> None:
     """The first lets the call finish, for some seconds; the second ends it at once, and the next run does it all."""
     person_file(Path("newcomer.json"))
     asking.script(_hang(cells.GENERATE))
-    process = _start(asking, *command)
-    _wait_for(lambda: asking.api.seen("POST", ":generateContent"), process)
-    process.send_signal(signal.SIGINT)
+    hand.start(asking.workspace, *command, values=LONG)
+    _wait_for(lambda: asking.api.seen("POST", ":generateContent"), hand)
+    hand.signal(signal.SIGINT)
     time.sleep(0.3)  # two signals at once may come as one
-    assert process.poll() is None, "it did not let the call finish"
-    _interrupt(process)
+    assert not hand.has_ended(), "it did not let the call finish"
+    _interrupt(hand)
     assert not list(asking.workspace.data.rglob("*.part"))
     asking.recover()
     assert asking.facts().tagged == PEOPLE + (command[0] == "add-expert")
 
 
-def test_ctrl_c_while_another_program_holds_the_database(asking: Ground) -> None:
+def test_ctrl_c_while_another_program_holds_the_database(hand: Hand, asking: Ground) -> None:
     """The wait for the database's lock is one that can be interrupted too."""
     with asking.workspace.held():
-        process = _start(asking, "batch-submit")
-        _wait_for(lambda: _waits_for_lock(asking.workspace, process), process)
-        _interrupt(process)
+        hand.start(asking.workspace, "batch-submit", values=LONG)
+        _wait_for(lambda: _waits_for_lock(asking.workspace, hand), hand)
+        _interrupt(hand)
     asking.recover()
     assert asking.facts().tagged == PEOPLE
 
 
-def _waits_for_lock(workspace: Workspace, process: Process) -> bool:
-    """Return whether a process waits for the database; of a file, whether it has it open and has done nothing since."""
+def _waits_for_lock(workspace: Workspace, hand: Hand) -> bool:
+    """Return whether a command waits for the database; of a file, whether it has it open and has done nothing since."""
     if workspace.on_postgresql:
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         return bool(workspace.scalar(waiting))
-    import psutil
-
-    one = psutil.Process(process.pid)
-    before = sum(one.cpu_times()[:2])
+    child = hand.child()
+    if child is None:
+        return False
+    before = sum(child.cpu_times()[:2])
     time.sleep(0.6)
-    has_it_open = any(Path(file.path).name == "findable.db" for file in one.open_files())
-    return has_it_open and sum(one.cpu_times()[:2]) - before < 0.05
+    has_it_open = any(Path(file.path).name == "findable.db" for file in child.open_files())
+    return has_it_open and sum(child.cpu_times()[:2]) - before < 0.05
 
 
 @pytest.mark.parametrize("command", ["batch-ingest", "index"])
-def test_ctrl_c_while_another_process_holds_the_lease(command: str, serving: Ground) -> None:
+def test_ctrl_c_while_another_process_holds_the_lease(command: str, hand: Hand, serving: Ground) -> None:
     """A command that waits for another one's work ends at once; the other one goes on."""
     if command == "batch-ingest":
         _wait_for_a_batch(serving)
     name = "index" if command == "index" else "batch:2"
-    with _holder(serving, name):
-        process = _start(serving, command)
-        said = _first_words(process)
-        assert "another process" in said
-        _interrupt(process)
+    with serving.workspace.open() as ws, ws.lease(name) as lease:
+        assert lease is not None
+        hand.start(serving.workspace, command, values=LONG)
+        hand.wait_until_ended(1)
+        assert "another process" in _interrupt(hand)
         assert [row[0] for row in serving.workspace.query("SELECT name FROM findable_leases")] == [name]
     assert serving.run(command).exit_code == 0
 
@@ -214,22 +201,3 @@ def _wait_for_a_batch(ground: Ground) -> None:
         table.insert_person(tx, "later", {"bio": "I mend clocks."})
     for command in ("batch-submit", "batch-poll"):
         assert ground.run(command).exit_code == 0
-
-
-@contextmanager
-def _holder(ground: Ground, name: str) -> Iterator[None]:
-    """Hold a lease in this process, which is alive, for the length of a block."""
-    with ground.workspace.open() as ws, ws.lease(name) as lease:
-        assert lease is not None
-        yield
-
-
-def _first_words(process: Process) -> str:
-    """Return what a process says until it tells that it waits."""
-    assert process.stderr is not None
-    said = ""
-    while "another process" not in said:
-        line = process.stderr.readline()
-        assert line, said
-        said += line
-    return said

@@ -77,7 +77,7 @@ WAYS: dict[str, tuple[str, dict[str, object]]] = {
 """Never a byte; a head, or a body, of which every byte comes before any single read is given up."""
 
 
-@pytest.mark.sampled(7, sqlite=7)
+@pytest.mark.sampled(7, sqlite=10)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_is_given_up_in_time(api: Api, client: Client, call: str, way: str) -> None:
@@ -99,7 +99,7 @@ def test_the_list_of_endpoints_is_whole() -> None:
     assert asked == named | {"upload", "download", "live", "embed", "list_files", "list_models"}
 
 
-@pytest.mark.sampled(7, sqlite=4)
+@pytest.mark.sampled(7, sqlite=7)
 @pytest.mark.parametrize("call", CALLS)
 def test_no_retry_without_an_end(api: Api, client: Client, call: str) -> None:
     """A server that fails at once and for ever is given up too: a create after one attempt, all else after a few."""

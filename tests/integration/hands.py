@@ -1,18 +1,15 @@
 """Commands in processes of their own, that run at the same time, and that can be made to stand still at any step."""
 
-import json
 import os
-import select
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from tests.crash.program import program
+from tests.crash.program import Program
 from tests.lab import Workspace
 
 LONGEST_S = 60.0
@@ -36,9 +33,9 @@ class Ended:
 class Hand:
     """A program with the product loaded, which runs one command after the other, each in a process of its own."""
 
-    def __init__(self) -> None:
-        """Start it."""
-        self._program = program("tests.crash.mortal")
+    def __init__(self, module: str = "tests.crash.mortal") -> None:
+        """Start it; `module` obeys its orders."""
+        self._program = Program(module)
 
     def start(
         self,
@@ -48,13 +45,15 @@ class Hand:
         stop_at: int = 0,
         side: str = "before",
         how: str = "STOP",
+        **more: object,
     ) -> None:
-        """Begin a command with settings by their bare names; before or after a step it gets the signal SIG`how`."""
+        """Begin a command with settings by their bare names; before or after a step it gets the signal SIG`how`.
+
+        `more` is what the module that obeys takes beside that.
+        """
         environ = workspace.environ | {f"FINDABLE_{name}": value for name, value in (values or {}).items()}
         order = {"args": args, "environ": environ, "cwd": str(Path.cwd()), "die_at": stop_at, "side": side, "how": how}
-        assert self._program.stdin is not None
-        self._program.stdin.write(json.dumps(order) + "\n")
-        self._program.stdin.flush()
+        self._program.tell(order | more)
 
     def child(self) -> psutil.Process | None:
         """Return the process of the command that runs, if there is one."""
@@ -81,24 +80,31 @@ class Hand:
 
     def go_on(self) -> None:
         """Let the command go on from where it stands still."""
-        child = self.child()
-        assert child is not None
-        os.kill(child.pid, signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def ended(self) -> Ended:
         """Wait for the command's end and return what became of it."""
-        assert self._program.stdout is not None
-        found: dict[str, Any] = json.loads(self._program.stdout.readline())
-        return Ended(**found)
+        return Ended(**self._program.answer())
 
     def close(self) -> None:
         """End the program and whatever it runs."""
         child = self.child()
         if child is not None:
             child.kill()
-        self._program.communicate(timeout=10)
+        self._program.close()
+
+    def wait_until_ended(self, most_s: float) -> None:
+        """Wait until the command ended, for so long at most."""
+        until = time.monotonic() + most_s
+        while time.monotonic() < until and not self.has_ended():
+            time.sleep(0.01)
+
+    def signal(self, number: int) -> None:
+        """Send the command a signal."""
+        child = self.child()
+        assert child is not None
+        os.kill(child.pid, number)
 
     def has_ended(self) -> bool:
         """Return whether the command ended and its answer waits to be read."""
-        assert self._program.stdout is not None
-        return bool(select.select([self._program.stdout], [], [], 0)[0])
+        return self._program.has_answered()

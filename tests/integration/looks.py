@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+from tests.lab import KEY, Api, Workspace
 from tests.ledger import ACCOUNTED
 
 CREATE = r":batchGenerateContent$"
@@ -31,11 +31,6 @@ def claimed(workspace: Workspace) -> list[str]:
         row[0]
         for row in workspace.query("SELECT item_id FROM findable_requests WHERE open ORDER BY length(item_id), item_id")
     ]
-
-
-def seconds(column: str) -> str:
-    """Return a column of times in SQL, as seconds since some day long ago."""
-    return f"extract(epoch FROM {column})" if ON_POSTGRESQL else f"julianday({column}) * 86400"
 
 
 def tries(workspace: Workspace) -> list[str]:

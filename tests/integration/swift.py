@@ -50,7 +50,7 @@ class Swift:
         """Let time pass, for whoever sleeps in a thread of its own; a call of another thread comes along meanwhile."""
         with self._lock:
             self.seconds += seconds
-        time.sleep(NOTICE_S)
+        time.sleep(LOOK_S)
 
     async def asleep(self, seconds: float) -> None:
         """Wait until every call stands still at the engine, or is over, and then let time pass."""

@@ -12,6 +12,7 @@ from tests.lab import SHARED, Workspace
 PEOPLE = SHARED / "data" / "people" / "experts_1558.csv"
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not PEOPLE.is_file(), reason="the shared data is not here")
 def test_everybody_comes_through(tmp_path: Path) -> None:
     """Who has a bio is tagged or parked with a reason, all are scored right, and the index holds all who are tagged."""

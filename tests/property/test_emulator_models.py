@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from emulator.models.concept_types import TYPES
 from emulator.models.concepts import concepts, quick_concepts
 from emulator.models.encoder import encode
-from emulator.models.markup import plain
 from emulator.models.phrases import LONGEST
 from emulator.models.quotations import QUOTE
 from emulator.models.tagger import tags
@@ -17,7 +16,7 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=300)
 """Any characters at all, lone surrogates included."""
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(text=ANY_TEXT)
 def test_tags_are_terms_and_as_many_as_promised(text: str) -> None:
     """Never an error, never a stranger, never a duplicate, never too few or too many."""
@@ -27,7 +26,7 @@ def test_tags_are_terms_and_as_many_as_promised(text: str) -> None:
     assert 3 <= len(found) <= 8 if text.strip() else found == []
 
 
-@settings(max_examples=100)
+@settings(max_examples=30)
 @given(text=ANY_TEXT.filter(lambda text: bool(text.strip())))
 def test_vectors_are_finite_and_of_length_one(text: str) -> None:
     """Both encoders serve every text that is not blank."""
@@ -37,21 +36,14 @@ def test_vectors_are_finite_and_of_length_one(text: str) -> None:
         assert abs(float(np.linalg.norm(vector)) - 1) < 1e-5
 
 
-@settings(max_examples=100)
-@given(text=ANY_TEXT)
-def test_plain_text_is_always_valid(text: str) -> None:
-    """What is left after taking the markup out can be written as UTF-8."""
-    plain(text).encode("utf-8")
-
-
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(text=ANY_TEXT, allowed=st.lists(st.text(max_size=12), max_size=5))
 def test_an_enumeration_is_never_left(text: str, allowed: list[str]) -> None:
     """Whatever names are allowed, only those come out."""
     assert set(tags(text, allowed=allowed)) <= set(allowed)
 
 
-@settings(max_examples=200)
+@settings(max_examples=50)
 @given(text=ANY_TEXT, at_least=st.integers(0, 20), at_most=st.integers(0, 20))
 def test_concepts_are_words_of_the_text_with_quotes_from_it(text: str, at_least: int, at_most: int) -> None:
     """Never an error, never a stranger or a duplicate, every quote a slice, as many as promised."""
@@ -68,13 +60,3 @@ def test_concepts_are_words_of_the_text_with_quotes_from_it(text: str, at_least:
             assert all(quote in text and 0 < len(quote) <= QUOTE for quote in concept["quotes"])
         if at_most > 0 and any(sign.isalpha() for sign in text):
             assert find(text)
-
-
-@settings(max_examples=60)
-@given(words=st.lists(st.sampled_from(["graph", "the", "neural", "Network", "(CNN)", "is", "运行", "x1", ".", "\n\n"])))
-def test_concepts_of_real_words_are_distinct_and_repeatable(words: list[str]) -> None:
-    """The same text has the same concepts, and no two of them differ by their case alone."""
-    text = " ".join(words)
-    names = [concept["name"].lower() for concept in concepts(text)]
-    assert len(set(names)) == len(names)
-    assert concepts(text) == concepts(text)

@@ -14,8 +14,6 @@ from tests.delivery import TAGS, deliver, line, prepare, put_people, response, w
 from tests.lab import Api, Workspace
 from tests.security.hostile import ANSWERS, BIOGRAPHIES
 
-pytestmark = pytest.mark.sampled(6)
-
 PIECES = st.sampled_from(["<", "</", "\uff1c", "&lt;", "\u2039", "/", " ", ">", "\u200b", "b", "B", "\uff42", *NAMES])
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=30).map("".join)
 
@@ -69,8 +67,7 @@ def test_hostile_biographies_get_tags_of_their_own(workspace: Workspace) -> None
     with workspace.open() as ws, ws.store.write() as tx:
         for number, bio in enumerate(BIOGRAPHIES):
             table.insert_person(tx, f"p{number}", {"bio": bio + " I keep bees and teach water law.", "job_title": bio})
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        workspace.ran(command)
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
     _check_tags(workspace)
     ledger.check(workspace)
     people = ledger.people(workspace)
@@ -86,18 +83,20 @@ def asked(tmp_path: Path) -> Workspace:
     return workspace
 
 
-@pytest.mark.parametrize("text", ANSWERS, ids=range(len(ANSWERS)))
-def test_an_answer_under_orders_is_invalid_with_a_reason(asked: Workspace, text: str) -> None:
+def test_an_answer_under_orders_is_invalid_with_a_reason(tmp_path: Path) -> None:
     """Its person stays without tags and the reason is kept on one printable line; the others have theirs."""
-    keys = prepare(asked)
-    deliver(asked, b"\n".join([line(keys[1]), line(keys[0], response(text)), line(keys[2])]))
-    assert asked.run("batch-ingest").exit_code == 0
-    ledger.check(asked)
-    _check_tags(asked)
-    assert asked.query("SELECT id FROM experts WHERE tags IS NULL") == [(1,)]
-    ((reason,),) = asked.query("SELECT reason FROM findable_attempts")
-    assert reason.isprintable()
-    assert 0 < len(reason) <= 200
+    workspace = workspace_at(tmp_path / "data")
+    put_people(workspace, len(ANSWERS) + 2)
+    keys = prepare(workspace)
+    answers = [line(key, response(text)) for key, text in zip(keys[1:], ANSWERS, strict=False)]
+    deliver(workspace, b"\n".join([line(keys[0]), *answers, line(keys[-1])]))
+    assert workspace.run("batch-ingest").exit_code == 0
+    ledger.check(workspace)
+    _check_tags(workspace)
+    assert workspace.query("SELECT id FROM experts WHERE tags IS NOT NULL ORDER BY id") == [(1,), (len(keys),)]
+    reasons = [row[0] for row in workspace.query("SELECT reason FROM findable_attempts")]
+    assert len(reasons) == len(ANSWERS)
+    assert all(reason.isprintable() and 0 < len(reason) <= 200 for reason in reasons)
 
 
 def test_an_answer_is_applied_to_its_own_key_alone(asked: Workspace) -> None:
@@ -121,20 +120,17 @@ def test_cleaned_tags_are_what_is_stored(asked: Workspace) -> None:
     assert json.loads(asked.scalar("SELECT tags FROM experts WHERE id = 1")) == ["bees", "water law", "honey"]
 
 
-@pytest.mark.parametrize(
-    "text", [ANSWERS[0], ANSWERS[6], ANSWERS[8], ANSWERS[9], ANSWERS[16]], ids=["0", "6", "8", "9", "16"]
-)
-def test_a_live_answer_is_held_to_the_same(workspace: Workspace, api: Api, tmp_path: Path, text: str) -> None:
+def test_a_live_answer_is_held_to_the_same(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """Whoever is added with a hostile biography and gets an answer under orders has no tags, and we say so."""
     person = tmp_path / "new.json"
-    person.write_text(json.dumps({"username": "new", "bio": BIOGRAPHIES[1]}))
-    api.fault("answer_text", times=100, args={"text": text})
-    ran = workspace.ran("add-expert", str(person))
-    assert "new is saved without tags (" in ran.stderr
-    assert workspace.query("SELECT tags FROM experts") == [(None,)]
-    api.clear_faults()
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        assert workspace.run(command).exit_code == 0
+    under_orders = [ANSWERS[number] for number in (0, 6, 8, 9, 16)]
+    for number, text in enumerate(under_orders):
+        person.write_text(json.dumps({"username": f"new-{number}", "bio": BIOGRAPHIES[1]}))
+        api.fault("answer_text", times=100, args={"text": text})
+        assert f"new-{number} is saved without tags (" in workspace.ran("add-expert", str(person)).stderr
+        api.clear_faults()
+    assert workspace.query("SELECT DISTINCT tags FROM experts") == [(None,)]
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
     _check_tags(workspace)
     ledger.check(workspace)
-    assert ledger.people(workspace) == {"total": 1, "tagged": 1}
+    assert ledger.people(workspace) == {"total": len(under_orders), "tagged": len(under_orders)}

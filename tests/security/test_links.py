@@ -1,5 +1,6 @@
 """Links in a workspace that lead out of it: no command writes through one."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,25 +35,24 @@ def _run_all(local: Workspace, people: Path) -> list[int]:
     return [one.exit_code for one in ran]
 
 
-@pytest.mark.parametrize("name", [*FILES, *FOLDERS])
-def test_a_link_that_leads_out_is_refused(local: Workspace, tmp_path: Path, name: str) -> None:
-    """Every writing command says which link and where to, with exit code 3, and nothing outside is made or changed."""
-    link = local.data / name
-    link.parent.mkdir(parents=True)
-    link.symlink_to(tmp_path / "outside" / ("theirs" if name in FILES else ""))
-    assert set(_run_all(local, tmp_path / "people.csv")) == {3}
-    said = local.run("status").stderr
-    assert f"{link} is a link that leads out of the workspace" in said
-    assert "DATA=" in said
-    assert [(path.name, path.read_text()) for path in (tmp_path / "outside").iterdir()] == [("theirs", "theirs")]
+def test_a_link_that_leads_out_is_refused(local: Workspace, tmp_path: Path) -> None:
+    """Every writing command says which link and where to, with exit code 3, and nothing outside is made or changed.
 
-
-def test_a_link_to_nothing_is_refused_too(local: Workspace, tmp_path: Path) -> None:
-    """SQLite would make the file that a dangling link leads to."""
+    So it is with one that leads to nothing: SQLite would make the file.
+    """
+    for name in [*FILES, *FOLDERS]:
+        link = local.data / name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(tmp_path / "outside" / ("theirs" if name in FILES else ""))
+        assert set(_run_all(local, tmp_path / "people.csv")) == {3}
+        said = local.run("status").stderr
+        assert f"{link} is a link that leads out of the workspace" in said
+        assert "DATA=" in said
+        shutil.rmtree(local.data)
     local.data.mkdir()
     (local.data / "findable.db").symlink_to(tmp_path / "outside" / "new.db")
-    assert local.run("status").exit_code == 3
-    assert not (tmp_path / "outside" / "new.db").exists()
+    local.ran("import", str(tmp_path / "people.csv"), code=3)
+    assert [(path.name, path.read_text()) for path in (tmp_path / "outside").iterdir()] == [("theirs", "theirs")]
 
 
 def test_links_for_other_programs_are_replaced_and_not_followed(local: Workspace, tmp_path: Path) -> None:

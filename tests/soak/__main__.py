@@ -7,9 +7,10 @@ import secrets
 import signal
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
-from tests.soak.soak import Soak, folder_of
+from tests.soak.soak import Soak
 
 
 def main() -> int:
@@ -22,11 +23,11 @@ def main() -> int:
     for name in [name for name in os.environ if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_"))]:
         del os.environ[name]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background it is ignored, here and below
-    folder = folder_of(asked.folder, asked.seed)
+    folder = asked.folder / f"soak-{asked.seed}-{os.getpid()}"
     folder.mkdir(parents=True)
     with (folder / "actions.log").open("w", encoding="utf-8", buffering=1) as log:
         sys.stderr.write(f"soaking for {asked.minutes:g} minutes, seed {asked.seed}, in {folder}\n")
-        with Soak(folder, seed=asked.seed, tell=lambda line: print(line, file=log)) as soak:
+        with closing(Soak(folder, seed=asked.seed, tell=lambda line: print(line, file=log))) as soak:
             report = soak.run(minutes=asked.minutes)
             (folder / "report.json").write_text(json.dumps(report.document(), indent=1), encoding="utf-8")
             sys.stdout.write(f"{report.text()}\nreport {folder / 'report.json'}, actions {folder / 'actions.log'}\n")

@@ -58,26 +58,6 @@ class Choices:
         self.touched.add(name)
         return (name, "--yes")
 
-    def backup(self) -> Words:
-        """Choose where to back up to."""
-        return (str(self._folder / f"backup-{self._dice.randrange(10**9)}"),)
-
-    def batch(self) -> Words:
-        """Choose a batch that is not over; one that does not exist where all are."""
-        return (str(self._dice.choice(self._batches) if self._batches else 999_999), "--yes")
-
-    def question(self) -> Words:
-        """Choose what to search for."""
-        return (f"who knows {self._dice.choice(TRADES)}", "-k", "5", "--json")
-
-    def person(self) -> Words:
-        """Choose whom to show."""
-        return (self._dice.choice(self._people.present or ["nobody"]), "--json")
-
-    def export(self) -> Words:
-        """Choose where to export to."""
-        return (str(self._folder / f"out.{self._dice.choice(('csv', 'json', 'jsonl'))}"),)
-
 
 def _plain(*words: str) -> Callable[[Choices], Words]:
     return lambda _choices: words
@@ -89,19 +69,19 @@ COMMANDS: dict[str, tuple[int, Callable[[Choices], Words]]] = {
     "batch-submit": (18, _plain()),
     "batch-poll": (14, _plain()),
     "batch-ingest": (14, _plain()),
-    "index": (10, lambda choices: () if choices._dice.random() < 0.7 else ("--rollback",)),
+    "index": (10, lambda one: () if one._dice.random() < 0.7 else ("--rollback",)),
     "add-expert": (6, Choices.person_file),
-    "search": (5, Choices.question),
-    "export": (4, Choices.export),
-    "batch-cancel": (4, Choices.batch),
+    "search": (5, lambda one: (f"who knows {one._dice.choice(TRADES)}", "-k", "5", "--json")),
+    "export": (4, lambda one: (str(one._folder / f"out.{one._dice.choice(('csv', 'json', 'jsonl'))}"),)),
+    "batch-cancel": (4, lambda one: (str(one._dice.choice(one._batches or [999_999])), "--yes")),
     "score": (3, _plain()),
     "unpark": (3, _plain("--all", "--yes")),
     "status": (3, _plain("--json")),
-    "doctor": (3, lambda choices: () if choices._dice.random() < 0.5 else ("--fix",)),
-    "show": (2, Choices.person),
+    "doctor": (3, lambda one: () if one._dice.random() < 0.5 else ("--fix",)),
+    "show": (2, lambda one: (one._dice.choice(one._people.present or ["nobody"]), "--json")),
     "batches": (1, _plain("--json")),
     "parked": (1, _plain("--json")),
     "forget": (3, Choices.forgotten),
-    "backup": (2, Choices.backup),
+    "backup": (2, lambda one: (str(one._folder / f"backup-{one._dice.randrange(10**9)}"),)),
     "clean": (2, _plain()),
 }

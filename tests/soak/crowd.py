@@ -1,12 +1,18 @@
-"""Commands that run at the same time, each with its fate; who hangs is ended and told."""
+"""Commands that run at the same time, each with its fate; what hangs is ended, and what was written is read."""
 
+import csv
+import io
+import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -40,10 +46,15 @@ class Command:
         return self.args[0]
 
     @property
+    def told(self) -> Ended:
+        """Return how it ended, with what it said."""
+        assert self.ended is not None
+        return self.ended
+
+    @property
     def code(self) -> int:
         """Return its exit code, negative where a signal killed it."""
-        assert self.ended is not None
-        return self.ended.code
+        return self.told.code
 
     def __str__(self) -> str:
         """Return it as the log has it."""
@@ -98,3 +109,26 @@ def _tend(hand: Hand, command: Command, *, passed: float) -> None:
         if passed > LONGEST_S:
             command.hung = True
             child.kill()
+
+
+def wrongly_written(command: Command, named: set[str]) -> Iterator[str]:
+    """Yield what is wrong with what a command printed or wrote; `named` is everybody who ever was."""
+    if command.code != 0:
+        return
+    names: list[str] = []
+    if command.name == "export":
+        path = Path(command.args[1])
+        names = [row["Username"] for row in READERS[path.suffix](path.read_bytes().decode())]
+    elif "--json" in command.args:
+        document = json.loads(command.told.out)
+        names = [hit["username"] for hit in document] if command.name == "search" else []
+    for name, count in Counter(names).items():
+        if count > 1 or name not in named:
+            yield f"{command} wrote {name} {count} times"
+
+
+READERS: dict[str, Callable[[str], list[Any]]] = {
+    ".csv": lambda text: list(csv.DictReader(io.StringIO(text, newline=""))),
+    ".json": json.loads,
+    ".jsonl": lambda text: [json.loads(line) for line in text.split("\n") if line],
+}

@@ -7,13 +7,16 @@ those that hold only once there is nothing left to do.
 
 import hashlib
 import json
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import pipeline.gemini
 from pipeline.core.states import BATCH_MOVES, BatchState
-from tests.soak import built, money
 from tests.soak.look import Look, Row, is_forgotten, tags_of
 
 OUTCOMES = ("answered", "refused", "invalid", "missing")
@@ -22,7 +25,11 @@ MOST_CHARGED = 2
 FORGETTING = "is being forgotten"
 NEAR = timedelta(seconds=1)  # a sender was stopped so soon after its intent was written down
 FIXED = ("request_file", "requests", "remote_name", "result_file", "answered", "cost")
-UNCREATED = frozenset({"prepared", "submitting", "failed"})
+STABLE = ("faiss.index", "metadata.json")  # the paths that readers know
+SPENDING = frozenset({"submitting", "submitted", "downloaded"})
+FREE = frozenset({"throttled", "not sent"})  # ends of live calls that cost nothing
+MODELS = Path(pipeline.gemini.__path__[0]) / "models.toml"
+CENT_PARTS = 1e-6
 
 Invariant = Callable[[Look], Iterator[str]]
 
@@ -247,6 +254,77 @@ def _is_open(row: dict[str, object]) -> bool:
     return row["state"] not in OVER
 
 
+def spend_adds_up(here: Look) -> Iterator[str]:
+    """Each batch costs what its answers and attempts cost, and `status` says the sum of all, and of the estimates."""
+    paid: dict[int | None, float] = defaultdict(float)
+    for row in here.rows["answers"] + here.rows["attempts"]:
+        paid[row["batch"]] += row["cost"]
+        if abs(row["cost"] - _price(here, row)) > CENT_PARTS:
+            yield f"item {row['item_id']} of batch {row['batch']} costs {row['cost']}, its tokens {_price(here, row)}"
+    for number, batch in here.batches.items():
+        if batch["state"] == "ingested" and abs(batch["cost"] - paid[number]) > CENT_PARTS:
+            yield f"batch {number} costs {batch['cost']}, its lines {paid[number]}"
+    total = sum(paid[number] for number, batch in here.batches.items() if batch["cost"] is not None) + paid[None]
+    estimated = sum(row["estimated_cost"] for row in here.rows["batches"] if row["state"] in SPENDING)
+    estimated += sum(row["estimated_cost"] for row in here.rows["twins"])
+    unseen = [row for row in here.rows["calls"] if row["cost"] is None and row["outcome"] not in FREE]
+    estimated += sum(row["estimated_cost"] for row in unseen)  # under way, or lost by a kill
+    said = here.status["spent"]
+    if abs(said["actual"] - total) > CENT_PARTS or abs(said["estimated"] - estimated) > CENT_PARTS:
+        yield f"status says {said}, the rows say {total} and {estimated}"
+
+
+def _price(here: Look, row: Row) -> float:
+    """Return what the tokens of one row cost, from the table of prices as it stands in its file."""
+    is_batch = row["batch"] is not None
+    model = _table()[here.batches[row["batch"]]["model"] if is_batch else here.status["model"]]
+    half = 0.5 if is_batch else 1.0
+    price_in = model.get("batch_in", model["price_in"] * half) if is_batch else model["price_in"]
+    price_out = model.get("batch_out", model["price_out"] * half) if is_batch else model["price_out"]
+    return float(row["tokens_in"] * price_in + row["tokens_out"] * price_out) / 1_000_000
+
+
+@cache
+def _table() -> Any:
+    return tomllib.loads(MODELS.read_text(encoding="utf-8"))["models"]
+
+
+def index_is_of_one_build(here: Look) -> Iterator[str]:
+    """Vectors, metadata and manifest are of one build, as they were verified, also through the stable paths."""
+    import faiss
+
+    current = here.data / "index" / "current"
+    if not current.is_symlink():
+        if here.memory.had_index:
+            yield "there was an index, and now there is none"
+        return
+    here.memory.had_index = True
+    directory = current.resolve()
+    manifest = json.loads((directory / "manifest.json").read_bytes())
+    for name, wanted in manifest["hashes"].items():
+        path = directory / name
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+            yield f"{name} of build {directory.name} has other bytes than it was verified with"
+    people = json.loads((directory / "metadata.json").read_bytes())
+    vectors = faiss.read_index(str(directory / "faiss.index")).ntotal
+    if not len(people) == vectors == manifest["count"]:
+        yield f"build {directory.name}: {vectors} vectors, {len(people)} people, the manifest says {manifest['count']}"
+    for name in STABLE:
+        if (here.data / name).resolve() != directory / name:
+            yield f"{name} leads to {(here.data / name).resolve()}, and {directory.name} is in service"
+
+
+def index_holds_everybody(here: Look) -> Iterator[str]:
+    """Once there is nothing left to do, the index holds exactly the people who are tagged, with the tags they have."""
+    current = here.data / "index" / "current"
+    people = json.loads((current / "metadata.json").read_bytes()) if current.is_symlink() else []
+    held = {one["username"]: one["tags"] for one in people}
+    tagged = {row["username"]: tags_of(row) for row in here.rows["experts"] if tags_of(row)}
+    if held != tagged and tagged:
+        odd = sorted(name for name in held.keys() | tagged.keys() if held.get(name) != tagged.get(name))
+        yield f"the index and the table differ on {len(odd)} people, the first are {odd[:3]}"
+
+
 INVARIANTS: tuple[Invariant, ...] = (
     database_is_sound,
     status_adds_up,
@@ -262,10 +340,10 @@ INVARIANTS: tuple[Invariant, ...] = (
     each_try_is_sent_once,
     second_batches_are_explained,
     sealed_files_are_as_sealed,
-    built.index_is_of_one_build,
-    money.spend_adds_up,
+    index_is_of_one_build,
+    spend_adds_up,
 )
-SETTLED: tuple[Invariant, ...] = (nothing_is_left_to_do, built.index_holds_everybody)
+SETTLED: tuple[Invariant, ...] = (nothing_is_left_to_do, index_holds_everybody)
 
 
 def violations(here: Look) -> list[str]:

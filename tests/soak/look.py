@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-TABLES = ("batches", "batch_accounts", "tries", "twins", "requests", "attempts", "parked", "answers", "events")
+TABLES = ("batches", "batch_accounts", "tries", "twins", "requests", "attempts", "parked", "answers", "calls", "events")
 NAMES = {"experts": "experts", **{name: f"findable_{name}" for name in TABLES}}
 
 

@@ -6,7 +6,6 @@ typed until there is nothing left to do; then `doctor` must find nothing that co
 """
 
 import json
-import os
 import random
 import signal
 import sqlite3
@@ -17,13 +16,11 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.lab import KEY, Workspace
-from tests.soak import outputs
 from tests.soak.choices import Choices
-from tests.soak.crowd import Command, Crowd
+from tests.soak.crowd import Command, Crowd, wrongly_written
 from tests.soak.engine import Engine
 from tests.soak.invariants import INVARIANTS, SETTLED, violations
 from tests.soak.look import Look, Memory, look
@@ -129,7 +126,9 @@ class Soak:
         self._peaceful("index")
         self._peaceful("doctor", "--fix", "--json")
         self.check(is_settled=True)
-        self._hold_doctor()
+        for finding in json.loads(self._peaceful("doctor", "--json").told.out or "{}").get("findings", []):
+            if finding["contradiction"]:
+                self.report.violations.append(f"doctor: {finding['check']}: {finding['said']}")
 
     def _finish_forgetting(self) -> None:
         """Forget again whoever a command that was cut off began to forget, and look for all who are forgotten."""
@@ -163,19 +162,10 @@ class Soak:
         commands = [choices.command(fate(dice)) for _ in range(dice.choice((1, 1, 2, 2, 3)))]
         self.report.at_once += len(commands) if len(commands) > 1 else 0
         self._log(" | ".join(map(str, commands)))
-        beside: list[Thread] = []
-        chance = dice.random()
-        if chance < 0.25:
-            own = random.Random(dice.random())  # noqa: S311 - to be repeated, not to be secret
-            beside.append(Thread(target=self._meddle, args=(own, choices.touched)))
-        elif chance < 0.33:
-            how = dice.choice((signal.SIGKILL, signal.SIGTERM))
-            beside.append(Thread(target=self._restart, args=(dice.random(), how)))
-        for thread in beside:
-            thread.start()
+        beside = Thread(target=self._beside, args=(random.Random(dice.random()), choices.touched))  # noqa: S311 - to be repeated
+        beside.start()
         self._crowd.run(self.workspace, commands)
-        for thread in beside:
-            thread.join()
+        beside.join()
         for command in commands:
             self._judge(command)
             if command.name in choices.said:
@@ -183,13 +173,16 @@ class Soak:
             if command.name == "forget":
                 (self._forgotten if command.code == 0 else self._forgetting).add(command.args[1])
 
-    def _meddle(self, dice: random.Random, touched: set[str]) -> None:
-        self._log(f"another program: {self.people.meddle(dice, touched)}")
-
-    def _restart(self, after_s: float, how: signal.Signals) -> None:
-        time.sleep(after_s)
-        self.engine.restart(how)
-        self._log(f"the emulator got {how.name} and was started again")
+    def _beside(self, dice: random.Random, touched: set[str]) -> None:
+        """Be another program that meddles, or kill the emulator and start it again; mostly neither."""
+        chance = dice.random()
+        if chance < 0.25:
+            self._log(f"another program: {self.people.meddle(dice, touched)}")
+        elif chance < 0.33:
+            how = dice.choice((signal.SIGKILL, signal.SIGTERM))
+            time.sleep(dice.random())
+            self.engine.restart(how)
+            self._log(f"the emulator got {how.name} and was started again")
 
     def _peaceful(self, *args: str, **values: str) -> Command:
         command = Command(args, values=values)
@@ -202,7 +195,6 @@ class Soak:
 
     def _judge(self, command: Command) -> None:
         """Count how a command ended, and hold that it neither hung nor showed a bug."""
-        assert command.ended is not None
         self.report.commands[command.name] += 1
         self.report.ends[str(command.code)] += 1
         if command.fate.signal and (command.code < 0 or command.code == INTERRUPTED or command.stood):
@@ -210,30 +202,21 @@ class Soak:
         if command.stood and command.name in SENDERS:
             self._stops.append((command.stood[0], command.stood[-1]))
         self._log(f"  {command.name}: {command.code} {_said(command)}")
-        self.report.violations += outputs.wrong(command, self.people.named)
+        self.report.violations += wrongly_written(command, self.people.named)
         wrong = ""
         if command.hung:
             wrong = "hung and had to be killed"
         elif command.code == -signal.SIGTERM and command.fate.signal != "TERM":
             wrong = "ended by a signal that nobody sent"
-        elif "Traceback" in command.ended.err or "bug in findable" in command.ended.err or KEY in command.ended.err:
+        elif "Traceback" in command.told.err or "bug in findable" in command.told.err or KEY in command.told.err:
             wrong = "showed a bug"
         elif command.code not in FINE | ({2} if command.name in MAY_BE_WRONG else set()):
             wrong = f"ended with {command.code}"
         if wrong:
-            self.report.violations.append(f"{command} {wrong}: {command.ended.err[-2000:]}")
-
-    def _hold_doctor(self) -> None:
-        command = self._peaceful("doctor", "--json")
-        assert command.ended is not None
-        for finding in json.loads(command.ended.out or "{}").get("findings", []):
-            if finding["contradiction"]:
-                self.report.violations.append(f"doctor: {finding['check']}: {finding['said']}")
+            self.report.violations.append(f"{command} {wrong}: {command.told.err[-2000:]}")
 
     def _status(self) -> dict[str, Any]:
-        command = self._peaceful("status", "--json")
-        assert command.ended is not None
-        document: dict[str, Any] = json.loads(command.ended.out or "{}")
+        document: dict[str, Any] = json.loads(self._peaceful("status", "--json").told.out or "{}")
         return document
 
     def _look(self, *, is_settled: bool) -> Look:
@@ -274,13 +257,7 @@ class Soak:
     def _passed_s(self) -> float:
         return time.monotonic() - self._began
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """End every process that was started."""
         try:
             self._crowd.close()
@@ -289,11 +266,5 @@ class Soak:
 
 
 def _said(command: Command) -> str:
-    assert command.ended is not None
-    lines = [line for line in command.ended.err.splitlines() if line.strip()]
+    lines = [line for line in command.told.err.splitlines() if line.strip()]
     return next((line for line in lines if "rror" in line), lines[0] if lines else "") if command.code else ""
-
-
-def folder_of(parent: Path, seed: int) -> Path:
-    """Return a new folder for a soak."""
-    return parent / f"soak-{seed}-{os.getpid()}"

@@ -1,107 +1,51 @@
 """What goes wrong: which faults the API has in a round, and what happens to the process of a command."""
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from signal import Signals
 from typing import Any
+
+from tests.faults import words
+from tests.faults.words import Words, plain
 
 LEASE_S = 1.0
 MOST_FAULTS = 6
 MOST_STEPS = 80
 BEGUN_S = 0.2  # before that a command has not begun, and Python's own way with a signal is in force
 
-# Faults of single calls: word, arguments
-CALLS: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("status", {"code": 503}),
-    ("status", {"code": 500}),
-    ("status", {"code": 408}),
-    ("status", {"code": 429}),
-    ("quota_minute", {"delay": "0.2s"}),
-    ("quota_day", {}),
-    ("drop", {}),
-    ("reset", {}),
-    ("hang", {}),
-    ("html_502", {}),
-    ("html_200", {}),
-    ("empty_200", {}),
-    ("wrong_shape", {"document": {"neither": "this", "nor": ["that"]}}),
+CALLS: Words = (  # faults of single calls
+    *words.BROKEN + words.LOST + words.THROTTLED + words.DAILY,
+    *plain("hang", "key_invalid", "mime_refused", "drop_chunk", "chunk_status", "chunk_lost", "no_upload_url"),
+    *plain("file_expired", "unknown_state", "missing_state", "no_output_yet", "cancel_ignored"),
+    *plain("vectors_short", "vectors_fused", "vectors_wrong_dimension", "vectors_nan", "vectors_not_unit"),
+    *((word, {"code": 503}) for word in ("get_status", "page_status", "download_status")),
+    *((word, {"fraction": 0.6}) for word in ("cut_with_length", "cut_without_length")),
     ("slow_reply", {"seconds": 0.4}),
     ("slow_drip", {"pause_seconds": 0.02}),
-    ("lost_reply", {}),
-    ("lost_reply_status", {"code": 503}),
-    ("get_status", {"code": 503}),
-    ("key_invalid", {}),
-    ("mime_refused", {}),
-    ("drop_chunk", {}),
-    ("chunk_status", {}),
-    ("chunk_lost", {}),
-    ("no_upload_url", {}),
     ("file_processing", {"looks": 2}),
-    ("file_expired", {}),
-    ("page_status", {"code": 503}),
-    ("unknown_state", {}),
-    ("missing_state", {}),
-    ("no_output_yet", {}),
     ("batch_vanishes", {"code": 404}),
-    ("cancel_ignored", {}),
-    ("download_status", {"code": 503}),
-    ("cut_with_length", {"fraction": 0.6}),
-    ("cut_without_length", {"fraction": 0.6}),
-    ("vectors_short", {}),
-    ("vectors_fused", {}),
-    ("vectors_wrong_dimension", {}),
-    ("vectors_nan", {}),
-    ("vectors_not_unit", {}),
 )
-# Faults of creates
-CREATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("create_lost_reply", {}),
+CREATES: Words = (  # faults of creates
+    *plain("create_lost_reply", "no_name", "quota_batch"),
     ("create_lost_reply_status", {"code": 503}),
     ("create_slow_reply", {"seconds": 0.9}),
-    ("no_name", {}),
     ("bad_line", {"line": 1}),
     ("list_lag", {"seconds": 0.6}),
-    ("quota_batch", {}),
 )
-# What becomes of whole batches, decided at their create
-FATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("batch_fails", {}),
-    ("batch_fails", {"partial": 0.5}),
-    ("batch_expires", {"partial": 0.5}),
-    ("batch_expires", {}),
-    ("batch_cancelled", {"partial": 0.3}),
-    ("never_ends", {}),
-    ("duplicate_batch", {}),
+FATES: Words = (  # what becomes of whole batches, decided at their create
+    *plain("batch_fails", "batch_expires", "never_ends", "duplicate_batch"),
+    *((word, {"partial": 0.5}) for word in ("batch_fails", "batch_expires", "batch_cancelled")),
 )
-# What becomes of the lines of a result
-LINES: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("missing_line", {"fraction": 0.2}),
-    ("duplicate_equal", {"fraction": 0.3}),
-    ("duplicate_different", {"fraction": 0.3}),
-    ("duplicate_error_first", {"fraction": 0.3}),
-    ("unknown_key", {"fraction": 0.2}),
-    ("garbage_line", {"fraction": 0.2}),
-    ("broken_line", {"fraction": 0.2}),
-    ("line_separators", {"fraction": 0.3}),
-    ("error_line", {"fraction": 0.2, "code": 13}),
-    ("error_line", {"fraction": 0.1, "code": 3}),
-    ("all_lines_fail", {}),
+PARTS = (  # of a result
+    *("missing_line", "duplicate_equal", "duplicate_different", "duplicate_error_first", "unknown_key", "garbage_line"),
+    *("broken_line", "line_separators", "max_tokens", "max_tokens_empty", "prompt_blocked", "safety", "no_candidates"),
+    *("unknown_finish", "schema_mismatch", "markdown_fence", "other_model"),
+)
+LINES: Words = (  # what becomes of the lines of a result
+    *plain("all_lines_fail", "cut_last_line", "no_last_newline", "blank_lines", "crlf", "bom"),
+    *((word, {"fraction": 0.2}) for word in PARTS),
+    *(("error_line", {"fraction": fraction, "code": code}) for fraction, code in ((0.2, 13), (0.1, 3))),
     ("answer_text", {"fraction": 0.2, "text": '{"tags": []}'}),
-    ("max_tokens", {"fraction": 0.2}),
-    ("max_tokens_empty", {"fraction": 0.2}),
-    ("prompt_blocked", {"fraction": 0.1}),
-    ("safety", {"fraction": 0.1}),
-    ("no_candidates", {"fraction": 0.1}),
-    ("unknown_finish", {"fraction": 0.1}),
-    ("schema_mismatch", {"fraction": 0.2}),
-    ("markdown_fence", {"fraction": 0.3}),
-    ("other_model", {"fraction": 0.3}),
-    ("cut_last_line", {}),
-    ("no_last_newline", {}),
-    ("blank_lines", {}),
-    ("crlf", {}),
-    ("bom", {}),
 )
 
 

@@ -162,46 +162,33 @@ def test_commands_are_thin_and_listed() -> None:
 LOADED = """\
 import sys
 from jobs.cli import main
-try:
-    main(sys.argv[1:], prog_name="findable")
-except SystemExit as done:
-    assert not done.code, done.code
-print("LOADED", *(name for name in {heavy} if name in sys.modules))
+for words in sys.argv[1:]:
+    try:
+        main(words.split(), prog_name="findable")
+    except SystemExit as done:
+        assert not done.code, words
+    print("LOADED", words, *(name for name in {heavy} if name in sys.modules), sep="\\t")
 """
 LOOKED_FOR = ("google.genai", "genai_prices", "faiss", "numpy", "pydantic", "sqlalchemy", "wordllama", "starlette")
-LOADS = {  # with one person here and nothing to send, judge or embed
-    "--help": set[str](),
-    "settings": set[str](),
-    "import {data}/people.csv": {"sqlalchemy"},
-    "status": {"sqlalchemy"},
-    "batches": {"sqlalchemy"},
-    "score": {"sqlalchemy"},
-    "show ann": {"sqlalchemy"},
-    "export {data}/out.csv": {"sqlalchemy"},
-    "preflight": {"sqlalchemy", "pydantic"},
-    "batch-submit --dry": {"sqlalchemy", "pydantic"},
-    "batch-poll": {"sqlalchemy"},
-    "batch-ingest": {"sqlalchemy"},
-    "doctor": {"sqlalchemy", "numpy"},
-}
-
-
-def _loaded(data: Path, *args: str) -> set[str]:
-    """Return which heavy libraries one command loads, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOADED.format(heavy=LOOKED_FOR), *args],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(ROOT), "FINDABLE_DATA": str(data), "PATH": "/usr/bin:/bin"},
-    )
-    return set(done.stdout.splitlines()[-1].split()[1:])
+LOADS = (  # with one person here and nothing to send, judge or embed; a process for each row, which adds what it needs
+    {
+        "--help": (),
+        "settings": (),
+        **dict.fromkeys(("import {data}/people.csv", "status", "batches", "score", "show ann"), ("sqlalchemy",)),
+        **dict.fromkeys(("export {data}/out.csv", "batch-poll", "batch-ingest"), ("sqlalchemy",)),
+        **dict.fromkeys(("preflight", "batch-submit --dry"), ("pydantic", "sqlalchemy")),
+    },
+    {"doctor": ("numpy", "sqlalchemy")},
+)
 
 
 def test_commands_load_what_they_use_and_no_more(tmp_path: Path) -> None:
     """`--help` starts at once, `status` loads the database alone, and no command loads what it has no use for."""
-    people = tmp_path / "people.csv"
-    people.write_text("Username,Bio\nann,I keep bees.\n")
-    _loaded(tmp_path, "import", str(people))
-    found = {words: _loaded(tmp_path, *words.format(data=tmp_path).split()) for words in LOADS}
-    assert found == LOADS
+    (tmp_path / "people.csv").write_text("Username,Bio\nann,I keep bees.\n")
+    environ = {"PYTHONPATH": str(ROOT), "FINDABLE_DATA": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    for row in LOADS:
+        wanted = {words.format(data=tmp_path): loaded for words, loaded in row.items()}
+        command = [sys.executable, "-c", LOADED.format(heavy=LOOKED_FOR), *wanted]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
+        told = [line.split("\t")[1:] for line in done.stdout.splitlines() if line.startswith("LOADED")]
+        assert {words: tuple(loaded) for words, *loaded in told} == wanted

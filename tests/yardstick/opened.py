@@ -1,4 +1,6 @@
-"""Opens the yardstick's fixtures: workspaces that `make.py` made with an older version, a while after their making.
+"""Opens the yardstick's fixtures: workspaces that an older version made (4279af2), a while after their making.
+
+What made them, and `expected.json`, with that version: `make.py` and `expect.py` of this folder in commit d028ab8.
 
 Instead of the clocks of all processes, which the leases and the API read as well, the times in the fixture are moved:
 those in the database, in the API's state and of files, all by the same span.

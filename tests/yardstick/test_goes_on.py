@@ -31,8 +31,11 @@ def test_it_opens_and_nothing_contradicts_what_is_stored(before: Workspace) -> N
     check_accounts(before)
 
 
-def test_people_come_to_the_end(before: Workspace) -> None:
-    """All that was begun is ended, everybody with a bio is tagged and in the index, no question was asked twice."""
+def test_all_comes_to_the_end_and_is_asked_once(before: Workspace, api: Api) -> None:
+    """All that was begun is ended: everybody with a bio is tagged and in the index, every passage has its concepts.
+
+    The rollback is ended, and the pilot passes; rows, files and the API tell of the same questions, each asked once.
+    """
     go_on_with_people(before)
     status = document(before, "status")
     assert {name: count for name, count in status["experts"].items() if count} == {
@@ -40,26 +43,13 @@ def test_people_come_to_the_end(before: Workspace) -> None:
         "tagged": PEOPLE + ADDED - SILENT,
         "no_bio": SILENT,
     }
-    assert status["index"]["count"] == PEOPLE + ADDED - SILENT
-    assert status["index"]["behind"] == 0
+    assert (status["index"]["count"], status["index"]["behind"]) == (PEOPLE + ADDED - SILENT, 0)
+    go_on_with_passages(before)
+    status = document(before, "status", **PASSAGES)
+    counts = {name: count for name, count in status["passages"].items() if count}
+    assert (counts, status["backfill"]) == ({"total": TEXTS, "with_concepts": TEXTS}, None)
     check_healthy(before)
     check_accounts(before)
-
-
-def test_passages_come_to_the_end(before: Workspace) -> None:
-    """The rollback is ended, the pilot passes, the backfill asks about all the rest, and nothing is left."""
-    go_on_with_passages(before)
-    counts = document(before, "status", **PASSAGES)["passages"]
-    assert {name: count for name, count in counts.items() if count} == {"total": TEXTS, "with_concepts": TEXTS}
-    assert document(before, "status", **PASSAGES)["backfill"] is None
-    check_healthy(before)
-    check_accounts(before)
-
-
-def test_all_is_asked_once(before: Workspace, api: Api) -> None:
-    """With both subjects at the end, rows, files and the API tell of the same questions, each asked once."""
-    go_on_with_people(before)
-    go_on_with_passages(before)
     check_asked_once(before, api)
 
 

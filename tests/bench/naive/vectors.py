@@ -1,41 +1,87 @@
-"""Vectors kept the naive way: blobs in a table of SQLite, by key."""
+"""Vectors the naive way: lists in memory or blobs in SQLite, indented metadata, all of it read for each question."""
 
+import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tests.bench import people, product
-from tests.bench.measure import Said, Timed
+from tests.bench.grounds import VECTORS
+from tests.bench.measure import Said, Timed, loads
+
+SAMPLE = 64
 
 
-def write_calls(data: Path) -> Timed:
-    """A hundred rows a transaction, each on disk before the next."""
-    return _write(data, product.CALL, "FULL")
+def index(data: Path) -> Timed:
+    """An index of vectors as an API returned them, lists of numbers, which is not measured; read back and compared."""
+    import faiss
+    from sqlalchemy import select
+    from sqlalchemy.orm import Session
 
+    from tests.bench.naive.rows import Expert, engine_of
 
-def write_calls_normal(data: Path) -> Timed:
-    """A hundred rows a transaction; what was committed last may be lost with the power."""
-    return _write(data, product.CALL, "NORMAL")
-
-
-def write(data: Path) -> Timed:
-    """Ten thousand rows a transaction, each on disk before the next."""
-    return _write(data, product.BULK, "FULL")
-
-
-def write_normal(data: Path) -> Timed:
-    """Ten thousand rows a transaction; what was committed last may be lost with the power."""
-    return _write(data, product.BULK, "NORMAL")
-
-
-def _write(data: Path, at_once: int, synchronous: str) -> Timed:
-    keys, vectors = product.loaded(data)
-    connection = _connected(data, synchronous)
+    engine = engine_of(data)
+    vectors: list[list[float]] = np.load(data / VECTORS).tolist()
 
     def run() -> Said:
-        for start in range(0, len(keys), at_once):
-            some = zip(keys[start : start + at_once], vectors[start : start + at_once], strict=True)
+        with Session(engine) as session:
+            experts = session.scalars(select(Expert).where(Expert.tags.is_not(None)).order_by(Expert.id)).all()
+            metadata = [people.described(vars(expert), json.loads) for expert in experts]
+        matrix = np.array(vectors, dtype=np.float32)
+        faiss.normalize_L2(matrix)
+        index = faiss.IndexFlatIP(matrix.shape[1])
+        index.add(matrix)
+        faiss.write_index(index, str(data / "faiss.index"))
+        (data / "metadata.json").write_text(json.dumps(metadata, indent=2, ensure_ascii=False), encoding="utf-8")
+        _verify(data, matrix, metadata)
+        return {"rows": len(metadata)}
+
+    return run
+
+
+def _verify(data: Path, matrix: Any, metadata: list[dict[str, object]]) -> None:
+    """Read both files back, compare them with what was meant, and let a few rows find themselves."""
+    index, told = _read(data)
+    assert index.ntotal == len(metadata)
+    stored = index.reconstruct_n(0, index.ntotal)
+    assert np.allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-3)
+    assert told == metadata
+    sample = np.linspace(0, len(metadata) - 1, min(SAMPLE, len(metadata)), dtype=np.int64)
+    similarities, _ = index.search(matrix[sample], 1)
+    assert (similarities[:, 0] >= np.einsum("ij,ij->i", matrix[sample], stored[sample]) - 1e-5).all()
+
+
+def _read(data: Path) -> tuple[Any, list[dict[str, Any]]]:
+    """Return index and metadata, read whole."""
+    import faiss
+
+    index = faiss.read_index(str(data / "faiss.index"))
+    return index, json.loads((data / "metadata.json").read_text(encoding="utf-8"))
+
+
+def search(data: Path) -> Timed:
+    """Index and metadata read whole for each question."""
+    loads("faiss")
+
+    def ask(question: Any) -> list[str]:
+        index, metadata = _read(data)
+        _, rows = index.search(question.reshape(1, -1), 10)
+        return [str(metadata[row]["id"]) for row in rows[0]]
+
+    return product.each(product.FEW, ask)
+
+
+def write(data: Path, at_once: str, synchronous: str) -> Timed:
+    """Vectors as blobs, so many a transaction; with NORMAL what was committed last may be lost with the power."""
+    keys, vectors = product.loaded(data)
+    connection = _connected(data, synchronous)
+    most = int(at_once)
+
+    def run() -> Said:
+        for start in range(0, len(keys), most):
+            some = zip(keys[start : start + most], vectors[start : start + most], strict=True)
             with connection:
                 connection.executemany(
                     "INSERT OR IGNORE INTO vectors VALUES (?, ?)", ((key, vector.tobytes()) for key, vector in some)
@@ -47,7 +93,7 @@ def _write(data: Path, at_once: int, synchronous: str) -> Timed:
 
 def scan(data: Path) -> Timed:
     """Every vector, in the order of the rows."""
-    write_normal(data)()
+    write(data, "10000", "NORMAL")()
     connection = _connected(data, "NORMAL")
 
     def run() -> Said:

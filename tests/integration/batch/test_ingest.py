@@ -10,13 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.core import files
 from pipeline.experts import table
 from tests import ledger
 from tests.delivery import MODEL, TAGS, Lines, deliver, error, line, prepare, put_people, response, result, workspace_at
-from tests.lab import Api, Workspace
-
-pytestmark = pytest.mark.sampled(4)
+from tests.lab import Workspace
 
 Spoil = Callable[[str], Lines]
 
@@ -86,7 +83,7 @@ FAILURES = [
     # error lines, with codes of both families
     *(
         Case(f"error {said}", fails(said), "refused", "error-line", code)
-        for said, code in ((4, 4), (8, 8), (13, 13), (14, 14), ("13", 13), (429, 8), (500, 13), (503, 14))
+        for said, code in ((4, 4), (14, 14), ("13", 13), (429, 8), (503, 14))
     ),
     *(
         Case(f"final error {said}", fails(said), "refused", "error-line", code, parked=True)
@@ -106,22 +103,16 @@ FAILURES = [
     *(ends(finish, TAGS) for finish in ("BRAND_NEW", "MALFORMED_RESPONSE", "FINISH_REASON_UNSPECIFIED")),
     Case("cut by tokens", says(TAGS[:20], finish="MAX_TOKENS"), "invalid", "max-tokens"),
     Case("whole, but cut by tokens", says(TAGS, finish="MAX_TOKENS"), "invalid", "max-tokens"),
-    Case("all thoughts", body(response(None, finish="MAX_TOKENS")), "refused", "max-tokens-empty"),
     Case("empty", says("  \n"), "refused", "empty"),
     Case("no content", body(response(None)), "refused", "empty"),
     # answers that are not what was asked for
     Case("Markdown fence", says(f"```json\n{TAGS}\n```"), "invalid", "does-not-parse"),
     Case("cut JSON", says(TAGS[:-3]), "invalid", "does-not-parse"),
-    Case("two documents", says(TAGS + TAGS), "invalid", "does-not-parse"),
     Case("a member twice", says('{"tags":["a"],"tags":["b"]}'), "invalid", "does-not-parse"),
     Case("NUL", says('{"tags":["water\\u0000law"]}'), "invalid", "does-not-parse"),
     Case("half a surrogate pair", says('{"tags":["water \\ud800 law"]}'), "invalid", "does-not-parse"),
     Case("another field", says('{"tags":["a"],"notes":"x"}'), "invalid", "does-not-validate: notes"),
-    Case("another shape", says('{"labels":["a"]}'), "invalid", "does-not-validate"),
-    Case("a bare list", says('["water law"]'), "invalid", "does-not-validate"),
     Case("numbers", says('{"tags":[1,2]}'), "invalid", "does-not-validate: tags.0"),
-    Case("a text", says('{"tags":"water law"}'), "invalid", "does-not-validate: tags"),
-    Case("null", says('{"tags":null}'), "invalid", "does-not-validate: tags"),
     Case("empty list", says('{"tags":[]}'), "invalid", "does-not-validate: tags"),
     Case("only blank tags", says('{"tags":[" ","\\t"]}'), "invalid", "does-not-validate: tags"),
     # several lines
@@ -184,35 +175,17 @@ ANSWERS: dict[str, Spoil] = {
 
 
 def test_an_answer_is_taken_however_it_is_written(offline: Workspace) -> None:
-    """One valid answer is enough, whatever stands round it; the first one counts."""
+    """One valid answer is enough, whatever stands round it, however lines end; the first one counts."""
     put_people(offline, len(ANSWERS))
     keys = prepare(offline)
-    deliver(offline, b"\n".join(one for lines, key in zip(ANSWERS.values(), keys, strict=True) for one in lines(key)))
+    lines = [one for lines, key in zip(ANSWERS.values(), keys, strict=True) for one in lines(key)]
+    deliver(offline, b"\xef\xbb\xbf\n" + b"\n".join(lines[:9]) + b"\n\n \t\r\n" + b"\r\n".join(lines[9:]))
     [account] = ingest(offline)
-    assert account["answered"] == len(ANSWERS)
+    assert (account["answered"], account["unknown"], account["unreadable"]) == (len(ANSWERS), 0, 2)
     for name, (tags,) in zip(ANSWERS, offline.query("SELECT tags FROM experts ORDER BY id"), strict=True):
         assert json.loads(tags)[0] == "water law", name
         assert len(json.loads(tags)) == 3, name
     assert offline.query("SELECT * FROM findable_attempts") == []
-
-
-@pytest.mark.parametrize(
-    "dress",
-    [
-        lambda data: b"\xef\xbb\xbf" + data,
-        lambda data: data.replace(b"\n", b"\r\n"),
-        lambda data: data.replace(b"\n", b"\n\n \t\r\n"),
-        lambda data: data.rstrip(b"\n"),
-        lambda data: b"\n" + data,
-    ],
-    ids=["BOM", "CRLF", "blank lines", "no last line end", "blank first line"],
-)
-def test_how_lines_end_does_not_matter(offline: Workspace, dress: Callable[[bytes], bytes]) -> None:
-    """A byte order mark, other line ends and blank lines change nothing."""
-    put_people(offline, 3)
-    deliver(offline, dress(result(prepare(offline))))
-    [account] = ingest(offline)
-    assert (account["answered"], account["unknown"], account["unreadable"]) == (3, 0, 0)
 
 
 def test_an_empty_result_is_all_missing(offline: Workspace) -> None:
@@ -241,46 +214,39 @@ def test_lines_nobody_asked_for_are_counted_and_shown(offline: Workspace) -> Non
     assert offline.scalar("SELECT count(*) FROM findable_answers") == 2
 
 
-def test_all_lines_fail_and_the_batch_is_accounted_for(offline: Workspace) -> None:
-    """A batch without one answer is ingested all the same: exit 0, a table by reason with three examples each."""
-    put_people(offline, 5)
+def test_failures_are_told_by_reason_in_few_words(offline: Workspace) -> None:
+    """Exit 0, a row for each reason with three examples, short and on one line; a clean batch is one line in all."""
+    put_people(offline, 9)
     keys = prepare(offline)
-    deliver(offline, b"\n".join(error(key, 13, f"Trouble with {key}.") for key in keys))
-    ran = offline.ran("batch-ingest")
-    assert "0 answers of 5, 5 refused" in ran.stdout
-    [row] = [row for row in ran.stdout.splitlines() if row.startswith("refused")]
+    wrong = [line(key, response("x" * n + "{ secret\n" * 1000)) for n, key in enumerate(keys[:4])]
+    deliver(offline, b"\n".join([*wrong, *(error(key, 13, f"Trouble with {key}.") for key in keys[4:])]))
+    offline.copy_to(offline.data.with_name("copy"))
+    [account] = ingest(workspace_at(offline.data.with_name("copy")))
+    told = {row["reason"]: row for row in account["reasons"]}
+    assert (told["does-not-parse"]["count"], len(told["does-not-parse"]["examples"])) == (4, 3)
+    assert all(len(said) <= 500 and "\n" not in said for _, said in told["does-not-parse"]["examples"])
+    said = offline.ran("batch-ingest").stdout
+    assert "0 answers of 9, 5 refused" in said
+    [row] = [row for row in said.splitlines() if row.startswith("refused")]
     assert "error-line, code 13" in row
     assert row.count("person-") == 3
     assert ledger.batches(offline) == ["ingested"]
-
-
-def test_a_clean_batch_is_one_line(offline: Workspace) -> None:
-    """Without trouble there is one line on standard output and nothing else anywhere."""
-    put_people(offline, 2)
     deliver(offline, result(prepare(offline)))
-    ran = offline.run("batch-ingest")
-    assert ran.stdout.count("\n") == 1
-    assert "2 answers of 2" in ran.stdout
-    assert ran.stderr == ""
-
-
-def test_reasons_that_differ_in_detail_are_one_row(offline: Workspace) -> None:
-    """Many answers that are wrong each in its own way are one reason with three examples, not a row each."""
-    put_people(offline, 9)
-    keys = prepare(offline)
-    deliver(offline, b"\n".join(line(key, response("x" * n + "{")) for n, key in enumerate(keys)))
-    [account] = ingest(offline)
-    assert [(row["reason"], row["count"], len(row["examples"])) for row in account["reasons"]] == [
-        ("does-not-parse", 9, 3)
-    ]
+    clean = offline.run("batch-ingest")
+    assert ("9 answers of 9" in clean.stdout, clean.stdout.count("\n"), clean.stderr) == (True, 1, "")
 
 
 def test_usage_and_cost_are_those_of_the_lines(offline: Workspace) -> None:
-    """Tokens and cost of a batch are the sums over its lines: thoughts as output, failures too, errors nothing."""
+    """Tokens and cost are the sums over the lines: thoughts as output, failures too, errors nothing.
+
+    Tags are normalised, the score follows in the same transaction, and the provenance is complete.
+    """
     put_people(offline, 4)
     keys = prepare(offline)
+    before = offline.scalar("SELECT findability_score FROM experts WHERE id = 1")
     uses = [(8, 11, 829), (100, 20, 0), (31, 0, 0)]
-    bodies = [response(), response('{"tags":[]}'), {"promptFeedback": {"blockReason": "SAFETY"}}]
+    text = '{"tags":["  Water\\tLaw ","water law","BEEKEEPING","","bee  keeping"]}'
+    bodies = [response(text), response('{"tags":[]}'), {"promptFeedback": {"blockReason": "SAFETY"}}]
     lines = []
     for key, answer, (asked, said, thought) in zip(keys, bodies, uses, strict=False):
         usage = {"promptTokenCount": asked, "candidatesTokenCount": said, "thoughtsTokenCount": thought}
@@ -293,22 +259,12 @@ def test_usage_and_cost_are_those_of_the_lines(offline: Workspace) -> None:
     [row] = json.loads(offline.run("batches", "--json").stdout)
     assert row["cost_is_actual"]
     assert row["cost"] == pytest.approx(account["cost"])
-
-
-def test_an_answer_is_written_with_where_it_came_from(offline: Workspace) -> None:
-    """Tags are normalised, the score follows in the same transaction, and the provenance is complete."""
-    put_people(offline, 1)
-    keys = prepare(offline)
-    before = offline.scalar("SELECT findability_score FROM experts")
-    text = '{"tags":["  Water\\tLaw ","water law","BEEKEEPING","","bee  keeping"]}'
-    deliver(offline, line(keys[0], response(text)))
-    ingest(offline)
-    assert offline.query("SELECT tags FROM experts") == [('["water law","beekeeping","bee keeping"]',)]
-    assert offline.scalar("SELECT findability_score FROM experts") == before + 25
-    asked = offline.scalar("SELECT input_hash FROM findable_requests")
+    found = offline.query("SELECT tags, findability_score FROM experts WHERE id = 1")
+    assert found == [('["water law","beekeeping","bee keeping"]', before + 25)]
+    asked_hash = offline.scalar("SELECT input_hash FROM findable_requests WHERE item_id = '1'")
     columns = "extractor, batch, input_hash, applied, outdated, model_version, response_id, tokens_in, tokens_out"
     assert offline.query(f"SELECT {columns} FROM findable_answers") == [  # noqa: S608 - our names
-        (f"expert-tags@1/{MODEL}", 1, asked, 1, 0, MODEL, "response-1", 100, 25)
+        (f"expert-tags@1/{MODEL}", 1, asked_hash, 1, 0, MODEL, "response-1", 8, 840)
     ]
 
 
@@ -323,133 +279,58 @@ def test_another_model_version_is_told(offline: Workspace) -> None:
     assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in ran.stderr
 
 
-def test_somebody_tagged_meanwhile_keeps_the_tags(offline: Workspace) -> None:
-    """Tags are never overwritten: the answer is kept, counted as answered, not applied, and told."""
-    put_people(offline, 2)
-    deliver(offline, result(prepare(offline)))
+def test_what_changed_meanwhile_is_not_overwritten(offline: Workspace) -> None:
+    """Tags stay, an answer for a row that is gone or has another bio is kept and told; running again changes nothing.
+
+    A failure of somebody who is gone counts, under the id.
+    """
+    put_people(offline, 5)
+    keys = prepare(offline)
+    deliver(offline, b"\n".join([*map(line, keys[:4]), error(keys[4], 3)]))
+    asked = offline.scalar("SELECT input_hash FROM findable_requests WHERE item_id = '3'")
     with offline.open() as ws, ws.store.write() as tx:
         table.write_tags(tx, {"1": '["by hand"]'})
+    offline.change("DELETE FROM experts WHERE id IN (2, 5)")
+    offline.change("UPDATE experts SET bio = 'Now I teach chess.' WHERE id = 3")
     [account] = ingest(offline)
-    assert (account["answered"], account["not_applied"]) == (2, 1)
+    assert (account["answered"], account["not_applied"], account["refused"]) == (4, 2, 1)
+    assert account["reasons"][0]["examples"][0][0] == "5"
+    assert account["outdated"] == ["person-0002"]
     assert offline.scalar("SELECT tags FROM experts WHERE id = 1") == '["by hand"]'
-    assert ledger.people(offline) == {"total": 2, "tagged": 2}
-
-
-def test_somebody_removed_meanwhile_is_answered_all_the_same(offline: Workspace) -> None:
-    """The answer for a row that is gone counts as answered, not applied."""
-    put_people(offline, 2)
-    deliver(offline, result(prepare(offline)))
-    _execute(offline, "DELETE FROM experts WHERE id = 1")
-    [account] = ingest(offline)
-    assert (account["answered"], account["not_applied"]) == (2, 1)
-    assert ledger.people(offline) == {"total": 1, "tagged": 1}
-
-
-def test_a_failure_of_somebody_removed_meanwhile_still_counts(offline: Workspace) -> None:
-    """A request whose row is gone is accounted for by its line, and named by its id."""
-    put_people(offline, 2)
-    deliver(offline, result(prepare(offline), spoil=lambda key: [error(key, 3)]))
-    _execute(offline, "DELETE FROM experts WHERE id = 1")
-    [account] = ingest(offline)
-    assert (account["answered"], account["refused"]) == (1, 1)
-    assert account["reasons"][0]["examples"][0][0] == "1"
-    assert offline.run("parked").exit_code == 0
-
-
-def test_a_bio_changed_meanwhile_keeps_the_answer_and_is_listed(offline: Workspace) -> None:
-    """The answer is kept under the hash of what was asked, applied, and the person is listed."""
-    put_people(offline, 2)
-    deliver(offline, result(prepare(offline)))
-    asked = offline.scalar("SELECT input_hash FROM findable_requests WHERE item_id = '1'")
-    _execute(offline, "UPDATE experts SET bio = 'Now I teach chess.' WHERE id = 1")
-    [account] = ingest(offline)
-    assert account["outdated"] == ["person-0000"]
-    assert offline.query("SELECT input_hash, applied, outdated FROM findable_answers WHERE item_id = '1'") == [
+    assert offline.query("SELECT input_hash, applied, outdated FROM findable_answers WHERE item_id = '3'") == [
         (asked, 1, 1)
     ]
-
-
-def test_running_again_changes_nothing(offline: Workspace) -> None:
-    """A second run finds nothing to ingest and leaves every row as it is."""
-    put_people(offline, 3)
-    deliver(offline, result(prepare(offline), spoil=lambda key: [error(key, 13)]))
-    ingest(offline)
+    assert ledger.people(offline) == {"total": 3, "tagged": 3}
+    assert offline.run("parked").exit_code == 0
     before = ledger.snapshot(offline, without=frozenset())
     assert ingest(offline) == []
     assert "nothing to ingest" in offline.run("batch-ingest").stdout
     assert ledger.snapshot(offline, without=frozenset()) == before
 
 
-@pytest.mark.parametrize("damage", ["changed", "gone", "cut"])
-def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(offline: Workspace, damage: str) -> None:
-    """A changed result is exit 5 with its batch as it was; other batches are ingested and told."""
-    put_people(offline, 2)
-    deliver(offline, result(prepare(offline)))
-    put_people(offline, 2, first=2)
-    deliver(offline, result(prepare(offline)))
+def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(offline: Workspace) -> None:
+    """A changed, cut or lost result is exit 5 with its batch as it was; other batches are ingested and told."""
+    for first in (0, 2):
+        put_people(offline, 2, first=first)
+        deliver(offline, result(prepare(offline)))
     path = offline.data / offline.scalar("SELECT result_file FROM findable_batches WHERE number = 1")
     data = path.read_bytes()
-    if damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(data.replace(b"water", b"later") if damage == "changed" else data[:-5])
-    assert [account["batch"] for account in ingest(offline, code=5)] == [2]
-    assert ledger.batches(offline) == ["downloaded", "ingested"]
+    for damaged, ingested in ((data.replace(b"water", b"later"), [2]), (data[:-5], []), (None, [])):
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        assert [account["batch"] for account in ingest(offline, code=5)] == ingested
+        assert ledger.batches(offline) == ["downloaded", "ingested"]
     assert ledger.people(offline) == {"total": 4, "claimed": 2, "tagged": 2}
     path.write_bytes(data)
     assert [account["batch"] for account in ingest(offline)] == [1]
 
 
 def test_an_account_that_does_not_add_up_ends_nothing(offline: Workspace) -> None:
-    """Where a request is unaccounted for, its batch stays downloaded: exit 5."""
+    """Where a request is unaccounted for, its batch stays downloaded: exit 5; where its model is not known, exit 3."""
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
-    _execute(offline, "DELETE FROM findable_requests WHERE line = 2")
-    ran = offline.ran("batch-ingest", code=5)
-    assert "2 are accounted for" in ran.stderr
+    offline.change("UPDATE findable_batches SET model = 'gemini-1-ultra'")
+    assert "gemini-1-ultra" in offline.ran("batch-ingest", code=3).stderr
+    offline.change("UPDATE findable_batches SET model = :model", model=MODEL)
+    offline.change("DELETE FROM findable_requests WHERE line = 2")
+    assert "2 are accounted for" in offline.ran("batch-ingest", code=5).stderr
     assert ledger.batches(offline) == ["downloaded"]
-
-
-def test_a_model_that_is_not_known_any_more_is_said(offline: Workspace) -> None:
-    """A batch of a model that left the table is left as it is, with what to do about it."""
-    put_people(offline, 1)
-    deliver(offline, result(prepare(offline)))
-    _execute(offline, "UPDATE findable_batches SET model = 'gemini-1-ultra'")
-    ran = offline.ran("batch-ingest", code=3)
-    assert "gemini-1-ultra" in ran.stderr
-    assert ledger.batches(offline) == ["downloaded"]
-
-
-def test_no_more_of_a_biography_is_shown_than_an_excerpt(offline: Workspace) -> None:
-    """What a summary quotes of an answer is short and on one line."""
-    put_people(offline, 1)
-    keys = prepare(offline)
-    deliver(offline, line(keys[0], response("secret \n" * 1000)))
-    [account] = ingest(offline)
-    [(_, said)] = account["reasons"][0]["examples"]
-    assert len(said) <= 500
-    assert "\n" not in said
-
-
-def test_answers_join_their_people_by_key_alone(workspace: Workspace, api: Api) -> None:
-    """Results come in another order than the requests, and each answer stands at its own person."""
-    subjects = ["beekeeping", "water law", "chess", "carpentry", "astronomy", "oncology", "poetry", "welding"]
-    with workspace.open() as ws, ws.store.write() as tx:
-        for subject in subjects:
-            table.insert_person(tx, subject, {"bio": f"I have taught {subject} for many years."})
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        assert workspace.run(command).exit_code == 0
-    path = workspace.data / workspace.scalar("SELECT result_file FROM findable_batches")
-    order = [orjson.loads(raw)["key"] for _, raw in files.read_lines(path)]
-    assert order != sorted(order)
-    said = dict(workspace.query("SELECT item_id, answer FROM findable_answers"))
-    wanted = {orjson.loads(raw)["key"]: orjson.loads(raw) for _, raw in files.read_lines(path)}
-    for number in range(1, len(subjects) + 1):
-        raw = wanted[f"expert-tags/{number}"]["response"]["candidates"][0]["content"]["parts"][0]["text"]
-        assert json.loads(said[str(number)]) == json.loads(raw)
-    assert len(api.batches()["batches"]) == 1
-
-
-def _execute(workspace: Workspace, sql: str) -> None:
-    """Change the database behind the program's back."""
-    workspace.change(sql)

@@ -20,16 +20,11 @@ def listed(workspace: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
-def test_no_batches_are_said(tmp_path: Path) -> None:
-    """An empty list says what to type next, and is an empty list as JSON."""
-    workspace = workspace_at(tmp_path / "data")
+def test_every_batch_is_listed_as_it_stands(workspace: Workspace, api: Api, people: Callable[..., list[str]]) -> None:
+    """Nothing at first; then number, state, name, rows, cost and reason of each, oldest first, estimates marked."""
+    people(6)
     assert "make batch-submit" in workspace.run("batches").stdout
     assert listed(workspace) == []
-
-
-def test_every_batch_is_listed_as_it_stands(workspace: Workspace, api: Api, people: Callable[..., list[str]]) -> None:
-    """Number, state, remote name, rows, cost and reason of each, oldest first; estimates are marked as such."""
-    people(6)
     api.fault("batch_fails", nth=1)
     api.fault("never_ends", nth=2)
     assert workspace.run("batch-submit", BATCH_ROWS="2").exit_code == 0
@@ -52,28 +47,19 @@ def test_every_batch_is_listed_as_it_stands(workspace: Workspace, api: Api, peop
     assert ["~" in line for line in table[1:]] == [True, True, False]
 
 
-def test_a_batch_that_was_never_sent_costs_nothing(tmp_path: Path) -> None:
-    """What was given up before it was sent is not counted as spent."""
+def test_actual_cost_replaces_the_estimate(tmp_path: Path) -> None:
+    """What was never sent costs nothing once it is given up; after ingest it is the tokens that were used."""
     workspace = workspace_at(tmp_path / "data")
     put_people(workspace, 2)
     prepare(workspace)
     assert listed(workspace)[0]["cost"] > 0
     assert workspace.run("batch-cancel", "1").exit_code == 0
-    [row] = listed(workspace)
-    assert (row["state"], row["cost"]) == ("failed", 0)
-
-
-@pytest.mark.parametrize("word", ["BATCH_STATE_SUCCEEDED", "BATCH_STATE_EXPIRED"])
-def test_actual_cost_replaces_the_estimate(tmp_path: Path, word: str) -> None:
-    """After ingest the cost is that of the tokens that were used, whatever was estimated."""
-    workspace = workspace_at(tmp_path / "data")
-    put_people(workspace, 2)
-    deliver(workspace, result(prepare(workspace)), word=word, why="expired")
-    estimated = listed(workspace)[0]["cost"]
+    assert [(row["state"], row["cost"]) for row in listed(workspace)] == [("failed", 0)]
+    deliver(workspace, result(prepare(workspace)), word="BATCH_STATE_EXPIRED", why="expired")
+    estimated = listed(workspace)[1]["cost"]
     assert workspace.run("batch-ingest").exit_code == 0
-    [row] = listed(workspace)
-    assert row["cost_is_actual"]
-    assert row["cost"] == pytest.approx(2 * (100 * 0.15 + 25 * 1.25) / 1e6)
+    row = listed(workspace)[1]
+    assert (row["cost_is_actual"], row["cost"]) == (True, pytest.approx(2 * (100 * 0.15 + 25 * 1.25) / 1e6))
     assert row["cost"] != estimated
 
 

@@ -17,6 +17,7 @@ from tests import ledger
 from tests.delivery import TAGS, Lines, deliver, error, line, prepare, put_people, response, result, workspace_at
 from tests.lab import Api, Workspace
 
+ALL = ("--all", "--yes")
 Spoil = Callable[[str], Lines]
 
 
@@ -64,107 +65,66 @@ def test_an_answer_after_a_failure_tags(offline: Workspace) -> None:
     assert parked(offline) == {}
 
 
-@pytest.mark.parametrize("code", [3, 5, 7, 9, 400])
-def test_what_cannot_get_better_parks_at_once(offline: Workspace, code: int) -> None:
-    """After one of these codes nobody is asked again, and the API's words are the reason."""
-    put_people(offline, 2)
-    round_of(offline, lambda key: [error(key, code, "Request contains an invalid argument.")])
-    assert ledger.people(offline) == {"total": 2, "tagged": 1, "parked": 1}
-    assert "Request contains an invalid argument." in parked(offline)["person-0000"]
-
-
-@pytest.mark.parametrize("word", ["FAILED", "EXPIRED", "CANCELLED"])
-def test_what_a_batch_did_not_come_to_is_not_charged(offline: Workspace, word: str) -> None:
-    """A missing line of a batch that ended early is the service's matter; the batch's ending is the reason."""
-    put_people(offline, 2)
-    round_of(offline, lambda _key: [], word=f"BATCH_STATE_{word}", why=word.lower())
-    attempts = offline.query("SELECT outcome, reason, charged, forgiven FROM findable_attempts")
-    assert attempts == [("missing", f"no line in the result: {word.lower()}", 0, 0)]
-    assert ledger.people(offline) == {"total": 2, "tagged": 1, "untagged": 1}
-
-
-def test_a_bad_line_of_a_batch_that_ended_early_is_charged(offline: Workspace) -> None:
-    """A line is about its item, however its batch ended."""
-    put_people(offline, 1)
-    round_of(offline, lambda key: [error(key, 13)], word="BATCH_STATE_EXPIRED", why="expired")
-    assert offline.query("SELECT charged FROM findable_attempts") == [(1,)]
-
-
-def test_three_batches_in_a_row_that_gave_nothing_park(offline: Workspace) -> None:
-    """Nothing is paid for for ever: after three such batches people are parked, though they did nothing wrong."""
-    put_people(offline, 1)
-    for rounds in range(3):
-        assert ledger.people(offline) == {"total": 1, "untagged": 1}, rounds
-        round_of(offline, lambda _key: [], word="BATCH_STATE_EXPIRED", why="expired")
-    assert ledger.people(offline) == {"total": 1, "parked": 1}
-    assert parked(offline)["person-0000"].startswith("3 batches in a row gave nothing")
+def test_what_a_batch_did_not_come_to_is_not_charged(offline: Workspace) -> None:
+    """A missing line of a batch that ended early is the service's matter; a bad line of it is its item's."""
+    put_people(offline, 3)
+    keys = prepare(offline)
+    deliver(offline, result(keys[1:], spoil=lambda key: [error(key, 13)]), word="BATCH_STATE_EXPIRED", why="expired")
+    offline.ran("batch-ingest")
+    attempts = offline.query("SELECT item_id, outcome, reason, charged, forgiven FROM findable_attempts ORDER BY 1")
+    assert attempts[0] == ("1", "missing", "no line in the result: expired", 0, 0)
+    assert (len(attempts), attempts[1][:2], attempts[1][3]) == (2, ("2", "refused"), 1)
+    assert ledger.people(offline) == {"total": 3, "tagged": 1, "untagged": 2}
 
 
 def test_three_failed_batches_in_a_row_park(workspace: Workspace, api: Api, people: Callable[..., list[str]]) -> None:
-    """The same holds for batches that failed without any result, in the real loop."""
+    """Nothing is paid for for ever: after three batches that gave nothing people are parked, charged with nothing."""
     people(3)
     for rounds in range(3):
         assert ledger.people(workspace) == {"total": 3, "untagged": 3}, rounds
-        api.fault("batch_fails")
+        api.fault("batch_fails" if rounds else "batch_expires")
         assert workspace.run("batch-submit").exit_code == 0
         assert workspace.run("batch-poll").exit_code == 0
     assert ledger.people(workspace) == {"total": 3, "parked": 3}
+    assert parked(workspace)["person-0000"].startswith("3 batches in a row gave nothing")
     assert workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged") == 0
     ledger.check(workspace)
 
 
 def test_a_line_between_two_such_batches_breaks_the_row(offline: Workspace) -> None:
-    """Failures of the service count in a row: an answer that could not be used shows that the service works."""
+    """Failures of the service count in a row, and not as the second try; an answer that is no use breaks the row."""
     put_people(offline, 1)
-    for spoil, word in (
-        (lambda _key: [], "BATCH_STATE_EXPIRED"),
-        (lambda _key: [], "BATCH_STATE_EXPIRED"),
-        (lambda key: [error(key, 13)], "BATCH_STATE_SUCCEEDED"),
-        (lambda _key: [], "BATCH_STATE_EXPIRED"),
-        (lambda _key: [], "BATCH_STATE_EXPIRED"),
-    ):
+    nothing: tuple[Spoil, str] = (lambda _key: [], "BATCH_STATE_EXPIRED")
+    wrong: tuple[Spoil, str] = (lambda key: [error(key, 13)], "BATCH_STATE_SUCCEEDED")
+    for spoil, word in (nothing, nothing, wrong, nothing, nothing):
         round_of(offline, spoil, word=word, why="x")
-    assert ledger.people(offline) == {"total": 1, "untagged": 1}
-
-
-def test_failures_of_the_service_do_not_use_up_the_second_try(offline: Workspace) -> None:
-    """Between the two charged failures an expired batch counts for nothing."""
-    put_people(offline, 1)
-    round_of(offline, lambda key: [line(key, response("{}"))])
-    round_of(offline, lambda _key: [], word="BATCH_STATE_EXPIRED", why="expired")
-    assert ledger.people(offline) == {"total": 1, "untagged": 1}
+        assert ledger.people(offline) == {"total": 1, "untagged": 1}
     round_of(offline, lambda key: [line(key, response("{}"))])
     assert ledger.people(offline) == {"total": 1, "parked": 1}
 
 
-@pytest.mark.parametrize(
-    "cut",
-    [response(TAGS[:9], finish="MAX_TOKENS"), response(None, finish="MAX_TOKENS")],
-    ids=["cut", "all thoughts"],
-)
-def test_after_a_cut_answer_there_is_more_room(offline: Workspace, cut: dict[str, object]) -> None:
+def test_after_a_cut_answer_there_is_more_room(offline: Workspace) -> None:
     """The next request of an answer that was cut by the token limit asks for more tokens; others do not."""
-    put_people(offline, 2)
+    put_people(offline, 3)
     keys = prepare(offline)
-    deliver(offline, b"\n".join([line(keys[0], cut), error(keys[1], 13)]))
+    cut = [response(TAGS[:9], finish="MAX_TOKENS"), response(None, finish="MAX_TOKENS")]
+    deliver(offline, b"\n".join([*map(line, keys[:2], cut), error(keys[2], 13)]))
     assert offline.run("batch-ingest").exit_code == 0
     prepare(offline)
     first, second = (_room(offline, number) for number in (1, 2))
-    assert second[keys[0]] > first[keys[0]]
-    assert second[keys[1]] == first[keys[1]]
+    assert [second[key] > first[key] for key in keys] == [True, True, False]
 
 
 def test_a_failed_batch_of_more_people_than_a_statement_holds_lets_all_go(offline: Workspace) -> None:
     """Databases bound how many values one statement may hold; a large batch fails in pieces, in one transaction."""
     put_people(offline, 1)
     prepare(offline)
-    _execute(
-        offline,
+    offline.change(
         "WITH RECURSIVE n(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM n WHERE x < 5000) "
         "INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at) "
         "SELECT 'expert-tags', CAST(x AS TEXT), 1, x, '', true, '2026-01-01 00:00:00+00' FROM n",
     )
-    _execute(offline, "UPDATE findable_batches SET state = 'submitted', remote_name = 'batches/b'")
+    offline.change("UPDATE findable_batches SET state = 'submitted', remote_name = 'batches/b'")
     event.listen(Engine, "connect", _hold_little)
     try:
         with offline.open() as ws:
@@ -183,50 +143,36 @@ def _hold_little(connection: Any, _record: object) -> None:
 
 
 def test_unpark_forgives_and_lets_go(offline: Workspace) -> None:
-    """Whoever is let go starts anew: two more failures are needed to park again."""
+    """Whoever is let go starts anew: two more failures are needed to park again; who cannot be is said."""
     put_people(offline, 2)
-    round_of(offline, lambda key: [error(key, 3)])
+    assert offline.run("parked").stdout == "no person is parked\n"
+    assert parked(offline) == {}
+    for args, code in (((), 2), (("person-0000", "--all"), 2), (("nobody",), 2), (("person-0000",), 0), (ALL, 0)):
+        offline.ran("unpark", *args, code=code)
+    round_of(offline, lambda key: [error(key, 3, "Request contains an invalid argument.")])
+    assert ledger.people(offline) == {"total": 2, "tagged": 1, "parked": 1}
+    assert "Request contains an invalid argument." in parked(offline)["person-0000"]
     ran = offline.run("unpark", "person-0000", "--json")
     assert json.loads(ran.stdout) == {"unparked": ["person-0000"]}
-    assert ledger.people(offline) == {"total": 2, "tagged": 1, "untagged": 1}
-    round_of(offline, lambda key: [error(key, 13)])
-    assert ledger.people(offline) == {"total": 2, "tagged": 1, "untagged": 1}
-    round_of(offline, lambda key: [error(key, 13)])
-    assert ledger.people(offline) == {"total": 2, "tagged": 1, "parked": 1}
+    for left in ("untagged", "parked"):
+        assert ledger.people(offline) == {"total": 2, "tagged": 1, "untagged": 1}
+        round_of(offline, lambda key: [error(key, 13)])
+        assert ledger.people(offline) == {"total": 2, "tagged": 1, left: 1}
 
 
 def test_unpark_all_asks_first_and_leaves_foreign_text(offline: Workspace) -> None:
     """Everyone is let go at once after a yes, but rows whose tags are somebody else's text."""
     put_people(offline, 3)
-    _execute(offline, "UPDATE experts SET tags = 'law, water' WHERE id = 3")
+    offline.change("UPDATE experts SET tags = 'law, water' WHERE id = 3")
     deliver(offline, b"\n".join(error(key, 3) for key in prepare(offline)))
     assert offline.run("batch-ingest").exit_code == 0
-    assert ledger.people(offline) == {"total": 3, "parked": 3}
     assert offline.run("unpark", "--all").exit_code == 2
     assert ledger.people(offline) == {"total": 3, "parked": 3}
-    ran = offline.run("unpark", "--all", "--yes", "--json")
+    ran = offline.run("unpark", *ALL, "--json")
     assert json.loads(ran.stdout) == {"unparked": ["person-0000", "person-0001"]}
     assert ledger.people(offline) == {"total": 3, "untagged": 2, "parked": 1}
     assert offline.scalar("SELECT tags FROM experts WHERE id = 3") == "law, water"
     assert list(parked(offline)) == ["person-0002"]
-
-
-@pytest.mark.parametrize(
-    ("args", "code"),
-    [((), 2), (("person-0000", "--all"), 2), (("nobody",), 2), (("person-0000",), 0), (("--all", "--yes"), 0)],
-    ids=["nobody named", "both", "unknown", "not parked", "none parked"],
-)
-def test_unpark_says_what_it_cannot_do(offline: Workspace, args: tuple[str, ...], code: int) -> None:
-    """Usage that names no person, or two, is refused; none to let go is no failure."""
-    put_people(offline, 1)
-    offline.ran("unpark", *args, code=code)
-    assert ledger.people(offline) == {"total": 1, "untagged": 1}
-
-
-def test_nobody_parked_is_said(offline: Workspace) -> None:
-    """An empty list says so, and is an empty list as JSON."""
-    assert offline.run("parked").stdout == "no person is parked\n"
-    assert parked(offline) == {}
 
 
 def _room(workspace: Workspace, number: int) -> dict[str, int]:
@@ -234,8 +180,3 @@ def _room(workspace: Workspace, number: int) -> dict[str, int]:
     file = workspace.scalar("SELECT request_file FROM findable_batches WHERE number = :number", number=number)
     lines = [orjson.loads(raw) for raw in (workspace.data / file).read_bytes().splitlines()]
     return {one["key"]: one["request"]["generationConfig"]["maxOutputTokens"] for one in lines}
-
-
-def _execute(workspace: Workspace, sql: str) -> None:
-    """Change the database behind the program's back."""
-    workspace.change(sql)

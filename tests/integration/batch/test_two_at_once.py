@@ -1,8 +1,8 @@
-"""Several `batch-submit` at the same time, and one that stood still past its lease: nobody is asked twice."""
+"""A step twice at the same time, one that was killed, one that stood still past its lease: nobody is asked twice."""
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,9 @@ import pytest
 from pipeline.batch import prepare
 from pipeline.core import files
 from pipeline.store.leases import LeaseLostError
+from tests import ledger
+from tests.delivery import deliver, error, put_people, result, workspace_at
+from tests.delivery import prepare as prepare_one
 from tests.integration.hands import Hand
 from tests.integration.looks import alter, asked_ids, batch_row, claimed, remote, states
 from tests.lab import Api, Workspace
@@ -17,10 +20,8 @@ from tests.lab import Api, Workspace
 People = Callable[..., list[str]]
 At = Callable[[int], Workspace]
 
-ROUNDS = 4
+ROUNDS = 2
 PEOPLE = 7
-QUICK = {"BATCH_ROWS": "3", "LEASE": "0.5", "CREATE_TIMEOUT": "0.3", "RETRY_FOR": "0.5"}
-LONG = {"BATCH_ROWS": "3", "LEASE": "3600"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def at(tmp_path: Path, workspace: Workspace) -> At:
         """Return a workspace with seven people."""
         data = tmp_path / f"round-{number}"
         made = Workspace(data, workspace.environ | {"FINDABLE_DATA": str(data), "GEMINI_API_KEY": f"key-{number}"})
-        assert made.run("status").exit_code == 0
+        made.begin()
         for one in range(PEOPLE):
             bio = f"I teach water law, number {one}."
             made.change("INSERT INTO experts (username, bio) VALUES (:name, :bio)", name=f"person-{one}", bio=bio)
@@ -64,15 +65,44 @@ def check(workspace: Workspace, api: Api, *, said: object) -> None:
 
 
 def test_two_submits_at_the_same_time_ask_everyone_once(api: Api, hands: tuple[Hand, Hand], at: At) -> None:
-    """Whichever takes what, in twenty rounds everyone stands in one batch and each batch exists once."""
-    api.configure(paused=True)
+    """Everyone stands in one batch, each exists once; two polls and two ingests bring it home and account once."""
     for number in range(ROUNDS):
         workspace = at(number)
-        for hand in hands:
-            hand.start(workspace, "batch-submit", values={"BATCH_ROWS": "3"})
-        ended = [hand.ended() for hand in hands]
-        assert [one.code for one in ended] == [0, 0], ended
-        check(workspace, api, said=(number, ended))
+        for paused, command in ((True, "batch-submit"), (False, "batch-poll"), (False, "batch-ingest")):
+            api.configure(paused=paused, batch_looks=6)
+            for hand in hands:
+                hand.start(workspace, command, values={"BATCH_ROWS": "3"})
+            ended = [hand.ended() for hand in hands]
+            assert [one.code for one in ended] == [0, 0], ended
+            if paused:
+                check(workspace, api, said=(number, ended))
+        moves = "SELECT new, count(*) FROM findable_events WHERE new IN ('downloaded', 'ingested') GROUP BY new, name"
+        assert sorted(workspace.query(moves)) == sorted(
+            (state, 1) for state in ("downloaded", "ingested") for _ in states(workspace)
+        )
+        ledger.check(workspace)
+        assert ledger.people(workspace) == {"total": PEOPLE, "tagged": PEOPLE}
+
+
+def test_killed_in_the_middle_and_run_again_it_is_as_if_never_killed(hands: tuple[Hand, Hand], tmp_path: Path) -> None:
+    """An ingest of several pages that is killed at any of its steps ends, run again, as an undisturbed one does."""
+    prepared = workspace_at(tmp_path / "prepared")
+    put_people(prepared, 1200)
+    keys = prepare_one(prepared)
+    deliver(prepared, result(keys, spoil=lambda key: [error(key, 13)]) + b"%%%\n" + error("nobody/0", 3) + b"\n")
+    wanted, steps = None, 0
+    for step in (0, 2, 4):
+        prepared.copy_to(tmp_path / str(step))
+        workspace = workspace_at(tmp_path / str(step))
+        hands[0].start(workspace, "batch-ingest", stop_at=step, how="KILL")
+        ended = hands[0].ended()
+        assert ended.code == (-signal.SIGKILL if step else 0), ended
+        steps = max(steps, ended.steps)
+        workspace.ran("batch-ingest")
+        ledger.check(workspace)
+        wanted = wanted or ledger.snapshot(workspace)
+        assert ledger.snapshot(workspace) == wanted
+    assert steps > 4
 
 
 def test_a_sweep_that_lost_its_lease_removes_nothing(workspace: Workspace, people: People) -> None:
@@ -86,23 +116,3 @@ def test_a_sweep_that_lost_its_lease_removes_nothing(workspace: Workspace, peopl
         with pytest.raises(LeaseLostError):
             prepare.sweep_request_files(ws.store, ws.data, lease)
     assert [path.name for path in folder.iterdir()] == ["000009-requests.jsonl"]
-
-
-def test_preparing_begins_again_where_the_lease_was_lost(workspace: Workspace, people: People) -> None:
-    """What was claimed before stays, what was written is thrown away, and the rest goes out in the same run."""
-    people(7)
-    losses = iter([False, True, False, False])
-    with workspace.open() as ws:
-
-        class Watching:
-            """A bar that takes the lease away while the second file is written."""
-
-            def show(self, done: int, *, total: int | None = None, note: str = "") -> None:  # noqa: ARG002 - a bar's
-                """Lose the lease once."""
-                if done % 3 == 1 and next(losses):
-                    alter(workspace, "DELETE FROM findable_leases")
-
-        ws.settings = replace(ws.settings, batch_rows=3)
-        assert prepare.prepare_batches(ws, prepare.Selection(), bar=Watching()) == [1, 2, 3]
-    assert asked_ids(workspace, [1, 2, 3]) == [str(number) for number in range(1, 8)]
-    assert len(list((workspace.data / "batches").iterdir())) == 3

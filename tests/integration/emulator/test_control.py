@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from tests.integration.emulator.caller import MODEL, Caller, request_file, request_for
+from tests.integration.emulator.caller import Caller
 
 
 def test_the_journal_tells_what_was_asked(guest: Caller) -> None:
@@ -18,17 +18,6 @@ def test_the_journal_tells_what_was_asked(guest: Caller) -> None:
     assert start["json"] == {"file": {}}
     assert (chunk["body_length"], chunk["body_sha256"]) == (100_000, hashlib.sha256(data).hexdigest())
     assert listed["number"] < start["number"] < chunk["number"]
-
-
-def test_the_journal_keeps_small_bodies_and_can_be_cleared(guest: Caller) -> None:
-    """A small JSON body is there as it was sent; after a clear the numbers go on."""
-    guest.post(f"/v1/models/{MODEL}:generateContent", request_for("law"))
-    [entry] = guest.journal()
-    assert entry["json"] == request_for("law")
-    guest.http.delete("/_emu/journal")
-    guest.get("/v1/files")
-    [after] = guest.journal()
-    assert after["number"] > entry["number"]
 
 
 def test_a_request_without_an_answer_has_no_status(guest: Caller) -> None:
@@ -48,27 +37,3 @@ def test_faults_never_strike_the_control_paths(guest: Caller) -> None:
     assert guest.faults()["faults"][0]["fired"] == 1
     assert guest.http.delete("/_emu/faults").status_code == 200
     assert guest.http.get("/v1/files").status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("path", "document"),
-    [
-        ("/_emu/clock", {"advance": 3}),
-        ("/_emu/clock", []),
-        ("/_emu/settings", []),
-        ("/_emu/settings", {"speed": 3}),
-        ("/_emu/faults", {}),
-    ],
-)
-def test_a_control_call_that_makes_no_sense_is_refused(guest: Caller, path: str, document: object) -> None:
-    """A control call of the wrong form is a 400 that says what is expected."""
-    assert guest.refused(path, document)["code"] == 400
-
-
-def test_what_really_exists_is_told_with_its_host(caller: Caller) -> None:
-    """The list of batches has each one's name, display name, state and counts, oldest first."""
-    for name in ("first", "second"):
-        caller.wait(caller.create(request_file(2), name=name)["name"])
-    shown = caller.get("/_emu/batches")["batches"]
-    assert [batch["displayName"] for batch in shown] == ["first", "second"]
-    assert {(batch["state"], batch["requests"], batch["succeeded"]) for batch in shown} == {("SUCCEEDED", 2, 2)}

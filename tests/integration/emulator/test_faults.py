@@ -1,9 +1,6 @@
 """Every fault word: scripted, seen on the wire, used up, and written into the journal under its id."""
 
-import contextlib
 import json
-import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -59,50 +56,6 @@ def _detail(word: str, *, absent: bool = False) -> Seen:
     return seen
 
 
-def _starts(status: int) -> Seen:
-    def seen(caller: Caller) -> None:
-        reply = caller.http.post("/upload/v1/files", headers={"X-Goog-Upload-Command": "start"}, json={})
-        assert reply.status_code == status
-        assert "x-goog-upload-url" not in reply.headers
-
-    return seen
-
-
-def _jumped(caller: Caller) -> None:
-    before = caller.post("/_emu/clock", {"advance_seconds": 0})["now"]
-    assert _files(caller).status_code == 200
-    after = caller.post("/_emu/clock", {"advance_seconds": 0})["now"]
-    assert before[:13] != after[:13]
-
-
-def _mime_final(caller: Caller) -> None:
-    reply = caller.chunk(caller.start_upload(3), b"abc")
-    assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (200, "final")
-    assert "Unsupported MIME type" in reply.json()["error"]["message"]
-
-
-def _chunk_dropped(caller: Caller) -> None:
-    session = caller.start_upload(3)
-    with pytest.raises(httpx2.RemoteProtocolError):
-        caller.chunk(session, b"abc")
-
-
-def _chunk_status(caller: Caller) -> None:
-    """See a 500 without an upload status; the same chunk sent again is taken."""
-    session = caller.start_upload(3)
-    reply = caller.chunk(session, b"abc")
-    assert reply.status_code == 500
-    assert "x-goog-upload-status" not in reply.headers
-    assert caller.chunk(session, b"abc").json()["file"]["sizeBytes"] == "3"
-
-
-def _chunk_lost(caller: Caller) -> None:
-    session = caller.start_upload(6)
-    reply = caller.chunk(session, b"abc", command="upload")
-    assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (503, "active")
-    assert caller.chunk(session, b"def", offset=3).json()["file"]["sizeBytes"] == "3"
-
-
 def _early_final(caller: Caller) -> None:
     reply = caller.chunk(caller.start_upload(6), b"abc", command="upload")
     assert reply.headers["x-goog-upload-status"] == "final"
@@ -114,95 +67,8 @@ def _processing(caller: Caller) -> None:
     assert [caller.get(f"/v1/{name}")["state"] for _ in range(3)] == ["PROCESSING", "PROCESSING", "ACTIVE"]
 
 
-def _file_failed(caller: Caller) -> None:
-    file = caller.get(f"/v1/{caller.upload(b'abc')}")
-    assert (file["state"], file["error"]["code"]) == ("FAILED", 13)
-
-
-def _file_expired(caller: Caller) -> None:
-    assert caller.refused(f"/v1/{caller.upload(b'abc')}", None, method="GET")["code"] == 403
-
-
-def _creates_unseen(error: type[Exception] | None, *, timeout: float = 10) -> Seen:
-    """Return what sees a create break, or refused with 503, although exactly one batch exists."""
-
-    def seen(caller: Caller) -> None:
-        body = batch_of(caller.upload(request_file(1)), name="unseen")
-        if error is None:
-            assert caller.refused(CREATE, body)["code"] == 503
-        else:
-            with pytest.raises(error):
-                caller.http.post(CREATE, json=body, timeout=timeout)
-        assert _display_names(caller) == ["unseen"]
-
-    return seen
-
-
-def _display_names(caller: Caller) -> list[str]:
-    listed = caller.get("/v1/batches?pageSize=10")["operations"]
-    return [operation["metadata"]["displayName"] for operation in listed]
-
-
-def _reset_chunk(caller: Caller) -> None:
-    """See the connection reset while a chunk is still being sent; the session lives on and takes it again."""
-    data = b"x" * 4_000_000
-    session = caller.start_upload(len(data))
-    with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)):
-        caller.chunk(session, data)
-    assert caller.chunk(session, data).json()["file"]["sizeBytes"] == str(len(data))
-
-
 def _result_file(caller: Caller, count: int) -> str:
     return str(caller.wait(caller.create(request_file(count))["name"])["response"]["responsesFile"])
-
-
-def _reset_download(caller: Caller) -> None:
-    """See the first half of a result and then a reset; the next download is whole."""
-    file, came = _result_file(caller, 9), b""
-    with caller.http.stream("GET", f"/v1/{file}:download?alt=media") as reply:
-        pieces = reply.iter_raw()
-        with contextlib.suppress(httpx2.ReadError):
-            while True:
-                came += next(pieces)
-    whole = caller.download(file)
-    assert whole.startswith(came)
-    assert 0 < len(came) < len(whole)
-
-
-def _trickled(caller: Caller) -> None:
-    """See a head that does not end within two seconds although no single wait was longer than a tenth of one."""
-    with socket.create_connection((httpx2.URL(caller.url).host, httpx2.URL(caller.url).port or 0)) as line:
-        line.sendall(b"GET /v1/files HTTP/1.1\r\nHost: x\r\nx-goog-api-key: k\r\n\r\n")
-        line.settimeout(1)
-        until, came = time.monotonic() + 2, b""
-        while time.monotonic() < until:
-            came += line.recv(1)
-    assert b"HTTP/1.1 200 OK\r\nContent-Type: application/json".startswith(came)
-    assert 10 < len(came) < 25
-
-
-def _dripped(caller: Caller) -> None:
-    name = caller.upload(b"abc")
-    assert _files(caller).json()["files"][0]["name"] == name
-
-
-def _lagging(caller: Caller) -> None:
-    """See a batch that `get` knows and the list does not, until its time has come."""
-    name = caller.create(request_file(1))["name"]
-    assert caller.get("/v1/batches?pageSize=5") == {}
-    assert caller.get(f"/v1/{name}")
-    caller.post("/_emu/clock", {"advance_seconds": 31})
-    assert caller.get("/v1/batches?pageSize=5")["operations"]
-
-
-def _twins(caller: Caller) -> None:
-    caller.create(request_file(1), name="twin")
-    assert _display_names(caller) == ["twin", "twin"]
-
-
-def _bad_line(caller: Caller) -> None:
-    error = caller.refused(CREATE, batch_of(caller.upload(request_file(1))))
-    assert error["message"].startswith("Error on line 1: ")
 
 
 def _create_shape(check: Callable[[dict[str, Any]], bool]) -> Seen:
@@ -234,41 +100,6 @@ def _script_again(caller: Caller) -> None:
     caller.post("/_emu/faults", [_SCRIPTS[caller.key]])
 
 
-def _get_refused(code: int) -> Seen:
-    def seen(caller: Caller) -> None:
-        name = caller.create(request_file(1))["name"]
-        assert caller.refused(f"/v1/{name}", None, method="GET")["code"] == code
-        assert caller.get(f"/v1/{name}")
-
-    return seen
-
-
-def _ends(state: str, *, lines: int = 0, error: bool = False) -> Seen:
-    def seen(caller: Caller) -> None:
-        operation = caller.wait(caller.create(request_file(4))["name"])
-        assert operation["metadata"]["state"] == f"BATCH_STATE_{state}"
-        assert ("error" in operation) is error
-        assert ("output" in operation["metadata"]) is (lines > 0)
-        if lines:
-            assert len(documents(caller.results(operation))) == lines
-
-    return seen
-
-
-def _never_ends(caller: Caller) -> None:
-    name = caller.create(request_file(1))["name"]
-    for _ in range(3):
-        assert caller.get(f"/v1/{name}")["metadata"]["state"] == "BATCH_STATE_PENDING"
-    caller.post("/_emu/clock", {"advance_seconds": 48 * 3600})
-    assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_EXPIRED"
-
-
-def _cancel_lost(caller: Caller) -> None:
-    name = caller.create(request_file(1))["name"]
-    assert caller.post(f"/v1/{name}:cancel", None) == {}
-    assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
-
-
 def _pages(*wanted: tuple[int, ...], batches: int = 3) -> Seen:
     """Return what sees these batches, numbered by age, on the pages of two that the tokens lead to."""
 
@@ -289,37 +120,6 @@ def _skewed(caller: Caller) -> None:
     made = caller.create(request_file(1))
     seen = caller.get(f"/v1/{made['name']}")
     assert made["metadata"]["createTime"][:10] < seen["metadata"]["createTime"][:10]
-
-
-def _page_status(caller: Caller) -> None:
-    file = caller.upload(request_file(1))
-    for _ in range(2):
-        caller.create_from(file)
-    token = caller.get("/v1/batches?pageSize=1")["nextPageToken"]
-    assert caller.refused(f"/v1/batches?pageSize=1&pageToken={token}", None, method="GET")["code"] == 503
-
-
-def _download_status(caller: Caller) -> None:
-    file = _result_file(caller, 2)
-    assert caller.refused(f"/v1/{file}:download?alt=media", None, method="GET")["code"] == 503
-    assert caller.download(file)
-
-
-def _cut(*, silent: bool) -> Seen:
-    """Return what sees a download cut in half, silently or not, and a whole one after it."""
-
-    def seen(caller: Caller) -> None:
-        file = _result_file(caller, 9)
-        if silent:
-            short = caller.download(file)
-        else:
-            with pytest.raises(httpx2.RemoteProtocolError):
-                caller.download(file)
-        whole = caller.download(file)
-        assert whole.count(b"\n") == 9
-        assert not silent or len(short) == len(whole) // 2
-
-    return seen
 
 
 def _result(check: Callable[[list[bytes]], bool]) -> Seen:
@@ -343,16 +143,6 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return document
 
 
-def _swapped(caller: Caller) -> None:
-    """See two answers under each other's keys, beside a run of the same file without faults."""
-    caller.http.delete("/_emu/faults")
-    clean = by_key(caller.run(request_file(5)))
-    _script_again(caller)
-    spoiled = by_key(caller.run(request_file(5)))
-    for key, other in (("k/0", "k/0"), ("k/1", "k/2"), ("k/2", "k/1")):
-        assert spoiled[key]["response"] == clean[other]["response"]
-
-
 def _one(check: Callable[[dict[str, Any]], bool], *, live: bool = True) -> Seen:
     """Return what sees this in the one spoiled answer of a batch, in no other, and in a live answer."""
 
@@ -373,19 +163,6 @@ def _text(response: dict[str, Any]) -> str:
 
 def _finish(response: dict[str, Any]) -> str:
     return str((response.get("candidates") or [{}])[0].get("finishReason"))
-
-
-def _error_line(lines: list[bytes]) -> bool:
-    answers = by_key(lines)
-    errors = {key: answer["error"]["code"] for key, answer in answers.items() if "error" in answer}
-    return len(answers) == 5 and errors == {"k/1": 13} and "response" not in answers["k/1"]
-
-
-def _all_fail(caller: Caller) -> None:
-    operation = caller.wait(caller.create(request_file(3))["name"])
-    assert operation["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
-    assert operation["metadata"]["batchStats"] == {"requestCount": "3", "failedRequestCount": "3"}
-    assert all("error" in document for document in documents(caller.results(operation)))
 
 
 def _vectors(check: Callable[[list[list[float]]], bool]) -> Seen:
@@ -424,36 +201,15 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "success_code": ({"args": {"code": 204}}, _status(204)),
     "redirect": ({}, _sees(lambda reply: reply.headers["location"] == "/v1/models")),
     "list_wrapped": ({}, _sees(lambda reply: bool(reply.json()[0]["error"]["code"] == 400))),
-    "slow_drip": ({}, _dripped),
-    "slow_loris": ({}, _trickled),
     "quota_minute": ({}, _detail("PerMinute")),
     "quota_day": ({}, _detail("PerDay")),
     "quota_batch": ({}, _detail("RetryInfo", absent=True)),
     "quota_bare": ({}, _detail("details", absent=True)),
     "status": ({"args": {"code": 504, "message": "late"}}, _status(504, "late")),
-    "get_status": ({}, _get_refused(503)),
     "key_invalid": ({}, _status(400, "API_KEY_INVALID")),
-    "mime_refused": ({}, _starts(400)),
-    "mime_refused_final": ({}, _mime_final),
-    "drop_chunk": ({}, _chunk_dropped),
-    "reset_chunk": ({"args": {"at": 1000}}, _reset_chunk),
-    "chunk_status": ({}, _chunk_status),
-    "no_upload_url": ({}, _starts(200)),
-    "create_lost_reply": ({}, _creates_unseen(httpx2.RemoteProtocolError)),
-    "create_lost_reply_status": ({}, _creates_unseen(None)),
-    "create_slow_reply": ({"args": {"seconds": 0.5}}, _creates_unseen(httpx2.ReadTimeout, timeout=0.2)),
     "slow_reply": ({"args": {"seconds": 0.3}}, _breaks(httpx2.ReadTimeout, timeout=0.1)),
     "lost_reply": ({}, _breaks(httpx2.RemoteProtocolError)),
     "lost_reply_status": ({}, _status(503)),
-    "bad_line": ({}, _bad_line),
-    "batch_vanishes": ({}, _get_refused(404)),
-    "cancel_ignored": ({}, _cancel_lost),
-    "page_status": ({}, _page_status),
-    "download_status": ({}, _download_status),
-    "cut_with_length": ({}, _cut(silent=False)),
-    "cut_without_length": ({}, _cut(silent=True)),
-    "reset_download": ({}, _reset_download),
-    "clock_jump": ({}, _jumped),
     "foreign_name": ({}, _create_shape(lambda operation: operation["name"] == "batches/somebodyelses")),
     "no_name": ({}, _create_shape(lambda operation: "name" not in operation)),
     "unknown_state": ({}, _got(lambda operation: operation["metadata"]["state"] == "BATCH_STATE_NEW")),
@@ -469,21 +225,10 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "vectors_wrong_dimension": ({}, _vectors(lambda vectors: [len(vector) for vector in vectors] == [767, 767])),
     "vectors_nan": ({}, _vectors(lambda vectors: vectors[0][0] != vectors[0][0])),
     "vectors_not_unit": ({}, _vectors(lambda vectors: _norm(vectors[0]) == pytest.approx(9, abs=1e-3))),
-    "missing_line": ({}, _result(lambda lines: _keys(lines) == ["k/0", "k/2", "k/3", "k/4"])),
-    "duplicate_equal": ({}, _result(lambda lines: _keys(lines).count("k/1") == 2 and len(set(lines)) == 6)),
     "duplicate_different": ({}, _result(lambda lines: _keys(lines).count("k/1") == 2 and len(set(lines)) == 7)),
     "duplicate_error_first": ({}, _result(lambda lines: sum(b'"error"' in line for line in lines) == 1)),
-    "unknown_key": ({}, _result(lambda lines: "nobody/0" in _keys(lines))),
-    "more_rows": ({}, _result(lambda lines: len(_keys(lines)) == 15 and _keys(lines)[2] == "k/1000000")),
-    "number_key": ({}, _result(lambda lines: sum(b'"key":1}' in line for line in lines) == 1)),
-    "invalid_utf8": ({}, _result(lambda lines: len(_keys(lines)) == 4 and b"\xff\xfe" in b"".join(lines))),
-    "swapped_bodies": ({"match": {"key": "^k/[12]$"}}, _swapped),
-    "garbage_line": ({}, _result(lambda lines: len(_keys(lines)) == 5 and len(lines) == 7)),
-    "broken_line": ({}, _result(lambda lines: "k/1" not in _keys(lines) and len(lines) == 6)),
     "long_line": ({}, _result(lambda lines: max(map(len, lines)) > 10 * 1024 * 1024)),
     "line_separators": ({}, _result(lambda lines: len(lines) == 6 and "\u2028" in b"".join(lines).decode())),
-    "error_line": ({}, _result(_error_line)),
-    "all_lines_fail": ({"match": {}}, _all_fail),
     "max_tokens": ({}, _one(lambda answer: _finish(answer) == "MAX_TOKENS" and _text(answer) != "")),
     "max_tokens_empty": ({}, _one(lambda answer: _finish(answer) == "MAX_TOKENS" and not _text(answer))),
     "prompt_blocked": ({}, _one(lambda answer: "candidates" not in answer and "promptFeedback" in answer)),
@@ -498,33 +243,33 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Seen]] = {
     "no_usage": ({}, _one(lambda answer: "usageMetadata" not in answer and _finish(answer) == "STOP")),
     "line_vector_wrong_dimension": ({}, _line_vector(lambda vector: len(vector) == 767)),
     "line_vector_not_unit": ({}, _line_vector(lambda vector: _norm(vector) == pytest.approx(9, abs=1e-3))),
-    "cut_last_line": ({}, _result(lambda lines: len(lines) == 5 and _parsed(lines[-1]) is None)),
     "no_last_newline": ({}, _result(lambda lines: len(lines) == 5 and _parsed(lines[-1]) is not None)),
     "blank_lines": ({}, _result(lambda lines: len(lines) == 14 and len(_keys(lines)) == 5)),
     "crlf": ({}, _result(lambda lines: all(line.endswith(b"\r") for line in lines[:-1]))),
     "bom": ({}, _result(lambda lines: lines[0].startswith(b"\xef\xbb\xbf"))),
-    "chunk_lost": ({}, _chunk_lost),
     "early_final": ({}, _early_final),
     "file_processing": ({}, _processing),
-    "file_failed": ({}, _file_failed),
-    "file_expired": ({}, _file_expired),
-    "list_lag": ({}, _lagging),
-    "duplicate_batch": ({}, _twins),
-    "never_ends": ({}, _never_ends),
-    "batch_fails": ({}, _ends("FAILED", error=True)),
-    "batch_expires": ({}, _ends("EXPIRED")),
-    "batch_cancelled": ({"args": {"partial": 0.5}}, _ends("CANCELLED", lines=2)),
 }
-"""For every word what to script beside it, and what must be seen then."""
+"""For each word what to script beside it, and what must be seen then."""
+
+_ELSEWHERE = """
+get_status batch_vanishes mime_refused no_upload_url
+create_lost_reply create_lost_reply_status create_slow_reply chunk_lost chunk_status mime_refused_final
+slow_drip slow_loris drop_chunk reset_chunk bad_line cancel_ignored page_status download_status cut_with_length
+cut_without_length reset_download clock_jump swapped_bodies file_failed file_expired list_lag duplicate_batch
+never_ends missing_line duplicate_equal unknown_key more_rows number_key invalid_utf8 garbage_line
+broken_line all_lines_fail error_line cut_last_line batch_fails batch_expires batch_cancelled
+"""
+"""What tests of the product fail without, in tests/faults and tests/integration/batch."""
 
 
-def test_every_word_has_a_scenario() -> None:
+def test_every_word_is_seen_somewhere() -> None:
     """No fault word goes untested, and no scenario is about a word that does not exist."""
-    assert set(SCENARIOS) == set(WORDS)
+    assert sorted([*SCENARIOS, *_ELSEWHERE.split()]) == sorted(WORDS)
 
 
 @pytest.mark.sampled(4, sqlite=4)
-@pytest.mark.parametrize("word", sorted(WORDS))
+@pytest.mark.parametrize("word", sorted(SCENARIOS))
 def test_a_fault_is_seen_used_up_and_journalled(guest: Caller, word: str) -> None:
     """Each word does on the wire what it says, is counted as used up, and is found in the journal by its id."""
     members, seen = SCENARIOS[word]
@@ -539,22 +284,6 @@ def test_a_fault_is_seen_used_up_and_journalled(guest: Caller, word: str) -> Non
     assert {"fault": word, "code": WORDS[word].code}.items() <= struck[0].items()
 
 
-@pytest.mark.parametrize(("word", "lines"), [("batch_fails", 1), ("batch_expires", 3)])
-def test_an_unhappy_end_can_give_up_part_of_the_results(guest: Caller, word: str, lines: int) -> None:
-    """FAILED and EXPIRED with `partial` have a result file with that share of the lines."""
-    guest.script(word, args={"partial": lines / 4})
-    operation = guest.wait(guest.create(request_file(4))["name"])
-    assert len(documents(guest.download(operation["metadata"]["output"]["responsesFile"]).split(b"\n"))) == lines
-
-
-def test_a_batch_says_the_error_it_was_given(guest: Caller) -> None:
-    """The error of a failed batch is in the raw operation."""
-    guest.script("batch_fails", args={"error": {"code": 3, "message": "bad schema"}})
-    operation = guest.wait(guest.create(request_file(1))["name"])
-    assert operation["error"] == {"code": 3, "message": "bad schema"}
-    assert "response" not in operation
-
-
 def test_a_fault_that_matches_nothing_is_not_used_up(guest: Caller) -> None:
     """A line fault whose key is in no batch is attached but never struck."""
     guest.script("error_line", match={"key": "nobody"})
@@ -563,71 +292,37 @@ def test_a_fault_that_matches_nothing_is_not_used_up(guest: Caller) -> None:
     assert (fault["attached"], fault["fired"], fault["used_up"]) == (1, 0, False)
 
 
-@pytest.mark.parametrize("code", [3, 4, 8, 13, 14, 429, 500])
-def test_error_lines_may_have_any_code(guest: Caller, code: int) -> None:
-    """An error line has the code that was asked for, and may lack its message or keep its response."""
-    guest.script("error_line", match={"key": ONE}, args={"code": code, "message": "", "with_response": True})
-    answer = by_key(guest.run(request_file(3)))["k/1"]
-    assert answer["error"] == {"code": code}
-    assert "response" in answer
-
-
 def test_a_fraction_of_the_lines_follows_from_the_seed(guest: Caller) -> None:
-    """A fault with a fraction hits those keys that the seed picks, the same ones each time."""
-    guest.script("error_line", args={"fraction": 0.3})
+    """A fault with a fraction hits those keys that the seed picks, the same ones each time; its code is as asked."""
+    guest.script("error_line", args={"fraction": 0.3, "code": 429, "message": "", "with_response": True})
     for _ in range(2):
         answers = by_key(guest.run(request_file(60)))
         hit = {key for key, answer in answers.items() if "error" in answer}
         assert hit == {key for key in answers if in_share(key, fraction=0.3, seed=0)}
         assert 8 <= len(hit) <= 30
+        assert all(answers[key]["error"] == {"code": 429} and "response" in answers[key] for key in hit)
+    assert not any(in_share(key, fraction=0.0, seed=1) or not in_share(key, fraction=1.0, seed=1) for key in answers)
 
 
-def test_several_faults_strike_one_batch(guest: Caller) -> None:
-    """Faults of different lines and of the whole file go together."""
-    guest.script("missing_line", match={"key": "^k/0$"})
-    guest.script("markdown_fence", match={"key": "^k/1$"})
-    guest.script("crlf")
-    lines = guest.run(request_file(4))
-    assert _keys(lines) == ["k/1", "k/2", "k/3"]
-    assert all(line.endswith(b"\r") for line in lines[:-1])
-
-
-def test_a_slow_drip_takes_its_time(guest: Caller) -> None:
-    """The pauses of a drip are really made."""
-    guest.upload(b"abc")
-    guest.script("slow_drip", args={"bytes": 100, "pause_seconds": 0.05})
-    began = time.monotonic()
-    assert _files(guest).json()["files"]
-    assert time.monotonic() - began > 0.15
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        {"fault": "drop"},
-        [{"fault": "no_such_word"}],
-        [{"fault": "drop", "when": 1}],
-        [{"fault": "drop", "match": {"path": "("}}],
-        [{"fault": "drop", "times": "many"}],
-        ["drop"],
-    ],
-)
-def test_a_script_that_makes_no_sense_is_refused(guest: Caller, script: object) -> None:
-    """A script with an unknown word, an unknown member or a broken value is a 400, and nothing of it is kept."""
-    assert guest.refused("/_emu/faults", script)["code"] == 400
+def test_a_script_that_makes_no_sense_is_refused(guest: Caller) -> None:
+    """An unknown word or member, a broken value, and wrong controls are a 400, and nothing of them is kept."""
+    scripts: list[object] = [{"fault": "drop"}, ["drop"], [{"fault": "drop"}, {"fault": "no_such_word"}]]
+    scripts += [[{"fault": "drop", **wrong}] for wrong in ({"when": 1}, {"match": {"path": "("}}, {"times": "many"})]
+    for script in scripts:
+        assert guest.refused("/_emu/faults", script)["code"] == 400
     assert guest.faults()["faults"] == []
+    wrong_calls: list[tuple[str, object]] = [("clock", {"advance": 3}), ("clock", []), ("settings", [])]
+    for path, document in (*wrong_calls, ("settings", {"speed": 3}), ("faults", {})):
+        assert guest.refused(f"/_emu/{path}", document)["code"] == 400
 
 
-def test_a_fault_for_a_key_leaves_live_calls_alone(guest: Caller) -> None:
-    """A live call has no key, so a fault that names one is not about it."""
-    guest.script("safety", match={"key": ONE})
-    assert _finish(guest.post(GENERATE, request_for("Water law."))) == "STOP"
-
-
-@pytest.mark.parametrize("code", [400, 401, 403, 408, 409, 413, 499, 500, 502, 504, 599])
-def test_any_status_can_be_answered_with_headers_of_any_kind(guest: Caller, code: int) -> None:
-    """A refusal has the status asked for, also one that has no name, and the headers asked for."""
-    guest.script("status", args={"code": code, "headers": {"Retry-After": "3"}})
+def test_faults_take_what_they_are_told(guest: Caller) -> None:
+    """An unhappy end has the error it was given and a share of the results; any status has headers of any kind."""
+    guest.script("batch_fails", args={"partial": 0.25, "error": {"code": 3, "message": "bad schema"}})
+    operation = guest.wait(guest.create(request_file(4))["name"])
+    assert operation["error"] == {"code": 3, "message": "bad schema"}
+    assert "response" not in operation
+    assert len(documents(guest.download(operation["metadata"]["output"]["responsesFile"]).split(b"\n"))) == 1
+    guest.script("status", args={"code": 599, "headers": {"Retry-After": "3"}})
     reply = _files(guest)
-    assert (reply.status_code, reply.headers["retry-after"]) == (code, "3")
-    assert reply.json()["error"]["code"] == code
+    assert (reply.status_code, reply.headers["retry-after"], reply.json()["error"]["code"]) == (599, "3", 599)

@@ -5,66 +5,9 @@ import hashlib
 import socket
 from urllib.parse import urlsplit
 
-import pytest
-
 from tests.integration.emulator.caller import Caller, request_file
 
 MIB = 1024 * 1024
-
-
-@pytest.mark.parametrize("size", [0, 25, 8 * MIB, 8 * MIB + 5])
-def test_an_upload_in_chunks_of_eight_mib_arrives_whole(guest: Caller, size: int) -> None:
-    """An upload sent as the SDK sends it has the size and the digest of what was sent."""
-    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-    session = guest.start_upload(size)
-    offset = 0
-    while size - offset > 8 * MIB:
-        reply = guest.chunk(session, data[offset : offset + 8 * MIB], offset=offset, command="upload")
-        assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (200, "active")
-        offset += 8 * MIB
-        assert reply.headers["x-goog-upload-size-received"] == str(offset)
-    reply = guest.chunk(session, data[offset:], offset=offset)
-    assert reply.headers["x-goog-upload-status"] == "final"
-    file = reply.json()["file"]
-    assert file["sizeBytes"] == str(size)
-    assert base64.b64decode(file["sha256Hash"]).decode() == hashlib.sha256(data).hexdigest()
-
-
-def test_a_chunk_needs_no_key_but_the_start_does(guest: Caller) -> None:
-    """The session's URL is the credential of a chunk; a start without a key is refused with 403."""
-    session = guest.start_upload(3)
-    del guest.http.headers["x-goog-api-key"]
-    assert guest.chunk(session, b"abc").status_code == 200
-    headers = {"X-Goog-Upload-Command": "start"}
-    assert guest.http.post("/upload/v1beta/files", headers=headers, json={}).status_code == 403
-
-
-def test_a_chunk_at_the_wrong_offset_is_refused(guest: Caller) -> None:
-    """A chunk that does not begin where the upload stands is a 400 and changes nothing."""
-    session = guest.start_upload(6)
-    guest.chunk(session, b"abc", command="upload")
-    assert guest.chunk(session, b"def", offset=2).status_code == 400
-    assert guest.chunk(session, b"def", offset=3).json()["file"]["sizeBytes"] == "6"
-
-
-def test_an_upload_with_fewer_bytes_than_declared_is_refused(guest: Caller) -> None:
-    """Finalizing short of the declared size is a 400."""
-    assert guest.chunk(guest.start_upload(6), b"abc").status_code == 400
-
-
-def test_an_upload_can_be_asked_where_it_stands_and_finalized_apart(guest: Caller) -> None:
-    """`query` tells the bytes received; `finalize` without bytes ends the upload."""
-    session = guest.start_upload(3)
-    guest.chunk(session, b"abc", command="upload")
-    assert guest.chunk(session, b"", command="query").headers["x-goog-upload-size-received"] == "3"
-    assert guest.chunk(session, b"", command="finalize").json()["file"]["sizeBytes"] == "3"
-
-
-def test_a_cancelled_upload_is_gone(guest: Caller) -> None:
-    """After `cancel` the session answers 404."""
-    session = guest.start_upload(3)
-    assert guest.chunk(session, b"", command="cancel").headers["x-goog-upload-status"] == "cancelled"
-    assert guest.chunk(session, b"abc").status_code == 404
 
 
 def test_a_file_says_all_that_the_api_says(guest: Caller) -> None:
@@ -79,64 +22,6 @@ def test_a_file_says_all_that_the_api_says(guest: Caller) -> None:
     assert file["createTime"].endswith("Z")
     assert file["createTime"] < file["expirationTime"]
     guest.http.delete("/v1/files/my-people")
-
-
-@pytest.mark.parametrize("name", ["UPPER", "-dash", "a" * 41, "../x"])
-def test_a_name_against_the_rule_is_refused(guest: Caller, name: str) -> None:
-    """A file name that Google's rule forbids is a 400 at the start."""
-    headers = {"X-Goog-Upload-Command": "start"}
-    reply = guest.http.post("/upload/v1/files", headers=headers, json={"file": {"name": f"files/{name}"}})
-    assert reply.status_code == 400
-
-
-def test_a_taken_name_is_refused(guest: Caller) -> None:
-    """A second file of the same name is a 409."""
-    described = {"name": "files/twice"}
-    guest.chunk(guest.start_upload(3, described=described), b"abc")
-    headers = {"X-Goog-Upload-Command": "start"}
-    assert guest.http.post("/upload/v1/files", headers=headers, json={"file": described}).status_code == 409
-
-
-def test_files_are_listed_page_by_page_newest_first(guest: Caller) -> None:
-    """Five files come in three pages of two, newest first, and the last page has no token."""
-    names = [guest.upload(b"abc") for _ in range(5)]
-    listed, token = [], ""
-    for _ in range(3):
-        page = guest.get(f"/v1/files?pageSize=2&pageToken={token}")
-        listed += [file["name"] for file in page["files"]]
-        token = page.get("nextPageToken", "")
-    assert listed == names[::-1]
-    assert token == ""
-
-
-def test_a_deleted_file_is_gone(guest: Caller) -> None:
-    """After a delete a get is refused with 403, as for any file that is not there."""
-    name = guest.upload(b"abc")
-    assert guest.http.delete(f"/v1/{name}").json() == {}
-    assert guest.refused(f"/v1/{name}", None, method="GET")["status"] == "PERMISSION_DENIED"
-
-
-def test_a_foreign_file_is_refused(guest: Caller) -> None:
-    """Another key's file answers 403."""
-    name = guest.upload(b"abc")
-    with Caller(guest.url, key="somebody-else") as other:
-        assert other.refused(f"/v1/{name}", None, method="GET")["code"] == 403
-
-
-def test_a_file_expires_after_48_hours(caller: Caller) -> None:
-    """A file is there until 48 hours have passed on the engine's clock, and then answers 403."""
-    name = caller.upload(b"abc")
-    caller.post("/_emu/clock", {"advance_seconds": 48 * 3600 - 60})
-    assert caller.get(f"/v1/{name}")["name"] == name
-    caller.post("/_emu/clock", {"advance_seconds": 120})
-    assert caller.refused(f"/v1/{name}", None, method="GET")["code"] == 403
-    assert caller.get("/v1/files") == {}
-
-
-def test_an_uploaded_file_cannot_be_downloaded(guest: Caller) -> None:
-    """Only generated files have bytes for clients; an upload is a 400."""
-    name = guest.upload(b"abc")
-    assert guest.refused(f"/v1/{name}:download?alt=media", None, method="GET")["code"] == 400
 
 
 def test_a_result_can_be_downloaded_by_both_paths_but_not_got_or_deleted(guest: Caller) -> None:
@@ -154,18 +39,6 @@ def test_a_result_can_be_downloaded_by_both_paths_but_not_got_or_deleted(guest: 
     assert plain.content.count(b"\n") == 3
 
 
-def test_the_name_an_sdk_cuts_from_a_result_uri_finds_nothing(guest: Caller) -> None:
-    """`files/batch`, all that is left of a result's URI after the cut at its dash, is refused."""
-    guest.wait(guest.create(request_file(1))["name"])
-    assert guest.refused("/v1/files/batch:download?alt=media", None, method="GET")["code"] == 403
-
-
-def test_an_unknown_version_or_path_is_not_found(guest: Caller) -> None:
-    """A path that is none answers 404 in the API's own form."""
-    assert guest.refused("/v9/files", None, method="GET")["code"] == 404
-    assert guest.refused("/v1/nothing", None, method="GET")["code"] == 404
-
-
 def test_a_chunk_that_breaks_off_leaves_the_upload_where_it_was(guest: Caller) -> None:
     """Half a chunk and a lost connection: the upload stands where it stood, and the chunk can be sent again."""
     session = guest.start_upload(6)
@@ -178,3 +51,57 @@ def test_a_chunk_that_breaks_off_leaves_the_upload_where_it_was(guest: Caller) -
         connection.sendall(head.encode() + b"abc")
     assert guest.chunk(session, b"", command="query").headers["x-goog-upload-size-received"] == "0"
     assert guest.chunk(session, b"ABCDEF").json()["file"]["sizeBytes"] == "6"
+
+
+def test_an_upload_goes_on_where_it_stands(guest: Caller) -> None:
+    """A wrong offset is a 400 and changes nothing; `query` tells the bytes, `finalize` ends, `cancel` is for good."""
+    session = guest.start_upload(6)
+    guest.chunk(session, b"abc", command="upload")
+    assert guest.chunk(session, b"def", offset=2).status_code == 400
+    assert guest.chunk(session, b"", command="query").headers["x-goog-upload-size-received"] == "3"
+    guest.chunk(session, b"def", offset=3, command="upload")
+    assert guest.chunk(session, b"", command="finalize").json()["file"]["sizeBytes"] == "6"
+    assert guest.chunk(guest.start_upload(6), b"abc").status_code == 400
+    session = guest.start_upload(3)
+    assert guest.chunk(session, b"", command="cancel").headers["x-goog-upload-status"] == "cancelled"
+    assert guest.chunk(session, b"abc").status_code == 404
+
+
+def test_a_file_is_its_owners_and_gone_when_deleted(guest: Caller) -> None:
+    """Another key's file, and a deleted one, are a 403; an upload cannot be downloaded; no path, no file: 404."""
+    name = guest.upload(b"abc")
+    with Caller(guest.url, key="somebody-else") as other:
+        assert other.refused(f"/v1/{name}", None, method="GET")["code"] == 403
+    assert guest.refused(f"/v1/{name}:download?alt=media", None, method="GET")["code"] == 400
+    assert guest.http.delete(f"/v1/{name}").json() == {}
+    assert guest.refused(f"/v1/{name}", None, method="GET")["status"] == "PERMISSION_DENIED"
+    assert guest.refused("/v9/files", None, method="GET")["code"] == 404
+    assert guest.refused("/v1/nothing", None, method="GET")["code"] == 404
+
+
+def test_an_upload_needs_a_key_and_a_name_of_its_own(guest: Caller) -> None:
+    """A name against Google's rule is a 400, a taken one a 409, a start without a key a 403; a chunk needs none."""
+    headers = {"X-Goog-Upload-Command": "start"}
+    guest.chunk(guest.start_upload(3, described={"name": "files/twice"}), b"abc")
+    for name, status in (("UPPER", 400), ("-dash", 400), ("a" * 41, 400), ("../x", 400), ("twice", 409)):
+        reply = guest.http.post("/upload/v1/files", headers=headers, json={"file": {"name": f"files/{name}"}})
+        assert reply.status_code == status
+    session = guest.start_upload(3)
+    del guest.http.headers["x-goog-api-key"]
+    assert guest.chunk(session, b"abc").status_code == 200
+    assert guest.http.post("/upload/v1beta/files", headers=headers, json={}).status_code == 403
+
+
+def test_an_upload_in_chunks_arrives_whole(guest: Caller) -> None:
+    """An upload sent as the SDK sends it has the size and the digest of what was sent; so has an empty one."""
+    data = bytes(range(256)) * (8 * MIB // 256) + b"x" * 5
+    session = guest.start_upload(len(data))
+    reply = guest.chunk(session, data[: 8 * MIB], command="upload")
+    assert (reply.status_code, reply.headers["x-goog-upload-status"]) == (200, "active")
+    assert reply.headers["x-goog-upload-size-received"] == str(8 * MIB)
+    reply = guest.chunk(session, data[8 * MIB :], offset=8 * MIB)
+    assert reply.headers["x-goog-upload-status"] == "final"
+    file = reply.json()["file"]
+    assert file["sizeBytes"] == str(len(data))
+    assert base64.b64decode(file["sha256Hash"]).decode() == hashlib.sha256(data).hexdigest()
+    assert guest.chunk(guest.start_upload(0), b"").json()["file"]["sizeBytes"] == "0"

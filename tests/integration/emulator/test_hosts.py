@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +17,10 @@ HOST = """
 import sys
 from pathlib import Path
 from emulator.server import serve
-serve(Path(sys.argv[1]), settings={"chunk_lines": 1}, ready=lambda url: print(url, flush=True))
+settings = {"chunk_lines": 1, "quotas": {"*": {"requests_per_day": 4}}}
+serve(Path(sys.argv[1]), settings=settings, ready=lambda url: print(url, flush=True))
 """
+GENERATE = f"/v1/models/{MODEL}:generateContent"
 _LONGEST_S = 20.0
 
 
@@ -43,11 +45,12 @@ def progress(caller: Caller, name: str) -> int:
 
 
 def test_a_batch_survives_the_death_of_its_host(tmp_path: Path) -> None:
-    """Killed in the middle of a batch, the next host goes on there: every request answered once, none twice."""
-    count = 1000
+    """Killed in the middle of a batch, the next host goes on there: every request answered once, every call counted."""
+    count = 600
     process, url = host_process(tmp_path)
     try:
         with Caller(url) as caller:
+            assert [caller.http.post(GENERATE, json=request_for("law")).status_code for _ in range(3)] == [200] * 3
             name = caller.create(request_file(count))["name"]
             deadline = time.monotonic() + _LONGEST_S
             while progress(caller, name) < 5:
@@ -56,7 +59,9 @@ def test_a_batch_survives_the_death_of_its_host(tmp_path: Path) -> None:
         assert over(process)[0] == -signal.SIGKILL
     finally:
         process.kill()
-    with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
+    settings: dict[str, Any] = {"paused": True, "quotas": {"*": {"requests_per_day": 4}}}
+    with start(tmp_path, settings=settings) as server, Caller(server.url) as caller:
+        assert [caller.http.post(GENERATE, json=request_for("law")).status_code for _ in range(2)] == [200, 429]
         reached = progress(caller, name)
         assert 5 <= reached < count
         caller.settings(paused=False)
@@ -69,15 +74,14 @@ def test_a_batch_survives_the_death_of_its_host(tmp_path: Path) -> None:
         assert sorted(keys) == sorted(f"k/{number}" for number in range(count))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
-    """Interrupted or terminated, it exits with 0, soon, without a word on standard error."""
+def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
+    """Terminated, it exits with 0, soon, without a word on standard error."""
     process, url = host_process(tmp_path)
     try:
         with Caller(url) as caller:
             caller.get("/v1/models")
         began = time.monotonic()
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         assert over(process) == (0, "")
         assert time.monotonic() - began < 8
     finally:
@@ -87,38 +91,31 @@ def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path, numbe
 def test_two_hosts_share_one_state(tmp_path: Path) -> None:
     """What one host made the other sees; a batch that both could work on is answered once."""
     with start(tmp_path) as first, start(tmp_path) as second, Caller(first.url) as one, Caller(second.url) as two:
-        names = [caller.create(request_file(300))["name"] for caller in (one, two, one, two)]
+        names = [caller.create(request_file(60))["name"] for caller in (one, two, one, two)]
         for name in names:
             lines = two.results(one.wait(name))
             assert sorted(document["key"] for document in documents(lines)) == sorted(by_key(lines))
-            assert len(by_key(lines)) == 300
+            assert len(by_key(lines)) == 60
 
 
 def test_a_living_hosts_lease_is_respected(tmp_path: Path) -> None:
-    """A batch that a living process holds is left alone until the lease is over, then taken."""
+    """A batch that a living process holds is left alone until the lease is over; a dead host's is taken at once."""
     with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
         name = caller.create(request_file(3))["name"]
         database = server.world.database
         held = "UPDATE batches SET state = 'RUNNING', host = 'other', host_pid = ?, lease_until = ?"
         database.change(held, (os.getpid(), time.time() + 3600))
         caller.settings(paused=False)
-        look_until = time.monotonic() + 0.5
+        look_until = time.monotonic() + 0.3
         while time.monotonic() < look_until:
             assert progress(caller, name) == 0
         database.change(held, (os.getpid(), time.time() - 1))
         assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
-
-
-def test_a_dead_hosts_lease_is_taken_over(tmp_path: Path) -> None:
-    """A batch whose host is dead is taken at once, however long its lease."""
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
+        caller.settings(paused=True)
         name = caller.create(request_file(3))["name"]
-        server.world.database.change(
-            "UPDATE batches SET state = 'RUNNING', host = 'other', host_pid = ?, lease_until = ?",
-            (dead.pid, time.time() + 3600),
-        )
+        with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+            dead.wait()
+        database.change(f"{held} WHERE state = 'PENDING'", (dead.pid, time.time() + 3600))
         caller.settings(paused=False)
         assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
 
@@ -133,25 +130,6 @@ def test_a_stop_is_quick_even_with_hanging_calls(tmp_path: Path) -> None:
         began = time.monotonic()
         server.stop()
     assert time.monotonic() - began < 5
-
-
-def test_a_start_is_quick(tmp_path: Path) -> None:
-    """From the call of `start` to the first answer a moment passes."""
-    began = time.monotonic()
-    with start(tmp_path) as server, Caller(server.url) as caller:
-        caller.get("/v1/files")
-        assert time.monotonic() - began < 3
-
-
-def test_the_state_is_one_file_and_one_folder(tmp_path: Path) -> None:
-    """Beside the database there is nothing but the folder with bytes, which empties as batches end."""
-    root = tmp_path / "state"
-    with start(root) as server, Caller(server.url) as caller:
-        caller.wait(caller.create(request_file(3))["name"])
-    names = {path.name for path in root.iterdir()}
-    assert names == {"local-engine.sqlite", "local-engine-files"}
-    kinds = sorted(path.name.partition("-")[0] for path in (root / "local-engine-files").iterdir())
-    assert kinds == ["file", "file"]
 
 
 def test_no_key_is_written_anywhere(tmp_path: Path) -> None:
@@ -169,16 +147,3 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
         server.world.database.change("PRAGMA user_version = 99")
     with pytest.raises(RuntimeError, match="has version 99"):
         start(tmp_path)
-
-
-def test_thirty_threads_are_served_at_once(tmp_path: Path) -> None:
-    """As many calls as the SDK may make at once are all answered, each with its own answer."""
-    path = f"/v1/models/{MODEL}:generateContent"
-
-    def ask(number: int) -> bool:
-        with Caller(server.url) as caller:
-            name = caller.upload(f"file {number}".encode())
-            return caller.get(f"/v1/{name}")["name"] == name and bool(caller.post(path, request_for(f"law {number}")))
-
-    with start(tmp_path) as server, ThreadPoolExecutor(30) as pool:
-        assert all(pool.map(ask, range(60)))

@@ -63,16 +63,6 @@ def test_slow_answers_come_when_the_clock_is_there_and_hold_nobody_up(slow: Serv
         assert {call.result(_LONGEST_S).status_code for call in calls} == {200}
 
 
-def test_real_time_moved_on_lets_slow_answers_go(engine: Server) -> None:
-    """Where the engine goes by real time, moving its clock ends the wait all the same."""
-    with Caller(engine.url) as caller, ThreadPoolExecutor(1) as pool:
-        caller.settings(latencies={":generateContent": HOUR})
-        [call] = asked(pool, caller, 1)
-        assert not call.done()
-        caller.post("/_emu/clock", {"advance_seconds": 3600})
-        assert call.result(_LONGEST_S).status_code == 200
-
-
 def test_a_quota_counts_when_a_call_comes_in(slow: Server) -> None:
     """Calls whose answers are still under way have used the quota up; the refusal itself comes at once."""
     with Caller(slow.url) as caller, ThreadPoolExecutor(2) as pool:
@@ -82,26 +72,3 @@ def test_a_quota_counts_when_a_call_comes_in(slow: Server) -> None:
         assert not any(call.done() for call in calls)
         caller.post("/_emu/clock", {"advance_seconds": 3600})
         assert [call.result(_LONGEST_S).status_code for call in calls] == [200, 200]
-
-
-def test_refusals_and_faults_come_at_once(slow: Server) -> None:
-    """What is wrong, and what a script spoils, does not wait for a clock that stands still."""
-    with Caller(slow.url) as caller:
-        assert caller.refused(GENERATE, {"contents": []})["code"] == 400
-        caller.script("status")
-        assert caller.refused(GENERATE, request_for("law"))["code"] == 503
-
-
-def test_vectors_of_nan_are_late_and_stay_what_they_are(slow: Server, clock: Time) -> None:
-    """A fault of a good document and a latency of its endpoint strike together."""
-    path = "/v1/models/gemini-embedding-2:batchEmbedContents"
-    with Caller(slow.url) as caller, ThreadPoolExecutor(1) as pool:
-        caller.settings(latencies={":batchEmbedContents": HOUR})
-        caller.script("vectors_nan")
-        call = pool.submit(caller.http.post, path, json={"requests": [{"content": {"parts": [{"text": "water"}]}}]})
-        deadline = time.monotonic() + _LONGEST_S
-        while not caller.faults()["used_up"]:
-            assert time.monotonic() < deadline
-        assert not call.done()
-        clock.now_ns += 3600 * SECOND_NS
-        assert "NaN" in call.result(_LONGEST_S).text

@@ -35,34 +35,6 @@ def test_an_answer_is_compact_json_with_honest_counts(guest: Caller) -> None:
     assert response["responseId"]
 
 
-def test_no_schema_is_refused_with_what_to_do(guest: Caller) -> None:
-    """A request without a schema is a 400 that says what to set."""
-    error = guest.refused(GENERATE, {"contents": [{"parts": [{"text": "law"}]}]})
-    assert "set generationConfig.responseSchema" in error["message"]
-
-
-def test_enum_and_bounds_are_obeyed(guest: Caller) -> None:
-    """An enum restricts the words; minItems tops up and maxItems caps."""
-    words = ["law", "music", "cooking", "nursing"]
-    schema = {"type": "ARRAY", "items": {"type": "STRING", "enum": words}, "minItems": 2, "maxItems": 3}
-    tags = tags_of(guest.post(GENERATE, asking("Water law.", schema)))
-    assert 2 <= len(tags) <= 3
-    assert set(tags) <= set(words)
-
-
-def test_json_schema_is_served_with_its_references(guest: Caller) -> None:
-    """A responseJsonSchema asks for the same in standard JSON Schema, references and all."""
-    schema = {
-        "$defs": {"Words": {"type": "array", "items": {"type": "string"}, "maxItems": 1}},
-        "type": "object",
-        "properties": {"tags": {"$ref": "#/$defs/Words"}},
-        "required": ["tags"],
-        "additionalProperties": False,
-    }
-    request = {"contents": [{"parts": [{"text": "Water law."}]}], "generationConfig": {"responseJsonSchema": schema}}
-    assert len(tags_of(guest.post(GENERATE, request))["tags"]) == 1
-
-
 def test_an_answer_over_its_token_limit_is_cut(guest: Caller) -> None:
     """An answer longer than maxOutputTokens is cut there and finishes with MAX_TOKENS."""
     response = guest.post(GENERATE, asking("Water law and irrigation.", LIST, maxOutputTokens=2))
@@ -70,41 +42,6 @@ def test_an_answer_over_its_token_limit_is_cut(guest: Caller) -> None:
     assert candidate["finishReason"] == "MAX_TOKENS"
     assert len(candidate["content"]["parts"][0]["text"]) == 8
     assert response["usageMetadata"]["candidatesTokenCount"] == 2
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"thinkingConfig": {"thinkingBudget": 0, "thinkingLevel": "MINIMAL"}},
-        {"presencePenalty": 0.5},
-        {"frequency_penalty": 0.5},
-        {"maxOutputTokens": 0},
-    ],
-)
-def test_what_the_model_refuses_is_refused(guest: Caller, config: dict[str, Any]) -> None:
-    """Both thinking fields at once, penalties on 3.5 and later, and a limit of zero are a 400."""
-    assert guest.refused(GENERATE, asking("law", LIST, **config))["code"] == 400
-
-
-def test_penalties_are_accepted_where_the_model_takes_them(guest: Caller) -> None:
-    """The 2.5 models take penalties."""
-    path = "/v1/models/gemini-2.5-flash:generateContent"
-    assert guest.post(path, asking("law", LIST, presencePenalty=0.5))["candidates"]
-
-
-def test_a_request_without_contents_is_refused(guest: Caller) -> None:
-    """No contents is a 400."""
-    assert "contents is not specified" in guest.refused(GENERATE, {"contents": []})["message"]
-
-
-def test_images_are_read_in_either_alphabet_and_counted(guest: Caller) -> None:
-    """Inline data may be base64 of either alphabet, padded or not; what is no base64 is refused."""
-    count = f"/v1/models/{MODEL}:countTokens"
-    for data in ("-vv8_f7_-_-_", "+vv8/f7/+/+/", "YQ", "YQ=="):
-        parts = [{"inline_data": {"mime_type": "image/png", "data": data}}, {"text": "abcd"}]
-        assert guest.post(count, {"contents": [{"parts": parts}]})["totalTokens"] == 259
-    parts = [{"inlineData": {"data": "***"}}]
-    assert guest.refused(count, {"contents": [{"parts": parts}]})["code"] == 400
 
 
 def test_tokens_are_counted_as_they_are_charged(guest: Caller) -> None:
@@ -125,15 +62,6 @@ def test_tokens_are_counted_as_they_are_charged(guest: Caller) -> None:
     assert guest.refused(count, {"systemInstruction": {}})["code"] == 400
 
 
-def test_a_stream_is_one_event(guest: Caller) -> None:
-    """With `alt=sse` the whole answer comes as one `data:` event."""
-    request = request_for("Water law.")
-    reply = guest.http.post(f"/v1beta/models/{MODEL}:streamGenerateContent?alt=sse", json=request)
-    assert reply.headers["content-type"].startswith("text/event-stream")
-    [event] = [line for line in reply.text.splitlines() if line]
-    assert json.loads(event.removeprefix("data: ")) == guest.post(GENERATE, request)
-
-
 def test_vectors_are_one_for_each_request(guest: Caller) -> None:
     """One vector for each request, 768 wide and of unit length, the parts of a request in one vector."""
     path = "/v1/models/gemini-embedding-2:batchEmbedContents"
@@ -148,44 +76,6 @@ def test_vectors_are_one_for_each_request(guest: Caller) -> None:
     assert sum(value * value for value in vectors[2]) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_narrower_vector_is_the_front_of_the_whole_one(guest: Caller) -> None:
-    """A width below 768 truncates and does not normalise again."""
-    path = "/v1/models/findable-local-embedding-1:embedContent"
-    body: dict[str, Any] = {"content": {"parts": [{"text": "water law"}]}}
-    whole = guest.post(path, body)["embedding"]["values"]
-    front = guest.post(path, body | {"outputDimensionality": 256})["embedding"]["values"]
-    assert front == whole[:256]
-
-
-@pytest.mark.parametrize("width", [0, 769, 3072])
-def test_a_width_the_model_does_not_have_is_refused(guest: Caller, width: int) -> None:
-    """Above 768 nothing is padded: the limit is named in a 400."""
-    body = {"content": {"parts": [{"text": "x"}]}, "outputDimensionality": width}
-    assert "between 1 and 768" in guest.refused("/v1/models/gemini-embedding-2:embedContent", body)["message"]
-
-
-def test_an_empty_text_has_no_vector(guest: Caller) -> None:
-    """An empty text is a 400, not a vector of NaN."""
-    body = {"content": {"parts": [{"text": " "}]}}
-    assert guest.refused("/v1/models/gemini-embedding-2:embedContent", body)["code"] == 400
-
-
-def test_more_than_a_hundred_texts_are_refused(guest: Caller) -> None:
-    """One call takes at most 100 requests."""
-    path = "/v1/models/gemini-embedding-001:batchEmbedContents"
-    entry = {"content": {"parts": [{"text": "x"}]}}
-    assert len(guest.post(path, {"requests": [entry] * 100})["embeddings"]) == 100
-    assert guest.refused(path, {"requests": [entry] * 101})["code"] == 400
-
-
-def test_the_lexical_model_is_another_encoder(guest: Caller) -> None:
-    """The lexical model answers with other vectors than the semantic one."""
-    body = {"content": {"parts": [{"text": "water law"}]}}
-    lexical = guest.post("/v1/models/findable-local-lexical-1:embedContent", body)["embedding"]["values"]
-    assert len(lexical) == 768
-    assert lexical != guest.post("/v1/models/gemini-embedding-001:embedContent", body)["embedding"]["values"]
-
-
 def test_models_are_listed_and_described(guest: Caller) -> None:
     """Every model of the list can be got, with its methods and limits; an unknown one is a 404."""
     first = guest.get("/v1/models?pageSize=5")
@@ -196,13 +86,6 @@ def test_models_are_listed_and_described(guest: Caller) -> None:
         assert guest.get(f"/v1beta/{model['name']}") == model
         assert model["supportedGenerationMethods"]
     assert guest.refused("/v1/models/gemini-1.0-pro", None, method="GET")["code"] == 404
-
-
-@pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
-def test_all_versions_are_served_alike(guest: Caller, version: str) -> None:
-    """The three versions answer the same."""
-    path = f"/{version}/models/{MODEL}:generateContent"
-    assert guest.post(path, request_for("law")) == guest.post(GENERATE, request_for("law"))
 
 
 def test_a_key_is_required_and_may_stand_in_the_query(guest: Caller) -> None:
@@ -216,8 +99,37 @@ def test_a_key_is_required_and_may_stand_in_the_query(guest: Caller) -> None:
     assert "secret-in" not in journal
 
 
-def test_every_reply_is_200_with_a_length_and_googles_content_type(guest: Caller) -> None:
-    """A good reply has status 200, a Content-Length and Google's JSON content type."""
-    reply = guest.http.post(GENERATE, json=request_for("law"))
-    assert reply.headers["content-length"] == str(len(reply.content))
-    assert reply.headers["content-type"] == "application/json; charset=UTF-8"
+def test_what_the_model_refuses_is_refused(guest: Caller) -> None:
+    """No schema, no contents, both thinking fields, penalties on 3.5 and later, and a limit of zero are a 400."""
+    error = guest.refused(GENERATE, {"contents": [{"parts": [{"text": "law"}]}]})
+    assert "set generationConfig.responseSchema" in error["message"]
+    assert "contents is not specified" in guest.refused(GENERATE, {"contents": []})["message"]
+    thinking = {"thinkingConfig": {"thinkingBudget": 0, "thinkingLevel": "MINIMAL"}}
+    for config in (thinking, {"presencePenalty": 0.5}, {"frequency_penalty": 0.5}, {"maxOutputTokens": 0}):
+        assert guest.refused(GENERATE, asking("law", LIST, **config))["code"] == 400
+    older = "/v1/models/gemini-2.5-flash:generateContent"
+    assert guest.post(older, asking("law", LIST, presencePenalty=0.5))["candidates"]
+
+
+def test_vectors_have_the_width_that_is_asked_for(guest: Caller) -> None:
+    """A width below 768 is the front of the whole vector; above, a blank text, and 101 texts are a 400."""
+    path = "/v1/models/gemini-embedding-001:embedContent"
+    body: dict[str, Any] = {"content": {"parts": [{"text": "water law"}]}}
+    whole = guest.post(path, body)["embedding"]["values"]
+    assert guest.post(path, body | {"outputDimensionality": 256})["embedding"]["values"] == whole[:256]
+    assert guest.post("/v1/models/findable-local-lexical-1:embedContent", body)["embedding"]["values"] != whole
+    for width in (0, 769):
+        assert "between 1 and 768" in guest.refused(path, body | {"outputDimensionality": width})["message"]
+    assert guest.refused(path, {"content": {"parts": [{"text": " "}]}})["code"] == 400
+    many = "/v1/models/gemini-embedding-001:batchEmbedContents"
+    assert len(guest.post(many, {"requests": [body] * 100})["embeddings"]) == 100
+    assert guest.refused(many, {"requests": [body] * 101})["code"] == 400
+
+
+def test_all_versions_are_served_alike(guest: Caller) -> None:
+    """The three versions answer the same, with a Content-Length and Google's content type."""
+    for version in ("v1", "v1beta", "v1alpha"):
+        reply = guest.http.post(f"/{version}/models/{MODEL}:generateContent", json=request_for("law"))
+        assert reply.json() == guest.post(GENERATE, request_for("law"))
+        assert reply.headers["content-length"] == str(len(reply.content))
+        assert reply.headers["content-type"] == "application/json; charset=UTF-8"

@@ -45,17 +45,6 @@ def results_of(batch: types.BatchJob) -> str:
     return batch.dest.file_name
 
 
-@pytest.mark.parametrize("size", [0, 25, 8 * MIB, 8 * MIB + 5])
-def test_the_sdk_uploads_files_of_every_kind_of_length(sdk: genai.Client, tmp_path: Path, size: int) -> None:
-    """Empty, small, exactly one chunk and one chunk and a bit: each arrives whole and active."""
-    path = tmp_path / "requests.jsonl"
-    path.write_bytes(b"x" * size)
-    config = types.UploadFileConfig(mime_type="jsonl", display_name="requests")
-    file = sdk.files.upload(file=path, config=config)
-    assert (file.size_bytes, file.state, file.display_name) == (size, types.FileState.ACTIVE, "requests")
-    assert sdk.files.get(name=name_of(file)) == file.model_copy(update={"sdk_http_response": None})
-
-
 def test_the_sdk_runs_an_inlined_batch(sdk: genai.Client) -> None:
     """Requests given as a list come back in the batch, each with its metadata."""
     source = [
@@ -72,12 +61,14 @@ def test_the_sdk_runs_an_embeddings_batch(sdk: genai.Client, tmp_path: Path) -> 
     """An embeddings batch from a file and one inline, with the widths asked for."""
     path = tmp_path / "embed.jsonl"
     line = {"key": "a", "request": {"output_dimensionality": 3, "content": {"parts": [{"text": "water"}]}}}
-    path.write_text(json.dumps(line))
+    blank = {"key": "b", "request": {"content": {"parts": [{"text": " "}]}}}
+    path.write_text(f"{json.dumps(line)}\n{json.dumps(blank)}")
     file = sdk.files.upload(file=path, config={"mime_type": "jsonl"})
     with pytest.warns(match="experimental"):
         created = sdk.batches.create_embeddings(model="gemini-embedding-001", src={"file_name": name_of(file)})
-    [answer] = by_key(sdk.files.download(file=results_of(finished(sdk, name_of(created)))).split(b"\n")).values()
-    assert len(answer["response"]["embedding"]["values"]) == 3
+    answers = by_key(sdk.files.download(file=results_of(finished(sdk, name_of(created)))).split(b"\n"))
+    assert len(answers["a"]["response"]["embedding"]["values"]) == 3
+    assert (answers["a"]["response"]["tokenCount"], answers["b"]["error"]["code"]) == ("2", 3)
     inlined = types.EmbedContentBatchDict(contents=["a", "b"])
     with pytest.warns(match="experimental"):
         created = sdk.batches.create_embeddings(model="gemini-embedding-001", src={"inlined_requests": inlined})
@@ -96,26 +87,6 @@ def test_the_sdk_generates_counts_and_finds_models(sdk: genai.Client) -> None:
     assert sdk.models.count_tokens(model=MODEL, contents="abcdefgh").total_tokens == 2
     assert "batchGenerateContent" in (sdk.models.get(model=MODEL).supported_actions or [])
     assert f"models/{MODEL}" in {model.name for model in sdk.models.list(config={"query_base": True})}
-
-
-@pytest.mark.parametrize(("model", "vectors"), [("gemini-embedding-001", 2), ("gemini-embedding-2", 1)])
-def test_the_sdk_embeds_as_it_does_live(sdk: genai.Client, model: str, vectors: int) -> None:
-    """Two bare strings are two vectors for 001 and one fused vector for 2; one content each is always two."""
-    embedded = sdk.models.embed_content(model=model, contents=["water", "law"]).embeddings or []
-    assert len(embedded) == vectors
-    contents: types.ContentListUnion = [types.Content(parts=[types.Part(text=text)]) for text in ("water", "law")]
-    config = types.EmbedContentConfig(output_dimensionality=256)
-    embedded = sdk.models.embed_content(model=model, contents=contents, config=config).embeddings or []
-    assert [len(embedding.values or []) for embedding in embedded] == [256, 256]
-
-
-def test_the_sdk_takes_a_lost_chunk_for_a_success(sdk: genai.Client, guest: Caller, tmp_path: Path) -> None:
-    """The hazard the emulator is there to show: 503 with status active loses a chunk and the SDK does not notice."""
-    path = tmp_path / "big.jsonl"
-    path.write_bytes(b"x" * (8 * MIB + 5))
-    guest.script("chunk_lost")
-    file = sdk.files.upload(file=path, config={"mime_type": "jsonl"})
-    assert file.size_bytes == 5
 
 
 def test_the_sdk_returns_a_silently_cut_download(sdk: genai.Client, guest: Caller) -> None:

@@ -81,34 +81,25 @@ def test_another_subject_runs_through_the_same_steps(toy: OpenWorkspace, api: Ap
     assert len(api.batches()["batches"]) == 1
 
 
-def test_another_subject_is_asked_live_too(toy: OpenWorkspace, api: Api) -> None:
-    """Poems are asked by ordinary calls through the same step, each once, and stand in no batch."""
-    _write_poems(toy)
-    report = tag.run(toy, limit=None)
-    assert (report.total, report.asked.answered, report.left) == (4, 4, 0)
-    assert all(json.loads(languages or "") for languages in _languages(toy).values())
-    assert len(api.seen("POST", ":generateContent")) == 4
-    assert tag.run(toy, limit=None).asked.calls == 0
-
-
 def test_what_fails_is_asked_again_and_named_as_the_subject_names_it(toy: OpenWorkspace, api: Api) -> None:
-    """One line that is refused is charged to its poem, told by the poem's name, and asked once more."""
+    """One line that is refused is charged to its poem, told by the poem's name, and asked once more, live.
+
+    Where there is nothing to ask about, the hint is the subject's.
+    """
+    with pytest.raises(InputError) as caught:
+        submit.run(toy, limit=None, dry=False, announce=lambda _plan: None, confirm=lambda _plan: True)
+    assert caught.value.hint == "write a poem"
     _write_poems(toy)
     api.fault("safety", key="toy-languages/b/1")
     _asked(toy)
     (account,) = ingest.run(toy)
     assert (account.batch.answered, account.batch.refused) == (3, 1)
     assert [example[0] for odd in account.anomalies for example in odd.examples] == ["poem b/1"]
-    assert _asked(toy).items == 1
-    ingest.run(toy)
-    assert all(_languages(toy).values())
-
-
-def test_an_empty_subject_says_how_to_fill_it(toy: OpenWorkspace) -> None:
-    """Where there is nothing to ask about, the hint is the subject's."""
-    with pytest.raises(InputError) as caught:
-        submit.run(toy, limit=None, dry=False, announce=lambda _plan: None, confirm=lambda _plan: True)
-    assert caught.value.hint == "write a poem"
+    report = tag.run(toy, limit=None)
+    assert (report.total, report.asked.answered, report.left) == (4, 1, 0)
+    assert all(json.loads(languages or "") for languages in _languages(toy).values())
+    assert len(api.seen("POST", ":generateContent")) == 1
+    assert tag.run(toy, limit=None).asked.calls == 0
 
 
 def test_two_subjects_side_by_side_leave_each_other_alone(

@@ -29,35 +29,37 @@ def _both(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def test_status_tells_of_the_one_that_is_asked_for(both: Workspace) -> None:
-    """The counts stand under the name of TASK; nothing else of the document is missing."""
+def test_run_takes_each_task_through_to_its_end(both: Workspace) -> None:
+    """Called for either again and again, both end with their answers, and neither touches the other's batches.
+
+    The counts stand under the name of TASK; nothing else of the document is missing.
+    """
     people, texts = _document(both, "status"), _document(both, "status", TASK="passages")
     assert people["experts"] == {"total": 3, "tagged": 0, "untagged": 3, "no_bio": 0, "claimed": 0, "parked": 0}
     assert texts["passages"] == {"total": 3, "with_concepts": 0, "open": 3, "empty": 0, "claimed": 0, "parked": 0}
     assert ("passages" in people, "experts" in texts) == (False, False)
     assert {"batches", "index", "backend", "workspace", "next"} <= people.keys() & texts.keys()
-
-
-def test_run_takes_each_task_through_to_its_end(both: Workspace) -> None:
-    """Called for either again and again, both end with their answers, and neither touches the other's batches."""
-    ended = False
     for _ in range(30):
         ran(both, "run", "--yes", TASK="experts")
         ran(both, "batch-submit", TASK="passages")
         ran(both, "run", "--yes", TASK="passages")
         people, texts = _document(both, "status"), _document(both, "status", TASK="passages")
-        ended = (people["experts"]["tagged"], texts["passages"]["with_concepts"]) == (COUNT, COUNT)
-        if ended:
+        if (people["experts"]["tagged"], texts["passages"]["with_concepts"]) == (COUNT, COUNT):
             break
-    assert ended
+    else:
+        raise AssertionError("they never ended")
     assert sorted(row["task"] for row in _document(both, "batches")) == ["expert-tags", "passage-concepts"]
     assert _document(both, "doctor")["findings"] == []
 
 
 def test_a_batch_is_worked_on_by_its_own_task_alone(both: Workspace, api: Api) -> None:
-    """Poll and ingest of one task leave the other's batch where it is."""
-    for task in ("experts", "passages"):
-        ran(both, "batch-submit", TASK=task)
+    """Poll and ingest of one task leave the other's batch where it is; the list names tasks where there are two."""
+    ran(both, "batch-submit")
+    assert "task" not in ran(both, "batches").splitlines()[0].split()
+    ran(both, "batch-submit", TASK="passages")
+    head, *lines = ran(both, "batches").splitlines()
+    assert head.split()[:3] == ["batch", "task", "state"]
+    assert [line.split()[1] for line in lines] == ["expert-tags", "passage-concepts"]
     ran(both, "batch-poll", TASK="passages")
     ran(both, "batch-ingest", TASK="passages")
     states = {row["task"]: row["state"] for row in _document(both, "batches")}
@@ -65,27 +67,15 @@ def test_a_batch_is_worked_on_by_its_own_task_alone(both: Workspace, api: Api) -
     assert len(api.batches()["batches"]) == 2
 
 
-def test_the_list_names_the_task_where_there_are_two(both: Workspace) -> None:
-    """With batches of one task the column is not there; with two each line tells its own."""
-    ran(both, "batch-submit")
-    assert "task" not in ran(both, "batches").splitlines()[0].split()
-    ran(both, "batch-submit", TASK="passages")
-    head, *lines = ran(both, "batches").splitlines()
-    assert head.split()[:3] == ["batch", "task", "state"]
-    assert [line.split()[1] for line in lines] == ["expert-tags", "passage-concepts"]
-
-
-@pytest.mark.parametrize(("task", "named"), [("experts", ""), ("passages", " TASK=passages")])
-def test_what_to_type_next_is_about_the_same_subject(both: Workspace, api: Api, task: str, named: str) -> None:
+def test_what_to_type_next_is_about_the_same_subject(both: Workspace, api: Api) -> None:
     """Submit, a poll that waits still, a refused rollback and a poll that has all name the subject to make."""
-    api.configure(paused=True)
-    assert ran(both, "batch-submit", TASK=task).strip().endswith(f"Next: make batch-poll{named}")
-    assert ran(both, "batch-poll", "--no-wait", TASK=task).strip().endswith(f"Next: make batch-poll{named}")
-    label = passages.LABEL if task == "passages" else "expert-tags@1"
-    refused = both.run("rollback", label, "--yes")
-    assert (refused.exit_code, f"make batch-poll{named}\n" in refused.stderr) == (2, True), refused.output
-    api.configure(paused=False)
-    assert ran(both, "batch-poll", TASK=task).strip().endswith(f"Next: make batch-ingest{named}")
+    for task, named, label in (("experts", "", "expert-tags@1"), ("passages", " TASK=passages", passages.LABEL)):
+        api.configure(paused=True)
+        assert ran(both, "batch-submit", TASK=task).strip().endswith(f"Next: make batch-poll{named}")
+        assert ran(both, "batch-poll", "--no-wait", TASK=task).strip().endswith(f"Next: make batch-poll{named}")
+        assert f"make batch-poll{named}\n" in both.ran("rollback", label, "--yes", code=2).stderr
+        api.configure(paused=False)
+        assert ran(both, "batch-poll", TASK=task).strip().endswith(f"Next: make batch-ingest{named}")
 
 
 def test_versions_are_those_of_both_where_no_task_is_named(both: Workspace) -> None:
@@ -106,7 +96,10 @@ def test_versions_are_those_of_both_where_no_task_is_named(both: Workspace) -> N
 
 @pytest.mark.parametrize(("task", "other"), [("experts", "passages"), ("passages", "experts")])
 def test_a_batch_of_the_other_task_can_be_given_up(both: Workspace, api: Api, task: str, other: str) -> None:
-    """Whatever TASK says: its items are free again, those of the other task stay claimed."""
+    """Whatever TASK says: its items are free again, those of the other task stay claimed.
+
+    One that is at the API is cancelled there, and collected by its own task afterwards.
+    """
     api.fault("quota_batch", times=2)
     for one in (task, other):
         ran(both, "batch-submit", code=4, TASK=one)
@@ -114,17 +107,13 @@ def test_a_batch_of_the_other_task_can_be_given_up(both: Workspace, api: Api, ta
     mine, theirs = _document(both, "status", TASK=task)[task], _document(both, "status", TASK=other)[other]
     assert (mine["claimed"], mine["untagged" if task == "experts" else "open"], theirs["claimed"]) == (0, 3, 3)
     assert [row["state"] for row in _document(both, "batches")] == ["failed", "prepared"]
-
-
-def test_a_batch_of_the_other_task_is_cancelled_at_the_api(both: Workspace, api: Api) -> None:
-    """It is collected by its own task afterwards."""
     api.configure(paused=True)
-    ran(both, "batch-submit", TASK="passages")
-    said = ran(both, "batch-cancel", "1")
+    ran(both, "batch-submit", TASK=other)
+    said = ran(both, "batch-cancel", "2", TASK=task)
     assert "asked the API to cancel it" in said
-    assert said.endswith("Next: make batch-poll TASK=passages\n")
-    ran(both, "batch-poll", TASK="passages")
-    assert _document(both, "status", TASK="passages")["passages"]["claimed"] == 0
+    assert said.endswith(f"Next: make batch-poll{' TASK=passages' if other == 'passages' else ''}\n")
+    ran(both, "batch-poll", TASK=other)
+    assert _document(both, "status", TASK=other)[other]["claimed"] == 0
 
 
 def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api: Api) -> None:
@@ -146,21 +135,25 @@ def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api
 
 
 def test_commands_about_people_are_about_people_whatever_task_says(both: Workspace) -> None:
-    """Show, score, add-expert and search take no notice of TASK=passages."""
+    """Show, index and add-expert take no notice of TASK=passages; search says that passages cannot be searched."""
     new = both.data.with_name("new.json")
     new.write_text(json.dumps({"username": "new", "bio": "I cast bells."}))
     ran(both, "add-expert", str(new), TASK="passages")
     shown = _document(both, "show", "new", TASK="passages")
     assert (shown["state"], len(shown["answers"])) == ("tagged", 1)
     ran(both, "index", TASK="passages")
-    assert [row["username"] for row in _document(both, "search", "bells", TASK="passages")] == ["new"]
+    assert [row["username"] for row in _document(both, "search", "bells")] == ["new"]
+    said = ran(both, "search", "bells", TASK="passages", code=2)
+    assert "passages are not in the search index" in said
+    assert "`make export TASK=passages TO=answers.csv`" in said
 
 
 @pytest.mark.sqlite_only(reason="what is loaded does not depend on the database")
-@pytest.mark.parametrize("ever", [False, True])
+@pytest.mark.parametrize("ever", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_nothing_of_passages_is_loaded_where_none_were_asked_about(workspace: Workspace, *, ever: bool) -> None:
     """`status` of people loads no module of passages but their look-up, unless there are some, and no reports."""
-    ran(workspace, "status", TASK="passages" if ever else "experts")
+    workspace.environ["FINDABLE_TASK"] = "passages" if ever else "experts"
+    workspace.begin()
     script = (
         "import sys\nfrom jobs.cli import main\ntry:\n    main(['status'], prog_name='findable')\n"
         "except SystemExit as done:\n    assert not done.code\n"

@@ -29,43 +29,27 @@ def adopted(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
         facts |= {"username": f"old-{number}", "bio": f"I know water law, number {number}."}
         names = ", ".join(facts), ", ".join(f":{name}" for name in facts)
         workspace.change(f"INSERT INTO experts ({names[0]}) VALUES ({names[1]})", **facts)  # noqa: S608 - ours
-    assert workspace.run("status").exit_code == 0
+    workspace.begin()
     deliver(workspace, result(prepare(workspace)))
     return workspace
 
 
-def change(workspace: Workspace, *statements: str) -> None:
-    """Be another program."""
-    for statement in statements:
-        workspace.change(statement)
+def test_a_new_person_gets_the_id_of_nobody_who_was_asked(adopted: Workspace, tmp_path: Path) -> None:
+    """Neither by import nor by `add-expert`, and none of the tags of a person who was deleted while claimed."""
+    adopted.change("DELETE FROM experts WHERE id >= 2")
+    for number, command in enumerate(("import", "add-expert")):
+        (tmp_path / "new.json").write_text(json.dumps([{"username": f"new-{number}", "bio": "I bind books."}]))
+        adopted.ran(command, str(tmp_path / "new.json"))
+    assert adopted.query("SELECT id, username FROM experts ORDER BY id") == [(1, "old-1"), (4, "new-0"), (5, "new-1")]
+    adopted.ran("batch-ingest")
+    assert adopted.query("SELECT username FROM experts WHERE tags IS NOT NULL ORDER BY id") == [("old-1",)]
 
 
-def test_an_import_gives_nobody_the_id_of_somebody_who_was_asked(adopted: Workspace, tmp_path: Path) -> None:
-    """Who comes in place of a deleted person has an id of their own, and none of the deleted one's tags."""
-    change(adopted, "DELETE FROM experts WHERE id >= 2")
-    new = [{"username": f"new-{number}", "bio": "I bind books."} for number in (1, 2)]
-    (tmp_path / "new.json").write_text(json.dumps(new))
-    assert adopted.run("import", str(tmp_path / "new.json")).exit_code == 0
-    assert adopted.query("SELECT id, username FROM experts ORDER BY id") == [(1, "old-1"), (4, "new-1"), (5, "new-2")]
-    assert adopted.run("batch-ingest").exit_code == 0
-    assert adopted.query("SELECT username FROM experts WHERE tags IS NOT NULL") == [("old-1",)]
-
-
-def test_one_who_is_added_gets_the_id_of_nobody_who_was_asked(adopted: Workspace, tmp_path: Path) -> None:
-    """`add-expert` takes somebody new although the newest person was deleted while claimed."""
-    change(adopted, "DELETE FROM experts WHERE id = 3")
-    (tmp_path / "one.json").write_text(json.dumps({"username": "new", "bio": "I bind books."}))
-    assert adopted.run("add-expert", str(tmp_path / "one.json")).exit_code == 0
-    assert adopted.query("SELECT id FROM experts WHERE username = 'new'") == [(4,)]
-
-
+@pytest.mark.parametrize("adopted", ["counting"], indirect=True)
 def test_an_answer_about_somebody_else_is_not_applied(adopted: Workspace) -> None:
     """Another program's new row under an old id stays untagged; the answer is kept, counted, and not applied."""
-    change(
-        adopted,
-        "DELETE FROM experts WHERE id = 3",
-        "INSERT INTO experts (id, username, bio) VALUES (3, 'new', 'I bind books.')",
-    )
+    adopted.change("DELETE FROM experts WHERE id = 3")
+    adopted.change("INSERT INTO experts (id, username, bio) VALUES (3, 'new', 'I bind books.')")
     adopted.ran("batch-ingest", "--json")
     assert adopted.query("SELECT username FROM experts WHERE tags IS NULL") == [("new",)]
     assert adopted.query("SELECT applied FROM findable_answers WHERE item_id = '3'") == [(0,)]

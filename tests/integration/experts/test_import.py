@@ -5,7 +5,6 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
 
 from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
@@ -23,114 +22,55 @@ if ON_POSTGRESQL:
     STOPPING = [RAISING, STOP.format("FOR EACH ROW", "EXECUTE FUNCTION stop()")]
 
 
-def test_people_go_in_with_their_scores(tmp_path: Path) -> None:
-    """Every sound row is in the table right after the import, scored, untagged."""
+def test_people_go_in_with_their_scores_and_are_brought_up_to_date(tmp_path: Path) -> None:
+    """Sound rows are in at once, scored and untagged; the same file again moves nothing, another one its columns."""
+    path = people_file(tmp_path / "p.csv", ann="x" * 250, bob="")
     with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, people_file(tmp_path / "p.csv", ann="x" * 250, bob=""))
-        found = rows(ws)
-    assert (done.added, done.updated, done.unchanged, done.rows_in) == (2, 0, 0, 2)
-    assert (found["ann"]["hourly_rate"], found["ann"]["tags"]) == (100.0, None)
-    assert found["ann"]["findability_score"] == 55.0  # 20 bio, 15 URL, 10 title, 10 rate
-    assert (found["bob"]["bio"], found["bob"]["findability_score"]) == (None, 35.0)
-
-
-def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
-    """A repeated import writes no row, and the database position stays."""
-    path = people_file(tmp_path / "p.csv", ann="Water.", bob="Soil.")
-    with workspace(tmp_path / "data") as ws:
-        import_.run(ws, path)
+        done = import_.run(ws, path)
         before, at = rows(ws), position(ws)
+        assert (done.added, done.updated, done.unchanged, done.rows_in) == (2, 0, 0, 2)
+        assert (before["ann"]["hourly_rate"], before["ann"]["tags"]) == (100.0, None)
+        assert before["ann"]["findability_score"] == 55.0  # 20 bio, 15 URL, 10 title, 10 rate
+        assert (before["bob"]["bio"], before["bob"]["findability_score"]) == (None, 35.0)
         done = import_.run(ws, path)
         assert (done.added, done.updated, done.unchanged) == (0, 0, 2)
         assert (rows(ws), position(ws)) == (before, at)
         done.check()
-
-
-def test_what_was_asked_is_looked_through_only_where_an_id_might_be_given_again(tmp_path: Path) -> None:
-    """Neither where all in the file are there already, nor where the database gives no id twice."""
-    said: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        """Keep what is run."""
-        said.append(statement)
-
-    path = people_file(tmp_path / "p.csv", ann="Water.", bob="Soil.")
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        with workspace(tmp_path / "data") as ws:
-            assert [import_.run(ws, path).added for _ in range(2)] == [2, 0]
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    assert [one for one in said if "INSERT INTO experts" in one]
-    assert not [one for one in said if "max(" in one and "findable_requests" in one]
-
-
-def test_a_changed_row_is_updated_with_its_score(tmp_path: Path) -> None:
-    """Only columns that the file has are written; the score follows, and the position moves."""
-    with workspace(tmp_path / "data") as ws:
-        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
-        at = position(ws)
-        (tmp_path / "q.csv").write_text(f"Username,Bio\nann,{'y' * 500}\nbob,Soil.\n", encoding="utf-8")
+        (tmp_path / "q.csv").write_text(f"Username,Bio\nann,{'y' * 500}\nbob,\n", encoding="utf-8")
         done = import_.run(ws, tmp_path / "q.csv")
         ann = rows(ws)["ann"]
-    assert (done.added, done.updated, done.unchanged) == (0, 1, 1)
-    assert (ann["bio"], ann["company"], ann["findability_score"]) == ("y" * 500, "Acme", 75.0)
+        assert (done.added, done.updated, done.unchanged) == (0, 1, 1)
+        assert (ann["bio"], ann["company"], ann["findability_score"]) == ("y" * 500, "Acme", 75.0)
     with workspace(tmp_path / "data") as ws:
         assert position(ws) == at + 1
 
 
-def test_a_tagged_person_keeps_the_tags_and_is_told(tmp_path: Path) -> None:
-    """A changed biography of a tagged person is updated, the tags stay, and it is listed."""
+def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
+    """Tags and claims stay, and both are told; who is parked goes again; another company is no news."""
     with workspace(tmp_path / "data") as ws:
-        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
+        import_.run(
+            ws, people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "still"), "Water."))
+        )
+        ids = {name: str(row["id"]) for name, row in rows(ws).items()}
         with ws.store.write() as tx:
-            table.write_tags(tx, {str(rows(ws)["ann"]["id"]): '["water law"]'})
-        done = import_.run(ws, people_file(tmp_path / "p.csv", ann="Stone.", bob="Sand."))
-        ann = rows(ws)["ann"]
-    assert (ann["bio"], ann["tags"]) == ("Stone.", '["water law"]')
-    assert done.updated == 2
-    assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [
-        ("ann", FindingKind.KEPT, "Bio", 2)
-    ]
-
-
-def test_another_company_of_a_tagged_person_is_no_news(tmp_path: Path) -> None:
-    """What the tags were not made from is updated without a word."""
-    with workspace(tmp_path / "data") as ws:
-        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water."))
-        with ws.store.write() as tx:
-            table.write_tags(tx, {str(rows(ws)["ann"]["id"]): '["water law"]'})
-        (tmp_path / "q.csv").write_text("Username,Company\nann,Other\n", encoding="utf-8")
+            table.write_tags(tx, {ids["tagged"]: '["water law"]'})
+            claims.take_live(tx, table.TASK, ids["asked"], input_hash="h", lasts_s=60, at=ws.now())
+            answers.park(tx, table.TASK, dict.fromkeys((ids["parked"], ids["still"]), "failed twice"), at=ws.now())
+        (tmp_path / "q.csv").write_text("Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8")
         done = import_.run(ws, tmp_path / "q.csv")
-        assert (done.updated, done.findings, rows(ws)["ann"]["company"]) == (1, [], "Other")
-
-
-def test_a_claimed_person_is_updated_and_told(tmp_path: Path) -> None:
-    """Who is being asked is updated, keeps the claim, and the answer to the old text is announced."""
-    with workspace(tmp_path / "data") as ws:
-        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water."))
-        item_id = str(rows(ws)["ann"]["id"])
+        assert (done.updated, done.released, done.findings, rows(ws)["tagged"]["company"]) == (2, 0, [], "Other")
+        again = people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked"), "Stone."))
+        done = import_.run(ws, again)
+        tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
-            claims.take_live(tx, table.TASK, item_id, input_hash="h", lasts_s=60, at=ws.now())
-        done = import_.run(ws, people_file(tmp_path / "p.csv", ann="Stone."))
-        with ws.store.write() as tx:
-            assert claims.release_live(tx, table.TASK, item_id, outcome=Outcome.MISSING, reason="test")
-    assert [(told.kind, told.key) for told in done.findings] == [(FindingKind.KEPT, "ann")]
-    assert "while being asked" in done.findings[0].reason
-
-
-def test_a_parked_person_goes_again_with_another_biography(tmp_path: Path) -> None:
-    """Another biography lets a parked person go; another company does not."""
-    with workspace(tmp_path / "data") as ws:
-        import_.run(ws, people_file(tmp_path / "p.csv", ann="Water.", bob="Soil."))
-        with ws.store.write() as tx:
-            ids = [str(row["id"]) for row in rows(ws).values()]
-            answers.park(tx, table.TASK, dict.fromkeys(ids, "failed twice"), at=ws.now())
-        (tmp_path / "q.csv").write_text("Username,Bio,Company\nann,Stone.,Acme\nbob,Soil.,Other\n", encoding="utf-8")
-        done = import_.run(ws, tmp_path / "q.csv")
-        with ws.store.read() as tx:
             counts = kinds.count_experts_by_state(tx)
-    assert (done.updated, done.released) == (2, 1)
+            assert claims.release_live(tx, table.TASK, ids["asked"], outcome=Outcome.MISSING, reason="test")
+    assert (tagged["bio"], tagged["tags"], done.updated, done.released) == ("Stone.", '["water law"]', 3, 1)
+    assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [
+        ("tagged", FindingKind.KEPT, "Bio", 2),
+        ("asked", FindingKind.KEPT, "Bio", 3),
+    ]
+    assert "while being asked" in done.findings[1].reason
     assert (counts["untagged"], counts["parked"]) == (1, 1)
 
 
@@ -154,28 +94,21 @@ def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -
     assert (done.counts[FindingKind.REJECTED], done.counts[FindingKind.CHANGED], done.document["rejected"]) == (3, 2, 3)
 
 
-@pytest.mark.parametrize("bad", ["short", "ann,A,,,,Bio,negotiable,,,,"])
-def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path, bad: str) -> None:
-    """One rejected row or one dropped value keeps the whole file out; the list is written all the same."""
+def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path) -> None:
+    """One rejected row or one dropped value keeps a whole file out and is listed; a file without a sound row fails."""
     path = tmp_path / "p.csv"
-    path.write_text(f"{HEADER}\nbob,B,,,,Bio,1,USD,,,\n{bad}\n", encoding="utf-8")
     with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, path, strict=True, report=tmp_path / "rejects.csv")
-        assert (rows(ws), position(ws)) == ({}, 0)
-    assert (done.refused, done.rows_in) == (True, 0)
-    assert (tmp_path / "rejects.csv").read_text(encoding="utf-8").count("\n") == 2
-    with pytest.raises(InputError, match="--strict imported nothing"):
-        done.check()
-
-
-def test_a_file_without_a_sound_row_is_an_error(tmp_path: Path) -> None:
-    """A header alone, or nothing but rejected rows, ends with exit code 2."""
-    with workspace(tmp_path / "data") as ws:
-        for text in (HEADER, f"{HEADER}\nshort\n"):
-            (tmp_path / "p.csv").write_text(text, encoding="utf-8")
-            done = import_.run(ws, tmp_path / "p.csv")
-            with pytest.raises(InputError, match="no row could be imported"):
+        for bad in ("short", "ann,A,,,,Bio,negotiable,,,,"):
+            path.write_text(f"{HEADER}\nbob,B,,,,Bio,1,USD,,,\n{bad}\n", encoding="utf-8")
+            done = import_.run(ws, path, strict=True, report=tmp_path / "rejects.csv")
+            assert (rows(ws), position(ws), done.refused, done.rows_in) == ({}, 0, True, 0)
+            assert (tmp_path / "rejects.csv").read_text(encoding="utf-8").count("\n") == 2
+            with pytest.raises(InputError, match="--strict imported nothing"):
                 done.check()
+        for text in (HEADER, f"{HEADER}\nshort\n"):
+            path.write_text(text, encoding="utf-8")
+            with pytest.raises(InputError, match="no row could be imported"):
+                import_.run(ws, path).check()
 
 
 def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path) -> None:

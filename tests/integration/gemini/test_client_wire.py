@@ -80,12 +80,6 @@ def test_hostile_environment_changes_nothing(script: Script, monkeypatch: pytest
     assert script.seen[0].headers["x-server-timeout"] == "60"
 
 
-def test_google_is_the_default_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a base URL the client goes to Google, not to an address of the environment."""
-    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9/")
-    assert Client(api_key=KEY)._transport._base_url == "https://generativelanguage.googleapis.com/"
-
-
 def test_create_sends_file_and_display_name_once(script: Script, client: Client) -> None:
     """A create is one POST with the file and the name, and what it answers is read from the raw operation."""
     script.answers = [Answer(operation(batchStats={"requestCount": "3", "pendingRequestCount": "3"}))]
@@ -133,57 +127,6 @@ def test_list_reads_every_page_even_after_an_empty_one(script: Script, client: C
     assert len(waits) == 1
 
 
-@pytest.mark.parametrize("operations", [[operation()], []])
-def test_list_that_goes_in_a_circle_is_given_up(script: Script, client: Client, operations: list[Any]) -> None:
-    """Pages that lead back to an earlier one, full or empty, end with an error, not with a part of the list."""
-    script.reply = lambda _seen: Answer({"operations": operations, "nextPageToken": "p2"})
-    with pytest.raises(UnavailableError, match="do not end"):
-        client.list_batches()
-
-
-FOREIGN = {
-    "details": {"error": {"code": 8, "message": "busy", "details": [{"@type": "x", "retryDelay": "3s"}]}},
-    "a number": {"response": {"candidates": []}, "metadata": {"row": 17}},
-    "nothing": {"error": {"code": 13, "details": None}, "metadata": None},
-}
-
-
-@pytest.mark.parametrize("inline", FOREIGN)
-def test_a_foreign_batch_that_the_sdk_cannot_read_hides_none_of_ours(
-    script: Script, client: Client, inline: str
-) -> None:
-    """Another program's inline batch, with what the SDK has no types for, stands in the list beside ours."""
-    foreign = {**operation(state="BATCH_STATE_SUCCEEDED"), "name": "batches/foreign", "done": True}
-    foreign["metadata"]["output"] = {"inlinedResponses": {"inlinedResponses": [FOREIGN[inline]]}}
-    script.answers = [Answer({"operations": [foreign, operation()]})]
-    assert [batch.name for batch in client.list_batches()] == ["batches/foreign", BATCH]
-
-
-def test_a_live_reply_that_the_sdk_cannot_read_is_not_lost(script: Script, client: Client) -> None:
-    """It was paid for: what the SDK has no types for beside the answer does not cost the answer."""
-    reply = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "citationMetadata": "none"}], "usageMetadata": 3}
-    script.answers = [Answer(reply)]
-    request = {"contents": [{"role": "user", "parts": [{"text": "bees"}]}]}
-    assert generated(client, "gemini-3.5-flash-lite", request) == reply
-
-
-@pytest.mark.parametrize("page", [{"operations": "no"}, {"operations": [{"metadata": {}}]}, []])
-def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client, page: Any) -> None:
-    """A page that cannot be read raises, for a batch that is looked for may stand in it."""
-    script.reply = lambda _seen: Answer(page)
-    with pytest.raises(UnavailableError):
-        client.list_batches()
-
-
-def test_empty_body_is_never_an_empty_list(script: Script, client: Client) -> None:
-    """A 200 without a body raises; `{}` is a list without batches."""
-    script.reply = lambda _seen: Answer(body=b"")
-    with pytest.raises(UnavailableError):
-        client.list_batches()
-    script.reply = lambda _seen: Answer({})
-    assert client.list_batches() == []
-
-
 def test_deleting_what_is_gone_is_done(script: Script, client: Client) -> None:
     """Deleting an upload or a batch that is not there is no error; cancelling one is."""
     script.reply = lambda seen: Answer(
@@ -196,18 +139,9 @@ def test_deleting_what_is_gone_is_done(script: Script, client: Client) -> None:
     assert script.calls == ["DELETE /v1beta/files/abc", f"DELETE /v1beta/{BATCH}", f"POST /v1beta/{BATCH}:cancel"]
 
 
-def test_names_that_are_none_are_never_sent(script: Script, client: Client) -> None:
-    """A name of another form stops before any request."""
-    with pytest.raises(InconsistentError):
-        client.get_batch("../files/x")
-    with pytest.raises(InconsistentError):
-        client.download("https://host/files/batch-b1:download", Path("x"))
-    assert script.calls == []
-
-
 def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_path: Path) -> None:
-    """A result of 40 MB arrives whole by one GET of its name, without being held in memory."""
-    payload = b"x" * 40_000_000
+    """A result of 10 MB arrives whole by one GET of its name, without being held in memory."""
+    payload = b"x" * 10_000_000
     script.answers = [Answer(body=payload, headers={"Content-Type": "application/octet-stream"})]
     client._transport.opened_sdk()  # what the SDK itself takes is not what is measured
     tracemalloc.start()
@@ -216,35 +150,11 @@ def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_p
     tracemalloc.stop()
     assert size == len(payload)
     assert (tmp_path / "r.part").read_bytes() == payload
-    assert peak < 20_000_000
+    assert peak < 6_000_000
     assert script.calls == [f"GET /v1beta/{RESULT}:download?alt=media"]
 
 
-def test_cut_download_begins_again(script: Script, client: Client, tmp_path: Path) -> None:
-    """A 503 and a body that is cut are tried again, and the file is written from its start."""
-    payload = b"".join(b"%d\n" % number for number in range(100_000))
-    script.answers = [
-        Answer({"error": {"code": 503}}, code=503),
-        Answer(body=payload, cut=1000),
-        Answer(body=payload),
-    ]
-    assert client.download(RESULT, tmp_path / "r.part") == len(payload)
-    assert (tmp_path / "r.part").read_bytes() == payload
-
-
-def test_download_that_fails_leaves_nothing(script: Script, client: Client, tmp_path: Path) -> None:
-    """After a refusal, and after an unwritable path, no part file is there."""
-    script.reply = lambda _seen: Answer({"error": {"code": 404, "message": "no"}}, code=404)
-    with pytest.raises(MissingError):
-        client.download(RESULT, tmp_path / "r.part")
-    assert not (tmp_path / "r.part").exists()
-    script.reply = lambda _seen: Answer(body=b"x")
-    with pytest.raises(ConfigurationError, match="cannot write"):
-        client.download(RESULT, tmp_path / "no" / "r.part")
-    assert not (tmp_path / "no").exists()
-
-
-@pytest.mark.parametrize("size", [0, 25, 8 * 1024 * 1024, 8 * 1024 * 1024 + 5])
+@pytest.mark.parametrize("size", [0, 8 * 1024 * 1024, 8 * 1024 * 1024 + 5])
 def test_upload_is_verified(script: Script, client: Client, tmp_path: Path, size: int) -> None:
     """Uploads of every number of pieces are verified by size and hash, told as base64 of the hex text."""
     path = tmp_path / "requests.jsonl"
@@ -349,14 +259,6 @@ def test_refused_mime_type_tries_the_next(script: Script, client: Client, tmp_pa
     assert types == ["jsonl", "application/jsonl", "application/json"]
 
 
-def test_file_that_changed_here_is_not_sent(script: Script, client: Client, tmp_path: Path) -> None:
-    """A file of another size than was sealed stops before any request."""
-    (tmp_path / "r.jsonl").write_bytes(b"hello")
-    with pytest.raises(InconsistentError):
-        client.upload(tmp_path / "r.jsonl", display_name="w", sha256="0" * 64, size=6)
-    assert script.calls == []
-
-
 def test_live_call_sends_the_request_of_a_batch_line(script: Script, client: Client) -> None:
     """A live call puts the same request object on the wire that a batch line holds, and returns the raw reply."""
     schema = {
@@ -424,31 +326,75 @@ def test_embedding_sends_one_content_per_text(
     assert requests[0]["outputDimensionality"] == 2
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        [[1.0, 0.0]],
-        [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]],
-        [[1.0, 0.0], [1.0]],
-        [[1.0, 0.0], [0.0, 0.0]],
-        [[1.0, 0.0], [float("nan"), 0.0]],
-        [[1.0, 0.0], [float("inf"), 0.0]],
-    ],
-    ids=["fused", "too-many", "width", "zero", "nan", "inf"],
-)
-def test_wrong_vectors_are_never_returned(script: Script, client: Client, values: list[list[float]]) -> None:
-    """Vectors that do not fit the texts are asked for again, and then taken."""
-    wrong = Answer(body=json.dumps({"embeddings": [{"values": row} for row in values]}).encode())
-    script.answers = [wrong, Answer({"embeddings": [{"values": [1, 0]}, {"values": [0, 1]}]})]
-    assert client.embed("gemini-embedding-2", ["a", "b"], dim=2, query=False).tolist() == [[1, 0], [0, 1]]
-    script.reply = lambda _seen: wrong
+def test_wrong_vectors_are_never_returned(script: Script, client: Client) -> None:
+    """Vectors that do not fit the texts (fused, too many, width, zero, nan) are asked for again, and then taken."""
+    one = [1.0, 0.0]
+    many: list[list[list[float]]] = [[one], [one] * 3, [one, [1.0]], [one, [0.0, 0.0]], [one, [float("nan"), 0.0]]]
+    wrong = [Answer(body=json.dumps({"embeddings": [{"values": row} for row in rows]}).encode()) for rows in many]
+    good = Answer({"embeddings": [{"values": [1, 0]}, {"values": [0, 1]}]})
+    for answer in wrong:
+        script.answers = [answer, good]
+        assert client.embed("gemini-embedding-2", ["a", "b"], dim=2, query=False).tolist() == [[1, 0], [0, 1]]
+    script.reply = lambda _seen: wrong[0]
     with pytest.raises(UnavailableError):
         client.embed("gemini-embedding-2", ["a", "b"], dim=2, query=False)
 
 
-def test_texts_that_no_call_takes_are_refused(script: Script, client: Client) -> None:
-    """No text, a blank one, and more than 100 stop before any request."""
+def test_what_cannot_be_is_never_sent(script: Script, client: Client, tmp_path: Path) -> None:
+    """A name of another form, a file of another size than was sealed, and texts that no call takes stop before it."""
+    (tmp_path / "r.jsonl").write_bytes(b"hello")
+    with pytest.raises(InconsistentError):
+        client.get_batch("../files/x")
+    with pytest.raises(InconsistentError):
+        client.download("https://host/files/batch-b1:download", Path("x"))
+    with pytest.raises(InconsistentError):
+        client.upload(tmp_path / "r.jsonl", display_name="w", sha256="0" * 64, size=6)
     for texts in ([], [" "], ["a"] * 101):
         with pytest.raises(ValueError, match="1 to 100"):
             client.embed("gemini-embedding-2", texts, dim=2, query=False)
     assert script.calls == []
+
+
+def test_what_the_sdk_has_no_types_for_costs_nothing(script: Script, client: Client) -> None:
+    """Another program's inline batches stand in the list beside ours; a live answer that was paid for is not lost."""
+    foreign: list[dict[str, Any]] = [
+        {"error": {"code": 8, "message": "busy", "details": [{"@type": "x", "retryDelay": "3s"}]}},
+        {"response": {"candidates": []}, "metadata": {"row": 17}},
+        {"error": {"code": 13, "details": None}, "metadata": None},
+    ]
+    theirs = {**operation(state="BATCH_STATE_SUCCEEDED"), "name": "batches/foreign", "done": True}
+    theirs["metadata"]["output"] = {"inlinedResponses": {"inlinedResponses": foreign}}
+    script.answers = [Answer({"operations": [theirs, operation()]})]
+    assert [batch.name for batch in client.list_batches()] == ["batches/foreign", BATCH]
+    reply = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "citationMetadata": "none"}], "usageMetadata": 3}
+    script.answers = [Answer(reply)]
+    request = {"contents": [{"role": "user", "parts": [{"text": "bees"}]}]}
+    assert generated(client, "gemini-3.5-flash-lite", request) == reply
+
+
+def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client) -> None:
+    """A page that cannot be read, has no body, or leads back to an earlier one raises; `{}` is an empty list."""
+    circle = {"operations": [operation()], "nextPageToken": "p2"}
+    pages = [Answer({"operations": "no"}), Answer({"operations": [{"metadata": {}}]}), Answer(body=b""), Answer(circle)]
+    for page in pages:
+        script.answers = [page] * 100
+        with pytest.raises(UnavailableError, match="do not end" if page is pages[-1] else "."):
+            client.list_batches()
+    script.answers = [Answer({})]
+    assert client.list_batches() == []
+
+
+def test_download_is_whole_or_not_there(script: Script, client: Client, tmp_path: Path) -> None:
+    """A 503 and a body that is cut are tried again from the start; after a refusal no part file is there."""
+    payload = b"".join(b"%d\n" % number for number in range(10_000))
+    script.answers = [Answer({"error": {"code": 503}}, code=503), Answer(body=payload, cut=1000), Answer(body=payload)]
+    assert client.download(RESULT, tmp_path / "r.part") == len(payload)
+    assert (tmp_path / "r.part").read_bytes() == payload
+    script.reply = lambda _seen: Answer({"error": {"code": 404, "message": "no"}}, code=404)
+    with pytest.raises(MissingError):
+        client.download(RESULT, tmp_path / "s.part")
+    assert not (tmp_path / "s.part").exists()
+    script.reply = lambda _seen: Answer(body=b"x")
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        client.download(RESULT, tmp_path / "no" / "r.part")
+    assert not (tmp_path / "no").exists()

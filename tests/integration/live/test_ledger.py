@@ -17,15 +17,17 @@ from pipeline.cost.budget import BudgetError
 from pipeline.cost.estimate import Calibration
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.experts import table
 from pipeline.gemini.rate_limiter import RateLimits
 from pipeline.gemini.tokens import Usage
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import live_calls
 from pipeline.store.database import Connection
 from tests import ledger, postgresql
-from tests.lab import URL, Api, Workspace, ran
+from tests.lab import URL, Api, Workspace, copy_tree, ran
 
 LIVE = ":generateContent"
+BUDGET = {"FINDABLE_BUDGET_PER_DAY": "9"}  # never passed
 TABLES = ("findable_calls", "findable_runs", "findable_usage", "findable_due")
 KEPT = (*TABLES, "findable_spent")
 COLUMNS = (
@@ -50,28 +52,40 @@ def findings(workspace: Workspace, *args: str, code: int = 0) -> list[dict[str, 
     return found
 
 
-@pytest.fixture
-def asked(workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path) -> Workspace:
-    """A workspace with live calls that ended in many ways: answered, refused, throttled, lost; and somebody due."""
-    people(5)
+def _make(workspace: Workspace, api: Api, new: Path) -> None:
+    """Let live calls end in many ways: answered, refused, throttled, lost; and leave somebody due."""
+    with workspace.open() as ws, ws.store.write() as tx:
+        for number in range(5):
+            table.insert_person(tx, f"person-{number:04d}", {"bio": f"I keep bees, number {number}."})
     api.fault("safety", times=2, path=LIVE)
     ran(workspace, "tag-live", LIMIT="1")
     api.fault("quota_minute", path=LIVE, args={"delay": "0.01s"})
     api.fault("status", path=LIVE, args={"code": 503})
     ran(workspace, "tag-live")
-    (tmp_path / "new.json").write_text(json.dumps({"username": "new", "bio": "I mend clocks."}))
+    new.write_text(json.dumps({"username": "new", "bio": "I mend clocks."}))
     api.fault("status", times=2, path=LIVE, args={"code": 503})
-    ran(workspace, "add-expert", str(tmp_path / "new.json"))
+    ran(workspace, "add-expert", str(new))
     ends = {row[0] for row in workspace.query("SELECT outcome FROM findable_calls")}
     assert ends == {"answered", "refused", "throttled", "lost"}
     assert workspace.scalar("SELECT count(*) FROM findable_due WHERE ended_at IS NULL") == 1
     ledger.check(workspace)
-    return workspace
 
 
-def test_nothing_is_found_where_nothing_is_wrong(asked: Workspace) -> None:
-    """However calls ended, they agree with answers and days."""
-    assert findings(asked) == []
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test that needs them leaves those calls, for the others to copy."""
+    return tmp_path_factory.mktemp("made") / "data"
+
+
+@pytest.fixture
+def asked(workspace: Workspace, api: Api, made: Path, tmp_path: Path) -> Workspace:
+    """A workspace with live calls that ended in many ways, in which nothing is wrong."""
+    if not made.exists():
+        first = Workspace(made, workspace.environ | {"FINDABLE_DATA": str(made)} | BUDGET)
+        _make(first, api, tmp_path / "new.json")
+        assert findings(first) == []
+    copy_tree(made, workspace.data)
+    return Workspace(workspace.data, workspace.environ)
 
 
 def test_calls_of_dead_processes_are_ended(asked: Workspace) -> None:
@@ -89,41 +103,42 @@ def test_calls_of_dead_processes_are_ended(asked: Workspace) -> None:
     assert asked.scalar("SELECT count(*) FROM findable_calls WHERE outcome IS NULL") == 0
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE findable_usage SET requests = requests + 1",
+def test_a_day_that_does_not_add_up_is_counted_anew(asked: Workspace) -> None:
+    """It would let a run end too early or ask too much: a contradiction, which FIX=1 mends from the calls.
+
+    A call that was answered and has no answer is found, too.
+    """
+    right = asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0")
+    for change in (
         "UPDATE findable_usage SET tokens_in = tokens_in - 1",
         "DELETE FROM findable_usage",
         "INSERT INTO findable_usage (model, day, requests, tokens_in) VALUES ('other', '2026-01-01', 3, 30)",
-    ],
-    ids=["more", "fewer tokens", "none", "another day"],
-)
-def test_a_day_that_does_not_add_up_is_counted_anew(asked: Workspace, change: str) -> None:
-    """It would let a run end too early or ask too much: a contradiction, which FIX=1 mends from the calls."""
-    right = asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0")
-    asked.change(change)
-    (found,) = findings(asked, code=5)
-    assert (found["check"], found["contradiction"]) == ("usage", True)
-    findings(asked, "--fix")
-    assert asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0") == right
+    ):
+        asked.change(change)
+        (found,) = findings(asked, code=5)
+        assert (found["check"], found["contradiction"]) == ("usage", True)
+        findings(asked, "--fix")
+        assert asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0") == right
     assert findings(asked) == []
-
-
-def test_an_answer_that_was_paid_for_and_is_gone_is_found(asked: Workspace) -> None:
-    """A call that was answered has an answer."""
     asked.change("DELETE FROM findable_answers WHERE item_id = '3'")
     assert "calls" in {found["check"] for found in findings(asked, code=5)}
 
 
 def test_a_copy_has_the_calls_too(asked: Workspace, tmp_path: Path) -> None:
-    """Marks, runs, days and who is due are as they were, after backup and restore."""
+    """Marks, runs, days and who is due are as they were, after backup and restore.
+
+    No row of the calls leads to somebody who is forgotten there, and the day's count is as it was.
+    """
     before = rows(asked)
     assert all(before.values())
     ran(asked, "backup", str(tmp_path / "copy"))
     other = Workspace(tmp_path / "other", asked.environ | {"FINDABLE_DATA": str(tmp_path / "other")})
     ran(other, "restore", str(tmp_path / "copy"))
     assert rows(other) == before
+    ran(other, "forget", "new", "--yes")
+    assert other.query("SELECT item_id FROM findable_due") == []
+    assert other.query("SELECT id FROM findable_calls WHERE item_id = '6'") == []
+    assert rows(other)["findable_usage"] == before["findable_usage"]
     assert findings(other) == []
 
 
@@ -158,23 +173,6 @@ def test_the_local_engines_calls_are_taken_back(tmp_path: Path) -> None:
     assert ledger.people(local) == {"total": 2, "untagged": 2}
 
 
-def test_who_is_forgotten_leaves_calls_that_lead_nowhere(asked: Workspace) -> None:
-    """No row of the calls leads to them, and the day's count is as it was."""
-    used = asked.query("SELECT * FROM findable_usage")
-    ran(asked, "forget", "new", "--yes")
-    assert asked.query("SELECT item_id FROM findable_due") == []
-    assert asked.query("SELECT id FROM findable_calls WHERE item_id = '6'") == []
-    assert asked.query("SELECT * FROM findable_usage") == used
-    assert findings(asked) == []
-
-
-@pytest.fixture
-def budget(workspace: Workspace) -> float:
-    """A budget of the day that is never passed, in USD; every command has it."""
-    workspace.environ["FINDABLE_BUDGET_PER_DAY"] = "9"
-    return 9.0
-
-
 def account(ws: OpenWorkspace) -> CallLedger:
     """Return the account of a run of its own."""
     return CallLedger(ws, Purpose.COMPARE, None, Calibration(error=0.0), RateLimits(None, None, None))
@@ -195,9 +193,10 @@ def kept(workspace: Workspace) -> tuple[Any, ...]:
     return found
 
 
-def test_what_a_budget_counts_is_what_the_calls_add_up_to(budget: float, asked: Workspace) -> None:
+def test_what_a_budget_counts_is_what_the_calls_add_up_to(asked: Workspace) -> None:
     """However calls end: answered, refused, throttled, lost, or after they were given up as lost."""
-    assert 0 < sum(kept(asked)) < budget
+    asked.environ |= BUDGET
+    assert 0 < sum(kept(asked)) < 9
     with asked.open() as ws:
         one = account(ws)
         with ws.store.write() as tx:
@@ -214,7 +213,14 @@ def test_what_a_budget_counts_is_what_the_calls_add_up_to(budget: float, asked: 
             live_calls.end_call(tx, numbers[0], CallEnd.ANSWERED, tokens=(5, 5), cost=0.5, at=ws.now())
             live_calls.end_call(tx, numbers[1], CallEnd.THROTTLED, at=ws.now())
             live_calls.end_call(tx, numbers[2], CallEnd.ANSWERED, at=ws.now())
-        assert kept(asked) == pytest.approx((known + 0.5, lost - 2 * one_costs(asked)))
+        now = kept(asked)
+        assert now == pytest.approx((known + 0.5, lost - 2 * one_costs(asked)))
+        with contextlib.suppress(InputError), ws.store.write() as tx:
+            live_calls.end_call(tx, marked(one, tx), CallEnd.ANSWERED, tokens=(5, 5), cost=9.0, at=ws.now())
+            raise InputError("a transaction that fails takes its ends with it", hint="")
+        assert kept(asked) == now
+        with ws.store.write() as tx:
+            marked(one, tx)
 
 
 def one_costs(workspace: Workspace) -> float:
@@ -246,22 +252,6 @@ def test_two_that_mark_in_turn_never_pass_a_budget(workspace: Workspace, people:
         with pytest.raises(BudgetError), first.store.write() as tx:
             marked(accounts[0], tx)
         assert spent > float(most) - one
-
-
-def test_a_part_that_is_taken_back_leaves_what_a_budget_counts(budget: float, asked: Workspace) -> None:
-    """A transaction that fails takes its ends with it, and those who look at the budget next see what is there."""
-    with asked.open() as ws:
-        one = account(ws)
-        with ws.store.write() as tx:
-            number = marked(one, tx)
-        before = kept(asked)
-        with contextlib.suppress(InputError), ws.store.write() as tx:
-            marked(account(ws), tx)
-            live_calls.end_call(tx, number, CallEnd.ANSWERED, tokens=(5, 5), cost=budget, at=ws.now())
-            raise InputError("no", hint="no")
-        assert kept(asked) == before
-        with ws.store.write() as tx:
-            marked(one, tx)
 
 
 @pytest.mark.sqlite_only("counts the steps that SQLite takes")

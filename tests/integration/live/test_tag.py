@@ -48,7 +48,10 @@ def says(result: Result) -> str:
 
 
 def test_everyone_with_a_bio_is_asked_once_and_tagged(workspace: Workspace, api: Api, people: People) -> None:
-    """The others are scored and not asked about; each call has its mark, its answer its provenance."""
+    """The others are scored and not asked about; each call has its mark, its answer its provenance.
+
+    Tokens and cost of marks, answers and the run agree; the day's requests are counted; a second run asks nobody.
+    """
     people(12, without_bio=2)
     document = tagged(workspace)
     assert ledger.people(workspace) == {"total": 14, "tagged": 12, "no_bio": 2}
@@ -58,130 +61,67 @@ def test_everyone_with_a_bio_is_asked_once_and_tagged(workspace: Workspace, api:
     assert {how for _, how in ends(workspace)} == {"answered"}
     assert workspace.scalar("SELECT count(*) FROM experts WHERE findability_score IS NULL") == 0
     assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
-    kept = workspace.query("SELECT DISTINCT batch, applied, extractor FROM findable_answers")
-    assert [(batch, bool(applied)) for batch, applied, _ in kept] == [(None, True)]
-    ledger.check(workspace)
-
-
-def test_what_a_call_used_is_kept_and_paid_at_the_full_price(workspace: Workspace, people: People) -> None:
-    """Tokens and cost of marks, answers and the run agree; the day's requests are counted."""
-    people(4)
-    document = tagged(workspace)
+    kept = workspace.query("SELECT DISTINCT batch, applied FROM findable_answers")
+    assert [(batch, bool(applied)) for batch, applied in kept] == [(None, True)]
     marks = workspace.query("SELECT tokens_in, tokens_out, cost FROM findable_calls ORDER BY item_id")
-    answers = workspace.query("SELECT tokens_in, tokens_out, cost FROM findable_answers ORDER BY item_id")
-    assert marks == answers
+    assert marks == workspace.query("SELECT tokens_in, tokens_out, cost FROM findable_answers ORDER BY item_id")
     assert document["cost"] == pytest.approx(sum(row[2] for row in marks))
     assert document["cost"] > 0
-    assert workspace.query("SELECT requests, tokens_in FROM findable_usage") == [(4, sum(row[0] for row in marks))]
-    assert workspace.query("SELECT items, why FROM findable_runs") == [(4, "nobody is left")]
-
-
-def test_a_run_in_which_all_went_well_says_nothing(workspace: Workspace, people: People) -> None:
-    """With nobody skipped, standard output stays empty; who has nothing to ask is told so."""
-    people(3)
-    result = workspace.run("tag-live")
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert workspace.query("SELECT requests, tokens_in FROM findable_usage") == [(12, sum(row[0] for row in marks))]
+    assert workspace.query("SELECT items, why FROM findable_runs") == [(12, "nobody is left")]
+    ledger.check(workspace)
     again = workspace.run("tag-live")
     assert (again.exit_code, again.stdout) == (0, "nothing to ask: everyone with a bio is tagged, claimed or parked\n")
-
-
-def test_who_was_skipped_is_summed_up(workspace: Workspace, people: People) -> None:
-    """Where somebody has no bio, a line tells of everybody, the calls, and what to type next."""
-    people(3, without_bio=1)
-    assert "3 tagged, 1 skipped; 3 calls, $" in workspace.run("tag-live").stdout
-
-
-def test_nobody_is_asked_again_who_is_tagged(workspace: Workspace, api: Api, people: People) -> None:
-    """A second run asks those who came since."""
-    people(3)
-    tagged(workspace, LIMIT="2")
-    assert ledger.people(workspace) == {"total": 3, "tagged": 2, "untagged": 1}
-    document = tagged(workspace)
-    assert (document["skipped"], document["answered"]) == (2, 1)
-    assert sorted(asked(api).values()) == [1, 1, 1]
-    assert tagged(workspace)["calls"] == 0
-    assert len(api.seen("POST", LIVE)) == 3
+    assert len(api.seen("POST", LIVE)) == 12
 
 
 def test_a_run_can_be_limited(workspace: Workspace, api: Api, people: People) -> None:
-    """LIMIT asks about the first so many, in the order of rows."""
-    people(9)
+    """LIMIT asks about the first so many, in the order of rows; a line tells of those skipped, and else of nothing."""
+    people(6, without_bio=1)
     document = tagged(workspace, LIMIT="4", **ONE_BY_ONE)
-    assert (document["answered"], document["skipped"], document["left"]) == (4, 5, 0)
+    assert (document["answered"], document["skipped"], document["left"]) == (4, 3, 0)
     assert ends(workspace) == [(str(number), "answered") for number in range(1, 5)]
-    assert len(api.seen("POST", LIVE)) == 4
+    assert "1 tagged, 6 skipped; 1 call, $" in workspace.ran("tag-live", LIMIT="1").stdout
+    workspace.change("DELETE FROM experts WHERE tags IS NOT NULL OR bio IS NULL")
+    assert workspace.ran("tag-live").stdout == ""
+    assert sorted(asked(api).values()) == [1] * 6
 
 
-@pytest.mark.parametrize(
-    ("word", "outcome"),
-    [
-        ("prompt_blocked", "refused"),
-        ("safety", "refused"),
-        ("no_candidates", "refused"),
-        ("schema_mismatch", "invalid"),
-        ("unknown_finish", "refused"),
-    ],
-)
-def test_who_fails_twice_is_parked(workspace: Workspace, api: Api, people: People, word: str, outcome: str) -> None:
-    """Asked once more in the same run, and charged both times; the next run leaves them be."""
-    people(1)
-    api.fault(word, times=2, path=LIVE)
-    document = tagged(workspace)
-    assert ends(workspace) == [("1", outcome), ("1", outcome)]
-    assert [(item, charged) for item, charged, _ in attempts(workspace)] == [("1", True), ("1", True)]
-    assert ledger.people(workspace) == {"total": 1, "parked": 1}
-    assert (sum(document["failed"].values()), document["answered"], document["left"]) == (1, 0, 0)
-    assert document["samples"][0]["username"] == "person-0000"
-    assert tagged(workspace)["calls"] == 0
+def test_who_fails_twice_is_parked(workspace: Workspace, api: Api, people: People) -> None:
+    """Asked once more in the same run, charged both times, summed up by name and reason; the next run leaves them be.
+
+    Whoever is forgiven by a person is asked with the others.
+    """
+    people(5)
+    for nth, word in enumerate(("prompt_blocked", "no_candidates", "schema_mismatch", "unknown_finish")):
+        api.fault(word, nth=2 * nth + 1, times=2, path=LIVE)
+    result = workspace.ran("tag-live", LIMIT="4", **ONE_BY_ONE)
+    assert "0 tagged, 1 skipped, 2 failed (does-not-validate), 2 failed (bad-finish); 8 calls" in result.stdout
+    assert result.stderr.count("person-000") == 3
+    items = [str(number) for number in (1, 2, 3, 4)]
+    assert sorted(item for item, _ in ends(workspace)) == sorted(items * 2)
+    assert sorted(str(how) for _, how in ends(workspace)) == ["invalid"] * 2 + ["refused"] * 6
+    assert sorted((item, charged) for item, charged, _ in attempts(workspace)) == sorted(
+        (one, True) for one in items * 2
+    )
+    assert ledger.people(workspace) == {"total": 5, "untagged": 1, "parked": 4}
+    assert tagged(workspace)["calls"] == 1
+    assert workspace.run("unpark", "--all", "--yes").exit_code == 0
+    assert tagged(workspace)["answered"] == 4
     ledger.check(workspace)
 
 
 def test_who_fails_once_is_asked_again_in_the_same_run(workspace: Workspace, api: Api, people: People) -> None:
-    """One blocked prompt, then an answer: charged once, tagged, and nothing to tell of."""
-    people(2)
+    """One blocked prompt, one answer cut by MAX_TOKENS, which gets more room: both charged once and tagged."""
+    people(3)
     api.fault("safety", path=LIVE)
+    api.fault("max_tokens", nth=2, path=LIVE)
     assert workspace.run("tag-live", **ONE_BY_ONE).stdout == ""
-    assert ends(workspace) == [("1", "refused"), ("2", "answered"), ("1", "answered")]
-    assert ledger.people(workspace) == {"total": 2, "tagged": 2}
-
-
-def test_an_answer_that_was_cut_gets_more_room(workspace: Workspace, api: Api, people: People) -> None:
-    """After MAX_TOKENS the second call asks for more output tokens than the first."""
-    people(1)
-    api.fault("max_tokens", path=LIVE)
-    assert tagged(workspace)["answered"] == 1
+    hows = ["refused", "invalid", "answered", "answered", "answered"]
+    assert ends(workspace) == [*zip(("1", "2", "3", "1", "2"), hows, strict=True)]
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
     room = [entry["json"]["generationConfig"]["maxOutputTokens"] for entry in api.seen("POST", LIVE)]
-    assert len(room) == 2
-    assert room[1] > room[0]
-
-
-def test_a_failure_is_summed_up_with_names_and_reasons(workspace: Workspace, api: Api, people: People) -> None:
-    """How many failed and why, up to three of them by name, and where everybody else stands; exit code 0."""
-    people(6)
-    api.fault("prompt_blocked", times=10_000, path=LIVE)
-    result = workspace.ran("tag-live")
-    assert "0 tagged, 0 skipped, 6 failed (" in result.stdout
-    assert result.stderr.count("person-000") == 3
-    assert ledger.people(workspace) == {"total": 6, "parked": 6}
-
-
-def test_who_was_unparked_is_asked_again(workspace: Workspace, api: Api, people: People) -> None:
-    """Parked after two failures, and forgiven by a person: the next run takes them with the others."""
-    people(2)
-    api.fault("safety", times=2, path=LIVE)
-    tagged(workspace, LIMIT="1", **ONE_BY_ONE)
-    assert ledger.people(workspace) == {"total": 2, "untagged": 1, "parked": 1}
-    assert workspace.run("unpark", "--all", "--yes").exit_code == 0
-    tagged(workspace)
-    assert ledger.people(workspace) == {"total": 2, "tagged": 2}
-
-
-def test_more_people_than_a_page_holds_are_all_asked_once(workspace: Workspace, api: Api, people: People) -> None:
-    """Pages follow one another without a gap and without anybody twice."""
-    people(230)
-    assert tagged(workspace, CONCURRENCY="16")["answered"] == 230
-    assert set(asked(api).values()) == {1}
-    assert ledger.people(workspace) == {"total": 230, "tagged": 230}
+    assert (room[0] == room[1] == room[2] == room[3], room[4] > room[0]) == (True, True)
 
 
 def test_one_thread_alone_changes_the_limiter(

@@ -62,16 +62,13 @@ def served(workspace: Workspace) -> Workspace:
     return made
 
 
-@pytest.mark.parametrize("where", ["environment", "database"])
 def test_text_is_dumped_as_utf8_whatever_is_set(
-    served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where programs of this user or sessions of this database speak LATIN1, every character comes back."""
-    if where == "environment":
-        monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
-    else:
-        name = postgresql.name_of(served.data)
-        postgresql.rows(served.environ[URL], f"ALTER DATABASE \"{name}\" SET client_encoding = 'LATIN1'")
+    """Where programs of this user and sessions of this database speak LATIN1, every character comes back."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    name = postgresql.name_of(served.data)
+    postgresql.rows(served.environ[URL], f"ALTER DATABASE \"{name}\" SET client_encoding = 'LATIN1'")
     ran(served, "backup", str(tmp_path / "copy"))
     postgresql.empty(served.data)
     ran(served, "restore", str(tmp_path / "copy"), "--yes")
@@ -79,16 +76,15 @@ def test_text_is_dumped_as_utf8_whatever_is_set(
         assert [row["bio"] for row in table.all_experts(tx)] == [BIO]
 
 
-@pytest.mark.parametrize("how", ERRORS)
-def test_a_dump_that_fails_says_why(served: Workspace, tmp_path: Path, how: str) -> None:
+def test_a_dump_that_fails_says_why(served: Workspace, tmp_path: Path) -> None:
     """Exit code 3 with the server's reason and none of its rows; versions are named where they are to blame."""
-    written, shown, is_version = ERRORS[how]
-    text = "".join(f"pg_dump: {'' if line.startswith('detail') else 'error: '}{line}\n" for line in written)
-    programs = scripted(tmp_path / "programs", f"printf %s {shlex.quote(text)} >&2; exit 1")
-    said = ran(served, "backup", str(tmp_path / "copy"), code=3, PG_BIN=programs)
-    assert shown in said
-    assert (NEW in said, " was: " in said, "of a row" in said) == (is_version, False, False)
-    assert not list(tmp_path.glob("copy*"))
+    for how, (written, shown, is_version) in ERRORS.items():
+        text = "".join(f"pg_dump: {'' if line.startswith('detail') else 'error: '}{line}\n" for line in written)
+        programs = scripted(tmp_path / how, f"printf %s {shlex.quote(text)} >&2; exit 1")
+        said = ran(served, "backup", str(tmp_path / "copy"), code=3, PG_BIN=programs)
+        assert shown in said
+        assert (NEW in said, " was: " in said, "of a row" in said) == (is_version, False, False), how
+        assert not list(tmp_path.glob("copy*"))
 
 
 def test_a_missing_right_is_told_as_what_it_is(served: Workspace, tmp_path: Path) -> None:

@@ -18,16 +18,20 @@ ONE = "(SELECT min(id) FROM passage_concepts WHERE evidence IS NOT NULL)"
 
 
 @pytest.fixture
-def filled(workspace: Workspace) -> Workspace:
+def filled(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
     """A workspace of people and passages, both with their answers; TASK says passages."""
-    people = workspace.data.with_name("people.csv")
-    people.write_text("Username,Bio\nann,I keep bees.\nbob,I teach water law.\n")
-    ran(workspace, "import", str(people))
-    passages.put(workspace, COUNT)
-    for task in ("experts", "passages"):
-        for command in CHAIN:
-            ran(workspace, command, TASK=task)
-    ran(workspace, "index")
+
+    def prepare() -> None:
+        """Import and ask."""
+        people = workspace.data.with_name("people.csv")
+        people.write_text("Username,Bio\nann,I keep bees.\nbob,I teach water law.\n")
+        ran(workspace, "import", str(people))
+        passages.put(workspace, COUNT)
+        for task in ("experts", "passages"):
+            workspace.ran_each(*CHAIN, TASK=task)
+        ran(workspace, "index")
+
+    begun(prepare)
     workspace.environ["FINDABLE_TASK"] = "passages"
     return workspace
 
@@ -39,37 +43,33 @@ def _doctor(workspace: Workspace, *args: str, **values: str) -> tuple[int, dict[
     return result.exit_code, found
 
 
-@pytest.mark.parametrize("task", ["passages", "experts"])
-def test_every_quotation_is_counted_where_nothing_is_wrong(filled: Workspace, task: str) -> None:
-    """The count stands in the document and in the text, is that of the rows, and TASK makes no difference to it."""
+def test_every_quotation_is_counted_where_nothing_is_wrong(filled: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count stands in the document and in the text, and is that of the rows, whatever TASK says, page by page.
+
+    Another version's rows may be as they like, also where their version and model are not told: they are counted.
+    """
     expected, concepts = passages.check(filled), filled.scalar("SELECT count(*) FROM passage_concepts")
-    code, found = _doctor(filled, TASK=task)
+    code, found = _doctor(filled, TASK="experts")
     assert (code, found["findings"]) == (0, [])
-    assert found["rows"] == {"passages": {"quotations": expected, "concepts": concepts, "others": 0, "faults": 0}}
-    said = ran(filled, "doctor", TASK=task).splitlines()
-    assert f"passages: {expected:,} quotations in {concepts:,} concepts, 0 faults" in said
+    rows = {"quotations": expected, "concepts": concepts, "others": 0, "faults": 0}
+    assert found["rows"] == {"passages": rows}
+    assert f"passages: {expected:,} quotations in {concepts:,} concepts, 0 faults" in ran(filled, "doctor").splitlines()
     assert expected >= concepts > COUNT
-
-
-def test_a_workspace_of_people_tells_of_no_quotations(workspace: Workspace, people: Callable[..., list[str]]) -> None:
-    """Where no passage was ever asked about, nothing is said of them."""
-    people(2)
-    assert _doctor(workspace)[1]["rows"] == {}
+    for label in ("'theirs@7'", "NULL"):
+        _copied(filled, extractor_version=label, evidence=_as_text(filled, "'[1]'"), aliases=_as_text(filled, "'0'"))
+    monkeypatch.setattr(verify, "BLOCK", 2)
+    code, found = _doctor(filled)
+    assert (code, found["findings"], found["rows"]) == (0, [], {"passages": {**rows, "others": 2}})
+    assert "; 2 concepts of other programs are not judged" in ran(filled, "doctor")
 
 
 def test_a_workspace_of_passages_alone_is_healthy(workspace: Workspace) -> None:
-    """Nobody need be there; before anything is asked there are no quotations, and that is said too."""
+    """Before any passage is there nothing is said of them; before anything is asked, that there are no quotations."""
+    assert _doctor(workspace.begin())[1]["rows"] == {}
     passages.put(workspace, 2)
     code, found = _doctor(workspace, TASK="passages")
     assert (code, found["findings"]) == (0, [])
     assert found["rows"]["passages"] == {"quotations": 0, "concepts": 0, "others": 0, "faults": 0}
-
-
-def test_pages_do_not_matter(filled: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two passages at a time give the same count as all at once."""
-    whole = _doctor(filled)[1]["rows"]
-    monkeypatch.setattr(verify, "BLOCK", 2)
-    assert _doctor(filled)[1]["rows"] == whole
 
 
 def _as_text(workspace: Workspace, expression: str) -> str:
@@ -158,65 +158,25 @@ def test_evidence_that_is_no_json_is_found(filled: Workspace) -> None:
     assert (code, found["rows"]["passages"]["faults"]) == (5, 1)
 
 
-NOTICES: dict[str, tuple[Callable[[Workspace], None], str]] = {
-    "passage gone": (
-        lambda workspace: workspace.change("DELETE FROM passages WHERE id = 'p-0004'"),
-        "of passages that are not there any more, of p-0004",
-    ),
-    "report gone": (
-        lambda workspace: workspace.change(
+NOTICES = (
+    ("DELETE FROM passages WHERE id = 'p-0004'", "of passages that are not there any more, of p-0004"),
+    (
+        (
             "INSERT INTO findable_pilots (number, task, extractor, size, seed, began_at, ended_at, verdict, report)"
             " VALUES (1, 'passage-concepts', 'passage-concepts@1/m', 2, 1, '2026-01-01 00:00:00',"
             " '2026-01-01 00:00:00', 'passed', 'reports/gone.md')"
         ),
         "the report of pilot 1 (passage-concepts@1/m) is gone: reports/gone.md",
     ),
-    "task": (
-        lambda workspace: workspace.change("UPDATE findable_batches SET task = 'poems' WHERE number = 2"),
-        "nothing here is known of the task 'poems' of batch 2",
+    (
+        "UPDATE findable_batches SET task = 'poems' WHERE number = 1",
+        "nothing here is known of the task 'poems' of batch 1",
     ),
-}
+)
 
 
-@pytest.mark.parametrize("name", NOTICES)
-def test_what_does_no_harm_is_told(filled: Workspace, name: str) -> None:
-    """Each is told, and none of it is a contradiction."""
-    plant, said = NOTICES[name]
-    plant(filled)
-    code, found = _doctor(filled)
-    assert [one["contradiction"] for one in found["findings"] if said in one["said"]] == [False], found
-    assert (code, found["healthy"]) == (0, True)
-
-
-def test_rows_of_other_programs_are_counted_and_not_judged(filled: Workspace) -> None:
-    """Another version's rows may be as they like, also where their version and model are not told."""
-    before = _doctor(filled)[1]["rows"]["passages"]
-    for label in ("'theirs@7'", "NULL"):
-        _copied(filled, extractor_version=label, evidence=_as_text(filled, "'[1]'"), aliases=_as_text(filled, "'0'"))
-    code, found = _doctor(filled)
-    assert (code, found["findings"]) == (0, [])
-    assert found["rows"]["passages"] == {**before, "others": 2}
-    assert "; 2 concepts of other programs are not judged" in ran(filled, "doctor")
-
-
-def test_adopted_tables_with_numbers_as_ids_are_checked(workspace: Workspace) -> None:
-    """Quotations in passages that another program numbers are found at their places."""
-    ran(workspace, "status")
-    workspace.change("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
-    for number in range(3):
-        workspace.change("INSERT INTO docs VALUES (:id, :text)", id=number + 40, text=passages.text_of(number))
-    workspace.environ |= {"FINDABLE_TASK": "passages", "FINDABLE_PASSAGES_TABLE": "docs"}
-    for command in CHAIN:
-        ran(workspace, command)
-    code, found = _doctor(workspace)
-    assert (code, found["findings"]) == (0, [])
-    assert found["rows"]["passages"]["quotations"] >= 12
-    workspace.change("UPDATE docs SET text = 'x' WHERE id = 41")
-    assert "their place, of 41" in _doctor(workspace)[1]["findings"][0]["said"]
-
-
-def test_half_a_report_is_told_and_removed(filled: Workspace) -> None:
-    """What a killed process left of a report is litter, and FIX=1 removes it; whole reports stay."""
+def test_what_does_no_harm_is_told(filled: Workspace) -> None:
+    """Each is told, and none of it is a contradiction; of a half report too, which FIX=1 removes, and no whole one."""
     whole = sorted((filled.data / "reports").iterdir())
     left = filled.data / "reports" / "passage-concepts-20260101T000000Z-abcdef-1.svg"
     left.write_text("half")
@@ -225,13 +185,33 @@ def test_half_a_report_is_told_and_removed(filled: Workspace) -> None:
     code, found = _doctor(filled, "--fix")
     assert (code, found["findings"][0]["mended"]) == (0, "removed 1 files")
     assert sorted((filled.data / "reports").iterdir()) == whole
+    for statement, _ in NOTICES:
+        filled.change(statement)
+    code, found = _doctor(filled)
+    for _, said in NOTICES:
+        assert [one["contradiction"] for one in found["findings"] if said in one["said"]] == [False], found
+    assert (code, found["healthy"]) == (0, True)
+
+
+def test_adopted_tables_with_numbers_as_ids_are_checked(workspace: Workspace) -> None:
+    """Quotations in passages that another program numbers are found at their places."""
+    workspace.begin()
+    workspace.change("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
+    for number in range(3):
+        workspace.change("INSERT INTO docs VALUES (:id, :text)", id=number + 40, text=passages.text_of(number))
+    workspace.environ |= {"FINDABLE_TASK": "passages", "FINDABLE_PASSAGES_TABLE": "docs"}
+    workspace.begin().ran_each(*CHAIN)
+    code, found = _doctor(workspace)
+    assert (code, found["findings"]) == (0, [])
+    assert found["rows"]["passages"]["quotations"] >= 12
+    workspace.change("UPDATE docs SET text = 'x' WHERE id = 41")
+    assert "their place, of 41" in _doctor(workspace)[1]["findings"][0]["said"]
 
 
 def test_a_result_of_passages_is_ingested_as_doctor_says(filled: Workspace) -> None:
     """A downloaded batch of passages whose request file is gone: the advice names their task, whatever TASK says."""
     passages.put(filled, COUNT + 2)
-    for command in CHAIN[:2]:
-        ran(filled, command)
+    filled.ran_each(*CHAIN[:2])
     number = filled.scalar("SELECT number FROM findable_batches WHERE state = 'downloaded'")
     (filled.data / "batches" / f"{number:06}-requests.jsonl").unlink()
     _, found = _doctor(filled, TASK="experts")

@@ -35,26 +35,36 @@ def elsewhere(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def paid(workspace: Workspace, people: Callable[..., list[str]]) -> Workspace:
+def paid(workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]) -> Workspace:
     """A workspace with somebody in the index, and a batch that is paid for and not ingested."""
-    people(4)
-    for words in (("batch-submit", "--limit", "2"), ("batch-poll",), ("batch-ingest",), ("index",)):
-        assert workspace.run(*words).exit_code == 0
-    for words in (("batch-submit",), ("batch-poll",)):
-        assert workspace.run(*words).exit_code == 0
+
+    def prepare() -> None:
+        """Ask about two, and about two more."""
+        people(4)
+        for words in (("batch-submit", "--limit", "2"), ("batch-poll",), ("batch-ingest",), ("index",)):
+            workspace.ran(*words)
+        for words in (("batch-submit",), ("batch-poll",)):
+            workspace.ran(*words)
+
+    begun(prepare)
     return workspace
 
 
-@pytest.mark.usefixtures("api")
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
-def test_another_database_is_refused_before_anything_is_written(
-    paid: Workspace, words: tuple[str, ...], tmp_path: Path
-) -> None:
-    """As where a second shell does not set FINDABLE_DATABASE_URL: it ends with 3, and the paid result stays."""
+def test_another_database_is_refused_before_anything_is_written(paid: Workspace, tmp_path: Path) -> None:
+    """As where a second shell does not set FINDABLE_DATABASE_URL: it ends with 3, and the paid result stays.
+
+    So it is with the database of another workspace: two folders are two workspaces, each with its database.
+    """
     before, other = files_of(paid.data), elsewhere(paid, tmp_path)
-    result = other.ran(*words, code=3)
-    assert "belong to workspace" in result.stderr
-    assert "FINDABLE_DATABASE_URL" in result.stderr
+    for words in COMMANDS:
+        result = other.ran(*words, code=3)
+        assert "belong to workspace" in result.stderr
+        assert "FINDABLE_DATABASE_URL" in result.stderr
+    second = Workspace(tmp_path / "second", {**paid.environ, "FINDABLE_DATA": str(tmp_path / "second")})
+    second.begin()
+    mixed = Workspace(paid.data, dict(paid.environ))
+    mixed.environ[URL] = second.environ[URL] if ON_POSTGRESQL else f"sqlite:///{second.data / 'findable.db'}"
+    assert "is another workspace's" in mixed.ran("batch-submit", code=3).stderr
     assert files_of(paid.data) == before
     assert not (tmp_path / "other.db").exists()
     assert ON_POSTGRESQL is not (paid.data / "findable.db").exists()
@@ -62,30 +72,21 @@ def test_another_database_is_refused_before_anything_is_written(
     assert paid.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 4
 
 
-@pytest.mark.usefixtures("api")
-def test_the_database_of_another_workspace_is_refused(paid: Workspace, tmp_path: Path) -> None:
-    """Two folders are two workspaces, each with its database."""
-    other = Workspace(
-        tmp_path / "second" / "data", {**paid.environ, "FINDABLE_DATA": str(tmp_path / "second" / "data")}
-    )
-    assert other.run("status").exit_code == 0
-    url = other.environ[URL] if ON_POSTGRESQL else f"sqlite:///{other.data / 'findable.db'}"
-    before = files_of(paid.data)
-    mixed = Workspace(paid.data, paid.environ)
-    mixed.environ[URL] = url
-    result = mixed.ran("batch-submit", code=3)
-    assert "is another workspace's" in result.stderr
-    assert files_of(paid.data) == before
-
-
-@pytest.mark.usefixtures("api")
 def test_a_folder_can_begin_anew_by_hand(paid: Workspace, tmp_path: Path) -> None:
-    """Where the database is gone for good, the message says which file to remove."""
+    """Where the database is gone for good, the message says which file to remove; without a mark one gets it again.
+
+    A mark that cannot be read ends with 5, and the file is named.
+    """
     other = elsewhere(paid, tmp_path)
     assert str(paid.data / MARKER) in other.run("status").stderr
     (paid.data / MARKER).unlink()
-    assert other.run("status").exit_code == 0
+    assert paid.run("status").exit_code == 0
+    assert paid.scalar("SELECT workspace_id FROM findable_workspace") in (paid.data / MARKER).read_text()
+    (paid.data / MARKER).unlink()
+    other.begin()
     assert paid.run("status").exit_code == 3
+    (paid.data / MARKER).write_text("{")
+    assert MARKER in paid.ran("status", code=5).stderr
 
 
 def test_until_something_is_sealed_the_database_may_change(
@@ -93,22 +94,5 @@ def test_until_something_is_sealed_the_database_may_change(
 ) -> None:
     """Whoever sets the URL after the import is not held up, and may go back."""
     people(1)
-    assert elsewhere(workspace, tmp_path).run("status").exit_code == 0
-    assert workspace.run("status").exit_code == 0
-
-
-@pytest.mark.usefixtures("api")
-def test_a_workspace_from_before_is_marked(paid: Workspace) -> None:
-    """One without a mark gets it from the next command."""
-    mark = (paid.data / MARKER).read_bytes()
-    (paid.data / MARKER).unlink()
-    assert paid.run("status").exit_code == 0
-    assert (paid.data / MARKER).read_bytes() == mark
-
-
-def test_a_mark_that_cannot_be_read_is_said(workspace: Workspace) -> None:
-    """It ends with 5, and names the file."""
-    assert workspace.run("status").exit_code == 0
-    (workspace.data / MARKER).write_text("{")
-    result = workspace.ran("status", code=5)
-    assert MARKER in result.stderr
+    elsewhere(workspace, tmp_path).begin().ran("status")
+    workspace.ran("status")

@@ -1,15 +1,15 @@
 """Backup, forget, clean and rebind in a workspace that has people and passages, with the reports on both."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.experts import table
-from pipeline.quality import report_files
-from tests import postgresql
+from pipeline.ops import forget
+from tests import ledger, postgresql
 from tests.integration import many_passages as passages
 from tests.lab import ON_POSTGRESQL, Workspace, ran
 
@@ -22,10 +22,9 @@ PERSON = {
 }
 TRACES = (b"zq-77-maker", b"Zanthippa", b"Quillmouth")
 LOCAL = {"FINDABLE_POLL_FIRST": "0.02"}
-ITEMS = ("expert-tags", "passage-concepts")
 
 
-def _fill(workspace: Workspace) -> Workspace:
+def _fill(workspace: Workspace) -> None:
     """Ask about four people and four passages, whose ids are those of the people, and index the people."""
     with workspace.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "zq-77-maker", PERSON)
@@ -36,28 +35,24 @@ def _fill(workspace: Workspace) -> Workspace:
     path.write_text("\n".join(lines))
     ran(workspace, "import-passages", str(path))
     for task in ("experts", "passages"):
-        for command in CHAIN:
-            ran(workspace, command, TASK=task)
+        workspace.ran_each(*CHAIN, TASK=task)
     ran(workspace, "index")
-    return workspace
 
 
 @pytest.fixture(name="both")
-def _both(workspace: Workspace) -> Workspace:
+def _both(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
     """A workspace on the emulator in which both were asked about."""
-    return _fill(workspace)
+    begun(lambda: _fill(workspace))
+    return workspace
 
 
 @pytest.fixture(name="local")
-def _local(tmp_path: Path) -> Workspace:
+def _local(tmp_path: Path, begun: Callable[..., None]) -> Workspace:
     """The same on the local engine."""
-    return _fill(Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local"), **LOCAL}))
+    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local"), **LOCAL})
 
-
-def _findings(workspace: Workspace, **values: str) -> list[dict[str, Any]]:
-    """Return what doctor finds."""
-    found: list[dict[str, Any]] = json.loads(workspace.run("doctor", "--json", **values).stdout)["findings"]
-    return found
+    begun(lambda: _fill(local))
+    return local
 
 
 def _reports(workspace: Workspace, task: str = "") -> list[str]:
@@ -96,49 +91,43 @@ def test_a_copy_holds_reports_and_passages(both: Workspace, tmp_path: Path) -> N
     assert passages.counts(both) == {"total": 4, "with_concepts": 4}
 
 
-@pytest.mark.parametrize("task", ["experts", "passages"])
-def test_forgetting_a_person_takes_their_reports_and_no_passage(both: Workspace, task: str) -> None:
+def test_forgetting_a_person_takes_their_reports_and_no_passage(both: Workspace) -> None:
     """No byte holds them, reports included; the passage that has their id stays, with its line and its report."""
     before, rows = _reports(both, "passage"), passages.rows(both, passages.LABEL)
     assert any(name.startswith("reports/expert-tags") for name in _holding(both.data))
-    said = json.loads(both.run("forget", "zq-77-maker", "--yes", "--json", TASK=task).stdout)
+    said = json.loads(both.run("forget", "zq-77-maker", "--yes", "--json", TASK="passages").stdout)
     assert _holding(both.data) == []
     assert (said["reports"] > 0, said["own_files"], said["named_by_others"]) == (True, [], [])
     assert _reports(both) == before
     assert passages.rows(both, passages.LABEL) == rows
     asked = (both.data / "batches" / "000002-requests.jsonl").read_text().splitlines()
     assert [json.loads(line)["key"] for line in asked] == [f"passage-concepts/{number}" for number in range(1, 5)]
-    assert _findings(both) == []
+    assert ledger.findings(both) == []
     assert "expert-tags-latest.md" in (ran(both, "qc"), _reports(both))[1]
 
 
 def test_a_person_whom_a_passage_names_is_forgotten_all_the_same(both: Workspace) -> None:
-    """What a passage says of them is another's text: it stays, is not taken for a trace, and the command ends well."""
-    text = "The workshop of Zanthippa Quorn, zq-77-maker, studies tuning. It reports tuning of strings in a benchmark."
+    """What a passage says of them is another's text: it stays, is not taken for a trace, and the command ends well.
+
+    A report on passages that holds their name as no passage has it is named and left.
+    """
+    text = "The workshop of zq-77-maker studies tuning of strings. It reports tuning of strings in a benchmark."
     path = both.data.with_name("more.jsonl")
     path.write_text(json.dumps({"id": "zq", "text": text}))
     ran(both, "import-passages", str(path))
-    for command in CHAIN:
-        ran(both, command, TASK="passages")
-    ran(both, "forget", "zq-77-maker", "--yes")
+    both.ran_each(*CHAIN, TASK="passages")
+    report = next((both.data / "reports").glob("passage-concepts-2*.md"))
+    report.write_text(report.read_text() + "\nZanthippa Quorn\n")
+    said = json.loads(both.run("forget", "zq-77-maker", "--yes", "--json").stdout)
+    assert said["named_by_others"] == [f"reports/{report.name}"]
     assert both.scalar("SELECT text FROM passages WHERE id = 'zq'") == text
     assert both.scalar("SELECT count(*) FROM experts WHERE username = 'zq-77-maker'") == 0
     assert _reports(both, "expert") == []
-    assert _findings(both) == []
-
-
-def test_a_report_that_only_names_a_person_is_told(both: Workspace) -> None:
-    """A report on passages that holds their name, which no passage does any more, is named and left."""
-    path = next((both.data / "reports").glob("passage-concepts-2*.md"))
-    path.write_text(path.read_text() + "\nZanthippa Quorn\n")
-    said = json.loads(both.run("forget", "zq-77-maker", "--yes", "--json").stdout)
-    assert said["named_by_others"] == [f"reports/{path.name}"]
+    assert ledger.findings(both) == []
 
 
 def test_a_report_written_meanwhile_goes_too(both: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was measured before the row was gone, and written after the reports were removed, is not left."""
-    from pipeline.ops import forget
-
     name = "expert-tags-20260101T000000Z-abcdef.md"
     real = forget._rebuild
 
@@ -172,24 +161,7 @@ def test_old_reports_go_but_the_newest_and_those_of_pilots(both: Workspace) -> N
     assert "8 files of reports" in ran(both, "clean", TASK="passages")
     assert set(_reports(both)) == before - gone
     assert "nothing to clean" in ran(both, "clean")
-    assert _findings(both) == []
-
-
-def test_the_newest_report_stays_whatever_its_age(tmp_path: Path) -> None:
-    """Cleaned at any age, one report of a task is left, and its copy."""
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    for day in range(3):
-        name = report_files.report_name("t", at=at + timedelta(days=day))
-        newest = report_files.seal_report(tmp_path, "t", name, markdown="m", document={}, pictures=["p"])
-    left = set(report_files.reports_of_task(tmp_path, "t")) - set(
-        report_files.older_reports(tmp_path, "t", at + timedelta(days=99))
-    )
-    assert {path.name for path in left} == {
-        "t-latest.md",
-        newest.name,
-        f"{newest.stem}.json",
-        f"{newest.stem}-1.svg",
-    }
+    assert ledger.findings(both) == []
 
 
 def test_rebind_takes_both_subjects_back(local: Workspace) -> None:
@@ -208,7 +180,7 @@ def test_rebind_takes_both_subjects_back(local: Workspace) -> None:
     assert local.scalar("SELECT count(*) FROM passages") == local.scalar("SELECT count(*) FROM experts") == 4
     assert local.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 0
     assert _reports(local) == ["mine.md"]
-    assert _findings(local) == []
+    assert ledger.findings(local) == []
 
 
 def test_rebind_takes_half_a_rollback_along(local: Workspace) -> None:

@@ -27,42 +27,73 @@ def local(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def people_file(tmp_path: Path) -> Path:
-    """A file of four people."""
-    path = tmp_path / "people.csv"
-    path.write_text(PEOPLE)
-    return path
+def sent(local: Workspace, begun: Callable[..., None]) -> Workspace:
+    """That workspace, with four people and a batch of them at the local engine."""
+
+    def prepare() -> None:
+        """Import and submit."""
+        path = local.data.with_name("people.csv")
+        path.write_text(PEOPLE)
+        ran(local, "import", str(path))
+        ran(local, "batch-submit")
+
+    begun(prepare)
+    return local
 
 
-def test_a_workspace_moves_from_the_local_engine_to_gemini(local: Workspace, people_file: Path, api: Api) -> None:
-    """After rebind nothing of the local engine is left, and the same people go through Gemini."""
-    ran(local, "import", str(people_file))
-    before = local.query("SELECT * FROM experts ORDER BY id")
-    workspace_id = local.scalar("SELECT workspace_id FROM findable_workspace")
-    for command in CHAIN:
-        ran(local, command)
-    assert local.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 4
-    assert "4 answers taken back" in ran(local, "rebind", "--yes")
-    assert local.query("SELECT * FROM experts ORDER BY id") == before
-    assert [local.scalar(f"SELECT count(*) FROM {table}") for table in ENGINE] == [0] * len(ENGINE)  # noqa: S608 - ours
-    assert sorted(path.name for path in local.data.iterdir() if not path.name.startswith("findable.db")) == []
-    assert local.scalar("SELECT workspace_id FROM findable_workspace") != workspace_id
-    gemini = Workspace(
-        local.data, local.environ | {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": api.url, "FINDABLE_LIST_LAG": "0"}
-    )
-    for command in CHAIN:
-        ran(gemini, command)
+@pytest.fixture
+def tagged(local: Workspace, begun: Callable[..., None]) -> Workspace:
+    """That workspace, with four people who were tagged by the local engine."""
+
+    def prepare() -> None:
+        """Import and go through the chain."""
+        path = local.data.with_name("people.csv")
+        path.write_text(PEOPLE)
+        ran(local, "import", str(path))
+        local.ran_each(*CHAIN[:3])
+
+    begun(prepare)
+    return local
+
+
+def test_a_workspace_moves_from_the_local_engine_to_gemini(tagged: Workspace, api: Api) -> None:
+    """After rebind nothing of the local engine is left, and the same people go through Gemini.
+
+    It asks first: without a terminal and without --yes, exit code 2, and the answers stay. With BACKEND=gemini every
+    other command stops with exit code 3 and names rebind. A second time nothing is left to clear.
+    """
+    ran(tagged, "index")
+    unscored = "SELECT id, username, first_name, last_name, job_title, bio FROM experts ORDER BY id"
+    before, workspace_id = tagged.query(unscored), tagged.scalar("SELECT workspace_id FROM findable_workspace")
+    assert "nothing was changed" in ran(tagged, "rebind", code=2)
+    assert tagged.scalar("SELECT count(*) FROM findable_answers") == 4
+    assert tagged.scalar("SELECT backend FROM findable_workspace") == "local"
+    assert "rebind" in ran(tagged, "batch-submit", BACKEND="gemini", code=3)
+    assert "4 answers taken back" in ran(tagged, "rebind", "--yes", BACKEND="gemini")
+    assert tagged.query(unscored) == before
+    assert tagged.query("SELECT DISTINCT tags FROM experts") == [(None,)]
+    assert [tagged.scalar(f"SELECT count(*) FROM {table}") for table in ENGINE] == [0] * len(ENGINE)  # noqa: S608 - ours
+    assert sorted(path.name for path in tagged.data.iterdir() if not path.name.startswith("findable.db")) == []
+    assert tagged.scalar("SELECT workspace_id FROM findable_workspace") != workspace_id
+    assert tagged.scalar("SELECT backend FROM findable_workspace") is None
+    assert "nothing to clear" in ran(tagged, "rebind")
+    assert json.loads(tagged.run("rebind", "--json").stdout) == {"answers": 0, "batches": 0, "given_up": 0, "files": 0}
+    gemini = Workspace(tagged.data, tagged.environ | {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": api.url})
+    gemini.ran_each(*CHAIN, LIST_LAG="0")
     status = json.loads(gemini.run("status", "--json").stdout)
     assert (status["backend"], status["experts"]["tagged"], status["index"]["count"]) == ("gemini", 4, 4)
     assert len(api.batches()["batches"]) == 1
+    assert "bound to Gemini" in ran(gemini, "rebind", "--yes", "--give-up", code=2)
+    assert gemini.scalar("SELECT count(*) FROM findable_answers") == 4
 
 
-def test_who_stood_still_after_it_cleared_removes_no_files(
-    local: Workspace, people_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever went on meanwhile may have written them; run again it removes them."""
-    ran(local, "import", str(people_file))
-    ran(local, "batch-submit")
+def test_who_stood_still_after_it_cleared_removes_no_files(sent: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever went on meanwhile may have written them; run again it removes them.
+
+    A batch that is not over is named and stops it; --give-up takes it along and its people can be asked again.
+    """
+    local = sent
+    assert "under way (1)" in ran(local, "rebind", "--yes", code=2)
     with monkeypatch.context() as patch:
         real = rebind._clear_database
 
@@ -78,15 +109,13 @@ def test_who_stood_still_after_it_cleared_removes_no_files(
     local.change("DELETE FROM findable_leases")
     ran(local, "rebind", "--yes")
     assert not (local.data / "batches").exists()
+    status = json.loads(local.run("status", "--json").stdout)
+    assert (status["experts"]["untagged"], status["experts"]["claimed"], status["bound"]) == (4, 0, False)
 
 
-def test_no_more_than_a_page_of_people_is_held_at_a_time(
-    local: Workspace, people_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_than_a_page_of_people_is_held_at_a_time(tagged: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over several pages all tags go but those that are nobody's answer, and of a page only what is needed is read."""
-    ran(local, "import", str(people_file))
-    for command in CHAIN[:3]:
-        ran(local, command)
+    local = tagged
     local.change("""UPDATE experts SET tags = '["by hand"]' WHERE id = 3""")
     said: list[str] = []
 
@@ -106,37 +135,6 @@ def test_no_more_than_a_page_of_people_is_held_at_a_time(
     assert not [one for one in said if "experts.company" in one]
 
 
-def test_it_asks_first_and_changes_nothing_without_a_yes(local: Workspace, people_file: Path) -> None:
-    """Without a terminal and without --yes it stops with exit code 2, and the answers stay."""
-    ran(local, "import", str(people_file))
-    for command in CHAIN[:3]:
-        ran(local, command)
-    result = local.ran("rebind", code=2)
-    assert "nothing was changed" in result.output
-    assert local.scalar("SELECT count(*) FROM findable_answers") == 4
-    assert local.scalar("SELECT backend FROM findable_workspace") == "local"
-
-
-def test_batches_under_way_stop_it_unless_they_are_given_up(local: Workspace, people_file: Path) -> None:
-    """A batch that is not over is named; --give-up takes it along and its people can be asked again."""
-    ran(local, "import", str(people_file))
-    ran(local, "batch-submit")
-    result = local.ran("rebind", "--yes", code=2)
-    assert "under way (1)" in result.output
-    ran(local, "rebind", "--yes", "--give-up")
-    status = json.loads(local.run("status", "--json").stdout)
-    assert (status["experts"]["untagged"], status["experts"]["claimed"], status["bound"]) == (4, 0, False)
-
-
-def test_a_workspace_of_gemini_is_refused(workspace: Workspace, people: Callable[..., list[str]]) -> None:
-    """Answers that were paid for are never cleared."""
-    people(2)
-    ran(workspace, "batch-submit")
-    result = workspace.ran("rebind", "--yes", "--give-up", code=2)
-    assert "bound to Gemini" in result.output
-    assert workspace.scalar("SELECT state FROM findable_batches") == "submitted"
-
-
 def test_tags_that_were_there_before_stay(local: Workspace, tmp_path: Path) -> None:
     """An adopted row keeps its own tags, whether they are a list or foreign text, and so do tags changed since."""
     database = tmp_path / "legacy.db"
@@ -151,8 +149,7 @@ def test_tags_that_were_there_before_stay(local: Workspace, tmp_path: Path) -> N
     connection.executemany("INSERT INTO experts (username, bio, tags) VALUES (?, ?, ?)", rows)
     connection.commit()
     local.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
-    for command in CHAIN[:3]:
-        ran(local, command)
+    local.begin().ran_each(*CHAIN[:3])
     connection.execute("UPDATE experts SET tags = '[\"by hand\"]' WHERE username = 'changed'")
     connection.commit()
     ran(local, "rebind", "--yes")
@@ -160,24 +157,3 @@ def test_tags_that_were_there_before_stay(local: Workspace, tmp_path: Path) -> N
     assert found == {"own": '["apiculture"]', "foreign": "bees, law", "asked": None, "changed": '["by hand"]'}
     assert connection.execute("SELECT count(*) FROM findable_parked WHERE foreign_text").fetchone() == (1,)
     connection.close()
-
-
-def test_it_works_with_the_setting_that_brought_the_user_here(local: Workspace, people_file: Path) -> None:
-    """With BACKEND=gemini every other command stops with exit code 3 and names rebind; rebind itself runs."""
-    ran(local, "import", str(people_file))
-    for command in CHAIN[:3]:
-        ran(local, command)
-    refused = local.ran("batch-submit", BACKEND="gemini", code=3)
-    assert "rebind" in refused.output
-    ran(local, "rebind", "--yes", BACKEND="gemini")
-    assert local.scalar("SELECT backend FROM findable_workspace") is None
-
-
-def test_doing_it_twice_says_that_nothing_is_left(local: Workspace, people_file: Path) -> None:
-    """A workspace that is not bound and holds nothing of the local engine is left alone, exit code 0."""
-    ran(local, "import", str(people_file))
-    for command in CHAIN[:3]:
-        ran(local, command)
-    ran(local, "rebind", "--yes")
-    assert "nothing to clear" in ran(local, "rebind")
-    assert json.loads(local.run("rebind", "--json").stdout) == {"answers": 0, "batches": 0, "given_up": 0, "files": 0}

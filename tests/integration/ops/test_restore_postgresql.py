@@ -1,4 +1,4 @@
-"""`make restore` into PostgreSQL: one at a time."""
+"""`make restore` into PostgreSQL: one at a time, all or nothing, and never over a workspace."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.ops import backup_files
-from tests import postgresql
+from tests import ledger, postgresql
 from tests.lab import Workspace, ran
 
 URL, PROGRAMS = "FINDABLE_DATABASE_URL", "FINDABLE_PG_BIN"
@@ -23,22 +23,102 @@ def blank(workspace: Workspace) -> Workspace:
 
 @pytest.fixture
 def served(blank: Workspace) -> Workspace:
-    """That workspace, with one person."""
+    """That workspace, with one person and a copy of it."""
     put(blank)
+    ran(blank, "backup", str(blank.data.with_name("copy")))
     return blank
 
 
-def put(workspace: Workspace) -> None:
+def put(workspace: Workspace, name: str = "one") -> None:
     """Put one person into a workspace."""
     with workspace.open() as ws, ws.store.write() as tx:
-        table.insert_person(tx, "one", {"bio": "I keep bees."})
+        table.insert_person(tx, name, {"bio": "I keep bees."})
+
+
+def die(*_: object) -> None:
+    """Die."""
+    raise KeyboardInterrupt
+
+
+SETTLED = "pipeline.ops.backup_files.settle_copy"  # what puts the folder in place, once the dump is loaded
+
+
+def test_a_database_on_a_server_is_never_written_over(served: Workspace, tmp_path: Path) -> None:
+    """One that holds a workspace stays as it is, exit code 3; an empty one takes the copy, which is only read.
+
+    Without pg_dump or pg_restore: exit code 3, what to install, and nothing half made.
+    """
+    words, none = ("restore", str(tmp_path / "copy"), "--yes"), {"PG_BIN": str(tmp_path)}
+    own = tmp_path / "copy" / "findable.dump.list"
+    own.write_text("mine")
+    assert "pg_dump is not to be found" in ran(served, "backup", str(tmp_path / "late"), code=3, **none)
+    assert not list(tmp_path.glob("late*"))
+    put(served, "two")
+    before = ledger.snapshot(served)
+    assert "holds a workspace already" in ran(served, *words, code=3)
+    assert ledger.snapshot(served) == before
+    served.ran(*words, code=3, DATABASE_URL="")
+    postgresql.empty(served.data)
+    assert "pg_restore is not to be found" in ran(served, *words, code=3, **none)
+    assert served.tables() == []
+    ran(served, *words)
+    assert served.query("SELECT username FROM experts") == [("one",)]
+    put(served, "three")
+    assert served.query("SELECT id, username FROM experts ORDER BY id") == [(1, "one"), (2, "three")]
+    assert own.read_text() == "mine"
+
+
+def test_another_copy_can_be_restored_after_one_that_died(
+    served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the dump and its last row nothing works but `restore`, of whichever copy."""
+    put(served, "two")
+    ran(served, "backup", str(tmp_path / "later"))
+    postgresql.empty(served.data)
+    with monkeypatch.context() as patch:
+        patch.setattr(SETTLED, die)
+        ran(served, "restore", str(tmp_path / "copy"), "--yes", code=130)
+    assert "run it again" in ran(served, "status", code=5)
+    ran(served, "restore", str(tmp_path / "later"), "--yes")
+    assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
+    assert sorted(path.name for path in (tmp_path / "later").iterdir()) == ["findable.dump", "manifest.json"]
+    assert ledger.findings(served) == []
+
+
+def test_a_restore_that_was_finished_by_another_run_is_not_done_again(
+    served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where work goes on in the database by the time the dump would be loaded, it stays as it is: exit code 3."""
+    postgresql.empty(served.data)
+    words = ("restore", str(tmp_path / "copy"), "--yes")
+    place = backup_files.restore_files
+
+    def others_are_quicker(*args: Any) -> None:
+        """Let another run go on from where one died, and work, between the first look at the database and the load."""
+        monkeypatch.setattr("pipeline.ops.backup_files.restore_files", place)
+        ran(served, *words)
+        put(served, "two")
+        place(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SETTLED, die)
+        ran(served, *words, code=130)
+    monkeypatch.setattr("pipeline.ops.backup_files.restore_files", others_are_quicker)
+    assert "holds a workspace already" in ran(served, *words, code=3)
+    assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
 
 
 def test_a_second_restore_into_one_database_is_refused(
     served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the dump and its last row nobody else puts one there: exit code 2, and the first ends well."""
-    ran(served, "backup", str(tmp_path / "copy"))
+    """Between the dump and its last row nobody else puts one there: exit code 2, and the first ends well.
+
+    The manifest is an older one that does not say where the tables stood, and is taken as it is.
+    """
+    manifest = tmp_path / "copy" / "manifest.json"
+    document = json.loads(manifest.read_bytes())
+    assert document.pop("namespace") == "public"
+    manifest.write_text(json.dumps(document))
     postgresql.empty(served.data)
     words = ("restore", str(tmp_path / "copy"), "--yes")
     other = tmp_path / "other"
@@ -46,11 +126,11 @@ def test_a_second_restore_into_one_database_is_refused(
 
     def others_come(*args: Any) -> Any:
         """Let another restore begin once the dump is loaded."""
-        monkeypatch.setattr("pipeline.ops.backup_files.settle_copy", settle)
+        monkeypatch.setattr(SETTLED, settle)
         refused.append(served.run(*words, DATA=str(other)))
         return settle(*args)
 
-    monkeypatch.setattr("pipeline.ops.backup_files.settle_copy", others_come)
+    monkeypatch.setattr(SETTLED, others_come)
     ran(served, *words)
     assert [one.exit_code for one in refused] == [2]
     assert "another restore" in refused[0].output
@@ -64,7 +144,6 @@ def test_a_restore_that_lost_its_turn_does_not_finish(
     served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off from the server in the middle it cannot know whose dump is there: exit code 4, and again it ends well."""
-    ran(served, "backup", str(tmp_path / "copy"))
     postgresql.empty(served.data)
     words = ("restore", str(tmp_path / "copy"), "--yes")
     settle = backup_files.settle_copy
@@ -79,7 +158,7 @@ def test_a_restore_that_lost_its_turn_does_not_finish(
         return settle(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.ops.backup_files.settle_copy", cut_off)
+        patch.setattr(SETTLED, cut_off)
         ran(served, *words, code=4)
     ran(served, "status", code=5)
     ran(served, *words)
@@ -95,12 +174,12 @@ def test_two_workspaces_in_one_database_are_not_backed_up_as_one(served: Workspa
     with theirs.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "two", {"bio": "I keep goats."})
     for one in (served, theirs):
-        assert "public, theirs" in ran(one, "backup", str(tmp_path / "copy"), code=3)
-        assert not list(tmp_path.glob("copy*"))
+        assert "public, theirs" in ran(one, "backup", str(tmp_path / "both"), code=3)
+        assert not list(tmp_path.glob("both*"))
     postgresql.rows(url, "DROP SCHEMA public CASCADE")
-    ran(theirs, "backup", str(tmp_path / "copy"))
+    ran(theirs, "backup", str(tmp_path / "one"))
     postgresql.rows(url, "DROP SCHEMA theirs CASCADE")
-    ran(theirs, "restore", str(tmp_path / "copy"), "--yes")
+    ran(theirs, "restore", str(tmp_path / "one"), "--yes")
     assert theirs.query("SELECT username FROM experts") == [("two",)]
 
 
@@ -110,28 +189,22 @@ def tables_of_ours(url: str) -> int:
     return int(found)
 
 
-@pytest.mark.parametrize(("made_in", "put_in"), [("tenant1", "public"), ("public", "Tenant 2")])
-def test_a_copy_goes_only_where_it_will_be_looked_for(
-    blank: Workspace, tmp_path: Path, made_in: str, put_in: str
-) -> None:
+def test_a_copy_goes_only_where_it_will_be_looked_for(blank: Workspace, tmp_path: Path) -> None:
     """Where the connection looks in another schema: exit code 3, both names and what to set, and nothing is loaded."""
-    paths = {"public": "", "tenant1": "&options=-csearch_path%3Dtenant1"}
-    paths["Tenant 2"] = "&options=-csearch_path%3D%22Tenant%5C%202%22"
-    url = blank.environ[URL]
-    postgresql.rows(url, 'CREATE SCHEMA tenant1; CREATE SCHEMA "Tenant 2"')
-    blank.environ[URL] = url + paths[made_in]
+    url, theirs = blank.environ[URL], "&options=-csearch_path%3D%22Tenant%5C%202%22"
+    postgresql.rows(url, "CREATE SCHEMA tenant1")
+    blank.environ[URL] = f"{url}&options=-csearch_path%3Dtenant1"
     put(blank)
     ran(blank, "backup", str(tmp_path / "copy"))
     postgresql.empty(blank.data)
     postgresql.rows(url, 'CREATE SCHEMA "Tenant 2"')
     other = tmp_path / "other"
     words = ("restore", str(tmp_path / "copy"), "--yes")
-    refused = ran(blank, *words, code=3, DATA=str(other), DATABASE_URL=url + paths[put_in])
-    assert made_in in refused
-    assert put_in in refused
-    assert f"options=-csearch_path%3D{made_in}" in refused
+    refused = ran(blank, *words, code=3, DATA=str(other), DATABASE_URL=url + theirs)
+    assert "Tenant 2" in refused
+    assert "options=-csearch_path%3Dtenant1" in refused
     assert (tables_of_ours(url), other.exists()) == (0, False)
-    ran(blank, "status", DATA=str(tmp_path / "empty"), DATABASE_URL=url + paths[put_in])
+    ran(blank, "score", DATA=str(tmp_path / "empty"), DATABASE_URL=url + theirs)
     postgresql.empty(blank.data)
     ran(blank, *words)
     assert blank.query("SELECT username FROM experts") == [("one",)]
@@ -148,15 +221,3 @@ def test_the_schema_of_the_user_is_known(blank: Workspace, tmp_path: Path) -> No
     ran(blank, "restore", str(tmp_path / "copy"), "--yes")
     assert postgresql.rows(url, "SELECT username FROM postgres.experts") == [("one",)]
     ran(blank, "doctor")
-
-
-def test_an_older_copy_without_its_schema_is_restored(served: Workspace, tmp_path: Path) -> None:
-    """A manifest that does not say where the tables stood is taken as it is."""
-    ran(served, "backup", str(tmp_path / "copy"))
-    manifest = tmp_path / "copy" / "manifest.json"
-    document = json.loads(manifest.read_bytes())
-    assert document.pop("namespace") == "public"
-    manifest.write_text(json.dumps(document))
-    postgresql.empty(served.data)
-    ran(served, "restore", str(tmp_path / "copy"), "--yes")
-    assert served.query("SELECT username FROM experts") == [("one",)]

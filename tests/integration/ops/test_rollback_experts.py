@@ -19,19 +19,24 @@ def rows(workspace: Workspace) -> dict[str, tuple[str | None, float]]:
 
 
 @pytest.fixture
-def tagged(workspace: Workspace, people: People) -> Workspace:
+def tagged(workspace: Workspace, people: People, begun: Callable[..., None]) -> Workspace:
     """Six people: two tagged by a batch, one live, one by another model, one who came with tags, one changed since."""
-    people(6)
-    workspace.change("UPDATE experts SET tags = '[\"beekeeping\"]' WHERE username = 'person-0005'")
-    ran(workspace, "score")
-    ran(workspace, "batch-submit", LIMIT="3")
-    ran(workspace, "batch-poll")
-    ran(workspace, "batch-ingest")
-    ran(workspace, "tag-live", LIMIT="1")
-    ran(workspace, "tag-live", MODEL=OTHER)
-    workspace.change("UPDATE experts SET tags = '[\"by hand\"]' WHERE username = 'person-0002'")
-    ran(workspace, "score")
-    ran(workspace, "index")
+
+    def prepare() -> None:
+        """Tag them."""
+        people(6)
+        workspace.change("UPDATE experts SET tags = '[\"beekeeping\"]' WHERE username = 'person-0005'")
+        ran(workspace, "score")
+        ran(workspace, "batch-submit", LIMIT="3")
+        ran(workspace, "batch-poll")
+        ran(workspace, "batch-ingest")
+        ran(workspace, "tag-live", LIMIT="1")
+        ran(workspace, "tag-live", MODEL=OTHER)
+        workspace.change("UPDATE experts SET tags = '[\"by hand\"]' WHERE username = 'person-0002'")
+        ran(workspace, "score")
+        ran(workspace, "index")
+
+    begun(prepare)
     return workspace
 
 
@@ -58,7 +63,7 @@ def test_tags_of_one_extractor_go(tagged: Workspace) -> None:
 
 
 def test_what_was_paid_is_told_as_versions_tells_it(tagged: Workspace) -> None:
-    """A few hundredths of a cent are more than nothing, also where it asks."""
+    """A few hundredths of a cent are more than nothing, also where it asks; a label goes with all its models."""
     listed = [line.split() for line in ran(tagged, "versions").splitlines() if EXTRACTOR in line]
     costs = [word for words in listed for word in words if word.startswith("$")]
     asked = tagged.run("rollback", EXTRACTOR)
@@ -67,10 +72,6 @@ def test_what_was_paid_is_told_as_versions_tells_it(tagged: Workspace) -> None:
         f"{cost} paid" for cost in costs
     ]
     assert "$0.00 " not in asked.stderr
-
-
-def test_a_label_goes_with_all_its_models(tagged: Workspace) -> None:
-    """And TASK= need not be named, whichever is set."""
     told = json.loads(tagged.run("rollback", EXTRACTOR, "--yes", "--json").stdout)
     assert (told["task"], told["rows"], told["answers"], len(told["found"])) == ("experts", 4, 5, 2)
     assert {name for name, (tags, _) in rows(tagged).items() if tags} == {"person-0002", "person-0005"}

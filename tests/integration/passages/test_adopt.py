@@ -10,7 +10,6 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.passages import adopt as adoption
 from pipeline.passages import import_, table
-from pipeline.passages.schema import read_shape
 from pipeline.store.database import Store
 from tests.integration.many_passages import text_of
 from tests.integration.passages.workspaces import (
@@ -24,13 +23,11 @@ from tests.integration.passages.workspaces import (
     url_of,
     workspace,
 )
-from tests.lab import ON_POSTGRESQL, URL, Workspace
+from tests.lab import ON_POSTGRESQL, Workspace
 
 ONE, TWO, THREE = (f"0b0e7a52-8f4e-4c1d-9f6a-00000000000{number}" for number in (1, 2, 3))
 IDS = {  # the type of the ids -> three ids of that type, and one that does not fit
-    "TEXT PRIMARY KEY": ("a", "b/2", "c%", None),
     "VARCHAR(40) NOT NULL UNIQUE": ("a", "b/2", "c%", "x" * 41 if ON_POSTGRESQL else None),
-    "INTEGER PRIMARY KEY": ("7", "12", "100", "x"),
     "BIGINT": (str(-(2**63)), "12", "1234567890123456789", "007"),
     "UUID PRIMARY KEY": (ONE, TWO, THREE, "a"),
 }
@@ -60,11 +57,12 @@ def _dump(directory: Path, *names: str) -> Any:
     return found
 
 
+@pytest.mark.sampled(1, sqlite=2)
 @pytest.mark.parametrize("kind", IDS)
 def test_passages_with_ids_of_any_kind_are_read_in_place(tmp_path: Path, kind: str) -> None:
     """They are asked about in the order of their ids, get concepts, and take new rows; the table stays as it is."""
     first, second, third, misfit = IDS[kind]
-    quote = "" if kind.startswith(("INT", "BIG")) else "'"
+    quote = "" if kind == "BIGINT" else "'"
     data = _made(
         tmp_path / "data",
         f"CREATE TABLE documents (page INTEGER, text TEXT, id {kind})",
@@ -154,7 +152,7 @@ def test_concepts_of_other_versions_are_adopted(tmp_path: Path) -> None:
     assert len(kept) == 2
 
 
-@pytest.mark.parametrize("kind", ["UUID PRIMARY KEY", "TEXT PRIMARY KEY", "INTEGER NOT NULL"])
+@pytest.mark.parametrize("kind", ["UUID PRIMARY KEY", "INTEGER NOT NULL"])
 def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: str) -> None:
     """UUIDs, or the numbers behind the highest."""
     data = _made(tmp_path / "data", f"CREATE TABLE passage_concepts (id {kind}, passage_id TEXT, concept_name TEXT)")
@@ -167,23 +165,17 @@ def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: st
     assert (sorted(found) == ["1", "2", "3", "4"]) == (kind == "INTEGER NOT NULL")
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
+def test_keys_that_no_two_concepts_of_ours_share_are_adopted(tmp_path: Path) -> None:
+    """Those that hold the version, an id or a column of theirs, or hold for a version of theirs alone."""
+    keys = (
         "id, passage_id",
         "passage_id, lower(concept_name), extractor_version",
         "passage_id, extractor_version, concept_name, extractor_model",
         "passage_id, concept_name, weight",
         "passage_id, concept_name) WHERE (extractor_version = 'theirs@3'",
-    ],
-)
-def test_keys_that_no_two_concepts_of_ours_share_are_adopted(tmp_path: Path, key: str) -> None:
-    """Those that hold the version, an id or a column of theirs, or hold for a version of theirs alone."""
-    data = _made(
-        tmp_path / "data",
-        f"CREATE TABLE passage_concepts ({CONCEPTS})",
-        f"CREATE UNIQUE INDEX theirs ON passage_concepts ({key})",
     )
+    indexes = (f"CREATE UNIQUE INDEX theirs_{at} ON passage_concepts ({key})" for at, key in enumerate(keys))
+    data = _made(tmp_path / "data", f"CREATE TABLE passage_concepts ({CONCEPTS})", *indexes)
     with workspace(data) as ws:
         add_concepts(ws, [concept("a"), concept("b"), concept("a", version="passage-concepts@2")])
 
@@ -220,51 +212,30 @@ def test_a_table_that_takes_no_ids_says_so(tmp_path: Path) -> None:
 
 
 def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
-    """Also one whose name is a word of SQL, or holds blanks and quotes."""
-    for number, name in enumerate(("order", 'my "own" table', "Dokumente")):
-        quoted = '"' + name.replace('"', '""') + '"'
-        data = _made(
-            tmp_path / f"data{number}",
-            f"CREATE TABLE {quoted} (id TEXT, text TEXT)",
-            f"INSERT INTO {quoted} VALUES ('a', 'x')",  # noqa: S608 - names of ours
-        )
-        store = Store(url_of(data))
-        with store.write() as tx:
-            adoption.adopt(tx, Settings(passages_table=name))
-            assert table.passage_texts(tx, read_shape(tx, passages=name), ["a"]) == {"a": "x"}
+    """Also one whose name is a word of SQL, or holds blanks and quotes; another one named later is looked at anew."""
+    names = {name: '"' + name.replace('"', '""') + '"' for name in ("order", 'my "own" table', "Dokumente")}
+    made = (f"CREATE TABLE {quoted} (id TEXT, text TEXT)" for quoted in names.values())
+    rows_of = (f"INSERT INTO {quoted} VALUES ('a', 'x')" for quoted in names.values())  # noqa: S608 - names of ours
+    twice = ("CREATE TABLE other (id TEXT, text TEXT)", "INSERT INTO other VALUES ('a', ''), ('a', '')")
+    data = _made(tmp_path / "data", *made, *rows_of, *twice)
+    for name in names:
+        with workspace(data, passages=name) as ws, ws.store.read() as tx:
+            assert table.passage_texts(tx, shape(ws), ["a"]) == {"a": "x"}
             assert adoption.is_adopted(tx, Settings(passages_table=name))
-        store.close()
-
-
-def test_a_table_that_is_made_under_a_name_that_was_set_is_told(tmp_path: Path) -> None:
-    """A name that was mistyped is seen; our own tables need no word."""
-    for name, told in (("passages", []), ("docs", ["made the table docs, which was not there"])):
-        with workspace(tmp_path / name, passages=name) as ws:
-            assert lines_of(ws) == told
-
-
-def test_a_database_in_which_another_table_is_named_is_looked_at_anew(tmp_path: Path) -> None:
-    """Concepts were adopted with one table; another one, named later, is checked before it is used."""
-    data = _made(
-        tmp_path / "data", "CREATE TABLE other (id TEXT, text TEXT)", "INSERT INTO other VALUES ('a', ''), ('a', '')"
-    )
-    with workspace(data) as ws:
-        import_.run(ws, passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}))
     with pytest.raises(ConfigurationError, match="not theirs alone"), workspace(data, passages="other"):
         pass
+    with workspace(data, passages="docs") as ws:  # a name that was mistyped is seen
+        assert lines_of(ws) == ["made the table docs, which was not there"]
 
 
-@pytest.mark.parametrize("kind", ["TEXT PRIMARY KEY", "CHAR(3)" if ON_POSTGRESQL else ""])
-def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace, kind: str) -> None:
+def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace) -> None:
     """It counts as empty, and keeps nobody else from being asked; it may be put there at any time."""
-    made = workspace.environ.get(URL) or f"sqlite:///{workspace.data / 'findable.db'}"
     workspace.data.mkdir(exist_ok=True)
-    store = Store(made)
-    with store.write() as tx:
-        tx.exec_driver_sql(f"CREATE TABLE passages (id {kind}, text TEXT)")
-        for key in ("", "7"):
-            tx.exec_driver_sql(f"INSERT INTO passages VALUES ('{key}', '{text_of(7)}')")  # noqa: S608 - a text of ours
-    store.close()
+    made = (f"INSERT INTO passages VALUES ('{key}', '{text_of(7)}')" for key in ("", "7"))  # noqa: S608 - a text of ours
+    kind = "CHAR(3)" if ON_POSTGRESQL else ""
+    _made(workspace.data, f"CREATE TABLE passages (id {kind}, text TEXT)", *made)
+    workspace.environ["FINDABLE_TASK"] = "passages"
+    workspace.begin()
     status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
     assert (status["open"], status["empty"], status["total"]) == (1, 1, 2)
     for command in ("batch-submit", "batch-poll", "batch-ingest", "tag-live", "doctor"):
@@ -274,18 +245,14 @@ def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace,
 
 
 @pytest.mark.sqlite_only(reason="columns of PostgreSQL have a type")
-@pytest.mark.parametrize(("kind", "ids"), [("", (-(2**63), 5, "05", "x")), ("INT", (5, "x"))])
-def test_passages_with_ids_of_any_type_at_once_are_asked_once(
-    workspace: Workspace, kind: str, ids: tuple[int | str, ...]
-) -> None:
+def test_passages_with_ids_of_any_type_at_once_are_asked_once(workspace: Workspace) -> None:
     """A number, and a text that is nearly that number, get their own concepts, and nothing is left open."""
+    ids = (-(2**63), 5, "05", "x")
     workspace.data.mkdir(exist_ok=True)
-    _made(workspace.data, f"CREATE TABLE passages (id {kind}, text TEXT)")
-    store = Store(url_of(workspace.data))
-    with store.write() as tx:
-        for number, key in enumerate(ids):
-            tx.exec_driver_sql("INSERT INTO passages VALUES (?, ?)", (key, text_of(number)))
-    store.close()
+    made = (f"INSERT INTO passages VALUES ({key!r}, '{text_of(number)}')" for number, key in enumerate(ids))  # noqa: S608 - ours
+    _made(workspace.data, "CREATE TABLE passages (id, text TEXT)", *made)
+    workspace.environ["FINDABLE_TASK"] = "passages"
+    workspace.begin()
     for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
         workspace.ran(command, TASK="passages")
     status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
@@ -295,21 +262,3 @@ def test_passages_with_ids_of_any_type_at_once_are_asked_once(
     for key in map(str, ids[1:]):
         found = json.loads(workspace.run("best-concepts", key, "--json").stdout)
         assert {(one["passage_id"], "source_text" in one["evidence"]) for one in found} == {(key, True)}
-
-
-@pytest.mark.sqlite_only(reason="columns of PostgreSQL have a type")
-def test_a_number_that_concepts_name_as_text_has_them(tmp_path: Path) -> None:
-    """So they were written for a time; a passage is not asked about again for that, and found by the index."""
-    data = _made(
-        tmp_path / "data",
-        "CREATE TABLE passages (id, text TEXT)",
-        "INSERT INTO passages VALUES (1, 'Bees.'), (2, 'Soil.'), (3, 'Law.')",
-        f"CREATE TABLE passage_concepts ({CONCEPTS.replace('passage_id TEXT', 'passage_id')})",
-        "INSERT INTO passage_concepts (passage_id, concept_name) VALUES ('1', 'bees'), (2, 'soil')",
-    )
-    with workspace(data) as ws, ws.store.read() as tx:
-        here = shape(ws)
-        assert list(tx.execute(table.pending_passages(here)).scalars()) == ["3"]
-        sql = table.pending_passages(here).compile(tx.engine, compile_kwargs={"literal_binds": True})
-        plan = [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
-        assert any("passage_concepts_of_passage" in line and "passage_id=?" in line for line in plan), plan

@@ -1,7 +1,7 @@
 """The view of the best concepts: its evidence, its settings, somebody else's of its name; and concepts as files."""
 
-import builtins
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,9 @@ def outside(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_TASK": "passages"})
 
 
-@pytest.mark.parametrize(
-    ("text", "start", "end"),
-    [
+def test_the_source_stands_round_the_first_quotation(tmp_path: Path, outside: Workspace) -> None:
+    """At most 1,200 code points of the passage, whole where it is short; the quotation is in it as far as it fits."""
+    cases = [
         ("Bees sing.", 0, 4),
         (LONG, 0, 4),
         (LONG, 2500, 2504),
@@ -59,67 +59,47 @@ def outside(tmp_path: Path) -> Workspace:
         (LONG[:1200], 1100, 1104),
         (LONG[:1201], 1100, 1104),
         (ACCENTS, 900, 903),
-    ],
-)
-def test_the_source_stands_round_the_first_quotation(
-    tmp_path: Path, outside: Workspace, text: str, start: int, end: int
-) -> None:
-    """At most 1,200 code points of the passage, whole where it is short; the quotation is in it as far as it fits."""
+    ]
     with workspace(tmp_path / "data") as ws:
-        put(ws, "p", text, supported(start, end, text))
-    evidence = viewed(outside, "p")
-    source = evidence["source_text"]
-    assert source in text
-    assert len(source) == min(len(text), 1200)
-    assert text[start:end][:1200] in source
-    assert {name: evidence[name] for name in evidence if name != "source_text"} == json.loads(
-        supported(start, end, text)
-    )
-
-
-@pytest.mark.parametrize(
-    "evidence",
-    [
-        None,
-        OTHER,
-        [1, 2],
-        "only words",
-        {"support": []},
-        {"support": [{"start": "0", "end": 4}]},
-        {"support": [{"start": 1.5, "end": 4}]},
-        {"support": [{"start": -3, "end": 4}]},
-        {"source_text": "their own", "support": [{"start": 0, "end": 4}]},
-    ],
-)
-def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace, evidence: Any) -> None:
-    """Evidence of another shape, or with a source of its own, is in the view and the export what it is."""
-    with workspace(tmp_path / "data") as ws:
-        put(ws, "p", "Bees sing.", None if evidence is None else json.dumps(evidence))
-        with ws.store.read() as tx:
-            (one,) = passages_best.all_concepts(tx, shape(ws))
-    found = viewed(outside, "p")
-    found = {} if found is None else found
-    wanted = {} if evidence is None else evidence
-    assert (found, one.evidence if one.evidence is not None else {}) == (wanted, wanted)
-
-
-@pytest.mark.sqlite_only("a column of JSON refuses it on a server")
-def test_evidence_that_is_no_json_passes_unharmed(tmp_path: Path, outside: Workspace) -> None:
-    """Text that another program wrote stays that text."""
-    with workspace(tmp_path / "data") as ws:
-        put(ws, "p", "Bees sing.", "{not JSON")
-    assert outside.scalar("SELECT evidence FROM best_concepts") == "{not JSON"
-
-
-def test_the_view_has_documents_as_the_table_has_them(tmp_path: Path, outside: Workspace) -> None:
-    """Aliases and evidence are JSONB on a server, so that `->>` works on them, and JSON text on SQLite."""
-    with workspace(tmp_path / "data") as ws:
-        put(ws, "p", "Bees sing.", supported(0, 4, "Bees sing."))
-    kind = "pg_typeof({})::text" if ON_POSTGRESQL else "typeof({})"
+        for number, (text, start, end) in enumerate(cases):
+            put(ws, str(number), text, supported(start, end, text))
+    for number, (text, start, end) in enumerate(cases):
+        evidence = viewed(outside, str(number))
+        source = evidence.pop("source_text")
+        assert source in text
+        assert len(source) == min(len(text), 1200)
+        assert text[start:end][:1200] in source
+        assert evidence == json.loads(supported(start, end, text))
+    kind = "pg_typeof({})::text" if ON_POSTGRESQL else "typeof({})"  # JSONB on a server, so that `->>` works
     for name in ("aliases", "evidence"):
-        query = f"SELECT {kind.format(name)} FROM {{}}"  # noqa: S608 - our names
+        query = f"SELECT DISTINCT {kind.format(name)} FROM {{}}"  # noqa: S608 - our names
         assert outside.query(query.format("best_concepts")) == outside.query(query.format("passage_concepts"))
-    assert outside.scalar("SELECT evidence ->> 'source_text' FROM best_concepts") == "Bees sing."
+    assert outside.scalar("SELECT evidence ->> 'source_text' FROM best_concepts WHERE passage_id = '0'") == "Bees sing."
+
+
+def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace) -> None:
+    """Evidence of another shape, or with a source of its own, is in the view and the export what it is."""
+    cases: dict[str, Any] = {
+        "list": [1, 2],
+        "none": None,
+        "other": OTHER,
+        "own": {"source_text": "their own", "support": [{"start": 0, "end": 4}]},
+        "text": "only words",
+        **{
+            f"z{at}": {"support": bad}
+            for at, bad in enumerate(([], *([{"start": s, "end": 4}] for s in ("0", 1.5, -3))))
+        },
+    }
+    with workspace(tmp_path / "data") as ws:
+        for name, evidence in cases.items():
+            put(ws, name, "Bees sing.", None if evidence is None else json.dumps(evidence))
+        with ws.store.read() as tx:
+            exported = {one.passage_id: one.evidence for one in passages_best.all_concepts(tx, shape(ws))}
+    assert {name: viewed(outside, name) or None for name in cases} == cases
+    assert {name: evidence or None for name, evidence in exported.items()} == cases
+    if not ON_POSTGRESQL:  # a column of JSON refuses it on a server
+        outside.change("UPDATE passage_concepts SET evidence = '{not JSON' WHERE passage_id = 'own'")
+        assert outside.scalar("SELECT evidence FROM best_concepts WHERE passage_id = 'own'") == "{not JSON"
 
 
 def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> None:
@@ -135,25 +115,20 @@ def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> No
     assert outside.scalar(count) == 1
     assert outside.run("status", PREFER_VERSIONS="it's@1,100%@2").exit_code == 0
     assert outside.scalar(count) == 1
-
-
-def test_an_up_to_date_view_is_not_made_again(tmp_path: Path) -> None:
-    """To open a workspace again changes nothing in its database."""
     with workspace(tmp_path / "data") as ws, ws.store.read() as tx:
         assert passages_best.is_view_ready(tx, shape(ws), passages_best.Preference(None, 0.7))
         assert not passages_best.is_view_ready(tx, shape(ws), passages_best.Preference(None, 0.71))
         assert not passages_best.is_view_ready(tx, shape(ws), passages_best.Preference((LABEL,), 0.7))
 
 
-@pytest.mark.parametrize(
-    "theirs", ["CREATE TABLE best_concepts (x TEXT)", "CREATE VIEW best_concepts AS SELECT 1 AS x"]
-)
+@pytest.mark.sampled(2, sqlite=2)
+@pytest.mark.parametrize("theirs", ["TABLE best_concepts (x TEXT)", "VIEW best_concepts AS SELECT 1 AS x"])
 def test_what_is_somebody_elses_stays(tmp_path: Path, outside: Workspace, theirs: str) -> None:
     """A table or view of that name is left as it is, and told of once; the command does without it."""
     with workspace(tmp_path / "data") as ws:
         put(ws, "p", "Bees sing.", None)
     outside.change("DROP VIEW best_concepts")
-    outside.change(theirs)
+    outside.change(f"CREATE {theirs}")
     outside.change("DROP INDEX passage_concepts_of_passage")  # as if the tables were theirs too
     with workspace(tmp_path / "data") as ws:
         assert any("`best_concepts` in this database is not ours" in line for line in lines_of(ws))
@@ -191,20 +166,13 @@ def test_the_best_concepts_of_every_passage_are_lines_or_one_document(tmp_path: 
     lines = [json.loads(line) for line in outside.run("best-concepts").stdout.splitlines()]
     assert [one["passage_id"] for one in lines] == ["p", "q"]
     assert json.loads(outside.run("best-concepts", "--json").stdout) == lines
+    for words in ([], ["--format", "jsonl"]):  # concepts on standard output are lines or Parquet, no document
+        refused = outside.ran("export", "-", "--json", *words, code=2)
+        assert json.loads(refused.stdout)["exit_code"] == 2
 
 
-def test_concepts_to_standard_output_are_no_document(outside: Workspace, tmp_path: Path) -> None:
-    """Concepts are written as JSON lines or Parquet: `--json` with either is refused."""
-    with workspace(tmp_path / "data") as ws:
-        put(ws, "p", "Bees sing.", None)
-    for words in ([], ["--format", "jsonl"]):
-        refused = outside.run("export", "-", "--json", *words)
-        assert (refused.exit_code, refused.stdout) == (2, ""), refused.output
-
-
-@pytest.mark.parametrize("best", [False, True])
-def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace, *, best: bool) -> None:
-    """JSON lines and Parquet hold the same rows in their whole shape."""
+def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace) -> None:
+    """JSON lines and Parquet hold the same rows in their whole shape, all or the best."""
     import pyarrow.parquet
 
     text = "Bees sing, and water law is old."
@@ -212,10 +180,9 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
         put(ws, "p", text, supported(0, 4, text))
         put(ws, "p", text, None, name="Bees")
         put(ws, "q", "", json.dumps(OTHER), name="water law")
-    flags = ["--best"] if best else []
-    for name in ("out.jsonl", "out.parquet"):
+    for name, flags, count in (("best.jsonl", ["--best"], 2), ("out.jsonl", [], 3), ("out.parquet", [], 3)):
         ran = outside.run("export", str(tmp_path / name), *flags)
-        assert (ran.exit_code, ran.stdout) == (0, f"{2 if best else 3} concepts written to {tmp_path / name}\n")
+        assert (ran.exit_code, ran.stdout) == (0, f"{count} concepts written to {tmp_path / name}\n")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     first = next(one for one in lines if one["concept_name"] == "bees")
     assert first == {
@@ -256,16 +223,9 @@ def test_without_pyarrow_parquet_is_refused(
     tmp_path: Path, outside: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message names the extra, and an old file stays."""
-    real = builtins.__import__
-
-    def without(name: str, *args: Any, **values: Any) -> Any:
-        """Import anything else."""
-        if name.split(".", maxsplit=1)[0] == "pyarrow":
-            raise ImportError(name)
-        return real(name, *args, **values)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "old.parquet").write_text("old")
+    outside.begin()
     for task in ("passages", "experts"):
         ran = outside.ran("export", str(tmp_path / "old.parquet"), TASK=task, code=3)
         assert "findable[parquet]" in ran.output
@@ -287,23 +247,14 @@ def test_experts_go_into_parquet_too(tmp_path: Path, outside: Workspace) -> None
 
 
 ADOPTED = {  # what is odd about their table of concepts -> (type of passages' ids, columns of theirs)
-    "uuid": ("UUID PRIMARY KEY", "id INTEGER PRIMARY KEY, passage_id UUID, concept_name TEXT"),
-    "uuid as text": ("UUID PRIMARY KEY", "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT"),
-    "narrow numbers": (
-        "TEXT PRIMARY KEY",
-        "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, confidence REAL",
-    ),
-    "numeric": (
-        "TEXT PRIMARY KEY",
-        "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, confidence NUMERIC(4,3), evidence JSON",
-    ),
-    "texts": (
-        "BIGINT PRIMARY KEY",
-        "id INTEGER PRIMARY KEY, passage_id BIGINT, concept_name TEXT, confidence TEXT, evidence TEXT, created_at TEXT",
-    ),
+    "uuid": ("UUID PRIMARY KEY", "passage_id UUID"),
+    "narrow numbers": ("TEXT PRIMARY KEY", "passage_id TEXT, confidence REAL"),
+    "numeric": ("TEXT PRIMARY KEY", "passage_id TEXT, confidence NUMERIC(4,3), evidence JSON"),
+    "texts": ("BIGINT PRIMARY KEY", "passage_id BIGINT, confidence TEXT, evidence TEXT, created_at TEXT"),
 }
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("kind", ADOPTED)
 def test_somebody_elses_columns_are_read_as_they_are(tmp_path: Path, kind: str) -> None:
     """Ids, numbers, documents and times of other types; 0.7 of a narrow column is sure enough, words are not."""
@@ -317,9 +268,9 @@ def test_somebody_elses_columns_are_read_as_they_are(tmp_path: Path, kind: str) 
     key = {"U": "0b0e7a52-8f4e-4c1d-9f6a-000000000001", "B": "7"}.get(ids[0], "p")
     text = LONG[:2000]
     outside.change(f"CREATE TABLE passages (id {ids}, text TEXT)")
-    outside.change(f"CREATE TABLE passage_concepts ({columns})")
+    outside.change(f"CREATE TABLE passage_concepts (id INTEGER PRIMARY KEY, concept_name TEXT, {columns})")
     outside.change("INSERT INTO passages VALUES (:key, :text)", key=key, text=text)
-    assert outside.run("status").exit_code == 0
+    outside.begin()
     cells = [("sure", "0.7", supported(1500, 1504, text)), ("not sure", "0.69", None)]
     cells += [("no number", "high", "{}")] if kind == "texts" else []
     for number, (name, confidence, evidence) in enumerate(cells, start=1):

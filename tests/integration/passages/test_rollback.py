@@ -31,9 +31,7 @@ ROWS = (
 
 def ran(workspace: Workspace, *args: str, **values: str) -> str:
     """Run a command about passages that must work, and return what it printed."""
-    result = workspace.run(*args, **{"TASK": "passages", **values})
-    assert result.exit_code == 0, result.output
-    return result.output
+    return workspace.ran(*args, **{"TASK": "passages", **values}).output
 
 
 def versions(workspace: Workspace) -> dict[tuple[str, str], dict[str, Any]]:
@@ -73,7 +71,7 @@ def passages(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 
 def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
-    """Rows of other versions, models and programs stay to the byte; its items are open and can be asked again."""
+    """Rows of other versions, models and programs stay to the byte; what was spent stays known."""
     foreign(passages, "p1")
     foreign(passages, "p1", label=ONE, model="another-model")
     asked(passages, SKIP_VERSIONS=ONE + "-none")
@@ -91,13 +89,11 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     again = passages.run("rollback", f"{ONE}/{MODEL}", TASK="passages").output
     assert again.startswith(f"there are no answers of {ONE}/{MODEL}.")
     ran(passages, "rollback", ONE, "--yes")  # all its models
-    asked(passages, VERSION=ONE)
-    assert versions(passages)[ONE, MODEL]["items"] == 3
-    assert passages.run("doctor", TASK="passages").exit_code == 0
+    assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, "")}
 
 
 def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
-    """Those of other programs too; what was paid is told of the versions that are here alone."""
+    """Those of other programs too, with what was paid for those that are here; a rollback tells it and asks first."""
     foreign(passages, "p2")
     asked(passages, SKIP_VERSIONS="none")
     found = versions(passages)
@@ -105,18 +101,22 @@ def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
     assert (ours["rows"], ours["items"]) == (counted(passages, "passage_concepts") - 1, 3)
     assert ours["cost"] == pytest.approx(passages.scalar("SELECT cost FROM findable_batch_accounts"), abs=1e-6)
     assert ours["cost"] > 0
-    assert theirs | {"cost": 0.0} == {
-        "task": "passages",
-        "version": THEIRS,
-        "model": None,
-        "extractor": THEIRS,
+    at = "2025-01-02T03:04:05+00:00"
+    named = {"task": "passages", "version": THEIRS, "model": None, "extractor": THEIRS}
+    assert theirs | {"cost": 0.0} == named | {
         "rows": 1,
         "items": 1,
-        "first": "2025-01-02T03:04:05+00:00",
-        "last": "2025-01-02T03:04:05+00:00",
+        "first": at,
+        "last": at,
         "cost": 0.0,
         "withdrawn": False,
     }
+    before = passages.query(ROWS, label="")
+    result = passages.ran("rollback", ONE, code=2)  # without a terminal and without a yes
+    assert f"{ours['rows']} rows of 3 passages, $" in result.output
+    assert "nothing was changed" in result.output
+    assert passages.query(ROWS, label="") == before
+    assert passages.query("SELECT withdrawn_at FROM findable_versions") == [(None,)]
     ran(passages, "rollback", ONE, "--yes")
     asked(passages, VERSION=ONE)
     again = versions(passages)[ONE, MODEL]["cost"]
@@ -124,44 +124,36 @@ def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
 
 
 def test_another_programs_version_goes_too(passages: Workspace) -> None:
-    """One whose label holds blanks and slashes, without a model, found without TASK=, by its whole name alone."""
+    """One whose label holds blanks and slashes goes by its whole name; rows without a version by none."""
     foreign(passages, "p1")
     foreign(passages, "p3", label="rake v1")
     assert passages.run("rollback", "rake", "--yes").output.startswith("there are no answers of rake. ")
     told = passages.run("rollback", THEIRS, "--yes", "--json")
     assert json.loads(told.stdout)["rows"] == 1
     assert set(versions(passages)) == {("rake v1", "")}
+    for label, model in ((None, None), ("", "m"), (" ", "m"), (" ", None)):
+        foreign(passages, "p1", label=label, model=model)
+    for name in ("", " ", "/m", " /"):
+        refused = passages.run("rollback", name, "--yes", TASK="passages")
+        assert (refused.exit_code, "names no version" in refused.output) == (2, True)
+        with passages.open() as ws, pytest.raises(InputError, match="another program's"):
+            rollback.run(ws, name.partition("/")[0], announce=lambda *_: None, confirm=lambda _: True)
+    assert counted(passages, "passage_concepts") == 5
 
 
-def test_it_asks_first(passages: Workspace) -> None:
-    """Without a terminal and without a yes it tells what would go, ends with 2, and changes nothing."""
-    asked(passages)
-    before = passages.query(ROWS, label="")
-    result = passages.ran("rollback", ONE, code=2)
-    assert f"{len(before)} rows of 3 passages, $" in result.output
-    assert "nothing was changed" in result.output
-    assert passages.query(ROWS, label="") == before
-    assert passages.query("SELECT withdrawn_at FROM findable_versions") == [(None,)]
-
-
-@pytest.mark.parametrize(("until", "hint"), [(1, "make batch-cancel BATCH=1"), (2, "make batch-ingest")])
-def test_a_batch_that_is_not_over_stops_it(passages: Workspace, until: int, hint: str) -> None:
-    """It is named, with what to type; another version can go meanwhile."""
+def test_what_is_under_way_stops_it(passages: Workspace) -> None:
+    """A batch or live call is named, with what to type; another version can go, and a dead process's call is lost."""
     foreign(passages, "p1", label=TWO)
-    for command in ("batch-submit", "batch-poll")[:until]:
+    ran(passages, "tag-live", "--limit", "1", SKIP_VERSIONS="none")
+    for command, hint in (("batch-submit", "make batch-cancel BATCH=1"), ("batch-poll", "make batch-ingest")):
         ran(passages, command, SKIP_VERSIONS="none")
-    result = passages.ran("rollback", ONE, "--yes", code=2)
-    assert "batch 1 of" in result.output
-    assert hint in result.output
+        result = passages.ran("rollback", ONE, "--yes", code=2)
+        assert "batch 1 of" in result.output
+        assert hint in result.output
     ran(passages, "rollback", TWO, "--yes")
-
-
-def test_a_live_call_under_way_stops_it(passages: Workspace) -> None:
-    """A call of a process that lives is waited for; one of a process that is gone is lost, and stops nobody."""
-    ran(passages, "tag-live")
+    ran(passages, "batch-ingest")
     passages.change("UPDATE findable_calls SET outcome = NULL, ended_at = NULL WHERE id = 1")
-    result = passages.ran("rollback", ONE, "--yes", code=2)
-    assert "live calls under way" in result.output
+    assert "live calls under way" in passages.ran("rollback", ONE, "--yes", code=2).output
     passages.change("UPDATE findable_calls SET owner = :gone", gone=dead_owner(passages))
     ran(passages, "rollback", ONE, "--yes")
     assert passages.scalar("SELECT outcome FROM findable_calls WHERE id = 1") == "lost"
@@ -206,9 +198,8 @@ def test_half_a_rollback_is_told_and_finished(passages: Workspace) -> None:
     assert versions(passages)[ONE, MODEL]["items"] == 3
 
 
-@pytest.mark.parametrize(("command", "code"), [("batch-submit", 3), ("tag-live", 0)])
 def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_began(
-    passages: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch, command: str, code: int
+    passages: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rollback that comes between the beginning of a version and its first request wins."""
     begin = questions.begin_asking
@@ -220,19 +211,8 @@ def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_bega
             versions_of.retire_version(tx, task.name, task.label, model=model, at=at)
 
     monkeypatch.setattr(questions, "begin_asking", begin_and_lose)
-    passages.ran(command, TASK="passages", code=code)
+    passages.ran("tag-live", TASK="passages")
+    passages.change("DELETE FROM findable_versions")
+    passages.ran("batch-submit", TASK="passages", code=3)
     assert api.seen("POST", "GenerateContent") + api.seen("POST", ":generateContent") == []
     assert counted(passages, "findable_requests") == 0
-
-
-@pytest.mark.parametrize("name", ["", " ", "/m", " /"])
-def test_rows_without_a_version_are_not_taken_back(workspace: Workspace, tmp_path: Path, name: str) -> None:
-    """Another program wrote them: no name on the command line means them, and none in a program's call does."""
-    ran(workspace, "import-passages", str(passages_file(tmp_path / "p.jsonl", {"id": "p1", "text": TEXTS["p1"]})))
-    for label, model in ((None, None), ("", "m"), (" ", "m"), (" ", None)):
-        foreign(workspace, "p1", label=label, model=model)
-    refused = workspace.run("rollback", name, "--yes", TASK="passages")
-    assert (refused.exit_code, "names no version" in refused.output) == (2, True)
-    with workspace.open() as ws, pytest.raises(InputError, match="another program's"):
-        rollback.run(ws, name.partition("/")[0], announce=lambda *_: None, confirm=lambda _: True)
-    assert counted(workspace, "passage_concepts") == 4

@@ -84,16 +84,14 @@ REFUSED: list[tuple[str, str, str]] = [  # kind of table, what another program d
         "CREATE TABLE p (username TEXT); CREATE VIEW experts AS SELECT * FROM p",
         "`experts` .* is a view here",
     ),
-    ("passages", "CREATE TABLE p (id TEXT); CREATE VIEW passages AS SELECT * FROM p", "is a view here"),
     ("concepts", "CREATE VIEW passage_concepts AS SELECT 1 AS id", "`passage_concepts` .* is a view here"),
     ("experts", "name TEXT", "no `username` column"),
     ("passages", "doc TEXT, text TEXT", "`passages` in this database has no `id` column"),
-    ("passages", "id TEXT, body TEXT", "no `text` column"),
     ("concepts", "id INTEGER, concept_name TEXT", "no `passage_id`"),
     *(
         (kind, _with_rows(columns, kind, rows), rf"missing or not theirs alone \({said}\)")
         for kind, columns in (("experts", "id INT, username TEXT"), ("passages", "id INT, text TEXT"))
-        for rows, said in (("(1, 'a'), (1, 'b'), (NULL, 'c')", "2 of 3"), ("(1, 'a'), (1, 'b')", "1 of 2"))
+        for rows, said in (("(1, 'a'), (1, 'b'), (NULL, 'c')", "2 of 3"),)
     ),
     ("experts", "id TEXT, username TEXT; INSERT INTO experts VALUES ('', 'a')", "`id` is an empty text"),
     ("passages", "id REAL, text TEXT", "`id` .*must hold text, whole numbers or UUIDs"),
@@ -111,9 +109,7 @@ REFUSED: list[tuple[str, str, str]] = [  # kind of table, what another program d
     ),
 ]
 ON_SQLITE_ALONE = [
-    ("experts", "CREATE VIRTUAL TABLE Experts USING fts5(username, bio)", "is a virtual table here"),
     ("passages", "CREATE VIRTUAL TABLE passages USING fts5(id, text)", "is a virtual table here"),
-    ("experts", "id BLOB, username TEXT; INSERT INTO experts VALUES (x'00ff', 'a')", "ids that are bytes"),
     ("passages", "id, text; INSERT INTO passages VALUES (x'00ff', '')", "ids that are bytes"),
     ("passages", "id, text; INSERT INTO passages VALUES (7, ''), ('7', '')", "not theirs alone"),
     ("passages", "id, text; INSERT INTO passages VALUES (0.5, '')", "floating-point numbers"),
@@ -123,17 +119,9 @@ ON_SQLITE_ALONE = [
             _with_rows(f"id {kind}, username", "experts", f"({key}, 'a')"),
             "ids that are floating-point numbers",
         )
-        for kind, keys in {
-            "REAL": ("1e15", "1234567890123456.0", "3.0000000000000004", "1e-5", "9e999"),
-            "NUMERIC": ("1e20",),
-            "INT": ("1e20",),
-            "": ("1e17",),
-            "BLOB": ("5.0",),
-        }.items()
-        for key in keys
+        for kind, key in {"REAL": "1e15", "real": "3.0000000000000004", "INT": "1e20", "BLOB": "5.0"}.items()
     ),
     ("passages", "id TEXT, text TEXT AS (id || '!')", "`text` .*values of its own, not computed ones"),
-    ("experts", f"{EXPERTS}, Tags TEXT AS (bio) STORED", "not computed ones"),
     ("experts", "id INTEGER PRIMARY KEY, login TEXT, username TEXT AS (lower(login))", "not computed ones"),
 ]
 ON_POSTGRESQL_ALONE = [
@@ -144,12 +132,9 @@ ON_POSTGRESQL_ALONE = [
     ),
     ("experts", 'id INT, "Username" TEXT', "no `username`"),
     ("experts", "id BYTEA, username TEXT", r"`id` \(bytea\), which must hold whole numbers, text or UUIDs"),
-    ("experts", "id NUMERIC(9, 2), username TEXT", r"`id` \(numeric\(9,2\)\)"),
     ("experts", "id CHAR(9), username TEXT", r"`id` \(character\(9\)\), which must hold text that is not filled up"),
-    ("experts", "id INT, username CHAR(9)", "`username` .*, which must hold text that is not filled up"),
     ("experts", "id INT, username TEXT, company NAME", r"`company` \(name\), which must hold text of any length"),
     ("experts", f"{EXPERTS}, tags JSONB", r"`tags` \(jsonb\), which must hold text"),
-    ("experts", f"{EXPERTS}, tags TEXT[]", "`tags`"),
     ("experts", f"{EXPERTS}, findability_score REAL", "double precision"),
     ("experts", f"CREATE TYPE kind AS ENUM ('x'); CREATE TABLE experts ({EXPERTS}, category kind)", "`category`"),
     (
@@ -157,8 +142,6 @@ ON_POSTGRESQL_ALONE = [
         f"{EXPERTS}, tags TEXT GENERATED ALWAYS AS (bio) STORED",
         "`tags` .*, which must hold values of its own",
     ),
-    ("passages", "id BYTEA, text TEXT", "`id` .bytea."),
-    ("passages", "id TEXT, text BYTEA", "`text` .bytea., which must hold text"),
     ("concepts", f"{CONCEPTS}, aliases TEXT[]", r"`aliases` \(text\[\]\), which must hold JSON or text"),
     *(
         (
@@ -166,7 +149,7 @@ ON_POSTGRESQL_ALONE = [
             f"{CONCEPTS}, confidence {kind}",
             "`confidence` .*must hold numbers from 0 to 1 with 3 places or more",
         )
-        for kind in ("NUMERIC(2, 1)", "NUMERIC(3, 3)", "NUMERIC(5, -1)")
+        for kind in ("NUMERIC(2, 1)", "NUMERIC(3, 3)")
     ),
     (
         "concepts",
@@ -203,7 +186,7 @@ def test_a_refusal_ends_a_command_before_anything_is_made(workspace: Workspace) 
     workspace.data.mkdir(parents=True, exist_ok=True)
     workspace.change("CREATE TABLE experts (id INT, username TEXT)")
     workspace.change("INSERT INTO experts VALUES (1, 'a'), (1, 'b')")
-    result = workspace.ran("status", code=3)
+    result = workspace.ran("score", "--yes", code=3)
     assert "not theirs alone (1 of 2); nothing was changed" in result.stderr
     assert "give every row an id of its own" in result.stderr
     assert workspace.tables() == ["experts"]
@@ -226,28 +209,17 @@ def test_adopting_twice_changes_nothing(store: Store, kind: str) -> None:
     assert _dump(store) == before
 
 
-@pytest.mark.parametrize(
-    ("table", "column", "kind", "added"),
-    [
-        ("experts", "username", "TEXT", True),
-        ("experts", "username", "TEXT UNIQUE", False),
-        ("passages", "id", "TEXT", True),
-        ("passages", "id", "TEXT PRIMARY KEY", False),
-        ("experts", "id", "INTEGER", True),
-        ("experts", "id", KEY, False),
-    ],
-)
-def test_rows_are_found_without_reading_the_table(
-    store: Store, table: str, column: str, kind: str, *, added: bool
-) -> None:
+def test_rows_are_found_without_reading_the_table(store: Store) -> None:
     """An index is added where no key or index of the owner's begins with the column."""
-    columns = {"experts": {"id": "INTEGER", "username": "TEXT"}, "passages": {"id": "TEXT", "text": "TEXT"}}[table]
-    told = ", ".join(f"{name} {one}" for name, one in (columns | {column: kind}).items())
-    _run(store, f"CREATE TABLE {table} ({told})")
-    schema.ensure_schema(store, [KINDS[table].adopt])
-    with store.read() as tx:
-        assert is_found_by(tx, table, column)
-        assert schema.has_index(tx, table, f"findable_{table}_{column}") == added
+    cases = {("experts", "id", "username"): ("INTEGER", "TEXT UNIQUE"), ("passages", "id", "text"): ("TEXT", "TEXT")}
+    for (table, *columns), kinds in cases.items():
+        told = ", ".join(f"{name} {kind}" for name, kind in zip(columns, kinds, strict=True))
+        _run(store, f"CREATE TABLE {table} ({told})")
+        schema.ensure_schema(store, [KINDS[table].adopt])
+        with store.read() as tx:
+            assert is_found_by(tx, table, columns[0])
+            assert schema.has_index(tx, table, f"findable_{table}_{columns[0]}")
+            assert not schema.has_index(tx, table, f"findable_{table}_{columns[1]}")
 
 
 def _statements(table: str, made: str) -> Sequence[str]:

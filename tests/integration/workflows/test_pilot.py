@@ -1,19 +1,12 @@
 """`make passages-pilot`: drawn by a seed, gone on with after a kill, judged, and what its verdict opens and closes."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.integration import many_passages as passages
-from tests.integration.many_passages import CREATE, EXTRACTOR, NOTHING_THERE, asked, check, counts, pilot, put, sent
-from tests.lab import ROOT, Api, Workspace
+from tests.integration.many_passages import EXTRACTOR, NOTHING_THERE, asked, check, counts, pilot, put, sent
+from tests.lab import Api, Workspace
 
 POLL = "/batches/"
 STRICT = "concepts=12..14"  # which no answer of the engine keeps
@@ -41,23 +34,9 @@ def test_a_pilot_asks_as_many_as_are_wanted_and_judges_them(workspace: Workspace
     assert check(workspace) >= 24
 
 
-def test_what_is_next_names_the_version_that_was_tried(workspace: Workspace) -> None:
-    """What a pilot of another version says to type is about that version, whichever way it was named."""
-    put(workspace, 24)
-
-    def following(**values: str) -> str:
-        """Return what a pilot says to type next."""
-        return workspace.run("passages-pilot", "--yes", N="22", **values).stdout.strip().rpartition("Next: ")[2]
-
-    assert following() == "make passages-backfill"
-    passages.document(workspace, "passages-backfill", "--wait", "--yes")
-    assert following(NO_RESUME="1") == f"make passages-backfill VERSION={passages.KEY}@2"
-    assert following(VERSION="mine@2") == "make passages-backfill VERSION=mine@2"
-
-
 def test_who_is_drawn_follows_from_the_seed(workspace: Workspace, api: Api) -> None:
     """The same seed draws those it drew, so that nobody new is asked; another one draws others."""
-    put(workspace, 60)
+    put(workspace, 30)
     pilot(workspace, N="10", SEED="3")
     first = set(asked(workspace))
     pilot(workspace, N="10", SEED="3")
@@ -70,134 +49,79 @@ def test_who_is_drawn_follows_from_the_seed(workspace: Workspace, api: Api) -> N
     assert check(workspace)
 
 
-def test_more_than_there_are_is_all_there_are(workspace: Workspace) -> None:
-    """A size beyond the workspace draws everybody with a text, and says how many that is."""
-    put(workspace, 7)
-    workspace.change("UPDATE passages SET text = '   ' WHERE id = 'p-0003'")
-    assert pilot(workspace, N="500")["drawn"] == 6
-    assert counts(workspace) == {"total": 7, "with_concepts": 6, "empty": 1}
+def test_more_than_there_are_is_all_there_are(workspace: Workspace, api: Api) -> None:
+    """A size beyond the workspace draws everybody with a text, and says how many that is; nothing to ask is said.
 
-
-def test_nothing_to_ask_about_is_said(workspace: Workspace, api: Api) -> None:
-    """An empty workspace is told from one where all have another program's concepts; nothing goes out."""
-    empty = workspace.run("passages-pilot", "--yes")
+    An empty workspace is told from one where all have another program's concepts, and nothing goes out.
+    """
+    empty = workspace.begin().run("passages-pilot", "--yes")
     assert (empty.exit_code, "import-passages" in empty.stderr) == (2, True), empty.output
     put(workspace, 1)
     passages.put_foreign(workspace, "p-0000", "others@1")
-    done = workspace.run("passages-pilot", "--yes")
-    assert (done.exit_code, "nothing to try" in done.stderr) == (2, True), done.output
+    nothing = workspace.run("passages-pilot", "--yes")
+    assert (nothing.exit_code, "nothing to try" in nothing.stderr) == (2, True), nothing.output
     assert sent(api) == 0
     assert workspace.scalar("SELECT count(*) FROM findable_pilots") == 0
-    assert pilot(workspace, VERSION="mine@2")["extractor"].startswith("mine@2/")
-
-
-def started(workspace: Workspace, *words: str, **values: str) -> "subprocess.Popen[str]":
-    """Start a command as a process of its own."""
-    named = {f"FINDABLE_{name}": value for name, value in values.items()}
-    environ = {**os.environ, **workspace.environ, **named, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "jobs", *words],
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
-def test_a_pilot_that_was_stopped_goes_on_with_the_same_ones(
-    workspace: Workspace, api: Api, how: signal.Signals
-) -> None:
-    """Stopped while it waits for the API, it is the same pilot afterwards, and nobody is asked twice."""
-    put(workspace, 50)
-    api.configure(paused=True)
-    process = started(workspace, "passages-pilot", "--yes", N="12", SEED="9")
-    until = time.monotonic() + 120
-    while not api.seen("GET", POLL):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "it never came to the wait"
-        time.sleep(0.02)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == (130 if how is signal.SIGINT else -9), said
-    assert "Traceback" not in said
-    before = asked(workspace)
-    assert verdicts(workspace) == [(9, None)]
-    assert counts(workspace)["claimed"] == 12
-    assert passages.document(workspace, "passages-status")["next"] == "make passages-pilot"
-    refused = workspace.run("passages-backfill", "--yes")
-    assert (refused.exit_code, sent(api)) == (6, 1), refused.output
-    api.configure(paused=False)
-    done = pilot(workspace)
-    assert (done["drawn"], done["seed"], done["pilot"], done["passed"]) == (12, 9, 1, True)
-    assert (asked(workspace), sent(api)) == (before, 1)
-    assert set(before.values()) == {1}
-    assert check(workspace)
+    put(workspace, 7)
+    workspace.change("UPDATE passages SET text = '   ' WHERE id = 'p-0003'")
+    done = pilot(workspace, N="500", VERSION="mine@2")
+    assert (done["drawn"], done["extractor"].partition("/")[0]) == (6, "mine@2")
+    assert counts(workspace) == {"total": 7, "with_concepts": 6, "empty": 1}
 
 
 def test_answers_come_in_by_another_command_and_the_pilot_judges_them(workspace: Workspace, api: Api) -> None:
     """A pilot whose batch was brought home by hand has only to judge; a pilot that is over is not judged again."""
-    put(workspace, 30)
+    put(workspace, 10)
     api.fault("status", args={"code": 401}, path=POLL, times=1, method="GET")
-    assert workspace.run("passages-pilot", "--yes", N="20").exit_code == 3
-    for command in ("batch-poll", "batch-ingest"):
-        assert workspace.run(command, TASK="passages").exit_code == 0
+    assert workspace.run("passages-pilot", "--yes", N="8").exit_code == 3
+    workspace.ran_each("batch-poll", "batch-ingest", TASK="passages")
     done = pilot(workspace)
-    assert (done["pilot"], done["drawn"], done["ingested"], done["passed"]) == (1, 20, {}, True)
+    assert (done["pilot"], done["drawn"], done["ingested"], done["passed"]) == (1, 8, {}, True)
     assert sent(api) == 1
 
 
 def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(workspace: Workspace, api: Api) -> None:
-    """Exit code 6 and what was answered is stored; the backfill refuses with 6 until a person does without."""
-    put(workspace, 40)
+    """Exit code 6 and what was answered is stored; the backfill refuses with 6 until a person does without.
+
+    The newest verdict counts, and none of them asks anybody again.
+    """
+    put(workspace, 30)
     failed = pilot(workspace, code=6, N="24", GATES=STRICT)
     assert (failed["passed"], counts(workspace)["with_concepts"]) == (False, 24)
     status = passages.document(workspace, "passages-status")
     assert (status["pilot"]["verdict"], status["next"]) == ("failed", "make passages-pilot")
     refused = workspace.run("passages-backfill", "--yes", "--wait")
     assert (refused.exit_code, "failed its gates" in refused.stderr, sent(api)) == (6, True, 1), refused.output
+    assert pilot(workspace, N="24")["passed"]
+    pilot(workspace, code=6, N="24", GATES=STRICT)
+    assert workspace.run("passages-backfill", "--yes").exit_code == 6
+    assert sent(api) == 1
     done = passages.backfill(workspace, "--wait", "--skip-pilot")
     assert (done["left"], done["is_over"]) == (0, True)
     assert "without a pilot" in Path(done["report"]).read_text(encoding="utf-8")
-    assert verdicts(workspace) == [(1, "failed"), (0, "waived")]
-    assert counts(workspace) == {"total": 40, "with_concepts": 40}
+    assert verdicts(workspace) == [(1, "failed"), (1, "passed"), (1, "failed"), (0, "waived")]
+    assert counts(workspace) == {"total": 30, "with_concepts": 30}
     assert set(asked(workspace).values()) == {1}
     assert check(workspace)
 
 
-def test_the_newest_verdict_counts(workspace: Workspace, api: Api) -> None:
-    """Passed after failed opens the backfill, failed after passed closes it; a cleared one asks nobody again."""
-    put(workspace, 40)
-    pilot(workspace, code=6, N="24", GATES=STRICT)
-    assert pilot(workspace, N="24")["passed"]
-    pilot(workspace, code=6, N="24", GATES=STRICT)
-    assert workspace.run("passages-backfill", "--yes").exit_code == 6
-    assert verdicts(workspace) == [(1, "failed"), (1, "passed"), (1, "failed")]
-    assert sent(api) == 1
-    pilot(workspace, N="24")
-    assert passages.backfill(workspace)["submitted"] == [2]
-
-
-@pytest.mark.parametrize("gates", ["evidence=1.1", "evidence", "concept=4..9", "concepts=5"])
-@pytest.mark.parametrize("command", ["passages-pilot", "passages-backfill"])
-def test_bounds_that_are_none_are_told_before_anything_is_paid(
-    workspace: Workspace, api: Api, gates: str, command: str
-) -> None:
+def test_bounds_that_are_none_are_told_before_anything_is_paid(workspace: Workspace, api: Api) -> None:
     """What cannot judge the answers stops the command at once, and not when they are there."""
     put(workspace, 3)
-    stopped = workspace.run(command, "--yes", GATES=gates, SKIP_PILOT="1")
-    assert (stopped.exit_code, "GATES" in stopped.stderr, sent(api)) == (3, True, 0), stopped.output
+    for command in ("passages-pilot", "passages-backfill"):
+        for gates in ("evidence=1.1", "evidence", "concept=4..9", "concepts=5"):
+            stopped = workspace.run(command, "--yes", GATES=gates, SKIP_PILOT="1")
+            assert (stopped.exit_code, "GATES" in stopped.stderr, sent(api)) == (3, True, 0), stopped.output
     assert workspace.scalar("SELECT count(*) FROM findable_pilots") == 0
 
 
 def test_a_pilot_larger_than_the_window_goes_out_in_turns(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """More turns than an item may be asked: everybody who was drawn is asked, once, before any is judged."""
-    put(workspace, 25)
-    window = passages.models(tmp_path / "models.toml", enqueued_tokens=2000)
-    api.configure(enqueued_tokens={"*": 2500})
-    done = pilot(workspace, N="25", MODELS_FILE=str(window))
-    assert (done["drawn"], done["passed"], sum(done["ingested"].values())) == (25, True, 25)
+    put(workspace, 12)
+    window = passages.models(tmp_path / "models.toml", enqueued_tokens=1000)
+    api.configure(enqueued_tokens={"*": 1500})
+    done = pilot(workspace, N="12", MODELS_FILE=str(window), RETRY_FOR="0.1", RPM="6000")
+    assert (done["drawn"], done["passed"], sum(done["ingested"].values())) == (12, True, 12)
     assert len(done["ingested"]) > 4
     assert set(asked(workspace).values()) == {1}
 
@@ -216,7 +140,7 @@ def test_a_window_full_of_other_work_keeps_a_pilot_waiting(
     assert verdicts(workspace) == [(1, None)]
     api.configure(paused=False)
     assert workspace.run("batch-poll", MODELS_FILE=str(window)).exit_code == 0
-    assert pilot(workspace, MODELS_FILE=str(window))["drawn"] == 5
+    assert pilot(workspace, MODELS_FILE=str(window), RPM="6000")["drawn"] == 5
 
 
 def test_quotations_that_are_nowhere_make_an_answer_invalid(workspace: Workspace, api: Api) -> None:
@@ -238,33 +162,18 @@ def test_quotations_that_are_nowhere_make_an_answer_invalid(workspace: Workspace
     assert check(workspace)
 
 
-def test_the_api_refuses_and_the_pilot_goes_on_later(workspace: Workspace, api: Api) -> None:
-    """A quota at create ends it with 4 and its verdict open; run again it sends the same file."""
-    put(workspace, 20)
-    api.fault("quota_day", path=CREATE, times=1)
-    stopped = workspace.run("passages-pilot", "--yes", N="8")
-    assert (stopped.exit_code, verdicts(workspace)) == (4, [(1, None)]), stopped.output
-    assert pilot(workspace)["passed"]
-    assert set(asked(workspace).values()) == {1}
-    assert len(asked(workspace)) == 8
-
-
-def test_a_pilot_without_a_reply_is_not_judged(workspace: Workspace, api: Api) -> None:
-    """Batches that fail as a whole are the service's matter: exit 4, nobody is charged, and it is said what helps."""
-    put(workspace, 20)
-    api.fault("batch_fails", times=10)
-    stopped = workspace.run("passages-pilot", "--yes", N="8")
-    assert (stopped.exit_code, "nothing to judge" in stopped.stderr) == (4, True), stopped.output
-    assert "3 batches in a row gave nothing" in stopped.stderr
-    assert verdicts(workspace) == [(1, None)]
-    assert counts(workspace)["parked"] == 8
-
-
 def test_a_pilot_that_failed_batches_parked_asks_the_same_ones_again(workspace: Workspace, api: Api) -> None:
-    """Once the service is well again, to run it again is enough; who was parked for a fault of their own stays so."""
+    """Without a reply it is not judged, exit code 4; once the service is well again, to run it again is enough.
+
+    Nobody was charged for it; who was parked for a fault of their own stays so.
+    """
     put(workspace, 20)
     api.fault("batch_fails", times=3)
-    assert workspace.run("passages-pilot", "--yes", N="8", SEED="5").exit_code == 4
+    stopped = workspace.run("passages-pilot", "--yes", N="8", SEED="5")
+    assert (stopped.exit_code, "nothing to judge" in stopped.stderr) == (4, True), stopped.output
+    assert "3 batches in a row gave nothing" in stopped.stderr
+    assert verdicts(workspace) == [(5, None)]
+    assert counts(workspace)["parked"] == 8
     before = asked(workspace)
     odd = min(before)
     workspace.change("UPDATE findable_attempts SET charged = :yes WHERE item_id = :odd", yes=True, odd=odd)

@@ -31,33 +31,32 @@ def pilots(workspace: Workspace) -> list[tuple[Any, ...]]:
 
 
 def test_five_of_the_pilot_go_both_ways_and_then_the_rest(workspace: Workspace, api: Api, people: People) -> None:
-    """Live calls send the very texts of five lines; no answers of theirs are kept, and their cost counts."""
+    """Live calls send the very texts of five lines; no answers of theirs are kept, and their cost counts.
+
+    A call that is refused for a moment is made again. What is kept of the comparison are facts by batch and line: no
+    answer, no name and no id, so that who is forgotten stands in none.
+    """
     people(12)
+    api.fault("quota_minute", times=2, path=LIVE, args={"delay": "0.1s"})
     document = tagged(workspace, "--pilot", "7")
     assert (document["pilot"]["drawn"], document["pilot"]["passed"], document["probe"]) == (7, True, None)
     assert document["pilot"]["compared"] == {"compared": 5, "valid": 5, "differences": []}
     assert (document["ingested"], document["left"]) == ({"1": 7, "2": 5}, 0)
-    assert len({entry["text_sha256"] for entry in api.seen("POST", LIVE)}) == len(api.seen("POST", LIVE)) == 5
-    assert workspace.query("SELECT purpose, outcome, count(*) FROM findable_calls GROUP BY 1, 2") == [
-        ("probe", "answered", 5)
-    ]
+    texts = [entry["text_sha256"] for entry in api.seen("POST", LIVE) if entry["status"] == 200]
+    assert (len(set(texts)), len(texts), len(api.seen("POST", LIVE))) == (5, 5, 7)
+    calls = "SELECT purpose, count(*) FROM findable_calls WHERE outcome = 'answered' GROUP BY 1"
+    assert workspace.query(calls) == [("probe", 5)]
+    kept = workspace.scalar("SELECT live FROM findable_pilots")
+    assert set(json.loads(kept)) < {f"1:{line}" for line in range(1, 8)}
+    facts = {"outcome", "reason", "finish", "prompt", "answer", "thoughts"}
+    assert [set(one) for one in json.loads(kept).values()] == [facts] * 5
+    assert not any(word in kept for word in ("person-", "bee"))
     assert workspace.scalar("SELECT count(*) FROM findable_answers WHERE batch IS NULL") == 0
     cost = workspace.scalar("SELECT sum(cost) FROM findable_batch_accounts")
     live = workspace.scalar("SELECT sum(cost) FROM findable_calls")
     assert live > 0
     assert ledger.status(workspace)["spent"]["actual"] == pytest.approx(cost + live, abs=1e-6)
     ledger.check(workspace)
-
-
-def test_what_is_kept_of_a_comparison_names_no_item(workspace: Workspace, people: People) -> None:
-    """Facts by batch and line: no answer, no name and no id, so that who is forgotten stands in none."""
-    people(5)
-    tagged(workspace, "--pilot", "5")
-    live = workspace.scalar("SELECT live FROM findable_pilots")
-    facts = {"outcome", "reason", "finish", "prompt", "answer", "thoughts"}
-    assert sorted(json.loads(live)) == [f"1:{line}" for line in range(1, 6)]
-    assert all(set(one) == facts for one in json.loads(live).values())
-    assert not any(word in live for word in ("person-", "bee"))
 
 
 def test_one_that_passed_stands_for_the_next_command(workspace: Workspace, api: Api, people: People) -> None:
@@ -83,15 +82,12 @@ def test_submit_sends_the_rest_once_the_pilot_passed(workspace: Workspace, api: 
     assert (ledger.batches(workspace), creates(api)) == (["ingested", "submitted"], 2)
 
 
-@pytest.mark.parametrize("word", ["schema_mismatch", "no_candidates", "markdown_fence"])
-def test_replies_that_differ_from_live_ones_stop_the_rest(
-    word: str, workspace: Workspace, api: Api, people: People
-) -> None:
+def test_replies_that_differ_from_live_ones_stop_the_rest(workspace: Workspace, api: Api, people: People) -> None:
     """Exit code 6; every command that asks all refuses until the pilot is skipped by name, and says what to type."""
     people(9)
-    api.fault(word, times=10, key="tags/")
+    api.fault("no_candidates", times=10, key="tags/")
     result = workspace.ran("batch-submit", "--pilot", "5", code=6)
-    assert "the batch's is invalid" in result.stderr or "the batch's is refused" in result.stderr
+    assert "the batch's is refused" in result.stderr
     assert "none of 5 replies of the batch is valid" in result.stderr
     assert "failed its gates" in workspace.run("preflight").stdout
     for command in (["batch-submit"], ["tag", "--mode", "batch"], ["tag"], ["tag-live"]):
@@ -137,7 +133,7 @@ def test_a_gate_that_fails_ends_with_6_and_keeps_the_answers(workspace: Workspac
 
 
 def test_live_calls_that_fail_are_made_again_by_the_next_run(workspace: Workspace, api: Api, people: People) -> None:
-    """The pilot stays open with exit code 4, what came is kept, and its batch is the same."""
+    """The pilot stays open with exit code 4, its batch is the same, and who is gone meanwhile is not compared."""
     people(8)
     api.fault("status", times=20, path=LIVE)
     assert workspace.run("tag", "--mode", "batch", "--pilot", "5").exit_code == 4
@@ -146,27 +142,11 @@ def test_live_calls_that_fail_are_made_again_by_the_next_run(workspace: Workspac
     assert (refused.exit_code, "pilot 1 of" in refused.stderr, "is not over" in refused.stderr) == (6, True, True)
     assert ledger.status(workspace)["next"] == "make tag PILOT=5"
     api.clear_faults()
-    assert tagged(workspace, "--pilot", "5")["left"] == 0
-    assert (pilots(workspace), creates(api)) == ([("passed", 5)], 2)
+    workspace.change("DELETE FROM experts WHERE id = (SELECT CAST(min(item_id) AS INTEGER) FROM findable_requests)")
+    document = tagged(workspace, "--pilot", "5")
+    assert document["pilot"]["compared"] == {"compared": 4, "valid": 4, "differences": []}
+    assert (document["left"], pilots(workspace), creates(api)) == (0, [("passed", 4)], 2)
     assert len(api.seen("POST", LIVE)) <= workspace.scalar("SELECT count(*) FROM findable_calls")
-
-
-def test_who_is_gone_meanwhile_is_not_compared(workspace: Workspace, api: Api, people: People) -> None:
-    """Another program may remove a person between the two ways; the comparison goes on with the others."""
-    people(5)
-    api.fault("status", times=20, path=LIVE)
-    assert workspace.run("batch-submit", "--pilot", "5").exit_code == 4
-    api.clear_faults()
-    workspace.change("DELETE FROM experts WHERE id = 5")
-    assert tagged(workspace, "--pilot", "5")["pilot"]["compared"] == {"compared": 4, "valid": 4, "differences": []}
-
-
-def test_a_quota_is_waited_for(workspace: Workspace, api: Api, people: People) -> None:
-    """A call that is refused for a moment is made again in the same run."""
-    people(5)
-    api.fault("quota_minute", times=2, path=LIVE, args={"delay": "0.1s"})
-    assert tagged(workspace, "--pilot", "5")["pilot"]["passed"]
-    assert len(api.seen("POST", LIVE)) == 7
 
 
 def test_another_model_is_not_held_up(workspace: Workspace, api: Api, people: People) -> None:
@@ -195,23 +175,16 @@ def test_no_money_is_said_and_no_batch_is_made(workspace: Workspace, api: Api, p
     assert creates(api) == 0
 
 
-@pytest.mark.parametrize("command", ["tag", "preflight"])
-def test_a_probe_is_refused_with_what_took_its_place(command: str, workspace: Workspace, people: People) -> None:
+def test_a_probe_is_refused_with_what_took_its_place(workspace: Workspace, people: People) -> None:
     """PROBE=1 and --probe end with 2 and name PILOT=; PROBE=0 asks for nothing and changes nothing."""
     people(2)
-    for refused in (workspace.run(command, "--probe"), workspace.run(command, PROBE="1")):
-        assert (refused.exit_code, "PILOT=" in refused.output) == (2, True)
-    assert workspace.run(command, PROBE="0").exit_code == 0
+    for command in ("preflight", "tag"):
+        for refused in (workspace.run(command, "--probe"), workspace.run(command, PROBE="1")):
+            assert (refused.exit_code, "PILOT=" in refused.output) == (2, True)
+        assert workspace.run(command, PROBE="0").exit_code == 0
 
 
-def test_local_answers_that_are_cleared_take_their_pilot_along(workspace: Workspace, people: People) -> None:
-    """`rebind` forgets the batches of the local engine, and the pilot of one of them."""
-    people(5)
-    tagged(workspace, "--pilot", "5", BACKEND="local")
-    assert workspace.run("rebind", YES="1", BACKEND="local").exit_code == 0
-    assert pilots(workspace) == []
-
-
+@pytest.mark.full
 def test_two_at_once_run_one_pilot(workspace: Workspace, api: Api, people: People) -> None:
     """The second command goes on with the same batch: each person stands in one batch, and five calls are made."""
     people(9)

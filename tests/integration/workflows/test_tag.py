@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.cost import queue_quota
 from tests import ledger
 from tests.integration import many_passages as passages
 from tests.lab import Api, Workspace
@@ -43,23 +42,15 @@ def test_few_people_are_tagged_live(workspace: Workspace, people: People, api: A
     ledger.check(workspace)
 
 
-def test_a_batch_is_followed_to_its_end_where_it_waits(workspace: Workspace, people: People, api: Api) -> None:
-    """MODE=batch WAIT=1 submits, polls and ingests; no live call is made."""
-    people(5)
-    document = tagged(workspace, "--mode", "batch", "--wait")
-    assert (document["mode"], document["ingested"], document["left"]) == ("batch", {"1": 5}, 0)
-    assert api.seen("POST", LIVE) == []
-    ledger.check(workspace)
-
-
 def test_who_failed_is_asked_again_in_the_same_run(workspace: Workspace, people: People, api: Api) -> None:
-    """A line that was refused goes out in a second batch while the run waits."""
+    """MODE=batch WAIT=1 submits, polls and ingests; a line that was refused goes out in a second batch meanwhile."""
     people(4)
     api.fault("schema_mismatch", times=1, key="tags/1")
     document = tagged(workspace, "--mode", "batch", "--wait")
-    assert list(document["ingested"]) == ["1", "2"]
-    assert document["left"] == 0
+    assert (document["mode"], document["ingested"], document["left"]) == ("batch", {"1": 3, "2": 1}, 0)
+    assert api.seen("POST", LIVE) == []
     assert ledger.people(workspace)["tagged"] == 4
+    ledger.check(workspace)
 
 
 def test_a_run_goes_on_with_what_is_under_way(workspace: Workspace, people: People, api: Api) -> None:
@@ -147,19 +138,8 @@ def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, peopl
     ledger.check(workspace)
 
 
-def test_a_batch_prepared_before_a_budget_waits_for_it(workspace: Workspace, people: People, api: Api) -> None:
-    """A request file that was written under no budget is not sent under one that has no room for it."""
-    people(3)
-    api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
-    assert workspace.run("batch-submit").exit_code == 4
-    late = workspace.run("batch-submit", BUDGET_PER_DAY="0.0000001")
-    assert (late.exit_code, "BUDGET_PER_DAY" in late.stderr) == (3, True)
-    assert ledger.batches(workspace) == ["prepared"]
-    assert workspace.run("batch-submit", BUDGET_PER_DAY="1").exit_code == 0
-
-
 def test_prepared_batches_do_not_keep_each_other_waiting(workspace: Workspace, people: People, api: Api) -> None:
-    """Two that were prepared under no budget, and now one with room for one: the first is sent, the other waits."""
+    """Two that were prepared under no budget: none is sent under one without room, one under one with room for one."""
     people(6)
     api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
     assert workspace.run("batch-submit", BATCH_ROWS="3").exit_code == 4
@@ -167,6 +147,8 @@ def test_prepared_batches_do_not_keep_each_other_waiting(workspace: Workspace, p
     assert ledger.batches(workspace) == ["prepared", "prepared"]
     cost = workspace.scalar("SELECT max(estimated_cost) FROM findable_batches")
     budget = {"BUDGET_PER_DAY": f"{cost * 1.5:.9f}"}
+    assert "BUDGET_PER_DAY" in workspace.ran("batch-submit", BUDGET_PER_DAY="0.0000001", code=3).stderr
+    assert ledger.batches(workspace) == ["prepared", "prepared"]
     late = workspace.run("batch-submit", **budget)
     assert (late.exit_code, "BUDGET_PER_DAY" in late.stderr) == (3, True)
     assert ledger.batches(workspace) == ["submitted", "prepared"]
@@ -176,38 +158,13 @@ def test_prepared_batches_do_not_keep_each_other_waiting(workspace: Workspace, p
     assert ledger.batches(workspace) == ["submitted", "submitted"]
 
 
-def test_a_call_that_died_long_ago_takes_nothing_from_the_money_of_today(workspace: Workspace, people: People) -> None:
-    """Its process can settle it no more; what it may have cost counts on the day on which it was made."""
-    people(3)
-    tagged(workspace, "--mode", "live", "--limit", "1")
-    workspace.change(
-        "UPDATE findable_calls SET outcome = NULL, cost = NULL, estimated_cost = 100, "
-        "asked_at = '2020-02-02 12:00:00.000000'"
-    )
-    submitted = workspace.run("batch-submit", BUDGET_PER_DAY="1")
-    assert (submitted.exit_code, "submitted 2 people" in submitted.stdout) == (0, True), submitted.output
-    assert workspace.query("SELECT outcome FROM findable_calls") == [("lost",)]
-
-
-@pytest.mark.parametrize("mode", ["live", "batch"])
-def test_who_is_left_by_a_limit_is_not_left_for_want_of_money(workspace: Workspace, people: People, mode: str) -> None:
-    """A budget with room for everybody is not blamed for what LIMIT leaves, by `tag` nor by `batch-submit`."""
-    people(9)
-    document = tagged(workspace, "--mode", mode, "--wait", "--limit", "3", BUDGET="5")
-    assert (document["left"], document["out_of_money"]) == (6, "")
-    submitted = workspace.run("batch-submit", "--limit", "2", BUDGET_PER_DAY="5")
-    assert "submitted 2 people" in submitted.stdout
-    assert "held back" not in submitted.stdout
-    ledger.check(workspace)
-
-
 def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, people: People) -> None:
     """Who comes after `tag` within it: `run`, and `tag` without a word of money; a larger one lets all through."""
     people(12)
     tagged(workspace, "--mode", "live", "--limit", "1")
     budget = 2.5 * one_costs(workspace) * 0.5
     assert tagged(workspace, "--mode", "batch", BUDGET=f"{budget:.9f}")["submitted"] == [1]
-    for _ in range(4):
+    for _ in range(3):
         ran = workspace.ran("run")
     assert ledger.people(workspace)["untagged"] == 9
     assert "9 left: BUDGET=" in ran.stdout
@@ -216,16 +173,13 @@ def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, people: Peop
     ledger.check(workspace)
 
 
-@pytest.mark.parametrize("finish", [["run"], ["batch-poll", "batch-ingest"]], ids=["run", "by hand"])
 def test_a_run_is_over_by_whichever_command_nobody_is_left(
-    workspace: Workspace, people: People, tmp_path: Path, finish: list[str]
+    workspace: Workspace, people: People, tmp_path: Path
 ) -> None:
     """The budget of the next one begins anew, and what it spent is its own."""
     people(4)
     assert tagged(workspace, "--mode", "batch", BUDGET="5")["submitted"] == [1]
-    for _ in range(4):
-        for command in finish:
-            assert workspace.run(command).exit_code == 0
+    workspace.ran_each("batch-poll", "batch-ingest")
     assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
     assert workspace.scalar("SELECT cost FROM findable_batch_accounts") > 0
     more = tmp_path / "more.json"
@@ -245,20 +199,15 @@ def test_a_budget_with_room_for_a_batch_alone_gets_a_batch(workspace: Workspace,
     assert "budget" in document["reason"]
 
 
-@pytest.mark.parametrize("text", ["nan", "-1", "five", "inf"])
-def test_a_budget_is_an_amount(workspace: Workspace, people: People, api: Api, text: str) -> None:
+def test_a_budget_is_an_amount_and_a_deadline_a_time(workspace: Workspace, people: People, api: Api) -> None:
     """What is none bounds nothing, so it is refused before anybody is asked."""
     people(2)
-    result = workspace.run("tag", BUDGET=text)
-    assert (result.exit_code, "amount of USD" in result.stderr) == (2, True)
+    for text in ("nan", "-1", "five", "inf"):
+        assert "amount of USD" in workspace.ran("tag", BUDGET=text, code=2).stderr
+    for text in ("soon", "2 weeks", "-1h"):
+        result = workspace.ran("tag", "--deadline", text, code=2)
+        assert "2h" in result.stderr or "length of time" in result.stderr
     assert api.seen("POST", LIVE) == []
-
-
-@pytest.mark.parametrize("text", ["soon", "2 weeks", "-1h"])
-def test_a_deadline_is_a_length_of_time(workspace: Workspace, text: str) -> None:
-    """What is none is refused with the forms that are."""
-    result = workspace.ran("tag", "--deadline", text, code=2)
-    assert "2h" in result.stderr or "length of time" in result.stderr
 
 
 def test_a_reply_that_does_not_say_what_it_used_counts_at_its_estimate(
@@ -275,34 +224,20 @@ def test_a_reply_that_does_not_say_what_it_used_counts_at_its_estimate(
     assert spent["estimated"] == pytest.approx(one_costs(workspace), abs=1e-6)
 
 
-@pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("fault", ["batch_fails", "batch_expires"])
-def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, people: People, api: Api, fault: str) -> None:
+def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, people: People, api: Api) -> None:
     """One try of everybody in one command: exit code 4 with the reason; three commands park, and say so."""
     people(4)
-    api.fault(fault, times=10)
-    why = fault.removeprefix("batch_")[:4]
+    api.fault("batch_expires", times=10)
     for number in (1, 2):
         stopped = workspace.ran("tag", "--mode", "batch", "--wait", code=4)
         assert len(api.seen("POST", CREATE)) == number
-        assert f"batch {number} failed at the API ({why}" in stopped.stderr
+        assert f"batch {number} failed at the API (expi" in stopped.stderr
         assert "4 people can be asked: run it again later" in stopped.stderr
         assert stopped.stdout == "0 tagged, no batch is under way\n"
         assert ledger.people(workspace)["untagged"] == 4
     document = tagged(workspace, "--mode", "batch", "--wait", code=4)
     assert (list(document["failed"]), document["parked"], document["left"]) == (["3"], 4, 0)
     assert (document["submitted"], document["under_way"]) == ([3], 0)
-
-
-def test_while_others_succeed_who_failed_is_sent_again(workspace: Workspace, people: People, api: Api) -> None:
-    """Of two batches one fails: it is told, and its people are asked again by the same command."""
-    people(6)
-    api.fault("batch_fails", times=1)
-    done = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
-    assert (done.exit_code, "6 tagged in 2 batches" in done.stdout) == (0, True), done.output
-    assert "batch 1 failed at the API (failed: 13" in done.stderr
-    assert len(api.seen("POST", CREATE)) == 3
-    ledger.check(workspace)
 
 
 def fill_up(api: Api, *creates: int) -> None:
@@ -313,36 +248,19 @@ def fill_up(api: Api, *creates: int) -> None:
 
 
 def test_it_waits_for_room_at_the_api(workspace: Workspace, people: People, api: Api) -> None:
-    """Where a 429 meets an own batch under way, that one is waited for, and the next is sent; to the end, each once."""
+    """Where a 429 meets an own batch under way, that one is waited for, and the next is sent; to the end, each once.
+
+    What was held up counts among the first so many of a LIMIT; nobody beyond them is asked.
+    """
     people(9)
-    fill_up(api, 2, 3)
-    document = tagged(workspace, "--mode", "batch", "--wait", BATCH_ROWS="3")
-    assert (document["submitted"], document["ingested"]) == ([1, 2, 3], {"1": 3, "2": 3, "3": 3})
-    assert (document["left"], document["under_way"]) == (0, 0)
-    assert len(api.seen("POST", CREATE)) == 5
-    assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
-    ledger.check(workspace)
-
-
-def test_a_limit_holds_while_it_waits_for_room(workspace: Workspace, people: People, api: Api) -> None:
-    """What was held up counts among the first so many; nobody beyond them is asked."""
-    people(12)
     fill_up(api, 2)
-    document = tagged(workspace, "--mode", "batch", "--wait", "--limit", "8", BATCH_ROWS="3")
-    assert (sum(document["ingested"].values()), document["left"]) == (8, 4)
-    ledger.check(workspace)
-
-
-@pytest.mark.parametrize("limit", [[], ["--limit", "7"]], ids=["all", "some"])
-def test_it_waits_where_the_api_takes_no_more_batches(
-    workspace: Workspace, people: People, monkeypatch: pytest.MonkeyPatch, limit: list[str]
-) -> None:
-    """As many as may be are at the API by our own count: they are waited for, and the rest goes out as they end."""
-    monkeypatch.setattr(queue_quota, "MAX_ACTIVE_BATCHES", 2)
-    people(8)
-    document = tagged(workspace, "--mode", "batch", "--wait", *limit, BATCH_ROWS="1")
-    asked = 7 if limit else 8
-    assert (sum(document["ingested"].values()), document["left"], document["under_way"]) == (asked, 8 - asked, 0)
+    document = tagged(workspace, "--mode", "batch", "--wait", "--limit", "5", BATCH_ROWS="3")
+    assert (document["ingested"], document["left"]) == ({"1": 3, "2": 2}, 4)
+    fill_up(api, 2)
+    document = tagged(workspace, "--mode", "batch", "--wait", BATCH_ROWS="3")
+    assert (document["submitted"], document["ingested"]) == ([3, 4], {"3": 3, "4": 1})
+    assert (document["left"], document["under_way"]) == (0, 0)
+    assert len(api.seen("POST", CREATE)) == 6
     ledger.check(workspace)
 
 
@@ -353,28 +271,17 @@ def window_for(workspace: Workspace, folder: Path, share: float) -> dict[str, An
     return {"MODELS_FILE": str(models)}
 
 
-@pytest.mark.parametrize("options", [[], ["--budget", "5"]], ids=["without a budget", "with one"])
-def test_it_goes_on_window_after_window(
-    workspace: Workspace, people: People, tmp_path: Path, options: list[str]
-) -> None:
-    """However many it takes: everybody is tagged by one command, no budget is blamed, and nobody is asked twice."""
-    people(24)
-    window = window_for(workspace, tmp_path, 1 / 20)
-    document = tagged(workspace, "--mode", "batch", "--wait", *options, **window)
+def test_it_goes_on_window_after_window(workspace: Workspace, people: People, tmp_path: Path) -> None:
+    """LIMIT people are tagged and no more, then everybody, each by one command; no budget is blamed."""
+    people(6)
+    window = window_for(workspace, tmp_path, 0.4)
+    document = tagged(workspace, "--mode", "batch", "--wait", "--limit", "3", BUDGET="5", **window)
+    assert (sum(document["ingested"].values()), document["left"], document["out_of_money"]) == (3, 3, "")
+    assert len(document["submitted"]) > 1
+    document = tagged(workspace, "--mode", "batch", "--wait", **window)
     assert (document["left"], document["out_of_money"], document["no_room"]) == (0, "", 0)
-    assert len(document["submitted"]) > 20
-    assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
-    ledger.check(workspace)
-
-
-def test_a_limit_holds_over_many_windows(workspace: Workspace, people: People, tmp_path: Path) -> None:
-    """LIMIT people are tagged and no more, over as many windows as it takes."""
-    people(12)
-    document = tagged(
-        workspace, "--mode", "batch", "--wait", "--limit", "8", BUDGET="5", **window_for(workspace, tmp_path, 0.3)
-    )
-    assert (sum(document["ingested"].values()), document["left"], document["out_of_money"]) == (8, 4, "")
-    assert len(document["submitted"]) > 2
+    assert len(document["submitted"]) > 1
+    assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'")[1:] == [("nobody is left",)]
     ledger.check(workspace)
 
 
@@ -393,31 +300,8 @@ def test_a_window_that_others_fill_is_said_and_ends_no_run(
     assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [(None,)]
 
 
-@pytest.mark.parametrize("fault", ["status", "quota_day"])
-def test_it_waits_for_no_room_that_will_not_come(workspace: Workspace, people: People, api: Api, fault: str) -> None:
-    """Nothing under way, or the day's quota used up: exit code 4 at once, as the other commands end."""
-    people(6)
-    args = {"code": 429, "message": "Resource exhausted"} if fault == "status" else {}
-    api.fault(fault, nth=1 if fault == "status" else 2, args=args, path=CREATE)
-    workspace.ran("tag", "--mode", "batch", "--wait", BATCH_ROWS="3", code=4)
-    assert ledger.batches(workspace) == (["prepared"] * 2 if fault == "status" else ["submitted", "prepared"])
-
-
-def test_a_failure_while_it_waits_for_room_stops_the_sending(workspace: Workspace, people: People, api: Api) -> None:
-    """What was prepared stays so and goes out with the same command later."""
-    people(9)
-    fill_up(api, 2)
-    api.fault("batch_fails", times=1)
-    stopped = workspace.run("tag", "--mode", "batch", "--wait", BATCH_ROWS="3")
-    assert (stopped.exit_code, "6 people in batches that are not over" in stopped.stdout) == (4, True), stopped.output
-    assert "3 people can be asked: run it again later" in stopped.stderr
-    assert ledger.batches(workspace) == ["failed", "prepared", "prepared"]
-    assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
-    ledger.check(workspace)
-
-
 def test_others_are_brought_home_where_it_waited_for_room(workspace: Workspace, people: People, api: Api) -> None:
-    """One fails while another has a long way to go: its answers are taken in all the same, the third is not sent."""
+    """One fails while another has a long way to go: its answers are taken in all the same, the third is sent later."""
     people(9)
     fill_up(api, 2, 3)
     api.fault("batch_fails", times=1)
@@ -426,6 +310,7 @@ def test_others_are_brought_home_where_it_waited_for_room(workspace: Workspace, 
     document = tagged(workspace, "--mode", "batch", "--wait", code=4, BATCH_ROWS="3")
     assert (list(document["failed"]), document["ingested"], document["submitted"]) == (["1"], {"2": 3}, [2])
     assert ledger.batches(workspace) == ["failed", "ingested", "prepared"]
+    assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
     ledger.check(workspace)
 
 

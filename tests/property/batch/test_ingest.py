@@ -1,18 +1,20 @@
 """Whatever stands in a result file, every request is accounted for once and everybody is in one place."""
 
 import json
+import os
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import ledger
 from tests.delivery import TAGS, deliver, error, line, prepare, put_people, response, workspace_at
-from tests.lab import ON_POSTGRESQL
+from tests.lab import Workspace
 
-COUNT = 6
+COUNT = 10
 
 # what one line may be, as a name; `_written` says how it is written
 KINDS = ("good", "other", "error", "final", "invalid", "blocked", "cut", "number", "garbage", "stranger")
@@ -43,15 +45,24 @@ def results(draw: st.DrawFn) -> tuple[list[tuple[int, str]], bytes]:
     return lines, draw(st.sampled_from([b"\n", b"\r\n", b"\n\n"]))
 
 
-@settings(max_examples=12 if ON_POSTGRESQL else 40, suppress_health_check=[HealthCheck.too_slow])
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[str]]:
+    """A workspace with one batch that waits for its result, and the batch's keys."""
+    workspace = workspace_at(tmp_path_factory.mktemp("prepared") / "data")
+    put_people(workspace, COUNT)
+    return workspace, prepare(workspace)
+
+
+@settings(max_examples=60 if os.environ.get("FAULTS") == "all" else 8, suppress_health_check=[HealthCheck.too_slow])
 @given(file=results(), word=st.sampled_from(["BATCH_STATE_SUCCEEDED", "JOB_STATE_EXPIRED"]))
-def test_any_result_file_adds_up(file: tuple[list[tuple[int, str]], bytes], word: str) -> None:
+def test_any_result_file_adds_up(
+    prepared: tuple[Workspace, list[str]], file: tuple[list[tuple[int, str]], bytes], word: str
+) -> None:
     """The four outcomes add up to the requests, each as its lines have it, and so do the people and the lines."""
-    lines, end = file
+    (template, keys), (lines, end) = prepared, file
     with tempfile.TemporaryDirectory() as folder:
+        template.copy_to(Path(folder) / "data")
         workspace = workspace_at(Path(folder) / "data")
-        put_people(workspace, COUNT)
-        keys = prepare(workspace)
         deliver(workspace, b"".join(_written(kind, keys[who]) + end for who, kind in lines), word=word, why="expired")
         ran = workspace.ran("batch-ingest", "--json")
         [account] = json.loads(ran.stdout)

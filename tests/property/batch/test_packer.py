@@ -1,6 +1,7 @@
 """Request files are cut alike by a plan and by what is written, keep every limit, and lose nobody."""
 
 import itertools
+import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,6 @@ from pipeline.experts import table
 from pipeline.gemini.tokens import Usage
 from pipeline.store import batches
 from tests.delivery import workspace_at
-from tests.lab import ON_POSTGRESQL
 from tests.progress import NullProgress
 
 BEGAN = datetime(2020, 1, 1, tzinfo=UTC)
@@ -98,7 +98,11 @@ enqueued_tokens = {}
 """
 
 
-@settings(max_examples=6 if ON_POSTGRESQL else 25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=25 if os.environ.get("FAULTS") == "all" else 6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     bios=st.lists(st.integers(1, 3000), min_size=1, max_size=12),
     most=st.builds(FileLimits, rows=st.integers(1, 6), size=st.integers(2000, 20_000), tokens=st.integers(300, 4000)),

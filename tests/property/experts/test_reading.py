@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.rates import MAX_RATE, parse_rate, rate_text
+from pipeline.experts.rates import MAX_RATE, parse_rate
 from pipeline.experts.read import People
 from pipeline.experts.rows import Person
 from pipeline.tables.findings import Finding
@@ -89,19 +88,6 @@ def test_a_broken_record_takes_no_sound_one_with_it(sound: list[str], broken: by
     assert [row.line for row in rows if isinstance(row, Finding)] == [min(at, len(sound)) + 2]
 
 
-@given(
-    st.lists(st.fixed_dictionaries({"username": st.uuids().map(str), "bio": TEXT, "Company": TEXT}), max_size=6),
-    st.sampled_from([None, 0, 2]),
-)
-def test_what_a_json_writer_wrote_is_read_back(documents: list[dict[str, str]], indent: int | None) -> None:
-    """Every object of a list comes back, however it is laid out."""
-    with file_of(json.dumps(documents, indent=indent, ensure_ascii=False).encode(), suffix=".json") as path:
-        found = list(People(path).people())
-    assert [row.username for row in found if isinstance(row, Person)] == [
-        document["username"] for document in documents
-    ]
-
-
 @given(st.text(max_size=20) | st.from_regex(r"[$€]?[\d., ']{1,12}( ?[A-Z]{3})?(/h)?", fullmatch=True))
 def test_a_rate_is_a_number_in_bounds_or_has_a_reason(text: str) -> None:
     """No text raises; what is read lies between 0 and the largest rate, and an empty cell alone has neither."""
@@ -111,10 +97,3 @@ def test_a_rate_is_a_number_in_bounds_or_has_a_reason(text: str) -> None:
     else:
         assert 0 <= rate.value <= MAX_RATE
         assert rate.reason is None
-
-
-@given(st.floats(0, MAX_RATE))
-def test_a_rate_as_text_reads_back_as_itself(value: float) -> None:
-    """What an export writes, an import reads as the same number without a word."""
-    rate = parse_rate(rate_text(value))
-    assert (rate.value, rate.is_plain) == (value, True)

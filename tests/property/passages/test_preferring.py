@@ -16,6 +16,7 @@ from pipeline.passages.best import Preference
 from pipeline.passages.table import ConceptRow, PassageRow
 from pipeline.store import versions
 from tests.integration.passages.workspaces import shape, workspace
+from tests.lab import ON_POSTGRESQL
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 LABELS = ("v@1", "v@2", "o'clock %(x)s :y", "foreign")  # the last is never begun here
@@ -70,7 +71,10 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
         yield ws
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // (5 if ON_POSTGRESQL else 2),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(concepts=CONCEPTS, preference=PREFERENCES, begun=BEGINNINGS)
 @example(
     concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): (0, False), (LABELS[1], "m"): (3, False)}
@@ -96,7 +100,7 @@ def test_the_best_are_those_that_python_would_choose(
         with ws.store.read() as tx:
             assert passages_best.is_view_ready(tx, here, preference)
             seen = tx.exec_driver_sql(f"SELECT {', '.join(passages_best.COLUMNS)} FROM best_concepts").all()  # noqa: S608
-            assert sorted(told(passages_best.PreferredConcept(*row)) for row in seen) == wanted
+            assert sorted(told(ConceptRow(*row)) for row in seen) == wanted
             everything = sorted(map(told, passages_best.all_concepts(tx, here)))
         assert everything == sorted(
             told_of(one) for one in concepts if not begun.get((one.label, one.model), (0, 0))[1]
@@ -123,7 +127,7 @@ def chosen(
     return sorted(map(told_of, best.values()))
 
 
-def told(one: passages_best.PreferredConcept) -> tuple[Any, ...]:
+def told(one: ConceptRow) -> tuple[Any, ...]:
     """Return a concept that was read as a tuple that can be sorted."""
     return (one.passage_id, one.concept_name, one.extractor_version, one.extractor_model, float(one.confidence))
 

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,11 +11,10 @@ from hypothesis import strategies as st
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
-from tests.lab import ROOT
 
 
 def test_a_sealed_file_is_what_was_written(tmp_path: Path) -> None:
-    """Hash, size and lines are those of the bytes on disk, folders are made, and nothing else is left."""
+    """Hash, size and lines are those of the bytes on disk, also of a part that was downloaded; nothing else is left."""
     path = tmp_path / "deep" / "requests.jsonl"
     with files.SealedWriter(path) as writer:
         writer.write_line(b'{"key": 1}')
@@ -26,29 +23,25 @@ def test_a_sealed_file_is_what_was_written(tmp_path: Path) -> None:
     content = b'{"key": 1}\n{"key": 2}\n'
     assert path.read_bytes() == content
     assert sealed == files.Sealed(path, hashlib.sha256(content).hexdigest(), len(content), 2)
+    path.rename(path.with_suffix(".part"))
+    assert files.seal_part(path.with_suffix(".part"), path) == sealed
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_is_not_sealed_leaves_the_old_file(tmp_path: Path) -> None:
-    """Leaving the block without sealing removes the part and keeps what stood there."""
+    """Leaving the block without sealing removes the part; of two writers the one that seals last wins, whole."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with files.SealedWriter(path) as writer:
-        writer.write(b"new")
-    assert path.read_bytes() == b"old"
-    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["file"]
-
-
-def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
-    """Each writes a part of its own; the one that seals last wins, whole."""
-    path = tmp_path / "file"
-    with files.SealedWriter(path) as one, files.SealedWriter(path) as two:
+    with files.SealedWriter(path) as one, files.SealedWriter(path) as two, files.SealedWriter(path) as three:
         one.write(b"1" * 100)
         two.write(b"2" * 100)
+        three.write(b"3" * 100)
+        assert path.read_bytes() == b"old"
         one.seal()
         assert path.read_bytes() == b"1" * 100
         two.seal()
     assert path.read_bytes() == b"2" * 100
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["file"]
 
 
 def test_a_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,35 +70,23 @@ def test_verify_tells_gone_from_changed(tmp_path: Path) -> None:
         files.verify(sealed.path, sha256=sealed.sha256, what="the file")
 
 
-def test_a_part_that_somebody_else_wrote_is_sealed(tmp_path: Path) -> None:
-    """A downloaded part gets its final name with the hash of its bytes."""
-    part = tmp_path / "result.part"
-    part.write_bytes(b"a\nb\n")
-    sealed = files.seal_part(part, tmp_path / "result")
-    assert (sealed.size, sealed.lines, sealed.sha256) == (4, 2, hashlib.sha256(b"a\nb\n").hexdigest())
-    assert not part.exists()
-
-
 def test_only_the_parts_of_the_dead_are_abandoned(tmp_path: Path) -> None:
     """A part's name says who wrote it: this process is alive, one that is over is not; other names say nothing."""
-    dead = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
-    )
-    path = tmp_path / "export.csv"
-    assert not files.is_abandoned(files.part_of(path))
-    mine = files.part_of(path)
-    left = mine.with_name(mine.name.replace(f".{os.getpid():x}-", f".{int(dead.stdout):x}-"))
-    assert files.is_abandoned(left)
+    if not (dead := os.fork()):
+        os._exit(0)
+    os.waitpid(dead, 0)
+    mine = files.part_of(tmp_path / "export.csv")
+    assert not files.is_abandoned(mine)
+    assert files.is_abandoned(mine.with_name(mine.name.replace(f".{os.getpid():x}-", f".{dead:x}-")))
     assert not files.is_abandoned(tmp_path / "export.csv.part")
     assert not files.is_abandoned(mine.with_suffix(""))
 
 
 def test_a_part_of_another_machine_is_abandoned_after_a_day(tmp_path: Path) -> None:
     """Whether its process lives cannot be asked from here, so only a long silence says that it does not."""
-    elsewhere = "import platform; platform.node = lambda: 'elsewhere'\nfrom pathlib import Path\nimport sys\n"
-    script = elsewhere + "from pipeline.core import files; print(files.part_of(Path(sys.argv[1])))"
-    command = [sys.executable, "-c", script, str(tmp_path / "export.csv")]
-    part = Path(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_machine", lambda: "0123")
+        part = files.part_of(tmp_path / "export.csv")
     part.touch()
     assert not files.is_abandoned(part)
     files.sweep_parts(tmp_path / "export.csv")

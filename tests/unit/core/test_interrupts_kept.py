@@ -27,13 +27,9 @@ def _translating() -> Iterator[None]:
 
 
 def test_what_was_made_of_an_interrupt_is_one() -> None:
-    """However many errors stand between."""
+    """However many errors stand between, or none."""
     with pytest.raises(KeyboardInterrupt), interrupts_kept(), _translating(), _stumbling():
         raise KeyboardInterrupt
-
-
-def test_an_interrupt_passes() -> None:
-    """One that nobody touched, too."""
     with pytest.raises(KeyboardInterrupt), interrupts_kept():
         raise KeyboardInterrupt
 
@@ -48,16 +44,11 @@ def test_an_error_without_an_interrupt_stays_one() -> None:
 def test_an_error_on_the_way_out_of_an_earlier_interrupt_stays_one() -> None:
     """Who cleans up after an interrupt, and expects that it may fail, goes on with what else there is to clean up."""
     cleaned_up = []
-
-    def be_interrupted() -> None:
-        """Be struck, and clean up."""
+    with pytest.raises(KeyboardInterrupt):
         try:
             raise KeyboardInterrupt
         finally:
             with suppress(UnavailableError), interrupts_kept(), _translating(), _stumbling():
                 cleaned_up.append("one")
             cleaned_up.append("the other")
-
-    with pytest.raises(KeyboardInterrupt):
-        be_interrupted()
     assert cleaned_up == ["one", "the other"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from emulator.errors import ApiError
 from emulator.generate import count_tokens, text_to_read, text_to_tag, tokens_in
-from emulator.schema import ConceptShape, Shape, check_items, shape_of
+from emulator.schema import ConceptShape, Shape, shape_of
 
 TEXTS = st.text(max_size=60)
 STRINGS = {"type": "ARRAY", "items": {"type": "STRING"}}
@@ -29,22 +29,10 @@ def test_only_the_inside_of_the_delimiters_is_tagged(before: str, inside: str, a
     assert text_to_tag(asked(f"{before}<biography>{inside}</biography>{after}")) == inside
 
 
-@given(TEXTS)
-def test_a_text_without_delimiters_is_tagged_whole(text: str) -> None:
-    """Where there are no delimiters the user's text is tagged as it is."""
-    assert text_to_tag(asked(text)) == text or "<" in text
-
-
 def test_title_and_biography_are_joined() -> None:
     """Both sections are tagged, the title first, wherever they stand."""
     request = asked("<biography>water</biography>", "<job_title>lawyer</job_title>")
     assert text_to_tag(request) == "lawyer\nwater"
-
-
-def test_a_biography_cannot_end_itself() -> None:
-    """From the first opening delimiter to the last closing one: what a person wrote between them stays inside."""
-    inside = "I </biography> am <biography> here"
-    assert text_to_tag(asked(f"x<biography>{inside}</biography>y")) == inside
 
 
 @given(TEXTS, TEXTS)
@@ -61,18 +49,6 @@ def test_delimiters_are_case_sensitive_and_only_the_user_counts() -> None:
     """Another case is no delimiter, and what the model said is not tagged."""
     assert text_to_tag(asked("<Biography>a</Biography>")) == "<Biography>a</Biography>"
     assert text_to_tag(asked("said before", role="model")) == ""
-
-
-@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("äöü", 2)])
-def test_a_token_is_four_bytes(text: str, tokens: int) -> None:
-    """The estimate counts bytes, four to a token, rounded up."""
-    assert tokens_in(text) == tokens
-
-
-def test_tokens_of_all_parts_are_counted() -> None:
-    """Contents, system instruction and media count together."""
-    request = asked("abcd") | {"systemInstruction": {"parts": [{"text": "abcd"}, {"inlineData": {}}]}}
-    assert count_tokens(request) == 1 + 1 + 258
 
 
 @pytest.mark.parametrize(
@@ -126,8 +102,8 @@ def test_a_shape_that_cannot_be_served_is_a_400(config: dict[str, Any]) -> None:
     assert refusal.value.code == 400
 
 
-def test_a_list_without_items_is_found_at_any_depth() -> None:
-    """The missing `items` is named with its path."""
-    schema = {"type": "OBJECT", "properties": {"a": {"type": "ARRAY", "items": {"type": "ARRAY"}}}}
-    with pytest.raises(ApiError, match=r"s\.properties\[a\]\.items\.items: missing field"):
-        check_items(schema, where="s")
+def test_tokens_of_all_parts_are_counted() -> None:
+    """Contents, system instruction and media count together, four bytes to a token, rounded up."""
+    assert [tokens_in(text) for text in ("", "a", "abcd", "abcde", "äöü")] == [0, 1, 1, 2, 2]
+    request = asked("abcd") | {"systemInstruction": {"parts": [{"text": "abcd"}, {"inlineData": {}}]}}
+    assert count_tokens(request) == 1 + 1 + 258

@@ -11,14 +11,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.catalogue import MODELS
-from emulator.clock import MINUTE_NS, SECOND_NS, Clock, next_pacific_midnight_ns, pacific_day
+from emulator.clock import MINUTE_NS, SECOND_NS, Clock, next_pacific_midnight_ns
 from emulator.database import Database
 from emulator.errors import ApiError
-from emulator.limits import Limits
 from emulator.quotas import Quotas
 from emulator.settings import Settings
 
@@ -80,10 +79,11 @@ def delay_of(refusal: ApiError) -> tuple[int, float]:
 
 
 GAPS = st.lists(
-    st.tuples(st.integers(0, 30 * SECOND_NS), st.integers(1, 3), st.integers(0, 50)), min_size=1, max_size=60
+    st.tuples(st.integers(0, 30 * SECOND_NS), st.integers(1, 3), st.integers(0, 50)), min_size=1, max_size=40
 )
 
 
+@settings(max_examples=25)
 @given(GAPS, st.integers(0, 8), st.integers(0, 120))
 def test_no_window_ever_holds_more_than_the_limits(gaps: list[tuple[int, int, int]], rpm: int, tpm: int) -> None:
     """Whatever is asked and when, the sixty seconds up to any call hold at most the limit, and refusals none of it."""
@@ -102,7 +102,8 @@ def test_no_window_ever_holds_more_than_the_limits(gaps: list[tuple[int, int, in
             assert sum(call[2] for call in window) <= tpm
 
 
-@given(st.lists(st.integers(0, 20 * SECOND_NS), min_size=5, max_size=30), st.integers(1, 4))
+@settings(max_examples=15)
+@given(st.lists(st.integers(0, 20 * SECOND_NS), min_size=5, max_size=15), st.integers(1, 4))
 def test_who_waits_as_told_is_let_through_and_who_is_early_is_not(gaps: list[int], rpm: int) -> None:
     """The message names the first moment at which the call fits; the details cut its fraction off."""
     with TemporaryDirectory() as root, gauge(Path(root), quotas={"*": {"requests_per_minute": rpm}}) as meter:
@@ -163,17 +164,6 @@ def test_a_day_ends_at_midnight_in_california(tmp_path: Path, day: tuple[int, in
         assert [meter.ask() is None for _ in range(3)] == [True, True, False]
 
 
-@given(st.integers(0, 4_000_000_000))
-def test_midnight_always_lies_ahead_and_is_midnight(second: int) -> None:
-    """The next midnight is later than the moment, at most 25 hours away, and 00:00 on the next Pacific day."""
-    moment = second * SECOND_NS
-    end = next_pacific_midnight_ns(moment)
-    shown = datetime.fromtimestamp(end // SECOND_NS, tz=ZoneInfo("America/Los_Angeles"))
-    assert 0 < end - moment <= 25 * 3600 * SECOND_NS
-    assert (shown.hour, shown.minute) == (0, 0)
-    assert (shown.date() - pacific_day(moment)).days == 1
-
-
 def test_a_refusal_is_written_as_google_writes_it(tmp_path: Path) -> None:
     """Status, message, Help, every quota that is passed with its dimensions, and RetryInfo."""
     quotas = {"*": {"requests_per_minute": 1, "input_tokens_per_minute": 10, "requests_per_day": 1}}
@@ -208,30 +198,6 @@ def test_a_refusal_is_written_as_google_writes_it(tmp_path: Path) -> None:
     assert retry == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "16s"}
 
 
-def test_a_daily_refusal_carries_a_misleading_short_delay(tmp_path: Path) -> None:
-    """Used up for the day, the delay is the rest of the minute, hours before the reset."""
-    quotas = {"*": {"requests_per_minute": 100, "requests_per_day": 1}}
-    with gauge(tmp_path, now_ns=NOON_NS + 24 * SECOND_NS, quotas=quotas) as meter:
-        assert meter.ask() is None
-        refusal = meter.ask()
-    assert refusal is not None
-    assert refusal.quota_ids == ["GenerateRequestsPerDayPerProjectPerModel-FreeTier"]
-    assert delay_of(refusal) == (36, 36.0)
-
-
-def test_vectors_are_counted_by_texts_under_names_of_their_own(tmp_path: Path) -> None:
-    """A call of many texts takes as many requests; its quotas are those of embedding."""
-    with gauge(tmp_path, quotas={VECTORS.name: {"requests_per_minute": 100, "requests_per_day": 110}}) as meter:
-        assert meter.ask(model=VECTORS, requests=60) is None
-        first = meter.ask(model=VECTORS, requests=60)
-        assert meter.ask(model=VECTORS, requests=40) is None
-    assert first is not None
-    assert first.quota_ids == [
-        "EmbedContentRequestsPerMinutePerUserPerProjectPerModel-FreeTier",
-        "EmbedContentRequestsPerDayPerUserPerProjectPerModel-FreeTier",
-    ]
-
-
 def test_counts_survive_the_host_and_are_shared(tmp_path: Path) -> None:
     """Another host on the same state, at once or later, goes on counting where the first one was."""
     quotas = {"*": {"requests_per_minute": 3, "requests_per_day": 5}}
@@ -239,13 +205,6 @@ def test_counts_survive_the_host_and_are_shared(tmp_path: Path) -> None:
         assert [meter.ask() is None for meter in (first, second, first, second)] == [True, True, True, False]
     with gauge(tmp_path, now_ns=NOON_NS + MINUTE_NS, quotas=quotas) as third:
         assert [third.ask() is None for _ in range(3)] == [True, True, False]
-
-
-def test_nothing_is_counted_without_limits(tmp_path: Path) -> None:
-    """An open quota keeps no books: the state is not touched."""
-    with gauge(tmp_path) as meter:
-        assert [meter.ask() for _ in range(3)] == [None, None, None]
-        assert meter.quotas.document()["used"] == []
 
 
 def test_what_was_used_is_told_and_can_be_forgotten(tmp_path: Path) -> None:
@@ -277,17 +236,3 @@ def test_a_light_transaction_stays_out_of_others(tmp_path: Path) -> None:
         raise AssertionError("unreachable")
     assert database.rows("PRAGMA synchronous") == [{"synchronous": 2}]
     database.close()
-
-
-@pytest.mark.parametrize(
-    "document", [[], {"rpm": 3}, {"requests_per_minute": -1}, {"requests_per_day": True}, {"requests_per_day": 1.5}]
-)
-def test_limits_that_make_no_sense_are_refused(document: object) -> None:
-    """An unknown name or no whole number is a 400, and leaves the settings as they were."""
-    with pytest.raises(ApiError) as refusal:
-        Limits.read(document)
-    assert refusal.value.code == 400
-    with pytest.raises(ApiError):
-        Settings().changed({"quotas": {"*": document}})
-    with pytest.raises(ApiError):
-        Settings().changed({"quota_window": "weekly"})

@@ -24,6 +24,7 @@ def _text(row: dict[str, str]) -> str:
     return " ".join(part for part in parts if part) or row["Username"]
 
 
+@pytest.mark.full
 def test_vectors_reach_the_word_search_on_people() -> None:
     """nDCG@10 over all queries is at least 0.95 of BM25's (1.03 measured, 2026-11; 0.85 is promised)."""
     with (PEOPLE / "experts_1558.csv").open(encoding="utf-8", newline="") as file:

@@ -31,14 +31,10 @@ ROW: dict[str, Any] = {
     [
         ((), "Ada Byron. Analyst at Engine Ltd. Writes programs. Domains: number theory, weaving."),
         (("first_name",), "Byron. Analyst at Engine Ltd. Writes programs. Domains: number theory, weaving."),
-        (("last_name",), "Ada. Analyst at Engine Ltd. Writes programs. Domains: number theory, weaving."),
-        (("first_name", "last_name"), "Analyst at Engine Ltd. Writes programs. Domains: number theory, weaving."),
         (("job_title",), "Ada Byron. Works at Engine Ltd. Writes programs. Domains: number theory, weaving."),
         (("company",), "Ada Byron. Analyst. Writes programs. Domains: number theory, weaving."),
-        (("job_title", "company"), "Ada Byron. Writes programs. Domains: number theory, weaving."),
         (("bio",), "Ada Byron. Analyst at Engine Ltd. Domains: number theory, weaving."),
         (("tags",), "Ada Byron. Analyst at Engine Ltd. Writes programs."),
-        (("first_name", "last_name", "job_title", "company", "bio"), "Domains: number theory, weaving."),
         (("first_name", "last_name", "job_title", "company", "bio", "tags"), "ada"),
     ],
 )

@@ -24,35 +24,32 @@ def told(row: Person) -> list[tuple[str, str]]:
     "text",
     [
         "=cmd|' /C calc'!A0",
-        "<script>alert(1)</script>",
-        "javascript:alert(1)",
         "\u202eecila\u200b",
         "Jose\u0301",
         "a\x01\x08\x1bz",
         "one\u2028two\u0085three\x0bfour",
         "x" * 5000,
-        "null",
     ],
 )
 def test_harmless_oddities_go_in_as_they_are(text: str) -> None:
-    """Formulas, markup, odd characters and long values are stored as given, without a word."""
+    """Formulas, markup, odd characters and long values are stored as given, without a word; odd usernames are keys."""
     row = person(first_name=text, category=text)
     assert (row.values["first_name"], row.values["category"], row.changes) == (text, text, ())
+    for username in ("u" * 200, "' OR 1=1 --", "Üñï Cödé 🎉", 42):
+        row_of = judge_row({"username": username}, line=3)
+        assert isinstance(row_of, Person)
+        assert row_of.username == str(username)
 
 
 def test_white_space_around_a_value_goes_and_inside_it_stays() -> None:
-    """Cells are trimmed silently; the biography keeps its inner text untouched."""
+    """Cells are trimmed silently; the biography keeps its inner text, unless that is a word for nothing."""
     row = judge_row({"username": "  ann ", "bio": "\n a  b\r\n\r\nc \t", "company": " \t\u00a0 "}, line=2)
     assert isinstance(row, Person)
     assert (row.username, dict(row.values)) == ("ann", {"bio": "a  b\r\n\r\nc", "company": None})
     assert row.changes == ()
-
-
-@pytest.mark.parametrize("word", ["null", "N/A", "None", "-", " nan "])
-def test_a_biography_that_is_a_word_for_nothing_is_none(word: str) -> None:
-    """Such a word is nothing to ask about; it is dropped and told."""
-    row = person(bio=word)
-    assert (row.values["bio"], told(row)) == (None, [("Bio", f"placeholder {word.strip()!r} read as empty")])
+    for word in ("null", "N/A", " nan "):  # a word for nothing is nothing to ask about
+        row = person(bio=word)
+        assert (row.values["bio"], told(row)) == (None, [("Bio", f"placeholder {word.strip()!r} read as empty")])
 
 
 @pytest.mark.parametrize(
@@ -60,12 +57,10 @@ def test_a_biography_that_is_a_word_for_nothing_is_none(word: str) -> None:
     [
         (None, "no username"),
         ("", "no username"),
-        (" \u00a0\t", "no username"),
         ("\u200b\ufeff", "no username"),
         ("u" * 201, "201 characters, at most 200 are allowed"),
         ("a\x07b", "a control character"),
         ("a\nb", "a control character"),
-        ("a\x00b", "a NUL character"),
         (["a"], "a list, not text"),
         (True, "true or false, not text"),
         (1.5, "a number with decimals, not text"),
@@ -76,14 +71,6 @@ def test_a_row_that_cannot_be_told_apart_is_rejected(username: object, reason: s
     row = judge_row({"username": username, "bio": "x"}, line=3)
     assert isinstance(row, Finding)
     assert (row.line, row.column, row.reason, row.kind) == (3, "Username", reason, FindingKind.REJECTED)
-
-
-@pytest.mark.parametrize("username", ["u" * 200, "' OR 1=1 --", "../../etc/passwd", "Üñï Cödé 🎉", 42])
-def test_odd_usernames_are_keys_like_any_other(username: object) -> None:
-    """Injection texts, spaces, emoji and numbers are stored as they are."""
-    row = judge_row({"username": username}, line=3)
-    assert isinstance(row, Person)
-    assert row.username == str(username)
 
 
 @pytest.mark.parametrize("bad", ["a\x00b", f"a{chr(0xDCE9)}b", f"a{chr(0xD83D)}b"])
@@ -104,11 +91,8 @@ def test_what_no_database_holds_is_rejected_with_its_column(bad: str) -> None:
         ("usd", "USD", "read as USD"),
         ("US$", "USD", "read as USD"),
         ("€", "EUR", "read as EUR"),
-        ("EURO", "EUR", "read as EUR"),
         (" EUR ", "EUR", None),
         ("$", "$", "shared by several currencies; kept as it is"),
-        ("Rupees", "Rupees", "shared by several currencies; kept as it is"),
-        ("BTC", "BTC", "not a known currency; kept as it is"),
         ("XXX", "XXX", "not a known currency; kept as it is"),
         ("n/a", None, "placeholder 'n/a' read as empty"),
     ],
@@ -126,7 +110,6 @@ def test_currencies_become_codes_where_they_stand_for_one(given: str, stored: st
         ("€95", "", "EUR", ["read as 95", "empty; EUR taken from the rate"]),
         ("€95", "EUR", "EUR", ["read as 95"]),
         ("€95", "USD", "USD", ["read as 95", "the rate says EUR; the column's USD is kept"]),
-        ("$95", "CAD", "CAD", ["read as 95"]),
         ("$95", "INR", "INR", ["read as 95", "the rate says $; the column's INR is kept"]),
         ("$95", "", "$", ["read as 95", "empty; $ taken from the rate"]),
         ("95", "", None, []),
@@ -141,29 +124,10 @@ def test_a_currency_in_the_rate_fills_or_is_compared(
     assert [reason for _, reason in told(row)] == reasons
 
 
-def test_a_dropped_rate_is_told_with_its_value() -> None:
-    """A rate that does not parse leaves the row without one, and the finding shows what stood there."""
-    row = person(hourly_rate="negotiable")
-    assert row.values["hourly_rate"] is None
-    assert [(change.column, change.value) for change in row.changes] == [("Hourly Rate", "negotiable")]
-
-
 def test_json_values_of_the_wrong_kind_are_dropped_and_told() -> None:
     """Lists, objects and truth values are no text; numbers are."""
     row = person(company=["x"], job_title={"a": 1}, category=True, last_name=7, bio=float("nan"), hourly_rate=[1])
-    assert dict(row.values) == {
-        "company": None,
-        "job_title": None,
-        "category": None,
-        "last_name": "7",
-        "bio": None,
-        "hourly_rate": None,
-    }
-    assert {column for column, _ in told(row)} == {
-        "Company",
-        "Job Title",
-        "category",
-        "Last Name",
-        "Bio",
-        "Hourly Rate",
-    }
+    dropped = dict.fromkeys(("company", "job_title", "category", "bio", "hourly_rate"))
+    assert dict(row.values) == {**dropped, "last_name": "7"}
+    names = ["Company", "Job Title", "category", "Last Name", "Bio", "Hourly Rate"]
+    assert {column for column, _ in told(row)} == set(names)

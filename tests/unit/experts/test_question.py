@@ -22,11 +22,6 @@ def _told(row: Mapping[str, object]) -> str:
     return text
 
 
-def test_the_question_is_made_of_username_title_and_biography() -> None:
-    """One part, each between tags of its own name; lines of the biography stay, those of a title do not."""
-    assert _told(ROW) == TOLD
-
-
 def test_a_whole_request_line() -> None:
     """The line as it is sent: key, instruction, contents, JSON output with the schema, and a token limit."""
     asked = expert_item("7", ROW)
@@ -63,10 +58,3 @@ def test_the_hash_covers_all_that_is_asked() -> None:
     assert expert_item("8", {**ROW, "company": "x", "tags": "[]"}).input_hash == same
     for column in ROW:
         assert expert_item("7", {**ROW, column: "other"}).input_hash != same
-
-
-def test_cells_of_any_type_can_be_asked_about() -> None:
-    """An adopted table may hold numbers and bytes."""
-    assert _told({"username": 7, "job_title": b"Judge", "bio": b"\xff bees"}).endswith(
-        "<biography>\ufffd bees</biography>"
-    )

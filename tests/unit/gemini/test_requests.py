@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipeline.core.errors import InputError
 from pipeline.core.task import Prompt
@@ -54,13 +54,6 @@ def test_golden_line() -> None:
     check_request(written)
 
 
-def test_no_thinking_leaves_the_model_its_default() -> None:
-    """Without thinking settings and without an instruction neither member is sent."""
-    request = build_request(Prompt(system="", parts=[{"text": "x"}], max_output_tokens=9), schema=SCHEMA, thinking=None)
-    assert request.keys() == {"contents", "generationConfig"}
-    assert "thinkingConfig" not in request["generationConfig"]
-
-
 def test_line_ends_of_other_alphabets_stay_inside_the_line() -> None:
     """U+2028, U+0085 and new lines in a text leave one line, split on the byte alone."""
     prompt = Prompt(system="s", parts=[{"text": "a\u2028b\u0085c\nd\re"}], max_output_tokens=9)
@@ -68,20 +61,6 @@ def test_line_ends_of_other_alphabets_stay_inside_the_line() -> None:
     assert b"\n" not in written
     check_request(written)
     assert json.loads(written)["request"]["contents"][0]["parts"][0]["text"] == "a\u2028b\u0085c\nd\re"
-
-
-def test_half_a_surrogate_pair_is_never_written() -> None:
-    """A text that is no UTF-8 is refused when the line is made."""
-    prompt = Prompt(system="s", parts=[{"text": "\ud800"}], max_output_tokens=9)
-    with pytest.raises(InputError, match="t/1"):
-        request_line("t/1", build_request(prompt, schema=SCHEMA, thinking=None))
-
-
-@pytest.mark.parametrize(("task", "item"), [("", "1"), ("a/b", "1"), ("a", "")])
-def test_keys_that_could_not_be_split(task: str, item: str) -> None:
-    """A task with a slash, and empty halves, make no key."""
-    with pytest.raises(ValueError, match="no key"):
-        request_key(task, item)
 
 
 def changed(path: str, value: Any) -> bytes:
@@ -103,48 +82,36 @@ def changed(path: str, value: Any) -> bytes:
 CONFIG = "request.generationConfig"
 BAD: dict[str, tuple[bytes, str]] = {
     "no JSON": (b'{"key": "a"', "must be JSON"),
-    "no UTF-8": (b'{"key": "\xff"}', "must be JSON"),
     "list": (b"[]", "JSON object"),
     "two lines": (b'{"key": "a",\n"request": {}}', "one line"),
     "no key": (changed("key", ...), "'key'"),
     "empty key": (changed("key", " "), "'key'"),
-    "number key": (changed("key", 7), "'key'"),
     "third member": (changed("metadata", {}), "'metadata'"),
     "no request": (changed("request", ...), "'request'"),
     "no contents": (changed("request.contents", ...), "'contents'"),
-    "empty contents": (changed("request.contents", []), "'contents'"),
-    "text contents": (changed("request.contents", "hi"), "'contents'"),
     "text in contents": (changed("request.contents.0", "hi"), "'contents'"),
     "strange role": (changed("request.contents.0.role", "system"), "'role'"),
     "no parts": (changed("request.contents.0.parts", ...), "'parts'"),
     "empty part": (changed("request.contents.0.parts.0", {}), "a part"),
     "empty text": (changed("request.contents.0.parts.0.text", ""), "'text'"),
-    "number text": (changed("request.contents.0.parts.0.text", 3), "'text'"),
     "media without type": (changed("request.contents.0.parts.0", {"inlineData": {"data": "x"}}), "'mimeType'"),
     "unknown part": (changed("request.contents.0.parts.0", {"image": "x"}), "'image'"),
     "text instruction": (changed("request.systemInstruction", "You tag"), "'systemInstruction'"),
-    "list instruction": (changed("request.systemInstruction", ["You"]), "'systemInstruction'"),
     "snake instruction": (changed("request.system_instruction", {}), "'system_instruction'"),
     "thinking outside": (changed("request.thinkingConfig", {}), "'thinkingConfig'"),
-    "config": (changed("request.config", {}), "'config'"),
     "model": (changed("request.model", "models/m"), "URL"),
     "tier": (changed("request.serviceTier", "x"), "no service tier"),
-    "cache inside": (changed(f"{CONFIG}.cachedContent", "x"), "whole file"),
     "cache": (changed("request.cachedContent", "x"), "whole file"),
     "json schema": (changed(f"{CONFIG}.responseJsonSchema", {}), "responseSchema"),
     "temperature": (changed(f"{CONFIG}.temperature", 0), "sampling"),
-    "penalty": (changed(f"{CONFIG}.presencePenalty", 1), "penalties"),
     "no settings": (changed(CONFIG, ...), "'generationConfig'"),
     "no cap": (changed(f"{CONFIG}.maxOutputTokens", ...), "'maxOutputTokens'"),
-    "zero cap": (changed(f"{CONFIG}.maxOutputTokens", 0), "'maxOutputTokens'"),
     "true cap": (changed(f"{CONFIG}.maxOutputTokens", True), "'maxOutputTokens'"),  # noqa: FBT003 - the value under test
     "both thinkings": (changed(f"{CONFIG}.thinkingConfig.thinkingBudget", 0), "exclude"),
     "snake thinking": (changed(f"{CONFIG}.thinkingConfig.thinking_budget", 0), "'thinking_budget'"),
     "no JSON asked": (changed(f"{CONFIG}.responseMimeType", "text/plain"), "application/json"),
     "lower type": (changed(f"{CONFIG}.responseSchema.type", "object"), "'object'"),
-    "list type": (changed(f"{CONFIG}.responseSchema.type", ["OBJECT"]), "type"),
     "no items": (changed(f"{CONFIG}.responseSchema.properties.tags.items", ...), "items"),
-    "schema word": (changed(f"{CONFIG}.responseSchema.$schema", "x"), "$schema"),
     "reference": (changed(f"{CONFIG}.responseSchema.properties.tags.items", {"$ref": "#/x"}), "$ref"),
     "additional": (changed(f"{CONFIG}.responseSchema.additionalProperties", False), "additionalProperties"),  # noqa: FBT003
     "no properties": (changed(f"{CONFIG}.responseSchema.properties", {}), "without properties"),
@@ -160,15 +127,6 @@ def test_bad_line_never_reaches_the_wire(name: str) -> None:
     with pytest.raises(InputError) as caught:
         check_request(bad)
     assert says in caught.value.message
-
-
-def test_schema_nested_too_deep_is_refused() -> None:
-    """A schema deeper than the API takes is refused."""
-    schema: dict[str, Any] = {"type": "STRING"}
-    for _ in range(12):
-        schema = {"type": "ARRAY", "items": schema}
-    with pytest.raises(InputError, match="nested deeper"):
-        check_request(changed(f"{CONFIG}.responseSchema.properties.tags", schema))
 
 
 class Level(Enum):
@@ -230,48 +188,30 @@ def test_schema_of_a_rich_model() -> None:
     assert "Notes for us" not in json.dumps(schema)
 
 
-class Tree(BaseModel):
-    """Contains itself."""
-
-    children: list["Tree"]
-
-
-class Free(BaseModel):
-    """Any names at all."""
-
-    names: dict[str, int]
-
-
-class Pair(BaseModel):
-    """A tuple."""
-
-    pair: tuple[int, str]
-
-
-class Anything(BaseModel):
-    """No type."""
-
-    value: Any
-
-
-class Things(BaseModel):
-    """A list of no type."""
-
-    values: list[Any]
-
-
-class Numbers(BaseModel):
-    """An enum of numbers."""
-
-    value: Literal[1, 2]
-
-
-class Empty(BaseModel):
-    """Nothing."""
-
-
-@pytest.mark.parametrize("model", [Tree, Free, Pair, Anything, Things, Numbers, Empty])
-def test_models_the_dialect_cannot_say(model: type[BaseModel]) -> None:
+def test_models_the_dialect_cannot_say() -> None:
     """What responseSchema cannot say is an error that names the model, not a schema that is refused later."""
-    with pytest.raises(TypeError, match=f"{model.__name__}|Tree"):
-        response_schema(model)
+    kinds: tuple[Any, ...] = (dict[str, int], tuple[int, str], Any, list[Any], Literal[1, 2])
+    for kind in kinds:
+        with pytest.raises(TypeError, match="Odd"):
+            response_schema(create_model("Odd", value=(kind, ...)))
+    with pytest.raises(TypeError, match="Odd"):
+        response_schema(create_model("Odd"))
+    schema: dict[str, Any] = {"type": "STRING"}
+    for _ in range(12):
+        schema = {"type": "ARRAY", "items": schema}
+    with pytest.raises(InputError, match="nested deeper"):
+        check_request(changed(f"{CONFIG}.responseSchema.properties.tags", schema))
+
+
+def test_what_makes_no_line_is_refused() -> None:
+    """A text that is no UTF-8, a task with a slash, and empty halves of a key; no thinking leaves the model its own."""
+    request = build_request(
+        Prompt(system="", parts=[{"text": "\ud800"}], max_output_tokens=9), schema={}, thinking=None
+    )
+    assert request.keys() == {"contents", "generationConfig"}
+    assert "thinkingConfig" not in request["generationConfig"]
+    with pytest.raises(InputError, match="t/1"):
+        request_line("t/1", request)
+    for task, item in (("", "1"), ("a/b", "1"), ("a", "")):
+        with pytest.raises(ValueError, match="no key"):
+            request_key(task, item)

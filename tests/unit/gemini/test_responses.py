@@ -49,11 +49,8 @@ CASES: dict[str, tuple[Any, Outcome, str]] = {
     "cut, no content": (candidate(None, "MAX_TOKENS"), Outcome.REFUSED, "max-tokens-empty"),
     "prompt block": (response(promptFeedback={"blockReason": "PROHIBITED_CONTENT"}), Outcome.REFUSED, "prompt-blocked"),
     "safety": (candidate(None, "SAFETY"), Outcome.REFUSED, "blocked"),
-    "recitation": (candidate("text", "RECITATION"), Outcome.REFUSED, "blocked"),
     "no candidates": (response(candidates=[]), Outcome.REFUSED, "no-candidates"),
-    "absent candidates": (response(), Outcome.REFUSED, "no-candidates"),
     "unknown finish": (candidate(finish="BRAND_NEW"), Outcome.REFUSED, "bad-finish"),
-    "tool": (candidate(None, "MALFORMED_FUNCTION_CALL"), Outcome.REFUSED, "bad-finish"),
     "stop, no content": (candidate(None), Outcome.REFUSED, "empty"),
     "stop, blank": (candidate(" \n"), Outcome.REFUSED, "empty"),
     "null response": ({"key": "t/1", "response": None}, Outcome.REFUSED, "no-response"),
@@ -61,15 +58,12 @@ CASES: dict[str, tuple[Any, Outcome, str]] = {
     "error": ({"key": "t/1", "error": {"code": 13, "message": "x"}}, Outcome.REFUSED, "error-line"),
     "error and response": ({**candidate(), "error": {"code": 13}}, Outcome.REFUSED, "error-line"),
     "empty error": ({**candidate(), "error": {}}, Outcome.ANSWERED, "ok"),
-    "null error": ({**candidate(), "error": None}, Outcome.ANSWERED, "ok"),
     "text error": ({"key": "t/1", "error": "boom"}, Outcome.REFUSED, "error-line"),
     "list": ([1], Outcome.INVALID, "unreadable"),
     "text": ("x", Outcome.INVALID, "unreadable"),
     "text response": ({"response": "x"}, Outcome.INVALID, "unreadable"),
     "text candidates": (response(candidates="no"), Outcome.REFUSED, "no-candidates"),
     "text candidate": (response(candidates=["no"]), Outcome.INVALID, "unreadable"),
-    "text content": (response(candidates=[{"content": "x"}]), Outcome.REFUSED, "empty"),
-    "text parts": (response(candidates=[{"content": {"parts": "x"}}]), Outcome.REFUSED, "empty"),
     "number text": (response(candidates=[{"content": {"parts": [{"text": 1}, 2]}}]), Outcome.REFUSED, "empty"),
 }
 
@@ -100,38 +94,21 @@ def test_provenance_and_usage_are_kept() -> None:
     assert (blocked.usage.prompt, blocked.finish) == (31, "OTHER")
 
 
-@pytest.mark.parametrize("count", [-1, True, "x", None, [], 1.5, 2**30, 2**31, 2**70, "9" * 30])
-def test_counts_that_are_none_are_zero(count: Any) -> None:
-    """A token count that is no count never spoils a sum."""
-    assert judge_document(candidate(usageMetadata={"promptTokenCount": count})).usage.prompt == 0
-
-
 @pytest.mark.parametrize(
     ("code", "rpc", "final"),
     [
         (3, 3, True),
-        (4, 4, False),
-        (5, 5, True),
-        (7, 7, True),
         (8, 8, False),
         (9, 9, True),
-        (10, 10, False),
         (13, 13, False),
-        (14, 14, False),
         (400, 3, True),
-        (403, 7, True),
-        (404, 5, True),
-        (408, 4, False),
         (429, 8, False),
         (500, 13, False),
         (503, 14, False),
-        (504, 4, False),
         (599, 14, False),
         (418, 2, False),
         ("13", 13, False),
-        (13.0, 13, False),
         (True, None, False),
-        (-1, None, False),
         (None, None, False),
         ("x", None, False),
     ],
@@ -143,19 +120,9 @@ def test_code_of_either_family(code: Any, rpc: int | None, *, final: bool) -> No
     assert is_final(reply.code) is final
 
 
-def test_status_word_stands_in_for_a_missing_code() -> None:
-    """An error without a code is known by its status word."""
-    assert judge_document({"error": {"status": "RESOURCE_EXHAUSTED"}}).code == 8
-
-
 def answer(text: str) -> tuple[BaseModel | None, str]:
     """Parse a text as the answer of a good reply."""
     return parse_answer(Response(Outcome.ANSWERED, "ok", text=text), Tags)
-
-
-def test_good_answer_is_parsed() -> None:
-    """A text that is what the model wants gives the answer and "ok"."""
-    assert answer(' {"tags": ["a", "é"]}\n') == (Tags(tags=["a", "é"]), "ok")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +130,6 @@ def test_good_answer_is_parsed() -> None:
     [
         ('```json\n{"tags":["a"]}\n```', "does-not-parse: "),
         ('{"tags":["a"', "does-not-parse: "),
-        ('{"tags":["a"]} and more', "does-not-parse: "),
         ('{"tags":["a"],"tags":["b"]}', "does-not-parse: a member stands twice"),
         ('{"tags":[NaN]}', "does-not-parse: NaN"),
         ('{"tags":["a\\u0000"]}', "does-not-parse: a text holds NUL"),
@@ -173,7 +139,6 @@ def test_good_answer_is_parsed() -> None:
         ('{"tags":[1]}', "does-not-validate: tags.0: "),
         ('{"tags":["a"],"more":1}', "does-not-validate: more: "),
         ("[]", "does-not-validate: the answer: "),
-        ("null", "does-not-validate: the answer: "),
     ],
 )
 def test_bad_answer_has_a_reason(text: str, reason: str) -> None:
@@ -184,23 +149,16 @@ def test_bad_answer_has_a_reason(text: str, reason: str) -> None:
     assert len(said) <= 200
 
 
-def test_reply_that_is_no_answer_keeps_its_reason() -> None:
-    """A refused reply is not parsed; its own reason stands."""
+def test_what_else_a_reply_says() -> None:
+    """Good answers are parsed, others keep their reason; counts that are none are 0; excerpts are safe to print."""
+    assert answer(' {"tags": ["a", "é"]}\n') == (Tags(tags=["a", "é"]), "ok")
     assert parse_answer(judge_document(CASES["safety"][0]), Tags) == (None, "blocked")
-
-
-def test_more_room_helps_only_what_was_cut() -> None:
-    """Both kinds of a cut answer ask for a larger cap, others do not."""
+    assert judge_document({"error": {"status": "RESOURCE_EXHAUSTED"}}).code == 8
+    counts: list[Any] = [-1, True, "x", None, [], 1.5, 2**30, 2**70, "9" * 30]
+    for count in counts:
+        assert judge_document(candidate(usageMetadata={"promptTokenCount": count})).usage.prompt == 0
     wants = {name for name, (document, _, _) in CASES.items() if judge_document(document).reason in CUT_SHORT}
     assert wants == {"cut", "cut, no content"}
-
-
-def test_excerpts_are_safe_to_print() -> None:
-    """Control characters, line ends and terminal sequences of a reply never reach a terminal."""
     assert excerpt_of("a\x1b[31m\nb\u202ec") == "a [31m b c"
-
-
-def test_line_at_fault() -> None:
-    """The line number of a refused create is found, and nothing where there is none."""
     assert line_at_fault("Gemini refused (400): Error on line 12: invalid JSON, near column 3") == 12
     assert line_at_fault("Request contains an invalid argument.") is None

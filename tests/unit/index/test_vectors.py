@@ -41,43 +41,33 @@ def test_key_is_pinned() -> None:
 
 
 def test_nothing_is_there_before_the_first_add(cache: VectorCache) -> None:
-    """An empty cache misses everything, needs no file, and gives back no rows for no keys."""
+    """An empty cache misses everything and needs no file; to fetch what is absent is an error that says what to do."""
     assert cache.missing(KEYS) == list(range(10))
     assert cache.fetch([]).shape == (0, DIM)
     assert cache.forget(KEYS) == 0
     assert not cache.path.exists()
+    cache.add(KEYS[:1], vectors_of(TEXTS[:1]))
+    assert MODEL.encode() in cache.path.read_bytes()[:HEADER_BYTES]  # whose vectors a file holds can be told
+    with pytest.raises(InconsistentError, match="position 1") as caught:
+        cache.fetch(KEYS[:2])
+    assert "make index" in caught.value.hint
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, 0.0, 2.0, -np.inf])
-def test_a_row_that_is_no_unit_vector_is_refused(full: VectorCache, wrong: float) -> None:
-    """One bad row refuses the whole call, says which, and leaves the file as it was."""
+def test_a_row_that_is_no_unit_vector_is_refused(full: VectorCache) -> None:
+    """One bad row refuses the whole call, says which, and leaves the file as it was; so do other widths and counts."""
     before = full.path.read_bytes()
-    rows = vectors_of(["a", "b"])
-    rows[1] = wrong
-    with pytest.raises(InconsistentError, match="first row 1"):
-        full.add([key_of("a"), key_of("b")], rows)
-    assert full.path.read_bytes() == before
-
-
-def test_rows_of_another_width_are_refused(full: VectorCache) -> None:
-    """The message states both shapes."""
+    keys, rows = [key_of("a"), key_of("b")], vectors_of(["a", "b"])
+    for wrong in (np.nan, np.inf, 0.0, 2.0):
+        rows[1] = wrong
+        with pytest.raises(InconsistentError, match="first row 1"):
+            full.add(keys, rows)
     with pytest.raises(InconsistentError, match=r"shape \(1, 8\), expected \(n, 16\)"):
-        full.add([key_of("a")], np.eye(1, 8, dtype=np.float32))
-
-
-def test_keys_and_rows_must_match(full: VectorCache) -> None:
-    """A key too many or too short is a mistake of the caller."""
+        full.add(keys[:1], np.eye(1, 8, dtype=np.float32))
     with pytest.raises(ValueError, match="2 keys for 1 vectors"):
-        full.add([key_of("a"), key_of("b")], vectors_of(["a"]))
+        full.add(keys, rows[:1])
     with pytest.raises(ValueError, match="32 bytes"):
         full.missing([b"short"])
-
-
-def test_an_absent_vector_is_an_error_to_fetch(full: VectorCache) -> None:
-    """The message says which position is absent and what to do."""
-    with pytest.raises(InconsistentError, match="position 1") as caught:
-        full.fetch([KEYS[0], key_of("new")])
-    assert "make index" in caught.value.hint
+    assert full.path.read_bytes() == before
 
 
 def test_a_damaged_record_is_absent_and_reported(full: VectorCache) -> None:
@@ -145,8 +135,3 @@ def test_a_model_that_fits_no_header_is_a_mistake(tmp_path: Path, model: str, di
     """A width of nothing and a name of 300 bytes are refused before a file is made."""
     with pytest.raises(ValueError, match="no vectors of width"):
         VectorCache(tmp_path, model=model, dim=dim)
-
-
-def test_the_name_of_the_model_stands_in_the_file(full: VectorCache) -> None:
-    """Whoever finds the file can tell whose vectors it holds."""
-    assert MODEL.encode() in full.path.read_bytes()[:HEADER_BYTES]

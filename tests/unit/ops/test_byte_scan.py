@@ -62,15 +62,10 @@ def test_very_short_texts_are_found_as_words_alone(tmp_path: Path) -> None:
     assert found(tmp_path, "xyz") == ["json", "request"]
 
 
-def test_links_are_not_followed(tmp_path: Path) -> None:
-    """What a link leads to is looked at where it lies, and not elsewhere."""
+def test_links_are_not_followed_and_blanks_are_no_words(tmp_path: Path) -> None:
+    """What a link leads to is looked at where it lies, and not elsewhere; nothing is found of nothing."""
     (tmp_path / "outside").write_text("somebody")
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(tmp_path / "outside")
     assert found(tmp_path / "root", "somebody") == []
-
-
-def test_nothing_is_found_of_nothing(tmp_path: Path) -> None:
-    """Blank texts are no words."""
-    (tmp_path / "file").write_text("anything")
     assert found(tmp_path, "", "  ") == []

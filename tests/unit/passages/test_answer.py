@@ -32,42 +32,31 @@ def test_the_schema_asks_for_4_to_14_concepts_with_1_to_3_quotations() -> None:
     assert (concepts["minItems"], concepts["maxItems"]) == (4, 14)
     assert list(inner) == concepts["items"]["required"] == ["name", "type", "aliases", "confidence", "quotes"]
     assert inner["type"]["enum"] == list(CONCEPT_TYPES)
-    assert (inner["confidence"]["type"], inner["confidence"]["minimum"], inner["confidence"]["maximum"]) == (
-        "NUMBER",
-        0,
-        1,
-    )
+    assert {name: inner["confidence"][name] for name in ("type", "minimum", "maximum")} == {
+        "type": "NUMBER",
+        "minimum": 0,
+        "maximum": 1,
+    }
     assert (inner["quotes"]["minItems"], inner["quotes"]["maxItems"]) == (1, 3)
 
 
-@pytest.mark.parametrize("number", [1, 3, 15])
-def test_any_number_of_concepts_is_an_answer(number: int) -> None:
-    """What was asked for bounds the question, not the answer."""
-    concepts, reason = parsed(*(concept(f"concept {at}") for at in range(number)))
-    assert (len(concepts), reason) == (number, "ok")
-
-
-@pytest.mark.parametrize("quotes", [[], ["a", "b", "c", "d"]])
-def test_any_number_of_quotations_is_taken(quotes: list[str]) -> None:
-    """A concept may even have none; it is then stored without evidence."""
-    assert parsed(concept(quotes=quotes))[0][0].quotes == quotes
+@pytest.mark.parametrize("number", [0, 1, 15])
+def test_any_number_of_concepts_and_quotations_is_an_answer(number: int) -> None:
+    """What was asked for bounds the question, not the answer; one needs a concept, which may be without a quotation."""
+    concepts, reason = parsed(*(concept(f"concept {at}", quotes=["q"] * at, type="Zoo") for at in range(number)))
+    assert [(one.name, one.type) for one in concepts] == [(f"concept {at}", "Zoo") for at in range(number)]
+    assert reason.partition(":")[0] == ("ok" if number else "does-not-validate")
 
 
 @pytest.mark.parametrize(
     ("name", "clean"),
     [
         ("  convolutional \n neural\tnetwork ", "convolutional neural network"),
-        ("U-Net", "U-Net"),
         ("**CNN**", "CNN"),
-        ("*CNN*", "CNN"),
-        ("A*", "A*"),
-        ("C++", "C++"),
-        ("k-means", "k-means"),
         ("<b>BERT</b>", "BERT"),
         ("R&amp;D", "R&D"),
         ("[BERT](https://example.org)", "BERT"),
         ("soft\u00adhyphen\u200b", "softhyphen"),
-        ("\u202etrain\u202c", "train"),
         ("- recall", "recall"),
         ("\u0627\u0644\u0630\u0643\u0627\u0621", "\u0627\u0644\u0630\u0643\u0627\u0621"),
         ("机器学习", "机器学习"),
@@ -79,7 +68,7 @@ def test_a_name_keeps_its_case_and_loses_what_is_no_name(name: str, clean: str) 
     assert (concepts[0].name, concepts[0].aliases) == (clean, ["x"])
 
 
-@pytest.mark.parametrize("name", ["", " \t", "\u200b", "**", "<br>", "...", "x" * 301, "&#8203;"])
+@pytest.mark.parametrize("name", ["", "\u200b", "**", "...", "x" * 301])
 def test_a_concept_without_a_name_goes_and_leaves_the_others(name: str) -> None:
     """An answer is none where that leaves nothing."""
     assert [one.name for one in parsed(concept(name), concept("recall"))[0]] == ["recall"]
@@ -105,13 +94,9 @@ def test_concepts_of_one_name_become_the_first_with_the_quotations_of_all() -> N
     ("wrong", "where"),
     [
         ({"confidence": 1.01}, "concepts.0.confidence"),
-        ({"confidence": -0.1}, "concepts.0.confidence"),
         ({"confidence": "0.9"}, "concepts.0.confidence"),
-        ({"confidence": True}, "concepts.0.confidence"),
         ({"quotes": "a CNN"}, "concepts.0.quotes"),
-        ({"quotes": [1]}, "concepts.0.quotes.0"),
         ({"name": None}, "concepts.0.name"),
-        ({"aliases": None}, "concepts.0.aliases"),
         ({"start": 3}, "concepts.0.start"),
     ],
 )
@@ -121,27 +106,12 @@ def test_what_was_not_asked_for_is_no_answer(wrong: dict[str, Any], where: str) 
     assert (concepts, reason.split(": ")[:2]) == ([], ["does-not-validate", where])
 
 
-@pytest.mark.parametrize("document", ['{"concepts": []}', "{}", "[]", '{"concepts": null}'])
-def test_an_answer_without_a_concept_is_none(document: str) -> None:
-    """It is asked again, like any answer that does not validate."""
-    assert parsed(text=document)[1].startswith("does-not-validate")
-
-
-@pytest.mark.parametrize("escape", ["\\u0000", "\\ud800", "\\udfff x"])
-@pytest.mark.parametrize("member", ["name", "quotes", "aliases", "type"])
-def test_what_no_database_holds_is_refused(escape: str, member: str) -> None:
-    """NUL and half surrogate pairs make an answer invalid, wherever they stand."""
-    value: Any = ["@"] if member in {"quotes", "aliases"} else "@"
-    text = json.dumps({"concepts": [concept(**{member: value})]}).replace("@", escape)
-    assert parsed(text=text)[1].startswith("does-not-parse")
-
-
-def test_a_confidence_that_is_no_number_is_refused() -> None:
-    """NaN is no JSON."""
+@pytest.mark.parametrize("escape", ["\\u0000", "\\ud800"])
+def test_what_no_database_holds_is_refused(escape: str) -> None:
+    """NUL and half surrogate pairs make an answer invalid, wherever they stand; so does a confidence that is NaN."""
+    for member in ("name", "quotes", "aliases", "type"):
+        value: Any = ["@"] if member in {"quotes", "aliases"} else "@"
+        text = json.dumps({"concepts": [concept(**{member: value})]}).replace("@", escape)
+        assert parsed(text=text)[1].startswith("does-not-parse")
     text = json.dumps({"concepts": [concept(confidence=float("nan"))]})
     assert parsed(text=text)[1].startswith("does-not-parse")
-
-
-def test_a_strange_type_is_kept_for_the_note() -> None:
-    """It becomes "other" when the answer is grounded, where that can be told."""
-    assert parsed(concept(type="Zoo"))[0][0].type == "Zoo"

@@ -54,15 +54,11 @@ def test_the_hash_is_of_the_text_alone() -> None:
 
 
 def test_the_question_is_a_request_the_api_takes() -> None:
-    """Line, schema and a cap on the output pass the checks of every request."""
+    """Line, schema and a cap on the output pass the checks of every request; all that the schema asks is explained."""
     request = requests.build_request(
         passage_item("p/1", "text").prompt, schema=schema.response_schema(PassageConcepts), thinking={}
     )
     requests.check_request(requests.request_line("passage-concepts/p1", request))
     assert request["generationConfig"]["maxOutputTokens"] == 8192
-
-
-def test_the_instruction_names_every_type_and_member() -> None:
-    """What the schema asks for is explained."""
     assert all(word in SYSTEM for word in (*CONCEPT_TYPES, *PassageConcepts.model_fields))
     assert all(f"- {name}:" in SYSTEM for name in ("name", "type", "aliases", "confidence", "quotes"))

@@ -57,32 +57,22 @@ def test_what_is_written_as_json_is_read_as_it_was(rows: list[tuple[str, str, An
     ("line", "field", "reason"),
     [
         (b"nonsense", "", "no JSON: "),
-        (b'{"id": "a", "text": "x"', "", "no JSON: "),
         (b'{"id": "a", "text": "x"} {"id": "b"}', "", "no JSON: "),
         (b'{"id": "a", "text": NaN}', "", "no JSON: "),
         (b"[" * 5000, "", "no JSON: "),
         (b'{"id": "a", "text": "x", "m": ' + b"[" * 5000 + b"]" * 5000 + b"}", "", "no JSON: "),
         (b'["a", "x"]', "", "not an object"),
-        (b"null", "", "not an object"),
         (b'{"id": "a", "text": "\xff"}', "", "not UTF-8, from byte 22 on"),
-        ('{"id": "a", "text": "é"}'.encode("utf-16"), "", "not UTF-8"),
         (b'{"id": "a", "text": "\\ud800"}', "text", "half a character"),
         (b'{"id": "a", "text": "x", "n": {"m": ["\\udc00"]}}', "n", "half a character"),
-        (b'{"id": "\\udc00", "text": "x"}', "id", "half a character"),
         (b'{"text": "x"}', "id", "missing"),
-        (b'{"id": null, "text": "x"}', "id", "missing"),
         (b'{"id": " \\u3000", "text": "x"}', "id", "empty"),
         (b'{"id": true, "text": "x"}', "id", "neither text nor a whole number"),
-        (b'{"id": 1.0, "text": "x"}', "id", "neither text nor a whole number"),
-        (b'{"id": ["a"], "text": "x"}', "id", "neither text nor a whole number"),
         (b'{"id": "a\\nb", "text": "x"}', "id", "holds control characters"),
-        (b'{"id": "a\\u0000", "text": "x"}', "id", "holds control characters"),
         (b'{"id": "a\\u2028", "text": "x"}', "id", "holds control characters"),
         (json.dumps({"id": "x" * 501, "text": "x"}).encode(), "id", "longer than 500 characters"),
         (b'{"id": "a"}', "text", "missing"),
-        (b'{"id": "a", "text": null}', "text", "missing"),
         (b'{"id": "a", "text": 5}', "text", "no text"),
-        (b'{"id": "a", "text": ["x"]}', "text", "no text"),
         (b'{"id": "a", "text": "x\\u0000"}', "text", "holds NUL"),
     ],
 )
@@ -96,19 +86,10 @@ def test_a_line_without_a_passage_is_told(tmp_path: Path, line: bytes, field: st
     assert [one.id for one in (before, after) if isinstance(one, Passage)] == ["good", "good"]
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\t", "\u2003\u3000"])
-def test_a_text_of_white_space_is_noted_and_kept(tmp_path: Path, text: str) -> None:
-    """It goes in, and is never asked about."""
-    found = _one(tmp_path / "p.jsonl", json.dumps({"id": "a", "text": text}).encode())
-    assert isinstance(found, Passage)
-    assert (found.text, [(told.kind, told.column) for told in found.changes]) == (text, [(FindingKind.NOTED, "text")])
-
-
 @pytest.mark.parametrize(
     ("extra", "field", "source", "metadata"),
     [
         ({"source": 5, "metadata": {"a": 1}}, "source", None, {"a": 1}),
-        ({"source": "a\0b"}, "source", None, None),
         ({"source": "s", "metadata": ["a"]}, "metadata", "s", None),
         ({"source": "s", "metadata": {"a": {"b": ["\0"]}}}, "metadata", "s", None),
         ({"source": "s", "ti\0tle": 1}, "metadata", "s", None),
@@ -124,12 +105,16 @@ def test_what_cannot_be_kept_beside_a_text_is_dropped_and_told(
     assert [(told.kind, told.column, told.key) for told in found.changes] == [(FindingKind.CHANGED, field, "a")]
 
 
-def test_null_says_nothing_and_a_backslash_is_no_nul(tmp_path: Path) -> None:
-    """Neither a source nor metadata of null are told of; the letters u0000 behind a backslash are six characters."""
-    found = _one(
-        tmp_path / "p.jsonl", b'{"id": "a", "text": "\\\\u0000", "source": null, "metadata": null, "k": "\\\\u0000"}'
-    )
-    assert found == Passage("a", "\\u0000", None, {"k": "\\u0000"}, 1)
+def test_what_is_nothing_is_kept_without_a_word_or_noted(tmp_path: Path) -> None:
+    """Null is neither source nor metadata, a backslash no NUL; a text of white space goes in and is noted."""
+    path = tmp_path / "p.jsonl"
+    odd = b'{"id": "a", "text": "\\\\u0000", "source": null, "metadata": null, "k": "\\\\u0000"}'
+    assert _one(path, odd) == Passage("a", "\\u0000", None, {"k": "\\u0000"}, 1)
+    for text in ("", "\n\t", "\u2003\u3000"):
+        found = _one(path, json.dumps({"id": "a", "text": text}).encode())
+        assert isinstance(found, Passage)
+        noted = [(told.kind, told.column) for told in found.changes]
+        assert (found.text, noted) == (text, [(FindingKind.NOTED, "text")])
 
 
 def test_keys_of_other_names_are_noted_once(tmp_path: Path) -> None:
@@ -137,7 +122,9 @@ def test_keys_of_other_names_are_noted_once(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text("".join(json.dumps({"id": n, "text": "x", f"k{n % 12}": n}) + "\n" for n in range(30)))
     passages = Passages(path)
-    assert [one.metadata for one in passages.passages() if isinstance(one, Passage)][13] == {"k1": 13}
+    for _ in range(2):  # a second reading begins anew
+        assert [one.metadata for one in passages.passages() if isinstance(one, Passage)][13] == {"k1": 13}
+        assert passages.position == passages.size
     assert passages.notes == ["taken into the metadata: k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 and 2 more"]
 
 
@@ -162,27 +149,6 @@ def test_a_line_that_never_ends_does_not_fill_the_memory(tmp_path: Path, monkeyp
         (3, "longer than"),
         (4, "a passage"),
     ]
-
-
-def test_how_far_it_was_read_is_known(tmp_path: Path) -> None:
-    """After the last line, all bytes of the file were read; a second reading begins anew."""
-    path = tmp_path / "p.jsonl"
-    path.write_bytes(b'{"id": "a", "text": "x"}\n' * 3)
-    passages = Passages(path)
-    for _ in range(2):
-        assert (len(list(passages.passages())), passages.position) == (3, passages.size)
-
-
-@pytest.mark.parametrize("make", ["none", "directory", "empty"])
-def test_what_is_no_file_of_passages_is_an_error(tmp_path: Path, make: str) -> None:
-    """It is said before anything is read."""
-    path = tmp_path / make
-    if make == "directory":
-        path.mkdir()
-    if make == "empty":
-        path.touch()
-    with pytest.raises(InputError, match="nothing was imported"):
-        Passages(path)
 
 
 def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:

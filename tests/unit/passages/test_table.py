@@ -54,14 +54,14 @@ def _open(tx: Connection, shape: PassagesShape, skip: tuple[str, ...] | None = N
     return list(tx.execute(table.pending_passages(shape, skip=skip, label=label)).scalars())
 
 
-@pytest.mark.parametrize("text", ["", " ", "\t\n\r", "\u00a0\u3000", "\u2028", "\x1c\x1f\x85"])
-def test_a_text_of_white_space_is_none(tx: Connection, shape: PassagesShape, text: str) -> None:
+def test_a_text_of_white_space_is_none(tx: Connection, shape: PassagesShape) -> None:
     """Such a passage is never asked about, and is counted as empty."""
-    _put(tx, shape, a=text)
+    texts = dict(zip("abcdef", ("", " ", "\t\n\r", "\u00a0\u3000", "\u2028", "\x1c\x1f\x85"), strict=True))
+    _put(tx, shape, **texts)
     assert _open(tx, shape) == []
-    assert table.pending_passages_among(tx, shape, ["a"]) == set()
-    assert table.count_passages_by_state(tx, shape, now=NOW)["empty"] == 1
-    assert table.passage_texts(tx, shape, ["a"]) == {"a": text}
+    assert table.pending_passages_among(tx, shape, list(texts)) == set()
+    assert table.count_passages_by_state(tx, shape, now=NOW)["empty"] == len(texts)
+    assert table.passage_texts(tx, shape, list(texts)) == texts
 
 
 def test_open_passages_come_in_the_order_of_their_ids(tx: Connection, shape: PassagesShape) -> None:
@@ -116,11 +116,6 @@ def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: PassagesS
     assert (loaded(first["aliases"]), first["created_at"]) == (["é", "b"], NOW)
     assert loaded(first["evidence"]) == {"surface": "Bienen", "support": [{"quote": "é %s", "start": 0, "end": 1}]}
     assert (second["evidence"], loaded(second["evidence"])) == (None, None)
-
-
-def test_a_time_without_a_zone_is_no_time(tx: Connection, shape: PassagesShape) -> None:
-    """It is a mistake of ours and said at once."""
-    _put(tx, shape, a="x")
     with pytest.raises(ValueError, match="naive"):
         _answer(tx, shape, "a", at=NOW.replace(tzinfo=None))
 
@@ -152,16 +147,8 @@ def test_every_passage_is_counted_once(tx: Connection, shape: PassagesShape) -> 
     assert later == {**expected, "claimed": 0, "parked": 2}
 
 
-@pytest.mark.parametrize(
-    ("cell", "value"),
-    [("[1]", [1]), ({"a": 1}, {"a": 1}), (None, None), ("no json", "no json"), (b"[1]", [1]), (5, 5)],
-)
-def test_a_json_cell_is_what_it_says(cell: object, value: object) -> None:
-    """As text or as the driver read it; what is no JSON is itself."""
-    assert loaded(cell) == value
-
-
-@pytest.mark.parametrize(("cell", "value"), [("x", "x"), (None, ""), (5, "5"), (b"\xc3\xa9\xff", "é\ufffd")])
-def test_a_text_cell_is_text(cell: object, value: str) -> None:
-    """Whatever another program put there."""
-    assert cell_words(cell) == value
+def test_a_cell_is_what_it_says() -> None:
+    """JSON as text or as the driver read it, else itself; text whatever another program put there."""
+    cells = ["[1]", {"a": 1}, None, "no json", b"[1]", 5]
+    assert [loaded(cell) for cell in cells] == [[1], {"a": 1}, None, "no json", [1], 5]
+    assert [cell_words(cell) for cell in ("x", None, 5, b"\xc3\xa9\xff")] == ["x", "", "5", "é\ufffd"]

@@ -31,8 +31,6 @@ def verdict(name: str, measured: Quality, overrides: str = "") -> Verdict:
         ("evidence", quality(evidence=0.989999), False),
         ("evidence", quality(evidence=None), None),
         ("concepts", quality(concepts=4.0), True),
-        ("concepts", quality(concepts=14.0), True),
-        ("concepts", quality(concepts=3.99), False),
         ("concepts", quality(concepts=14.01), False),
         ("invalid", quality(), True),
         ("evidence", quality(evidence=0.0, items=19), None),
@@ -48,9 +46,7 @@ def test_bounds_are_inclusive_and_few_items_are_not_judged(name: str, measured: 
     ("overrides", "name", "expected"),
     [
         ("evidence=0.95", "evidence", True),
-        (" evidence = 0.5 , concepts=3..16,", "evidence", True),
         ("concepts=9..16", "concepts", False),
-        ("concepts=..7", "concepts", False),
         ("concepts=2..", "concepts", True),
         ("evidence=..0.5", "evidence", False),
         ("invalid=0.001", "invalid", False),
@@ -67,18 +63,13 @@ def test_every_bound_can_be_set(overrides: str, name: str, expected: object) -> 
     [
         ("evidenc=0.9", "no gate 'evidenc'"),
         ("evidence=95", "0 and 1"),
-        ("evidence=-0.1", "0 and 1"),
         ("evidence=0.9..95", "0 and 1"),
         ("evidence=much", "no number"),
         ("evidence=nan", "no number"),
-        ("evidence=inf", "no number"),
-        ("evidence=", "says nothing"),
         ("evidence", "says nothing"),
-        ("=0.9", "says nothing"),
         ("concepts=5", "two bounds"),
         ("concepts=9..3", "lets nothing through"),
         ("concepts=..", "no bounds"),
-        ("concepts=1..2..3", "no bounds"),
         ("concepts=3..4,concepts=3..5", "twice"),
     ],
 )
@@ -107,11 +98,6 @@ def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
         "the answers are stored"
     )
     assert "reports/one.md" in caught.value.hint
-
-
-def test_without_a_failure_nothing_is_raised() -> None:
-    """Gates that passed or were not judged let a command end well."""
-    gates.ensure_gates_passed(gates.judge_figures(quality()), report="")
     gates.ensure_gates_passed(gates.judge_figures(quality(evidence=0.1, items=3)), report="")
 
 
@@ -121,11 +107,8 @@ def test_without_a_failure_nothing_is_raised() -> None:
         (0.98996, "share", 0.99, "98.996 %"),
         (0.98996, "share", None, "99 %"),
         (0.5, "share", 0.99, "50 %"),
-        (1234.0, "count", None, "1,234"),
         (7.5, "mean", None, "7.5"),
-        (100.0, "mean", None, "100"),
         (0.00012, "USD", None, "$0.000120"),
-        (12.5, "USD", None, "$12.50"),
         (None, "share", None, "-"),
     ],
 )

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,21 +12,8 @@ from pipeline.core.states import BATCH_MOVES, BatchState
 from pipeline.store import batches, tables
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection, Store
+from tests.unit.store.facts import BATCH, NOW
 
-NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-FACTS: dict[str, Any] = {
-    "task": "t",
-    "extractor": "t@1/m",
-    "model": "m",
-    "requests": 2,
-    "request_file": "batches/000001-requests.jsonl",
-    "request_sha256": "00",
-    "request_size": 9,
-    "estimated_in": 1,
-    "estimated_out": 1,
-    "estimated_cost": 0.5,
-    "priced_on": "2026-10-07",
-}
 Move = Callable[[Connection, Batch], None]
 
 MOVES: dict[BatchState, Move] = {  # a way into each state but the first
@@ -45,14 +30,7 @@ MOVES: dict[BatchState, Move] = {  # a way into each state but the first
     BatchState.INGESTED: lambda tx, batch: batches.mark_ingested(tx, batch, at=NOW),
     BatchState.FAILED: lambda tx, batch: batches.mark_failed(tx, batch, why="failed", at=NOW),
 }
-PATHS: dict[BatchState, list[BatchState]] = {  # how to get there from prepared
-    BatchState.PREPARED: [],
-    BatchState.SUBMITTING: [BatchState.SUBMITTING],
-    BatchState.SUBMITTED: [BatchState.SUBMITTING, BatchState.SUBMITTED],
-    BatchState.DOWNLOADED: [BatchState.SUBMITTING, BatchState.SUBMITTED, BatchState.DOWNLOADED],
-    BatchState.INGESTED: [BatchState.SUBMITTING, BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED],
-    BatchState.FAILED: [BatchState.FAILED],
-}
+WAY = (BatchState.SUBMITTING, BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED)
 
 
 @pytest.fixture
@@ -61,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made = Store(f"sqlite:///{tmp_path / 'findable.db'}")
     with made.write() as tx:
         tables.metadata.create_all(tx)
-        batches.add_batch(tx, at=NOW, number=1, **FACTS)
+        batches.add_batch(tx, at=NOW, number=1, **BATCH)
     yield made
     made.close()
 
@@ -80,7 +58,8 @@ def move(store: Store, batch: Batch, to: BatchState) -> None:
 
 def bring(store: Store, state: BatchState) -> Batch:
     """Bring batch 1 to a state and return it."""
-    for step in PATHS[state]:
+    steps = WAY[: WAY.index(state) + 1] if state in WAY else (state,)[: state is BatchState.FAILED]
+    for step in steps:
         move(store, read(store), step)
     return read(store)
 
@@ -130,7 +109,7 @@ def test_a_cancel_of_what_is_home_is_a_conflict(store: Store) -> None:
 
 
 def test_an_end_seen_late_says_nothing_of_the_next_try(store: Store) -> None:
-    """Who stood still during one try does not overwrite when the next one's call ended."""
+    """A process that stood still during one try does not overwrite when the next one's call ended."""
     first = bring(store, BatchState.SUBMITTING)
     move(store, first, BatchState.SUBMITTING)
     second = read(store)
@@ -144,31 +123,21 @@ def test_a_conflict_takes_the_whole_transaction_back(store: Store) -> None:
     """What stood beside the move in its transaction is not kept either."""
     stale = read(store)
     move(store, stale, BatchState.SUBMITTING)
-
-    def note_and_move() -> None:
-        """Keep an upload, and fail a batch that is elsewhere by now."""
-        with store.write() as tx:
-            batches.note_upload(tx, 1, upload="files/x", at=NOW)
-            batches.mark_failed(tx, replace(stale, state=BatchState.DOWNLOADED), why="given up", at=NOW)
-
-    with pytest.raises(StateConflictError):
-        note_and_move()
+    with pytest.raises(StateConflictError), store.write() as tx:
+        batches.note_upload(tx, 1, upload="files/x", at=NOW)
+        batches.mark_failed(tx, replace(stale, state=BatchState.DOWNLOADED), why="given up", at=NOW)
     assert read(store).upload is None
 
 
 def test_a_twin_is_recorded_once(store: Store) -> None:
-    """Found again it is the same one; its cost is counted once."""
+    """Found again it is the same one; its cost is counted once. An unknown number is an error of usage."""
     batch = bring(store, BatchState.SUBMITTED)
     for expected in (True, False):
         with store.write() as tx:
             new = batches.add_duplicate(tx, batch, remote_name="batches/twin", display_name="n-t1", at=NOW)
         assert new is expected
     with store.read() as tx:
-        assert [twin["estimated_cost"] for twin in batches.all_duplicates(tx)] == [0.5]
+        assert [twin["estimated_cost"] for twin in batches.all_duplicates(tx)] == [1]
         assert batches.open_duplicates(tx, 1) == ["batches/twin"]
-
-
-def test_an_unknown_number_is_an_error_of_usage(store: Store) -> None:
-    """There is no batch 7."""
-    with store.read() as tx, pytest.raises(InputError, match="no batch 7"):
-        batches.get_batch(tx, 7)
+        with pytest.raises(InputError, match="no batch 7"):
+            batches.get_batch(tx, 7)

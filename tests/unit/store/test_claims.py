@@ -1,8 +1,6 @@
 """Claims at scale: what asks for open claims goes through their index and not through every request there ever was."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Select, text
@@ -13,22 +11,7 @@ from pipeline.core.states import Outcome
 from pipeline.experts.task import TagsTask
 from pipeline.store import answers, batches, claims
 from tests.delivery import prepare, put_people, workspace_at
-
-NOW = datetime(2026, 11, 20, tzinfo=UTC)
-BATCH: dict[str, Any] = {
-    "number": 1,
-    "task": "expert-tags",
-    "extractor": "expert-tags@1/m",
-    "model": "m",
-    "requests": 2,
-    "request_file": "batches/000001-requests.jsonl",
-    "request_sha256": "00",
-    "request_size": 9,
-    "estimated_in": 1,
-    "estimated_out": 1,
-    "estimated_cost": 0.5,
-    "priced_on": "2026-10-07",
-}
+from tests.unit.store.facts import BATCH, NOW
 
 
 @pytest.mark.sqlite_only("asks SQLite for its plan")
@@ -66,7 +49,7 @@ def test_an_item_that_was_answered_since_it_was_read_is_not_claimed(tmp_path: Pa
     put_people(workspace, 2)
     with workspace.open() as ws:
         with ws.store.write() as tx:
-            batches.add_batch(tx, at=NOW, **BATCH)
+            batches.add_batch(tx, at=NOW, number=1, **BATCH | {"task": ws.task.name})
             rows = [(one, "hash") for one in tx.execute(claims.askable(ws.task)).scalars()]
             tx.exec_driver_sql("UPDATE experts SET tags = '[\"bees\"]' WHERE id = 2")
         with pytest.raises(StateConflictError), ws.store.write() as tx:

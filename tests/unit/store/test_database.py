@@ -1,80 +1,71 @@
-"""A database's transactions: snapshots to read from, one writer at a time, and errors that a person can act on."""
+"""A database's transactions on both kinds: snapshots to read from, one writer at a time, errors to act on."""
 
+import gc
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Integer, Select, column, select, text
 
-from pipeline.core.errors import ConfigurationError, InconsistentError, RemoteError
-from pipeline.store import database
-from pipeline.store.database import Store
+from pipeline.core.errors import ConfigurationError, InconsistentError, UnavailableError
+from pipeline.store.database import Store, streamed
+from tests import postgresql
+from tests.unit.store.facts import noted, notes
+
+SERIES = "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100) SELECT n FROM s) AS s"
+THERE = {"sqlite": "SELECT name FROM sqlite_master WHERE name = 'more'", "postgresql": "SELECT to_regclass('more')"}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
+@pytest.fixture(name="url", params=["file", "server"])
+def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of either kind."""
+    path = tmp_path / "deep" / "people.db"
+    return f"sqlite:///{path}" if request.param == "file" else postgresql.database_of(tmp_path / "data")
+
+
+@pytest.fixture(name="store")
+def _store(url: str) -> Iterator[Store]:
     """A database of one table with one row."""
-    made = Store(f"sqlite:///{tmp_path / 'deep' / 'people.db'}")
-    with made.write() as tx:
-        tx.execute(text("CREATE TABLE notes (note TEXT UNIQUE)"))
-        tx.execute(text("INSERT INTO notes VALUES ('one')"))
-    return made
-
-
-def notes(store: Store) -> list[str]:
-    """Return every note."""
-    with store.read() as tx:
-        return [row[0] for row in tx.execute(text("SELECT note FROM notes ORDER BY note"))]
-
-
-def test_nothing_is_made_before_it_is_used(tmp_path: Path) -> None:
-    """Naming a database opens nothing."""
-    store = Store(f"sqlite:///{tmp_path / 'new' / 'people.db'}")
-    assert store.path == tmp_path / "new" / "people.db"
-    assert not (tmp_path / "new").exists()
-
-
-def test_commits_are_durable_and_references_are_held(store: Store) -> None:
-    """WAL, synchronous FULL, and foreign keys are on for every connection."""
-    with store.read() as tx:
-        found = {
-            name: tx.execute(text(f"PRAGMA {name}")).scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
-        }
-    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    with noted(url) as made:
+        yield made
 
 
 def test_an_error_takes_everything_back_tables_included(store: Store) -> None:
-    """What raises inside a write leaves no row and no table behind."""
-
-    def fail() -> None:
-        """Write a row and a table, then fail."""
-        with store.write() as tx:
-            tx.execute(text("INSERT INTO notes VALUES ('two')"))
-            tx.execute(text("CREATE TABLE more (note TEXT)"))
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
+    """What raises inside a write leaves no row and no table; a broken rule is named without the value."""
+    with pytest.raises(KeyError), store.write() as tx:
+        tx.execute(text("INSERT INTO notes VALUES ('two')"))
+        tx.execute(text("CREATE TABLE more (note TEXT)"))
+        raise KeyError
     assert notes(store) == ["one"]
     with store.read() as tx:
-        assert tx.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'more'")).scalar() == 0
+        assert tx.execute(text(THERE[tx.dialect.name])).scalar() is None
+    with (
+        pytest.raises(InconsistentError, match=r"notes_note_key|UNIQUE .*: notes\.note") as caught,
+        store.write() as tx,
+    ):
+        tx.execute(text("INSERT INTO notes VALUES (:note)"), {"note": "one"})
+    assert "(one)" not in caught.value.message
+    assert "'one'" not in caught.value.message
 
 
 def test_a_reader_keeps_its_snapshot(store: Store) -> None:
-    """What is written meanwhile is not seen, and a reader stops no writer."""
+    """What is written meanwhile is not seen, and a reader stops no writer; on a server it cannot write itself."""
     with store.read() as tx:
         before = tx.execute(text("SELECT count(*) FROM notes")).scalar()
         with store.write() as other:
             other.execute(text("INSERT INTO notes VALUES ('two')"))
         assert tx.execute(text("SELECT count(*) FROM notes")).scalar() == before
     assert notes(store) == ["one", "two"]
+    if store.path is None:
+        with pytest.raises(ConfigurationError, match="read-only"), store.read() as tx:
+            tx.execute(text("DELETE FROM notes"))
 
 
-def test_what_a_write_reads_is_what_it_changes(store: Store) -> None:
+def test_what_a_write_reads_is_what_it_changes(store: Store, url: str) -> None:
     """Writers take turns from their first statement on: forty concurrent increments are forty."""
     with store.write() as tx:
         tx.execute(text("CREATE TABLE counter (n INTEGER)"))
@@ -82,7 +73,7 @@ def test_what_a_write_reads_is_what_it_changes(store: Store) -> None:
 
     def count() -> None:
         """Read, then write what was read, ten times."""
-        mine = Store(str(store.url))
+        mine = Store(url)
         for _ in range(10):
             with mine.write() as tx:
                 n = tx.execute(text("SELECT n FROM counter")).scalar() or 0
@@ -98,33 +89,50 @@ def test_what_a_write_reads_is_what_it_changes(store: Store) -> None:
         assert tx.execute(text("SELECT n FROM counter")).scalar() == 40
 
 
-def test_a_writer_that_waits_too_long_gives_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another program's write lock: an error to try again after, and nothing changed."""
-    monkeypatch.setattr(database, "BUSY_S", 0.1)
-    store.close()
-    assert store.path is not None
-    other = sqlite3.connect(store.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(RemoteError, match=r"has held .* for more than 0.1 s"), store.write() as tx:
-        tx.execute(text("INSERT INTO notes VALUES ('two')"))
-    other.execute("ROLLBACK")
+def test_a_writer_that_waits_too_long_gives_up(store: Store, url: str) -> None:
+    """Whether another of our writes or another program stands in the way: an error, and nothing changed."""
+    other = Store(url)
+    late = pytest.raises(UnavailableError, match=r"has held .* for more than 0.1 s")
+    with other.write(), late, store.write(patience_s=0.1):
+        pass
     other.close()
+    if store.path is None:
+        import psycopg
+
+        with psycopg.connect(url.replace("+psycopg", "")) as theirs:
+            theirs.execute("UPDATE notes SET note = 'theirs'")
+            with pytest.raises(UnavailableError, match="has held"), store.write(patience_s=0.1) as tx:
+                tx.execute(text("UPDATE notes SET note = 'ours'"))
+            theirs.rollback()
     assert notes(store) == ["one"]
 
 
-def test_text_of_other_programs_is_read_with_gaps(store: Store) -> None:
-    """Bytes that are no UTF-8 come as replacement characters instead of an error."""
+def test_a_result_that_is_not_read_to_its_end_goes_with_its_transaction(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reader that stops in the middle, and lets go of it only later, leaves no cursor open and no word in any log."""
+    numbers: Select[int] = select(column("n", Integer)).select_from(text(SERIES))
+    with store.read() as tx:
+        begun = iter(streamed(tx, numbers, page=10))
+        assert next(begun)[0] == 1
+        rest = streamed(tx, numbers, page=10)
+        assert len(rest.all()) == 100
+    del begun
+    gc.collect()
+    store.close()
+    assert caplog.text == ""
+
+
+def test_a_file_is_made_when_it_is_used_and_its_commits_are_durable(tmp_path: Path) -> None:
+    """WAL, synchronous FULL and foreign keys are on; bytes that are no UTF-8 are read as replacement characters."""
+    store = Store(f"sqlite:///{tmp_path / 'new' / 'people.db'}")
+    assert store.path == tmp_path / "new" / "people.db"
+    assert not (tmp_path / "new").exists()
     with store.write() as tx:
-        tx.execute(text("INSERT INTO notes VALUES (CAST(x'48E96C' AS TEXT))"))
-    assert notes(store) == ["H\N{REPLACEMENT CHARACTER}l", "one"]
-
-
-def test_a_broken_rule_names_the_rule_and_not_the_value(store: Store) -> None:
-    """A value that the database refuses does not appear in the message."""
-    with pytest.raises(InconsistentError) as caught, store.write() as tx:
-        tx.execute(text("INSERT INTO notes VALUES (:note)"), {"note": "one"})
-    assert "UNIQUE constraint failed: notes.note" in caught.value.message
-    assert "'one'" not in caught.value.message
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        assert [tx.execute(text(f"PRAGMA {name}")).scalar() for name in names] == ["wal", 2, 1]
+        assert tx.execute(text("SELECT CAST(x'48E96C' AS TEXT)")).scalar() == "H\N{REPLACEMENT CHARACTER}l"
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -137,34 +145,27 @@ def test_a_broken_rule_names_the_rule_and_not_the_value(store: Store) -> None:
         ("oracle://ada:secret@h/d", "not in oracle"),
     ],
 )
-def test_what_is_no_sqlite_file_is_refused(url: str, said: str) -> None:
+def test_what_is_no_database_is_refused(url: str, said: str) -> None:
     """The message says what is kept where, and shows no password."""
     with pytest.raises(ConfigurationError, match=said) as caught:
         Store(url)
     assert "secret" not in caught.value.message
 
 
-def test_a_database_below_a_file_is_refused(tmp_path: Path) -> None:
-    """A path that leads through a file: what to set instead."""
-    (tmp_path / "file").write_text("mine")
-    with (
-        pytest.raises(ConfigurationError, match="cannot hold a database"),
-        Store(f"sqlite:///{tmp_path / 'file' / 'people.db'}").read(),
-    ):
-        pass
-
-
-def test_other_bytes_are_no_database_and_stay(tmp_path: Path) -> None:
-    """A file that is no database is named, and not written to."""
+def test_a_file_that_is_in_the_way_stays(tmp_path: Path) -> None:
+    """A path that leads through a file, and a file that is no database, are named and not written to."""
     path = tmp_path / "letter.db"
     path.write_bytes(b"dear aunt\n" * 500)
     with pytest.raises(InconsistentError, match="no database"), Store(f"sqlite:///{path}").write():
         pass
+    with pytest.raises(ConfigurationError, match="cannot hold a database"), Store(f"sqlite:///{path / 'below'}").read():
+        pass
     assert path.read_bytes() == b"dear aunt\n" * 500
 
 
-def test_what_the_pool_logs_is_not_printed(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_the_pool_logs_is_not_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """An interrupt that strikes while a connection is closed leaves no traceback of SQLAlchemy's on standard error."""
+    sqlite3.connect(tmp_path / "people.db").close()
     script = (
         "import logging, sys\n"
         "from pipeline.store.database import Store\n"
@@ -172,5 +173,6 @@ def test_what_the_pool_logs_is_not_printed(store: Store, capfd: pytest.CaptureFi
         "with store.read():\n    pass\n"
         "logging.getLogger('sqlalchemy.pool.impl.QueuePool').error('Exception closing connection', exc_info=True)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(store.url)], check=True, cwd=Path(__file__).parents[3])
+    words = [sys.executable, "-c", script, f"sqlite:///{tmp_path / 'people.db'}"]
+    subprocess.run(words, check=True, cwd=Path(__file__).parents[3])
     assert capfd.readouterr().err == ""

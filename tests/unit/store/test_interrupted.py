@@ -4,8 +4,8 @@ import gc
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
@@ -15,10 +15,11 @@ from sqlalchemy import text
 from pipeline.core.errors import FindableError
 from pipeline.store.database import Store
 from tests import postgresql
+from tests.unit.store.facts import add_note, noted
 
 LOOKED_AT = ("/sqlalchemy/", "/psycopg/", "/pipeline/store/")
-STRIDE = 1 if os.environ.get("FAULTS") == "all" else 17  # between two moments that are tried
-LEAST = 10  # moments of a transaction, or the strokes do not fall where they should
+STRIDE = 1 if os.environ.get("FAULTS") == "all" else 41  # between two moments that are tried
+LEAST = 4  # moments of a transaction, or the strokes do not fall where they should
 PATIENCE_S = 1.0
 
 
@@ -29,17 +30,9 @@ def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url = (
         f"sqlite:///{tmp_path / 'people.db'}" if request.param == "file" else postgresql.database_of(tmp_path / "data")
     )
-    with _opened(url) as store, store.write() as tx:
-        tx.execute(text("CREATE TABLE notes (note TEXT UNIQUE)"))
-        tx.execute(text("INSERT INTO notes VALUES ('one'), ('two')"))
+    with noted(url) as store, store.write() as tx:
+        add_note(tx, "two")
     return url
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[Store]:
-    store = Store(url)
-    yield store
-    store.close()
 
 
 def _reads(store: Store) -> None:
@@ -92,19 +85,19 @@ def test_wherever_it_strikes(url: str, work: Callable[[Store], None]) -> None:
     moments = 0
     for moment in itertools.count(1, STRIDE):
         stroke = Stroke(moment)
-        with _opened(url) as store:
+        with closing(Store(url)) as store:
             _reads(store)  # so that there is a connection to look at and to use again
             try:
                 _struck(stroke, work, store)
             except KeyboardInterrupt:
                 with store.write(patience_s=PATIENCE_S) as tx:
-                    notes = tx.execute(text("SELECT note FROM notes ORDER BY note")).scalars().all()
+                    found = tx.execute(text("SELECT note FROM notes ORDER BY note")).scalars().all()
                     tx.execute(text("DELETE FROM notes"))
                     tx.execute(text("INSERT INTO notes VALUES ('one'), ('two')"))
             except FindableError as error:
                 raise AssertionError(stroke.where) from error
         if not stroke.where:
             break
-        assert [len(note) for note in notes] in ([3, 3], [4, 4]), stroke.where
+        assert [len(note) for note in found] in ([3, 3], [4, 4]), stroke.where
         moments += 1
     assert moments > LEAST

@@ -1,7 +1,8 @@
-"""Leases: who may take one when, how long it holds, and how a process finds out that it lost one."""
+"""Leases: when a process may take one, how long it holds, how a loss is found out, and which owners are dead."""
 
 import contextlib
-import sqlite3
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -22,21 +23,14 @@ from tests.lab import ROOT, slowness
 SIGN = "from pipeline.store.leases import this_owner; print(this_owner(), flush=True); input()"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(name="store")
+def _store(tmp_path: Path) -> Iterator[Store]:
     """A database with the table of leases alone."""
     made = Store(f"sqlite:///{tmp_path / 'leases.db'}")
     with made.write() as tx:
         table.create(tx)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def another() -> Iterator[str]:
-    """How another living process of this machine signs."""
-    with signing() as (_, owner):
-        yield owner
 
 
 @contextlib.contextmanager
@@ -46,25 +40,28 @@ def signing() -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
         assert child.stdout is not None
         yield child, child.stdout.readline().strip()
-        child.communicate()
+        child.kill()
+
+
+@pytest.fixture(name="another", scope="module")
+def _another() -> Iterator[str]:
+    """How another living process of this machine signs."""
+    with signing() as (_, owner):
+        yield owner
 
 
 @contextlib.contextmanager
-def other_writer(store: Store) -> Iterator[sqlite3.Connection]:
-    """Hold a transaction that writes, as another program would, for the length of a block."""
-    assert store.path is not None
-    connection = sqlite3.connect(store.path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-    finally:
-        connection.close()
+def held(store: Store, *, for_s: float = 60) -> Iterator[leases.Lease]:
+    """Hold the lease `work` for the length of a block."""
+    with leases.hold_lease(store, "work", lasts_s=for_s) as lease:
+        assert lease is not None
+        yield lease
 
 
-def set_until(store: Store, until: datetime) -> None:
-    """Set when the lease `work` is over."""
+def set_until(store: Store, seconds: float) -> None:
+    """Set in how many seconds the lease `work` is over."""
     with store.write() as tx:
-        tx.execute(update(table).values(until=until))
+        tx.execute(update(table).values(until=datetime.now(UTC) + timedelta(seconds=seconds)))
 
 
 def left(store: Store) -> float:
@@ -81,7 +78,7 @@ def check_inside(store: Store, lease: leases.Lease) -> None:
 
 
 def give(store: Store, owner: str, *, for_s: float = 3600) -> None:
-    """Let somebody else hold the lease `work`."""
+    """Let another process hold the lease `work`."""
     with store.write() as tx:
         tx.execute(insert(table).values(name="work", owner=owner, until=datetime.now(UTC) + timedelta(seconds=for_s)))
 
@@ -99,82 +96,67 @@ def take(store: Store) -> bool:
         return lease is not None
 
 
+def with_part(owner: str, number: int, value: str) -> str:
+    """Return a signature with one of its five parts replaced."""
+    parts = owner.split("|")
+    return "|".join([*parts[:number], value, *parts[number + 1 :]])
+
+
 def test_a_free_lease_is_taken_and_given_back(store: Store) -> None:
     """It is in the database as long as the block lasts, and gone afterwards, also after an exception."""
-    with leases.hold_lease(store, "work", lasts_s=60) as lease:
-        assert lease is not None
+    with pytest.raises(ZeroDivisionError), held(store) as lease:
         lease.check()
         assert owner_in(store) == leases.this_owner()
-    assert owner_in(store) is None
-    with pytest.raises(ZeroDivisionError), leases.hold_lease(store, "work", lasts_s=60):
         _ = 1 / 0
     assert owner_in(store) is None
 
 
-def test_a_living_owner_keeps_its_lease(store: Store, another: str) -> None:
-    """Another process that lives keeps it, and what it holds is not touched."""
-    give(store, another)
-    assert not take(store)
-    assert owner_in(store) == another
-
-
 def test_a_dead_owner_loses_its_lease_at_once(store: Store) -> None:
-    """An hour that is left is worth nothing where the process is gone."""
-    with signing() as (_, owner):
+    """A living process keeps what it holds, one that stands still too; of a dead one, a zombie too, an hour is void."""
+    with signing() as (child, owner):
         give(store, owner)
+        child.send_signal(signal.SIGSTOP)
         assert not take(store)
+        assert owner_in(store) == owner
+        child.kill()
+        until = time.monotonic() + 5
+        while not leases.is_dead(owner):
+            assert time.monotonic() < until
+        assert Path(f"/proc/{child.pid}").exists(), "it was a zombie"
+    assert leases.is_dead(owner)
     assert take(store)
 
 
 def test_an_owner_on_another_host_keeps_its_lease_until_its_time_is_over(store: Store) -> None:
     """Of other machines' processes nothing is known, so only time frees what they hold."""
-    with signing() as (_, owner):
-        pass
-    give(store, f"elsewhere-{owner}", for_s=0.2)
+    give(store, f"elsewhere-{with_part(leases.this_owner(), 2, '999999999')}")
     assert not take(store)
-    time.sleep(0.25)
+    set_until(store, -0.001)
     assert take(store)
 
 
-def test_a_lease_is_renewed_while_its_block_lasts(store: Store) -> None:
-    """Work that takes longer than a lease keeps it."""
-    with leases.hold_lease(store, "work", lasts_s=0.3) as lease:
-        assert lease is not None
-        time.sleep(0.7)
-        lease.check()
-
-
 def test_a_lease_that_was_lost_is_noticed_and_not_taken_back(store: Store, another: str) -> None:
-    """Once somebody else has it, check raises, renewing fails, and giving back leaves the other's in place."""
-    with leases.hold_lease(store, "work", lasts_s=60) as lease:
-        assert lease is not None
+    """Once another process has it, check raises, renewing fails, and giving back leaves the other's in place."""
+    with held(store) as lease:
         with store.write() as tx:
             tx.execute(update(table).values(owner=another))
         with pytest.raises(LeaseLostError, match="stood still"):
             lease.check()
-        with store.write() as tx, pytest.raises(LeaseLostError):
-            lease.check(tx)
+        with pytest.raises(LeaseLostError):
+            check_inside(store, lease)
         assert not lease.renew()
     assert owner_in(store) == another
 
 
-def test_a_lease_whose_time_is_over_goes_on_where_nobody_took_it(store: Store) -> None:
-    """A row that names its owner shows that nobody else worked meanwhile: it stood still, or the clock was set."""
-    with leases.hold_lease(store, "work", lasts_s=60) as lease:
-        assert lease is not None
-        for is_inside in (False, True):
-            set_until(store, datetime.now(UTC) - timedelta(hours=1))
-            if is_inside:
-                check_inside(store, lease)
-            else:
-                lease.check()
-            assert left(store) > 59
-
-
-def test_a_lease_whose_time_is_over_is_lost_to_whoever_took_it(store: Store) -> None:
-    """Also where that one has given it back already, and whether the check reads or writes."""
-    with leases.hold_lease(store, "work", lasts_s=60) as lease:
-        assert lease is not None
+def test_a_lease_whose_time_is_over_is_lost_only_where_it_was_taken(store: Store) -> None:
+    """A row that names its owner shows that it alone worked; without a row, the lease was taken and given back."""
+    with held(store) as lease:
+        set_until(store, -3600)
+        lease.check()
+        assert left(store) > 59
+        set_until(store, -3600)
+        check_inside(store, lease)
+        assert left(store) > 59
         with store.write() as tx:
             tx.execute(table.delete())
         with pytest.raises(LeaseLostError):
@@ -187,60 +169,57 @@ def test_a_lease_whose_time_is_over_is_lost_to_whoever_took_it(store: Store) -> 
 
 def test_a_check_leaves_half_of_the_time_at_least(store: Store) -> None:
     """What is sent after a check has time: a lease that is nearly over is prolonged first, another costs nothing."""
-    with leases.hold_lease(store, "work", lasts_s=60) as lease:
-        assert lease is not None
-        set_until(store, datetime.now(UTC) + timedelta(seconds=40))
+    with held(store) as lease:
+        set_until(store, 40)
         lease.check()
         assert left(store) < 41
         for seconds in (29, 0.001):
-            set_until(store, datetime.now(UTC) + timedelta(seconds=seconds))
+            set_until(store, seconds)
             lease.check()
             assert left(store) > 59
 
 
 def test_a_check_of_a_lease_with_time_waits_for_no_writer(store: Store) -> None:
     """Another process's long transaction does not stand between a check and what is sent."""
-    with leases.hold_lease(store, "work", lasts_s=3600) as lease:
-        assert lease is not None
-        with other_writer(store):
-            began = time.monotonic()
-            lease.check()
-            assert time.monotonic() - began < 3 * slowness()
+    other = Store(str(store.url))
+    with held(store, for_s=3600) as lease, other.write():
+        began = time.monotonic()
+        lease.check()
+        assert time.monotonic() - began < 3 * slowness()
+    other.close()
 
 
 def test_a_lease_outlives_a_transaction_that_lasts_longer_than_it(store: Store) -> None:
-    """While somebody imports nobody can take it, and afterwards it is renewed at once and not lost."""
-    with leases.hold_lease(store, "work", lasts_s=0.3) as lease:
-        assert lease is not None
-        with other_writer(store):
-            time.sleep(0.8)
-            assert left(store) < 0
+    """It is renewed while its block lasts: during an import nothing can take it, and afterwards it is not lost."""
+    other = Store(str(store.url))
+    with held(store, for_s=0.1) as lease:
+        with other.write():
+            while left(store) > 0:
+                time.sleep(0.01)
         until = time.monotonic() + 5
         while left(store) < 0:
             assert time.monotonic() < until
             time.sleep(0.01)
         lease.check()
+    other.close()
 
 
-def test_leaving_does_not_wait_for_a_busy_database(store: Store, another: str) -> None:
+def test_leaving_does_not_wait_for_a_busy_database(store: Store) -> None:
     """What could not be given back is left behind and frees itself; the block's own error is what is seen."""
+    other = Store(str(store.url))
     with contextlib.ExitStack() as stack:
-        with pytest.raises(ZeroDivisionError), leases.hold_lease(store, "work", lasts_s=0.3) as lease:  # noqa: PT012 - its end
-            assert lease is not None
-            stack.enter_context(other_writer(store))
+        with pytest.raises(ZeroDivisionError), held(store, for_s=0.3):
+            stack.enter_context(other.write())
             time.sleep(0.2)  # the keeper waits for the database by now
             began = time.monotonic()
             _ = 1 / 0
         assert time.monotonic() - began < 5 * slowness()
         assert owner_in(store) == leases.this_owner()
-    with store.write() as tx:
-        tx.execute(update(table).values(owner=another))
-    time.sleep(0.3)
-    assert take(store)
+    other.close()
 
 
 def test_waiting_says_so_once_and_ends_when_the_lease_is_free(store: Store, another: str) -> None:
-    """Who waits holds nothing, tells the person once, and goes on when the owner is done."""
+    """A process that waits holds nothing, says so once, and goes on when the owner is done."""
     said: list[str] = []
     looks: list[float] = []
     give(store, another)
@@ -279,3 +258,76 @@ def test_of_many_at_the_same_time_one_takes_it(store: Store, another: str) -> No
         thread.join()
     assert len(taken) == 1
     assert not take(store)
+
+
+def test_a_process_id_that_was_given_out_again_is_another_process(another: str) -> None:
+    """The same id with another start is not the owner, be it half a second later."""
+    assert not leases.is_dead(another)
+    assert leases.is_dead(with_part(another, 3, f"{float(another.split('|')[3]) - 0.5:.2f}"))
+
+
+def test_a_clock_that_is_set_kills_no_owner(another: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts count from boot, so that a clock that jumps does not make another process of the owner."""
+    import psutil
+
+    real = time.time
+    for jump in (-86_400.0, 3_600.0):
+        monkeypatch.setattr(time, "time", lambda jump=jump: real() + jump)
+        assert not leases.is_dead(another)
+    monkeypatch.setattr(psutil, "boot_time", lambda: 0.0)
+    assert not leases.is_dead(another)
+
+
+def test_of_another_host_nothing_is_known(another: str) -> None:
+    """Another name, another machine, or another container on this machine: its process ids are not ours to judge."""
+    node, machine, _ = another.split("|", maxsplit=1)[0].split("/")
+    gone = with_part(another, 2, "999999999")
+    assert leases.is_dead(gone)
+    for elsewhere in ("another-name/machine/pid:[4026531836]", "", f"{node}/{machine}/pid:[4026532201]", node):
+        assert not leases.is_dead(with_part(gone, 0, elsewhere))
+
+
+def test_after_a_boot_all_processes_of_a_machine_are_dead(another: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a container that is not said: two on two machines may have one name, one image and the same process ids."""
+    booted = with_part(another, 1, "another-boot")
+    assert leases.is_dead(booted) == (leases.NAMESPACE.readlink() == Path(leases.FIRST_NAMESPACE))
+    monkeypatch.setattr(leases, "_namespace", lambda: "pid:[4026532201]")
+    contained = with_part(booted, 0, leases._host.__wrapped__())
+    monkeypatch.setattr(leases, "_host", leases._host.__wrapped__)
+    assert not leases.is_dead(contained)
+
+
+def test_a_process_that_is_hidden_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a system hides the processes of others, whether one answers decides; what is no signature is not judged."""
+    monkeypatch.setattr(leases, "_process", lambda _pid: None)
+    mine = f"{leases._host()}|{leases._boot()}"
+    assert not leases.is_dead(f"{mine}|{os.getpid()}|1.00|aa")
+    assert leases.is_dead(f"{mine}|999999999|1.00|aa")
+    assert not any(map(leases.is_dead, ["", "nobody", "a|b|c", "a|b|c|d|e|f"]))
+
+
+def test_a_process_that_was_forked_off_signs_for_itself() -> None:
+    """It is another process than the one that signed before, and each signs the same way again and again."""
+    mine = leases.this_owner()
+    assert leases.this_owner() == mine
+    reading, writing = os.pipe()
+    if (forked := os.fork()) == 0:
+        os.write(writing, leases.this_owner().encode())
+        os._exit(0)
+    os.waitpid(forked, 0)
+    theirs = os.read(reading, 1000).decode()
+    os.close(reading)
+    os.close(writing)
+    assert theirs.split("|")[2] == str(forked) != mine.split("|")[2]
+    assert leases.is_dead(theirs)
+
+
+def test_without_boot_ticks_a_start_is_a_time_of_day(another: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no table of ticks, start times are those that are told, give or take a little."""
+    import psutil
+
+    monkeypatch.setattr(leases, "_counts_from_boot", lambda: False)
+    started = psutil.Process(int(another.split("|")[2])).create_time()
+    for later, is_dead in ((0, False), (1, False), (-3, True)):
+        assert leases.is_dead(with_part(another, 3, f"{started + later:.2f}")) is is_dead
+    assert leases.is_dead(with_part(another, 2, "999999999"))

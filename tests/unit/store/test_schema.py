@@ -1,33 +1,15 @@
 """The schema: made by whichever command comes first, once, beside whatever is there; and the workspace's one row."""
 
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import inspect, text
 
 from pipeline.core.errors import ConfigurationError, InconsistentError
-from pipeline.store import answers, clear, schema, tables, workspace
+from pipeline.store import clear, schema, tables, workspace
 from pipeline.store.database import Connection, Store
-
-NOW = datetime(2026, 11, 20, tzinfo=UTC)
-OLD_PROBES = """
-INSERT INTO findable_batches (number, task, extractor, model, state, requests, request_file, request_sha256,
- request_size, estimated_in, estimated_out, estimated_cost, priced_on, created_at)
-SELECT value, 'tags', 'tags@1/m', 'm', 'prepared', 1, 'f', 'h', 1, 1, 1, 0.1, '2026-11-01', '2026-11-20'
-FROM json_each('[1, 2]');
-INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at)
-VALUES ('tags', '7', 2, 1, 'x', 1, '2026-11-20');
-INSERT INTO findable_probes (batch, extractor, verdict, live, at, ended_at)
-VALUES (1, 'tags@1/m', 'failed', '{}', '2026-11-20', '2026-11-20'), (2, 'tags@1/m', NULL, '{}', '2026-11-20', NULL);
-INSERT INTO findable_leases VALUES ('probe:2', 'somewhere', '2026-11-20'), ('batch:2', 'somewhere', '2026-11-20');
-INSERT INTO findable_calls (task, item_id, extractor, model, purpose, owner, asked_at, day, counted_in, estimated_in,
- estimated_out, estimated_cost, outcome, cost)
-VALUES ('tags', '7', 'tags@1/m', 'm', 'probe', 'o', '2026-11-20', '2026-11-20', 1, 1, 1, 0.1, 'answered', 0.003)
-"""
+from tests.unit.store.facts import NOW
 
 
 @pytest.fixture
@@ -70,58 +52,13 @@ def test_migrations_give_the_tables_that_the_code_uses(store: Store, tmp_path: P
     assert going == "CREATE INDEX findable_calls_under_way ON findable_calls (id) WHERE outcome IS NULL"
 
 
-def made_by(store: Store, version: str) -> Store:
-    """Return the store with the schema that an older version made."""
-    with store.write() as tx:
-        config = Config()
-        config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
-        config.attributes["connection"] = tx
-        command.upgrade(config, version)
-        workspace.create_workspace(tx)
-    return store
-
-
-@pytest.mark.parametrize("version", ["0003", "0004"])
-def test_a_database_of_an_older_version_is_brought_up_to_date(version: str, store: Store, tmp_path: Path) -> None:
-    """Its rows stay, and it has the tables and indexes of one that was made anew."""
-    whole = shape(made(Store(f"sqlite:///{tmp_path / 'other.db'}")))
-    with made_by(store, version).write() as tx:
-        workspace.touch_revision(tx)
-        before = workspace.get_workspace(tx)
-    assert shape(made(store)) == whole
-    with store.read() as tx:
-        assert schema.has_index(tx, "findable_calls", "findable_calls_under_way")
-        assert (schema.is_schema_current(tx), workspace.get_workspace(tx)) == (True, before)
-
-
-def test_open_probes_are_ended_and_closed_ones_stay(store: Store) -> None:
-    """An open one is waived in the journal; its batch keeps its claims, and its calls their cost."""
-    with made_by(store, "0004").write() as tx:
-        for statement in OLD_PROBES.split(";"):
-            tx.execute(text(statement))
-    with made(store).read() as tx:
-        found = tx.execute(text("SELECT batch, verdict, ended_at IS NOT NULL FROM findable_probes ORDER BY batch"))
-        assert [tuple(row) for row in found] == [(1, "failed", 1), (2, "waived", 1)]
-        journal = tx.execute(text("SELECT name, new FROM findable_events WHERE kind = 'probe'"))
-        assert [tuple(row) for row in journal] == [("2", "waived")]
-        assert list(tx.execute(text("SELECT name FROM findable_leases")).scalars()) == ["batch:2"]
-        assert tx.execute(text("SELECT count(*) FROM findable_requests WHERE open")).scalar() == 1
-        assert answers.live_cost(tx) == pytest.approx(0.003)
-
-
-def test_the_newest_migration_is_the_head() -> None:
-    """The version that the code asks for is that of the newest file."""
-    folder = Path(schema.__file__).parent / "migrations" / "versions"
-    assert max(path.name[:4] for path in folder.glob("[0-9]*.py")) == schema.HEAD
-
-
 def test_doing_it_twice_changes_nothing(store: Store) -> None:
-    """The second time the schema is current, and the workspace keeps its id."""
+    """The second time the schema is current, the workspace keeps its id, and subjects tell what they did, in order."""
     made(store)
     with store.read() as tx:
         before = workspace.get_workspace(tx)
         assert schema.is_schema_current(tx)
-    assert schema.ensure_schema(store, []) == []
+    assert schema.ensure_schema(store, [lambda _: ["a", "b"], lambda _: [], lambda _: ["c"]]) == ["a", "b", "c"]
     with store.read() as tx:
         assert workspace.get_workspace(tx) == before
 
@@ -159,23 +96,6 @@ def test_a_subject_that_refuses_leaves_no_table(store: Store) -> None:
     with pytest.raises(ConfigurationError):
         schema.ensure_schema(store, [refuse])
     assert shape(store) == {}
-
-
-def test_what_adoptions_did_is_told_in_order(store: Store) -> None:
-    """The lines of each subject come back in the order of the subjects."""
-    assert schema.ensure_schema(store, [lambda _: ["a", "b"], lambda _: [], lambda _: ["c"]]) == ["a", "b", "c"]
-
-
-def test_foreign_tables_are_left_alone(store: Store) -> None:
-    """Another application's own version table and its table called events stay as they are."""
-    with store.write() as tx:
-        tx.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
-        tx.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
-        tx.execute(text("CREATE TABLE events (what TEXT)"))
-    made(store)
-    with store.read() as tx:
-        assert tx.execute(text("SELECT version_num FROM alembic_version")).scalar() == "theirs"
-        assert [column["name"] for column in inspect(tx).get_columns("events")] == ["what"]
 
 
 def test_a_newer_schema_is_refused(store: Store) -> None:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from pipeline.store.times import UtcTime
+from pipeline.store import tables
 
 revision = "0004"
 down_revision = "0003"
@@ -11,13 +11,7 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Add the table of sums, and the index."""
-    op.create_table(
-        "findable_spent",
-        sa.Column("since", UtcTime(), nullable=False),
-        sa.Column("known", sa.Float(), nullable=False),
-        sa.Column("lost", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("since"),
-    )
+    tables.sums.create(op.get_bind())
     op.create_index(
         "findable_calls_under_way",
         "findable_calls",

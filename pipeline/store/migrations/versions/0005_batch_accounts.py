@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from alembic import op
 
-from pipeline.store.times import UtcTime
+from pipeline.store import tables
 
 revision = "0005"
 down_revision = "0004"
@@ -17,17 +17,7 @@ ACCOUNT = (*COUNTS, "tokens_in", "tokens_out", "cost", "ended_at")
 
 def upgrade() -> None:
     """Add the table of accounts, and move into it what stands in the table of batches."""
-    op.create_table(
-        "findable_batch_accounts",
-        sa.Column("batch", sa.Integer(), autoincrement=False, nullable=False),
-        *(sa.Column(name, sa.Integer(), nullable=True) for name in COUNTS),
-        sa.Column("tokens_in", sa.BigInteger(), nullable=True),
-        sa.Column("tokens_out", sa.BigInteger(), nullable=True),
-        sa.Column("cost", sa.Float(), nullable=True),
-        sa.Column("ended_at", UtcTime(), nullable=True),
-        sa.ForeignKeyConstraint(["batch"], ["findable_batches.number"]),
-        sa.PrimaryKeyConstraint("batch"),
-    )
+    tables.batch_accounts.create(op.get_bind())
     names, told = ", ".join(ACCOUNT), " OR ".join(f"{name} IS NOT NULL" for name in ACCOUNT)
     moved = f"SELECT number, {names} FROM findable_batches WHERE {told}"  # noqa: S608 - our names
     op.execute(f"INSERT INTO findable_batch_accounts (batch, {names}) {moved}")

@@ -1,15 +1,33 @@
-"""Results at the limit: lines sorted beforehand, parsed and not validated, one transaction that waits for no disk."""
+"""What is done to rows, at the limit: one process that does the least for them, one transaction, no wait for the disk.
 
+Request lines are spliced between constant bytes as rows are read; results are sorted beforehand, parsed and not
+validated; scores are one statement. Nothing is checked, estimated or limited, and nothing else may work there.
+"""
+
+import hashlib
+import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from tests.bench.limit.database import connected
+from tests.bench.grounds import PRICE_IN, PRICE_OUT, database
 from tests.bench.measure import Said, Timed
 
-PRICE_IN, PRICE_OUT = 0.15, 1.25  # USD per million tokens in a batch of gemini-3.5-flash-lite
+_SELECT = (
+    "SELECT id, username, coalesce(job_title, ''), bio FROM experts WHERE tags IS NULL AND bio IS NOT NULL ORDER BY id"
+)
+_CLAIM = (
+    "INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at)"
+    " VALUES ('expert-tags', ?, 1, ?, ?, 1, '2026-11-20 08:00:00.000000')"
+)
+_BATCH = (
+    "INSERT INTO findable_batches (number, task, extractor, model, state, created_at, requests, request_file,"
+    " request_sha256, request_size, estimated_in, estimated_out, estimated_cost, priced_on) VALUES"
+    " (1, 'expert-tags', '', '', 'prepared', '2026-11-20 08:00:00.000000', ?, '', ?, 0, 0, 0, 0, '')"
+)
 _ROWS = (
     "SELECT r.id, r.item_id, r.input_hash, e.bio, e.profile_url, e.job_title, e.hourly_rate"
     " FROM findable_requests AS r JOIN experts AS e ON e.id = r.item_id ORDER BY r.batch, r.line"
@@ -30,9 +48,75 @@ _FINISH = (
     " unreadable, tokens_in, tokens_out, cost) VALUES (1, ?, ?, ?, 0, 0, 0, ?, 0, ?, ?, ?)"
 )
 CHUNK = 5000
+_UPDATE = """
+UPDATE experts SET findability_score = round(
+    min(40.0, length(trim(coalesce(bio, ''))) / 500.0 * 40)
+    + CASE WHEN coalesce(tags, '[]') NOT IN ('', '[]', 'null') THEN 25 ELSE 0 END
+    + CASE WHEN trim(coalesce(profile_url, '')) != '' THEN 15 ELSE 0 END
+    + CASE WHEN trim(coalesce(job_title, '')) != '' THEN 10 ELSE 0 END
+    + CASE WHEN coalesce(hourly_rate, 0) > 0 THEN 10 ELSE 0 END, 1)
+"""
 
 
-def ready(data: Path) -> Timed:
+def connected(data: Path) -> sqlite3.Connection:
+    """Return a connection that is in no other's way and promises nothing: what it wrote may be lost with the power."""
+    connection = sqlite3.connect(database(data), isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA cache_size = -262144")
+    return connection
+
+
+def requests(data: Path) -> Timed:
+    """Make the bytes that every line has in common, and open the database twice: to read and to write."""
+    from pipeline.experts.answer import ExpertTags
+    from pipeline.experts.task import MAX_OUTPUT_TOKENS, SYSTEM
+    from pipeline.gemini.schema import response_schema
+
+    reading, writing = connected(data), connected(data)
+    schema = orjson.dumps(response_schema(ExpertTags)).decode()
+    rest = (
+        '}]}],"systemInstruction":{"parts":[{"text":'
+        + orjson.dumps(SYSTEM).decode()
+        + '}]},"generationConfig":{"responseMimeType":"application/json","responseSchema":'
+        + schema
+        + f',"maxOutputTokens":{MAX_OUTPUT_TOKENS},"thinkingConfig":{{"thinkingLevel":"MINIMAL"}}}}}}}}\n'
+    ).encode()
+
+    def run() -> Said:
+        digest, sha = hashlib.sha256(), hashlib.sha256
+        path = data / "batches" / "000001-requests.jsonl"
+        path.parent.mkdir(exist_ok=True)
+
+        def claims() -> Iterator[tuple[Any, ...]]:
+            with path.open("wb", buffering=1 << 20) as file:
+                for line, (one, username, title, bio) in enumerate(reading.execute(_SELECT), start=1):
+                    told = (
+                        f"<username>{username}</username>\n<job_title>{title}</job_title>\n<biography>{bio}</biography>"
+                    )
+                    raw = b'{"key":"expert-tags/%d","request":{"contents":[{"role":"user","parts":[{"text":%b%b' % (
+                        one,
+                        orjson.dumps(told),
+                        rest,
+                    )
+                    file.write(raw)
+                    digest.update(raw)
+                    who = sha(username.encode()).hexdigest()[:16]
+                    yield str(one), line, f"{who}:{sha(told.encode()).hexdigest()}"
+                file.flush()
+                os.fsync(file.fileno())
+
+        writing.execute("BEGIN")
+        writing.execute("PRAGMA defer_foreign_keys = ON")
+        count = writing.executemany(_CLAIM, claims()).rowcount
+        writing.execute(_BATCH, (count, digest.hexdigest()))
+        writing.execute("COMMIT")
+        return {}
+
+    return run
+
+
+def ingest(data: Path) -> Timed:
     """Write a sorted copy of the result file, which is not measured, and open the database."""
     path = next((data / "batches").glob("*-results.jsonl"))
     lines = path.read_bytes().splitlines()
@@ -102,3 +186,16 @@ def _write(writing: Any, tags: list[Any], closed: list[Any], answers: list[Any],
     for statement, rows in ((_TAG, tags), (_CLOSE, closed), (_ANSWER, answers), (_ATTEMPT, attempts)):
         writing.executemany(statement, rows)
         rows.clear()
+
+
+def score(data: Path) -> Timed:
+    """Open the database."""
+    connection = connected(data)
+
+    def run() -> Said:
+        connection.execute("BEGIN")
+        rows = connection.execute(_UPDATE).rowcount
+        connection.execute("COMMIT")
+        return {"rows": rows}
+
+    return run

@@ -1,0 +1,105 @@
+"""Rules of another application on its table of people: defaults for what is nothing, triggers that keep rows out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.lab import ON_POSTGRESQL, Workspace, ran
+
+KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
+IS_LIST = "tags::json IS NOT NULL" if ON_POSTGRESQL else "json_valid(tags)"
+TABLE = f"""
+CREATE TABLE experts (
+    id {KEY}, username TEXT NOT NULL, bio TEXT, currency VARCHAR(9) NOT NULL DEFAULT 'EUR: 1',
+    hourly_rate FLOAT NOT NULL DEFAULT 50, tags TEXT NOT NULL DEFAULT '[]' CHECK ({IS_LIST})
+)"""
+
+
+@pytest.fixture
+def theirs(workspace: Workspace) -> Workspace:
+    """A workspace on the table of another application, with one person in it."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change(TABLE)
+    workspace.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law.')")
+    return workspace.begin()
+
+
+def test_new_people_get_the_defaults_of_the_table(theirs: Workspace, tmp_path: Path) -> None:
+    """By import and add-expert, the score counts them, and the same file again changes nothing."""
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio,Hourly Rate,Currency\nb,I keep bees.,,\nc,I sing.,80,USD\n")
+    ran(theirs, "import", str(people))
+    (tmp_path / "new.json").write_text(json.dumps({"username": "d", "bio": "I mend clocks."}))
+    ran(theirs, "add-expert", str(tmp_path / "new.json"))
+    found = theirs.query("SELECT username, hourly_rate, currency FROM experts ORDER BY id")
+    assert found[1:] == [("b", 50.0, "EUR: 1"), ("c", 80.0, "USD"), ("d", 50.0, "EUR: 1")]
+    assert theirs.query("SELECT tags, findability_score >= 10 FROM experts WHERE username = 'b'") == [("[]", True)]
+    assert "2 unchanged" in ran(theirs, "import", str(people))
+    people.write_text("Username,Bio,Hourly Rate,Currency\nc,I sing.,,\n")
+    ran(theirs, "import", str(people))
+    assert theirs.query("SELECT hourly_rate, currency FROM experts WHERE username = 'c'") == [(50.0, "EUR: 1")]
+
+
+def test_tags_that_are_taken_back_become_the_default(theirs: Workspace) -> None:
+    """A table that demands a list keeps an empty one, and the person is asked again."""
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        ran(theirs, command)
+    assert theirs.scalar("SELECT tags FROM experts") != "[]"
+    ran(theirs, "rollback", "expert-tags@1", "--yes")
+    assert theirs.scalar("SELECT tags FROM experts") == "[]"
+    assert json.loads(ran(theirs, "status", "--json"))["experts"]["untagged"] == 1
+
+
+def test_a_table_that_refuses_to_lose_tags_is_told(theirs: Workspace) -> None:
+    """A default that cannot stand for nothing: exit code 3 says what refuses it, and the tags stay."""
+    theirs.change("DROP TABLE experts")
+    theirs.change(TABLE.replace("DEFAULT '[]'", """DEFAULT '["new"]'"""))
+    theirs.change("INSERT INTO experts (username, bio, tags) VALUES ('a', 'I teach water law.', '[]')")
+    theirs.begin().ran_each("batch-submit", "batch-poll", "batch-ingest")
+    result = theirs.run("rollback", "expert-tags@1", "--yes")
+    assert (result.exit_code, "refuses a row" in result.stderr) == (3, True), result.output
+    assert theirs.scalar("SELECT tags FROM experts") not in {"", "[]"}
+
+
+SILENT = ["CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 BEGIN SELECT RAISE(IGNORE); END"]
+if ON_POSTGRESQL:
+    SILENT = [
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+        "CREATE TRIGGER silent BEFORE UPDATE ON experts FOR EACH ROW WHEN (old.locked = 1) EXECUTE FUNCTION nothing()",
+    ]
+
+
+def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_path: Path) -> None:
+    """It does not count as updated by a file; an answer does not count as applied, and is paid for once."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change(f"CREATE TABLE experts (id {KEY}, username TEXT, bio TEXT, locked INTEGER)")
+    workspace.change(
+        "INSERT INTO experts (username, bio, locked) VALUES"
+        " ('free', 'I teach water law.', 0), ('locked', 'I keep bees.', 1)"
+    )
+    workspace.begin()
+    for statement in SILENT:
+        workspace.change(statement)
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Company,Hourly Rate\nfree,Farm,80\nlocked,,90\n")
+    for said in ("1 updated, 1 unchanged", "0 updated, 2 unchanged"):
+        told = ran(workspace, "import", str(people))
+        assert said in told
+        assert "not changed: a trigger or a rule" in told
+    assert workspace.query("SELECT username, hourly_rate FROM experts ORDER BY id") == [
+        ("free", 80.0),
+        ("locked", None),
+    ]
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        workspace.ran(command)
+    counts = json.loads(ran(workspace, "status", "--json"))["experts"]
+    assert (counts["tagged"], counts["parked"], counts["untagged"]) == (1, 1, 0)
+    assert workspace.query("SELECT applied FROM findable_answers ORDER BY item_id") == [(True,), (False,)]
+    assert "a trigger or a rule of the database" in ran(workspace, "parked")
+    assert "nothing to submit" in ran(workspace, "batch-submit")
+    assert json.loads(workspace.run("doctor", "--json").stdout)["findings"] == []
+    workspace.change("DROP TRIGGER silent" + (" ON experts" if ON_POSTGRESQL else ""))
+    ran(workspace, "unpark", "--all", "--yes")
+    workspace.ran("tag-live")
+    assert workspace.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == 2

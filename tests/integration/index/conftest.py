@@ -1,0 +1,27 @@
+"""A workspace whose people have tags already, to build indexes in."""
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.experts import table
+from pipeline.store import workspace as workspaces
+from tests.lab import Workspace
+
+
+@pytest.fixture
+def tagged(workspace: Workspace) -> Callable[[int], None]:
+    """A function that puts tagged people into the workspace, after those that are there."""
+
+    def put(count: int) -> None:
+        """Insert them through the table."""
+        with workspace.open() as ws, ws.store.write() as tx:
+            before = tx.exec_driver_sql("SELECT coalesce(max(id), 0) FROM experts").scalar() or 0
+            rows = [
+                (f"p{number}", {"bio": f"Keeps bee hive {number}.", "tags": f'["bees", "hive {number}"]'})
+                for number in range(before, before + count)
+            ]
+            table.insert_people(tx, rows)
+            workspaces.touch_revision(tx)
+
+    return put
