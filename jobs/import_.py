@@ -7,8 +7,6 @@ import click
 
 from jobs.command import WritingCommand, json_option, make_workspace
 from jobs.output import Terminal, plural, print_json, print_line
-from pipeline.experts import import_ as import_people
-from pipeline.passages import import_ as import_texts
 
 if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, ImportReport
@@ -36,6 +34,8 @@ def main(file: Path, *, strict: bool, report: Path | None, as_json: bool) -> Non
     One transaction; repeating it changes nothing. Rejected rows and changed values are listed with line, column and
     reason. Exit code 2 if no row was imported.
     """
+    from pipeline.experts import import_ as import_people
+
     with make_workspace(task="experts") as ws:
         done = import_people.run(ws, file, strict=strict, report=report)
     _show(done, as_json=as_json, words=("person", "people"), released="with a new biography")
@@ -53,6 +53,8 @@ def import_passages(file: Path, *, strict: bool, report: Path | None, as_json: b
     duplicate ids the first one counts. A passage with concepts keeps its text; a different one is rejected and listed.
     Exit code 2 if no passage was imported.
     """
+    from pipeline.passages import import_ as import_texts
+
     with make_workspace(task="passages") as ws:
         done = import_texts.run(ws, file, strict=strict, report=report)
     described = f", {done.described:,} with other metadata" if done.described else ""

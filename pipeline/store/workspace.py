@@ -118,8 +118,8 @@ def changed_since(tx: Connection, task: str, *, build: int, position: int) -> li
     known = select(builds.c.number).where(builds.c.number == build, builds.c.position == position)
     if here < position or tx.execute(known).first() is None:
         return None
-    complete = select(change_lists.c.task).where(change_lists.c.task == task, change_lists.c.since <= position)
-    if here > position and tx.execute(complete).first() is None:
+    since = tx.execute(select(change_lists.c.since).where(change_lists.c.task == task)).scalar()
+    if here > position if since is None else since > position:
         return None
     listed = select(changes.c.item_id).where(changes.c.task == task, changes.c.position > position)
     return list(tx.execute(listed).scalars())
