@@ -14,22 +14,20 @@ from sqlalchemy import (
     Dialect,
     Select,
     Text,
-    and_,
     case,
     cast,
     column,
     func,
     literal_column,
-    or_,
     select,
     text,
-    union_all,
 )
 from sqlalchemy.schema import CreateTable
 
 from pipeline.experts.schema import experts
 from pipeline.experts.table import TASK, has_bio, looks_foreign, tagged, untagged
 from pipeline.store import answers, claims
+from pipeline.store.tables import parked, requests
 from pipeline.tables.reflect import columns_of, is_sqlite
 from pipeline.tables.rows import count_item_states
 
@@ -104,24 +102,38 @@ def count_tagged(tx: Connection) -> int:
 
 
 def _counted(tx: Connection, *, now: datetime) -> dict[str, int]:
-    """Return the counts by the index: of all rows by kind, then of those who are asked about or parked once more."""
-    kind, key = _columns(tx)
-    found = dict.fromkeys(STATES, 0)
-    for one, count in tx.execute(_from_index(kind, func.count()).group_by(kind)):
-        found[one] += count
-    dead = claims.dead_claims(tx, TASK, now=now)
-    asked, parked = claims.claimed_ids(TASK), answers.parked_ids(TASK)
-    if tx.execute(union_all(asked, parked).limit(1)).first() is None:
-        return {"total": sum(found.values()), **found}
-    is_claimed = and_(key.in_(asked), key.not_in(dead))
-    is_tagged = and_(kind == "tagged", key.not_in(answers.foreign_ids(TASK)))
-    state = case((is_tagged, "tagged"), (is_claimed, "claimed"), (key.in_(parked), "parked"), else_=kind)
-    apart = _from_index(kind, state.label("findable_state"), func.count())
-    apart = apart.where(or_(key.in_(asked), key.in_(parked))).group_by(kind, column("findable_state"))
-    for was, one, count in tx.execute(apart):
-        found[was] -= count
-        found[one] += count
+    """Return the counts by the index: of all rows by kind, from which those go who are asked about, then the parked.
+
+    Who is tagged stays so, unless their tags are another program's text.
+    """
+    found = dict.fromkeys(STATES, 0) | _by_kind(tx)
+    asked = claims.claimed_ids(TASK).where(requests.c.item_id.not_in(claims.dead_claims(tx, TASK, now=now)))
+    foreign = answers.foreign_ids(TASK)
+    free = ~asked.where(requests.c.item_id == parked.c.item_id).correlate(parked).exists()
+    apart = {
+        "claimed": (asked, foreign.where(~free)),
+        "parked": (answers.parked_ids(TASK).where(free), foreign.where(free)),
+    }
+    for state, (ids, foreign_ids) in apart.items():
+        moved = _by_kind(tx, ids) | {"tagged": _by_kind(tx, foreign_ids).get("tagged", 0)}
+        for kind, count in moved.items():
+            found[kind] -= count
+            found[state] += count
     return {"total": sum(found.values()), **found}
+
+
+def _by_kind(tx: Connection, ids: Select[Any] | None = None) -> dict[str, int]:
+    """Return how many rows there are of each kind, or of those with some ids; the kinds of none are not there.
+
+    Whether there are such ids is asked first: else each row would be held against none.
+    """
+    kind, key = _columns(tx)
+    query = _from_index(kind, func.count()).group_by(kind)
+    if ids is not None:
+        if tx.execute(ids.limit(1)).first() is None:
+            return {}
+        query = query.where(key.in_(ids))
+    return {row[0]: row[1] for row in tx.execute(query)}
 
 
 def _columns(tx: Connection) -> tuple[ColumnElement[str], ColumnElement[str]]:
