@@ -19,13 +19,13 @@ RUN := $(VENV)/bin/python -m jobs
 # what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
 EVERYDAY := demo import tag run preflight batch-submit batch-poll batch-ingest index search add-expert show export status doctor
 
-VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
+VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
   DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
   MINUTES SEED ROUNDS WORKERS MOST KILLS PART EXACT
-COMMON := DATABASE_URL VERSION DEBUG
+COMMON := DATABASE_URL VERSION DEBUG MAP
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -85,12 +85,16 @@ $(TOOLS): $(READY) requirements-dev.lock
 demo: setup ## run the whole chain on the sample people, on the local engine, anew in data/demo
 	@$(RUN) demo
 
+.PHONY: init
+init: setup ## begin: write .env, import EXPERTS=file.csv, say what the first answers cost; BACKEND=local or gemini, BUDGET=5 a day, YES=1
+	@$(RUN) init
+
 .PHONY: import
-import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); STRICT=1, REPORT=rejects.csv
+import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv
 	@$(RUN) import
 
 .PHONY: import-passages
-import-passages: setup ## import passages from PASSAGES=file.jsonl; STRICT=1, REPORT=rejects.csv
+import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Body", STRICT=1, REPORT=rejects.csv
 	@$(RUN) import-passages
 
 .PHONY: tag
@@ -305,7 +309,7 @@ mutants: $(TOOLS) ## put each of forty and more one-line faults into a copy, and
 
 .PHONY: crash-sweep
 crash-sweep: $(TOOLS) ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7
-	@FAULTS=all $(VENV)/bin/python -m tests.crash.whole
+	@FAULTS=all $(VENV)/bin/python -m pytest -q -n $(or $(WORKERS),auto) --dist worksteal --timeout 7200 tests/crash/test_sweep.py -k whole
 
 .PHONY: soak
 soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7

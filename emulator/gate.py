@@ -45,17 +45,13 @@ class Gate:
             _noted(send, entry),
             advance=lambda seconds: self._world.clock.advance(seconds=seconds),
         )
-        fault = self._first(scope["method"], target)
+        faults = self._world.faults.matching("reply", scope["method"], target=target)
+        fault = next((one for one in faults if one.fire()), None)
         if fault is not None and fault.act is not None:
             note(entry, [fault])
             await fault.act(exchange, fault.args)
             return
         await self._serve(exchange, entry, method=scope["method"], target=target)
-
-    def _first(self, method: str, target: str) -> Fault | None:
-        """Return the first scripted fault of a reply that strikes this request."""
-        faults = self._world.faults.matching("reply", method, target=target)
-        return next((fault for fault in faults if fault.fire()), None)
 
     async def _serve(self, exchange: Exchange, entry: Entry, *, method: str, target: str) -> None:
         """Let the API answer, faults spoil what it says if it is a good document, and a good answer take its time."""

@@ -18,8 +18,9 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_MEDIUM = 258
 """What an image or another medium counts (Tokens guide, read 2026-11: 258 per tile)."""
 
-_SECTIONS = ("job_title", "biography")
-_PASSAGE = ("passage",)
+TO_TAG = ("job_title", "biography")
+TO_READ = ("passage",)
+"""The sections that tags and concepts must come from."""
 
 
 def tokens_in(text: str) -> int:
@@ -42,22 +43,11 @@ def text_digest(request: Mapping[str, Any]) -> str:
     return hashlib.sha256("\n".join(said).encode("utf-8", "replace")).hexdigest()
 
 
-def text_to_tag(request: Mapping[str, Any]) -> str:
-    """Return what the tags must come from.
+def said_in(sections: Sequence[str], request: Mapping[str, Any]) -> str:
+    """Return what the answer must come from: what the user's contents say in some sections, else all they say.
 
-    That is what stands between the delimiters of title and biography in the user's contents, from the first opening
-    one to the last closing one; the whole of the user's text where neither pair is there.
+    A section is what stands between its delimiters, from the first opening one to the last closing one.
     """
-    return _said(request, _SECTIONS)
-
-
-def text_to_read(request: Mapping[str, Any]) -> str:
-    """Return what the concepts must come from: likewise, between the delimiters of a passage."""
-    return _said(request, _PASSAGE)
-
-
-def _said(request: Mapping[str, Any], sections: Sequence[str]) -> str:
-    """Return what the user's contents say in some sections, or all they say where there is none of them."""
     texts = [
         part["text"]
         for content in request.get("contents", [])
@@ -126,7 +116,7 @@ def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0, quick: bo
 
 
 def _tags(request: Mapping[str, Any], shape: Shape) -> object:
-    text = text_to_tag(request)
+    text = said_in(TO_TAG, request)
     tags: list[str] = []
     if text.strip() and shape.at_most > 0:
         tags = tags_of(text, allowed=shape.allowed, at_least=shape.at_least, at_most=shape.at_most)
@@ -135,7 +125,7 @@ def _tags(request: Mapping[str, Any], shape: Shape) -> object:
 
 def _concepts(request: Mapping[str, Any], shape: ConceptShape, *, quick: bool) -> object:
     find = quick_concepts if quick else concepts
-    return shape.wrap(find(text_to_read(request), at_least=shape.at_least, at_most=shape.at_most))
+    return shape.wrap(find(said_in(TO_READ, request), at_least=shape.at_least, at_most=shape.at_most))
 
 
 def _cut(text: str, *, limit: int) -> str:

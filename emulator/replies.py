@@ -60,18 +60,12 @@ def api(endpoint: Endpoint) -> Endpoint:
                 return refused(no_such_path(request))
             return await endpoint(request)
         except ApiError as refusal:
-            _note(request, refusal)
+            entry: Entry | None = getattr(request.state, "entry", None)
+            if entry is not None:  # control calls have none
+                entry.reason, entry.quota_ids = refusal.message, refusal.quota_ids
             return refused(refusal)
 
     return answered
-
-
-def _note(request: Request, refusal: ApiError) -> None:
-    """Write into the journal why a request was refused; control calls are not in it."""
-    entry: Entry | None = getattr(request.state, "entry", None)
-    if entry is not None:
-        entry.reason = refusal.message
-        entry.quota_ids = refusal.quota_ids
 
 
 def no_such_path(request: Request) -> ApiError:

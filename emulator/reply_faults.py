@@ -59,19 +59,14 @@ def _json(document: object, *, status: int = 200, headers: Mapping[str, str] | N
     return Answer(status, dict(headers or {}), orjson.dumps(document))
 
 
-async def _hang(exchange: Exchange, _args: Args) -> None:
-    await exchange.drain()
-    await exchange.gone()
+def _unanswered(end: Callable[[Exchange], Awaitable[None]]) -> Act:
+    """Return the fault that reads the request and does something with the connection in place of an answer."""
 
+    async def act(exchange: Exchange, _args: Args) -> None:
+        await exchange.drain()
+        await end(exchange)
 
-async def _drop(exchange: Exchange, _args: Args) -> None:
-    await exchange.drain()
-    await exchange.drop()
-
-
-async def _reset(exchange: Exchange, _args: Args) -> None:
-    await exchange.drain()
-    await exchange.reset()
+    return act
 
 
 async def _reset_chunk(exchange: Exchange, args: Args) -> None:
@@ -170,9 +165,9 @@ WORDS = {
         "reply",
         "",
         r"^/(upload/|download/)?v1",
-        hang=("F01", _hang),
-        drop=("F02", _drop),
-        reset=("F03", _reset),
+        hang=("F01", _unanswered(Exchange.gone)),
+        drop=("F02", _unanswered(Exchange.drop)),
+        reset=("F03", _unanswered(Exchange.reset)),
         html_502=("F04", _instead(lambda _args: Answer(502, _HTML, _PAGE))),
         html_as_json=("F05", _instead(lambda args: Answer(int(args.get("code", 503)), {}, _PAGE))),
         html_200=("F06", _instead(lambda _args: Answer(200, _HTML, _PAGE))),
@@ -221,7 +216,7 @@ WORDS = {
             "F30",
             _instead(lambda args: _json(_mime(args).body(), headers={"X-Goog-Upload-Status": "final"})),
         ),
-        drop_chunk=("F33", _drop),
+        drop_chunk=("F33", _unanswered(Exchange.drop)),
         reset_chunk=("F33", _reset_chunk),
         chunk_status=("F33b", _any_status(500)),
     ),

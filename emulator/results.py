@@ -45,7 +45,8 @@ class ResultWriter:
         """Write the file, on disk when this returns, and return what it holds."""
         positions = self._order()
         struck = self._strikes(positions)
-        swapped = _partners([position for position in positions if _words(struck, position) & {"swapped_bodies"}])
+        swapping = {at for at, faults in struck.items() if any(fault.word == "swapped_bodies" for fault in faults)}
+        swapped = _partners([position for position in positions if position in swapping])
         failed = 0
         digest = hashlib.sha256()
         with path.open("wb") as file:
@@ -167,10 +168,6 @@ def _swapped(own: bytes, other: bytes) -> dict[str, Any]:
     bodies = {name: value for name, value in orjson.loads(other).items() if name in ("response", "error")}
     rest = {name: value for name, value in orjson.loads(own).items() if name not in ("response", "error")}
     return {**bodies, **rest}
-
-
-def _words(struck: dict[int, list[Fault]], position: int) -> set[str]:
-    return {fault.word for fault in struck.get(position, [])}
 
 
 def _rank(seed: int, number: int, position: int) -> bytes:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -81,11 +81,6 @@ class Server:
         """Serve until told to stop."""
         self._uvicorn.run(sockets=[self._socket])
 
-    @property
-    def port(self) -> int:
-        """The port the engine listens on."""
-        return int(self.url.rpartition(":")[2])
-
     def stop(self) -> None:
         """Stop serving and working and close the state; a batch that is not over goes on with the next host."""
         self._uvicorn.should_exit = True
@@ -149,21 +144,14 @@ def start(
 def serve(
     root: Path,
     *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    seed: int = 0,
-    settings: Mapping[str, object] | None = None,
     ready: Callable[[str], None] = lambda _url: None,
     refused: Callable[[str, bool], None] = lambda _why, _is_host: None,
+    **how: Any,
 ) -> None:
-    """Run the engine until SIGINT or SIGTERM, then stop it cleanly; `ready` is told the URL once it serves.
+    """Run the engine until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `start` does.
 
-    Where the address cannot be served on, `refused` is told why, and whether that is the host's doing: it may raise.
-    Must be called in the main thread, where signals arrive.
-
-    Raises:
-        AddressError, ApiError, OSError: as `start`.
-        RuntimeError: as `start`.
+    `ready` is told the URL once it serves. Where the address cannot be served on, `refused` is told why, and whether
+    that is the host's doing: it may raise. Must be called in the main thread, where signals arrive.
     """
     over = threading.Event()
 
@@ -173,7 +161,7 @@ def serve(
     wanted = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, finish) for each in wanted]
     try:
-        with start(root, host=host, port=port, seed=seed, settings=settings) as server:
+        with start(root, **how) as server:
             ready(server.url)
             over.wait()
     except AddressError as error:

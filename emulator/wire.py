@@ -171,24 +171,19 @@ async def _list_batches(request: Request) -> Response:
     if world.settings.list_needs_page_size and "pageSize" not in request.query_params:
         return JsonReply({})
     size, before = page_of(request, default=50, most=world.settings.list_page_most)
-    return JsonReply(await run_in_threadpool(_page_of_batches, world, owner, size=size, before=before))
 
+    def shown() -> dict[str, Any]:
+        batches = world.list_batches(owner, size=size + 1, before=before)
+        return page_shown("operations", batches, size=size, show=world.operation, token=lambda batch: batch.number)
 
-def _page_of_batches(world: World, owner: str, *, size: int, before: int | None) -> dict[str, Any]:
-    batches = world.list_batches(owner, size=size + 1, before=before)
-    return page_shown("operations", batches, size=size, show=world.operation, token=lambda batch: batch.number)
+    return JsonReply(await run_in_threadpool(shown))
 
 
 @api
 async def _get_batch(request: Request) -> Response:
     owner, batch_id = owner_of(request), request.path_params["name"]
     world = world_of(request)
-
-    def look() -> dict[str, Any]:
-        """Look at the batch once."""
-        return world.operation(world.look_at_batch(owner, batch_id))
-
-    return JsonReply(await run_in_threadpool(look))
+    return JsonReply(await run_in_threadpool(lambda: world.operation(world.look_at_batch(owner, batch_id))))
 
 
 @api

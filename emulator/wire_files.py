@@ -1,6 +1,7 @@
 """The routes of files: uploads in chunks, lists, downloads, deletes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -57,7 +58,7 @@ async def _chunk(request: Request, commands: set[str]) -> Response:
     if "cancel" in commands:
         await run_in_threadpool(files.cancel, upload)
         return JsonReply({}, headers={"X-Goog-Upload-Status": "cancelled"})
-    struck = _fire(request, "upload") if "upload" in commands else set()
+    struck = _fire(request, "upload") if "upload" in commands else {}
     if "upload" in commands:
         upload = await files.receive(upload, _body(request), offset=_offset(request), lose="chunk_lost" in struck)
     if "finalize" in commands or "early_final" in struck:
@@ -83,9 +84,7 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
 async def _finalize(request: Request, upload: Upload, *, early: bool) -> Response:
     """Make an upload a file and answer it."""
     files = world_of(request).files
-    struck = world_of(request).faults.firing("file", "POST", target=request.state.target)
-    note(request.state.entry, struck)
-    words = {fault.word: fault.args for fault in struck}
+    words = _fire(request, "file")
     state = "FAILED" if "file_failed" in words else "ACTIVE"
     looks = int(words["file_processing"].get("looks", 2)) if "file_processing" in words else 0
     file = await run_in_threadpool(files.finalize, upload, state=state, looks=looks, early=early)
@@ -97,11 +96,11 @@ async def _finalize(request: Request, upload: Upload, *, early: bool) -> Respons
     )
 
 
-def _fire(request: Request, place: str) -> set[str]:
-    """Return the words of the faults that strike this request at `place`, noted in the journal."""
+def _fire(request: Request, place: str) -> dict[str, Mapping[str, Any]]:
+    """Return the words and arguments of the faults that strike this request at `place`, noted in the journal."""
     struck = world_of(request).faults.firing(place, request.method, target=request.state.target)
     note(request.state.entry, struck)
-    return {fault.word for fault in struck}
+    return {fault.word: fault.args for fault in struck}
 
 
 @api

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -112,6 +114,14 @@ limit_option = click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help
 pilot_option = click.option(
     "--pilot", type=COUNT, envvar="FINDABLE_PILOT", help="Ask and judge this many first, then the rest."
 )
+map_option = click.option(
+    "--map",
+    "mapping",
+    default="",
+    envvar="FINDABLE_MAP",
+    metavar="COLUMN=NAME,…",
+    help="Which names in the file's header mean which columns: bio=Kurzbiografie,username=Mail.",
+)
 skip_pilot_option = click.option(
     "--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Go on without a pilot that passed."
 )
@@ -173,3 +183,8 @@ def confirmed(question: str, *, yes: bool) -> bool:
 def answered(question: str, *, yes: bool) -> bool:
     """Ask a person at a terminal, and go on after a no; `yes` answers, and without a terminal the answer is no."""
     return yes or (sys.stdin.isatty() and click.confirm(question, err=True))
+
+
+def confirm_guess() -> Callable[[str], bool] | None:
+    """Return what asks a person at a terminal about a guess, which `--yes` does not answer; None without a terminal."""
+    return partial(click.confirm, default=True, err=True) if sys.stdin.isatty() else None

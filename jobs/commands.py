@@ -6,6 +6,7 @@ import click
 
 COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
     "demo": ("demo", "Run the whole chain on 150 invented people, locally."),
+    "init": ("init", "Begin: settings, the first import, and what it will cost."),
     "import": ("import_", "Import people from a CSV, JSON or JSON lines file."),
     "import-passages": ("import_:import_passages", "Import passages of text from a JSON lines file."),
     "passages-pilot": ("pilot", "Ask about a few passages, and judge the answers."),
@@ -45,6 +46,8 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "prices": ("prices", "List prices and limits of the models, with sources."),
     "settings": ("settings", "List every setting, its value, and where it came from."),
 }
+
+NO_TARGETS = frozenset({"rebind"})  # what make has no target for
 
 
 def command_of(name: str) -> click.Command:

@@ -8,7 +8,7 @@ from jobs.command import Command
 from jobs.dotenv import read_settings
 from jobs.output import Terminal
 from pipeline.core.errors import ConfigurationError
-from pipeline.engine.workspace import ready_directory
+from pipeline.engine.workspace import check_links, make_directory
 
 
 @click.command(name="emulator", cls=Command)
@@ -29,7 +29,9 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
 
     asked = {"requests_per_minute": rpm, "input_tokens_per_minute": tpm, "requests_per_day": rpd}
     quota = {name: limit for name, limit in asked.items() if limit is not None}
-    root = ready_directory(read_settings().data) / "emulator"
+    data = read_settings().data
+    check_links(data)
+    make_directory(data)
 
     def refuse(why: str, is_host: bool) -> NoReturn:  # noqa: FBT001 - the engine's signature
         """Refuse an address that cannot be bound, with how to choose another one."""
@@ -37,7 +39,7 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
         hint = another if is_host else "name another one, or any that is free: make emulator PORT=0"
         raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
 
-    serve(root, host=host, port=port, settings={"quotas": {"*": quota}}, ready=_say_where, refused=refuse)
+    serve(data / "emulator", host=host, port=port, settings={"quotas": {"*": quota}}, ready=_say_where, refused=refuse)
 
 
 def _say_where(url: str) -> None:

@@ -1,6 +1,7 @@
 """Print what several commands have in common, of batches, pilots and tagging, and end with their exit codes."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from jobs.output import Terminal, plural, print_line, print_table, usd
 from pipeline.batch.ingest import IngestSummary
@@ -9,6 +10,9 @@ from pipeline.core.task import Words
 from pipeline.live.tag import TagLiveReport
 from pipeline.workflows import backfill, pilot, tag
 from pipeline.workflows.batch_steps import missing_errors
+
+if TYPE_CHECKING:
+    from pipeline.tables.findings import Finding, FindingGroup, ImportReport
 
 OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applied")
 COUNTS = (*OUTCOMES, "unknown", "duplicates", "unreadable", "tokens_in", "tokens_out", "cost")
@@ -173,3 +177,40 @@ def finish_tagged(report: tag.TagReport, words: Words) -> None:
         sys.exit(4)
     if report.reports:
         report.reports[-1].check()
+
+
+def show_import(done: "ImportReport", *, words: tuple[str, str], released: str, more: str = "") -> None:
+    """Print the findings of an import by reason, the notes, and one line of result."""
+    terminal = Terminal()
+    for group in done.groups.values():
+        terminal.warn(_group_line(group) if group.count > 1 else _line(group.examples[0]))
+    if done.report is None and any(group.count > len(group.examples) for group in done.groups.values()):
+        terminal.say("note: REPORT=rejects.csv lists all of them (--report)")
+    for note in done.notes:
+        terminal.say(f"note: {note}")
+    if done.rows_in:
+        found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)
+        counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged{more}"
+        print_line(f"{plural(done.rows_in, *words)} in: {counts}{'; ' + found if found else ''}")
+    if done.released:
+        print_line(f"{plural(done.released, *words)} unparked, to be asked again {released}")
+
+
+def _group_line(group: "FindingGroup") -> str:
+    """Return the findings of one reason as one line: how many, and the first three."""
+    shown = []
+    for finding in group.examples:
+        value = f" ({finding.value})" if finding.value else ""
+        own = group.own_reason(finding)
+        shown.append(f"line {finding.line}{value}{f' {own}' if own else ''}")
+    column = f" in {group.column}" if group.column else ""
+    more = ", …" if group.count > len(shown) else ""
+    return f"{group.kind.value}: {group.count:,} times{column}: {group.reason}: {', '.join(shown)}{more}"
+
+
+def _line(finding: "Finding") -> str:
+    """Return a finding as one line."""
+    where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
+    whose = f" [{finding.key}]" if finding.key else ""
+    value = f" ({finding.value})" if finding.value else ""
+    return f"{finding.kind.value}: {where}: {finding.reason}{value}{whose}"

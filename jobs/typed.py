@@ -12,14 +12,14 @@ from collections.abc import Mapping
 
 import click
 
-from jobs.commands import COMMANDS, command_of
+from jobs.commands import COMMANDS, NO_TARGETS, command_of
 from pipeline.core.settings import PREFIX, without_password
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
 DATA = "findable_data"  # in a context: the value of `--data`
 _VARIABLE = r'[A-Z_]+=(?:"[^"]*"|[^\s`,;)]*[^\s`,;.)])'
 _STEP = re.compile(rf"\bmake ((?:[a-z]+(?:-[a-z]+)*)(?: [a-z]+(?:-[a-z]+)*)*)((?: {_VARIABLE})*)")
-_BARE = re.compile(r"`findable ([a-z][a-z-]*)`")
+_BARE = re.compile(r"`findable ([a-z][a-z-]*)((?: --?(?!help)[a-z-]*)*)`")
 
 
 def is_by_make() -> bool:
@@ -29,9 +29,7 @@ def is_by_make() -> bool:
 
 def as_typed(text: str) -> str:
     """Return a text with each `make TARGET NAME=value` in it as the caller would type it."""
-    if is_by_make():
-        text = _BARE.sub(r"`make \1`", text)
-    return _STEP.sub(_rewritten, text)
+    return _STEP.sub(_rewritten, _BARE.sub(_bare_rewritten, text))
 
 
 def quoted_as_typed(text: str) -> str:
@@ -40,6 +38,16 @@ def quoted_as_typed(text: str) -> str:
     What stands elsewhere may be a row's own words.
     """
     return re.sub(r"`(make|findable) [^`]+`", lambda found: as_typed(found[0]), text)
+
+
+def _bare_rewritten(found: re.Match[str]) -> str:
+    """Return a command that stands without a value; with make where it has a target, and needs no option."""
+    name, options = found[1], found[2]
+    if name not in COMMANDS:
+        return found[0]
+    if is_by_make() and name not in NO_TARGETS and not options:
+        return f"`make {name}`"
+    return f"`{_as_command(name, {}, _places())}{options}`"
 
 
 def _rewritten(found: re.Match[str]) -> str:

@@ -35,8 +35,6 @@ PARTS = {
     "bench": Part((*PYTEST, "tests/bench")),
     "soak": Part((*PYTEST, "tests/soak")),
     "mutants": Part(("-m", "tests.mutants")),
-    "sqlite-sweep": Part(("-m", "tests.crash.whole")),
-    "postgresql-sweep": Part(("-m", "tests.crash.whole"), "postgresql"),
 }
 
 

@@ -92,6 +92,7 @@ class OpenWorkspace:
             ConfigurationError: the workspace is bound to Gemini and no key is set.
         """
         from pipeline.gemini.client import Client
+        from pipeline.gemini.transport import Transport
 
         settings = self.settings
         local = self.backend == "local"
@@ -102,19 +103,22 @@ class OpenWorkspace:
             )
         if self.says_where:
             self._tell_backend()
-        client = Client(
+        transport = Transport(
             api_key=LOCAL_KEY if local else settings.api_key or "",
             base_url=self._start_engine() if local else settings.base_url,
             api_version=settings.api_version,
-            create_timeout_s=settings.create_timeout,
             call_timeout_s=settings.call_timeout,
-            transfer_timeout_s=settings.transfer_timeout,
             retry_for_s=settings.retry_for,
             first_wait_s=settings.retry_wait,
             trust_env=not local,
-            mime_types=settings.mime_types,
             sleep=self.sleep,
             now=self.now,
+        )
+        client = Client(
+            transport,
+            create_timeout_s=settings.create_timeout,
+            transfer_timeout_s=settings.transfer_timeout,
+            mime_types=settings.mime_types,
         )
         self._closing.callback(client.close)
         return client
@@ -228,6 +232,7 @@ def open_workspace(
             database was not agreed to; the workspace is bound to another backend than the one asked for, or its files
             belong to another database than the one that is set.
     """
+    check_links(settings.data)
     store = Store(settings.url)
     try:
         if line := check_access(settings, store, access, agrees):
@@ -244,7 +249,7 @@ def open_workspace(
 
 def _opened(settings: Settings, store: Store, display: Progress) -> OpenWorkspace:
     """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
-    ready_directory(settings.data)
+    make_directory(settings.data)
     if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
         display.warn(marker.moved_message(store.path, mark))
     found = marker.find_marker(settings.data)
@@ -289,27 +294,42 @@ def _rooms_of(
     return rooms
 
 
-def ready_directory(data: Path) -> Path:
-    """Return the workspace's directory, made where it was not there.
+def make_directory(data: Path) -> None:
+    """Make the workspace's directory where it is not there.
 
     Raises:
-        ConfigurationError: there can be none, or a link in it leads out, so that writing would change other files.
+        ConfigurationError: there can be none.
     """
-    try:
+    with _refusing(data):
         data.mkdir(parents=True, exist_ok=True)
+
+
+def check_links(data: Path) -> None:
+    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
+
+    Raises:
+        ConfigurationError: one does, or the directory cannot be read.
+    """
+    with _refusing(data):
         link = files.link_out(data, WRITTEN)
+    if link is not None:
+        raise ConfigurationError(
+            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
+            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
+        )
+
+
+@contextlib.contextmanager
+def _refusing(data: Path) -> Iterator[None]:
+    """Say of what the system refuses in a block that a directory cannot be the workspace."""
+    try:
+        yield
     except OSError as error:
         found = "it is a file" if data.is_file() else error.strerror
         raise ConfigurationError(
             f"{data} cannot be the workspace: {found}; nothing was changed",
             hint="set DATA= to a directory that can be written",
         ) from error
-    if link is not None:
-        raise ConfigurationError(
-            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
-            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
-        )
-    return data
 
 
 def _backend(settings: Settings, bound: str | None) -> str:

@@ -11,12 +11,14 @@ from dataclasses import replace
 
 from pipeline.core.errors import InputError
 from pipeline.core.text import restore_formula
-from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected, fold
+from pipeline.experts.aliases import KEY_RULE, SPECS
+from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected
 from pipeline.experts.rows import Person, judge_row
 from pipeline.tables import json_file
 from pipeline.tables.duplicates import SeenIds
 from pipeline.tables.findings import Finding, rejected
 from pipeline.tables.layout import Layout, TextRow, row_of
+from pipeline.tables.names import fold
 from pipeline.tables.table_file import TableFile, name_some
 
 HINT = f"give a CSV file with the header {expected()}, or JSON objects with these keys"
@@ -28,7 +30,18 @@ def _cell(text: str) -> str:
     return restore_formula(text.strip())
 
 
-LAYOUT = Layout(USERNAME, columns=HEADERS, column_of=column_of, hint=HINT, guesses=True, cell=_cell)
+LAYOUT = Layout(
+    USERNAME,
+    columns=HEADERS,
+    column_of=column_of,
+    hint=HINT,
+    guesses=True,
+    cell=_cell,
+    specs=SPECS,
+    unread=_ANSWERED,
+    key_rule=KEY_RULE,
+    command="make import EXPERTS={}",
+)
 
 
 class People(TableFile):

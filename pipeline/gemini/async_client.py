@@ -15,6 +15,7 @@ import httpx2
 import orjson
 
 from pipeline.core.errors import UnavailableError
+from pipeline.gemini.error_mapping import LATER
 from pipeline.gemini.operations import UnreadableError
 from pipeline.gemini.transport import NOT_TYPED, Transport, milliseconds
 
@@ -106,7 +107,7 @@ class LiveClient:
                 return await ask(self._sdk)
         except TimeoutError:
             text = f"no answer within {self._seconds:g} s, when asked to {what}"
-            raise UnavailableError(text, hint="nothing here was changed; run the same command again later") from None
+            raise UnavailableError(text, hint=LATER) from None
         except Exception as error:
             ours = self._transport.translated(error, what=what, seconds=self._seconds)
             if ours is None:

@@ -9,9 +9,7 @@ module, in `operations`, `error_mapping` and `embeddings`.
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,52 +55,20 @@ class Client:
 
     def __init__(
         self,
+        transport: Transport,
         *,
-        api_key: str,
-        base_url: str | None = None,
-        api_version: str = "v1beta",
         create_timeout_s: float = 60,
-        call_timeout_s: float = 60,
         transfer_timeout_s: float = 600,
-        retry_for_s: float = 60,
-        first_wait_s: float = 1.0,
-        trust_env: bool = True,
         mime_types: Sequence[str] = MIME_TYPES,
-        sleep: Callable[[float], None] = time.sleep,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Keep how to connect; nothing is opened or imported before the first call.
-
-        Nothing is read from the environment but, with `trust_env`, proxies and certificates. Time-outs are seconds
-        without any sign of life; `retry_for_s` bounds the waits of one operation together.
-
-        Raises:
-            ConfigurationError: the key is empty or holds what no HTTP header can.
-        """
-        self._transport = Transport(
-            api_key=api_key,
-            base_url=base_url,
-            api_version=api_version,
-            call_timeout_s=call_timeout_s,
-            retry_for_s=retry_for_s,
-            first_wait_s=first_wait_s,
-            trust_env=trust_env,
-            sleep=sleep,
-            now=now,
-        )
+        """Keep what makes the calls, and what bounds creates and transfers, in seconds without any sign of life."""
+        self._transport = transport
         self._create_timeout_s = create_timeout_s
-        self._call_timeout_s = call_timeout_s
         self._transfer_timeout_s = transfer_timeout_s
-        self._uploader = Uploader(self._transport, tuple(mime_types), seconds=transfer_timeout_s, sleep=sleep)
+        self._uploader = Uploader(transport, tuple(mime_types), seconds=transfer_timeout_s)
 
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
-        """Upload a sealed file and return it when it is ACTIVE and the API has all of its bytes; see `Uploader`.
-
-        Raises:
-            InconsistentError: the local file has not the size it was sealed with; nothing was sent.
-            RefusedError: refused, with every MIME type where that was the reason.
-            UnavailableError, NotSentError: no whole upload within the bound.
-        """
+        """Upload a sealed file and return it when the API has all of it; raises what `Uploader.upload` does."""
         return self._uploader.upload(path, display_name=display_name, sha256=sha256, size=size)
 
     def delete_upload(self, name: str) -> None:
@@ -165,19 +131,11 @@ class Client:
         return self._all_pages(lambda sdk: sdk.batches.list, read_page, what="list the batches", size=LIST_PAGE_SIZE)
 
     def list_files(self) -> list[RemoteFile]:
-        """Return every file the API keeps for this key, uploads and results.
-
-        Raises:
-            UnavailableError: a page could not be had within the bound, or the pages do not end.
-        """
+        """Return every file the API keeps for this key, uploads and results; raises what `list_batches` does."""
         return self._all_pages(lambda sdk: sdk.files.list, read_files, what="list the files", size=FILE_PAGE_SIZE)
 
     def list_models(self) -> list[str]:
-        """Return the names of the models that this key can reach, without `models/`.
-
-        Raises:
-            UnavailableError: a page could not be had within the bound, or the pages do not end.
-        """
+        """Return the names of the models this key can reach, without `models/`; raises what `list_batches` does."""
         return self._all_pages(lambda sdk: sdk.models.list, read_models, what="list the models", size=MODEL_PAGE_SIZE)
 
     def cancel_batch(self, name: str) -> None:
@@ -234,10 +192,10 @@ class Client:
 
     def live(self) -> LiveClient:
         """Return the client for live calls, many at once; to be entered by `async with`, in one event loop."""
-        return LiveClient(self._transport, seconds=self._call_timeout_s)
+        return LiveClient(self._transport, seconds=self._transport.call_timeout_s)
 
     def embed(
-        self, model: "models.Model | str", texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
+        self, model: models.Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         """Return float32 (len(texts), dim) with rows of unit length, in the order of `texts`; at most 100 texts.
 
@@ -253,17 +211,16 @@ class Client:
         """
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
-        known = models.known_model(model) if isinstance(model, str) else model
-        seconds = self._call_timeout_s if query else self._transfer_timeout_s  # a user waits for a question's vector
+        seconds = self._transport.call_timeout_s if query else self._transfer_timeout_s  # a user waits for a query's
 
         def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
             """Send the texts once and check what comes back."""
-            contents, config = _embedding(known, texts, dim=dim, query=query, options=self._transport.options(seconds))
-            reply = sdk.models.embed_content(model=known.name, contents=contents, config=config)
+            contents, config = _embedding(model, texts, dim=dim, query=query, options=self._transport.options(seconds))
+            reply = sdk.models.embed_content(model=model.name, contents=contents, config=config)
             vectors = [embedding.values for embedding in reply.embeddings or ()]
             return unit_rows(vectors, count=len(texts), dim=dim)
 
-        what, at_once = f"embed {len(texts)} texts with {known.name}", (ThrottledError,) if is_paced else ()
+        what, at_once = f"embed {len(texts)} texts with {model.name}", (ThrottledError,) if is_paced else ()
         return self._transport.with_retries(ask, what=what, seconds=seconds, at_once=at_once)
 
     def close(self) -> None:
@@ -289,7 +246,11 @@ class Client:
         token, seen, empty = "", set[str](), 0
         while True:
             config = {"page_size": size, **({"page_token": token} if token else {}), **self._transport.options()}
-            page, following = self._page(method, read, config, what=what)
+
+            def ask(sdk: "genai.Client", config: dict[str, Any] = config) -> tuple[list[T], str]:
+                return read(self._transport.raw_document(lambda: method(sdk)(config=config)))
+
+            page, following = self._transport.with_retries(ask, what=what)
             found += page
             if page:
                 seen.add(token)
@@ -299,18 +260,6 @@ class Client:
             if following in seen or empty > MOST_EMPTY_PAGES:
                 raise UnavailableError(f"the pages do not end, when asked to {what}")
             token = following
-
-    def _page(
-        self,
-        method: "Callable[[genai.Client], Callable[..., object]]",
-        read: Callable[[Any], tuple[list[T], str]],
-        config: dict[str, Any],
-        *,
-        what: str,
-    ) -> tuple[list[T], str]:
-        return self._transport.with_retries(
-            lambda sdk: read(self._transport.raw_document(lambda: method(sdk)(config=config))), what=what
-        )
 
 
 def _embedding(

@@ -142,14 +142,14 @@ class _BoundedTransport(httpx2.BaseTransport):
         self._pool.close()
 
 
-class _BoundedBody(httpx2.SyncByteStream):
+class _BoundedBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     """A body that must go on, with at most `most` bytes: an end within the time-out, or 64 KiB a second beyond it."""
 
     def __init__(self, stream: Any, request: httpx2.Request, *, seconds: float, most: float) -> None:
         """Begin to count now, when the head of the reply is here."""
         self._stream, self._request = stream, request
         self._seconds, self._most = seconds, most
-        self._began = time.monotonic()
+        self._began, self._received = time.monotonic(), 0
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the pieces of the body, or stop with a time-out when they come too slowly.
@@ -157,19 +157,30 @@ class _BoundedBody(httpx2.SyncByteStream):
         Raises:
             UnreadableError: there are more bytes than any answer has that is kept in memory.
         """
-        received = 0
         with _httpx_errors():
             for piece in self._stream:
-                received += len(piece)
-                if time.monotonic() - self._began > self._seconds + received / LEAST_RATE:
-                    raise httpx2.ReadTimeout("the reply comes too slowly to end", request=self._request)
-                if received > self._most:
-                    raise UnreadableError("the answer does not end")
-                yield piece
+                yield self._counted(piece)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces of the body, with the same bounds."""
+        async for piece in self._stream:
+            yield self._counted(piece)
+
+    def _counted(self, piece: bytes) -> bytes:
+        self._received += len(piece)
+        if time.monotonic() - self._began > self._seconds + self._received / LEAST_RATE:
+            raise httpx2.ReadTimeout("the reply comes too slowly to end", request=self._request)
+        if self._received > self._most:
+            raise UnreadableError("the answer does not end")
+        return piece
 
     def close(self) -> None:
         """Close the connection's side of it."""
         self._stream.close()
+
+    async def aclose(self) -> None:
+        """Close the connection's side of it."""
+        await self._stream.aclose()
 
 
 class _BoundedBackend(httpcore2.SyncBackend):
@@ -243,30 +254,5 @@ class _BoundedAsyncTransport(httpx2.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request and return its reply, with the head read and the body still to come."""
         reply = await super().handle_async_request(request)
-        body = _BoundedAsyncBody(reply.stream)
+        body = _BoundedBody(reply.stream, request, seconds=math.inf, most=MOST_REPLY)
         return httpx2.Response(reply.status_code, headers=reply.headers, stream=body, extensions=reply.extensions)
-
-
-class _BoundedAsyncBody(httpx2.AsyncByteStream):
-    """A body with an end: no answer that is kept in memory is larger than `MOST_REPLY`."""
-
-    def __init__(self, stream: Any) -> None:
-        """Take the body as it comes."""
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the pieces of the body.
-
-        Raises:
-            UnreadableError: there are more bytes than any answer has.
-        """
-        received = 0
-        async for piece in self._stream:
-            received += len(piece)
-            if received > MOST_REPLY:
-                raise UnreadableError("the answer does not end")
-            yield piece
-
-    async def aclose(self) -> None:
-        """Close the connection's side of it."""
-        await self._stream.aclose()

@@ -25,6 +25,7 @@ PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas are reset at midnight 
 UNCLEAR = frozenset({408, 409, 499})  # of the 4xx, those that do not say that nothing happened
 KEY_REASONS = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")  # beginnings of ErrorInfo.reason
 MAX_QUOTED = 300  # characters of Google's own message
+LATER = "nothing here was changed; run the same command again later"
 LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
 
 
@@ -45,7 +46,7 @@ def map_error(
         return _throttled(message, error, status=status, wish=wish, now=now)
     if not 400 <= code < 500 or code in UNCLEAR:  # noqa: PLR2004 - HTTP's own numbers
         text = message.replace("Gemini refused to", "Gemini could not be asked to", 1)
-        return UnavailableError(text, hint=_LATER, code=code, status=status, retry_after_s=wish)
+        return UnavailableError(text, hint=LATER, code=code, status=status, retry_after_s=wish)
     if code == 401 or _is_about_key(code, error):  # noqa: PLR2004 - HTTP's own number
         return KeyRefusedError(message, hint="check GEMINI_API_KEY and its project", code=code, status=status)
     if code in {403, 404}:
@@ -64,9 +65,6 @@ def next_midnight_pacific(now: datetime) -> datetime:
     """Return when daily quotas are reset next, in UTC; days of 23 and 25 hours are right."""
     tomorrow = now.astimezone(PACIFIC).date() + timedelta(days=1)
     return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC).astimezone(UTC)
-
-
-_LATER = "nothing here was changed; run the same command again later"
 
 
 def _throttled(

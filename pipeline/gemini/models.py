@@ -214,19 +214,6 @@ def sourced_limits(model: Model, *, tier: str, **own: int | None) -> usage_tiers
     return usage_tiers.sourced_tier_limits(model.kind, table, tier=tier, own=own)
 
 
-def known_model(name: str) -> Model:
-    """Return the model of that name as far as it is known; an unknown one is taken for a Gemini one without prices.
-
-    For callers that hold a name and want to know how to speak to it, not whether to use it.
-    """
-    bare = name.strip().removeprefix("models/")
-    model = load_models().get(bare)
-    if model is not None:
-        return model
-    in_text = "gemini-embedding-2" in bare
-    return Model(bare, "embed", 0.0, 0.0, 0.0, 0.0, priced_on=date.min, source="", task_in_text=in_text)
-
-
 def load_models(extra: Path | None = None) -> dict[str, Model]:
     """Return every model by name, those of `extra` over those that come with findable.
 

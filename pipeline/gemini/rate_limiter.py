@@ -110,16 +110,6 @@ class Limiter:
         self._token_pace = None if limits.tpm is None else _Pace(limits.tpm, burst_s=burst_s)
 
     @property
-    def rpm(self) -> float | None:
-        """Return the requests a minute as tuned, or None without a limit."""
-        return None if self._limits.rpm is None else self._limits.rpm * self._tuning.share
-
-    @property
-    def tpm(self) -> float | None:
-        """Return the tokens a minute as tuned, or None without a limit."""
-        return None if self._limits.tpm is None else self._limits.tpm * self._tuning.share
-
-    @property
     def used_today(self) -> int:
         """Return the requests of this Pacific day, as far as they are known here."""
         return self._today
@@ -173,13 +163,16 @@ class Limiter:
             call = _Call(self._now, tokens, self._started, requests)
             self._log.append(call)
             self._own[self._started] = call
-            self._requests += requests
-            self._tokens += tokens
-        if self._request_pace is not None:
-            self._request_pace.add(requests)
-        if self._token_pace is not None:
-            self._token_pace.add(tokens)
+            self._count(requests, tokens)
         return self._started
+
+    def _count(self, requests: int, tokens: int) -> None:
+        """Add to what the log and the paces hold; a correction may be below zero."""
+        self._requests += requests
+        self._tokens += tokens
+        for pace, amount in ((self._request_pace, requests), (self._token_pace, tokens)):
+            if pace is not None:
+                pace.add(amount)
 
     def settle(self, number: int, tokens: int) -> None:
         """Put the actual prompt tokens of a call in the place of the estimate; a call older than a minute is over.
@@ -191,11 +184,8 @@ class Limiter:
         if call is None:
             return
         tokens = tokens if self._limits.tpm is None else min(tokens, self._limits.tpm)
-        more = tokens - call.tokens
+        self._count(0, tokens - call.tokens)
         call.tokens = tokens
-        self._tokens += more
-        if self._token_pace is not None:
-            self._token_pace.add(more)
 
     def withdraw(self, number: int) -> None:
         """Take back a call that was counted and then not made; one that is in no log any more had one request."""
@@ -205,12 +195,7 @@ class Limiter:
         if call is None:
             return
         self._log.remove(call)
-        self._requests -= requests
-        self._tokens -= call.tokens
-        if self._request_pace is not None:
-            self._request_pace.add(-requests)
-        if self._token_pace is not None:
-            self._token_pace.add(-call.tokens)
+        self._count(-requests, -call.tokens)
 
     def refused(self, *, at: float, delay_s: float | None) -> None:
         """Take a refusal per minute: nothing starts before `delay_s` is over, and the pace is cut.

@@ -92,10 +92,6 @@ class ResultFile:
         self._sizes = np.frombuffer(sizes, dtype=np.uint32)[order]
         self._asked = bytearray(len(order))
 
-    def lines(self, key: str) -> list[bytes]:
-        """Return the raw lines of a key in the order of the file; none when there is no line."""
-        return self.lines_of([key])[0]
-
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return for each key its raw lines in the order of the file; many keys at once are quicker than one by one."""
         import numpy as np

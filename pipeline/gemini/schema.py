@@ -6,6 +6,7 @@ whole file. What only narrows a value (a pattern, a length) is left out here and
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
@@ -14,14 +15,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-TYPES = {
-    "object": "OBJECT",
-    "array": "ARRAY",
-    "string": "STRING",
-    "integer": "INTEGER",
-    "number": "NUMBER",
-    "boolean": "BOOLEAN",
-}
+TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 MEMBERS = frozenset(
     {
         "type",
@@ -76,7 +70,7 @@ def response_schema(answer: "type[BaseModel]") -> dict[str, Any]:
             enum of other things than texts; the message names the field.
     """
     document = answer.model_json_schema(mode="validation")
-    schema = _convert(document, document.get("$defs", {}), answer.__name__, ())
+    schema = _convert(document, _Place(answer.__name__, document.get("$defs", {})))
     if schema.get("type") != "OBJECT":
         raise TypeError(f"{answer.__name__} must be a model with fields, for an answer is an object")
     return schema
@@ -98,8 +92,8 @@ def check_schema(schema: Mapping[str, Any], *, where: str = "responseSchema", de
     if "anyOf" in schema and "type" not in schema:
         return
     kind = schema.get("type")
-    if kind not in TYPES.values():
-        raise InputError(f"{where} has the type {kind!r}; it must be one of {', '.join(TYPES.values())}")
+    if kind not in TYPES:
+        raise InputError(f"{where} has the type {kind!r}; it must be one of {', '.join(TYPES)}")
     if kind == "ARRAY":
         _check_inner(schema.get("items"), f"{where}.items", depth)
     if kind == "OBJECT":
@@ -129,100 +123,94 @@ def _check_inner(schema: Any, where: str, depth: int) -> None:
     check_schema(schema, where=where, depth=depth + 1)
 
 
-def _convert(node: Any, definitions: Mapping[str, Any], where: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    """Return one node of Pydantic's JSON schema in the dialect; `seen` are the definitions it stands in."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a node stands in the model; all definitions, and those of them that the node stands in."""
+
+    where: str
+    definitions: Mapping[str, Any]
+    seen: tuple[str, ...] = ()
+
+    def inside(self, step: str) -> "_Place":
+        """Return a place within this one."""
+        return replace(self, where=self.where + step)
+
+    def fault(self, why: str) -> TypeError:
+        """Return the error for what the dialect cannot say there."""
+        return TypeError(f"{self.where}: {why}")
+
+
+def _convert(node: Any, place: _Place) -> dict[str, Any]:
+    """Return one node of Pydantic's JSON schema in the dialect."""
     if not isinstance(node, dict):
-        raise TypeError(f"{where}: anything goes there, and responseSchema cannot say that; give it a type")
-    if "$ref" in node:
-        return _inline(node, definitions, where, seen)
-    for word in ("anyOf", "oneOf"):
-        if word in node:
-            return _convert_choice(node, node[word], definitions, where, seen)
-    return _convert_plain(node, definitions, where, seen)
+        raise place.fault(_ANYTHING)
+    if "prefixItems" in node:
+        raise place.fault("responseSchema cannot say a tuple; use a list or a model")
+    if node.keys().isdisjoint({"$ref", "anyOf", "oneOf"}):
+        return _convert_plain(node, place)
+    schema = _inline(node, place) if "$ref" in node else _convert_choice(node, place)
+    if isinstance(node.get("description"), str):
+        schema["description"] = node["description"]
+    return schema
 
 
-def _convert_plain(
-    node: dict[str, Any], definitions: Mapping[str, Any], where: str, seen: tuple[str, ...]
-) -> dict[str, Any]:
-    """Return a node that is neither a reference nor a choice."""
+def _convert_plain(node: dict[str, Any], place: _Place) -> dict[str, Any]:
+    """Return a node that is neither a reference nor a choice; an enum without a type is one of texts."""
     if "const" in node:
         node = {**{name: value for name, value in node.items() if name != "const"}, "enum": [node["const"]]}
-    strange = node.keys() - MEMBERS - _LEFT_OUT - {"prefixItems"}
+    strange = node.keys() - MEMBERS - _LEFT_OUT
     if strange:
-        raise TypeError(f"{where}: responseSchema cannot say {min(strange)!r}")
-    schema: dict[str, Any] = {"type": _type(node, where)}
+        raise place.fault(f"responseSchema cannot say {min(strange)!r}")
+    schema: dict[str, Any] = {"type": str(node.get("type", "string" if "enum" in node else None)).upper()}
+    if schema["type"] not in TYPES:
+        raise place.fault(_ANYTHING)
     if isinstance(node.get("description"), str) and "properties" not in node:
         schema["description"] = node["description"]
     if "enum" in node:
-        schema["enum"] = _enum(node["enum"], where)
+        schema["enum"] = list(node["enum"])
+        if not all(isinstance(choice, str) for choice in node["enum"]):
+            raise place.fault(f"an enum may hold texts only, found {node['enum']!r}")
     if node.get("format") == "date-time":
         schema["format"] = "date-time"
     schema |= {name: node[name] for name in ("minItems", "maxItems", "minimum", "maximum") if name in node}
     if schema["type"] == "ARRAY":
-        schema["items"] = _items(node, definitions, where, seen)
+        schema["items"] = _convert(node.get("items"), place.inside("[]"))
     if schema["type"] == "OBJECT":
-        schema |= _properties(node, definitions, where, seen)
+        schema |= _properties(node, place)
     return schema
 
 
-def _enum(choices: list[Any], where: str) -> list[str]:
-    """Return the choices of an enum, which must be texts."""
-    if not all(isinstance(choice, str) for choice in choices):
-        raise TypeError(f"{where}: an enum may hold texts only, found {choices!r}")
-    return list(choices)
-
-
-def _inline(node: dict[str, Any], definitions: Mapping[str, Any], where: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    """Return a referenced definition in the place of its reference, with the field's own description."""
+def _inline(node: dict[str, Any], place: _Place) -> dict[str, Any]:
+    """Return a referenced definition in the place of its reference; the field's own description takes that of it."""
     name = str(node["$ref"]).removeprefix("#/$defs/")
-    if name in seen or name not in definitions:
-        raise TypeError(f"{where}: {name} contains itself, and responseSchema cannot say that")
-    target = {member: value for member, value in definitions[name].items() if member != "description"}
-    schema = _convert(target, definitions, where, (*seen, name))
-    if isinstance(node.get("description"), str):
-        schema["description"] = node["description"]
-    return schema
+    if name in place.seen or name not in place.definitions:
+        raise place.fault(f"{name} contains itself, and responseSchema cannot say that")
+    target = {member: value for member, value in place.definitions[name].items() if member != "description"}
+    return _convert(target, replace(place, seen=(*place.seen, name)))
 
 
-def _convert_choice(
-    node: dict[str, Any], choices: list[Any], definitions: Mapping[str, Any], where: str, seen: tuple[str, ...]
-) -> dict[str, Any]:
+def _convert_choice(node: dict[str, Any], place: _Place) -> dict[str, Any]:
     """Return a choice of types: one type and null is `nullable`, several are `anyOf`."""
+    choices = node["anyOf"] if "anyOf" in node else node["oneOf"]
     kept = [choice for choice in choices if choice != {"type": "null"}]
-    inner = [_convert(choice, definitions, where, seen) for choice in kept]
+    inner = [_convert(choice, place) for choice in kept]
     if not inner:
-        raise TypeError(f"{where}: it can only be null")
+        raise place.fault("it can only be null")
     schema: dict[str, Any] = inner[0] if len(inner) == 1 else {"anyOf": inner}
     if len(kept) < len(choices):
         schema["nullable"] = True
-    if isinstance(node.get("description"), str):
-        schema["description"] = node["description"]
     return schema
 
 
-def _type(node: dict[str, Any], where: str) -> str:
-    """Return the type word of a node; an enum without one is an enum of texts."""
-    word = node.get("type", "string" if "enum" in node else None)
-    if not isinstance(word, str) or word not in TYPES:
-        raise TypeError(f"{where}: anything goes there, and responseSchema cannot say that; give it a type")
-    return TYPES[word]
-
-
-def _items(node: dict[str, Any], definitions: Mapping[str, Any], where: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    """Return the schema of an array's items."""
-    if "prefixItems" in node:
-        raise TypeError(f"{where}: responseSchema cannot say a tuple; use a list or a model")
-    return _convert(node.get("items"), definitions, f"{where}[]", seen)
-
-
-def _properties(
-    node: dict[str, Any], definitions: Mapping[str, Any], where: str, seen: tuple[str, ...]
-) -> dict[str, Any]:
+def _properties(node: dict[str, Any], place: _Place) -> dict[str, Any]:
     """Return properties, required and propertyOrdering of an object."""
     properties = node.get("properties")
     if not properties or isinstance(node.get("additionalProperties"), dict):
-        raise TypeError(f"{where}: responseSchema cannot say a free mapping; use a model with fields")
-    inner = {name: _convert(value, definitions, f"{where}.{name}", seen) for name, value in properties.items()}
+        raise place.fault("responseSchema cannot say a free mapping; use a model with fields")
+    inner = {name: _convert(value, place.inside(f".{name}")) for name, value in properties.items()}
     required = [name for name in inner if name in node.get("required", ())]
     schema: dict[str, Any] = {"properties": inner, "propertyOrdering": list(inner)}
     return schema | ({"required": required} if required else {})
+
+
+_ANYTHING = "anything goes there, and responseSchema cannot say that; give it a type"

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -31,12 +30,9 @@ class Upload:
 class Uploader:
     """Uploads sealed files, each within one bound of time."""
 
-    def __init__(
-        self, transport: Transport, mime_types: tuple[str, ...], *, seconds: float, sleep: Callable[[float], None]
-    ) -> None:
+    def __init__(self, transport: Transport, mime_types: tuple[str, ...], *, seconds: float) -> None:
         """Take what makes the calls, the MIME types to try in their order, and the time-out of one transfer."""
-        self._transport, self._mime_types = transport, mime_types
-        self._seconds, self._sleep = seconds, sleep
+        self._transport, self._mime_types, self._seconds = transport, mime_types, seconds
 
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
         """Upload a file and return it when it is ACTIVE and the API has all of its bytes.
@@ -103,7 +99,7 @@ class Uploader:
         waited = 0.0
         name, config = file["name"], self._transport.options()
         while file.get("state") == "PROCESSING" and waited < self._seconds:
-            self._sleep(LOOK_EVERY_S)
+            self._transport.sleep(LOOK_EVERY_S)
             waited += LOOK_EVERY_S
             file = file_in({"file": self._transport.raw_document(lambda: sdk.files.get(name=name, config=config))})
         if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):

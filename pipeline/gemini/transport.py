@@ -11,9 +11,11 @@ text may echo the request.
 import contextlib
 import math
 import threading
+import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import datetime
+from dataclasses import InitVar, dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +34,7 @@ from pipeline.core.errors import (
 from pipeline.core.redact import keep_out_of_logs, redact, redact_document
 from pipeline.core.settings import without_password
 from pipeline.gemini.connections import bounded_async_client, bounded_client, is_address, untrusting_context
-from pipeline.gemini.error_mapping import map_error
+from pipeline.gemini.error_mapping import LATER, map_error
 from pipeline.gemini.operations import UnreadableError
 
 if TYPE_CHECKING:
@@ -48,40 +50,37 @@ T = TypeVar("T")
 Closing = Callable[[], Awaitable[None]]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Transport:
-    """The SDK's client with our bounds, our retries and our errors. Usable from several threads."""
+    """The SDK's client with our bounds, our retries and our errors. Usable from several threads.
 
-    def __init__(
-        self,
-        *,
-        api_key: str,
-        base_url: str | None,
-        api_version: str,
-        call_timeout_s: float,
-        retry_for_s: float,
-        first_wait_s: float,
-        trust_env: bool,
-        sleep: Callable[[float], None],
-        now: Callable[[], datetime],
-    ) -> None:
-        """Keep how to connect; see `client.Client` for what each means. Nothing is opened before the first call.
+    Nothing is opened or imported before the first call. Nothing is read from the environment but, with `trust_env`,
+    proxies and certificates. Time-outs are seconds without any sign of life; `retry_for_s` bounds the waits of one
+    operation together.
 
-        Raises:
-            ConfigurationError: the key is empty or holds what no HTTP header can.
-        """
+    Raises:
+        ConfigurationError: the key is empty or holds what no HTTP header can.
+    """
+
+    api_key: InitVar[str]
+    base_url: str | None = None
+    api_version: str = "v1beta"
+    call_timeout_s: float = 60
+    retry_for_s: float = 60
+    first_wait_s: float = 1.0
+    trust_env: bool = True
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def __post_init__(self, api_key: str) -> None:
+        """Check the key."""
         self._key = api_key.strip()
         if not self._key or not (self._key.isascii() and self._key.isprintable()):
             raise ConfigurationError(
                 "the Gemini key is empty or holds characters no key has", hint="set GEMINI_API_KEY"
             )
-        self._base_url = base_url or GOOGLE
-        self._api_version = api_version
-        self._call_timeout_s = call_timeout_s
-        self._retry_for_s = retry_for_s
-        self._backoff = tenacity.wait_random_exponential(multiplier=first_wait_s, max=LONGEST_BACKOFF_S)
-        self._trust_env = trust_env
-        self._sleep = sleep
-        self._now = now
+        self._address = self.base_url or GOOGLE
+        self._backoff = tenacity.wait_random_exponential(multiplier=self.first_wait_s, max=LONGEST_BACKOFF_S)
         self._seen = threading.local()
         self._opened = threading.Lock()
 
@@ -105,13 +104,13 @@ class Transport:
         What is to be raised `at_once` is not waited for.
         """
         retrying = tenacity.Retrying(
-            sleep=self._sleep,
+            sleep=self.sleep,
             retry=tenacity.retry_if_exception(lambda error: _may_pass(error) and not isinstance(error, at_once)),
             wait=self._wait,
             stop=self._enough,
             reraise=True,
         )
-        return retrying(lambda: self.attempt(do, what=what, seconds=seconds or self._call_timeout_s))
+        return retrying(lambda: self.attempt(do, what=what, seconds=seconds or self.call_timeout_s))
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """Return the longer of our own jittered backoff and what the server asks for, in seconds."""
@@ -120,14 +119,14 @@ class Transport:
 
     def _enough(self, state: tenacity.RetryCallState) -> bool:
         """Return whether the next wait would go beyond the bound; slow failures get three attempts all the same."""
-        if state.idle_for + state.upcoming_sleep > self._retry_for_s:
+        if state.idle_for + state.upcoming_sleep > self.retry_for_s:
             return True
-        return state.attempt_number >= LEAST_ATTEMPTS and (state.seconds_since_start or 0.0) > self._retry_for_s
+        return state.attempt_number >= LEAST_ATTEMPTS and (state.seconds_since_start or 0.0) > self.retry_for_s
 
     def attempt(self, do: "Callable[[genai.Client], T]", *, what: str, seconds: float = 0.0) -> T:
         """Do one attempt and turn whatever goes wrong into one of our errors, without the SDK's behind it."""
         self._seen.body = b""
-        self._seen.seconds = seconds or self._call_timeout_s
+        self._seen.seconds = seconds or self.call_timeout_s
         sdk = self.opened_sdk()
         try:
             with interrupts_kept():
@@ -150,7 +149,7 @@ class Transport:
         if isinstance(error, ValueError | LookupError | TypeError | AttributeError | OSError | RecursionError):
             text = redact(" ".join(f"{type(error).__name__}: {error}".split()), self._key)[:200]
             message = f"Gemini's answer cannot be read, when asked to {what}: {text}"
-            return UnavailableError(message, hint=_LATER)
+            return UnavailableError(message, hint=LATER)
         return None
 
     def opened_sdk(self) -> "genai.Client":
@@ -169,7 +168,7 @@ class Transport:
         Raises:
             ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
         """
-        if not is_address(self._base_url):
+        if not is_address(self._address):
             raise self._no_address()
         try:
             yield
@@ -185,13 +184,13 @@ class Transport:
             ) from error
 
     def _no_address(self) -> ConfigurationError:
-        return ConfigurationError(f"{without_password(self._base_url)!r} is no address of a server", hint=_ADDRESS)
+        return ConfigurationError(f"{without_password(self._address)!r} is no address of a server", hint=_ADDRESS)
 
     def refused(
         self, code: int, document: Any, *, what: str, headers: Mapping[str, str] | None = None
     ) -> FindableError:
         """Return the error for a code and a body."""
-        return map_error(code, document, what=what, key=self._key, now=self._now(), headers=headers)
+        return map_error(code, document, what=what, key=self._key, now=self.now(), headers=headers)
 
     def _broken(self, error: Exception, *, what: str, seconds: float) -> FindableError:
         """Return the error for a failure of the transport: nothing sent, no answer in time, or cut."""
@@ -199,12 +198,12 @@ class Transport:
             return self._no_address()
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
             reason = redact(" ".join(str(error).split()), self._key)[:200]
-            text = f"cannot connect to {without_password(self._base_url)} to {what}; nothing was sent"
+            text = f"cannot connect to {without_password(self._address)} to {what}; nothing was sent"
             return NotSentError(f"{text} ({reason})" if reason else text, hint="check the network, then run it again")
         if isinstance(error, httpx2.TimeoutException):
-            return UnavailableError(f"no answer within {seconds:g} s, when asked to {what}", hint=_LATER)
+            return UnavailableError(f"no answer within {seconds:g} s, when asked to {what}", hint=LATER)
         text = f"the connection broke ({type(error).__name__}), when Gemini was asked to {what}"
-        return UnavailableError(text, hint=_LATER)
+        return UnavailableError(text, hint=LATER)
 
     def _keep(self, response: httpx2.Response) -> None:
         """Keep the bytes of a reply that is not a download, and stop an upload at the first piece that went wrong."""
@@ -249,13 +248,13 @@ class Transport:
 
     def options(self, seconds: float | None = None) -> Any:
         """Return the time-out of one call as the SDK's config, whose type differs from call to call."""
-        return {"http_options": {"timeout": milliseconds(seconds or self._call_timeout_s)}}
+        return {"http_options": {"timeout": milliseconds(seconds or self.call_timeout_s)}}
 
     @cached_property
     def _sdk(self) -> "genai.Client":
         """The SDK's client for calls one after the other in a thread, made at the first of them."""
         self._http = bounded_client(
-            self._base_url, seconds=lambda: self._seen.seconds, trust_env=self._trust_env, response_hook=self._keep
+            self._address, seconds=lambda: self._seen.seconds, trust_env=self.trust_env, response_hook=self._keep
         )
         # the async one is never used here; without it the SDK makes one of its own with the proxies
         return self.sdk_with(self._http, httpx2.AsyncClient(trust_env=False, verify=untrusting_context()))
@@ -269,9 +268,9 @@ class Transport:
         # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
         warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
         options = types.HttpOptions(
-            base_url=self._base_url,
-            api_version=self._api_version,
-            timeout=milliseconds(self._call_timeout_s),
+            base_url=self._address,
+            api_version=self.api_version,
+            timeout=milliseconds(self.call_timeout_s),
             retry_options=types.HttpRetryOptions(attempts=1),
             httpx_client=http,
             httpx_async_client=async_http,
@@ -285,7 +284,7 @@ class Transport:
             ConfigurationError: see `opening`.
         """
         with self._opened, self.opening():
-            http = bounded_async_client(self._base_url, trust_env=self._trust_env, response_hook=hook)
+            http = bounded_async_client(self._address, trust_env=self.trust_env, response_hook=hook)
             unused = httpx2.Client(trust_env=False, verify=untrusting_context())
             sdk = self.sdk_with(unused, http)
 
@@ -330,5 +329,4 @@ def milliseconds(seconds: float) -> int:
     return max(1, math.ceil(seconds * 1000))
 
 
-_LATER = "nothing here was changed; run the same command again later"
 _ADDRESS = "GOOGLE_GEMINI_BASE_URL must begin with http:// or https://"

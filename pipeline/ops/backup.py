@@ -4,8 +4,9 @@ The database is copied first, in SQLite's or PostgreSQL's own way, as it stands 
 that this copy names, each held against the hash it has there. Where one was rewritten or removed, all begins again.
 """
 
+import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,7 +16,6 @@ from typing import Any
 from pipeline.core import links
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
 from pipeline.core.files import sync_directory
-from pipeline.core.task import Subject
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build as index_build
 from pipeline.index.builds import Builds
@@ -98,11 +98,12 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
     found = {name: _sealed(ws, staging, batch, name) for batch, name in _named(ws.data, everyone, cleaned)}
     build, parts = _index(ws, staging, position=here.position, recorded=recorded)
     found |= parts
-    found |= dict(_loose(ws.data, staging, VECTORS, "*.vectors"))
-    found |= dict(_reports(ws.data, ws.subjects, staging))
-    found |= dict(_engine(ws.data, staging))
+    found |= _loose(VECTORS, (ws.data / VECTORS).glob("*.vectors"), staging)
+    for subject in ws.subjects:
+        found |= _loose(report_files.FOLDER, report_files.complete_reports(ws.data, subject.task.name), staging)
+    found |= _engine(ws.data, staging)
     found[database.name] = _database(database)
-    made, written_by = backup_files.format_time(ws.now()), version("findable")
+    made, written_by = ws.now().isoformat(timespec="seconds"), version("findable")
     known = schema.HEAD if database.name == backup_files.DUMP else None
     found = dict(sorted(found.items()))
     return BackupManifest(here.workspace_id, made, written_by, build, found, schema=known, namespace=namespace)
@@ -180,37 +181,29 @@ def _is_recorded_by_now(ws: OpenWorkspace, current: BuildManifest) -> bool:
         return index_build.is_build_recorded(current, index_build.recorded_builds(ws.store))
 
 
-def _loose(data: Path, staging: Path, folder: str, names: str) -> Iterator[tuple[str, Copied]]:
-    """Yield (path, copy) of files that others may append to or remove meanwhile; any beginning of them is good."""
-    yield from _those(folder, sorted((data / folder).glob(names)), staging)
+def _loose(folder: str, paths: Iterable[Path], staging: Path) -> dict[str, Copied]:
+    """Copy files of a folder that others may append to or remove meanwhile; any beginning of them is good.
 
-
-def _reports(data: Path, subjects: Sequence[Subject], staging: Path) -> Iterator[tuple[str, Copied]]:
-    """Yield (path, copy) of every whole report; the user's own files beside them stay where they are."""
-    for subject in subjects:
-        yield from _those(report_files.FOLDER, report_files.complete_reports(data, subject.task.name), staging)
-
-
-def _those(folder: str, paths: Iterable[Path], staging: Path) -> Iterator[tuple[str, Copied]]:
-    """Yield (path, copy) of files of a folder; one that is gone by now is passed over."""
+    One that is gone by now is passed over, and a user's own files beside them stay where they are.
+    """
+    found = {}
     for path in paths:
         name = f"{folder}/{path.name}"
-        try:
-            yield name, backup_files.copy_files(path, staging / name)
-        except FileNotFoundError:
-            continue
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = backup_files.copy_files(path, staging / name)
+    return found
 
 
-def _engine(data: Path, staging: Path) -> Iterator[tuple[str, Copied]]:
-    """Yield (path, copy) of the local engine's state, where it works in this workspace: rows first, then bytes."""
+def _engine(data: Path, staging: Path) -> dict[str, Copied]:
+    """Copy the local engine's state, where it works in this workspace: rows first, then bytes."""
     path = data / ENGINE
     if not path.is_file():
-        return
+        return {}
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(staging / ENGINE)) as target:
         source.backup(target)
         target.execute("PRAGMA journal_mode = DELETE")
-    yield ENGINE, backup_files.hash_and_size(staging / ENGINE)
-    yield from _loose(data, staging, ENGINE_FILES, "*")
+    rows = {ENGINE: backup_files.hash_and_size(staging / ENGINE)}
+    return rows | _loose(ENGINE_FILES, (data / ENGINE_FILES).glob("*"), staging)
 
 
 def _database(path: Path) -> Copied:

@@ -11,12 +11,12 @@ A copy is written under another name and gets its own by one rename, so under th
 The one thing to know: files are sealed and never change, so the database decides which of them belong to its moment.
 """
 
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -60,17 +60,12 @@ class BackupManifest:
 
 def staging_of(path: Path) -> Path:
     """Make and return an empty folder beside `path` for what is not whole yet; what dead processes left there goes."""
-    sweep_beside(path)
-    staging = files.part_of(path)
-    staging.mkdir(parents=True)
-    return staging
-
-
-def sweep_beside(path: Path) -> None:
-    """Remove the half-made folders that killed processes left beside `path`."""
     for part in path.parent.glob("*" + files.PART):
         if part.name.startswith(f"{path.name}.") and part.is_dir() and files.is_abandoned(part):
             links.remove_link(part)
+    staging = files.part_of(path)
+    staging.mkdir(parents=True)
+    return staging
 
 
 def copy_files(source: Path, target: Path) -> Copied:
@@ -139,27 +134,28 @@ def verify_backup(folder: Path, manifest: BackupManifest) -> None:
 
 
 def restore_files(folder: Path, manifest: BackupManifest, target: Path) -> None:
-    """Copy all files of a copy to the empty folder `target`, each checked on its way, with the links of its index.
+    """Copy all files of a copy but a dump to the empty folder `target`, checked on the way, with the index's links.
 
     Raises:
         InconsistentError: a file changed since it was verified.
     """
     for name, copied in manifest.files.items():
-        if copy_files(folder / name, target / name) != copied:
+        if name != DUMP and copy_files(folder / name, target / name) != copied:
             raise InconsistentError(f"{name} of the backup changed while it was read; nothing was changed")
     if manifest.build is not None:
         links.replace_link(target / "index" / "current", Path("builds") / str(manifest.build))
         for name in STABLE:
             links.replace_link(target / name, Path("index") / "current" / name)
-    for directory in _folders(target):
-        files.sync_directory(directory)
+    for directory, _, _ in os.walk(target, topdown=False):
+        files.sync_directory(Path(directory))
 
 
 def settle_copy(staging: Path, target: Path) -> Path | None:
     """Give a whole folder its name; what stood there is moved aside first, and its new name is returned."""
     aside = None
     if target.is_dir() and any(target.iterdir()):
-        aside = _aside(target)
+        names = (f"{target.name}.before-restore-{number}" for number in itertools.count(1))
+        aside = next(path for path in map(target.with_name, names) if not path.exists())
         target.rename(aside)
     staging.replace(target)
     files.sync_directory(target.parent)
@@ -170,11 +166,6 @@ def free_space(folder: Path) -> int:
     """Return how many bytes there is room for where a folder is, or will be."""
     there = next(one for one in (folder, *folder.parents) if one.exists())
     return shutil.disk_usage(there).free
-
-
-def format_time(at: datetime) -> str:
-    """Return a time as a manifest has it."""
-    return at.isoformat(timespec="seconds")
 
 
 def _parsed(document: dict[str, Any]) -> BackupManifest:
@@ -202,16 +193,3 @@ def _parsed(document: dict[str, Any]) -> BackupManifest:
         schema=None if schema is None else str(schema),
         namespace=None if namespace is None else str(namespace),
     )
-
-
-def _aside(target: Path) -> Path:
-    """Return the first free name beside a folder for what stood there."""
-    number = 1
-    while (aside := target.with_name(f"{target.name}.before-restore-{number}")).exists():
-        number += 1
-    return aside
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    for path, _, _ in os.walk(root, topdown=False):
-        yield Path(path)

@@ -4,6 +4,7 @@ A text may stand in a file as it is, or as JSON writes it. One with line ends or
 plain pieces, because formats write those signs in ways of their own.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,21 +33,14 @@ def needles(texts: Iterable[str]) -> list[bytes]:
     return [needle for needle in found if len(needle) >= LEAST]
 
 
-def holding(root: Path, wanted: Sequence[bytes], *, without: Sequence[Path] = ()) -> Iterator[Path]:
-    """Yield every file below `root` that holds one of the needles, by name; links and folders `without` are left out.
-
-    A file that goes away meanwhile is passed over.
-    """
+def holding(root: Path, wanted: Sequence[bytes]) -> Iterator[Path]:
+    """Yield every file below `root` that holds one of the needles, by name, but links and what goes away meanwhile."""
     if not wanted:
         return
     for path in sorted(root.rglob("*")):
-        if path.is_symlink() or not path.is_file() or any(path.is_relative_to(one) for one in without):
-            continue
-        try:
-            if is_holding(path, wanted):
+        with contextlib.suppress(FileNotFoundError):
+            if not path.is_symlink() and path.is_file() and is_holding(path, wanted):
                 yield path
-        except FileNotFoundError:
-            continue
 
 
 def is_holding(path: Path, wanted: Sequence[bytes]) -> bool:

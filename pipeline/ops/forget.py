@@ -5,6 +5,7 @@ rows in one transaction, the reports, the index, the vectors, what the database 
 killed run the same command goes on, also where the row itself is deleted by then.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.batch import prepare
 from pipeline.core.errors import InconsistentError, InputError, RemoteError
-from pipeline.core.task import Subject, Task
+from pipeline.core.task import Subject
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.ops import byte_scan, forget_files
@@ -88,7 +89,9 @@ def _begin(
     texts, task, hooks = [username], subject.task, subject.hooks
     with ws.store.read() as tx:
         is_begun = bool(erase.open_erasures(tx, username))
-        item_id = _id_of(tx, task, username, may_lack=is_begun)
+        item_id = None
+        with contextlib.suppress(InputError) if is_begun else contextlib.nullcontext():  # a killed run may have gone on
+            item_id = task.id_of(tx, username)
         if item_id is not None:
             texts = hooks.texts_of(tx, item_id)
             _check_free(tx, task.name, item_id, username, now=ws.now())
@@ -102,20 +105,6 @@ def _begin(
             hooks.check_removable(tx, item_id)
             erase.begin_erasure(tx, task.name, item_id, name=username, at=ws.now())
         return texts, erase.open_erasures(tx, username)
-
-
-def _id_of(tx: "Connection", task: Task, name: str, *, may_lack: bool) -> str | None:
-    """Return the id of the item of that name; None where it `may_lack`, after a killed run.
-
-    Raises:
-        InputError: there is none, and it must be there.
-    """
-    try:
-        return task.id_of(tx, name)
-    except InputError:
-        if not may_lack:
-            raise
-        return None
 
 
 def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: datetime) -> None:

@@ -53,10 +53,8 @@ def run(ws: OpenWorkspace, *, give_up: bool, confirm: Callable[[str], bool]) -> 
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(ws.waited_lease(name, waiting=WAITING)) for name in (prepare.LEASE, build.LEASE)]
         with ws.store.read() as tx:
-            found, numbers, bound = (
-                *_found(tx, ws.subjects, ws.data, give_up=give_up),
-                workspace.get_workspace(tx).backend,
-            )
+            found, numbers = _found(tx, ws.subjects, ws.data, give_up=give_up)
+            bound = workspace.get_workspace(tx).backend
         if found.nothing and bound is None:
             return found
         if not confirm(_question(found)):

@@ -6,7 +6,7 @@ or the new one, or in the moment between nothing under that name, and can be run
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,14 +58,16 @@ def run(settings: Settings, source: Path, *, confirm: Callable[[str], bool]) -> 
         data.parent.mkdir(parents=True, exist_ok=True)
         staging = backup_files.staging_of(data)
         stack.enter_context(links.removed_on_error(staging))
-        backup_files.restore_files(source, _without_dump(manifest), staging)
+        backup_files.restore_files(source, manifest, staging)
         if store is None:
             unsent = _check_database(staging / backup_files.DATABASE)
-            aside = _settle(staging, data)
+            with _left_alone(data):
+                aside = backup_files.settle_copy(staging, data)
         else:  # until its last row is there every command refuses the database, so the folder is in place before it
             with _alone(store) as turn:
                 _load(store, source, manifest, programs=settings.pg_bin)
-                aside = _settle(staging, data)
+                with _left_alone(data):
+                    aside = backup_files.settle_copy(staging, data)
                 unsent = _finish(store, manifest, turn)
     return RestoreReport(
         str(data), manifest.made_at, len(manifest.files), manifest.size, str(aside) if aside else None, unsent
@@ -171,10 +173,6 @@ def _check_namespace(store: Store, manifest: backup_files.BackupManifest) -> Non
         )
 
 
-def _without_dump(manifest: backup_files.BackupManifest) -> backup_files.BackupManifest:
-    return replace(manifest, files={name: one for name, one in manifest.files.items() if name != backup_files.DUMP})
-
-
 def _check_room(data: Path, manifest: backup_files.BackupManifest) -> None:
     """Refuse before anything is written where the backup does not fit."""
     free = backup_files.free_space(data)
@@ -208,12 +206,6 @@ def _check_idle(data: Path) -> None:
         )
     with _left_alone(data):
         pass
-
-
-def _settle(staging: Path, data: Path) -> Path | None:
-    """Put the restored folder in place, and return where the one before is now."""
-    with _left_alone(data):
-        return backup_files.settle_copy(staging, data)
 
 
 @contextlib.contextmanager

@@ -86,11 +86,6 @@ def version_summaries(tx: "Connection", subject: Subject) -> list[VersionSummary
     ]
 
 
-def _with_task(task: Task, state: BatchState) -> str:
-    """Return what names the subject in the last command of a hint; giving up takes batches of any."""
-    return "" if state is BatchState.PREPARED else task.words.named
-
-
 def retire(tx: "Connection", task: Task, going: Sequence[VersionSummary], *, now: datetime) -> None:
     """Take versions out of sight, in the caller's transaction.
 
@@ -118,9 +113,10 @@ def check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary], *,
     names = {_extractor(one.counts) for one in going}
     for batch in batches.batches_in_states(tx, task=task.name):
         if batch.extractor in names and not batch.is_over:
+            subject = "" if batch.state is BatchState.PREPARED else task.words.named  # giving up takes those of any
             raise InputError(
                 f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; nothing was changed",
-                hint=NEXT[batch.state].format(batch.number) + _with_task(task, batch.state),
+                hint=NEXT[batch.state].format(batch.number) + subject,
             )
     for name in sorted(names):
         going_on = versions.calls_under_way(tx, task.name, name, now=now)

@@ -205,7 +205,7 @@ events = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("at", UtcTime, nullable=False),
-    Column("kind", Text, nullable=False),  # batch, build, workspace, import
+    Column("kind", Text, nullable=False),  # batch, build, workspace, import, columns
     Column("name", Text, nullable=False),
     Column("old", Text),
     Column("new", Text),

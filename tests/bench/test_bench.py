@@ -1,18 +1,15 @@
 """The harness on a few rows: every way comes to the same, and what is written down is there. Never a time."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from pipeline.batch import prepare
 from tests.bench import __main__ as bench
-from tests.bench import driver, grounds, report
+from tests.bench import report
 from tests.bench.driver import Measured
-from tests.bench.grounds import Grounds
 from tests.bench.report import Found
-from tests.bench.trials import MEMORY, TRIALS, USUAL, Trial
+from tests.bench.trials import TRIALS
 
 
 @pytest.mark.full
@@ -31,29 +28,6 @@ def test_every_way_comes_to_the_same(
     printed = capsys.readouterr().out
     assert all(way in printed for way in TRIALS[name].ways)
     assert TRIALS[name].title in (tmp_path / "out" / "performance.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.full
-def test_a_way_that_fails_or_makes_something_else_is_found_out(tmp_path: Path) -> None:
-    """Times of ways that did not come to the same are never reported."""
-    ways = {"product": "product:score", "limit": "product:command(-c pass)"}
-    trial = Trial("scores, and none", "tagged", ways, outcome="outcomes:score")
-    with pytest.raises(driver.DifferentError, match="not the same result"):
-        driver.run("wrong", trial, 20, folder=tmp_path, repeats=1, tell=lambda _line: None)
-    trial = Trial("nothing", "untagged", {"product": "product:command(-c raise)"})
-    with pytest.raises(subprocess.CalledProcessError):
-        driver.run("failing", trial, 20, folder=tmp_path, repeats=1, tell=lambda _line: None)
-
-
-@pytest.mark.full
-def test_no_quota_keeps_items_of_the_largest_trial_waiting(tmp_path: Path) -> None:
-    """All are prepared at every size: what waits for room at the API would be measured as if it were done."""
-    data = Grounds(tmp_path / "grounds").copy("untagged", 20, tmp_path / "data")
-    with grounds.opened(data) as ws:
-        with ws.display.bar("", None) as bar:
-            each = prepare.plan_batches(ws, prepare.Selection(), bar=bar).counted_in / 20
-        room = ws.model.enqueued(ws.settings.tier)
-    assert room is None or room > 2 * each * max(*USUAL, *MEMORY)
 
 
 def _measured(wall: float, *, peak: float = 1e8) -> Measured:
@@ -81,6 +55,3 @@ def test_bounds_are_held_by_medians_and_every_figure_is_on_the_page(tmp_path: Pa
     text = report.write_page(found, tmp_path).read_text(encoding="utf-8")
     assert ["naive", "1.558/1.558", "100/50", "20/20", "100/50"] in [line.split() for line in text.splitlines()]
     assert "**missed**" in text
-    for name in ("ingest-time.svg", "ingest-memory.svg"):
-        assert f"(performance/{name})" in text
-        assert "<polyline" in (tmp_path / "performance" / name).read_text(encoding="utf-8")

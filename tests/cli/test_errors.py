@@ -82,7 +82,8 @@ def test_a_place_that_can_be_no_workspace_is_refused(local: Workspace, tmp_path:
     for place in (str(local.data / "data"), "/proc/findable/data"):
         refused(local, "import", csv, code=3, said="cannot be the workspace", DATA=place)
     local.data.unlink()
-    refused(local, "status", code=3, said="unable to open database file", DATABASE_URL=f"sqlite:///{tmp_path}")
+    refused(local, "import", csv, code=3, said="unable to open database file", DATABASE_URL=f"sqlite:///{tmp_path}")
+    refused(local, "status", code=3, said="there is no workspace in", DATABASE_URL=f"sqlite:///{tmp_path}")
 
 
 @pytest.mark.sqlite_only(reason="it is about the database's own file")

@@ -63,17 +63,3 @@ def test_who_died_on_another_machine_is_waited_out(moment: str, live: Live) -> N
     assert last_event(life) >= until
     rounds.finish(life, one)
     rounds.check(life, one)
-
-
-@pytest.mark.sampled(3, sqlite=3)
-@pytest.mark.parametrize("moment", DEATHS)
-def test_who_died_on_this_machine_is_followed_at_once(moment: str, live: Live) -> None:
-    """However long its lease would last, the same command goes on with the work."""
-    life = live("data")
-    until = left_by_the_dead(life, moment, lease_s=3600)
-    with started(life, DEATHS[moment]) as other:
-        one = Round((Part(DEATHS[moment]),) * 2, [other.ended()] * 2)
-    assert [end.code for end in one.ended] == [0, 0], one
-    assert datetime.now(UTC) < until
-    rounds.finish(life, one)
-    rounds.check(life, one)

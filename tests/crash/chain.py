@@ -134,6 +134,17 @@ DAYS = (
     ),
     # who was being asked when it died is asked again, so there are more claims that are closed, and marks
     Day(
+        "pilot",
+        (
+            line("import", "{inputs}/people.csv"),
+            line("batch-submit", "--pilot", "5"),
+            line("batch-poll"),
+            line("batch-ingest"),
+            line("index"),
+        ),
+        same=(*ASKED_ONCE, "pilots"),
+    ),
+    Day(
         "live",
         (line("import", "{inputs}/more.csv"), line("tag-live"), line("index")),
         after="first",
@@ -216,6 +227,6 @@ DAYS = (
     ),
     Day("rebind", (line("rebind", "--yes"),), after="local", backend="local", unmakes=True),
 )
-SAMPLED = ("first", "second", "live", "passages")  # days of `make test`
+SAMPLED = ("first", "second", "pilot", "live", "passages")  # days of `make test`
 EVERY = os.environ.get("FAULTS") == "all"
 DAY_OF = {day.name: day for day in DAYS if DATABASE in day.databases and (EVERY or day.name in SAMPLED)}

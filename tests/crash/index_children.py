@@ -124,20 +124,10 @@ def add_many(data_dir: Path, first: int) -> None:
         cache.add([key_of("unwanted")], vectors_of(["unwanted"]))
 
 
-def read_for_ever(data_dir: Path, _: int) -> None:
-    """Open and check the build in service again and again; print its number whenever it is another one."""
-    last = 0
-    while True:
-        number = check(data_dir)
-        if number != last:
-            print(number, flush=True)  # noqa: T201 - the test reads it
-        last = number
-
-
 if __name__ == "__main__":
     name, first, second = sys.argv[1:]
     if name == "die_everywhere":
         die_everywhere(Path(first), Path(second))
     else:
-        programs = (die_while_appending, fill_the_disk, add_many, read_for_ever)
+        programs = (die_while_appending, fill_the_disk, add_many)
         {program.__name__: program for program in programs}[name](Path(first), int(second))

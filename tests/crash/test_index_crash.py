@@ -103,19 +103,3 @@ def test_writers_side_by_side_lose_nothing(tmp_path: Path) -> None:
     cache = cache_of(tmp_path)
     assert np.array_equal(cache.fetch([key_of(text) for text in texts]), vectors_of(texts))
     assert (len(cache), cache.damaged) == (401, [])
-
-
-def test_a_reader_never_sees_a_mixed_pair(tmp_path: Path) -> None:
-    """A reader that opens the index without pause through 40 promotions always finds one build's own pairs."""
-    make(tmp_path, 0)
-    with start("read_for_ever", tmp_path, 0) as reader:
-        assert reader.stdout is not None
-        seen = [int(reader.stdout.readline())]
-        for position in range(1, 41):
-            make(tmp_path, position)
-            while position % 2 == 0 and seen[-1] != position + 1:  # two at a time: a build may go while it is opened
-                seen.append(int(reader.stdout.readline() or finish(reader)[1]))
-        assert reader.poll() is None
-        reader.kill()
-    assert seen == sorted(seen)
-    assert len(seen) > 20

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,6 @@ from tests.crash.program import Ended, Mortal
 from tests.crash.steps import CUT, ON_SERVER, TO_CUT, Fate
 from tests.integration import many_passages as passages
 from tests.lab import ROOT, URL, Workspace
-from tests.postgresql import Server
 
 EVERYTHING = (*tables.metadata.sorted_tables, experts)
 
@@ -169,36 +167,3 @@ def test_a_server_that_goes_away_is_no_harm(
         assert ended.code == UNREACHABLE, (number, ended)
         assert not check(here, there, before=before)
         settle(mortal, here, there, before=before)
-
-
-@pytest.mark.full
-def test_a_server_that_crashes_has_nothing(source: Workspace, mortal: Mortal, tmp_path: Path) -> None:
-    """After it recovered, what was not committed is gone, and the move works."""
-    here, _ = copied(source, tmp_path / "here")
-    before = counts(here)
-    with Server(Path(tempfile.mkdtemp(prefix="moving-pg-"))) as server:
-        there = Workspace(here.data, {**here.environ, URL: server.make("moved")})
-        order = moving_until_copied(here, there)
-        server.crash()
-        order.send_signal(signal.SIGCONT)
-        _, said = order.communicate(timeout=60)
-        assert order.returncode == UNREACHABLE, said
-        server.start()
-        assert not check(here, there, before=before)
-        settle(mortal, here, there, before=before)
-
-
-def moving_until_copied(here: Workspace, there: Workspace) -> "subprocess.Popen[bytes]":
-    """Begin a move in a process that stands still before it makes its mark."""
-    stop = (
-        "import os, signal\nfrom pipeline.store import marker\nreal = marker.write_moved\n"
-        "def make(*arguments):\n    os.kill(os.getpid(), signal.SIGSTOP)\n    real(*arguments)\n"
-        "marker.write_moved = make\nfrom jobs.cli import main\nmain()"
-    )
-    process = python(here, "-c", stop, "move", there.environ[URL])
-    until = time.monotonic() + 60
-    while "T" not in Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return process

@@ -1,10 +1,10 @@
 """Killed at any step of the chain and run again, a workspace ends exactly where an undisturbed one does.
 
-A sample, the same each time; `make crash-sweep` takes every step.
+A sample, the same each time; `make crash-sweep` takes every step, or MOST lives of all, and other samples by SEED.
 """
 
+import os
 import random
-from collections.abc import Iterable
 
 import pytest
 
@@ -26,10 +26,14 @@ from tests.crash.steps import ON_SERVER, Fate
 from tests.crash.sweep import Sweep
 from tests.lab import ON_POSTGRESQL
 
-SEED = 20261120
+SEED = int(os.environ.get("FINDABLE_SEED") or 20261120)
+MOST = int(os.environ.get("FINDABLE_MOST") or 0) or None
+PARTS = 100  # of the whole sweep
+SAMPLED = 60  # of each kind of which the whole sweep has a sample
+CUTS = 240  # steps on PostgreSQL before which its server goes away in the whole sweep
 CHUNKS, CHUNK = 4, 2  # of single deaths; on both databases the samples are others
 CREATE = ":batchGenerateContent"
-FIRST, SUBMIT = "first", 1
+FIRST, PILOT, SUBMIT = "first", "pilot", 1
 UNREACHABLE, CONTRADICTION, INTERRUPTED = 4, 5, 130
 NO_ROOM = {0, 3}  # of who finds no room: done without it, or told so
 
@@ -37,6 +41,32 @@ NO_ROOM = {0, 3}  # of who finds no room: done without it, or told so
 def dice_of(number: int) -> random.Random:
     """Return dice that fall the same way each time."""
     return random.Random(SEED + number + 1000 * ON_POSTGRESQL)  # noqa: S311 - a sample, no secret
+
+
+def everything(sweep: Sweep) -> list[Misfortune]:
+    """Return all that is tried, the deaths first, in an order in which any part is a fair sample.
+
+    On a server the deaths are before every step and after the last of a command: after a step is before the next.
+    """
+    dice = dice_of(20)
+    rare = [*pairs(sweep, dice, SAMPLED), *signals(sweep, dice, SAMPLED)]
+    if ON_POSTGRESQL:
+        every = list(deaths_once(sweep))
+        rare += dice.sample([*cuts(sweep)], CUTS)
+        rare += dice.sample([*full_disks(sweep), *rots(sweep)], SAMPLED)
+    else:
+        every = list(deaths(sweep))
+        rare += [*full_pages(sweep), *full_disks(sweep), *rots(sweep)]
+    dice.shuffle(every)
+    dice.shuffle(rare)
+    return every + rare
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("part", range(PARTS))
+def test_the_whole_sweep(sweep: Sweep, meet: Meet, part: int) -> None:
+    """Whatever befalls whichever command at whichever step, the end is that of a run in peace."""
+    meet(everything(sweep)[:MOST][part::PARTS])
 
 
 @pytest.mark.parametrize("number", range(CHUNKS))
@@ -58,17 +88,6 @@ def test_every_step_of_a_command_is_seen(sweep: Sweep) -> None:
     assert sum("POST" in what and CREATE in what for what in trail) == 2
 
 
-def test_dying_once_at_each_step_is_dying_wherever_there_is_a_difference(sweep: Sweep) -> None:
-    """By the number of steps that are done, one death for each is at all the places that two for each are at."""
-
-    def places(lives: Iterable[Misfortune]) -> list[tuple[str, int, int]]:
-        return [(one.day, one.number, one.fates[0].at - (one.fates[0].side == "before")) for one in lives]
-
-    once = places(deaths_once(sweep))
-    assert len(set(once)) == len(once)
-    assert set(once) == set(places(deaths(sweep)))
-
-
 @pytest.mark.parametrize("half", range(2))
 def test_dying_around_a_create_makes_no_second_batch(sweep: Sweep, meet: Meet, half: int) -> None:
     """After the intent of the first create, and after every step from there to its record, each batch is one."""
@@ -79,6 +98,11 @@ def test_dying_around_a_create_makes_no_second_batch(sweep: Sweep, meet: Meet, h
     assert record - intent >= 4
     lives = meet([Misfortune(FIRST, SUBMIT, (Fate(at, "after"),)) for at in range(intent + half, record + 1, 2)])
     assert [lived.ended[0].code for lived in lives] == [-9] * len(lives)
+
+
+def test_a_pilot_that_is_killed_resumes(sweep: Sweep, meet: Meet) -> None:
+    """Run again the command ends the same pilot, in the same batch, and sends the rest."""
+    meet(dice_of(7).sample([one for one in deaths(sweep) if (one.day, one.number) == (PILOT, SUBMIT)], CHUNK))
 
 
 def test_two_deaths_in_a_row_change_nothing(sweep: Sweep, meet: Meet) -> None:

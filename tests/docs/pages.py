@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from dataclasses import fields
 from datetime import date
+from textwrap import fill
 
 import click
 
@@ -14,6 +15,7 @@ from pipeline.core.settings import PREFIX, Settings
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
 from pipeline.experts.collection import index_entry
 from pipeline.gemini import models, tokens
+from pipeline.tables.cells import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.workflows.batch_or_live import ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
@@ -33,6 +35,13 @@ def targets() -> str:
     everyday = re.findall(r"^EVERYDAY := (.*)", makefile, re.MULTILINE)[0].split()
     told = re.findall(r"^([a-z-]+):.*?## (.*)", makefile, re.MULTILINE)
     return "\n".join(f"- `make {one}`: {what}" for one, what in told if one in everyday)
+
+
+def placeholders() -> str:
+    """Return the list of what is read as an empty field."""
+    but = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS_BUT_IN_NAMES))
+    listed = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS))
+    return fill(f"{listed}. In a first or last name {but} stay: people are called so.", 120, break_long_words=False)
 
 
 def commands() -> str:
@@ -58,7 +67,7 @@ def _argument(command: click.Command, one: click.Argument) -> str:
 
 def _option(one: click.Option) -> str:
     """Return an option with its choices and its help; nothing of those that the page tells of once."""
-    if one.hidden or one.name in ("debug", "as_json", "yes"):
+    if one.hidden or one.name in ("data", "debug", "as_json", "yes"):
         return ""
     kind = f" ({', '.join(one.type.choices)})" if isinstance(one.type, click.Choice) else ""
     return f"`{'/'.join([*one.opts, *one.secondary_opts])}`{kind} {one.help or ''}".rstrip()

@@ -174,16 +174,6 @@ def limits(reading: Ground, key: str) -> list[int]:
     return found
 
 
-def test_a_concept_without_a_quotation_is_kept_beside_a_good_one(reading: Ground) -> None:
-    """It is stored without evidence."""
-    both = [concept(1, {}), concept(1, {"name": "dry dock", "quotes": ["words that are nowhere at all"]})]
-    reading.script(Script("answer_text", {"text": json.dumps({"concepts": both})}, key=rf"{KEY}/p-0001$"))
-    reading.ran(*BACKFILL, **JUDGED)
-    stored = "SELECT concept_name FROM passage_concepts WHERE passage_id = 'p-0001' AND evidence IS "
-    assert reading.workspace.query(f"{stored} NOT NULL") == [("water court",)]
-    assert reading.workspace.query(f"{stored} NULL") == [("dry dock",)]
-
-
 @pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("word", ["batch_fails", "batch_expires", "batch_cancelled"])
 def test_a_batch_that_ends_badly_charges_nobody(word: str, reading: Ground) -> None:

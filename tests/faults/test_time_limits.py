@@ -9,6 +9,8 @@ import pytest
 from emulator.server import start
 from pipeline.core.errors import FindableError, UnavailableError
 from pipeline.gemini.client import Client
+from pipeline.gemini.models import load_models
+from pipeline.gemini.transport import Transport
 from tests.lab import KEY, Api, slowness
 from tests.live import generated
 
@@ -17,6 +19,7 @@ ATTEMPTS = 3
 SLACK_S = 6.0  # a busy machine, and the deletion of what a failed upload left
 REQUEST = {"contents": [{"role": "user", "parts": [{"text": "water law"}]}]}
 
+EMBEDS = load_models()["gemini-embedding-2"]
 Call = Callable[[Client], object]
 
 
@@ -30,15 +33,8 @@ def _api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 @pytest.fixture(name="client")
 def _client(api: Api) -> Iterator[Client]:
     """A client whose every time-out is short, with a connection that was used before."""
-    client = Client(
-        api_key=KEY,
-        base_url=api.url,
-        create_timeout_s=LIMIT_S,
-        call_timeout_s=LIMIT_S,
-        transfer_timeout_s=LIMIT_S,
-        retry_for_s=0,
-        trust_env=False,
-    )
+    transport = Transport(api_key=KEY, base_url=api.url, call_timeout_s=LIMIT_S, retry_for_s=0, trust_env=False)
+    client = Client(transport, create_timeout_s=LIMIT_S, transfer_timeout_s=LIMIT_S)
     client.list_batches()
     yield client
     client.close()
@@ -65,7 +61,7 @@ CALLS: dict[str, tuple[str, Call]] = {
     "delete an upload": (r"/files/a$", lambda one: one.delete_upload("files/a")),
     "download": (":download", lambda one: one.download("files/batch-1", Path("part"))),
     "generate": (":generateContent", lambda one: generated(one, "gemini-3.5-flash-lite", REQUEST)),
-    "embed": (":batchEmbedContents", lambda one: one.embed("gemini-embedding-2", ["x"], dim=768, query=True)),
+    "embed": (":batchEmbedContents", lambda one: one.embed(EMBEDS, ["x"], dim=768, query=True)),
 }
 """Every endpoint the client knows: where it is, and what asks for it."""
 

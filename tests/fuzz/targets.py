@@ -136,7 +136,7 @@ def result_file(data: bytes) -> None:
     path.write_bytes(data)
     keys = {key for line in data.split(b"\n") if (key := key_of_line(line.rstrip(b"\r").removeprefix(b"\xef\xbb\xbf")))}
     with ResultFile(path) as results:
-        found = sum(len(results.lines(key)) for key in sorted(keys))
+        found = sum(len(results.lines_of([key])[0]) for key in sorted(keys))
         assert found + results.unknown + results.unreadable_count == results.total
         assert all(number >= 1 and excerpt.isprintable() for number, excerpt in results.unreadable)
         assert all(excerpt.isprintable() for excerpt in results.unknown_examples)

@@ -1,8 +1,7 @@
-"""Any bytes as a result file: the database stays consistent, every request is accounted for, the order says nothing."""
+"""Any bytes as a result file: the database stays consistent, every request is accounted for."""
 
 import contextlib
 import json
-import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,44 +105,3 @@ def _said(data: bytes) -> dict[str, list[str]]:
 def _bare(text: str) -> str:
     """Return the letters and digits of a text in lower case: what else there is may be cleaned off a tag."""
     return "".join(filter(str.isalnum, text.lower()))
-
-
-@settings(TRIALS, max_examples=4)
-@given(
-    kinds=st.lists(
-        st.sampled_from(["good", "error", "final", "invalid", "cut", "none"]), min_size=COUNT, max_size=COUNT
-    ),
-    extra=st.lists(st.sampled_from(["stranger", "garbage", "number", "equal", "error beside"]), max_size=4),
-    order=st.randoms(use_true_random=False),
-)
-def test_the_order_of_lines_says_nothing(ready: Path, kinds: list[str], extra: list[str], order: random.Random) -> None:
-    """A file and the same lines shuffled leave the same people, answers, attempts, requests and counts."""
-    lines = [
-        {
-            "good": LINES[number],
-            "error": error(KEYS[number], 13),
-            "final": error(KEYS[number], 3),
-            "invalid": line(KEYS[number], response("{}")),
-            "cut": LINES[number][:-30],
-        }.get(kind)
-        for number, kind in enumerate(kinds)
-    ]
-    lines += [
-        {
-            "stranger": line("expert-tags/99"),
-            "garbage": b"\xff no json",
-            "number": line(1),
-            "equal": LINES[0] if kinds[0] == "good" else None,
-            "error beside": error(KEYS[0], 13) if kinds[0] == "good" else None,
-        }[kind]
-        for kind in extra
-    ]
-    there = [one for one in lines if one is not None]
-    shuffled = list(there)
-    order.shuffle(shuffled)
-    first, second = (_ingested(ready, b"".join(one + b"\n" for one in some)) for some in (there, shuffled))
-    for held in (first, second):
-        held["findable_batches"][0].pop("result_sha256")
-        held.pop("sqlite_sequence", None)
-        held.pop("findable_events", None)
-    assert first == second

@@ -78,7 +78,7 @@ class Soak:
         if seed % 2:
             with closing(sqlite3.connect(self.data / "findable.db")) as connection, connection:
                 connection.execute(ADOPTED)
-        self._peaceful("status", "--json")
+        self.workspace.begin()
         self._begin(random.Random(seed))  # noqa: S311 - to be repeated, not to be secret
 
     def run(self, *, minutes: float) -> Report:

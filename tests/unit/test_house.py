@@ -36,10 +36,3 @@ def test_modules_and_functions_stay_short() -> None:
     functions = [lines for module in inside for lines in module.functions()]
     assert share(functions, 0.5) <= FUNCTION_MEDIAN
     assert share(functions, 0.9) <= FUNCTION_MOST
-
-
-def test_circles_are_found_and_counted_as_one() -> None:
-    """Rooms that lead to each other are one circle, on one floor, however they are entered."""
-    found = {("a", "b"), ("b", "c"), ("c", "b"), ("c", "d"), ("a", "d")}
-    assert circles(found) == {frozenset({"b", "c"})}
-    assert floors(found) == 3

@@ -13,7 +13,7 @@ from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.states import BatchState
 from pipeline.gemini.requests import request_key
-from pipeline.ops.checks.finding import CheckFinding, Mend
+from pipeline.ops.checks.finding import CheckFinding, WorkspaceChecks, notice
 from pipeline.store import batches, claims, erase
 from pipeline.store.batches import Batch
 from pipeline.store.database import Store
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
 OURS = re.compile(r"(\d{6,})-(requests|results)\.jsonl(\..+)?")
 
 
-class FileChecks:
+class FileChecks(WorkspaceChecks):
     """The checks of sealed files."""
-
-    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
-        """Keep the workspace, and what may be mended."""
-        self._ws = ws
-        self._store = ws.store
-        self._mend = mend
 
     def request_files(self) -> Iterator[CheckFinding]:
         """Is each request file as it was sealed, and does it ask about exactly the items that are claimed?"""
@@ -47,14 +41,10 @@ class FileChecks:
                 advice = f"make batch-cancel BATCH={batch.number}"
                 if batch.state is BatchState.DOWNLOADED:  # answered, so nothing needs the requests any more
                     advice = self._ws.task_of(batch.task).words.make("batch-ingest")
-                yield CheckFinding(
-                    "request files",
-                    f"batch {batch.number} ({batch.state}): {wrong}",
-                    "it would ask, or has asked, something else than was claimed",
-                    mendable=is_mendable,
-                    mended=self._mend.by(fail) if is_mendable else "",
-                    next=advice,
-                )
+                mended = self._mend.by(fail) if is_mendable else ""
+                said = f"batch {batch.number} ({batch.state}): {wrong}"
+                why = "it would ask, or has asked, something else than was claimed"
+                yield CheckFinding("request files", said, why, mendable=is_mendable, mended=mended, next=advice)
 
     def result_files(self) -> Iterator[CheckFinding]:
         """Is each result file as it was sealed? A broken one is fetched again, where the API has those bytes."""
@@ -86,7 +76,7 @@ class FileChecks:
                         path.unlink(missing_ok=True)
                         mended = "removed"
             said = f"{path.name} belongs to no batch: a run died over it"
-            yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
+            yield notice("litter", said, "it takes room", mendable=True, mended=mended)
 
     def _old_file(self, batch: Batch, name: str, sha256: str) -> Iterator[CheckFinding]:
         """Yield what is wrong with a sealed file of a batch that is over: nothing needs it, and nothing explains it."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.store.database import Connection, Store
 
 
@@ -34,6 +36,9 @@ class CheckFinding:
         """Return what mends it, as a person would type or do it."""
         ways = (["make doctor FIX=1"] if self.mendable and not self.mended else []) + ([self.next] if self.next else [])
         return ", or ".join(ways)
+
+
+notice = partial(CheckFinding, contradiction=False)  # what does no harm to data
 
 
 @dataclass(frozen=True)
@@ -66,3 +71,11 @@ class Mend:
             return ""
         with store.write() as tx:
             return change(tx)
+
+
+class WorkspaceChecks:
+    """Checks that look at the whole workspace, or may mend it."""
+
+    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
+        """Keep the workspace, and what may be mended."""
+        self._ws, self._store, self._mend = ws, ws.store, mend

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.index import build, embed, staleness
 from pipeline.index.builds import Builds
-from pipeline.ops.checks.finding import CheckFinding, Mend
+from pipeline.ops.checks.finding import CheckFinding, Mend, WorkspaceChecks, notice
 from pipeline.store import workspace
 
 if TYPE_CHECKING:
@@ -20,15 +20,13 @@ _finding = partial(CheckFinding, "index", next="make index")
 _notice = partial(_finding, contradiction=False)
 
 
-class IndexChecks:
+class IndexChecks(WorkspaceChecks):
     """The checks of the index and its vectors."""
 
     def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
         """Keep the workspace, and what may be mended."""
-        self._ws = ws
-        self._store = ws.store
+        super().__init__(ws, mend)
         self._builds = Builds(ws.data)
-        self._mend = mend
 
     def build_in_service(self) -> Iterator[CheckFinding]:
         """Is the build in service whole, byte for byte, and recorded?"""
@@ -64,7 +62,7 @@ class IndexChecks:
         """Did a killed run leave half a build behind?"""
         for name in self._builds.stale():
             said, mended = f"{name} is half a build of a run that died", self._mend.by(self._sweep)
-            yield CheckFinding("litter", said, "it takes room", contradiction=False, mendable=True, mended=mended)
+            yield notice("litter", said, "it takes room", mendable=True, mended=mended)
 
     def cached_vectors(self) -> Iterator[CheckFinding]:
         """Are the cached vectors of the model in use sound?"""
@@ -78,7 +76,7 @@ class IndexChecks:
                 mended = "dropped; the next index embeds what it needs again"
             said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
             why = "they count as absent and would be asked for again"
-            yield CheckFinding("vectors", said, why, contradiction=False, mendable=True, mended=mended)
+            yield notice("vectors", said, why, mendable=True, mended=mended)
         if unsound := cache.unsound():
             mended = f"dropped {cache.forget(unsound)}; make index embeds them again" if self._mend.on else ""
             said = f"{len(unsound)} cached vectors of {cache.model} are not finite, or not of length 1"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from pipeline.ops.checks.finding import CheckFinding
+from pipeline.ops.checks.finding import CheckFinding, notice
 
 ROOM = 256 * 1024 * 1024  # ours: bytes beside what the next build and a compaction take
 PYTHONS = ((3, 11), (3, 13))  # the oldest and the newest that this was tested with
@@ -27,15 +27,15 @@ def check_versions() -> Iterator[CheckFinding]:
     why = "it was not tested with this one"
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         said = f"Python {sys.version_info[0]}.{sys.version_info[1]} runs this, which is made for 3.11 to 3.13"
-        yield CheckFinding("versions", said, why, contradiction=False, next="make setup PYTHON=python3.12")
+        yield notice("versions", said, why, next="make setup PYTHON=python3.12")
     if sqlite3.sqlite_version_info < SQLITE:
         said = f"SQLite {sqlite3.sqlite_version} is older than {'.'.join(map(str, SQLITE))}"
-        yield CheckFinding("versions", said, why, contradiction=False, next="a newer Python brings a newer SQLite")
+        yield notice("versions", said, why, next="a newer Python brings a newer SQLite")
     for name, wanted in _required():
         installed = _installed(name)
         if not _satisfies(installed, wanted):
             said = f"{name} {installed or 'is not installed'} where {wanted} is wanted"
-            yield CheckFinding("versions", said, why, contradiction=False, next="make setup")
+            yield notice("versions", said, why, next="make setup")
 
 
 def check_disk(data: Path, database: Path | None) -> Iterator[CheckFinding]:
@@ -45,7 +45,7 @@ def check_disk(data: Path, database: Path | None) -> Iterator[CheckFinding]:
     if free < need:
         said = f"the disk has {free:,} bytes left, and the next build may need {need:,}"
         why = "a full disk stops every command; nothing is lost by it, and nothing goes on"
-        yield CheckFinding("disk", said, why, contradiction=False, next="make clean, or make room")
+        yield notice("disk", said, why, next="make clean, or make room")
 
 
 def _size(path: Path) -> int:

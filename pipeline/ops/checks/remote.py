@@ -15,14 +15,13 @@ from pipeline.core.errors import (
 )
 from pipeline.core.states import BatchState
 from pipeline.ops.checks.files import fail_lost_batch
-from pipeline.ops.checks.finding import CheckFinding, Mend
+from pipeline.ops.checks.finding import CheckFinding, Mend, WorkspaceChecks, notice
 from pipeline.store import batches, workspace
 from pipeline.store.batches import Batch, name_prefix
 from pipeline.store.database import Store
 from pipeline.store.leases import LeaseLostError
 
 if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.gemini.client import Client
     from pipeline.gemini.operations import RemoteBatch
 
@@ -31,14 +30,8 @@ T = TypeVar("T")
 NO_LIST = "nothing, where this server keeps no such list"
 
 
-class RemoteChecks:
+class RemoteChecks(WorkspaceChecks):
     """The checks that ask the backend."""
-
-    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
-        """Keep the workspace, and what may be mended."""
-        self._ws = ws
-        self._store = ws.store
-        self._mend = mend
 
     def models(self) -> Iterator[CheckFinding]:
         """Does the key work, and can it reach the models that are set?
@@ -48,22 +41,18 @@ class RemoteChecks:
         """
         if self._ws.backend == "local" and not self._ws.is_bound:
             return
-        wanted = {
-            "FINDABLE_MODEL": self._ws.settings.model,
-            "FINDABLE_EMBEDDING_MODEL": self._ws.settings.embedding_model,
-        }
+        settings = self._ws.settings
+        wanted = {"FINDABLE_MODEL": settings.model, "FINDABLE_EMBEDDING_MODEL": settings.embedding_model}
         there = _listed_by(self._ws.client.list_models)
         if isinstance(there, RefusedError):
             why = "whether the models that are set are there shows only when they are asked"
             said = f"the list of models cannot be had: {there.message}"
-            yield CheckFinding("models", said, why, contradiction=False, next=NO_LIST)
+            yield notice("models", said, why, next=NO_LIST)
             return
         for setting, name in wanted.items():
             if name not in there:
                 said = f"{name} ({setting}) is not in the server's list of models"
-                yield CheckFinding(
-                    "models", said, "asking it may be refused", contradiction=False, next=f"set {setting}"
-                )
+                yield notice("models", said, "asking it may be refused", next=f"set {setting}")
 
     def leftover_uploads(self) -> Iterator[CheckFinding]:
         """Does the API keep uploads of ours that no batch needs any more?
@@ -78,7 +67,7 @@ class RemoteChecks:
         if isinstance(left, RefusedError):
             why = "uploads may be left there until the API forgets them"
             said = f"the list of files cannot be had: {left.message}"
-            yield CheckFinding("uploads", said, why, contradiction=False, next=NO_LIST)
+            yield notice("uploads", said, why, next=NO_LIST)
             return
         for one in left:
             mended = ""
@@ -87,9 +76,7 @@ class RemoteChecks:
                 mended = "deleted"
             said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by batch {one.batch}"
             why = "people's data stays there for up to 48 hours more"
-            yield CheckFinding(
-                "uploads", said, why, contradiction=False, mendable=True, mended=mended, next="make clean"
-            )
+            yield notice("uploads", said, why, mendable=True, mended=mended, next="make clean")
 
     def remote_batches(self) -> Iterator[CheckFinding]:
         """Ask the backend about every batch of this workspace.
@@ -118,20 +105,17 @@ class RemoteChecks:
                 remote = self._ws.client.get_batch(batch.remote_name or "")
             except MissingError as error:
                 said = f"batch {batch.number} is not to be seen there any more ({error.message})"
+                question = "is not to be seen there. Give it up, and let its items be asked again?"
                 mended = ""
-                if self._mend.may(
-                    f"Batch {batch.number} is not to be seen there. Give it up, and let its items be asked again?"
-                ):
+                if self._mend.may(f"Batch {batch.number} {question}"):
                     mended = fail_lost_batch(self._ws, batch, why=error.message, has_lost_files=False)
                 why = "its items stay claimed, and its result may never come"
-                yield CheckFinding(
-                    "backend", said, why, mendable=True, mended=mended, next=f"the key of its project, or {cancel}"
-                )
+                ways = f"the key of its project, or {cancel}"
+                yield CheckFinding("backend", said, why, mendable=True, mended=mended, next=ways)
                 continue
             if remote.display_name and name_prefix(remote.display_name) not in _name_prefixes(self._store, batch):
-                said = (
-                    f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
-                )
+                called = f"{remote.name}, which is called {remote.display_name!r} there"
+                said = f"batch {batch.number} is recorded as {called}"
                 yield CheckFinding("backend", said, "its result would be another batch's", next=cancel)
 
     def _unclear(self, everyone: list[Batch], listing: "list[RemoteBatch]") -> Iterator[CheckFinding]:
@@ -148,18 +132,11 @@ class RemoteChecks:
                 ):
                     if lease is not None and reconcile.reconcile(self._ws, batch, lease, listing).adopted:
                         mended = "adopted"
-            said = (
-                f"batch {batch.number} was being created when a run died, and {'is' if there else 'is not'} in the list"
-            )
-            yield CheckFinding(
-                "backend",
-                said,
-                "until it is clear its items are not asked again",
-                contradiction=False,
-                mendable=bool(there),
-                mended=mended,
-                next=self._ws.task_of(batch.task).words.make("batch-submit"),
-            )
+            found = "is" if there else "is not"
+            said = f"batch {batch.number} was being created when a run died, and {found} in the list"
+            why = "until it is clear its items are not asked again"
+            submit = self._ws.task_of(batch.task).words.make("batch-submit")
+            yield notice("backend", said, why, mendable=bool(there), mended=mended, next=submit)
 
     def _listed(self, everyone: list[Batch], listing: "list[RemoteBatch]") -> Iterator[CheckFinding]:
         """Is everything that carries this workspace's id known here, and once?"""
@@ -195,20 +172,15 @@ def _listed_by(ask: Callable[[], T]) -> T | RefusedError:
 
 def _unknown_batch(client: "Client", one: "RemoteBatch", mend: Mend) -> CheckFinding:
     """Return the finding about a remote batch of this workspace that no batch here knows; one that is over is past."""
-    mended = ""
-    if not one.state.is_over and mend.may(f"Cancel {one.name}, which no batch here knows?"):
+    mended, is_going_on = "", not one.state.is_over
+    if is_going_on and mend.may(f"Cancel {one.name}, which no batch here knows?"):
         with contextlib.suppress(MissingError):  # it was deleted meanwhile
             client.cancel_batch(one.name)
             mended = "cancelled"
-    return CheckFinding(
-        "backend",
-        f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it",
-        "it is paid for, and its answers will not be fetched; was the database put back to an older copy?",
-        contradiction=not one.state.is_over,
-        mendable=not one.state.is_over,
-        mended=mended,
-        next="restore a newer backup",
-    )
+    said = f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it"
+    why = "it is paid for, and its answers will not be fetched; was the database put back to an older copy?"
+    next_ = "restore a newer backup"
+    return CheckFinding("backend", said, why, is_going_on, mendable=is_going_on, mended=mended, next=next_)
 
 
 def _name_prefixes(store: Store, batch: Batch) -> frozenset[str]:

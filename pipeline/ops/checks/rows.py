@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from pipeline.core.states import OVER, BatchState, Outcome
-from pipeline.ops.checks.finding import CheckFinding, Mend
+from pipeline.ops.checks.finding import CheckFinding, Mend, notice
 from pipeline.store import batches, claims, erase, integrity, leases, live_calls, versions
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection, Store
@@ -57,7 +57,7 @@ def check_claims(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding
         mended = mend.rows(store, lambda tx: f"freed {claims.free_dead_claims(tx, now=now())}")
         said = f"{dead} items are claimed by processes that are gone"
         why = "they are not asked until the next batch-submit frees them"
-        yield CheckFinding("claims", said, why, contradiction=False, mendable=True, mended=mended)
+        yield notice("claims", said, why, mendable=True, mended=mended)
 
 
 def check_loose(store: Store, mend: Mend) -> Iterator[CheckFinding]:
@@ -82,9 +82,7 @@ def check_forgotten(store: Store) -> Iterator[CheckFinding]:
         left = erase.open_erasures(tx)
     for item_id in left:
         said = f"item {item_id} was begun to be forgotten, and the run died over it"
-        yield CheckFinding(
-            "forgotten", said, "traces of it may be left", contradiction=False, next="the same make forget again"
-        )
+        yield notice("forgotten", said, "traces of it may be left", next="the same make forget again")
 
 
 def check_leases(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]:
@@ -96,7 +94,7 @@ def check_leases(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding
     mended = mend.rows(store, lambda tx: _drop_dead_leases(tx, now=now()))
     said = f"leases of processes that are gone: {', '.join(dead)}"
     why = "a run died there; the next process that needs them takes them over"
-    yield CheckFinding("leases", said, why, contradiction=False, mendable=True, mended=mended)
+    yield notice("leases", said, why, mendable=True, mended=mended)
 
 
 def _drop_dead_leases(tx: Connection, *, now: datetime) -> str:
@@ -145,7 +143,7 @@ def check_calls(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]
         mended = mend.rows(store, lambda tx: f"ended {live_calls.end_dead_calls(tx, now=now())} as lost")
         said = f"{dead} live calls are under way in processes that are gone"
         why = "they count as money that may yet be spent; the next run ends them"
-        yield CheckFinding("calls", said, why, contradiction=False, mendable=True, mended=mended)
+        yield notice("calls", said, why, mendable=True, mended=mended)
     if marks > answers:  # the other way round is no fault: calls were not always marked
         said = f"{marks} live calls were answered, and {answers} live answers are stored"
         yield CheckFinding("calls", said, "what was answered and paid for is not there any more", next=RESTORE)
@@ -160,6 +158,5 @@ def check_usage(store: Store, mend: Mend) -> Iterator[CheckFinding]:
     mended = mend.rows(store, lambda tx: f"counted {live_calls.recount(tx)} anew")
     days = ", ".join(f"{model} on {day}" for model, day in wrong)
     why = "a run would end before the day's quota is used up, or ask for more than there is"
-    yield CheckFinding(
-        "usage", f"a day's requests are not those of its calls: {days}", why, mendable=True, mended=mended
-    )
+    said = f"a day's requests are not those of its calls: {days}"
+    yield CheckFinding("usage", said, why, mendable=True, mended=mended)

@@ -7,29 +7,23 @@ from typing import TYPE_CHECKING
 from pipeline.batch import prepare
 from pipeline.core.task import Subject, VersionCounts
 from pipeline.ops import forget_files, rollback
-from pipeline.ops.checks.finding import CheckContext, CheckFinding, Mend
+from pipeline.ops.checks.finding import CheckContext, CheckFinding, Mend, WorkspaceChecks, notice
 from pipeline.quality import report_files
 from pipeline.store import batches, erase, live_calls, pilots, versions
 from pipeline.store.database import Store
 
 if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.store.versions import Version
 
 
-class SubjectChecks:
+class SubjectChecks(WorkspaceChecks):
     """The checks of rows and versions that may mend them."""
-
-    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
-        """Keep the workspace, and what may be mended."""
-        self._ws = ws
-        self._mend = mend
 
     def derived(self) -> Iterator[CheckFinding]:
         """Do columns follow from their rows, and rows from the answers that were applied?"""
         for subject in self._ws.subjects:
             many = subject.task.words.many
-            with self._ws.store.read() as tx:
+            with self._store.read() as tx:
                 found = subject.hooks.check_derived(tx, self._ws.display)
             for one in found.faults:
                 yield CheckFinding(
@@ -38,35 +32,24 @@ class SubjectChecks:
                     one.why,
                     contradiction=one.contradiction,
                     mendable=one.mend is not None,
-                    mended=self._mend.rows(self._ws.store, one.mend) if one.mend else "",
+                    mended=self._mend.rows(self._store, one.mend) if one.mend else "",
                     next=one.next,
                 )
             if found.orphans:
-                yield CheckFinding(
-                    many,
-                    f"{len(found.orphans)} answers belong to {many} who are not there any more",
-                    "another program deleted their rows; what was asked about them is still kept",
-                    contradiction=False,
-                    mendable=True,
-                    mended=self._remove_orphans(subject, found.orphans),
-                )
+                said = f"{len(found.orphans)} answers belong to {many} who are not there any more"
+                why = "another program deleted their rows; what was asked about them is still kept"
+                yield notice(many, said, why, mendable=True, mended=self._remove_orphans(subject, found.orphans))
 
     def retired(self) -> Iterator[CheckFinding]:
         """Find what a killed rollback left, out of sight already; to finish it loses nothing more."""
-        with self._ws.store.read() as tx:
+        with self._store.read() as tx:
             left = versions.retired_versions(tx)
         for one in left:
             mended = self._finish(one) if self._mend.on else ""
             said = f"the rollback of {one.name} was begun, and is not over"
-            yield CheckFinding(
-                "rolled back",
-                said,
-                "what is left of it is out of sight, takes room, and nothing is asked under it",
-                contradiction=False,
-                mendable=True,
-                mended=mended,
-                next=f"make rollback EXTRACTOR={one.name}",
-            )
+            why = "what is left of it is out of sight, takes room, and nothing is asked under it"
+            again = f"make rollback EXTRACTOR={one.name}"
+            yield notice("rolled back", said, why, mendable=True, mended=mended, next=again)
 
     def _remove_orphans(self, subject: Subject, ids: Sequence[str]) -> str:
         """Remove what is kept of items whose rows another program deleted; return what was done."""
@@ -75,13 +58,13 @@ class SubjectChecks:
         if not self._mend.may(f"Remove what is left of {len(ids)} {task.words.many} whose rows are gone: {left}?"):
             return ""
         with self._ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING) as lease:
-            forget_files.drop_lines(self._ws.store, self._ws.data, task.name, ids, words=(), display=self._ws.display)
-            with self._ws.store.write() as tx:
+            forget_files.drop_lines(self._store, self._ws.data, task.name, ids, words=(), display=self._ws.display)
+            with self._store.write() as tx:
                 lease.check(tx)
                 for one in ids:
                     erase.erase_item(tx, task.name, one, words=())
         if subject.collection is not None:
-            forget_files.drop_vectors(self._ws.store, self._ws.data, subject.collection)
+            forget_files.drop_vectors(self._store, self._ws.data, subject.collection)
         return "removed; make index builds an index without them"
 
     def _finish(self, one: "Version") -> str:
@@ -94,7 +77,7 @@ class SubjectChecks:
             self._ws.waited_lease(rollback.LEASE, waiting=rollback.WAITING) as lease,
             self._ws.display.bar("taking back", None) as bar,
         ):
-            done = rollback.roll_back(self._ws.store, lease, task, counts, now=self._ws.now, bar=bar)
+            done = rollback.roll_back(self._store, lease, task, counts, now=self._ws.now, bar=bar)
         return f"taken back: {done.rows} rows, {done.answers} answers"
 
 
@@ -120,7 +103,7 @@ def check_tasks(store: Store, subjects: Sequence[Subject]) -> Iterator[CheckFind
         said = f"nothing here is known of the task {task!r} of batch {named}"
         why = "its answers go nowhere, and its items are not counted"
         next_ = "name its table as it was named before (PASSAGES_TABLE=…)"
-        yield CheckFinding("tasks", said, why, contradiction=False, next=next_)
+        yield notice("tasks", said, why, next=next_)
 
 
 def check_pilots(store: Store, data: Path, subjects: Sequence[Subject]) -> Iterator[CheckFinding]:
@@ -134,7 +117,7 @@ def check_pilots(store: Store, data: Path, subjects: Sequence[Subject]) -> Itera
             said = f"the report of pilot {pilot.number} ({pilot.extractor}) is gone: {pilot.report}"
             why = "why it passed or failed cannot be read any more; its verdict stands"
             next_ = f"make qc EXTRACTOR={pilot.extractor} writes another"
-            yield CheckFinding("pilots", said, why, contradiction=False, next=next_)
+            yield notice("pilots", said, why, next=next_)
     for task, run in going:
         if run is not None and run.extractor not in begun:
             said = f"run {run.number} goes on under {run.extractor}, a version that was never begun"
@@ -150,4 +133,4 @@ def check_reports(data: Path, subjects: Sequence[Subject], mend: Mend) -> Iterat
             continue
         mended = f"removed {len(report_files.sweep_reports(data, subject.task.name))} files" if mend.on else ""
         said = f"{len(stale)} files of reports that were never finished: {stale[0].name}"
-        yield CheckFinding("reports", said, "they take room", contradiction=False, mendable=True, mended=mended)
+        yield notice("reports", said, "they take room", mendable=True, mended=mended)

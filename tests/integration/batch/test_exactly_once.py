@@ -318,10 +318,7 @@ def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(
 def test_items_that_others_were_taken_without_are_parked_however_many_they_are(
     workspace: Workspace, api: Api, people: People
 ) -> None:
-    """Three of five are refused, the others are taken; the next run asks those three alone, and parks each.
-
-    That is no fault of the question: what stands before them was read and found good.
-    """
+    """Three of five are refused, the others are taken; the next run asks those three alone, and parks each."""
     people(5)
     for line in (2, 3, 3):
         api.fault("bad_line", args={"line": line})

@@ -65,7 +65,6 @@ def ends(finish: str, text: str | None = None) -> Case:
     return Case(finish.lower(), lambda key: [line(key, response(text, finish=finish))], "refused", reason)
 
 
-NO_USAGE = {"usageMetadata": None}
 FAILURES = [
     # no line of its own
     Case("missing", lambda _key: [], "missing", "no line in the result"),
@@ -280,10 +279,7 @@ def test_another_model_version_is_told(offline: Workspace) -> None:
 
 
 def test_what_changed_meanwhile_is_not_overwritten(offline: Workspace) -> None:
-    """Tags stay, an answer for a row that is gone or has another bio is kept and told; running again changes nothing.
-
-    A failure of somebody who is gone counts, under the id.
-    """
+    """Tags stay, an answer for a row that is gone or has another bio is kept and told; again nothing changes."""
     put_people(offline, 5)
     keys = prepare(offline)
     deliver(offline, b"\n".join([*map(line, keys[:4]), error(keys[4], 3)]))

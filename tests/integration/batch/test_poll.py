@@ -246,10 +246,7 @@ def test_a_cancel_by_hand_is_held_against_nobody(workspace: Workspace, api: Api,
 
 
 def test_twins_are_found_cancelled_and_recorded(workspace: Workspace, api: Api, people: People) -> None:
-    """A create that came to light after a second one is cancelled at the next poll, and its cost is recorded.
-
-    A batch of another program is left alone.
-    """
+    """A create that came to light after a second one is cancelled at the next poll, and its cost is recorded."""
     people(2)
     api.configure(batch_looks=2)
     api.fault("create_lost_reply")

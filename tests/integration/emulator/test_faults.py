@@ -67,10 +67,6 @@ def _processing(caller: Caller) -> None:
     assert [caller.get(f"/v1/{name}")["state"] for _ in range(3)] == ["PROCESSING", "PROCESSING", "ACTIVE"]
 
 
-def _result_file(caller: Caller, count: int) -> str:
-    return str(caller.wait(caller.create(request_file(count))["name"])["response"]["responsesFile"])
-
-
 def _create_shape(check: Callable[[dict[str, Any]], bool]) -> Seen:
     def seen(caller: Caller) -> None:
         assert check(caller.create(request_file(1)))

@@ -6,12 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from emulator.server import start
-from tests.integration.emulator.caller import MODEL, Caller, by_key, documents, request_file, request_for
+from tests.integration.emulator.caller import Caller, by_key, documents, request_file
 
 HOST = """
 import sys
@@ -20,7 +19,6 @@ from emulator.server import serve
 settings = {"chunk_lines": 1, "quotas": {"*": {"requests_per_day": 4}}}
 serve(Path(sys.argv[1]), settings=settings, ready=lambda url: print(url, flush=True))
 """
-GENERATE = f"/v1/models/{MODEL}:generateContent"
 _LONGEST_S = 20.0
 
 
@@ -42,36 +40,6 @@ def progress(caller: Caller, name: str) -> int:
     """Return how many requests of a batch are answered."""
     stats = caller.get(f"/v1/{name}")["metadata"]["batchStats"]
     return int(stats.get("successfulRequestCount", 0))
-
-
-def test_a_batch_survives_the_death_of_its_host(tmp_path: Path) -> None:
-    """Killed in the middle of a batch, the next host goes on there: every request answered once, every call counted."""
-    count = 600
-    process, url = host_process(tmp_path)
-    try:
-        with Caller(url) as caller:
-            assert [caller.http.post(GENERATE, json=request_for("law")).status_code for _ in range(3)] == [200] * 3
-            name = caller.create(request_file(count))["name"]
-            deadline = time.monotonic() + _LONGEST_S
-            while progress(caller, name) < 5:
-                assert time.monotonic() < deadline
-        process.send_signal(signal.SIGKILL)
-        assert over(process)[0] == -signal.SIGKILL
-    finally:
-        process.kill()
-    settings: dict[str, Any] = {"paused": True, "quotas": {"*": {"requests_per_day": 4}}}
-    with start(tmp_path, settings=settings) as server, Caller(server.url) as caller:
-        assert [caller.http.post(GENERATE, json=request_for("law")).status_code for _ in range(2)] == [200, 429]
-        reached = progress(caller, name)
-        assert 5 <= reached < count
-        caller.settings(paused=False)
-        operation = caller.wait(name)
-        assert operation["metadata"]["batchStats"] == {
-            "requestCount": str(count),
-            "successfulRequestCount": str(count),
-        }
-        keys = [document["key"] for document in documents(caller.results(operation))]
-        assert sorted(keys) == sorted(f"k/{number}" for number in range(count))
 
 
 def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
@@ -130,15 +98,6 @@ def test_a_stop_is_quick_even_with_hanging_calls(tmp_path: Path) -> None:
         began = time.monotonic()
         server.stop()
     assert time.monotonic() - began < 5
-
-
-def test_no_key_is_written_anywhere(tmp_path: Path) -> None:
-    """The key of a call is in no file of the state."""
-    key = "a-key-nobody-must-keep"
-    with start(tmp_path) as server, Caller(server.url, key=key) as caller:
-        caller.wait(caller.create(request_file(3))["name"])
-        found = [path for path in tmp_path.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
-    assert found == []
 
 
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:

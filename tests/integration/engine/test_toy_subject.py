@@ -82,10 +82,7 @@ def test_another_subject_runs_through_the_same_steps(toy: OpenWorkspace, api: Ap
 
 
 def test_what_fails_is_asked_again_and_named_as_the_subject_names_it(toy: OpenWorkspace, api: Api) -> None:
-    """One line that is refused is charged to its poem, told by the poem's name, and asked once more, live.
-
-    Where there is nothing to ask about, the hint is the subject's.
-    """
+    """One line that is refused is charged to its poem, told by the poem's name, and asked once more, live."""
     with pytest.raises(InputError) as caught:
         submit.run(toy, limit=None, dry=False, announce=lambda _plan: None, confirm=lambda _plan: True)
     assert caught.value.hint == "write a poem"

@@ -30,10 +30,7 @@ def _both(workspace: Workspace) -> Workspace:
 
 
 def test_run_takes_each_task_through_to_its_end(both: Workspace) -> None:
-    """Called for either again and again, both end with their answers, and neither touches the other's batches.
-
-    The counts stand under the name of TASK; nothing else of the document is missing.
-    """
+    """Called for either again and again, both end with their answers, and neither touches the other's batches."""
     people, texts = _document(both, "status"), _document(both, "status", TASK="passages")
     assert people["experts"] == {"total": 3, "tagged": 0, "untagged": 3, "no_bio": 0, "claimed": 0, "parked": 0}
     assert texts["passages"] == {"total": 3, "with_concepts": 0, "open": 3, "empty": 0, "claimed": 0, "parked": 0}
@@ -96,10 +93,7 @@ def test_versions_are_those_of_both_where_no_task_is_named(both: Workspace) -> N
 
 @pytest.mark.parametrize(("task", "other"), [("experts", "passages"), ("passages", "experts")])
 def test_a_batch_of_the_other_task_can_be_given_up(both: Workspace, api: Api, task: str, other: str) -> None:
-    """Whatever TASK says: its items are free again, those of the other task stay claimed.
-
-    One that is at the API is cancelled there, and collected by its own task afterwards.
-    """
+    """Whatever TASK says: its items are free again, those of the other task stay claimed."""
     api.fault("quota_batch", times=2)
     for one in (task, other):
         ran(both, "batch-submit", code=4, TASK=one)

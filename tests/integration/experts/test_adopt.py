@@ -1,10 +1,7 @@
 """Databases that other applications made: taken over as they are, run through the chain, and left to their owners."""
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import pytest
 from pipeline.experts import adopt as adoption
 from pipeline.experts.schema import experts
 from pipeline.store.database import Store
-from tests.lab import ROOT, Workspace
+from tests.lab import Workspace
 
 pytestmark = pytest.mark.sqlite_only(reason="the databases are made by hand; PostgreSQL has its own such tests")
 
@@ -355,18 +352,3 @@ def test_our_columns_may_be_not_null_there(workspace: Workspace, tmp_path: Path)
         (b"c", b"", b"", 0.0, b"", None),
         (b"d", b"", b"I sing.", 0.0, b"", None),
     ]
-
-
-def test_processes_that_adopt_at_once_do_it_once(legacy: Path, tmp_path: Path) -> None:
-    """Two first commands at the same moment: both succeed, one tells what was done."""
-    environ = {"FINDABLE_DATA": str(tmp_path / "d"), "FINDABLE_DATABASE_URL": f"sqlite:///{legacy}"}
-    command = [sys.executable, "-m", "jobs", "score", "--yes"]
-    running = [
-        subprocess.Popen(
-            command, env={**os.environ, **environ, "PYTHONPATH": str(ROOT)}, stdout=-1, stderr=-1, text=True
-        )
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=60)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], said
-    assert sum("adopted the experts table" in text for text in said) == 1

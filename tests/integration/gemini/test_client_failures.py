@@ -4,7 +4,6 @@ import logging
 import re
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.gemini.client import Client
+from pipeline.gemini.transport import Transport
 from tests.integration.gemini.scripted import KEY, Answer, Script
 from tests.live import generated
 
@@ -103,7 +103,7 @@ def test_read_is_repeated(script: Script, client: Client, waits: list[float], na
 
 def test_closed_port_sends_nothing(waits: list[float]) -> None:
     """A refused connection is NotSentError: at once for a create, after retries within the bound for a read."""
-    client = Client(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=waits.append)
+    client = Client(Transport(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=waits.append))
     with pytest.raises(NotSentError):
         client.create_batch("m", file_name="files/abc", display_name="w/1")
     assert waits == []
@@ -118,13 +118,13 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, s
     """A request goes through the environment's proxy, with its credentials, but not to a host in NO_PROXY."""
     monkeypatch.setenv("HTTP_PROXY", script.url.replace("http://", "http://user:word@"))
     script.answers = [Answer({"operations": []}), Answer({"operations": []})]
-    client = Client(api_key=KEY, base_url="http://gemini.invalid", sleep=lambda _seconds: None)
+    client = Client(Transport(api_key=KEY, base_url="http://gemini.invalid", sleep=lambda _seconds: None))
     assert client.list_batches() == []
     client.close()
     assert script.seen[0].path == "http://gemini.invalid/v1beta/batches?pageSize=100"
     assert script.seen[0].headers["proxy-authorization"] == "Basic dXNlcjp3b3Jk"
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    direct = Client(api_key=KEY, base_url=script.url, sleep=lambda _seconds: None)
+    direct = Client(Transport(api_key=KEY, base_url=script.url, sleep=lambda _seconds: None))
     assert direct.list_batches() == []
     direct.close()
     assert script.seen[1].path.startswith("/v1beta/batches")
@@ -153,7 +153,7 @@ def test_daily_quota_is_not_waited_for(script: Script, waits: list[float]) -> No
     details = ({"@type": QUOTA, "violations": violations}, {"@type": RETRY, "retryDelay": "36s"})
     script.answers = [refused(429, "RESOURCE_EXHAUSTED", "quota", *details)]
     now = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)  # one in the morning there
-    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append, now=lambda: now)
+    client = Client(Transport(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append, now=lambda: now))
     with pytest.raises(ThrottledError) as caught:
         generated(client, "m", {"contents": [{"parts": [{"text": "x"}]}]})
     client.close()
@@ -170,7 +170,7 @@ def test_interrupt_gets_through_a_wait(script: Script) -> None:
         raise KeyboardInterrupt
 
     script.reply = lambda _seen: refused(503, "UNAVAILABLE")
-    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=interrupted)
+    client = Client(Transport(api_key=KEY, base_url=script.url, trust_env=False, sleep=interrupted))
     with pytest.raises(KeyboardInterrupt):
         client.get_batch(BATCH)
     client.close()
@@ -222,24 +222,11 @@ def test_clear_refusal_is_not_repeated(script: Script, client: Client, name: str
         assert len(script.calls) == 2
 
 
-@pytest.mark.parametrize("fault", ["hang", "drip"])
-def test_late_create_ends_in_time(script: Script, fault: str) -> None:
-    """A server that never answers, or byte by byte, is given up after the create time-out; the create stays one."""
-    script.answers = [Answer({"name": BATCH, "padding": "x" * 5000}, fault=fault)]
-    client = Client(api_key=KEY, base_url=script.url, trust_env=False, create_timeout_s=0.2)
-    began = time.monotonic()
-    with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):
-        client.create_batch("m", file_name="files/abc", display_name="w/1")
-    client.close()
-    assert time.monotonic() - began < 10
-    assert len(script.calls) == 1
-
-
 def test_address_proxy_certificate_and_key_that_are_none_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a configuration error at the first call, without its secrets; a proxy only where proxies are used."""
 
     def said(address: str, *, trust_env: bool = True) -> str:
-        client = Client(api_key=KEY, base_url=address, trust_env=trust_env, sleep=lambda _seconds: None)
+        client = Client(Transport(api_key=KEY, base_url=address, trust_env=trust_env, sleep=lambda _seconds: None))
         with pytest.raises(ConfigurationError) as refusal:
             client.get_batch(BATCH)
         client.close()
@@ -250,7 +237,7 @@ def test_address_proxy_certificate_and_key_that_are_none_are_settings(monkeypatc
         assert "secret" not in told
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     assert "proxy" in said("http://192.0.2.1:9")
-    inside = Client(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None)
+    inside = Client(Transport(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None))
     with pytest.raises(NotSentError):
         inside.get_batch(BATCH)
     inside.close()
@@ -259,7 +246,7 @@ def test_address_proxy_certificate_and_key_that_are_none_are_settings(monkeypatc
     assert "certificates" in said("http://127.0.0.1:9")
     for key in ("", "  ", "a\nb", "ключ"):
         with pytest.raises(ConfigurationError):
-            Client(api_key=key)
+            Client(Transport(api_key=key))
 
 
 def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[float]) -> None:
@@ -288,8 +275,9 @@ def test_aiohttp_that_is_absent_changes_nothing(script: Script) -> None:
     script.answers = [Answer(fault="drop"), GOOD]
     code = (
         "import sys\nsys.modules['aiohttp'] = None\n"
-        "from pipeline.gemini.client import Client\nfrom pipeline.core.errors import UnavailableError\n"
-        f"client = Client(api_key='k', base_url={script.url!r}, trust_env=False)\n"
+        "from pipeline.gemini.client import Client\nfrom pipeline.gemini.transport import Transport\n"
+        "from pipeline.core.errors import UnavailableError\n"
+        f"client = Client(Transport(api_key='k', base_url={script.url!r}, trust_env=False))\n"
         "try:\n    client.create_batch('m', file_name='files/abc', display_name='w/1')\n"
         "except UnavailableError:\n    client.close()\n    sys.exit(7)\n"
     )

@@ -15,7 +15,9 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, MissingE
 from pipeline.core.states import RemoteState
 from pipeline.core.task import Prompt
 from pipeline.gemini.client import Client
+from pipeline.gemini.models import load_models
 from pipeline.gemini.requests import build_request
+from pipeline.gemini.transport import Transport
 from tests.integration.gemini.scripted import KEY, Answer, Script, Seen
 from tests.live import generated
 
@@ -72,7 +74,7 @@ def test_hostile_environment_changes_nothing(script: Script, monkeypatch: pytest
     }.items():
         monkeypatch.setenv(name, value)
     script.answers = [Answer(operation())]
-    client = Client(api_key=f" {KEY} ", base_url=script.url, trust_env=False)
+    client = Client(Transport(api_key=f" {KEY} ", base_url=script.url, trust_env=False))
     client.get_batch(BATCH)
     client.close()
     assert script.calls == [f"GET /v1beta/{BATCH}"]
@@ -300,6 +302,9 @@ def _camel_name(name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
+EMBEDS = load_models()["gemini-embedding-2"]
+
+
 @pytest.mark.parametrize(
     ("model", "query", "text", "task"),
     [
@@ -315,7 +320,7 @@ def test_embedding_sends_one_content_per_text(
 ) -> None:
     """Every text is a request of its own, with the task where this model reads it; vectors come back unit length."""
     script.answers = [Answer({"embeddings": [{"values": [3.0, 4.0]}, {"values": [0.0, -2.0]}]})]
-    vectors = client.embed(model, ["a", "b"], dim=2, query=query)
+    vectors = client.embed(load_models()[model], ["a", "b"], dim=2, query=query)
     assert vectors.dtype == np.float32
     assert np.allclose(vectors, [[0.6, 0.8], [0.0, -1.0]])
     assert script.calls == [f"POST /v1beta/models/{model}:batchEmbedContents"]
@@ -334,10 +339,13 @@ def test_wrong_vectors_are_never_returned(script: Script, client: Client) -> Non
     good = Answer({"embeddings": [{"values": [1, 0]}, {"values": [0, 1]}]})
     for answer in wrong:
         script.answers = [answer, good]
-        assert client.embed("gemini-embedding-2", ["a", "b"], dim=2, query=False).tolist() == [[1, 0], [0, 1]]
+        assert client.embed(EMBEDS, ["a", "b"], dim=2, query=False).tolist() == [
+            [1, 0],
+            [0, 1],
+        ]
     script.reply = lambda _seen: wrong[0]
     with pytest.raises(UnavailableError):
-        client.embed("gemini-embedding-2", ["a", "b"], dim=2, query=False)
+        client.embed(EMBEDS, ["a", "b"], dim=2, query=False)
 
 
 def test_what_cannot_be_is_never_sent(script: Script, client: Client, tmp_path: Path) -> None:
@@ -351,7 +359,7 @@ def test_what_cannot_be_is_never_sent(script: Script, client: Client, tmp_path: 
         client.upload(tmp_path / "r.jsonl", display_name="w", sha256="0" * 64, size=6)
     for texts in ([], [" "], ["a"] * 101):
         with pytest.raises(ValueError, match="1 to 100"):
-            client.embed("gemini-embedding-2", texts, dim=2, query=False)
+            client.embed(EMBEDS, texts, dim=2, query=False)
     assert script.calls == []
 
 

@@ -104,10 +104,7 @@ def test_calls_of_dead_processes_are_ended(asked: Workspace) -> None:
 
 
 def test_a_day_that_does_not_add_up_is_counted_anew(asked: Workspace) -> None:
-    """It would let a run end too early or ask too much: a contradiction, which FIX=1 mends from the calls.
-
-    A call that was answered and has no answer is found, too.
-    """
+    """It would let a run end too early or ask too much: a contradiction, which FIX=1 mends from the calls."""
     right = asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0")
     for change in (
         "UPDATE findable_usage SET tokens_in = tokens_in - 1",
@@ -125,10 +122,7 @@ def test_a_day_that_does_not_add_up_is_counted_anew(asked: Workspace) -> None:
 
 
 def test_a_copy_has_the_calls_too(asked: Workspace, tmp_path: Path) -> None:
-    """Marks, runs, days and who is due are as they were, after backup and restore.
-
-    No row of the calls leads to somebody who is forgotten there, and the day's count is as it was.
-    """
+    """Marks, runs, days and who is due are as they were, after backup and restore."""
     before = rows(asked)
     assert all(before.values())
     ran(asked, "backup", str(tmp_path / "copy"))

@@ -88,10 +88,7 @@ def test_a_run_can_be_limited(workspace: Workspace, api: Api, people: People) ->
 
 
 def test_who_fails_twice_is_parked(workspace: Workspace, api: Api, people: People) -> None:
-    """Asked once more in the same run, charged both times, summed up by name and reason; the next run leaves them be.
-
-    Whoever is forgiven by a person is asked with the others.
-    """
+    """Asked once more in the same run, charged both times, summed up by name and reason; the next leaves them be."""
     people(5)
     for nth, word in enumerate(("prompt_blocked", "no_candidates", "schema_mismatch", "unknown_finish")):
         api.fault(word, nth=2 * nth + 1, times=2, path=LIVE)

@@ -62,10 +62,7 @@ def backed(workspace: Workspace, people: Callable[..., list[str]], begun: Callab
 
 
 def test_a_copy_is_the_workspace_again(backed: Workspace, tmp_path: Path) -> None:
-    """Restored into an empty directory elsewhere it holds the same rows, files and index, and doctor finds nothing.
-
-    Where a copy stands already none is written, exit code 2.
-    """
+    """Restored into an empty directory elsewhere it holds the same rows, files and index, and doctor finds nothing."""
     copied = {path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()}
     backed.ran("backup", str(tmp_path / "copy"), code=2)
     assert {path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()} == copied

@@ -271,20 +271,6 @@ def window_for(workspace: Workspace, folder: Path, share: float) -> dict[str, An
     return {"MODELS_FILE": str(models)}
 
 
-def test_it_goes_on_window_after_window(workspace: Workspace, people: People, tmp_path: Path) -> None:
-    """LIMIT people are tagged and no more, then everybody, each by one command; no budget is blamed."""
-    people(6)
-    window = window_for(workspace, tmp_path, 0.4)
-    document = tagged(workspace, "--mode", "batch", "--wait", "--limit", "3", BUDGET="5", **window)
-    assert (sum(document["ingested"].values()), document["left"], document["out_of_money"]) == (3, 3, "")
-    assert len(document["submitted"]) > 1
-    document = tagged(workspace, "--mode", "batch", "--wait", **window)
-    assert (document["left"], document["out_of_money"], document["no_room"]) == (0, "", 0)
-    assert len(document["submitted"]) > 1
-    assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'")[1:] == [("nobody is left",)]
-    ledger.check(workspace)
-
-
 def test_a_window_that_others_fill_is_said_and_ends_no_run(
     workspace: Workspace, people: People, api: Api, tmp_path: Path
 ) -> None:
@@ -298,20 +284,6 @@ def test_a_window_that_others_fill_is_said_and_ends_no_run(
     assert (document["submitted"], document["no_room"], document["out_of_money"]) == ([], 5, "")
     assert "5 people wait for room at the API" in workspace.run("tag", "--mode", "batch", **window).stderr
     assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [(None,)]
-
-
-def test_others_are_brought_home_where_it_waited_for_room(workspace: Workspace, people: People, api: Api) -> None:
-    """One fails while another has a long way to go: its answers are taken in all the same, the third is sent later."""
-    people(9)
-    fill_up(api, 2, 3)
-    api.fault("batch_fails", times=1)
-    assert workspace.run("tag", "--mode", "batch", BATCH_ROWS="3").exit_code == 4
-    api.configure(batch_looks=9)
-    document = tagged(workspace, "--mode", "batch", "--wait", code=4, BATCH_ROWS="3")
-    assert (list(document["failed"]), document["ingested"], document["submitted"]) == (["1"], {"2": 3}, [2])
-    assert ledger.batches(workspace) == ["failed", "ingested", "prepared"]
-    assert tagged(workspace, "--mode", "batch", "--wait")["left"] == 0
-    ledger.check(workspace)
 
 
 def test_a_batch_that_failed_with_nobody_in_it_any_more(workspace: Workspace, people: People, api: Api) -> None:

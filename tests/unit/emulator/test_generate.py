@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import ApiError
-from emulator.generate import count_tokens, text_to_read, text_to_tag, tokens_in
+from emulator.generate import TO_READ, TO_TAG, count_tokens, said_in, tokens_in
 from emulator.schema import ConceptShape, Shape, shape_of
 
 TEXTS = st.text(max_size=60)
@@ -26,13 +26,13 @@ def test_only_the_inside_of_the_delimiters_is_tagged(before: str, inside: str, a
     """Whatever stands around the delimiters, the text between them is all that is tagged, to the last character."""
     if "biography>" in before + after or "job_title>" in before + inside + after:
         return
-    assert text_to_tag(asked(f"{before}<biography>{inside}</biography>{after}")) == inside
+    assert said_in(TO_TAG, asked(f"{before}<biography>{inside}</biography>{after}")) == inside
 
 
 def test_title_and_biography_are_joined() -> None:
     """Both sections are tagged, the title first, wherever they stand."""
     request = asked("<biography>water</biography>", "<job_title>lawyer</job_title>")
-    assert text_to_tag(request) == "lawyer\nwater"
+    assert said_in(TO_TAG, request) == "lawyer\nwater"
 
 
 @given(TEXTS, TEXTS)
@@ -40,15 +40,15 @@ def test_a_passage_is_read_to_its_last_character(before: str, inside: str) -> No
     """Concepts come from between the delimiters of the passage, whatever it holds, and from nothing around it."""
     if "passage>" in before:
         return
-    assert text_to_read(asked(f"{before}<passage>{inside} </passage> {inside}</passage>")) == (
+    assert said_in(TO_READ, asked(f"{before}<passage>{inside} </passage> {inside}</passage>")) == (
         f"{inside} </passage> {inside}"
     )
 
 
 def test_delimiters_are_case_sensitive_and_only_the_user_counts() -> None:
     """Another case is no delimiter, and what the model said is not tagged."""
-    assert text_to_tag(asked("<Biography>a</Biography>")) == "<Biography>a</Biography>"
-    assert text_to_tag(asked("said before", role="model")) == ""
+    assert said_in(TO_TAG, asked("<Biography>a</Biography>")) == "<Biography>a</Biography>"
+    assert said_in(TO_TAG, asked("said before", role="model")) == ""
 
 
 @pytest.mark.parametrize(

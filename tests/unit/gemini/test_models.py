@@ -77,8 +77,8 @@ def test_what_no_call_can_ask_is_refused() -> None:
     local.check_dim(768)
     with pytest.raises(ConfigurationError, match="1 to 768"):
         local.check_dim(769)
-    assert models.known_model("models/gemini-embedding-2-preview").task_in_text
-    assert not models.known_model("gemini-embedding-001").task_in_text
+    assert find_model("models/gemini-embedding-2", kind="embed", today=TODAY).task_in_text
+    assert not models.load_models()["gemini-embedding-001"].task_in_text
 
 
 def test_wrong_extra_file_is_explained(tmp_path: Path) -> None:

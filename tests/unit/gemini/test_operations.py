@@ -11,6 +11,7 @@ from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state
 from pipeline.gemini.client import Client
 from pipeline.gemini.operations import UnreadableError, read_operation, read_page
 from pipeline.gemini.responses import BLOCKED, judge_response
+from pipeline.gemini.transport import Transport
 
 
 def test_every_state_of_the_sdk_is_known() -> None:
@@ -39,7 +40,7 @@ def kinds(kind: type[Exception]) -> list[type[Exception]]:
 @pytest.mark.parametrize("kind", kinds(httpx2.RequestError), ids=lambda kind: kind.__name__)
 def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
     """Each error of the HTTP library becomes one of ours; nothing was sent only where no connection was made."""
-    client = Client(api_key="k", base_url="http://127.0.0.1:9", trust_env=False)
+    client = Client(Transport(api_key="k", base_url="http://127.0.0.1:9", trust_env=False))
 
     def fail(_sdk: Any) -> None:
         """Fail as the library does."""

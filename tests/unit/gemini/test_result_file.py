@@ -18,12 +18,15 @@ def test_lines_come_by_key_in_the_order_of_the_file(tmp_path: Path) -> None:
     """Keys at the start and at the end, shuffled and repeated, are found; duplicates are counted once."""
     data = b'{"response":{"a":1},"key":"t/2"}\n{"key":"t/1","error":{"code":13}}\n{"response":{"a":2},"key":"t/1"}\n'
     with ResultFile(written(tmp_path, data)) as results:
-        assert results.lines("t/1") == [b'{"key":"t/1","error":{"code":13}}', b'{"response":{"a":2},"key":"t/1"}']
-        assert results.lines("t/1")[0] == b'{"key":"t/1","error":{"code":13}}'
-        assert results.lines("t/3") == []
+        assert results.lines_of(["t/1"])[0] == [
+            b'{"key":"t/1","error":{"code":13}}',
+            b'{"response":{"a":2},"key":"t/1"}',
+        ]
+        assert results.lines_of(["t/1"])[0][0] == b'{"key":"t/1","error":{"code":13}}'
+        assert results.lines_of(["t/3"])[0] == []
         assert (results.total, results.duplicates, results.unknown) == (3, 1, 1)
         assert results.unknown_examples == ["t/2"]
-        assert results.lines("t/2") == [b'{"response":{"a":1},"key":"t/2"}']
+        assert results.lines_of(["t/2"])[0] == [b'{"response":{"a":1},"key":"t/2"}']
         assert results.unknown == 0
 
 
@@ -34,15 +37,15 @@ def test_unreadable_lines_are_counted_and_shown(tmp_path: Path) -> None:
         assert results.unreadable_count == 4
         assert [number for number, _ in results.unreadable] == [2, 4, 5]
         assert results.unreadable[0][1] == "garbage [0m"
-        assert results.lines("t/1") == [b'{"key":"t/1"}']
+        assert results.lines_of(["t/1"])[0] == [b'{"key":"t/1"}']
 
 
 @pytest.mark.parametrize("key", [b"7", b"null", b'["t/1"]', b"true", b'{"key":"t/1"}'])
 def test_key_that_is_no_text_is_unknown(tmp_path: Path, key: bytes) -> None:
     """A number, null, or a nested key is a readable line of nobody."""
     with ResultFile(written(tmp_path, b'{"response":{},"key":' + key + b"}\n")) as results:
-        assert results.lines("t/1") == []
-        assert results.lines("7") == []
+        assert results.lines_of(["t/1"])[0] == []
+        assert results.lines_of(["7"])[0] == []
         assert (results.unknown, results.unreadable_count) == (1, 0)
         assert results.unknown_examples[0].startswith('{"response":{}')
 
@@ -79,6 +82,6 @@ def test_two_keys_of_one_hash_stay_apart(tmp_path: Path, monkeypatch: pytest.Mon
     """Where two keys have the same hash, each still gets its own lines alone."""
     monkeypatch.setattr("pipeline.gemini.result_file._hash", lambda _key: -1)
     with ResultFile(written(tmp_path, b'{"key":"t/1"}\n{"key":"t/2"}\n{"key":"t/1","a":1}\n')) as results:
-        assert results.lines("t/1") == [b'{"key":"t/1"}', b'{"key":"t/1","a":1}']
+        assert results.lines_of(["t/1"])[0] == [b'{"key":"t/1"}', b'{"key":"t/1","a":1}']
         assert results.unknown_examples == ["t/2"]
-        assert results.lines("t/2") == [b'{"key":"t/2"}']
+        assert results.lines_of(["t/2"])[0] == [b'{"key":"t/2"}']

@@ -120,18 +120,6 @@ def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: PassagesS
         _answer(tx, shape, "a", at=NOW.replace(tzinfo=None))
 
 
-def test_rows_are_found_at_any_number_of_ids(tx: Connection, shape: PassagesShape) -> None:
-    """More ids than a statement takes, and ids that are gone."""
-    keys = [f"p{number}" for number in range(1100)]
-    _put(tx, shape, **dict.fromkeys(keys, "x"))
-    asked = [*keys, "gone", "", "%"]
-    assert len(table.passage_texts(tx, shape, asked)) == 1100
-    assert table.passage_texts(tx, shape, asked)["p7"] == "x"
-    assert table.passage_texts(tx, shape, asked, locked=True) == dict.fromkeys(keys, "x")
-    assert list(table.passage_names(tx, shape, asked).items()) == [(key, key) for key in keys]
-    assert table.count_passages(tx, shape) == 1100
-
-
 def test_every_passage_is_counted_once(tx: Connection, shape: PassagesShape) -> None:
     """With concepts before claimed before parked before open, whatever else a row could be called."""
     assert table.count_passages(tx, shape) == 0

@@ -140,15 +140,3 @@ def test_only_the_reports_of_one_task_are_removed(tmp_path: Path) -> None:
     assert sorted(folder.iterdir()) == sorted(theirs)
     assert report_files.remove_reports(tmp_path, TASK) == 0
     assert report_files.remove_reports(tmp_path / "nowhere", TASK) == 0
-
-
-def test_old_reports_are_told_but_never_the_newest(tmp_path: Path) -> None:
-    """What was written before a moment is old, with all its files; the newest report is kept however old it is."""
-    first, second = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 3))
-    of_first = sorted(first.parent.glob(f"{first.stem}*"))
-    assert len(of_first) == 3
-    assert report_files.older_reports(tmp_path, TASK, AT.replace(hour=1)) == []
-    assert report_files.older_reports(tmp_path, TASK, AT.replace(hour=2)) == of_first
-    assert report_files.older_reports(tmp_path, TASK, AT.replace(hour=9)) == of_first
-    assert second.exists()
-    assert report_files.older_reports(tmp_path / "nowhere", TASK, AT) == []
