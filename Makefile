@@ -24,8 +24,8 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART EXACT
-COMMON := DATABASE_URL VERSION DEBUG MAP
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART EXACT FIND STATE AFTER
+COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -149,8 +149,16 @@ search: setup ## find the nearest experts: Q="who knows water law" K=10
 add-expert: setup ## add one new person from EXPERT=file.json, tagged at once
 	@$(RUN) add-expert
 
+.PHONY: items
+items: setup ## list items, or passages with TASK=passages, by a part of what they are called: FIND=text STATE=parked LIMIT=20 AFTER=id
+	@$(RUN) items
+
+.PHONY: people
+people: setup ## list people by a part of their name, title, company or tags: FIND=hallibrook STATE=parked LIMIT=20 AFTER=id
+	@$(RUN) people
+
 .PHONY: show
-show: setup ## show everything known about one person: EXPERT=username
+show: setup ## show everything known about one person: EXPERT=username, or a part of the name
 	@$(RUN) show
 
 .PHONY: export
@@ -254,7 +262,7 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/
 ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/tables \
   tests/integration/live/test_ledger.py \
   $(addprefix tests/integration/batch/test_,chain.py exactly_once.py ingest.py trying_again.py two_at_once.py) \
-  $(addprefix tests/integration/ops/test_,backup.py doctor.py forget.py rebind.py \
+  $(addprefix tests/integration/ops/test_,backup.py items.py doctor.py forget.py rebind.py \
   rollback_experts.py) tests/property/batch tests/property/passages/test_preferring.py tests/concurrency tests/crash tests/yardstick \
   $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py results.py) $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing

@@ -8,6 +8,8 @@ import click
 
 from jobs.command import WritingCommand, json_option, make_workspace
 from jobs.output import Terminal, print_json, print_line, print_table, spinning
+from pipeline.core.errors import InputError
+from pipeline.core.files import why_not_readable
 from pipeline.experts.read import read_person_documents
 from pipeline.workflows import add_expert
 
@@ -21,7 +23,12 @@ def main(file: Path, *, as_json: bool) -> None:
     If Gemini fails, the person is saved untagged and due: the next `make run`, `make tag`, `make tag-live` or
     `make batch-submit` asks about them, and `make status` shows the outcome.
     """
-    people = read_person_documents(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+    if str(file) == "-":
+        people = read_person_documents(sys.stdin.buffer.read(), name="standard input")
+    elif why := why_not_readable(file):
+        raise InputError(f"{file} {why}; nothing was stored", hint="check the path")
+    else:
+        people = read_person_documents(file.read_bytes(), name=str(file))
     terminal = Terminal()
     with make_workspace(task="experts") as ws, spinning() as spin:
         for change in (change for person in people for change in person.changes):
@@ -39,4 +46,7 @@ def _show(added: list[add_expert.AddedExpert]) -> None:
             Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `make tag-live`")
         elif one.took_s is not None:
             Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
-    print_line("Not searchable until the next build. Next: make index")
+    if any(one.tags for one in added):
+        print_line("Not searchable until the next build. Next: make index")
+    else:
+        print_line("People without tags cannot be searched. Next: make status")

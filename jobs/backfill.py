@@ -5,7 +5,7 @@ import sys
 import click
 
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
-from jobs.output import Terminal, plural, print_json, print_line, usd
+from jobs.output import Terminal, for_money, plural, print_json, print_line, usd
 from jobs.render import finish_polled, show_account, tell_failures
 from pipeline.core.task import Words
 from pipeline.workflows import backfill
@@ -44,7 +44,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
             skip_pilot=skip_pilot,
             wait=wait,
             announce=announce,
-            confirm=lambda cost: confirmed(f"Go on for about {usd(cost)}?", yes=yes),
+            confirm=lambda cost: confirmed(for_money("Go on", cost), yes=yes),
             ingested=lambda account: None if as_json else show_account(account, words),
         )
     print_json(backfill.document(report)) if as_json else print_line(_line(report, words))

@@ -37,6 +37,13 @@ class Commands(click.Group):
             raise click.UsageError(f"unknown command {args[0]!r}" + (f"; did you mean {meant}?" if meant else ""), ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read what stands before the command's name; an error in it is printed as any other."""
+        with exit_on_error(debug=_is_set("DEBUG"), as_json="--json" in args or _is_set("JSON")):
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run one command; an error before it begins is printed as any other."""
         as_json = "--json" in ctx.args or _is_set("JSON")

@@ -7,6 +7,7 @@ import click
 from jobs.command import Command
 from jobs.dotenv import read_settings
 from jobs.output import Terminal
+from jobs.values import Count
 from pipeline.core.errors import ConfigurationError
 from pipeline.engine.workspace import check_links, make_directory
 
@@ -16,9 +17,9 @@ from pipeline.engine.workspace import check_links, make_directory
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="FINDABLE_PORT", help="0: any."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
-@click.option("--rpm", type=click.IntRange(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per key and model.")
-@click.option("--tpm", type=click.IntRange(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
-@click.option("--rpd", type=click.IntRange(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
+@click.option("--rpm", type=Count(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per key and model.")
+@click.option("--tpm", type=Count(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
+@click.option("--rpd", type=Count(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
 def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 

@@ -33,5 +33,5 @@ def main(username: str, *, yes: bool, as_json: bool) -> None:
     uploads = plural(report.uploads, "upload")
     print_line(f"{username} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
     if report.reports:
-        print_line(f"{plural(report.reports, 'file')} of reports went too, which show samples. Next: make qc")
+        print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: make qc")
     print_line("Backups and files outside the workspace are yours to clear")

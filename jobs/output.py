@@ -17,6 +17,8 @@ from jobs.bars import printable
 from jobs.typed import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
+COPIED = "username"  # a column that is not folded, for its cells are copied
+NAMES = 22  # columns for the names of fields in a pipe
 _UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # in JSON text: candidates for control characters
 
 
@@ -90,14 +92,34 @@ def print_line(line: str) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table on standard output: drawn for a terminal, in aligned columns without cuts for a pipe."""
+    """Print a table on standard output: drawn for a terminal, as TSV with a line of headers for a pipe.
+
+    A cell holds no tab and no line end.
+    """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _draw(headers, cells)
         return
-    widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
-    for row in [list(headers), *cells]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for row in [headers, *cells]:
+        click.echo("\t".join(row))
+
+
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Print names with their values: wrapped behind the names for a terminal, a line each for a pipe."""
+    if not sys.stdout.isatty():
+        for name, value in fields:
+            print_line(f"{name:<{NAMES}}{value}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields:
+        table.add_row(printable(name), Text("\n".join(map(printable, value.split("\n")))))
+    Console().print(table)
 
 
 def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
@@ -108,7 +130,7 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        table.add_column(header, overflow="fold", no_wrap=header == COPIED)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
@@ -122,6 +144,13 @@ def plural(count: int, one: str, many: str = "") -> str:
 def usd(amount: float) -> str:
     """Return an amount with two digits, a small one with four."""
     return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"  # noqa: PLR2004 - ten cents
+
+
+def for_money(question: str, cost: float) -> str:
+    """Return a question whether to spend an amount; below a cent the amount is not worth a figure."""
+    if cost >= 0.01:  # noqa: PLR2004 - a cent
+        return f"{question} for about {usd(cost)}?"
+    return f"{question} for less than a cent?" if cost else f"{question}? It costs nothing."
 
 
 @contextlib.contextmanager

@@ -31,6 +31,6 @@ def main(extractor: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(report.document)
     else:
-        print_table(("gate", "", "wanted", "items"), report.lines())
+        print_table(("gate", "verdict", "wanted", "items"), report.lines())
         print_line(f"{report.line}; the report is {report.path}")
     report.check()

@@ -4,7 +4,7 @@ import click
 
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
 from jobs.ends import code_of
-from jobs.output import Terminal, print_json, print_line, usd
+from jobs.output import Terminal, for_money, print_json, print_line
 from pipeline.workflows import run
 from pipeline.workflows.hooks import run_hooks
 
@@ -22,7 +22,7 @@ def main(on_done: str, on_fail: str, *, yes: bool, as_json: bool) -> None:
     """
     with run_hooks(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
         with open_workspace() as ws:
-            report = run.run(ws, confirm=lambda cost: confirmed(f"Submit for about {usd(cost)}?", yes=yes))
+            report = run.run(ws, confirm=lambda cost: confirmed(for_money("Submit", cost), yes=yes))
         failures = [error.message for error in report.failures]
         summary |= {"did": report.did, **report.facts, "failures": failures}
         why = report.facts.get("out_of_money") or report.facts.get("no_pilot")

@@ -6,13 +6,12 @@ import click
 
 from jobs.command import Command, json_option, read_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table
+from jobs.values import Count
 
 
 @click.command(name="search", cls=Command)
 @click.argument("question", envvar="FINDABLE_Q")
-@click.option(
-    "-k", "k", type=click.IntRange(1, 1000), default=10, show_default=True, envvar="FINDABLE_K", help="How many."
-)
+@click.option("-k", "k", type=Count(1, 1000), default=10, show_default=True, envvar="FINDABLE_K", help="How many.")
 @json_option
 def main(question: str, k: int, *, as_json: bool) -> None:
     """Find the experts nearest to QUESTION in the index in service."""
@@ -37,11 +36,12 @@ def _show(found: list[dict[str, Any]]) -> None:
         (
             one["rank"],
             f"{one['similarity']:.3f}",
-            one["name"] or one["username"],
+            one["username"],
+            one["name"],
             one["job_title"],
             ", ".join(one["tags"]),
             one["findability_score"],
         )
         for one in found
     ]
-    print_table(("rank", "similarity", "name", "title", "tags", "score"), rows)
+    print_table(("rank", "similarity", "username", "name", "title", "tags", "score"), rows)

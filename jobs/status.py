@@ -9,7 +9,10 @@ from jobs.output import print_json, print_line, usd
 from jobs.typed import as_typed
 from pipeline.ops import status
 
-WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # for people; programs read the keys
+WORDS = {
+    "no_bio": "without a bio (cannot be searched)",
+    "open": "without concepts",
+}  # for people; programs read the keys
 SHOWN = 5  # due people and estimates; --json has more
 
 

@@ -29,7 +29,7 @@ from pipeline.workflows.batch_or_live import ModeEstimate
 from pipeline.workflows.preflight import Preflight
 
 _deadline_option = click.option(
-    "--deadline", type=values.duration, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h, 30m, 90s."
+    "--deadline", type=values.duration, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h30m, 90 min, 90s."
 )
 
 
@@ -49,7 +49,8 @@ def main(deadline: float | None, *, yes: bool, as_json: bool, **options: Any) ->
 
     Nothing more is started if the budget would be exceeded. A killed run resumes, and until no item is left its budget
     holds for `run` and for `tag` without one, too. Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses
-    without --yes off a terminal.
+    without --yes off a terminal. If a quality gate fails, with a pilot or without, the exit code is 6, and the answers
+    are stored.
     """
     with open_workspace() as ws:
         words = ws.task.words
@@ -74,7 +75,8 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     """Tag all untagged people with a bio now, at full price.
 
     Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
-    interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not.
+    interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not. If a quality
+    gate fails the exit code is 6, and the answers are stored.
     """
     with open_workspace() as ws:
         pilot_run.run_first(ws, size=None, skip=skip_pilot)

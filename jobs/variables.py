@@ -21,7 +21,10 @@ OF_DEVELOPERS = frozenset(
     {"GIVEN", "ROUNDS", "SHARE", "SECONDS", "KEEP", "MINUTES", "SEED", "WORKERS", "MOST", "KILLS", "PART", "NAMES"}
 )
 TESTS = "TEST_"  # what begins so is of the tests
-NOT_OURS = frozenset({"DATABASE_URL", "VERSION", "DEBUG", "MODEL", "TASK", "SEED", "ALL", "Q", "K", "N", "TO", "FROM"})
+NOT_OURS = frozenset(
+    {"DATABASE_URL", "VERSION", "DEBUG", "MODEL", "TASK", "SEED", "ALL", "Q", "K", "N", "TO", "FROM", "FIND"}
+    | {"STATE", "AFTER"}
+)
 
 
 def check_variables(command: click.Command, environ: Mapping[str, str], dotenv: Mapping[str, str | None]) -> None:

@@ -11,7 +11,7 @@ from pipeline.core.task import Subject
 from pipeline.ops import rollback as rollback_run
 from pipeline.ops import versions
 
-HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "")
+HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "note")
 
 
 @click.command(name="versions", cls=Command)

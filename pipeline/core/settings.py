@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.amounts import parse_count, parse_duration, parse_money, parse_size
 from pipeline.core.errors import ConfigurationError
 
 PREFIX = "FINDABLE_"
@@ -34,10 +36,18 @@ def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: 
     return parse
 
 
-_positive = _number(int, least=1, most=math.inf, wanted="1 or more")
-_seconds = _number(float, least=0, most=999_999_999, wanted="a number of seconds, 0 or more")
-_days = _number(float, least=0, most=100_000, wanted="a number of days, from 0 to 100,000")  # calendars end
-_usd = _number(float, least=0, most=math.inf, wanted="an amount of USD, 0 or more")  # infinity: never ask
+def _money(text: str) -> float:
+    return math.inf if text.strip().lower() in {"inf", "infinity"} else parse_money(text)
+
+
+_positive = _number(parse_count, least=1, most=math.inf, wanted="1 or more")
+_size = _number(parse_size, least=1, most=math.inf, wanted="1 or more")
+_seconds = _number(parse_duration, least=0, most=999_999_999, wanted="a number of seconds, 0 or more")
+_hours = _number(partial(parse_duration, unit=3600), least=0, most=999_999, wanted="a number of hours, 0 or more")
+_days = _number(  # calendars end
+    partial(parse_duration, unit=86_400), least=0, most=100_000, wanted="a number of days, from 0 to 100,000"
+)
+_usd = _number(_money, least=0, most=math.inf, wanted="an amount of USD, 0 or more")  # infinity: never ask
 _share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 
@@ -135,7 +145,7 @@ class Settings:
     rpd: int | None = _setting(None, _positive, "live requests a day (US/Pacific), over the tier's")
     api_version: str = _setting("v1beta", str, "the API version, always sent")
     batch_rows: int = _setting(50_000, _positive, "most requests in one batch")
-    batch_bytes: int = _setting(1_000_000_000, _positive, "largest request file; the API takes 2 GB")
+    batch_bytes: int = _setting(1_000_000_000, _size, "largest request file; the API takes 2 GB")
     batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch")
     confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first")
     budget_per_day: float | None = _setting(None, _usd, "most USD a day (US/Pacific), by all commands together")
@@ -150,8 +160,8 @@ class Settings:
     poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2)
     poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0)
     poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds")
-    batch_hours: float = _setting(48.0, _seconds, "hours after which a batch that is not over is cancelled")
-    upload_hours: float = _setting(40.0, _seconds, "hours for which an upload is used again; the API keeps it 48")
+    batch_hours: float = _setting(48.0, _hours, "hours after which a batch that is not over is cancelled")
+    upload_hours: float = _setting(40.0, _hours, "hours for which an upload is used again; the API keeps it 48")
     lease: float = _setting(120.0, _seconds, "how long a lease lasts unless it is renewed", local=20.0)
     keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")
     mime_types: tuple[str, ...] = _setting(

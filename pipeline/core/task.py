@@ -103,6 +103,27 @@ class Words(NamedTuple):
         return f"make {target}{self.named}"
 
 
+class ItemsWanted(NamedTuple):
+    """Which items to list: those that hold all of some words, in one state or any, at most so many behind one id.
+
+    `now` (aware) is the moment at which a state holds.
+    """
+
+    words: Sequence[str]
+    state: str | None
+    after: str | None
+    limit: int
+    now: datetime
+
+
+class ListedItem(NamedTuple):
+    """One item in a list: its id, its state, and by their names the values that tell what it is."""
+
+    id: str
+    state: str
+    values: Mapping[str, Any]
+
+
 class Task(Protocol):
     """What to ask about which items, what a valid answer is, and where it goes."""
 
@@ -167,6 +188,14 @@ class Task(Protocol):
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
         """Return `total` and five disjoint counts that add up to it: done, open, not to be asked, claimed, parked."""
+
+    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:  # noqa: ARG002 - not all are listed
+        """Return the items that are wanted, in the order of their rows, by one query.
+
+        Raises:
+            InputError: the items of this task cannot be listed, or none can be in that state.
+        """
+        raise InputError(f"the {self.words.many} of this workspace cannot be listed")
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the answers of one extractor (None: of all of the task) are like, at flat memory."""

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 
 from pipeline.experts.schema import experts
-from pipeline.experts.table import TASK, has_bio, looks_foreign, tagged, untagged
+from pipeline.experts.table import TASK, has_bio, looks_foreign, people_states, tagged, untagged
 from pipeline.store import answers, claims
 from pipeline.store.tables import parked, requests
 from pipeline.tables.reflect import columns_of, is_sqlite
@@ -80,16 +80,7 @@ def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> di
     now = now or datetime.now(UTC)
     if is_counted(tx):
         return _counted(tx, now=now)
-    return count_item_states(
-        tx,
-        experts,
-        TASK,
-        now=now,
-        done=("tagged", tagged()),
-        pending=("untagged", has_bio),
-        rest="no_bio",
-        parked=looks_foreign,
-    )
+    return count_item_states(tx, experts, TASK, people_states(), now=now)
 
 
 def count_tagged(tx: Connection) -> int:

@@ -175,5 +175,5 @@ def _asking(document: dict[str, Any], task: Task) -> str:
     pilot = document.get("pilot") or {"verdict": None}
     if not task.needs_pilot:
         is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}
-        return f"make tag PILOT={pilot['size']}" if is_stopped else "make batch-submit"
+        return f"make tag PILOT={pilot['size']}" if is_stopped else "make tag"
     return f"make {task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO, TypeVar
 
+from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar
 from pipeline.tables import csv_file, json_file, parquet_file
@@ -231,7 +232,7 @@ def _sound(row: TextRow | Finding) -> TextRow | Finding:
 def _size_of(path: Path, layout: Layout) -> int:
     """Return how many bytes a file has."""
     if not path.is_file():
-        what = "is a directory" if path.is_dir() else "is no regular file" if path.exists() else "is not there"
+        what = files.why_not_readable(path) or "is no regular file"
         raise InputError(
             f"{path} {what}; nothing was imported", hint=layout.hint if path.is_dir() else "check the path"
         )

@@ -61,7 +61,7 @@ def test_a_header_in_another_language_is_taken_and_said(run: Run, lines: tuple[s
     taken = re.findall(r"^note: columns by other names: (.*)$", said, re.MULTILINE)
     assert len(taken) == 1
     assert "→ Bio" in taken[0]
-    assert "next: findable batch-submit" in said
+    assert "next: findable tag" in said
 
 
 def test_a_guess_is_not_taken_unasked_and_its_line_can_be_typed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

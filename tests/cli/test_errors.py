@@ -159,7 +159,7 @@ def test_a_dotenv_gives_options_too(local: Workspace) -> None:
         status = json.loads(local.run("status", "--json").stdout)
         assert status["experts"]["tagged"] == tagged
     Path(".env").write_text("FINDABLE_BUDGET=lots\n")
-    assert "'lots' is not an amount" in local.ran("tag", code=2).stderr
+    assert "'lots' must be an amount" in local.ran("tag", code=2).stderr
 
 
 def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,3 +300,18 @@ def test_a_module_that_cannot_be_imported_is_told_too(local: Workspace, monkeypa
     """A library that is missing from the installation: one line and exit code 1, no traceback."""
     monkeypatch.setitem(commands.COMMANDS, "status", ("not_there", ""))
     refused(local, "status", code=1, said="this is a bug in findable: ModuleNotFoundError")
+
+
+def test_what_stands_before_a_command_is_checked_as_the_rest(local: Workspace) -> None:
+    """An unknown option of `findable` itself, and an unknown command: one line, and what lists them."""
+    for words in (["--nope"], ["serach"]):
+        assert "Usage:" not in refused(local, *words, code=2, said="`findable --help` lists the commands")
+
+
+@pytest.mark.parametrize("words", ["eval nope.tsv also-nope.tsv", "add-expert nope.tsv", "import nope.tsv"])
+def test_a_file_that_is_not_there_is_said_in_the_same_words(local: Workspace, words: str) -> None:
+    """The file, that nothing was done, and to check the path."""
+    Path("people.csv").write_text("Username,Bio\nann,I keep bees.\n")
+    local.ran("import", "people.csv")
+    told = refused(local, *words.split(), code=2, said="nope.tsv is not there; nothing was ")
+    assert "next: check the path" in told

@@ -108,7 +108,7 @@ def test_a_mistyped_command_is_told_with_what_was_meant(local: Workspace) -> Non
         ),
         (("search", "law", "--data", "{data}"), {GIVEN: ""}, "`findable index --data {data}`"),
         (("search", "law"), {GIVEN: "", "FINDABLE_DATA": "{data}"}, "`findable index`"),
-        (("status", "--data", "{data}"), {GIVEN: ""}, "next       findable batch-submit --data {data}\n"),
+        (("status", "--data", "{data}"), {GIVEN: ""}, "next       findable tag --data {data}\n"),
     ],
 )
 def test_a_next_step_is_typed_as_this_one_was(

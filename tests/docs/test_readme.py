@@ -50,7 +50,7 @@ def test_the_demo_is_what_the_recording_shows(tmp_path: Path, monkeypatch: pytes
     assert recording is not None
     typed = [line for line in recording[1].splitlines() if line.startswith("$ ")]
     assert [line for line in printed if line.startswith("$ ")] == typed
-    hits = [line for line in printed if re.match(r"1\s{2,}", line)]
+    hits = [line for line in printed if line.startswith("1\t")]
     assert all(name in hit for name, hit in zip(["Templeford", "Hallibrook", "Carrowden"], hits, strict=True))
     found = json.loads(make(workspace, *second[1:-1], f"DATA={tmp_path / 'demo'}", "JSON=1"))
     assert len(found) == 10

@@ -73,7 +73,7 @@ def test_next_leads_through_the_chain(workspace: Workspace, api: Api, people: Ca
     """
     people(3, without_bio=2)
     before = workspace.query("SELECT * FROM findable_workspace"), workspace.query("SELECT * FROM findable_events")
-    assert _status(workspace)["next"] == "make batch-submit"
+    assert _status(workspace)["next"] == "make tag"
     after = workspace.query("SELECT * FROM findable_workspace"), workspace.query("SELECT * FROM findable_events")
     assert (api.journal(), after) == ([], before)
     assert workspace.run("batch-submit", "--limit", "3").exit_code == 0

@@ -320,7 +320,7 @@ def test_what_is_next_is_about_the_subject(workspace: Workspace, people: Callabl
     put(workspace, 3)
     api.configure(paused=True)
     backfill(workspace, **SKIP)
-    assert document(workspace, "status")["next"] == "make batch-submit"
+    assert document(workspace, "status")["next"] == "make tag"
     assert document(workspace, "passages-status")["next"] == "make passages-backfill"
     workspace.change("DELETE FROM findable_runs")
     assert document(workspace, "passages-status")["next"] == "make batch-poll TASK=passages"
