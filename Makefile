@@ -24,7 +24,7 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT
 COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
@@ -178,11 +178,11 @@ passages-backfill: setup ## ask about every passage: WAIT=1 to the end, NO_RESUM
 	@$(RUN) passages-backfill
 
 .PHONY: passages-status
-passages-status: setup ## show the state of the passages, and the next command
+passages-status: setup ## show the state of the passages, and the next command; EXACT=1 counts anew
 	@$(RUN) passages-status
 
 .PHONY: status
-status: setup ## show the state of the workspace, and the next command; WATCH=1 goes on until Ctrl-C
+status: setup ## show the state of the workspace, and the next command; WATCH=1 goes on until Ctrl-C, EXACT=1 counts anew
 	@$(RUN) status
 
 .PHONY: qc

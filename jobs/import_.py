@@ -8,9 +8,7 @@ import click
 from jobs.command import WritingCommand, confirm_guess, json_option, make_workspace, map_option
 from jobs.output import Terminal, print_json
 from jobs.render import show_import
-from pipeline.experts import import_ as import_people
 from pipeline.ops import status
-from pipeline.passages import import_ as import_texts
 
 if TYPE_CHECKING:
     from pipeline.tables.findings import ImportReport
@@ -41,6 +39,8 @@ def main(file: Path, *, mapping: str, strict: bool, report: Path | None, as_json
     e-mail or name. Rejected rows and changed values are shown by reason, and listed in --report. Exit code 2 if no row
     was imported.
     """
+    from pipeline.experts import import_ as import_people
+
     with make_workspace(task="experts") as ws:
         done = import_people.run(ws, file, strict=strict, report=report, mapping=mapping, confirm=confirm_guess())
         then = "" if as_json else status.run(ws).document["next"]
@@ -60,6 +60,8 @@ def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | No
     duplicate ids the first one counts. A passage with concepts keeps its text; a different one is rejected and listed.
     Exit code 2 if no passage was imported.
     """
+    from pipeline.passages import import_ as import_texts
+
     with make_workspace(task="passages") as ws:
         done = import_texts.run(ws, file, strict=strict, report=report, mapping=mapping, confirm=confirm_guess())
         then = "" if as_json else status.run(ws).document["next"]

@@ -7,8 +7,6 @@ import click
 from jobs.command import Command, json_option, read_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table
 from jobs.values import Count
-from pipeline.experts.collection import search_document
-from pipeline.index import search
 
 
 @click.command(name="search", cls=Command)
@@ -17,6 +15,9 @@ from pipeline.index import search
 @json_option
 def main(question: str, k: int, *, as_json: bool) -> None:
     """Find the experts nearest to QUESTION in the index in service."""
+    from pipeline.experts.collection import search_document
+    from pipeline.index import search
+
     with read_workspace() as ws:
         report = search.run(ws, question, k=k)
     if report.behind:

@@ -21,38 +21,45 @@ watch_option = click.option(
 )
 
 
+exact_option = click.option(
+    "--exact", is_flag=True, envvar="FINDABLE_EXACT", help="Count and compare all rows anew, whatever was remembered."
+)
+
+
 @click.command(name="status", cls=Command)
 @watch_option
+@exact_option
 @json_option
-def main(*, watch: bool, as_json: bool) -> None:
+def main(*, watch: bool, exact: bool, as_json: bool) -> None:
     """Show the state of the workspace, and the next command."""
-    _print(None, watch=watch, as_json=as_json)
+    _print(None, watch=watch, exact=exact, as_json=as_json)
 
 
 @click.command(name="passages-status", cls=Command)
 @watch_option
+@exact_option
 @json_option
-def passages_status(*, watch: bool, as_json: bool) -> None:
+def passages_status(*, watch: bool, exact: bool, as_json: bool) -> None:
     """Show the state of the passages: how many have concepts, the pilot, the backfill, and the next command."""
-    _print("passages", watch=watch, as_json=as_json)
+    _print("passages", watch=watch, exact=exact, as_json=as_json)
 
 
-def _print(task: str | None, *, watch: bool, as_json: bool) -> None:
+def _print(task: str | None, *, watch: bool, exact: bool, as_json: bool) -> None:
     """Print the state of a task, or of that of the settings, once or until Ctrl-C."""
     if watch and as_json:
         raise click.UsageError("--watch shows the state again and again, --json prints one document: choose one")
     if as_json:
-        print_json(_report(task).document)
+        print_json(_report(task, exact=exact).document)
     elif watch:
-        output.watch(lambda: _show(_report(task)))
+        output.watch(lambda: _show(_report(task, exact=exact)))
     else:
-        _show(_report(task))
+        _show(_report(task, exact=exact))
 
 
-def _report(task: str | None) -> status.StatusReport:
+def _report(task: str | None, *, exact: bool) -> status.StatusReport:
     """Return the state as it is now; the workspace is opened anew, for it may have been restored meanwhile."""
     with read_workspace(task=task) as ws:
-        return status.run(ws)
+        return status.run(ws, exact=exact)
 
 
 def _show(report: status.StatusReport) -> None:
@@ -62,6 +69,9 @@ def _show(report: status.StatusReport) -> None:
     bound = "" if document["bound"] else " (not bound yet)"
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
     print_line(f"{report.subject:<11}{_counted(document[report.subject])}")
+    if document["counted_at"]:
+        at = document["counted_at"][:16].replace("T", " ")
+        print_line(f"           counted {at} UTC; {as_typed('`make status EXACT=1`')} counts anew")
     for reason, count in document["parked"].items():
         print_line(f"           parked {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)

@@ -247,11 +247,13 @@ class Entry:
 class Collection(Protocol):
     """What is indexed and searched: the entries of one subject."""
 
-    def count(self, tx: "Connection") -> int:
-        """Return how many entries there are in this snapshot, by a query of its own."""
+    task: str  # the name of the task whose answered items are the entries
 
-    def entries(self, tx: "Connection") -> Iterable[Entry]:
-        """Yield every entry of this snapshot in the order of ids."""
+    def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
+        """Return how many entries there are in this snapshot, or among some ids, by a query of its own."""
+
+    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterable[Entry]:
+        """Yield every entry of this snapshot in the order of ids, or those among some ids."""
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the name by which judgements of a search mean an entry."""

@@ -14,7 +14,6 @@ import io
 import re
 import unicodedata
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
 
 MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 # letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
@@ -131,7 +130,7 @@ def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
 def escape_svg(text: str, *, most: int | None = None) -> str:
     """Return a text for an element of SVG."""
     line = escape_invisible(text, most=most)
-    return _isolated(escape(line), line)
+    return _isolated(html.escape(line, quote=False), line)
 
 
 def without_isolates(text: str) -> str:

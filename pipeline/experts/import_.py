@@ -53,6 +53,8 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
     ]
     table.insert_people(tx, [(person.username, person.values) for person in new])
     updated = [change for change in changes if table.update_person(tx, change.row, change.values)]
+    if new or updated:
+        workspace.touch_revision(tx, table.TASK, [change.item_id for change in updated])
     done.added += len(new)
     done.updated += len(updated)
     done.unchanged += len(people) - len(new) - len(updated)
@@ -166,7 +168,6 @@ def run(
             raise _Refused
         workspace.keep_columns(tx, ws.settings.task, file.mapping.header, file.mapping.kept, at=ws.now())
         if done.added or done.updated:
-            workspace.touch_revision(tx)
             workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
     done.notes = file.notes
     return done

@@ -85,7 +85,7 @@ def _index(data: Path, row: Mapping[Any, Any]) -> dict[str, Any]:
         if Builds(data).current() is None:
             return nothing
         with Builds(data).open() as index:
-            held = index.content_hashes().get(str(row["id"]))
+            held = index.content_hashes({str(row["id"])}).get(str(row["id"]))
             number = index.manifest.number
     except FindableError as error:
         return {**nothing, "problem": error.message}

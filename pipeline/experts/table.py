@@ -4,7 +4,6 @@ Whatever type a column has, cells are read through `columns`; ids are as the tab
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
 from pipeline.store.database import among, pages, streamed
-from pipeline.tables.rows import ItemStates, count_item_states, has_words, holds, list_items, refusals, rows_among
+from pipeline.tables.rows import ItemStates, has_words, holds, list_items, refusals, rows_among
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -169,6 +168,13 @@ def cells(
         yield from some
 
 
+def cells_among(
+    tx: Connection, names: Sequence[str], ids: Sequence[str], *conditions: ColumnElement[bool]
+) -> Iterator[Sequence[Any]]:
+    """Yield some columns of the rows with these ids that meet all conditions, in no order."""
+    return rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), [experts.c[name] for name in names], *conditions)
+
+
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:
     """Add one person with their score, and return the new id as text.
 
@@ -275,11 +281,6 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
         with refusals("experts"):
             tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fit_rates(tx, {"tags": None})))
         rescore_pages(tx, among(tx, experts.c.id, some))
-
-
-def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
-    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_item_states`."""
-    return count_item_states(tx, experts, TASK, people_states(), now=now or datetime.now(UTC))
 
 
 def list_people(

@@ -20,7 +20,7 @@ from pipeline.core.task import (
     Words,
     WriteResult,
 )
-from pipeline.experts import table
+from pipeline.experts import kinds, table
 from pipeline.experts.columns import number_of, tags_of, text_of
 from pipeline.store import answers, versions
 
@@ -121,7 +121,7 @@ class TagsTask(Task):
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
         """Return {total, tagged, untagged, no_bio, claimed, parked}."""
-        return table.count_experts_by_state(tx, now=now)
+        return kinds.count_experts_by_state(tx, now=now)
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
         """Return people, looked for in names, title, company and tags."""

@@ -8,6 +8,7 @@ from pipeline.index import embed, staleness
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Manifest
 from pipeline.index.reader import Hit
+from pipeline.store.counts import CountMemory
 
 MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
 
@@ -33,7 +34,9 @@ def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
         check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim)
         hits = index.search(embed.embed_queries(ws, [text])[0], k)
         with ws.store.read() as tx:
-            behind = staleness.count_stale(ws.collection, tx, index, ws.display, quick=True)
+            memory = CountMemory(tx)
+            behind = staleness.remembered_stale(ws.collection, tx, index, memory, ws.display)
+    memory.keep(ws.store, at=ws.now())
     return SearchReport(hits, behind)
 
 

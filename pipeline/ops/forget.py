@@ -155,7 +155,7 @@ def _erase(tx: "Connection", subject: Subject, ids: list[str], *, words: list[st
         erase.erase_item(tx, task.name, one, words=words)
     for one in ids:
         subject.hooks.remove(tx, one)
-    workspace.touch_revision(tx)
+    workspace.touch_revision(tx, task.name)  # the ids of the forgotten are listed nowhere
 
 
 def _rebuild(ws: OpenWorkspace, ids: list[str], *, report: ForgetReport) -> None:

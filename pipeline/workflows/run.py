@@ -164,7 +164,7 @@ class _Due:
             if builds.current() is None:
                 return True
             with builds.open() as current:
-                return bool(staleness.count_stale(ws.collection, tx, current, ws.display))
+                return bool(staleness.count_stale(ws.collection, tx, current, ws.display, exact=True))
 
     def close(self, _report: RunReport) -> None:
         """End a `tag` or a backfill that has no items left."""

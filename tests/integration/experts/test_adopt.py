@@ -131,9 +131,9 @@ def on_legacy(workspace: Workspace, legacy: Path) -> Workspace:
     return workspace
 
 
-def _status(workspace: Workspace) -> dict[str, Any]:
+def _status(workspace: Workspace, *args: str) -> dict[str, Any]:
     """Return the document of `status --json`."""
-    result = workspace.ran("status", "--json")
+    result = workspace.ran("status", "--json", *args)
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 
@@ -216,7 +216,7 @@ def test_the_chain_runs_on_a_legacy_database(on_legacy: Workspace, legacy: Path,
     assert len(hits) == 11
     assert next(hit["tags"] for hit in hits if hit["username"] == "mixed-list") == ["law", "3", "null", '{"a":[1]}']
     _made(legacy, "UPDATE experts SET tags = '' WHERE username = 'list'")
-    status = _status(on_legacy)
+    status = _status(on_legacy, "--exact")
     assert (status["experts"]["tagged"], status["experts"]["untagged"], status["index"]["behind"]) == (10, 1, 1)
     file = tmp_path / "new.json"
     file.write_text('{"username": "new", "bio": "I teach water law."}')
