@@ -6,6 +6,7 @@ Results go to standard output, everything else to standard error.
 import contextlib
 import io
 import json
+import os
 import re
 import sys
 import time
@@ -40,11 +41,11 @@ class Terminal:
         """Print a warning."""
         said = _time(sys.stderr) + printable(quoted_as_typed(line))
         if not bars.above(said):
-            click.secho(said, err=True, fg="yellow")
+            _coloured(said, "yellow")
 
     def error(self, line: str) -> None:
         """Print the error that stopped the command."""
-        click.secho(f"{_time(sys.stderr)}error: {printable(quoted_as_typed(line))}", err=True, fg="red")
+        _coloured(f"{_time(sys.stderr)}error: {printable(quoted_as_typed(line))}", "red")
 
     def hint(self, line: str) -> None:
         """Print what to type next, in the form in which this command was typed."""
@@ -55,6 +56,11 @@ class Terminal:
     ) -> contextlib.AbstractContextManager[Bar]:
         """Show progress with rate and ETA for the length of a block; see `pipeline.core.progress`."""
         return bars.bar(label, total, done=done, late=late)
+
+
+def _coloured(line: str, colour: str) -> None:
+    """Print a line on standard error, in a colour unless NO_COLOR is set (no-color.org)."""
+    click.secho(line, err=True, fg=None if os.environ.get("NO_COLOR") else colour)
 
 
 _documents: list[int] = []  # one for each document that this command printed

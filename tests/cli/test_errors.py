@@ -166,7 +166,7 @@ def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, mon
     """An unexpected error exits with 1 and says where, but not what it held; --debug shows all."""
     local.ran("import", csv)
 
-    def broken(_path: object) -> None:
+    def broken(*_workspace: object, **_options: object) -> None:
         """Fail as a bug does."""
         raise ValueError("Ada Lovelace, 12 Secret Street")
 
@@ -268,7 +268,7 @@ def test_a_closed_standard_input_is_no_terminal(local: Workspace, csv: str) -> N
 
 def test_closed_standard_streams_leave_the_exit_code(local: Workspace) -> None:
     """Where output is closed what is well ends with 0 and without a word, and what is not with its code."""
-    for words in ("settings", "settings --json"):
+    for words in ("prices", "settings --json"):
         done = shell(local, f"FINDABLE {words} >&-")
         assert (done.returncode, done.stderr) == (0, b"")
     assert shell(local, "FINDABLE settings <&- >&- 2>&-").returncode == 0

@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "batch-ingest": ("batch-ingest",),
     "batches": ("batches", "--json"),
     "costs": ("costs", "--json"),
+    "items": ("items", "--find", "ada", "--json"),
+    "people": ("people", "--find", "ada"),
     "score": ("score",),
     "run": ("run", "--on-done", "cat", "--on-fail", "cat"),
     "index": ("index",),
