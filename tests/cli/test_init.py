@@ -13,7 +13,7 @@ from tests.cli.terminal import typed
 Run = Callable[..., Result]
 HEADER = "Benutzername;Vorname;Nachname;Über mich"
 GIVEN = ("--file", "leute.csv", "--backend", "local", "--budget", "3")
-COST = "about $0.00 at once, or $0.00 as a batch"
+COST = "it costs nothing"
 KEY = "AIza" + "0123456789" * 3
 
 
