@@ -19,13 +19,15 @@ RUN := $(VENV)/bin/python -m jobs
 # what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
 EVERYDAY := demo import tag run preflight batch-submit batch-poll batch-ingest index search add-expert show export status doctor
 
-VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
+VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
   DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART
-COMMON := DATABASE_URL VERSION DEBUG
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT
+COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER
+# what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
+export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
 ifneq ($(filter command override $(if $(filter $(COMMON),$(1)),,environment),$(firstword $(origin $(1)))),)
 ifneq ($$(value $(1)),)
@@ -83,12 +85,16 @@ $(TOOLS): $(READY) requirements-dev.lock
 demo: setup ## run the whole chain on the sample people, on the local engine, anew in data/demo
 	@$(RUN) demo
 
+.PHONY: init
+init: setup ## begin: write .env, import EXPERTS=file.csv, say what the first answers cost; BACKEND=local or gemini, BUDGET=5 a day, YES=1
+	@$(RUN) init
+
 .PHONY: import
-import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); STRICT=1, REPORT=rejects.csv
+import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv
 	@$(RUN) import
 
 .PHONY: import-passages
-import-passages: setup ## import passages from PASSAGES=file.jsonl; STRICT=1, REPORT=rejects.csv
+import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Body", STRICT=1, REPORT=rejects.csv
 	@$(RUN) import-passages
 
 .PHONY: tag
@@ -123,6 +129,10 @@ batch-ingest: setup ## write the results into the database, with scores
 batches: setup ## list the batches
 	@$(RUN) batches
 
+.PHONY: costs
+costs: setup ## add up what was spent: BY=day, task, model or batch
+	@$(RUN) costs
+
 .PHONY: batch-cancel
 batch-cancel: setup ## cancel batch BATCH=n
 	@$(RUN) batch-cancel
@@ -143,8 +153,16 @@ search: setup ## find the nearest experts: Q="who knows water law" K=10
 add-expert: setup ## add one new person from EXPERT=file.json, tagged at once
 	@$(RUN) add-expert
 
+.PHONY: items
+items: setup ## list items, or passages with TASK=passages, by a part of what they are called: FIND=text STATE=parked LIMIT=20 AFTER=id
+	@$(RUN) items
+
+.PHONY: people
+people: setup ## list people by a part of their name, title, company or tags: FIND=hallibrook STATE=parked LIMIT=20 AFTER=id
+	@$(RUN) people
+
 .PHONY: show
-show: setup ## show everything known about one person: EXPERT=username
+show: setup ## show everything known about one person: EXPERT=username, or a part of the name
 	@$(RUN) show
 
 .PHONY: export
@@ -160,11 +178,11 @@ passages-backfill: setup ## ask about every passage: WAIT=1 to the end, NO_RESUM
 	@$(RUN) passages-backfill
 
 .PHONY: passages-status
-passages-status: setup ## show the state of the passages, and the next command
+passages-status: setup ## show the state of the passages, and the next command; EXACT=1 counts anew
 	@$(RUN) passages-status
 
 .PHONY: status
-status: setup ## show the state of the workspace, and the next command
+status: setup ## show the state of the workspace, and the next command; WATCH=1 goes on until Ctrl-C, EXACT=1 counts anew
 	@$(RUN) status
 
 .PHONY: qc
@@ -228,7 +246,7 @@ prices: setup ## print prices and limits of the models, with sources; TIER=free,
 	@$(RUN) prices
 
 .PHONY: settings
-settings: setup ## list every setting, its value, and where it came from
+settings: setup ## list the settings that were changed, and where from; ALL=1 lists all
 	@$(RUN) settings
 
 # for developers: what stands below is listed by `make help-dev`, and needs more than running does
@@ -241,14 +259,15 @@ check: $(TOOLS) ## format, lint, types, docs
 	@$(VENV)/bin/cog --check README.md docs/*.md
 
 .PHONY: docs
-docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/
+docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and record again what commands print in them
 	@$(VENV)/bin/cog -r README.md docs/*.md
+	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
 # what the database makes different, for the second run of the tests; `make test-full` runs everything on both
 ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/passages/test_table.py tests/integration/experts tests/integration/passages tests/integration/tables \
   tests/integration/live/test_ledger.py \
   $(addprefix tests/integration/batch/test_,chain.py exactly_once.py ingest.py trying_again.py two_at_once.py) \
-  $(addprefix tests/integration/ops/test_,backup.py doctor.py forget.py rebind.py \
+  $(addprefix tests/integration/ops/test_,backup.py items.py doctor.py forget.py rebind.py \
   rollback_experts.py) tests/property/batch tests/property/passages/test_preferring.py tests/concurrency tests/crash tests/yardstick \
   $(addprefix tests/faults/test_,fault_matrix.py fault_pairs.py results.py) $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emulator.catalogue import Model
+from emulator.catalogue import Model, find
 from emulator.errors import ApiError, invalid
 from emulator.models.encoder import WIDTH, encode
 
@@ -39,6 +39,16 @@ def vectors(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
     rows = encode(texts, encoder=model.encoder)
     widths = [int(request.get("outputDimensionality", WIDTH)) for request in requests]
     return [row[:width] for row, width in zip(rows, widths, strict=True)]
+
+
+def encoded(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
+    """Return the vectors that the model of that name gives for texts, for a caller in the same process.
+
+    Raises:
+        ApiError: 400 where a text is blank, 404 where there is no such model.
+    """
+    requests = [{"content": {"parts": [{"text": text}]}, "outputDimensionality": width} for text in texts]
+    return vectors(requests, find(name, method="embedContent", version="v1beta"))
 
 
 def vectors_or_refusals(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:

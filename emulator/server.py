@@ -1,6 +1,6 @@
 """Starting and stopping the engine: in a thread of this process, or in the foreground.
 
-It binds to loopback unless told otherwise, writes nothing to standard error, and is ready when `start` returns.
+It binds to loopback unless told otherwise, writes nothing by itself, and is ready when `start` returns.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Any, Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from emulator.access_log import AccessLog
 from emulator.gate import Gate
 from emulator.settings import Settings
 from emulator.wire import application
@@ -47,8 +48,10 @@ class _Protocol(H11Protocol):
 class Server:
     """A running engine. Use it as a context manager, or call `stop`."""
 
-    def __init__(self, world: World, *, host: str, port: int) -> None:
+    def __init__(self, world: World, *, host: str, port: int, log: Callable[[str], None] | None = None) -> None:
         """Serve `world` on a port that is bound when this returns (0: the system chooses).
+
+        `log` gets a line for each request that was served.
 
         Raises:
             AddressError: it cannot be bound.
@@ -60,8 +63,9 @@ class Server:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bound = self._socket.getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        served = Gate(application(world), world=world)
         config = uvicorn.Config(
-            Gate(application(world), world=world),
+            served if log is None else AccessLog(served, write=log),
             http=_Protocol,
             ws="none",
             lifespan="off",
@@ -122,10 +126,11 @@ def start(
     seed: int = 0,
     settings: Mapping[str, object] | None = None,
     read_ns: Callable[[], int] = time.time_ns,
+    log: Callable[[str], None] | None = None,
 ) -> Server:
     """Start the engine on the state under `root` in a background thread and return it, ready for requests.
 
-    `settings` are those of `emulator.settings.Settings` by name.
+    `settings` are those of `emulator.settings.Settings` by name; `log` gets a line for each request.
 
     Raises:
         ApiError: a setting that is none.
@@ -135,7 +140,7 @@ def start(
     """
     world = World(root, settings=Settings(seed=seed).changed(settings or {}), read_ns=read_ns)
     try:
-        return Server(world, host=host, port=port)
+        return Server(world, host=host, port=port, log=log)
     except BaseException:
         world.database.close()
         raise

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, make_workspace
 from jobs.output import Terminal, print_json, print_line, print_table, spinning
+from pipeline.core.errors import InputError
+from pipeline.core.files import why_not_readable
 from pipeline.experts.read import read_person_documents
 from pipeline.workflows import add_expert
 
 
-@click.command(name="add-expert", cls=Command)
+@click.command(name="add-expert", cls=WritingCommand)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), envvar="FINDABLE_EXPERT")
 @json_option
 def main(file: Path, *, as_json: bool) -> None:
@@ -21,9 +23,14 @@ def main(file: Path, *, as_json: bool) -> None:
     If Gemini fails, the person is saved untagged and due: the next `make run`, `make tag`, `make tag-live` or
     `make batch-submit` asks about them, and `make status` shows the outcome.
     """
-    people = read_person_documents(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+    if str(file) == "-":
+        people = read_person_documents(sys.stdin.buffer.read(), name="standard input")
+    elif why := why_not_readable(file):
+        raise InputError(f"{file} {why}; nothing was stored", hint="check the path")
+    else:
+        people = read_person_documents(file.read_bytes(), name=str(file))
     terminal = Terminal()
-    with open_workspace(task="experts") as ws, spinning() as spin:
+    with make_workspace(task="experts") as ws, spinning() as spin:
         for change in (change for person in people for change in person.changes):
             terminal.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
         added = add_expert.run(ws, people, on_tagging=lambda name: spin(f"Generating tags… {name}"))
@@ -36,7 +43,10 @@ def _show(added: list[add_expert.AddedExpert]) -> None:
     print_table(("username", "name", "tags", "score"), rows)
     for one in added:
         if one.problem:
-            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: make tag-live")
+            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `make tag-live`")
         elif one.took_s is not None:
             Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
-    print_line("not searchable until the next: make index")
+    if any(one.tags for one in added):
+        print_line("Not searchable until the next build. Next: make index")
+    else:
+        print_line("People without tags cannot be searched. Next: make status")

@@ -4,15 +4,15 @@ import sys
 
 import click
 
-from jobs.command import Command, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
-from jobs.output import Terminal, plural, print_json, print_line, usd
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
+from jobs.output import Terminal, for_money, plural, print_json, print_line, usd
 from jobs.render import finish_polled, show_account, tell_failures
 from pipeline.core.task import Words
 from pipeline.workflows import backfill
 from pipeline.workflows.preflight import Preflight
 
 
-@click.command(name="passages-backfill", cls=Command)
+@click.command(name="passages-backfill", cls=WritingCommand)
 @click.option(
     "--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="Ask about all anew, under VERSION or the next free."
 )
@@ -35,7 +35,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
             """Say what will be asked, its cost and time."""
             mode, items = estimated.batch, plural(estimated.plan.requests, words.one, words.many)
             batches = plural(estimated.plan.batches, "batch", "batches")
-            ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(mode.cost)} and {mode.takes}")
+            ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(mode.cost)}, time {mode.takes}")
             for warning in mode.warnings:
                 ws.display.warn(warning)
 
@@ -44,7 +44,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
             skip_pilot=skip_pilot,
             wait=wait,
             announce=announce,
-            confirm=lambda cost: confirmed(f"Go on for about {usd(cost)}?", yes=yes),
+            confirm=lambda cost: confirmed(for_money("Go on", cost), yes=yes),
             ingested=lambda account: None if as_json else show_account(account, words),
         )
     print_json(backfill.document(report)) if as_json else print_line(_line(report, words))

@@ -2,13 +2,13 @@
 
 import click
 
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
 from jobs.output import print_json, print_line
 from jobs.values import COUNT
 from pipeline.batch import cancel
 
 
-@click.command(name="batch-cancel", cls=Command)
+@click.command(name="batch-cancel", cls=WritingCommand)
 @click.argument("number", type=COUNT, envvar="FINDABLE_BATCH")
 @yes_option
 @json_option

@@ -4,15 +4,16 @@ import contextlib
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, open_workspace
 from jobs.output import print_json, print_line
 from jobs.render import account_document, show_account
 from pipeline.batch.ingest import IngestSummary
+from pipeline.core.task import Words
 from pipeline.quality.evaluate import QualityReport
 from pipeline.workflows import ingest
 
 
-@click.command(name="batch-ingest", cls=Command)
+@click.command(name="batch-ingest", cls=WritingCommand)
 @json_option
 def main(*, as_json: bool) -> None:
     """Judge every line of the downloaded results and write the answers, with scores.
@@ -35,7 +36,15 @@ def main(*, as_json: bool) -> None:
         accounts = ingest.run(ws, done=show, reported=reports.append)
         for report in (one for one in reports if one.is_judged):
             ws.display.say(f"quality: {report.line} ({report.path})")
-    if not accounts and not as_json:
-        print_line("nothing to ingest: no batch is downloaded")
+    if not as_json:
+        print_line(_line(accounts, words))
     for report in reports:
         report.check()
+
+
+def _line(accounts: list[IngestSummary], words: Words) -> str:
+    """Return what comes next."""
+    if not accounts:
+        return "nothing to ingest: no batch is downloaded"
+    is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in accounts)
+    return f"Next: {words.after}{f', and {words.again} for what failed' if is_any_failed else ''}"

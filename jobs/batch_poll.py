@@ -2,14 +2,14 @@
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
 from jobs.render import finish_polled
 from pipeline.batch import poll
 from pipeline.core.task import Words
 
 
-@click.command(name="batch-poll", cls=Command)
+@click.command(name="batch-poll", cls=WritingCommand)
 @click.option("--wait/--no-wait", default=True, envvar="FINDABLE_WAIT", help="Wait until all are over, or look once.")
 @json_option
 def main(*, wait: bool, as_json: bool) -> None:

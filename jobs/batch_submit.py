@@ -3,12 +3,13 @@
 import click
 
 from jobs.command import (
-    Command,
+    WritingCommand,
     confirmed,
     json_option,
     limit_option,
     open_workspace,
     pilot_option,
+    read_workspace,
     skip_pilot_option,
     yes_option,
 )
@@ -20,7 +21,7 @@ from pipeline.core.task import Words
 from pipeline.workflows import pilot as pilot_run
 
 
-@click.command(name="batch-submit", cls=Command)
+@click.command(name="batch-submit", cls=WritingCommand)
 @limit_option
 @click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only show what would happen.")
 @pilot_option
@@ -34,7 +35,7 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
     asked twice, and a batch whose create call was lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks
     first.
     """
-    with open_workspace() as ws:
+    with (read_workspace if dry else open_workspace)() as ws:
         words = ws.task.words
 
         def announce(plan: BatchPlan) -> None:

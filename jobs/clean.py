@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, open_workspace, read_workspace
 from jobs.output import plural, print_json, print_line
 from pipeline.ops import clean
 
 
-@click.command(name="clean", cls=Command)
+@click.command(name="clean", cls=WritingCommand)
 @click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only show what would be removed.")
 @json_option
 def main(*, dry: bool, as_json: bool) -> None:
@@ -17,7 +17,7 @@ def main(*, dry: bool, as_json: bool) -> None:
 
     People, answers, the accounts of all batches and the index in service stay.
     """
-    with open_workspace() as ws:
+    with (read_workspace if dry else open_workspace)() as ws:
         report = clean.run(ws, dry=dry)
     if as_json:
         print_json(asdict(report))

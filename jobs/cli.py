@@ -1,54 +1,15 @@
-"""Find the commands of `findable` by name, and import a command's module only when it runs."""
+"""Run the command that a command line names."""
 
-import importlib
 import os
 from typing import Any
 
 import click
 
-from jobs.command import exit_on_error
-
-COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
-    "demo": ("demo", "Run the whole chain on 150 invented people, locally."),
-    "import": ("import_", "Import people from a CSV, JSON or JSON lines file."),
-    "import-passages": ("import_:import_passages", "Import passages of text from a JSON lines file."),
-    "passages-pilot": ("pilot", "Ask about a few passages, and judge the answers."),
-    "passages-backfill": ("backfill", "Ask about every passage, over several days if needed."),
-    "passages-status": ("status:passages_status", "Show the state of the passages, and the next command."),
-    "preflight": ("tag:preflight", "Estimate cost and time of tagging, before it is spent."),
-    "tag": ("tag", "Tag all untagged people, live or by batch."),
-    "tag-live": ("tag:tag_live", "Tag all untagged people now, at full price."),
-    "run": ("run", "Do once whatever is due; for cron."),
-    "batch-submit": ("batch_submit", "Submit batches for all untagged people with a bio."),
-    "batch-poll": ("batch_poll", "Wait until every batch is over, and download results."),
-    "batch-ingest": ("batch_ingest", "Judge every result line and write the answers."),
-    "batches": ("batches", "List every batch: state, remote name, rows, cost, age."),
-    "batch-cancel": ("batch_cancel", "Cancel a batch and release its people."),
-    "score": ("score", "Recompute all findability scores."),
-    "index": ("index", "Rebuild the search index from all tagged people."),
-    "search": ("search", "Find the experts nearest to a question."),
-    "add-expert": ("add_expert", "Add one person from a JSON file, tagged at once."),
-    "show": ("show", "Show everything known about one person."),
-    "export": ("export", "Write all experts with tags and scores to a file."),
-    "status": ("status", "Show the state of the workspace, and the next command."),
-    "qc": ("qc", "Measure the answers again, and write the report."),
-    "parked": ("parked", "List people who failed for good, with the reason."),
-    "unpark": ("parked:unpark", "Let parked people be asked again."),
-    "versions": ("versions", "List every version of answers: rows, dates, cost."),
-    "rollback": ("versions:rollback", "Take back the answers of one version."),
-    "best-concepts": ("show:best_concepts", "Print the preferred concepts of one passage, or of all."),
-    "doctor": ("doctor", "Check the workspace against itself and the backend."),
-    "forget": ("forget", "Remove one person everywhere."),
-    "backup": ("backup", "Copy the whole workspace while other commands run."),
-    "restore": ("restore", "Replace the workspace by a backup."),
-    "move": ("move", "Copy the workspace's database into PostgreSQL."),
-    "clean": ("clean", "Remove old files and builds that nothing needs."),
-    "eval": ("eval", "Measure the search with judged questions."),
-    "emulator": ("emulator", "Serve Gemini's protocol from the local engine."),
-    "rebind": ("rebind", "Clear local answers, so that Gemini can be used."),
-    "prices": ("prices", "List prices and limits of the models, with sources."),
-    "settings": ("settings", "List every setting, its value, and where it came from."),
-}
+from jobs.commands import COMMANDS, command_of
+from jobs.ends import exit_on_error
+from jobs.output import begin_output
+from jobs.variables import nearest
+from pipeline.core.settings import PREFIX
 
 
 class Commands(click.Group):
@@ -65,16 +26,35 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import one command's module."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(f"jobs.{module}"), name or "main")
-        return command
+        return command_of(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that was named; where there is none, say which may have been meant."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            meant = nearest(args[0], COMMANDS)
+            raise click.UsageError(f"unknown command {args[0]!r}" + (f"; did you mean {meant}?" if meant else ""), ctx)
+        return super().resolve_command(ctx, args)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read what stands before the command's name; an error in it is printed as any other."""
+        with exit_on_error(debug=_is_set("DEBUG"), as_json="--json" in args or _is_set("JSON")):
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run one command; an error while its module is imported is printed as any other."""
-        with exit_on_error(debug=os.environ.get("FINDABLE_DEBUG", "0") not in {"", "0"}):
+        """Run one command; an error before it begins is printed as any other."""
+        as_json = "--json" in ctx.args or _is_set("JSON")
+        with exit_on_error(debug=_is_set("DEBUG"), as_json=as_json):
+            begin_output()
             return super().invoke(ctx)
+
+
+def _is_set(name: str) -> bool:
+    """Return whether a switch is on in the environment."""
+    return os.environ.get(f"{PREFIX}{name}", "0") not in {"", "0"}
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

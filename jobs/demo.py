@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 
 from jobs.cli import main as findable
-from jobs.command import Command, read_settings
+from jobs.command import Command
+from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_line
-from pipeline.core.settings import Settings
+from jobs.typed import DATA, GIVEN, as_typed
+from pipeline.core.settings import PREFIX, Settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 SEARCHES = ("sign language interpreter", "help me restore a wooden boat", "who casts bells for belfries?")
-KEPT = frozenset({"FINDABLE_DEBUG"})
+KEPT = frozenset({"FINDABLE_DEBUG", GIVEN})
 
 
 @click.command(name="demo", cls=Command)
@@ -22,31 +24,28 @@ def main() -> None:
 
     Removes `demo/` in the workspace and uses it anew; reads no key, and nothing leaves this machine.
     """
+    yours = as_typed("make init EXPERTS=people.csv")
     data = read_settings().data / "demo"
     _start_afresh(data)
-    commands = [
-        ("import", str(SAMPLE / "experts.csv")),
-        ("batch-submit",),
-        ("batch-poll",),
-        ("batch-ingest",),
-        ("index",),
-        ("add-expert", str(SAMPLE / "new_expert.json")),
-        ("index",),
-        *(("search", question, "-k", "3") for question in SEARCHES),
-        ("status",),
-    ]
-    for command in commands:
-        _run(command)
+    click.get_current_context().find_root().meta[DATA] = str(data)  # what is typed below is about the demo
+    _run("import", EXPERTS=str(SAMPLE / "experts.csv"))
+    for target in ("batch-submit", "batch-poll", "batch-ingest", "index"):
+        _run(target)
+    _run("add-expert", EXPERT=str(SAMPLE / "new_expert.json"))
+    _run("index")
+    for question in SEARCHES:
+        _run("search", Q=question, K="3")
+    _run("status")
     print_line("")
-    print_line("That was the whole chain on invented people. Now with yours:")
-    print_line("  make import EXPERTS=people.csv && make batch-submit batch-poll batch-ingest index")
-    print_line(f'  make search Q="who knows water law" DATA={data}      (or look further in the demo)')
+    print_line("That was the whole chain on invented people. Look further in it, or begin with yours:")
+    print_line("  " + as_typed('make search Q="who knows water law"'))
+    print_line(f"  {yours}")
 
 
 def _start_afresh(data: Path) -> None:
     """Remove an earlier demo, and set the environment to the demo's own settings."""
     shutil.rmtree(data, ignore_errors=True)
-    for name in [name for name in os.environ if name.startswith("FINDABLE_") and name not in KEPT]:
+    for name in [name for name in os.environ if name.startswith(PREFIX) and name not in KEPT]:
         del os.environ[name]
     fixed = {
         "DATA": str(data),
@@ -56,13 +55,14 @@ def _start_afresh(data: Path) -> None:
         "EMBEDDING_MODEL": "findable-local-embedding-1",
         "DIM": "768",
     }
-    os.environ.update({f"FINDABLE_{name}": value for name, value in fixed.items()})
+    os.environ.update({PREFIX + name: value for name, value in fixed.items()})
 
 
-def _run(command: tuple[str, ...]) -> None:
-    """Print a command as typed, and run it."""
-    words = [os.path.relpath(word) if Path(word).is_absolute() else word for word in command]
-    shown = " ".join(f'"{word}"' if " " in word else word for word in words)
+def _run(target: str, **values: str) -> None:
+    """Print a command as the caller would type it, and run it as make does."""
+    shown = {name: os.path.relpath(value) if Path(value).is_absolute() else value for name, value in values.items()}
+    words = [f'{name}="{value}"' if " " in value else f"{name}={value}" for name, value in shown.items()]
     Terminal().say("")
-    click.secho(f"$ findable {shown}", bold=True)
-    findable.main(args=list(command), standalone_mode=False)
+    click.secho(f"$ {as_typed(' '.join(['make', target, *words]))}", bold=True)
+    os.environ.update({PREFIX + name: value for name, value in values.items()})
+    findable.main(args=[target, "--data", os.environ[f"{PREFIX}DATA"]], standalone_mode=False)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import Command, answered, json_option, open_workspace, read_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
 from pipeline.ops import doctor
 
@@ -19,8 +19,8 @@ def main(*, fix: bool, yes: bool, as_json: bool) -> None:
     Without --fix nothing is changed. Exit code 0 if all is well, was repaired, or needs only a notice; 3 or 4 if the
     key is refused or the backend cannot be reached; 5 if the stored data is inconsistent.
     """
-    with open_workspace() as ws:
-        report = doctor.run(ws, fix=fix, confirm=lambda question: confirmed(question, yes=yes))
+    with (open_workspace if fix else read_workspace)() as ws:
+        report = doctor.run(ws, fix=fix, confirm=lambda question: answered(question, yes=yes))
     print_json(_document(report)) if as_json else _show(report)
     report.check()
 

@@ -1,13 +1,18 @@
 """`make emulator`: serve the local engine to any client of Gemini's protocol."""
 
+import os
+import shlex
 from typing import NoReturn
 
 import click
 
-from jobs.command import Command, read_settings
-from jobs.output import Terminal
+from jobs.command import Command
+from jobs.demo import SAMPLE
+from jobs.dotenv import read_settings
+from jobs.output import Terminal, print_request
+from jobs.values import Count
 from pipeline.core.errors import ConfigurationError
-from pipeline.engine.workspace import ready_directory
+from pipeline.engine.workspace import check_links, make_directory
 
 
 @click.command(name="emulator", cls=Command)
@@ -15,20 +20,23 @@ from pipeline.engine.workspace import ready_directory
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="FINDABLE_PORT", help="0: any."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
-@click.option("--rpm", type=click.IntRange(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per key and model.")
-@click.option("--tpm", type=click.IntRange(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
-@click.option("--rpd", type=click.IntRange(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
+@click.option("--rpm", type=Count(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per key and model.")
+@click.option("--tpm", type=Count(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
+@click.option("--rpd", type=Count(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
 def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
-    A client connects with GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults, quotas of single models and
-    slow answers are scripted through /_emu/.
+    Prints a line for each request: time, method, path, status, milliseconds. A client connects with
+    GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults, quotas of single models and slow answers are
+    scripted through /_emu/.
     """
     from emulator.server import serve
 
     asked = {"requests_per_minute": rpm, "input_tokens_per_minute": tpm, "requests_per_day": rpd}
     quota = {name: limit for name, limit in asked.items() if limit is not None}
-    root = ready_directory(read_settings().data) / "emulator"
+    data = read_settings().data
+    check_links(data)
+    make_directory(data)
 
     def refuse(why: str, is_host: bool) -> NoReturn:  # noqa: FBT001 - the engine's signature
         """Refuse an address that cannot be bound, with how to choose another one."""
@@ -36,11 +44,14 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
         hint = another if is_host else "name another one, or any that is free: make emulator PORT=0"
         raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
 
-    serve(root, host=host, port=port, settings={"quotas": {"*": quota}}, ready=_say_where, refused=refuse)
+    limits = {"quotas": {"*": quota}}
+    serve(data / "emulator", host=host, port=port, settings=limits, log=print_request, ready=_say_where, refused=refuse)
 
 
 def _say_where(url: str) -> None:
     """Say where the engine serves, and how to point a client at it."""
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
-    terminal.hint(f"GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any DATA=data/rehearsal make batch-submit")
+    terminal.say(f"in another terminal: export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any")
+    people, place = shlex.quote(os.path.relpath(SAMPLE / "experts.csv")), "DATA=data/rehearsal"
+    terminal.hint(f"make import EXPERTS={people} {place} && make tag {place}")

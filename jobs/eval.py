@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, read_workspace
 from jobs.output import print_json, print_table
 from pipeline.index import evaluate
 
@@ -18,7 +18,7 @@ def main(queries: Path, qrels: Path, *, as_json: bool) -> None:
 
     Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people.
     """
-    with open_workspace(task="experts") as ws:
+    with read_workspace(task="experts") as ws:
         rows = evaluate.run(ws, queries=queries, qrels=qrels)
     if as_json:
         print_json([row.__dict__ for row in rows])

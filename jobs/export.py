@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from jobs import values
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, read_workspace
 from jobs.output import Terminal, plural, print_json, print_line, raw_writer
 from pipeline.core.errors import InputError
 from pipeline.ops import export
@@ -37,7 +37,7 @@ def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as
     path = None if str(to) == "-" else to
     if path is None and as_json:
         format_ = _as_document(format_)
-    with open_workspace() as ws:
+    with read_workspace() as ws:
         done = export.run(ws, path, format_=format_, best=best, extractor=extractor or None, write=raw_writer())
     if path is None:
         Terminal().say(f"{plural(done.count, done.word)} written")

@@ -5,12 +5,12 @@ from dataclasses import asdict
 import click
 
 from jobs import values
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
 from pipeline.ops import forget
 
 
-@click.command(name="forget", cls=Command)
+@click.command(name="forget", cls=WritingCommand)
 @click.argument("username", type=values.username, envvar="FINDABLE_EXPERT")
 @yes_option
 @json_option
@@ -33,5 +33,5 @@ def main(username: str, *, yes: bool, as_json: bool) -> None:
     uploads = plural(report.uploads, "upload")
     print_line(f"{username} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
     if report.reports:
-        print_line(f"{plural(report.reports, 'file')} of reports went too, which show samples. Next: make qc")
+        print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: make qc")
     print_line("Backups and files outside the workspace are yours to clear")

@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, open_workspace
 from jobs.output import Terminal, plural, print_json, print_line
 from pipeline.index import build
 
 
-@click.command(name="index", cls=Command)
+@click.command(name="index", cls=WritingCommand)
 @click.option("--rollback", is_flag=True, envvar="FINDABLE_ROLLBACK", help="Put the previous build back in service.")
 @json_option
 def main(*, rollback: bool, as_json: bool) -> None:

@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
 from pipeline.ops import move
 
 
-@click.command(name="move", cls=Command)
+@click.command(name="move", cls=WritingCommand)
 @click.argument("url", envvar="FINDABLE_TO")
 @json_option
 def main(url: str, *, as_json: bool) -> None:

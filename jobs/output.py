@@ -4,23 +4,27 @@ Results go to standard output, everything else to standard error.
 """
 
 import contextlib
+import io
 import json
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from datetime import datetime
+from typing import Any, TextIO
 
 import click
 
+from jobs import bars
+from jobs.bars import printable
+from jobs.typed import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
-PLAIN_EVERY_S = 5.0
-MOVE_EVERY_S = 0.1  # as often as it is drawn; moving a bar for every row would take longer than the row
+WATCH_S = 2.0  # between looks, and
+REST = 4.0  # so many times as long as the last look took, so that a large workspace is not looked at all the time
+COPIED = "username"  # a column that is not folded, for its cells are copied
+NAMES = 22  # columns for the names of fields in a pipe
 _UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # in JSON text: candidates for control characters
 
 
@@ -28,122 +32,67 @@ class Terminal:
     """The display of a command: messages and progress on standard error."""
 
     def say(self, line: str) -> None:
-        """Print a message."""
-        click.echo(printable(line), err=True)
+        """Print a message, above a bar that is drawn."""
+        said = _time(sys.stderr) + printable(quoted_as_typed(line))
+        if not bars.above(said):
+            click.echo(said, err=True)
 
     def warn(self, line: str) -> None:
         """Print a warning."""
-        click.secho(printable(line), err=True, fg="yellow")
+        said = _time(sys.stderr) + printable(quoted_as_typed(line))
+        if not bars.above(said):
+            _coloured(said, "yellow")
 
     def error(self, line: str) -> None:
         """Print the error that stopped the command."""
-        click.secho(f"error: {printable(line)}", err=True, fg="red")
+        _coloured(f"{_time(sys.stderr)}error: {printable(quoted_as_typed(line))}", "red")
 
     def hint(self, line: str) -> None:
-        """Print what to type next."""
-        click.echo(f"next: {printable(line)}", err=True)
+        """Print what to type next, in the form in which this command was typed."""
+        click.echo(f"next: {printable(as_typed(line))}", err=True)
 
-    @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:
+    def bar(
+        self, label: str, total: int | None, *, done: int = 0, late: bool = False
+    ) -> contextlib.AbstractContextManager[Bar]:
         """Show progress with rate and ETA for the length of a block; see `pipeline.core.progress`."""
-        if not sys.stderr.isatty():
-            yield PlainBar(label, total, sys.stderr, done=done)
-            return
-        with contextlib.ExitStack() as shown:
-            yield MovingBar(label, total, shown, done=done, after_s=SHOW_AFTER_S if late else 0)
+        return bars.bar(label, total, done=done, late=late)
 
 
-class PlainBar:
-    """Progress as a line now and then, for logs and pipes."""
-
-    def __init__(self, label: str, total: int | None, stream: TextIO, *, done: int = 0) -> None:
-        """Begin to count time."""
-        self._label, self._total, self._stream, self._first = label, total, stream, done
-        self._began = time.monotonic()
-        self._next = self._began + SHOW_AFTER_S
-
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Print a line when the last one is some seconds old."""
-        self._total = self._total if total is None else total
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + PLAIN_EVERY_S
-        rate = (done - self._first) / (now - self._began)
-        parts = [f"{done}/{self._total}" if self._total else str(done), f"{rate:.1f}/s"]
-        if self._total and rate:
-            parts.append(f"ETA {max(0, self._total - done) / rate:.0f} s")
-        if note:
-            parts.append(printable(note))
-        self._stream.write(f"{self._label}: {', '.join(parts)}\n")
-        self._stream.flush()
+def _coloured(line: str, colour: str) -> None:
+    """Print a line on standard error, in a colour unless NO_COLOR is set (no-color.org)."""
+    click.secho(line, err=True, fg=None if os.environ.get("NO_COLOR") else colour)
 
 
-class MovingBar:
-    """Progress as a moving bar, which is drawn, and its library imported, from a moment on."""
-
-    def __init__(
-        self, label: str, total: int | None, shown: contextlib.ExitStack, *, done: int, after_s: float
-    ) -> None:
-        """Draw the bar now, or once `after_s` seconds have passed, until `shown` is closed."""
-        self._label, self._total, self._done, self._shown = label, total, done, shown
-        self._next = time.monotonic() + after_s
-        self._drawn = None if after_s else self._draw()
-
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Move the bar, unless it was moved just now."""
-        now, self._total = time.monotonic(), self._total if total is None else total
-        if now < self._next and (total is None or self._drawn is None):
-            return
-        self._drawn = self._drawn or self._draw()
-        progress, task = self._drawn
-        self._next = now + MOVE_EVERY_S
-        progress.update(task, completed=done, total=self._total, note=printable(note))
-
-    def _draw(self) -> "tuple[Progress, TaskID]":
-        """Draw the bar."""
-        progress = self._shown.enter_context(_progress())
-        return progress, progress.add_task(self._label, total=self._total, completed=self._done, note="")
+_documents: list[int] = []  # one for each document that this command printed
 
 
-def _progress() -> "Progress":
-    """Return a progress display on standard error that leaves nothing behind."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
+_timed: list[bool] = []  # one where the lines of this command begin with their times
 
-    class Rate(ProgressColumn):
-        """How many a second."""
 
-        def render(self, task: Task) -> Text:
-            """Return the rate, or nothing before there is one."""
-            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+def begin_output() -> None:
+    """Begin a command's output: no document is printed yet, and lines have no times."""
+    _documents.clear()
+    _timed.clear()
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeElapsedColumn(),
-        TextColumn("ETA", markup=False),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=Console(stderr=True),
-        transient=True,
-    )
+
+def log_times() -> None:
+    """Begin each line of this command with its date and time, but for a terminal: it is for a log."""
+    _timed.append(True)
+
+
+def _time(stream: TextIO) -> str:
+    """Return what a line begins with that is about to be printed."""
+    return f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} " if _timed and not stream.isatty() else ""
+
+
+def has_printed_json() -> bool:
+    """Return whether this command printed a document."""
+    return bool(_documents)
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on standard output, with control characters escaped; in ASCII unless in UTF-8."""
+    _documents.append(1)
     in_utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(document, ensure_ascii=not in_utf8, indent=2, default=str)
     click.echo(_UNSEEN.sub(_escaped, text))
@@ -154,6 +103,12 @@ def _escaped(found: re.Match[str]) -> str:
     return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
+def print_request(line: str) -> None:
+    """Print a line of an access log, with the time of day, on standard error; one that nobody reads is left out."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(f"{datetime.now().astimezone():%H:%M:%S} {printable(line)}", err=True)
+
+
 def raw_writer() -> Callable[[bytes], object]:
     """Return a writer of bytes to standard output: unchanged to a pipe, without control characters to a terminal."""
     if not sys.stdout.isatty():
@@ -162,19 +117,40 @@ def raw_writer() -> Callable[[bytes], object]:
 
 
 def print_line(line: str) -> None:
-    """Print one line of result on standard output."""
-    click.echo(printable(line))
+    """Print one line of result on standard output; what stands behind `Next:` in the form that was typed."""
+    said, marked, step = printable(line).partition("Next: ")
+    click.echo(f"{_time(sys.stdout)}{said}{marked}{as_typed(step)}")
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table on standard output: drawn for a terminal, in aligned columns without cuts for a pipe."""
+    """Print a table on standard output: drawn for a terminal, as TSV with a line of headers for a pipe.
+
+    A cell holds no tab and no line end.
+    """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _draw(headers, cells)
         return
-    widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
-    for row in [list(headers), *cells]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for row in [headers, *cells]:
+        click.echo("\t".join(row))
+
+
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Print names with their values: wrapped behind the names for a terminal, a line each for a pipe."""
+    if not sys.stdout.isatty():
+        for name, value in fields:
+            print_line(f"{name:<{NAMES}}{value}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields:
+        table.add_row(printable(name), Text("\n".join(map(printable, value.split("\n")))))
+    Console().print(table)
 
 
 def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
@@ -185,15 +161,52 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        table.add_column(header, overflow="fold", no_wrap=header == COPIED)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
 
 
-def printable(text: str) -> str:
-    """Return a text on one line without control characters, so that no data can move a terminal's cursor."""
-    return "".join(char if char.isprintable() else " " for char in text)
+def watch(look: Callable[[], None]) -> None:
+    """Show what `look` prints, again and again until Ctrl-C: on a terminal in place, in a pipe where it changed."""
+    with contextlib.suppress(KeyboardInterrupt), _refreshing() as show:
+        while True:
+            began = time.monotonic()
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                look()
+            show(printed.getvalue().splitlines())
+            time.sleep(max(WATCH_S, REST * (time.monotonic() - began)))
+
+
+@contextlib.contextmanager
+def _refreshing() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Give a function that shows lines in the place of those before; in a pipe below them where any changed."""
+    if not sys.stdout.isatty():
+        yield _PlainBlock().show
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        yield lambda lines: live.update(Text("\n".join(lines)), refresh=True)
+
+
+class _PlainBlock:
+    """Lines that are printed again when any of them changed."""
+
+    def __init__(self) -> None:
+        """Begin with nothing printed."""
+        self._last: Sequence[str] = ()
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Print all lines, each with the time of day, if one is other than before."""
+        if lines == self._last:
+            return
+        self._last = lines
+        for line in lines:
+            click.echo(f"{datetime.now().astimezone():%H:%M:%S} {line}")
+        sys.stdout.flush()
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -204,6 +217,13 @@ def plural(count: int, one: str, many: str = "") -> str:
 def usd(amount: float) -> str:
     """Return an amount with two digits, a small one with four."""
     return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"  # noqa: PLR2004 - ten cents
+
+
+def for_money(question: str, cost: float) -> str:
+    """Return a question whether to spend an amount; below a cent the amount is not worth a figure."""
+    if cost >= 0.01:  # noqa: PLR2004 - a cent
+        return f"{question} for about {usd(cost)}?"
+    return f"{question} for less than a cent?" if cost else f"{question}? It costs nothing."
 
 
 @contextlib.contextmanager

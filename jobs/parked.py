@@ -3,7 +3,7 @@
 import click
 
 from jobs import values
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import Command, confirmed, json_option, open_workspace, read_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table
 from pipeline.ops import parked
 
@@ -12,7 +12,7 @@ from pipeline.ops import parked
 @json_option
 def main(*, as_json: bool) -> None:
     """List all people who failed for good and are not asked again, with the reason."""
-    with open_workspace() as ws:
+    with read_workspace() as ws:
         rows, words = parked.list_parked(ws.store, ws.task), ws.task.words
     if as_json:
         print_json([row.__dict__ for row in rows])

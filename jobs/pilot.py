@@ -2,17 +2,17 @@
 
 import click
 
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, usd
 from jobs.render import pilot_line, show_account
-from jobs.values import COUNT
+from jobs.values import COUNT, Count
 from pipeline.batch.prepare import BatchPlan
 from pipeline.workflows import backfill, pilot
 
 
-@click.command(name="passages-pilot", cls=Command)
+@click.command(name="passages-pilot", cls=WritingCommand)
 @click.option("--n", "size", type=COUNT, envvar="FINDABLE_N", help="How many passages to try; 200 without it.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), envvar="FINDABLE_SEED", help="The seed of the draw.")
+@click.option("--seed", type=Count(0, 2**63 - 1), envvar="FINDABLE_SEED", help="The seed of the draw.")
 @click.option("--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="Under the next free version.")
 @yes_option
 @json_option
@@ -45,6 +45,8 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
 
 
 def _line(done: pilot.PilotReport, *, version: str) -> str:
-    """Return the one line of result; `version` names the pilot's own version to `make`, if it has one."""
-    step = f"make passages-backfill{version}" if done.passed else f"read {done.quality and done.quality.path}"
-    return f"{pilot_line(done)}. Next: {step}"
+    """Return the one line of result, with what comes next where no error says it.
+
+    `version` names the pilot's own version to `make`, if it has one.
+    """
+    return pilot_line(done) + (f". Next: make passages-backfill{version}" if done.passed else "")

@@ -5,13 +5,15 @@ from typing import Any
 
 import click
 
-from jobs.command import Command, json_option, read_settings
+from jobs.command import Command, json_option
+from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_json, print_table
 from pipeline.cost import prices
 
+UNIT = "USD per 1M tokens"
 HEADERS = (
-    "model", "use", "live in", "live out", "batch in", "batch out", "rpm", "tpm", "rpd", "enqueued",
-    "last day", "price from",
+    "model", "use", "live in $/1M", "live out $/1M", "batch in $/1M", "batch out $/1M", "requests/min", "tokens/min",
+    "requests/day", "tokens enqueued", "last day", "price from",
 )  # fmt: skip
 
 
@@ -20,17 +22,17 @@ HEADERS = (
 def main(*, as_json: bool) -> None:
     """Print prices and limits of every model, with sources.
 
-    Prices are today's USD per 1 million tokens; rpm, tpm and rpd are requests and prompt tokens a minute and requests a
-    day in FINDABLE_TIER, `~` marks a figure that is not known for it, and FINDABLE_RPM, FINDABLE_TPM and FINDABLE_RPD
-    override them. --json names the source of each. If the list of prices and the catalogue differ, the list counts, and
-    a warning says so.
+    Prices are today's USD per 1 million tokens. Limits are requests and prompt tokens a minute, requests a day, and
+    prompt tokens in batches that wait, in FINDABLE_TIER; `~` marks a figure that is not known for it, and FINDABLE_RPM,
+    FINDABLE_TPM and FINDABLE_RPD override the first three. --json names the source of each. If the list of prices and
+    the catalogue differ, the list counts, and a warning says so.
     """
     rows = prices.run(read_settings(), on=datetime.now(UTC).date())
     for row in rows:
         if row["differs"]:
             Terminal().warn(row["differs"])
     if as_json:
-        print_json(rows)
+        print_json([row | {"unit": UNIT} for row in rows])
     else:
         print_table(HEADERS, [_cells(row) for row in rows])
 

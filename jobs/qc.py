@@ -3,7 +3,7 @@
 import click
 
 from jobs import values
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, read_workspace
 from jobs.output import print_json, print_line, print_table
 from pipeline.quality import evaluate
 
@@ -22,7 +22,7 @@ def main(extractor: str | None, *, as_json: bool) -> None:
     Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of the
     database: treat it as you treat that.
     """
-    with open_workspace() as ws:
+    with read_workspace() as ws:
         report, words, label = evaluate.run(ws, extractor=extractor), ws.task.words, ws.task.label
     if report is None:
         said = f"no answers about {words.many} under {label} yet: nothing to measure. Next: make versions"
@@ -31,6 +31,6 @@ def main(extractor: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(report.document)
     else:
-        print_table(("gate", "", "wanted", "items"), report.lines())
+        print_table(("gate", "verdict", "wanted", "items"), report.lines())
         print_line(f"{report.line}; the report is {report.path}")
     report.check()

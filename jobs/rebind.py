@@ -4,12 +4,13 @@ from dataclasses import asdict, replace
 
 import click
 
-from jobs.command import Command, confirmed, json_option, open_workspace, read_settings, yes_option
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
+from jobs.dotenv import read_settings
 from jobs.output import plural, print_json, print_line
 from pipeline.ops import rebind
 
 
-@click.command(name="rebind", cls=Command)
+@click.command(name="rebind", cls=WritingCommand)
 @click.option("--give-up", is_flag=True, envvar="FINDABLE_GIVE_UP", help="Give up open batches, too.")
 @yes_option
 @json_option

@@ -1,6 +1,7 @@
 """Print what several commands have in common, of batches, pilots and tagging, and end with their exit codes."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from jobs.output import Terminal, plural, print_line, print_table, usd
 from pipeline.batch.ingest import IngestSummary
@@ -10,20 +11,22 @@ from pipeline.live.tag import TagLiveReport
 from pipeline.workflows import backfill, pilot, tag
 from pipeline.workflows.batch_steps import missing_errors
 
+if TYPE_CHECKING:
+    from pipeline.tables.findings import Finding, FindingGroup, ImportReport
+
 OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applied")
 COUNTS = (*OUTCOMES, "unknown", "duplicates", "unreadable", "tokens_in", "tokens_out", "cost")
 
 
 def show_account(account: IngestSummary, words: Words) -> None:
-    """Print one line for a batch, and a table of what went wrong in it."""
+    """Print one line for a batch, and a table of what went wrong in it; what comes next is the command's to say."""
     batch, terminal = account.batch, Terminal()
     failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
     rest = "".join(f", {count:,} {name}" for name, count in failed.items())
     answered = plural(batch.answered or 0, "answer")
     print_line(
         f"batch {batch.number}: {answered} of {batch.requests:,}{rest}; "
-        f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}. "
-        f"Next: {words.after}{f', and {words.again} for what failed' if rest else ''}"
+        f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
     )
     if account.anomalies:
         examples = [
@@ -101,13 +104,14 @@ def finish_polled(report: PollReport, words: Words) -> None:
 
 
 def show_live(report: TagLiveReport, words: Words) -> None:
-    """Print what failed, was skipped or is left; nothing if all went well."""
+    """Print what came of a run, what failed, was skipped or is left, and what comes next."""
     asked, samples = report.asked, report.samples
     if not report.run:
         print_line(f"nothing to ask: {words.all_done}")
-    if not report.run or not (asked.failed or report.skipped or report.left or asked.elsewhere):
         return
-    parts = [f"{asked.answered:,} {words.done}", f"{report.skipped:,} skipped"]
+    parts = [f"{asked.answered:,} {words.done}"]
+    if report.skipped:
+        parts.append(f"{report.skipped:,} skipped")
     parts += [f"{count:,} failed ({reason})" for reason, count in asked.failed.most_common()]
     if asked.elsewhere:
         parts.append(f"{asked.elsewhere:,} answered or claimed elsewhere")
@@ -133,22 +137,36 @@ def show_tagged(report: tag.TagReport, words: Words) -> None:
     if report.pilot is not None:
         Terminal().say(pilot_line(report.pilot))
     parked = f", {report.parked:,} parked" if report.parked else ""
-    if report.live is not None:
-        show_live(report.live, words)
     if not report.mode:
         print_line(f"nothing to tag: {words.all_done}")
     elif report.ingested:
         answered = sum(batch.answered or 0 for batch in report.ingested)
         came = plural(len(report.ingested), "batch", "batches")
-        print_line(f"{answered:,} {words.done} in {came}{parked}, {usd(report.spent)} spent")
+        print_line(f"{answered:,} {words.done} in {came}{parked}, {usd(report.spent)} spent{_after(report, words)}")
     elif report.live is None and not report.under_way:
         print_line(f"0 {words.done}{parked}, no batch is under way")
     elif report.live is None:
         sent = 0 if report.is_down else sum(one.items for one in report.submitted)
         waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
         what = f"{plural(sent, words.one, words.many)} submitted" if sent else waiting
-        print_line(f"{what}. Next: {words.make('tag WAIT=1')}, or {words.make('run')} now and then")
+        print_line(f"{what}. {_waiting(words)}")
+    if report.live is not None:
+        show_live(report.live, words)
     _warn_of_tagged(report, words)
+
+
+def _after(report: tag.TagReport, words: Words) -> str:
+    """Return what is under way still, and what comes next where no live calls say it."""
+    if report.live is not None:
+        return ""
+    if report.under_way:
+        return f"; {plural(report.under_way, words.one, words.many)} in batches that are not over. {_waiting(words)}"
+    return "" if report.is_down else f". Next: {words.after}"
+
+
+def _waiting(words: Words) -> str:
+    """Return what to type while batches are under way."""
+    return f"Next: {words.make('tag WAIT=1')}, or {words.make('run')} now and then"
 
 
 def _warn_of_tagged(report: tag.TagReport, words: Words) -> None:
@@ -173,3 +191,40 @@ def finish_tagged(report: tag.TagReport, words: Words) -> None:
         sys.exit(4)
     if report.reports:
         report.reports[-1].check()
+
+
+def show_import(done: "ImportReport", *, words: tuple[str, str], released: str, more: str = "") -> None:
+    """Print the findings of an import by reason, the notes, and one line of result."""
+    terminal = Terminal()
+    for group in done.groups.values():
+        terminal.warn(_group_line(group) if group.count > 1 else _line(group.examples[0]))
+    if done.report is None and any(group.count > len(group.examples) for group in done.groups.values()):
+        terminal.say("note: REPORT=rejects.csv lists all of them (--report)")
+    for note in done.notes:
+        terminal.say(f"note: {note}")
+    if done.rows_in:
+        found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)
+        counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged{more}"
+        print_line(f"{plural(done.rows_in, *words)} in: {counts}{'; ' + found if found else ''}")
+    if done.released:
+        print_line(f"{plural(done.released, *words)} unparked, to be asked again {released}")
+
+
+def _group_line(group: "FindingGroup") -> str:
+    """Return the findings of one reason as one line: how many, and the first three."""
+    shown = []
+    for finding in group.examples:
+        value = f" ({finding.value})" if finding.value else ""
+        own = group.own_reason(finding)
+        shown.append(f"line {finding.line}{value}{f' {own}' if own else ''}")
+    column = f" in {group.column}" if group.column else ""
+    more = ", …" if group.count > len(shown) else ""
+    return f"{group.kind.value}: {group.count:,} times{column}: {group.reason}: {', '.join(shown)}{more}"
+
+
+def _line(finding: "Finding") -> str:
+    """Return a finding as one line."""
+    where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
+    whose = f" [{finding.key}]" if finding.key else ""
+    value = f" ({finding.value})" if finding.value else ""
+    return f"{finding.kind.value}: {where}: {finding.reason}{value}{whose}"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from jobs.command import Command, confirmed, json_option, read_settings, yes_option
+from jobs.command import Command, confirmed, json_option, yes_option
+from jobs.dotenv import read_settings
 from jobs.output import Terminal, plural, print_json, print_line
 from pipeline.ops import restore
 

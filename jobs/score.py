@@ -2,12 +2,12 @@
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import WritingCommand, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
 from pipeline.experts import rescore
 
 
-@click.command(name="score", cls=Command)
+@click.command(name="score", cls=WritingCommand)
 @json_option
 def main(*, as_json: bool) -> None:
     """Recompute all findability scores; only changed ones are written."""

@@ -4,24 +4,25 @@ from typing import Any
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs.command import Command, json_option, read_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table
-from pipeline.experts.collection import search_document
-from pipeline.index import search
+from jobs.values import Count
 
 
 @click.command(name="search", cls=Command)
 @click.argument("question", envvar="FINDABLE_Q")
-@click.option(
-    "-k", "k", type=click.IntRange(1, 1000), default=10, show_default=True, envvar="FINDABLE_K", help="How many."
-)
+@click.option("-k", "k", type=Count(1, 1000), default=10, show_default=True, envvar="FINDABLE_K", help="How many.")
 @json_option
 def main(question: str, k: int, *, as_json: bool) -> None:
     """Find the experts nearest to QUESTION in the index in service."""
-    with open_workspace(task="experts") as ws:
+    from pipeline.experts.collection import search_document
+    from pipeline.index import search
+
+    with read_workspace() as ws:
         report = search.run(ws, question, k=k)
     if report.behind:
-        Terminal().warn(f"the index is behind the database by {plural(report.behind, 'person', 'people')}: make index")
+        behind = plural(report.behind, "person", "people")
+        Terminal().warn(f"the index is behind the database by {behind}: `make index`")
     found = [search_document(hit) for hit in report.hits]
     print_json(found) if as_json else _show(found)
 
@@ -35,11 +36,12 @@ def _show(found: list[dict[str, Any]]) -> None:
         (
             one["rank"],
             f"{one['similarity']:.3f}",
-            one["name"] or one["username"],
+            one["username"],
+            one["name"],
             one["job_title"],
             ", ".join(one["tags"]),
             one["findability_score"],
         )
         for one in found
     ]
-    print_table(("rank", "similarity", "name", "title", "tags", "score"), rows)
+    print_table(("rank", "similarity", "username", "name", "title", "tags", "score"), rows)

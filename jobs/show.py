@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from jobs import values
-from jobs.command import Command, json_option, open_workspace
-from jobs.output import Terminal, plural, print_json, print_line, print_table, raw_writer, usd
+from jobs.command import Command, json_option, read_workspace
+from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table, raw_writer, usd
 from pipeline.experts import show
 from pipeline.passages import show as concepts
 
@@ -18,32 +18,38 @@ SHOWN = 60  # characters of a quotation
 @click.argument("username", type=values.username, envvar="FINDABLE_EXPERT")
 @json_option
 def main(username: str, *, as_json: bool) -> None:
-    """Show everything known about one person: row, tags and their origin, attempts, index."""
-    with open_workspace(task="experts") as ws:
+    """Show everything known about one person: row, tags and their origin, attempts, index.
+
+    USERNAME may be a part of the username or of the name, where it stands in no other person's.
+    """
+    with read_workspace(task="experts") as ws:
         document = show.run(ws, username)
     print_json(document) if as_json else _show(document)
 
 
 def _show(document: dict[str, Any]) -> None:
     """Print a person in a few lines."""
+    fields = []
     for name, value in document["expert"].items():
         shown = ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
-        print_line(f"{name:<22}{shown}")
+        fields.append((name, shown))
     where = f" in batch {document['batch']}" if document["batch"] is not None else ""
     why = f": {document['parked']}" if document["parked"] else ""
-    print_line(f"{'state':<22}{document['state']}{where}{why}")
-    for answer in document["answers"]:
-        print_line(f"{'answer':<22}{_origin(answer)}{'' if answer['applied'] else ' (not applied)'}")
-    for attempt in document["attempts"]:
-        print_line(f"{'attempt':<22}{attempt['at']:%Y-%m-%d %H:%M} {attempt['outcome']}: {attempt['reason']}")
-    print_line(f"{'index':<22}{_indexed(document['index'])}")
+    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else document["state"]
+    fields.append(("state", f"{state}{where}{why}"))
+    fields += [("answer", _origin(answer)) for answer in document["answers"]]
+    fields += [
+        ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]
+    ]
+    print_fields([*fields, ("index", _indexed(document["index"]))])
 
 
 def _origin(answer: dict[str, Any]) -> str:
     """Return where an answer came from."""
     source = "live" if answer["batch"] is None else f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
-    return f"{answer['at']:%Y-%m-%d %H:%M} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
+    said = f"{answer['at']:%Y-%m-%d %H:%M} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
+    return said if answer["applied"] else f"{said} (not applied)"
 
 
 def _indexed(index: dict[str, Any]) -> str:
@@ -52,7 +58,7 @@ def _indexed(index: dict[str, Any]) -> str:
         return f"broken: {index['problem']}"
     if not index["indexed"]:
         return "not in it"
-    return f"in build {index['build']}, " + ("up to date" if index["up_to_date"] else "with an older text; make index")
+    return f"in build {index['build']}, " + ("up to date" if index["up_to_date"] else "with an older text")
 
 
 @click.command(name="best-concepts", cls=Command)
@@ -64,7 +70,7 @@ def best_concepts(passage: str | None, *, as_json: bool) -> None:
     Without an id those of all passages, as JSON lines, or with --json as one list. The view best_concepts in the
     database has the same.
     """
-    with open_workspace(task="passages") as ws:
+    with read_workspace(task="passages") as ws:
         if passage is None:
             count = concepts.write_all_best(ws, raw_writer(), as_list=as_json)
             Terminal().say(f"{plural(count, 'concept')} written")

@@ -4,33 +4,62 @@ from typing import Any
 
 import click
 
-from jobs.command import Command, json_option, open_workspace
+from jobs import output
+from jobs.command import Command, json_option, read_workspace
 from jobs.output import print_json, print_line, usd
+from jobs.typed import as_typed
 from pipeline.ops import status
 
-WORDS = {"no_bio": "without a bio", "open": "without concepts"}  # for people; programs read the keys
+WORDS = {
+    "no_bio": "without a bio (cannot be searched)",
+    "open": "without concepts",
+}  # for people; programs read the keys
 SHOWN = 5  # due people and estimates; --json has more
+
+watch_option = click.option(
+    "--watch", is_flag=True, envvar="FINDABLE_WATCH", help="Go on until Ctrl-C: in place, in a pipe what changed."
+)
+
+
+exact_option = click.option(
+    "--exact", is_flag=True, envvar="FINDABLE_EXACT", help="Count and compare all rows anew, whatever was remembered."
+)
 
 
 @click.command(name="status", cls=Command)
+@watch_option
+@exact_option
 @json_option
-def main(*, as_json: bool) -> None:
+def main(*, watch: bool, exact: bool, as_json: bool) -> None:
     """Show the state of the workspace, and the next command."""
-    _print(None, as_json=as_json)
+    _print(None, watch=watch, exact=exact, as_json=as_json)
 
 
 @click.command(name="passages-status", cls=Command)
+@watch_option
+@exact_option
 @json_option
-def passages_status(*, as_json: bool) -> None:
+def passages_status(*, watch: bool, exact: bool, as_json: bool) -> None:
     """Show the state of the passages: how many have concepts, the pilot, the backfill, and the next command."""
-    _print("passages", as_json=as_json)
+    _print("passages", watch=watch, exact=exact, as_json=as_json)
 
 
-def _print(task: str | None, *, as_json: bool) -> None:
-    """Print the state of a task, or of that of the settings."""
-    with open_workspace(task=task) as ws:
-        report = status.run(ws)
-    print_json(report.document) if as_json else _show(report)
+def _print(task: str | None, *, watch: bool, exact: bool, as_json: bool) -> None:
+    """Print the state of a task, or of that of the settings, once or until Ctrl-C."""
+    if watch and as_json:
+        raise click.UsageError("--watch shows the state again and again, --json prints one document: choose one")
+    if as_json:
+        print_json(_report(task, exact=exact).document)
+    elif watch:
+        output.watch(lambda: _show(_report(task, exact=exact)))
+    else:
+        _show(_report(task, exact=exact))
+
+
+def _report(task: str | None, *, exact: bool) -> status.StatusReport:
+    """Return the state as it is now; the workspace is opened anew, for it may have been restored meanwhile."""
+    with read_workspace(task=task) as ws:
+        return status.run(ws, exact=exact)
 
 
 def _show(report: status.StatusReport) -> None:
@@ -40,6 +69,9 @@ def _show(report: status.StatusReport) -> None:
     bound = "" if document["bound"] else " (not bound yet)"
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
     print_line(f"{report.subject:<11}{_counted(document[report.subject])}")
+    if document["counted_at"]:
+        at = document["counted_at"][:16].replace("T", " ")
+        print_line(f"           counted {at} UTC; {as_typed('`make status EXACT=1`')} counts anew")
     for reason, count in document["parked"].items():
         print_line(f"           parked {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
@@ -57,7 +89,7 @@ def _show(report: status.StatusReport) -> None:
     for name in document["rolling_back"]:
         print_line(f"rollback   of {name} was begun and is not over; its answers are hidden")
     _show_pilot(document)
-    print_line(f"next       {document['next'] or 'nothing to do'}")
+    print_line(f"next       {as_typed(document['next']) or 'nothing to do'}")
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -89,12 +121,18 @@ def _show_estimates(document: dict[str, Any]) -> None:
     for one in document["estimates"][-SHOWN:]:
         name = f"{'batch' if one['kind'] == 'batch' else 'live run'} {one['number']}"
         came = f", came to {_amount(one['actual'])}" if one["actual"] else ""
-        error = f", {one['error']:.1%} off" if one["error"] is not None else ""
+        error = f"; off by {_errors(one['errors'])}" if one["errors"] else ""
         print_line(f"{label:<11}{name}: {_amount(one['estimated'])} estimated{came}{error}")
         label = ""
     error = document["estimate_error"]
     if error["mean"] is not None:
-        print_line(f"{label:<11}off by {error['mean']:.1%} on the mean of {error['of']}")
+        print_line(f"{label:<11}off by {_errors(document['estimate_errors'])} on the mean of {error['of']}")
+
+
+def _errors(errors: dict[str, float | None]) -> str:
+    """Return how far estimates were off, of each amount that was estimated."""
+    named = (("tokens_in", "in"), ("tokens_out", "out"), ("cost", "of the cost"))
+    return ", ".join(f"{error:.1%} {word}" for name, word in named if (error := errors[name]) is not None)
 
 
 def _amount(amounts: dict[str, Any]) -> str:
@@ -116,4 +154,4 @@ def _show_pilot(document: dict[str, Any]) -> None:
         cost = usd(going["estimated_cost"])
         print_line(f"backfill   {going['extractor']} since {going['since'][:16]}: {going['items']:,}, about {cost}")
     for one in document["withdrawn"]:
-        print_line(f"withdrawn  {one}: make rollback EXTRACTOR={one} goes on")
+        print_line(f"withdrawn  {one}: {as_typed(f'make rollback EXTRACTOR={one}')} goes on")

@@ -7,12 +7,14 @@ import click
 from jobs import values
 from jobs.command import (
     Command,
+    WritingCommand,
     confirmed,
     json_option,
     limit_option,
     no_probe_option,
     open_workspace,
     pilot_option,
+    read_workspace,
     skip_pilot_option,
     yes_option,
 )
@@ -27,11 +29,11 @@ from pipeline.workflows.batch_or_live import ModeEstimate
 from pipeline.workflows.preflight import Preflight
 
 _deadline_option = click.option(
-    "--deadline", type=values.duration, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h, 30m, 90s."
+    "--deadline", type=values.duration, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h30m, 90 min, 90s."
 )
 
 
-@click.command(name="tag", cls=Command)
+@click.command(name="tag", cls=WritingCommand)
 @click.option("--mode", type=click.Choice(["auto", "batch", "live"]), default="auto", envvar="FINDABLE_MODE")
 @limit_option
 @click.option("--budget", type=values.amount, envvar="FINDABLE_BUDGET", help="Most USD that it may spend.")
@@ -47,7 +49,8 @@ def main(deadline: float | None, *, yes: bool, as_json: bool, **options: Any) ->
 
     Nothing more is started if the budget would be exceeded. A killed run resumes, and until no item is left its budget
     holds for `run` and for `tag` without one, too. Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses
-    without --yes off a terminal.
+    without --yes off a terminal. If a quality gate fails, with a pilot or without, the exit code is 6, and the answers
+    are stored.
     """
     with open_workspace() as ws:
         words = ws.task.words
@@ -64,7 +67,7 @@ def main(deadline: float | None, *, yes: bool, as_json: bool, **options: Any) ->
     finish_tagged(report, words)
 
 
-@click.command(name="tag-live", cls=Command)
+@click.command(name="tag-live", cls=WritingCommand)
 @limit_option
 @skip_pilot_option
 @json_option
@@ -72,7 +75,8 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     """Tag all untagged people with a bio now, at full price.
 
     Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
-    interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not.
+    interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not. If a quality
+    gate fails the exit code is 6, and the answers are stored.
     """
     with open_workspace() as ws:
         pilot_run.run_first(ws, size=None, skip=skip_pilot)
@@ -93,7 +97,7 @@ def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json
 
     Spends nothing, and needs a key only for --count.
     """
-    with open_workspace() as ws:
+    with read_workspace() as ws:
         estimated, words = estimates.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words
     print_json(estimates.document(estimated)) if as_json else _show(estimated, words)
 
@@ -110,7 +114,7 @@ def _show(estimated: Preflight, words: Words) -> None:
     known = f"{known}, prompts by {estimated.sampled} that the API counted" if estimated.sampled else known
     print_line(
         f"{estimated.model}: {items}, about {used.prompt:,} tokens in and {used.answer + used.thoughts:,} out "
-        f"({known}; ±{estimated.known.error:.0%})"
+        f"({known}; {_errors(estimated)})"
     )
     calls, batches = plural(estimated.live.count, "call"), plural(estimated.batch.count, "batch", "batches")
     rows = [_row("batch", batches, estimated.batch), _row("live", calls, estimated.live)]
@@ -119,6 +123,15 @@ def _show(estimated: Preflight, words: Words) -> None:
         for warning in mode.warnings:
             Terminal().warn(f"{name}: {warning}")
     print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
+
+
+def _errors(estimated: Preflight) -> str:
+    """Return how far past estimates were off, of each amount; before there are any, how far they may be."""
+    errors = estimated.known.errors
+    if errors is None:
+        return f"±{estimated.known.error:.0%}"
+    named = zip(errors, ("in", "out", "of the cost"), strict=True)
+    return ", ".join(f"±{error:.0%} {word}" for error, word in named if error is not None)
 
 
 def _row(name: str, sends: str, mode: ModeEstimate) -> tuple[str, ...]:

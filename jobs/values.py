@@ -1,19 +1,38 @@
 """Check values of the command line: the types that several commands share."""
 
-import re
+from typing import Any
 
 import click
 
+from pipeline.core.amounts import parse_count, parse_duration, parse_money
+from pipeline.core.text import without_isolates
+
 LARGEST = 10**15  # more than any table holds, and well below what a database takes as a number
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}  # seconds
-COUNT = click.IntRange(1, LARGEST)
+
+
+class Count(click.IntRange):
+    """A whole number in a range, as people write it: 1,000 or 1k."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; a usage error says how one is written."""
+        try:
+            number = parse_count(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        return super().convert(number, param, ctx)
+
+
+COUNT = Count(1, LARGEST)
 
 
 def username(value: str) -> str:
-    """Return the name; raise BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates."""
+    """Return the name, without the marks that a report puts round what runs from right to left.
+
+    Raises BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates.
+    """
     if any("\ud800" <= letter <= "\udfff" for letter in value):
         raise click.BadParameter("it is not valid UTF-8")
-    return value
+    return without_isolates(value) or value
 
 
 def extractor(value: str) -> str:
@@ -24,15 +43,22 @@ def extractor(value: str) -> str:
 
 
 def duration(value: str) -> float:
-    """Return the seconds of 90, 90s, 30m, 2h or 1d; raise BadParameter if it is not a length of time."""
-    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)\s*", value)
-    if found is None:
-        raise click.BadParameter(f"{value!r} is not a length of time; write it as 90s, 30m, 2h or 1d")
-    return float(found[1]) * UNITS[found[2]]
+    """Return the seconds of 90, 90s, 30m, 2h30m or 1d; raise BadParameter if it is not a length of time."""
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} {error}") from None
+    if not 0 <= seconds <= LARGEST:
+        raise click.BadParameter(f"{value!r} must be a length of time that a person can wait")
+    return seconds
 
 
 def amount(value: str) -> float:
     """Return an amount of USD; raise BadParameter if it is not a number of 0 or more."""
-    if not re.fullmatch(r"\s*(\d{1,12}(\.\d*)?|\.\d+)(e-?\d{1,2})?\s*", value, re.ASCII | re.IGNORECASE):
-        raise click.BadParameter(f"{value!r} is not an amount of USD, 0 or more")
-    return float(value)
+    try:
+        usd = parse_money(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} {error}") from None
+    if not 0 <= usd <= LARGEST:
+        raise click.BadParameter(f"{value!r} must be an amount of USD, 0 or more")
+    return usd

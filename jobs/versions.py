@@ -5,13 +5,13 @@ from dataclasses import asdict
 import click
 
 from jobs import values
-from jobs.command import Command, confirmed, json_option, open_workspace, yes_option
+from jobs.command import Command, confirmed, json_option, open_workspace, read_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_table, usd
 from pipeline.core.task import Subject
 from pipeline.ops import rollback as rollback_run
 from pipeline.ops import versions
 
-HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "")
+HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "note")
 
 
 @click.command(name="versions", cls=Command)
@@ -21,7 +21,7 @@ def main(*, as_json: bool) -> None:
 
     Lists experts and passages; with TASK=passages only passages.
     """
-    with open_workspace() as ws:
+    with read_workspace() as ws:
         found = versions.run(ws)
     if as_json:
         print_json([versions.document(one) for one in found])

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from emulator.server import Server
 from jobs.cli import main
+from jobs.typed import GIVEN
 from pipeline.core import settings
 from pipeline.engine.workspace import open_workspace
 from pipeline.store.postgresql import WRITING
@@ -97,7 +98,11 @@ class Workspace:
     environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Name the database of this folder, where it is not a file in it; two workspaces in one folder share it."""
+        """Name the database of this folder, where it is not a file in it; two workspaces in one folder share it.
+
+        Commands run as where make runs them, so that what they tell to type is typed with make.
+        """
+        self.environ = {GIVEN: ":", **self.environ}
         if ON_POSTGRESQL and postgresql.is_ours(self.environ.get(URL)):
             programs = str(postgresql.shared().programs)
             self.environ = {**self.environ, URL: postgresql.database_of(self.data), "FINDABLE_PG_BIN": programs}
@@ -119,8 +124,13 @@ class Workspace:
             self.ran(command, **values)
 
     def open(self) -> Any:
-        """Open the workspace for the length of a block, as the commands do."""
-        return open_workspace(settings.load_settings(self.environ), NullProgress())
+        """Open the workspace for the length of a block, as the commands do; what it asks is answered with yes."""
+        return open_workspace(settings.load_settings(self.environ), NullProgress(), agrees=lambda _question: True)
+
+    def begin(self) -> "Workspace":
+        """Make the workspace, with no row in it, and return it."""
+        with self.open():
+            return self
 
     def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a SELECT on the workspace's database, with `:name` for its values."""

@@ -27,18 +27,17 @@ class BatchSummary(NamedTuple):
     @property
     def done(self) -> str:
         """Return how far it has come: answers of an ingested one, else what the API counts."""
-        if self.batch.answered is not None:
-            return f"{self.batch.answered} answered"
-        return "-" if self.batch.remote_done is None else str(self.batch.remote_done)
+        done = self.batch.remote_done if self.batch.answered is None else self.batch.answered
+        return "-" if done is None else str(done)
 
     @property
     def age_words(self) -> str:
-        """Return the age as people say it."""
+        """Return the age as people say it; of a batch that is over, how long it took."""
         seconds = self.age.total_seconds()
         minutes = int(seconds // 60)
         if minutes < 1:
             return f"{seconds:.0f} s"
-        return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004 - two hours
+        return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004 - two hours
 
     @property
     def document(self) -> dict[str, Any]:

@@ -203,7 +203,8 @@ class _Poll:
             self._cancel_if_too_old(batch)
         elif not self._may_get_its_file(batch, remote):
             download_result(ws, number, remote)
-        return f"batch {number}: {(remote.word or 'no state').lower()} {self.done[number]}/{batch.requests}"
+        said = (remote.word or "no state").lower().rpartition("state_")[2]
+        return said if len(self.done) == 1 else f"batch {number}: {said}"
 
     def _may_get_its_file(self, batch: Batch, remote: "RemoteBatch") -> bool:
         """Return whether a batch that succeeded without naming its result may still name it; when it began is kept."""

@@ -258,6 +258,11 @@ def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
             offset += len(raw)
 
 
+def why_not_readable(path: Path) -> str:
+    """Return why there is no file to read at a path, in words that follow its name; empty where there is one."""
+    return "is a directory" if path.is_dir() else "" if path.exists() else "is not there"
+
+
 def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:
     """Yield (line number from 1, document) of a JSON lines file; blank lines are passed over.
 

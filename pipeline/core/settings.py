@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from pipeline.core.amounts import parse_count, parse_duration, parse_money, parse_size
 from pipeline.core.errors import ConfigurationError
 
 PREFIX = "FINDABLE_"
@@ -34,10 +36,18 @@ def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: 
     return parse
 
 
-_positive = _number(int, least=1, most=math.inf, wanted="1 or more")
-_seconds = _number(float, least=0, most=999_999_999, wanted="a number of seconds, 0 or more")
-_days = _number(float, least=0, most=100_000, wanted="a number of days, from 0 to 100,000")  # calendars end
-_usd = _number(float, least=0, most=math.inf, wanted="an amount of USD, 0 or more")  # infinity: never ask
+def _money(text: str) -> float:
+    return math.inf if text.strip().lower() in {"inf", "infinity"} else parse_money(text)
+
+
+_positive = _number(parse_count, least=1, most=math.inf, wanted="1 or more")
+_size = _number(parse_size, least=1, most=math.inf, wanted="1 or more")
+_seconds = _number(parse_duration, least=0, most=999_999_999, wanted="a number of seconds, 0 or more")
+_hours = _number(partial(parse_duration, unit=3600), least=0, most=999_999, wanted="a number of hours, 0 or more")
+_days = _number(  # calendars end
+    partial(parse_duration, unit=86_400), least=0, most=100_000, wanted="a number of days, from 0 to 100,000"
+)
+_usd = _number(_money, least=0, most=math.inf, wanted="an amount of USD, 0 or more")  # infinity: never ask
 _share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 
@@ -93,9 +103,9 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _setting(default: Any, parse: Callable[[str], Any], text: str, *, local: Any = None) -> Any:
-    """Declare a setting: its default (on the local backend `local`, where that differs), parser and description."""
-    return field(default=default, metadata={"parse": parse, "help": text, "local": local})
+def _setting(default: Any, parse: Callable[[str], Any], text: str, *, local: Any = None, unit: str = "") -> Any:
+    """Declare a setting: default (on the local backend `local`, where that differs), parser, description and unit."""
+    return field(default=default, metadata={"parse": parse, "help": text, "local": local, "unit": unit})
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,7 @@ class Settings:
     embedding_model: str = _setting(
         "gemini-embedding-2", str, "the model that embeds", local="findable-local-embedding-1"
     )
-    dim: int = _setting(768, _positive, "width of the vectors")
+    dim: int = _setting(768, _positive, "width of the vectors", unit="numbers")
     models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
     tier: str = _setting(
         "1",
@@ -129,31 +139,44 @@ class Settings:
         "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`",
     )
     rpm: int | None = _setting(
-        None, _positive, "live requests a minute, over the tier's; the local engine has no limit unless you set one"
+        None,
+        _positive,
+        "live requests a minute, over the tier's; the local engine has no limit unless you set one",
+        unit="requests/min",
     )
-    tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's")
-    rpd: int | None = _setting(None, _positive, "live requests a day (US/Pacific), over the tier's")
+    tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's", unit="tokens/min")
+    rpd: int | None = _setting(
+        None, _positive, "live requests a day (US/Pacific), over the tier's", unit="requests/day"
+    )
     api_version: str = _setting("v1beta", str, "the API version, always sent")
-    batch_rows: int = _setting(50_000, _positive, "most requests in one batch")
-    batch_bytes: int = _setting(1_000_000_000, _positive, "largest request file; the API takes 2 GB")
-    batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch")
-    confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first")
-    budget_per_day: float | None = _setting(None, _usd, "most USD a day (US/Pacific), by all commands together")
-    concurrency: int = _setting(5, _positive, "live calls under way at once, to begin with; it adapts")
-    create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0)
-    list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0)
-    call_timeout: float = _setting(60.0, _seconds, "how long any other call may take")
-    transfer_timeout: float = _setting(600.0, _seconds, "how long one upload or download may stand still")
-    embed_calls: int = _setting(4, _positive, "embedding calls under way at once", local=2)
-    retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again")
-    retry_wait: float = _setting(1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1)
-    poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2)
-    poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0)
-    poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds")
-    batch_hours: float = _setting(48.0, _seconds, "hours after which a batch that is not over is cancelled")
-    upload_hours: float = _setting(40.0, _seconds, "hours for which an upload is used again; the API keeps it 48")
-    lease: float = _setting(120.0, _seconds, "how long a lease lasts unless it is renewed", local=20.0)
-    keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")
+    batch_rows: int = _setting(50_000, _positive, "most requests in one batch", unit="requests")
+    batch_bytes: int = _setting(1_000_000_000, _size, "largest request file; the API takes 2 GB", unit="bytes")
+    batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch", unit="tokens")
+    confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first", unit="USD")
+    budget_per_day: float | None = _setting(
+        None, _usd, "most USD a day (US/Pacific), by all commands together", unit="USD"
+    )
+    concurrency: int = _setting(5, _positive, "live calls under way at once, to begin with; it adapts", unit="calls")
+    create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0, unit="s")
+    list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0, unit="s")
+    call_timeout: float = _setting(60.0, _seconds, "how long any other call may take", unit="s")
+    transfer_timeout: float = _setting(600.0, _seconds, "how long one upload or download may stand still", unit="s")
+    embed_calls: int = _setting(4, _positive, "embedding calls under way at once", local=2, unit="calls")
+    retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again", unit="s")
+    retry_wait: float = _setting(
+        1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1, unit="s"
+    )
+    poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2, unit="s")
+    poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0, unit="s")
+    poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds", unit="s")
+    batch_hours: float = _setting(48.0, _hours, "hours after which a batch that is not over is cancelled", unit="h")
+    upload_hours: float = _setting(
+        40.0, _hours, "hours for which an upload is used again; the API keeps it 48", unit="h"
+    )
+    lease: float = _setting(120.0, _seconds, "how long a lease lasts unless it is renewed", local=20.0, unit="s")
+    keep_days: float = _setting(
+        30.0, _days, "days for which clean keeps files of batches that are over, and builds", unit="days"
+    )
     mime_types: tuple[str, ...] = _setting(
         ("jsonl", "application/jsonl", "application/json", "text/plain"), _names, "types tried for uploads, in order"
     )
@@ -250,8 +273,26 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=[?&])((?:ssl)?password)=[^&]*", r"\1=…", shown)
 
 
-def settings_rows(settings: Settings) -> list[tuple[str, str, str, str]]:
-    """Return (variable, value, source, description) of every setting; keys are masked."""
+def with_unit(value: str, unit: str) -> str:
+    """Return a value as people read it: a number with its unit, thousands set apart."""
+    if not unit or not value:
+        return value
+    number = float(value)
+    return f"{int(number):,} {unit}" if number.is_integer() else f"{number:g} {unit}"
+
+
+class SettingRow(NamedTuple):
+    """A setting as it may be shown: its variable, value, where that came from, what it is, and the value's unit."""
+
+    name: str
+    value: str
+    source: str
+    help: str
+    unit: str = ""
+
+
+def settings_rows(settings: Settings) -> list[SettingRow]:
+    """Return every setting; keys are masked."""
     shown = settings.for_backend(settings.wanted_backend)
     table = []
     for one in fields(Settings):
@@ -260,9 +301,11 @@ def settings_rows(settings: Settings) -> list[tuple[str, str, str, str]]:
         value = getattr(shown, one.name)
         text = "" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)
         source = settings.sources.get(one.name, "default")
-        table.append((PREFIX + one.name.upper(), without_password(text), source, one.metadata["help"]))
+        name, told = PREFIX + one.name.upper(), one.metadata
+        table.append(SettingRow(name, without_password(text), source, told["help"], told["unit"]))
     key = masked(settings.api_key) if settings.api_key else ""
-    table.append(("GEMINI_API_KEY", key, settings.sources.get("api_key", "default"), "the key; without one, local"))
+    origin = settings.sources.get
+    table.append(SettingRow("GEMINI_API_KEY", key, origin("api_key", "default"), "the key; without one, local"))
     base_url = without_password(settings.base_url or "")
-    table.append((BASE_URL_NAME, base_url, settings.sources.get("base_url", "default"), "another server than Google's"))
+    table.append(SettingRow(BASE_URL_NAME, base_url, origin("base_url", "default"), "another server than Google's"))
     return table

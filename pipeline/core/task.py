@@ -103,6 +103,27 @@ class Words(NamedTuple):
         return f"make {target}{self.named}"
 
 
+class ItemsWanted(NamedTuple):
+    """Which items to list: those that hold all of some words, in one state or any, at most so many behind one id.
+
+    `now` (aware) is the moment at which a state holds.
+    """
+
+    words: Sequence[str]
+    state: str | None
+    after: str | None
+    limit: int
+    now: datetime
+
+
+class ListedItem(NamedTuple):
+    """One item in a list: its id, its state, and by their names the values that tell what it is."""
+
+    id: str
+    state: str
+    values: Mapping[str, Any]
+
+
 class Task(Protocol):
     """What to ask about which items, what a valid answer is, and where it goes."""
 
@@ -168,6 +189,14 @@ class Task(Protocol):
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
         """Return `total` and five disjoint counts that add up to it: done, open, not to be asked, claimed, parked."""
 
+    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:  # noqa: ARG002 - not all are listed
+        """Return the items that are wanted, in the order of their rows, by one query.
+
+        Raises:
+            InputError: the items of this task cannot be listed, or none can be in that state.
+        """
+        raise InputError(f"the {self.words.many} of this workspace cannot be listed")
+
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the answers of one extractor (None: of all of the task) are like, at flat memory."""
 
@@ -218,11 +247,13 @@ class Entry:
 class Collection(Protocol):
     """What is indexed and searched: the entries of one subject."""
 
-    def count(self, tx: "Connection") -> int:
-        """Return how many entries there are in this snapshot, by a query of its own."""
+    task: str  # the name of the task whose answered items are the entries
 
-    def entries(self, tx: "Connection") -> Iterable[Entry]:
-        """Yield every entry of this snapshot in the order of ids."""
+    def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
+        """Return how many entries there are in this snapshot, or among some ids, by a query of its own."""
+
+    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterable[Entry]:
+        """Yield every entry of this snapshot in the order of ids, or those among some ids."""
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the name by which judgements of a search mean an entry."""
@@ -248,6 +279,13 @@ class SubjectRoom(Protocol):
 
     def is_adopted(self, tx: "Connection", settings: "Settings") -> bool:
         """Return whether `adopt` would find nothing to do; quick at any size."""
+
+    def adoption_plan(self, tx: "Connection", settings: "Settings") -> list[str]:
+        """Return what `adopt` would add to each table of another program, in words; nothing is written.
+
+        Raises:
+            ConfigurationError: a table cannot be adopted.
+        """
 
     def adopt(self, tx: "Connection", settings: "Settings") -> list[str]:
         """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""

@@ -1,8 +1,9 @@
 """Escape text that others wrote for the place it goes to: a prompt, a line of Markdown, a drawing, a cell of CSV.
 
 A phrase of a model loses mark-up, entities, control and invisible characters. In a prompt, data stands between tags,
-and what looks like one of our tags inside it loses its bracket; other mark-up stays. In a report, text stands between
-marks that isolate its direction (U+2068, U+2069), and nothing in it becomes a link, an image, a row or a line. A cell
+and what looks like one of our tags inside it loses its bracket; other mark-up stays. In a report, text that runs
+from right to left stands between marks that isolate its direction (U+2068, U+2069), no other does, for a name that is
+copied would hold them; and nothing in a text becomes a link, an image, a row or a line. A cell
 that a spreadsheet would run as a formula gets an apostrophe before it, and so does one that has one there already;
 `restore_formula` takes it off, so that what was exported is imported as it was.
 """
@@ -13,7 +14,6 @@ import io
 import re
 import unicodedata
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
 
 MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 # letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
@@ -61,10 +61,16 @@ def _folded(text: str) -> str:
 
 
 FIRST, LAST = "\u2068", "\u2069"  # first-strong isolate, pop directional isolate
+ISOLATES = "\u2066\u2067\u2068\u2069"
+TURNING = frozenset({"R", "AL", "AN"})  # classes of letters and digits that run from right to left
 UNSEEN = "\ufffd"  # in the place of what cannot be seen, and could turn the direction of all that follows
 KEPT = "\u200c\u200d"  # joiners, without which Persian, Hindi and families of emoji read differently
 
 _SPACE = re.compile(r"\s+")
+_NAME = re.compile(r"[\w .,'@+-]+")
+_BLOCK = re.compile(r"^( ?\d{0,9})([#+=.)-])")  # begins a heading, a list or a rule at the beginning of a line
+_ESCAPED = r"\1\\\2"
+JOIN = "\u2060"  # an invisible joiner
 _SPECIAL = re.compile(r"[&<>|\\@`*_\[\]~$]|:(?=//)|(?<=[wW][wW][wW])\.")
 # entities where a viewer might not know the backslash, or a table would be split before it is seen
 _INSTEAD = {
@@ -73,9 +79,9 @@ _INSTEAD = {
     ">": "&gt;",
     "|": "&#124;",
     "\\": "&#92;",
-    "@": "@\u2060",
-    ":": ":\u2060",
-    ".": "\u2060.",
+    "@": f"@{JOIN}",
+    ":": f":{JOIN}",
+    ".": f"{JOIN}.",
 }
 
 
@@ -91,32 +97,62 @@ def escape_markdown(text: str, *, most: int | None = None) -> str:
 
     An invisible joiner (U+2060) in addresses keeps viewers from making links of them by themselves.
     """
-    return f"{FIRST}{_plain(escape_invisible(text.strip(), most=most))}{LAST}"
+    line = escape_invisible(text.strip(), most=most)
+    return _isolated(_BLOCK.sub(_ESCAPED, _plain(line)), line)
 
 
-def markdown_code(text: str) -> str:
-    """Return a name of ours for a line of Markdown, so that it can be copied as it is; it holds no backtick."""
-    return f"`{escape_invisible(text.strip()).replace('`', UNSEEN) or ' '}`"
+def markdown_code(text: str, *, most: int | None = None) -> str:
+    """Return a name for a line of Markdown, so that it can be copied as it is; a backtick in it is shown as unknown."""
+    line = escape_invisible(text.strip(), most=most).replace("`", UNSEEN)
+    return _isolated(f"`{line or ' '}`", line)
+
+
+def markdown_name(text: str, *, most: int) -> str:
+    """Return a name from data for a line of Markdown: as code, to be copied, unless it holds something odd."""
+    return markdown_code(text, most=most) if _NAME.fullmatch(text) else escape_markdown(text, most=most)
 
 
 def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
     """Return a text for a line of Markdown with the (start, end) of some parts in bold; they are apart and ascending.
 
-    The marks of bold stand outside an isolate, so that they hold however a part begins and ends.
+    Something that is neither a blank nor a sign stands next to the marks of bold, or they would not be read as such.
     """
+    is_turned = _is_turned(text)
     pieces, done = [], 0
     for start, end in spans:
         pieces.append(_plain(escape_invisible(text[done:start])))
-        part = _plain(escape_invisible(text[start:end]))
-        pieces.append(f"**{FIRST}{part}{LAST}**" if part else "")
+        pieces.append(_bold(escape_invisible(text[start:end]), is_turned=is_turned))
         done = end
     pieces.append(_plain(escape_invisible(text[done:])))
-    return f"{FIRST}{''.join(pieces)}{LAST}"
+    return _isolated(_BLOCK.sub(_ESCAPED, "".join(pieces)), text)
 
 
 def escape_svg(text: str, *, most: int | None = None) -> str:
     """Return a text for an element of SVG."""
-    return f"{FIRST}{escape(escape_invisible(text, most=most))}{LAST}"
+    line = escape_invisible(text, most=most)
+    return _isolated(html.escape(line, quote=False), line)
+
+
+def without_isolates(text: str) -> str:
+    """Return a text that may have been copied from a report without the isolates around it."""
+    return text.strip().strip(ISOLATES).strip()
+
+
+def _bold(part: str, *, is_turned: bool) -> str:
+    """Return a visible part of a text in bold."""
+    if not part:
+        return ""
+    first, last = (FIRST, LAST) if is_turned else ("" if part[at].isalnum() else JOIN for at in (0, -1))
+    return f"**{first}{_plain(part)}{last}**"
+
+
+def _isolated(shown: str, text: str) -> str:
+    """Return what is shown of a text between isolates where the text, or a part of it, runs from right to left."""
+    return f"{FIRST}{shown}{LAST}" if _is_turned(text) else shown
+
+
+def _is_turned(text: str) -> bool:
+    return not text.isascii() and any(unicodedata.bidirectional(char) in TURNING for char in text)
 
 
 def _plain(line: str) -> str:

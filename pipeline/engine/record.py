@@ -126,7 +126,7 @@ def write_judgements(
     told = [Answered(one.asked.item_id, _answer(one), one.asked.input_hash) for one in good]
     written = task.write(tx, told, extractor=source.extractor, at=at)
     if written.applied:
-        workspace.touch_revision(tx)
+        workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
     whose = {"task": task.name, "batch": source.batch, "at": at}
     given = {**whose, "extractor": source.extractor}

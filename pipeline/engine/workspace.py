@@ -16,6 +16,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings, without_password
 from pipeline.engine import registry
+from pipeline.engine.access import Access, check_access
 from pipeline.gemini import models
 from pipeline.store import leases, marker, schema, workspace
 from pipeline.store.database import Connection, Store
@@ -217,15 +218,25 @@ class OpenWorkspace:
 
 
 @contextlib.contextmanager
-def open_workspace(settings: Settings, display: Progress) -> Iterator[OpenWorkspace]:
-    """Open a workspace for the length of a block, making or mending its schema first.
+def open_workspace(
+    settings: Settings,
+    display: Progress,
+    *,
+    access: Access = Access.CREATE,
+    agrees: Callable[[str], bool] = lambda _question: False,
+) -> Iterator[OpenWorkspace]:
+    """Open a workspace for the length of a block, making or mending its schema first; see `access.check_access`.
 
     Raises:
-        ConfigurationError: the workspace is bound to another backend than the one asked for, or its files belong to
-            another database than the one that is set.
+        ConfigurationError: there is none, and `access` does not make one; what would be added to another program's
+            database was not agreed to; the workspace is bound to another backend than the one asked for, or its files
+            belong to another database than the one that is set.
     """
+    check_links(settings.data)
     store = Store(settings.url)
     try:
+        if line := check_access(settings, store, access, agrees):
+            display.say(line)
         opened = _opened(settings, store, display)
     except BaseException:
         store.close()
@@ -238,7 +249,7 @@ def open_workspace(settings: Settings, display: Progress) -> Iterator[OpenWorksp
 
 def _opened(settings: Settings, store: Store, display: Progress) -> OpenWorkspace:
     """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
-    ready_directory(settings.data)
+    make_directory(settings.data)
     if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
         display.warn(marker.moved_message(store.path, mark))
     found = marker.find_marker(settings.data)
@@ -283,27 +294,42 @@ def _rooms_of(
     return rooms
 
 
-def ready_directory(data: Path) -> Path:
-    """Return the workspace's directory, made where it was not there.
+def make_directory(data: Path) -> None:
+    """Make the workspace's directory where it is not there.
 
     Raises:
-        ConfigurationError: there can be none, or a link in it leads out, so that writing would change other files.
+        ConfigurationError: there can be none.
     """
-    try:
+    with _refusing(data):
         data.mkdir(parents=True, exist_ok=True)
+
+
+def check_links(data: Path) -> None:
+    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
+
+    Raises:
+        ConfigurationError: one does, or the directory cannot be read.
+    """
+    with _refusing(data):
         link = files.link_out(data, WRITTEN)
+    if link is not None:
+        raise ConfigurationError(
+            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
+            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
+        )
+
+
+@contextlib.contextmanager
+def _refusing(data: Path) -> Iterator[None]:
+    """Say of what the system refuses in a block that a directory cannot be the workspace."""
+    try:
+        yield
     except OSError as error:
         found = "it is a file" if data.is_file() else error.strerror
         raise ConfigurationError(
             f"{data} cannot be the workspace: {found}; nothing was changed",
             hint="set DATA= to a directory that can be written",
         ) from error
-    if link is not None:
-        raise ConfigurationError(
-            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
-            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
-        )
-    return data
 
 
 def _backend(settings: Settings, bound: str | None) -> str:

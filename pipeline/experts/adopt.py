@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, literal, or_, select
 
 from pipeline.core.settings import Settings
+from pipeline.experts import kinds
 from pipeline.experts.columns import tags_of
 from pipeline.experts.schema import SPEC, experts, forget_shape, item_id
 from pipeline.experts.table import PAGE, TASK, by_ids, looks_foreign, rescore_pages, untagged
 from pipeline.store import answers, workspace
 from pipeline.store.database import pages, streamed
+from pipeline.store.schema import is_workspace
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables import adopt as tables
 from pipeline.tables.reflect import columns_of
@@ -33,22 +35,30 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     """
     done = tables.adopt_table(tx, SPEC, first=not tables.is_marked(tx, SPEC))
     forget_shape(tx)
+    kinds.ensure_index(tx)
     if done.made:
         return []
     lines = list(done.lines)
     if parked := settle_foreign(tx, every_row=done.first):
         lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
     if scored := rescore_pages(tx, None if done.first else unscored):
-        workspace.touch_revision(tx)
+        workspace.touch_revision(tx, TASK, ())
         lines.append(f"scored {scored:,}")
     if lines and tx.info.pop(SWITCHED, False):
         lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
     return lines
 
 
+def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
+    """Return what `adopt` would add to a table of another program; nothing in a workspace, which has adopted it."""
+    if is_workspace(tx) or not (plan := tables.planned(tx, SPEC)):
+        return []
+    return [*plan, "a score to each of its rows"]
+
+
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")):
+    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")) or kinds.lacks_index(tx):
         return False
     todo = (select(literal(1)).where(condition).limit(1) for condition in (unscored, experts.c.id.is_(None)))
     return all(tx.execute(query).first() is None for query in todo)
@@ -60,12 +70,16 @@ def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
     Of rows without a score, or with `every_row` of all, every tags cell is read; of others those that look foreign.
     """
     marked = list(tx.execute(answers.foreign_ids(TASK)).scalars())
+    changed: list[str] = []
     for some in pages(marked):
         rows = by_ids(tx, some, ("id", "tags"))
         mended = [key for key in some if key not in rows or tags_of(rows[key]["tags"]) is not None]
         answers.forget_foreign(tx, TASK, mended)
+        changed += mended
     suspicious = ~untagged if every_row else or_(looks_foreign, ~untagged & unscored)
     query = select(item_id, experts.c.tags).where(suspicious, item_id.not_in(answers.foreign_ids(TASK)))
     foreign = [row[0] for row in streamed(tx, query, page=PAGE) if tags_of(row.tags) is None]
     answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
+    if changed or foreign:
+        workspace.touch_revision(tx, TASK, [*changed, *foreign])
     return len(foreign)

@@ -1,11 +1,11 @@
 """The experts as they are indexed: the text that is embedded, and what stands in `metadata.json` for each."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import call
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Entry
-from pipeline.experts import table
+from pipeline.experts import kinds, table
 from pipeline.experts.columns import HEADERS, USERNAME, number_of, tags_of, text_of
 
 if TYPE_CHECKING:
@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 class ExpertsCollection:
     """Every tagged expert; see `pipeline.core.task.Collection`."""
 
-    def count(self, tx: "Connection") -> int:
-        """Return how many experts are tagged in this snapshot."""
-        return table.count_experts(tx, table.tagged())
+    task = table.TASK
 
-    def entries(self, tx: "Connection") -> Iterator[Entry]:
+    def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
+        """Return how many experts are tagged in this snapshot."""
+        if among is None:
+            return kinds.count_tagged(tx)
+        return sum(1 for _ in table.cells_among(tx, ("id",), among, table.tagged()))
+
+    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield every tagged expert, by id."""
-        for row in table.cells(tx, COLUMNS, table.tagged()):
+        tagged = table.tagged()
+        rows = table.cells(tx, COLUMNS, tagged) if among is None else table.cells_among(tx, COLUMNS, among, tagged)
+        for row in rows:
             yield _entry(*row)
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:

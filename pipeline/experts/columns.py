@@ -1,16 +1,16 @@
 """Read the columns of a person: their names in a file's header, and what a cell of the table says.
 
-A header is matched by folded names, so that `First Name`, `first_name`, `FIRST-NAME` and `firstname` are one column. A
-cell holds text, a number, or a list of tags, whichever program wrote it.
+A header is matched by folded names, so that `First Name`, `first_name`, `FIRST-NAME` and `firstname` are one column;
+`aliases` has the other names. A cell holds text, a number, or a list of tags, whichever program wrote it.
 """
 
 import math
-import re
 from typing import Any
 
 import orjson
 
 from pipeline.tables.cells import cell_words
+from pipeline.tables.names import fold
 
 JSON_SPACE = " \t\r\n"
 EMPTY_TAGS = frozenset({"", "[]", "null"})  # without JSON's white space; these mean untagged
@@ -78,14 +78,6 @@ HEADERS: dict[str, str] = {
     "profile_url_utm": "Profile URL with UTM",
     "category": "category",
 }
-
-_SEPARATORS = re.compile(r"[\s_\-]+")
-
-
-def fold(name: str) -> str:
-    """Return a header's name without case, spaces, underscores and hyphens."""
-    return _SEPARATORS.sub("", name.strip("\ufeff")).casefold()
-
 
 _BY_FOLDED = {fold(name): column for pair in HEADERS.items() for column in (pair[0],) for name in pair}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import DerivedCheck, ExportRows, Hooks, RowFault
 from pipeline.core.progress import Progress
-from pipeline.experts import adopt, remove, table
+from pipeline.experts import adopt, kinds, remove, table
 from pipeline.experts.columns import number_of, tags_of, text_of
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
@@ -43,6 +43,10 @@ class ExpertsHooks(Hooks):
         """Make the table."""
         adopt.adopt(there)
 
+    def is_adopted_table(self, tx: "Connection") -> bool:
+        """Return whether another program made the table."""
+        return not kinds.is_counted(tx) and not kinds.is_ours(tx)
+
     def highest_id(self, tx: "Connection", table_: "Table") -> int:  # noqa: ARG002 - there is one
         """Return the highest id that was ever asked about."""
         return claims.highest_id(tx, table.TASK)
@@ -63,7 +67,7 @@ class ExpertsHooks(Hooks):
         adopt.settle_foreign(tx)
         changed = table.rescore_pages(tx)
         if changed:
-            workspace.touch_revision(tx)
+            workspace.touch_revision(tx, table.TASK, ())
         return changed
 
     def settle_foreign(self, tx: "Connection") -> None:
@@ -130,5 +134,5 @@ def _fault(kind: str, names: list[str]) -> RowFault:
 
 def _rescore(tx: "Connection") -> str:
     changed = table.rescore_pages(tx)
-    workspace.touch_revision(tx)
+    workspace.touch_revision(tx, table.TASK, ())
     return f"wrote {changed} scores"

@@ -5,7 +5,7 @@ the old text, and a finding says so. The report of findings is sealed right befo
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +18,7 @@ from pipeline.experts.rows import Person
 from pipeline.experts.schema import fit_rates
 from pipeline.store import answers, claims, workspace
 from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejects_report
+from pipeline.tables.mapping import choices_of
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -52,6 +53,8 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
     ]
     table.insert_people(tx, [(person.username, person.values) for person in new])
     updated = [change for change in changes if table.update_person(tx, change.row, change.values)]
+    if new or updated:
+        workspace.touch_revision(tx, table.TASK, [change.item_id for change in updated])
     done.added += len(new)
     done.updated += len(updated)
     done.unchanged += len(people) - len(new) - len(updated)
@@ -126,16 +129,26 @@ class PeopleImportReport(ImportReport):
     encoding: str = ""
 
 
-def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | None = None) -> PeopleImportReport:
+def run(
+    ws: OpenWorkspace,
+    path: Path,
+    *,
+    strict: bool = False,
+    report: Path | None = None,
+    mapping: str = "",
+    confirm: Callable[[str], bool] | None = None,
+) -> PeopleImportReport:
     """Import the people in a file; with `report`, list every finding in that CSV file.
 
-    A report says what happened also where nothing went in; `ImportReport.check` raises then.
+    `mapping` is MAP=, `confirm` asks about a guess; what the columns mean is kept for the next such file. A report says
+    what happened also where nothing went in; `ImportReport.check` raises then.
 
     Raises:
-        InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
+        InputError: the file cannot be read as people, a guess about its columns is open, or the report cannot be
+            written. Nothing was changed.
         ConfigurationError: it is a Parquet file, and pyarrow is not installed.
     """
-    file = People(path)
+    file = People(path, choices_of(ws.store, ws.settings.task, given=mapping, confirm=confirm))
     done = PeopleImportReport(str(path), str(report) if report else None, format=file.format, encoding=file.encoding)
     with (
         contextlib.suppress(_Refused),
@@ -153,8 +166,8 @@ def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | N
         done.refused = strict and done.is_flawed
         if done.refused:
             raise _Refused
+        workspace.keep_columns(tx, ws.settings.task, file.mapping.header, file.mapping.kept, at=ws.now())
         if done.added or done.updated:
-            workspace.touch_revision(tx)
             workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
     done.notes = file.notes
     return done

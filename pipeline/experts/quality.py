@@ -67,13 +67,17 @@ def _figures(tx: "Connection", extractor: str | None, numbers: Counter[int], use
     replies = statistics.count_replies(tx, table.TASK, extractor)
     failed = share(replies.refused + replies.invalid, replies.total)
     whole = people + parked
-    yield from count_figures("tags", numbers, one="person")
-    yield Figure("used-once", share(once, len(used)), "share", "tags that one person alone has", people)
-    yield Figure("longest-tag", longest, "characters", "longest tag, characters", people)
-    yield Figure("parked", share(parked, whole), "share", "people parked, of those tagged or parked", whole)
-    yield Figure("failed", failed, "share", "replies refused or invalid", replies.total)
+    yield from count_figures("tags", numbers, one="person", many="people")
+    yield Figure(
+        "used-once", share(once, len(used)), "share", "tags that one person alone has, of all different tags", people
+    )
+    yield Figure("longest-tag", longest, "characters", "characters of the longest tag", people)
+    yield Figure(
+        "parked", share(parked, whole), "share", "people who failed for good (parked), of those tagged or parked", whole
+    )
+    yield Figure("failed", failed, "share", "replies that were refused or invalid, of all replies", replies.total)
     yield Figure("people", people, "count", "people with tags", people)
-    yield Figure("different-tags", len(used), "count", "different tags", people)
+    yield Figure("different-tags", len(used), "count", "different tags in use", people)
     yield from usage_figures(replies, one="person")
 
 

@@ -11,15 +11,18 @@ from dataclasses import replace
 
 from pipeline.core.errors import InputError
 from pipeline.core.text import restore_formula
-from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected, fold
+from pipeline.experts.aliases import KEY_RULE, SPECS
+from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected
 from pipeline.experts.rows import Person, judge_row
-from pipeline.tables import json_file
+from pipeline.tables import json_file, json_places
 from pipeline.tables.duplicates import SeenIds
 from pipeline.tables.findings import Finding, rejected
 from pipeline.tables.layout import Layout, TextRow, row_of
+from pipeline.tables.names import fold
 from pipeline.tables.table_file import TableFile, name_some
 
 HINT = f"give a CSV file with the header {expected()}, or JSON objects with these keys"
+DOCUMENT_HINT = f"give one JSON object, or a list of them, with the keys {expected()}"
 _ANSWERED = frozenset({"id", "tags", "findabilityscore"})  # folded names of what our own export has beside
 
 
@@ -28,7 +31,18 @@ def _cell(text: str) -> str:
     return restore_formula(text.strip())
 
 
-LAYOUT = Layout(USERNAME, columns=HEADERS, column_of=column_of, hint=HINT, guesses=True, cell=_cell)
+LAYOUT = Layout(
+    USERNAME,
+    columns=HEADERS,
+    column_of=column_of,
+    hint=HINT,
+    guesses=True,
+    cell=_cell,
+    specs=SPECS,
+    unread=_ANSWERED,
+    key_rule=KEY_RULE,
+    command="make import EXPERTS={}",
+)
 
 
 class People(TableFile):
@@ -53,17 +67,22 @@ class People(TableFile):
                 yield _person(row, seen)
 
 
-def read_person_documents(data: bytes) -> list[Person]:
-    """Return the people in a JSON object or a list of them, in order.
+def read_person_documents(data: bytes, *, name: str = "the document") -> list[Person]:
+    """Return the people in a JSON object or a list of them, in order; `name` is what messages call the file.
 
     Raises:
-        InputError: it is no JSON, or anything in it would be rejected; the message names the element and the field.
+        InputError: it is no JSON, or anything in it would be rejected; the message names file, line, column and field.
     """
     try:
-        value = json_file.parse_json(data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
+        value = json_file.parse_json(text)
+    except UnicodeDecodeError as error:
+        raise _refused(name, json_places.places_of_bytes(data, error), "no JSON: it is not valid UTF-8") from None
     except ValueError as error:
-        why = str(error).removeprefix("no JSON: ")
-        raise InputError(f"the person is no JSON: {why}; nothing was stored", hint=HINT) from None
+        why, _, at = str(error).removeprefix("no JSON: ").partition(": line ")
+        raise _refused(
+            name, f"line {at.partition(' (')[0].replace(' c', ', c')}" if at else "", f"no JSON: {why}"
+        ) from None
     people: list[Person] = []
     with SeenIds() as seen:
         for number, element in enumerate(value if isinstance(value, list) else [value], start=1):
@@ -71,12 +90,27 @@ def read_person_documents(data: bytes) -> list[Person]:
             if isinstance(row, Finding):
                 where = f"person {number}, " if isinstance(value, list) else ""
                 found = f" (found {row.value!r})" if row.value else ""
-                said = f"{where}{row.column or 'the document'}: {row.reason}{found}"
-                raise InputError(f"{said}; nothing was stored", hint=HINT)
+                place = _place(text, number, row.column)
+                raise _refused(name, place, f"{where}{row.column or 'the document'}: {row.reason}{found}")
             people.append(row)
     if not people:
-        raise InputError("the list holds no person; nothing was stored", hint=HINT)
+        raise _refused(name, "", "the list holds no person")
     return people
+
+
+def _refused(name: str, place: str, said: str) -> InputError:
+    """Return the error for a file of people that is not taken."""
+    return InputError(f"{name}{f', {place}' if place else ''}: {said}; nothing was stored", hint=DOCUMENT_HINT)
+
+
+def _place(text: str, number: int, header: str) -> str:
+    """Return line and column of a person's value, or of the person where the value is not there."""
+    try:
+        element = json_places.element_places(text)[number - 1]
+    except (ValueError, RecursionError, IndexError):  # one parser reads what another one does not
+        return ""
+    named = (at for name, at in element.values.items() if HEADERS.get(column_of(name) or "") == header)
+    return json_places.line_and_column(text, next(named, element.start))
 
 
 def _person(row: TextRow | Finding, seen: SeenIds) -> Person | Finding:

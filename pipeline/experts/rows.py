@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from pipeline.experts import rates
 from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.tables.cells import is_placeholder
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
 
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 _BAD = re.compile("[\x00\ud800-\udfff]")
-_PLACEHOLDERS = frozenset({"null", "none", "nil", "n/a", "na", "nan", "-", "--"})
+_NAMES = frozenset({"first_name", "last_name"})
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,10 @@ class _Row:
 
     def person(self, cells: Mapping[str, object]) -> Person:
         """Return the person."""
-        special = {USERNAME, "bio", "hourly_rate", "currency"}
+        special = {USERNAME, "hourly_rate", "currency"}
         values: dict[str, str | float | None] = {
-            column: self._text(column, cell) for column, cell in cells.items() if column not in special
+            column: self._filled(column, cell) for column, cell in cells.items() if column not in special
         }
-        if "bio" in cells:
-            values["bio"] = self._filled("bio", cells["bio"])
         rate = self._rate(cells.get("hourly_rate"))
         if "hourly_rate" in cells:
             values["hourly_rate"] = rate.value
@@ -90,7 +89,7 @@ class _Row:
     def _filled(self, column: str, cell: object) -> str | None:
         """Return a text cell, its inner text untouched; None where it is a placeholder."""
         text = self._text(column, cell)
-        if text is not None and text.casefold() in _PLACEHOLDERS:
+        if text is not None and is_placeholder(text, in_name=column in _NAMES):
             self._change(column, f"placeholder {text!r} read as empty", value=cell)
             return None
         return text
@@ -100,7 +99,7 @@ class _Row:
         if isinstance(cell, (int, float)) and not isinstance(cell, bool):
             rate = rates.rate_of_number(cell)
         else:
-            rate = rates.parse_rate(self._text("hourly_rate", cell) or "")
+            rate = rates.parse_rate(self._filled("hourly_rate", cell) or "")
         if rate.reason is not None:
             self._change("hourly_rate", f"{rate.reason}; stored without a rate", value=cell)
         elif not rate.is_plain and rate.value is not None:

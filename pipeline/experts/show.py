@@ -1,10 +1,12 @@
 """Show everything known about one person: row, tags, where they came from, attempts, index. Reads only."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import FindableError
+from pipeline.core.errors import FindableError, InputError
+from pipeline.core.task import ItemsWanted
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.collection import index_entry
@@ -14,19 +16,26 @@ from pipeline.index.builds import Builds
 from pipeline.index.manifest import content_hash
 from pipeline.store import answers, claims, tables
 
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+FEW = 5  # usernames in a message
+
 
 def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
-    """Return what is known about one person, as one document from one snapshot.
+    """Return what is known about one person, by the username or a part of a name that is no other's.
+
+    It is one document from one snapshot.
 
     Its keys: `expert` (the row by the names of the header), `id`, `state`, `batch` (that claims the person), `parked`
     (the reason), `answers` and `attempts` (oldest first), and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
-        InputError: no person has that name.
+        InputError: no person has that name, or several hold it in theirs.
     """
     task = ws.task.name
     with ws.store.read() as tx:
-        row = table.by_username(tx, username)
+        row = _row(tx, username, now=ws.now())
         item_id = str(row["id"])
         given, failed = answers.of_item(tx, task, item_id)
         open_claim = claims.claimed_ids(task).where(tables.requests.c.item_id == item_id)
@@ -47,6 +56,18 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
     }
 
 
+def _row(tx: "Connection", name: str, *, now: datetime) -> Mapping[Any, Any]:
+    """Return the row of the person of that username, or of the one in whose username or name it stands."""
+    if name in table.by_usernames(tx, [name]):
+        return table.by_username(tx, name)
+    wanted = ItemsWanted(name.split(), None, None, FEW + 1, now)
+    found = [text_of(row["username"]) for _, _, row in table.list_people(tx, wanted, within=table.NAMED)]
+    if len(found) > 1:
+        some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
+        raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")
+    return table.by_username(tx, found[0] if name.split() and found else name)
+
+
 def _state(row: Mapping[Any, Any], *, is_claimed: bool, is_parked: bool) -> str:
     states = (
         (bool(tags_of(row["tags"])), "tagged"),
@@ -64,7 +85,7 @@ def _index(data: Path, row: Mapping[Any, Any]) -> dict[str, Any]:
         if Builds(data).current() is None:
             return nothing
         with Builds(data).open() as index:
-            held = index.content_hashes().get(str(row["id"]))
+            held = index.content_hashes({str(row["id"])}).get(str(row["id"]))
             number = index.manifest.number
     except FindableError as error:
         return {**nothing, "problem": error.message}

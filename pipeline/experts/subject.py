@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pipeline.core.task import Subject
-from pipeline.experts.adopt import adopt, is_adopted
+from pipeline.experts.adopt import adopt, adoption_plan, is_adopted
 from pipeline.experts.collection import ExpertsCollection
 from pipeline.experts.hooks import ExpertsHooks
 from pipeline.experts.task import TagsTask
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
 
-__all__ = ["adopt", "check_movable", "is_adopted", "is_here", "subject"]
+__all__ = ["adopt", "adoption_plan", "check_movable", "is_adopted", "is_here", "subject"]
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - every workspace has experts

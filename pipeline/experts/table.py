@@ -4,19 +4,19 @@ Whatever type a column has, cells are read through `columns`; ids are as the tab
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, bindparam, cast, func, or_, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.task import ItemsWanted
 from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, number_of, tags_of, text_of
 from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
 from pipeline.store.database import among, pages, streamed
-from pipeline.tables.rows import count_item_states, has_words, holds, refusals, rows_among
+from pipeline.tables.rows import ItemStates, has_words, holds, list_items, refusals, rows_among
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -26,6 +26,8 @@ ASKED = ("id", "username", "job_title", "bio")  # the id, and what the question 
 SCORED = ("profile_url", "hourly_rate")  # beside those, what the score counts
 COLUMNS = tuple(experts.c.keys())
 WRITTEN = (*ASKED, *SCORED, "tags")  # what writing tags needs of a row
+NAMED = ("username", "first_name", "last_name")
+LISTED = (*NAMED, "job_title", "company", "tags")  # what a person is looked for by
 SCORE_COLUMNS = ("id", "findability_score", "bio", "tags", "profile_url", "job_title", "hourly_rate")
 INPUT_COLUMNS = tuple(name for name in HEADERS if name != USERNAME)
 
@@ -143,7 +145,10 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     """
     row = by_usernames(tx, [username]).get(username)
     if row is None:
-        raise InputError(f"there is no expert {username!r}", hint="`make export TO=-` lists all")
+        raise InputError(
+            f"there is no expert {username!r}",
+            hint="`make people FIND=…` finds people by a part of their name, title, company or tags",
+        )
     return row
 
 
@@ -161,6 +166,13 @@ def cells(
     query = query if condition is None else query.where(condition)
     for some in streamed(tx, query, page=CELLS).partitions():
         yield from some
+
+
+def cells_among(
+    tx: Connection, names: Sequence[str], ids: Sequence[str], *conditions: ColumnElement[bool]
+) -> Iterator[Sequence[Any]]:
+    """Yield some columns of the rows with these ids that meet all conditions, in no order."""
+    return rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), [experts.c[name] for name in names], *conditions)
 
 
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:
@@ -271,18 +283,23 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
         rescore_pages(tx, among(tx, experts.c.id, some))
 
 
-def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
-    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_item_states`."""
-    return count_item_states(
-        tx,
-        experts,
-        TASK,
-        now=now or datetime.now(UTC),
-        done=("tagged", tagged()),
-        pending=("untagged", has_bio),
-        rest="no_bio",
-        parked=looks_foreign,
-    )
+def list_people(
+    tx: Connection, wanted: ItemsWanted, *, within: Sequence[str] = LISTED
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (id, state, row with the columns of `LISTED` and the score) of the people that are wanted, by id.
+
+    Their words are looked for in the columns `within`.
+    """
+    columns = {name: experts.c[name] for name in (*LISTED, "findability_score")}
+    known = people_states()
+    states = known.of_row(tx, experts, TASK, now=wanted.now), known.names
+    searched = [experts.c[name] for name in within]
+    return list_items(tx, experts, columns, states, wanted, searched=searched, ids=shape_of(tx).ids)
+
+
+def people_states() -> ItemStates:
+    """Return what tells the states of people."""
+    return ItemStates(("tagged", tagged()), ("untagged", has_bio), "no_bio", looks_foreign)
 
 
 def count_experts(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:

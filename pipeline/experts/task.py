@@ -8,9 +8,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import text
-from pipeline.core.task import Answered, Item, Prompt, RolledBackPage, Task, VersionCounts, Words, WriteResult
-from pipeline.experts import table
-from pipeline.experts.columns import tags_of, text_of
+from pipeline.core.task import (
+    Answered,
+    Item,
+    ItemsWanted,
+    ListedItem,
+    Prompt,
+    RolledBackPage,
+    Task,
+    VersionCounts,
+    Words,
+    WriteResult,
+)
+from pipeline.experts import kinds, table
+from pipeline.experts.columns import number_of, tags_of, text_of
 from pipeline.store import answers, versions
 
 if TYPE_CHECKING:
@@ -110,7 +121,11 @@ class TagsTask(Task):
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
         """Return {total, tagged, untagged, no_bio, claimed, parked}."""
-        return table.count_experts_by_state(tx, now=now)
+        return kinds.count_experts_by_state(tx, now=now)
+
+    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
+        """Return people, looked for in names, title, company and tags."""
+        return [ListedItem(key, state, _listed(row)) for key, state, row in table.list_people(tx, wanted)]
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the tags of one extractor are like."""
@@ -151,6 +166,19 @@ class TagsTask(Task):
         ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(given[key]).get("tags")]
         table.clear_tags(tx, ours)
         return len(ours)
+
+
+def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a list shows of a person."""
+    first, last = text_of(row["first_name"]), text_of(row["last_name"])
+    return {
+        "username": text_of(row["username"]),
+        "name": f"{first} {last}".strip(),
+        "job_title": text_of(row["job_title"]),
+        "company": text_of(row["company"]),
+        "tags": tags_of(row["tags"]) or [],
+        "findability_score": number_of(row["findability_score"]),
+    }
 
 
 def expert_item(one: str, row: Mapping[Any, Any]) -> Item:

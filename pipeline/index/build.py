@@ -170,6 +170,8 @@ class _Building:
                     return draft
         with hold_lease_during(store, lease):
             self._builds.sweep()
+        with store.write() as tx:
+            workspace.begin_list(tx, collection.task)
         missing: list[Entry] = []
         with store.read() as tx:
             count, position = collection.count(tx), workspace.get_workspace(tx).position

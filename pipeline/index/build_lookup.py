@@ -55,7 +55,7 @@ class BuildLookup:
         """
         index = self._look(self._open)
         if index is None:
-            raise InputError("there is no index yet", hint="run `make index` to build one")
+            raise InputError(f"there is no index in {self._index} yet", hint="run `make index` to build one")
         return index
 
     def numbers(self) -> list[int]:

@@ -13,6 +13,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import models
 from pipeline.gemini.embeddings import frame_text
 from pipeline.gemini.limits import MAX_EMBED_TEXTS, NO_LIMITS
+from pipeline.gemini.local_embeddings import embed_locally
 from pipeline.gemini.rate_limiter import Pacing
 from pipeline.gemini.tokens import Usage, estimate_tokens, usage_cost
 from pipeline.index.cache import VectorCache, vector_key
@@ -40,6 +41,8 @@ def vector_cache(ws: OpenWorkspace) -> VectorCache:
 
 def embed_queries(ws: OpenWorkspace, texts: Sequence[str]) -> Vectors:
     """Return the vectors of at most a hundred questions, float32 (len(texts), dim), rows of unit length."""
+    if ws.backend == "local":
+        return embed_locally(ws.embedding_model, texts, dim=ws.settings.dim)
     vectors: Vectors = ws.client.embed(ws.embedding_model, texts, dim=ws.settings.dim, query=True)
     return vectors
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEPTH = 50  # how many entries of each ranking are looked at
 SEED = 20261120  # of the random order
+QUESTION = 'a line is {"qid": …, "text": …}'
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ def run(ws: OpenWorkspace, *, queries: Path, qrels: Path) -> list[MetricsRow]:
         InputError: a file is missing or a line of it is wrong, or there is no index.
         ConfigurationError: the index was built with another model than the questions would be embedded with.
     """
+    for path in (queries, qrels):
+        if why := files.why_not_readable(path):
+            raise InputError(f"{path} {why}; nothing was measured", hint="check the path")
     questions, judged = read_queries(queries), read_qrels(qrels)
     questions = [
         question for question in questions if any(grade > 0 for grade in judged.get(question.qid, {}).values())
@@ -114,16 +118,16 @@ def read_queries(path: Path) -> list[EvaluationQuery]:
         with closing(files.read_jsonl(path)) as lines:
             return [_query(document, f"{path}, line {number}") for number, document in lines]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {error}", hint="check the path; it must be UTF-8") from error
 
 
 def _query(document: Any, place: str) -> EvaluationQuery:
     """Return one question, or say what is wrong with it."""
     if not isinstance(document, dict):
-        raise InputError(f'{place}: a question must be an object {{"qid": …, "text": …}}')
+        raise InputError(f"{place}: a question must be an object", hint=QUESTION)
     for name in ("qid", "text"):
         if not isinstance(document.get(name), str) or not document[name].strip():
-            raise InputError(f"{place}: {name!r} must be a text that is not empty")
+            raise InputError(f"{place}: {name!r} must be a text that is not empty", hint=QUESTION)
     return EvaluationQuery(document["qid"], document["text"], str(document.get("type") or ""))
 
 
@@ -137,12 +141,15 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {error}", hint="check the path; it must be UTF-8") from error
     for number, line in enumerate(lines, start=1):
         parts = line.split()
         if not parts or parts[0].startswith("#"):
             continue
         if len(parts) < 4 or not parts[3].removeprefix("-").isdecimal():  # noqa: PLR2004 - the columns of TREC
-            raise InputError(f"{path}, line {number}: expected `qid 0 username grade`, found {line[:80]!r}")
+            raise InputError(
+                f"{path}, line {number}: expected `qid 0 username grade`, found {line[:80]!r}",
+                hint="one judgement a line",
+            )
         judged.setdefault(parts[0], {})[parts[2]] = int(parts[3])
     return judged

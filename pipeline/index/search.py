@@ -8,6 +8,7 @@ from pipeline.index import embed, staleness
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Manifest
 from pipeline.index.reader import Hit
+from pipeline.store.counts import CountMemory
 
 MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
 
@@ -24,16 +25,33 @@ def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
     """Return the `k` nearest entries, or all if there are fewer.
 
     Raises:
-        InputError: the question is blank, too long or no text, or there is no index yet.
+        InputError: the question is blank, too long or no text, there is no index yet, or the task has none.
         ConfigurationError: the index was built with another model or width than the question would be embedded with.
     """
+    check_indexed(ws)
     text = _checked(question)
     with Builds(ws.data).open() as index:
         check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim)
         hits = index.search(embed.embed_queries(ws, [text])[0], k)
         with ws.store.read() as tx:
-            behind = staleness.count_stale(ws.collection, tx, index, ws.display, quick=True)
+            memory = CountMemory(tx)
+            behind = staleness.remembered_stale(ws.collection, tx, index, memory, ws.display)
+    memory.keep(ws.store, at=ws.now())
     return SearchReport(hits, behind)
+
+
+def check_indexed(ws: OpenWorkspace) -> None:
+    """Pass where the task in use has something in the index.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not ws.is_indexed:
+        words = ws.task.words
+        raise InputError(
+            f"{words.many} are not in the search index yet, and cannot be searched",
+            hint=f"`{words.make('export')} TO=answers.csv` writes what was found in all of them",
+        )
 
 
 def check_embedding(built: Manifest, *, model: str, dim: int) -> None:

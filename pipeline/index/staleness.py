@@ -1,11 +1,13 @@
 """How far the index in service is behind the database."""
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.core.progress import Progress
-from pipeline.core.task import Collection
+from pipeline.core.progress import Bar, Progress
+from pipeline.core.task import Collection, Entry
 from pipeline.index.manifest import content_hash
 from pipeline.store import workspace
+from pipeline.store.counts import CountMemory
 
 if TYPE_CHECKING:
     from pipeline.index.reader import Index
@@ -28,25 +30,54 @@ class Staleness(NamedTuple):
 
 
 def count_stale(
-    collection: Collection, tx: "Connection", index: "Index | None", display: Progress, *, quick: bool = False
+    collection: Collection, tx: "Connection", index: "Index | None", display: Progress, *, exact: bool = False
 ) -> int:
     """Return how many entries an index is behind by; without one, how many there are.
 
-    `quick` trusts the database position: while no command has written, nothing is behind.
+    Compared is what commands have changed since, where that is known; all with `exact`, which finds changes of other
+    programs too.
     """
     if index is None:
         return collection.count(tx)
-    if quick and index.manifest.position == workspace.get_workspace(tx).position:
-        return 0
-    return staleness(collection, tx, index, display).behind
+    build, position = index.manifest.number, index.manifest.position
+    changed = None if exact else workspace.changed_since(tx, collection.task, build=build, position=position)
+    if changed is None:
+        return staleness(collection, tx, index, display).behind
+    held = index.content_hashes(set(changed)) if changed else {}
+    new = collection.count(tx, [one for one in changed if one not in held])
+    return new + _compared(held, collection.entries(tx, list(held))).behind
+
+
+def remembered_stale(
+    collection: Collection,
+    tx: "Connection",
+    index: "Index | None",
+    memory: CountMemory,
+    display: Progress,
+    *,
+    exact: bool = False,
+) -> int:
+    """Return the same, as it was found at this position of the database where that took long."""
+    state = f"{'none' if index is None else index.manifest.number} {workspace.get_workspace(tx).position}"
+    behind, _ = memory.ask("behind", state, lambda: count_stale(collection, tx, index, display, exact=exact))
+    return int(behind)
 
 
 def staleness(collection: Collection, tx: "Connection", index: "Index", display: Progress) -> Staleness:
     """Compare every entry of the database with an index; changes of other programs are found too."""
-    held, outdated = dict(index.content_hashes()), 0
     with display.bar("comparing", len(index), late=True) as bar:
-        for number, entry in enumerate(collection.entries(tx), start=1):
-            outdated += held.pop(entry.id, None) != content_hash(entry)
-            if number % PAGE == 0:
-                bar.show(number)
+        return _compared(index.content_hashes(), _shown(collection.entries(tx), bar))
+
+
+def _compared(held: dict[str, str], entries: Iterable[Entry]) -> Staleness:
+    """Compare entries with the hashes that an index holds."""
+    outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in entries)
     return Staleness(outdated, len(held))
+
+
+def _shown(entries: Iterable[Entry], bar: Bar) -> Iterator[Entry]:
+    """Yield entries, and say how many there were."""
+    for number, entry in enumerate(entries, start=1):
+        yield entry
+        if number % PAGE == 0:
+            bar.show(number)

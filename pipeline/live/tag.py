@@ -76,8 +76,8 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     _begin(ws, report, limit=limit, to_ask=to_ask)
     ledger = CallLedger.calibrated(ws, Purpose.LIVE, report.run)
     source = OpenQuestions(questions.RequestBuilder(ws.task, ws.model), limit)
-    with ws.display.bar("asking", total, done=report.skipped) as bar:
-        report.asked = ask_live(ledger, source, on_progress=partial(_show, bar, report.skipped))
+    with ws.display.bar("asking", to_ask) as bar:
+        report.asked = ask_live(ledger, source, on_progress=partial(_show, bar))
     report.left = max(0, to_ask - report.asked.done)
     _end(ws.store, ws.task, report, at=ws.now())
     if not report.left:
@@ -115,15 +115,15 @@ def document(report: TagLiveReport) -> dict[str, Any]:
     }
 
 
-def _show(bar: "Bar", skipped: int, report: LiveReport, concurrency: int) -> None:
-    """Show how many items need nothing more of the run, skipped ones included."""
+def _show(bar: "Bar", report: LiveReport, concurrency: int) -> None:
+    """Show how many of the items that were to be asked need nothing more of the run."""
     notes = [f"{concurrency} at once"]
     if report.failed:
         reasons = "; ".join(dict.fromkeys(reason[:60] for _, reason in report.samples))
         notes.append(f"{report.failed.total()} failed ({reasons})")
     if report.cost >= LEAST:
         notes.append(f"${report.cost:.4f}")
-    bar.show(skipped + report.done, note=", ".join(notes))
+    bar.show(report.done, note=", ".join(notes))
 
 
 def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_ask: int) -> None:

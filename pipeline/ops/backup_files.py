@@ -106,9 +106,12 @@ def read_backup_manifest(folder: Path) -> BackupManifest:
         document = json.loads(path.read_bytes())
         found = _parsed(document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{folder} holds no backup: {MANIFEST} cannot be read ({error})", hint="name the folder of a `make backup`"
-        ) from error
+        why = (
+            f"{MANIFEST} is not there"
+            if isinstance(error, FileNotFoundError)
+            else f"{MANIFEST} cannot be read ({error})"
+        )
+        raise InputError(f"{folder} holds no backup: {why}", hint="name the folder of a `make backup`") from error
     if found.format != FORMAT:
         raise InputError(f"{folder} is a backup of format {found.format}, this version reads {FORMAT}")
     return found

@@ -1,14 +1,15 @@
 """Remove one person everywhere, and prove it by a search over every byte of the workspace.
 
 In this order, each part safe to do twice: the mark that it was begun, uploads at the API, lines in sealed files, all
-rows in one transaction, the reports, the index, the vectors, what the database keeps of deleted rows. After a
-killed run the same command goes on, also where the row itself is deleted by then.
+rows in one transaction, the reports that name them, the index, the vectors, what the database keeps of deleted rows.
+After a killed run the same command goes on, also where the row itself is deleted by then.
 """
 
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,13 +70,14 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             index.check(tx)
             _erase(tx, subject, ids, words=words, now=ws.now())
             proving = [word for word in texts if not _is_of_others(tx, subject, ws.subjects, word)]
-    report.reports = report_files.remove_reports(ws.data, task)
+    drop_reports = partial(forget_files.drop_reports, ws.data, task, ids, words=byte_scan.needles(texts))
+    report.reports = drop_reports()
     _rebuild(ws, ids, report=report)
     with ws.store.read() as tx:
         tables = [table.name for table in subject.hooks.tables(tx)]
     if not ws.store.compact(besides=tables):
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
-    report.reports += report_files.remove_reports(ws.data, task)  # one that was being written from the old rows
+    report.reports += drop_reports()  # one that was being written from the old rows
     _prove(ws, proving, report=report)
     with ws.store.write() as tx:
         erase.finish_erasure(tx, username)
@@ -153,7 +155,7 @@ def _erase(tx: "Connection", subject: Subject, ids: list[str], *, words: list[st
         erase.erase_item(tx, task.name, one, words=words)
     for one in ids:
         subject.hooks.remove(tx, one)
-    workspace.touch_revision(tx)
+    workspace.touch_revision(tx, task.name)  # the ids of the forgotten are listed nowhere
 
 
 def _rebuild(ws: OpenWorkspace, ids: list[str], *, report: ForgetReport) -> None:

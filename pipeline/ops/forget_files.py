@@ -20,6 +20,8 @@ from pipeline.gemini.result_file import key_of_line
 from pipeline.index import build, embed
 from pipeline.index.builds import Builds
 from pipeline.index.cache import caches, vector_key
+from pipeline.ops import byte_scan
+from pipeline.quality import report_files
 from pipeline.store import batches, erase
 from pipeline.store.batches import Batch
 from pipeline.store.database import Store
@@ -122,6 +124,30 @@ def drop_vectors(store: Store, data: Path, collection: Indexed) -> int:
             }
         removed += cache.retain(needed)
     return removed
+
+
+def drop_reports(data: Path, task: str, ids: Collection[str], *, words: Sequence[bytes]) -> int:
+    """Remove the reports of a task that show one of these items or hold one of `words`; return how many files."""
+
+    def is_named(paths: Sequence[Path]) -> bool:
+        """Return whether a report names the item; one that is not whole may."""
+        try:
+            return _is_shown(paths, ids) or any(byte_scan.is_holding(path, words) for path in paths)
+        except FileNotFoundError:  # another process removes it, too
+            return True
+
+    return report_files.remove_reports(data, task, is_named=is_named)
+
+
+def _is_shown(paths: Sequence[Path], ids: Collection[str]) -> bool:
+    """Return whether one of these items is among the samples of a report, or its document cannot tell."""
+    if all(report_files.LATEST in path.name for path in paths):
+        return False  # a copy, without a document of its own
+    try:
+        (document,) = (json.loads(path.read_bytes()) for path in paths if path.suffix == ".json")
+        return any(sample["id"] in ids for sample in document["samples"])
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 def is_of_others(path: Path, words: Sequence[bytes]) -> bool:

@@ -160,7 +160,7 @@ class _Removal:
         """Take the subject's own rows back."""
         block = self._task.roll_back(tx, self._one.label, model=self._one.model, after=after)
         if block.rows:
-            workspace.touch_revision(tx)
+            workspace.touch_revision(tx, self._task.name)
         self.done.rows += block.rows
         return block.after
 

@@ -3,19 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import FindableError
-from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
-from pipeline.core.task import Collection, Subject, Task
+from pipeline.core.task import Subject, Task
 from pipeline.cost import history, queue_quota
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
 from pipeline.index.builds import Builds
-from pipeline.store import answers, batches, spending, versions, workspace
+from pipeline.store import answers, batches, claims, counts, spending, versions, workspace
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -42,16 +41,23 @@ class StatusReport:
     open_batches: list[Batch]
 
 
-def run(ws: OpenWorkspace) -> StatusReport:
-    """Return where everything stands, from one snapshot."""
+def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
+    """Return where everything stands, from one snapshot; `exact` counts and compares everything anew.
+
+    Without it, counts of another program's table that took long are those of the last time, and changes of other
+    programs to what is indexed are not looked for.
+    """
     with ws.store.read() as tx:
+        memory = counts.CountMemory(tx, anew=exact)
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
         parked = answers.parked_rows(tx, ws.task.name)
+        items, counted_at = _count_items(ws, tx, memory)
         document: dict[str, Any] = {
-            ws.settings.task: ws.task.counts(tx, now=ws.now()),
+            ws.settings.task: items,
+            "counted_at": counted_at and counted_at.isoformat(),
             "batches": batches.count_by_state(tx),
-            "index": _index(ws.data, ws.collection, tx, ws.display) if ws.is_indexed else None,
+            "index": _index(ws, tx, memory, exact=exact) if ws.is_indexed else None,
             "parked": _reasons(reason for _, reason, _, _ in parked),
             "spent": _spent(tx, everyone),
             "backend": here.backend or ws.backend,
@@ -65,19 +71,32 @@ def run(ws: OpenWorkspace) -> StatusReport:
         }
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
+    memory.keep(ws.store, at=ws.now())
     waiting = Counter(one.state.value for one in mine)
     document["next"] = _next(document, ws.subject, waiting, wants_room=wants_room)
     return StatusReport(ws.settings.task, document, [batch for batch in everyone if not batch.is_over])
 
 
-def _index(data: Path, collection: Collection, tx: "Connection", display: Progress) -> dict[str, Any]:
+def _count_items(
+    ws: OpenWorkspace, tx: "Connection", memory: counts.CountMemory
+) -> tuple[dict[str, int], datetime | None]:
+    """Return the counts of the items, and when they were made where that was before."""
+    if not ws.subject.hooks.is_adopted_table(tx):
+        return ws.task.counts(tx, now=ws.now()), None
+    state = f"{workspace.get_workspace(tx).position} {claims.claims_state(tx, ws.task.name)}"
+    found, at = memory.ask(f"items of {ws.task.name}", state, lambda: ws.task.counts(tx, now=ws.now()))
+    return found, at
+
+
+def _index(ws: OpenWorkspace, tx: "Connection", memory: counts.CountMemory, *, exact: bool) -> dict[str, Any]:
     """Return {count, model, dim, behind, build, built_at}; a broken index says so and counts as none."""
     problem = {}
+    builds = Builds(ws.data)
     try:
-        built = Builds(data).current()
+        built = builds.current()
         if built is not None:
-            with Builds(data).open() as index:
-                behind = staleness.count_stale(collection, tx, index, display)
+            with builds.open() as index:
+                behind = staleness.remembered_stale(ws.collection, tx, index, memory, ws.display, exact=exact)
             return {
                 "count": built.count,
                 "model": built.model,
@@ -88,7 +107,7 @@ def _index(data: Path, collection: Collection, tx: "Connection", display: Progre
             }
     except FindableError as error:
         problem = {"problem": error.message}
-    behind = staleness.count_stale(collection, tx, None, display)
+    behind = staleness.remembered_stale(ws.collection, tx, None, memory, ws.display)
     return {"count": 0, "model": None, "dim": None, "behind": behind, "build": None, "built_at": None, **problem}
 
 
@@ -156,5 +175,5 @@ def _asking(document: dict[str, Any], task: Task) -> str:
     pilot = document.get("pilot") or {"verdict": None}
     if not task.needs_pilot:
         is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}
-        return f"make tag PILOT={pilot['size']}" if is_stopped else "make batch-submit"
+        return f"make tag PILOT={pilot['size']}" if is_stopped else "make tag"
     return f"make {task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"

@@ -34,6 +34,17 @@ def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     return lines
 
 
+def adoption_plan(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+    """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
+    name = settings.passages_table
+    if has_index(tx, CONCEPTS, MARK) and is_found_by(tx, name, "id"):
+        return []
+    plan = tables.planned(tx, passages_spec(name))
+    if columns_of(tx, CONCEPTS) and (found := columns_of(tx, name)):
+        plan += tables.planned(tx, concepts_spec(found["id"]))
+    return plan
+
+
 def is_adopted(tx: Connection, settings: Settings = DEFAULTS) -> bool:
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
     name = settings.passages_table

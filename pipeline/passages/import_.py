@@ -8,7 +8,7 @@ rules by which it is written.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +29,7 @@ from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.columns import IdKind
 from pipeline.tables.duplicates import SeenIds
 from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejected, rejects_report
+from pipeline.tables.mapping import choices_of
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Progress
@@ -172,16 +173,25 @@ class PassagesImportReport(ImportReport):
         self.released += released
 
 
-def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | None = None) -> PassagesImportReport:
+def run(
+    ws: OpenWorkspace,
+    path: Path,
+    *,
+    strict: bool = False,
+    report: Path | None = None,
+    mapping: str = "",
+    confirm: Callable[[str], bool] | None = None,
+) -> PassagesImportReport:
     """Import the passages in a file; with `report`, list every finding in that CSV file.
 
-    A report says what happened also where nothing went in; `ImportReport.check` raises then.
+    `mapping` is MAP=, `confirm` asks about a guess; what the columns mean is kept for the next such file. A report says
+    what happened also where nothing went in; `ImportReport.check` raises then.
 
     Raises:
-        InputError: the file cannot be read, an id in it does not fit into the table, or the list cannot be written.
-            Nothing was changed.
+        InputError: the file cannot be read, a guess about its columns is open, an id in it does not fit into the table,
+            or the list cannot be written. Nothing was changed.
     """
-    passages = Passages(path)
+    passages = Passages(path, choices_of(ws.store, ws.settings.task, given=mapping, confirm=confirm))
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
     new = partial(PassagesImportReport, str(path), str(report) if report else None)
@@ -202,6 +212,7 @@ def run(ws: OpenWorkspace, path: Path, *, strict: bool = False, report: Path | N
     done.notes = [*passages.notes, *_left_out(shape)]
     if not done.refused and (done.added or done.updated or done.described):
         with ws.store.write() as tx:
+            workspace.keep_columns(tx, ws.settings.task, passages.mapping.header, passages.mapping.kept, at=ws.now())
             workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
     return done
 

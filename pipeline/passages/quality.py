@@ -32,7 +32,7 @@ AROUND = 140  # characters of a passage shown before and after a quotation
 FEWEST = 1  # passages: a run of three is judged by three; one bad answer in a hundred fails what 99 % must pass
 FEWEST_CONCEPTS = 150  # on each side: between two samples so large of one distribution chance makes 0.02 bits
 
-INVALID = "replies that are no valid answer"
+INVALID = "replies that are no valid answer, of all replies"
 
 BOUNDS: tuple[Bound, ...] = (
     ("coverage", 0.99, None, FEWEST, "Every passage with text speaks of something."),
@@ -92,13 +92,13 @@ def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | No
         for one in (
             _coverage(tx, names.answers, extractor),
             _evidence([one for one in tallies if one.version in mine], names.answers),
-            *count_figures("concepts", names.concepts, one="passage"),
+            *count_figures("concepts", names.concepts, one="passage", many="passages"),
             Figure("parse-failure", share(replies.invalid, replies.total), "share", INVALID, replies.total),
             _divergence(types, other_types),
             *_of_names(names, share(near, compared)),
             *usage_figures(replies, one="passage"),
             Figure("passages", names.answers, "count", "passages with concepts", names.answers),
-            Figure("replies", replies.total, "count", "replies", replies.total),
+            Figure("replies", replies.total, "count", "replies that came for passages", replies.total),
             Figure("invalid", replies.invalid, "count", "replies that are invalid", replies.total),
             Figure("refused", replies.refused, "count", "replies that are refused", replies.total),
         )
@@ -151,7 +151,7 @@ def _divergence(types: Mapping[str, int], others: Mapping[str, int]) -> Figure:
     """
     ours, theirs = ({name: some[name] for name in CONCEPT_TYPES if some.get(name)} for some in (types, others))
     items = min(sum(ours.values()), sum(theirs.values()))
-    told = "types against other versions (Jensen-Shannon)"
+    told = "how otherwise types are spread than in other versions: 0 alike, 1 nothing alike (Jensen-Shannon)"
     return Figure("divergence", divergence(ours, theirs), "bits", told, items)
 
 

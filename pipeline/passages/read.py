@@ -10,13 +10,29 @@ from typing import Any, NamedTuple
 
 from pipeline.tables import json_file
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
-from pipeline.tables.layout import Layout, TextRow
+from pipeline.tables.layout import CellKind, ColumnSpec, Layout, TextRow
+from pipeline.tables.mapping import MappingChoices
 from pipeline.tables.table_file import TableFile, name_some
 
 HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; or CSV with these columns'
 MAX_ID = 500  # characters: below what an index of PostgreSQL takes (2,704 bytes), and of a key the API must carry back
 MAX_LINE = 16 << 20  # characters; a text of 100,000 characters has 1.2 million at the most, escaped as it may be
 OURS = ("id", "text", "source", "metadata")
+_ID_ALIASES = (
+    "passage id",
+    "doc id",
+    "document id",
+    "identifier",
+    "key",
+    "kennung",
+    "identifiant",
+    "identificador",
+    "编号",
+)
+_TEXT_ALIASES = (
+    *("passage", "content", "body", "inhalt", "texte", "contenu", "texto", "contenido", "testo", "conteúdo", "tekst"),
+    *("текст", "文本", "正文", "内容", "本文", "テキスト"),
+)
 LAYOUT = Layout(
     "id",
     columns={name: name for name in OURS},
@@ -25,6 +41,13 @@ LAYOUT = Layout(
     guesses=False,
     format="jsonl",
     max_line=MAX_LINE,
+    specs=(
+        ColumnSpec("id", "id", aliases=_ID_ALIASES),
+        ColumnSpec("text", "text", CellKind.LONG, aliases=_TEXT_ALIASES, sought=True),
+        ColumnSpec("source", "source"),
+        ColumnSpec("metadata", "metadata"),
+    ),
+    command="make import-passages PASSAGES={}",
 )
 _NO_TEXT = "holds NUL, which PostgreSQL does not take"
 _REMEMBERED = 1000  # names of keys, for a note
@@ -46,9 +69,9 @@ class Passages(TableFile):
 
     layout = LAYOUT
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, choices: MappingChoices | None = None) -> None:
         """Find out what the file is; see `TableFile`."""
-        super().__init__(path)
+        super().__init__(path, choices)
         self._others: dict[str, None] = {}
 
     @property

@@ -14,7 +14,8 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.passages import CONCEPTS, MARK
 from pipeline.store.copy import CopyJson
-from pipeline.store.tables import BigId, IsoTime
+from pipeline.store.tables import BigId
+from pipeline.store.times import IsoTime
 from pipeline.tables.adopt import TableSpec, unfit
 from pipeline.tables.columns import NUMBER, TEXT, Accepts, AsTheColumn, IdKind, Ids, ReflectedColumn, ids_of, misfits
 from pipeline.tables.reflect import columns_of, counts_up, unique_keys

@@ -29,6 +29,13 @@ def is_adopted(tx: "Connection", settings: "Settings") -> bool:
     return tables.is_adopted(tx, settings)
 
 
+def adoption_plan(tx: "Connection", settings: "Settings") -> list[str]:
+    """Return what `adopt` would add to tables of another program, in words."""
+    from pipeline.passages import adopt as tables
+
+    return tables.adoption_plan(tx, settings)
+
+
 def adopt(tx: "Connection", settings: "Settings") -> list[str]:
     """Make the tables, or add to existing ones what they lack; return a line for each thing done to old rows."""
     from pipeline.passages import adopt as tables

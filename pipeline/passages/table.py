@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from pipeline.core.task import ItemsWanted
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store import database
 from pipeline.store.database import pages
@@ -31,7 +32,7 @@ from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
-from pipeline.tables.rows import count_item_states, has_words, holds, refusals, rows_among
+from pipeline.tables.rows import ItemStates, count_item_states, has_words, holds, list_items, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -173,15 +174,31 @@ def count_passages_by_state(
     tx: Connection, shape: PassagesShape, *, now: datetime, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> dict[str, int]:
     """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_item_states`."""
-    return count_item_states(
-        tx,
-        shape.passages,
-        TASK,
-        now=now,
-        done=("with_concepts", has_concepts(shape, _skipped(skip, label))),
-        pending=("open", has_text(shape)),
-        rest="empty",
-    )
+    return count_item_states(tx, shape.passages, TASK, _states(shape, skip, label), now=now)
+
+
+def list_passages(
+    tx: Connection,
+    shape: PassagesShape,
+    wanted: ItemsWanted,
+    *,
+    skip: tuple[str, ...] | None = None,
+    label: str = "",
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (id, state, {source, text}) of the passages that are wanted, by id.
+
+    Their words are looked for in id, source and text.
+    """
+    columns = {name: shape.passages.c[name] for name in ("source", "text") if shape.has(name)}
+    known = _states(shape, skip, label)
+    states = known.of_row(tx, shape.passages, TASK, now=wanted.now), known.names
+    searched = [shape.item_id, *columns.values()]
+    return list_items(tx, shape.passages, columns, states, wanted, searched=searched, ids=shape.ids)
+
+
+def _states(shape: PassagesShape, skip: tuple[str, ...] | None, label: str) -> ItemStates:
+    answered = has_concepts(shape, _skipped(skip, label))
+    return ItemStates(("with_concepts", answered), ("open", has_text(shape)), "empty")
 
 
 def count_passages(tx: Connection, shape: PassagesShape) -> int:

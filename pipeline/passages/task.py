@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pipeline.core.task import (
     Answered,
     Item,
+    ItemsWanted,
+    ListedItem,
     Prompt,
     RolledBackPage,
     Task,
@@ -22,6 +24,7 @@ from pipeline.core.text import delimit
 from pipeline.passages import stored_versions, table
 from pipeline.passages.table import ConceptRow
 from pipeline.store import live_calls, pilots, statistics, versions
+from pipeline.tables.cells import cell_words
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -188,6 +191,11 @@ class ConceptsTask(Task):
 
         return measure_concepts(tx, self.shape, extractor)
 
+    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
+        """Return passages, looked for in id, source and text."""
+        found = table.list_passages(tx, self.shape, wanted, skip=self.skips, label=self.label)
+        return [ListedItem(key, state, {"id": key, **_told(row)}) for key, state, row in found]
+
     def new_version(self, tx: "Connection", label: str | None) -> "ConceptsTask":
         """Return this task under a version of its own: `label`, or `passage-concepts@n` with the next free number.
 
@@ -229,3 +237,8 @@ def _is_of(asked: Answered, text: str) -> bool:
     from pipeline.passages.evidence import GroundedConcepts
 
     return isinstance(asked.answer, GroundedConcepts) and passage_hash(text) == asked.input_hash
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return cells as text."""
+    return {name: cell_words(cell) for name, cell in row.items()}

@@ -28,11 +28,11 @@ class QualityReport(NamedTuple):
         return not gates.failed_verdicts(self.verdicts)
 
     def lines(self) -> list[tuple[str, str, str, str]]:
-        """Return (gate with its figure, pass or not, what was wanted, on how many items) of each gate, for a table."""
+        """Return (gate with its figure, pass or why not judged, what was wanted, on how many items) of each gate."""
         return [
             (
                 f"{one.gate.name} {shown(one.value, one.gate.figure.unit, bound=gates.missed_bound(one.gate))}",
-                report.WORDS[one.passed].strip("*"),
+                one.said.partition(": ")[2] if one.passed is None else report.WORDS[one.passed].strip("*"),
                 gates.describe_gate(one.gate),
                 f"{one.gate.figure.items:,}",
             )
@@ -115,7 +115,9 @@ def write_report(
         ws.data,
         ws.task.name,
         name,
-        markdown=report.report_markdown(quality, verdicts, at=at, settings=settings, pictures=names),
+        markdown=report.report_markdown(
+            quality, verdicts, at=at, settings=settings, pictures=names, again=ws.task.words.make("qc")
+        ),
         document=document,
         pictures=[report.bar_chart(one) for one in quality.distributions],
     )

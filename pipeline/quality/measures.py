@@ -17,21 +17,49 @@ def share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def count_figures(name: str, histogram: Mapping[int, int], *, one: str) -> Iterator[Figure]:
+def count_figures(name: str, histogram: Mapping[int, int], *, one: str, many: str) -> Iterator[Figure]:
     """Yield mean, P10 and P90 of a histogram {answers of an item: items}; `name` says what is counted."""
     items = sum(histogram.values())
-    yield Figure(name, mean(histogram), "mean", f"{name} of a {one}, mean", items)
-    yield Figure(f"{name}-p10", percentile(histogram, 0.1), "count", f"of a {one}, P10", items)
-    yield Figure(f"{name}-p90", percentile(histogram, 0.9), "count", f"of a {one}, P90", items)
+    yield Figure(name, mean(histogram), "mean", f"{name} that a {one} has on the mean", items)
+    yield Figure(
+        f"{name}-p10",
+        percentile(histogram, 0.1),
+        "count",
+        f"nine of ten {many} have at least so many {name} (P10)",
+        items,
+    )
+    yield Figure(
+        f"{name}-p90",
+        percentile(histogram, 0.9),
+        "count",
+        f"nine of ten {many} have at most so many {name} (P90)",
+        items,
+    )
 
 
 def usage_figures(replies: "ReplyCounts", *, one: str) -> Iterator[Figure]:
     """Yield what an answer cost, with what was paid for replies that were none."""
     paid = replies.answered
-    yield Figure("cost", replies.cost if replies.total else None, "USD", "cost in all", paid)
-    yield Figure("cost-each", share(replies.cost, paid), "USD", f"cost of a {one}", paid)
-    yield Figure("tokens-in", share(replies.tokens_in, paid), "mean", f"tokens in, of a {one}", paid)
-    yield Figure("tokens-out", share(replies.tokens_out, paid), "mean", f"tokens out, of a {one}", paid)
+    yield Figure(
+        "cost",
+        replies.cost if replies.total else None,
+        "USD",
+        "what all replies cost, those without an answer too",
+        paid,
+    )
+    yield Figure(
+        "cost-each",
+        share(replies.cost, paid),
+        "USD",
+        f"what a {one} with an answer cost, failed replies included",
+        paid,
+    )
+    yield Figure(
+        "tokens-in", share(replies.tokens_in, paid), "mean", f"tokens that were sent for a {one} with an answer", paid
+    )
+    yield Figure(
+        "tokens-out", share(replies.tokens_out, paid), "mean", f"tokens that came back for a {one} with an answer", paid
+    )
 
 
 def histogram_bars(title: str, unit: str, histogram: Mapping[int, int], *, most: int) -> Iterator[Distribution]:

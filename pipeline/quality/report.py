@@ -3,11 +3,12 @@
 Pure: text in, text out. Lines are short, tables have few columns, and every text that came from data is escaped.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pipeline.core.text import escape_markdown, escape_svg, mark_spans, markdown_code
+from pipeline.core.text import escape_markdown, escape_svg, mark_spans, markdown_code, markdown_name
 from pipeline.quality.figures import Distribution, Quality, Rows, Sample, Verdict, shown
 from pipeline.quality.gates import describe_gate, failed_verdicts, missed_bound
 
@@ -61,13 +62,23 @@ def verdict_line(verdicts: Sequence[Verdict]) -> str:
 
 
 def report_markdown(
-    quality: Quality, verdicts: Sequence[Verdict], *, at: datetime, settings: Mapping[str, str], pictures: Sequence[str]
+    quality: Quality,
+    verdicts: Sequence[Verdict],
+    *,
+    at: datetime,
+    settings: Mapping[str, str],
+    pictures: Sequence[str],
+    again: str = "make qc",
 ) -> str:
-    """Return the report of one moment; `pictures` are the names of the files with the distributions, in their order."""
+    """Return the report of one moment; `pictures` are the names of the files with the distributions, in their order.
+
+    `again` is what to type to judge the answers once more.
+    """
     return "\n".join(
         (
             *_head(quality, verdicts, at=at),
             *_gates(verdicts),
+            *_advice(quality, failed_verdicts(verdicts), again=again),
             *_figures(quality),
             *_pictures(quality, pictures),
             *(line for rows in quality.tables for line in _table(rows)),
@@ -133,15 +144,40 @@ def _gates(verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield ""
     for one in verdicts:
         yield f"- **{one.gate.name}**: {one.gate.figure.told}; wanted: {describe_gate(one.gate)}. {one.gate.why}"
-        if one.passed is not True:
-            yield f"  {one.said[0].upper()}{one.said[1:]}."
+        if one.passed is None:
+            why = one.said.partition(": ")[2]
+            yield f"  {why[0].upper()}{why[1:]}."
     yield ""
 
 
+def _advice(quality: Quality, failed: Sequence[Verdict], *, again: str) -> Iterator[str]:
+    """Yield what to do where gates failed."""
+    if not failed:
+        return
+    bounds = ",".join(_bound_that_holds(one) for one in failed)
+    yield from ("## What to do", "", "The answers are stored, and nothing is lost. Read the samples below.", "")
+    yield "- They are wrong: ask with another `MODEL=`, or with a better question under a new version."
+    if quality.extractor != "all":
+        yield f"  `make rollback EXTRACTOR={quality.extractor.replace('`', '')}` takes these back."
+    yield f'- They are right: then the bounds are wrong for this data. `{again} GATES="{bounds}"` judges by others;'
+    yield "  set them in `.env` to keep them."
+    yield "- It was a pilot: once one passes, the rest is asked. `SKIP_PILOT=1` goes on without one."
+    yield ""
+
+
+def _bound_that_holds(verdict: Verdict) -> str:
+    """Return a gate with bounds that its figure would keep, as GATES takes them."""
+    gate, value = verdict.gate, verdict.value or 0.0
+    low = gate.low if gate.low is None else min(gate.low, math.floor(value * 100) / 100)
+    high = gate.high if gate.high is None else max(gate.high, math.ceil(value * 100) / 100)
+    return f"{gate.name}={'..'.join(f'{bound:g}' for bound in (low, high) if bound is not None)}"
+
+
 def _figures(quality: Quality) -> Iterator[str]:
+    """Yield each figure with what it is, in one line."""
     if not quality.figures:
         return
-    yield from ("## Figures", "", "| figure | |", "| --- | ---: |")
+    yield from ("## Figures", "", "| what was measured | |", "| --- | ---: |")
     yield from (f"| {one.told} | {shown(one.value, one.unit)} |" for one in quality.figures)
     yield ""
 
@@ -173,9 +209,9 @@ def _samples(samples: Sequence[Sample]) -> Iterator[str]:
     marks = "; what an answer rests on is bold" if any(one.spans for one in samples) else ""
     yield from ("## Samples to read", "", f"{len(samples)}, drawn at random{marks}.", "")
     for number, one in enumerate(samples, start=1):
-        yield from (f"**{number}. {escape_markdown(one.name, most=200)}**", "")
+        yield from (f"**{number}. {markdown_name(one.name, most=200)}**", "")
         yield from (f"> {mark_spans(one.text, one.spans)}", "")
-        yield from (f"{escape_markdown(one.said, most=400)} ({escape_markdown(one.id, most=80)})", "")
+        yield from (f"{escape_markdown(one.said, most=400)} ({markdown_name(one.id, most=80)})", "")
 
 
 def _settings(settings: Mapping[str, str]) -> Iterator[str]:

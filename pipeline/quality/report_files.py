@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,14 +60,25 @@ def reports_of_task(data: Path, task: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if ours.fullmatch(path.name))
 
 
-def remove_reports(data: Path, task: str) -> int:
-    """Remove every report of a task, durably, and return how many files those were; the user's own files stay.
+def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]], bool]) -> int:
+    """Remove the reports of a task whose files `is_named` says to, durably; return how many files those were.
 
-    Reports hold samples of people's data: `forget` removes them, and `make qc` writes a new one.
+    The copy of the newest goes with them, and is made anew of the newest that is left. The user's own files stay.
+    Reports hold samples of people's data, for which `forget` removes those that name a person.
     """
-    gone = reports_of_task(data, task)
+    reports: dict[str, list[Path]] = {}
+    for path in reports_of_task(data, task):
+        reports.setdefault(report_stem(path, task), []).append(path)
+    copies = reports.pop("", [])
+    named = [stem for stem, paths in reports.items() if is_named(paths)]
+    gone = [path for stem in named for path in reports.pop(stem)]
+    if gone or (copies and is_named(copies)):
+        gone += copies
     for path in gone:
         path.unlink(missing_ok=True)
+    left = [path for paths in reports.values() for path in paths if path.suffix == ".md"]
+    if gone and left:
+        files.seal_bytes(data / FOLDER / f"{task}-{LATEST}.md", max(left).read_bytes())
     if gone:
         files.sync_directory(data / FOLDER)
     return len(gone)

@@ -283,6 +283,17 @@ def count_askable(tx: Connection, task: Task) -> int:
     return tx.execute(query).scalar() or 0
 
 
+def claims_state(tx: Connection, task_name: str) -> str:
+    """Return what differs whenever an item of a task was claimed, released, parked or let go."""
+    here, stopped = requests.c.task == task_name, parked.c.task == task_name
+    queries = (
+        select(func.max(requests.c.id)),
+        select(func.count()).where(here, IS_OPEN),
+        select(func.count()).where(stopped),
+    )
+    return " ".join(str(tx.execute(query).scalar()) for query in queries)
+
+
 def claimed_ids(task_name: str) -> Select[Any]:
     """Return the SELECT of the ids that are claimed."""
     return select(requests.c.item_id).where(requests.c.task == task_name, IS_OPEN)

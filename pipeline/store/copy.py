@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.store.tables import IsoTime, UtcTime, time_of
+from pipeline.store.times import IsoTime, UtcTime, time_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")  # as SQLAlchemy writes one to SQLite, in UTC
 LIKE_TIME = "YYYY-MM-DD HH24:MI:SS.US"  # the same in PostgreSQL's words

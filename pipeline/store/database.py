@@ -133,6 +133,23 @@ class Store:
             yield tx
 
     @contextlib.contextmanager
+    def read_unchanged(self) -> Iterator[Connection | None]:
+        """Open a snapshot of a database that may be another program's: nothing is made, switched or written.
+
+        None where an SQLite file is not there.
+        """
+        with self._translated(BUSY_S):
+            engine = self._kind.open_unchanged()
+            if engine is None:
+                yield None
+                return
+            try:
+                with engine.connect().execution_options(**self._kind.for_reading) as tx, tx.begin():
+                    yield tx
+            finally:
+                engine.dispose()
+
+    @contextlib.contextmanager
     def write(self, *, patience_s: float | None = None) -> Iterator[Connection]:
         """Open a transaction that is committed at the end of the block and rolled back by an exception.
 

@@ -120,6 +120,38 @@ def sum_calls(tx: Connection, *, since: datetime | None) -> tuple[float, float]:
     return known or 0.0, lost or 0.0
 
 
+class CallSums(NamedTuple):
+    """The live calls about one task's items to one model on one day (US/Pacific); money in USD.
+
+    `lost` and `under_way` are estimates; no call that counts towards no quota is in `calls`.
+    """
+
+    task: str
+    model: str
+    day: str
+    calls: int
+    lost_calls: int
+    tokens_in: int
+    tokens_out: int
+    known: float
+    lost: float
+    under_way: float
+
+
+def sum_calls_by_day(tx: Connection) -> list[CallSums]:
+    """Return what all live calls came to, by task, model and day."""
+    untold, going = calls.c.outcome.not_in(FREE) & calls.c.cost.is_(None), calls.c.outcome.is_(None)
+    sums = (
+        func.count().filter(COUNTS),
+        func.count().filter(untold),
+        *(func.coalesce(func.sum(calls.c[name]), 0) for name in ("tokens_in", "tokens_out", "cost")),
+        *(func.coalesce(func.sum(calls.c.estimated_cost).filter(one), 0) for one in (untold, going)),
+    )
+    group = (calls.c.task, calls.c.model, calls.c.day)
+    rows = tx.execute(select(*group, *sums).group_by(*group).order_by(*group)).all()
+    return [CallSums(*row[:3], *map(int, row[3:7]), *map(float, row[7:])) for row in rows]
+
+
 def cached_sum_calls(tx: Connection, *, since: datetime, anew: bool) -> tuple[float, float]:
     """Return the same from a row that is kept from now on, `anew` from all calls; the caller writes."""
     row = tx.execute(select(sums.c.known, sums.c.lost).where(sums.c.since == since)).first()

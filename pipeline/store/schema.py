@@ -12,7 +12,7 @@ from pipeline.core.errors import InconsistentError
 from pipeline.store import workspace
 from pipeline.store.database import Store
 
-HEAD = "0006"  # the newest file in migrations/versions; a test holds it
+HEAD = "0007"  # the newest file in migrations/versions; a test holds it
 VERSION_TABLE = "findable_version"
 _VERSION = "SELECT version_num FROM findable_version"
 
@@ -45,6 +45,16 @@ def is_schema_current(tx: Connection) -> bool:
             hint="install the newer version",
         )
     return version == HEAD
+
+
+def is_workspace(tx: Connection) -> bool:
+    """Return whether a database holds a workspace, of any version of findable."""
+    return inspect(tx).has_table(VERSION_TABLE)
+
+
+def other_tables(tx: Connection) -> list[str]:
+    """Return the names of all tables but the engine's, in alphabetical order."""
+    return sorted(name for name in inspect(tx).get_table_names() if not name.startswith("findable_"))
 
 
 def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 
 from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
 from pipeline.store import live_calls
+from pipeline.store.batches import Batch
 from pipeline.store.tables import batch_accounts, batches, twins
 from pipeline.store.tables import calls as marks
 
@@ -56,6 +57,23 @@ def sum_spent(
     under_way = _sum(tx, going)
     under_way += _sum(tx, select(func.sum(marks.c.estimated_cost)).where(marks.c.outcome.is_(None)))
     return Spent(known, lost, under_way)
+
+
+def batch_spent(batch: Batch) -> Spent:
+    """Return what one batch came to, or may yet, without its duplicates; nothing as long as it was not sent."""
+    if batch.state is BatchState.INGESTED:
+        is_unpriced = batch.tokens_in == 0 and (batch.answered or 0) + (batch.invalid or 0) > 0
+        return Spent(known=batch.cost or 0.0, lost=batch.estimated_cost if is_unpriced else 0.0)
+    if batch.state is BatchState.FAILED:
+        is_unseen = batch.submitted_at is not None and remote_state(batch.remote_word) in UNSEEN
+        return Spent(lost=batch.estimated_cost if is_unseen else 0.0)
+    return Spent(under_way=0.0 if batch.state is BatchState.PREPARED else batch.estimated_cost)
+
+
+def duplicates(tx: Connection) -> list[tuple[int, datetime, float]]:
+    """Return of each duplicate of a batch its number, when it was found, and what it may have cost (USD)."""
+    query = select(twins.c.batch, twins.c.found_at, twins.c.estimated_cost).order_by(twins.c.found_at)
+    return [(row[0], row[1], row[2]) for row in tx.execute(query)]
 
 
 def _sent(since: datetime | None) -> ColumnElement[bool]:

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 
@@ -66,6 +67,21 @@ class SqliteFile:
         event.listen(engine, "begin", _begin)
         event.listen(engine, "invalidate", _let_go)
         return engine
+
+    def open_unchanged(self) -> Engine | None:
+        """Return an engine that changes neither the file nor what lies beside it; None where there is no file.
+
+        A file without a journal beside it is opened as one that does not change, for in write-ahead mode SQLite makes
+        two files even to read.
+        """
+        if not self.path.is_file():
+            return None
+        journal = Path(f"{self.path}-wal")
+        state = "mode=ro" if journal.is_file() and journal.stat().st_size else "immutable=1"
+        address = f"file:{quote(str(self.path.absolute()))}?{state}"
+        return create_engine(
+            "sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool, hide_parameters=True
+        )
 
     @contextlib.contextmanager
     def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:  # noqa: ARG002 - SQLite brings all it needs

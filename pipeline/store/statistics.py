@@ -19,7 +19,8 @@ NEWEST_CALLS = 2000  # ours: the newest live calls that are looked at, together 
 TIMED_BATCHES = 50  # ours: the newest that are looked at
 TIMED_RUNS = 5  # ours: the newest live runs that are looked at
 TIMED_CALLS = 100  # ours: the newest single calls that are looked at where there was no run
-ENOUGH_REQUESTS = 20  # ours: requests of a batch, or calls of a run, from which on its pace tells something
+ENOUGH_REQUESTS = 20  # ours: calls of a run from which on its pace tells something
+LIKE = 3.0  # ours: batches are of like size up to this many times as many requests
 
 
 class PastUsage(NamedTuple):
@@ -40,9 +41,30 @@ def estimate_error(past: Sequence[PastUsage]) -> float | None:
 
     Of the cost, or of the tokens where nothing had a price.
     """
-    pairs = [(one.estimated_cost, one.cost) for one in past]
-    if not any(estimated for estimated, _ in pairs):
-        pairs = [(float(one.estimated_in + one.estimated_out), float(one.tokens_in + one.tokens_out)) for one in past]
+    of_cost = estimate_errors(past).cost
+    tokens = [(one.estimated_in + one.estimated_out, one.tokens_in + one.tokens_out) for one in past]
+    return _mean_error(tokens) if of_cost is None else of_cost
+
+
+class EstimateErrors(NamedTuple):
+    """The mean relative errors of estimates, weighted by their size; None where nothing was estimated."""
+
+    tokens_in: float | None
+    tokens_out: float | None
+    cost: float | None
+
+
+def estimate_errors(past: Sequence[PastUsage]) -> EstimateErrors:
+    """Return how far estimates were off, of tokens in, tokens out and money apart: one may make up for another."""
+    return EstimateErrors(
+        tokens_in=_mean_error([(one.estimated_in, one.tokens_in) for one in past]),
+        tokens_out=_mean_error([(one.estimated_out, one.tokens_out) for one in past]),
+        cost=_mean_error([(one.estimated_cost, one.cost) for one in past]),
+    )
+
+
+def _mean_error(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return the error of (estimated, actual) amounts, relative to what was estimated."""
     whole = sum(estimated for estimated, _ in pairs)
     return sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else None
 
@@ -190,13 +212,17 @@ class Duration(NamedTuple):
     seconds: float
 
 
-def batch_durations(tx: Connection, model: str) -> list[Duration]:
-    """Return how long the newest batches of a model took, newest first; none that were too small to tell."""
+def batch_durations(tx: Connection, model: str, *, like: float) -> list[Duration]:
+    """Return how long the newest batches of a model took that had about as many requests as `like`, newest first."""
     named = (events.c.kind == "batch") & (events.c.name == cast(batches.c.number, Text))
     home = named & (events.c.new == BatchState.DOWNLOADED)
     query = select(batches.c.requests, batches.c.submitted_at, events.c.at).join_from(batches, events, home)
-    mine = (batches.c.model == model) & batches.c.submitted_at.is_not(None) & (batches.c.requests >= ENOUGH_REQUESTS)
-    newest = query.where(mine).order_by(batches.c.number.desc()).limit(TIMED_BATCHES)
+    of_like_size = batches.c.requests.between(like / LIKE, like * LIKE)
+    newest = (
+        query.where(batches.c.model == model, batches.c.submitted_at.is_not(None), of_like_size)
+        .order_by(batches.c.number.desc())
+        .limit(TIMED_BATCHES)
+    )
     return [Duration(requests, max(0.0, (at - since).total_seconds())) for requests, since, at in tx.execute(newest)]
 
 

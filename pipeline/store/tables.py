@@ -1,80 +1,8 @@
 """The engine's own tables. All are named `findable_…`, so that they fit into another program's database."""
 
-from datetime import UTC, datetime
-from typing import Any
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, text
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Dialect,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    TypeDecorator,
-    text,
-)
-from sqlalchemy.types import TypeEngine
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC time, also on SQLite, which keeps no zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - theirs
-        """Refuse naive times and turn aware ones to UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("naive time")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
-        """Give SQLite's naive times their zone back."""
-        return None if value is None else in_utc(value)
-
-
-class IsoTime(UtcTime):
-    """An aware UTC time in a subject's table: ISO 8601 text on SQLite, whatever the column of another program.
-
-    A time without a zone is UTC, and a cell that tells no time is None.
-    """
-
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return what the database has for it."""
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Return what the column takes; refuse naive times."""
-        moment = super().process_bind_param(value, dialect)
-        return moment.isoformat(" ") if moment is not None and dialect.name == "sqlite" else moment
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
-        """Return the time that a cell tells."""
-        return value if value is None else time_of(value)
-
-
-def in_utc(moment: datetime) -> datetime:
-    """Return a time in UTC, which it is in where it has no zone."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def time_of(cell: Any) -> datetime | None:
-    """Return the time that a cell tells, in UTC; None where it tells none."""
-    try:
-        return in_utc(cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell).strip()))
-    except (ValueError, OverflowError):
-        return None
-
+from pipeline.store.times import UtcTime
 
 metadata = MetaData()
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER PRIMARY KEY
@@ -87,6 +15,32 @@ workspace = Table(
     Column("backend", Text),  # bound by the first batch, answer or vector
     Column("position", BigInteger, nullable=False, server_default=text("0")),  # grows with every change of a subject
     Column("created_at", UtcTime, nullable=False),
+)
+
+# the tasks whose items are listed when they change, from their first build on
+change_lists = Table(
+    "findable_change_lists",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("since", BigInteger, nullable=False),  # the position of the database from which on the list is complete
+)
+
+changes = Table(
+    "findable_changes",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("item_id", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),  # of the database, after the last change
+)
+
+# what took long to count, with what it is true of; asked first where the same is counted again
+counts = Table(
+    "findable_counts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("found", Text, nullable=False),  # JSON
+    Column("at", UtcTime, nullable=False),
 )
 
 batches = Table(
@@ -251,7 +205,7 @@ events = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("at", UtcTime, nullable=False),
-    Column("kind", Text, nullable=False),  # batch, build, workspace, import
+    Column("kind", Text, nullable=False),  # batch, build, workspace, import, columns
     Column("name", Text, nullable=False),
     Column("old", Text),
     Column("new", Text),

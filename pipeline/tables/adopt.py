@@ -123,6 +123,24 @@ def adopt_table(tx: Connection, spec: TableSpec, *, first: bool) -> Adopted:
     return Adopted(first=first, lines=(_said(tx, spec, added),) if first or added else ())
 
 
+def planned(tx: Connection, spec: TableSpec) -> list[str]:
+    """Return what `adopt_table` would add to a table that another program made; nothing where there is no table.
+
+    Raises:
+        ConfigurationError: what is called so cannot be adopted.
+    """
+    _check_is_table(tx, spec)
+    found = columns_of(tx, spec.name)
+    if not found:
+        return []
+    _judge(tx, spec, found)
+    missing = spec.missing(found)
+    columns = f"the {'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}" if missing else ""
+    has_index_to_make = spec.mark is not None or any(not is_found_by(tx, spec.name, name) for name in spec.found_by)
+    added = " and ".join(filter(None, (columns, "an index" if has_index_to_make else "")))
+    return [f"{added} to `{spec.name}`"] if added else []
+
+
 def unfit(name: str, why: str, *, hint: str) -> ConfigurationError:
     """Return the error for a table that cannot be adopted."""
     return ConfigurationError(f"`{name}` in this database {why}; nothing was changed", hint=hint)

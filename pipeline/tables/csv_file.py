@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow
+from pipeline.tables.names import fold
 from pipeline.tables.text_file import TextLine
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -42,18 +43,17 @@ class Header:
 
     def __init__(self, names: Sequence[str], *, delimiter: str, layout: Layout) -> None:
         """Keep the names as they stand in the file."""
-        self.names = [name.strip().strip("\ufeff") for name in names]
+        self.names = list(names)
         self.delimiter = delimiter
         self.columns = [layout.column_of(name) if name else None for name in self.names]
         self.ignored = [name for name, column in zip(self.names, self.columns, strict=True) if column is None and name]
-        self.known = sum(column in layout.columns for column in self.columns)
-        self._key = self.columns.index(layout.key) if layout.key in self.columns else -1
+        self.key = self.columns.index(layout.key) if layout.key in self.columns else None
         self._folded = [name.casefold() for name in self.names]
         self._cell = layout.cell
 
     def is_record(self, fields: Sequence[str]) -> bool:
         """Return whether fields look like a record of this file: as many, and a key without white space."""
-        return len(fields) == len(self.names) and len(fields[self._key].split()) == 1
+        return len(fields) == len(self.names) and (self.key is None or len(fields[self.key].split()) == 1)
 
     def row(self, line: int, fields: Sequence[str]) -> TextRow | Finding | None:
         """Return the row that these fields are, or why they are none; None where there is no text in them."""
@@ -77,11 +77,13 @@ class Header:
         return excerpt(self.names[field]) if field < len(self.names) else ""
 
 
-def find_header(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> Header:
-    """Return the header, and leave the lines after it: the first line that is not blank.
+def read_names(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> tuple[list[str], str]:
+    """Return the names in the header and what separates them, and leave the lines after it: it is not blank.
+
+    The separator is the one by which most names are known, and of those the one by which there are most.
 
     Raises:
-        InputError: it has no key column, or one of the subject's twice.
+        InputError: there is none.
     """
     line = next((line for line in lines if not line.text.isspace() and not _is_separator_line(line)), None)
     if line is None:
@@ -91,25 +93,34 @@ def find_header(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> Hea
     if "\x00" in line.text or any("\udc00" <= character <= "\udcff" for character in line.text):
         said = "is no text: its first line holds bytes that are none"
         raise InputError(f"{path} {said}; nothing was imported", hint=layout.hint)
-    headers = [_header_of(line, delimiter=delimiter, layout=layout) for delimiter in _DELIMITERS]
-    best = max(headers, key=lambda header: header.known)
-    if layout.key not in best.columns:
-        found = excerpt(", ".join(excerpt(name) for name in best.names[:12]))
+    known = layout.known_names
+    found = [(_names_of(line, delimiter=delimiter, layout=layout), delimiter) for delimiter in _DELIMITERS]
+    return max(found, key=lambda one: (sum(fold(name) in known for name in one[0]), len(one[0])))
+
+
+def check_header(header: Header, *, path: Path, layout: Layout) -> None:
+    """Check that a header has a key, or what one can be made of, and no column of the subject's twice.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not layout.has_key(header.columns):
+        found = excerpt(", ".join(excerpt(name) for name in header.names[:12]))
+        made = f", and {layout.key_rule.shown} to make one of" if layout.key_rule else ""
         raise InputError(
-            f"{path} has no {layout.label(layout.key)} column; nothing was imported. Found: {found}",
-            hint=f"expected: {', '.join(layout.columns.values())}",
+            f"{path} has no {layout.label(layout.key)} column{made}; nothing was imported. Found: {found}",
+            hint=f'expected: {", ".join(layout.columns.values())}; or say which: MAP="{layout.key}=…"',
         )
-    for column in filter(None, best.columns):
-        if best.columns.count(column) > 1:
+    for column in filter(None, header.columns):
+        if header.columns.count(column) > 1:
             said = f"has the column {layout.label(column)} more than once"
             raise InputError(f"{path} {said}; nothing was imported", hint="remove one")
-    return best
 
 
-def _header_of(line: TextLine, *, delimiter: str, layout: Layout) -> Header:
+def _names_of(line: TextLine, *, delimiter: str, layout: Layout) -> list[str]:
     records = _Parser(iter([line]), delimiter, is_record=bool, layout=layout)
     names = next((record.fields for _, record, _ in records), None)
-    return Header(names or [], delimiter=delimiter, layout=layout)
+    return [name.strip().strip("\ufeff") for name in names or []]
 
 
 def _is_separator_line(line: TextLine) -> bool:
@@ -119,7 +130,8 @@ def _is_separator_line(line: TextLine) -> bool:
 
 def csv_rows(lines: Iterator[TextLine], header: Header, *, layout: Layout) -> Iterator[TextRow | Finding]:
     """Yield the rows after the header, and a finding for each record that is none."""
-    parser = _Parser(lines, header.delimiter, is_record=header.is_record, layout=layout)
+    trusts = not layout.guesses or header.key is None
+    parser = _Parser(lines, header.delimiter, is_record=header.is_record, layout=layout, trusts=trusts)
     for line, record, was_escaped in parser:
         if record.fields is None:
             yield _broken(line, record, header=header, layout=layout)
@@ -150,14 +162,21 @@ class _Parser:
     """Reads records from physical lines; those of `is_record` are what reading goes on at after a broken one."""
 
     def __init__(
-        self, lines: Iterator[TextLine], delimiter: str, *, is_record: Callable[[Sequence[str]], bool], layout: Layout
+        self,
+        lines: Iterator[TextLine],
+        delimiter: str,
+        *,
+        is_record: Callable[[Sequence[str]], bool],
+        layout: Layout,
+        trusts: bool = False,
     ) -> None:
-        """Read from where `lines` stands."""
+        """Read from where `lines` stands; a record of the right size is taken over any lines where it `trusts`."""
         self._lines = lines
         self._ahead: deque[TextLine] = deque()
         self._delimiter = delimiter
         self._is_record = is_record
         self._layout = layout
+        self._trusts = trusts
 
     def __iter__(self) -> Iterator[tuple[TextLine, _Record, bool]]:
         r"""Yield the first line of each record, the record, and whether `\"` was read as a quote in it."""
@@ -237,7 +256,7 @@ class _Parser:
     def _swallows(self, record: _Record, *, ahead: int = 0) -> bool:
         """Return whether a record over several lines is a quote left open over whole other records."""
         is_record = record.fields is not None and self._is_record(record.fields)
-        if is_record and not self._layout.guesses:
+        if is_record and self._trusts:
             return False
         others = [self._ahead[ahead + place] for place in range(record.more - is_record)]
         return any(self._is_record(self._parse(line, alone=True).fields or ()) for line in others)

@@ -1,6 +1,7 @@
 """Report what is wrong in a file while it is imported: one finding for each fault; a report as CSV is sealed whole."""
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -85,9 +86,42 @@ def rejects_report(path: Path | None, *, columns: Sequence[str], source: Path) -
         yield writer
 
 
+EXAMPLES = 3  # findings of a group that are shown
+_VARIES = re.compile(
+    r"'[^']*'|\b[A-Z]{3}\b|\d[\d,.]*"
+)  # what differs in reasons that are one: a value, a code, a number
+
+
+@dataclass
+class FindingGroup:
+    """The findings of one kind in one column for one reason: how many there are, and the first three."""
+
+    kind: FindingKind
+    column: str
+    reason: str  # with an ellipsis for what differs
+    count: int = 0
+    examples: list[Finding] = field(default_factory=list)
+
+    def add(self, finding: Finding) -> None:
+        """Count one more; where reasons differ in a word, that word is left out."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(finding)
+        if self.count == 1:
+            self.reason = finding.reason
+        elif self.reason != finding.reason:
+            self.reason = _VARIES.sub("…", finding.reason)
+
+    def own_reason(self, finding: Finding) -> str:
+        """Return an example's reason where it says more than the group's, and than the example's value."""
+        words = [word.strip("'") for word in _VARIES.findall(finding.reason)]
+        is_told = finding.reason == self.reason or all(word in finding.value for word in words)
+        return "" if is_told else finding.reason
+
+
 @dataclass
 class ImportReport:
-    """What an import did. `findings` are the first thousand, `counts` are those of all by kind.
+    """What an import did. `findings` are the first thousand, `counts` and `groups` are those of all.
 
     `released` were parked before, and are asked again. A subject's report adds its own counts, and says which of them
     stand in the document for programs (`FIELDS`, `KINDS`), how the values of a finding are called there (`NAMES`,
@@ -109,6 +143,7 @@ class ImportReport:
     refused: bool = False
     counts: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
     findings: list[Finding] = field(default_factory=list)
+    groups: dict[tuple[FindingKind, str, str], FindingGroup] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -141,6 +176,14 @@ class ImportReport:
                 report.write(core_text.csv_line([str(cell or "") for cell in finding]))
             if len(self.findings) < SHOWN:
                 self.findings.append(finding)
+            self._group_of(finding).add(finding)
+
+    def _group_of(self, finding: Finding) -> FindingGroup:
+        """Return the group of findings that one belongs to; past a thousand groups, one takes all of a kind."""
+        key = (finding.kind, finding.column, _VARIES.sub("…", finding.reason))
+        if key not in self.groups and len(self.groups) >= SHOWN:
+            key = (finding.kind, "", "other reasons")
+        return self.groups.setdefault(key, FindingGroup(finding.kind, finding.column, finding.reason))
 
     def check(self) -> None:
         """Raise where nothing went in.

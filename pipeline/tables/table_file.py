@@ -1,18 +1,25 @@
 """A file of rows in any format that is read: CSV, JSON, JSON lines or Parquet; at flat memory."""
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import ClassVar, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
+from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding, excerpt, rejected
-from pipeline.tables.layout import Layout, TextRow
+from pipeline.tables.layout import ColumnSpec, Layout, TextRow
+from pipeline.tables.made_keys import KeyRule, split_name
+from pipeline.tables.mapping import MappingChoices, map_columns
 from pipeline.tables.text_file import BAD_TEXT, Encoding, detect, physical_lines
 
 BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory
+SAMPLED = 50  # rows that are looked at for names and guesses
+EXAMPLES = 3  # in a note
 _SHOWN = 10  # names of columns in a note
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
@@ -22,26 +29,39 @@ RowType = TypeVar("RowType")
 class TableFile:
     """The rows of one file; each `iter` reads the file anew, and `position` is about how many bytes it read by then.
 
-    A subject gives its `layout`. `format` is "csv", "json", "jsonl" or "parquet"; `encoding` is Python's name.
+    A subject gives its `layout`. `format` is "csv", "json", "jsonl" or "parquet"; `encoding` is Python's name;
+    `mapping` says which names in the file mean which columns.
     """
 
-    layout: ClassVar[Layout]
+    layout: Layout
 
-    def __init__(self, path: Path) -> None:
-        """Find out what the file is.
+    def __init__(self, path: Path, choices: MappingChoices | None = None) -> None:
+        """Find out what the file is, and which names in it mean which columns; guesses are confirmed by `choices`.
 
         Raises:
-            InputError: there is no such file, it is empty or no file, or CSV without the key column.
+            InputError: there is no such file, it is empty or no file, CSV without the key column, or a guess is open.
         """
         layout = self.layout
         self.path = path
         self.position = 0
         self.ignored: dict[str, None] = {}  # names that are not read, as far as the file was read
+        self._examples: dict[str, list[str]] = {}  # of what was made of other columns, by column
         try:
             self.size = _size_of(path, layout)
             self._encoding = detect(path, guesses=layout.guesses)
             self.format = _format_of(path, self._encoding, layout)
-            self._delimiter = self._read_header().delimiter if self.format == "csv" else ","
+            names, self._delimiter = self._read_names() if self.format == "csv" else (None, ",")
+            cells = {} if names else self._sample()
+            self.mapping = map_columns(
+                names or list(cells),
+                lambda: cells or self._sample(),
+                choices or MappingChoices(),
+                layout=layout,
+                path=path,
+            )
+            self.layout = self.mapping.layout(layout)
+            if names:
+                self._check_header(names)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
 
@@ -50,7 +70,15 @@ class TableFile:
         """Return what concerns the whole file, complete when the iteration has ended."""
         separated = "" if self._delimiter == "," else f"fields are separated by {self._delimiter!r}"
         encoded = "" if self.format == "parquet" else self._encoding.note
-        return [note for note in (encoded, separated) if note]
+        return [note for note in (encoded, separated, *self.mapping.notes, *self._made_notes()) if note]
+
+    def _made_notes(self) -> Iterator[str]:
+        """Yield a line for each column that was made of others, with examples."""
+        for column, examples in self._examples.items():
+            spec = next((spec for spec in self.layout.specs if spec.name == column), None)
+            what = " and ".join(map(self.layout.label, spec.parts)) if spec and spec.parts else ""
+            said = f"split into {what}" if what else "made for each row, the same at every import"
+            yield f"{self.layout.label(column)}: {said}, such as {', '.join(examples)}"
 
     @property
     def encoding(self) -> str:
@@ -64,37 +92,96 @@ class TableFile:
             InputError: the file cannot be read any more.
         """
         self.position = 0
+        rows = self._read(self.layout, self.ignored)
+        wholes = [spec for spec in self.layout.specs if spec.parts and self.mapping.name_of(spec.name)]
+        rule = self.layout.key_rule if self.mapping.name_of(self.layout.key) is None else None
+        if not wholes and rule is None:
+            yield from rows
+            return
+        for row in rows:
+            yield self._completed(row, wholes, rule) if isinstance(row, TextRow) else row
+
+    def _read(self, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
+        """Yield the rows as they stand in the file, by the columns of a layout."""
         try:
             if self.format == "parquet":
-                yield from parquet_file.parquet_rows(self.path, layout=self.layout, ignored=self.ignored)
+                yield from parquet_file.parquet_rows(self.path, layout=layout, ignored=ignored)
             else:
                 with self._encoding.open(self.path) as file:
-                    for row in self._rows(file):
+                    for row in self._rows(file, layout, ignored):
                         self.position = file.buffer.tell()
                         yield row
         except OSError as error:
             raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
 
-    def _rows(self, file: TextIO) -> Iterator[TextRow | Finding]:
-        lines = physical_lines(file, line_end=self._encoding.line_end, max_line=self.layout.max_line)
+    def _rows(self, file: TextIO, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
+        lines = physical_lines(file, line_end=self._encoding.line_end, max_line=layout.max_line)
         if self.format == "csv":
-            header = csv_file.find_header(lines, path=self.path, layout=self.layout)
-            found = csv_file.csv_rows(lines, header, layout=self.layout)
-            return found if self.layout.guesses else map(_sound, found)
+            names, _ = csv_file.read_names(lines, path=self.path, layout=layout)
+            header = csv_file.Header(names, delimiter=self._delimiter, layout=layout)
+            found = csv_file.csv_rows(lines, header, layout=layout)
+            return found if layout.guesses else map(_sound, found)
         documents = (
-            json_file.of_list(file, layout=self.layout)
+            json_file.of_list(file, layout=layout)
             if self.format == "json"
-            else json_file.of_lines(lines, layout=self.layout)
+            else json_file.of_lines(lines, layout=layout)
         )
-        return json_file.json_rows(documents, layout=self.layout, ignored=self.ignored)
+        return json_file.json_rows(documents, layout=layout, ignored=ignored)
 
-    def _read_header(self) -> csv_file.Header:
-        """Return the header of a CSV file, and keep the names that are not read."""
+    def _completed(self, row: TextRow, wholes: Sequence[ColumnSpec], rule: KeyRule | None) -> TextRow | Finding:
+        """Return a row with the parts of whole names, and with a key by a rule where it has none."""
+        values = dict(row.values)
+        for spec in (one for one in wholes if one.name in values):
+            whole = values.pop(spec.name)
+            parts = split_name(whole) if isinstance(whole, str) else (whole, None)
+            for part, text in zip(spec.parts, parts, strict=True):
+                values.setdefault(part, text)
+            if isinstance(whole, str) and all(parts):
+                self._show(spec.name, f"{excerpt(whole)!r} as {excerpt(parts[0])!r} and {excerpt(parts[1])!r}")
+        key_column = self.layout.key
+        if rule is not None and key_column not in values:
+            key = rule.key(values)
+            if key is None:
+                label = self.layout.label(key_column)
+                reason = f"no {label.lower()}, and {rule.shown} to make one of"
+                return rejected(row.line, reason, "", column=label)
+            values[key_column] = key
+            self._show(key_column, key)
+        if rule is not None:
+            values.pop(rule.address, None)
+        return replace(row, values=values)
+
+    def _show(self, column: str, example: str) -> None:
+        """Keep the first three examples of what was made."""
+        examples = self._examples.setdefault(column, [])
+        if len(examples) < EXAMPLES and example not in examples:
+            examples.append(example)
+
+    def _read_names(self) -> tuple[list[str], str]:
+        """Return the names in the header of a CSV file, and what separates them."""
         with self._encoding.open(self.path) as file:
             lines = physical_lines(file, line_end=self._encoding.line_end, max_line=self.layout.max_line)
-            header = csv_file.find_header(lines, path=self.path, layout=self.layout)
+            return csv_file.read_names(lines, path=self.path, layout=self.layout)
+
+    def _check_header(self, names: Sequence[str]) -> None:
+        """Check the header of a CSV file, and keep the names that are not read."""
+        header = csv_file.Header(names, delimiter=self._delimiter, layout=self.layout)
+        csv_file.check_header(header, path=self.path, layout=self.layout)
         self.ignored.update(dict.fromkeys(header.ignored))
-        return header
+
+    def _sample(self) -> dict[str, list[str]]:
+        """Return the names in the first rows of the file with their texts."""
+        cells: dict[str, list[str]] = {}
+        as_they_are = replace(self.layout, column_of=str)
+        try:
+            for row in islice(self._read(as_they_are, {}), SAMPLED):
+                for name, cell in row.values.items() if isinstance(row, TextRow) else ():
+                    cells.setdefault(name, []).append(
+                        cell if isinstance(cell, str) else "" if cell is None else str(cell)
+                    )
+        finally:
+            self.position = 0
+        return cells
 
     def in_blocks(
         self, rows: Iterable[RowType | Finding], bar: Bar, *, most: int, size: Callable[[RowType], int]
@@ -145,7 +232,7 @@ def _sound(row: TextRow | Finding) -> TextRow | Finding:
 def _size_of(path: Path, layout: Layout) -> int:
     """Return how many bytes a file has."""
     if not path.is_file():
-        what = "is a directory" if path.is_dir() else "is no regular file" if path.exists() else "is not there"
+        what = files.why_not_readable(path) or "is no regular file"
         raise InputError(
             f"{path} {what}; nothing was imported", hint=layout.hint if path.is_dir() else "check the path"
         )

@@ -98,7 +98,7 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
             raise InputError(f"the username {person.username!r} exists already; this person was not added")
         claims.free_dead_claims(tx, now=ws.now())
         key = table.insert_person(tx, person.username, person.values)
-        workspace.touch_revision(tx)
+        workspace.touch_revision(tx, ws.task.name, [key])
         if not is_asked or not _has_bio(person):
             return None
         item = next(iter(ws.task.items(tx, [key])))

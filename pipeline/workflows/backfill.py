@@ -259,10 +259,9 @@ class _Rounds:
         took_s = (ws.now() - self._began).total_seconds()
         left = self._backlog.askable()
         left += sum(one.requests for one in self._backlog.batches(*OPEN))
-        ws.display.say(
-            f"{done:,} of {done + left:,} {ws.task.words.many}, {60 * done / max(took_s, 1):,.0f} a minute, "
-            f"about {format_duration(took_s / done * left)} to go"
-        )
+        rest = f", about {format_duration(took_s / done * left)} to go" if left else ""
+        rate = f"{60 * done / max(took_s, 1):,.0f} a minute"
+        ws.display.say(f"{done:,} of {done + left:,} {ws.task.words.many}, {rate}{rest}")
 
     def _submit(self, *, wait: bool) -> bool:
         """Submit what the quota allows; return whether anything is at the API then.

@@ -23,15 +23,19 @@ TEN = 10  # from this on a length of time has no decimals
 class ModeEstimate:
     """What one mode would come to: USD, seconds (None if unknown), how many batches or calls, and its quota.
 
-    `priced_on` (an ISO date) and `price_source` say whose prices these are. `fits_today` is false if the day's requests
-    do not suffice, `affordable` if a budget does not. `refused` says why a person must decide first, `absent` why the
-    mode is not available.
+    `seconds` is the longest that it is likely to take, `least_seconds` the shortest where past batches tell a range,
+    `learned_from` how many of them do, `time_source` where the time is from, in words. `priced_on` (an ISO date) and
+    `price_source` say whose prices these are. `fits_today` is false if the day's requests do not suffice, `affordable`
+    if a budget does not. `refused` says why a person must decide first, `absent` why the mode is not available.
     """
 
     cost: float = 0.0
     priced_on: str = ""
     price_source: str = ""
     seconds: float | None = None
+    least_seconds: float | None = None
+    learned_from: int = 0
+    time_source: str = ""
     count: int = 0
     quota: str = ""
     figures: Mapping[str, int | None] = field(default_factory=dict)
@@ -43,8 +47,9 @@ class ModeEstimate:
 
     @property
     def takes(self) -> str:
-        """Return how long it takes, in words."""
-        return format_duration(self.seconds)
+        """Return how long it takes, and where that is from, in words."""
+        shown = format_range(self.least_seconds, self.seconds)
+        return f"{shown} ({self.time_source})" if self.time_source else shown
 
 
 def recommend(
@@ -52,8 +57,9 @@ def recommend(
 ) -> tuple[Mode | None, str]:
     """Return which mode fits and why; None if no item is to be asked, or a person must decide.
 
-    Live, if there are no batches at all. With a deadline, a batch if it is in time, else live if that is, else the
-    faster one. Without a deadline, live if it costs little more, ends soon, and its quota suffices.
+    Live, if there are no batches at all. Never a mode that is dearer and slower than one that fits. With a deadline, a
+    batch if it is in time, else live if that is, else the faster one. Without a deadline, live if it costs little more,
+    ends soon, and its quota suffices.
     """
     if not items:
         return None, "no item is left to ask"
@@ -61,8 +67,16 @@ def recommend(
         return "live", f"{batch.absent}; asking live takes about {format_duration(live.seconds)}"
     if batch.refused:
         return None, batch.refused
-    if deadline_s is not None:
-        return _in_time(batch, live, deadline_s)
+    both_times = f"about {format_duration(live.seconds)}, a batch {batch.takes}"
+    if _is_dominated(batch, by=live):
+        return "live", f"asking live costs less and is faster: {both_times}"
+    if _is_dominated(live, by=batch):
+        return "batch", f"asking live costs more and takes longer: {both_times}"
+    return _in_time(batch, live, deadline_s) if deadline_s is not None else _cheap_and_soon(batch, live)
+
+
+def _cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> tuple[Mode, str]:
+    """Return live if it costs little more, ends soon, and its quota suffices."""
     surcharge = live.cost - batch.cost
     against = [
         reason
@@ -82,6 +96,12 @@ def recommend(
         return "batch", "; ".join(against)
     more = f"costs only ${surcharge:,.4f} more" if surcharge > 0 else "costs no more"
     return "live", f"asking live {more} and takes about {format_duration(live.seconds)}"
+
+
+def _is_dominated(mode: ModeEstimate, *, by: ModeEstimate) -> bool:
+    """Return whether another mode that fits is known to be faster and is not dearer."""
+    is_faster = by.seconds is not None and mode.seconds is not None and by.seconds < mode.seconds
+    return by.cost <= mode.cost and is_faster and by.fits_today and by.affordable
 
 
 def _in_time(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> tuple[Mode, str]:
@@ -151,6 +171,20 @@ def turns(batches: int, tokens: int, *, most_tokens: int | None, most_batches: i
 def percentile_90(values: Sequence[float]) -> float | None:
     """Return the least of some values that nine in ten do not exceed; None if there are none."""
     return sorted(values)[math.ceil(P90 * len(values)) - 1] if values else None
+
+
+def percentile_10(values: Sequence[float]) -> float | None:
+    """Return the greatest of some values that nine in ten are not below; None if there are none."""
+    return sorted(values, reverse=True)[math.ceil(P90 * len(values)) - 1] if values else None
+
+
+def format_range(least: float | None, most: float | None) -> str:
+    """Return a range of lengths of time in words, with one unit where both ends have it."""
+    start, end = format_duration(least), format_duration(most)
+    if least is None or start == end:
+        return end
+    is_one_unit = start.rpartition(" ")[2] == end.rpartition(" ")[2] and start[0].isdigit()
+    return f"{start.rpartition(' ')[0] if is_one_unit else start} to {end}"
 
 
 def format_duration(seconds: float | None) -> str:

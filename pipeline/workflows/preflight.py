@@ -30,7 +30,15 @@ from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics
 from pipeline.store.database import Store
 from pipeline.workflows.backlog import AT_API, Backlog
-from pipeline.workflows.batch_or_live import Mode, ModeEstimate, live_seconds, percentile_90, recommend, turns
+from pipeline.workflows.batch_or_live import (
+    Mode,
+    ModeEstimate,
+    live_seconds,
+    percentile_10,
+    percentile_90,
+    recommend,
+    turns,
+)
 
 if TYPE_CHECKING:
     from pipeline.gemini.client import Client
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
 MAX_SAMPLE = 20  # ours: requests in a sample, spread evenly over all
 MAX_COUNTS = 5  # ours: counted at once
 BATCH_S = 24 * 3600.0  # within which a batch is over, as Google says (Batch API guide, read 2026-11)
+ENOUGH_BATCHES = 3  # ours: past batches of like size from which on they tell how long the next takes
 CALL_S = 1.5  # ours: what a live call takes before any was measured; 1 to 2 s is the normal case
 WARN_AT = 0.8  # of the day's requests
 
@@ -114,7 +123,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
 def document(estimated: Preflight) -> dict[str, Any]:
     """Return an estimate for programs: tokens, USD, seconds; unknown values are null."""
     used = estimated.plan.usage
-    known, live = estimated.known, estimated.live
+    known, batch, live = estimated.known, estimated.batch, estimated.live
     return {
         "items": estimated.plan.requests,
         "model": estimated.model,
@@ -123,7 +132,7 @@ def document(estimated: Preflight) -> dict[str, Any]:
         "tokens_out": used.answer + used.thoughts,
         "estimate": {"error": round(known.error, 4), "answers": known.answers, "sampled": estimated.sampled},
         "deadline_s": estimated.deadline_s,
-        "batch": {"batches": estimated.batch.count, **_mode_document(estimated.batch)},
+        "batch": {"batches": batch.count, **_mode_document(batch), **_range_document(batch)},
         "live": {"calls": live.count, "fits_today": live.fits_today, **_mode_document(live)},
         "recommended": estimated.recommended,
         "reason": estimated.reason,
@@ -143,6 +152,12 @@ def _mode_document(mode: ModeEstimate) -> dict[str, Any]:
         "refused": mode.refused or None,
         "warnings": list(mode.warnings),
     }
+
+
+def _range_document(mode: ModeEstimate) -> dict[str, Any]:
+    """Return the lower end of a time that was learned from past batches, and from how many, for programs."""
+    least = mode.least_seconds
+    return {"least_seconds": None if least is None else round(least, 1), "learned_from_batches": mode.learned_from}
 
 
 class _Sample(NamedTuple):
@@ -214,7 +229,7 @@ class _Modes:
         quota = f"{tokens:,} tokens would wait"
         return replace(
             self._priced(batch=True, warnings=warnings),
-            seconds=self._batch_seconds(rounds),
+            **self._batch_time(rounds),
             count=plan.batches,
             quota=quota if most is None else f"{quota}, of {most:,} that may in tier {ws.settings.tier}",
             figures={"tokens": tokens, "enqueued_now": enqueued, "enqueued_most": most, "turns": rounds},
@@ -268,18 +283,24 @@ class _Modes:
             affordable=affordable,
         )
 
-    def _batch_seconds(self, rounds: int) -> float | None:
-        """Return how long batches take that go out in some turns: as nine in ten did before, else as Google says.
+    def _batch_time(self, rounds: int) -> dict[str, Any]:
+        """Return how long batches take that go out in some turns: as eight in ten of like size did before.
 
-        At Google the wait in the queue is nearly all of it; the local engine answers one request after another.
+        Where too few were of like size, it is as Google says, and unknown on the local engine. At Google the wait in
+        the queue is nearly all of it; the local engine answers one request after another.
         """
-        model = self.ws.model
-        past = statistics.batch_durations(self.tx, model.name)
-        if model.local:
-            each = percentile_90([one.seconds / one.requests for one in past])
-            return each if each is None else each * self.plan.requests
-        each = percentile_90([one.seconds for one in past])
-        return (BATCH_S if each is None else each) * rounds
+        model, plan = self.ws.model, self.plan
+        past = statistics.batch_durations(self.tx, model.name, like=plan.requests / max(1, plan.batches))
+        if len(past) < ENOUGH_BATCHES:
+            said = {"seconds": BATCH_S * rounds, "time_source": "at most, says Google"}
+            return {"time_source": "too few batches of like size yet"} if model.local else said
+        each = [one.seconds / one.requests * plan.requests if model.local else one.seconds * rounds for one in past]
+        return {
+            "seconds": percentile_90(each),
+            "least_seconds": percentile_10(each),
+            "learned_from": len(past),
+            "time_source": f"from {len(past):,} batches",
+        }
 
     def _calls_per_second(self) -> float | None:
         """Return how many calls a second come back: as in past runs, else by the time of single calls."""

@@ -18,7 +18,7 @@ from pipeline.index.builds import Builds
 from pipeline.live import retry_queue
 from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.store import claims, retries
+from pipeline.store import claims, retries, workspace
 from pipeline.workflows import backfill, ingest
 from pipeline.workflows.backlog import AT_API, Backlog
 from pipeline.workflows.batch_steps import BatchSteps, failed_error, missing_errors
@@ -39,6 +39,8 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
     `confirm` is called with the estimate (USD) of the next batches if it is above CONFIRM_ABOVE.
     """
     backlog, report = Backlog(ws.store, ws.task), RunReport()
+    with ws.store.read() as tx:
+        report.facts["workspace_id"] = workspace.get_workspace(tx).workspace_id
     due, parked = _Due(ws, backlog, BatchSteps(ws), confirm), backlog.parked()
     budget.resume_budget(ws)
     for step in (due.poll, due.ingest, due.retry, due.score, due.submit, due.index, due.close):
@@ -162,7 +164,7 @@ class _Due:
             if builds.current() is None:
                 return True
             with builds.open() as current:
-                return bool(staleness.count_stale(ws.collection, tx, current, ws.display))
+                return bool(staleness.count_stale(ws.collection, tx, current, ws.display, exact=True))
 
     def close(self, _report: RunReport) -> None:
         """End a `tag` or a backfill that has no items left."""

@@ -38,7 +38,7 @@ def said(workspace: Workspace, *args: str, **values: str) -> str:
 def test_without_a_key_the_local_engine_is_named_in_one_line(local: Workspace) -> None:
     """Every command that uses it says so once; those that do not use it say nothing."""
     assert said(local, "status") == ""
-    assert said(local, "settings") == ""
+    assert LOCAL_LINE not in said(local, "settings")
     assert said(local, "batch-submit", "--dry").count(LOCAL_LINE) == 0
     for command in ("batch-submit", "batch-poll"):
         assert said(local, command).count(LOCAL_LINE) == 1

@@ -1,14 +1,18 @@
 """The local engine as a command of its own."""
 
+import contextlib
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.lab import ROOT, Workspace
 
@@ -35,6 +39,74 @@ def test_limits_are_given_at_the_start(tmp_path: Path) -> None:
         engine.stderr.read()
     assert used["limits"] == {"requests_per_minute": 2, "requests_per_day": 9}
     assert engine.returncode == 0
+
+
+@contextlib.contextmanager
+def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """Run the engine as a command for the length of a block; give what it says first, and its process."""
+    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=inherited | {"FINDABLE_DATA": str(data)}, stderr=subprocess.PIPE, text=True
+    ) as engine:
+        assert engine.stderr is not None
+        said = ""
+        while "next: " not in said:
+            said += engine.stderr.readline()
+        try:
+            yield said, engine
+        finally:
+            engine.send_signal(signal.SIGINT)
+
+
+def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
+    """Time, method, path, status and milliseconds, on standard error; the key is in no line, wherever it stood."""
+    key = "AIza-nobody-is-to-read-this"
+    with running(tmp_path) as (said, engine):
+        url = re.findall(r"http://[0-9.:]+", said)[0]
+        with httpx2.Client(base_url=url, trust_env=False, timeout=20) as client:
+            assert client.post(f"{GENERATE}?key={key}", json=ASKED).status_code == 200
+            assert client.get("/v1beta/batches/none", headers={"x-goog-api-key": key}).status_code == 404
+            assert client.get("/v1beta/batches%0a/%1b[2J", headers={"x-goog-api-key": key}).status_code >= 400
+            client.post("/_emu/faults", json=[{"fault": "lost_reply", "match": {"path": ":generateContent"}}])
+            with pytest.raises(httpx2.TransportError):
+                client.post(GENERATE, json=ASKED, headers={"x-goog-api-key": key})
+        engine.send_signal(signal.SIGINT)
+        assert engine.stderr is not None
+        log = engine.stderr.read()
+    lines = [re.fullmatch(r"\d\d:\d\d:\d\d (\w+) (.*) (\d+|-) \d+ ms", line) for line in log.splitlines()]
+    found = [line.groups() for line in lines if line is not None]
+    assert len(found) == len(lines) == 5
+    assert found[0] == ("POST", GENERATE, "200")
+    assert found[1] == ("GET", "/v1beta/batches/none", "404")
+    assert found[4] == ("POST", GENERATE, "-")
+    assert key not in log
+    assert "\x1b" not in log
+
+
+def test_the_next_step_that_is_named_works(tmp_path: Path) -> None:
+    """Typed as it stands, in a shell that has set what is said: the sample people are in, and tagged by this engine."""
+    with running(tmp_path / "engine") as (said, _):
+        export = re.findall(r"^in another terminal: (export .*)$", said, re.MULTILINE)[0]
+        step = said.partition("next: ")[2].strip()
+        assert step.startswith("findable import data/sample/experts.csv --data data/rehearsal")
+        typed = f"{export}; {step}".replace("data/rehearsal", shlex.quote(str(tmp_path / "rehearsal")))
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environ = {**os.environ, "PATH": path}
+        done = subprocess.run(["sh", "-c", typed], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rehearsal = Workspace(tmp_path / "rehearsal")
+    assert rehearsal.scalar("SELECT count(*) FROM findable_answers WHERE applied") > 100
+
+
+def test_the_engine_inside_a_command_writes_no_log(tmp_path: Path) -> None:
+    """Commands on the local backend say what they did, and nothing of requests."""
+    local = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_BACKEND": "local"})
+    people = tmp_path / "people.csv"
+    people.write_text("username,bio\nann,I keep bees\n")
+    said = local.ran("import", str(people)).output + local.ran("tag-live").output
+    assert "POST" not in said
+    assert " ms" not in said
 
 
 def test_a_place_that_cannot_be_served_at_is_said_so(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli, command
+from jobs import commands, ends
 from pipeline.store import database
 from tests.lab import KEY, ROOT, Api, Workspace
 
@@ -74,15 +74,16 @@ def test_an_unknown_model_or_width_is_said_before_anything_is_sent(
     assert api.seen("POST", "mbed") == []
 
 
-def test_a_place_that_can_be_no_workspace_is_refused(local: Workspace, tmp_path: Path) -> None:
+def test_a_place_that_can_be_no_workspace_is_refused(local: Workspace, tmp_path: Path, csv: str) -> None:
     """DATA= that names a file, lies below one, or where the system lets no process write: exit code 3."""
     local.data.write_text("mine")
     refused(local, "status", code=3, said="cannot be the workspace: it is a file")
     assert local.data.read_text() == "mine"
     for place in (str(local.data / "data"), "/proc/findable/data"):
-        refused(local, "status", code=3, said="cannot be the workspace", DATA=place)
+        refused(local, "import", csv, code=3, said="cannot be the workspace", DATA=place)
     local.data.unlink()
-    refused(local, "status", code=3, said="unable to open database file", DATABASE_URL=f"sqlite:///{tmp_path}")
+    refused(local, "import", csv, code=3, said="unable to open database file", DATABASE_URL=f"sqlite:///{tmp_path}")
+    refused(local, "status", code=3, said="there is no workspace in", DATABASE_URL=f"sqlite:///{tmp_path}")
 
 
 @pytest.mark.sqlite_only(reason="it is about the database's own file")
@@ -158,14 +159,14 @@ def test_a_dotenv_gives_options_too(local: Workspace) -> None:
         status = json.loads(local.run("status", "--json").stdout)
         assert status["experts"]["tagged"] == tagged
     Path(".env").write_text("FINDABLE_BUDGET=lots\n")
-    assert "'lots' is not an amount" in local.ran("tag", code=2).stderr
+    assert "'lots' must be an amount" in local.ran("tag", code=2).stderr
 
 
 def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected error exits with 1 and says where, but not what it held; --debug shows all."""
     local.ran("import", csv)
 
-    def broken(_path: object) -> None:
+    def broken(*_workspace: object, **_options: object) -> None:
         """Fail as a bug does."""
         raise ValueError("Ada Lovelace, 12 Secret Street")
 
@@ -214,8 +215,9 @@ def test_a_reader_that_never_read_is_no_error(local: Workspace) -> None:
 
 def test_sigterm_is_taken_back_when_a_command_is_over(local: Workspace) -> None:
     """A program that calls a command keeps its own handler of SIGTERM."""
+    local.begin()
     before = signal.getsignal(signal.SIGTERM)
-    with command.interruptible():
+    with ends.interruptible():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert local.run("status").exit_code == 0
     assert signal.getsignal(signal.SIGTERM) is before
@@ -231,7 +233,7 @@ def test_an_interrupt_in_a_destructor_is_not_lost() -> None:
             """Be struck."""
             signal.raise_signal(signal.SIGTERM)
 
-    with command.interruptible(), pytest.raises(KeyboardInterrupt):
+    with ends.interruptible(), pytest.raises(KeyboardInterrupt):
         dying = Dying()
         del dying
         threading.Event().wait(30)
@@ -248,6 +250,7 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
         except KeyboardInterrupt:
             raise RuntimeError("a schema could not be built") from None
 
+    local.begin()
     monkeypatch.setattr("pipeline.ops.status.run", struck)
     result = local.run("status")
     assert (result.exit_code, "interrupted" in result.stderr, "bug" in result.stderr) == (130, True, False)
@@ -265,7 +268,7 @@ def test_a_closed_standard_input_is_no_terminal(local: Workspace, csv: str) -> N
 
 def test_closed_standard_streams_leave_the_exit_code(local: Workspace) -> None:
     """Where output is closed what is well ends with 0 and without a word, and what is not with its code."""
-    for words in ("settings", "settings --json"):
+    for words in ("prices", "settings --json"):
         done = shell(local, f"FINDABLE {words} >&-")
         assert (done.returncode, done.stderr) == (0, b"")
     assert shell(local, "FINDABLE settings <&- >&- 2>&-").returncode == 0
@@ -295,5 +298,20 @@ def test_output_that_cannot_be_written_is_an_error(local: Workspace) -> None:
 
 def test_a_module_that_cannot_be_imported_is_told_too(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library that is missing from the installation: one line and exit code 1, no traceback."""
-    monkeypatch.setitem(cli.COMMANDS, "status", ("not_there", ""))
+    monkeypatch.setitem(commands.COMMANDS, "status", ("not_there", ""))
     refused(local, "status", code=1, said="this is a bug in findable: ModuleNotFoundError")
+
+
+def test_what_stands_before_a_command_is_checked_as_the_rest(local: Workspace) -> None:
+    """An unknown option of `findable` itself, and an unknown command: one line, and what lists them."""
+    for words in (["--nope"], ["serach"]):
+        assert "Usage:" not in refused(local, *words, code=2, said="`findable --help` lists the commands")
+
+
+@pytest.mark.parametrize("words", ["eval nope.tsv also-nope.tsv", "add-expert nope.tsv", "import nope.tsv"])
+def test_a_file_that_is_not_there_is_said_in_the_same_words(local: Workspace, words: str) -> None:
+    """The file, that nothing was done, and to check the path."""
+    Path("people.csv").write_text("Username,Bio\nann,I keep bees.\n")
+    local.ran("import", "people.csv")
+    told = refused(local, *words.split(), code=2, said="nope.tsv is not there; nothing was ")
+    assert "next: check the path" in told

@@ -1,12 +1,17 @@
 """What a command tells to type next can be typed, and is about what it was asked for."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
+from click.testing import CliRunner
 
+from jobs import cli, demo
+from jobs.typed import GIVEN
 from tests.integration import many_passages as passages
 from tests.integration.many_passages import CREATE
 from tests.lab import Api, Workspace
@@ -106,3 +111,28 @@ def test_a_command_of_ones_own_that_failed_can_be_tried(workspace: Workspace, pe
     result = workspace.ran("run", ON_DONE="test \"$(cat)\" = '{}' && exit 7", code=3)
     line = result.stderr.rpartition("try it by itself: ")[2]
     assert subprocess.run(["sh", "-c", line], check=False).returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("environ", "search", "yours"),
+    [
+        ({}, 'findable search "sign language interpreter" -k 3 --data data/demo', "findable init --file people.csv"),
+        (
+            {GIVEN: "demo :"},
+            'make search Q="sign language interpreter" K=3 DATA=data/demo',
+            "make init EXPERTS=people.csv",
+        ),
+        (
+            {GIVEN: "demo : DATA", "FINDABLE_DATA": "work"},
+            'make search Q="sign language interpreter" K=3 DATA=work/demo',
+            "make init EXPERTS=people.csv DATA=work",
+        ),
+    ],
+)
+def test_the_demo_shows_what_its_caller_would_type(environ: dict[str, str], search: str, yours: str) -> None:
+    """Each command is about the demo's workspace, and the last is about the caller's own."""
+    with mock.patch.dict(os.environ, environ), mock.patch.object(cli.main, "main") as ran:
+        shown = CliRunner().invoke(demo.main, [], catch_exceptions=False).output.splitlines()
+    assert f"$ {search}" in shown
+    assert shown[-1] == f"  {yours}"
+    assert len(ran.call_args_list) == len([line for line in shown if line.startswith("$ ")])

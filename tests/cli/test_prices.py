@@ -59,6 +59,14 @@ def test_people_get_a_table_that_marks_what_is_not_known(workspace: Workspace) -
     assert (result.stderr, workspace.data.exists()) == ("", False)
 
 
+def test_every_figure_has_its_unit(workspace: Workspace) -> None:
+    """In the heading of its column for people, and beside the prices for programs."""
+    heading = workspace.ran("prices").stdout.splitlines()[0]
+    for unit in ("live in $/1M", "batch out $/1M", "requests/min", "tokens/min", "requests/day", "tokens enqueued"):
+        assert unit in heading
+    assert {row["unit"] for row in _models(workspace).values()} == {"USD per 1M tokens"}
+
+
 def test_a_price_that_list_and_catalogue_see_differently_is_told(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,7 +65,9 @@ def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypa
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     workspace = Workspace(tmp_path / "people", {"FINDABLE_DATA": "~/people"})
-    workspace.ran("status")
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio\nada,I keep bees.\n")
+    workspace.ran("import", str(people))
     assert (tmp_path / "people").is_dir()
     assert ON_POSTGRESQL or (tmp_path / "people" / "findable.db").is_file()
     assert not (tmp_path / "~").exists()
@@ -101,3 +103,12 @@ def test_an_export_reaches_the_file_behind_a_link(local: Workspace, tmp_path: Pa
     assert "ada" in (tmp_path / "real.csv").read_text(encoding="utf-8")
     (tmp_path / "loop.csv").symlink_to("loop.csv")
     assert "bug" not in local.ran("export", str(tmp_path / "loop.csv"), code=2).stderr
+
+
+def test_limits_are_read_as_people_write_them(local: Workspace) -> None:
+    """Thousands with a comma, hours with their minutes, money with its sign; what is none names the value."""
+    local.ran("batch-submit", "--dry", LIMIT="1,000", BATCH_BYTES="200MB", CONFIRM_ABOVE="$5", BATCH_HOURS="2d")
+    local.ran("preflight", LIMIT="1k", DEADLINE="2h30m", BUDGET_PER_DAY="5 USD")
+    assert "'1,00'" in local.ran("tag", LIMIT="1,00", code=2).stderr
+    assert "'2h30'" in local.ran("preflight", DEADLINE="2h30", code=2).stderr
+    assert "FINDABLE_BATCH_BYTES is '5 apples'" in local.ran("status", BATCH_BYTES="5 apples", code=3).stderr

@@ -5,7 +5,8 @@ import subprocess
 
 import click
 
-from jobs.cli import COMMANDS, main
+from jobs.cli import main
+from jobs.commands import COMMANDS
 from pipeline.core.settings import Settings
 from tests.lab import ROOT
 
@@ -18,7 +19,7 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "import-passages": "PASSAGES STRICT REPORT JSON --strict --report --json",
     "passages-pilot": "N SEED NO_RESUME YES JSON --n --seed --no-resume --yes --json",
     "passages-backfill": "NO_RESUME SKIP_PILOT WAIT YES JSON --no-resume --skip-pilot --wait --no-wait --yes --json",
-    "passages-status": "JSON --json",
+    "passages-status": "WATCH JSON --watch --json",
     "preflight": "LIMIT DEADLINE COUNT JSON --limit --deadline --count --wait --no-wait --json",
     "tag": "MODE LIMIT BUDGET DEADLINE WAIT YES JSON --mode --limit --budget --deadline --wait --no-wait --yes --json",
     "tag-live": "LIMIT JSON --limit --json",
@@ -27,6 +28,7 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "batch-poll": "WAIT JSON --wait --no-wait --json",
     "batch-ingest": "JSON --json",
     "batches": "JSON --json",
+    "costs": "BY JSON --by --json",
     "batch-cancel": "BATCH YES JSON --yes --json",
     "score": "JSON --json",
     "index": "ROLLBACK JSON --rollback --json",
@@ -34,7 +36,7 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "add-expert": "EXPERT JSON --json",
     "show": "EXPERT JSON --json",
     "export": "TO FORMAT BEST EXTRACTOR JSON --format --best --extractor --json",
-    "status": "JSON --json",
+    "status": "WATCH JSON --watch --json",
     "qc": "EXTRACTOR JSON --extractor --json",
     "parked": "JSON --json",
     "unpark": "EXPERT PASSAGE ALL YES JSON --all --yes --json",
@@ -51,7 +53,7 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "emulator": "PORT RPM TPM RPD --port --host --rpm --tpm --rpd",
     "rebind": "GIVE_UP YES JSON --give-up --yes --json",
     "prices": "JSON --json",
-    "settings": "JSON --json",
+    "settings": "ALL JSON --all --json",
 }
 NO_TARGETS = {"rebind"}
 NO_COMMANDS = {
@@ -64,7 +66,7 @@ JSON YES QUERIES QRELS PORT FIX ALL DEBUG DATA BACKEND DATABASE_URL PG_BIN MODEL
 RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT
 LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS
 LEASE KEEP_DAYS MIME_TYPES TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES
-PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP MINUTES SEED ROUNDS WORKERS MOST KILLS
+PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP MINUTES SEED ROUNDS WORKERS MOST KILLS BY WATCH
 """
 SETTINGS = """
 DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS

@@ -317,7 +317,7 @@ class Four:
         """Type what `status` says until there is nothing to do, then let `doctor` clear away what the dead left."""
         time.sleep(LEASE_S)  # what died on another machine is freed by time alone
         for _ in range(MOST_COMMANDS):
-            following = str(ledger.status(self.workspace)["next"])
+            following = ledger.next_by_batch(ledger.status(self.workspace))
             if following.startswith(NOTHING_TO_DO):
                 break
             done = self.workspace.run(*following.split()[1:])

@@ -132,7 +132,7 @@ def finish(life: Life, one: Round) -> None:
             again = life.workspace.run(*part.words(life))
             assert again.exit_code in CODES, (one, again.output)
     for _ in range(MOST_COMMANDS):
-        following = str(ledger.status(life.workspace)["next"])
+        following = ledger.next_by_batch(ledger.status(life.workspace))
         if following.startswith("make search"):
             break
         life.workspace.ran(*following.split()[1:])

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests import postgresql
+from tests import ledger, postgresql
 from tests.crash.chain import DAY_OF, Command, Day
 from tests.crash.final_state import broken_index, calls_without_mark, final_state, left_over
 from tests.crash.program import LIVES, Ended, Mortal
@@ -151,7 +151,7 @@ class Place:
         """Type what `status` says until it has nothing to say but to search, to import, or to look at who is parked."""
         self.behave({})
         for _ in range(MOST_COMMANDS):
-            following = str(self.status()["next"])
+            following = ledger.next_by_batch(self.status())
             if not following or following.startswith(("make search", "make parked", "make import")):
                 return
             words = [word for word in following.split()[1:] if "=" not in word]  # TASK is among the settings

@@ -5,14 +5,17 @@ import re
 from collections import defaultdict
 from dataclasses import fields
 from datetime import date
+from textwrap import fill
 
 import click
 
-from jobs.cli import COMMANDS, main
-from pipeline.core.settings import PREFIX, Settings
+from jobs.cli import main
+from jobs.commands import COMMANDS
+from pipeline.core.settings import PREFIX, Settings, with_unit
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
 from pipeline.experts.collection import index_entry
 from pipeline.gemini import models, tokens
+from pipeline.tables.cells import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.workflows.batch_or_live import ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
@@ -32,6 +35,13 @@ def targets() -> str:
     everyday = re.findall(r"^EVERYDAY := (.*)", makefile, re.MULTILINE)[0].split()
     told = re.findall(r"^([a-z-]+):.*?## (.*)", makefile, re.MULTILINE)
     return "\n".join(f"- `make {one}`: {what}" for one, what in told if one in everyday)
+
+
+def placeholders() -> str:
+    """Return the list of what is read as an empty field."""
+    but = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS_BUT_IN_NAMES))
+    listed = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS))
+    return fill(f"{listed}. In a first or last name {but} stay: people are called so.", 120, break_long_words=False)
 
 
 def commands() -> str:
@@ -57,7 +67,7 @@ def _argument(command: click.Command, one: click.Argument) -> str:
 
 def _option(one: click.Option) -> str:
     """Return an option with its choices and its help; nothing of those that the page tells of once."""
-    if one.hidden or one.name in ("debug", "as_json", "yes"):
+    if one.hidden or one.name in ("data", "debug", "as_json", "yes"):
         return ""
     kind = f" ({', '.join(one.type.choices)})" if isinstance(one.type, click.Choice) else ""
     return f"`{'/'.join([*one.opts, *one.secondary_opts])}`{kind} {one.help or ''}".rstrip()
@@ -67,8 +77,10 @@ def settings() -> str:
     """Return the list of settings with their defaults."""
     lines = []
     for one in (one for one in fields(Settings) if "help" in one.metadata):
+        unit = one.metadata["unit"]
         default = ",".join(one.default) if isinstance(one.default, tuple) else one.default
-        local = "" if one.metadata["local"] is None else f"; local {one.metadata['local']}"
+        default = with_unit(str(default), unit) if unit and default is not None else default
+        local = "" if one.metadata["local"] is None else f"; local {with_unit(str(one.metadata['local']), unit)}"
         shown = f" ({default}{local})" if default not in (None, "") else ""
         lines.append(f"- `{PREFIX}{one.name.upper()}`{shown}: {one.metadata['help']}")
     return "\n".join(lines)

@@ -1,15 +1,14 @@
-"""The README's commands run, and its recording is what a newcomer sees."""
+"""The README's commands run, and the recordings in it and in docs/ are what a newcomer sees."""
 
 import json
-import os
 import re
 import shlex
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
-from jobs.cli import COMMANDS
+from jobs.commands import COMMANDS
+from tests.docs import recordings
 from tests.lab import ROOT, Workspace
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,37 +38,37 @@ def _local(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
 
 
-def test_the_demo_is_what_the_recording_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs those commands and no other, even though a key is set, finds who it should, and can be searched."""
-    monkeypatch.chdir(ROOT)
-    first, second = block(0)
-    workspace = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path), "GEMINI_API_KEY": "not-to-be-used"})
-    with mock.patch.dict(os.environ):  # the demo sets its own
-        printed = make(workspace, *first[1:]).splitlines()
-    recording = re.search(r"```text\n(.*?)```", README, re.DOTALL)
-    assert recording is not None
-    typed = [line for line in recording[1].splitlines() if line.startswith("$ ")]
-    assert [line for line in printed if line.startswith("$ ")] == typed
-    hits = [line for line in printed if re.match(r"1\s{2,}", line)]
+def test_every_recording_is_what_its_commands_print() -> None:
+    """In all pages; the first are of the demo, which finds who it should, with a key in the environment, too."""
+    demo, pages = recordings.record()
+    for page, now in pages.items():
+        assert recordings.steady(now) == recordings.steady(page.read_text(encoding="utf-8")), "run make docs"
+    recorded = re.findall(r"^\$ make ([a-z-]+)", README, re.MULTILINE)
+    assert recorded == ["search", "init", "tag", "tag", "index", "search", "show", "export"]
+    (first, second), shown = block(0), re.findall(r"^\$ (make .*)", README, re.MULTILINE)
+    assert (" ".join(first), second) == (recordings.DEMO, shlex.split(shown[0]))
+    typed = [line for line in demo.splitlines() if line.startswith("$ ")]
+    assert [line for line in typed if not (line.startswith("$ make ") and line.endswith(" DATA=data/demo"))] == []
+    assert [line.split()[2] for line in typed].count("search") == 3
+    hits = [line for line in demo.splitlines() if re.match(r"1\s{2,}", line)]
     assert all(name in hit for name, hit in zip(["Templeford", "Hallibrook", "Carrowden"], hits, strict=True))
-    found = json.loads(make(workspace, *second[1:-1], f"DATA={tmp_path / 'demo'}", "JSON=1"))
-    assert len(found) == 10
-    assert set(found[0]) == {"rank", "username", "similarity", "name", "job_title", "tags", "findability_score"}
 
 
 def test_the_everyday_loop_runs(local: Workspace) -> None:
-    """Each command of the everyday loop ends well on sample people, in the order of the README."""
-    for words in block(1):
+    """`init`, then each command of the everyday loop, ends well on sample people, in the order of the README."""
+    for words in (*block(1), *block(2)):
         if words[0] == "make":
             make(local, *words[1:])
     experts = json.loads(make(local, "status", "JSON=1"))["experts"]
     assert experts["tagged"] + experts["no_bio"] == experts["total"] == PEOPLE + 1
+    found = json.loads(make(local, "search", "Q=who knows water law", "JSON=1"))
+    assert set(found[0]) == {"rank", "username", "similarity", "name", "job_title", "tags", "findability_score"}
 
 
 def test_asking_now_runs(local: Workspace) -> None:
     """Each command of the part on calls and batches ends well on sample people, and everyone is tagged."""
     make(local, "import", "EXPERTS=people.csv")
-    for words in block(2):
+    for words in block(3):
         make(local, *words[1:], *(["WAIT=1"] if words[1] == "tag" else []))
     experts = json.loads(make(local, "status", "JSON=1"))["experts"]
     assert experts["tagged"] + experts["no_bio"] == experts["total"] == PEOPLE

@@ -151,7 +151,7 @@ class Ground:
         for _ in range(4):
             for command in ("batch-submit", "batch-poll", "batch-ingest"):
                 self.ran(command)
-            if not re.search("batch-(submit|poll|ingest)", str(ledger.status(self.workspace)["next"])):
+            if not re.search("batch-(submit|poll|ingest)", ledger.next_by_batch(ledger.status(self.workspace))):
                 break
         else:
             raise AssertionError("it never came to an end")

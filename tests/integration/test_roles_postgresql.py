@@ -65,7 +65,7 @@ def _role(workspace: Workspace, tmp_path: Path) -> Role:
 def test_passages_that_may_only_be_read_get_their_concepts(role: Role) -> None:
     """The right to SELECT is enough: what was paid for is kept, and the table is as it was."""
     role.has_passages(4)
-    role.run("tag-live", "--limit", "1", TASK="passages")
+    role.run("tag-live", "--limit", "1", "--yes", TASK="passages")
     role.run("passages-backfill", "--skip-pilot", "--wait", "--yes")
     told = postgresql.rows(role.url, "SELECT count(DISTINCT passage_id) FROM passage_concepts")
     assert told == [(4,)]
@@ -80,6 +80,7 @@ def test_times_and_numbers_are_read_however_sessions_write_them(role: Role, sett
     for setting in settings:
         role.is_set(setting)
     role.has_people()
+    role.workspace.begin()
     for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
         role.run(command)
     with role.workspace.open() as ws, ws.store.read() as tx:
@@ -89,7 +90,7 @@ def test_times_and_numbers_are_read_however_sessions_write_them(role: Role, sett
 def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) -> None:
     """A write is refused with exit code 3 also where a read went before it, and nothing is changed."""
     role.has_people()
-    role.run("status")
+    role.workspace.begin()
     role.is_set("default_transaction_read_only = on")
     before = postgresql.rows(role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace")
     assert "3" in role.run("status")
@@ -103,7 +104,7 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
 def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
     """What is held while the server's own programs read and write stays held, whatever the server allows else."""
     role.has_people()
-    role.run("status")
+    role.workspace.begin()
     role.is_set("idle_in_transaction_session_timeout = '300ms'")
     role.is_set("transaction_timeout = '300ms'")
     slow = tmp_path / "slow"

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Column, Connection, MetaData, Select, Table, Text, cast, func, select, update
+from sqlalchemy import Column, Connection, MetaData, Select, Table, Text, cast, func, select, true, update
 
 from pipeline.core.task import Answered, Entry, Item, Prompt, RolledBackPage, Task, VersionCounts, Words, WriteResult
 
@@ -109,13 +109,17 @@ class PoemsTask(Task):
 class PoemsCollection:
     """Every poem with languages; see `pipeline.core.task.Collection`."""
 
-    def count(self, tx: Connection) -> int:
-        """Return how many poems have languages."""
-        return tx.execute(select(func.count()).where(poems.c.languages.is_not(None))).scalar() or 0
+    task = PoemsTask.name
 
-    def entries(self, tx: Connection) -> Iterator[Entry]:
+    def count(self, tx: Connection, among: Sequence[str] | None = None) -> int:
+        """Return how many poems have languages."""
+        here = true() if among is None else poems.c.code.in_(among)
+        return tx.execute(select(func.count()).where(poems.c.languages.is_not(None), here)).scalar() or 0
+
+    def entries(self, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield the poems with languages, by code."""
-        rows = tx.execute(select(poems).where(poems.c.languages.is_not(None)).order_by(poems.c.code)).mappings()
+        here = true() if among is None else poems.c.code.in_(among)
+        rows = tx.execute(select(poems).where(poems.c.languages.is_not(None), here).order_by(poems.c.code)).mappings()
         for row in rows:
             metadata: Mapping[str, Any] = {"id": row["code"], "tags": json.loads(row["languages"])}
             yield Entry(row["code"], row["text"], metadata)

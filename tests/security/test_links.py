@@ -51,7 +51,7 @@ def test_a_link_that_leads_out_is_refused(local: Workspace, tmp_path: Path) -> N
         shutil.rmtree(local.data)
     local.data.mkdir()
     (local.data / "findable.db").symlink_to(tmp_path / "outside" / "new.db")
-    assert local.run("status").exit_code == 3
+    local.ran("import", str(tmp_path / "people.csv"), code=3)
     assert [(path.name, path.read_text()) for path in (tmp_path / "outside").iterdir()] == [("theirs", "theirs")]
 
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from jobs import cli
+from jobs import commands
 from tests.soak.crowd import Command
 from tests.soak.people import TRADES, People
 from tests.soak.troubles import Fate
@@ -24,7 +24,7 @@ class Choices:
 
     def command(self, fate: Fate) -> Command:
         """Return one command; none that writes people twice in a turn, so that it is known who wrote what."""
-        known = [name for name in COMMANDS if name in cli.COMMANDS]
+        known = [name for name in COMMANDS if name in commands.COMMANDS]
         name = self._dice.choices(known, weights=[COMMANDS[name][0] for name in known])[0]
         if name in self.said:
             name = "status"

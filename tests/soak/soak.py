@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from tests import ledger
 from tests.lab import KEY, Workspace
 from tests.soak.choices import Choices
 from tests.soak.crowd import Command, Crowd, wrongly_written
@@ -78,7 +79,7 @@ class Soak:
         if seed % 2:
             with closing(sqlite3.connect(self.data / "findable.db")) as connection, connection:
                 connection.execute(ADOPTED)
-        self._peaceful("status", "--json")
+        self.workspace.begin()
         self._begin(random.Random(seed))  # noqa: S311 - to be repeated, not to be secret
 
     def run(self, *, minutes: float) -> Report:
@@ -110,7 +111,7 @@ class Soak:
         self._log("settle")
         before, same = "", 0
         for _ in range(MOST_TO_SETTLE):
-            following = str(self._status()["next"])
+            following = ledger.next_by_batch(self._status())
             if self.report.violations or following.startswith(NOTHING_TO_DO) or not following:
                 break
             same = same + 1 if following == before else 0

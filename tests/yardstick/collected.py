@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from emulator.server import start
-from jobs.cli import COMMANDS, Commands
+from jobs.cli import Commands
 from jobs.cli import main as findable
+from jobs.commands import COMMANDS
 from tests import postgresql
 from tests.lab import DATABASE, ROOT, Api, Workspace, copy_tree
 from tests.yardstick.going_on import PASSAGES, end_probes, go_on_with_passages, go_on_with_people

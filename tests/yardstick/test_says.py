@@ -36,6 +36,8 @@ ACCOUNT = frozenset(
 """The columns of `findable_batches` that may move to a table of their own."""
 CHANGED = (
     r"documents/(status|preflight)[^/]*/said/probe(/.*)?",  # null: there are no probes any more
+    r"documents/preflight[^/]*/said/recommended was 'live' and is 'batch'",  # sooner, at half the price
+    r"documents/qc[^/]*/said/figures/[^/]+/told",  # each figure is explained in a line
     r"words/\w+ lacks .*\bprobe\b.*",
     rf"tables/\w+/findable_batches/({'|'.join(sorted(ACCOUNT))}) is gone",
 )

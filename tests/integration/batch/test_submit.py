@@ -45,7 +45,7 @@ def test_everyone_with_a_bio_goes_out_once(workspace: Workspace, api: Api, peopl
 
     Every path begins with the pinned version, whatever the environment says; the name is deterministic and short.
     """
-    assert "make import" in workspace.ran("batch-submit", code=2).stderr
+    assert "make import" in workspace.begin().ran("batch-submit", code=2).stderr
     people(12, without_bio=3)
     workspace.environ |= {"GOOGLE_GENAI_API_VERSION": "v9", "GOOGLE_GENAI_USE_VERTEXAI": "true", "GEMINI_API_KEY": KEY}
     result = workspace.ran("batch-submit", "--json")

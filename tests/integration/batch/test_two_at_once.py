@@ -41,7 +41,7 @@ def at(tmp_path: Path, workspace: Workspace) -> At:
         """Return a workspace with seven people."""
         data = tmp_path / f"round-{number}"
         made = Workspace(data, workspace.environ | {"FINDABLE_DATA": str(data), "GEMINI_API_KEY": f"key-{number}"})
-        assert made.run("status").exit_code == 0
+        made.begin()
         for one in range(PEOPLE):
             bio = f"I teach water law, number {one}."
             made.change("INSERT INTO experts (username, bio) VALUES (:name, :bio)", name=f"person-{one}", bio=bio)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -120,7 +121,7 @@ def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api
     (person,), (passage,) = _document(both, "parked"), _document(both, "parked", TASK="passages")
     assert (person["name"], passage["name"]) == ("p0", "p-0001")
     assert set(person) == set(passage) == {"name", "reason", "foreign_text", "since"}
-    assert "passage  reason" in ran(both, "parked", TASK="passages")
+    assert "passage\treason" in ran(both, "parked", TASK="passages")
     assert "there is no passage 'p0'" in ran(both, "unpark", "p0", TASK="passages", code=2)
     said = ran(both, "unpark", TASK="passages", PASSAGE="p-0001")
     assert said == "1 passage can be asked again. Next: make passages-backfill\n"
@@ -129,21 +130,27 @@ def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api
 
 
 def test_commands_about_people_are_about_people_whatever_task_says(both: Workspace) -> None:
-    """Show, score, add-expert and search take no notice of TASK=passages."""
+    """Show, index and add-expert take no notice of TASK=passages; search says that passages cannot be searched."""
     new = both.data.with_name("new.json")
     new.write_text(json.dumps({"username": "new", "bio": "I cast bells."}))
     ran(both, "add-expert", str(new), TASK="passages")
     shown = _document(both, "show", "new", TASK="passages")
     assert (shown["state"], len(shown["answers"])) == ("tagged", 1)
     ran(both, "index", TASK="passages")
-    assert [row["username"] for row in _document(both, "search", "bells", TASK="passages")] == ["new"]
+    assert [row["username"] for row in _document(both, "search", "bells")] == ["new"]
+    said = ran(both, "search", "bells", TASK="passages", code=2)
+    assert "passages are not in the search index" in said
+    assert "`make export TASK=passages TO=answers.csv`" in said
 
 
 @pytest.mark.sqlite_only(reason="what is loaded does not depend on the database")
 @pytest.mark.parametrize("ever", [False, pytest.param(True, marks=pytest.mark.full)])
-def test_nothing_of_passages_is_loaded_where_none_were_asked_about(workspace: Workspace, *, ever: bool) -> None:
+def test_nothing_of_passages_is_loaded_where_none_were_asked_about(
+    workspace: Workspace, people: Callable[[int], list[str]], *, ever: bool
+) -> None:
     """`status` of people loads no module of passages but their look-up, unless there are some, and no reports."""
-    ran(workspace, "status", TASK="passages" if ever else "experts")
+    workspace.environ["FINDABLE_TASK"] = "passages" if ever else "experts"
+    people(1)
     script = (
         "import sys\nfrom jobs.cli import main\ntry:\n    main(['status'], prog_name='findable')\n"
         "except SystemExit as done:\n    assert not done.code\n"

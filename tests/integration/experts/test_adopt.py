@@ -131,9 +131,9 @@ def on_legacy(workspace: Workspace, legacy: Path) -> Workspace:
     return workspace
 
 
-def _status(workspace: Workspace) -> dict[str, Any]:
+def _status(workspace: Workspace, *args: str) -> dict[str, Any]:
     """Return the document of `status --json`."""
-    result = workspace.ran("status", "--json")
+    result = workspace.ran("status", "--json", *args)
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 
@@ -152,7 +152,7 @@ THEIRS = (
 def test_adopting_touches_nothing_of_theirs(on_legacy: Workspace, legacy: Path) -> None:
     """All of theirs stands as before and ours beside it, which is told; each way to write tags is what it means."""
     before = [_rows(legacy, query) for query in THEIRS]
-    said = on_legacy.run("status").stderr
+    said = on_legacy.run("score", "--yes").stderr
     assert "adopted the experts table (19 rows): added first_name, last_name, company" in said
     assert all(told in said for told in ("parked 8", "scored 19", "WAL"))
     assert [_rows(legacy, query) for query in THEIRS] == before
@@ -177,7 +177,7 @@ def test_adopting_touches_nothing_of_theirs(on_legacy: Workspace, legacy: Path) 
 
 def test_foreign_text_waits_for_its_owner(on_legacy: Workspace, legacy: Path) -> None:
     """`unpark` lets go only those whose text the owner emptied or mended; rows that come later are scored or parked."""
-    on_legacy.run("status")
+    on_legacy.begin()
     before = _dump(legacy)
     assert "no person to unpark" in on_legacy.ran("unpark", "--all", "--yes").stdout
     assert on_legacy.run("unpark", "words").exit_code == 0
@@ -203,8 +203,7 @@ def test_foreign_text_waits_for_its_owner(on_legacy: Workspace, legacy: Path) ->
 def test_the_chain_runs_on_a_legacy_database(on_legacy: Workspace, legacy: Path, tmp_path: Path) -> None:
     """Untagged people are tagged, others' texts stay, lists are indexed; new rows have their defaults and triggers."""
     before = {row[0]: row[1] for row in _rows(legacy, "SELECT username, tags FROM experts")}
-    for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
-        on_legacy.ran(command)
+    on_legacy.begin().ran_each("batch-submit", "batch-poll", "batch-ingest", "index")
     after = {row[0]: row[1] for row in _rows(legacy, "SELECT username, tags FROM experts")}
     untagged = {name.encode() for name, (_, meant) in TAGS.items() if meant == "untagged"}
     assert {name: tags for name, tags in after.items() if name not in untagged} == {
@@ -217,7 +216,7 @@ def test_the_chain_runs_on_a_legacy_database(on_legacy: Workspace, legacy: Path,
     assert len(hits) == 11
     assert next(hit["tags"] for hit in hits if hit["username"] == "mixed-list") == ["law", "3", "null", '{"a":[1]}']
     _made(legacy, "UPDATE experts SET tags = '' WHERE username = 'list'")
-    status = _status(on_legacy)
+    status = _status(on_legacy, "--exact")
     assert (status["experts"]["tagged"], status["experts"]["untagged"], status["index"]["behind"]) == (10, 1, 1)
     file = tmp_path / "new.json"
     file.write_text('{"username": "new", "bio": "I teach water law."}')
@@ -320,8 +319,7 @@ def test_a_column_that_demands_a_value_stops_new_people_only(workspace: Workspac
         "INSERT INTO experts (username, bio, team) VALUES ('a', 'I teach water law.', 'red')",
     )
     workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        assert workspace.run(command).exit_code == 0
+    workspace.begin().ran_each("batch-submit", "batch-poll", "batch-ingest")
     before = _dump(path)
     file = tmp_path / "new.json"
     file.write_text('{"username": "new", "bio": "I teach water law."}')
@@ -343,7 +341,7 @@ def test_our_columns_may_be_not_null_there(workspace: Workspace, tmp_path: Path)
     workspace.environ["FINDABLE_BACKEND"] = "local"
     people = tmp_path / "people.csv"
     people.write_text("username,bio,company\na,,Farm\nb,I keep bees.,\nc,,\n")
-    assert workspace.run("import", str(people)).exit_code == 0
+    assert workspace.run("import", str(people), "--yes").exit_code == 0
     file = tmp_path / "new.json"
     file.write_text('{"username": "d", "bio": "I sing."}')
     assert workspace.run("add-expert", str(file)).exit_code == 0

@@ -58,7 +58,7 @@ def test_ids_of_any_kind_run_through_the_chain(theirs: Workspace, tmp_path: Path
     theirs.change("CREATE SEQUENCE numbers START 70")
     theirs.change(LEGACY.format(id=IDS[kind]))
     before = theirs.query("SELECT id, username, bio, feeling, photo FROM experts ORDER BY username")
-    said = theirs.run("status").stderr
+    said = theirs.run("score", "--yes").stderr
     assert "adopted the experts table (3 rows): added first_name" in said
     assert "parked 1 whose tags are no JSON list" in said
     assert "WAL" not in said
@@ -86,7 +86,7 @@ def test_rows_without_an_id_are_numbered_by_the_database(theirs: Workspace) -> N
     """A table without ids gets a column that counts by itself, also for what the other application adds later."""
     theirs.change("CREATE TABLE experts (username TEXT, bio TEXT)")
     theirs.change("INSERT INTO experts VALUES ('a', 'I teach water law.'), ('b', 'I sing.')")
-    assert theirs.run("status").exit_code == 0
+    theirs.begin()
     theirs.change("INSERT INTO experts VALUES ('c', 'I keep bees.')")
     for command in CHAIN:
         theirs.ran(command)
@@ -111,7 +111,7 @@ def test_a_row_that_the_table_refuses_is_told_without_its_text(
     theirs.change("CREATE SEQUENCE stuck CYCLE INCREMENT 2 MAXVALUE 2")
     theirs.change(f"CREATE TABLE experts ({columns})")
     theirs.change("INSERT INTO experts (username, bio, team) VALUES ('a', 'I teach water law.', 'red')")
-    assert theirs.run("status").exit_code == 0
+    theirs.begin()
     before = _dump(theirs)
     (tmp_path / "new.json").write_text('{"username": "new-one", "bio": "I mend secret clocks."}')
     for command in ("add-expert", "import"):
@@ -126,8 +126,7 @@ def test_tags_that_the_table_refuses_wait_in_their_result(theirs: Workspace) -> 
     """Too narrow a column: exit code 3 and what to do; once it is wide the same answers are written, asked for once."""
     theirs.change("CREATE TABLE experts (id SERIAL PRIMARY KEY, username TEXT, bio TEXT, tags VARCHAR(5))")
     theirs.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law and keep bees.')")
-    for command in CHAIN[:2]:
-        assert theirs.run(command).exit_code == 0
+    theirs.begin().ran_each(*CHAIN[:2])
     refused = theirs.run("batch-ingest")
     assert (refused.exit_code, "too long" in refused.stderr, "room" in refused.stderr) == (3, True, True)
     theirs.change("ALTER TABLE experts ALTER tags TYPE TEXT")
@@ -146,8 +145,7 @@ def test_rates_of_any_type_are_read_and_come_back_as_given(theirs: Workspace, tm
     )
     if kind == "TEXT":
         theirs.change("INSERT INTO experts (username, bio, hourly_rate) VALUES ('c', 'I sing.', 'a song')")
-    for command in (*CHAIN[:-1], "score", "doctor"):
-        ran = theirs.ran(command)
+    theirs.begin().ran_each(*CHAIN[:-1], "score", "doctor")
     people = tmp_path / "people.csv"
     people.write_text("Username,Bio,Hourly Rate\na,I teach water law.,80\nd,I keep bees.,120\n")
     for said in ("1 added, 1 updated, 0 unchanged", "0 added, 0 updated, 2 unchanged"):

@@ -29,7 +29,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
         facts |= {"username": f"old-{number}", "bio": f"I know water law, number {number}."}
         names = ", ".join(facts), ", ".join(f":{name}" for name in facts)
         workspace.change(f"INSERT INTO experts ({names[0]}) VALUES ({names[1]})", **facts)  # noqa: S608 - ours
-    assert workspace.run("status").exit_code == 0
+    workspace.begin()
     deliver(workspace, result(prepare(workspace)))
     return workspace
 

@@ -30,7 +30,13 @@ def _people(workspace: Workspace, kind: str, *ids: str) -> None:
 def test_each_id_is_one_person(workspace: Workspace, kind: str, ids: tuple[str, ...]) -> None:
     """A number, a text like it, and a number with decimals: each is asked about and tagged once, in a batch or live."""
     _people(workspace, kind, *ids)
-    for command in (["batch-submit", "--limit", "1"], ["tag-live"], ["batch-poll"], ["batch-ingest"], ["doctor"]):
+    for command in (
+        ["batch-submit", "--limit", "1", "--yes"],
+        ["tag-live"],
+        ["batch-poll"],
+        ["batch-ingest"],
+        ["doctor"],
+    ):
         workspace.ran(*command)
     assert workspace.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == len(ids)
     assert workspace.scalar("SELECT count(*) FROM findable_answers") == len(ids)

@@ -22,7 +22,7 @@ def theirs(workspace: Workspace) -> Workspace:
     workspace.data.mkdir(parents=True, exist_ok=True)
     workspace.change(TABLE)
     workspace.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law.')")
-    return workspace
+    return workspace.begin()
 
 
 def test_new_people_get_the_defaults_of_the_table(theirs: Workspace, tmp_path: Path) -> None:
@@ -56,8 +56,7 @@ def test_a_table_that_refuses_to_lose_tags_is_told(theirs: Workspace) -> None:
     theirs.change("DROP TABLE experts")
     theirs.change(TABLE.replace("DEFAULT '[]'", """DEFAULT '["new"]'"""))
     theirs.change("INSERT INTO experts (username, bio, tags) VALUES ('a', 'I teach water law.', '[]')")
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        ran(theirs, command)
+    theirs.begin().ran_each("batch-submit", "batch-poll", "batch-ingest")
     result = theirs.run("rollback", "expert-tags@1", "--yes")
     assert (result.exit_code, "refuses a row" in result.stderr) == (3, True), result.output
     assert theirs.scalar("SELECT tags FROM experts") not in {"", "[]"}
@@ -79,7 +78,7 @@ def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_pa
         "INSERT INTO experts (username, bio, locked) VALUES"
         " ('free', 'I teach water law.', 0), ('locked', 'I keep bees.', 1)"
     )
-    assert workspace.run("status").exit_code == 0
+    workspace.begin()
     for statement in SILENT:
         workspace.change(statement)
     people = tmp_path / "people.csv"

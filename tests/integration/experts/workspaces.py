@@ -21,7 +21,9 @@ HEADER = (
 def workspace(directory: Path) -> Iterator[OpenWorkspace]:
     """Open the workspace in a directory."""
     url = postgresql.database_of(directory) if ON_POSTGRESQL else None
-    with open_workspace(Settings(data=directory, backend="local", database_url=url), NullProgress()) as ws:
+    with open_workspace(
+        Settings(data=directory, backend="local", database_url=url), NullProgress(), agrees=lambda _question: True
+    ) as ws:
         yield ws
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -271,9 +271,9 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
 class _Lossy(ExpertsCollection):
     """A collection that loses its first entry on the way, as a bug could."""
 
-    def entries(self, tx: "Connection") -> Iterator[Entry]:
+    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield all but the first."""
-        return islice(super().entries(tx), 1, None)
+        return islice(super().entries(tx, among), 1, None)
 
 
 def test_a_build_that_does_not_verify_is_never_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:

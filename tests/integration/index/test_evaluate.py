@@ -48,7 +48,7 @@ def test_the_local_engine_keeps_up_with_bm25(workspace: Workspace) -> None:
 
 
 BAD = [
-    (None, "Q1 0 someone 1\n", "cannot be read"),
+    (None, "Q1 0 someone 1\n", "queries.jsonl is not there; nothing was measured\nnext: check the path"),
     ('{"qid": "Q1", "text": "law"}\nnot json\n', "Q1 0 someone 1\n", "line 2"),
     ('{"qid": "Q1"}\n', "Q1 0 someone 1\n", "'text'"),
     ("[1]\n", "Q1 0 someone 1\n", "line 1"),
@@ -59,6 +59,7 @@ BAD = [
 
 def test_bad_collections_are_named(workspace: Workspace, tmp_path: Path) -> None:
     """A file that is missing or wrong ends with exit code 2 and the line at fault, and is closed at once."""
+    workspace.begin()
     files = (tmp_path / "queries.jsonl", tmp_path / "qrels.tsv")
     for queries, qrels, said in BAD:
         if queries is not None:

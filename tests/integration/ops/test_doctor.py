@@ -350,12 +350,12 @@ def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
 
 
 def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """Doctor may be the first command, and asks the backend nothing; without a key it starts no engine."""
-    result = workspace.run("doctor")
+    """Where nothing was done yet doctor asks the backend nothing; without a key it starts no engine."""
+    result = workspace.begin().run("doctor")
     assert (result.exit_code, result.output.count("\n")) == (0, 1)
     assert {entry["path"].partition("?")[0] for entry in api.journal()} == {"/v1beta/models"}
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
-    assert local.run("doctor").exit_code == 0
+    local.begin().ran("doctor")
     assert not list(local.data.glob("local-engine*"))
 
 

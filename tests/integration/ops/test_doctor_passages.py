@@ -65,7 +65,7 @@ def test_every_quotation_is_counted_where_nothing_is_wrong(filled: Workspace, mo
 
 def test_a_workspace_of_passages_alone_is_healthy(workspace: Workspace) -> None:
     """Before any passage is there nothing is said of them; before anything is asked, that there are no quotations."""
-    assert _doctor(workspace)[1]["rows"] == {}
+    assert _doctor(workspace.begin())[1]["rows"] == {}
     passages.put(workspace, 2)
     code, found = _doctor(workspace, TASK="passages")
     assert (code, found["findings"]) == (0, [])
@@ -195,12 +195,12 @@ def test_what_does_no_harm_is_told(filled: Workspace) -> None:
 
 def test_adopted_tables_with_numbers_as_ids_are_checked(workspace: Workspace) -> None:
     """Quotations in passages that another program numbers are found at their places."""
-    ran(workspace, "status")
+    workspace.begin()
     workspace.change("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
     for number in range(3):
         workspace.change("INSERT INTO docs VALUES (:id, :text)", id=number + 40, text=passages.text_of(number))
     workspace.environ |= {"FINDABLE_TASK": "passages", "FINDABLE_PASSAGES_TABLE": "docs"}
-    workspace.ran_each(*CHAIN)
+    workspace.begin().ran_each(*CHAIN)
     code, found = _doctor(workspace)
     assert (code, found["findings"]) == (0, [])
     assert found["rows"]["passages"]["quotations"] >= 12

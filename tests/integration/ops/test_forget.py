@@ -221,7 +221,7 @@ def test_a_database_shared_with_another_program_is_left_to_it(workspace: Workspa
     connection.execute("INSERT INTO letters VALUES ('Dear zq-77')")
     connection.commit()
     workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
-    workspace.ran_each(*CHAIN)
+    workspace.begin().ran_each(*CHAIN)
     said = ran(workspace, "forget", "zq-77", "--yes")
     assert str(database) in said
     assert holding(workspace.data) == []

@@ -106,6 +106,21 @@ def test_forgetting_a_person_takes_their_reports_and_no_passage(both: Workspace)
     assert "expert-tags-latest.md" in (ran(both, "qc"), _reports(both))[1]
 
 
+def test_reports_that_do_not_name_a_person_stay(both: Workspace) -> None:
+    """Those from before the person came are left byte for byte, and the newest of them is the latest again."""
+    with both.open() as ws, ws.store.write() as tx:
+        table.insert_person(tx, "late_comer", {"bio": "I tune the late_comer's pianos."})
+    folder = both.data / "reports"
+    before = {path.name: path.read_bytes() for path in folder.glob("expert-tags*")}
+    for command in CHAIN:
+        ran(both, command)
+    after = [path.name for path in folder.glob("expert-tags*")]
+    said = json.loads(both.run("forget", "late_comer", "--yes", "--json").stdout)
+    assert said["reports"] == len(after) - len(before) + 1
+    assert {path.name: path.read_bytes() for path in folder.glob("expert-tags*")} == before
+    assert not any(b"late_comer" in path.read_bytes() for path in both.data.rglob("*") if path.is_file())
+
+
 def test_a_person_whom_a_passage_names_is_forgotten_all_the_same(both: Workspace) -> None:
     """What a passage says of them is another's text: it stays, is not taken for a trace, and the command ends well.
 

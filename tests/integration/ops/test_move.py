@@ -209,7 +209,7 @@ def test_a_name_that_stands_twice_is_refused(tmp_path: Path, workspace: Workspac
     with closing(sqlite3.connect(workspace.data / "findable.db")) as connection, connection:
         connection.execute("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)")
         connection.executemany("INSERT INTO experts (username) VALUES (?)", [("ann",), ("ann",), ("bob",)])
-    assert "1 rows whose username" in ran(workspace, "move", to, code=3)
+    assert "1 rows whose username" in ran(workspace.begin(), "move", to, code=3)
     assert Workspace(tmp_path, {URL: to}).tables() == []
 
 

@@ -74,13 +74,13 @@ def test_passages_and_concepts_are_there_and_work_goes_on(workspace: Workspace, 
 
 
 def _adopted(workspace: Workspace, *statements: str) -> None:
-    """Make the workspace, then tables of another program in it, and ask about its passages."""
-    _run(workspace, "status")
+    """Make the workspace, then tables of another program in it, and take over its passages."""
+    workspace.begin()
     with closing(sqlite3.connect(workspace.data / "findable.db")) as database, database:
         for statement in statements:
             database.execute(statement)
     workspace.environ |= {"FINDABLE_TASK": "passages", "FINDABLE_PASSAGES_TABLE": "Docs"}
-    _run(workspace, "status")
+    workspace.begin()
 
 
 THEIRS = (
@@ -145,8 +145,7 @@ def test_what_cannot_go_ends_the_move(workspace: Workspace, to: str) -> None:
 
 def test_a_workspace_of_people_takes_no_passages_along(workspace: Workspace, there: Workspace, to: str) -> None:
     """Nothing of passages is made where none were ever asked about."""
-    _run(workspace, "status")
-    said = json.loads(workspace.run("move", to, "--json").stdout)
+    said = json.loads(workspace.begin().run("move", to, "--json").stdout)
     assert {"passages", "passage_concepts"} & {*said["rows"], *there.tables()} == set()
 
 

@@ -149,7 +149,7 @@ def test_tags_that_were_there_before_stay(local: Workspace, tmp_path: Path) -> N
     connection.executemany("INSERT INTO experts (username, bio, tags) VALUES (?, ?, ?)", rows)
     connection.commit()
     local.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
-    local.ran_each(*CHAIN[:3])
+    local.begin().ran_each(*CHAIN[:3])
     connection.execute("UPDATE experts SET tags = '[\"by hand\"]' WHERE username = 'changed'")
     connection.commit()
     ran(local, "rebind", "--yes")

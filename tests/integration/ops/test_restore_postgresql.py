@@ -204,7 +204,7 @@ def test_a_copy_goes_only_where_it_will_be_looked_for(blank: Workspace, tmp_path
     assert "Tenant 2" in refused
     assert "options=-csearch_path%3Dtenant1" in refused
     assert (tables_of_ours(url), other.exists()) == (0, False)
-    ran(blank, "status", DATA=str(tmp_path / "empty"), DATABASE_URL=url + theirs)
+    ran(blank, "score", DATA=str(tmp_path / "empty"), DATABASE_URL=url + theirs)
     postgresql.empty(blank.data)
     ran(blank, *words)
     assert blank.query("SELECT username FROM experts") == [("one",)]

@@ -36,7 +36,7 @@ def _park(workspace: Workspace, **reasons: str) -> None:
 
 def test_an_empty_workspace_says_how_to_begin(workspace: Workspace) -> None:
     """All keys are there from the first command on, and the next thing to type is the import; no score is no error."""
-    document = _status(workspace)
+    document = _status(workspace.begin())
     assert set(document) >= {"experts", "batches", "index", "backend", "workspace", "next"}
     assert document["experts"] == dict.fromkeys(EXPERTS, 0)
     assert document["batches"] == dict.fromkeys(BATCHES, 0)
@@ -73,7 +73,7 @@ def test_next_leads_through_the_chain(workspace: Workspace, api: Api, people: Ca
     """
     people(3, without_bio=2)
     before = workspace.query("SELECT * FROM findable_workspace"), workspace.query("SELECT * FROM findable_events")
-    assert _status(workspace)["next"] == "make batch-submit"
+    assert _status(workspace)["next"] == "make tag"
     after = workspace.query("SELECT * FROM findable_workspace"), workspace.query("SELECT * FROM findable_events")
     assert (api.journal(), after) == ([], before)
     assert workspace.run("batch-submit", "--limit", "3").exit_code == 0

@@ -234,6 +234,8 @@ def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace)
     made = (f"INSERT INTO passages VALUES ('{key}', '{text_of(7)}')" for key in ("", "7"))  # noqa: S608 - a text of ours
     kind = "CHAR(3)" if ON_POSTGRESQL else ""
     _made(workspace.data, f"CREATE TABLE passages (id {kind}, text TEXT)", *made)
+    workspace.environ["FINDABLE_TASK"] = "passages"
+    workspace.begin()
     status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
     assert (status["open"], status["empty"], status["total"]) == (1, 1, 2)
     for command in ("batch-submit", "batch-poll", "batch-ingest", "tag-live", "doctor"):
@@ -249,6 +251,8 @@ def test_passages_with_ids_of_any_type_at_once_are_asked_once(workspace: Workspa
     workspace.data.mkdir(exist_ok=True)
     made = (f"INSERT INTO passages VALUES ({key!r}, '{text_of(number)}')" for number, key in enumerate(ids))  # noqa: S608 - ours
     _made(workspace.data, "CREATE TABLE passages (id, text TEXT)", *made)
+    workspace.environ["FINDABLE_TASK"] = "passages"
+    workspace.begin()
     for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
         workspace.ran(command, TASK="passages")
     status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]

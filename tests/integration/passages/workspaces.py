@@ -33,7 +33,7 @@ def workspace(directory: Path, *, passages: str = "passages") -> Iterator[OpenWo
     settings = Settings(
         data=directory, backend="local", database_url=url_of(directory), task="passages", passages_table=passages
     )
-    with open_workspace(settings, NullProgress()) as ws:
+    with open_workspace(settings, NullProgress(), agrees=lambda _question: True) as ws:
         yield ws
 
 

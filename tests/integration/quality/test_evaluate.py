@@ -22,7 +22,7 @@ AT = "2026-03-04 05:06:07"
 
 def ready(workspace: Workspace) -> None:
     """Make the schema, with the tables of passages."""
-    assert workspace.run("status", TASK="passages").exit_code == 0
+    workspace.begin().ran("passages-status")
 
 
 def evidence(start: int = 9, end: int = 18, *, text: str = TEXT) -> str:
@@ -247,6 +247,7 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
 
 def test_qc_with_nothing_there_says_so(workspace: Workspace) -> None:
     """An empty workspace is nothing to measure (exit 0, no file); an extractor that is unknown is an error (exit 2)."""
+    workspace.begin()
     for task in ("experts", "passages"):
         result = workspace.ran("qc", TASK=task)
         assert "nothing to measure" in result.stdout

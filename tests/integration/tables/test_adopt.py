@@ -186,7 +186,7 @@ def test_a_refusal_ends_a_command_before_anything_is_made(workspace: Workspace) 
     workspace.data.mkdir(parents=True, exist_ok=True)
     workspace.change("CREATE TABLE experts (id INT, username TEXT)")
     workspace.change("INSERT INTO experts VALUES (1, 'a'), (1, 'b')")
-    result = workspace.ran("status", code=3)
+    result = workspace.ran("score", "--yes", code=3)
     assert "not theirs alone (1 of 2); nothing was changed" in result.stderr
     assert "give every row an id of its own" in result.stderr
     assert workspace.tables() == ["experts"]

@@ -320,7 +320,7 @@ def test_what_is_next_is_about_the_subject(workspace: Workspace, people: Callabl
     put(workspace, 3)
     api.configure(paused=True)
     backfill(workspace, **SKIP)
-    assert document(workspace, "status")["next"] == "make batch-submit"
+    assert document(workspace, "status")["next"] == "make tag"
     assert document(workspace, "passages-status")["next"] == "make passages-backfill"
     workspace.change("DELETE FROM findable_runs")
     assert document(workspace, "passages-status")["next"] == "make batch-poll TASK=passages"
@@ -331,7 +331,7 @@ def test_what_is_next_is_about_the_subject(workspace: Workspace, people: Callabl
     api.configure(paused=False)
     api.fault("answer_text", key=r"passage-concepts/p-0002$", args={"text": "{}"})
     told = workspace.run("passages-backfill", "--wait", "--yes", **SKIP)
-    assert "and make passages-backfill for what failed" in told.stdout
+    assert told.stdout.count("Next: ") == 1, told.stdout
     assert "3 of 4 passages" in told.stderr
     assert "4 of 4 passages" in told.stderr
     assert workspace.query("SELECT state FROM findable_batches WHERE task = 'expert-tags'") == [("submitted",)]

@@ -54,7 +54,7 @@ def test_more_than_there_are_is_all_there_are(workspace: Workspace, api: Api) ->
 
     An empty workspace is told from one where all have another program's concepts, and nothing goes out.
     """
-    empty = workspace.run("passages-pilot", "--yes")
+    empty = workspace.begin().run("passages-pilot", "--yes")
     assert (empty.exit_code, "import-passages" in empty.stderr) == (2, True), empty.output
     put(workspace, 1)
     passages.put_foreign(workspace, "p-0000", "others@1")

@@ -2,11 +2,13 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,13 @@ def ran_until(workspace: Workspace, member: str, *, code: int = 0, **values: str
     raise AssertionError(f"no {member} ever came")
 
 
+def without_time(line: str) -> str:
+    """Return a line of a log without its date and time, which it must begin with."""
+    stamp, text = line[:20], line[20:]
+    assert datetime.now() - datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S ") < timedelta(minutes=5)  # noqa: DTZ005, DTZ007
+    return text
+
+
 def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, people: People, api: Api) -> None:
     """Submitted, polled, ingested and indexed, each when it is due; then nothing is, and exit code 0 all along.
 
@@ -57,7 +66,7 @@ def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, pe
     assert "5 tagged from 1 batch" in did
     assert did[-1] == "index of 5 built"
     assert len(api.seen("POST", CREATE)) == 1
-    assert workspace.run("run").stdout == "nothing was due\n"
+    assert workspace.ran("run").output == ""
     workspace.change("UPDATE experts SET job_title = 'Luthier' WHERE id = 1")
     assert ran(workspace)["index"]["embedded"] == 1
     ledger.check(workspace)
@@ -111,6 +120,50 @@ def test_the_users_commands_get_the_summary(workspace: Workspace, people: People
     assert "ON_DONE ended with 7" in workspace.ran("run", ON_DONE="exit 7", code=3).stderr
 
 
+def test_the_users_commands_learn_when_and_where(
+    workspace: Workspace, people: People, api: Api, tmp_path: Path
+) -> None:
+    """The summary has both ends of the run, the folder and the database, whichever of them it is for; no password."""
+    people(3)
+    told = tmp_path / "told.json"
+    hooks = {"ON_DONE": f"cat > '{told}'", "ON_FAIL": f"cat > '{told}'"}
+    began = datetime.now(UTC) - timedelta(seconds=1)
+    api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    for code in (4, 0):
+        ran(workspace, code=code, **hooks)
+        summary = json.loads(told.read_text())
+        times = [datetime.fromisoformat(summary[name]) for name in ("began_at", "ended_at")]
+        assert began < times[0] <= times[1] <= datetime.now(UTC)
+        assert summary["workspace"] == str(workspace.data)
+        assert summary["workspace_id"] == ledger.status(workspace)["workspace_id"]
+    ran(workspace, code=4, DATABASE_URL="postgresql+psycopg://ada:geheim@127.0.0.1:9/people", **hooks)
+    summary = json.loads(told.read_text())
+    assert (summary["workspace"], summary["ok"]) == (str(workspace.data), False)
+    assert summary["database"] == "postgresql+psycopg://ada:…@127.0.0.1:9/people"
+
+
+def test_a_log_has_times_and_a_person_an_answer(workspace: Workspace, people: People, api: Api) -> None:
+    """What was done, and what went wrong, begin with date and time; on a terminal it is said that nothing was due."""
+    people(2)
+    api.fault("status", args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
+    failed = workspace.ran("run", code=4)
+    error, hint = failed.stderr.splitlines()[-2:]
+    assert without_time(error).startswith("error: ")
+    assert hint.startswith("next: ")
+    assert without_time(workspace.ran("run").stdout) == "2 submitted in 1 batch\n"
+    while ledger.people(workspace).get("tagged") != 2:
+        workspace.ran("run")
+    workspace.ran("run")
+    assert workspace.ran("run").output == ""
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, **workspace.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", "jobs", "run"], env=environ, stdout=theirs, stderr=theirs, check=True)
+    assert done.returncode == 0
+    assert os.read(ours, 1000) == b"nothing was due\r\n"
+    os.close(theirs)
+    os.close(ours)
+
+
 def test_an_interrupt_while_somebody_due_is_asked_ends_it(
     workspace: Workspace, api: Api, people: People, tmp_path: Path
 ) -> None:
@@ -156,7 +209,7 @@ def test_batches_that_fail_are_told(workspace: Workspace, people: People, api: A
     assert "batch 3 failed at the API (fail" in documents[-1]["failures"][0]
     assert [one.get("parked") for one in documents] == [None, None, 3]
     assert documents[-1]["did"] == ["1 batch failed", "3 parked"]
-    assert workspace.run("run").stdout == "nothing was due\n"
+    assert workspace.ran("run").output == ""
 
 
 def test_a_part_of_the_results_is_taken_in_and_the_failure_told(workspace: Workspace, people: People, api: Api) -> None:
@@ -205,7 +258,7 @@ def test_a_full_queue_with_batches_under_way_is_no_failure(workspace: Workspace,
     document = ran(workspace, BATCH_ROWS="3")
     assert (document["submitted"], document["no_room"], document["failures"]) == ({"1": "created"}, 3, [])
     assert "3 submitted in 1 batch" in document["did"]
-    assert workspace.run("run").stdout == "3 wait for room at the API\n"
+    assert without_time(workspace.run("run").stdout) == "3 wait for room at the API\n"
     assert ran_until(workspace, "ingested")["ingested"] == {"1": 3}
     assert ran_until(workspace, "ingested")["ingested"] == {"2": 3}
     ledger.check(workspace)
@@ -222,7 +275,7 @@ def test_who_waits_for_room_is_not_left_for_want_of_money(
     for document in (first, ran(workspace, **values)):
         assert document["no_room"] == ledger.people(workspace)["untagged"] > 0
         assert "out_of_money" not in document
-    assert workspace.run("run", **values).stdout == f"{first['no_room']} wait for room at the API\n"
+    assert without_time(workspace.run("run", **values).stdout) == f"{first['no_room']} wait for room at the API\n"
 
 
 def test_a_quota_of_the_day_is_a_failure_whatever_is_under_way(workspace: Workspace, people: People, api: Api) -> None:

@@ -204,7 +204,7 @@ def test_a_budget_is_an_amount_and_a_deadline_a_time(workspace: Workspace, peopl
     people(2)
     for text in ("nan", "-1", "five", "inf"):
         assert "amount of USD" in workspace.ran("tag", BUDGET=text, code=2).stderr
-    for text in ("soon", "2 weeks", "-1h"):
+    for text in ("soon", "2 fortnights", "-1h"):
         result = workspace.ran("tag", "--deadline", text, code=2)
         assert "2h" in result.stderr or "length of time" in result.stderr
     assert api.seen("POST", LIVE) == []

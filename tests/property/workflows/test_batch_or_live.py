@@ -14,7 +14,10 @@ from pipeline.workflows.batch_or_live import (
     SURCHARGE,
     ModeEstimate,
     format_duration,
+    format_range,
     live_seconds,
+    percentile_10,
+    percentile_90,
     recommend,
     turns,
 )
@@ -36,6 +39,11 @@ def _known(way: ModeEstimate) -> float:
     return math.inf if way.seconds is None else way.seconds
 
 
+def _dominates(way: ModeEstimate, other: ModeEstimate) -> bool:
+    """Return whether a way that fits is not dearer than the other and known to be faster."""
+    return way.cost <= other.cost and _known(way) < _known(other) < math.inf and way.fits_today and way.affordable
+
+
 @given(batch=WAYS, live=WAYS, items=st.integers(0, 10**6), deadline_s=DEADLINES)
 def test_a_way_is_recommended_exactly_where_somebody_is_to_be_asked(
     batch: ModeEstimate, live: ModeEstimate, items: int, deadline_s: float | None
@@ -54,6 +62,7 @@ def test_a_way_is_recommended_exactly_where_somebody_is_to_be_asked(
 @given(batch=WAYS, live=WAYS, deadline_s=st.floats(0, 10 * 86_400))
 def test_a_deadline_that_can_be_kept_is_kept(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> None:
     """The cheaper way where it is in time, else the other; where neither is, whichever is over first."""
+    assume(not _dominates(batch, live) and not _dominates(live, batch))
     name, reason = recommend(batch, live, items=1, deadline_s=deadline_s)
     if _known(batch) <= deadline_s:
         assert name == "batch"
@@ -68,10 +77,25 @@ def test_a_deadline_that_can_be_kept_is_kept(batch: ModeEstimate, live: ModeEsti
 @given(batch=WAYS, live=WAYS)
 def test_without_a_deadline_live_is_for_what_is_cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> None:
     """Live only where it costs little more, is known to be over soon, and neither the day nor a budget stops it."""
+    assume(not _dominates(batch, live) and not _dominates(live, batch))
     name, _ = recommend(batch, live, items=1)
     small, soon = live.cost - batch.cost <= SURCHARGE, _known(live) <= SOON_S
     money = live.affordable or not batch.affordable
     assert name == ("live" if small and soon and live.fits_today and money else "batch")
+
+
+@given(batch=WAYS, live=WAYS, deadline_s=DEADLINES)
+@example(  # a batch that was over in a second, for half the money
+    batch=ModeEstimate(cost=0.098, seconds=0.6), live=ModeEstimate(cost=0.20, seconds=720.0), deadline_s=None
+)
+@example(batch=ModeEstimate(cost=2.0, seconds=3600.0), live=ModeEstimate(cost=1.0, seconds=1800.0), deadline_s=7200.0)
+def test_no_way_is_recommended_that_is_dearer_and_slower(
+    batch: ModeEstimate, live: ModeEstimate, deadline_s: float | None
+) -> None:
+    """Whatever the deadline, unless the other one does not fit."""
+    name, _ = recommend(batch, live, items=1, deadline_s=deadline_s)
+    chosen, other = (batch, live) if name == "batch" else (live, batch)
+    assert not _dominates(other, chosen)
 
 
 @given(
@@ -138,6 +162,18 @@ def test_turns_hold_what_may_wait_at_the_api(batches: int, each: int, most: int 
     assert most is None or at_once == 1 or at_once * each <= most
 
 
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_nine_in_ten_are_no_shorter_than_the_least_that_is_said(values: list[float]) -> None:
+    """It is one of the values, not above the other end of the range, and at least nine in ten are not below it."""
+    least, most = percentile_10(values), percentile_90(values)
+    assert least is not None
+    assert most is not None
+    assert least in values
+    assert least <= most
+    assert sum(value >= least for value in values) >= 0.9 * len(values)
+    assert percentile_10([]) is None
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
@@ -154,3 +190,19 @@ def test_turns_hold_what_may_wait_at_the_api(batches: int, each: int, most: int 
 def test_times_are_said_as_people_say_them(seconds: float | None, said: str) -> None:
     """Two figures at the most, in the unit that fits."""
     assert format_duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "said"),
+    [
+        (None, None, "an unknown time"),
+        (None, 42, "42 s"),
+        (40, 90, "40 s to 1.5 min"),
+        (120, 300, "2 to 5 min"),
+        (0.2, 12, "a second to 12 s"),
+        (61, 62, "1 min"),
+    ],
+)
+def test_ranges_of_time_are_said_as_people_say_them(least: float | None, most: float | None, said: str) -> None:
+    """With one unit where both ends have it, and as one time where both are said alike."""
+    assert format_range(least, most) == said

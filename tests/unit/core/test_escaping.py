@@ -8,7 +8,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # rich brings it; it reads Markdown as CommonMark has it
 
-from pipeline.core.text import escape_invisible, escape_markdown, escape_svg, mark_spans
+from pipeline.core.text import (
+    escape_invisible,
+    escape_markdown,
+    escape_svg,
+    mark_spans,
+    markdown_code,
+    without_isolates,
+)
 from pipeline.quality.figures import Distribution
 from pipeline.quality.report import bar_chart
 
@@ -86,5 +93,42 @@ def test_a_drawing_is_xml_whatever_its_labels_say(rows: list[tuple[str, float]])
 
 def test_a_label_keeps_its_characters() -> None:
     """What XML reads as mark-up is shown; what is too long is cut with a sign."""
-    assert ET.fromstring(f"<a>{escape_svg('<b>&', most=10)}</a>").text == "\u2068<b>&\u2069"  # noqa: S314 - we wrote it
-    assert escape_svg("abcdef", most=4) == "\u2068abc…\u2069"
+    assert ET.fromstring(f"<a>{escape_svg('<b>&', most=10)}</a>").text == "<b>&"  # noqa: S314 - we wrote it
+    assert escape_svg("abcdef", most=4) == "abc…"
+
+
+@pytest.mark.parametrize("text", ["ada", "Zoë Åkesson", "李小龍", "Ελένη", "10-4"])
+def test_what_runs_from_left_to_right_holds_no_invisible_marks(text: str) -> None:
+    """A name can be copied out of a report, from a line, a drawing, a quotation, and from between backticks."""
+    for shown in (escape_markdown(text), escape_svg(text), mark_spans(text, []), markdown_code(text)):
+        assert shown.isprintable()
+    assert markdown_code(text) == f"`{text}`"
+    assert mark_spans(f"we know {text}.", [(8, 8 + len(text))]) == f"we know **{text}**."
+
+
+def test_a_name_copied_with_its_isolates_is_that_name() -> None:
+    """Marks round what was copied go, and those within stay."""
+    assert without_isolates(" \u2068\u05d0\u05d1\u2069\n") == "\u05d0\u05d1"
+    assert without_isolates("a\u2068b") == "a\u2068b"
+
+
+@given(TEXT)
+@example("# bees")
+@example("- bees")
+@example("1. bees")
+@example("===")
+def test_a_text_at_the_beginning_of_a_line_begins_no_block(text: str) -> None:
+    """No heading, list or rule, alone in a line, in a list and in a quotation."""
+    for markdown in (f"{escape_markdown(text)} end", f"- {escape_markdown(text)} end", f"> {mark_spans(text, [])} end"):
+        tokens = MarkdownIt("commonmark").parse(markdown)
+        kinds = [token.type for token in tokens if token.type.endswith("_open") or token.type in {"hr", "code_block"}]
+        outer = {"-": ["bullet_list_open", "list_item_open"], ">": ["blockquote_open"]}.get(markdown[0], [])
+        assert kinds == [*outer, "paragraph_open"], markdown
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30))
+def test_a_name_between_backticks_is_code_and_nothing_else(text: str) -> None:
+    """Whatever it holds."""
+    tokens = inline(f"**1. {markdown_code(text)}**")
+    assert {token.type for token in tokens} <= SAFE | {"code_inline"}
+    assert sum(token.type == "code_inline" for token in tokens) == 1

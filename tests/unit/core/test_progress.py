@@ -1,12 +1,15 @@
 """Progress as a person sees it: on a screen, in a log, and not at all where the work is over in a moment."""
 
 import io
+import re
 import sys
 
 import pytest
 
-from jobs import output
+from jobs import bars
 from jobs.output import Terminal
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Screen(io.StringIO):
@@ -39,15 +42,31 @@ def test_a_log_gets_lines_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatc
     with Terminal().bar("reading", 40, late=late) as bar:
         bar.show(1)
     assert not log.getvalue()
-    monkeypatch.setattr(output, "SHOW_AFTER_S", -1.0)
+    monkeypatch.setattr(bars, "SHOW_AFTER_S", -1.0)
     with Terminal().bar("reading", 40, done=10, late=late) as bar:
         bar.show(20, note="half of it")
         bar.show(30)
     (line,) = log.getvalue().splitlines()
-    label, count, rate, left, note = line.replace(": ", ", ").split(", ")
+    at, label, count, rate, left, note = line.replace(" reading: ", ", reading, ").split(", ")
+    assert re.fullmatch(r"[0-2]\d:[0-5]\d:[0-5]\d", at)
     assert (label, count, note) == ("reading", "20/40", "half of it")
     assert float(rate.removesuffix("/s")) > 0
     assert left.startswith("ETA ")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_bar_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Counts are whole at any width, a long note is cut, no ETA stands before a rate, and messages stand above."""
+    screen = _screen(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(width))
+    with Terminal().bar("asking", 5) as bar:
+        Terminal().say("a message")
+        bar.show(2, note="note " * 60)
+    drawn = [ANSI.sub("", one) for one in re.split(r"[\r\n]", screen.getvalue())]
+    assert "a message" in [one.strip() for one in drawn]
+    assert all(len(one) <= width for one in drawn)
+    assert any("0/5" in one and "ETA" not in one for one in drawn)
+    assert any("2/5" in one for one in drawn)
 
 
 def test_a_screen_gets_a_bar_and_a_late_one_only_where_the_work_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +78,7 @@ def test_a_screen_gets_a_bar_and_a_late_one_only_where_the_work_takes_time(monke
     with Terminal().bar("asking", 40) as bar:
         bar.show(30)
     assert "30/40" in screen.getvalue()
-    monkeypatch.setattr(output, "SHOW_AFTER_S", -1.0)
+    monkeypatch.setattr(bars, "SHOW_AFTER_S", -1.0)
     with Terminal().bar("comparing", 40, late=True) as bar:
         bar.show(20)
         with Terminal().bar("taking back", None) as inner:

@@ -2,7 +2,9 @@
 
 import pytest
 
+from pipeline.experts.columns import HEADERS
 from pipeline.experts.rows import Person, judge_row
+from pipeline.tables.cells import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.tables.findings import Finding, FindingKind
 
 
@@ -47,9 +49,17 @@ def test_white_space_around_a_value_goes_and_inside_it_stays() -> None:
     assert isinstance(row, Person)
     assert (row.username, dict(row.values)) == ("ann", {"bio": "a  b\r\n\r\nc", "company": None})
     assert row.changes == ()
-    for word in ("null", "N/A", " nan "):  # a word for nothing is nothing to ask about
-        row = person(bio=word)
-        assert (row.values["bio"], told(row)) == (None, [("Bio", f"placeholder {word.strip()!r} read as empty")])
+
+
+def test_a_placeholder_is_empty_in_every_text_field() -> None:
+    """One list holds for each of them, in any case, and it is told; a person may be called Null or Na."""
+    fields = {column: HEADERS[column] for column in HEADERS if column != "username"}
+    for word in PLACEHOLDERS:
+        row = person(**dict.fromkeys(fields, f" {word.upper()} "))
+        called = {"first_name", "last_name"} if word in PLACEHOLDERS_BUT_IN_NAMES else set()
+        assert {column for column, value in row.values.items() if value is not None} == called
+        reason = f"placeholder {word.upper()!r} read as empty"
+        assert {(label, reason) for column, label in fields.items() if column not in called} <= set(told(row))
 
 
 @pytest.mark.parametrize(

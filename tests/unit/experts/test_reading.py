@@ -128,3 +128,28 @@ def test_a_bad_person_document_is_refused_whole(data: bytes, said: str) -> None:
     with pytest.raises(InputError, match="nothing was stored") as caught:
         read_person_documents(data)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'{\n "username": "a",\n  bio: 1}', "new.json, line 3, column 3: no JSON: "),
+        (b'{"username": "a\n\xc3\xa4b\xffz"}', "new.json, line 2, column 3: no JSON: it is not valid UTF-8"),
+        (b'[{"username": "a"},\n  {"Bio": "z"}]', "new.json, line 2, column 3: person 2, Username: no username"),
+        (
+            b'[{"a": [1, {}]} , {"username": "b",\n  "b i o" : "x\\u0000y"}]',
+            "new.json, line 1, column 2: person 1, Username: no username",
+        ),
+        (
+            b'[{"username": "b",\n  "BIO" :\t"x\\u0000y"}]',
+            "new.json, line 2, column 11: person 1, Bio: a NUL character",
+        ),
+        (b" \n 5", "new.json, line 2, column 2: the document: not an object"),
+    ],
+)
+def test_an_error_in_a_person_document_says_where_it_stands(data: bytes, said: str) -> None:
+    """File, line, column and field; of a field that is missing the place of its person."""
+    with pytest.raises(InputError) as caught:
+        read_person_documents(data, name="new.json")
+    assert caught.value.message.startswith(said), caught.value.message
+    assert "CSV" not in caught.value.hint

@@ -19,9 +19,7 @@ from tests.lab import Workspace
 @pytest.fixture(name="workspace")
 def _workspace(tmp_path: Path) -> Workspace:
     """An empty workspace, with its schema."""
-    made = workspace_at(tmp_path / "data")
-    assert made.run("status").exit_code == 0
-    return made
+    return workspace_at(tmp_path / "data").begin()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,8 +62,40 @@ def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
     assert "| coverage | 100 % | pass |" in text
     assert "| evidence | 50 % | **FAIL** |" in text
     assert "| divergence | 0.1 | not judged |" in text
-    assert "We study **\u2068water law\u2069** here." in text
+    assert "We study **water law** here." in text
     assert max(line.count("|") for line in text.splitlines()) <= 4
+
+
+def test_the_report_says_what_to_do_where_a_gate_failed(tmp_path: Path) -> None:
+    """With bounds that these answers would keep; where none failed there is nothing to do."""
+    text = written(tmp_path).read_text(encoding="utf-8")
+    advice = text.partition("## What to do\n")[2].partition("\n## ")[0]
+    assert "make rollback EXTRACTOR=passage-concepts@1" in advice
+    (bounds,) = re.findall(r'`make qc GATES="([^"]+)"`', advice)
+    assert bounds == "evidence=0.5"
+    verdicts = gates.judge_figures(measured(), bounds)
+    assert gates.failed_verdicts(verdicts) == []
+    passing = report.report_markdown(
+        measured(), verdicts, at=AT, settings={}, pictures=["one.svg"], again="make qc TASK=passages"
+    )
+    assert "What to do" not in passing
+
+
+def test_the_report_says_once_that_a_gate_was_not_judged(tmp_path: Path) -> None:
+    """Beside its figure; further down it says why, and of each figure in a line what it is."""
+    text = written(tmp_path).read_text(encoding="utf-8")
+    assert "was not judged" not in text
+    assert text.count("| not judged |") == 1
+    assert "\n  Measured on 3, judged from 20 on.\n" in text
+    assert "| concepts with a quotation | 50 % |" in text
+
+
+def test_a_name_can_be_copied_from_the_samples(tmp_path: Path) -> None:
+    """It stands there as it is stored, between backticks, without marks that cannot be seen."""
+    text = written(tmp_path).read_text(encoding="utf-8")
+    assert "**1. `water law`**" in text
+    assert "(`p-1`)" in text
+    assert "\u2068" not in text
 
 
 def test_the_files_of_a_report_name_each_other(tmp_path: Path) -> None:
@@ -136,7 +169,26 @@ def test_only_the_reports_of_one_task_are_removed(tmp_path: Path) -> None:
     for path in theirs:
         path.write_text("mine")
     (folder / "passage-concepts-latest.md.1a-0123abcdef.part").write_text("half")
-    assert report_files.remove_reports(tmp_path, TASK) == 5
+    assert report_files.remove_reports(tmp_path, TASK, is_named=bool) == 5
     assert sorted(folder.iterdir()) == sorted(theirs)
-    assert report_files.remove_reports(tmp_path, TASK) == 0
-    assert report_files.remove_reports(tmp_path / "nowhere", TASK) == 0
+    assert report_files.remove_reports(tmp_path, TASK, is_named=bool) == 0
+    assert report_files.remove_reports(tmp_path / "nowhere", TASK, is_named=bool) == 0
+
+
+def test_only_named_reports_go_and_the_newest_that_is_left_is_the_latest(tmp_path: Path) -> None:
+    """All files of a report go, the copy of the newest is made anew of another, and a second look finds nothing."""
+    first, second = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 3))
+    first.write_text("the first")
+    latest = tmp_path / "reports" / f"{TASK}-latest.md"
+
+    def is_second(paths: Sequence[Path]) -> bool:
+        """Return whether these are the files of the second report, or the copy of it."""
+        return any(path.stem == second.stem for path in paths)
+
+    assert report_files.remove_reports(tmp_path, TASK, is_named=is_second) == 4
+    assert sorted((tmp_path / "reports").glob(f"{second.stem}*")) == []
+    assert len(list((tmp_path / "reports").glob(f"{first.stem}*"))) == 3
+    assert latest.read_text() == "the first"
+    assert report_files.remove_reports(tmp_path, TASK, is_named=is_second) == 0
+    assert report_files.remove_reports(tmp_path, TASK, is_named=lambda paths: paths == [latest]) == 1
+    assert latest.read_text() == "the first"

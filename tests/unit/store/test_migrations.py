@@ -37,6 +37,7 @@ SHAPES = {
     "0004": "c9379fe6a4ed8fb9",
     "0005": "a8cceb9ff32c742f",
     "0006": "4f068e78784d2617",
+    "0007": "7763fa0047812ad0",
 }
 OLD_PROBES = """
 INSERT INTO findable_batches (number, task, extractor, model, state, requests, request_file, request_sha256,

@@ -138,7 +138,7 @@ def test_columns_are_found_by_name(path: Path) -> None:
         (None, "is not there"),
         (b"", "is empty"),
         (b"\xef\xbb\xbf", "is empty"),
-        (b"Name,Bio\na,b\n", "no Username column"),
+        (b"Company,Bio\na,b\n", "no Username column"),
         (b"Username,Bio,BIO\na,b,c\n", "Bio more than once"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "is no text"),
         (b"PK\x03\x04\x14\x00username", "spreadsheet"),

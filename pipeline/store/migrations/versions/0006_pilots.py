@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-from pipeline.store.tables import UtcTime
+from pipeline.store.times import UtcTime
 
 revision = "0006"
 down_revision = "0005"

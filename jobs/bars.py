@@ -1,0 +1,153 @@
+"""Show progress: a bar that moves on a terminal, a line with its time now and then in a pipe or a log.
+
+A bar is left out of the way of messages (they are printed above it), takes the width that the terminal has, and leaves
+nothing behind. There is no rate before something was done, and no ETA before there is a rate.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, TextIO
+
+from pipeline.core.progress import Bar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, Task, TaskID
+
+SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
+PLAIN_EVERY_S = 5.0
+MOVE_EVERY_S = 0.1  # as often as it is drawn; moving a bar for every row would take longer than the row
+_drawn: "list[Progress]" = []  # the outer before the inner; messages go above the innermost
+
+
+@contextlib.contextmanager
+def bar(label: str, total: int | None, *, done: int, late: bool) -> Iterator[Bar]:
+    """Show progress on standard error for the length of a block; see `pipeline.core.progress`."""
+    if not sys.stderr.isatty():
+        yield PlainBar(label, total, sys.stderr, done=done)
+        return
+    with contextlib.ExitStack() as shown:
+        yield MovingBar(label, total, shown, done=done, after_s=SHOW_AFTER_S if late else 0)
+
+
+def above(line: str) -> bool:
+    """Print a line above the bar that is drawn; false where none is."""
+    if not _drawn:
+        return False
+    _drawn[-1].console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return True
+
+
+class PlainBar:
+    """Progress as a line now and then, for logs and pipes; each begins with the time of day."""
+
+    def __init__(self, label: str, total: int | None, stream: TextIO, *, done: int = 0) -> None:
+        """Begin to count time."""
+        self._label, self._total, self._stream, self._first = label, total, stream, done
+        self._began = time.monotonic()
+        self._next = self._began + SHOW_AFTER_S
+
+    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
+        """Print a line when the last one is some seconds old."""
+        self._total = self._total if total is None else total
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + PLAIN_EVERY_S
+        rate = (done - self._first) / (now - self._began)
+        parts = [f"{done:,}/{self._total:,}" if self._total is not None else f"{done:,}"]
+        if rate > 0:
+            parts.append(f"{rate:.1f}/s")
+            parts += [f"ETA {max(0, self._total - done) / rate:.0f} s"] if self._total else []
+        if note:
+            parts.append(printable(note))
+        self._stream.write(f"{datetime.now().astimezone():%H:%M:%S} {self._label}: {', '.join(parts)}\n")
+        self._stream.flush()
+
+
+class MovingBar:
+    """Progress as a moving bar, which is drawn, and its library imported, from a moment on."""
+
+    def __init__(
+        self, label: str, total: int | None, shown: contextlib.ExitStack, *, done: int, after_s: float
+    ) -> None:
+        """Draw the bar now, or once `after_s` seconds have passed, until `shown` is closed."""
+        self._label, self._total, self._done, self._shown = label, total, done, shown
+        self._next = time.monotonic() + after_s
+        self._drawn = None if after_s else self._draw()
+
+    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
+        """Move the bar, unless it was moved just now."""
+        now, self._total = time.monotonic(), self._total if total is None else total
+        if now < self._next and (total is None or self._drawn is None):
+            return
+        self._drawn = self._drawn or self._draw()
+        progress, task = self._drawn
+        self._next = now + MOVE_EVERY_S
+        progress.update(task, completed=done, total=self._total, note=printable(note))
+
+    def _draw(self) -> "tuple[Progress, TaskID]":
+        """Draw the bar."""
+        progress = _progress()
+        self._shown.callback(_drawn.remove, progress)
+        self._shown.enter_context(progress)
+        _drawn.append(progress)
+        return progress, progress.add_task(self._label, total=self._total, completed=self._done, note="")
+
+
+def _progress() -> "Progress":
+    """Return a progress display on standard error that leaves nothing behind, in one line of any width."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    def column(text: Callable[[Task], str], **how: object) -> ProgressColumn:
+        """Return a column of one text."""
+
+        class Shown(ProgressColumn):
+            """One text of a task."""
+
+            def render(self, task: Task) -> Text:
+                """Return the text."""
+                return Text(text(task), no_wrap=True, overflow="ellipsis")
+
+        return Shown(table_column=Column(no_wrap=True, **how))  # type: ignore[arg-type]  # rich's own keywords
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=max(10, min(40, console.width // 5))),
+        column(_count),
+        column(lambda task: f"{task.speed:,.1f}/s" if task.speed else ""),
+        column(_left),
+        column(lambda task: str(task.fields["note"]), ratio=1, overflow="ellipsis"),
+        console=console,
+        expand=True,
+        transient=True,
+    )
+
+
+def _count(task: "Task") -> str:
+    """Return how much is done, of how much."""
+    return f"{int(task.completed):,}" + (f"/{int(task.total):,}" if task.total is not None else "")
+
+
+def _left(task: "Task") -> str:
+    """Return the time that is left, where there is a rate to tell it by, else the time that has passed."""
+    if task.time_remaining is not None and task.speed:
+        return f"ETA {_clock(task.time_remaining)}"
+    return _clock(task.elapsed or 0)
+
+
+def _clock(seconds: float) -> str:
+    """Return a duration as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def printable(text: str) -> str:
+    """Return a text on one line without control characters, so that no data can move a terminal's cursor."""
+    return "".join(char if char.isprintable() else " " for char in text)

@@ -1,0 +1,60 @@
+"""List the commands of `findable` by name; a command's module is imported only when it is used."""
+
+import importlib
+
+import click
+
+COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
+    "demo": ("demo", "Run the whole chain on 150 invented people, locally."),
+    "init": ("init", "Begin: settings, the first import, and what it will cost."),
+    "import": ("import_", "Import people from a CSV, JSON or JSON lines file."),
+    "import-passages": ("import_:import_passages", "Import passages of text from a JSON lines file."),
+    "passages-pilot": ("pilot", "Ask about a few passages, and judge the answers."),
+    "passages-backfill": ("backfill", "Ask about every passage, over several days if needed."),
+    "passages-status": ("status:passages_status", "Show the state of the passages, and the next command."),
+    "preflight": ("tag:preflight", "Estimate cost and time of tagging, before it is spent."),
+    "tag": ("tag", "Tag all untagged people, live or by batch."),
+    "tag-live": ("tag:tag_live", "Tag all untagged people now, at full price."),
+    "run": ("run", "Do once whatever is due; for cron."),
+    "batch-submit": ("batch_submit", "Submit batches for all untagged people with a bio."),
+    "batch-poll": ("batch_poll", "Wait until every batch is over, and download results."),
+    "batch-ingest": ("batch_ingest", "Judge every result line and write the answers."),
+    "batches": ("batches", "List every batch: state, remote name, rows, cost, times."),
+    "costs": ("costs", "Add up what was spent, by day, task, model or batch."),
+    "batch-cancel": ("batch_cancel", "Cancel a batch and release its people."),
+    "score": ("score", "Recompute all findability scores."),
+    "index": ("index", "Rebuild the search index from all tagged people."),
+    "search": ("search", "Find the experts nearest to a question."),
+    "add-expert": ("add_expert", "Add one person from a JSON file, tagged at once."),
+    "items": ("items", "List items by a part of their name, in any state."),
+    "people": ("items:people", "List people by a part of their name, title, company or tags."),
+    "show": ("show", "Show everything known about one person."),
+    "export": ("export", "Write all experts with tags and scores to a file."),
+    "status": ("status", "Show the state of the workspace, and the next command."),
+    "qc": ("qc", "Measure the answers again, and write the report."),
+    "parked": ("parked", "List people who failed for good, with the reason."),
+    "unpark": ("parked:unpark", "Let parked people be asked again."),
+    "versions": ("versions", "List every version of answers: rows, dates, cost."),
+    "rollback": ("versions:rollback", "Take back the answers of one version."),
+    "best-concepts": ("show:best_concepts", "Print the preferred concepts of one passage, or of all."),
+    "doctor": ("doctor", "Check the workspace against itself and the backend."),
+    "forget": ("forget", "Remove one person everywhere."),
+    "backup": ("backup", "Copy the whole workspace while other commands run."),
+    "restore": ("restore", "Replace the workspace by a backup."),
+    "move": ("move", "Copy the workspace's database into PostgreSQL."),
+    "clean": ("clean", "Remove old files and builds that nothing needs."),
+    "eval": ("eval", "Measure the search with judged questions."),
+    "emulator": ("emulator", "Serve Gemini's protocol from the local engine."),
+    "rebind": ("rebind", "Clear local answers, so that Gemini can be used."),
+    "prices": ("prices", "List prices and limits of the models, with sources."),
+    "settings": ("settings", "List every setting, its value, and where it came from."),
+}
+
+NO_TARGETS = frozenset({"rebind"})  # what make has no target for
+
+
+def command_of(name: str) -> click.Command:
+    """Return a command by its name; its module is imported."""
+    module, _, member = COMMANDS[name][0].partition(":")
+    command: click.Command = getattr(importlib.import_module(f"jobs.{module}"), member or "main")
+    return command

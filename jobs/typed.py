@@ -1,0 +1,114 @@
+"""Write what to type next in the form in which this command was typed: with make, or as `findable …`.
+
+Elsewhere a next step is written as for make. A target's name and its variables are those of `jobs.cli.COMMANDS` and of
+the commands' options. The places that were given (DATA, DATABASE_URL) are repeated, or the next step would work on
+another workspace.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+
+import click
+
+from jobs.commands import COMMANDS, NO_TARGETS, command_of
+from pipeline.core.settings import PREFIX, without_password
+
+GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
+DATA = "findable_data"  # in a context: the value of `--data`
+_VARIABLE = r'[A-Z_]+=(?:"[^"]*"|[^\s`,;)]*[^\s`,;.)])'
+_STEP = re.compile(rf"\bmake ((?:[a-z]+(?:-[a-z]+)*)(?: [a-z]+(?:-[a-z]+)*)*)((?: {_VARIABLE})*)")
+_BARE = re.compile(r"`findable ([a-z][a-z-]*)((?: --?(?!help)[a-z-]*)*)`")
+
+
+def is_by_make() -> bool:
+    """Return whether the Makefile runs this command."""
+    return GIVEN in os.environ
+
+
+def as_typed(text: str) -> str:
+    """Return a text with each `make TARGET NAME=value` in it as the caller would type it."""
+    return _STEP.sub(_rewritten, _BARE.sub(_bare_rewritten, text))
+
+
+def quoted_as_typed(text: str) -> str:
+    """Return a text with the steps in it that stand between backticks as the caller would type them.
+
+    What stands elsewhere may be a row's own words.
+    """
+    return re.sub(r"`(make|findable) [^`]+`", lambda found: as_typed(found[0]), text)
+
+
+def _bare_rewritten(found: re.Match[str]) -> str:
+    """Return a command that stands without a value; with make where it has a target, and needs no option."""
+    name, options = found[1], found[2]
+    if name not in COMMANDS:
+        return found[0]
+    if is_by_make() and name not in NO_TARGETS and not options:
+        return f"`make {name}`"
+    return f"`{_as_command(name, {}, _places())}{options}`"
+
+
+def _rewritten(found: re.Match[str]) -> str:
+    """Return one step as the caller would type it; words that are no targets stay as they are."""
+    targets = _targets(found[1])
+    if not targets:
+        return found[0]
+    after = found[1][len(" ".join(targets)) :]
+    variables = dict(one.split("=", 1) for one in re.findall(_VARIABLE, found[2]))
+    places = {name: value for name, value in _places().items() if name not in variables}
+    if is_by_make():
+        given = "".join(f" {name}={value}" for name, value in places.items())
+        return f"make {' '.join(targets)}{after}{found[2]}{given}"
+    steps = [_as_command(target, variables, places) for target in targets]
+    return " && ".join(steps) + after
+
+
+def _targets(words: str) -> list[str]:
+    """Return the targets that a text begins with."""
+    targets: list[str] = []
+    for word in words.split(" "):
+        if word not in COMMANDS:
+            break
+        targets.append(word)
+    return targets
+
+
+def _places() -> dict[str, str]:
+    """Return the places that were given on this command's line, as a shell takes them."""
+    context = click.get_current_context(silent=True)
+    given = os.environ.get(GIVEN, "").partition(":")[2].split()
+    found = {name: os.environ.get(PREFIX + name) for name in ("DATA", "DATABASE_URL") if name in given}
+    if context is not None and (data := context.find_root().meta.get(DATA)):
+        found["DATA"] = data
+    return {name: shlex.quote(without_password(value)) for name, value in found.items() if value}
+
+
+def _as_command(target: str, variables: Mapping[str, str], places: Mapping[str, str]) -> str:
+    """Return a target with its variables as a command with its options."""
+    ahead, options = [], []
+    params = _params(target) if variables else {}
+    for name, value in variables.items():
+        param = params.get(name)
+        if name == "DATA":
+            options.append(f"--data {value}")
+        elif param is None:
+            ahead.append(f"{PREFIX}{name}={value}")
+        elif isinstance(param, click.Argument):
+            options.append(value)
+        elif isinstance(param, click.Option) and param.is_flag:
+            options.append((param.secondary_opts if value == "0" else param.opts)[0])
+        else:
+            options.append(f"{max(param.opts, key=len)} {value}")
+    if "DATABASE_URL" in places:
+        ahead.append(f"{PREFIX}DATABASE_URL={places['DATABASE_URL']}")
+    if "DATA" in places:
+        options.append(f"--data {places['DATA']}")
+    return " ".join([*ahead, f"findable {target}", *options])
+
+
+def _params(target: str) -> dict[str, click.Parameter]:
+    """Return a command's parameters by the variables that make takes for them."""
+    named = {one.envvar: one for one in command_of(target).params if isinstance(one.envvar, str)}
+    return {name.removeprefix(PREFIX): one for name, one in named.items()}

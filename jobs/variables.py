@@ -1,0 +1,85 @@
+"""Refuse variables that no command knows: a mistyped LIMIT= would ask about everybody.
+
+Known are the settings, the options of the commands, and what the Makefile and the tests use. On make's command line a
+variable must be one of a target there; in the environment and in `.env`, which are for all commands, one of any.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+import click
+
+from jobs.commands import COMMANDS, command_of
+from jobs.typed import GIVEN
+from pipeline.core.errors import InputError
+from pipeline.core.settings import PREFIX, settings_rows
+from pipeline.core.settings import Settings as Defaults
+
+# of the Makefile itself, and of the targets for developers
+OF_MAKE = frozenset({"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI"})
+OF_DEVELOPERS = frozenset(
+    {"GIVEN", "ROUNDS", "SHARE", "SECONDS", "KEEP", "MINUTES", "SEED", "WORKERS", "MOST", "KILLS", "PART", "NAMES"}
+)
+TESTS = "TEST_"  # what begins so is of the tests
+NOT_OURS = frozenset(
+    {"DATABASE_URL", "VERSION", "DEBUG", "MODEL", "TASK", "SEED", "ALL", "Q", "K", "N", "TO", "FROM", "FIND"}
+    | {"STATE", "AFTER"}
+)
+
+
+def check_variables(command: click.Command, environ: Mapping[str, str], dotenv: Mapping[str, str | None]) -> None:
+    """Refuse an unknown variable, before a command does anything.
+
+    Raises:
+        InputError: one is not known, or on make's command line not of a target there.
+    """
+    settings = {row[0].removeprefix(PREFIX) for row in settings_rows(Defaults())}
+    own = settings | variables_of(command) | OF_MAKE
+    goals, _, given = environ.get(GIVEN, "").partition(":")
+    on_line = [name for name in (one.removeprefix(PREFIX) for one in given.split()) if name not in own]
+    elsewhere = [name.removeprefix(PREFIX) for name in (*environ, *dotenv) if name.startswith(PREFIX)]
+    strange = [name for name in elsewhere if name not in own | OF_DEVELOPERS and not name.startswith(TESTS)]
+    if not on_line and not strange:
+        return
+    of_goals = own.union(*(variables_of(one) for one in _commands(goals.split())))
+    known = own.union(OF_DEVELOPERS, *(variables_of(one) for one in _commands(None)))
+    for name in (*on_line, *strange):
+        if name not in known:
+            raise InputError(f"unknown {name}{_suggestion(name, known)}; nothing was done", hint="")
+    for name in on_line:
+        if name not in of_goals:
+            raise InputError(f"{name}= is not of `make {goals.strip()}`; nothing was done", hint=_of(name))
+
+
+def bare_names(command: click.Command, environ: Mapping[str, str]) -> list[str]:
+    """Return the variables in the environment that make would pass on, and `findable` does not read."""
+    if GIVEN in environ:
+        return []
+    names = (variables_of(command) | {"DATA", "BACKEND"}) - NOT_OURS
+    return sorted(name for name in names if environ.get(name) and not environ.get(PREFIX + name))
+
+
+def variables_of(command: click.Command) -> set[str]:
+    """Return the variables that a command takes beside the settings, as make has them."""
+    return {one.envvar.removeprefix(PREFIX) for one in command.params if isinstance(one.envvar, str)}
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return the word that a mistyped one most likely was meant to be, or an empty text."""
+    return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    found = nearest(name, known)
+    return f"; did you mean {found}?" if found else ""
+
+
+def _commands(names: Iterable[str] | None) -> list[click.Command]:
+    """Return the commands of these names, or all."""
+    return [command_of(name) for name in COMMANDS if names is None or name in names]
+
+
+def _of(name: str) -> str:
+    """Return which targets take a variable."""
+    taking = [target for target in COMMANDS if name in variables_of(command_of(target))]
+    return f"it is of {', '.join(taking)}; one for all commands may stand in the environment or in .env"

@@ -1,0 +1,131 @@
+"""Add up what batches and live calls have cost, by day, task, model or batch; from the database alone.
+
+A day is that of daily budgets, US/Pacific: a batch counts on the day it was sent, a live call on that it was made, a
+duplicate on that it was found. What ended unseen is told apart, at its estimate: it may have been paid for. Embeddings
+are not kept account of.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.core.states import BatchState
+from pipeline.cost.budget import today
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.store import answers, live_calls, spending
+from pipeline.store.batches import batches_in_states
+from pipeline.store.spending import Spent
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+LIVE = "live"  # in the place of a batch's number
+EARLIER = "earlier"  # live answers from before each call was marked: of them the cost alone is known
+ROUND = 1e-9  # USD that sums of floats may differ by
+
+
+class Amounts(NamedTuple):
+    """How many batches and live calls, what they used, and USD: known, perhaps lost, and under way."""
+
+    batches: int = 0
+    calls: int = 0
+    lost_calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    lost: float = 0.0
+    under_way: float = 0.0
+
+    def plus(self, more: "Amounts") -> "Amounts":
+        """Return the sums of both."""
+        return Amounts._make(one + another for one, another in zip(self, more, strict=True))
+
+
+class _Entry(NamedTuple):
+    """What one batch, a duplicate, or the live calls of a day came to."""
+
+    day: str
+    task: str
+    model: str
+    batch: str
+    amounts: Amounts
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """What was spent by one thing or another (`by`), in its order, and in all."""
+
+    by: str
+    rows: dict[str, Amounts]
+    total: Amounts
+
+
+KEYS: dict[str, Callable[[_Entry], str]] = {
+    "day": lambda one: one.day,
+    "task": lambda one: one.task,
+    "model": lambda one: one.model,
+    "batch": lambda one: one.batch,
+}
+
+
+def run(ws: OpenWorkspace, *, by: str) -> CostReport:
+    """Return what was spent, from one snapshot; `by` is one of `KEYS`."""
+    subjects = {one.task.name: one.name for one in ws.subjects}  # as TASK= has them
+    with ws.store.read() as tx:
+        found = [*_of_batches(tx), *_of_calls(tx)]
+    entries = [one._replace(task=subjects.get(one.task, one.task)) for one in found]
+    rows: dict[str, Amounts] = defaultdict(Amounts)
+    total = Amounts()
+    for one in entries:
+        key = KEYS[by](one)
+        rows[key], total = rows[key].plus(one.amounts), total.plus(one.amounts)
+    return CostReport(by, {key: rows[key] for key in sorted(rows, key=_order)}, total)
+
+
+def document(report: CostReport) -> dict[str, Any]:
+    """Return a report for programs; money in USD."""
+    rows = [{report.by: key} | _document(amounts) for key, amounts in report.rows.items()]
+    return {"by": report.by, "rows": rows, "total": _document(report.total)}
+
+
+def _document(amounts: Amounts) -> dict[str, Any]:
+    """Return amounts for programs."""
+    return {name: round(one, 6) if isinstance(one, float) else one for name, one in amounts._asdict().items()}
+
+
+def _order(key: str) -> tuple[int, str]:
+    """Return what keys are sorted by: numbers by their size, before words."""
+    return (int(key), "") if key.isdecimal() else (1 << 62, key)
+
+
+def _of_batches(tx: "Connection") -> Iterator[_Entry]:
+    """Yield what each batch came to that was sent, and each duplicate of one."""
+    entries = {}
+    for batch in batches_in_states(tx):
+        day = today(batch.create_sent_at or batch.created_at).isoformat()
+        used = Amounts(batches=1, tokens_in=batch.tokens_in or 0, tokens_out=batch.tokens_out or 0)
+        amounts = used.plus(_money(spending.batch_spent(batch)))
+        entries[batch.number] = _Entry(day, batch.task, batch.model, str(batch.number), amounts)
+        if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
+            yield entries[batch.number]
+    for number, found_at, cost in spending.duplicates(tx):
+        yield entries[number]._replace(day=today(found_at).isoformat(), amounts=_money(Spent(lost=cost)))
+
+
+def _of_calls(tx: "Connection") -> Iterator[_Entry]:
+    """Yield what the live calls of each task, model and day came to, and what is known from before they were marked."""
+    known = 0.0
+    for one in live_calls.sum_calls_by_day(tx):
+        known += one.known
+        used = Amounts(calls=one.calls, lost_calls=one.lost_calls, tokens_in=one.tokens_in, tokens_out=one.tokens_out)
+        amounts = used.plus(_money(Spent(one.known, one.lost, one.under_way)))
+        yield _Entry(one.day, one.task, one.model, LIVE, amounts)
+    earlier = answers.live_cost(tx) - known
+    if abs(earlier) > ROUND:
+        yield _Entry(EARLIER, EARLIER, EARLIER, EARLIER, Amounts(cost=earlier))
+
+
+def _money(spent: Spent) -> Amounts:
+    """Return amounts of money alone."""
+    return Amounts(cost=spent.known, lost=spent.lost, under_way=spent.under_way)

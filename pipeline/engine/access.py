@@ -1,0 +1,112 @@
+"""Decide whether a command may use the database that the settings name, before anything is opened to be written.
+
+A reading command changes nothing that is not a workspace yet, and makes none where a name was mistyped. The first
+writing command in another program's database says what it will add, and asks.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
+from pipeline.engine import registry
+from pipeline.store import marker, schema
+from pipeline.store.database import Store
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+TO_BEGIN = "`make import` makes one from a file, and `make demo` shows how all of it works"
+SHOWN = 5  # names of tables in a message
+
+
+class Access(Enum):
+    """What a command does to a workspace: reads it, writes to one that is there, or makes one where there is none."""
+
+    READ = "read"
+    WRITE = "write"
+    CREATE = "create"
+
+
+def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> str:
+    """Return a line that says which workspace will be made, empty where there is one; nothing is written.
+
+    Raises:
+        ConfigurationError: there is no workspace to read or to write to, or what would be added to another program's
+            database was not agreed to.
+    """
+    if any(one.is_file() for one in (settings.data, *settings.data.parents)):
+        return ""  # it cannot be a folder, which opening it says
+    if store.path is not None and marker.find_moved(store.path) is not None:
+        return ""  # read where it is; a write is refused by itself
+    with store.read_unchanged() as tx:
+        is_ours = tx is not None and schema.is_workspace(tx)
+        others = [] if tx is None or is_ours else schema.other_tables(tx)
+        plan = [] if tx is None else _adoption_plan(tx, settings)
+    is_there = is_ours or (access is Access.WRITE and tx is not None)
+    if access is not Access.CREATE and not is_there:
+        if tx is None and marker.holds_sealed_files(settings.data):
+            return ""  # whose database is missing: refused by what the folder's marker says
+        raise _no_workspace(settings, store, others)
+    if access is Access.READ:
+        _check_readable(settings, store, plan)
+    elif others or plan:
+        _agree(store, others, plan, agrees)
+    return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
+
+
+def _adoption_plan(tx: "Connection", settings: Settings) -> list[str]:
+    """Return what the subjects would add to tables of another program."""
+    rooms = [room for room in registry.rooms() if room.is_here(tx, settings)]
+    return [line for room in rooms for line in room.adoption_plan(tx, settings)]
+
+
+def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:
+    """Refuse to read where that would make a folder, or change a table of another program."""
+    if not settings.data.is_dir():
+        raise ConfigurationError(
+            f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not; "
+            "nothing was made",
+            hint="set DATA= to the folder that belongs to that database",
+        )
+    if plan:
+        raise ConfigurationError(
+            f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed",
+            hint=f"a command that writes asks whether it may add {'; '.join(plan)}",
+        )
+
+
+def _no_workspace(settings: Settings, store: Store, others: list[str]) -> ConfigurationError:
+    """Return the error for a place that holds no workspace."""
+    if others:
+        return ConfigurationError(
+            f"there is no workspace in {store.shown}, which holds tables of another program ({_listed(others)}); "
+            "nothing was changed",
+            hint="`make import`, `make score` or `make tag` says what it would add there, and asks",
+        )
+    where = str(settings.data) if settings.database_url is None else f"{store.shown} (DATA={settings.data})"
+    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=TO_BEGIN)
+
+
+def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[str], bool]) -> None:
+    """Ask whether to add to another program's database.
+
+    Raises:
+        ConfigurationError: the answer is no.
+    """
+    tables = "tables of its own (findable_…)" if others else ""
+    added = "; ".join(filter(None, (tables, *plan)))
+    theirs = f"tables of another program ({_listed(others)})" if others else "a table of another program"
+    whose = f"{store.shown} holds {theirs}"
+    if not agrees(f"{whose}. Add {added}?"):
+        raise ConfigurationError(
+            f"{whose}; findable would add {added}; nothing was written",
+            hint="YES=1 (--yes) agrees; or set DATABASE_URL= to a database of its own",
+        )
+
+
+def _listed(names: list[str]) -> str:
+    """Return the first names, and how many there are beside them."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

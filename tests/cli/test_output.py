@@ -1,0 +1,87 @@
+"""What commands print: tables and fields for people and for programs, questions about money, one next step."""
+
+from collections.abc import Callable
+
+import pytest
+
+from jobs import output
+from tests.lab import Workspace
+
+
+@pytest.mark.parametrize(
+    ("cost", "asked"),
+    [
+        (0, "Go on? It costs nothing."),
+        (0.0000004, "Go on for less than a cent?"),
+        (0.0099, "Go on for less than a cent?"),
+        (0.01, "Go on for about $0.0100?"),
+        (12.345, "Go on for about $12.35?"),
+    ],
+)
+def test_less_than_a_cent_is_not_asked_as_an_amount(cost: float, asked: str) -> None:
+    """Nobody is asked whether to go on for $0.00."""
+    assert output.for_money("Go on", cost) == asked
+
+
+def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    """No padding, and no cell can make another cell or line."""
+    output.print_table(("a", "long header"), [("1\t2", "x\ny"), ("wide cell", "")])
+    assert capsys.readouterr().out == "a\tlong header\n1 2\tx y\nwide cell\t\n"
+
+
+def test_fields_fit_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long text is wrapped behind its name, line ends are kept, and nothing is read as markup."""
+    fields = [("Bio", "I build boats. " * 8 + "\n\n[bold]And[/] I teach\x1b[2J."), ("x", "y" * 70)]
+    output.print_fields(fields)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    output.print_fields(fields)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 40
+    assert "     [bold]And[/] I teach [2J." in [line.rstrip() for line in lines]
+    assert sum("yyy" in line for line in lines) == 2
+
+
+def test_a_username_is_never_folded(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what is copied out of a table; other columns make room."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "50")
+    name = "eleuterio-campoverde-ruz"
+    output.print_table(("username", "title"), [(name, "Ingeniero de estructuras y de muchas otras cosas")])
+    assert any(line.startswith(f"{name} ") for line in capsys.readouterr().out.splitlines())
+
+
+def test_ingest_says_once_what_is_next(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """However many batches there were."""
+    people(4)
+    for command in ("batch-submit", "batch-poll"):
+        workspace.ran(command, BATCH_ROWS="2")
+    said = workspace.ran("batch-ingest").stdout.splitlines()
+    assert [line for line in said if "Next:" in line] == ["Next: make index"]
+    assert len(said) == 3
+
+
+def test_a_pilot_says_once_what_is_next(workspace: Workspace) -> None:
+    """The backfill where it passed; where it failed the error says it, and nothing else does."""
+    from tests.integration import many_passages as passages
+
+    passages.put(workspace, 4)
+    said = workspace.ran("passages-pilot", "--n", "2", "--yes", GATES="concepts=1..100").output
+    assert said.lower().count("next: ") == 1, said
+    said = workspace.ran("passages-pilot", "--n", "2", "--no-resume", "--yes", GATES="concepts=90..100", code=6).output
+    assert said.lower().count("next: ") == 1, said
+
+
+@pytest.mark.parametrize("mode", ["live", "batch"])
+def test_tagging_after_a_pilot_says_once_what_is_next(
+    workspace: Workspace, people: Callable[..., list[str]], mode: str
+) -> None:
+    """Live calls are over; batches that are under way still are told, with what brings them to their end."""
+    people(6)
+    said = workspace.ran("tag", "--pilot", "2", "--mode", mode, "--no-wait", "--yes").stdout
+    assert said.count("Next: ") == 1, said
+    assert ("Next: make index" in said) == (mode == "live")
+    if mode == "batch":
+        assert "2 tagged in 1 batch" in said
+        assert "4 people in batches that are not over. Next: make tag WAIT=1" in said

@@ -1,0 +1,50 @@
+"""`findable settings`: what was changed, with units; all of it on request."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.settings import Settings as Defaults
+from pipeline.core.settings import settings_rows
+from tests.lab import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """No workspace, and nothing set but where it would be."""
+    return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
+
+
+def test_people_see_what_was_changed_and_in_which_unit(workspace: Workspace) -> None:
+    """A line for each that was set, the numbers with units, and how many others there are."""
+    said = workspace.ran("settings", LEASE="90", BATCH_BYTES="2000000", BATCH_HOURS="1.5", BUDGET_PER_DAY="5")
+    lines = {line.split()[0]: line for line in said.stdout.splitlines()[1:]}
+    assert set(lines) == {
+        f"FINDABLE_{name}" for name in ("DATA", "LEASE", "BATCH_BYTES", "BATCH_HOURS", "BUDGET_PER_DAY")
+    }
+    for name, value in (("LEASE", "90 s"), ("BATCH_BYTES", "2,000,000 bytes"), ("BATCH_HOURS", "1.5 h")):
+        assert f"\t{value}\t" in lines[f"FINDABLE_{name}"]
+        assert "\tenvironment\t" in lines[f"FINDABLE_{name}"]
+    assert "\t5 USD\t" in lines["FINDABLE_BUDGET_PER_DAY"]
+    left = len(settings_rows(Defaults())) - len(lines)
+    assert said.stderr == f"{left} others have their defaults: `make settings ALL=1`\n"
+
+
+def test_all_of_them_are_there_on_request(workspace: Workspace) -> None:
+    """With --all each setting has its line; for programs they always have one, with value and unit apart."""
+    names = [row.name for row in settings_rows(Defaults())]
+    lines = workspace.ran("settings", "--all").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == names
+    assert workspace.ran("settings", ALL="1").stdout.splitlines() == lines
+    rows = {row["name"]: row for row in json.loads(workspace.ran("settings", "--json").stdout)}
+    assert list(rows) == names
+    lease = rows["FINDABLE_LEASE"]
+    assert (lease["value"], lease["unit"], lease["source"]) == ("20.0", "s", "default")
+
+
+def test_every_number_has_a_unit() -> None:
+    """But for a share, which has none."""
+    numbers = {row.name for row in settings_rows(Defaults()) if row.value.replace(".", "").isdigit()}
+    with_units = {row.name for row in settings_rows(Defaults()) if row.unit}
+    assert numbers - with_units == {"FINDABLE_TIER", "FINDABLE_MIN_CONFIDENCE"}

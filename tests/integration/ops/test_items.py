@@ -1,0 +1,103 @@
+"""Items are found by a part of what they are called, in any state, page by page."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.integration import many_passages as passages
+from tests.lab import Workspace
+
+CSV = """Username,First Name,Last Name,Job Title,Company,Bio
+piet-h,Piet,Hallibrook,Shipwright,Mudcreek Yard,I restore boats.
+zoe-å,Zoë,ÅKESSON,Bell founder,Hallibrook & Daughters,I cast bells.
+ann,Ann,Archer,Baker,,
+ben,Ben,Archer,Baker,,I bake bread.
+"""
+
+
+@pytest.fixture
+def four(workspace: Workspace, tmp_path: Any) -> Workspace:
+    """A workspace of four people, the last of them parked."""
+    (tmp_path / "people.csv").write_text(CSV, encoding="utf-8")
+    workspace.ran("import", str(tmp_path / "people.csv"))
+    return workspace
+
+
+def found(workspace: Workspace, *args: str, **values: str) -> list[str]:
+    """Return the usernames that are found."""
+    document = json.loads(workspace.ran("people", *args, "--json", **values).stdout)
+    return [one["username"] for one in document["items"]]
+
+
+def test_people_are_found_by_name_title_and_company_in_any_case(four: Workspace) -> None:
+    """Every word must stand in one of them, ASCII or not; without words everybody is listed."""
+    assert found(four, "hallibrook") == ["piet-h", "zoe-å"]
+    assert found(four, FIND="HALLIBROOK bell") == ["zoe-å"]
+    assert found(four, "åkesson") == found(four, "ZOË") == found(four, "zoe\u0308") == ["zoe-å"]
+    assert found(four, "bak") == ["ann", "ben"]
+    assert found(four, "boats") == found(four, "100%") == found(four, "_") == []
+    assert found(four) == ["piet-h", "zoe-å", "ann", "ben"]
+
+
+def test_a_tag_is_found_and_a_state_may_be_asked_for(four: Workspace) -> None:
+    """Tags are looked in once there are some; a state that there is not is refused with those that there are."""
+    assert (found(four, "--state", "no_bio"), found(four, STATE="tagged")) == (["ann"], [])
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        four.ran(command)
+    tags = json.loads(four.ran("show", "piet-h", "--json").stdout)["expert"]["tags"]
+    assert "piet-h" in found(four, tags[0], "--state", "tagged")
+    assert "tagged, untagged, no_bio, claimed, parked" in four.ran("people", "--state", "lost", code=2).stderr
+
+
+def test_pages_follow_one_another(four: Workspace) -> None:
+    """Each says where the next begins, and the last says nothing; a page never repeats or loses an item."""
+    seen: list[str] = []
+    after: str | None = None
+    while True:
+        more = ["--after", after] if after else []
+        page = json.loads(four.ran("items", "--limit", "3", *more, "--json").stdout)
+        seen += [one["username"] for one in page["items"]]
+        after = page["after"]
+        if after is None:
+            break
+    assert seen == ["piet-h", "zoe-å", "ann", "ben"]
+    assert "AFTER=3" in four.ran("items", "--limit", "3").stderr
+    assert four.ran("items", "--limit", "4").stderr == ""
+    four.ran("items", "--after", "nobody", code=2)
+
+
+def test_a_pipe_gets_a_table_parted_by_tabs(four: Workspace) -> None:
+    """A line of headers, then a line an item, each with as many cells and without padding."""
+    lines = four.ran("people").stdout.splitlines()
+    assert lines[0].split("\t") == ["username", "name", "title", "company", "tags", "score", "state"]
+    assert lines[1].split("\t")[:5] == ["piet-h", "Piet Hallibrook", "Shipwright", "Mudcreek Yard", ""]
+    assert {line.count("\t") for line in lines} == {6}
+    assert four.ran("people", "nobody").stdout == "no person was found\n"
+
+
+def test_passages_are_found_by_their_texts(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """The same command, with TASK=passages; `people` stays about people."""
+    people(1)
+    passages.put(workspace, 3)
+    page = json.loads(workspace.ran("items", "--limit", "2", "--json", TASK="passages").stdout)
+    assert len(page["items"]) == 2
+    assert page["after"] == page["items"][-1]["id"]
+    assert {"id", "text", "state"} <= set(page["items"][0])
+    word = page["items"][0]["text"].split()[0].upper()
+    again = json.loads(workspace.ran("items", word, "--json", TASK="passages").stdout)["items"]
+    assert page["items"][0] in again
+    assert [one["username"] for one in json.loads(workspace.ran("people", "--json", TASK="passages").stdout)["items"]]
+
+
+def test_a_person_is_shown_by_a_part_that_is_no_other_persons(four: Workspace) -> None:
+    """Of a username or a name; a whole username first, and what several have names them."""
+    for part in ("piet", "Piet Hallibrook", "\u2068piet-h\u2069"):
+        shown = json.loads(four.ran("show", part, "--json").stdout)
+        assert shown["expert"]["Username"] == "piet-h"
+    assert "ann, ben" in four.ran("show", "archer", code=2).stderr
+    assert "no expert 'founder'" in four.ran("show", "founder", code=2).stderr
+    four.change("UPDATE experts SET last_name = 'Annson' WHERE username = 'ben'")
+    assert json.loads(four.ran("show", "ann", "--json").stdout)["expert"]["Username"] == "ann"
+    assert "cannot be searched" in four.ran("show", "ann").stdout

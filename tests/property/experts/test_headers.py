@@ -1,0 +1,79 @@
+"""Whatever a header is called and however it is ordered, the rows are the same."""
+
+import csv
+import io
+import json
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.experts.aliases import EMAIL, SPECS, WHOLE_NAME
+from pipeline.experts.columns import HEADERS
+from pipeline.experts.read import People
+from pipeline.experts.rows import Person
+from pipeline.tables.layout import ColumnSpec
+from pipeline.tables.names import fold
+
+CELLS = {
+    "username": ("ines", "olaf"),
+    "first_name": ("Inês", "Olaf"),
+    "last_name": ("Moura", "Brandt"),
+    "job_title": ("Luthier", "Well digger"),
+    "company": ("Casa das Cordas", "Brunnen & Söhne"),
+    "bio": ("Builds guitars; repairs them, too.", "Digs wells\nin hard rock."),
+    "hourly_rate": ("80", "65"),
+    "currency": ("EUR", "EUR"),
+    "profile_url": ("https://ines.example", "https://olaf.example"),
+    "profile_url_utm": ("https://ines.example?utm_source=x", ""),
+    "category": ("craft", "craft"),
+}
+COLUMNS = [spec for spec in SPECS if spec.name in HEADERS]
+
+
+def spelled(name: str, chance: random.Random) -> str:
+    """Return a name in another case, with other signs between its words, and white space around it."""
+    cased = chance.choice([name.upper(), name.lower(), name.title(), name])
+    return f" {chance.choice([' ', '_', '-', '  ']).join(cased.split(' '))} "
+
+
+def read(names: list[str], columns: list[ColumnSpec], kind: str) -> list[dict[str, Any]]:
+    """Return what is read of the people where the columns have these names, in this order."""
+    rows = [[CELLS[spec.name][number] for spec in columns] for number in range(2)]
+    if kind == "jsonl":
+        pairs = [dict(zip((name.strip() for name in names), row, strict=True)) for row in rows]
+        text = "\n".join(json.dumps(one, ensure_ascii=False) for one in pairs)
+    else:
+        out = io.StringIO()
+        csv.writer(out, delimiter=kind).writerows([names, *rows])
+        text = out.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ("people.jsonl" if kind == "jsonl" else "people.csv")
+        path.write_text(text, encoding="utf-8")
+        people = list(People(path).people())
+    assert all(isinstance(one, Person) and not one.changes for one in people), people
+    return [{"username": one.username, **one.values} for one in people if isinstance(one, Person)]
+
+
+WANTED = read([spec.label for spec in COLUMNS], COLUMNS, ",")
+
+
+@given(st.data(), st.randoms(use_true_random=False), st.sampled_from([",", ";", "\t", "jsonl"]))
+def test_any_aliases_in_any_order_give_the_same_rows(data: st.DataObject, chance: random.Random, kind: str) -> None:
+    """Every column under any of its names, spelled any way, in any order, in CSV and JSON lines."""
+    columns = data.draw(st.permutations(COLUMNS))
+    names = [spelled(data.draw(st.sampled_from(spec.names)), chance) for spec in columns]
+    assert read(names, columns, kind) == WANTED
+
+
+def test_no_name_means_two_columns() -> None:
+    """Or which one it means would hang on their order; none is empty once it is folded."""
+    meant: dict[str, str] = {}
+    for spec in SPECS:
+        for name in spec.names:
+            assert fold(name)
+            assert meant.setdefault(fold(name), spec.name) == spec.name, name
+    assert {EMAIL, WHOLE_NAME} <= set(meant.values())

@@ -1,0 +1,97 @@
+"""Amounts as people write them: what is clear is read, what may mean two things is refused."""
+
+import pytest
+
+from pipeline.core.amounts import parse_count, parse_duration, parse_money, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("50", 50),
+        (" 1,000 ", 1000),
+        ("1_000", 1000),
+        ("1 000", 1000),
+        ("1'234'567", 1_234_567),
+        ("1k", 1000),
+        ("1.5K", 1500),
+        ("2 m", 2_000_000),
+        ("-1", -1),
+    ],
+)
+def test_a_count_is_read_as_people_write_it(text: str, number: int) -> None:
+    """Thousands are parted by any usual sign, and k and M stand for zeros."""
+    assert parse_count(text) == number
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k", "1,00", "1,0000", "1,000 000", "1.2345k", "1.5", "0x10", "1e3", "ten", "\uff11"]
+)
+def test_what_is_no_count_is_refused(text: str) -> None:
+    """Nothing is guessed: neither a lost zero nor a rest."""
+    with pytest.raises(ValueError, match="must be a whole number"):
+        parse_count(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("200MB", 200_000_000), ("1.5 GiB", 1_610_612_736), ("10k", 10_000), ("123", 123), ("7 b", 7), ("1,000KB", 10**6)],
+)
+def test_a_size_is_read_with_its_unit(text: str, size: int) -> None:
+    """Units of a thousand and of 1,024."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["200 MP", "MB", "1.0001KiB", "-"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """Another unit, no number, a part of a byte."""
+    with pytest.raises(ValueError, match="must be a size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("1e2", 100),
+        ("0.2", 0.2),
+        ("2h30m", 9000),
+        ("2 h 30 min", 9000),
+        ("90 min", 5400),
+        ("1.5 hours", 5400),
+        ("1d", 86_400),
+        ("1 week 1 day", 691_200),
+        ("1H", 3600),
+    ],
+)
+def test_a_length_of_time_is_read_with_its_units(text: str, seconds: float) -> None:
+    """One unit or several, the larger first; a bare number is of seconds."""
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+def test_a_bare_number_has_the_unit_that_is_asked_for() -> None:
+    """A setting in hours takes 48, 48h and 2d."""
+    assert [parse_duration(text, unit=3600) for text in ("48", "48h", "2d")] == [48, 48, 48]
+
+
+@pytest.mark.parametrize("text", ["", "h", "2h30", "30m2h", "2h2h", "2 fortnights", "1h and 2m", "inf", "nan"])
+def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+    """An unknown unit, a number without one behind one with, units upside down."""
+    with pytest.raises(ValueError, match="must be a length of time"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "usd"),
+    [("5", 5), ("$5", 5), ("5 USD", 5), ("USD5", 5), ("5usd", 5), ("5$", 5), ("US$1,000.50", 1000.5), (".5", 0.5)],
+)
+def test_money_is_read_with_its_sign(text: str, usd: float) -> None:
+    """Before or behind the number."""
+    assert parse_money(text) == usd
+
+
+@pytest.mark.parametrize("text", ["", "$", "5 €", "0,50", "$5 USD", "5 bucks", "inf"])
+def test_what_is_no_money_is_refused(text: str) -> None:
+    """Another currency, a comma that may be a decimal one, two signs."""
+    with pytest.raises(ValueError, match="must be an amount of USD"):
+        parse_money(text)
