@@ -223,19 +223,21 @@ def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     with chained.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "late", {"bio": "I mend clocks."})
     chained.ran_each(*CHAIN[:-1])
-    promoted, copied = threading.Event(), threading.Event()
+    promoted, copied, recorded = threading.Event(), threading.Event(), threading.Event()
     record, copied_to = build.record_build, Store.copied_to
 
     def late(store: Store, current: Manifest, *, at: datetime) -> None:
         promoted.set()
         assert copied.wait(60)
         record(store, current, at=at)
+        recorded.set()
 
     @contextlib.contextmanager
     def told(store: Store, target: Path, **how: Any) -> Iterator[Any]:
         with copied_to(store, target, **how) as tx:
             yield tx
         copied.set()
+        assert recorded.wait(60)
 
     monkeypatch.setattr(build, "record_build", late)
     monkeypatch.setattr(Store, "copied_to", told)
