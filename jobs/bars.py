@@ -63,7 +63,7 @@ class PlainBar:
             parts += [f"ETA {max(0, self._total - done) / rate:.0f} s"] if self._total else []
         if note:
             parts.append(printable(note))
-        self._stream.write(f"{datetime.now().astimezone():%H:%M:%S} {self._label}: {', '.join(parts)}\n")
+        self._stream.write(f"{time_of_day()} {self._label}: {', '.join(parts)}\n")
         self._stream.flush()
 
 
@@ -146,6 +146,11 @@ def _clock(seconds: float) -> str:
     """Return a duration as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def time_of_day() -> str:
+    """Return the local time, as a line of a log begins with it."""
+    return f"{datetime.now().astimezone():%H:%M:%S}"
 
 
 def printable(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.commands import variables_of
 from jobs.dotenv import read_dotenv, read_settings
 from jobs.ends import exit_on_error, flush, interruptible
 from jobs.output import Terminal, begin_output
@@ -42,8 +43,10 @@ class Command(click.Command):
         Raises:
             InputError: a variable is not known.
         """
-        check_variables(self, os.environ, read_dotenv())
-        ctx.default_map = self._in_dotenv()
+        dotenv = read_dotenv()
+        check_variables(self, os.environ, dotenv)
+        named = {one.name: dotenv.get(PREFIX + variable) for variable, one in variables_of(self).items()}
+        ctx.default_map = {name: value for name, value in named.items() if name and value}
         try:
             return super().parse_args(ctx, args)
         except click.MissingParameter as error:
@@ -52,21 +55,12 @@ class Command(click.Command):
             said = f"With make: {error.param.envvar.removeprefix(PREFIX)}=…"
             raise click.MissingParameter(said, ctx=error.ctx, param=error.param) from None
 
-    def _in_dotenv(self) -> dict[str, Any]:
-        """Return the values of options that stand in `.env`, by the options' names."""
-        values = read_dotenv()
-        named = {one.name: values.get(one.envvar) for one in self.params if isinstance(one.envvar, str)}
-        return {name: value for name, value in named.items() if name and value}
-
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error ends it with its exit code."""
         as_json = bool(ctx.params.get("as_json"))
         with exit_on_error(debug=ctx.params.pop("debug"), as_json=as_json), interruptible():
             begin_output()
-            for name in bare_names(self, os.environ):
-                options = [one.opts[-1] for one in self.params if one.envvar == PREFIX + name]
-                option = options[0] if options and options[0].startswith("--") else "--data" if name == "DATA" else ""
-                instead = f"{PREFIX}{name}" + (f" or {option}" if option else "")
+            for name, instead in bare_names(self, os.environ).items():
                 Terminal().warn(f"{name} in the environment is not read without make: set {instead}")
             done = super().invoke(ctx)
             flush()
@@ -169,13 +163,12 @@ def confirmed(question: str, *, yes: bool) -> bool:
 
     A person's no ends the command, with exit code 0.
     """
+    meta = click.get_current_context().meta
     if answered(question, yes=yes):
-        context = click.get_current_context()
-        context.meta[WENT_ON] = True
+        meta[WENT_ON] = True
         return True
     if sys.stdin.isatty():
-        is_late = click.get_current_context().meta.get(WENT_ON)
-        Terminal().say("nothing more was changed" if is_late else "nothing was changed")
+        Terminal().say("nothing more was changed" if meta.get(WENT_ON) else "nothing was changed")
         raise click.exceptions.Exit(0)
     return False
 

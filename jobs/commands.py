@@ -4,6 +4,8 @@ import importlib
 
 import click
 
+from pipeline.core.settings import PREFIX
+
 COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
     "demo": ("demo", "Run the whole chain on 150 invented people, locally."),
     "init": ("init", "Begin: settings, the first import, and what it will cost."),
@@ -58,3 +60,8 @@ def command_of(name: str) -> click.Command:
     module, _, member = COMMANDS[name][0].partition(":")
     command: click.Command = getattr(importlib.import_module(f"jobs.{module}"), member or "main")
     return command
+
+
+def variables_of(command: click.Command) -> dict[str, click.Parameter]:
+    """Return a command's parameters by the variables that make takes for them."""
+    return {one.envvar.removeprefix(PREFIX): one for one in command.params if isinstance(one.envvar, str)}

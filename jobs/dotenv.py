@@ -3,18 +3,16 @@
 import os
 from pathlib import Path
 
-import click
 from dotenv import dotenv_values
 
-from jobs.typed import DATA
+from jobs.typed import given_folder
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import PREFIX, Settings, load_settings
 
 
 def read_settings() -> Settings:
     """Return the settings of the environment and of `.env` in the current directory; `--data` stands above both."""
-    context = click.get_current_context(silent=True)
-    data = context.find_root().meta.get(DATA) if context else None
+    data = given_folder()
     return load_settings({**os.environ, f"{PREFIX}DATA": data} if data else os.environ, dotenv=read_dotenv())
 
 

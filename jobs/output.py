@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import click
 
 from jobs import bars
-from jobs.bars import printable
+from jobs.bars import printable, time_of_day
 from jobs.typed import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
@@ -33,15 +33,11 @@ class Terminal:
 
     def say(self, line: str) -> None:
         """Print a message, above a bar that is drawn."""
-        said = _time(sys.stderr) + printable(quoted_as_typed(line))
-        if not bars.above(said):
-            click.echo(said, err=True)
+        _message(line, None)
 
     def warn(self, line: str) -> None:
-        """Print a warning."""
-        said = _time(sys.stderr) + printable(quoted_as_typed(line))
-        if not bars.above(said):
-            _coloured(said, "yellow")
+        """Print a warning, above a bar that is drawn."""
+        _message(line, "yellow")
 
     def error(self, line: str) -> None:
         """Print the error that stopped the command."""
@@ -58,7 +54,14 @@ class Terminal:
         return bars.bar(label, total, done=done, late=late)
 
 
-def _coloured(line: str, colour: str) -> None:
+def _message(line: str, colour: str | None) -> None:
+    """Print a line above the bar that is drawn, or where there is none in a colour."""
+    said = _time(sys.stderr) + printable(quoted_as_typed(line))
+    if not bars.above(said):
+        _coloured(said, colour)
+
+
+def _coloured(line: str, colour: str | None) -> None:
     """Print a line on standard error, in a colour unless NO_COLOR is set (no-color.org)."""
     click.secho(line, err=True, fg=None if os.environ.get("NO_COLOR") else colour)
 
@@ -106,7 +109,7 @@ def _escaped(found: re.Match[str]) -> str:
 def print_request(line: str) -> None:
     """Print a line of an access log, with the time of day, on standard error; one that nobody reads is left out."""
     with contextlib.suppress(OSError, ValueError):
-        click.echo(f"{datetime.now().astimezone():%H:%M:%S} {printable(line)}", err=True)
+        click.echo(f"{time_of_day()} {printable(line)}", err=True)
 
 
 def raw_writer() -> Callable[[bytes], object]:
@@ -205,7 +208,7 @@ class _PlainBlock:
             return
         self._last = lines
         for line in lines:
-            click.echo(f"{datetime.now().astimezone():%H:%M:%S} {line}")
+            click.echo(f"{time_of_day()} {line}")
         sys.stdout.flush()
 
 

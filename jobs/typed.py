@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import click
 
-from jobs.commands import COMMANDS, NO_TARGETS, command_of
+from jobs.commands import COMMANDS, NO_TARGETS, command_of, variables_of
 from pipeline.core.settings import PREFIX, without_password
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
@@ -25,6 +25,12 @@ _BARE = re.compile(r"`findable ([a-z][a-z-]*)((?: --?(?!help)[a-z-]*)*)`")
 def is_by_make() -> bool:
     """Return whether the Makefile runs this command."""
     return GIVEN in os.environ
+
+
+def given_folder() -> str | None:
+    """Return the value of `--data`, where it was given."""
+    context = click.get_current_context(silent=True)
+    return context.find_root().meta.get(DATA) if context else None
 
 
 def as_typed(text: str) -> str:
@@ -77,18 +83,16 @@ def _targets(words: str) -> list[str]:
 
 def _places() -> dict[str, str]:
     """Return the places that were given on this command's line, as a shell takes them."""
-    context = click.get_current_context(silent=True)
     given = os.environ.get(GIVEN, "").partition(":")[2].split()
     found = {name: os.environ.get(PREFIX + name) for name in ("DATA", "DATABASE_URL") if name in given}
-    if context is not None and (data := context.find_root().meta.get(DATA)):
-        found["DATA"] = data
+    found["DATA"] = given_folder() or found.get("DATA")
     return {name: shlex.quote(without_password(value)) for name, value in found.items() if value}
 
 
 def _as_command(target: str, variables: Mapping[str, str], places: Mapping[str, str]) -> str:
     """Return a target with its variables as a command with its options."""
     ahead, options = [], []
-    params = _params(target) if variables else {}
+    params = variables_of(command_of(target)) if variables else {}
     for name, value in variables.items():
         param = params.get(name)
         if name == "DATA":
@@ -106,9 +110,3 @@ def _as_command(target: str, variables: Mapping[str, str], places: Mapping[str, 
     if "DATA" in places:
         options.append(f"--data {places['DATA']}")
     return " ".join([*ahead, f"findable {target}", *options])
-
-
-def _params(target: str) -> dict[str, click.Parameter]:
-    """Return a command's parameters by the variables that make takes for them."""
-    named = {one.envvar: one for one in command_of(target).params if isinstance(one.envvar, str)}
-    return {name.removeprefix(PREFIX): one for name, one in named.items()}

@@ -1,5 +1,6 @@
 """Check values of the command line: the types that several commands share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -44,21 +45,20 @@ def extractor(value: str) -> str:
 
 def duration(value: str) -> float:
     """Return the seconds of 90, 90s, 30m, 2h30m or 1d; raise BadParameter if it is not a length of time."""
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} {error}") from None
-    if not 0 <= seconds <= LARGEST:
-        raise click.BadParameter(f"{value!r} must be a length of time that a person can wait")
-    return seconds
+    return _bounded(value, parse_duration, "a length of time that a person can wait")
 
 
 def amount(value: str) -> float:
     """Return an amount of USD; raise BadParameter if it is not a number of 0 or more."""
+    return _bounded(value, parse_money, "an amount of USD, 0 or more")
+
+
+def _bounded(value: str, parse: Callable[[str], float], wanted: str) -> float:
+    """Return what a value says, where that is from 0 to `LARGEST`."""
     try:
-        usd = parse_money(value)
+        number = parse(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} {error}") from None
-    if not 0 <= usd <= LARGEST:
-        raise click.BadParameter(f"{value!r} must be an amount of USD, 0 or more")
-    return usd
+    if not 0 <= number <= LARGEST:
+        raise click.BadParameter(f"{value!r} must be {wanted}")
+    return number

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from jobs.commands import COMMANDS, command_of
+from jobs.commands import COMMANDS, command_of, variables_of
 from jobs.typed import GIVEN
 from pipeline.core.errors import InputError
 from pipeline.core.settings import PREFIX, settings_rows
@@ -34,7 +34,7 @@ def check_variables(command: click.Command, environ: Mapping[str, str], dotenv: 
         InputError: one is not known, or on make's command line not of a target there.
     """
     settings = {row[0].removeprefix(PREFIX) for row in settings_rows(Defaults())}
-    own = settings | variables_of(command) | OF_MAKE
+    own = settings.union(variables_of(command), OF_MAKE)
     goals, _, given = environ.get(GIVEN, "").partition(":")
     on_line = [name for name in (one.removeprefix(PREFIX) for one in given.split()) if name not in own]
     elsewhere = [name.removeprefix(PREFIX) for name in (*environ, *dotenv) if name.startswith(PREFIX)]
@@ -51,17 +51,16 @@ def check_variables(command: click.Command, environ: Mapping[str, str], dotenv: 
             raise InputError(f"{name}= is not of `make {goals.strip()}`; nothing was done", hint=_of(name))
 
 
-def bare_names(command: click.Command, environ: Mapping[str, str]) -> list[str]:
-    """Return the variables in the environment that make would pass on, and `findable` does not read."""
+def bare_names(command: click.Command, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what to set instead of the variables in the environment that `findable` does not read, and make would."""
     if GIVEN in environ:
-        return []
-    names = (variables_of(command) | {"DATA", "BACKEND"}) - NOT_OURS
-    return sorted(name for name in names if environ.get(name) and not environ.get(PREFIX + name))
-
-
-def variables_of(command: click.Command) -> set[str]:
-    """Return the variables that a command takes beside the settings, as make has them."""
-    return {one.envvar.removeprefix(PREFIX) for one in command.params if isinstance(one.envvar, str)}
+        return {}
+    params = variables_of(command)
+    names = {*params, "DATA", "BACKEND"} - NOT_OURS
+    given = sorted(name for name in names if environ.get(name) and not environ.get(PREFIX + name))
+    options = {name: one.opts[-1] for name, one in params.items()} | {"DATA": "--data"}
+    instead = {name: options.get(name, "") for name in given}
+    return {name: f"{PREFIX}{name}" + (f" or {one}" if one.startswith("--") else "") for name, one in instead.items()}
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

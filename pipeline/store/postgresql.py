@@ -123,10 +123,6 @@ class PostgresqlServer:
         event.listen(engine, "checkin", _as_it_came)
         return engine
 
-    def open_unchanged(self) -> Engine | None:
-        """Return an engine to read with."""
-        return self.open(busy_s=0)
-
     @contextlib.contextmanager
     def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:
         """Dump a database with one workspace, as it stands at one moment; the connection reads in that moment."""
