@@ -22,12 +22,16 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"ops": "", "live": ""},
     {"batch": "", "experts": "orjson pydantic sqlalchemy", "passages": "orjson pydantic rapidfuzz sqlalchemy"},
     {"cost": "", "quality": "", "index": "faiss numpy orjson"},
-    {"engine": "", "tables": "babel charset_normalizer orjson price_parser pyarrow sqlalchemy"},
+    {"engine": ""},
+    {"tables": "babel charset_normalizer orjson price_parser pyarrow pydantic sqlalchemy"},
     {
         "store": "alembic psutil psycopg sqlalchemy",
         "gemini": "genai_prices google httpcore2 httpx2 numpy orjson pydantic tenacity",
     },
-    {"core": "jsonlines orjson", "emulator": "numpy orjson snowballstemmer starlette uvicorn wordllama"},
+    {
+        "core": "jsonlines orjson pydantic rapidfuzz",
+        "emulator": "numpy orjson snowballstemmer starlette uvicorn wordllama",
+    },
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 LIBRARIES = {room: libraries.split() for floor in FLOORS for room, libraries in floor.items()}

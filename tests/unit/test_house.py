@@ -8,8 +8,8 @@ from statistics import median
 from tests.house import arrows, circles, floors, is_down, loose, modules, share
 
 ROOMS = 16
-FLOORS = 8
-ARROWS = 80
+FLOORS = 9
+ARROWS = 84
 LONGEST = 400
 MEDIAN = 150
 FUNCTION_MEDIAN = 8

@@ -1,0 +1,11 @@
+"""The public names of findable for Python: what a task of one's own is declared with. Nothing else is promised.
+
+```python
+from pydantic import BaseModel
+from findable import Task
+```
+"""
+
+from pipeline.core.declaration import Declaration as Task
+
+__all__ = ["Task"]

@@ -1,0 +1,150 @@
+"""Declare a task of one's own: what an answer is, which rows are asked about, and how each is put to the model.
+
+A declaration says nothing of how it is carried out; `pipeline.engine.declared` makes a `Task` of the engine from it.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+NAME = re.compile("[a-z][a-z0-9_]{0,40}")
+RESERVED = frozenset({"experts", "passages", "concepts", "images", "findable"})  # names of what is built in
+MADE_KEY = "row"  # as `key`: a hash of the row is its key
+MAX_COLUMN = 63  # bytes; PostgreSQL cuts longer names
+_PLACE = re.compile(r"\{([^\W\d]\w*)\}")
+_QUERY = re.compile(r"(?:select|with)\b", re.IGNORECASE)
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "items": (str,),
+    "prompt": (str,),
+    "name": (str,),
+    "table": (str,),
+    "version": (int,),
+    "system": (str,),
+    "model": (str,),
+    "max_output_tokens": (int,),
+    "temperature": (int, float),
+    "quotes_in": (str,),
+    "write_to": (str,),
+    "index": (str,),
+    "label": (str,),
+    "refresh": (bool,),
+}
+_OPTIONAL = frozenset({"model", "max_output_tokens", "temperature", "quotes_in", "write_to", "index", "label"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What to ask about which rows, and what a valid answer is; `answer`, `items` and `prompt` are required.
+
+    `items` is a query where it begins with SELECT or WITH, else the path of a file beside the task's. In `prompt`
+    `{column}` is that column's value; every other brace is itself. `check(answer, row)` returns why an answer is wrong,
+    or None. `examples` are pairs of a row and its answer. Without `name` a task is called as its file is.
+    """
+
+    answer: "type[BaseModel]"
+    items: str
+    prompt: str
+    name: str = ""
+    table: str = ""  # the prefix of its tables; the name where it is empty
+    version: int = 1
+    key: str | Sequence[str] = "id"
+    system: str = ""
+    model: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    thinking: Mapping[str, Any] | None = None  # a `thinkingConfig` in the place of the catalogue's
+    examples: Sequence[tuple[Mapping[str, Any], Any]] = ()
+    quotes_in: str | None = None
+    check: "Callable[[Any, Mapping[str, Any]], str | None] | None" = None
+    write_to: str | None = None  # "table.column=field"
+    index: str | None = None
+    label: str | None = None
+    refresh: bool = False
+    gates: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse members of another kind than they are declared with, and names that no table can have.
+
+        Raises:
+            InputError: the message names the member.
+        """
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            is_right = isinstance(value, kinds) and isinstance(value, bool) == (kinds == (bool,))
+            if not is_right and not (value is None and name in _OPTIONAL):
+                raise InputError(f"{name}= must be {_said(kinds)}, not {value!r}")
+        answer: Any = self.answer
+        if not isinstance(answer, type) or not hasattr(answer, "model_json_schema"):
+            raise InputError(f"answer= must be a class that derives from pydantic's BaseModel, not {answer!r}")
+        for member in ("name", "table"):
+            self._check_name(member)
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Refuse values that are of the right kind and cannot be."""
+        if self.version < 1:
+            raise InputError(f"version= counts from 1, and is {self.version}")
+        for member in ("items", "prompt"):
+            if not getattr(self, member).strip():
+                raise InputError(f"{member}= is empty")
+        keys: Sequence[Any] = self.keys
+        if not keys or not all(isinstance(one, str) and one for one in keys):
+            raise InputError(f"key= must name a column or several, not {self.key!r}")
+        if len(set(keys)) < len(keys):
+            raise InputError(f"key= names a column twice: {self.key!r}")
+        if self.max_output_tokens is not None and self.max_output_tokens < 1:
+            raise InputError(f"max_output_tokens= must be 1 or more, and is {self.max_output_tokens}")
+
+    def _check_name(self, member: str) -> None:
+        """Refuse a name that no table can begin with, or that is built in."""
+        value = getattr(self, member)
+        if value and not NAME.fullmatch(value):
+            raise InputError(
+                f"{member}={value!r} must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
+            )
+        if value in RESERVED or value.startswith("findable_"):
+            raise InputError(f"{member}={value!r} is the name of something that is built in")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the columns of the key."""
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+    @property
+    def has_made_key(self) -> bool:
+        """Return whether a hash of each row is its key."""
+        return self.keys == (MADE_KEY,)
+
+    @property
+    def is_query(self) -> bool:
+        """Return whether the items come from a query, and not from a file."""
+        return bool(_QUERY.match(self.items.lstrip()))
+
+    @cached_property
+    def asked(self) -> tuple[str, ...]:
+        """Return the columns that the prompt names, each once, in the order of their first place."""
+        return tuple(dict.fromkeys(_PLACE.findall(self.prompt)))
+
+    def fill(self, template: str, value_of: Callable[[str], str]) -> str:
+        """Return a template with each `{column}` replaced by what a function gives for it; other braces stay."""
+        return _PLACE.sub(lambda found: value_of(found[1]), template)
+
+    def columns_of(self, template: str | None) -> tuple[str, ...]:
+        """Return the columns that a template names."""
+        return tuple(dict.fromkeys(_PLACE.findall(template or "")))
+
+
+MEMBERS = frozenset(one.name for one in fields(Declaration))
+
+
+def _said(kinds: tuple[type, ...]) -> str:
+    """Return how an error names the type of a member."""
+    words = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
+    return words[kinds[-1]]
