@@ -11,6 +11,7 @@ from pipeline.core.hooks import CheckResult, ExportRows, Hooks, RowFault
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.store.database import PAGE, streamed
 from pipeline.tables import answers_table, export, items
+from pipeline.tables.item_values import value_text
 from pipeline.tables.rows import holds
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class DeclaredHooks(Hooks):
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return the texts of the row that are asked about, and its key."""
         row = tx.execute(select(self._task.table).where(self._task.table.c.findable_key == item_id)).mappings().first()
-        texts = [] if row is None else [items.value_text(row[name]) for name in self._task.record.words["asked"]]
+        texts = [] if row is None else [value_text(row[name]) for name in self._task.record.words["asked"]]
         return [text for text in dict.fromkeys([item_id, *texts]) if text.strip()]
 
     def remove(self, tx: "Connection", item_id: str) -> None:

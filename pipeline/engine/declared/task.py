@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from pipeline.core import text
 from pipeline.core.declaration import Declaration, fill_template
@@ -32,6 +32,7 @@ from pipeline.store.tables import answers as given
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answers_table, items
 from pipeline.tables.answers_table import AnswersSpec, ProjectedRow
+from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
 from pipeline.tables.rows import ItemStates, count_item_states, mentions, rows_among
 
@@ -133,7 +134,7 @@ class DeclaredTask(Task):
 
     def total(self, tx: "Connection") -> int:
         """Return how many rows there are, those that are gone from their source too."""
-        return items.count_items(tx, self.items_spec)
+        return tx.execute(select(func.count(self.table.c.findable_key))).scalar_one()
 
     def pending(self, *, after: str | None = None) -> "Select[Any]":
         """Return the SELECT of the rows to ask about, in the order in which they were first seen."""
@@ -161,7 +162,7 @@ class DeclaredTask(Task):
         """Return what is asked about a row: each value stands between tags of its column's name."""
         declared = self.declaration
         delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, items.value_text(row[column])))
+        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
         room = declared.max_output_tokens or MAX_OUTPUT_TOKENS
         return Prompt(system=self._system, parts=[{"text": filled}], max_output_tokens=room)
 
@@ -176,7 +177,7 @@ class DeclaredTask(Task):
         """Return an example as it is shown to the model."""
         declared, (row, answer) = self.declaration, example
         delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, items.value_text(row[column])))
+        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
         return f"Example:\n{filled}\nAnswer:\n{declared.answer.model_validate(answer).model_dump_json()}"
 
     def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
@@ -217,7 +218,7 @@ class DeclaredTask(Task):
         if column := self.record.words.get("quotes_in"):
             from pipeline.core.quotes import located
 
-            found, why = located(answer, items.value_text(context[column]))
+            found, why = located(answer, value_text(context[column]))
             if found is None:
                 return None, why
             answer = found
@@ -326,7 +327,7 @@ class DeclaredTask(Task):
     def label_of(self, row: Mapping[str, Any]) -> str:
         """Return the name by which a person knows a row."""
         template = self.record.words.get("label") or ""
-        named = fill_template(template, lambda column: items.value_text(row.get(column)))
+        named = fill_template(template, lambda column: value_text(row.get(column)))
         return " ".join(named.split())[:NAMED] or str(row["findable_key"])
 
     def id_of(self, tx: "Connection", name: str) -> str:
