@@ -131,6 +131,8 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     lines += answers_table.make_answers(tx, answers, was=before)
     if old is not None and was is None:  # its tables have another name from now on
         answers_rows.rebuild_rows(tx, answers, new.name)
+    if declaration.write_to is not None:
+        column_target(tx, DeclaredTask(new).answers_spec, declaration.write_to)
     tasks.put_task(tx, new)
     document = fingerprint_of(declaration)
     tasks.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)
