@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, MetaData, Table, Text, quoted_name
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
@@ -71,7 +71,8 @@ def items_table(spec: ItemsSpec) -> Table:
         Column("findable_empty", Boolean, nullable=False),  # all of these are blank
         Column("findable_gone_at", UtcTime),  # vanished from the source
         Column("findable_changed_at", UtcTime),  # when the hash last changed
-        *(Column(name, _TYPES[kind]) for name, kind in spec.columns.items()),
+        # always between quotes: a database has more words of its own than a library knows
+        *(Column(quoted_name(name, quote=True), _TYPES[kind]) for name, kind in spec.columns.items()),
     )
 
 
