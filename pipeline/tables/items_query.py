@@ -36,6 +36,8 @@ class ItemsQuery:
                 have no names that a table can have.
         """
         query = sql.strip().removesuffix(";")
+        if "\0" in query:  # where a driver would end the text
+            raise InputError("the query holds a NUL character; nothing was written", hint="remove it")
         self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._rows.close)
         with store.selected(query, timeout_s=timeout_s) as found:
