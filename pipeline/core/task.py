@@ -160,7 +160,7 @@ class Task(Protocol):
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield the items with these ids as they are now, in the order of `ids`, without removed ones."""
 
-    def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
+    def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:  # noqa: ARG002 - few change
         """Pass where what was asked under a fingerprint can be judged now, or a change since then is `accepted`.
 
         Raises:

@@ -66,7 +66,7 @@ class _Seen:
 def measure_answers(tx: "Connection", task: "Task", extractor: str | None) -> Quality:
     """Return what the answers of an extractor are like: label/model, a label with all its models, or None for all."""
     seen = _Seen()
-    for item_id, answer in statistics.applied_answers(tx, task.name, extractor):
+    for item_id, answer in statistics.answers_by(tx, task.name, extractor):
         if answer != FORGOTTEN:
             seen.add(item_id, answer)
     figures = {one.name: one for one in _figures(tx, task, extractor, seen)}

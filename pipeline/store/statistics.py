@@ -184,7 +184,7 @@ def applied_ids(task: str, extractor: str) -> Select[Any]:
     return select(answers.c.item_id).where(_applied(task, extractor))
 
 
-def applied_answers(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str]]:
+def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str]]:
     """Yield (item id, answer as JSON) of every answer of an extractor that was applied, as they came."""
     query = select(answers.c.item_id, answers.c.answer).where(_applied(task, extractor)).order_by(answers.c.id)
     for row in streamed(tx, query, page=PAGE):

@@ -30,8 +30,9 @@ from pipeline.store import answers, versions
 from pipeline.store.database import among, pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answers_table, items
-from pipeline.tables.answers_table import AnswersSpec, ProjectedRow
+from pipeline.tables import answer_fields, answers_rows, items
+from pipeline.tables.answers_rows import ProjectedRow
+from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
 from pipeline.tables.rows import ItemStates, count_item_states, mentions, rows_among
@@ -101,7 +102,8 @@ class DeclaredTask(Task):
     @property
     def how_to_fill(self) -> str:  # type: ignore[override]
         """Return where rows would come from."""
-        return "its query gives no row" if self.record.is_query else f"{self.record.items} holds no row"
+        source = "its query gives none" if self.record.is_query else f"{self.record.items} holds none"
+        return f"{source}; `{self.words.make('try')}` shows what is asked"
 
     @cached_property
     def declaration(self) -> Declaration:
@@ -210,7 +212,7 @@ class DeclaredTask(Task):
         Raises:
             ConfigurationError: `check` itself failed, which is the file's fault and not the item's.
         """
-        if why := answers_table.why_unstorable(answer):
+        if why := answer_fields.why_unstorable(answer):
             return None, why
         if context is None or (input_hash and context["findable_hash"] != input_hash):
             return answer, ""
@@ -262,7 +264,7 @@ class DeclaredTask(Task):
         ready = [
             ProjectedRow(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
-        answers_table.write_rows(tx, self.answers_spec, ready)
+        answers_rows.write_rows(tx, self.answers_spec, ready)
         return WriteResult(applied=applied, outdated=outdated)
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
@@ -300,7 +302,7 @@ class DeclaredTask(Task):
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
         """Take the answers about these rows out of their table."""
-        answers_table.remove_rows(tx, self.answers_spec, item_ids=ids)
+        answers_rows.remove_rows(tx, self.answers_spec, item_ids=ids)
 
     def versions(self, tx: "Connection") -> list[VersionCounts]:
         """Return every extractor whose answers were applied."""
@@ -313,7 +315,7 @@ class DeclaredTask(Task):
         if not page:
             return RolledBackPage(0, None)
         ids = list(dict.fromkeys(one for _, one in page))
-        gone = answers_table.remove_rows(tx, self.answers_spec, item_ids=ids, extractor=extractor)
+        gone = answers_rows.remove_rows(tx, self.answers_spec, item_ids=ids, extractor=extractor)
         return RolledBackPage(gone, page[-1][0])
 
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
