@@ -110,12 +110,13 @@ def make_items(tx: Connection, spec: ItemsSpec, *, was: ItemsSpec | None) -> Ite
     return made
 
 
-def check_names(names: Sequence[str], *, hint: str = "rename it in the source") -> None:
-    """Refuse names of columns that a table cannot have.
+def check_names(names: Sequence[str], *, source: object = "", hint: str = "rename it in the source") -> None:
+    """Refuse names of columns that a table cannot have; the message begins with the `source`.
 
     Raises:
         InputError: the message names the first column at fault.
     """
+    where = f"{source}: " if source else ""
     folded: dict[str, str] = {}
     for name in names:
         why = _why_not(name)
@@ -123,11 +124,11 @@ def check_names(names: Sequence[str], *, hint: str = "rename it in the source") 
         if not why and other is not None:
             why = "is there twice" if other == name else f"differs from {excerpt(other)!r} only by case"
         if why:
-            raise InputError(f"the column {excerpt(name)!r} {why}; nothing was changed", hint=hint)
+            raise InputError(f"{where}the column {excerpt(name)!r} {why}; nothing was changed", hint=hint)
         folded[name.casefold()] = name
     if len(names) > MAX_COLUMNS:
         raise InputError(
-            f"there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed",
+            f"{where}there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed",
             hint="leave out those that the prompt does not need",
         )
 
