@@ -6,6 +6,7 @@ for no other write of this workspace is under way; readers do not wait. `streame
 """
 
 import contextlib
+import functools
 import json
 import logging
 from collections.abc import Collection, Iterator, Sequence
@@ -17,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     CursorResult,
+    Delete,
     Engine,
     Insert,
     Select,
@@ -34,7 +36,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
-from pipeline.store import marker
+from pipeline.store import marker, select_only
 from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
 
@@ -152,6 +154,20 @@ class Store:
                     yield tx
             finally:
                 engine.dispose()
+
+    @contextlib.contextmanager
+    def selected(self, query: str, *, timeout_s: float) -> Iterator[select_only.SelectedRows]:
+        """Run a query of a user's own, once, on a connection on which the database forbids to write.
+
+        Raises:
+            InputError: the database refuses it, or it gave no row for `timeout_s` seconds.
+        """
+        with self._translated(BUSY_S):
+            ask = functools.partial(select_only.of_server, self._open())
+            if self.path is not None:
+                ask = functools.partial(select_only.of_file, self.path)
+            with ask(query, timeout_s=timeout_s) as found:
+                yield found
 
     @contextlib.contextmanager
     def write(self, *, patience_s: float | None = None) -> Iterator[Connection]:
@@ -274,7 +290,9 @@ def insert_rows(tx: Connection, table: Table, names: Sequence[str], rows: Sequen
         run_many(tx, insert(table), names, _as_stored(tx, table, names, rows))
 
 
-def run_many(tx: Connection, statement: Insert | Update, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+def run_many(
+    tx: Connection, statement: Insert | Update | Delete, names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> int:
     """Run a statement once for each row, and return how many rows of the database it met in all.
 
     `names` are its bound parameters in the order of a row's values, which are what the driver takes: text, numbers,

@@ -14,9 +14,6 @@ from emulator.schema import ConceptShape, Shape, shape_of
 TEXTS = st.text(max_size=60)
 STRINGS = {"type": "ARRAY", "items": {"type": "STRING"}}
 CONCEPT: dict[str, Any] = {"type": "OBJECT", "properties": {"name": {"type": "STRING"}, "quotes": STRINGS}}
-    "type": "OBJECT",
-    "properties": {"name": {"type": "STRING"}, "quotes": STRINGS, "weight": {"type": "STRING"}},
-}
 WEIGHTED = CONCEPT | {"properties": {"name": {"type": "STRING"}, "quotes": STRINGS, "weight": {"type": "STRING"}}}
 CONCEPTS = {"type": "ARRAY", "items": CONCEPT}
 
