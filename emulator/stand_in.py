@@ -24,11 +24,14 @@ PHRASE = 60
 SENTENCES = 440
 """Characters of a text that tells something in sentences."""
 QUOTED = re.compile(
-    r"\b(?:quot(?:e|es|ed|ation|ations)|evidence|excerpts?|verbatim|snippets?|copy|copied|word for word)\b",
+    r"\b(?:quot(?:e|es|ed|ation|ations)|evidence|excerpts?|verbatim|snippets?|citations?|proof|copy|copied"
+    r"|word for word)\b",
     re.IGNORECASE,
 )
 """What a name or a description says that asks for words of the text itself."""
 _DATED = re.compile(r"\b(?:dates?|dated|deadline|birthday)\b|\bYYYY|\bISO[ -]?8601", re.IGNORECASE)
+_WHEN = re.compile(r"^when\b|ed at$", re.IGNORECASE)
+"""How the name of a date may read without that word."""
 _TOLD = re.compile(
     r"\b(?:summary|reason|reasoning|explanation|rationale|justification|description|comment|note|gist|abstract|overview"
     r"|sentence|answer|advice)\b",
@@ -261,7 +264,7 @@ def _is_date(ask: Ask) -> bool:
     if ask.kind != "STRING" or _FORMS.fullmatch(ask.form):
         return ask.kind == "STRING"
     has_room = ask.at_least <= _DATE_LENGTH and (ask.at_most is None or ask.at_most >= _DATE_LENGTH)
-    return has_room and _DATED.search(ask.said) is not None
+    return has_room and bool(_DATED.search(ask.said) or _WHEN.search(ask.name))
 
 
 def _is_quote(ask: Ask) -> bool:

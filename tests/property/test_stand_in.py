@@ -133,7 +133,7 @@ _WITHIN: dict[str, Callable[..., bool]] = {
 }
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(schemas=st.tuples(SCHEMAS, SCHEMAS), text=TEXTS)
 def test_an_answer_is_what_the_schema_allows(schemas: tuple[dict[str, Any], dict[str, Any]], text: str) -> None:
     """Every type, nested in any way, bounded or not, for any text: valid, in the order wanted, twice the same."""

@@ -64,6 +64,20 @@ def test_choices_are_made_by_meaning(table: str, field: str, choices: list[str])
     assert (right - majority) / len(rows) >= 0.15
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The jacket is good and waterproof.", {"verdict": "praise", "is_waterproof": True}),
+        ("The jacket is not good and not waterproof.", {"verdict": "blame", "is_waterproof": False}),
+        ("The jacket is good, but the hood is useless.", {"verdict": "mixed", "is_waterproof": False}),
+    ],
+)
+def test_choices_that_judge_hear_a_negation(text: str, expected: dict[str, Any]) -> None:
+    """A negation turns a feeling and a yes; both feelings in one text are a mixed one."""
+    schema = _object(verdict=VERDICT, is_waterproof={"type": "BOOLEAN"})
+    assert _answered(text, schema) == expected
+
+
 def test_an_answer_is_taken_from_the_text() -> None:
     """Clause by clause a phrase, a feeling and its own words; number, date and yes or no where the text has them."""
     bought = STRING | {"nullable": True, "description": "date of purchase"}
