@@ -27,7 +27,11 @@ KILLED = -9
 MANNERS: dict[str, Json] = {
     "SDK's words, numbers, key first": {"states": "JOB_STATE_", "stats": "numbers", "key_first": True},
     "no statistics, result in the response": {
-        **{"stats": "none", "output": "response", "hash_of": "none", "tells_state": False, "line_end": "\r\n"}
+        "stats": "none",
+        "output": "response",
+        "hash_of": "none",
+        "tells_state": False,
+        "line_end": "\r\n",
     },
     "over at the first look": {"pending_s": 0, "running_s": 0, "output": "metadata", "line_end": "\n\n"},
 }
@@ -160,7 +164,7 @@ def test_the_chain_runs_on_a_server_of_any_manner(tmp_path: Path, manner: Json) 
         new.write_text(json.dumps({"username": "eve", "bio": "Glaciology and mountaineering."}), encoding="utf-8")
         workspace.ran("add-expert", str(new))
         assert workspace.scalar("SELECT tags FROM experts WHERE username = 'eve'")
-        assert outside.kept.row("SELECT count(*) FROM files WHERE NOT generated")[0] == 0, "uploads are deleted"
+        assert outside.kept.rows("SELECT id FROM files WHERE NOT generated") == [], "uploads are deleted"
 
 
 @pytest.mark.parametrize(
