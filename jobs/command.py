@@ -17,7 +17,7 @@ from jobs.output import Terminal, begin_output
 from jobs.typed import DATA, as_typed
 from jobs.values import COUNT
 from jobs.variables import bare_names, check_variables
-from pipeline.core.settings import PREFIX, Settings
+from pipeline.core.settings import BUILT_IN, PREFIX, Settings
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
@@ -124,9 +124,15 @@ no_probe_option = click.option(
 )
 
 
-def read_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":
-    """Open the workspace that the settings name, for the length of a block, to be read; `task` overrides TASK."""
-    return _open(read_settings(), task, "read")
+def read_workspace(
+    *, task: str | None = None, brings_items: bool = False
+) -> "contextlib.AbstractContextManager[OpenWorkspace]":
+    """Open the workspace that the settings name, for the length of a block, to be read; `task` overrides TASK.
+
+    Where items are to be counted that a task of one's own brings with it, it is written for these alone.
+    """
+    settings = read_settings()
+    return _open(settings, task, "write" if brings_items and settings.task not in BUILT_IN else "read")
 
 
 def open_workspace(

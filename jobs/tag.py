@@ -97,7 +97,7 @@ def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json
 
     Spends nothing, and needs a key only for --count.
     """
-    with read_workspace() as ws:
+    with read_workspace(brings_items=True) as ws:
         estimated, words = estimates.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words
     print_json(estimates.document(estimated)) if as_json else _show(estimated, words)
 

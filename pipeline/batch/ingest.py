@@ -103,6 +103,7 @@ class _Ingest(NamedTuple):
     def run(self) -> IngestSummary:
         """Account for every request of one batch, chunk by chunk, then for the batch."""
         ws, batch, what = self.ws, self.batch, f"the result of batch {self.batch.number}"
+        ws.task.check_asked(batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed)
         path = files.verify(ws.data / (batch.result_file or ""), sha256=batch.result_sha256 or "", what=what)
         bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
         with gc_freeze.gc_frozen(), ResultFile(path) as results, bar_of as bar:

@@ -274,6 +274,7 @@ class _Preparation:
             request_sha256=written.draft.sha256,
             request_size=written.draft.size,
             counted_in=packed.counted.prompt,
+            fingerprint=task.fingerprint,
             estimated_in=packed.likely.prompt,
             estimated_out=packed.likely.answer + packed.likely.thoughts,
             estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),

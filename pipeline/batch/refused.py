@@ -44,7 +44,7 @@ def settle_refusal(
     if _is_alike(tx, batch, found, why):
         result: str | RefusedError = _wrong_question(batch, error, why=why, submit=submit)
     else:
-        source = Source(batch=batch.number, extractor=batch.extractor, model=model)
+        source = Source(batch.number, batch.extractor, model, batch.fingerprint)
         charged = _charge(tx, task, found, source=source, said=said, at=at)
         rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
         result = f"batch {batch.number}: {why}; {charged}{rest}"

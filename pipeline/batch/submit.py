@@ -70,6 +70,7 @@ def run(
         RemoteError, ConfigurationError: see `create.send_batch`; what was not sent goes out with the next run.
         BudgetError: a budget has no room for a single item.
     """
+    ws.bring_items()
     wanted = Selection(limit, among=among)
     if not dry:
         questions.free_dead_owners(ws.store, now=ws.now())

@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
+from pipeline.core.settings import BUILT_IN
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 NAME = re.compile("[a-z][a-z0-9_]{0,40}")
-RESERVED = frozenset({"experts", "passages", "concepts", "images", "findable"})  # names of what is built in
+RESERVED = frozenset({*BUILT_IN, "concepts", "images", "findable"})  # names of what is built in
 MADE_KEY = "row"  # as `key`: a hash of the row is its key
 MAX_COLUMN = 63  # bytes; PostgreSQL cuts longer names
 _PLACE = re.compile(r"\{([^\W\d]\w*)\}")
@@ -130,15 +131,7 @@ class Declaration:
     @cached_property
     def asked(self) -> tuple[str, ...]:
         """Return the columns that the prompt names, each once, in the order of their first place."""
-        return tuple(dict.fromkeys(_PLACE.findall(self.prompt)))
-
-    def fill(self, template: str, value_of: Callable[[str], str]) -> str:
-        """Return a template with each `{column}` replaced by what a function gives for it; other braces stay."""
-        return _PLACE.sub(lambda found: value_of(found[1]), template)
-
-    def columns_of(self, template: str | None) -> tuple[str, ...]:
-        """Return the columns that a template names."""
-        return tuple(dict.fromkeys(_PLACE.findall(template or "")))
+        return columns_in(self.prompt)
 
 
 MEMBERS = frozenset(one.name for one in fields(Declaration))
@@ -148,3 +141,13 @@ def _said(kinds: tuple[type, ...]) -> str:
     """Return how an error names the type of a member."""
     words = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
     return words[kinds[-1]]
+
+
+def fill_template(template: str, value_of: Callable[[str], str]) -> str:
+    """Return a template with each `{column}` replaced by what a function gives for it; other braces stay."""
+    return _PLACE.sub(lambda found: value_of(found[1]), template)
+
+
+def columns_in(template: str | None) -> tuple[str, ...]:
+    """Return the columns that a template names, each once, in the order of their first place."""
+    return tuple(dict.fromkeys(_PLACE.findall(template or "")))

@@ -22,6 +22,8 @@ KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the order in which the SD
 BASE_URL_NAME = "GOOGLE_GEMINI_BASE_URL"
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
+BUILT_IN = ("experts", "passages")  # tasks
+_OWN_TASK = re.compile("[a-z][a-z0-9_]{0,40}")
 
 
 def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: str) -> Callable[[str], float]:
@@ -61,6 +63,13 @@ def _one_of(*words: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _task(text: str) -> str:
+    """Return the name of a task, or the path of its file."""
+    if text not in BUILT_IN and not _OWN_TASK.fullmatch(text) and "/" not in text and not text.endswith(".py"):
+        raise ValueError("must be experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file")
+    return text
 
 
 def _truth(text: str) -> bool:
@@ -180,7 +189,19 @@ class Settings:
     mime_types: tuple[str, ...] = _setting(
         ("jsonl", "application/jsonl", "application/json", "text/plain"), _names, "types tried for uploads, in order"
     )
-    task: str = _setting("experts", _one_of("experts", "passages"), "what is asked about: experts or passages")
+    task: str = _setting(
+        "experts", _task, "what is asked about: experts, passages, or a task of your own by its name or file"
+    )
+    accept_changed: bool = _setting(
+        False,  # noqa: FBT003 - a default, not an argument
+        _truth,
+        "go on under the same version of a task whose declaration changed",
+    )
+    refresh: bool = _setting(
+        False,  # noqa: FBT003 - a default, not an argument
+        _truth,
+        "ask again about rows that changed since they were answered, in tasks that say refresh=True",
+    )
     version: str | None = _setting(
         None, _label, "what answers about passages are attributed to; passage-concepts@1 without it"
     )

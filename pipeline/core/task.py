@@ -133,6 +133,8 @@ class Task(Protocol):
     how_to_fill: str  # what to type where there are no items yet
     needs_pilot: bool = False  # whether all are asked unattended only after a few were, and passed their gates
     skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
+    fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
+    model: str | None = None  # that the task itself asks; None: the one that is set
 
     @property
     def label(self) -> str:
@@ -157,6 +159,13 @@ class Task(Protocol):
 
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield the items with these ids as they are now, in the order of `ids`, without removed ones."""
+
+    def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
+        """Pass where what was asked under a fingerprint can be judged now, or a change since then is `accepted`.
+
+        Raises:
+            ConfigurationError: the declaration is another one now; `what` names what was asked.
+        """
 
     def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002 - few need it
         """Return what judging an answer needs of each item's row, by id; nothing where the answer is enough."""

@@ -59,7 +59,10 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
 def _adoption_plan(tx: "Connection", settings: Settings) -> list[str]:
     """Return what the subjects would add to tables of another program."""
     rooms = [room for room in registry.rooms() if room.is_here(tx, settings)]
-    return [line for room in rooms for line in room.adoption_plan(tx, settings)]
+    planned = [line for room in rooms for line in room.adoption_plan(tx, settings)]
+    if registry.is_declared(settings) and not schema.is_workspace(tx):
+        planned += registry.declared().planned_tables(settings)
+    return planned
 
 
 def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:

@@ -55,11 +55,15 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Where judgements come from: a batch's number (None when live), the extractor, the model that was asked."""
+    """Where judgements come from: a batch's number (None when live), the extractor, the model that was asked.
+
+    `fingerprint` is of the declaration that was asked with, None where the task is built in.
+    """
 
     batch: int | None
     extractor: str
     model: Model
+    fingerprint: str | None = None
 
 
 def source_of(batch: Batch, *, models_file: Path | None) -> Source:
@@ -75,7 +79,7 @@ def source_of(batch: Batch, *, models_file: Path | None) -> Source:
             "nothing was changed",
             hint="describe it in the file of FINDABLE_MODELS_FILE",
         )
-    return Source(batch=batch.number, extractor=batch.extractor, model=model)
+    return Source(batch.number, batch.extractor, model, batch.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def write_judgements(
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
     whose = {"task": task.name, "batch": source.batch, "at": at}
-    given = {**whose, "extractor": source.extractor}
+    given = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}
     answers.add_answers(tx, [given | _usage(one, prices) | _answer_row(task, one, written) for one in good])
     answers.add_attempts(tx, [whose | _usage(one, prices) | _attempt_row(one) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)

@@ -1,13 +1,19 @@
 """Find the subjects: a subject is a room of the pipeline that has a module `subject`, and its name is the room's.
 
-No room below the subjects names one. A new subject is a new room; nothing here changes.
+No room below the subjects names one. A new subject is a new room; nothing here changes. Tasks that users declare in
+files of their own are subjects too, found in the workspace; what carries them out is loaded where there are some.
 """
 
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.core.task import SubjectRoom
+from pipeline.core.settings import BUILT_IN, Settings
+from pipeline.core.task import Subject, SubjectRoom
+from pipeline.store import tasks
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
 
 PIPELINE = Path(__file__).parents[1]
 
@@ -16,3 +22,21 @@ def rooms() -> list[SubjectRoom]:
     """Return the module `subject` of every room that has one, by the rooms' names."""
     found = sorted(path.parent.name for path in PIPELINE.glob("*/subject.py"))
     return [cast(SubjectRoom, import_module(f"pipeline.{name}.subject")) for name in found]
+
+
+def declared() -> Any:
+    """Return the module that carries out declared tasks."""
+    return import_module("pipeline.engine.declared.subjects")
+
+
+def is_declared(settings: Settings) -> bool:
+    """Return whether TASK= names a task of a user's own."""
+    return settings.task not in BUILT_IN
+
+
+def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
+    """Return every task of a user's own that was used in this workspace."""
+    if not tasks.any_tasks(tx):
+        return ()
+    found: tuple[Subject, ...] = declared().declared_subjects(tx, refreshes=settings.refresh)
+    return found

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -77,6 +77,7 @@ class OpenWorkspace:
     budget: Budget | None = None  # of this command; that of the day is a setting
     is_bound: bool = False
     says_where: bool = True  # the work is done; false for who only asks the backend how it is
+    _is_brought: bool = False  # the items of a declared task are up to date
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -126,7 +127,8 @@ class OpenWorkspace:
     @cached_property
     def model(self) -> "Model":
         """Return the model that answers."""
-        return self._model(self.settings.model, kind="generate")
+        own = self.task.model if self.backend != "local" and "model" not in self.settings.sources else None
+        return self._model(own or self.settings.model, kind="generate")
 
     @cached_property
     def embedding_model(self) -> "Model":
@@ -159,6 +161,24 @@ class OpenWorkspace:
     def task_of(self, name: str) -> "Task":
         """Return the task of a batch, by the name its row has; the one in use where no subject knows that name."""
         return next((one.task for one in self.subjects if one.task.name == name), self.task)
+
+    def bring_items(self) -> None:
+        """Bring the items of a declared task up to date with their file or query, once a command, before it asks.
+
+        Raises:
+            InputError: the task's file or its items are wrong.
+            ConfigurationError: the declaration changed under the same version.
+        """
+        if self._is_brought or not registry.is_declared(self.settings):
+            return
+        self.task = registry.declared().bring_items(
+            self.store, self.task, self.settings, at=self.now(), display=self.display
+        )
+        with self.store.read() as tx:
+            others = (one for one in self.subjects if one.task.name != self.task.name)
+            mine = (one for one in registry.declared_subjects(tx, self.settings) if one.task.name == self.task.name)
+            self.subjects = (*others, *mine)
+        self._is_brought = True
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
@@ -233,11 +253,13 @@ def open_workspace(
             belong to another database than the one that is set.
     """
     check_links(settings.data)
+    if access is Access.WRITE and registry.is_declared(settings) and registry.declared().is_declarable(settings):
+        access = Access.CREATE  # its items come with it, as with an import
     store = Store(settings.url)
     try:
         if line := check_access(settings, store, access, agrees):
             display.say(line)
-        opened = _opened(settings, store, display)
+        opened = _opened(settings, store, display, access)
     except BaseException:
         store.close()
         raise
@@ -247,16 +269,19 @@ def open_workspace(
         opened.close()
 
 
-def _opened(settings: Settings, store: Store, display: Progress) -> OpenWorkspace:
+def _opened(settings: Settings, store: Store, display: Progress, access: Access) -> OpenWorkspace:
     """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
     make_directory(settings.data)
     if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
         display.warn(marker.moved_message(store.path, mark))
     found = marker.find_marker(settings.data)
     rooms = _rooms_of(settings, store, found, display)
+    if registry.is_declared(settings):
+        name = registry.declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
+        settings = replace(settings, task=name)
     with store.read() as tx:
         row = workspace.get_workspace(tx)
-        subjects = tuple(room.subject(tx, settings) for room in rooms)
+        subjects = (*(room.subject(tx, settings) for room in rooms), *registry.declared_subjects(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
     backend = _backend(settings, row.backend)

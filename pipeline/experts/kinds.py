@@ -80,7 +80,7 @@ def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> di
     now = now or datetime.now(UTC)
     if is_counted(tx):
         return _counted(tx, now=now)
-    return count_item_states(tx, experts, TASK, people_states(), now=now)
+    return count_item_states(tx, experts.c.id, TASK, people_states(), now=now)
 
 
 def count_tagged(tx: Connection) -> int:

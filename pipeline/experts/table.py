@@ -292,7 +292,7 @@ def list_people(
     """
     columns = {name: experts.c[name] for name in (*LISTED, "findability_score")}
     known = people_states()
-    states = known.of_row(tx, experts, TASK, now=wanted.now), known.names
+    states = known.of_row(tx, experts.c.id, TASK, now=wanted.now), known.names
     searched = [experts.c[name] for name in within]
     return list_items(tx, experts, columns, states, wanted, searched=searched, ids=shape_of(tx).ids)
 

@@ -62,6 +62,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         InputError: there are no items at all.
         ConfigurationError: no key, or no such model; nothing was asked.
     """
+    ws.bring_items()
     questions.free_dead_owners(ws.store, now=ws.now())
     report_files.sweep_reports(ws.data, ws.task.name)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())

@@ -104,6 +104,7 @@ class CallLedger:
             run=self.run,
             purpose=self.purpose,
             counted_in=question.usage.prompt,
+            fingerprint=ws.task.fingerprint,
             estimated_in=likely.prompt,
             estimated_out=likely.answer + likely.thoughts,
             estimated_cost=cost,
@@ -132,7 +133,7 @@ class CallLedger:
         claims.release_live(tx, ws.task.name, item.id, outcome=outcome, reason=reason)
         if judgement is None:
             return True
-        source = Source(batch=None, extractor=ws.extractor, model=ws.model)
+        source = Source(None, ws.extractor, ws.model, ws.task.fingerprint)
         write_judgements(tx, ws.task, [judgement], source=source, at=ws.now())
         return judgement.outcome is not Outcome.ANSWERED and not answers.is_parked(tx, ws.task.name, item.id)
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.core.fold import is_boundary
+from pipeline.core.locate import Location, SearchableText
 from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
-from pipeline.passages.fold import is_boundary
-from pipeline.passages.locate import Location, SearchableText
 
 MAX_CONTEXT = 300  # characters
 MAX_TOLD = 40  # characters of a strange type in a note

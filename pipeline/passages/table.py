@@ -174,7 +174,7 @@ def count_passages_by_state(
     tx: Connection, shape: PassagesShape, *, now: datetime, skip: tuple[str, ...] | None = None, label: str = ""
 ) -> dict[str, int]:
     """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_item_states`."""
-    return count_item_states(tx, shape.passages, TASK, _states(shape, skip, label), now=now)
+    return count_item_states(tx, shape.passages.c.id, TASK, _states(shape, skip, label), now=now)
 
 
 def list_passages(
@@ -191,7 +191,7 @@ def list_passages(
     """
     columns = {name: shape.passages.c[name] for name in ("source", "text") if shape.has(name)}
     known = _states(shape, skip, label)
-    states = known.of_row(tx, shape.passages, TASK, now=wanted.now), known.names
+    states = known.of_row(tx, shape.passages.c.id, TASK, now=wanted.now), known.names
     searched = [shape.item_id, *columns.values()]
     return list_items(tx, shape.passages, columns, states, wanted, searched=searched, ids=shape.ids)
 

@@ -51,6 +51,7 @@ class Batch:
     estimated_cost: float
     priced_on: str
     counted_in: int | None
+    fingerprint: str | None
     upload: str | None
     uploaded_at: datetime | None
     tries: int

@@ -81,6 +81,7 @@ batches = Table(
     Column("result_sha256", Text),
     Column("result_size", BigInteger),
     Column("counted_in", BigInteger),  # prompt tokens as counted from the text, before calibration
+    Column("fingerprint", Text),  # of the declaration it was asked with; NULL where the task is built in
 )
 
 # what a batch came to; a row comes with the end of its batch, and says of a failed one only when that was
@@ -186,6 +187,7 @@ answers = Table(
     Column("tokens_out", Integer, nullable=False),
     Column("cost", Float, nullable=False),
     Column("at", UtcTime, nullable=False),
+    Column("fingerprint", Text),
     Index("findable_answers_of_item", "task", "item_id"),
 )
 
@@ -262,6 +264,7 @@ calls = Table(
     Column("tokens_in", Integer),  # NULL where not known
     Column("tokens_out", Integer),
     Column("cost", Float),
+    Column("fingerprint", Text),
     Index("findable_calls_of_item", "task", "item_id"),
     Index("findable_calls_of_run", "run"),
     # and, in the migration alone, `findable_calls_under_way` where the outcome is NULL
@@ -338,4 +341,34 @@ pilots = Table(
     Column("verdict", Text),  # passed, failed or waived
     Column("report", Text),  # relative to the workspace
     Column("live", Text),  # JSON: facts of live replies to a few of its requests, by batch and line
+)
+
+# the tasks that users declared in files of their own, as each was when it was used last; JSON is of `store.tasks`
+tasks = Table(
+    "findable_tasks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("path", Text, nullable=False),  # of the file, absolute
+    Column("prefix", Text, nullable=False, unique=True),  # of its tables
+    Column("items", Text, nullable=False),  # a query, or the path of a file, absolute
+    Column("is_query", Boolean, nullable=False),
+    Column("items_sha256", Text),  # of the file that was imported last
+    Column("key", Text, nullable=False),  # JSON: [[column, kind], …]
+    Column("columns", Text, nullable=False),  # JSON: {column: kind} of the items
+    Column("fields", Text, nullable=False),  # JSON: [[field, kind], …] of an answer
+    Column("version", Integer, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("words", Text, nullable=False),  # JSON: what else is known of the declaration without its file
+    Column("at", UtcTime, nullable=False),
+)
+
+# what was asked with, once for each declaration
+fingerprints = Table(
+    "findable_fingerprints",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("document", Text, nullable=False),  # JSON
+    Column("at", UtcTime, nullable=False),
 )

@@ -18,6 +18,7 @@ from pipeline.tables.names import fold
 from pipeline.tables.text_file import TextLine
 
 _DELIMITERS = (",", ";", "\t", "|")
+OPEN_QUOTE = "a quote is opened and not closed"  # begins the reason of a record that is not read to its end
 _ZIP = "PK\x03\x04"  # the first characters of .xlsx and .ods files
 _OPENING = re.compile(r' *+"')
 _INSIDE = re.compile(r'(?:[^"]++|"")*+')
@@ -140,9 +141,7 @@ def csv_rows(lines: Iterator[TextLine], header: Header, *, layout: Layout) -> It
 
 
 def _broken(line: TextLine, record: _Record, *, header: Header, layout: Layout) -> Finding:
-    reason = (
-        "a quote is opened and not closed at the end of its value" if record.is_open else "text after a closing quote"
-    )
+    reason = f"{OPEN_QUOTE} at the end of its value" if record.is_open else "text after a closing quote"
     if not line.is_whole:
         reason = f"longer than {layout.max_line:,} characters"
     if record.more:

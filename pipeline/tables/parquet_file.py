@@ -1,7 +1,8 @@
 """Rows of a Parquet file, some thousand of them in memory at a time; by pyarrow, which is an extra."""
 
+import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,32 @@ MAGIC = b"PAR1"  # the first bytes of such a file
 BATCH = 1000  # rows in memory
 
 
-def parquet_rows(path: Path, *, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
-    """Yield the rows of a file; the line of one is its number, from 1.
+def parquet_rows(
+    path: Path, *, layout: Layout, ignored: dict[str, None], plain: Callable[[Any], Any] | None = None
+) -> Iterator[TextRow | Finding]:
+    """Yield the rows of a file, `plain` or as an import reads them; the line of one is its number, from 1.
 
     Raises:
         ConfigurationError: pyarrow is not installed.
         InputError: the file is damaged.
     """
+    number = 0
+    with _opened(path, lambda: number) as file:
+        for batch in file.iter_batches(batch_size=BATCH):
+            for values in batch.to_pylist():
+                number += 1
+                yield row_of((plain or _plain)(values), line=number, layout=layout, ignored=ignored)
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Return the names of the columns of a file, those that are there twice, too; raises as `parquet_rows`."""
+    with _opened(path, lambda: 0) as file:
+        return list(file.schema_arrow.names)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, read: Callable[[], int]) -> Iterator[Any]:
+    """Open a file for the length of a block; `read` says how many rows were read by then."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -28,15 +48,11 @@ def parquet_rows(path: Path, *, layout: Layout, ignored: dict[str, None]) -> Ite
             f"{path} is a Parquet file, which needs pyarrow; nothing was imported",
             hint="pip install 'findable[parquet]', or import CSV or JSON lines",
         ) from error
-    number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=BATCH):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield row_of(_plain(values), line=number, layout=layout, ignored=ignored)
+            yield file
     except pa.ArrowException as error:
-        where = f" after row {number}" if number else "; nothing was imported"
+        where = f" after row {read()}" if read() else "; nothing was imported"
         raise InputError(f"{path} cannot be read as Parquet{where}: {excerpt(str(error))}") from None
 
 

@@ -53,32 +53,46 @@ def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], words: str, *co
 class ItemStates(NamedTuple):
     """What tells the states of a task's items: `done` and `pending` are names with conditions, `rest` is another name.
 
-    `parked` is a condition beside the parked items.
+    `parked` is a condition beside the parked items; `others` come before what is pending.
     """
 
     done: tuple[str, ColumnElement[bool]]
     pending: tuple[str, ColumnElement[bool]]
     rest: str
     parked: ColumnElement[bool] | None = None
+    others: tuple[tuple[str, ColumnElement[bool]], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of all states, in the order in which they are counted."""
-        return (self.done[0], self.pending[0], self.rest, "claimed", "parked")
+        return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *(name for name, _ in self.others))
 
-    def of_row(self, tx: Connection, table: Table, task: str, *, now: datetime) -> ColumnElement[str]:
-        """Return a row's state as an expression. A live claim whose process is dead at `now` counts no more."""
-        key = cast(table.c.id, Text)
+    def of_row(self, tx: Connection, key: ColumnElement[Any], task: str, *, now: datetime) -> ColumnElement[str]:
+        """Return a row's state as an expression, by the id of its item.
+
+        A live claim whose process is dead at `now` counts no more.
+        """
+        key = cast(key, Text)
         claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
         held_back = or_(false() if self.parked is None else self.parked, key.in_(answers.parked_ids(task)))
-        ways = ((self.done[1], self.done[0]), (claimed, "claimed"), (held_back, "parked"))
+        ways: tuple[tuple[ColumnElement[bool], str], ...] = (
+            (self.done[1], self.done[0]),
+            (claimed, "claimed"),
+            (held_back, "parked"),
+        )
+        ways += tuple((condition, name) for name, condition in self.others)
         return case(*ways, (self.pending[1], self.pending[0]), else_=self.rest)
 
 
-def count_item_states(tx: Connection, table: Table, task: str, states: ItemStates, *, now: datetime) -> dict[str, int]:
-    """Return {total, done, pending, rest, claimed, parked}; the last five are disjoint and add up to the first."""
-    kind = states.of_row(tx, table, task, now=now)
-    found = {row[0]: row[1] for row in tx.execute(select(kind, func.count()).select_from(table).group_by(kind))}
+def count_item_states(
+    tx: Connection, key: ColumnElement[Any], task: str, states: ItemStates, *, now: datetime
+) -> dict[str, int]:
+    """Return the total and {done, pending, rest, claimed, parked, …}, which are disjoint and add up to it.
+
+    `key` is the column of the items' ids.
+    """
+    kind = states.of_row(tx, key, task, now=now)
+    found = {row[0]: row[1] for row in tx.execute(select(kind, func.count(key)).group_by(kind))}
     parts = {name: found.get(name, 0) for name in states.names}
     return {"total": sum(parts.values()), **parts}
 

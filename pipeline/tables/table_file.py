@@ -47,9 +47,9 @@ class TableFile:
         self.ignored: dict[str, None] = {}  # names that are not read, as far as the file was read
         self._examples: dict[str, list[str]] = {}  # of what was made of other columns, by column
         try:
-            self.size = _size_of(path, layout)
+            self.size = size_of(path, layout)
             self._encoding = detect(path, guesses=layout.guesses)
-            self.format = _format_of(path, self._encoding, layout)
+            self.format = format_of(path, self._encoding, layout)
             names, self._delimiter = self._read_names() if self.format == "csv" else (None, ",")
             cells = {} if names else self._sample()
             self.mapping = map_columns(
@@ -229,7 +229,7 @@ def _sound(row: TextRow | Finding) -> TextRow | Finding:
     return row
 
 
-def _size_of(path: Path, layout: Layout) -> int:
+def size_of(path: Path, layout: Layout) -> int:
     """Return how many bytes a file has."""
     if not path.is_file():
         what = files.why_not_readable(path) or "is no regular file"
@@ -242,7 +242,7 @@ def _size_of(path: Path, layout: Layout) -> int:
     return size
 
 
-def _format_of(path: Path, encoding: Encoding, layout: Layout) -> str:
+def format_of(path: Path, encoding: Encoding, layout: Layout) -> str:
     """Return the format of a file by its name, and by its first characters where these may say it."""
     with path.open("rb") as binary:
         if binary.read(len(parquet_file.MAGIC)) == parquet_file.MAGIC:

@@ -118,6 +118,7 @@ def run(
         RemoteError, ConfigurationError: what stopped it; run again, it goes on.
         GateError: no reply came, so there is nothing to judge.
     """
+    ws.bring_items()
     questions.check_any_items(ws.store, ws.task)
     evaluate.check_gate_overrides(ws)
     questions.free_dead_owners(ws.store, now=ws.now())

@@ -78,6 +78,7 @@ def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None, count
         InputError: there are no items at all, or a request cannot be sent.
         RemoteError, ConfigurationError: a sample was to be counted, and the API cannot be asked.
     """
+    ws.bring_items()
     estimated = estimate_both(ws, limit=limit, deadline_s=deadline_s, count=count)
     if not estimated.plan.requests:
         questions.check_any_items(ws.store, ws.task)

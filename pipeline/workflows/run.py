@@ -38,12 +38,18 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
 
     `confirm` is called with the estimate (USD) of the next batches if it is above CONFIRM_ABOVE.
     """
-    backlog, report = Backlog(ws.store, ws.task), RunReport()
+    report = RunReport()
+    try:
+        ws.bring_items()
+    except FindableError as error:  # what was asked already goes on
+        report.failures.append(error)
+    backlog = Backlog(ws.store, ws.task)
     with ws.store.read() as tx:
         report.facts["workspace_id"] = workspace.get_workspace(tx).workspace_id
     due, parked = _Due(ws, backlog, BatchSteps(ws), confirm), backlog.parked()
     budget.resume_budget(ws)
-    for step in (due.poll, due.ingest, due.retry, due.score, due.submit, due.index, due.close):
+    asking = () if report.failures else (due.retry, due.score, due.submit)
+    for step in (due.poll, due.ingest, *asking, due.index, due.close):
         try:
             step(report)
         except FindableError as error:

@@ -95,6 +95,7 @@ def run(
         GateError: a pilot failed, or an earlier one stops the rest; the answers are stored.
         RemoteError, ConfigurationError: as the steps raise them; what was done is kept.
     """
+    ws.bring_items()
     report = TagReport()
     tagging = _Tagging(ws, options, report)
     estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s)

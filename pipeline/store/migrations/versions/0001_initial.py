@@ -13,15 +13,18 @@ revision = "0001"
 down_revision = None
 
 BESIDE = (tables.builds, tables.events, tables.leases, tables.parked, tables.workspace)
-OF_BATCHES = (tables.answers, tables.attempts, tables.requests, tables.tries, tables.twins)
+OF_BATCHES = (tables.attempts, tables.requests, tables.tries, tables.twins)
 
 
 def upgrade() -> None:
     """Make every table of the engine."""
-    first = (column for column in tables.batches.c if column.name != "counted_in")
+    first = (column for column in tables.batches.c if column.name not in {"counted_in", "fingerprint"})
     account = (column for column in tables.batch_accounts.c if column.name != "batch")
     op.create_table("findable_batches", *first, *account)
     tables.metadata.create_all(op.get_bind(), (*BESIDE, *OF_BATCHES), checkfirst=False)
+    given = (column for column in tables.answers.c if column.name != "fingerprint")
+    op.create_table("findable_answers", *given)
+    op.create_index("findable_answers_of_item", "findable_answers", ["task", "item_id"])
     op.create_index(
         "findable_claims",
         "findable_requests",

@@ -12,5 +12,8 @@ down_revision = "0001"
 def upgrade() -> None:
     """Add the tables of live calls, and to batches the count that estimates are calibrated with."""
     op.add_column("findable_batches", sa.Column("counted_in", sa.BigInteger(), nullable=True))
-    made = (tables.runs, tables.calls, tables.usage, tables.due, tables.probes)
+    made = (tables.runs, tables.usage, tables.due, tables.probes)
     tables.metadata.create_all(op.get_bind(), made, checkfirst=False)
+    op.create_table("findable_calls", *(column for column in tables.calls.c if column.name != "fingerprint"))
+    op.create_index("findable_calls_of_item", "findable_calls", ["task", "item_id"])
+    op.create_index("findable_calls_of_run", "findable_calls", ["run"])

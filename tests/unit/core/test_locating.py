@@ -1,8 +1,8 @@
-"""Where a quotation stands in a passage: verbatim, by white space and case, by likeness, in pieces, or nowhere."""
+"""Where a quotation stands in a text: verbatim, by white space and case, by likeness, in pieces, or nowhere."""
 
 import pytest
 
-from pipeline.passages.locate import SearchableText
+from pipeline.core.locate import SearchableText
 
 TEXT = (
     "We train a convolutional neural network (CNN) on Image-\u00adNet."
@@ -44,7 +44,7 @@ def test_a_quotation_with_a_slip_is_found_as_whole_words(quote: str, there: str)
     ],
 )
 def test_what_is_not_there_is_not_found(quote: str) -> None:
-    """Nothing is found for punctuation, short slips, what says something else, and what is longer than the passage."""
+    """Nothing is found for punctuation, short slips, what says something else, and what is longer than the text."""
     assert found(quote) == []
 
 
@@ -63,13 +63,13 @@ def test_a_quotation_with_one_invented_piece_is_not_found() -> None:
     assert found("We train a ...") == [("We train a", "by white space and case")]
 
 
-def test_an_ellipsis_that_stands_in_the_passage_is_text() -> None:
+def test_an_ellipsis_that_stands_in_the_text_is_text() -> None:
     """A quotation that is there as a whole stays one."""
     assert found("and so ... on", "It went on and so ... on it went.") == [("and so ... on", "")]
 
 
 def test_the_place_nearest_to_the_name_is_taken() -> None:
-    """Of two places the one beside the concept's name counts, and the first where no name stands near."""
+    """Of two places the one beside the name counts, and the first where no name stands near."""
     text = "It works well. Much later, after other things, U-Net appears. It works well."
     last = text.rindex("It works well")
     assert [one.start for one in SearchableText(text).locate("It works well", names=("u-net",))] == [last]

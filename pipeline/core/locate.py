@@ -1,7 +1,7 @@
-"""Locate a quotation in a passage: verbatim, but for white space and case, or nearly.
+"""Locate a quotation in a text: verbatim, but for white space and case, or nearly.
 
-Whatever is found is a slice of the passage, and the slice is the quotation from then on. Looking takes a time that
-grows with the passage, not with its square.
+Whatever is found is a slice of the text, and the slice is the quotation from then on. Looking takes a time that grows
+with the text, not with its square.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel
 
-from pipeline.passages.fold import Folded, has_letters, is_boundary
+from pipeline.core.fold import Folded, has_letters, is_boundary
 
 LIKENESS = 0.85  # share of characters in common (Indel) from which on two texts are one quotation
 MIN_LIKE = 16  # characters; shorter ones are too like too much to be found by likeness
@@ -40,7 +40,7 @@ class Location(NamedTuple):
 
 
 class SearchableText:
-    """The text of a passage, ready to be searched for many quotations; folded when that is needed first."""
+    """A text, ready to be searched for many quotations; folded when that is needed first."""
 
     def __init__(self, text: str) -> None:
         """Keep the text; nothing is worked out yet."""

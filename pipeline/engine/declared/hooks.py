@@ -1,0 +1,130 @@
+"""Check, export, move and forget rows of a declared task, for the commands that keep a workspace."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select
+
+from pipeline.core.errors import InputError
+from pipeline.core.hooks import CheckResult, ExportRows, Hooks, RowFault
+from pipeline.engine.declared.task import DeclaredTask
+from pipeline.store.database import PAGE, streamed
+from pipeline.tables import answers_table, export, items
+from pipeline.tables.rows import holds
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+EXPORTED = {"text": export.TEXT, "date": export.TEXT, "json": export.TEXT, "real": export.NUMBER}
+
+
+class DeclaredHooks(Hooks):
+    """The tables of a declared task; see `pipeline.core.hooks` for what each member promises."""
+
+    export_word = "answer"
+    export_formats: Mapping[str, str] = {
+        ".csv": "csv",
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".json": "json",
+        ".parquet": "parquet",
+    }
+
+    def __init__(self, task: DeclaredTask) -> None:
+        """Keep the task whose tables they are."""
+        self._task = task
+
+    def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - the record tells them
+        """Return the tables of items and answers."""
+        return (self._task.table, answers_table.answers_table(self._task.answers_spec))
+
+    def make_tables(self, tx: "Connection", there: "Connection") -> None:  # noqa: ARG002 - the record tells them
+        """Make both tables and the view."""
+        items.make_items(there, self._task.items_spec, was=None)
+        answers_table.make_answers(there, self._task.answers_spec, was=None)
+
+    def check(self, tx: "Connection") -> CheckResult | None:
+        """Hold the table of answers against the record of answers."""
+        task = self._task
+        found = answers_table.compare_rows(tx, task.answers_spec, task.name)
+        wrong = found.missing + found.different + found.superfluous
+        table = f"{task.record.prefix}_answers"
+        said = f"{table}: {found.same + wrong:,} rows compared with the answers that were applied"
+        figures = {"compared": found.same + wrong, "wrong": wrong}
+        if not wrong:
+            return CheckResult(said, figures, ())
+        what = f"{table}: {found.missing} missing, {found.different} different, {found.superfluous} superfluous"
+        shown = f" ({', '.join(found.examples)})" if found.examples else ""
+        why = "what other programs read there is not what was answered"
+        return CheckResult(said, figures, [RowFault(f"{what}{shown}", why, mend=self._rebuild)])
+
+    def _rebuild(self, tx: "Connection") -> str:
+        written = answers_table.rebuild_rows(tx, self._task.answers_spec, self._task.name)
+        return f"wrote {self._task.record.prefix}_answers anew from {written} answers"
+
+    def contains_text(self, tx: "Connection", text: str) -> bool:
+        """Return whether a text stands in any row of either table."""
+        return any(holds(tx, table.c, text) for table in self.tables(tx))
+
+    def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
+        """Return the texts of the row that are asked about, and its key."""
+        row = tx.execute(select(self._task.table).where(self._task.table.c.findable_key == item_id)).mappings().first()
+        texts = [] if row is None else [items.value_text(row[name]) for name in self._task.record.words["asked"]]
+        return [text for text in dict.fromkeys([item_id, *texts]) if text.strip()]
+
+    def remove(self, tx: "Connection", item_id: str) -> None:
+        """Delete a row and its answers."""
+        answers_table.remove_rows(tx, self._task.answers_spec, item_ids=[item_id])
+        tx.execute(delete(self._task.table).where(self._task.table.c.findable_key == item_id))
+
+    def export_rows(self, tx: "Connection", *, best: bool, extractor: str | None) -> ExportRows:
+        """Return each row of the source with its preferred answer, or the answers of one extractor, in their order.
+
+        Raises:
+            InputError: BEST= is asked for, which a task of one's own has not.
+        """
+        if best:
+            raise InputError(f"{self._task.name} has no BEST=; nothing was written", hint="EXTRACTOR= chooses answers")
+        task = self._task
+        query = answers_table.answered_rows(task.answers_spec, task.items_spec, extractor=extractor)
+        return ExportRows(dict(row) for row in streamed(tx, query, page=PAGE).mappings())
+
+    def encode_rows(self, rows: Iterable[Any], *, format_: str) -> Iterator[bytes]:
+        """Return the bytes of a file with these rows."""
+        kinds = {**self._task.record.columns, **dict(self._task.record.key), **dict(self._task.record.fields)}
+        plain = ({name: _plain(value, kinds.get(name)) for name, value in row.items()} for row in rows)
+        names = answers_table.answered_names(self._task.answers_spec, self._task.items_spec)
+        if format_ == "csv":
+            return export.csv(
+                (["" if row[name] is None else _cell(row[name]) for name in names] for row in plain), names
+            )
+        if format_ == "parquet":
+            columns = {name: EXPORTED.get(kinds.get(name, "text"), export.TEXT) for name in names}
+            told = ({name: _parquet(row[name], columns[name]) for name in names} for row in plain)
+            return export.parquet(told, columns)
+        return export.json_lines(plain) if format_ == "jsonl" else export.json_list(plain)
+
+
+def _plain(value: Any, kind: str | None) -> Any:
+    """Return a cell as JSON has it; what the column keeps as JSON text is the document."""
+    if kind == "json" and isinstance(value, str):
+        return json.loads(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value if _is_plain(value) else str(value)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool | list | dict)
+
+
+def _cell(value: Any) -> str:
+    """Return a value as the text of a cell."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+
+
+def _parquet(value: Any, kind: str) -> Any:
+    if value is None:
+        return None
+    return float(value) if kind == export.NUMBER else _cell(value)

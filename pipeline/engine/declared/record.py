@@ -1,0 +1,183 @@
+"""Record a task at its first use, with its tables, and hold a changed file against what was recorded.
+
+A declaration that changed under the same version is refused until the version is raised or the change is accepted:
+else answers to two questions would stand under one name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core.declaration import Declaration, columns_in
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
+from pipeline.engine.declared.task import DeclaredTask, words_of
+from pipeline.store import tasks, workspace
+from pipeline.store.tasks import TaskRecord
+from pipeline.tables import answers_table, items
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+KEY_KINDS = {"text": "text", "integer": "integer", "uuid": "uuid"}
+SHOWN = 12  # names of columns in a message
+DIFFERENCES = 6  # lines of what changed in a message
+
+
+def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], *, at: datetime) -> TaskRecord:
+    """Return a declaration and its items as they are to be recorded.
+
+    Raises:
+        InputError: the declaration names a column that the items have not, or its fields and keys clash.
+    """
+    check_columns(declaration, path, columns)
+    key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in declaration.keys)
+    wrong = next((pair for pair in key if pair[1] not in KEY_KINDS), None)
+    if wrong is not None:
+        raise InputError(
+            f"{path}: the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole numbers or UUIDs",
+            hint='key= names other columns, and key="row" makes a key of each row',
+        )
+    fields = answers_table.fields_of(declaration.answer)
+    return TaskRecord(
+        name=declaration.name,
+        path=str(path),
+        prefix=declaration.table or declaration.name,
+        items=items_place(declaration, path),
+        is_query=declaration.is_query,
+        items_sha256=None,
+        key=key,
+        columns=columns,
+        fields=fields,
+        version=declaration.version,
+        fingerprint=digest(fingerprint_of(declaration)),
+        words={**words_of(declaration), "quotes_in": quotes_column(declaration, path, columns)},
+        at=at,
+    )
+
+
+def items_place(declaration: Declaration, path: Path) -> str:
+    """Return the query of a task's items, or the absolute path of their file, which is relative to the task's."""
+    return declaration.items if declaration.is_query else str((path.parent / declaration.items).resolve())
+
+
+def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
+    """Pass where the items have every column that a declaration names.
+
+    Raises:
+        InputError: one is missing; the message names the member, the column, and those there are.
+    """
+    named: dict[str, Sequence[str]] = {
+        "prompt": declaration.asked,
+        "key": () if declaration.has_made_key else declaration.keys,
+        "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
+        "index": columns_in(declaration.index),
+        "label": columns_in(declaration.label),
+    }
+    if not declaration.asked:
+        raise InputError(f"{path}: prompt= names no column", hint="{column} in it stands for that column's value")
+    for member, wanted in named.items():
+        missing = next((one for one in wanted if one not in columns), None)
+        if missing is not None:
+            there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
+            hint = 'key="row" makes a key of each row' if member == "key" else "every other brace may stay as it is"
+            raise InputError(f"{path}: {member}= names the column {missing!r}, and the items have {there}", hint=hint)
+
+
+def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> str | None:
+    """Return the column in which quotations must stand; None where the answer holds none.
+
+    Raises:
+        InputError: it cannot be told.
+    """
+    from pipeline.core.quotes import has_quotes
+
+    if declaration.quotes_in is not None or not has_quotes(declaration.answer):
+        return declaration.quotes_in
+    texts = [name for name in declaration.asked if columns[name] == "text"]
+    if "text" in texts:
+        return "text"
+    if len(texts) == 1:
+        return texts[0]
+    raise InputError(
+        f"{path}: the answer has quotations, and the prompt names {len(texts)} columns of text",
+        hint="quotes_in= names the column in which they must stand",
+    )
+
+
+def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, accepted: bool) -> list[str]:
+    """Record a task as it is now, with its tables, in the caller's transaction; return a line for each change.
+
+    Raises:
+        ConfigurationError: it changed under the same version, or a name of its tables is taken.
+        InputError: a field changed its kind.
+    """
+    old = tasks.get_task(tx, new.name)
+    lines = [] if old is None else _check_change(tx, old, new, declaration, accepted=accepted)
+    _check_names(tx, new)
+    was = None if old is None or old.prefix != new.prefix else DeclaredTask(old)
+    columns = new.columns if was is None else {**was.record.columns, **new.columns}
+    spec = items.make_items(
+        tx, replace(DeclaredTask(new).items_spec, columns=columns), was=None if was is None else was.items_spec
+    )
+    new = replace(new, columns=spec.columns, items_sha256=None if was is None else was.record.items_sha256)
+    lines += answers_table.make_answers(
+        tx, DeclaredTask(new).answers_spec, was=None if was is None else was.answers_spec
+    )
+    tasks.put_task(tx, new)
+    document = fingerprint_of(declaration)
+    tasks.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)
+    return lines
+
+
+def _check_names(tx: "Connection", new: TaskRecord) -> None:
+    """Refuse a prefix of tables that another task has."""
+    other = next((one for one in tasks.list_tasks(tx) if one.prefix == new.prefix and one.name != new.name), None)
+    if other is not None:
+        raise ConfigurationError(
+            f"the tables {new.prefix}_… belong to the task {other.name} ({other.path}); nothing was changed",
+            hint="table='…' in the task's file gives it others",
+        )
+
+
+def _check_change(
+    tx: "Connection", old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
+) -> list[str]:
+    """Refuse a change under the same version that was not accepted, and a second file of one name."""
+    if old.path != new.path and Path(old.path).is_file():
+        raise ConfigurationError(
+            f"the task {new.name} is in {old.path} here, and {new.path} has the same name; nothing was changed",
+            hint="give one of them another name='…'",
+        )
+    if old.prefix != new.prefix:
+        raise ConfigurationError(
+            f"the tables of {new.name} are {old.prefix}_… here, and table= says {new.prefix}_…; nothing was changed",
+            hint="a task keeps its tables; give it another name='…' to begin anew",
+        )
+    if old.key != new.key:
+        raise ConfigurationError(
+            f"the key of {new.name} was {_key(old)} and is {_key(new)} now; nothing was changed",
+            hint="a task keeps its key; give it another name='…' to begin anew",
+        )
+    known = tasks.reference_of(tx, new.name, new.version)
+    if known is None or known == new.fingerprint:
+        return []
+    before = tasks.fingerprint_document(tx, known) or {}
+    changed = differences(before, fingerprint_of(declaration))
+    if not accepted:
+        shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
+        raise ConfigurationError(
+            f"{new.path} changed under version {new.version}, whose answers would then be of two questions: {shown}; "
+            "nothing was changed",
+            hint=f"raise version= to {new.version + 1}, or go on under the same one with ACCEPT_CHANGED=1",
+        )
+    why = "; ".join(changed)
+    workspace.record_event(tx, "task", new.name, old=known, new=new.fingerprint, why=why, at=new.at)
+    tasks.accept_fingerprint(tx, new.fingerprint, at=new.at)
+    return [f"{new.name}@{new.version} goes on with a changed declaration, as ACCEPT_CHANGED=1 says"]
+
+
+def _key(record: TaskRecord) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in record.key)

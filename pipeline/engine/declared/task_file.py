@@ -1,0 +1,166 @@
+"""Find and load the file that declares a task; whatever is wrong with it is told by file and line.
+
+The file is the user's own code and is run as such. It is loaded when a command asks or judges, and by no other.
+"""
+
+import ast
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration
+from pipeline.core.errors import FindableError, InputError
+from pipeline.gemini.schema import check_schema, response_schema
+
+FOLDER = "tasks"
+ENDING = ".py"
+NOTHING_ASKED = "nothing was asked"
+
+
+def find_task_file(named: str, data: Path) -> Path | None:
+    """Return the file that `TASK=` names: a path, or `tasks/<name>.py` here, then in the workspace; None where neither.
+
+    Raises:
+        InputError: a path leads to no file.
+    """
+    if "/" in named or "\\" in named or named.endswith(ENDING):
+        path = Path(named)
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file of a task; {NOTHING_ASKED}", hint="TASK= takes its path")
+        return path.resolve()
+    places = (Path(FOLDER), data / FOLDER)
+    return next((path.resolve() for place in places if (path := place / f"{named}{ENDING}").is_file()), None)
+
+
+def tasks_nearby(data: Path) -> list[str]:
+    """Return the names of the files of tasks here and in the workspace; none is loaded."""
+    return sorted({path.stem for place in (Path(FOLDER), data / FOLDER) for path in place.glob(f"*{ENDING}")})
+
+
+@cache
+def load_declaration(path: Path) -> Declaration:
+    """Return what a file declares, under its own name where it gives none; loaded once a process.
+
+    Raises:
+        InputError: it cannot be read or run, or declares no task or a wrong one; the message names file and line.
+    """
+    with _naming_lines(path):
+        found = _declared(_run(path), path)
+    name = found.name or path.stem
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise InputError(
+            f"{path}: a task cannot be called {name!r}; {NOTHING_ASKED}",
+            hint="give it name='…': a letter, then at most 40 of a-z, 0-9 and _; names of built-in tasks are taken",
+        )
+    declaration = replace(found, name=name)
+    _check_answer(declaration, path)
+    return declaration
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """Run a file as a module of its own, and return what it defines."""
+    name = f"findable_task_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is no file of Python; {NOTHING_ASKED}", hint="its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pydantic looks up the names in annotations there
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = kept
+    return vars(module)
+
+
+def _declared(names: dict[str, Any], path: Path) -> Declaration:
+    """Return the one task that a file declares: `task`, or the only one there is."""
+    named = names.get("task")
+    if isinstance(named, Declaration):
+        return named
+    found = [value for value in names.values() if isinstance(value, Declaration)]
+    if len(found) != 1:
+        what = f"declares {len(found)} tasks" if found else "declares no task"
+        raise InputError(
+            f"{path} {what}; {NOTHING_ASKED}", hint="end it with `task = Task(answer=…, items=…, prompt=…)`"
+        )
+    return found[0]
+
+
+@contextmanager
+def _naming_lines(path: Path) -> Iterator[None]:
+    """Turn what a file raises when it is run into an error that names its line."""
+    try:
+        yield
+    except SyntaxError as error:
+        where = f"{error.filename or path}, line {error.lineno}"
+        raise InputError(f"{where}: {error.msg}; {NOTHING_ASKED}", hint=f"mend {path}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; {NOTHING_ASKED}") from error
+    except FindableError as error:
+        line = line_in(error, path)
+        if line is None:
+            raise
+        raise InputError(f"{path}, line {line}: {error.message}; {NOTHING_ASKED}", hint=error.hint) from error
+    except Exception as error:
+        said = _unknown_member(error) or f"{type(error).__name__}: {_first_line(error)}"
+        line = line_in(error, path)
+        where = f"{path}, line {line}" if line else str(path)
+        raise InputError(f"{where}: {said}; {NOTHING_ASKED}", hint=f"mend {path}") from error
+
+
+def line_in(error: BaseException, path: Path) -> int | None:
+    """Return the line of a file in which an error arose, the innermost one; None where it came from elsewhere."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((one.lineno for one in reversed(frames) if Path(one.filename) == path), None)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "")
+
+
+def _unknown_member(error: BaseException) -> str:
+    """Return what to say of a member of `Task` that there is none of, or that is missing; else nothing."""
+    text = str(error)
+    if not isinstance(error, TypeError) or "Declaration.__init__()" not in text:
+        return ""
+    name = text.rpartition("argument ")[2].strip("'\"")
+    near = get_close_matches(name, MEMBERS, n=1)
+    if "unexpected" in text:
+        return f"Task has no member {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return text.replace("Declaration.__init__()", "Task").replace("keyword-only ", "")
+
+
+def _check_answer(declaration: Declaration, path: Path) -> None:
+    """Refuse a model of answers that Gemini's schemas cannot say.
+
+    Raises:
+        InputError: the message names file, line and field.
+    """
+    try:
+        check_schema(response_schema(declaration.answer))
+    except (TypeError, InputError) as error:
+        said = error.message if isinstance(error, InputError) else str(error)
+    except Exception as error:  # noqa: BLE001 - pydantic has many errors for models that no JSON schema says
+        said = f"{type(error).__name__}: {_first_line(error)}"
+    else:
+        return
+    where = f"{path}, line {_line_of(declaration.answer, path)}"
+    raise InputError(f"{where}: {said}; {NOTHING_ASKED}", hint="answers are made of what Gemini's responseSchema knows")
+
+
+def _line_of(answer: type, path: Path) -> int:
+    """Return the line in which a class begins."""
+    try:
+        return inspect.getsourcelines(answer)[1]
+    except (OSError, TypeError):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return next((one.lineno for one in tree.body if getattr(one, "name", "") == answer.__name__), 1)

@@ -1,0 +1,105 @@
+"""What a value of a source is in a column of an items table: text, a whole number, a number, a truth value, or JSON."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+
+KINDS = ("text", "integer", "real", "boolean", "json")
+WORDS: Mapping[str, str] = {
+    "text": "text",
+    "integer": "a whole number",
+    "real": "a number",
+    "boolean": "true or false",
+    "json": "JSON",
+}
+LARGEST = 2**63 - 1
+_UNSOUND = re.compile("[\0\ud800-\udfff]")  # what PostgreSQL holds no text with, and what is no text
+
+
+class UnfitValueError(ValueError):
+    """A value does not fit into its column, which holds another kind; the message says what both are."""
+
+
+class UnsoundValueError(ValueError):
+    """A text cannot be kept to the letter; the message says why."""
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value of a driver or a library as JSON has it.
+
+    A date or a time is ISO text; a decimal number, a UUID and whatever else is the text it is shown as; bytes are read
+    as UTF-8, and those that are none become lone surrogates. What is not a number is None, as pandas writes an empty
+    cell.
+    """
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): plain_value(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _shown(value)
+    return value.isoformat() if isinstance(value, date | time) else _shown(value)
+
+
+def _shown(value: Any) -> str | None:
+    """Return the text that a value without a kind of its own is shown as."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "surrogateescape")
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
+
+
+def kind_of_value(value: Any) -> str | None:
+    """Return which kind of column a plain value asks for; None where it says nothing. Long whole numbers are text."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer" if -LARGEST - 1 <= value <= LARGEST else "text"
+    if isinstance(value, float):
+        return "real"
+    return "text" if isinstance(value, str) else "json"
+
+
+def common_kind(one: str | None, other: str | None) -> str | None:
+    """Return the kind of column that holds values of both kinds."""
+    if one is None or other is None or one == other:
+        return one or other
+    if {one, other} == {"integer", "real"}:
+        return "real"
+    return "json" if "json" in {one, other} else "text"
+
+
+def stored_value(value: Any, kind: str) -> Any:
+    """Return a plain value as a column of a kind holds it; text takes every value, as JSON where it is no scalar.
+
+    Raises:
+        UnfitValueError: the column holds another kind.
+        UnsoundValueError: the value has a NUL character, or half of a character.
+    """
+    if value is None:
+        return None
+    if kind in {"text", "json"}:
+        text = value if kind == "text" and isinstance(value, str) else compact_json(value)
+        if unsound := _UNSOUND.search(text):
+            raise UnsoundValueError("holds a NUL character" if unsound[0] == "\0" else "not valid UTF-8")
+        return text
+    found = kind_of_value(value)
+    if found == "integer" and kind == "real" and int(float(value)) == value:
+        return float(value)
+    if found != kind:
+        shown = WORDS.get(found or "", "") if found != "text" or isinstance(value, str) else "too long a number"
+        raise UnfitValueError(f"holds {shown}, and the column was made for {WORDS[kind]}")
+    return value
+
+
+def compact_json(value: Any, *, sort: bool = False) -> str:
+    """Return a value as JSON without blanks; where it is to be compared, with sorted names."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort)

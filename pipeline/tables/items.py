@@ -1,0 +1,195 @@
+"""The table that holds the items of a task of one's own: a key, what findable keeps of each row, and its columns.
+
+It is made from what stands in the record of the task, so that no source need be there to read it.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, MetaData, Table, Text
+from sqlalchemy.schema import CreateColumn
+from sqlalchemy.types import TypeEngine
+
+from pipeline.core.declaration import MADE_KEY, MAX_COLUMN
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.store.times import UtcTime
+from pipeline.tables.findings import excerpt
+from pipeline.tables.item_values import WORDS, compact_json
+from pipeline.tables.reflect import columns_of, kind_of, quoted
+
+OWN = "findable_"  # begins the names of the columns that are not the source's
+MAX_COLUMNS = 1_500  # PostgreSQL has room for 1,600
+MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
+_KEY = Text().with_variant(Text(collation="C"), "postgresql")  # so that keys compare by bytes on both databases
+_TYPES: Mapping[str, TypeEngine[Any]] = {
+    "text": Text(),
+    "integer": BigInteger(),
+    "real": Double(),
+    "boolean": Boolean(),
+    "json": Text(),
+}
+_KEY_KINDS = frozenset({"text", "integer"})
+
+
+class BadKeyError(ValueError):
+    """A row has no key that can be kept; the message says why, and `column` which one is meant."""
+
+    def __init__(self, reason: str, *, column: str) -> None:
+        """Keep the column's name beside the reason."""
+        super().__init__(reason)
+        self.column = column
+
+
+@dataclass(frozen=True)
+class ItemsSpec:
+    """What stands in the record of a task about its items: the table's full name, the key's columns, and all columns.
+
+    A key of `("row",)` is made of each row's hash. `columns` are the source's, by name, each "text", "integer",
+    "real", "boolean" or "json".
+    """
+
+    table: str
+    key: tuple[str, ...]
+    columns: Mapping[str, str]
+
+    @property
+    def has_made_key(self) -> bool:
+        """Return whether a hash of each row is its key."""
+        return self.key == (MADE_KEY,)
+
+
+def items_table(spec: ItemsSpec) -> Table:
+    """Return the table; the columns of findable come first, then the source's in the order of the record."""
+    return Table(
+        spec.table,
+        MetaData(),
+        Column("findable_key", _KEY, primary_key=True),
+        Column("findable_row", BigInteger, nullable=False, unique=True),  # the order of first sight
+        Column("findable_hash", Text, nullable=False),  # of the values that are asked about
+        Column("findable_empty", Boolean, nullable=False),  # all of these are blank
+        Column("findable_gone_at", UtcTime),  # vanished from the source
+        Column("findable_changed_at", UtcTime),  # when the hash last changed
+        *(Column(name, _TYPES[kind]) for name, kind in spec.columns.items()),
+    )
+
+
+def make_items(tx: Connection, spec: ItemsSpec, *, was: ItemsSpec | None) -> ItemsSpec:
+    """Make the table, or add the columns that it lacks, and return what it is now.
+
+    `was` is what the record says; its columns keep their kinds, and those that the source has no more stay.
+
+    Raises:
+        ConfigurationError: something of this name is there that is not this task's.
+        InputError: a column has a name that no table can have, or the key is none.
+    """
+    known = {} if was is None else was.columns
+    new = {name: kind for name, kind in spec.columns.items() if name not in known}
+    check_names([*known, *new])
+    _check_key(spec)
+    made = replace(spec, columns={**known, **new})
+    kind = kind_of(tx, spec.table)
+    if kind is not None and (was is None or kind != "table"):
+        raise ConfigurationError(
+            f"there is a {kind if kind == 'view' else 'table'} `{spec.table}` in this database that is not this "
+            "task's; nothing was changed",
+            hint='give the task other tables with table="…", or rename that one',
+        )
+    table = items_table(made)
+    if kind is None:
+        table.create(tx)
+        return made
+    folds = str.lower if tx.dialect.name == "sqlite" else str
+    there = columns_of(tx, spec.table)
+    for column in table.columns:
+        if folds(column.name) not in there:
+            declared = str(CreateColumn(column).compile(dialect=tx.dialect))
+            tx.exec_driver_sql(f"ALTER TABLE {quoted(tx, spec.table)} ADD COLUMN {declared}")
+    return made
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names of columns that a table cannot have.
+
+    Raises:
+        InputError: the message names the first column at fault.
+    """
+    folded: dict[str, str] = {}
+    for name in names:
+        why = _why_not(name)
+        other = folded.setdefault(name.casefold(), name)
+        if not why and other is not name and other != name:
+            why = f"differs from {excerpt(other)!r} only by case"
+        elif not why and other is not name:
+            why = "is there twice"
+        if why:
+            raise InputError(f"the column {excerpt(name)!r} {why}; nothing was changed", hint="rename it in the source")
+    if len(names) > MAX_COLUMNS:
+        raise InputError(
+            f"there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed",
+            hint="leave out those that the prompt does not need",
+        )
+
+
+def _why_not(name: str) -> str:
+    """Return why no column can be called so; empty where one can."""
+    if not name.strip():
+        return "has no name"
+    if "\0" in name or any("\ud800" <= char <= "\udfff" for char in name):
+        return "has a name that is no text"
+    if len(name.encode()) > MAX_COLUMN:
+        return f"has a name of {len(name.encode())} bytes, and {MAX_COLUMN} are the most"
+    return f"begins with {OWN}, as findable's own columns do" if name.casefold().startswith(OWN) else ""
+
+
+def _check_key(spec: ItemsSpec) -> None:
+    """Refuse a key whose columns are not there, or hold what tells no rows apart."""
+    for name in () if spec.has_made_key else spec.key:
+        if name not in spec.columns:
+            found = excerpt(", ".join(spec.columns))
+            raise InputError(
+                f"the items have no column {name!r}, which is the key; nothing was changed. Found: {found}",
+                hint='name the key\'s column with key="…", or key="row" where there is none',
+            )
+        kind = spec.columns[name]
+        if kind not in _KEY_KINDS:
+            raise InputError(
+                f"the key's column {name!r} holds {WORDS[kind]}, and a key is text or a whole number; "
+                "nothing was changed",
+                hint='name another with key="…", or use key="row"',
+            )
+
+
+def key_of(values: Mapping[str, Any], spec: ItemsSpec) -> str:
+    """Return the id of an item by its values as the table holds them.
+
+    One column: its text, a whole number in decimal. Several: a JSON array. A made key: the first half of a hash of all
+    values that are there.
+
+    Raises:
+        BadKeyError: a part of it is missing or blank, or it is too long.
+    """
+    if spec.has_made_key:
+        there = {name: value for name, value in values.items() if value is not None}
+        return hashlib.sha256(compact_json(there, sort=True).encode()).hexdigest()[:32]
+    parts = [values.get(name) for name in spec.key]
+    for name, part in zip(spec.key, parts, strict=True):
+        if part is None or not str(part).strip():
+            raise BadKeyError("the key is missing" if part is None else "the key is blank", column=name)
+    key = str(parts[0]) if len(parts) == 1 else compact_json(parts)
+    if len(key.encode()) > MAX_KEY:
+        raise BadKeyError(f"the key is longer than {MAX_KEY:,} bytes", column=spec.key[0])
+    return key
+
+
+def hash_of(values: Mapping[str, Any], asked: Sequence[str]) -> str:
+    """Return the SHA-256 of the values that a prompt names, as the table holds them."""
+    filled = {name: values.get(name) for name in asked}
+    return hashlib.sha256(compact_json(filled, sort=True).encode()).hexdigest()
+
+
+def is_empty(values: Mapping[str, Any], asked: Sequence[str]) -> bool:
+    """Return whether all values that a prompt names are blank, so that there is nothing to ask about."""
+    found = (values.get(name) for name in asked)
+    return bool(asked) and all(value is None or (isinstance(value, str) and not value.strip()) for value in found)

@@ -1,0 +1,65 @@
+"""What was read of a source of items, on disk until it is written: the first row of each key, in order.
+
+A temporary file without a name; about the size of the source.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import orjson
+
+PAGE = 1_000  # rows in memory
+
+
+class SpooledItem(NamedTuple):
+    """One row that was read: its key, the hash of what is asked about, whether that is blank, and its values."""
+
+    key: str
+    hash: str
+    empty: bool
+    cells: list[Any]
+
+
+class ItemsSpool(AbstractContextManager["ItemsSpool"]):
+    """The rows so far; `count` of them."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.count = 0
+        self._file = sqlite3.connect("", isolation_level=None)
+        for statement in (
+            "PRAGMA journal_mode = OFF",
+            "PRAGMA synchronous = OFF",
+            "CREATE TABLE items (number INTEGER PRIMARY KEY, key TEXT UNIQUE, line INTEGER, hash TEXT, empty, cells)",
+            "BEGIN",
+        ):
+            self._file.execute(statement)
+
+    def add(self, line: int, item: SpooledItem) -> tuple[int, bool] | None:
+        """Keep a row; where its key came before, return that row's line and whether its values were the same."""
+        cells = orjson.dumps(item.cells)
+        row = (item.key, line, item.hash, item.empty, cells)
+        statement = "INSERT INTO items (key, line, hash, empty, cells) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        if self._file.execute(statement, row).rowcount:
+            self.count += 1
+            return None
+        found = self._file.execute("SELECT line, cells FROM items WHERE key = ?", (item.key,)).fetchone()
+        return found[0], found[1] == cells
+
+    def pages(self) -> Iterator[list[SpooledItem]]:
+        """Yield the rows in the order in which they were added, some at a time."""
+        rows = self._file.execute("SELECT key, hash, empty, cells FROM items ORDER BY number")
+        while page := rows.fetchmany(PAGE):
+            yield [SpooledItem(key, hash_, bool(empty), orjson.loads(cells)) for key, hash_, empty, cells in page]
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """Return those of some keys that no row has."""
+        listed = orjson.dumps(list(keys)).decode()
+        query = "SELECT key FROM items WHERE key IN (SELECT value FROM json_each(?))"
+        return {*keys} - {key for (key,) in self._file.execute(query, (listed,))}
+
+    def __exit__(self, *_: object) -> None:
+        """Remove what was kept."""
+        self._file.close()

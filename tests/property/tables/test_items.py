@@ -1,0 +1,71 @@
+"""Whatever versions of a file follow one another, the table of items holds what a plain dictionary says."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.store.database import Store
+from pipeline.tables.items_fill import ItemsReport
+from tests.integration.tables.sources import Items, write_csv
+
+Row = tuple[str, str, str]  # key, text, and a column that is not asked about
+
+TEXTS = st.sampled_from(["", " ", "bees", 'wasps, "or"\nants', "Bienen €"])
+ROWS = st.lists(
+    st.tuples(st.sampled_from(["", "a", "A", "b", "ä", " a"]), TEXTS, st.sampled_from(["", "x"])), max_size=8
+)
+
+
+@dataclass
+class Model:
+    """What the table should hold: rows by key, those that are gone, and the keys in the order of first sight."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+
+    def take(self, rows: list[Row]) -> ItemsReport:
+        """Take a version of the file."""
+        report, now = ItemsReport(), dict[str, Row]()
+        for row in rows:
+            if not row[0].strip():
+                report.refused["the key is blank"] += 1
+            elif now.setdefault(row[0], row) is not row:
+                report.merged += now[row[0]] == row
+                report.refused["double"] += now[row[0]] != row
+        for key, row in now.items():
+            before = self.rows.get(key)
+            report.new += before is None
+            report.changed += before is not None and before[1] != row[1]
+            report.same += before is not None and before[1] == row[1]
+            report.back += key in self.gone
+            report.empty += not row[1].strip()
+        report.gone = len(self.rows.keys() - self.gone - now.keys())
+        self.rows |= now
+        self.gone = self.rows.keys() - now.keys()
+        return report
+
+
+@given(st.lists(ROWS, min_size=1, max_size=4))
+def test_versions_of_a_file(versions: list[list[Row]]) -> None:
+    """The counts, the values, what is gone and the order are the model's after every version."""
+    with TemporaryDirectory() as folder:
+        store = Store(f"sqlite:///{folder}/findable.db")
+        items, model = Items(store), Model()
+        for number, rows in enumerate(versions):
+            said = items.take_file(write_csv(Path(folder) / f"{number}.csv", [("id", "text", "other"), *rows]))
+            expected = model.take(rows)
+            assert _counts(said) == _counts(expected)
+            stored = items.rows()
+            assert {row["findable_key"]: (row["id"], row["text"], row["other"]) for row in stored} == model.rows
+            assert [row["findable_key"] for row in stored] == list(model.rows)
+            assert {row["findable_key"] for row in stored if row["findable_gone_at"] is not None} == model.gone
+            assert all(row["findable_empty"] == (not row["text"].strip()) for row in stored)
+        store.close()
+
+
+def _counts(report: ItemsReport) -> tuple[int, ...]:
+    counts = (report.new, report.changed, report.same, report.gone, report.back, report.merged, report.empty)
+    return (*counts, sum(report.refused.values()))
