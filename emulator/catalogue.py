@@ -14,6 +14,9 @@ MODEL_VERSION = "findable-local-1"
 QUICK_VERSION = "findable-local-quick-1"
 """What answers a request for concepts where the setting `quick_concepts` asks for form and not for content."""
 
+STAND_IN_VERSION = "findable-local-stand-in-1"
+"""What answers a schema that asks for neither tags nor concepts: of the right form, out of the text, and no model."""
+
 _GENERATE = ("generateContent", "streamGenerateContent", "countTokens", "batchGenerateContent")
 _EMBED = ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent", "countTokens")
 

@@ -80,11 +80,16 @@ def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.fl
             raise ValueError(f"text {place} is blank, expected something to encode")
     vectors = np.zeros((len(texts), WIDTH), dtype=np.float32)
     for place, text in enumerate(texts):
-        vectors[place] = _unit(_ENCODERS[encoder](_counted(text)))
+        vectors[place] = _unit(_ENCODERS[encoder](words_of(text)))
     return vectors
 
 
-def _counted(text: str) -> Counter[str]:
+def is_telling(word: str) -> bool:
+    """Tell whether a word, lower case, is no stop word."""
+    return word not in _STOP_WORDS
+
+
+def words_of(text: str) -> Counter[str]:
     """Count the words of `text`, lower case, stop words left out; never empty unless the text is blank.
 
     Chinese, Japanese and Korean runs count as their overlapping pairs. A text of stop words alone counts those, a
@@ -120,6 +125,12 @@ def _lexical(words: Counter[str]) -> "NDArray[np.float32]":
     slots = [slot for found, _, _ in grams for slot in found]
     signed = [sign * damped / math.sqrt(len(signs)) for _, signs, damped in grams for sign in signs]
     return np.bincount(slots, weights=signed, minlength=WIDTH).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def meaning_of(word: str) -> "NDArray[np.float32]":
+    """Return what one word, lower case, means: float32, (256,), of unit length; it must not be changed."""
+    return _unit(_weights()[1][list(_word(word[:_LONGEST_WORD]).tokens)].sum(axis=0))
 
 
 _ENCODERS = {"semantic": _semantic, "lexical": _lexical}

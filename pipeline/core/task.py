@@ -160,12 +160,13 @@ class Task(Protocol):
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield the items with these ids as they are now, in the order of `ids`, without removed ones."""
 
-    def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
+    def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:  # noqa: ARG002 - few change
         """Pass where what was asked under a fingerprint can be judged now, or a change since then is `accepted`.
 
         Raises:
             ConfigurationError: the declaration is another one now; `what` names what was asked.
         """
+        return
 
     def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002 - few need it
         """Return what judging an answer needs of each item's row, by id; nothing where the answer is enough."""
@@ -206,8 +207,12 @@ class Task(Protocol):
         """
         raise InputError(f"the {self.words.many} of this workspace cannot be listed")
 
-    def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
-        """Return what the answers of one extractor (None: of all of the task) are like, at flat memory."""
+    def quality(self, tx: "Connection", extractor: str | None) -> "Quality | None":  # noqa: ARG002 - few measure more
+        """Return what the answers of one extractor (None: of all of the task) are like, at flat memory.
+
+        None where they are measured as those of any task.
+        """
+        return None
 
     def new_version(self, tx: "Connection", label: str | None) -> "Task":  # noqa: ARG002 - few have more than one version
         """Return this task under another version, `label` or the next free one; older answers do not count for it.

@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import gates, report, report_files
+from pipeline.quality.answer_figures import measure_answers
 from pipeline.quality.figures import Quality, Verdict, shown
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Task
+    from pipeline.store.database import Connection
 
 HALF = 0.5
 ENOUGH = 20  # items: when half of so many are wrong it is the question or the model, and no bad luck
@@ -65,6 +70,11 @@ class QualityReport(NamedTuple):
         gates.ensure_gates_passed(self.verdicts, report=str(self.path))
 
 
+def quality_of(tx: "Connection", task: "Task", extractor: str | None) -> "Quality":
+    """Return what the answers of one extractor (None: of all of the task) are like, at flat memory."""
+    return task.quality(tx, extractor) or measure_answers(tx, task, extractor)
+
+
 def check_gate_overrides(ws: "OpenWorkspace") -> None:
     """Make sure that the answers can be judged by the bounds that are set, before anything is paid for.
 
@@ -74,7 +84,7 @@ def check_gate_overrides(ws: "OpenWorkspace") -> None:
     if not ws.settings.gates:
         return
     with ws.store.read() as tx:
-        quality = ws.task.quality(tx, NO_EXTRACTOR)
+        quality = quality_of(tx, ws.task, NO_EXTRACTOR)
     gates.check_overrides(quality, ws.settings.gates, others=_others(ws, quality))
 
 
@@ -83,7 +93,7 @@ def _others(ws: "OpenWorkspace", quality: "Quality") -> set[str]:
     if gates.parse_bounds(ws.settings.gates or "").keys() <= {one.name for one in quality.gates}:
         return set()
     with ws.store.read() as tx:
-        others = [one.task.quality(tx, NO_EXTRACTOR) for one in ws.subjects if one.task is not ws.task]
+        others = [quality_of(tx, one.task, NO_EXTRACTOR) for one in ws.subjects if one.task is not ws.task]
     return {gate.name for other in others for gate in other.gates}
 
 
@@ -100,7 +110,7 @@ def write_report(
     """
     chosen = extractor or ws.task.label
     with ws.store.read() as tx:
-        quality = ws.task.quality(tx, chosen)
+        quality = quality_of(tx, ws.task, chosen)
     if not quality.items and not any(one.items for one in quality.figures):
         return None
     quality = replace(quality, notes=[*(notes or []), *quality.notes])

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, collate, delete, func, select, update
 
 from pipeline.core.task import VersionCounts
 from pipeline.store import database
 from pipeline.store.database import PAGE, among, pages, streamed
-from pipeline.store.tables import answers, attempts, calls, parked
+from pipeline.store.tables import answers, attempts, calls, parked, versions
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
@@ -204,6 +204,25 @@ def last_applied(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tup
         query = select(*columns).where(_stands(task), among(tx, answers.c.item_id, some)).order_by(answers.c.id)
         found.update((row[0], (row[1], row[2])) for row in tx.execute(query))
     return found
+
+
+def applied_answers(tx: Connection, task: str) -> Iterator[tuple[str, str, str, datetime]]:
+    """Yield (item id, extractor, answer as JSON, when) of the last that was applied to each item by each extractor.
+
+    They come by the bytes of both names. Those of a version that is being rolled back count as gone.
+    """
+    newer = answers.alias()
+    again = select(newer.c.id).where(newer.c.task == task, newer.c.item_id == answers.c.item_id)
+    again = again.where(newer.c.extractor == answers.c.extractor, newer.c.id > answers.c.id)
+    again = again.where(newer.c.applied, newer.c.answer != FORGOTTEN)
+    leaving = select(versions.c.version + "/" + versions.c.model)
+    leaving = leaving.where(versions.c.task == task, versions.c.withdrawn_at.is_not(None))
+    names = (answers.c.item_id, answers.c.extractor)
+    query = select(*names, answers.c.answer, answers.c.at).where(_stands(task), ~again.exists())
+    query = query.where(answers.c.extractor.not_in(leaving))
+    by_bytes = names if tx.dialect.name == "sqlite" else (collate(one, "C") for one in names)
+    for row in streamed(tx, query.order_by(*by_bytes), page=PAGE):
+        yield tuple(row)
 
 
 def version_counts(tx: Connection, task: str) -> list[VersionCounts]:

@@ -46,6 +46,10 @@ class CopyJson(Text):
     """JSON: text in SQLite, and in PostgreSQL a document, which does not keep the spelling."""
 
 
+class CopyText(Text):
+    """Text in SQLite, and in PostgreSQL a type of its own that gives it back as it was sent: a date, a UUID."""
+
+
 @dataclass
 class Digest:
     """What a table holds, in any order: the number of rows, and the sum of a hash of each."""
@@ -167,7 +171,7 @@ def _as_sent(column: Column[Any]) -> ColumnElement[Any]:
     """Return a column of PostgreSQL as SQL that gives back what was sent."""
     if isinstance(column.type, UtcTime):
         return func.to_char(func.timezone("UTC", column), LIKE_TIME)
-    return cast(column, Text) if isinstance(column.type, CopyJson) else column
+    return cast(column, Text) if isinstance(column.type, CopyJson | CopyText) else column
 
 
 def _changing(table: Table, kind: type, change: Callable[[Any], Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:

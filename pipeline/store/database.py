@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     CursorResult,
+    Delete,
     Engine,
     Insert,
     Select,
@@ -274,7 +275,9 @@ def insert_rows(tx: Connection, table: Table, names: Sequence[str], rows: Sequen
         run_many(tx, insert(table), names, _as_stored(tx, table, names, rows))
 
 
-def run_many(tx: Connection, statement: Insert | Update, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+def run_many(
+    tx: Connection, statement: Insert | Update | Delete, names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> int:
     """Run a statement once for each row, and return how many rows of the database it met in all.
 
     `names` are its bound parameters in the order of a row's values, which are what the driver takes: text, numbers,

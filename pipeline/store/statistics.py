@@ -4,14 +4,15 @@ Answers know their extractor, attempts of a batch know their batch's; of live ca
 compared do not count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, select, union
 
 from pipeline.core.states import BatchState, CallEnd, Outcome
-from pipeline.store.answers import COMPARED, sum_usage
+from pipeline.store.answers import COMPARED, CUT_SHORT, sum_usage
+from pipeline.store.database import PAGE, streamed
 from pipeline.store.tables import answers, attempts, batch_accounts, batches, calls, events, parked
 
 NEWEST_BATCHES = 20  # ours: the newest batches that are looked at
@@ -181,6 +182,19 @@ def count_unanswered(tx: Connection, task: str, extractor: str | None) -> int:
 def applied_ids(task: str, extractor: str) -> Select[Any]:
     """Return the SELECT of the items whose answer by an extractor was applied."""
     return select(answers.c.item_id).where(_applied(task, extractor))
+
+
+def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str]]:
+    """Yield (item id, answer as JSON) of every answer of an extractor that was applied, as they came."""
+    query = select(answers.c.item_id, answers.c.answer).where(_applied(task, extractor)).order_by(answers.c.id)
+    for row in streamed(tx, query, page=PAGE):
+        yield row.item_id, row.answer
+
+
+def count_cut(tx: Connection, task: str, extractor: str | None) -> int:
+    """Return how many replies in batches of an extractor were cut by the token limit."""
+    mine = and_(attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.in_(_batches(extractor)))
+    return tx.execute(select(func.count()).where(mine)).scalar_one()
 
 
 def count_parked(tx: Connection, task: str) -> int:

@@ -8,6 +8,8 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
+from pipeline.tables.cells import cell_words
+
 KINDS = ("text", "integer", "real", "boolean", "json")
 WORDS: Mapping[str, str] = {
     "text": "text",
@@ -103,3 +105,8 @@ def stored_value(value: Any, kind: str) -> Any:
 def compact_json(value: Any, *, sort: bool = False) -> str:
     """Return a value as JSON without blanks; where it is to be compared, with sorted names."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort)
+
+
+def value_text(value: Any) -> str:
+    """Return a cell as it is put to a model: NULL is the empty text, a truth value a word in lower case."""
+    return str(value).lower() if isinstance(value, bool) else cell_words(value)

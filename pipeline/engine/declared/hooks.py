@@ -2,21 +2,26 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import column, delete, select, table
 
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import CheckResult, ExportRows, Hooks, RowFault
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.store.database import PAGE, streamed
-from pipeline.tables import answers_table, export, items
+from pipeline.tables import answers_rows, answers_table, export, items
+from pipeline.tables.answers_spec import answers_table as table_of
+from pipeline.tables.cells import loaded
+from pipeline.tables.item_values import value_text
+from pipeline.tables.reflect import columns_of
 from pipeline.tables.rows import holds
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
-EXPORTED = {"text": export.TEXT, "date": export.TEXT, "json": export.TEXT, "real": export.NUMBER}
+EXPORTED = {"integer": export.NUMBER, "real": export.NUMBER}
 
 
 class DeclaredHooks(Hooks):
@@ -37,7 +42,7 @@ class DeclaredHooks(Hooks):
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - the record tells them
         """Return the tables of items and answers."""
-        return (self._task.table, answers_table.answers_table(self._task.answers_spec))
+        return (self._task.table, table_of(self._task.answers_spec))
 
     def make_tables(self, tx: "Connection", there: "Connection") -> None:  # noqa: ARG002 - the record tells them
         """Make both tables and the view."""
@@ -47,35 +52,34 @@ class DeclaredHooks(Hooks):
     def check(self, tx: "Connection") -> CheckResult | None:
         """Hold the table of answers against the record of answers."""
         task = self._task
-        found = answers_table.compare_rows(tx, task.answers_spec, task.name)
-        wrong = found.missing + found.different + found.superfluous
-        table = f"{task.record.prefix}_answers"
-        said = f"{table}: {found.same + wrong:,} rows compared with the answers that were applied"
-        figures = {"compared": found.same + wrong, "wrong": wrong}
-        if not wrong:
-            return CheckResult(said, figures, ())
-        what = f"{table}: {found.missing} missing, {found.different} different, {found.superfluous} superfluous"
-        shown = f" ({', '.join(found.examples)})" if found.examples else ""
+        found = answers_rows.compare_rows(tx, task.answers_spec, task.name)
+        name = task.answers_spec.table
+        figures = {"differing": found.differing, "missing": found.missing, "superfluous": found.superfluous}
+        if not found.total:
+            return CheckResult(f"{name} says what was answered", figures, ())
+        told = (f"{count} {way} ({_shown(found.examples[way])})" for way, count in figures.items() if count)
         why = "what other programs read there is not what was answered"
-        return CheckResult(said, figures, [RowFault(f"{what}{shown}", why, mend=self._rebuild)])
+        return CheckResult(
+            f"{name} was compared", figures, [RowFault(f"{name}: {'; '.join(told)}", why, mend=self._rebuild)]
+        )
 
     def _rebuild(self, tx: "Connection") -> str:
-        written = answers_table.rebuild_rows(tx, self._task.answers_spec, self._task.name)
-        return f"wrote {self._task.record.prefix}_answers anew from {written} answers"
+        done = answers_rows.rebuild_rows(tx, self._task.answers_spec, self._task.name)
+        return f"mended {done} rows of {self._task.answers_spec.table}"
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
         """Return whether a text stands in any row of either table."""
-        return any(holds(tx, table.c, text) for table in self.tables(tx))
+        return any(holds(tx, one.c, text) for one in self.tables(tx))
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return the texts of the row that are asked about, and its key."""
         row = tx.execute(select(self._task.table).where(self._task.table.c.findable_key == item_id)).mappings().first()
-        texts = [] if row is None else [items.value_text(row[name]) for name in self._task.record.words["asked"]]
+        texts = [] if row is None else [value_text(row[name]) for name in self._task.record.words["asked"]]
         return [text for text in dict.fromkeys([item_id, *texts]) if text.strip()]
 
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a row and its answers."""
-        answers_table.remove_rows(tx, self._task.answers_spec, item_ids=[item_id])
+        answers_rows.remove_rows(tx, self._task.answers_spec, item_ids=[item_id])
         tx.execute(delete(self._task.table).where(self._task.table.c.findable_key == item_id))
 
     def export_rows(self, tx: "Connection", *, best: bool, extractor: str | None) -> ExportRows:
@@ -86,30 +90,38 @@ class DeclaredHooks(Hooks):
         """
         if best:
             raise InputError(f"{self._task.name} has no BEST=; nothing was written", hint="EXTRACTOR= chooses answers")
-        task = self._task
-        query = answers_table.answered_rows(task.answers_spec, task.items_spec, extractor=extractor)
+        spec = self._task.answers_spec
+        if extractor is None:
+            source: Any = table(spec.view, *map(column, columns_of(tx, spec.view)))
+            query = select(source)
+        else:
+            source = table_of(spec)
+            query = select(source).where(source.c.extractor == extractor)
         return ExportRows(dict(row) for row in streamed(tx, query, page=PAGE).mappings())
 
     def encode_rows(self, rows: Iterable[Any], *, format_: str) -> Iterator[bytes]:
         """Return the bytes of a file with these rows."""
-        kinds = {**self._task.record.columns, **dict(self._task.record.key), **dict(self._task.record.fields)}
-        plain = ({name: _plain(value, kinds.get(name)) for name, value in row.items()} for row in rows)
-        names = answers_table.answered_names(self._task.answers_spec, self._task.items_spec)
+        kinds = {**self._task.record.columns, **dict(self._task.record.fields)}
+        plain = ({name: _plain(value, kinds.get(name, "")) for name, value in row.items()} for row in rows)
+        if format_ in {"jsonl", "json"}:
+            return export.json_lines(plain) if format_ == "jsonl" else export.json_list(plain)
+        first = next(plain, {})
+        names, every = list(first), chain([first] if first else [], plain)
         if format_ == "csv":
-            return export.csv(
-                (["" if row[name] is None else _cell(row[name]) for name in names] for row in plain), names
-            )
-        if format_ == "parquet":
-            columns = {name: EXPORTED.get(kinds.get(name, "text"), export.TEXT) for name in names}
-            told = ({name: _parquet(row[name], columns[name]) for name in names} for row in plain)
-            return export.parquet(told, columns)
-        return export.json_lines(plain) if format_ == "jsonl" else export.json_list(plain)
+            return export.csv(([_cell(row[name]) for name in names] for row in every), names)
+        columns = {name: EXPORTED.get(kinds.get(name, ""), export.TEXT) for name in names}
+        told = ({name: _parquet(row[name], columns[name]) for name in names} for row in every)
+        return export.parquet(told, columns)
 
 
-def _plain(value: Any, kind: str | None) -> Any:
+def _shown(examples: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(item_id for item_id, _ in examples)
+
+
+def _plain(value: Any, kind: str) -> Any:
     """Return a cell as JSON has it; what the column keeps as JSON text is the document."""
     if kind == "json" and isinstance(value, str):
-        return json.loads(value)
+        return loaded(value)
     return value.isoformat() if hasattr(value, "isoformat") else value if _is_plain(value) else str(value)
 
 
@@ -119,8 +131,8 @@ def _is_plain(value: Any) -> bool:
 
 def _cell(value: Any) -> str:
     """Return a value as the text of a cell."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if value is None or isinstance(value, bool):
+        return value_text(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 

@@ -16,7 +16,8 @@ from pipeline.engine.declared.fingerprint import differences, digest, fingerprin
 from pipeline.engine.declared.task import DeclaredTask, words_of
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answers_table, items
+from pipeline.tables import answer_fields, answers_table, items
+from pipeline.tables.answers_spec import check_fields
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -40,8 +41,8 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
             f"{path}: the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole numbers or UUIDs",
             hint='key= names other columns, and key="row" makes a key of each row',
         )
-    fields = answers_table.fields_of(declaration.answer)
-    return TaskRecord(
+    fields = answer_fields.fields_of(declaration.answer)
+    record = TaskRecord(
         name=declaration.name,
         path=str(path),
         prefix=declaration.table or declaration.name,
@@ -56,6 +57,8 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
         words={**words_of(declaration), "quotes_in": quotes_column(declaration, path, columns)},
         at=at,
     )
+    check_fields(DeclaredTask(record).answers_spec)
+    return record
 
 
 def items_place(declaration: Declaration, path: Path) -> str:

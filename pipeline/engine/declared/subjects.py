@@ -1,9 +1,11 @@
 """Make subjects of the recorded tasks, record the one that a command names, and bring its items up to date."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,13 @@ from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.record import items_place, put_record, record_of
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import tasks
+from pipeline.store import leases, tasks
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import items
+from pipeline.tables.items_file import open_file
+from pipeline.tables.items_fill import ItemsReport, fill_items
+from pipeline.tables.items_query import open_query
+
+EXAMPLES = 3  # refused rows in a message
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
@@ -110,12 +116,57 @@ def bring_items(
     columns = record.columns if is_same else source.columns
     new = _put(store, declaration, path, columns, settings, at=at, display=display)
     if not is_same:
-        spec = DeclaredTask(new).items_spec
-        report = items.fill_items(store, spec, source, asked=declaration.asked, at=at, display=display)
-        display.say(f"{new.name}: {report.said}")
-        with store.write() as tx:
-            tasks.keep_items_hash(tx, new.name, source.sha256)
-    return DeclaredTask(new, task.refreshes)
+        _fill(store, new, declaration, source, settings, at=at, display=display)
+    with store.read() as tx:
+        now = tasks.get_task(tx, new.name)
+    return DeclaredTask(now or new, task.refreshes)
+
+
+def _fill(
+    store: "Store",
+    record: TaskRecord,
+    declaration: Declaration,
+    source: Any,
+    settings: Settings,
+    *,
+    at: datetime,
+    display: Progress,
+) -> None:
+    """Make a task's table hold what its source says, and keep that it does; one process at a time."""
+    waiting = f"another process imports the items of {record.name}; waiting for it"
+    with leases.wait_for_lease(
+        store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
+    ) as lease:
+        report = fill_items(
+            store,
+            DeclaredTask(record).items_spec,
+            source,
+            asked=declaration.asked,
+            at=at,
+            display=display,
+            strict=declaration.is_query,
+            guard=lease.check,
+            settle=partial(tasks.keep_items_hash, name=record.name, sha256=source.sha256),
+        )
+    if said := _said(report):
+        display.say(f"{record.name}: {said}")
+    for finding in report.findings[:EXAMPLES]:
+        display.warn(f"{record.items}, line {finding.line}: {finding.reason}; the row is not asked about")
+
+
+def _said(report: ItemsReport) -> str:
+    """Return what an import of items came to, in words; nothing where all is as it was."""
+    counts = {
+        "new": report.new,
+        "changed": report.changed,
+        "gone": report.gone,
+        "back": report.back,
+        "merged with an equal one": report.merged,
+        "empty": report.empty if report.new or report.changed else 0,
+        "refused": report.refused.total(),
+    }
+    told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+    return f"rows: {told}" if told else ""
 
 
 def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha256: str | None) -> bool:
@@ -161,8 +212,8 @@ def _source(store: "Store", declaration: Declaration, path: Path, settings: Sett
         InputError: it cannot be read; the message names it.
     """
     if declaration.is_query:
-        return items.open_query(store, declaration.items, timeout_s=settings.select_timeout)
-    return items.open_file(Path(items_place(declaration, path)))
+        return open_query(store, declaration.items, timeout_s=settings.select_timeout)
+    return open_file(Path(items_place(declaration, path)))
 
 
 def _unused(settings: Settings) -> ConfigurationError:

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from pipeline.core import text
 from pipeline.core.declaration import Declaration, fill_template
@@ -30,8 +30,10 @@ from pipeline.store import answers, versions
 from pipeline.store.database import among, pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answers_table, items
-from pipeline.tables.answers_table import AnswersSpec, ProjectedRow
+from pipeline.tables import answer_fields, answers_rows, items
+from pipeline.tables.answers_rows import ProjectedRow
+from pipeline.tables.answers_spec import AnswersSpec
+from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
 from pipeline.tables.rows import ItemStates, count_item_states, mentions, rows_among
 
@@ -133,7 +135,7 @@ class DeclaredTask(Task):
 
     def total(self, tx: "Connection") -> int:
         """Return how many rows there are, those that are gone from their source too."""
-        return items.count_items(tx, self.items_spec)
+        return tx.execute(select(func.count(self.table.c.findable_key))).scalar_one()
 
     def pending(self, *, after: str | None = None) -> "Select[Any]":
         """Return the SELECT of the rows to ask about, in the order in which they were first seen."""
@@ -161,7 +163,7 @@ class DeclaredTask(Task):
         """Return what is asked about a row: each value stands between tags of its column's name."""
         declared = self.declaration
         delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, items.value_text(row[column])))
+        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
         room = declared.max_output_tokens or MAX_OUTPUT_TOKENS
         return Prompt(system=self._system, parts=[{"text": filled}], max_output_tokens=room)
 
@@ -176,7 +178,7 @@ class DeclaredTask(Task):
         """Return an example as it is shown to the model."""
         declared, (row, answer) = self.declaration, example
         delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, items.value_text(row[column])))
+        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
         return f"Example:\n{filled}\nAnswer:\n{declared.answer.model_validate(answer).model_dump_json()}"
 
     def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
@@ -209,7 +211,7 @@ class DeclaredTask(Task):
         Raises:
             ConfigurationError: `check` itself failed, which is the file's fault and not the item's.
         """
-        if why := answers_table.why_unstorable(answer):
+        if why := answer_fields.why_unstorable(answer):
             return None, why
         if context is None or (input_hash and context["findable_hash"] != input_hash):
             return answer, ""
@@ -217,7 +219,7 @@ class DeclaredTask(Task):
         if column := self.record.words.get("quotes_in"):
             from pipeline.core.quotes import located
 
-            found, why = located(answer, items.value_text(context[column]))
+            found, why = located(answer, value_text(context[column]))
             if found is None:
                 return None, why
             answer = found
@@ -261,7 +263,7 @@ class DeclaredTask(Task):
         ready = [
             ProjectedRow(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
-        answers_table.write_rows(tx, self.answers_spec, ready)
+        answers_rows.write_rows(tx, self.answers_spec, ready)
         return WriteResult(applied=applied, outdated=outdated)
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
@@ -299,7 +301,7 @@ class DeclaredTask(Task):
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
         """Take the answers about these rows out of their table."""
-        answers_table.remove_rows(tx, self.answers_spec, item_ids=ids)
+        answers_rows.remove_rows(tx, self.answers_spec, item_ids=ids)
 
     def versions(self, tx: "Connection") -> list[VersionCounts]:
         """Return every extractor whose answers were applied."""
@@ -312,7 +314,7 @@ class DeclaredTask(Task):
         if not page:
             return RolledBackPage(0, None)
         ids = list(dict.fromkeys(one for _, one in page))
-        gone = answers_table.remove_rows(tx, self.answers_spec, item_ids=ids, extractor=extractor)
+        gone = answers_rows.remove_rows(tx, self.answers_spec, item_ids=ids, extractor=extractor)
         return RolledBackPage(gone, page[-1][0])
 
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
@@ -326,7 +328,7 @@ class DeclaredTask(Task):
     def label_of(self, row: Mapping[str, Any]) -> str:
         """Return the name by which a person knows a row."""
         template = self.record.words.get("label") or ""
-        named = fill_template(template, lambda column: items.value_text(row.get(column)))
+        named = fill_template(template, lambda column: value_text(row.get(column)))
         return " ".join(named.split())[:NAMED] or str(row["findable_key"])
 
     def id_of(self, tx: "Connection", name: str) -> str:

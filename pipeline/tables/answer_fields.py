@@ -1,0 +1,204 @@
+"""Say which column each field of an answer gets, and what an answer's value is in that column.
+
+A field whose values are all of one plain kind has a typed column; all others (lists, objects, quotations, unions) are
+JSON. What is no value of its kind is NULL.
+"""
+
+import json
+import math
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from sqlalchemy import BigInteger, Boolean, Text
+from sqlalchemy.types import TypeEngine
+
+from pipeline.core.errors import InputError
+from pipeline.store.copy import CopyJson, CopyText, spelled
+from pipeline.store.times import IsoTime, time_of
+from pipeline.tables.columns import NUMBER, AsTheColumn
+
+MAX_NAME = 63  # bytes; PostgreSQL cuts longer names
+WHOLE = 2**63  # whole numbers of 64 bits are below it, and not below minus it
+JSON = "json"
+BYTES = Text().with_variant(Text(collation="C"), "postgresql")  # compares by bytes on both databases
+DATE = CopyText().with_variant(AsTheColumn("DATE"), "postgresql")
+UUID = CopyText().with_variant(AsTheColumn("UUID"), "postgresql")
+TYPES: Mapping[str, TypeEngine[Any]] = {
+    "text": Text(),
+    "integer": BigInteger(),
+    "real": NUMBER,
+    "boolean": Boolean(),
+    "date": DATE,
+    "time": IsoTime(),
+    JSON: CopyJson().with_variant(AsTheColumn("JSONB"), "postgresql"),
+}
+KEY_TYPES: Mapping[str, TypeEngine[Any]] = {"text": BYTES, "integer": BigInteger(), "uuid": UUID}
+_KINDS: Mapping[Any, str] = {
+    str: "text",
+    bool: "boolean",
+    int: "integer",
+    float: "real",
+    Decimal: "real",
+    date: "date",
+    datetime: "time",
+}
+
+
+def fields_of(answer: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """Return (name, kind) of each field of a model, in order: text, integer, real, boolean, date, time or json.
+
+    Raises:
+        InputError: two names are one to a database, or one is longer than a column's may be.
+    """
+    found: dict[str, str] = {}
+    for name in answer.model_fields:
+        if len(name.encode()) > MAX_NAME:
+            raise InputError(f"the field `{name}` of the answer has a name of more than {MAX_NAME} bytes")
+        if (other := found.setdefault(name.casefold(), name)) != name:
+            raise InputError(f"the fields `{other}` and `{name}` of the answer are one name to a database")
+    return tuple((name, _kind_beside(one.annotation, one.metadata)) for name, one in answer.model_fields.items())
+
+
+def stored_cells(fields: Iterable[tuple[str, str]], answer_json: str) -> list[Any]:
+    """Return the cells of an answer's fields as the driver of either database takes them."""
+    document = json.loads(answer_json)
+    values = document if isinstance(document, dict) else {"root": document}
+    return [None if values.get(name) is None else _CELLS[kind](values[name]) for name, kind in fields]
+
+
+def same_cell(kind: str, one: Any, other: Any) -> bool:
+    """Return whether two cells of a kind say the same; JSON may be spelled in two ways."""
+    if one == other:
+        return True
+    if kind != JSON or not isinstance(one, str) or not isinstance(other, str):
+        return False
+    try:
+        return spelled(one) == spelled(other)
+    except (TypeError, ValueError):
+        return False
+
+
+def stored_time(moment: datetime) -> str:
+    """Return an aware time as both databases take it, in UTC; as text it sorts by time."""
+    return moment.astimezone(UTC).isoformat(" ", "microseconds")
+
+
+def why_unstorable(answer: str | BaseModel) -> str:
+    """Return why no database could keep an answer (JSON or a model) as it is; the empty text where both can."""
+    try:
+        document = json.loads(answer) if isinstance(answer, str) else answer.model_dump(mode="json")
+        return next(_unstorable(document, ""), "")
+    except UnicodeError:
+        return "a text that is half a character (a lone surrogate)"
+    except (ValueError, RecursionError):
+        return "it is no JSON that can be read"
+
+
+def _unstorable(value: Any, place: str) -> Iterator[str]:
+    """Yield what cannot be kept of a value, and where it stands."""
+    where = f" in `{place}`" if place else ""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from _unstorable(name, place)
+            yield from _unstorable(one, f"{place}.{name}" if place else name)
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _unstorable(one, f"{place}[{number}]")
+    elif isinstance(value, str) and "\0" in value:
+        yield f"a text with NUL{where}"
+    elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        yield f"a text with half a character (a lone surrogate){where}"
+    elif isinstance(value, int) and not -WHOLE <= value < WHOLE:
+        yield f"a whole number of more than 64 bits{where}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"a number that is none (NaN or infinite){where}"
+
+
+def _kind(annotation: Any) -> str:
+    """Return the kind of the column for values of a type."""
+    origin = get_origin(annotation)
+    if origin in {Union, types.UnionType}:
+        return _one_of({_kind(one) for one in get_args(annotation) if one is not types.NoneType})
+    if origin is Literal:
+        return _of_values(get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return _of_values(annotation)
+    if origin is Annotated:
+        return _kind_beside(annotation.__origin__, annotation.__metadata__)
+    meant = _named(annotation)
+    return _KINDS.get(annotation, JSON) if meant is None else _kind(meant)
+
+
+def _kind_beside(annotation: Any, metadata: Iterable[Any]) -> str:
+    """Return the kind of a type with what stands beside it; what another library makes of it is JSON."""
+    own = (type(one).__module__.partition(".")[0] for one in metadata if hasattr(one, "__get_pydantic_core_schema__"))
+    return _kind(annotation) if all(one == "pydantic" for one in own) else JSON
+
+
+def _named(annotation: Any) -> Any:
+    """Return the type that another name was given; None where it is none of these."""
+    return annotation.__supertype__ if isinstance(annotation, NewType) else getattr(annotation, "__value__", None)
+
+
+def _of_values(values: Iterable[Any]) -> str:
+    """Return the kind that all values have; members of an enum are their values."""
+    plain = (one.value if isinstance(one, Enum) else one for one in values)
+    return _one_of({_KINDS.get(type(one), JSON) for one in plain if one is not None})
+
+
+def _one_of(kinds: set[str]) -> str:
+    return kinds.pop() if len(kinds) == 1 else JSON
+
+
+def _text(value: Any) -> Any:
+    return value if isinstance(value, str) else _json(value)
+
+
+def _integer(value: Any) -> Any:
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return int(value) if is_whole and -WHOLE <= value < WHOLE else None
+
+
+def _real(value: Any) -> Any:
+    """Return a number; decimal ones come as text."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _boolean(value: Any) -> Any:
+    return value if isinstance(value, bool) else None
+
+
+def _date(value: Any) -> Any:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except (TypeError, ValueError):
+        return None
+
+
+def _time(value: Any) -> Any:
+    moment = time_of(value)
+    return None if moment is None else stored_time(moment)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_CELLS: Mapping[str, Callable[[Any], Any]] = {
+    "text": _text,
+    "integer": _integer,
+    "real": _real,
+    "boolean": _boolean,
+    "date": _date,
+    "time": _time,
+    JSON: _json,
+}

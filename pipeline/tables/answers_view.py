@@ -1,0 +1,130 @@
+"""Make the view `<prefix>_answered`: of each item the newest answer, beside the row that was asked about.
+
+A column of the source whose name another column has is called `source_…`. Columns of a view that is there keep their
+places, so that another program's views on it stay.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, exc, text
+
+from pipeline.core.errors import ConfigurationError
+from pipeline.tables.adopt import unfit
+from pipeline.tables.answer_fields import MAX_NAME
+from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, OTHER_NAME, AnswersSpec, run_sql
+from pipeline.tables.reflect import columns_of, is_sqlite, kind_of
+
+MARK = "findable, the newest answers"
+ITEM_KEY = "findable_key"  # the item's id in the table of items; columns that begin like it are ours
+OURS, SOURCE = "findable_", "source_"
+
+
+def item_id_sql(spec: AnswersSpec, *, sqlite: bool, of: str = "a") -> str:
+    """Return SQL for the id, as text, of a row of answers that is called `of`."""
+    columns = [f"{of}.{_quoted(name)}" for name, _ in spec.key]
+    if len(columns) == 1:
+        return columns[0] if spec.key[0][1] == "text" else f"CAST({columns[0]} AS TEXT)"
+    cells = [f"json_quote({one})" if sqlite else f"to_json({one})::text" for one in columns]
+    return "'[' || " + " || ',' || ".join(cells) + " || ']'"
+
+
+def check_view(tx: Connection, spec: AnswersSpec) -> None:
+    """Pass when the name of the view is free, or has a view of ours.
+
+    Raises:
+        ConfigurationError: something else has it.
+    """
+    if kind_of(tx, spec.view) is None:
+        return
+    query = (
+        "SELECT sql FROM sqlite_master WHERE type = 'view' AND lower(name) = :name"
+        if is_sqlite(tx)
+        else "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name) AND relkind = 'v'"
+    )
+    if MARK not in str(tx.execute(text(query), {"name": spec.view}).scalar()):
+        raise unfit(spec.view, "is not the view that findable made", hint=OTHER_NAME)
+
+
+def make_view(tx: Connection, spec: AnswersSpec) -> None:
+    """Make the view, anew where its columns changed: to be called whenever the table of items got a column.
+
+    Raises:
+        ConfigurationError: the view cannot be replaced, for another program's view is made of it.
+    """
+    check_view(tx, spec)
+    view, select = _quoted(spec.view), _select(spec, sources=_names(tx, spec.items), there=_names(tx, spec.view), tx=tx)
+    if is_sqlite(tx):
+        run_sql(tx, f"DROP VIEW IF EXISTS {view}")
+        run_sql(tx, f"CREATE VIEW {view} AS /* {MARK} */ {select}")
+        return
+    try:
+        with tx.begin_nested():
+            run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {select}")  # other programs' views on it stay
+    except exc.DBAPIError:  # a column of it is another one now
+        _replace(tx, spec, f"CREATE VIEW {view} AS {select}")
+    run_sql(tx, f"COMMENT ON VIEW {view} IS '{MARK}'")
+
+
+def _replace(tx: Connection, spec: AnswersSpec, statement: str) -> None:
+    try:
+        with tx.begin_nested():
+            run_sql(tx, f"DROP VIEW {_quoted(spec.view)}")
+            run_sql(tx, statement)
+    except exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", "") != "2BP01":  # other objects depend on it
+            raise
+        raise ConfigurationError(
+            f"a view of another program is made of `{spec.view}`, whose columns change; nothing was changed",
+            hint="drop that view, run the same command again, and make it anew",
+        ) from error
+
+
+def _select(spec: AnswersSpec, *, sources: Sequence[str], there: Sequence[str], tx: Connection) -> str:
+    """Return the SELECT of the view with the columns that it has (`there`) before new ones."""
+    keys = [name for name, _ in spec.key]
+    named = {name: f"a.{_quoted(name)}" for name in (*keys, *(name for name, _ in spec.fields), EXTRACTOR, ANSWERED_AT)}
+    taken = {name.casefold() for name in (*named, *sources)}
+    for name in (one for one in sources if one not in keys and not one.startswith(OURS)):
+        is_clash = name.casefold() in {one.casefold() for one in named}
+        own = _free(name, taken) if is_clash else name
+        taken.add(own.casefold())
+        named[own] = f"i.{_quoted(name)}"
+    place = {name: number for number, name in enumerate(there)}
+    order = sorted(named, key=lambda name: place.get(name, len(place)))
+    columns = ", ".join(f"{named[name]} AS {_quoted(name)}" for name in order)
+    answers = f"FROM {_quoted(spec.table)} AS"
+    later = f"b.{ANSWERED_AT} > a.{ANSWERED_AT} OR b.{ANSWERED_AT} = a.{ANSWERED_AT} AND b.{EXTRACTOR} > a.{EXTRACTOR}"
+    parts = ["SELECT", columns, answers, "a"]
+    if sources:
+        parts.append(
+            f"LEFT JOIN {_quoted(spec.items)} AS i ON i.{ITEM_KEY} = {item_id_sql(spec, sqlite=is_sqlite(tx))}"
+        )
+    newer = f"{answers} b WHERE {_same(keys)} AND ({later})"
+    return " ".join([*parts, "WHERE NOT EXISTS (SELECT 1", newer, ")"])
+
+
+def _same(keys: Iterable[str]) -> str:
+    return " AND ".join(f"b.{_quoted(name)} = a.{_quoted(name)}" for name in keys)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return a name for a column of the source whose own name is taken."""
+    number = 1
+    while True:
+        end = "" if number == 1 else f"_{number}"
+        cut = f"{SOURCE}{name}".encode()[: MAX_NAME - len(end)].decode(errors="ignore") + end
+        if cut.casefold() not in taken:
+            return cut
+        number += 1
+
+
+def _names(tx: Connection, table: str) -> list[str]:
+    """Return the names of the columns of a table or a view, in their order; none where there is none."""
+    if not is_sqlite(tx):
+        return list(columns_of(tx, table))
+    return list(tx.execute(text("SELECT name FROM pragma_table_info(:table)"), {"table": table}).scalars())
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'

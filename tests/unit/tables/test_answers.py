@@ -1,0 +1,226 @@
+"""The table of a task's answers and its view say what the record says, and are mended from it."""
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection
+
+from pipeline.store import answers as record
+from pipeline.tables.answer_fields import fields_of
+from pipeline.tables.answers_rows import ProjectedRow, compare_rows, rebuild_rows, remove_rows, write_rows
+from pipeline.tables.answers_spec import AnswersSpec
+from pipeline.tables.answers_table import make_answers
+from tests.delivery import workspace_at
+
+AT = datetime(2026, 5, 1, 10, tzinfo=UTC)
+ONE, TWO = "reviews@1/model", "reviews@2/model"
+KEYS: Sequence[tuple[tuple[str, str], ...]] = (
+    (("id", "text"),),
+    (("select", "integer"),),
+    (("id", "uuid"),),
+    (("100% : a", "text"), ("n", "integer")),
+    (("shop", "uuid"), ('say "so"', "text")),
+)
+
+
+class Verdict(Enum):
+    """A plain enum of texts."""
+
+    PRAISE = "praise"
+    BLAME = "blame"
+
+
+class Grade(IntEnum):
+    """An enum of numbers."""
+
+    LOW = 1
+    HIGH = 2
+
+
+class Aspect(BaseModel):
+    """One of a list, with a quotation."""
+
+    aspect: str
+    verdict: Verdict
+    quote: dict[str, Any]
+
+
+class Nested(BaseModel):
+    """Lists of lists and of models."""
+
+    aspects: list[Aspect]
+    matrix: list[list[float]] | None = None
+    best: Aspect | None = None
+    stars: int | None = None
+
+
+class Chosen(BaseModel):
+    """Enums and literals."""
+
+    verdict: Verdict
+    grade: Grade
+    mood: Literal["good", "bad"] | None
+    level: Literal[1, 2] | None
+    sure: bool
+    mixed: Literal["a", 1]
+
+
+class Dated(BaseModel):
+    """Days and moments."""
+
+    day: date
+    moment: datetime | None
+    later: Annotated[date | None, Field(default=None)]
+
+
+class Numbers(BaseModel):
+    """Numbers, up to the ends of what a column holds."""
+
+    whole: int
+    real: float
+    price: Decimal
+    either: int | str
+    any_of: dict[str, float]
+
+
+class Quoted(BaseModel):
+    """One quotation and the text beside it."""
+
+    order: str
+    quote: dict[str, Any]
+    words: list[str]
+
+
+KINDS: Mapping[type[BaseModel], str] = {
+    Nested: "json json json integer",
+    Chosen: "text integer text integer boolean json",
+    Dated: "date time date",
+    Numbers: "integer real real json json",
+    Quoted: "text json json",
+}
+
+
+def aspect(draw: random.Random) -> dict[str, Any]:
+    """Return one aspect."""
+    said = words(draw)
+    return {"aspect": words(draw), "verdict": "praise", "quote": {"quote": said, "start": 0, "end": len(said)}}
+
+
+def words(draw: random.Random) -> str:
+    """Return a text with what is awkward in JSON and SQL."""
+    return "".join(draw.choice("aZ é\"\\'%:\n\t\x01\x1f\x7f😀{}") for _ in range(draw.randint(0, 9)))
+
+
+def answer(model: type[BaseModel], draw: random.Random) -> str:
+    """Return an answer of one of the models, as it is kept."""
+    some = draw.choice([None, [[0.1, 1e308, -0.0], [1e22, 5e-324]]])
+    moment = datetime(draw.choice([1, 999, 2026, 9999]), 3, 4, 5, 6, 7, 8, tzinfo=draw.choice([None, UTC]))
+    values: dict[type[BaseModel], dict[str, Any]] = {
+        Nested: {"aspects": [aspect(draw)], "matrix": some, "best": draw.choice([None, aspect(draw)]), "stars": 5},
+        Chosen: {
+            "verdict": "blame",
+            "grade": 2,
+            "mood": None,
+            "level": 1,
+            "sure": True,
+            "mixed": draw.choice(["a", 1]),
+        },
+        Dated: {"day": moment.date(), "moment": draw.choice([None, moment]), "later": draw.choice([None, date.max])},
+        Numbers: {
+            "whole": draw.choice([2**63 - 1, -(2**63), 0]),
+            "real": draw.choice([0.1, 1.7e308, 5e-324, 3]),
+            "price": Decimal("12.30"),
+            "either": draw.choice([7, "7"]),
+            "any_of": {words(draw): 1.2345678901234567e18},
+        },
+        Quoted: {"order": words(draw), "quote": aspect(draw)["quote"], "words": [words(draw)]},
+    }
+    return model.model_validate(values[model]).model_dump_json()
+
+
+def item_id(key: Sequence[tuple[str, str]], number: int, draw: random.Random) -> str:
+    """Return the id of an item of this kind of key as text."""
+    made = {
+        "text": f"{words(draw)}{number}",
+        "integer": number - 7,
+        "uuid": f"{number:08x}-0000-4000-8000-00000000abcd",
+    }
+    parts = [made[kind] for _, kind in key]
+    return str(parts[0]) if len(parts) == 1 else json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+
+
+@contextmanager
+def database(tmp_path: Path) -> Iterator[Connection]:
+    """Open a transaction in the database of a new workspace."""
+    with workspace_at(tmp_path / "data").open() as ws, ws.store.write() as tx:
+        yield tx
+
+
+def keep(tx: Connection, rows: Sequence[ProjectedRow], **others: Any) -> None:
+    """Put answers into the record."""
+    kept = {"task": "reviews", "batch": None, "input_hash": "", "applied": True, "model_version": "", "response_id": ""}
+    used = {"tokens_in": 0, "tokens_out": 0, "cost": 0.0}
+    said = [
+        {"item_id": one.item_id, "extractor": one.extractor, "answer": one.answer_json, "at": one.at} for one in rows
+    ]
+    record.add_answers(tx, [kept | used | others | one for one in said])
+
+
+def spec_of(
+    fields: Sequence[tuple[str, str]], key: Sequence[tuple[str, str]] = KEYS[0], prefix: str = "reviews"
+) -> AnswersSpec:
+    """Return what a table is made of."""
+    return AnswersSpec(prefix, tuple(key), tuple(fields), f"{prefix}_items")
+
+
+def rows_of(tx: Connection, sql: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a SELECT that is sent as it is."""
+    found = tx.exec_driver_sql(sql, execution_options={"no_parameters": True})
+    return [tuple(row) for row in found]
+
+
+@pytest.mark.parametrize(("model", "key"), list(zip(KINDS, KEYS, strict=True)), ids=[one.__name__ for one in KINDS])
+def test_the_table_says_what_the_record_says(
+    tmp_path: Path, model: type[BaseModel], key: tuple[tuple[str, str], ...]
+) -> None:
+    """What is written is what the record has; a row that went, changed or came by hand is found and mended."""
+    draw = random.Random(model.__name__)  # noqa: S311 - a sample, no secret
+    spec = spec_of(fields_of(model), key)
+    assert " ".join(kind for _, kind in spec.fields) == KINDS[model]
+    ids = [item_id(key, number, draw) for number in range(20)]
+    moments = (AT + timedelta(seconds=number / 4) for number in range(1000))
+    first, second = ([ProjectedRow(one, by, answer(model, draw), next(moments)) for one in ids] for by in (ONE, TWO))
+    with database(tmp_path) as tx:
+        make_answers(tx, spec, was=None)
+        keep(tx, [*first, *second[:5]])
+        assert compare_rows(tx, spec, "reviews").missing == 25
+        assert write_rows(tx, spec, [*first, *second[:5]]) == 25
+        assert compare_rows(tx, spec, "reviews").total == 0
+        again = [one._replace(answer_json=answer(model, draw), at=next(moments)) for one in first[:3]]
+        keep(tx, again)
+        keep(tx, [one._replace(answer_json="null") for one in first[:1]])  # forgotten, so it does not count
+        write_rows(tx, spec, again)
+        assert compare_rows(tx, spec, "reviews").total == 0
+        assert len(rows_of(tx, "SELECT * FROM reviews_answered")) == len(ids)
+        assert len(rows_of(tx, "SELECT * FROM reviews_answered WHERE extractor = 'reviews@2/model'")) == 5 - len(again)
+        write_rows(tx, spec, [first[0]._replace(extractor="stranger/x")])
+        remove_rows(tx, spec, item_ids=[ids[7]], extractor=ONE)
+        tx.exec_driver_sql("UPDATE reviews_answers SET extractor = 'lost/x' WHERE extractor = 'reviews@2/model'")
+        tx.exec_driver_sql("UPDATE reviews_answers SET answered_at = '2020-01-01 00:00:00+00:00'")
+        found = compare_rows(tx, spec, "reviews")
+        assert (found.differing, found.missing, found.superfluous) == (19, 6, 6)
+        assert found.examples["missing"][0][0] == min([*ids[:5], ids[7]])
+        assert rebuild_rows(tx, spec, "reviews") == 31
+        assert compare_rows(tx, spec, "reviews").total == 0
+        assert remove_rows(tx, spec, item_ids=ids[:1]) == 2
+        assert remove_rows(tx, spec, extractor=ONE) == 19
+        assert remove_rows(tx, spec) == 4
