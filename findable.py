@@ -2,10 +2,11 @@
 
 ```python
 from pydantic import BaseModel
-from findable import Task
+from findable import Quote, Task
 ```
 """
 
 from pipeline.core.declaration import Declaration as Task
+from pipeline.core.quotes import Quote
 
-__all__ = ["Task"]
+__all__ = ["Quote", "Task"]
