@@ -194,6 +194,35 @@ def test_the_server_refuses_a_file_for_one_bad_line(outside: Outside, second: st
     assert said in refusal.json()["error"]["message"]
 
 
+def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside: Outside) -> None:
+    """Files in two pieces, pages of each list, counts, vectors, models, and a batch that is cancelled and deleted."""
+    from google import genai
+
+    outside.manner.empty_page = False  # which the pager of the SDK cannot pass
+    outside.manner.running_s = 600
+    sdk = genai.Client(api_key=KEY, vertexai=False, http_options={"base_url": outside.url, "api_version": "v1beta"})
+    line = {"key": "a", "request": {"contents": [{"parts": [{"text": "x" * (8 * 1024 * 1024)}]}]}}
+    path = tmp_path / "lines.jsonl"
+    path.write_text(json.dumps(line), encoding="utf-8")
+    names = [sdk.files.upload(file=path, config={"mime_type": "jsonl"}).name for _ in range(4)]
+    assert [file.name for file in sdk.files.list(config={"page_size": 50})] == names
+    assert sdk.files.get(name=names[0] or "").size_bytes == path.stat().st_size
+    batches = [sdk.batches.create(model="gemini-3.5-flash", src=name).name or "" for name in names if name]
+    assert [batch.name for batch in sdk.batches.list(config={"page_size": 50})] == batches
+    sdk.batches.cancel(name=batches[0])
+    assert sdk.batches.get(name=batches[0]).done
+    sdk.batches.delete(name=batches[0])
+    sdk.files.delete(name=names[0] or "")
+    assert [len(list(sdk.batches.list(config={"page_size": 50}))), len(list(sdk.files.list()))] == [3, 3]
+    assert sdk.models.count_tokens(model="gemini-3.5-flash", contents="one two").total_tokens == 2
+    assert len(list(sdk.models.list())) > 3
+    wide = sdk.models.embed_content(
+        model="gemini-embedding-001", contents=["a", "b"], config={"output_dimensionality": 5}
+    )
+    assert [len(one.values or ()) for one in wide.embeddings or ()] == [5, 5]
+    assert sdk.models.generate_content(model="gemini-3.5-flash", contents="bees and law").text
+
+
 def test_the_server_imports_the_standard_library_and_itself_alone() -> None:
     """What shares code with the emulator or the product would agree with it by itself."""
     here = Path(__file__).parent
