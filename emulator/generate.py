@@ -1,4 +1,4 @@
-"""Answering one request for text: which words to look at, the tags or concepts, and the reply around them."""
+"""Answering one request for text: which words to look at, the tags, concepts or values, and the reply around them."""
 
 import base64
 import hashlib
@@ -7,10 +7,13 @@ from typing import Any
 
 import orjson
 
-from emulator.catalogue import MODEL_VERSION, QUICK_VERSION, Model
+from emulator import stand_in
+from emulator.catalogue import MODEL_VERSION, QUICK_VERSION, STAND_IN_VERSION, Model
+from emulator.dialect import Ask
 from emulator.errors import invalid
 from emulator.models.concepts import concepts, quick_concepts
 from emulator.models.tagger import tags as tags_of
+from emulator.reading import asked
 from emulator.schema import ConceptShape, Shape, shape_of
 
 BYTES_PER_TOKEN = 4
@@ -67,7 +70,7 @@ def _between(text: str, name: str) -> str | None:
     return text[start + len(opening) : end] if 0 <= start < end else None
 
 
-def check_request(request: Mapping[str, Any], model: Model) -> Shape | ConceptShape:
+def check_request(request: Mapping[str, Any], model: Model) -> Shape | ConceptShape | Ask:
     """Return the shape of the answer wanted, and refuse what the live service refuses about a well-formed request.
 
     Raises:
@@ -91,15 +94,14 @@ def check_request(request: Mapping[str, Any], model: Model) -> Shape | ConceptSh
 def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0, quick: bool = False) -> dict[str, Any]:
     """Return the GenerateContentResponse for a request as `messages.read` gives it; the same for the same request.
 
-    With `quick` concepts are the first words there are, and `modelVersion` says so.
+    With `quick` concepts are the first words there are, and `modelVersion` says so; likewise of a stand-in's values.
 
     Raises:
         ApiError: 400 for a request that the live service would refuse or a schema that this one cannot serve.
     """
     shape = check_request(request, model)
     config = request.get("generationConfig", {})
-    is_quick = quick and isinstance(shape, ConceptShape)
-    document = _concepts(request, shape, quick=quick) if isinstance(shape, ConceptShape) else _tags(request, shape)
+    document, version = _document(request, shape, quick=quick)
     full = orjson.dumps(document).decode()
     shown = _cut(full, limit=min(config.get("maxOutputTokens", model.output_limit), model.output_limit))
     candidate = {
@@ -110,9 +112,18 @@ def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0, quick: bo
     return {
         "candidates": [candidate],
         "usageMetadata": _usage(count_tokens(request), tokens_in(shown)),
-        "modelVersion": QUICK_VERSION if is_quick else MODEL_VERSION,
+        "modelVersion": version,
         "responseId": _response_id(request, model, seed=seed),
     }
+
+
+def _document(request: Mapping[str, Any], shape: Shape | ConceptShape | Ask, *, quick: bool) -> tuple[object, str]:
+    """Return the document that is wanted, and what made it."""
+    if isinstance(shape, Ask):
+        return stand_in.answer(shape, asked(request)), STAND_IN_VERSION
+    if isinstance(shape, ConceptShape):
+        return _concepts(request, shape, quick=quick), QUICK_VERSION if quick else MODEL_VERSION
+    return _tags(request, shape), MODEL_VERSION
 
 
 def _tags(request: Mapping[str, Any], shape: Shape) -> object:

@@ -1,9 +1,8 @@
-"""What a response schema asks for, as far as this server can serve it.
+"""What a response schema asks for: tags, concepts, or any other values.
 
-It can serve a list of strings, bare or as the one property of an object, which is what a question for tags is; an
-`enum` restricts the words. And it can serve a list of objects with a `name` and their `quotes`, which is what a
-question for concepts is. `minItems` and `maxItems` bound the number of either. Anything else is refused rather than
-filled with invented content.
+A list of strings, bare or as the one property of an object, is what a question for tags is; an `enum` restricts the
+words. A list of objects with a `name` and their `quotes` is what a question for concepts is. `minItems` and `maxItems`
+bound the number of either. Every other schema of the dialect is read by `dialect` and answered by the stand-in.
 """
 
 import functools
@@ -13,7 +12,10 @@ from typing import Any
 
 import orjson
 
-from emulator.errors import ApiError, invalid
+from emulator import dialect
+from emulator.dialect import MAX_DEPTH, Ask
+from emulator.errors import invalid
+from emulator.stand_in import is_tag
 
 AT_LEAST = 3
 """How many tags are given where the schema does not say (the local tagger tops up to this)."""
@@ -27,7 +29,6 @@ _CONCEPT = {"name": "STRING", "quotes": "STRINGS", "type": "STRING", "aliases": 
 """What a concept may be asked for, and what each member is."""
 _ASKED_ALWAYS = ("name", "quotes")
 """The members by which a question for concepts is known."""
-_MAX_DEPTH = 16
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,11 @@ class ConceptShape:
         return fitted
 
 
-def shape_of(config: Mapping[str, Any]) -> Shape | ConceptShape:
+def shape_of(config: Mapping[str, Any]) -> Shape | ConceptShape | Ask:
     """Return the shape that a generation config asks for.
 
     Raises:
-        ApiError: 400 where there is no schema, two of them, or one that cannot be served.
+        ApiError: 400 where there is no schema, two of them, or one that the live service refuses.
     """
     plain = config.get("responseSchema")
     json_schema = config.get("responseJsonSchema", config.get("_responseJsonSchema"))
@@ -85,38 +86,21 @@ def shape_of(config: Mapping[str, Any]) -> Shape | ConceptShape:
         return _shape_again(orjson.dumps(plain), resolve=False)
     if isinstance(json_schema, Mapping):
         return _shape_again(orjson.dumps(json_schema), resolve=True)
-    raise invalid(
-        "The local engine answers with tags or concepts only: set generationConfig.responseSchema to an ARRAY of "
-        "STRING or of OBJECT with name and quotes, or to an OBJECT with one such property."
-    )
+    raise invalid("The local engine answers by a schema only: set generationConfig.responseSchema.")
 
 
 @functools.lru_cache(maxsize=256)
-def _shape_again(document: bytes, *, resolve: bool) -> Shape | ConceptShape:
+def _shape_again(document: bytes, *, resolve: bool) -> Shape | ConceptShape | Ask:
     """Return the shape of a schema that stands alike in every line of a file, looked at once."""
     schema = orjson.loads(document)
+    where = "generation_config.response_schema"
     if resolve:
-        return _shape(_resolved(schema, root=schema, depth=0))
-    check_items(schema, where="generation_config.response_schema")
-    return _shape(schema)
+        schema, where = _resolved(schema, root=schema, depth=0), "generation_config.response_json_schema"
+    return _shape(schema) or dialect.read(schema, where=where)
 
 
-def check_items(schema: Mapping[str, Any], *, where: str) -> None:
-    """Refuse a list that does not say what it holds, at any depth, as the live service does.
-
-    Raises:
-        ApiError: 400 naming the list.
-    """
-    if str(schema.get("type", "")).upper() == "ARRAY" and "items" not in schema:
-        raise invalid(f"* GenerateContentRequest.{where}.items: missing field.")
-    if "items" in schema:
-        check_items(schema["items"], where=f"{where}.items")
-    for name, member in schema.get("properties", {}).items():
-        check_items(member, where=f"{where}.properties[{name}]")
-
-
-def _shape(schema: Mapping[str, Any]) -> Shape | ConceptShape:
-    """Return the shape of a schema whose references are resolved."""
+def _shape(schema: Mapping[str, Any]) -> Shape | ConceptShape | None:
+    """Return the shape of a schema whose references are resolved, None for one of neither tags nor concepts."""
     kind = _kind(schema)
     if kind == "ARRAY":
         return _list_shape(schema, name=None)
@@ -125,27 +109,28 @@ def _shape(schema: Mapping[str, Any]) -> Shape | ConceptShape:
         name, member = next(iter(properties.items()))
         if _kind(member) == "ARRAY":
             return _list_shape(member, name=name)
-    raise _refused(f"{kind or 'no type'} with the properties {sorted(properties)}")
+    return None
 
 
-def _list_shape(schema: Mapping[str, Any], *, name: str | None) -> Shape | ConceptShape:
+def _list_shape(schema: Mapping[str, Any], *, name: str | None) -> Shape | ConceptShape | None:
     """Return the shape of a list of strings or of concepts."""
     items = schema.get("items")
-    if isinstance(items, Mapping) and _kind(items) == "OBJECT":
+    if not isinstance(items, Mapping):
+        return None
+    if _kind(items) == "OBJECT":
         return _concept_shape(schema, items.get("properties") or {}, name=name)
-    if not isinstance(items, Mapping) or _kind(items) != "STRING":
-        raise _refused(f"ARRAY of {items.get('type') if isinstance(items, Mapping) else items!r}")
+    if _kind(items) != "STRING" or not is_tag(name or "", schema, items):
+        return None
     words = items.get("enum")
     at_least, at_most = _bounds(schema, fewest=AT_LEAST, most=AT_MOST)
     return Shape(name, None if words is None else tuple(words), at_least, at_most)
 
 
-def _concept_shape(schema: Mapping[str, Any], members: Mapping[str, Any], *, name: str | None) -> ConceptShape:
-    """Return the shape of a list of concepts, whose `members` are given by their names."""
-    for member in (*_ASKED_ALWAYS, *members):
-        wanted, found = _CONCEPT.get(member), _member_kind(members.get(member))
-        if wanted != found:
-            raise _refused(f"ARRAY of OBJECT whose {member!r} is {found or 'missing'}")
+def _concept_shape(schema: Mapping[str, Any], members: Mapping[str, Any], *, name: str | None) -> ConceptShape | None:
+    """Return the shape of a list of concepts, whose `members` are given by their names; None for other things."""
+    asked = (*_ASKED_ALWAYS, *members)
+    if any(_CONCEPT.get(member, "") != _member_kind(members.get(member)) for member in asked):
+        return None
     most = tuple(
         (member, int(members[member]["maxItems"])) for member in members if members[member].get("maxItems") is not None
     )
@@ -182,31 +167,27 @@ def _bounds(schema: Mapping[str, Any], *, fewest: int, most: int) -> tuple[int, 
     return min(at_least, at_most), at_most
 
 
-def _refused(found: str) -> ApiError:
-    """Return the 400 for a schema that this server cannot serve."""
-    return invalid(
-        f"The local engine cannot serve this response schema: found {found}, "
-        "expected ARRAY of STRING, or of OBJECT with a STRING name and an ARRAY of STRING quotes (and type, aliases, "
-        "confidence at most), or an OBJECT with exactly one such property."
-    )
-
-
 def _resolved(schema: Mapping[str, Any], *, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
     """Return a JSON Schema with its local references put in place."""
-    if depth > _MAX_DEPTH:
-        raise invalid("A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.")
+    if depth > MAX_DEPTH:
+        raise dialect.too_deep()
     reference = schema.get("$ref")
     if reference is not None:
         found = root.get("$defs", {}).get(str(reference).removeprefix("#/$defs/"))
         if not isinstance(found, Mapping):
             raise invalid(f"Unresolved reference {reference!r} in responseJsonSchema.")
-        return _resolved(found, root=root, depth=depth + 1)
+        beside = {name: member for name, member in schema.items() if name != "$ref"}
+        return _resolved({**found, **beside}, root=root, depth=depth + 1)
+
+    def inner(member: Any) -> Any:
+        return _resolved(member, root=root, depth=depth + 1) if isinstance(member, Mapping) else member
+
     resolved = dict(schema)
-    if isinstance(schema.get("items"), Mapping):
-        resolved["items"] = _resolved(schema["items"], root=root, depth=depth + 1)
+    if "items" in schema:
+        resolved["items"] = inner(schema["items"])
+    for choice in ("anyOf", "oneOf", "allOf"):
+        if isinstance(schema.get(choice), list):
+            resolved[choice] = [inner(member) for member in schema[choice]]
     if isinstance(schema.get("properties"), Mapping):
-        resolved["properties"] = {
-            name: _resolved(member, root=root, depth=depth + 1) if isinstance(member, Mapping) else member
-            for name, member in schema["properties"].items()
-        }
+        resolved["properties"] = {name: inner(member) for name, member in schema["properties"].items()}
     return resolved

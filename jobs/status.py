@@ -12,7 +12,7 @@ from pipeline.ops import status
 
 WORDS = {
     "no_bio": "without a bio (cannot be searched)",
-    "open": "without concepts",
+    "with_concepts": "with concepts",
 }  # for people; programs read the keys
 SHOWN = 5  # due people and estimates; --json has more
 
@@ -95,7 +95,8 @@ def _show(report: status.StatusReport) -> None:
 def _counted(counts: dict[str, int]) -> str:
     """Return how many items there are of each kind."""
     total, *parts = counts.items()
-    kinds = ", ".join(f"{count:,} {WORDS.get(name, name.replace('_', ' '))}" for name, count in parts)
+    words = WORDS | ({"open": "without concepts"} if "with_concepts" in counts else {})
+    kinds = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in parts)
     return f"{total[1]:,}: {kinds}"
 
 

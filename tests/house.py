@@ -29,7 +29,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
         "gemini": "genai_prices google httpcore2 httpx2 numpy orjson pydantic tenacity",
     },
     {
-        "core": "jsonlines orjson pydantic rapidfuzz",
+        "core": "jsonlines orjson pydantic pydantic_core rapidfuzz",
         "emulator": "numpy orjson snowballstemmer starlette uvicorn wordllama",
     },
 )

@@ -16,25 +16,34 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?|[.,;:!?]")
 _KIND = frozenset(
-    """good great excellent wonderful perfect lovely amazing fantastic brilliant superb best beautiful delicious
-    friendly helpful kind comfortable reliable easy enjoy love like happy satisfied pleased recommend pleasure
-    impressive outstanding fresh clean quick smooth fair generous charming elegant fun clever fine nice praise
-    positive thank""".split()
+    _TOKEN.findall(
+        """
+        good great excellent wonderful perfect lovely amazing fantastic brilliant superb best beautiful delicious
+        friendly helpful kind comfortable reliable easy enjoy love like happy satisfied pleased recommend pleasure
+        impressive outstanding fresh clean quick smooth fair generous charming elegant fun clever fine nice praise
+        positive thank
+        """
+    )
 )
 _UNKIND = frozenset(
-    """bad terrible awful horrible poor worst dreadful disappointing disappointed useless broken dirty rude slow noisy
-    cheap ugly boring faulty defective hate angry annoying regret waste mistake problem fail failed wrong missing
-    confusing unfriendly unfair expensive overpriced uncomfortable unreliable blame complaint criticism negative late
-    cold""".split()
+    _TOKEN.findall(
+        """
+        bad terrible awful horrible poor worst dreadful disappointing disappointed useless broken dirty rude slow
+        noisy cheap ugly boring faulty defective hate angry annoying regret waste mistake problem fail failed
+        wrong missing confusing unfriendly unfair expensive overpriced uncomfortable unreliable blame complaint
+        criticism negative late cold
+        """
+    )
 )
-_MIXED = frozenset("mixed both ambivalent partly partial balanced".split())
-_NEUTRAL = frozenset("neutral none unclear neither objective indifferent unknown other".split())
-_NEGATIONS = frozenset("not no never nothing nobody none without hardly cannot".split())
+_MIXED = frozenset(_TOKEN.findall("mixed both ambivalent partly partial balanced"))
+_NEUTRAL = frozenset(_TOKEN.findall("neutral none unclear neither objective indifferent unknown other"))
+_NEGATIONS = frozenset(_TOKEN.findall("not no never nothing nobody none without hardly cannot"))
+_ENDINGS = ("s", "d", "ed", "ly")
 _REACH = 3
 """Words that a negation turns."""
 _TURN = re.compile(r"\b(?:but|yet|however|although|though|unfortunately|sadly|alas|except|while)\b", re.IGNORECASE)
-_TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?|[.,;:!?]")
 _KNOWN, _FELT = 0.6, 0.2
 """What a listed word weighs, and below what a word near to listed ones weighs nothing."""
 _NEAREST = 3
@@ -58,6 +67,13 @@ def ranked(text: str, choices: Sequence[str], *, about: str = "") -> list[tuple[
     return sorted(enumerate(scores), key=lambda one: (-one[1], one[0]))
 
 
+def judgement(wanted: str, text: str) -> bool | None:
+    """Return whether a text feels as some words do ("positive", "dissatisfied"), None where those name no feeling."""
+    role = _role(wanted)
+    return _feeling(text, ("kind", "unkind")) == role if role in ("kind", "unkind") else None
+
+
+@functools.lru_cache(maxsize=1 << 12)
 def likeness(words: str, text: str) -> float:
     """Return how near a text comes to saying each of some words, about 0 to 1; 0 where either has none."""
     wanted, found = _matrix(tuple(encoder.words_of(words))), _matrix(tuple(encoder.words_of(text)))
@@ -112,7 +128,9 @@ def _wanted(choices: tuple[str, ...], about: str) -> "tuple[NDArray[np.float32],
 
 def _explained(choice: str, about: str) -> str:
     """Return what a description says of a choice: "billing: invoices and payments; delivery: ..."."""
-    found = re.search(rf"(?<!\w){re.escape(choice)}['\"`]?\s*(?:[:=(\u2013-]|means|if|when)\s*([^;.,\n)]{{3,200}})", about)
+    found = re.search(
+        rf"(?<!\w){re.escape(choice)}['\"`]?\s*(?:[:=(\u2013-]|means|if|when)\s*([^;.,\n)]{{3,200}})", about
+    )
     return found[1] if found else ""
 
 
@@ -138,7 +156,7 @@ def _role(choice: str) -> str:
 def _feeling(text: str, roles: tuple[str, ...]) -> str:
     """Return which feeling a text shows, as far as the roles have one for it."""
     kind, unkind = _weighed(text)
-    turns = _TURN.search(text) is not None
+    turns = _TURN.search(text.lstrip(), 1) is not None  # what begins with one turns from what stands before
     if not kind and not unkind and not turns:
         return "neutral" if "neutral" in roles else "unkind"  # who has no kind word complains more often than not
     share = (kind + 0.1) / (kind + unkind + 0.2)
@@ -172,8 +190,9 @@ def _negates(token: str) -> bool:
 @functools.lru_cache(maxsize=1 << 14)
 def _felt(word: str) -> float:
     """Return how kind (above 0) or unkind (below) a word is: by the lists, else by the nearest words of them."""
-    if word in _KIND or word in _UNKIND:
-        return _KNOWN if word in _KIND else -_KNOWN
+    forms = {word, *(word.removesuffix(ending) for ending in _ENDINGS)}
+    if forms & (_KIND | _UNKIND):
+        return _KNOWN if forms & _KIND else -_KNOWN
     if not encoder.is_telling(word):
         return 0.0
     import numpy as np

@@ -1,9 +1,11 @@
 """Cut the quotations out of a text that show what it speaks of: sentences, or as much of one as a reader needs."""
 
 import bisect
+import itertools
 import re
 from collections.abc import Sequence
 
+from emulator.models.markup import blanked
 from emulator.models.phrases import Place
 
 QUOTE = 200
@@ -12,6 +14,7 @@ _SENTENCE_END = re.compile(
     r"(?<!\be\.g)(?<!\bi\.e)(?<!\bal)(?<!\bcf)(?<!\bvs)(?<!\bFig)(?<!\bEq)[.!?\u2026\u061f\u06d4\u0964]+(?=[\s\"'\u201d)\]]|$)"
     r"|[\u3002\uff01\uff1f]|\n\s*\n|\0+"
 )
+_TURN = re.compile(r"(?:,\s+(?=(?:but|yet|however|although|though|while)\b)|;\s+)(?P<next>)", re.IGNORECASE)
 _CLAUSE = re.compile(r"[,;:\u060c\u3001\uff0c\uff1b]\s*")
 
 
@@ -47,3 +50,20 @@ def _slice(text: str, place: Place, *, low: int, high: int) -> str:
             blank = text.rfind(" ", place.end, low + QUOTE)
             high = blank if blank >= 0 else max(place.end, low + QUOTE)
     return text[low:high].strip()
+
+
+def clauses_of(text: str) -> list[str]:
+    """Return the sentences of a text, those apart that turn with a "but" or a semicolon; each once, in order.
+
+    Each is a slice of the text, of a letter or a digit at least and of at most `QUOTE` characters.
+    """
+    ends = sentences_of(blanked(text))
+    clauses: dict[str, None] = {}
+    for low, high in itertools.pairwise(ends):
+        cuts = [low, *(match.start("next") for match in _TURN.finditer(text, low, high)), high]
+        for start, end in itertools.pairwise(cuts):
+            lead = end - len(text[start:end].lstrip()) if text[start:end].strip() else end
+            clause = _slice(text, Place(lead, lead + 1), low=lead, high=end).rstrip(",;: \n\t") if lead < end else ""
+            if any(map(str.isalnum, clause)):
+                clauses[clause] = None
+    return list(clauses)

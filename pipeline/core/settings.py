@@ -169,6 +169,9 @@ class Settings:
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0, unit="s")
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0, unit="s")
     call_timeout: float = _setting(60.0, _seconds, "how long any other call may take", unit="s")
+    select_timeout: float = _setting(
+        60.0, _seconds, "how long a task's query for its items may go without giving a row", unit="s"
+    )
     transfer_timeout: float = _setting(600.0, _seconds, "how long one upload or download may stand still", unit="s")
     embed_calls: int = _setting(4, _positive, "embedding calls under way at once", local=2, unit="calls")
     retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again", unit="s")

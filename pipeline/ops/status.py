@@ -139,7 +139,7 @@ def _wants_room(tx: "Connection", mine: list[Batch], settings: Settings) -> bool
 def _next(document: dict[str, Any], subject: Subject, waiting: Mapping[str, int], *, wants_room: bool) -> str:
     """Return what to type next, or an empty text when there is nothing to do; `waiting` are the subject's batches."""
     task = subject.task
-    items = StatusCounts(*document[subject.name].values())
+    items = StatusCounts(*list(document[subject.name].values())[:6])
     index = document["index"] or {"count": 0, "behind": 0}
     retired = next(iter(document["rolling_back"]), "")
     steps = (
@@ -162,7 +162,7 @@ def _going_on(document: dict[str, Any], subject: Subject, step: str) -> str:
     task, pilot = subject.task, document.get("pilot")
     is_begun = pilot is not None and pilot["verdict"] is None
     if not task.needs_pilot:
-        return f"make tag PILOT={pilot['size']}" if pilot and is_begun else f"make {step}"
+        return task.words.make(f"tag PILOT={pilot['size']}" if pilot and is_begun else step)
     if is_begun:
         return f"make {task.words.many}-pilot"
     if document["backfill"] is not None:
@@ -175,5 +175,5 @@ def _asking(document: dict[str, Any], task: Task) -> str:
     pilot = document.get("pilot") or {"verdict": None}
     if not task.needs_pilot:
         is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}
-        return f"make tag PILOT={pilot['size']}" if is_stopped else "make tag"
+        return task.words.make(f"tag PILOT={pilot['size']}" if is_stopped else "tag")
     return f"make {task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"

@@ -6,6 +6,7 @@ for no other write of this workspace is under way; readers do not wait. `streame
 """
 
 import contextlib
+import functools
 import json
 import logging
 from collections.abc import Collection, Iterator, Sequence
@@ -35,7 +36,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
-from pipeline.store import marker
+from pipeline.store import marker, select_only
 from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
 
@@ -153,6 +154,20 @@ class Store:
                     yield tx
             finally:
                 engine.dispose()
+
+    @contextlib.contextmanager
+    def selected(self, query: str, *, timeout_s: float) -> Iterator[select_only.SelectedRows]:
+        """Run a query of a user's own, once, on a connection on which the database forbids to write.
+
+        Raises:
+            InputError: the database refuses it, or it gave no row for `timeout_s` seconds.
+        """
+        with self._translated(BUSY_S):
+            ask = functools.partial(select_only.of_server, self._open())
+            if self.path is not None:
+                ask = functools.partial(select_only.of_file, self.path)
+            with ask(query, timeout_s=timeout_s) as found:
+                yield found
 
     @contextlib.contextmanager
     def write(self, *, patience_s: float | None = None) -> Iterator[Connection]:

@@ -109,7 +109,7 @@ def make_items(tx: Connection, spec: ItemsSpec, *, was: ItemsSpec | None) -> Ite
     return made
 
 
-def check_names(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str], *, hint: str = "rename it in the source") -> None:
     """Refuse names of columns that a table cannot have.
 
     Raises:
@@ -118,13 +118,12 @@ def check_names(names: Sequence[str]) -> None:
     folded: dict[str, str] = {}
     for name in names:
         why = _why_not(name)
-        other = folded.setdefault(name.casefold(), name)
-        if not why and other is not name and other != name:
-            why = f"differs from {excerpt(other)!r} only by case"
-        elif not why and other is not name:
-            why = "is there twice"
+        other = folded.get(name.casefold())
+        if not why and other is not None:
+            why = "is there twice" if other == name else f"differs from {excerpt(other)!r} only by case"
         if why:
-            raise InputError(f"the column {excerpt(name)!r} {why}; nothing was changed", hint="rename it in the source")
+            raise InputError(f"the column {excerpt(name)!r} {why}; nothing was changed", hint=hint)
+        folded[name.casefold()] = name
     if len(names) > MAX_COLUMNS:
         raise InputError(
             f"there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed",

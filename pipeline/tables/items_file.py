@@ -58,9 +58,9 @@ class ItemsFile:
             raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
         names = self._names()
         check_names([name for name in names if name])
-        self.columns = dict.fromkeys(filter(None, names), "text")
-        if self.format != "csv":
-            self.columns = kinds_of(self._rows(), self.columns)
+        cells = self._rows() if self.format != "csv" else ()
+        found = (row.values for row in cells if isinstance(row, TextRow))
+        self.columns = kinds_of(found, dict.fromkeys(filter(None, names)))
         unnamed = len(names) - len(self.columns) if self.format == "csv" else 0
         left_out = f"{unnamed} columns without a name are not read" if unnamed > 1 else ""
         left_out = left_out or ("a column without a name is not read" if unnamed else "")
@@ -141,15 +141,15 @@ def open_file(path: Path) -> ItemsFile:
     return ItemsFile(path)
 
 
-def kinds_of(rows: Iterable[Any], first: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns of plain rows with their kinds, those of `first` to begin with; text where nothing stands.
+def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the columns of plain rows with their kinds, beginning with what is known of them; text says the least.
 
     Raises:
         InputError: no table can have the columns.
     """
-    kinds: dict[str, str | None] = dict.fromkeys(first)
+    kinds = dict(first)
     for row in rows:
-        for name, value in () if isinstance(row, Finding) else row.values.items():
+        for name, value in row.items():
             kind = kinds.get(name)
             if name not in kinds or kind != "json":
                 kinds[name] = common_kind(kind, kind_of_value(value))

@@ -26,6 +26,7 @@ class ItemsQuery:
     """What a query gave: `columns` are its columns with their kinds; each `iter` reads the rows anew."""
 
     notes: Sequence[str] = ()
+    sha256 = None  # what it gives may be another thing the next time
 
     def __init__(self, store: Store, sql: str, *, timeout_s: float) -> None:
         """Run the query to its end.

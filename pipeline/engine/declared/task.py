@@ -102,7 +102,8 @@ class DeclaredTask(Task):
     @property
     def how_to_fill(self) -> str:  # type: ignore[override]
         """Return where rows would come from."""
-        return "its query gives no row" if self.record.is_query else f"{self.record.items} holds no row"
+        source = "its query gives none" if self.record.is_query else f"{self.record.items} holds none"
+        return f"{source}; `{self.words.make('try')}` shows what is asked"
 
     @cached_property
     def declaration(self) -> Declaration:

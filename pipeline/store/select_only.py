@@ -1,0 +1,223 @@
+"""Run a query of a user's own on a connection on which the database itself forbids to write, and end it in time.
+
+The text is never looked at: what it may do is the database's decision. A transaction of ours, which may write, is
+another connection.
+"""
+
+import contextlib
+import operator
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from sqlalchemy import Engine
+
+from pipeline.core.errors import InputError
+from pipeline.store.postgresql import first_line
+
+MOST_BYTES = 64 << 20  # of one value, or row, of SQLite
+PAGE = 1_000  # rows in memory
+_STEPS = 10_000  # of SQLite's machine between two looks at the clock, a millisecond or so
+_CURSOR = "findable_items"
+_FORBIDDEN = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"})
+_NOT_ITS_FAULT = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+_OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
+_BROKEN_OFF = "57014"
+# of PostgreSQL's types, by their numbers; what another type is, its values say
+_KINDS = {16: "boolean", 20: "integer", 21: "integer", 23: "integer", 700: "real", 701: "real", 25: "text",
+          1043: "text", 114: "json", 3802: "json"}  # fmt: skip
+
+
+class SelectedRows(NamedTuple):
+    """What a query gives: the names of its columns, what kinds the database says they are of, and its rows, once."""
+
+    names: list[str]
+    kinds: list[str | None]
+    rows: Iterator[Sequence[Any]]
+
+
+class _Clock:
+    """Tells whether there was no row for too long."""
+
+    def __init__(self, timeout_s: float) -> None:
+        """Begin now."""
+        self.timeout_s = timeout_s
+        self.ran_out = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again, for there was a row."""
+        self._since = time.monotonic()
+
+    def look(self) -> bool:
+        """Return whether the time is over."""
+        self.ran_out = time.monotonic() - self._since >= self.timeout_s
+        return self.ran_out
+
+    def refusal(self) -> InputError:
+        """Return the error for a query that takes too long."""
+        return InputError(
+            f"the query gave no row for {self.timeout_s:g} s and was broken off; nothing was written",
+            hint="make it quicker, such as by an index, or set SELECT_TIMEOUT= to more seconds",
+        )
+
+
+def _refused(said: str) -> InputError:
+    return InputError(f"the database refuses the query: {said}; nothing was written", hint="a query may only read")
+
+
+@contextlib.contextmanager
+def of_file(path: Path, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
+    """Run a query on an SQLite file.
+
+    Raises:
+        InputError: SQLite refuses it, or it gave no row for too long.
+        sqlite3.Error: something is wrong with the file.
+    """
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    clock, denied = _Clock(timeout_s), list[str]()
+    with contextlib.closing(
+        sqlite3.connect(address, uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False)
+    ) as connection:
+        # what is no UTF-8 is found by whoever keeps it
+        connection.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        connection.execute("PRAGMA query_only = ON")
+        connection.set_authorizer(_authorizer(denied))
+        connection.set_progress_handler(clock.look, _STEPS)
+        with _sqlite_refusals(clock, denied):
+            cursor = connection.execute(query)
+        names = [one[0] for one in cursor.description or ()]
+        yield SelectedRows(names, [None] * len(names), _file_rows(cursor, clock, denied))
+
+
+def _authorizer(denied: list[str]) -> Callable[..., int]:
+    """Return what tells SQLite which steps a query may take; those that it may not are noted in `denied`."""
+    harmless = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
+    words = {
+        sqlite3.SQLITE_INSERT: "writing into",
+        sqlite3.SQLITE_UPDATE: "writing into",
+        sqlite3.SQLITE_DELETE: "deleting from",
+        sqlite3.SQLITE_ATTACH: "ATTACH",
+        sqlite3.SQLITE_PRAGMA: "PRAGMA",
+        sqlite3.SQLITE_FUNCTION: "the function",
+    }
+
+    def may(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        """Allow reading, and functions that do nothing but compute."""
+        name = second if action == sqlite3.SQLITE_FUNCTION else first
+        is_asked_by_search = action == sqlite3.SQLITE_PRAGMA and name == "data_version"  # of FTS5, which only looks
+        computes = action == sqlite3.SQLITE_FUNCTION and (name or "").lower() not in _FORBIDDEN
+        if action in harmless or is_asked_by_search or computes:
+            return sqlite3.SQLITE_OK
+        denied.append(f"{words.get(action, 'what it does to')} {name or 'a file'}".strip())
+        return sqlite3.SQLITE_DENY
+
+    return may
+
+
+def _file_rows(cursor: sqlite3.Cursor, clock: _Clock, denied: list[str]) -> Iterator[Sequence[Any]]:
+    """Yield the rows, each in its time."""
+    while True:
+        with _sqlite_refusals(clock, denied):
+            clock.restart()
+            row = cursor.fetchone()
+        if row is None:
+            return
+        yield row
+
+
+@contextlib.contextmanager
+def _sqlite_refusals(clock: _Clock, denied: list[str]) -> Iterator[None]:
+    """Turn what SQLite says of a query into our error."""
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_INTERRUPT:
+            if not clock.ran_out:  # Ctrl-C came while SQLite looked at the clock, and was lost there
+                raise KeyboardInterrupt from None
+            raise clock.refusal() from None
+        if code is not None and code & 0xFF in _NOT_ITS_FAULT:
+            raise
+        what = f" ({denied[0]} is not allowed)" if denied else ""
+        raise _refused(f"{first_line(error)}{what}") from None
+
+
+@contextlib.contextmanager
+def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
+    """Run a query on a PostgreSQL server, on a connection of its own that is closed after it.
+
+    Raises:
+        InputError: the server refuses it, or it gave no row for too long.
+        psycopg.Error: something is wrong with the server, or the way to it.
+    """
+    fairy = engine.raw_connection()
+    driver: Any = fairy.driver_connection
+    fairy.detach()  # what the query sets for its session is nothing to others
+    clock = _Clock(timeout_s)
+    with contextlib.closing(fairy):
+        driver.read_only = True
+        # all rows are wanted, not the first ones soon
+        driver.execute("SET LOCAL cursor_tuple_fraction = 1")
+        with contextlib.closing(driver.cursor(name=_CURSOR)) as cursor:
+            with _server_refusals(clock):
+                _limit(driver, timeout_s)
+                cursor.execute(query)
+            columns = cursor.description or ()
+            kinds = [_KINDS.get(one.type_code) for one in columns]
+            yield SelectedRows([one.name for one in columns], kinds, _server_rows(driver, cursor, clock))
+            driver.rollback()
+
+
+def _server_rows(driver: Any, cursor: Any, clock: _Clock) -> Iterator[Sequence[Any]]:
+    """Yield the rows; fewer are fetched at a time where they come slowly, for the limit is on each fetch."""
+    size = 1
+    while True:
+        began = time.monotonic()
+        with _server_refusals(clock):
+            _limit(driver, clock.timeout_s)
+            clock.restart()
+            rows = cursor.fetchmany(size)
+        yield from rows
+        if not rows:
+            return
+        is_quick = time.monotonic() - began < clock.timeout_s / 10
+        size = min(PAGE, size * 2) if is_quick else max(1, size // 10)
+
+
+def _limit(driver: Any, timeout_s: float) -> None:
+    """Limit the time of each statement from here on; the query may have lifted it."""
+    driver.execute(f"SET LOCAL statement_timeout = {max(1, round(timeout_s * 1000))}")
+
+
+@contextlib.contextmanager
+def _server_refusals(clock: _Clock) -> Iterator[None]:
+    """Turn what the server, or its driver, says of a query into our error."""
+    import psycopg
+
+    try:
+        yield
+    except (psycopg.Error, ValueError) as error:
+        state = str(getattr(error, "sqlstate", None) or "")
+        if state == _BROKEN_OFF and clock.look():
+            raise clock.refusal() from None
+        is_lost = isinstance(error, psycopg.OperationalError) and not state
+        if is_lost or state.startswith(_OTHERS):
+            raise
+        words = getattr(getattr(error, "diag", None), "message_primary", None) or first_line(error)
+        raise _refused(words) from None
