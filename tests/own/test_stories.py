@@ -28,10 +28,9 @@ MOST_ROUNDS = 9
 MOST_STEPS = 60
 KILLED = -9
 NOT_YET = {  # what the product has not yet, and so what is skipped; an entry goes when it has
-    "emulator": "the local engine answers no schema of a task of one's own yet",
-    "museum": "a query is no source of rows yet",
     "rows": "export takes no ROWS= yet",
-    "status": "status does not count the rows of a task of one's own yet",
+    "write_to": "no field is written to a column of the source yet",
+    "invoices on the emulator": "a Decimal is asked for as a number or a text, and the local engine gives any text",
 }
 
 
@@ -98,6 +97,12 @@ def home(tmp_path: Path, server: Api | Outside, monkeypatch: pytest.MonkeyPatch)
         if statement.strip():
             workspace.change(statement)
     return workspace
+
+
+def skip_what_is_not_there(server: Api | Outside, story: Story) -> None:
+    """Skip a story that one of the servers cannot tell yet."""
+    if isinstance(server, Api) and (reason := NOT_YET.get(f"{story.name} on the emulator")):
+        pytest.skip(reason)
 
 
 def answered(workspace: Workspace, story: Story) -> int:
@@ -168,6 +173,7 @@ def test_a_file_of_a_task_is_all_that_it_takes(
     home: Workspace, server: Api | Outside, mortal: Mortal, story: Story
 ) -> None:
     """Submit, poll and ingest, each killed at random moments; then every row is answered once, and is exported."""
+    skip_what_is_not_there(server, story)
     chance = random.Random(story.name)  # noqa: S311 - no secret
     environ = {"FINDABLE_TASK": story.name}
     home.ran("preflight", TASK=story.name)
@@ -191,7 +197,7 @@ def test_a_file_of_a_task_is_all_that_it_takes(
         server.check_once()
         assert len(server.kept.answered()) == story.rows
     else:
-        names = [batch["display_name"] for batch in server.batches()]
+        names = [batch["displayName"] for batch in server.batches()["batches"]]
         assert len(set(names)) == len(names)
     check_tables(home, story)
     check_exports(home, story)
@@ -201,6 +207,7 @@ def test_a_file_of_a_task_is_all_that_it_takes(
 @pytest.mark.parametrize("story", [later(story.name, story) for story in STORIES])
 def test_the_same_rows_are_answered_live(home: Workspace, server: Api | Outside, story: Story) -> None:
     """One command asks about all rows now; none is asked twice, and run again it has nothing to do."""
+    skip_what_is_not_there(server, story)
     home.ran("tag-live", TASK=story.name)
     assert answered(home, story) == story.rows
     check_tables(home, story)
@@ -235,7 +242,7 @@ def test_status_counts_the_rows(home: Workspace, story: Story) -> None:
 
 
 @pytest.mark.parametrize("server", ["outside"], indirect=True)
-@pytest.mark.parametrize("story", [later("museum", STORIES[3])])
+@pytest.mark.parametrize("story", [later("write_to", STORIES[3])])
 def test_a_field_fills_the_column_that_it_is_to_be_written_to(home: Workspace, story: Story) -> None:
     """Centuries come into the museum's own table where there was none; the one that stood there stays."""
     home.ran("tag-live", TASK=story.name)
