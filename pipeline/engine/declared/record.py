@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.declaration import Declaration, columns_in
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.quotes import has_quotes
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
 from pipeline.engine.declared.task import DeclaredTask, words_of
 from pipeline.store import tasks, workspace
@@ -95,8 +96,6 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
     Raises:
         InputError: it cannot be told.
     """
-    from pipeline.core.quotes import has_quotes
-
     if declaration.quotes_in is not None or not has_quotes(declaration.answer):
         return declaration.quotes_in
     texts = [name for name in declaration.asked if columns[name] == "text"]

@@ -50,13 +50,13 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """Refuse a task that TASK= names and there is none of, here or beside.
 
     Raises:
-        InputError: the message names those there are.
+        ConfigurationError: the message names those there are.
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
     known = [*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]
     near = get_close_matches(settings.task, known, n=1)
-    raise InputError(
+    raise ConfigurationError(
         f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
         hint=f"did you mean {near[0]}?" if near else f"TASK= takes {', '.join(known)}, or the path of a file",
     )

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from pipeline.core import text
 from pipeline.core.declaration import Declaration, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.quotes import has_quotes, located
 from pipeline.core.task import (
     Answered,
     Item,
@@ -202,8 +203,6 @@ class DeclaredTask(Task):
     @cached_property
     def _is_judged_by_row(self) -> bool:
         """Return whether it takes the row to tell whether an answer is valid."""
-        from pipeline.core.quotes import has_quotes
-
         return self.declaration.check is not None or has_quotes(self.declaration.answer)
 
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
@@ -218,8 +217,6 @@ class DeclaredTask(Task):
             return answer, ""
         declared = self.declaration
         if column := self.record.words.get("quotes_in"):
-            from pipeline.core.quotes import located
-
             found, why = located(answer, value_text(context[column]))
             if found is None:
                 return None, why
