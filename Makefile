@@ -150,7 +150,7 @@ search: setup ## find the nearest experts: Q="who knows water law" K=10
 	@$(RUN) search
 
 .PHONY: add-expert
-add-expert: setup ## add one new person from EXPERT=file.json, tagged at once
+add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; MAP="bio=About me"
 	@$(RUN) add-expert
 
 .PHONY: items
