@@ -71,7 +71,8 @@ def _show(report: status.StatusReport) -> None:
     print_line(f"{report.subject:<11}{_counted(document[report.subject])}")
     if document["counted_at"]:
         at = document["counted_at"][:16].replace("T", " ")
-        print_line(f"           counted {at} UTC; {as_typed('`make status EXACT=1`')} counts anew")
+        again = as_typed(f"`make {'passages-' * (report.subject == 'passages')}status EXACT=1`")
+        print_line(f"           counted {at} UTC; {again} counts anew")
     for reason, count in document["parked"].items():
         print_line(f"           parked {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)

@@ -81,9 +81,10 @@ def _count_items(
     ws: OpenWorkspace, tx: "Connection", memory: counts.CountMemory
 ) -> tuple[dict[str, int], datetime | None]:
     """Return the counts of the items, and when they were made where that was before."""
-    if not ws.subject.hooks.is_adopted_table(tx):
+    beside = ws.subject.hooks.adopted_counts(tx)
+    if beside is None:
         return ws.task.counts(tx, now=ws.now()), None
-    state = f"{workspace.get_workspace(tx).position} {claims.claims_state(tx, ws.task.name)}"
+    state = f"{workspace.get_workspace(tx).position} {claims.claims_state(tx, ws.task.name)} {beside}".rstrip()
     found, at = memory.ask(f"items of {ws.task.name}", state, lambda: ws.task.counts(tx, now=ws.now()))
     return found, at
 

@@ -104,6 +104,8 @@ def write_passages(tx: "Connection", shape: PassagesShape, planned: ImportPlan) 
     table.insert_passages(tx, shape, planned.new)
     table.update_text(tx, shape, [*planned.texts, *planned.described])
     changed = [one.id for one in planned.texts]
+    if planned.new or changed:
+        workspace.touch_revision(tx, table.TASK, ())
     claimed = claims.claimed_among(tx, table.TASK, changed)
     return len(answers.unpark(tx, table.TASK, ids=[one for one in changed if one not in claimed]))
 

@@ -49,7 +49,7 @@ def test_passages_go_in_as_they_are(tmp_path: Path) -> None:
         assert (done.described, done.unchanged, done.answered) == (1, 0, 0)
         assert rows(ws) == {**found, "7": ("Bees.", "hive", {"title": "New"})}
         with ws.store.read() as tx:
-            assert stored.get_workspace(tx).position == 0  # it counts for the index of people
+            assert stored.get_workspace(tx).position == 1  # the passages that are new: the others change no count
 
 
 def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> None:
