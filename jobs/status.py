@@ -31,7 +31,11 @@ exact_option = click.option(
 @exact_option
 @json_option
 def main(*, watch: bool, exact: bool, as_json: bool) -> None:
-    """Show the state of the workspace, and the next command."""
+    """Show the state of the workspace, and the next command.
+
+    The index is held against what commands changed; what other programs changed is seen by --exact, and by `index`,
+    `run` and `doctor`. A large table of another program is counted now and then, with the time shown.
+    """
     _print(None, watch=watch, exact=exact, as_json=as_json)
 
 
@@ -70,7 +74,7 @@ def _show(report: status.StatusReport) -> None:
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
     print_line(f"{report.subject:<11}{_counted(document[report.subject])}")
     if document["counted_at"]:
-        at = document["counted_at"][:16].replace("T", " ")
+        at = _minute(document["counted_at"])
         again = as_typed(f"`make {'passages-' * (report.subject == 'passages')}status EXACT=1`")
         print_line(f"           counted {at} UTC; {again} counts anew")
     for reason, count in document["parked"].items():
@@ -107,7 +111,13 @@ def _index(index: dict[str, Any]) -> str:
     if not index["count"]:
         return "none"
     behind = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
-    return f"{index['count']:,} experts, {index['model']} {index['dim']} wide, {behind}"
+    when = f" (compared {_minute(index['compared_at'])} UTC)" if index["compared_at"] else ""
+    return f"{index['count']:,} experts, {index['model']} {index['dim']} wide, {behind}{when}"
+
+
+def _minute(at: str) -> str:
+    """Return a time of a document as people read it."""
+    return at[:16].replace("T", " ")
 
 
 def _spent(*, actual: float, estimated: float, lost: float) -> str:

@@ -82,7 +82,10 @@ def test_exact_finds_what_another_program_changed(indexed: Workspace, compares_a
     assert (_behind(indexed), compares_all) == (0, [])
     assert "is behind the database by 1" in indexed.run("doctor").output
     compares_all.clear()
+    assert "compared" not in indexed.ran("status").stdout
     assert _behind(indexed, EXACT="1") == _behind(indexed) == 1
+    at = _status(indexed)["index"]["compared_at"][:16].replace("T", " ")
+    assert f"behind by 1 (compared {at} UTC)" in indexed.ran("status").stdout
     assert compares_all == [True]
 
 
