@@ -10,17 +10,12 @@ from jobs.output import print_json, print_line, usd
 from jobs.typed import as_typed
 from pipeline.ops import status
 
-WORDS = {
-    "no_bio": "without a bio (cannot be searched)",
-    "open": "without concepts",
-}  # for people; programs read the keys
+WORDS = {"no_bio": "without a bio (cannot be searched)", "open": "without concepts"}  # programs read the keys
 SHOWN = 5  # due people and estimates; --json has more
 
 watch_option = click.option(
     "--watch", is_flag=True, envvar="FINDABLE_WATCH", help="Go on until Ctrl-C: in place, in a pipe what changed."
 )
-
-
 exact_option = click.option(
     "--exact", is_flag=True, envvar="FINDABLE_EXACT", help="Count and compare all rows anew, whatever was remembered."
 )
@@ -74,7 +69,7 @@ def _show(report: status.StatusReport) -> None:
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
     print_line(f"{report.subject:<11}{_counted(document[report.subject])}")
     if document["counted_at"]:
-        at = _minute(document["counted_at"])
+        at = document["counted_at"][:16].replace("T", " ")
         again = as_typed(f"`make {'passages-' * (report.subject == 'passages')}status EXACT=1`")
         print_line(f"           counted {at} UTC; {again} counts anew")
     for reason, count in document["parked"].items():
@@ -111,13 +106,9 @@ def _index(index: dict[str, Any]) -> str:
     if not index["count"]:
         return "none"
     behind = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
-    when = f" (compared {_minute(index['compared_at'])} UTC)" if index["compared_at"] else ""
+    at = (index["compared_at"] or "")[:16].replace("T", " ")
+    when = f" (compared {at} UTC)" if at else ""
     return f"{index['count']:,} experts, {index['model']} {index['dim']} wide, {behind}{when}"
-
-
-def _minute(at: str) -> str:
-    """Return a time of a document as people read it."""
-    return at[:16].replace("T", " ")
 
 
 def _spent(*, actual: float, estimated: float, lost: float) -> str:
