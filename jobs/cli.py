@@ -1,5 +1,6 @@
 """Run the command that a command line names."""
 
+import gc
 import os
 from typing import Any
 
@@ -11,9 +12,17 @@ from jobs.output import begin_output
 from jobs.variables import nearest
 from pipeline.core.settings import PREFIX
 
+NEW_OBJECTS = 20_000  # until the garbage collector looks at them; importing makes many, and none of them is garbage
+
 
 class Commands(click.Group):
     """A group that lists and finds its commands by `COMMANDS`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as a program: seldom look for garbage, and start no threads for products of large matrices."""
+        gc.set_threshold(NEW_OBJECTS)
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts one for each core, and they spin
+        return super().__call__(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of the table."""
