@@ -1,6 +1,5 @@
 """Run the command that a command line names."""
 
-import gc
 import os
 from typing import Any
 
@@ -10,9 +9,8 @@ from jobs.commands import COMMANDS, command_of
 from jobs.ends import exit_on_error
 from jobs.output import begin_output
 from jobs.variables import nearest
+from pipeline.core.gc_freeze import seldom_collect
 from pipeline.core.settings import PREFIX
-
-NEW_OBJECTS = 20_000  # until the garbage collector looks at them; importing makes many, and none of them is garbage
 
 
 class Commands(click.Group):
@@ -20,7 +18,7 @@ class Commands(click.Group):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a program: seldom look for garbage, and start no threads for products of large matrices."""
-        gc.set_threshold(NEW_OBJECTS)
+        seldom_collect()
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts one for each core, and they spin
         return super().__call__(*args, **kwargs)
 
