@@ -19,6 +19,7 @@ from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, answers_rows, answers_table, items
 from pipeline.tables.answers_spec import check_fields, with_kept
+from pipeline.tables.write_to import column_target
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
