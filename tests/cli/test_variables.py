@@ -51,12 +51,17 @@ def make(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
     ("words", "said"),
     [
         ("tag LIMTI=5", "error: unknown LIMTI; did you mean LIMIT?; nothing was done\n"),
-        (
+        pytest.param(
             "search Q=law BATCH=1",
             "error: BATCH= is not of `make search`; nothing was done\nnext: it is of batch-cancel;",
+            marks=pytest.mark.full,
         ),
-        ("prices batches BATCH=1", "error: BATCH= is not of `make prices batches`; nothing was done\n"),
-        ("prices batches FINDABLE_DATA=x LIMTI=1", "error: unknown LIMTI"),
+        pytest.param(
+            "prices batches BATCH=1",
+            "error: BATCH= is not of `make prices batches`; nothing was done\n",
+            marks=pytest.mark.full,
+        ),
+        pytest.param("prices batches FINDABLE_DATA=x LIMTI=1", "error: unknown LIMTI", marks=pytest.mark.full),
     ],
 )
 def test_make_takes_no_variable_that_its_targets_have_not(local: Workspace, words: str, said: str) -> None:

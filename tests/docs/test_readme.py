@@ -65,6 +65,7 @@ def test_the_everyday_loop_runs(local: Workspace) -> None:
     assert set(found[0]) == {"rank", "username", "similarity", "name", "job_title", "tags", "findability_score"}
 
 
+@pytest.mark.full
 def test_asking_now_runs(local: Workspace) -> None:
     """Each command of the part on calls and batches ends well on sample people, and everyone is tagged."""
     make(local, "import", "EXPERTS=people.csv")

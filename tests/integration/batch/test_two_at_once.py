@@ -84,6 +84,7 @@ def test_two_submits_at_the_same_time_ask_everyone_once(api: Api, hands: tuple[H
         assert ledger.people(workspace) == {"total": PEOPLE, "tagged": PEOPLE}
 
 
+@pytest.mark.sampled(0)
 def test_killed_in_the_middle_and_run_again_it_is_as_if_never_killed(hands: tuple[Hand, Hand], tmp_path: Path) -> None:
     """An ingest of several pages that is killed at any of its steps ends, run again, as an undisturbed one does."""
     prepared = workspace_at(tmp_path / "prepared")

@@ -136,6 +136,7 @@ def gone_on(workspace: Workspace, copy: Path) -> None:
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
 
 
+@pytest.mark.sampled(0)
 def test_a_batch_that_was_refused_and_then_sent_after_the_backup_is_found_again(
     workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_batch_that_was_refused_and_then_sent_after_the_backup_is_found_again(
     assert workspace.run("doctor").exit_code == 0
 
 
+@pytest.mark.sampled(0)
 def test_a_second_batch_that_was_made_after_the_backup_is_a_twin(
     workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
 ) -> None:
@@ -216,6 +218,7 @@ def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp
         ] == []  # who was ingested, not indexed yet
 
 
+@pytest.mark.sampled(0)
 def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     chained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +267,7 @@ def test_a_result_that_was_lost_stops_a_backup_only_where_it_is_needed(chained: 
     assert not list(tmp_path.glob("late*"))
 
 
+@pytest.mark.full
 def test_the_local_engine_goes_along(tmp_path: Path) -> None:
     """A batch under way on the local engine is finished in the restored workspace."""
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
