@@ -23,6 +23,7 @@ ASKED = {
 }
 
 
+@pytest.mark.full
 def test_limits_are_given_at_the_start(tmp_path: Path) -> None:
     """Options, or the values that make passes on, limit every model; the engine says where it serves, and ends well."""
     command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]

@@ -72,6 +72,7 @@ def test_make_takes_no_variable_that_its_targets_have_not(local: Workspace, word
     assert not local.data.exists()
 
 
+@pytest.mark.full
 def test_make_takes_a_variable_of_any_of_its_targets(local: Workspace) -> None:
     """And its own, beside them; the next step is typed with the places that were given."""
     done = make(local, "prices", "search", "Q=law", "PYTHON=python3", f"DATA={local.data}")

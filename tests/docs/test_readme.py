@@ -54,6 +54,7 @@ def test_every_recording_is_what_its_commands_print() -> None:
     assert all(name in hit for name, hit in zip(["Templeford", "Hallibrook", "Carrowden"], hits, strict=True))
 
 
+@pytest.mark.full
 def test_the_everyday_loop_runs(local: Workspace) -> None:
     """`init`, then each command of the everyday loop, ends well on sample people, in the order of the README."""
     for words in (*block(1), *block(2)):

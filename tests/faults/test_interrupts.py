@@ -153,6 +153,7 @@ def test_a_second_ctrl_c_at_a_live_call(command: tuple[str, ...], hand: Hand, as
     assert asking.facts().tagged == PEOPLE + (command[0] == "add-expert")
 
 
+@pytest.mark.full
 def test_ctrl_c_while_another_program_holds_the_database(hand: Hand, asking: Ground) -> None:
     """The wait for the database's lock is one that can be interrupted too."""
     with asking.workspace.held():

@@ -62,6 +62,7 @@ def _role(workspace: Workspace, tmp_path: Path) -> Role:
     return Role(workspace, tmp_path / "theirs")
 
 
+@pytest.mark.full
 def test_passages_that_may_only_be_read_get_their_concepts(role: Role) -> None:
     """The right to SELECT is enough: what was paid for is kept, and the table is as it was."""
     role.has_passages(4)

@@ -141,6 +141,7 @@ def test_counts_of_anothers_table_are_those_of_the_last_time(
     assert (_status(workspace)["experts"]["tagged"], _status(workspace)["experts"]["total"]) == (2, 3)
 
 
+@pytest.mark.full
 def test_counts_of_our_own_table_are_never_remembered(indexed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are exact whichever program writes, however long it takes."""
     monkeypatch.setattr(counts, "LONG_S", -1)

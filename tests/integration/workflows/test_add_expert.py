@@ -168,6 +168,7 @@ def _tagging(workspace: Workspace, api: Api, path: str) -> Iterator[subprocess.P
             api.clear_faults()
 
 
+@pytest.mark.full
 def test_killed_while_tagging_the_person_goes_out_with_the_next_batch(
     workspace: Workspace, api: Api, file: Callable[[Any], str], people: Callable[..., list[str]]
 ) -> None:

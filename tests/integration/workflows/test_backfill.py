@@ -88,6 +88,7 @@ def test_it_goes_to_the_end_in_a_window(tried: Workspace, api: Api, tmp_path: Pa
     assert len(tried.query(RUNS)) == 1
 
 
+@pytest.mark.full
 def test_turn_by_turn_it_comes_to_the_same_end(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """Without waiting each command makes one turn and says what is left; status tells the stage and what is next."""
     put(workspace, 12)

@@ -59,6 +59,7 @@ def test_five_of_the_pilot_go_both_ways_and_then_the_rest(workspace: Workspace, 
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_one_that_passed_stands_for_the_next_command(workspace: Workspace, api: Api, people: People) -> None:
     """The same command runs no other pilot, LIMIT counts its items, and without items left none is begun."""
     people(9)

@@ -74,6 +74,7 @@ def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, pe
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_who_was_added_while_gemini_failed_is_asked_again(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """The person is due; each run asks live and tells so, with exit code 4 where it was in vain once more."""
     new = tmp_path / "new.json"
@@ -144,6 +145,7 @@ def test_the_users_commands_learn_when_and_where(
     assert summary["database"] == "postgresql+psycopg://ada:…@127.0.0.1:9/people"
 
 
+@pytest.mark.full
 def test_a_log_has_times_and_a_person_an_answer(workspace: Workspace, people: People, api: Api) -> None:
     """What was done, and what went wrong, begin with date and time; on a terminal it is said that nothing was due."""
     people(2)

@@ -121,6 +121,7 @@ def test_a_budget_counts_from_where_the_run_was_killed(workspace: Workspace, peo
     assert tagged(workspace, "--mode", "live", BUDGET=f"{spent * 20:.9f}")["left"] == 0
 
 
+@pytest.mark.full
 def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, people: People, api: Api) -> None:
     """Spent live, then nothing more goes out by batch, nor is anyone asked live, until the day is over."""
     people(6)
