@@ -211,6 +211,7 @@ def test_nothing_is_written_whatever_the_server_says(
     _check(workspace.data.parent, said, *log, *_stored(workspace), secrets={KEY, SESSION, *_sessions(api)})
 
 
+@pytest.mark.sampled(0)
 def test_nothing_is_kept_of_a_batch_that_failed(workspace: Workspace, files: Path, api: Api, log: list[str]) -> None:
     """The reason of a failed batch is stored and shown without the key that stands in it."""
     _run(workspace, files, "import")

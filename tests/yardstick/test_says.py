@@ -92,7 +92,6 @@ def compare(part: str, found: Any) -> None:
     assert not unmeant, "\n".join(unmeant)
 
 
-@pytest.mark.sampled(0)
 @pytest.mark.parametrize(
     "part", [pytest.param(one, marks=pytest.mark.full) if one == "words" else one for one in PARTS]
 )
@@ -101,7 +100,7 @@ def test_what_is_said_written_and_asked_is_the_same(part: str, kept: Kept) -> No
     compare(part, PARTS[part](kept))
 
 
-@pytest.mark.sampled(6, sqlite=4)
+@pytest.mark.sampled(6, sqlite=6)
 @pytest.mark.parametrize("name", WANTED["requests"])
 def test_request_files_are_the_same_byte_for_byte(name: str, kept: Kept, tmp_path: Path) -> None:
     """The next batches hold the same lines and end at the same places, whatever limits them."""

@@ -136,7 +136,6 @@ def gone_on(workspace: Workspace, copy: Path) -> None:
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
 
 
-@pytest.mark.sampled(0)
 def test_a_batch_that_was_refused_and_then_sent_after_the_backup_is_found_again(
     workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
 ) -> None:
@@ -164,7 +163,6 @@ def test_a_batch_that_was_refused_and_then_sent_after_the_backup_is_found_again(
     assert workspace.run("doctor").exit_code == 0
 
 
-@pytest.mark.sampled(0)
 def test_a_second_batch_that_was_made_after_the_backup_is_a_twin(
     workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
 ) -> None:
@@ -218,7 +216,6 @@ def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp
         ] == []  # who was ingested, not indexed yet
 
 
-@pytest.mark.sampled(0)
 def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     chained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
