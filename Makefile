@@ -54,7 +54,7 @@ help-dev: ## list the targets for developers of findable
 # only what is imported is compiled: to compile all would double the Python files on the disk
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile
 LOCKED := $(INSTALL) --no-deps --require-hashes
-IMPORTED := alembic.command, faiss, google.genai.types, rich.progress, sqlalchemy, starlette.applications, uvicorn, wordllama
+IMPORTED := alembic.command, faiss, google.genai.types, rich.progress, sqlalchemy, starlette.applications, tokenizers, uvicorn
 # the library of each extra, which the second lock file pins
 LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow

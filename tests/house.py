@@ -27,7 +27,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
         "store": "alembic psutil psycopg sqlalchemy",
         "gemini": "genai_prices google httpcore2 httpx2 numpy orjson pydantic tenacity",
     },
-    {"core": "jsonlines orjson", "emulator": "numpy orjson snowballstemmer starlette uvicorn wordllama"},
+    {"core": "jsonlines orjson", "emulator": "numpy orjson snowballstemmer starlette tokenizers uvicorn"},
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 LIBRARIES = {room: libraries.split() for floor in FLOORS for room, libraries in floor.items()}
