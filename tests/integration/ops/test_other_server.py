@@ -26,7 +26,7 @@ MANNERS = {
 }
 
 
-@pytest.mark.sampled(2, sqlite=2)
+@pytest.mark.sampled(4, sqlite=4)
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
 def test_the_chain_runs_on_any_server_that_speaks_the_protocol(tmp_path: Path, manner: Manner) -> None:
     """Import, submit, poll, ingest, index, search and add-expert work with nothing changed but the base URL."""
