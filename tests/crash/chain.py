@@ -239,6 +239,6 @@ DAYS = (
     ),
     Day("rebind", (line("rebind", "--yes"),), after="local", backend="local", unmakes=True),
 )
-SAMPLED = ("first", "second", "pilot", "live", "passages")  # days of `make test`
+SAMPLED = ("first", "second", "live", "passages")  # days of `make test`
 EVERY = os.environ.get("FAULTS") == "all"
 DAY_OF = {day.name: day for day in DAYS if DATABASE in day.databases and (EVERY or day.name in SAMPLED)}

@@ -107,6 +107,7 @@ def test_an_index_of_another_model_or_width_is_refused(indexed: Workspace, api: 
     assert indexed.run("search", "law").exit_code == 3
 
 
+@pytest.mark.full
 def test_a_question_waits_no_longer_than_any_other_call(indexed: Workspace, api: Api) -> None:
     """A server that hangs is given up after the time-out of a call, not that of a transfer, which is for many texts."""
     limits = {"CALL_TIMEOUT": "0.2", "TRANSFER_TIMEOUT": "0.4", "RETRY_FOR": "0"}

@@ -96,6 +96,7 @@ def test_after_a_rollback_of_answers_everything_is_compared(indexed: Workspace, 
     assert (_behind(indexed), compares_all) == (4, [True])
 
 
+@pytest.mark.full
 def test_what_took_long_to_compare_is_remembered(
     indexed: Workspace, compares_all: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def test_what_took_long_to_compare_is_remembered(
     assert [_behind(indexed), len(compares_all)] == [0, 6]
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only(reason="a file of another program")
 def test_counts_of_anothers_table_are_those_of_the_last_time(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, api: Api
@@ -176,6 +178,7 @@ def test_counts_of_anothers_passages_are_those_of_the_last_time(
     assert told() == (2, 2, False)
 
 
+@pytest.mark.full
 def test_counts_of_our_own_table_are_never_remembered(indexed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are exact whichever program writes, however long it takes."""
     monkeypatch.setattr(counts, "LONG_S", -1)

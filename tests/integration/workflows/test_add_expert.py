@@ -194,6 +194,7 @@ def _tagging(workspace: Workspace, api: Api, path: str) -> Iterator[subprocess.P
             api.clear_faults()
 
 
+@pytest.mark.full
 def test_killed_while_tagging_the_person_goes_out_with_the_next_batch(
     workspace: Workspace, api: Api, file: Callable[[Any], str], people: Callable[..., list[str]]
 ) -> None:
@@ -214,6 +215,7 @@ def test_killed_while_tagging_the_person_goes_out_with_the_next_batch(
     assert _counts(workspace)["tagged"] == 3
 
 
+@pytest.mark.full
 def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
     """Ctrl-C ends with 130, says who was saved, and frees the claim at once."""
     with _tagging(workspace, api, file([SNAKE, {"username": "later"}])) as process:
@@ -227,6 +229,7 @@ def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callabl
     assert _counts(workspace)["untagged"] == 1
 
 
+@pytest.mark.full
 def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
     """Ctrl-C lets the call finish: the person is tagged, nothing is due, and no later person is added."""
     api.configure(latencies={LIVE: {"kind": "constant", "seconds": 3600}})

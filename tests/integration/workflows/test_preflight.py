@@ -178,6 +178,7 @@ def test_people_read_it_in_a_few_lines(workspace: Workspace, people: People) -> 
     assert last.startswith("recommended: live, because asking live costs only $0.0")
 
 
+@pytest.mark.full
 def test_times_are_learned_from_what_was_run_here(workspace: Workspace, people: People) -> None:
     """Nobody knows how long a machine takes before it was measured: by a run, and by three batches of like size."""
     people(110)
@@ -201,6 +202,7 @@ def test_times_are_learned_from_what_was_run_here(workspace: Workspace, people: 
     assert "too few batches of like size yet" in workspace.ran("preflight", LIMIT="6", **local).stdout
 
 
+@pytest.mark.full
 def test_two_fast_batches_are_too_few_to_tell(workspace: Workspace, people: People) -> None:
     """Google's word counts until a third batch of like size was over; then a dearer way that is slower is not named."""
     people(40)
@@ -244,6 +246,7 @@ def test_live_times_say_what_they_follow_from(workspace: Workspace, people: Peop
     assert (has_range, learned_from, "5 at once of" in line) == (False, 0, True)
 
 
+@pytest.mark.full
 def test_a_run_that_was_killed_tells_nothing_of_the_pace(workspace: Workspace, people: People) -> None:
     """Its last call ends when another command finds it, years after: what the others took is what counts."""
     people(23)

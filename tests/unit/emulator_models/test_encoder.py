@@ -75,6 +75,7 @@ def test_what_cannot_be_encoded_is_refused() -> None:
         encoder.encode(["fine"], encoder="magic")
 
 
+@pytest.mark.full
 def test_threads_may_ask_at_once_and_long_texts_are_quick() -> None:
     """Eight threads get what one gets; 200,000 characters and a word of 40,000 take a second or two."""
     expected = encoder.encode(TEXTS).tobytes()
