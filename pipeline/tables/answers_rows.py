@@ -171,7 +171,7 @@ def _stored(tx: Connection, spec: AnswersSpec) -> Iterator[tuple[Identity, Any]]
     item_id: ColumnElement[str] = literal_column(item_id_sql(spec, sqlite=is_sqlite(tx)), Text)
     extractor: ColumnElement[str] = type_coerce(table.c[EXTRACTOR], AsTheColumn())
     order = [item_id if is_sqlite(tx) else collate(item_id, "C"), extractor]
-    cells = (_as_written(tx, column).label(f"c{number}") for number, column in enumerate(table.c))
+    cells = (as_written(tx, column).label(f"c{number}") for number, column in enumerate(table.c))
     columns: list[ColumnElement[Any]] = [item_id.label("findable_item"), extractor.label("findable_by"), *cells]
     query: Select[Any] = select(*columns).select_from(table).order_by(*order)
     for row in streamed(tx, query, page=PAGE):
@@ -179,7 +179,7 @@ def _stored(tx: Connection, spec: AnswersSpec) -> Iterator[tuple[Identity, Any]]
         yield (item, by), written
 
 
-def _as_written(tx: Connection, column: ColumnElement[Any]) -> ColumnElement[Any]:
+def as_written(tx: Connection, column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a column as what was written into it, whatever is in it now."""
     declared = str(column.type.compile(tx.dialect))
     if is_sqlite(tx) or declared in {"BIGINT", "FLOAT", "BOOLEAN"}:

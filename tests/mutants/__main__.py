@@ -19,7 +19,10 @@ from typing import NamedTuple
 from tests.mutants.mutation import ROOT, Mutant, listed, mutated
 from tests.scratch import quick_folder
 
-COPIED = ("pipeline", "jobs", "emulator", "tests", "data/sample", "docs", "pyproject.toml", "Makefile", "README.md")
+COPIED = (
+    *("pipeline", "jobs", "emulator", "findable.py", "tests", "data/sample", "docs", "pyproject.toml", "Makefile"),
+    "README.md",
+)
 PYTEST = (
     *("-q", "-x", "--tb=line", "--timeout=120", "-p", "no:cacheprovider", "-p", "no:xdist"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # the changed module may have loaded a plugin's library

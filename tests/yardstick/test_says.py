@@ -55,8 +55,17 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         postgresql.drop_below(root)
 
 
+def _by_name(rows: Any) -> Any:
+    """Return rows that all have a name of their own as a mapping, for there may be more of them by now."""
+    if not isinstance(rows, list) or not all(isinstance(one, dict) and "name" in one for one in rows):
+        return rows
+    named = {str(one["name"]): one for one in rows}
+    return named if len(named) == len(rows) > 1 else rows
+
+
 def differences(wanted: Any, found: Any, path: str) -> Iterator[str]:
-    """Yield what of a document is not there any more, or not the same."""
+    """Yield what of a document is not there any more, or not the same; rows that have names are found by these."""
+    wanted, found = _by_name(wanted), _by_name(found)
     if isinstance(wanted, dict) and isinstance(found, dict):
         for name, value in wanted.items():
             if name not in found:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import column, delete, select, table
 
 from pipeline.core.errors import InputError
-from pipeline.core.hooks import CheckResult, ExportRows, Hooks, RowFault
+from pipeline.core.hooks import DerivedCheck, ExportRows, Hooks, RowFault
+from pipeline.core.progress import Progress
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.store.database import PAGE, streamed
 from pipeline.tables import answers_rows, answers_table, export, items
@@ -49,23 +50,20 @@ class DeclaredHooks(Hooks):
         items.make_items(there, self._task.items_spec, was=None)
         answers_table.make_answers(there, self._task.answers_spec, was=None)
 
-    def check(self, tx: "Connection") -> CheckResult | None:
-        """Hold the table of answers against the record of answers."""
-        task = self._task
-        found = answers_rows.compare_rows(tx, task.answers_spec, task.name)
-        name = task.answers_spec.table
-        figures = {"differing": found.differing, "missing": found.missing, "superfluous": found.superfluous}
-        if not found.total:
-            return CheckResult(f"{name} says what was answered", figures, ())
-        told = (f"{count} {way} ({_shown(found.examples[way])})" for way, count in figures.items() if count)
+    def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:  # noqa: ARG002 - it takes seconds
+        """Hold the table of answers against the record of answers, from which it can be made again."""
+        spec = self._task.answers_spec
+        found = answers_rows.compare_rows(tx, spec, self._task.name)
+        counts = {way: getattr(found, way) for way in found.examples}
+        if not counts:
+            return DerivedCheck()
+        told = (f"{count:,} {way} ({_shown(found.examples[way])})" for way, count in counts.items())
         why = "what other programs read there is not what was answered"
-        return CheckResult(
-            f"{name} was compared", figures, [RowFault(f"{name}: {'; '.join(told)}", why, mend=self._rebuild)]
-        )
+        return DerivedCheck([RowFault(f"{spec.table}: {'; '.join(told)}", why, mend=self._rebuild)])
 
     def _rebuild(self, tx: "Connection") -> str:
         done = answers_rows.rebuild_rows(tx, self._task.answers_spec, self._task.name)
-        return f"mended {done} rows of {self._task.answers_spec.table}"
+        return f"{done} rows of {self._task.answers_spec.table}"
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
         """Return whether a text stands in any row of either table."""

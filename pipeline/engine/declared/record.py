@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.declaration import Declaration, columns_in
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.quotes import has_quotes
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
 from pipeline.engine.declared.task import DeclaredTask, words_of
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answer_fields, answers_table, items
-from pipeline.tables.answers_spec import check_fields
+from pipeline.tables import answer_fields, answers_rows, answers_table, items
+from pipeline.tables.answers_spec import check_fields, with_kept
+from pipeline.tables.write_to import column_target
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -95,8 +97,6 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
     Raises:
         InputError: it cannot be told.
     """
-    from pipeline.core.quotes import has_quotes
-
     if declaration.quotes_in is not None or not has_quotes(declaration.answer):
         return declaration.quotes_in
     texts = [name for name in declaration.asked if columns[name] == "text"]
@@ -126,9 +126,14 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
         tx, replace(DeclaredTask(new).items_spec, columns=columns), was=None if was is None else was.items_spec
     )
     new = replace(new, columns=spec.columns, items_sha256=None if was is None else was.record.items_sha256)
-    lines += answers_table.make_answers(
-        tx, DeclaredTask(new).answers_spec, was=None if was is None else was.answers_spec
-    )
+    before = None if was is None else was.answers_spec
+    answers = with_kept(DeclaredTask(new).answers_spec, before)
+    new = replace(new, fields=answers.fields)
+    lines += answers_table.make_answers(tx, answers, was=before)
+    if old is not None and was is None:  # its tables have another name from now on
+        answers_rows.rebuild_rows(tx, answers, new.name)
+    if declaration.write_to is not None:
+        column_target(tx, DeclaredTask(new).answers_spec, declaration.write_to)
     tasks.put_task(tx, new)
     document = fingerprint_of(declaration)
     tasks.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)

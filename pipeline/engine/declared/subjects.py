@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import Declaration
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject
@@ -25,6 +25,10 @@ from pipeline.tables.items_fill import ItemsReport, fill_items
 from pipeline.tables.items_query import open_query
 
 EXAMPLES = 3  # refused rows in a message
+AGAIN = {
+    True: "REFRESH=1 asks about them again",
+    False: "refresh=True in the task's file, with REFRESH=1, asks about them again",
+}
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
@@ -50,13 +54,13 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """Refuse a task that TASK= names and there is none of, here or beside.
 
     Raises:
-        InputError: the message names those there are.
+        ConfigurationError: the message names those there are.
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
     known = [*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]
     near = get_close_matches(settings.task, known, n=1)
-    raise InputError(
+    raise ConfigurationError(
         f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
         hint=f"did you mean {near[0]}?" if near else f"TASK= takes {', '.join(known)}, or the path of a file",
     )
@@ -118,8 +122,11 @@ def bring_items(
     if not is_same:
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        now = tasks.get_task(tx, new.name)
-    return DeclaredTask(now or new, task.refreshes)
+        now = DeclaredTask(tasks.get_task(tx, new.name) or new, task.refreshes)
+        stale = now.stale(tx).rows
+    if stale and not task.refreshes:
+        display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
+    return now
 
 
 def _fill(
@@ -202,7 +209,8 @@ def _put(
 def _unchanged(old: TaskRecord, new: TaskRecord) -> bool:
     """Return whether nothing would change but the time."""
     told: dict[str, Any] = {"at": old.at, "items_sha256": old.items_sha256, "columns": {**new.columns, **old.columns}}
-    return replace(new, **told) == old
+    kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # fields that the answers once had
+    return replace(new, **told, fields=(*new.fields, *kept)) == old
 
 
 def _source(store: "Store", declaration: Declaration, path: Path, settings: Settings) -> Any:

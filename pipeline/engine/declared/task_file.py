@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration
 from pipeline.core.errors import FindableError, InputError
+from pipeline.core.quotes import has_quotes
 from pipeline.gemini.schema import check_schema, response_schema
 
 FOLDER = "tasks"
@@ -140,13 +141,14 @@ def _unknown_member(error: BaseException) -> str:
 
 
 def _check_answer(declaration: Declaration, path: Path) -> None:
-    """Refuse a model of answers that Gemini's schemas cannot say.
+    """Refuse a model of answers that Gemini's schemas cannot say, or with quotations that could be no slices.
 
     Raises:
         InputError: the message names file, line and field.
     """
     try:
         check_schema(response_schema(declaration.answer))
+        has_quotes(declaration.answer)
     except (TypeError, InputError) as error:
         said = error.message if isinstance(error, InputError) else str(error)
     except Exception as error:  # noqa: BLE001 - pydantic has many errors for models that no JSON schema says

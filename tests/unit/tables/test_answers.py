@@ -3,23 +3,32 @@
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NewType
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from sqlalchemy import Connection
 
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.quotes import Quote
 from pipeline.store import answers as record
-from pipeline.tables.answer_fields import fields_of
+from pipeline.store import copy, schema
+from pipeline.store.database import Store
+from pipeline.store.tables import answers as recorded
+from pipeline.tables.answer_fields import fields_of, why_unstorable
 from pipeline.tables.answers_rows import ProjectedRow, compare_rows, rebuild_rows, remove_rows, write_rows
-from pipeline.tables.answers_spec import AnswersSpec
-from pipeline.tables.answers_table import make_answers
+from pipeline.tables.answers_spec import AnswersSpec, with_kept
+from pipeline.tables.answers_table import make_answers, tables
+from pipeline.tables.answers_view import make_view
+from pipeline.tables.write_to import column_target, write_column
+from tests import postgresql
 from tests.delivery import workspace_at
+from tests.lab import ON_POSTGRESQL
 
 AT = datetime(2026, 5, 1, 10, tzinfo=UTC)
 ONE, TWO = "reviews@1/model", "reviews@2/model"
@@ -96,7 +105,7 @@ class Quoted(BaseModel):
     """One quotation and the text beside it."""
 
     order: str
-    quote: dict[str, Any]
+    quote: Quote
     words: list[str]
 
 
@@ -111,7 +120,7 @@ KINDS: Mapping[type[BaseModel], str] = {
 
 def aspect(draw: random.Random) -> dict[str, Any]:
     """Return one aspect."""
-    said = words(draw)
+    said = f"x{words(draw)}"
     return {"aspect": words(draw), "verdict": "praise", "quote": {"quote": said, "start": 0, "end": len(said)}}
 
 
@@ -224,3 +233,301 @@ def test_the_table_says_what_the_record_says(
         assert remove_rows(tx, spec, item_ids=ids[:1]) == 2
         assert remove_rows(tx, spec, extractor=ONE) == 19
         assert remove_rows(tx, spec) == 4
+
+
+def model_of(**fields: Any) -> type[BaseModel]:
+    """Return a model with these fields, all required."""
+    definitions: dict[str, Any] = {name: (kind, ...) for name, kind in fields.items()}
+    made: type[BaseModel] = create_model("Answer", **definitions)
+    return made
+
+
+def test_a_field_gets_the_column_that_its_type_says() -> None:
+    """Types under other names, limits and None count for nothing; a mix is JSON."""
+    limited = Annotated[str, Field(max_length=60)]
+    named = NewType("named", str)
+    model = model_of(a=limited | None, b=list[int], c=float | None, d=Literal[True], e=int | float, f=named)
+    assert [kind for _, kind in fields_of(model)] == ["text", "json", "real", "boolean", "json", "text"]
+    quoted = model_of(a=Quote, b=Annotated[str, Quote(optional=True)], c=Quote | None, d=Annotated[Quote, limited])
+    assert [kind for _, kind in fields_of(quoted)] == ["json"] * 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"Stars": int, "stars": int}, "`Stars` and `stars`"),
+        ({"straße": int, "STRASSE": int}, "`straße` and `STRASSE`"),
+        ({"é" * 32: int}, "`" + "é" * 32 + "`"),
+        ({"ID": int}, "`ID` and the key column `id`"),
+        ({"Extractor": str}, "`Extractor` and the column `extractor`"),
+        ({"xmin": float}, "`xmin` and `xmin`, which every table of PostgreSQL has"),
+    ],
+)
+def test_names_that_would_be_one_column_are_refused(fields: Mapping[str, type], said: str) -> None:
+    """The error names both."""
+    with pytest.raises(InputError) as refused:
+        with_kept(spec_of(fields_of(model_of(**fields))), None)
+    assert said in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("answer_json", "said"),
+    [
+        ('{"a": [{"b": "x\\u0000"}]}', "a text with NUL in `a[0].b`"),
+        ('{"a": {"x\\u0000": 1}}', "a text with NUL in `a`"),
+        ('{"a": "\\ud800"}', "a text with half a character (a lone surrogate) in `a`"),
+        ('{"a": [1, -9223372036854775809]}', "a whole number of more than 64 bits in `a[1]`"),
+        ('{"a": NaN}', "a number that is none (NaN or infinite) in `a`"),
+        ('{"a": 1e999}', "a number that is none (NaN or infinite) in `a`"),
+        ('{"a": "x", "b": [-9223372036854775808, true, null, 1e300]}', ""),
+        ("{", "it is no JSON that can be read"),
+    ],
+)
+def test_what_no_database_keeps_is_told(answer_json: str, said: str) -> None:
+    """The judge hears of it before anything is written."""
+    assert why_unstorable(answer_json) == said
+
+
+def test_a_model_that_no_database_keeps_is_told() -> None:
+    """A model is looked at as its JSON is."""
+    assert why_unstorable(model_of(a=str)(a="x\0")) == "a text with NUL in `a`"
+    assert why_unstorable(model_of(a=int)(a=2**63)) == "a whole number of more than 64 bits in `a`"
+    assert why_unstorable(model_of(a=str)(a="fine")) == ""
+
+
+def test_each_cell_is_of_its_kind(tmp_path: Path) -> None:
+    """Conditions in SQL find what they would find in a table that was made by hand, on both databases."""
+    fields = (("a", "text"), ("b", "integer"), ("c", "real"), ("d", "boolean"), ("e", "date"), ("f", "time"))
+    spec = spec_of((*fields, ("g", "json"), ("h", "json")), KEYS[1])
+    said = {"a": "it's \u00e9", "b": -(2**63), "c": "12.30", "d": True, "e": "2024-02-29", "g": ["\u00e9", {"x": 1.5}]}
+    said |= {"f": "2024-02-29T01:30:00+02:00", "h": None, "gone": 1}
+    moment = "TIMESTAMPTZ '2024-02-28 23:30Z'" if ON_POSTGRESQL else "'2024-02-28 23:30:00.000000+00:00'"
+    there = "g ->> 0 = 'é'" if ON_POSTGRESQL else """g = '["é",{"x":1.5}]'"""
+    plain = "b = -9223372036854775808 AND c = 12.3 AND d AND e = '2024-02-29' AND h IS NULL AND \"select\" = -5"
+    with database(tmp_path) as tx:
+        make_answers(tx, spec, was=None)
+        write_rows(tx, spec, [ProjectedRow("-5", ONE, json.dumps(said), AT)])
+        assert rows_of(tx, f"SELECT a FROM reviews_answers WHERE {plain} AND f = {moment} AND {there}") == [  # noqa: S608
+            ("it's é",)
+        ]
+
+
+def test_another_declaration_adds_columns_and_takes_none(tmp_path: Path) -> None:
+    """Old rows are NULL in a new column, a field that went keeps its own, and no column changes its kind."""
+    first = spec_of((("stars", "integer"), ("said", "text")))
+    with database(tmp_path) as tx:
+        assert make_answers(tx, first, was=None) == ["made the table `reviews_answers` and the view `reviews_answered`"]
+        rows = [ProjectedRow("a", ONE, '{"stars": 4, "said": "well"}', AT)]
+        keep(tx, rows)
+        write_rows(tx, first, rows)
+        if ON_POSTGRESQL:
+            tx.exec_driver_sql("CREATE VIEW theirs AS SELECT said FROM reviews_answered")
+        second = with_kept(spec_of((("mood", "json"), ("stars", "integer"))), first)
+        assert make_answers(tx, second, was=first) == ["added the column `mood` to `reviews_answers`"]
+        assert make_answers(tx, second, was=second) == []
+        assert rows_of(tx, "SELECT id, mood, stars, said FROM reviews_answered") == [("a", None, 4, "well")]
+        assert compare_rows(tx, second, "reviews").total == 0
+        with pytest.raises(InputError, match="`said` of the answers was of the kind text and is of the kind integer"):
+            make_answers(tx, spec_of((("said", "integer"),)), was=second)
+        with pytest.raises(InputError, match="the field `said` and the field `Said`"):
+            make_answers(tx, spec_of((("Said", "text"),)), was=second)
+        with pytest.raises(InputError, match="has the key `id` \\(text\\)"):
+            make_answers(tx, spec_of((), KEYS[1]), was=second)
+        tx.exec_driver_sql("DROP TABLE reviews_answers" + " CASCADE" * ON_POSTGRESQL)
+        make_answers(tx, second, was=second)
+        assert rebuild_rows(tx, second, "reviews") == 1
+        assert rows_of(tx, "SELECT said FROM reviews_answered") == [("well",)]
+
+
+FOREIGN = {
+    "table": "CREATE TABLE reviews_answers (a TEXT)",
+    "view": "CREATE VIEW reviews_answered AS SELECT 1 AS a",
+    "index": "CREATE INDEX reviews_answered ON theirs (a)",
+    "index in the place of ours": "CREATE INDEX reviews_answers_key ON theirs (a)",
+    **(
+        {
+            "sequence": "CREATE SEQUENCE reviews_answers",
+            "materialized view": "CREATE MATERIALIZED VIEW reviews_answered AS SELECT 1 AS a",
+            "type": "CREATE DOMAIN reviews_answers AS text",
+            "table in another schema": "CREATE TABLE other.reviews_answers (a TEXT)",
+        }
+        if ON_POSTGRESQL
+        else {"table in capitals": "CREATE TABLE Reviews_Answers (a TEXT)"}
+    ),
+}
+
+
+def test_what_is_not_ours_is_not_touched(tmp_path: Path) -> None:
+    """The error names it, and everything is as it was."""
+    kept = (
+        "SELECT oid, relname, relkind FROM pg_class UNION ALL SELECT oid, typname, typtype FROM pg_type ORDER BY 1, 2"
+        if ON_POSTGRESQL
+        else "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
+    )
+    with database(tmp_path) as tx:
+        tx.exec_driver_sql("CREATE TABLE theirs (a TEXT)")
+        if ON_POSTGRESQL:
+            tx.exec_driver_sql("CREATE SCHEMA other")
+            tx.exec_driver_sql("SET LOCAL search_path = public, other")
+        for kind, statement in FOREIGN.items():
+            part = tx.begin_nested()
+            tx.exec_driver_sql(statement)
+            before = rows_of(tx, kept)
+            with pytest.raises(ConfigurationError) as refused:
+                make_answers(tx, spec_of((("a", "text"),)), was=None)
+            assert f"is a{'n' * (kind[0] == 'i')} {kind.partition(' in ')[0]} that" in refused.value.message, kind
+            assert "`reviews_answer" in refused.value.message.lower(), kind
+            assert "table=" in refused.value.hint
+            assert rows_of(tx, kept) == before
+            part.rollback()
+        make_answers(tx, spec_of((("a", "text"),)), was=None)
+
+
+def test_a_view_that_took_the_place_of_ours_is_not_touched(tmp_path: Path) -> None:
+    """Also where a record says that a view of ours was there."""
+    spec = spec_of((("a", "text"),))
+    with database(tmp_path) as tx:
+        make_answers(tx, spec, was=None)
+        tx.exec_driver_sql("DROP VIEW reviews_answered")
+        tx.exec_driver_sql("CREATE VIEW reviews_answered AS SELECT 1 AS a")
+        for doing in (lambda: make_answers(tx, spec, was=spec), lambda: make_view(tx, spec)):
+            with pytest.raises(ConfigurationError, match="`reviews_answered` in this database is not the view"):
+                doing()
+        assert rows_of(tx, "SELECT * FROM reviews_answered") == [(1,)]
+
+
+def test_the_view_has_the_row_beside_its_newest_answer(tmp_path: Path) -> None:
+    """Columns of the source that clash are called otherwise, and a new one comes into the view behind the others."""
+    key = (("n", "integer"), ("id", "text"))
+    spec = spec_of((("stars", "integer"), ("text", "text")), key)
+    with database(tmp_path) as tx:
+        columns = '"n" BIGINT, "id" TEXT, "Stars" TEXT, "source_Stars" TEXT, "100% : %s" TEXT, "extractor" TEXT'
+        create = f"CREATE TABLE reviews_items (findable_key TEXT PRIMARY KEY, findable_row BIGINT, {columns})"
+        tx.exec_driver_sql(create, execution_options={"no_parameters": True})
+        insert = """INSERT INTO reviews_items VALUES ('[7,"a\\"%"]', 1, 7, 'a"%', 'S', 'SS', 'P', 'E')"""
+        tx.exec_driver_sql(insert, execution_options={"no_parameters": True})
+        make_answers(tx, spec, was=None)
+        one = ProjectedRow('[7,"a\\"%"]', TWO, '{"stars": 1, "text": "old"}', AT)
+        write_rows(tx, spec, [one, one._replace(extractor=ONE, at=AT - timedelta(microseconds=1))])
+        write_rows(tx, spec, [one._replace(extractor="reviews@3/x", answer_json='{"stars": 2, "text": "tied"}')])
+        assert described(tx) == [
+            {
+                "n": 7,
+                "id": 'a"%',
+                "stars": 2,
+                "text": "tied",
+                "extractor": "reviews@3/x",
+                "source_Stars_2": "S",
+                "source_Stars": "SS",
+                "100% : %s": "P",
+                "source_extractor": "E",
+            }
+        ]
+        tx.exec_driver_sql('ALTER TABLE reviews_items ADD COLUMN "more" TEXT')
+        make_view(tx, spec)
+        assert list(described(tx)[0])[-1] == "more"
+
+
+def described(tx: Connection) -> list[dict[str, Any]]:
+    """Return the rows of the view by the names of its columns, without the time."""
+    found = tx.exec_driver_sql("SELECT * FROM reviews_answered").mappings()
+    return [{name: cell for name, cell in row.items() if name != "answered_at"} for row in found]
+
+
+OWN = """CREATE TABLE own (id {id}, lang TEXT, said {text}, stars BIGINT, day DATE, seen {time}, doc {json},
+sure BOOLEAN, share {real}, UNIQUE (id, lang))"""
+TARGETS = {"said": "text", "stars": "integer", "day": "date", "seen": "time", "doc": "json"}
+TARGETS |= {"sure": "boolean", "share": "real"}
+
+
+def own_table(tx: Connection, *, of: str) -> None:
+    """Make a table of the user's, whose ids are of a type."""
+    server = {"text": "VARCHAR(9)", "time": "TIMESTAMPTZ", "json": "JSONB", "real": "DOUBLE PRECISION"}
+    file = {"text": "TEXT COLLATE NOCASE", "time": "TEXT", "json": "TEXT", "real": "REAL"}
+    tx.exec_driver_sql(OWN.format(id=of, **(server if ON_POSTGRESQL else file)))
+
+
+def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
+    """Only in rows whose key has the same bytes; what stands there stays; what is there now is told."""
+    key = (("id", "text"), ("lang", "text"))
+    spec = spec_of(tuple(TARGETS.items()), key)
+    said = {"said": "it's", "stars": 2**53 + 1, "day": "0999-01-02", "seen": "2026-05-01T12:00:00+02:00"}
+    said |= {"doc": {"b": [1e300, None], "a": "é"}, "sure": False, "share": 0.1}
+    with database(tmp_path) as tx:
+        own_table(tx, of="BIGINT")
+        rows = "(1, 'de'), (2, 'de'), (2, 'DE'), (3, 'en')"
+        tx.exec_driver_sql(f"INSERT INTO own (id, lang) VALUES {rows}")  # noqa: S608 - written here
+        tx.exec_driver_sql("UPDATE own SET said = 'mine', stars = 9007199254740993 WHERE id = 3")
+        ids = ['["1","de"]', '["2","de"]', '["3","en"]', '["4","en"]', '["01","de"]', '["x","de"]']
+        answers = [ProjectedRow(one, ONE, json.dumps(said), AT) for one in ids]
+        answers[0] = answers[0]._replace(answer_json=json.dumps(said | {"stars": None}))
+        for name in TARGETS:
+            target = column_target(tx, spec, f"own.{name} = {name}")
+            held = write_column(tx, spec, target, answers)
+            assert held == write_column(tx, spec, target, answers), name
+            expected = {"said": {ids[0], ids[1]}, "stars": {ids[1], ids[2]}}.get(name, set(ids[:3]))
+            assert held == expected, name
+        found = rows_of(tx, "SELECT id, lang, said, stars, share FROM own ORDER BY id, lang DESC")
+        assert found == [
+            (1, "de", "it's", None, 0.1),
+            (2, "de", "it's", 2**53 + 1, 0.1),
+            (2, "DE", None, None, None),
+            (3, "en", "mine", 2**53 + 1, 0.1),
+        ]
+        long = answers[1]._replace(item_id='["2","DE"]', answer_json=json.dumps(said | {"said": "ten letters"}))
+        fits = write_column(tx, spec, column_target(tx, spec, "own.said=said"), [long])
+        assert fits == (set() if ON_POSTGRESQL else {long.item_id})
+
+
+@pytest.mark.sqlite_only("begins with an SQLite file")
+def test_the_table_moves_to_a_server(tmp_path: Path) -> None:
+    """Every kind of cell comes over as it was, and the table there says what the record says."""
+    draw = random.Random(1)  # noqa: S311 - a sample, no secret
+    fields = dict(one for model in KINDS for one in fields_of(model))
+    spec = spec_of(tuple(fields.items()), (("n", "integer"), ("u", "uuid"), ("t", "text")))
+    rows = []
+    for number in range(10):
+        parts = [json.loads(answer(model, draw)) for model in KINDS]
+        whole = json.dumps({name: cell for part in parts for name, cell in part.items()})
+        rows.append(ProjectedRow(item_id(spec.key, number, draw), ONE, whole, AT))
+    server = Store(postgresql.database_of(tmp_path / "moved"))
+    with closing(server), database(tmp_path) as tx, server.write() as there:
+        make_answers(tx, spec, was=None)
+        write_rows(tx, spec, rows)
+        keep(tx, rows)
+        schema.make_schema(there)
+        make_answers(there, spec, was=None)
+        source = copy.CopySource(tx)
+        for table in (recorded, *tables(spec)):
+            source.check(table)
+            assert copy.copy_rows(there, table, source.rows(table)) == copy.digest_of(there, table)
+        assert compare_rows(there, spec, "reviews").total == 0
+
+
+REFUSED = {
+    "own": "names no column",
+    "own.said=other": "the answer has no field `other`",
+    "other.said=said": "this database has no table `other`",
+    "seen.said=said": "this database has no table `seen`",
+    "own.other=said": "`own` has no column `other`",
+    "reviews_items.said=said": "`reviews_items` is findable's own",
+    "findable_answers.answer=said": "`findable_answers` is findable's own",
+    "keyless.said=said": "`keyless` has no column `lang`",
+    "loose.said=said": "the key of the task (id, lang) is no unique key of `loose`",
+    **({"own.stars=said": "`own.stars` must hold text"} if ON_POSTGRESQL else {}),
+}
+
+
+def test_what_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    """The error names the table, the column or the field."""
+    spec = spec_of(tuple(TARGETS.items()), (("id", "text"), ("lang", "text")))
+    with database(tmp_path) as tx:
+        own_table(tx, of="TEXT")
+        tx.exec_driver_sql("CREATE VIEW seen AS SELECT id, lang, said FROM own")
+        tx.exec_driver_sql("CREATE TABLE keyless (id TEXT PRIMARY KEY, said TEXT)")
+        tx.exec_driver_sql("CREATE TABLE loose (id TEXT, lang TEXT, said TEXT, UNIQUE (id, said))")
+        tx.exec_driver_sql("CREATE UNIQUE INDEX of_a_part ON loose (id, lang) WHERE said IS NOT NULL")
+        for write_to, said in REFUSED.items():
+            with pytest.raises(InputError) as refused:
+                column_target(tx, spec, write_to)
+            assert said in refused.value.message

@@ -23,7 +23,7 @@ def upgrade() -> None:
     op.create_table("findable_batches", *first, *account)
     tables.metadata.create_all(op.get_bind(), (*BESIDE, *OF_BATCHES), checkfirst=False)
     given = (column for column in tables.answers.c if column.name != "fingerprint")
-    op.create_table("findable_answers", *given)
+    op.create_table("findable_answers", *given, sa.ForeignKeyConstraint(["batch"], ["findable_batches.number"]))
     op.create_index("findable_answers_of_item", "findable_answers", ["task", "item_id"])
     op.create_index(
         "findable_claims",
