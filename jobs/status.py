@@ -72,6 +72,12 @@ def _show(report: status.StatusReport) -> None:
     if document["counted_at"]:
         at = document["counted_at"][:16].replace("T", " ")
         print_line(f"           counted {at} UTC; {as_typed('`make status EXACT=1`')} counts anew")
+    if stale := document.get("stale", {}).get("count"):
+        since = f" since {since[:16].replace('T', ' ')} UTC" if (since := document["stale"]["since"]) else ""
+        again = as_typed("`make tag REFRESH=1`")
+        print_line(
+            f"           {stale:,} changed after they were answered{since}; {again} asks again where refresh=True"
+        )
     for reason, count in document["parked"].items():
         print_line(f"           parked {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)

@@ -19,6 +19,7 @@ from pipeline.experts import table
 from tests import compiled, engine, migrated, postgresql, scratch
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.mutants import mutation
+from tests.outside.server import Outside, serving
 
 # the same few examples each time, so that a run tells of the change and not of its luck; `make test-full` searches;
 # how long one takes says something of the machine alone
@@ -185,6 +186,13 @@ def api(tmp_path: Path) -> Iterator[Api]:
     """An emulator with a state of its own for each test."""
     with engine.lent(tmp_path / "api") as server:
         yield Api(server)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Outside]:
+    """A second server of the API, which has nothing of the emulator; see `tests.outside.server`."""
+    with serving(tmp_path / "outside") as server:
+        yield server
 
 
 _PREPARED: dict[str, Path] = {}  # the folders of tests that prepared something, by what prepared it

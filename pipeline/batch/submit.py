@@ -4,6 +4,7 @@ First what an earlier run left behind, then what is new. Nothing is paid for bef
 limit confirmed. Whatever stops this in the middle, another run goes on and asks about no item twice.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,8 @@ from pipeline.batch import create, prepare
 from pipeline.batch.create import SendOutcome
 from pipeline.batch.packer import StopReason
 from pipeline.batch.prepare import BatchPlan, Selection
-from pipeline.core.errors import InputError, RemoteError
+from pipeline.batch.refused import give_up_batch
+from pipeline.core.errors import InputError, RemoteError, StateConflictError
 from pipeline.core.states import BatchState
 from pipeline.cost import budget
 from pipeline.engine import questions
@@ -75,6 +77,7 @@ def run(
     if not dry:
         questions.free_dead_owners(ws.store, now=ws.now())
         questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
+        _let_go_changed(ws)
     with ws.store.read() as tx:
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
         askable = claims.count_askable(tx, ws.task)
@@ -97,6 +100,20 @@ def run(
     submission.send(batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED))
     submission.send_new(new.requests)
     return report
+
+
+def _let_go_changed(ws: OpenWorkspace) -> None:
+    """Give up the prepared batches that ask with a declaration of the past, so that their items are asked anew.
+
+    What was sent already stays: it is judged when it is over. Of an upload that is left nothing is needed any more, and
+    `clean` deletes it.
+    """
+    with ws.store.read() as tx:
+        prepared = batches.batches_in_states(tx, BatchState.PREPARED, task=ws.task.name)
+    for batch in (one for one in prepared if one.fingerprint != ws.task.fingerprint):
+        with contextlib.suppress(StateConflictError), ws.store.write() as tx:  # another process sends it
+            free = give_up_batch(tx, batch, why="the task's declaration changed before it was sent", at=ws.now())
+            ws.display.say(f"batch {batch.number} was not sent, for the declaration changed: {free} items are free")
 
 
 def document(report: SubmitReport) -> dict[str, object]:

@@ -85,6 +85,13 @@ class RolledBackPage(NamedTuple):
     after: Any | None
 
 
+class StaleItems(NamedTuple):
+    """How many items changed since they were answered, and since when the first of them (aware), where known."""
+
+    rows: int
+    since: datetime | None
+
+
 class Words(NamedTuple):
     """How people call the items of a subject, what they say of those that are answered, and what comes after that."""
 
@@ -198,6 +205,10 @@ class Task(Protocol):
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
         """Return `total` and five disjoint counts that add up to it: done, open, not to be asked, claimed, parked."""
+
+    def stale(self, tx: "Connection") -> StaleItems | None:  # noqa: ARG002 - few tell
+        """Return which items changed since they were answered; None where a task does not tell."""
+        return None
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:  # noqa: ARG002 - not all are listed
         """Return the items that are wanted, in the order of their rows, by one query.

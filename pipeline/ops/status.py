@@ -58,6 +58,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "counted_at": counted_at and counted_at.isoformat(),
             "batches": batches.count_by_state(tx),
             "index": _index(ws, tx, memory, exact=exact) if ws.is_indexed else None,
+            **_stale(ws.task, tx),
             "parked": _reasons(reason for _, reason, _, _ in parked),
             "spent": _spent(tx, everyone),
             "backend": here.backend or ws.backend,
@@ -86,6 +87,12 @@ def _count_items(
     state = f"{workspace.get_workspace(tx).position} {claims.claims_state(tx, ws.task.name)}"
     found, at = memory.ask(f"items of {ws.task.name}", state, lambda: ws.task.counts(tx, now=ws.now()))
     return found, at
+
+
+def _stale(task: Task, tx: "Connection") -> dict[str, Any]:
+    """Return {stale: {count, since}}, nothing where the task does not tell."""
+    found = task.stale(tx)
+    return {} if found is None else {"stale": {"count": found.rows, "since": found.since and found.since.isoformat()}}
 
 
 def _index(ws: OpenWorkspace, tx: "Connection", memory: counts.CountMemory, *, exact: bool) -> dict[str, Any]:

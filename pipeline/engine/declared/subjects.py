@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import Declaration
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject
@@ -25,6 +25,10 @@ from pipeline.tables.items_fill import ItemsReport, fill_items
 from pipeline.tables.items_query import open_query
 
 EXAMPLES = 3  # refused rows in a message
+AGAIN = {
+    True: "REFRESH=1 asks about them again",
+    False: "refresh=True in the task's file, with REFRESH=1, asks about them again",
+}
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
@@ -118,8 +122,11 @@ def bring_items(
     if not is_same:
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        now = tasks.get_task(tx, new.name)
-    return DeclaredTask(now or new, task.refreshes)
+        now = DeclaredTask(tasks.get_task(tx, new.name) or new, task.refreshes)
+        stale = now.stale(tx).rows
+    if stale and not task.refreshes:
+        display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
+    return now
 
 
 def _fill(

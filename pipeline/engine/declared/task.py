@@ -20,6 +20,7 @@ from pipeline.core.task import (
     ListedItem,
     Prompt,
     RolledBackPage,
+    StaleItems,
     Task,
     VersionCounts,
     Words,
@@ -31,7 +32,7 @@ from pipeline.store import answers, versions
 from pipeline.store.database import among, pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answer_fields, answers_rows, items
+from pipeline.tables import answer_fields, answers_rows, items, write_to
 from pipeline.tables.answers_rows import ProjectedRow
 from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_values import value_text
@@ -258,16 +259,27 @@ class DeclaredTask(Task):
         hashes: dict[str, str] = {row[0]: row[1] for row in rows}
         outdated = {key for key, hash_ in hashes.items() if hash_ != asked[key].input_hash}
         unproven = outdated if self._is_judged_by_row else set()
-        applied = {key for key in hashes if key not in unproven} - self._answered_among(tx, list(hashes))
+        is_asked_again = bool(self.record.words.get("refresh"))
+        done = self._answered_among(tx, list(hashes), of_input=is_asked_again)
+        applied = {key for key in hashes if key not in unproven} - done
         ready = [
             ProjectedRow(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
         answers_rows.write_rows(tx, self.answers_spec, ready)
+        if where := self.record.words.get("write_to"):
+            write_to.write_column(tx, self.answers_spec, write_to.column_target(tx, self.answers_spec, where), ready)
         return WriteResult(applied=applied, outdated=outdated)
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
         """Return {total, answered, open, empty, claimed, parked, gone}."""
         return count_item_states(tx, self.table.c.findable_key, self.name, self._states(), now=now)
+
+    def stale(self, tx: "Connection") -> StaleItems:
+        """Return how many rows changed since they were answered, and since when the first of them."""
+        mine = self.table.c
+        told = (func.count(mine.findable_key), func.min(mine.findable_changed_at))
+        old = self._is_answered(of_input=False) & ~self._is_answered(of_input=True)
+        return StaleItems(*tx.execute(select(*told).where(mine.findable_gone_at.is_(None), old)).one())
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
         """Return rows, looked for in all their columns.
@@ -350,13 +362,13 @@ class DeclaredTask(Task):
 
     def _is_open(self) -> ColumnElement[bool]:
         mine = self.table.c
-        return and_(mine.findable_gone_at.is_(None), ~mine.findable_empty, ~self._is_answered())
+        return and_(mine.findable_gone_at.is_(None), ~mine.findable_empty, ~self._is_answered(of_input=self.refreshes))
 
-    def _is_answered(self) -> ColumnElement[bool]:
-        """Return the condition that a row has an answer of this version, or where it is refreshed of its input too."""
+    def _is_answered(self, *, of_input: bool) -> ColumnElement[bool]:
+        """Return the condition that a row has an answer of this version; `of_input` to what it holds now."""
         mine = self.table.c
         query = select(given.c.id).where(given.c.item_id == mine.findable_key, self._is_mine())
-        if self.refreshes:
+        if of_input:
             query = query.where(given.c.input_hash == mine.findable_hash)
         return query.correlate(self.table).exists()
 
@@ -369,18 +381,20 @@ class DeclaredTask(Task):
             or_(given.c.extractor == self.label, given.c.extractor.startswith(f"{self.label}/", autoescape=True)),
         )
 
-    def _answered_among(self, tx: "Connection", ids: Sequence[str]) -> set[str]:
+    def _answered_among(self, tx: "Connection", ids: Sequence[str], *, of_input: bool) -> set[str]:
         """Return which of these rows have such an answer already."""
         key = self.table.c.findable_key
         found: set[str] = set()
         for some in pages(ids):
-            found |= set(tx.execute(select(key).where(among(tx, key, some), self._is_answered())).scalars())
+            found |= set(
+                tx.execute(select(key).where(among(tx, key, some), self._is_answered(of_input=of_input))).scalars()
+            )
         return found
 
     def _states(self) -> ItemStates:
         mine = self.table.c
         return ItemStates(
-            ("answered", self._is_answered()),
+            ("answered", self._is_answered(of_input=self.refreshes)),
             ("open", ~mine.findable_empty),
             "empty",
             others=(("gone", mine.findable_gone_at.is_not(None)),),
