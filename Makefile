@@ -54,7 +54,7 @@ help-dev: ## list the targets for developers of findable
 # only what is imported is compiled: to compile all would double the Python files on the disk
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile
 LOCKED := $(INSTALL) --no-deps --require-hashes
-IMPORTED := alembic.command, faiss, google.genai.types, rich.progress, sqlalchemy, starlette.applications, uvicorn, wordllama
+IMPORTED := alembic.command, faiss, google.genai.types, rich.progress, sqlalchemy, starlette.applications, tokenizers, uvicorn
 # the library of each extra, which the second lock file pins
 LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow
@@ -150,7 +150,7 @@ search: setup ## find the nearest experts: Q="who knows water law" K=10
 	@$(RUN) search
 
 .PHONY: add-expert
-add-expert: setup ## add one new person from EXPERT=file.json, tagged at once
+add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; MAP="bio=About me"
 	@$(RUN) add-expert
 
 .PHONY: items

@@ -125,6 +125,18 @@ DAYS = (
         settings={"KEEP_DAYS": "0"},
         databases=("sqlite",),
     ),
+    # who lost their answers stands in no list of what changed: then the index is held against everybody
+    Day(
+        "taken-back",
+        (
+            line("rollback", "expert-tags@1", "--yes", again=DONE_BEFORE),
+            line("batch-submit"),
+            line("batch-poll"),
+            line("batch-ingest"),
+            line("index"),
+        ),
+        after="first",
+    ),
     # who dies here is saved without tags and goes out with a batch, so where the tags came from may differ
     Day(
         "added",
