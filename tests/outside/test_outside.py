@@ -123,7 +123,7 @@ def test_a_server_that_dies_while_it_answers_comes_back_to_what_it_kept(tmp_path
     check_accounts(workspace, outside)
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(2, 20))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 20))])
 def test_killed_at_random_moments_each_is_asked_once(
     tmp_path: Path, outside: Outside, mortal: Mortal, seed: int
 ) -> None:
@@ -201,12 +201,13 @@ def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside: Outside) ->
     outside.manner.empty_page = False  # which the pager of the SDK cannot pass
     outside.manner.running_s = 600
     sdk = genai.Client(api_key=KEY, vertexai=False, http_options={"base_url": outside.url, "api_version": "v1beta"})
-    line = {"key": "a", "request": {"contents": [{"parts": [{"text": "x" * (8 * 1024 * 1024)}]}]}}
-    path = tmp_path / "lines.jsonl"
-    path.write_text(json.dumps(line), encoding="utf-8")
-    names = [sdk.files.upload(file=path, config={"mime_type": "jsonl"}).name for _ in range(4)]
+    path, names = tmp_path / "lines.jsonl", []
+    for size in (1, 1, 1, 8 * 1024 * 1024):
+        line = {"key": "a", "request": {"contents": [{"parts": [{"text": "x" * size}]}]}}
+        path.write_text(json.dumps(line), encoding="utf-8")
+        names.append(sdk.files.upload(file=path, config={"mime_type": "jsonl"}).name)
     assert [file.name for file in sdk.files.list(config={"page_size": 50})] == names
-    assert sdk.files.get(name=names[0] or "").size_bytes == path.stat().st_size
+    assert sdk.files.get(name=names[3] or "").size_bytes == path.stat().st_size
     batches = [sdk.batches.create(model="gemini-3.5-flash", src=name).name or "" for name in names if name]
     assert [batch.name for batch in sdk.batches.list(config={"page_size": 50})] == batches
     sdk.batches.cancel(name=batches[0])

@@ -29,7 +29,7 @@ MOST_STEPS = 60
 KILLED = -9
 NOT_YET = {  # what the product has not yet, and so what is skipped; an entry goes when it has
     "rows": "export takes no ROWS= yet",
-    "write_to": "no field is written to a column of the source yet",
+    "tickets on the emulator": "the local engine is not told of max_length and writes longer texts",
     "invoices on the emulator": "a Decimal is asked for as a number or a text, and the local engine gives any text",
 }
 
@@ -242,7 +242,7 @@ def test_status_counts_the_rows(home: Workspace, story: Story) -> None:
 
 
 @pytest.mark.parametrize("server", ["outside"], indirect=True)
-@pytest.mark.parametrize("story", [later("write_to", STORIES[3])])
+@pytest.mark.parametrize("story", [later("museum", STORIES[3])])
 def test_a_field_fills_the_column_that_it_is_to_be_written_to(home: Workspace, story: Story) -> None:
     """Centuries come into the museum's own table where there was none; the one that stood there stays."""
     home.ran("tag-live", TASK=story.name)
