@@ -96,7 +96,7 @@ class DeclaredTask(Task):
             all_done="every row that holds something is answered, claimed or parked",
             input="row",
             inputs=f"the rows of {self.record.name}",
-            after=f"make export{named} TO={self.record.name}.csv",
+            after=f"make export{named} TO={self.record.name}-answers.csv",
             again=f"make tag{named}",
             named=named,
         )
@@ -160,7 +160,8 @@ class DeclaredTask(Task):
         rows = self._rows(tx, ids)
         for one in ids:
             if one in rows:
-                yield Item(one, self.prompt_of(rows[one]), str(rows[one]["findable_hash"]))
+                context = rows[one] if self._is_judged_by_row else None
+                yield Item(one, self.prompt_of(rows[one]), str(rows[one]["findable_hash"]), context)
 
     def prompt_of(self, row: Mapping[str, Any]) -> Prompt:
         """Return what is asked about a row: each value stands between tags of its column's name."""
