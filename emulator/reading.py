@@ -60,10 +60,11 @@ class Reading:
     """One question's data, read as far as an answer needs it."""
 
     def __init__(self, said: str) -> None:
-        """Take the sections of what is said; the longest is what it is about."""
+        """Take the sections of what is said."""
         sections = [Section(name, text[:LOOKED_AT]) for name, text in sections_of(said)]
-        self.running = max(sections, key=lambda section: len(section.text))
-        """The section that it is about."""
+        named = [section for section in sections if section.name == "text" and section.text.strip()]
+        self.running = max(named or sections, key=lambda section: len(section.text))
+        """The section that it is about: `text`, else the longest."""
         self.others = [section for section in sections if section is not self.running and section.text.strip()]
         """What else is told, the blank apart."""
         self._digest = int.from_bytes(hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=64).digest())
@@ -114,7 +115,7 @@ class Reading:
 
     def phrases_in(self, clause: str) -> list[str]:
         """Return the phrases of a part of the text, the surest first."""
-        if clause is self.text:
+        if clause == self.text:
             return self.phrases
         own = [phrase for phrase in self.phrases if phrase.lower() in clause.lower()]
         return own or [concept["name"] for concept in concepts(clause, at_least=1, at_most=3)]

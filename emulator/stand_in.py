@@ -21,12 +21,17 @@ FEW = 3
 """Entries of a list at most where the schema does not say."""
 PHRASE = 60
 """Characters of a text that is no sentence; the dialect has no lengths to say what an answer is held against."""
+SENTENCES = 440
+"""Characters of a text that tells something in sentences."""
 QUOTED = re.compile(
-    r"\b(?:quot(?:e|es|ed|ation|ations)|evidence|excerpts?|verbatim|snippets?|copy|copied|word for word)\b",
+    r"\b(?:quot(?:e|es|ed|ation|ations)|evidence|excerpts?|verbatim|snippets?|citations?|proof|copy|copied"
+    r"|word for word)\b",
     re.IGNORECASE,
 )
 """What a name or a description says that asks for words of the text itself."""
 _DATED = re.compile(r"\b(?:dates?|dated|deadline|birthday)\b|\bYYYY|\bISO[ -]?8601", re.IGNORECASE)
+_WHEN = re.compile(r"^when\b|ed at$", re.IGNORECASE)
+"""How the name of a date may read without that word."""
 _TOLD = re.compile(
     r"\b(?:summary|reason|reasoning|explanation|rationale|justification|description|comment|note|gist|abstract|overview"
     r"|sentence|answer|advice)\b",
@@ -35,6 +40,7 @@ _TOLD = re.compile(
 _FORMS = re.compile(r"date(?:-time)?")
 _ASKING = re.compile(r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?|whether|the|any|if|true|says?)\b")
 _NO_DATE = dt.date(1970, 1, 1)
+_DATE_LENGTH = 10
 _NEAR_NAME = 0.5
 """The likeness from which the words around a number are those of its name."""
 _SAID = 0.55
@@ -83,9 +89,13 @@ class _Answer:
         if ask.kind == "ARRAY":
             return self._list(ask, text, turn)
         found = list(itertools.islice(self._found(ask, text), turn + 1))
-        if turn < len(found):
-            return self._noted(found[turn])
+        if turn < len(found) or (found and _is_quote(ask)):
+            return self._noted(found[turn % len(found)])
         return None if ask.nullable and turn == 0 else _least(ask, turn - len(found))
+
+    def _is_whole(self, text: str) -> bool:
+        """Return whether a text is all of the running one, and no part."""
+        return text == self._reading.text
 
     def _noted(self, value: Any) -> Any:
         """Return a value, its text remembered."""
@@ -124,7 +134,7 @@ class _Answer:
 
     def _parts(self, text: str, most: int) -> list[str]:
         """Return the clauses to look at one by one, in order: the most telling and some drawn."""
-        if text is not self._reading.text:
+        if not self._is_whole(text):
             return [text]
         clauses, telling = self._reading.clauses, self._reading.telling
         if most < len(clauses):
@@ -153,14 +163,14 @@ class _Answer:
         elif _is_date(ask):
             for date in dates_of(text) or dates_of(self._reading.every()):
                 yield _date_text(ask, date)
-        elif QUOTED.search(ask.said):
+        elif _is_quote(ask):
             yield from self._quotes(ask, text, most=most)
         else:
             yield from self._texts(ask, text, most=most)
 
     def _chosen(self, ask: Ask, text: str, *, most: int) -> Iterator[Any]:
         """Yield the choices, the nearest first; for a list those near the best."""
-        said = text if text is not self._reading.text else self._reading.every()
+        said = self._reading.every() if self._is_whole(text) else text
         order = ranked(said, [str(choice) for choice in ask.choices], about=ask.said)
         for place, score in order:
             if not most or score >= _NEAR_BEST * order[0][1]:
@@ -168,7 +178,7 @@ class _Answer:
 
     def _numbers(self, ask: Ask, text: str, *, most: int) -> Iterator[float]:
         """Yield the numbers within the bounds, those first whose words are near to the name; all for a list."""
-        told = text if text is not self._reading.text else self._reading.every()
+        told = self._reading.every() if self._is_whole(text) else text
         fitting = [number for number in numbers_of(told) if _fits(ask, number.value)][:_MOST_NUMBERS]
         near = [likeness(ask.name, number.around) >= _NEAR_NAME for number in fitting]
         is_any = most > 0 or not ask.nullable
@@ -191,11 +201,11 @@ class _Answer:
             yield False
 
     def _clauses_of(self, text: str) -> list[str]:
-        return self._reading.clauses[:_MOST_NUMBERS] if text is self._reading.text else [text]
+        return self._reading.clauses[:_MOST_NUMBERS] if self._is_whole(text) else [text]
 
     def _quotes(self, ask: Ask, text: str, *, most: int) -> Iterator[str]:
         """Yield slices of the text: the clauses, those not quoted yet first."""
-        clauses = self._reading.telling if text is self._reading.text else [text]
+        clauses = self._reading.telling if self._is_whole(text) else [text]
         clauses = sorted(clauses, key=lambda one: one in self._used)
         for clause in self._some(clauses, most) if most else clauses:
             start = self._reading.text.find(clause)
@@ -208,17 +218,16 @@ class _Answer:
         yield from (
             _fitted(ask, one.text.strip()[:PHRASE]) for one in self._reading.others if one.name.lower() == column
         )
-        is_whole = text is self._reading.text
-        if _TOLD.search(ask.name) and not most:
+        is_whole = self._is_whole(text)
+        is_told = _TOLD.search(ask.name) is not None and not most
+        found = self._phrases(ask, text)
+        if is_told:
             found = self._reading.telling if is_whole else [text.strip()]
-        else:
-            found = self._phrases(ask, text)
-        found = sorted(found, key=lambda one: one in self._used)
-        if most and is_whole:
-            found = self._some(found, most)
-        for place, one in enumerate(found):
+        ordered = sorted(found, key=lambda one: one in self._used)
+        for one in self._some(ordered, most) if most and is_whole else ordered:
             is_first, self._is_told = not self._is_told, True
-            yield _fitted(ask, self._telling(one, is_whole=is_whole and place == 0 and not most) if is_first else one)
+            among = ordered if is_whole and not most else []
+            yield _fitted(ask, self._telling(one, among, most=SENTENCES if is_told else PHRASE) if is_first else one)
 
     def _phrases(self, ask: Ask, text: str) -> list[str]:
         """Return the key phrases of a text, those first that the name asks for; its words where it has none."""
@@ -228,20 +237,17 @@ class _Answer:
         related = sorted((one for one in near if near[one] >= _RELATED), key=lambda one: -near[one])
         return list(dict.fromkeys([*related, *phrases])) or words
 
-    def _telling(self, phrase: str, *, is_whole: bool) -> str:
-        """Return a phrase with what tells its row from others: the other sections' values, and a phrase drawn."""
+    def _telling(self, text: str, among: list[str], *, most: int) -> str:
+        """Return a text with what tells its row from others: one drawn among those like it, and the other values."""
         others = ", ".join(" ".join(one.text.split()) for one in self._reading.others)
-        room = PHRASE - len(phrase) - 3
-        rest = [one for one in self._reading.phrases if one not in phrase]
-        if is_whole and rest and len(phrase) <= PHRASE:
-            (drawn,) = self._reading.drawn(rest, 1)
-            if len(drawn) + 2 <= room:
-                phrase, room = f"{phrase}, {drawn}", room - len(drawn) - 2
+        glue = " " if most == SENTENCES else ", "
+        for drawn in self._reading.drawn([one for one in among if one not in text], 1):
+            if len(text) + len(glue) + len(drawn) <= most:
+                text = f"{text}{glue}{drawn}"
         if not others:
-            return phrase
-        if room < len(others):
-            phrase, room = phrase[: PHRASE // 2], PHRASE // 2 - 3
-        return f"{phrase} ({others[:room].rstrip()})"
+            return text
+        text = text[: max(most // 2, most - len(others) - 3)].rstrip()
+        return f"{text} ({others[: most - len(text) - 3].rstrip()})"
 
 
 def _fill(entries: list[Any], values: Iterable[Any], most: int) -> None:
@@ -255,7 +261,15 @@ def _fill(entries: list[Any], values: Iterable[Any], most: int) -> None:
 
 def _is_date(ask: Ask) -> bool:
     """Return whether a text must be a date: by its form, its name or its description."""
-    return ask.kind == "STRING" and bool(_FORMS.fullmatch(ask.form) or _DATED.search(ask.said))
+    if ask.kind != "STRING" or _FORMS.fullmatch(ask.form):
+        return ask.kind == "STRING"
+    has_room = ask.at_least <= _DATE_LENGTH and (ask.at_most is None or ask.at_most >= _DATE_LENGTH)
+    return has_room and bool(_DATED.search(ask.said) or _WHEN.search(ask.name))
+
+
+def _is_quote(ask: Ask) -> bool:
+    """Return whether a text must be a slice of the one that is read."""
+    return ask.kind == "STRING" and not ask.choices and not _is_date(ask) and QUOTED.search(ask.said) is not None
 
 
 def _date_text(ask: Ask, date: dt.date) -> str:
@@ -285,7 +299,7 @@ def _least(ask: Ask, turn: int) -> Any:
         return _least_number(ask, turn)
     if _is_date(ask):
         return _date_text(ask, _NO_DATE + dt.timedelta(days=turn))
-    return _fitted(ask, str(turn) if turn and not QUOTED.search(ask.said) else "")
+    return _fitted(ask, str(turn) if turn and not _is_quote(ask) else "")
 
 
 def _least_number(ask: Ask, turn: int) -> float:

@@ -6,34 +6,34 @@ from pathlib import Path
 
 import click
 
-from jobs.command import WritingCommand, json_option, make_workspace
+from jobs.command import WritingCommand, json_option, make_workspace, map_option
 from jobs.output import Terminal, print_json, print_line, print_table, spinning
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
-from pipeline.experts.read import read_person_documents
 from pipeline.workflows import add_expert
 
 
 @click.command(name="add-expert", cls=WritingCommand)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), envvar="FINDABLE_EXPERT")
+@map_option
 @json_option
-def main(file: Path, *, as_json: bool) -> None:
+def main(file: Path, *, mapping: str, as_json: bool) -> None:
     """Add the person in FILE (JSON; `-` reads standard input; a list adds several) and tag them now.
 
+    Fields are known by the names that `make import` knows; what only looks alike is refused, with the MAP= to type.
     If Gemini fails, the person is saved untagged and due: the next `make run`, `make tag`, `make tag-live` or
     `make batch-submit` asks about them, and `make status` shows the outcome.
     """
     if str(file) == "-":
-        people = read_person_documents(sys.stdin.buffer.read(), name="standard input")
+        data = sys.stdin.buffer.read()
     elif why := why_not_readable(file):
         raise InputError(f"{file} {why}; nothing was stored", hint="check the path")
     else:
-        people = read_person_documents(file.read_bytes(), name=str(file))
-    terminal = Terminal()
+        data = file.read_bytes()
     with make_workspace(task="experts") as ws, spinning() as spin:
-        for change in (change for person in people for change in person.changes):
-            terminal.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
-        added = add_expert.run(ws, people, on_tagging=lambda name: spin(f"Generating tags… {name}"))
+        added = add_expert.run(
+            ws, data, name=str(file), mapping=mapping, on_tagging=lambda name: spin(f"Generating tags… {name}")
+        )
     print_json([asdict(one) for one in added]) if as_json else _show(added)
 
 

@@ -1,15 +1,17 @@
-"""Show progress: a bar that moves on a terminal, a line with its time now and then in a pipe or a log.
+"""Show progress: a bar that moves on a terminal, a line that changes in place in a notebook, else lines with times.
 
 A bar is left out of the way of messages (they are printed above it), takes the width that the terminal has, and leaves
-nothing behind. There is no rate before something was done, and no ETA before there is a rate.
+nothing behind. There is no rate before something was done, and no ETA before there is a rate. A notebook is one where
+the work is done in its own process: a command that a cell starts with `!` writes to a pipe.
 """
 
 import contextlib
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.progress import Bar
 
@@ -24,12 +26,24 @@ _drawn: "list[Progress]" = []  # the outer before the inner; messages go above t
 
 @contextlib.contextmanager
 def bar(label: str, total: int | None, *, done: int, late: bool) -> Iterator[Bar]:
-    """Show progress on standard error for the length of a block; see `pipeline.core.progress`."""
-    if not sys.stderr.isatty():
-        yield PlainBar(label, total, sys.stderr, done=done)
-        return
+    """Show progress for the length of a block, on standard error but in a notebook; see `pipeline.core.progress`."""
+    after_s, shell = SHOW_AFTER_S if late else 0, _notebook()
     with contextlib.ExitStack() as shown:
-        yield MovingBar(label, total, shown, done=done, after_s=SHOW_AFTER_S if late else 0)
+        if shell is not None:
+            cell = shown.enter_context(contextlib.closing(CellLine(shell.display_pub)))
+            line = PlainBar(label, total, cell.put, done=done, after_s=after_s, every_s=MOVE_EVERY_S)
+            line.show(done)
+            yield line
+        elif sys.stderr.isatty():
+            yield MovingBar(label, total, shown, done=done, after_s=after_s)
+        else:
+            yield PlainBar(label, total, _log, done=done, after_s=SHOW_AFTER_S, every_s=PLAIN_EVERY_S)
+
+
+def _notebook() -> Any:
+    """Return IPython's shell where this process is the one that runs the cells of a notebook, else None."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell if getattr(shell, "kernel", None) is not None else None
 
 
 def above(line: str) -> bool:
@@ -40,31 +54,56 @@ def above(line: str) -> bool:
     return True
 
 
-class PlainBar:
-    """Progress as a line now and then, for logs and pipes; each begins with the time of day."""
+def _log(line: str) -> None:
+    """Write a line of a log, which begins with the time of day."""
+    sys.stderr.write(f"{time_of_day()} {line}\n")
+    sys.stderr.flush()
 
-    def __init__(self, label: str, total: int | None, stream: TextIO, *, done: int = 0) -> None:
-        """Begin to count time."""
-        self._label, self._total, self._stream, self._first = label, total, stream, done
+
+class CellLine:
+    """A line in the output of a notebook's cell that is put in place of the one before; rich would want a library."""
+
+    def __init__(self, publisher: Any) -> None:
+        """Take IPython's publisher of what cells display; nothing is there yet."""
+        self._publish, self._place, self._is_there = publisher.publish, {"display_id": uuid.uuid4().hex}, False
+
+    def put(self, line: str) -> None:
+        """Show a line."""
+        self._publish({"text/plain": line}, transient=self._place, update=self._is_there)
+        self._is_there = True
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self._is_there:
+            self.put("")
+
+
+class PlainBar:
+    """Progress as a line now and then."""
+
+    def __init__(
+        self, label: str, total: int | None, put: Callable[[str], None], *, done: int, after_s: float, every_s: float
+    ) -> None:
+        """Begin to count time; a line is `put` after so many seconds, and when the last one is `every_s` old."""
+        self._label, self._total, self._put, self._first, self._every_s = label, total, put, done, every_s
         self._began = time.monotonic()
-        self._next = self._began + SHOW_AFTER_S
+        self._next = self._began + after_s
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Print a line when the last one is some seconds old."""
+        """Put a line, unless the last one is new."""
         self._total = self._total if total is None else total
         now = time.monotonic()
         if now < self._next:
             return
-        self._next = now + PLAIN_EVERY_S
-        rate = (done - self._first) / (now - self._began)
+        self._next = now + self._every_s
+        rate = (done - self._first) / (now - self._began) if now > self._began else 0
         parts = [f"{done:,}/{self._total:,}" if self._total is not None else f"{done:,}"]
         if rate > 0:
             parts.append(f"{rate:.1f}/s")
             parts += [f"ETA {max(0, self._total - done) / rate:.0f} s"] if self._total else []
         if note:
             parts.append(printable(note))
-        self._stream.write(f"{time_of_day()} {self._label}: {', '.join(parts)}\n")
-        self._stream.flush()
+        self._put(f"{self._label}: {', '.join(parts)}")
 
 
 class MovingBar:

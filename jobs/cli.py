@@ -9,11 +9,18 @@ from jobs.commands import COMMANDS, command_of
 from jobs.ends import exit_on_error
 from jobs.output import begin_output
 from jobs.variables import nearest
+from pipeline.core.gc_freeze import seldom_collect
 from pipeline.core.settings import PREFIX
 
 
 class Commands(click.Group):
     """A group that lists and finds its commands by `COMMANDS`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as a program: seldom look for garbage, and start no threads for products of large matrices."""
+        seldom_collect()
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts one for each core, and they spin
+        return super().__call__(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of the table."""

@@ -8,6 +8,7 @@ import click
 from jobs.command import WritingCommand, confirm_guess, json_option, make_workspace, map_option
 from jobs.output import Terminal, print_json
 from jobs.render import show_import
+from pipeline.core.import_options import ImportOptions
 from pipeline.ops import status
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def main(file: Path, *, mapping: str, strict: bool, report: Path | None, as_json
     from pipeline.experts import import_ as import_people
 
     with make_workspace(task="experts") as ws:
-        done = import_people.run(ws, file, strict=strict, report=report, mapping=mapping, confirm=confirm_guess())
+        done = import_people.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report))
         then = "" if as_json else status.run(ws).document["next"]
     _finish(done, then, as_json=as_json, words=("person", "people"), released="with a new biography")
 
@@ -63,7 +64,7 @@ def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | No
     from pipeline.passages import import_ as import_texts
 
     with make_workspace(task="passages") as ws:
-        done = import_texts.run(ws, file, strict=strict, report=report, mapping=mapping, confirm=confirm_guess())
+        done = import_texts.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report))
         then = "" if as_json else status.run(ws).document["next"]
     described = f", {done.described:,} with other metadata" if done.described else ""
     _finish(done, then, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)

@@ -10,17 +10,12 @@ from jobs.output import print_json, print_line, usd
 from jobs.typed import as_typed
 from pipeline.ops import status
 
-WORDS = {
-    "no_bio": "without a bio (cannot be searched)",
-    "with_concepts": "with concepts",
-}  # for people; programs read the keys
+WORDS = {"no_bio": "without a bio (cannot be searched)", "with_concepts": "with concepts"}  # programs read the keys
 SHOWN = 5  # due people and estimates; --json has more
 
 watch_option = click.option(
     "--watch", is_flag=True, envvar="FINDABLE_WATCH", help="Go on until Ctrl-C: in place, in a pipe what changed."
 )
-
-
 exact_option = click.option(
     "--exact", is_flag=True, envvar="FINDABLE_EXACT", help="Count and compare all rows anew, whatever was remembered."
 )
@@ -31,7 +26,11 @@ exact_option = click.option(
 @exact_option
 @json_option
 def main(*, watch: bool, exact: bool, as_json: bool) -> None:
-    """Show the state of the workspace, and the next command."""
+    """Show the state of the workspace, and the next command.
+
+    The index is held against what commands changed; what other programs changed is seen by --exact, and by `index`,
+    `run` and `doctor`. A large table of another program is counted now and then, with the time shown.
+    """
     _print(None, watch=watch, exact=exact, as_json=as_json)
 
 
@@ -71,7 +70,8 @@ def _show(report: status.StatusReport) -> None:
     print_line(f"{report.subject:<11}{_counted(document[report.subject])}")
     if document["counted_at"]:
         at = document["counted_at"][:16].replace("T", " ")
-        print_line(f"           counted {at} UTC; {as_typed('`make status EXACT=1`')} counts anew")
+        again = as_typed(f"`make {'passages-' * (report.subject == 'passages')}status EXACT=1`")
+        print_line(f"           counted {at} UTC; {again} counts anew")
     if stale := document.get("stale", {}).get("count"):
         since = f" since {since[:16].replace('T', ' ')} UTC" if (since := document["stale"]["since"]) else ""
         again = as_typed("`make tag REFRESH=1`")
@@ -113,7 +113,9 @@ def _index(index: dict[str, Any]) -> str:
     if not index["count"]:
         return "none"
     behind = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
-    return f"{index['count']:,} experts, {index['model']} {index['dim']} wide, {behind}"
+    at = (index["compared_at"] or "")[:16].replace("T", " ")
+    when = f" (compared {at} UTC)" if at else ""
+    return f"{index['count']:,} experts, {index['model']} {index['dim']} wide, {behind}{when}"
 
 
 def _spent(*, actual: float, estimated: float, lost: float) -> str:

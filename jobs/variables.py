@@ -12,8 +12,7 @@ import click
 from jobs.commands import COMMANDS, command_of, variables_of
 from jobs.typed import GIVEN
 from pipeline.core.errors import InputError
-from pipeline.core.settings import PREFIX, settings_rows
-from pipeline.core.settings import Settings as Defaults
+from pipeline.core.settings import BASE_URL_NAME, KEY_NAMES, PREFIX, VARIABLES
 
 # of the Makefile itself, and of the targets for developers
 OF_MAKE = frozenset({"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI"})
@@ -33,7 +32,7 @@ def check_variables(command: click.Command, environ: Mapping[str, str], dotenv: 
     Raises:
         InputError: one is not known, or on make's command line not of a target there.
     """
-    settings = {row[0].removeprefix(PREFIX) for row in settings_rows(Defaults())}
+    settings = {name.removeprefix(PREFIX) for name in (*VARIABLES, *KEY_NAMES, BASE_URL_NAME)}
     own = settings.union(variables_of(command), OF_MAKE)
     goals, _, given = environ.get(GIVEN, "").partition(":")
     on_line = [name for name in (one.removeprefix(PREFIX) for one in given.split()) if name not in own]

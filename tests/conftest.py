@@ -19,10 +19,11 @@ from pipeline.experts import table
 from tests import compiled, engine, migrated, postgresql, scratch
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.mutants import mutation
+from tests.outside.server import Outside, serving
 
 # the same few examples each time, so that a run tells of the change and not of its luck; `make test-full` searches;
 # how long one takes says something of the machine alone
-settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("steady", derandomize=True, deadline=None, max_examples=25)
 settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
@@ -58,9 +59,9 @@ LEFT_OUT = pytest.StashKey[int]()  # how many cases this run leaves to `make tes
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is for `make test-full` alone, and on PostgreSQL what is about SQLite's own files.
 
-    Of a test that is `sampled` one case of so many is left, and one at least, drawn alike each time: every n-th might
-    be one value of a parameter again and again. What kills a mutant is left, and where FAULTS=all so is everything
-    that this database has.
+    Of a test that is `sampled` one case of so many is left, and one at least (but of every 0 none), drawn alike each
+    time: every n-th might be one value of a parameter again and again. What kills a mutant is left, and where
+    FAULTS=all so is everything that this database has.
     """
     out = {one for one in items if ON_POSTGRESQL and one.get_closest_marker("sqlite_only")}
     if os.environ.get("FAULTS") != "all":
@@ -98,7 +99,8 @@ def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
             cases[one.nodeid.partition("[")[0], share].append(one)
     left: set[pytest.Item] = set()
     for (name, share), every in cases.items():
-        left |= {*random.Random(name).sample(every, -(-len(every) // share))}  # noqa: S311 - a sample, no secret
+        most = -(-len(every) // share) if share else 0
+        left |= {*random.Random(name).sample(every, most)}  # noqa: S311 - a sample, no secret
     killers = {one.killer for one in mutation.listed()}
     return {one for every in cases.values() for one in every if one not in left and one.nodeid not in killers}
 
@@ -185,6 +187,13 @@ def api(tmp_path: Path) -> Iterator[Api]:
     """An emulator with a state of its own for each test."""
     with engine.lent(tmp_path / "api") as server:
         yield Api(server)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Outside]:
+    """A second server of the API, which has nothing of the emulator; see `tests.outside.server`."""
+    with serving(tmp_path / "outside") as server:
+        yield server
 
 
 _PREPARED: dict[str, Path] = {}  # the folders of tests that prepared something, by what prepared it

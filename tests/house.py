@@ -30,7 +30,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     },
     {
         "core": "jsonlines orjson pydantic pydantic_core rapidfuzz",
-        "emulator": "numpy orjson snowballstemmer starlette uvicorn wordllama",
+        "emulator": "numpy orjson snowballstemmer starlette tokenizers uvicorn",
     },
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}

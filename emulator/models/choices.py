@@ -115,7 +115,7 @@ def _meant(text: str, choices: tuple[str, ...], about: str) -> list[float]:
     return [float(score) for score in (near * weights[:, None]).sum(axis=0) / weights.sum()]
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=128)
 def _wanted(choices: tuple[str, ...], about: str) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
     """Return the meanings of the choices, (n, 256), and of what is asked, (256,)."""
     import numpy as np

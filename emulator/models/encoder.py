@@ -7,15 +7,17 @@ alone, in a batch, and in the next process. The network is never used.
 """
 
 import functools
-import logging
 import math
 import re
 import threading
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
 
 from emulator.models.markup import plain
 from emulator.models.words import CJK, stem
@@ -177,20 +179,30 @@ def _grams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 @functools.cache
-def _load() -> "tuple[Any, NDArray[np.float32]]":
-    """Read tokenizer and token vectors (float32, (32000, 256)) out of the installed wheel."""
-    root, busy = logging.getLogger(), logging.NullHandler()
-    root.addHandler(busy)  # or importing wordllama sets the whole program's logging to INFO on standard error
-    import wordllama
+def _load() -> "tuple[Any, NDArray[np.float16]]":
+    """Open tokenizer and token vectors (float16, (32000, 256)) inside the installed wheel.
 
-    root.removeHandler(busy)
-    inside = Path(wordllama.__file__).parent  # its own look-up misses the tokenizer it ships and would download it
-    model = wordllama.WordLlama.load(cache_dir=inside, disable_download=True)
-    model.tokenizer.no_padding()
-    return model.tokenizer, model.embedding
+    Its own code is not imported: that takes three times as long, for what nothing here uses.
+    """
+    from tokenizers import Tokenizer
+
+    inside = Path(str(distribution("wordllama").locate_file("wordllama")))
+    tokenizer = Tokenizer.from_file(str(inside / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+    return tokenizer, _mapped(inside / "weights" / "l2_supercat_256.safetensors", "embedding.weight")
 
 
-def _weights() -> "tuple[Any, NDArray[np.float32]]":
+def _mapped(path: Path, name: str) -> "NDArray[np.float16]":
+    """Return a tensor of a safetensors file, float16, mapped: only the rows that are asked for are read."""
+    import numpy as np
+
+    with path.open("rb") as file:  # the length of the head in 8 bytes, the head, the numbers
+        length = int.from_bytes(file.read(8), "little")
+        tensor = orjson.loads(file.read(length))[name]
+    start, shape = 8 + length + tensor["data_offsets"][0], tuple(tensor["shape"])
+    return np.memmap(path, dtype="<f2", mode="r", offset=start, shape=shape).view(np.ndarray)
+
+
+def _weights() -> "tuple[Any, NDArray[np.float16]]":
     """Return tokenizer and token vectors, loaded once however many threads ask."""
     with _loading:
         return _load()

@@ -35,7 +35,7 @@ _WORDS = {
 }
 """Numbers in words; "one" is rarely a number."""
 _MONEY = re.compile(r"[$\u20ac\u00a3]|\b(?:euros?|dollars?|pounds?|usd|eur|gbp)\b", re.IGNORECASE)
-_AROUND = 32
+_BEFORE, _BEHIND = 16, 24
 """Characters before and behind a number that say what it counts."""
 
 
@@ -55,7 +55,11 @@ def numbers_of(text: str) -> Iterator[Number]:
         digits, word = found["digits"], (found["word"] or "").lower()
         if digits is None and word not in _WORDS:
             continue
-        around = text[max(0, found.start() - _AROUND) : found.start()] + " " + text[found.end() : found.end() + _AROUND]
+        before, behind = (
+            rest[max(0, found.start() - _BEFORE) : found.start()],
+            rest[found.end() : found.end() + _BEHIND],
+        )
+        around = f"{before} {behind}"
         value = float(_WORDS[word]) if digits is None else float(re.sub(r"[,\u00a0\u202f]", "", digits))
         yield Number(value, _MONEY.sub(" price amount cost ", around))
 

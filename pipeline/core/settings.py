@@ -242,6 +242,9 @@ class Settings:
         return self.database_url or f"sqlite:///{path}"
 
 
+VARIABLES = {PREFIX + one.name.upper(): one for one in fields(Settings) if one.metadata}  # of keys and URL: the SDK's
+
+
 def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None) -> Settings:
     """Return the settings of a mapping such as `os.environ`, with `.env` beneath it. An empty value counts as not set.
 
@@ -251,10 +254,7 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
     below = {name: value for name, value in (dotenv or {}).items() if value}
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for one in fields(Settings):
-        if "parse" not in one.metadata:
-            continue
-        name = PREFIX + one.name.upper()
+    for name, one in VARIABLES.items():
         found = _find(name, environ, below)
         if found is None:
             continue
@@ -319,13 +319,11 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
     """Return every setting; keys are masked."""
     shown = settings.for_backend(settings.wanted_backend)
     table = []
-    for one in fields(Settings):
-        if "help" not in one.metadata:
-            continue
+    for name, one in VARIABLES.items():
         value = getattr(shown, one.name)
         text = "" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)
         source = settings.sources.get(one.name, "default")
-        name, told = PREFIX + one.name.upper(), one.metadata
+        told = one.metadata
         table.append(SettingRow(name, without_password(text), source, told["help"], told["unit"]))
     key = masked(settings.api_key) if settings.api_key else ""
     origin = settings.sources.get

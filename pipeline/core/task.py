@@ -86,9 +86,9 @@ class RolledBackPage(NamedTuple):
 
 
 class StaleItems(NamedTuple):
-    """How many items changed since they were answered, and since when the first of them (aware), where that is known."""
+    """How many items changed since they were answered, and since when the first of them (aware), where known."""
 
-    count: int
+    rows: int
     since: datetime | None
 
 

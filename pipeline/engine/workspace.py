@@ -156,7 +156,7 @@ class OpenWorkspace:
     @property
     def is_indexed(self) -> bool:
         """Return whether what the task in use answers goes into the index."""
-        return any(one.task.name == self.task.name and one.collection is not None for one in self.subjects)
+        return self.subject.collection is not None
 
     def task_of(self, name: str) -> "Task":
         """Return the task of a batch, by the name its row has; the one in use where no subject knows that name."""

@@ -43,9 +43,9 @@ class ExpertsHooks(Hooks):
         """Make the table."""
         adopt.adopt(there)
 
-    def is_adopted_table(self, tx: "Connection") -> bool:
-        """Return whether another program made the table."""
-        return not kinds.is_counted(tx) and not kinds.is_ours(tx)
+    def adopted_counts(self, tx: "Connection") -> str | None:
+        """Return that counts depend on the rows alone, where another program made the table."""
+        return None if kinds.is_counted(tx) or kinds.is_ours(tx) else ""
 
     def highest_id(self, tx: "Connection", table_: "Table") -> int:  # noqa: ARG002 - there is one
         """Return the highest id that was ever asked about."""

@@ -5,11 +5,12 @@ the old text, and a finding says so. The report of findings is sealed right befo
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pipeline.core.import_options import USUAL, ImportOptions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import HEADERS, number_of, tags_of, text_of
@@ -129,30 +130,23 @@ class PeopleImportReport(ImportReport):
     encoding: str = ""
 
 
-def run(
-    ws: OpenWorkspace,
-    path: Path,
-    *,
-    strict: bool = False,
-    report: Path | None = None,
-    mapping: str = "",
-    confirm: Callable[[str], bool] | None = None,
-) -> PeopleImportReport:
-    """Import the people in a file; with `report`, list every finding in that CSV file.
+def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> PeopleImportReport:
+    """Import the people in a file; what its columns mean is kept for the next such file.
 
-    `mapping` is MAP=, `confirm` asks about a guess; what the columns mean is kept for the next such file. A report says
-    what happened also where nothing went in; `ImportReport.check` raises then.
+    A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
     Raises:
         InputError: the file cannot be read as people, a guess about its columns is open, or the report cannot be
             written. Nothing was changed.
         ConfigurationError: it is a Parquet file, and pyarrow is not installed.
     """
-    file = People(path, choices_of(ws.store, ws.settings.task, given=mapping, confirm=confirm))
-    done = PeopleImportReport(str(path), str(report) if report else None, format=file.format, encoding=file.encoding)
+    file = People(path, choices_of(ws.store, ws.settings.task, given=options.mapping, confirm=options.confirm))
+    done = PeopleImportReport(
+        str(path), str(options.report) if options.report else None, format=file.format, encoding=file.encoding
+    )
     with (
         contextlib.suppress(_Refused),
-        rejects_report(report, columns=PeopleImportReport.NAMES, source=path) as rejects,
+        rejects_report(options.report, columns=PeopleImportReport.NAMES, source=path) as rejects,
         ws.store.write() as tx,
         ws.display.bar("importing", None) as bar,
         contextlib.closing(file.in_blocks(file.people(), bar, most=BLOCK, size=_size)) as blocks,
@@ -163,7 +157,7 @@ def run(
             done.tell([*findings, *changes, *kept], rejects)
         if rejects is not None:
             rejects.seal()
-        done.refused = strict and done.is_flawed
+        done.refused = options.strict and done.is_flawed
         if done.refused:
             raise _Refused
         workspace.keep_columns(tx, ws.settings.task, file.mapping.header, file.mapping.kept, at=ws.now())

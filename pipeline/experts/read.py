@@ -5,9 +5,11 @@ those are exact keys once stored, but in one file almost surely one person, and 
 """
 
 import hashlib
+import shlex
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.text import restore_formula
@@ -18,8 +20,10 @@ from pipeline.tables import json_file, json_places
 from pipeline.tables.duplicates import SeenIds
 from pipeline.tables.findings import Finding, rejected
 from pipeline.tables.layout import Layout, TextRow, row_of
+from pipeline.tables.mapping import ColumnMapping, MappingChoices, map_columns, texts_by_name
 from pipeline.tables.names import fold
 from pipeline.tables.table_file import TableFile, name_some
+from pipeline.tables.whole_rows import WholeRows
 
 HINT = f"give a CSV file with the header {expected()}, or JSON objects with these keys"
 DOCUMENT_HINT = f"give one JSON object, or a list of them, with the keys {expected()}"
@@ -53,12 +57,7 @@ class People(TableFile):
     @property
     def notes(self) -> list[str]:
         """Return what concerns the whole file, with the columns that are not read."""
-        if not self.ignored:
-            return super().notes
-        found = [*super().notes, f"not read: {name_some(self.ignored)}"]
-        if any(fold(name) in _ANSWERED for name in self.ignored):
-            found.append("tags and scores are never imported: they come from answers")
-        return found
+        return [*super().notes, *_not_read(self.ignored)]
 
     def people(self) -> Iterator[Person | Finding]:
         """Yield each person, and a finding for each row that does not go in, in the order of the file."""
@@ -67,15 +66,63 @@ class People(TableFile):
                 yield _person(row, seen)
 
 
-def read_person_documents(data: bytes, *, name: str = "the document") -> list[Person]:
-    """Return the people in a JSON object or a list of them, in order; `name` is what messages call the file.
+def _not_read(names: Collection[str]) -> Iterator[str]:
+    """Yield what to say of names that are not read."""
+    if names:
+        yield f"not read: {name_some(names)}"
+    if any(fold(name) in _ANSWERED for name in names):
+        yield "tags and scores are never imported: they come from answers"
+
+
+@dataclass(frozen=True)
+class PersonDocuments:
+    """The people in a JSON document, in order; by which mapping its names were read, and what to say of that."""
+
+    people: list[Person]
+    mapping: ColumnMapping
+    notes: list[str]
+
+
+def read_person_documents(
+    data: bytes, choices: MappingChoices | None = None, *, name: str = "the document"
+) -> PersonDocuments:
+    """Return the people in a JSON object or a list of them, read by the names that an import would know.
+
+    `name` is what the command takes for the file.
 
     Raises:
-        InputError: it is no JSON, or anything in it would be rejected; the message names file, line, column and field.
+        InputError: it is no JSON, what a name means would be a guess, or anything in it would be rejected; the message
+            names file, line, column and field.
     """
+    said = "standard input" if name == "-" else name
+    text, value = _parsed(data, said)
+    elements = value if isinstance(value, list) else [value]
+    rows = [row_of(element, line=1, layout=replace(LAYOUT, column_of=str), ignored={}) for element in elements]
+    cells = texts_by_name(rows)
+    asking = replace(LAYOUT, command=f"make add-expert EXPERT={shlex.quote(name)}")
+    mapping = map_columns(list(cells), lambda: cells, choices or MappingChoices(), layout=asking, path=Path(said))
+    layout, ignored = mapping.layout(LAYOUT), dict[str, None]()
+    whole, people = WholeRows(layout, mapping), list[Person]()
+    with SeenIds() as seen:
+        for number, element in enumerate(elements, start=1):
+            row = row_of(element, line=number, layout=layout, ignored=ignored)
+            person = _person(whole.row(row) if isinstance(row, TextRow) else row, seen)
+            if isinstance(person, Finding):
+                where = f"person {number}, " if isinstance(value, list) else ""
+                found = f" (found {person.value!r})" if person.value else ""
+                place = _place(text, number, person.column, layout)
+                raise _refused(said, place, f"{where}{person.column or 'the document'}: {person.reason}{found}")
+            people.append(person)
+    if not people:
+        raise _refused(said, "", "the list holds no person")
+    return PersonDocuments(people, mapping, [*whole.notes, *_not_read(ignored)])
+
+
+def _parsed(data: bytes, name: str) -> tuple[str, object]:
+    """Return the text of a JSON document and its value."""
     try:
         text = data.decode("utf-8-sig")
-        value = json_file.parse_json(text)
+        return text, json_file.parse_json(text)
     except UnicodeDecodeError as error:
         raise _refused(name, json_places.places_of_bytes(data, error), "no JSON: it is not valid UTF-8") from None
     except ValueError as error:
@@ -83,19 +130,6 @@ def read_person_documents(data: bytes, *, name: str = "the document") -> list[Pe
         raise _refused(
             name, f"line {at.partition(' (')[0].replace(' c', ', c')}" if at else "", f"no JSON: {why}"
         ) from None
-    people: list[Person] = []
-    with SeenIds() as seen:
-        for number, element in enumerate(value if isinstance(value, list) else [value], start=1):
-            row = _person(row_of(element, line=number, layout=LAYOUT, ignored={}), seen)
-            if isinstance(row, Finding):
-                where = f"person {number}, " if isinstance(value, list) else ""
-                found = f" (found {row.value!r})" if row.value else ""
-                place = _place(text, number, row.column)
-                raise _refused(name, place, f"{where}{row.column or 'the document'}: {row.reason}{found}")
-            people.append(row)
-    if not people:
-        raise _refused(name, "", "the list holds no person")
-    return people
 
 
 def _refused(name: str, place: str, said: str) -> InputError:
@@ -103,13 +137,13 @@ def _refused(name: str, place: str, said: str) -> InputError:
     return InputError(f"{name}{f', {place}' if place else ''}: {said}; nothing was stored", hint=DOCUMENT_HINT)
 
 
-def _place(text: str, number: int, header: str) -> str:
+def _place(text: str, number: int, header: str, layout: Layout) -> str:
     """Return line and column of a person's value, or of the person where the value is not there."""
     try:
         element = json_places.element_places(text)[number - 1]
     except (ValueError, RecursionError, IndexError):  # one parser reads what another one does not
         return ""
-    named = (at for name, at in element.values.items() if HEADERS.get(column_of(name) or "") == header)
+    named = (at for name, at in element.values.items() if HEADERS.get(layout.column_of(name) or "") == header)
     return json_places.line_and_column(text, next(named, element.start))
 
 

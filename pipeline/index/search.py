@@ -35,7 +35,7 @@ def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
         hits = index.search(embed.embed_queries(ws, [text])[0], k)
         with ws.store.read() as tx:
             memory = CountMemory(tx)
-            behind = staleness.remembered_stale(ws.collection, tx, index, memory, ws.display)
+            behind, _ = staleness.remembered_stale(ws.collection, tx, index, memory, ws.display)
     memory.keep(ws.store, at=ws.now())
     return SearchReport(hits, behind)
 

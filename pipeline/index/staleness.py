@@ -1,6 +1,7 @@
 """How far the index in service is behind the database."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.progress import Bar, Progress
@@ -56,11 +57,10 @@ def remembered_stale(
     display: Progress,
     *,
     exact: bool = False,
-) -> int:
-    """Return the same, as it was found at this position of the database where that took long."""
+) -> tuple[int, datetime | None]:
+    """Return the same, as it was found at this position of the database where that took long, and then when."""
     state = f"{'none' if index is None else index.manifest.number} {workspace.get_workspace(tx).position}"
-    behind, _ = memory.ask("behind", state, lambda: count_stale(collection, tx, index, display, exact=exact))
-    return int(behind)
+    return memory.ask("behind", state, lambda: count_stale(collection, tx, index, display, exact=exact))
 
 
 def staleness(collection: Collection, tx: "Connection", index: "Index", display: Progress) -> Staleness:

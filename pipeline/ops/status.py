@@ -82,9 +82,10 @@ def _count_items(
     ws: OpenWorkspace, tx: "Connection", memory: counts.CountMemory
 ) -> tuple[dict[str, int], datetime | None]:
     """Return the counts of the items, and when they were made where that was before."""
-    if not ws.subject.hooks.is_adopted_table(tx):
+    beside = ws.subject.hooks.adopted_counts(tx)
+    if beside is None:
         return ws.task.counts(tx, now=ws.now()), None
-    state = f"{workspace.get_workspace(tx).position} {claims.claims_state(tx, ws.task.name)}"
+    state = f"{workspace.get_workspace(tx).position} {claims.claims_state(tx, ws.task.name)} {beside}".rstrip()
     found, at = memory.ask(f"items of {ws.task.name}", state, lambda: ws.task.counts(tx, now=ws.now()))
     return found, at
 
@@ -92,30 +93,32 @@ def _count_items(
 def _stale(task: Task, tx: "Connection") -> dict[str, Any]:
     """Return {stale: {count, since}}, nothing where the task does not tell."""
     found = task.stale(tx)
-    return {} if found is None else {"stale": {"count": found.count, "since": found.since and found.since.isoformat()}}
+    return {} if found is None else {"stale": {"count": found.rows, "since": found.since and found.since.isoformat()}}
 
 
 def _index(ws: OpenWorkspace, tx: "Connection", memory: counts.CountMemory, *, exact: bool) -> dict[str, Any]:
-    """Return {count, model, dim, behind, build, built_at}; a broken index says so and counts as none."""
+    """Return {count, model, dim, behind, compared_at, build, built_at}; a broken index says so and counts as none."""
     problem = {}
     builds = Builds(ws.data)
     try:
         built = builds.current()
         if built is not None:
             with builds.open() as index:
-                behind = staleness.remembered_stale(ws.collection, tx, index, memory, ws.display, exact=exact)
+                behind, at = staleness.remembered_stale(ws.collection, tx, index, memory, ws.display, exact=exact)
             return {
                 "count": built.count,
                 "model": built.model,
                 "dim": built.dim,
                 "behind": behind,
+                "compared_at": at and at.isoformat(),
                 "build": built.number,
                 "built_at": built.built_at.isoformat(),
             }
     except FindableError as error:
         problem = {"problem": error.message}
-    behind = staleness.remembered_stale(ws.collection, tx, None, memory, ws.display)
-    return {"count": 0, "model": None, "dim": None, "behind": behind, "build": None, "built_at": None, **problem}
+    behind, _ = staleness.remembered_stale(ws.collection, tx, None, memory, ws.display)
+    none = dict.fromkeys(("model", "dim", "compared_at", "build", "built_at"))
+    return {"count": 0, "behind": behind, **none, **problem}
 
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:

@@ -11,7 +11,8 @@ from pipeline.core.settings import Settings
 from pipeline.passages import best as preferred
 from pipeline.passages import table
 from pipeline.passages.adopt import adopt
-from pipeline.passages.schema import PassagesShape, tables_as_found
+from pipeline.passages.schema import OF_PASSAGES, PassagesShape, tables_as_found
+from pipeline.tables.reflect import columns_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -23,10 +24,11 @@ class PassagesHooks(Hooks):
     export_word = "concept"
     export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
-    def __init__(self, shape: PassagesShape, settings: Settings) -> None:
-        """Keep how the tables are, and what is set of them."""
+    def __init__(self, shape: PassagesShape, settings: Settings, *, asked: str = "") -> None:
+        """Keep how the tables are, what is set of them, and what says which passages are open."""
         self._shape = shape
         self._settings = settings
+        self._asked = asked
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
         """Return the two tables."""
@@ -37,6 +39,11 @@ class PassagesHooks(Hooks):
         for one in self.tables(tx):
             one.create(there)
         adopt(there, replace(self._settings, task="passages"))
+
+    def adopted_counts(self, tx: "Connection") -> str | None:
+        """Return the table and what says which of its passages are open, where it has other columns than ours has."""
+        name = self._shape.passages.name
+        return None if columns_of(tx, name).keys() == {"id", *OF_PASSAGES} else f"{name} {self._asked}"
 
     def check(self, tx: "Connection") -> CheckResult | None:
         """Compare every quotation with its passage, and the concepts with the answers that were applied."""

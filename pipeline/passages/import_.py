@@ -8,7 +8,7 @@ rules by which it is written.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +19,7 @@ import orjson
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter
+from pipeline.core.import_options import USUAL, ImportOptions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.read import Passage, Passages
@@ -104,6 +105,8 @@ def write_passages(tx: "Connection", shape: PassagesShape, planned: ImportPlan) 
     table.insert_passages(tx, shape, planned.new)
     table.update_text(tx, shape, [*planned.texts, *planned.described])
     changed = [one.id for one in planned.texts]
+    if planned.new or changed:
+        workspace.touch_revision(tx, table.TASK, ())
     claimed = claims.claimed_among(tx, table.TASK, changed)
     return len(answers.unpark(tx, table.TASK, ids=[one for one in changed if one not in claimed]))
 
@@ -173,31 +176,22 @@ class PassagesImportReport(ImportReport):
         self.released += released
 
 
-def run(
-    ws: OpenWorkspace,
-    path: Path,
-    *,
-    strict: bool = False,
-    report: Path | None = None,
-    mapping: str = "",
-    confirm: Callable[[str], bool] | None = None,
-) -> PassagesImportReport:
-    """Import the passages in a file; with `report`, list every finding in that CSV file.
+def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> PassagesImportReport:
+    """Import the passages in a file; what its columns mean is kept for the next such file.
 
-    `mapping` is MAP=, `confirm` asks about a guess; what the columns mean is kept for the next such file. A report says
-    what happened also where nothing went in; `ImportReport.check` raises then.
+    A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
     Raises:
         InputError: the file cannot be read, a guess about its columns is open, an id in it does not fit into the table,
             or the list cannot be written. Nothing was changed.
     """
-    passages = Passages(path, choices_of(ws.store, ws.settings.task, given=mapping, confirm=confirm))
+    passages = Passages(path, choices_of(ws.store, ws.settings.task, given=options.mapping, confirm=options.confirm))
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
-    new = partial(PassagesImportReport, str(path), str(report) if report else None)
+    new = partial(PassagesImportReport, str(path), str(options.report) if options.report else None)
     read, done = partial(_blocks, passages, ws.display), new()
-    with rejects_report(report, columns=PassagesImportReport.NAMES, source=path) as rejects:
-        if strict:
+    with rejects_report(options.report, columns=PassagesImportReport.NAMES, source=path) as rejects:
+        if options.strict:
             _take_all(ws.store, shape, read("reading"), done, rejects, writes=False)
             done.refused = done.is_flawed
         elif shape.ids.kind is not IdKind.TEXT or shape.ids.length is not None:
@@ -206,7 +200,7 @@ def run(
                     _fit_ids(shape, some)
         if not done.refused:  # a strict one has reported everything by now
             done = new()
-            _take_all(ws.store, shape, read("importing"), done, None if strict else rejects, writes=True)
+            _take_all(ws.store, shape, read("importing"), done, None if options.strict else rejects, writes=True)
         if rejects is not None:
             rejects.seal()
     done.notes = [*passages.notes, *_left_out(shape)]

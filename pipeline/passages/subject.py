@@ -80,4 +80,5 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
     elif skips is None:
         skips = next((one.skips for one in begun if one.label == label), None)
     shape = read_shape(tx, passages=settings.passages_table)
-    return Subject("passages", ConceptsTask(shape, label, skips), None, PassagesHooks(shape, settings))
+    hooks = PassagesHooks(shape, settings, asked=f"{label} {skips}")
+    return Subject("passages", ConceptsTask(shape, label, skips), None, hooks)

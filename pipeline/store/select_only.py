@@ -34,6 +34,15 @@ _NOT_ITS_FAULT = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
+# what SQLite asks for itself where a query reads a virtual table, such as of full text or of JSON; to change the schema
+# in earnest is refused before
+_BY_ITSELF = frozenset(
+    {
+        (sqlite3.SQLITE_UPDATE, "sqlite_master"),
+        (sqlite3.SQLITE_PRAGMA, "data_version"),
+        (sqlite3.SQLITE_PRAGMA, "page_size"),
+    }
+)
 _OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
 _BROKEN_OFF = "57014"
 # of PostgreSQL's types, by their numbers; what another type is, its values say
@@ -120,9 +129,8 @@ def _authorizer(denied: list[str]) -> Callable[..., int]:
     def may(action: int, first: str | None, second: str | None, *_: str | None) -> int:
         """Allow reading, and functions that do nothing but compute."""
         name = second if action == sqlite3.SQLITE_FUNCTION else first
-        is_asked_by_search = action == sqlite3.SQLITE_PRAGMA and name == "data_version"  # of FTS5, which only looks
         computes = action == sqlite3.SQLITE_FUNCTION and (name or "").lower() not in _FORBIDDEN
-        if action in harmless or is_asked_by_search or computes:
+        if action in harmless or computes or (action, name) in _BY_ITSELF:
             return sqlite3.SQLITE_OK
         denied.append(f"{words.get(action, 'what it does to')} {name or 'a file'}".strip())
         return sqlite3.SQLITE_DENY

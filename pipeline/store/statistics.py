@@ -18,10 +18,11 @@ from pipeline.store.tables import answers, attempts, batch_accounts, batches, ca
 NEWEST_BATCHES = 20  # ours: the newest batches that are looked at
 NEWEST_CALLS = 2000  # ours: the newest live calls that are looked at, together as one
 TIMED_BATCHES = 50  # ours: the newest that are looked at
-TIMED_RUNS = 5  # ours: the newest live runs that are looked at
+TIMED_RUNS = 50  # ours: the newest live runs that are looked at
+PACED_RUNS = 5  # ours: the newest of them, of any size, that tell a pace together
 TIMED_CALLS = 100  # ours: the newest single calls that are looked at where there was no run
 ENOUGH_REQUESTS = 20  # ours: calls of a run from which on its pace tells something
-LIKE = 3.0  # ours: batches are of like size up to this many times as many requests
+LIKE = 3.0  # ours: batches and runs are of like size up to this many times as many requests
 
 
 class PastUsage(NamedTuple):
@@ -240,18 +241,35 @@ def batch_durations(tx: Connection, model: str, *, like: float) -> list[Duration
     return [Duration(requests, max(0.0, (at - since).total_seconds())) for requests, since, at in tx.execute(newest)]
 
 
-def calls_per_second(tx: Connection, model: str) -> float | None:
-    """Return how many live calls a second came back in the newest runs, waiting included; None where none tells.
+class RunPace(NamedTuple):
+    """How many calls of a live run came back, and within which time, waiting included."""
+
+    calls: int
+    seconds: float
+
+
+def run_paces(tx: Connection, model: str) -> list[RunPace]:
+    """Return how the newest live runs of a model went, newest first, where they took any time.
 
     A lost call does not count: that of a run that was killed ends when the next command finds it.
     """
     back = (calls.c.model == model) & calls.c.run.is_not(None) & calls.c.ended_at.is_not(None)
     back &= calls.c.outcome.not_in((CallEnd.THROTTLED, CallEnd.UNSENT, CallEnd.LOST))
     sums = (func.count(), func.min(calls.c.asked_at), func.max(calls.c.ended_at))
-    query = select(*sums).where(back).group_by(calls.c.run).having(func.count() >= ENOUGH_REQUESTS)
-    rows = tx.execute(query.order_by(calls.c.run.desc()).limit(TIMED_RUNS)).all()
-    seconds = sum(((last - first).total_seconds() for _, first, last in rows), 0.0)
-    return sum(count for count, _, _ in rows) / seconds if seconds > 0 else None
+    query = select(*sums).where(back).group_by(calls.c.run).order_by(calls.c.run.desc()).limit(TIMED_RUNS)
+    found = [RunPace(count, (last - first).total_seconds()) for count, first, last in tx.execute(query)]
+    return [one for one in found if one.seconds > 0]
+
+
+def is_like(requests: float, other: float) -> bool:
+    """Return whether two numbers of requests are of like size."""
+    return other / LIKE <= requests <= other * LIKE
+
+
+def calls_per_second(paces: Sequence[RunPace]) -> float | None:
+    """Return how many calls a second came back in the newest runs that had enough; None where none had."""
+    told = [one for one in paces if one.calls >= ENOUGH_REQUESTS][:PACED_RUNS]
+    return sum(one.calls for one in told) / sum(one.seconds for one in told) if told else None
 
 
 def call_duration(tx: Connection, model: str) -> float | None:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
-from pydantic import BaseModel
 from sqlalchemy import BigInteger, Boolean, Text
 from sqlalchemy.types import TypeEngine
 
@@ -21,6 +20,9 @@ from pipeline.core.errors import InputError
 from pipeline.store.copy import CopyJson, CopyText, spelled
 from pipeline.store.times import IsoTime, time_of
 from pipeline.tables.columns import NUMBER, AsTheColumn
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 MAX_NAME = 63  # bytes; PostgreSQL cuts longer names
 WHOLE = 2**63  # whole numbers of 64 bits are below it, and not below minus it
@@ -49,7 +51,7 @@ _KINDS: Mapping[Any, str] = {
 }
 
 
-def fields_of(answer: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     """Return (name, kind) of each field of a model, in order: text, integer, real, boolean, date, time or json.
 
     Raises:
@@ -88,7 +90,7 @@ def stored_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(" ", "microseconds")
 
 
-def why_unstorable(answer: str | BaseModel) -> str:
+def why_unstorable(answer: "str | BaseModel") -> str:
     """Return why no database could keep an answer (JSON or a model) as it is; the empty text where both can."""
     try:
         document = json.loads(answer) if isinstance(answer, str) else answer.model_dump(mode="json")

@@ -19,6 +19,7 @@ WORDS: Mapping[str, str] = {
     "json": "JSON",
 }
 LARGEST = 2**63 - 1
+_JSON = [json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort) for sort in (False, True)]
 _UNSOUND = re.compile("[\0\ud800-\udfff]")  # what PostgreSQL holds no text with, and what is no text
 
 
@@ -104,7 +105,7 @@ def stored_value(value: Any, kind: str) -> Any:
 
 def compact_json(value: Any, *, sort: bool = False) -> str:
     """Return a value as JSON without blanks; where it is to be compared, with sorted names."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort)
+    return _JSON[sort].encode(value)
 
 
 def value_text(value: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, MetaData, Table, Text, quoted_name
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
@@ -71,7 +71,8 @@ def items_table(spec: ItemsSpec) -> Table:
         Column("findable_empty", Boolean, nullable=False),  # all of these are blank
         Column("findable_gone_at", UtcTime),  # vanished from the source
         Column("findable_changed_at", UtcTime),  # when the hash last changed
-        *(Column(name, _TYPES[kind]) for name, kind in spec.columns.items()),
+        # always between quotes: a database has more words of its own than a library knows
+        *(Column(quoted_name(name, quote=True), _TYPES[kind]) for name, kind in spec.columns.items()),
     )
 
 
@@ -109,12 +110,13 @@ def make_items(tx: Connection, spec: ItemsSpec, *, was: ItemsSpec | None) -> Ite
     return made
 
 
-def check_names(names: Sequence[str], *, hint: str = "rename it in the source") -> None:
-    """Refuse names of columns that a table cannot have.
+def check_names(names: Sequence[str], *, source: object = "", hint: str = "rename it in the source") -> None:
+    """Refuse names of columns that a table cannot have; the message begins with the `source`.
 
     Raises:
         InputError: the message names the first column at fault.
     """
+    where = f"{source}: " if source else ""
     folded: dict[str, str] = {}
     for name in names:
         why = _why_not(name)
@@ -122,11 +124,11 @@ def check_names(names: Sequence[str], *, hint: str = "rename it in the source") 
         if not why and other is not None:
             why = "is there twice" if other == name else f"differs from {excerpt(other)!r} only by case"
         if why:
-            raise InputError(f"the column {excerpt(name)!r} {why}; nothing was changed", hint=hint)
+            raise InputError(f"{where}the column {excerpt(name)!r} {why}; nothing was changed", hint=hint)
         folded[name.casefold()] = name
     if len(names) > MAX_COLUMNS:
         raise InputError(
-            f"there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed",
+            f"{where}there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed",
             hint="leave out those that the prompt does not need",
         )
 

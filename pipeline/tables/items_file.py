@@ -57,10 +57,10 @@ class ItemsFile:
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
         names = self._names()
-        check_names([name for name in names if name])
+        check_names([name for name in names if name], source=path)
         cells = self._rows() if self.format != "csv" else ()
         found = (row.values for row in cells if isinstance(row, TextRow))
-        self.columns = kinds_of(found, dict.fromkeys(filter(None, names)))
+        self.columns = kinds_of(found, dict.fromkeys(filter(None, names)), source=path)
         unnamed = len(names) - len(self.columns) if self.format == "csv" else 0
         left_out = f"{unnamed} columns without a name are not read" if unnamed > 1 else ""
         left_out = left_out or ("a column without a name is not read" if unnamed else "")
@@ -141,8 +141,8 @@ def open_file(path: Path) -> ItemsFile:
     return ItemsFile(path)
 
 
-def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the columns of plain rows with their kinds, beginning with what is known of them; text says the least.
+def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object) -> dict[str, str]:
+    """Return the columns of plain rows with their kinds, beginning with what is known of them; text where nothing is.
 
     Raises:
         InputError: no table can have the columns.
@@ -155,7 +155,7 @@ def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None])
                 kinds[name] = common_kind(kind, kind_of_value(value))
         if len(kinds) > MAX_COLUMNS:
             break
-    check_names(list(kinds))
+    check_names(list(kinds), source=source)
     return {name: kind or "text" for name, kind in kinds.items()}
 
 

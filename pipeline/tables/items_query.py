@@ -16,6 +16,7 @@ from pipeline.tables.findings import excerpt
 from pipeline.tables.item_values import plain_value
 from pipeline.tables.items import check_names
 from pipeline.tables.items_file import SourceRow, kinds_of
+from pipeline.tables.items_spool import room_needed
 
 MOST_ROWS = 10_000_000  # after which a query is taken for one that never ends
 _WORD = re.compile(r"[^\W\d][\w$]*")
@@ -32,18 +33,22 @@ class ItemsQuery:
         """Run the query to its end.
 
         Raises:
+            ConfigurationError: there is no room for its rows.
             InputError: the database refuses it, it gave no row for `timeout_s` seconds, it does not end, or its columns
                 have no names that a table can have.
         """
         query = sql.strip().removesuffix(";")
+        if "\0" in query:  # where a driver would end the text
+            raise InputError("the query holds a NUL character; nothing was written", hint="remove it")
         self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._rows.close)
-        with store.selected(query, timeout_s=timeout_s) as found:
+        with room_needed(), store.selected(query, timeout_s=timeout_s) as found:
             _check_named(found.names, query)
-            check_names(found.names, hint=_RENAMED)
+            check_names(found.names, source="the query", hint=_RENAMED)
             self._names = found.names
             kinds = dict(zip(found.names, found.kinds, strict=True))
-            self.columns = kinds_of(map(self._keep, _counted(found.rows)), kinds)
+            self.columns = kinds_of(map(self._keep, _counted(found.rows)), kinds, source="the query")
+            self._rows.flush()
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield the rows in the order of the query; `line` counts them from 1."""

@@ -3,12 +3,16 @@
 A temporary file without a name; about the size of the source.
 """
 
+import contextlib
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import orjson
+
+from pipeline.core.errors import ConfigurationError
 
 PAGE = 1_000  # rows in memory
 
@@ -42,7 +46,9 @@ class ItemsSpool(AbstractContextManager["ItemsSpool"]):
         cells = orjson.dumps(item.cells)
         row = (item.key, line, item.hash, item.empty, cells)
         statement = "INSERT INTO items (key, line, hash, empty, cells) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        if self._file.execute(statement, row).rowcount:
+        with room_needed():
+            is_first = self._file.execute(statement, row).rowcount
+        if is_first:
             self.count += 1
             return None
         found = self._file.execute("SELECT line, cells FROM items WHERE key = ?", (item.key,)).fetchone()
@@ -63,3 +69,19 @@ class ItemsSpool(AbstractContextManager["ItemsSpool"]):
     def __exit__(self, *_: object) -> None:
         """Remove what was kept."""
         self._file.close()
+
+
+@contextlib.contextmanager
+def room_needed() -> Iterator[None]:
+    """Say where there is no room for what is read, for the length of a block.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        raise ConfigurationError(
+            f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}; nothing was written",
+            hint="free some room there, or set TMPDIR= to a folder that has some",
+        ) from error

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.core.errors import InputError
 from pipeline.store import workspace
 from pipeline.tables import likeness
-from pipeline.tables.findings import excerpt
-from pipeline.tables.layout import ColumnSpec, Layout
+from pipeline.tables.findings import Finding, excerpt
+from pipeline.tables.layout import ColumnSpec, Layout, TextRow
 from pipeline.tables.names import fold
 
 if TYPE_CHECKING:
@@ -300,6 +300,15 @@ class _Names:
 
 def _other_names(spec: ColumnSpec) -> set[str]:
     return set(map(fold, (*spec.aliases, *spec.either)))
+
+
+def texts_by_name(rows: Iterable[TextRow | Finding]) -> dict[str, list[str]]:
+    """Return the names in rows as they stand in their file, each with its texts."""
+    cells: dict[str, list[str]] = {}
+    for row in rows:
+        for name, cell in row.values.items() if isinstance(row, TextRow) else ():
+            cells.setdefault(name, []).append(cell if isinstance(cell, str) else "" if cell is None else str(cell))
+    return cells
 
 
 def map_columns(

@@ -12,14 +12,13 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding, excerpt, rejected
-from pipeline.tables.layout import ColumnSpec, Layout, TextRow
-from pipeline.tables.made_keys import KeyRule, split_name
-from pipeline.tables.mapping import MappingChoices, map_columns
+from pipeline.tables.layout import Layout, TextRow
+from pipeline.tables.mapping import MappingChoices, map_columns, texts_by_name
 from pipeline.tables.text_file import BAD_TEXT, Encoding, detect, physical_lines
+from pipeline.tables.whole_rows import WholeRows
 
 BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory
 SAMPLED = 50  # rows that are looked at for names and guesses
-EXAMPLES = 3  # in a note
 _SHOWN = 10  # names of columns in a note
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
@@ -45,7 +44,6 @@ class TableFile:
         self.path = path
         self.position = 0
         self.ignored: dict[str, None] = {}  # names that are not read, as far as the file was read
-        self._examples: dict[str, list[str]] = {}  # of what was made of other columns, by column
         try:
             self.size = size_of(path, layout)
             self._encoding = detect(path, guesses=layout.guesses)
@@ -60,6 +58,7 @@ class TableFile:
                 path=path,
             )
             self.layout = self.mapping.layout(layout)
+            self._whole = WholeRows(self.layout, self.mapping)
             if names:
                 self._check_header(names)
         except OSError as error:
@@ -70,15 +69,7 @@ class TableFile:
         """Return what concerns the whole file, complete when the iteration has ended."""
         separated = "" if self._delimiter == "," else f"fields are separated by {self._delimiter!r}"
         encoded = "" if self.format == "parquet" else self._encoding.note
-        return [note for note in (encoded, separated, *self.mapping.notes, *self._made_notes()) if note]
-
-    def _made_notes(self) -> Iterator[str]:
-        """Yield a line for each column that was made of others, with examples."""
-        for column, examples in self._examples.items():
-            spec = next((spec for spec in self.layout.specs if spec.name == column), None)
-            what = " and ".join(map(self.layout.label, spec.parts)) if spec and spec.parts else ""
-            said = f"split into {what}" if what else "made for each row, the same at every import"
-            yield f"{self.layout.label(column)}: {said}, such as {', '.join(examples)}"
+        return [note for note in (encoded, separated, *self._whole.notes) if note]
 
     @property
     def encoding(self) -> str:
@@ -92,14 +83,8 @@ class TableFile:
             InputError: the file cannot be read any more.
         """
         self.position = 0
-        rows = self._read(self.layout, self.ignored)
-        wholes = [spec for spec in self.layout.specs if spec.parts and self.mapping.name_of(spec.name)]
-        rule = self.layout.key_rule if self.mapping.name_of(self.layout.key) is None else None
-        if not wholes and rule is None:
-            yield from rows
-            return
-        for row in rows:
-            yield self._completed(row, wholes, rule) if isinstance(row, TextRow) else row
+        for row in self._read(self.layout, self.ignored):
+            yield self._whole.row(row) if isinstance(row, TextRow) else row
 
     def _read(self, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
         """Yield the rows as they stand in the file, by the columns of a layout."""
@@ -128,35 +113,6 @@ class TableFile:
         )
         return json_file.json_rows(documents, layout=layout, ignored=ignored)
 
-    def _completed(self, row: TextRow, wholes: Sequence[ColumnSpec], rule: KeyRule | None) -> TextRow | Finding:
-        """Return a row with the parts of whole names, and with a key by a rule where it has none."""
-        values = dict(row.values)
-        for spec in (one for one in wholes if one.name in values):
-            whole = values.pop(spec.name)
-            parts = split_name(whole) if isinstance(whole, str) else (whole, None)
-            for part, text in zip(spec.parts, parts, strict=True):
-                values.setdefault(part, text)
-            if isinstance(whole, str) and all(parts):
-                self._show(spec.name, f"{excerpt(whole)!r} as {excerpt(parts[0])!r} and {excerpt(parts[1])!r}")
-        key_column = self.layout.key
-        if rule is not None and key_column not in values:
-            key = rule.key(values)
-            if key is None:
-                label = self.layout.label(key_column)
-                reason = f"no {label.lower()}, and {rule.shown} to make one of"
-                return rejected(row.line, reason, "", column=label)
-            values[key_column] = key
-            self._show(key_column, key)
-        if rule is not None:
-            values.pop(rule.address, None)
-        return replace(row, values=values)
-
-    def _show(self, column: str, example: str) -> None:
-        """Keep the first three examples of what was made."""
-        examples = self._examples.setdefault(column, [])
-        if len(examples) < EXAMPLES and example not in examples:
-            examples.append(example)
-
     def _read_names(self) -> tuple[list[str], str]:
         """Return the names in the header of a CSV file, and what separates them."""
         with self._encoding.open(self.path) as file:
@@ -171,17 +127,11 @@ class TableFile:
 
     def _sample(self) -> dict[str, list[str]]:
         """Return the names in the first rows of the file with their texts."""
-        cells: dict[str, list[str]] = {}
         as_they_are = replace(self.layout, column_of=str)
         try:
-            for row in islice(self._read(as_they_are, {}), SAMPLED):
-                for name, cell in row.values.items() if isinstance(row, TextRow) else ():
-                    cells.setdefault(name, []).append(
-                        cell if isinstance(cell, str) else "" if cell is None else str(cell)
-                    )
+            return texts_by_name(islice(self._read(as_they_are, {}), SAMPLED))
         finally:
             self.position = 0
-        return cells
 
     def in_blocks(
         self, rows: Iterable[RowType | Finding], bar: Bar, *, most: int, size: Callable[[RowType], int]

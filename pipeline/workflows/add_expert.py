@@ -13,12 +13,14 @@ from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import number_of, tags_of, text_of
+from pipeline.experts.read import PersonDocuments, read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import claims, retries, workspace
 from pipeline.store.database import Store
+from pipeline.tables.mapping import choices_of
 
 PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 
@@ -35,18 +37,25 @@ class AddedExpert:
     took_s: float | None = None
 
 
-def run(ws: OpenWorkspace, people: Sequence[Person], *, on_tagging: Callable[[str], None]) -> list[AddedExpert]:
-    """Add people in their order; `on_tagging` is called with the username before each live call.
+def run(
+    ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, on_tagging: Callable[[str], None]
+) -> list[AddedExpert]:
+    """Add the people of a JSON document in their order; `on_tagging` is called with the username before each live call.
 
-    If the service fails for one person, no call is made for those after.
+    `name` is what the command takes for the document, `mapping` is MAP=. If the service fails for one person, no call
+    is made for those after.
 
     Raises:
-        InputError: a username exists already, or stands twice in the input; no person was added.
+        InputError: the document cannot be read as people, what a name in it means is open, or a username exists already
+            or stands twice; no person was added.
         ConfigurationError: there is a bio to ask about, and no key or no such model is set; no person was added.
     """
+    found = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=mapping), name=name)
+    people = found.people
     if any(_has_bio(person) for person in people):
         ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
     _check_new(ws.store, people)
+    _tell_reading(ws, found)
     added: list[AddedExpert] = []
     down = ""
     for person in people:
@@ -63,6 +72,17 @@ def run(ws: OpenWorkspace, people: Sequence[Person], *, on_tagging: Callable[[st
             _note_due(ws.store, ws.task.name, person.username, reason=problem, at=ws.now())
         added.append(_added(ws.store, person.username, problem=problem, took_s=took_s))
     return added
+
+
+def _tell_reading(ws: OpenWorkspace, found: PersonDocuments) -> None:
+    """Say how the document was read, and keep what its names mean."""
+    for note in found.notes:
+        ws.display.say(note)
+    for change in (change for person in found.people for change in person.changes):
+        ws.display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
+    if found.mapping.kept:
+        with ws.store.write() as tx:
+            workspace.keep_columns(tx, ws.settings.task, found.mapping.header, found.mapping.kept, at=ws.now())
 
 
 def _check_new(store: Store, people: Sequence[Person]) -> None:

@@ -23,7 +23,7 @@ TEN = 10  # from this on a length of time has no decimals
 class ModeEstimate:
     """What one mode would come to: USD, seconds (None if unknown), how many batches or calls, and its quota.
 
-    `seconds` is the longest that it is likely to take, `least_seconds` the shortest where past batches tell a range,
+    `seconds` is the longest that it is likely to take, `least_seconds` the shortest where past ones tell a range,
     `learned_from` how many of them do, `time_source` where the time is from, in words. `priced_on` (an ISO date) and
     `price_source` say whose prices these are. `fits_today` is false if the day's requests do not suffice, `affordable`
     if a budget does not. `refused` says why a person must decide first, `absent` why the mode is not available.
@@ -51,6 +51,12 @@ class ModeEstimate:
         shown = format_range(self.least_seconds, self.seconds)
         return f"{shown} ({self.time_source})" if self.time_source else shown
 
+    @property
+    def likely(self) -> str:
+        """Return how long it is likely to take, in words: a range, or about one time."""
+        known = format_range(self.least_seconds, self.seconds)
+        return known if self.seconds is None or self.least_seconds is not None else f"about {known}"
+
 
 def recommend(
     batch: ModeEstimate, live: ModeEstimate, *, items: int, deadline_s: float | None = None
@@ -64,10 +70,10 @@ def recommend(
     if not items:
         return None, "no item is left to ask"
     if batch.absent:
-        return "live", f"{batch.absent}; asking live takes about {format_duration(live.seconds)}"
+        return "live", f"{batch.absent}; asking live takes {live.likely}"
     if batch.refused:
         return None, batch.refused
-    both_times = f"about {format_duration(live.seconds)}, a batch {batch.takes}"
+    both_times = f"{live.likely}, a batch {batch.takes}"
     if _is_dominated(batch, by=live):
         return "live", f"asking live costs less and is faster: {both_times}"
     if _is_dominated(live, by=batch):
@@ -86,7 +92,7 @@ def _cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> tuple[Mode, str]
             (f"asking live costs ${surcharge:,.2f} more", surcharge > SURCHARGE),
             ("how long live calls take is not known yet", live.seconds is None),
             (
-                f"asking live takes about {format_duration(live.seconds)}",
+                f"asking live takes {live.likely}",
                 live.seconds is not None and live.seconds > SOON_S,
             ),
         )
@@ -95,7 +101,7 @@ def _cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> tuple[Mode, str]
     if against:
         return "batch", "; ".join(against)
     more = f"costs only ${surcharge:,.4f} more" if surcharge > 0 else "costs no more"
-    return "live", f"asking live {more} and takes about {format_duration(live.seconds)}"
+    return "live", f"asking live {more} and takes {live.likely}"
 
 
 def _is_dominated(mode: ModeEstimate, *, by: ModeEstimate) -> bool:
@@ -115,7 +121,7 @@ def _in_time(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> tupl
         else f"a batch may take {format_duration(batch.seconds)}"
     )
     if _known(live) <= deadline_s:
-        return "live", f"{takes}; asking live takes about {format_duration(live.seconds)}, {within}"
+        return "live", f"{takes}; asking live takes {live.likely}, {within}"
     first: Mode = "batch" if _known(batch) < _known(live) else "live"
     over = format_duration((batch if first == "batch" else live).seconds)
     return first, f"neither mode is known to end {within}; {first} is likely to end first ({over})"

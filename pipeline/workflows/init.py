@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.import_options import ImportOptions
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_
@@ -100,7 +101,7 @@ def run(
     Raises:
         InputError: the file cannot be read as people, or none of them could be imported.
     """
-    imported = import_.run(ws, path, mapping=mapping, confirm=confirm)
+    imported = import_.run(ws, path, ImportOptions(mapping, confirm))
     if not imported.rows_in:
         return InitReport(imported, None)
     first = preflight.estimate_both(ws, limit=FEW, deadline_s=None)

@@ -7,9 +7,10 @@ counted sample scales the prompt tokens of all requests; counting costs nothing 
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,7 @@ from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics
 from pipeline.store.database import Store
+from pipeline.store.statistics import RunPace
 from pipeline.workflows.backlog import AT_API, Backlog
 from pipeline.workflows.batch_or_live import (
     Mode,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 MAX_SAMPLE = 20  # ours: requests in a sample, spread evenly over all
 MAX_COUNTS = 5  # ours: counted at once
 BATCH_S = 24 * 3600.0  # within which a batch is over, as Google says (Batch API guide, read 2026-11)
-ENOUGH_BATCHES = 3  # ours: past batches of like size from which on they tell how long the next takes
+ENOUGH = 3  # ours: past batches or runs of like size from which on they tell how long the next takes
 CALL_S = 1.5  # ours: what a live call takes before any was measured; 1 to 2 s is the normal case
 WARN_AT = 0.8  # of the day's requests
 
@@ -133,8 +135,13 @@ def document(estimated: Preflight) -> dict[str, Any]:
         "tokens_out": used.answer + used.thoughts,
         "estimate": {"error": round(known.error, 4), "answers": known.answers, "sampled": estimated.sampled},
         "deadline_s": estimated.deadline_s,
-        "batch": {"batches": batch.count, **_mode_document(batch), **_range_document(batch)},
-        "live": {"calls": live.count, "fits_today": live.fits_today, **_mode_document(live)},
+        "batch": {"batches": batch.count, **_mode_document(batch), **_range_document(batch, "learned_from_batches")},
+        "live": {
+            "calls": live.count,
+            "fits_today": live.fits_today,
+            **_mode_document(live),
+            **_range_document(live, "learned_from_runs"),
+        },
         "recommended": estimated.recommended,
         "reason": estimated.reason,
         "probe": None,
@@ -155,10 +162,10 @@ def _mode_document(mode: ModeEstimate) -> dict[str, Any]:
     }
 
 
-def _range_document(mode: ModeEstimate) -> dict[str, Any]:
-    """Return the lower end of a time that was learned from past batches, and from how many, for programs."""
+def _range_document(mode: ModeEstimate, name: str) -> dict[str, Any]:
+    """Return the lower end of a time that was learned from past ones, and by name from how many, for programs."""
     least = mode.least_seconds
-    return {"least_seconds": None if least is None else round(least, 1), "learned_from_batches": mode.learned_from}
+    return {"least_seconds": None if least is None else round(least, 1), name: mode.learned_from}
 
 
 class _Sample(NamedTuple):
@@ -245,14 +252,8 @@ class _Modes:
         used = live_calls.calls_of_day(self.tx, ws.model.name, day=budget.today(now).isoformat())
         left = count if limits.rpd is None else max(0, limits.rpd - used)
         reset = next_midnight_pacific(now)
-        seconds = live_seconds(
-            count,
-            tokens,
-            limits=limits,
-            used_today=used,
-            until_reset_s=(reset - now) / timedelta(seconds=1),
-            rate=self._calls_per_second(),
-        )
+        until_reset_s = (reset - now) / timedelta(seconds=1)
+        taking = partial(live_seconds, count, tokens, limits=limits, used_today=used, until_reset_s=until_reset_s)
         warnings = []
         if limits.rpd is not None and count > left:
             warnings.append(
@@ -262,7 +263,7 @@ class _Modes:
             warnings.append(f"{used + count:,} of the day's {limits.rpd:,} requests would be used")
         return replace(
             self._priced(batch=False, warnings=warnings),
-            seconds=seconds,
+            **self._live_time(lambda rate: taking(rate=rate), pace=f"at {limits.rpd:,} a day" if count > left else ""),
             count=count,
             quota=_live_quota(count, tokens, limits, used),
             figures={"requests": count, "used_today": used, **limits._asdict()},
@@ -292,7 +293,7 @@ class _Modes:
         """
         model, plan = self.ws.model, self.plan
         past = statistics.batch_durations(self.tx, model.name, like=plan.requests / max(1, plan.batches))
-        if len(past) < ENOUGH_BATCHES:
+        if len(past) < ENOUGH:
             said = {"seconds": BATCH_S * rounds, "time_source": "at most, says Google"}
             return {"time_source": "too few batches of like size yet"} if model.local else said
         each = [one.seconds / one.requests * plan.requests if model.local else one.seconds * rounds for one in past]
@@ -303,15 +304,38 @@ class _Modes:
             "time_source": f"from {len(past):,} batches",
         }
 
-    def _calls_per_second(self) -> float | None:
-        """Return how many calls a second come back: as in past runs, else by the time of single calls."""
-        model = self.ws.model
-        measured = statistics.calls_per_second(self.tx, model.name)
-        if measured is not None:
-            return measured
+    def _live_time(self, taking: Callable[[float | None], float | None], *, pace: str) -> dict[str, Any]:
+        """Return how long live calls take: as eight in ten runs of like size did, else from what it follows.
+
+        `taking` is the time at so many calls a second (None: at what the limits allow), `pace` that of a day's requests
+        where they are too few.
+        """
+        count, paces = self.plan.requests, statistics.run_paces(self.tx, self.ws.model.name)
+        like = [taking(one.calls / one.seconds) or 0.0 for one in paces if statistics.is_like(one.calls, count)]
+        if len(like) >= ENOUGH and min(like) < max(like) and not pace:
+            return {
+                "seconds": percentile_90(like),
+                "least_seconds": percentile_10(like),
+                "learned_from": len(like),
+                "time_source": f"from {len(like):,} runs",
+            }
+        rate, how = self._calls_per_second(paces)
+        seconds = taking(rate)
+        if seconds and seconds == taking(None):  # the limits alone make it so long
+            how = f"at {count / seconds * 60:,.0f} a minute"
+        return {"seconds": seconds, "time_source": pace or how}
+
+    def _calls_per_second(self, paces: Sequence[RunPace]) -> tuple[float | None, str]:
+        """Return how many calls a second come back, and in words how: as in past runs, else by the time of one call."""
+        model, at_once = self.ws.model, self.ws.settings.concurrency
+        rate = statistics.calls_per_second(paces)
+        if rate is not None:
+            return rate, f"at {rate * 60:,.0f} a minute, as in past runs"
         each = statistics.call_duration(self.tx, model.name)
         each = CALL_S if each is None and not model.local else each
-        return self.ws.settings.concurrency / each if each else None
+        if not each:
+            return None, "nothing was asked live yet"
+        return at_once / each, f"{at_once} at once of {each:.2g} s"
 
 
 def _live_quota(count: int, tokens: int, limits: RateLimits, used: int) -> str:

@@ -174,7 +174,23 @@ TRIALS: dict[str, Trial] = {
         (
             Target("product / import click, sqlalchemy", ("product", 1_558), ("limit", 1_558), most=1.5),
             Target("the same at 100k", LARGE, ("limit", 100_000), most=1.5),
+            Target("CPU at 100k / 200", LARGE, ("product", 200), most=1.3, measure="cpu"),
         ),
+        sizes=(200, *USUAL),
+    ),
+    "search-command": Trial(
+        "start-up, search by the local engine",
+        "indexed",
+        {
+            "product": "product:command(-m jobs search water%law)",
+            "limit": "product:command(-c import%click,faiss,sqlalchemy,tokenizers)",
+        },
+        (
+            Target("CPU / importing its libraries", LARGE, ("limit", 100_000), most=2.2, measure="cpu"),
+            Target("CPU at 100k / 200", LARGE, ("product", 200), most=1.3, measure="cpu"),
+        ),
+        environ={"FINDABLE_BACKEND": "local", "FINDABLE_EMBEDDING_MODEL": "gemini-embedding-2"},
+        sizes=(200, 100_000),
     ),
     "search": Trial(
         "search, one question to an open index",

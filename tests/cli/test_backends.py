@@ -68,6 +68,7 @@ def test_the_first_time_with_a_key_it_is_said_that_data_leaves(local: Workspace,
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.full
 def test_a_workspace_of_the_local_engine_stays_with_it(local: Workspace, api: Api) -> None:
     """A later key is not used, and said so; BACKEND= against the binding is exit code 3 with both ways out."""
     said(local, "batch-submit")

@@ -92,6 +92,7 @@ def test_what_was_settled_is_in_a_backup(run: Run, monkeypatch: pytest.MonkeyPat
     assert (again.exit_code, "not read: Kurzportrait" in again.stderr) == (0, True)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("keys", "bio"), [("y\n", LONG), ("\n", LONG), ("n\n", None)])
 def test_a_guess_is_asked_about_at_a_terminal(run: Run, tmp_path: Path, keys: str, bio: str | None) -> None:
     """Once: the answer is kept, a no as well."""

@@ -23,6 +23,7 @@ ASKED = {
 }
 
 
+@pytest.mark.full
 def test_limits_are_given_at_the_start(tmp_path: Path) -> None:
     """Options, or the values that make passes on, limit every model; the engine says where it serves, and ends well."""
     command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]
@@ -84,6 +85,7 @@ def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
     assert "\x1b" not in log
 
 
+@pytest.mark.full
 def test_the_next_step_that_is_named_works(tmp_path: Path) -> None:
     """Typed as it stands, in a shell that has set what is said: the sample people are in, and tagged by this engine."""
     with running(tmp_path / "engine") as (said, _):

@@ -119,6 +119,7 @@ def test_a_newer_schema_is_refused(local: Workspace, csv: str) -> None:
     refused(local, "status", code=5, said="newer findable")
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only(reason="PostgreSQL takes only text that is UTF-8")
 def test_text_that_is_no_utf8_stops_nothing(local: Workspace, csv: str) -> None:
     """Another program's bytes in a text cell are read with gaps; the chain runs, and the cell stays as it was."""
@@ -149,6 +150,7 @@ def test_a_dotenv_gives_settings_and_the_environment_wins(local: Workspace) -> N
     assert "@db/people" in told
 
 
+@pytest.mark.full
 def test_a_dotenv_gives_options_too(local: Workspace) -> None:
     """What `make tag` takes may stand in `.env`: a budget there holds, and the environment wins over it."""
     Path("people.csv").write_text("Username,Bio\n" + "".join(f"{one},I keep bees.\n" for one in ("ann", "ben", "cem")))

@@ -55,12 +55,14 @@ def test_a_refused_file_is_sent_again_about_the_same_subject(texts: Workspace, a
         assert "make batch-submit TASK=passages" in told(texts, "batch-submit", code=4)
 
 
+@pytest.mark.full
 def test_refusals_alike_are_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
     """Where three batches in a row are refused for the same line."""
     api.fault("bad_line", times=3, args={"line": 1, "field": "x"}, path=CREATE)
     assert "`make batch-submit TASK=passages` asks again" in told(texts, "batch-submit", code=4)
 
 
+@pytest.mark.full
 def test_a_batch_that_waits_for_room_is_polled_about_the_same_subject(
     texts: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +86,7 @@ def test_what_is_unclear_is_found_out_about_the_same_subject(texts: Workspace, a
     assert "`make batch-poll TASK=passages` again later" in told(texts, "batch-poll", code=4, POLL_PATIENCE="0")
 
 
+@pytest.mark.full
 def test_what_was_given_up_is_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
     """A batch that is cancelled before it was sent, by whichever subject's command."""
     api.fault("quota_batch", path=CREATE)
@@ -92,7 +95,9 @@ def test_what_was_given_up_is_asked_again_about_the_same_subject(texts: Workspac
     assert said.endswith("Next: make passages-backfill\n")
 
 
-@pytest.mark.parametrize(("task", "named"), [("experts", ""), ("passages", " TASK=passages")])
+@pytest.mark.parametrize(
+    ("task", "named"), [pytest.param("experts", "", marks=pytest.mark.full), ("passages", " TASK=passages")]
+)
 def test_who_is_parked_is_listed_by_make(workspace: Workspace, people: People, api: Api, task: str, named: str) -> None:
     """Status and `unpark` name the target, which is on everybody's path, with the subject."""
     people(1) if task == "experts" else passages.put(workspace, 1)

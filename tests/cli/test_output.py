@@ -62,6 +62,7 @@ def test_ingest_says_once_what_is_next(workspace: Workspace, people: Callable[..
     assert len(said) == 3
 
 
+@pytest.mark.full
 def test_a_pilot_says_once_what_is_next(workspace: Workspace) -> None:
     """The backfill where it passed; where it failed the error says it, and nothing else does."""
     from tests.integration import many_passages as passages
@@ -73,7 +74,7 @@ def test_a_pilot_says_once_what_is_next(workspace: Workspace) -> None:
     assert said.lower().count("next: ") == 1, said
 
 
-@pytest.mark.parametrize("mode", ["live", "batch"])
+@pytest.mark.parametrize("mode", [pytest.param("live", marks=pytest.mark.full), "batch"])
 def test_tagging_after_a_pilot_says_once_what_is_next(
     workspace: Workspace, people: Callable[..., list[str]], mode: str
 ) -> None:

@@ -46,7 +46,10 @@ def test_what_no_setting_can_be_is_named(local: Workspace) -> None:
     assert "from 0 to 100,000" in told
 
 
-@pytest.mark.parametrize("name", ["100% #1 & co?b#c%20d", "file:x", 'it\'s "quoted"'])
+@pytest.mark.parametrize(
+    "name",
+    ["100% #1 & co?b#c%20d", *(pytest.param(name, marks=pytest.mark.full) for name in ("file:x", 'it\'s "quoted"'))],
+)
 def test_a_workspace_may_have_any_name(tmp_path: Path, name: str) -> None:
     """What a URL would take for its own is part of the directory's name: the database is in it and nowhere else."""
     place = tmp_path / "here"

@@ -51,12 +51,17 @@ def make(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
     ("words", "said"),
     [
         ("tag LIMTI=5", "error: unknown LIMTI; did you mean LIMIT?; nothing was done\n"),
-        (
+        pytest.param(
             "search Q=law BATCH=1",
             "error: BATCH= is not of `make search`; nothing was done\nnext: it is of batch-cancel;",
+            marks=pytest.mark.full,
         ),
-        ("prices batches BATCH=1", "error: BATCH= is not of `make prices batches`; nothing was done\n"),
-        ("prices batches FINDABLE_DATA=x LIMTI=1", "error: unknown LIMTI"),
+        pytest.param(
+            "prices batches BATCH=1",
+            "error: BATCH= is not of `make prices batches`; nothing was done\n",
+            marks=pytest.mark.full,
+        ),
+        pytest.param("prices batches FINDABLE_DATA=x LIMTI=1", "error: unknown LIMTI", marks=pytest.mark.full),
     ],
 )
 def test_make_takes_no_variable_that_its_targets_have_not(local: Workspace, words: str, said: str) -> None:
@@ -67,6 +72,7 @@ def test_make_takes_no_variable_that_its_targets_have_not(local: Workspace, word
     assert not local.data.exists()
 
 
+@pytest.mark.full
 def test_make_takes_a_variable_of_any_of_its_targets(local: Workspace) -> None:
     """And its own, beside them; the next step is typed with the places that were given."""
     done = make(local, "prices", "search", "Q=law", "PYTHON=python3", f"DATA={local.data}")

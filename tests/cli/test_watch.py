@@ -17,7 +17,8 @@ import pytest
 from tests.lab import ROOT, Workspace
 
 People = Callable[..., list[str]]
-COMMAND = [sys.executable, "-m", "jobs", "status", "--watch"]
+OFTEN = "from jobs import cli, output; output.WATCH_S = 0.3; cli.main()"  # as people look, but sooner again
+COMMAND = [sys.executable, "-c", OFTEN, "status", "--watch"]
 LONG_S = 60.0  # until a look must have come
 
 
@@ -45,7 +46,7 @@ def test_a_pipe_gets_the_state_again_where_it_changed(workspace: Workspace, peop
         lines: list[str] = []
         read_until("next ", watching.stdout, lines)
         assert "3: 0 tagged, 3 untagged" in lines[1]
-        time.sleep(3)  # another look, at which nothing is new
+        time.sleep(0.7)  # another look, at which nothing is new
         workspace.ran("tag-live")
         read_until("3: 3 tagged, 0 untagged", watching.stdout, lines)
         read_until("next ", watching.stdout, lines)
@@ -58,6 +59,7 @@ def test_a_pipe_gets_the_state_again_where_it_changed(workspace: Workspace, peop
     assert "\x1b" not in "".join(lines)
 
 
+@pytest.mark.full
 def test_a_terminal_is_drawn_upon_in_place(workspace: Workspace, people: People) -> None:
     """The lines before are overwritten; the last state stays when Ctrl-C ends it."""
     people(3)

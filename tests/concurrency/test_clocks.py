@@ -16,6 +16,7 @@ from tests.integration.looks import alter, creates, states
 Live = Callable[[str], Life]
 
 
+@pytest.mark.full
 def test_a_create_of_the_future_is_waited_for_no_longer_than_any_other(live: Live) -> None:
     """A clock that was set back since the create began, or ended, does not keep the next look waiting until then."""
     life = live("data")

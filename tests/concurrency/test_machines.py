@@ -47,6 +47,7 @@ def last_event(life: Life) -> datetime:
         return newest
 
 
+@pytest.mark.full
 @pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("moment", DEATHS)
 def test_who_died_on_another_machine_is_waited_out(moment: str, live: Live) -> None:

@@ -78,7 +78,7 @@ def in_time(life: Life, command: tuple[str, ...], *, codes: tuple[int, ...] = (0
     return str(result.output)
 
 
-@pytest.mark.sampled(8, sqlite=8)
+@pytest.mark.sampled(0, sqlite=8)
 @pytest.mark.parametrize("who", HANGS)
 def test_whoever_hangs_in_a_call_keeps_nobody_waiting(who: str, live: Live) -> None:
     """Every other command ends at once; what it does not touch is the batch, or the person, of the one that hangs."""
@@ -118,6 +118,7 @@ def test_readers_do_not_wait_for_a_long_transaction(live: Live) -> None:
             assert "not committed" not in in_time(life, command)
 
 
+@pytest.mark.full
 def test_an_interrupt_ends_the_wait_for_a_long_transaction(live: Live) -> None:
     """Who must write waits, and Ctrl-C ends that within a second."""
     life = live("data")

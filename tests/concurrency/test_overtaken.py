@@ -14,7 +14,7 @@ from tests.integration.hands import Ended, Hand
 
 Live = Callable[[str], Life]
 
-SHARE = float(os.environ.get("FINDABLE_SHARE", "0.01"))  # of all steps
+SHARE = float(os.environ.get("FINDABLE_SHARE", "0.005"))  # of all steps
 SEED = int(os.environ.get("FINDABLE_SEED", "3"))
 LONG_ENOUGH_S = 1.5  # for the other one to do its work, unless the first stands in the middle of a transaction
 LEASE_S = 0.65

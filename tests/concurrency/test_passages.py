@@ -73,6 +73,7 @@ def test_two_at_the_same_time_ask_everyone_once(
     come_home(workspace)
 
 
+@pytest.mark.full
 @pytest.mark.sampled(9, sqlite=9)
 @pytest.mark.parametrize("other", [BACKFILL, PILOT, RUN], ids=lambda words: words[0])
 @pytest.mark.parametrize("share", [0.15, 0.4, 0.7])
@@ -100,6 +101,7 @@ def test_a_backfill_that_stood_still_does_no_harm(
     come_home(workspace)
 
 
+@pytest.mark.full
 def test_pilots_at_the_same_time_draw_the_same_ones(api: Api, hands: tuple[Hand, Hand], tmp_path: Path) -> None:
     """Two pilots of one seed are one pilot: the same four are asked, each once."""
     workspace = filled(tmp_path / "pilots", api)
@@ -112,6 +114,7 @@ def test_pilots_at_the_same_time_draw_the_same_ones(api: Api, hands: tuple[Hand,
     come_home(workspace)
 
 
+@pytest.mark.full
 def test_two_new_versions_at_the_same_time_are_one(api: Api, hands: tuple[Hand, Hand], tmp_path: Path) -> None:
     """`--no-resume` twice at once is one version, or two where one was over before the other; none is asked in part."""
     workspace = filled(tmp_path / "anew", api)

@@ -1,6 +1,7 @@
 """Other programs read the index by its files while `make index` promotes one build after the other."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 from tests.concurrency.conftest import Life
 from tests.lab import Workspace
 
-PROMOTIONS = 8
+PROMOTIONS = 8 if os.environ.get("FAULTS") == "all" else 4
 Pair = tuple[int, int, str]
 LOOKING = """
 import os, sys

@@ -55,6 +55,7 @@ def standing_still(life: Life, moment: str, **values: str) -> Iterator[Hand]:
         yield hand
 
 
+@pytest.mark.full
 @pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("moment", FENCED)
 def test_who_stands_still_behind_the_fence_is_not_overtaken(moment: str, live: Live) -> None:
@@ -82,6 +83,7 @@ def test_who_stands_still_behind_the_fence_is_not_overtaken(moment: str, live: L
     rounds.check(life, one)
 
 
+@pytest.mark.full
 @pytest.mark.sampled(5, sqlite=5)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_who_stands_still_within_its_lease_is_left_alone(moment: str, live: Live) -> None:

@@ -14,6 +14,7 @@ ROUNDS = int(os.environ.get("FINDABLE_ROUNDS", "2"))
 SEED = int(os.environ.get("FINDABLE_SEED", "3"))
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_two_at_once_leave_what_one_after_the_other_leaves(
     number: int, live: Callable[[str], Life], hands: tuple[Hand, Hand]

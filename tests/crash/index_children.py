@@ -58,12 +58,13 @@ def check(data_dir: Path) -> int:
     return number
 
 
-def die_everywhere(base: Path, root: Path) -> None:
-    """Run `make` on copies of `base`, killed before its 1st, 2nd, … change to the disk; print the number of kills.
+def die_everywhere(base: Path, root: Path, every: int) -> None:
+    """Run `make` on copies of `base`, killed before its changes to the disk; print how many were come to by then.
 
-    Copy k is left at `root/k` as the kill left it; the last one was not killed.
+    That is the 1st, the one `every` later, and so on. Copy k is left at `root/k` as the kill left it; the last one was
+    not killed.
     """
-    for k in range(1, 1000):
+    for k in range(1, 1000, every):
         copy = root / str(k)
         shutil.copytree(base, copy, symlinks=True)
         child = os.fork()
@@ -125,9 +126,9 @@ def add_many(data_dir: Path, first: int) -> None:
 
 
 if __name__ == "__main__":
-    name, first, second = sys.argv[1:]
+    name, first, second, *more = sys.argv[1:]
     if name == "die_everywhere":
-        die_everywhere(Path(first), Path(second))
+        die_everywhere(Path(first), Path(second), int(more[0]))
     else:
         programs = (die_while_appending, fill_the_disk, add_many)
         {program.__name__: program for program in programs}[name](Path(first), int(second))

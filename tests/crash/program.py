@@ -103,11 +103,21 @@ class Mortal:
         self._program = Program()
 
     def run(
-        self, environ: Mapping[str, str], *args: str, cwd: Path, fate: Fate = LIVES, read_only: bool = False
+        self,
+        environ: Mapping[str, str],
+        *args: str,
+        cwd: Path,
+        fate: Fate = LIVES,
+        read_only: bool = False,
+        below: Path | None = None,
     ) -> Ended:
-        """Run one command in a folder with nothing of ours in its environment but `environ`, and let its fate be."""
+        """Run one command in a folder with nothing of ours in its environment but `environ`, and let its fate be.
+
+        Its steps are those `below` a folder: that of the workspace, where nothing else is said.
+        """
         order: dict[str, Any] = {"args": args, "environ": dict(environ), "cwd": str(cwd), "read_only": read_only}
         order |= {"die_at": fate.at, "side": fate.side, "how": fate.how}
+        order["below"] = str(below or environ["FINDABLE_DATA"])
         return Ended(**self._program.ask(order | {"disk": {"once": fate.once, "pages": fate.pages}}))
 
     def start_engine(self, root: Path, *, settings: Mapping[str, Any], faults: list[dict[str, Any]]) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import ledger, postgresql
-from tests.crash.chain import DAY_OF, Command, Day
+from tests.crash.chain import DAY_OF, EVERY, Command, Day
 from tests.crash.final_state import broken_index, calls_without_mark, final_state, left_over
 from tests.crash.program import LIVES, Ended, Mortal
 from tests.crash.steps import CUT, FULL, ROT, Fate
@@ -138,22 +138,31 @@ class Place:
         if self.engine is not None:
             CONTROL.post(f"{self.engine[0]}/_emu/settings", json={**CALM, **engine}).raise_for_status()
 
-    def status(self) -> dict[str, Any]:
+    def status(self, *words: str) -> dict[str, Any]:
         """Return where the workspace stands, by the command; it works at any moment, and adds up."""
-        ended = self.run("status", "--json")
+        ended = self.run("status", "--json", *words)
         assert ended.code == 0, ended.err
         status: dict[str, Any] = json.loads(ended.out)
         items = status[self.day.settings.get("TASK", "experts")]
         assert items["total"] == sum(count for name, count in items.items() if name != "total")
         return status
 
-    def finish(self) -> None:
-        """Type what `status` says until it has nothing to say but to search, to import, or to look at who is parked."""
+    def unseen(self, found: Mapping[str, Any]) -> list[str]:
+        """Return how a look at every row differs from what `status` found by the lists of what changed."""
+        listed, exact = ({**(one["index"] or {}), "compared_at": None} for one in (found, self.status("--exact")))
+        return [] if listed == exact else [f"by its lists the index stands at {listed}, and in truth at {exact}"]
+
+    def finish(self) -> dict[str, Any]:
+        """Type what `status` says until it has nothing to say but to search, to import, or to look at who is parked.
+
+        What it says in the end is returned.
+        """
         self.behave({})
         for _ in range(MOST_COMMANDS):
-            following = ledger.next_by_batch(self.status())
+            found = self.status()
+            following = ledger.next_by_batch(found)
             if not following or following.startswith(("make search", "make parked", "make import")):
-                return
+                return found
             words = [word for word in following.split()[1:] if "=" not in word]  # TASK is among the settings
             ended = self.run(*words, *(["--yes"] if words[0].startswith("passages") else []))
             assert ended.code == 0, (following, ended)
@@ -281,6 +290,8 @@ class Sweep:
                 lived.faults.append(wrong)
             if ended.code >= 0 and (left := left_over(place.data)):
                 lived.faults.append(f"left behind by who ended by itself: {left}")
+        if EVERY and "findable_changes" in Workspace(place.data, place.environ).tables():
+            lived.faults += place.unseen(place.status())
 
     def _go_on(self, place: Place, number: int, lived: Lived) -> None:
         peace = self.peace[lived.day]
@@ -288,7 +299,7 @@ class Sweep:
             place.behave(command.engine)
             again = place.run(*command.words)
             assert again.code in command.again, (command.name, again)
-        place.finish()
+        lived.faults += place.unseen(place.finish())
         end = place.end()
         if more := calls_without_mark(place.data, place.state):
             lived.faults.append(f"{more} live calls were made without a mark")
@@ -303,6 +314,7 @@ class Sweep:
             place.behave(command.engine)
             ended = place.run(*command.words)
             assert ended.code == 0, (command.name, ended)
+            assert not EVERY or not place.unseen(place.status()), command.name
             trails.append(tuple(ended.trail))
         place.finish()
         self._take_picture(place, len(day.commands))

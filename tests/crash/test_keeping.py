@@ -159,7 +159,7 @@ def test_backup_dies(template: Template, tmp_path: Path) -> None:
 
 
 @pytest.mark.sqlite_only("on a server a restore overwrites nothing; its deaths stand in test_backup.py")
-@pytest.mark.parametrize("stands", ["nothing", "another"])
+@pytest.mark.parametrize("stands", [pytest.param("nothing", marks=pytest.mark.full), "another"])
 def test_restore_dies(template: Template, tmp_path: Path, stands: str) -> None:
     """Killed anywhere and run again, the new workspace is in its place, and the old one lies beside it, whole."""
     source = template.copy(tmp_path / "source")

@@ -155,6 +155,7 @@ def wait_for_copy(there: Workspace, process: "subprocess.Popen[bytes]") -> None:
         assert time.monotonic() < until
 
 
+@pytest.mark.full
 def test_a_server_that_goes_away_is_no_harm(
     source: Workspace, mortal: Mortal, trail: list[str], tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ PARTS = 100  # of the whole sweep
 SAMPLED = 60  # of each kind of which the whole sweep has a sample
 CUTS = 240  # steps on PostgreSQL before which its server goes away in the whole sweep
 CHUNKS, CHUNK = 4, 2  # of single deaths; on both databases the samples are others
+DISKS, SERVERS = (2, 3) if os.environ.get("FAULTS") == "all" else (1, 1)  # that are full, that go away
 CREATE = ":batchGenerateContent"
 FIRST, PILOT, SUBMIT = "first", "pilot", 1
 UNREACHABLE, CONTRADICTION, INTERRUPTED = 4, 5, 130
@@ -88,7 +89,7 @@ def test_every_step_of_a_command_is_seen(sweep: Sweep) -> None:
     assert sum("POST" in what and CREATE in what for what in trail) == 2
 
 
-@pytest.mark.parametrize("half", range(2))
+@pytest.mark.parametrize("half", [int(ON_POSTGRESQL), pytest.param(1 - ON_POSTGRESQL, marks=pytest.mark.full)])
 def test_dying_around_a_create_makes_no_second_batch(sweep: Sweep, meet: Meet, half: int) -> None:
     """After the intent of the first create, and after every step from there to its record, each batch is one."""
     trail = sweep.peace[FIRST].trails[SUBMIT]
@@ -100,16 +101,19 @@ def test_dying_around_a_create_makes_no_second_batch(sweep: Sweep, meet: Meet, h
     assert [lived.ended[0].code for lived in lives] == [-9] * len(lives)
 
 
+@pytest.mark.full
 def test_a_pilot_that_is_killed_resumes(sweep: Sweep, meet: Meet) -> None:
     """Run again the command ends the same pilot, in the same batch, and sends the rest."""
     meet(dice_of(7).sample([one for one in deaths(sweep) if (one.day, one.number) == (PILOT, SUBMIT)], CHUNK))
 
 
+@pytest.mark.full
 def test_two_deaths_in_a_row_change_nothing(sweep: Sweep, meet: Meet) -> None:
     """A command that dies again when it is run again loses no more than one that dies once."""
     meet(list(pairs(sweep, dice_of(1), 2)))
 
 
+@pytest.mark.full
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("number", range(2))
 def test_a_signal_ends_a_command_in_order(sweep: Sweep, meet: Meet, number: int) -> None:
@@ -120,12 +124,14 @@ def test_a_signal_ends_a_command_in_order(sweep: Sweep, meet: Meet, number: int)
     assert any(lived.ended[0].code == INTERRUPTED for lived in lives)
 
 
+@pytest.mark.sampled(0)
 def test_a_disk_that_is_full_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where no file can be made, written, synced or renamed any more, a command says so, and goes on later."""
-    lives = meet(dice_of(3).sample(list(full_disks(sweep)), 2))
+    lives = meet(dice_of(3).sample(list(full_disks(sweep)), DISKS))
     assert any(ended.code for lived in lives for ended in lived.ended)
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only("counts pages of its file")
 def test_a_database_that_cannot_grow_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where the database finds no page any more, a command says so, and goes on later."""
@@ -136,7 +142,7 @@ def test_a_database_that_cannot_grow_loses_nothing(sweep: Sweep, meet: Meet) -> 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="a file does not go away")
 def test_a_server_that_goes_away_loses_nothing(sweep: Sweep, meet: Meet) -> None:
     """Where the server ends all connections, at whatever step, a command says so (exit 4) or goes on."""
-    lives = meet(dice_of(6).sample(list(cuts(sweep)), 3))
+    lives = meet(dice_of(6).sample(list(cuts(sweep)), SERVERS))
     assert {ended.code for lived in lives for ended in lived.ended} <= {0, UNREACHABLE}
 
 

@@ -74,6 +74,7 @@ def life(tmp_path: Path, mortal: Mortal, request: pytest.FixtureRequest) -> Iter
         yield Life(mortal, workspace, api, dice)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("life", range(LIVES), indirect=True)
 def test_ten_deaths_between_live_and_batch_lose_and_double_nothing(life: Life) -> None:
     """Everybody ends tagged or parked, no call was made without a mark, nobody tagged twice, no batch made twice."""

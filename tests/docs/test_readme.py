@@ -54,6 +54,7 @@ def test_every_recording_is_what_its_commands_print() -> None:
     assert all(name in hit for name, hit in zip(["Templeford", "Hallibrook", "Carrowden"], hits, strict=True))
 
 
+@pytest.mark.full
 def test_the_everyday_loop_runs(local: Workspace) -> None:
     """`init`, then each command of the everyday loop, ends well on sample people, in the order of the README."""
     for words in (*block(1), *block(2)):
@@ -65,6 +66,7 @@ def test_the_everyday_loop_runs(local: Workspace) -> None:
     assert set(found[0]) == {"rank", "username", "similarity", "name", "job_title", "tags", "findability_score"}
 
 
+@pytest.mark.full
 def test_asking_now_runs(local: Workspace) -> None:
     """Each command of the part on calls and batches ends well on sample people, and everyone is tagged."""
     make(local, "import", "EXPERTS=people.csv")

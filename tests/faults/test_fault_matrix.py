@@ -11,7 +11,7 @@ from tests.faults.cells import Cell
 from tests.faults.ground import ALWAYS, PEOPLE, RESIGNATION, Ground, Script, haste, person_file
 from tests.faults.words import SLOW
 
-pytestmark = pytest.mark.sampled(24, sqlite=10)
+pytestmark = pytest.mark.sampled(30, sqlite=20)
 
 SEED = 20261120
 SHARE = 1.0 if os.environ.get("FAULTS") == "all" else 0.02

@@ -9,7 +9,7 @@ import pytest
 from tests.faults import cells, words
 from tests.faults.ground import PEOPLE, Ground, Script, haste
 
-pytestmark = pytest.mark.sampled(6, sqlite=6)
+pytestmark = pytest.mark.sampled(12, sqlite=12)
 
 SEED = 20261121
 MANY = os.environ.get("FAULTS") == "all"

@@ -97,7 +97,7 @@ if os.environ.get("FAULTS") != "all":
 """For every wait on the server: the command, the stage it begins at, the fault, and the request it then waits for."""
 
 
-@pytest.mark.sampled(4, sqlite=5)
+@pytest.mark.sampled(10, sqlite=10)
 @pytest.mark.parametrize("wait", WAITS)
 def test_ctrl_c_at_a_wait_for_the_server(wait: str, hand: Hand, request: pytest.FixtureRequest) -> None:
     """The command ends at once; no lease and no part file is left, and run again without the fault all is done."""
@@ -136,6 +136,7 @@ def _bring_to(ground: Ground, stage: str) -> None:
         assert ground.run("batch-submit").exit_code == 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", [("add-expert", "newcomer.json"), ("tag-live",)], ids=["add-expert", "tag-live"])
 def test_a_second_ctrl_c_at_a_live_call(command: tuple[str, ...], hand: Hand, asking: Ground) -> None:
     """The first lets the call finish, for some seconds; the second ends it at once, and the next run does it all."""
@@ -152,6 +153,7 @@ def test_a_second_ctrl_c_at_a_live_call(command: tuple[str, ...], hand: Hand, as
     assert asking.facts().tagged == PEOPLE + (command[0] == "add-expert")
 
 
+@pytest.mark.full
 def test_ctrl_c_while_another_program_holds_the_database(hand: Hand, asking: Ground) -> None:
     """The wait for the database's lock is one that can be interrupted too."""
     with asking.workspace.held():
@@ -178,6 +180,7 @@ def _waits_for_lock(workspace: Workspace, hand: Hand) -> bool:
     return has_it_open and sum(child.cpu_times()[:2]) - before < 0.05
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", ["batch-ingest", "index"])
 def test_ctrl_c_while_another_process_holds_the_lease(command: str, hand: Hand, serving: Ground) -> None:
     """A command that waits for another one's work ends at once; the other one goes on."""

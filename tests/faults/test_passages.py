@@ -68,7 +68,7 @@ def _reading(forge: Any, few: Workspace, tmp_path: Path) -> Iterator[Ground]:
     yield from ground.standing(forge.api, few, tmp_path / "data")
 
 
-@pytest.mark.sampled(6, sqlite=3)
+@pytest.mark.sampled(12, sqlite=6)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_a_fault_stops_a_command_where_it_may(command: tuple[str, ...], cell: Cell, reading: Ground) -> None:
@@ -174,6 +174,7 @@ def limits(reading: Ground, key: str) -> list[int]:
     return found
 
 
+@pytest.mark.full
 @pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("word", ["batch_fails", "batch_expires", "batch_cancelled"])
 def test_a_batch_that_ends_badly_charges_nobody(word: str, reading: Ground) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.faults import ground
 from tests.faults.ground import PEOPLE, Facts, Ground, Script
 
-pytestmark = pytest.mark.sampled(12, sqlite=2)
+pytestmark = pytest.mark.sampled(12, sqlite=8)
 
 ONE = "^expert-tags/2$"
 TWO = "^expert-tags/[23]$"

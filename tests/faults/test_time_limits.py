@@ -73,7 +73,7 @@ WAYS: dict[str, tuple[str, dict[str, object]]] = {
 """Never a byte; a head, or a body, of which every byte comes before any single read is given up."""
 
 
-@pytest.mark.sampled(7, sqlite=10)
+@pytest.mark.sampled(20, sqlite=20)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_is_given_up_in_time(api: Api, client: Client, call: str, way: str) -> None:

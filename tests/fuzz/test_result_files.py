@@ -21,7 +21,7 @@ pytestmark = pytest.mark.sqlite_only("checks the pages of an SQLite file")
 COUNT = 5
 KEYS = tuple(f"expert-tags/{number}" for number in range(1, COUNT + 1))
 LINES = tuple(line(key, response(TAGS.replace("water", f"water {key[-1]}"))) for key in KEYS)
-TRIALS = settings(max_examples=8, suppress_health_check=list(HealthCheck))
+TRIALS = settings(max_examples=settings().max_examples // 6, suppress_health_check=list(HealthCheck))
 _BYTES = b'\0 \xff\xfe \xef\xbb\xbf \xe2\x80\xa8 " \\ { } , null \x1b[2J NaN 1e999 "response":{} "error":{} "key":'
 BYTES = st.binary(max_size=12) | st.sampled_from(
     [

@@ -62,6 +62,7 @@ def _role(workspace: Workspace, tmp_path: Path) -> Role:
     return Role(workspace, tmp_path / "theirs")
 
 
+@pytest.mark.full
 def test_passages_that_may_only_be_read_get_their_concepts(role: Role) -> None:
     """The right to SELECT is enough: what was paid for is kept, and the table is as it was."""
     role.has_passages(4)
@@ -73,7 +74,11 @@ def test_passages_that_may_only_be_read_get_their_concepts(role: Role) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [("DateStyle = 'German, DMY'",), ("DateStyle = 'SQL, MDY'", "extra_float_digits = -10")]
+    "settings",
+    [
+        pytest.param(("DateStyle = 'German, DMY'",), marks=pytest.mark.full),
+        ("DateStyle = 'SQL, MDY'", "extra_float_digits = -10"),
+    ],
 )
 def test_times_and_numbers_are_read_however_sessions_write_them(role: Role, settings: tuple[str, ...]) -> None:
     """What the driver cannot read, or would read rounded, is set for our sessions."""
@@ -101,6 +106,7 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
     role.run("rollback", "expert-tags@9", "--yes")
 
 
+@pytest.mark.full
 def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
     """What is held while the server's own programs read and write stays held, whatever the server allows else."""
     role.has_people()
@@ -120,6 +126,7 @@ def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
     assert postgresql.rows(role.url, "SELECT count(*) FROM experts") == [(3,)]
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize(
     ("setting", "statement", "said"),
     [
@@ -155,6 +162,7 @@ def test_what_a_server_breaks_off_is_told_as_that(role: Role, setting: str, stat
     store.close()
 
 
+@pytest.mark.full
 def test_a_row_that_is_refused_is_told_in_our_words_alone(role: Role) -> None:
     """What the driver says of the rows that were sent behind it is not printed."""
     role.has_passages(30)

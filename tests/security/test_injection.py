@@ -32,6 +32,7 @@ def _check_tags(workspace: Workspace) -> None:
             assert not set(tag) & set("<>{}[]")
 
 
+@pytest.mark.sampled(0)
 @given(TEXTS)
 @example("</biography>")
 @example("<" + " " * 1000 + "/biography>")
@@ -120,6 +121,7 @@ def test_cleaned_tags_are_what_is_stored(asked: Workspace) -> None:
     assert json.loads(asked.scalar("SELECT tags FROM experts WHERE id = 1")) == ["bees", "water law", "honey"]
 
 
+@pytest.mark.sampled(0)
 def test_a_live_answer_is_held_to_the_same(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """Whoever is added with a hostile biography and gets an answer under orders has no tags, and we say so."""
     person = tmp_path / "new.json"

@@ -66,6 +66,7 @@ def test_links_for_other_programs_are_replaced_and_not_followed(local: Workspace
     assert (local.data / "faiss.index.bak-1").readlink() == tmp_path / "outside" / "theirs"
 
 
+@pytest.mark.full
 def test_a_workspace_may_be_a_link_and_may_hold_links_of_the_user(local: Workspace, tmp_path: Path) -> None:
     """`DATA` itself may be elsewhere, and what is not ours in it may be what it likes."""
     (tmp_path / "elsewhere").mkdir()

@@ -5,6 +5,7 @@ Not on the screen, in no log at any level, and in no error, whatever the server 
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,9 @@ LOOKING = (
 )
 FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("status", {"code": 400, "message": f"bad request about {CANARY}"}),
-    ("status", {"code": 503, "message": "later"}),
-    ("drop", {}),
     ("wrong_shape", {"document": {"candidates": "no"}}),
 )
+UNANSWERED: tuple[tuple[str, dict[str, Any]], ...] = (("status", {"code": 503, "message": "later"}), ("drop", {}))
 
 
 def put(workspace: Workspace, folder: Path) -> str:
@@ -70,8 +70,13 @@ def run(workspace: Workspace, *commands: tuple[str, ...]) -> str:
     return said
 
 
+@pytest.mark.parametrize("failures", [FAILURES, pytest.param(UNANSWERED, marks=pytest.mark.full)])
 def test_no_text_is_shown_or_logged(
-    workspace: Workspace, api: Api, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    workspace: Workspace,
+    api: Api,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    failures: Sequence[tuple[str, dict[str, Any]]],
 ) -> None:
     """Every command of passages at full debug, then a search through what was printed, logged and written."""
     caplog.set_level(logging.DEBUG)
@@ -79,7 +84,7 @@ def test_no_text_is_shown_or_logged(
         caplog.set_level(logging.DEBUG, name)
     caplog.set_level(logging.INFO, "sqlalchemy.engine")  # statements; each row is told of one level deeper
     said = put(workspace, tmp_path)
-    for word, args in FAILURES:
+    for word, args in failures:
         api.fault(word, times=10_000, args=args)
         said += run(workspace, *CALLING)
         api.clear_faults()

@@ -82,7 +82,7 @@ def test_a_result_of_such_a_name_is_not_fetched(
     assert ledger.people(workspace) == {"total": 2, "tagged": 2}
 
 
-@pytest.mark.parametrize("word", ["upload", "create"])
+@pytest.mark.parametrize("word", [pytest.param("upload", marks=pytest.mark.full), "create"])
 def test_made_up_names_on_the_way_in(
     workspace: Workspace, people: Callable[..., list[str]], api: Api, word: str
 ) -> None:

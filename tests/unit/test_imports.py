@@ -40,7 +40,7 @@ DOORS = {
 HEAVY = (
     *("alembic", "asyncio", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google", "jsonlines", "numpy"),
     *("orjson", "psutil", "psycopg", "pyarrow", "pydantic", "pydantic_core", "rapidfuzz", "rich", "snowballstemmer"),
-    *("sqlalchemy", "starlette", "uvicorn", "wordllama"),
+    *("sqlalchemy", "starlette", "tokenizers", "uvicorn"),
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
@@ -158,7 +158,7 @@ for words in sys.argv[1:]:
     print("LOADED", words, *(name for name in {heavy} if name in sys.modules), sep="\\t")
 """
 LOOKED_FOR = (
-    *("google.genai", "genai_prices", "faiss", "numpy", "pydantic", "rapidfuzz", "sqlalchemy", "wordllama"),
+    *("google.genai", "genai_prices", "faiss", "numpy", "pydantic", "rapidfuzz", "requests", "sqlalchemy"),
     "starlette",
 )
 LOADS = (  # with one person here and nothing to send, judge or embed; a process for each row, which adds what it needs

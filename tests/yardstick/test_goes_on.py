@@ -1,5 +1,7 @@
 """A workspace of the version before opens, migrates and goes on to the end: nothing is lost, and nobody asked twice."""
 
+import pytest
+
 from emulator.server import start
 from tests.lab import Api, Workspace
 from tests.yardstick.going_on import (
@@ -18,6 +20,7 @@ from tests.yardstick.going_on import (
 PEOPLE, SILENT, ADDED, TEXTS = 51, 1, 1, 32  # who are in the fixture
 
 
+@pytest.mark.sampled(0)
 def test_it_opens_and_nothing_contradicts_what_is_stored(before: Workspace) -> None:
     """Every state is there, `status` and `doctor` work for both subjects, and all that is stored fits together."""
     run(before, "status")
@@ -53,6 +56,7 @@ def test_all_comes_to_the_end_and_is_asked_once(before: Workspace, api: Api) -> 
     check_asked_once(before, api)
 
 
+@pytest.mark.full
 def test_the_local_engine_goes_on(local: Workspace) -> None:
     """What the engine inside the workspace had in hand comes home, and everybody is tagged."""
     end_probes(local)

@@ -32,6 +32,7 @@ def lived(kept: Kept, name: str) -> Kept:
     return Kept(home, {**kept.environ, "FINDABLE_DATA": str(home / "data")})
 
 
+@pytest.mark.full
 def test_killed_in_the_migration_it_goes_on(mortal: Mortal, tmp_path: Path) -> None:
     """Before each step and after the last: opened again it is what it is in peace; after one death it goes to the end.
 

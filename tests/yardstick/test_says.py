@@ -101,13 +101,15 @@ def compare(part: str, found: Any) -> None:
     assert not unmeant, "\n".join(unmeant)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "part", [pytest.param(one, marks=pytest.mark.full) if one == "words" else one for one in PARTS]
+)
 def test_what_is_said_written_and_asked_is_the_same(part: str, kept: Kept) -> None:
     """Documents, exports, exit codes, live requests, and the words of a workspace that was brought to the end."""
     compare(part, PARTS[part](kept))
 
 
-@pytest.mark.sampled(6, sqlite=2)
+@pytest.mark.sampled(6, sqlite=6)
 @pytest.mark.parametrize("name", WANTED["requests"])
 def test_request_files_are_the_same_byte_for_byte(name: str, kept: Kept, tmp_path: Path) -> None:
     """The next batches hold the same lines and end at the same places, whatever limits them."""
@@ -140,6 +142,7 @@ def test_commands_options_and_settings_keep_their_words() -> None:
     compare("values", collected.make_values())
 
 
+@pytest.mark.full
 def test_a_probe_is_refused_where_there_are_none(kept: Kept) -> None:
     """`PROBE=1` ends with 2 and names the pilot, in every version after the one that made the fixture."""
     with collected.copied(kept, "probe") as (workspace, _api):

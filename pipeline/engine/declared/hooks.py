@@ -14,9 +14,9 @@ from pipeline.engine.declared.task import DeclaredTask
 from pipeline.store.database import PAGE, streamed
 from pipeline.tables import answers_rows, answers_table, export, items
 from pipeline.tables.answers_spec import answers_table as table_of
+from pipeline.tables.answers_view import column_names
 from pipeline.tables.cells import loaded
 from pipeline.tables.item_values import value_text
-from pipeline.tables.reflect import columns_of
 from pipeline.tables.rows import holds
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class DeclaredHooks(Hooks):
             raise InputError(f"{self._task.name} has no BEST=; nothing was written", hint="EXTRACTOR= chooses answers")
         spec = self._task.answers_spec
         if extractor is None:
-            source: Any = table(spec.view, *map(column, columns_of(tx, spec.view)))
+            source: Any = table(spec.view, *map(column, column_names(tx, spec.view)))
             query = select(source)
         else:
             source = table_of(spec)

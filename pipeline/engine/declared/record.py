@@ -19,6 +19,7 @@ from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, answers_rows, answers_table, items
 from pipeline.tables.answers_spec import check_fields, with_kept
+from pipeline.tables.write_to import column_target
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -131,6 +132,8 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     lines += answers_table.make_answers(tx, answers, was=before)
     if old is not None and was is None:  # its tables have another name from now on
         answers_rows.rebuild_rows(tx, answers, new.name)
+    if declaration.write_to is not None:
+        column_target(tx, DeclaredTask(new).answers_spec, declaration.write_to)
     tasks.put_task(tx, new)
     document = fingerprint_of(declaration)
     tasks.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)

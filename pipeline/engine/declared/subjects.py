@@ -123,7 +123,7 @@ def bring_items(
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
         now = DeclaredTask(tasks.get_task(tx, new.name) or new, task.refreshes)
-        stale = now.stale(tx).count
+        stale = now.stale(tx).rows
     if stale and not task.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
     return now

@@ -32,7 +32,7 @@ from pipeline.store import answers, versions
 from pipeline.store.database import among, pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answer_fields, answers_rows, items
+from pipeline.tables import answer_fields, answers_rows, items, write_to
 from pipeline.tables.answers_rows import ProjectedRow
 from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_values import value_text
@@ -266,6 +266,8 @@ class DeclaredTask(Task):
             ProjectedRow(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
         answers_rows.write_rows(tx, self.answers_spec, ready)
+        if where := self.record.words.get("write_to"):
+            write_to.write_column(tx, self.answers_spec, write_to.column_target(tx, self.answers_spec, where), ready)
         return WriteResult(applied=applied, outdated=outdated)
 
     def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:

@@ -47,6 +47,7 @@ def test_a_batch_that_was_never_sent_is_given_up(workspace: Workspace, api: Api,
     assert len(api.seen("DELETE", "/files/")) == 1
 
 
+@pytest.mark.full
 def test_an_unclear_create_that_worked_is_found_and_cancelled(workspace: Workspace, api: Api, people: People) -> None:
     """What a lost create made is not left running: it is adopted first, then cancelled."""
     people(3)

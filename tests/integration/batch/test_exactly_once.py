@@ -286,6 +286,7 @@ def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(
     assert workspace.run("batch-submit").stdout.startswith("nothing to submit")
 
 
+@pytest.mark.full
 def test_equal_refusals_of_lines_are_kept_in_equal_words(workspace: Workspace, api: Api, people: People) -> None:
     """Whichever batch and line they stood in, `status` counts those who were parked for one reason together."""
     people(6)

@@ -68,6 +68,7 @@ def test_actual_cost_replaces_the_estimate(tmp_path: Path) -> None:
     assert row["cost"] != estimated
 
 
+@pytest.mark.full
 def test_a_single_look_lets_the_local_engine_work(tmp_path: Path) -> None:
     """On the local backend `--no-wait` gives the engine, which lives in this process, a few seconds."""
     workspace = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})

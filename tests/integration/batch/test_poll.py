@@ -167,7 +167,7 @@ def test_one_sick_batch_does_not_hide_the_others(workspace: Workspace, api: Api,
     for name, fault in zip(names, ("get_status", "drop", "html_200"), strict=False):
         api.fault(fault, times=ALWAYS, method="GET", path=f"/{name}$")
     api.fault("download_status", times=ALWAYS, path=names[3].removeprefix("batches/"))
-    report = poll(workspace, code=4, RETRY_FOR="0.05", POLL_PATIENCE="1")
+    report = poll(workspace, code=4, RETRY_FOR="0.05", POLL_PATIENCE="0.3")
     assert report["downloaded"] == [5]
     assert 4 in report["waiting"]
     assert "503" in report["stopped"]
@@ -201,6 +201,7 @@ def test_a_cut_inside_the_last_line_is_seen(workspace: Workspace, api: Api, peop
     assert ledger.people(workspace) == {"total": 5, "tagged": 5}
 
 
+@pytest.mark.full
 def test_too_few_lines_are_fetched_twice_more_and_taken(workspace: Workspace, api: Api, people: People) -> None:
     """A result with fewer lines than the API counts, or none, is sealed as it is in the end; the rest is missing."""
     people(8)
@@ -234,6 +235,7 @@ def test_a_batch_that_is_too_old_is_cancelled_and_goes_out_again(
     assert ledger.people(workspace) == {"total": 2, "tagged": 2}
 
 
+@pytest.mark.full
 def test_a_cancel_by_hand_is_held_against_nobody(workspace: Workspace, api: Api, people: People) -> None:
     """However often a person cancels, nobody is parked for it."""
     people(2)
@@ -319,6 +321,7 @@ def test_waits_grow_up_to_a_bound(workspace: Workspace, api: Api, people: People
     assert waits == [5, 7.5, 11.25, 16.875, 25.3125, 37.96875, 56.953125, 60]
 
 
+@pytest.mark.full
 def test_a_poll_that_waits_keeps_nobody_waiting(workspace: Workspace, api: Api, people: People) -> None:
     """While it waits others ingest, submit and cancel, and it follows what came."""
     people(4)

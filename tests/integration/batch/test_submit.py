@@ -106,6 +106,7 @@ def test_nothing_is_sent_or_written_without_a_yes(workspace: Workspace, api: Api
     assert states(workspace) == ["submitted"] * 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("typed", ["\x04", "y\n"])
 def test_at_a_terminal_it_asks(typed: str, workspace: Workspace, api: Api, people: People) -> None:
     """Yes goes on, the end of the input is exit 130; without a yes nothing is written or sent."""

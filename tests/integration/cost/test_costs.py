@@ -45,6 +45,7 @@ def spent(workspace: Workspace, api: Api, people: People) -> Workspace:
     return workspace
 
 
+@pytest.mark.sampled(4, sqlite=4)
 @pytest.mark.parametrize("by", KEYS)
 def test_sums_agree_with_status_and_their_rows_with_the_total(spent: Workspace, by: str) -> None:
     """What is known, what may be lost, and what is under way; by whichever it is added up."""
@@ -87,6 +88,7 @@ def test_a_day_is_that_of_daily_budgets(spent: Workspace) -> None:
     assert (rows[here]["cost"], rows[here]["lost"]) == (0, total["lost"])
 
 
+@pytest.mark.full
 def test_tasks_and_models_are_told_apart(spent: Workspace, tmp_path: Path) -> None:
     """Each with its own lines."""
     assert list(added_up(spent, "task")[0]) == ["experts"]
@@ -101,6 +103,7 @@ def test_tasks_and_models_are_told_apart(spent: Workspace, tmp_path: Path) -> No
     assert by_model["gemini-2.5-flash-lite"]["calls"] == 1
 
 
+@pytest.mark.full
 def test_what_was_spent_before_calls_were_marked_is_there(spent: Workspace) -> None:
     """Workspaces of the first version have live answers without marks: the sum is that of `status` all the same."""
     spent.change("DELETE FROM findable_calls")
@@ -109,6 +112,7 @@ def test_what_was_spent_before_calls_were_marked_is_there(spent: Workspace) -> N
     assert total["cost"] == ledger.status(spent)["spent"]["actual"]
 
 
+@pytest.mark.full
 def test_people_read_a_table_with_what_is_sure_and_what_is_not(spent: Workspace) -> None:
     """Estimates are marked, the last line is of all; where nothing was sent, that is said."""
     heading, *lines = spent.ran("costs").stdout.splitlines()

@@ -66,6 +66,7 @@ def test_two_hosts_share_one_state(tmp_path: Path) -> None:
             assert len(by_key(lines)) == 60
 
 
+@pytest.mark.full
 def test_a_living_hosts_lease_is_respected(tmp_path: Path) -> None:
     """A batch that a living process holds is left alone until the lease is over; a dead host's is taken at once."""
     with start(tmp_path, settings={"paused": True}) as server, Caller(server.url) as caller:
@@ -88,6 +89,7 @@ def test_a_living_hosts_lease_is_respected(tmp_path: Path) -> None:
         assert caller.wait(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
 
 
+@pytest.mark.full
 def test_a_stop_is_quick_even_with_hanging_calls(tmp_path: Path) -> None:
     """An engine with a call that hangs stops soon all the same."""
     server = start(tmp_path)

@@ -80,6 +80,7 @@ def test_streams_count_and_tokens_models_and_batches_do_not(limited: Caller) -> 
     assert statuses(limited, 2, path=stream) == [200, 429]
 
 
+@pytest.mark.full
 def test_a_crowd_on_two_hosts_gets_exactly_what_there_is(tmp_path: Path) -> None:
     """Sixty calls at once on two hosts, with room for twenty: twenty are served, no more and no fewer."""
     settings: dict[str, Any] = {"quotas": {"*": {"requests_per_minute": 20}}}

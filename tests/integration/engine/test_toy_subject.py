@@ -99,6 +99,7 @@ def test_what_fails_is_asked_again_and_named_as_the_subject_names_it(toy: OpenWo
     assert tag.run(toy, limit=None).asked.calls == 0
 
 
+@pytest.mark.full
 def test_two_subjects_side_by_side_leave_each_other_alone(
     toy: OpenWorkspace, workspace: Workspace, people: Callable[..., list[str]]
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_batch_is_worked_on_by_its_own_task_alone(both: Workspace, api: Api) -
     assert len(api.batches()["batches"]) == 2
 
 
+@pytest.mark.full
 def test_what_to_type_next_is_about_the_same_subject(both: Workspace, api: Api) -> None:
     """Submit, a poll that waits still, a refused rollback and a poll that has all name the subject to make."""
     for task, named, label in (("experts", "", "expert-tags@1"), ("passages", " TASK=passages", passages.LABEL)):
@@ -76,6 +77,7 @@ def test_what_to_type_next_is_about_the_same_subject(both: Workspace, api: Api) 
         assert ran(both, "batch-poll", TASK=task).strip().endswith(f"Next: make batch-ingest{named}")
 
 
+@pytest.mark.full
 def test_versions_are_those_of_both_where_no_task_is_named(both: Workspace) -> None:
     """With versions of one task there is no column for it; TASK lists those of one alone."""
     assert both.environ.get("FINDABLE_TASK") is None
@@ -92,7 +94,9 @@ def test_versions_are_those_of_both_where_no_task_is_named(both: Workspace) -> N
         assert [one["task"] for one in _document(both, "versions", TASK=task)] == [task]
 
 
-@pytest.mark.parametrize(("task", "other"), [("experts", "passages"), ("passages", "experts")])
+@pytest.mark.parametrize(
+    ("task", "other"), [("experts", "passages"), pytest.param("passages", "experts", marks=pytest.mark.full)]
+)
 def test_a_batch_of_the_other_task_can_be_given_up(both: Workspace, api: Api, task: str, other: str) -> None:
     """Whatever TASK says: its items are free again, those of the other task stay claimed."""
     api.fault("quota_batch", times=2)
@@ -111,6 +115,7 @@ def test_a_batch_of_the_other_task_can_be_given_up(both: Workspace, api: Api, ta
     assert _document(both, "status", TASK=other)[other]["claimed"] == 0
 
 
+@pytest.mark.full
 def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api: Api) -> None:
     """TASK=passages makes both commands about passages; people who are parked are another list."""
     for key in ("expert-tags/1$", "passage-concepts/p-0001$"):

@@ -252,7 +252,7 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str]
     return path, ids
 
 
-@pytest.mark.sampled(2, sqlite=2)
+@pytest.mark.sampled(6, sqlite=6)
 def test_ids_of_any_kind_run_through_the_chain(
     odd: tuple[Path, list[str]], workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -329,6 +329,7 @@ def test_a_column_that_demands_a_value_stops_new_people_only(workspace: Workspac
     assert _dump(path) == before
 
 
+@pytest.mark.full
 def test_our_columns_may_be_not_null_there(workspace: Workspace, tmp_path: Path) -> None:
     """Where their table takes no NULL, nothing is written as empty text or 0: by import, add-expert and rebind."""
     path = _made(

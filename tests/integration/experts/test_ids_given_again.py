@@ -34,6 +34,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.sampled(3, sqlite=3)
 def test_a_new_person_gets_the_id_of_nobody_who_was_asked(adopted: Workspace, tmp_path: Path) -> None:
     """Neither by import nor by `add-expert`, and none of the tags of a person who was deleted while claimed."""
     adopted.change("DELETE FROM experts WHERE id >= 2")

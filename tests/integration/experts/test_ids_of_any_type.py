@@ -18,7 +18,7 @@ def _people(workspace: Workspace, kind: str, *ids: str) -> None:
         workspace.change(f"INSERT INTO experts VALUES ({key}, {name}, '{BIO} {number}')")  # noqa: S608 - ids of ours
 
 
-@pytest.mark.sampled(2, sqlite=2)
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize(
     ("kind", "ids"),
     [

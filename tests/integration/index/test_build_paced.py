@@ -46,6 +46,7 @@ def test_more_texts_than_a_minute_takes_are_embedded_without_a_refusal(
     assert 2 * 60 < clock.seconds < 4 * 61
 
 
+@pytest.mark.full
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize(("window", "calls"), [("sliding", "1"), ("fixed", "4")])
 def test_a_quota_that_is_far_below_the_limit_is_slow_and_not_dead(
@@ -62,6 +63,7 @@ def test_a_quota_that_is_far_below_the_limit_is_slow_and_not_dead(
         assert 0 < refused(api) < 40
 
 
+@pytest.mark.full
 def test_tokens_by_the_minute_are_kept(workspace: Workspace, tagged: Tagged, tmp_path: Path) -> None:
     """A call has no more tokens than a minute, and where they are the tighter limit they decide when it goes out."""
     tagged(200)
@@ -80,6 +82,7 @@ def test_tokens_by_the_minute_are_kept(workspace: Workspace, tagged: Tagged, tmp
     assert clock.seconds > 60
 
 
+@pytest.mark.full
 def test_refusals_without_an_end_are_given_up(workspace: Workspace, tagged: Tagged, tmp_path: Path) -> None:
     """429 after 429 for five minutes ends the run; what was embedded before is kept."""
     tagged(200)  # two calls of a hundred: whichever is served first, a hundred are kept
@@ -95,6 +98,7 @@ def test_refusals_without_an_end_are_given_up(workspace: Workspace, tagged: Tagg
             assert build.run(ws).embedded == 100
 
 
+@pytest.mark.full
 def test_a_quota_of_the_day_ends_the_run_at_once(workspace: Workspace, tagged: Tagged, tmp_path: Path) -> None:
     """It says when the day begins anew, and the next run embeds the rest."""
     tagged(300)

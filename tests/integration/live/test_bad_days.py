@@ -129,6 +129,7 @@ def test_a_budget_of_the_day_is_not_passed(workspace: Workspace, api: Api, peopl
     assert ledger.people(workspace) == {"total": 12, "tagged": 12}
 
 
+@pytest.mark.full
 def test_a_budget_without_room_is_waited_for_and_not_asked_about_again_and_again(
     workspace: Workspace, api: Api, people: People
 ) -> None:

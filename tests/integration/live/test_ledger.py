@@ -136,6 +136,7 @@ def test_a_copy_has_the_calls_too(asked: Workspace, tmp_path: Path) -> None:
     assert findings(other) == []
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only("begins with an SQLite file")
 def test_a_database_that_moves_takes_the_calls_along(asked: Workspace, tmp_path: Path) -> None:
     """Into PostgreSQL, where the day's count and the numbers of the marks go on."""

@@ -156,6 +156,7 @@ def test_an_answer_that_comes_too_late_overwrites_nothing(
     assert (ends(workspace), claimed(workspace)) == ([("1", "answered")], [])
 
 
+@pytest.mark.full
 def test_two_runs_at_once_share_the_people_and_the_day(workspace: Workspace, api: Api, people: People) -> None:
     """Nobody is asked by both, and together they end exactly where the day's requests do."""
     people(30)
@@ -240,6 +241,7 @@ def test_what_a_dead_run_was_asking_is_asked_again(workspace: Workspace, api: Ap
     ledger.check(workspace)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["VARCHAR(40)", "UUID"] if ON_POSTGRESQL else ["TEXT"])
 def test_ids_of_another_application_are_no_numbers(workspace: Workspace, api: Api, tmp_path: Path, kind: str) -> None:
     """People of an adopted table whose ids are UUIDs are asked in the order of their ids, each once, over pages."""

@@ -47,7 +47,8 @@ def test_nine_tenths_of_a_limit_are_used_and_it_is_never_passed(
     assert ledger.people(workspace) == {"total": 183, "tagged": 180, "no_bio": 3}
 
 
-@pytest.mark.parametrize("rpm", ["70", pytest.param("1000", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("rpm", ["70", "1000"])
 def test_a_limit_that_is_set_too_high_is_found_out(
     workspace: Workspace, people: People, tmp_path: Path, rpm: str
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_limit_that_is_set_too_high_is_found_out(
     assert workspace.scalar("SELECT requests FROM findable_usage") == 220
 
 
+@pytest.mark.full
 def test_tokens_by_the_minute_are_kept(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """Where tokens are the tighter limit, these are used and not passed."""
     people(25)
@@ -113,6 +115,7 @@ def test_who_is_refused_first_of_all_is_known_by_the_answers_of_others(
     assert ledger.people(workspace) == {"total": 4, "tagged": 3, "parked": 1}
 
 
+@pytest.mark.full
 def test_a_stall_is_lived_through_by_one_call_at_a_time(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """Half a minute without an answer is said; so is that answers come again; everybody is tagged in the end.
 
@@ -150,6 +153,7 @@ def test_a_service_that_stays_away_is_given_up(workspace: Workspace, people: Peo
     assert not any(charged for _, charged, _ in attempts(workspace))
 
 
+@pytest.mark.full
 def test_refusals_without_an_end_are_given_up(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """429 after 429 for five minutes: exit code 4, nobody charged, nothing counted for the day."""
     people(20)

@@ -264,6 +264,7 @@ def test_a_result_that_was_lost_stops_a_backup_only_where_it_is_needed(chained: 
     assert not list(tmp_path.glob("late*"))
 
 
+@pytest.mark.full
 def test_the_local_engine_goes_along(tmp_path: Path) -> None:
     """A batch under way on the local engine is finished in the restored workspace."""
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})

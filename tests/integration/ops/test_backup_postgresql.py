@@ -100,6 +100,7 @@ def test_a_missing_right_is_told_as_what_it_is(served: Workspace, tmp_path: Path
     assert ("theirs" in said, NEW in said) == (True, False)
 
 
+@pytest.mark.full
 def test_a_comment_on_their_schema_does_not_stop_a_restore(served: Workspace, tmp_path: Path) -> None:
     """What belongs to the server's owner is left out: who may only make tables there restores all that is ours."""
     user = postgresql.name_of(served.data) + "_user"

@@ -359,7 +359,7 @@ def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path:
     assert not list(local.data.glob("local-engine*"))
 
 
-@pytest.mark.sampled(8, sqlite=4)
+@pytest.mark.sampled(24, sqlite=8)
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 def test_a_contradiction_ends_with_5_until_it_is_mended(bench: Bench, name: str) -> None:
     """Doctor alone changes nothing and exits with 5; FIX=1 mends what can be mended, and then all is well."""
@@ -380,7 +380,7 @@ def test_a_contradiction_ends_with_5_until_it_is_mended(bench: Bench, name: str)
         assert bench.doctor()[0] == 0
 
 
-@pytest.mark.sampled(8, sqlite=4)
+@pytest.mark.sampled(24, sqlite=8)
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_does_no_harm_is_told_and_swept(bench: Bench, name: str) -> None:
     """Litter and notes are told with exit code 0; FIX=1 sweeps the litter, and then nothing of it is left."""

@@ -43,6 +43,7 @@ def _doctor(workspace: Workspace, *args: str, **values: str) -> tuple[int, dict[
     return result.exit_code, found
 
 
+@pytest.mark.full
 def test_every_quotation_is_counted_where_nothing_is_wrong(filled: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The count stands in the document and in the text, and is that of the rows, whatever TASK says, page by page.
 
@@ -193,6 +194,7 @@ def test_what_does_no_harm_is_told(filled: Workspace) -> None:
     assert (code, found["healthy"]) == (0, True)
 
 
+@pytest.mark.full
 def test_adopted_tables_with_numbers_as_ids_are_checked(workspace: Workspace) -> None:
     """Quotations in passages that another program numbers are found at their places."""
     workspace.begin()

@@ -122,6 +122,7 @@ def test_somebody_who_was_never_asked_is_forgotten(workspace: Workspace, people:
     assert ledger.people(workspace) == {"total": 2, "untagged": 2}
 
 
+@pytest.mark.full
 def test_the_last_one_leaves_no_index(workspace: Workspace) -> None:
     """Where nobody is left to index there is no index afterwards, and no link that leads nowhere."""
     add_person(workspace)
@@ -181,6 +182,7 @@ def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
     assert api.batches()["batches"]
 
 
+@pytest.mark.full
 def test_the_local_engine_forgets_as_well(tmp_path: Path) -> None:
     """On the local backend nothing of the person is left in the engine's own files, with or without other batches."""
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
@@ -211,6 +213,7 @@ def test_calls_lead_to_nobody_and_who_was_due_is_no_more(workspace: Workspace, a
     assert workspace.query(estimated) == before
 
 
+@pytest.mark.full
 def test_a_database_shared_with_another_program_is_left_to_it(workspace: Workspace, tmp_path: Path) -> None:
     """Our rows go, also where ids are text; the other program's table keeps its own, and a line says where."""
     database = tmp_path / "legacy.db"

@@ -69,6 +69,7 @@ def _holding(root: Path) -> list[str]:
     )
 
 
+@pytest.mark.full
 def test_a_copy_holds_reports_and_passages(both: Workspace, tmp_path: Path) -> None:
     """Restored elsewhere, doctor counts the same quotations, and every report is there but what is being written."""
     before = json.loads(both.run("doctor", "--json").stdout)["rows"]
@@ -121,6 +122,7 @@ def test_reports_that_do_not_name_a_person_stay(both: Workspace) -> None:
     assert not any(b"late_comer" in path.read_bytes() for path in both.data.rglob("*") if path.is_file())
 
 
+@pytest.mark.full
 def test_a_person_whom_a_passage_names_is_forgotten_all_the_same(both: Workspace) -> None:
     """What a passage says of them is another's text: it stays, is not taken for a trace, and the command ends well.
 
@@ -179,6 +181,7 @@ def test_old_reports_go_but_the_newest_and_those_of_pilots(both: Workspace) -> N
     assert ledger.findings(both) == []
 
 
+@pytest.mark.full
 def test_rebind_takes_both_subjects_back(local: Workspace) -> None:
     """Local tags and concepts, reports, versions and pilots go, under whatever TASK; passages and people stay."""
     local.change(

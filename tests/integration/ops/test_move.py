@@ -131,6 +131,7 @@ def test_a_password_is_written_nowhere(small: Workspace, to: str) -> None:
     assert "was moved" in ran(small, "move", to)
 
 
+@pytest.mark.full
 def test_who_is_forgotten_later_stands_in_the_old_file_alone(small: Workspace, there: Workspace, to: str) -> None:
     """Forgetting on the server ends well, and names the file that nothing writes to any more; without it, nothing."""
     before = [name for (name,) in small.query("SELECT username FROM experts ORDER BY id")][-2:]
@@ -143,6 +144,7 @@ def test_who_is_forgotten_later_stands_in_the_old_file_alone(small: Workspace, t
     assert there.query("SELECT count(*) FROM experts") == [(5,)]
 
 
+@pytest.mark.full
 def test_a_move_that_is_done_is_done(small: Workspace, there: Workspace, to: str) -> None:
     """Run again it says so and changes nothing, also when work went on since; another target is refused.
 

@@ -49,6 +49,7 @@ def _there(workspace: Workspace, to: str) -> Workspace:
     return Workspace(workspace.data, {**workspace.environ, URL: to, "FINDABLE_TASK": "passages"})
 
 
+@pytest.mark.full
 def test_passages_and_concepts_are_there_and_work_goes_on(workspace: Workspace, there: Workspace, to: str) -> None:
     """Moved by somebody who works on people: every row is the same, doctor counts as many quotations."""
     passages.put(workspace, 5)
@@ -93,6 +94,7 @@ THEIRS = (
 )
 
 
+@pytest.mark.full
 def test_adopted_tables_go_along_as_they_are(workspace: Workspace, there: Workspace, to: str) -> None:
     """Another name, numbers as ids, no metadata, texts that are missing, concepts with ids of their own."""
     _adopted(workspace, *THEIRS)
@@ -130,6 +132,7 @@ LOST = (
 )
 
 
+@pytest.mark.full
 def test_what_cannot_go_ends_the_move(workspace: Workspace, to: str) -> None:
     """The row is named, and nothing is kept on the server.
 

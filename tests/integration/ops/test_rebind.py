@@ -135,6 +135,7 @@ def test_no_more_than_a_page_of_people_is_held_at_a_time(tagged: Workspace, monk
     assert not [one for one in said if "experts.company" in one]
 
 
+@pytest.mark.full
 def test_tags_that_were_there_before_stay(local: Workspace, tmp_path: Path) -> None:
     """An adopted row keeps its own tags, whether they are a list or foreign text, and so do tags changed since."""
     database = tmp_path / "legacy.db"

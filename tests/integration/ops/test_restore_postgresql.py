@@ -68,6 +68,7 @@ def test_a_database_on_a_server_is_never_written_over(served: Workspace, tmp_pat
     assert own.read_text() == "mine"
 
 
+@pytest.mark.full
 def test_another_copy_can_be_restored_after_one_that_died(
     served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +86,7 @@ def test_another_copy_can_be_restored_after_one_that_died(
     assert ledger.findings(served) == []
 
 
+@pytest.mark.full
 def test_a_restore_that_was_finished_by_another_run_is_not_done_again(
     served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +142,7 @@ def test_a_second_restore_into_one_database_is_refused(
     assert "holds a workspace already" in ran(served, *words, code=3, DATA=str(other))
 
 
+@pytest.mark.full
 def test_a_restore_that_lost_its_turn_does_not_finish(
     served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_restore_that_lost_its_turn_does_not_finish(
     assert served.query("SELECT username FROM experts") == [("one",)]
 
 
+@pytest.mark.full
 def test_two_workspaces_in_one_database_are_not_backed_up_as_one(served: Workspace, tmp_path: Path) -> None:
     """A dump is of a whole database: where two schemas hold a workspace each, exit code 3, and nothing is written."""
     url = served.environ[URL]
@@ -189,6 +193,7 @@ def tables_of_ours(url: str) -> int:
     return int(found)
 
 
+@pytest.mark.full
 def test_a_copy_goes_only_where_it_will_be_looked_for(blank: Workspace, tmp_path: Path) -> None:
     """Where the connection looks in another schema: exit code 3, both names and what to set, and nothing is loaded."""
     url, theirs = blank.environ[URL], "&options=-csearch_path%3D%22Tenant%5C%202%22"
@@ -211,6 +216,7 @@ def test_a_copy_goes_only_where_it_will_be_looked_for(blank: Workspace, tmp_path
     ran(blank, "doctor")
 
 
+@pytest.mark.full
 def test_the_schema_of_the_user_is_known(blank: Workspace, tmp_path: Path) -> None:
     """`$user` in the search path is the schema of that name, also before the copy has made it."""
     url = blank.environ[URL]

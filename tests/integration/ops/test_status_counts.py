@@ -82,7 +82,10 @@ def test_exact_finds_what_another_program_changed(indexed: Workspace, compares_a
     assert (_behind(indexed), compares_all) == (0, [])
     assert "is behind the database by 1" in indexed.run("doctor").output
     compares_all.clear()
+    assert "compared" not in indexed.ran("status").stdout
     assert _behind(indexed, EXACT="1") == _behind(indexed) == 1
+    at = _status(indexed)["index"]["compared_at"][:16].replace("T", " ")
+    assert f"behind by 1 (compared {at} UTC)" in indexed.ran("status").stdout
     assert compares_all == [True]
 
 
@@ -93,6 +96,7 @@ def test_after_a_rollback_of_answers_everything_is_compared(indexed: Workspace, 
     assert (_behind(indexed), compares_all) == (4, [True])
 
 
+@pytest.mark.full
 def test_what_took_long_to_compare_is_remembered(
     indexed: Workspace, compares_all: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +112,7 @@ def test_what_took_long_to_compare_is_remembered(
     assert [_behind(indexed), len(compares_all)] == [0, 6]
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only(reason="a file of another program")
 def test_counts_of_anothers_table_are_those_of_the_last_time(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, api: Api
@@ -139,6 +144,41 @@ def test_counts_of_anothers_table_are_those_of_the_last_time(
     assert (_status(workspace)["experts"]["tagged"], _status(workspace)["experts"]["total"]) == (2, 3)
 
 
+def test_counts_of_anothers_passages_are_those_of_the_last_time(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As with people, and for one version each; an import is a change of ours. Passages of ours are counted anew."""
+    monkeypatch.setattr(counts, "LONG_S", -1.0)
+    monkeypatch.setenv("FINDABLE_TASK", "passages")
+
+    def told(**values: str) -> tuple[int, int, bool]:
+        """Return how many passages there are, how many are open, and whether that was counted before."""
+        document = _status(workspace, **values)
+        return document["passages"]["total"], document["passages"]["open"], document["counted_at"] is not None
+
+    file = tmp_path / "some.jsonl"
+    add = "INSERT INTO {} (id, text) VALUES ('{}', 'Ann keeps bees.')"
+    with workspace.open() as ws, ws.store.write() as tx:
+        tx.exec_driver_sql("CREATE TABLE theirs (id TEXT PRIMARY KEY, text TEXT, shoes TEXT)")
+    monkeypatch.setenv("FINDABLE_PASSAGES_TABLE", "theirs")
+    workspace.begin()
+    workspace.change(add.format("theirs", "a"))
+    assert told() == (1, 1, False)
+    workspace.change(add.format("theirs", "b"))
+    assert told() == (1, 1, True)
+    assert "`make passages-status EXACT=1` counts anew" in workspace.ran("passages-status").stdout
+    assert (told(VERSION="other@1"), told(EXACT="1"), told()) == ((2, 2, False), (2, 2, False), (2, 2, True))
+    file.write_text('{"id": "c", "text": "Bea mends clocks."}')
+    workspace.ran("import-passages", str(file))
+    assert told() == (3, 3, True)  # which the import counted to say what is next
+    monkeypatch.delenv("FINDABLE_PASSAGES_TABLE")
+    workspace.ran("import-passages", str(file))
+    assert told() == (1, 1, False)
+    workspace.change(add.format("passages", "d"))
+    assert told() == (2, 2, False)
+
+
+@pytest.mark.full
 def test_counts_of_our_own_table_are_never_remembered(indexed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are exact whichever program writes, however long it takes."""
     monkeypatch.setattr(counts, "LONG_S", -1)

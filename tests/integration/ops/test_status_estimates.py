@@ -116,6 +116,7 @@ def test_a_live_run_that_was_cut_short_is_judged_by_the_calls_it_made(
     assert len(api.seen("POST", LIVE)) == 4
 
 
+@pytest.mark.full
 def test_people_read_estimates_in_a_line_each(workspace: Workspace, people: People) -> None:
     """The newest five, each with both figures, and the mean."""
     people(14)

@@ -228,6 +228,7 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
         assert lines_of(ws) == ["made the table docs, which was not there"]
 
 
+@pytest.mark.full
 def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace) -> None:
     """It counts as empty, and keeps nobody else from being asked; it may be put there at any time."""
     workspace.data.mkdir(exist_ok=True)

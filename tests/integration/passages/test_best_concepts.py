@@ -171,6 +171,7 @@ def test_the_best_concepts_of_every_passage_are_lines_or_one_document(tmp_path: 
         assert json.loads(refused.stdout)["exit_code"] == 2
 
 
+@pytest.mark.sampled(0)
 def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace) -> None:
     """JSON lines and Parquet hold the same rows in their whole shape, all or the best."""
     import pyarrow.parquet

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import InputError
+from pipeline.core.import_options import ImportOptions
 from pipeline.core.states import Outcome
 from pipeline.passages import import_, table
 from pipeline.passages.read import Passage, Passages
@@ -49,7 +50,7 @@ def test_passages_go_in_as_they_are(tmp_path: Path) -> None:
         assert (done.described, done.unchanged, done.answered) == (1, 0, 0)
         assert rows(ws) == {**found, "7": ("Bees.", "hive", {"title": "New"})}
         with ws.store.read() as tx:
-            assert stored.get_workspace(tx).position == 0  # it counts for the index of people
+            assert stored.get_workspace(tx).position == 1  # the passages that are new: the others change no count
 
 
 def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path) -> None:
         add_concepts(ws, [concept("old")])
         for bad in bad_lines:
             path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, bad)
-            done = import_.run(ws, path, strict=True, report=tmp_path / "rejects.csv")
+            done = import_.run(ws, path, ImportOptions(strict=True, report=tmp_path / "rejects.csv"))
             assert (list(rows(ws)), done.refused, done.rows_in) == (["old"], True, 0)
             assert (tmp_path / "rejects.csv").read_text(encoding="utf-8").count("\n") == 2
             with pytest.raises(InputError, match="--strict imported nothing"):
@@ -147,7 +148,7 @@ def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkey
         with monkeypatch.context() as patch:
             patch.setattr(import_, "Passages", Interrupting)
             with pytest.raises(KeyboardInterrupt):
-                import_.run(ws, path, report=tmp_path / "told.csv")
+                import_.run(ws, path, ImportOptions(report=tmp_path / "told.csv"))
         assert len(rows(ws)) == 20
         assert [file.name for file in tmp_path.iterdir() if "told" in file.name] == []
         done = import_.run(ws, path)

@@ -70,6 +70,7 @@ def passages(workspace: Workspace, tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.sampled(0)
 def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     """Rows of other versions, models and programs stay to the byte; what was spent stays known."""
     foreign(passages, "p1")
@@ -92,6 +93,7 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, "")}
 
 
+@pytest.mark.sampled(0)
 def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
     """Those of other programs too, with what was paid for those that are here; a rollback tells it and asks first."""
     foreign(passages, "p2")
@@ -123,6 +125,7 @@ def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
     assert again == pytest.approx(ours["cost"], rel=0.5)
 
 
+@pytest.mark.sampled(0)
 def test_another_programs_version_goes_too(passages: Workspace) -> None:
     """One whose label holds blanks and slashes goes by its whole name; rows without a version by none."""
     foreign(passages, "p1")
@@ -141,6 +144,7 @@ def test_another_programs_version_goes_too(passages: Workspace) -> None:
     assert counted(passages, "passage_concepts") == 5
 
 
+@pytest.mark.sampled(0)
 def test_what_is_under_way_stops_it(passages: Workspace) -> None:
     """A batch or live call is named, with what to type; another version can go, and a dead process's call is lost."""
     foreign(passages, "p1", label=TWO)
@@ -166,6 +170,7 @@ def dead_owner(workspace: Workspace) -> str:
     return "|".join((host, boot, number, str(float(since) - 1000), rest))
 
 
+@pytest.mark.full
 def test_live_answers_go_with_their_attempts(passages: Workspace, api: Api) -> None:
     """What was parked for them alone is let go, what they cost stays known, and doctor misses nothing."""
     ran(passages, "tag-live", "--limit", "1")

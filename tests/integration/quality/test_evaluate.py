@@ -168,6 +168,7 @@ def test_coverage_and_failures_know_batches_and_live_calls(workspace: Workspace)
     assert figure(found, "tokens-out") == pytest.approx((5 * 10 + 4 * 5 + 2 * 4) / 5)
 
 
+@pytest.mark.full
 def test_types_are_held_against_other_versions(workspace: Workspace) -> None:
     """Other types diverge, case does not count; other vocabularies and withdrawn versions are not compared."""
     ready(workspace)

@@ -91,6 +91,32 @@ def test_a_person_is_inserted_tagged_and_scored(workspace: Workspace, api: Api, 
     assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 3
 
 
+def test_names_are_known_as_at_an_import(workspace: Workspace, file: Callable[[Any], str]) -> None:
+    """Aliases, a whole name and a username that is made are taken and said; a guess is an error with the MAP= line.
+
+    What MAP= settled holds for the next document with these names, and for no other.
+    """
+    ada = {"Full name": "Ada Byron", "Titel": "Beekeeper", "Firma": "Hives", "Shoe size": 38, "tags": ["no"]}
+    said = workspace.ran("add-expert", file(ada)).stderr
+    assert "columns by other names: Titel → Job Title, Firma → Company" in said
+    assert "Full name: split into First Name and Last Name, such as 'Ada Byron' as 'Ada' and 'Byron'" in said
+    assert "not read: Shoe size, tags" in said
+    row = "SELECT first_name, last_name, job_title, company, bio FROM experts"
+    assert workspace.query(row) == [("Ada", "Byron", "Beekeeper", "Hives", None)]
+    assert workspace.scalar("SELECT username FROM experts").startswith("ada-byron-")
+    bea: dict[str, Any] = {"Vorname": "Bea", "Kurzportrait": "Keeps bees and teaches water law. " * 5}
+    path = file({"username": "bea", **bea})
+    refused = workspace.ran("add-expert", path, code=2).stderr
+    assert "'Kurzportrait' may be Bio" in refused
+    assert f'next: make add-expert EXPERT={path} MAP="bio=Kurzportrait"' in refused
+    assert workspace.scalar("SELECT count(*) FROM experts") == 1
+    workspace.ran("add-expert", path, "--map", "bio=Kurzportrait")
+    assert "as at the last import of such a file" in workspace.ran("add-expert", file({"username": "b", **bea})).stderr
+    assert workspace.scalar("SELECT count(*) FROM experts WHERE first_name = 'Bea' AND bio <> ''") == 2
+    piped = CliRunner().invoke(main, ["add-expert", "-"], env=workspace.environ, input=json.dumps(bea))
+    assert 'make add-expert EXPERT=- MAP="bio=Kurzportrait"' in piped.stderr
+
+
 def test_a_list_adds_several_in_order(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
     """Each has a call of their own; who has no bio has none, and needs not even a key."""
     people = [{"username": f"p{n}", "bio": "Keeps bees." if n != 1 else " "} for n in range(3)]
@@ -168,6 +194,7 @@ def _tagging(workspace: Workspace, api: Api, path: str) -> Iterator[subprocess.P
             api.clear_faults()
 
 
+@pytest.mark.full
 def test_killed_while_tagging_the_person_goes_out_with_the_next_batch(
     workspace: Workspace, api: Api, file: Callable[[Any], str], people: Callable[..., list[str]]
 ) -> None:
@@ -188,6 +215,7 @@ def test_killed_while_tagging_the_person_goes_out_with_the_next_batch(
     assert _counts(workspace)["tagged"] == 3
 
 
+@pytest.mark.full
 def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
     """Ctrl-C ends with 130, says who was saved, and frees the claim at once."""
     with _tagging(workspace, api, file([SNAKE, {"username": "later"}])) as process:
@@ -201,6 +229,7 @@ def test_interrupted_while_tagging(workspace: Workspace, api: Api, file: Callabl
     assert _counts(workspace)["untagged"] == 1
 
 
+@pytest.mark.full
 def test_interrupted_while_the_answer_is_on_its_way(workspace: Workspace, api: Api, file: Callable[[Any], str]) -> None:
     """Ctrl-C lets the call finish: the person is tagged, nothing is due, and no later person is added."""
     api.configure(latencies={LIVE: {"kind": "constant", "seconds": 3600}})

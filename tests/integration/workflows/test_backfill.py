@@ -88,6 +88,7 @@ def test_it_goes_to_the_end_in_a_window(tried: Workspace, api: Api, tmp_path: Pa
     assert len(tried.query(RUNS)) == 1
 
 
+@pytest.mark.full
 def test_turn_by_turn_it_comes_to_the_same_end(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """Without waiting each command makes one turn and says what is left; status tells the stage and what is next."""
     put(workspace, 12)
@@ -108,6 +109,7 @@ def test_turn_by_turn_it_comes_to_the_same_end(workspace: Workspace, api: Api, t
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_run_goes_on_with_a_backfill_and_ends_it(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """From cron: what a person began is brought to its end, under its own version, and the run's row is closed."""
     put(workspace, 12)
@@ -126,6 +128,7 @@ def test_run_goes_on_with_a_backfill_and_ends_it(workspace: Workspace, api: Api,
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_stopped_on_the_way_it_asks_nobody_twice(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """By Ctrl-C, the same command goes on, under the same version, and the old rows stay byte by byte."""
     put(workspace, 16)
@@ -168,6 +171,7 @@ def test_a_new_run_takes_the_next_free_version(workspace: Workspace) -> None:
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_a_pilot_of_a_new_version_clears_the_backfill_of_it(tried: Workspace) -> None:
     """`--no-resume` on both means the same version, which is named as what is next, and nobody is asked again."""
 
@@ -194,6 +198,7 @@ def test_versions_that_are_skipped_keep_passages_from_being_asked(workspace: Wor
     assert backfill(workspace, "--wait", **SKIP)["asked"] == 0
 
 
+@pytest.mark.full
 def test_a_gate_that_fails_on_the_way_stops_sending(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """Exit code 6 after a first window without one valid answer; the rest waits for whoever goes on all the same."""
     put(workspace, 80)
@@ -211,6 +216,7 @@ def test_a_gate_that_fails_on_the_way_stops_sending(workspace: Workspace, api: A
     assert max(asked(workspace).values()) == 2
 
 
+@pytest.mark.full
 def test_a_gate_that_fails_at_the_end_ends_the_run_all_the_same(workspace: Workspace) -> None:
     """Exit code 6 with the whole account, for nothing is left to stop; who died before the last report owes it."""
     put(workspace, 25)
@@ -236,6 +242,7 @@ def test_a_gate_that_fails_stops_run_as_well(workspace: Workspace, api: Api, tmp
     assert sent(api) == 2
 
 
+@pytest.mark.full
 def test_the_budget_of_a_day_holds_it_back(tried: Workspace) -> None:
     """What the day's money pays for goes out, the rest is left and said why; on another budget it goes on."""
     spent = document(tried, "passages-status")["spent"]["actual"]
@@ -250,6 +257,7 @@ def test_the_budget_of_a_day_holds_it_back(tried: Workspace) -> None:
     assert check(tried)
 
 
+@pytest.mark.full
 def test_parked_passages_get_another_chance_under_a_new_version_alone(workspace: Workspace, api: Api) -> None:
     """Run again under the same one they stay parked; a new label asks them with all the others."""
     put(workspace, 6)
@@ -290,6 +298,7 @@ def test_a_passage_that_changes_while_it_is_asked_is_asked_again(
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_the_api_refuses_and_it_goes_on_later(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """A 429 with nothing under way, or a quota of the day on the way, ends it with 4; the same command goes on."""
     put(workspace, 12)
@@ -304,6 +313,7 @@ def test_the_api_refuses_and_it_goes_on_later(workspace: Workspace, api: Api, tm
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_on_the_local_engine_it_goes_the_same_way(tmp_path: Path) -> None:
     """Without a key: pilot and backfill to the end, with true offsets throughout."""
     here = {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_POLL_FIRST": "0.02", "FINDABLE_POLL_MOST": "0.1"}
@@ -314,6 +324,7 @@ def test_on_the_local_engine_it_goes_the_same_way(tmp_path: Path) -> None:
     assert check(workspace) > 48
 
 
+@pytest.mark.full
 def test_what_is_next_is_about_the_subject(workspace: Workspace, people: Callable[..., list[str]], api: Api) -> None:
     """A batch of passages is none of people's business, nor the other way round; each status goes on with its own."""
     people(3)
@@ -339,6 +350,7 @@ def test_what_is_next_is_about_the_subject(workspace: Workspace, people: Callabl
     assert document(workspace, "status")["experts"]["tagged"] == 3
 
 
+@pytest.mark.full
 def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Api) -> None:
     """One try of everybody in one command: exit code 4 with the reason; three commands park, and say so."""
     put(workspace, 5)
@@ -354,6 +366,7 @@ def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Api) ->
     assert counts(workspace) == {"total": 5, "parked": 5}
 
 
+@pytest.mark.full
 def test_while_others_succeed_what_a_batch_held_that_failed_is_sent_again(workspace: Workspace, api: Api) -> None:
     """One of three fails: it is told, and the same command comes to the end."""
     put(workspace, 9)
@@ -367,6 +380,7 @@ def test_while_others_succeed_what_a_batch_held_that_failed_is_sent_again(worksp
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_a_batch_that_failed_meanwhile_lets_a_turn_send_nothing(workspace: Workspace, api: Api) -> None:
     """Also where nobody waits: the turn that sees the failure tells it, and the next one sends."""
     put(workspace, 4)
@@ -380,6 +394,7 @@ def test_a_batch_that_failed_meanwhile_lets_a_turn_send_nothing(workspace: Works
     assert backfill(workspace, "--wait", **SKIP)["is_over"]
 
 
+@pytest.mark.full
 def test_a_batch_that_cannot_be_looked_at_is_not_asked_for_in_a_circle(workspace: Workspace, api: Api) -> None:
     """The others are waited for with pauses between the looks; exit code 4 at the end for the one that is left."""
     put(workspace, 6)

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.integration import many_passages as passages
 from tests.integration.many_passages import EXTRACTOR, NOTHING_THERE, asked, check, counts, pilot, put, sent
 from tests.lab import Api, Workspace
@@ -49,6 +51,7 @@ def test_who_is_drawn_follows_from_the_seed(workspace: Workspace, api: Api) -> N
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_more_than_there_are_is_all_there_are(workspace: Workspace, api: Api) -> None:
     """A size beyond the workspace draws everybody with a text, and says how many that is; nothing to ask is said.
 
@@ -69,6 +72,7 @@ def test_more_than_there_are_is_all_there_are(workspace: Workspace, api: Api) ->
     assert counts(workspace) == {"total": 7, "with_concepts": 6, "empty": 1}
 
 
+@pytest.mark.full
 def test_answers_come_in_by_another_command_and_the_pilot_judges_them(workspace: Workspace, api: Api) -> None:
     """A pilot whose batch was brought home by hand has only to judge; a pilot that is over is not judged again."""
     put(workspace, 10)
@@ -115,6 +119,7 @@ def test_bounds_that_are_none_are_told_before_anything_is_paid(workspace: Worksp
     assert workspace.scalar("SELECT count(*) FROM findable_pilots") == 0
 
 
+@pytest.mark.full
 def test_a_pilot_larger_than_the_window_goes_out_in_turns(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """More turns than an item may be asked: everybody who was drawn is asked, once, before any is judged."""
     put(workspace, 12)
@@ -126,6 +131,7 @@ def test_a_pilot_larger_than_the_window_goes_out_in_turns(workspace: Workspace, 
     assert set(asked(workspace).values()) == {1}
 
 
+@pytest.mark.full
 def test_a_window_full_of_other_work_keeps_a_pilot_waiting(
     workspace: Workspace, api: Api, people: Callable[..., list[str]], tmp_path: Path
 ) -> None:
@@ -162,6 +168,7 @@ def test_quotations_that_are_nowhere_make_an_answer_invalid(workspace: Workspace
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_a_pilot_that_failed_batches_parked_asks_the_same_ones_again(workspace: Workspace, api: Api) -> None:
     """Without a reply it is not judged, exit code 4; once the service is well again, to run it again is enough.
 
@@ -184,6 +191,7 @@ def test_a_pilot_that_failed_batches_parked_asks_the_same_ones_again(workspace: 
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_a_pilot_whose_items_are_all_parked_for_their_own_faults_says_what_helps(workspace: Workspace) -> None:
     """Parked under another version they are not asked under this one either: exit 6, and what lets them go is named."""
     put(workspace, 3)

@@ -59,6 +59,7 @@ def test_five_of_the_pilot_go_both_ways_and_then_the_rest(workspace: Workspace, 
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_one_that_passed_stands_for_the_next_command(workspace: Workspace, api: Api, people: People) -> None:
     """The same command runs no other pilot, LIMIT counts its items, and without items left none is begun."""
     people(9)
@@ -70,6 +71,7 @@ def test_one_that_passed_stands_for_the_next_command(workspace: Workspace, api: 
     assert (pilots(workspace), creates(api)) == ([("passed", 4)], 3)
 
 
+@pytest.mark.full
 def test_submit_sends_the_rest_once_the_pilot_passed(workspace: Workspace, api: Api, people: People) -> None:
     """The pilot is waited for and judged, the rest is at the API when the command ends; DRY=1 runs no pilot."""
     people(8)
@@ -103,6 +105,7 @@ def test_replies_that_differ_from_live_ones_stop_the_rest(workspace: Workspace, 
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_one_reply_that_differs_is_enough(workspace: Workspace, api: Api, people: People) -> None:
     """Four that agree do not outweigh one that is valid live and not in the batch; the next pilot may pass."""
     people(6)
@@ -117,6 +120,7 @@ def test_one_reply_that_differs_is_enough(workspace: Workspace, api: Api, people
     assert [verdict for verdict, _ in pilots(workspace)] == ["failed", "passed"]
 
 
+@pytest.mark.full
 def test_a_gate_that_fails_ends_with_6_and_keeps_the_answers(workspace: Workspace, api: Api, people: People) -> None:
     """People are judged by their own gates, or by those that GATES sets; a report is there to be read."""
     people(28)
@@ -132,6 +136,7 @@ def test_a_gate_that_fails_ends_with_6_and_keeps_the_answers(workspace: Workspac
     assert creates(api) == 2
 
 
+@pytest.mark.full
 def test_live_calls_that_fail_are_made_again_by_the_next_run(workspace: Workspace, api: Api, people: People) -> None:
     """The pilot stays open with exit code 4, its batch is the same, and who is gone meanwhile is not compared."""
     people(8)
@@ -149,6 +154,7 @@ def test_live_calls_that_fail_are_made_again_by_the_next_run(workspace: Workspac
     assert len(api.seen("POST", LIVE)) <= workspace.scalar("SELECT count(*) FROM findable_calls")
 
 
+@pytest.mark.full
 def test_another_model_is_not_held_up(workspace: Workspace, api: Api, people: People) -> None:
     """A pilot tells of the model and question that it was made with, and of no other; rolled back it is forgotten."""
     people(6)
@@ -158,6 +164,7 @@ def test_another_model_is_not_held_up(workspace: Workspace, api: Api, people: Pe
     assert workspace.run("batch-submit", MODEL="gemini-3.1-flash-lite").exit_code == 0
 
 
+@pytest.mark.full
 def test_a_line_that_is_refused_is_not_compared(workspace: Workspace, api: Api, people: People) -> None:
     """A create that names a line is no reply to compare; the others go on in a batch of their own."""
     people(6)

@@ -178,6 +178,7 @@ def test_people_read_it_in_a_few_lines(workspace: Workspace, people: People) -> 
     assert last.startswith("recommended: live, because asking live costs only $0.0")
 
 
+@pytest.mark.full
 def test_times_are_learned_from_what_was_run_here(workspace: Workspace, people: People) -> None:
     """Nobody knows how long a machine takes before it was measured: by a run, and by three batches of like size."""
     people(110)
@@ -201,6 +202,7 @@ def test_times_are_learned_from_what_was_run_here(workspace: Workspace, people: 
     assert "too few batches of like size yet" in workspace.ran("preflight", LIMIT="6", **local).stdout
 
 
+@pytest.mark.full
 def test_two_fast_batches_are_too_few_to_tell(workspace: Workspace, people: People) -> None:
     """Google's word counts until a third batch of like size was over; then a dearer way that is slower is not named."""
     people(40)
@@ -216,6 +218,35 @@ def test_two_fast_batches_are_too_few_to_tell(workspace: Workspace, people: Peop
     assert "costs more and takes longer" in document["reason"]
 
 
+def test_live_times_say_what_they_follow_from(workspace: Workspace, people: People) -> None:
+    """The limits, or how long one call takes; a range is told by three runs of like size, where no limit is slower."""
+
+    def told(**values: str) -> tuple[Any, int, str]:
+        """Return whether there is a range, of how many runs, and what people read."""
+        document, line = looked(workspace, **values), workspace.ran("preflight", **values).stdout.splitlines()[3]
+        live = document["live"]
+        assert live["least_seconds"] is None or 0 <= live["least_seconds"] <= live["seconds"]
+        return live["least_seconds"] is not None, live["learned_from_runs"], line
+
+    people(30)
+    for values, said in (
+        ({}, "(5 at once of 1.5 s)"),
+        ({"RPM": "2"}, "(at 2 a minute)"),
+        ({"RPD": "4"}, "(at 4 a day)"),
+    ):
+        assert said in told(**values)[2]
+    few = {"LIMIT": "6", "RPM": "1000000", "TPM": "1000000000"}  # the engine answers more quickly than limits allow
+    for _ in range(3):
+        assert told(**few)[:2] == (False, 0)
+        workspace.ran("tag-live", LIMIT="2")
+    has_range, learned_from, line = told(**few)
+    assert (has_range, learned_from, "(from 3 runs)" in line) == (True, 3, True)
+    assert "(at 1 a minute)" in told(**few | {"RPM": "1"})[2]
+    has_range, learned_from, line = told(**few | {"LIMIT": "24"})
+    assert (has_range, learned_from, "5 at once of" in line) == (False, 0, True)
+
+
+@pytest.mark.full
 def test_a_run_that_was_killed_tells_nothing_of_the_pace(workspace: Workspace, people: People) -> None:
     """Its last call ends when another command finds it, years after: what the others took is what counts."""
     people(23)

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import ledger
 from tests.integration.live.test_meets_others import slow, wait_for_calls
 from tests.integration.workflows.test_tag import window_for
@@ -72,6 +74,7 @@ def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, pe
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_who_was_added_while_gemini_failed_is_asked_again(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """The person is due; each run asks live and tells so, with exit code 4 where it was in vain once more."""
     new = tmp_path / "new.json"
@@ -142,6 +145,7 @@ def test_the_users_commands_learn_when_and_where(
     assert summary["database"] == "postgresql+psycopg://ada:…@127.0.0.1:9/people"
 
 
+@pytest.mark.full
 def test_a_log_has_times_and_a_person_an_answer(workspace: Workspace, people: People, api: Api) -> None:
     """What was done, and what went wrong, begin with date and time; on a terminal it is said that nothing was due."""
     people(2)
@@ -164,6 +168,7 @@ def test_a_log_has_times_and_a_person_an_answer(workspace: Workspace, people: Pe
     os.close(ours)
 
 
+@pytest.mark.full
 def test_an_interrupt_while_somebody_due_is_asked_ends_it(
     workspace: Workspace, api: Api, people: People, tmp_path: Path
 ) -> None:
@@ -212,6 +217,7 @@ def test_batches_that_fail_are_told(workspace: Workspace, people: People, api: A
     assert workspace.ran("run").output == ""
 
 
+@pytest.mark.full
 def test_a_part_of_the_results_is_taken_in_and_the_failure_told(workspace: Workspace, people: People, api: Api) -> None:
     """A batch that expired half done gives what it has, exit code 4 all the same, and the rest goes out again."""
     people(4)
@@ -222,6 +228,7 @@ def test_a_part_of_the_results_is_taken_in_and_the_failure_told(workspace: Works
     assert document["submitted"] == {"2": "created"}
 
 
+@pytest.mark.full
 def test_a_batch_that_a_person_cancelled_is_no_failure(workspace: Workspace, people: People, api: Api) -> None:
     """Whoever asked for it knows; exit code 0, and its people go out again."""
     people(3)
@@ -234,6 +241,7 @@ def test_a_batch_that_a_person_cancelled_is_no_failure(workspace: Workspace, peo
     assert document["submitted"] == {"2": "created"}
 
 
+@pytest.mark.full
 def test_who_is_parked_for_invalid_answers_is_told_and_no_failure(
     workspace: Workspace, people: People, api: Api
 ) -> None:
@@ -250,6 +258,7 @@ def test_who_is_parked_for_invalid_answers_is_told_and_no_failure(
     assert sum("parked" in line for line in lines) == 1
 
 
+@pytest.mark.full
 def test_a_full_queue_with_batches_under_way_is_no_failure(workspace: Workspace, people: People, api: Api) -> None:
     """The rest waits for room, which the line says; what is under way is brought home, and then the rest goes out."""
     people(6)
@@ -264,6 +273,7 @@ def test_a_full_queue_with_batches_under_way_is_no_failure(workspace: Workspace,
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_who_waits_for_room_is_not_left_for_want_of_money(
     workspace: Workspace, people: People, api: Api, tmp_path: Path
 ) -> None:

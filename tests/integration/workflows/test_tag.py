@@ -65,6 +65,7 @@ def test_a_run_goes_on_with_what_is_under_way(workspace: Workspace, people: Peop
     assert "nothing to tag" in workspace.run("tag").stdout
 
 
+@pytest.mark.full
 def test_batches_under_way_are_brought_home_where_the_rest_is_asked_live(
     workspace: Workspace, people: People, api: Api
 ) -> None:
@@ -92,7 +93,7 @@ def test_above_the_limit_it_asks_and_refuses_without_a_terminal(workspace: Works
     assert tagged(workspace, CONFIRM_ABOVE="0", YES="1")["live"]["answered"] == 3
 
 
-@pytest.mark.parametrize("mode", ["live", "batch"])
+@pytest.mark.parametrize("mode", [pytest.param("live", marks=pytest.mark.full), "batch"])
 def test_a_budget_lets_as_many_through_as_it_pays_for(workspace: Workspace, people: People, mode: str) -> None:
     """What is spent stays within the budget, some are tagged, the rest is left and said so; a new budget goes on."""
     people(12)
@@ -120,6 +121,7 @@ def test_a_budget_counts_from_where_the_run_was_killed(workspace: Workspace, peo
     assert tagged(workspace, "--mode", "live", BUDGET=f"{spent * 20:.9f}")["left"] == 0
 
 
+@pytest.mark.full
 def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, people: People, api: Api) -> None:
     """Spent live, then nothing more goes out by batch, nor is anyone asked live, until the day is over."""
     people(6)
@@ -158,6 +160,7 @@ def test_prepared_batches_do_not_keep_each_other_waiting(workspace: Workspace, p
     assert ledger.batches(workspace) == ["submitted", "submitted"]
 
 
+@pytest.mark.full
 def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, people: People) -> None:
     """Who comes after `tag` within it: `run`, and `tag` without a word of money; a larger one lets all through."""
     people(12)
@@ -173,6 +176,7 @@ def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, people: Peop
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_a_run_is_over_by_whichever_command_nobody_is_left(
     workspace: Workspace, people: People, tmp_path: Path
 ) -> None:
@@ -271,6 +275,7 @@ def window_for(workspace: Workspace, folder: Path, share: float) -> dict[str, An
     return {"MODELS_FILE": str(models)}
 
 
+@pytest.mark.full
 def test_a_window_that_others_fill_is_said_and_ends_no_run(
     workspace: Workspace, people: People, api: Api, tmp_path: Path
 ) -> None:
@@ -286,6 +291,7 @@ def test_a_window_that_others_fill_is_said_and_ends_no_run(
     assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [(None,)]
 
 
+@pytest.mark.full
 def test_a_batch_that_failed_with_nobody_in_it_any_more(workspace: Workspace, people: People, api: Api) -> None:
     """Its person was deleted meanwhile: exit code 4 with the reason, and nobody is said to be left or parked."""
     people(2)

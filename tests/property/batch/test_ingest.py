@@ -53,7 +53,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[
     return workspace, prepare(workspace)
 
 
-@settings(max_examples=60 if os.environ.get("FAULTS") == "all" else 8, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60 if os.environ.get("FAULTS") == "all" else 5, suppress_health_check=[HealthCheck.too_slow])
 @given(file=results(), word=st.sampled_from(["BATCH_STATE_SUCCEEDED", "JOB_STATE_EXPIRED"]))
 def test_any_result_file_adds_up(
     prepared: tuple[Workspace, list[str]], file: tuple[list[tuple[int, str]], bytes], word: str

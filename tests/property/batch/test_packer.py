@@ -99,7 +99,7 @@ enqueued_tokens = {}
 
 
 @settings(
-    max_examples=25 if os.environ.get("FAULTS") == "all" else 6,
+    max_examples=25 if os.environ.get("FAULTS") == "all" else 4,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -1,9 +1,8 @@
 """Whatever versions of a file follow one another, the table of items holds what a plain dictionary says."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,22 +47,23 @@ class Model:
         return report
 
 
-@given(st.lists(ROWS, min_size=1, max_size=4))
-def test_versions_of_a_file(versions: list[list[Row]]) -> None:
+@pytest.mark.sqlite_only
+@given(versions=st.lists(ROWS, min_size=1, max_size=4))
+def test_versions_of_a_file(tmp_path_factory: pytest.TempPathFactory, versions: list[list[Row]]) -> None:
     """The counts, the values, what is gone and the order are the model's after every version."""
-    with TemporaryDirectory() as folder:
-        store = Store(f"sqlite:///{folder}/findable.db")
-        items, model = Items(store), Model()
-        for number, rows in enumerate(versions):
-            said = items.take_file(write_csv(Path(folder) / f"{number}.csv", [("id", "text", "other"), *rows]))
-            expected = model.take(rows)
-            assert _counts(said) == _counts(expected)
-            stored = items.rows()
-            assert {row["findable_key"]: (row["id"], row["text"], row["other"]) for row in stored} == model.rows
-            assert [row["findable_key"] for row in stored] == list(model.rows)
-            assert {row["findable_key"] for row in stored if row["findable_gone_at"] is not None} == model.gone
-            assert all(row["findable_empty"] == (not row["text"].strip()) for row in stored)
-        store.close()
+    folder = tmp_path_factory.mktemp("items")
+    store = Store(f"sqlite:///{folder}/findable.db")
+    items, model = Items(store), Model()
+    for number, rows in enumerate(versions):
+        said = items.take_file(write_csv(folder / f"{number}.csv", [("id", "text", "other"), *rows]))
+        expected = model.take(rows)
+        assert _counts(said) == _counts(expected)
+        stored = items.rows()
+        assert {row["findable_key"]: (row["id"], row["text"], row["other"]) for row in stored} == model.rows
+        assert [row["findable_key"] for row in stored] == list(model.rows)
+        assert {row["findable_key"] for row in stored if row["findable_gone_at"] is not None} == model.gone
+        assert all(row["findable_empty"] == (not row["text"].strip()) for row in stored)
+    store.close()
 
 
 def _counts(report: ItemsReport) -> tuple[int, ...]:

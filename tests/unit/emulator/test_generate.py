@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.dialect import Ask
 from emulator.errors import ApiError
 from emulator.generate import TO_READ, TO_TAG, count_tokens, said_in, tokens_in
 from emulator.schema import ConceptShape, Shape, shape_of
 
 TEXTS = st.text(max_size=60)
 STRINGS = {"type": "ARRAY", "items": {"type": "STRING"}}
-CONCEPT = {"type": "OBJECT", "properties": {"name": {"type": "STRING"}, "quotes": STRINGS}}
+CONCEPT: dict[str, Any] = {"type": "OBJECT", "properties": {"name": {"type": "STRING"}, "quotes": STRINGS}}
+WEIGHTED = CONCEPT | {"properties": {"name": {"type": "STRING"}, "quotes": STRINGS, "weight": {"type": "STRING"}}}
 CONCEPTS = {"type": "ARRAY", "items": CONCEPT}
 
 
@@ -92,7 +94,12 @@ def test_a_shape_is_read_from_its_schema(config: dict[str, Any], shape: Shape | 
         {"responseJsonSchema": {"$ref": "#/$defs/Nothing"}},
         {"responseJsonSchema": {"$defs": {"A": {"$ref": "#/$defs/A"}}, "$ref": "#/$defs/A"}},
         {"responseJsonSchema": "text"},
-        {"responseSchema": {"type": "OBJECT", "properties": {"a": STRINGS, "b": STRINGS}}},
+        {
+            "responseJsonSchema": {
+                "$defs": {"A": {"type": "array", "items": {"$ref": "#/$defs/A"}}},
+                "$ref": "#/$defs/A",
+            }
+        },
     ],
 )
 def test_a_shape_that_cannot_be_served_is_a_400(config: dict[str, Any]) -> None:
@@ -100,6 +107,21 @@ def test_a_shape_that_cannot_be_served_is_a_400(config: dict[str, Any]) -> None:
     with pytest.raises(ApiError) as refusal:
         shape_of(config)
     assert refusal.value.code == 400
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "OBJECT", "properties": {"a": STRINGS, "b": STRINGS}},
+        {"type": "OBJECT", "properties": {"quotes": STRINGS}},
+        STRINGS | {"description": "the stretches that show it, copied word for word"},
+        {"type": "OBJECT", "properties": {"due_dates": STRINGS}},
+        {"type": "ARRAY", "items": WEIGHTED},
+    ],
+)
+def test_what_asks_for_neither_tags_nor_concepts_is_read_as_it_stands(schema: dict[str, Any]) -> None:
+    """Two lists, quotations, dates and concepts with a further member are no tags and no concepts of ours."""
+    assert isinstance(shape_of({"responseSchema": schema}), Ask)
 
 
 def test_tokens_of_all_parts_are_counted() -> None:

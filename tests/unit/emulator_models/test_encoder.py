@@ -23,6 +23,7 @@ from emulator.models import encoder
 before = logging.getLogger().level, list(logging.getLogger().handlers)
 vectors = encoder.encode(["water law", "beekeeping in the Alps"])
 assert (logging.getLogger().level, list(logging.getLogger().handlers)) == before
+assert not {"pydantic", "requests", "wordllama"} & sys.modules.keys(), "the weights are read without the package"
 sys.stdout.write(hashlib.sha256(vectors.tobytes()).hexdigest())
 """
 
@@ -74,6 +75,7 @@ def test_what_cannot_be_encoded_is_refused() -> None:
         encoder.encode(["fine"], encoder="magic")
 
 
+@pytest.mark.full
 def test_threads_may_ask_at_once_and_long_texts_are_quick() -> None:
     """Eight threads get what one gets; 200,000 characters and a word of 40,000 take a second or two."""
     expected = encoder.encode(TEXTS).tobytes()
@@ -82,3 +84,23 @@ def test_threads_may_ask_at_once_and_long_texts_are_quick() -> None:
     began = time.process_time()
     encoder.encode(["water law and irrigation " * 8_000, "x" * 40_000, "](" * 50_000, "<" * 100_000, "a@" * 50_000])
     assert time.process_time() - began < 5
+
+
+def test_vectors_are_those_of_the_package_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read of its files, without its code, gives the bytes that its own reader gives, of short and long."""
+    texts = [
+        *TEXTS,
+        "the",
+        "🐝 ∑",
+        "naïve café ÅNGSTRÖM\x00\ufffd",
+        "水法と灌漑",
+        "irrigation, Bewässerung, riego " * 2_000,
+    ]
+    ours = encoder.encode(texts)
+    import wordllama
+
+    inside = Path(wordllama.__file__).parent
+    model = wordllama.WordLlama.load(cache_dir=inside, disable_download=True)
+    monkeypatch.setattr(encoder, "_weights", lambda: (model.tokenizer, model.embedding))
+    encoder._word.cache_clear()
+    assert encoder.encode(texts).tobytes() == ours.tobytes()

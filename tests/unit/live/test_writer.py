@@ -128,6 +128,7 @@ def test_who_waits_no_longer_stops_nothing(workspace: Workspace, ws: OpenWorkspa
     assert noted(workspace) == ["all the same"]
 
 
+@pytest.mark.full
 def test_in_a_hurry_nobody_waits_for_another_program(workspace: Workspace, ws: OpenWorkspace) -> None:
     """It ends while the other one still keeps the database; what was asked for is done if that one is soon ready."""
 

@@ -79,7 +79,7 @@ def _struck(stroke: Stroke, work: Callable[[Store], None], store: Store) -> None
 
 
 @pytest.mark.filterwarnings("ignore:.* was deleted while still open:ResourceWarning")  # struck as it closed
-@pytest.mark.parametrize("work", [_reads, _writes])
+@pytest.mark.parametrize("work", [pytest.param(_reads, marks=pytest.mark.full), _writes])
 def test_wherever_it_strikes(url: str, work: Callable[[Store], None]) -> None:
     """KeyboardInterrupt comes out, all or nothing was written, and on the way out the lease can be given back."""
     moments = 0

@@ -140,6 +140,7 @@ def test_a_lost_connection_leaves_nothing_and_the_next_one_works(store: Store, u
     assert notes(store) == ["one", "two"]
 
 
+@pytest.mark.full
 def test_a_server_that_crashes_and_comes_back() -> None:
     """While a server is down every use ends with exit code 4; what was committed is there once it runs again."""
     with (
@@ -291,6 +292,7 @@ def test_damage_names_indexes_that_are_not_trusted(url: str) -> None:
     store.close()
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize(
     "query", ["", "&options=-c%20search_path%3Dours%20-c%20DateStyle%3DGerman", "&host=/nowhere&passfile=a+%2B"]
 )

@@ -1,0 +1,256 @@
+"""Items of a file: every column as it is, rows that cannot be kept refused, and half a source that marks nothing."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.store.database import Store
+from pipeline.tables import items_fill
+from pipeline.tables.items import hash_of, items_table
+from pipeline.tables.items_file import open_file
+from tests.integration.passages.workspaces import url_of
+from tests.integration.tables.sources import TABLE, Items, exists, write_csv, write_lines
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A database in which nothing stands yet."""
+    store = Store(url_of(tmp_path / "data"))
+    yield store
+    store.close()
+
+
+def test_columns_have_any_name(store: Store, tmp_path: Path) -> None:
+    """Reserved words, signs of parameters, 300 columns and a column without a name do no harm."""
+    odd = ["id", "text", "select", "a b", "100%", ":x", "%(y)s", 'quote"d', "Größe", "p0", *map(str, range(290))]
+    rows = [[f"{name}-{row}" for name in odd] for row in range(3)]
+    items = Items(store)
+    report = items.take_file(write_csv(tmp_path / "a.csv", [[*odd, ""], *([*row, "unread"] for row in rows)]))
+    assert (report.new, list(items.values().values())) == (3, [dict(zip(odd, row, strict=True)) for row in rows])
+    odd, changed = [*odd, "50% :new"], [[*row, "x"] for row in rows]
+    changed[1][2] = "other"
+    report = items.take_file(write_csv(tmp_path / "a.csv", [odd, *changed]))
+    assert (report.changed, report.same) == (0, 3)
+    assert list(items.values().values()) == [dict(zip(odd, row, strict=True)) for row in changed]
+    assert items.take_file(write_csv(tmp_path / "b.csv", [["id", "text"], ["id-0", "text-0"]])).gone == 2
+    assert items.values()["id-0"] == {**dict.fromkeys(odd), "id": "id-0", "text": "text-0"}
+
+
+def test_kinds_of_values(store: Store, tmp_path: Path) -> None:
+    """Outside CSV a column is of the kind that all its values have, and keeps it."""
+    row = {"id": 2**62, "text": "Bees €", "whole": -3, "number": 1, "sure": True, "list": [1, {"a": None}], "odd": 1}
+    other = {"id": 7, "text": None, "number": 2.5, "odd": "x", "long": 2**70}
+    items = Items(store)
+    items.take_file(write_lines(tmp_path / "a.jsonl", [row, other]))
+    assert items.values() == {
+        str(2**62): {**row, "number": 1.0, "list": '[1,{"a":null}]', "odd": "1", "long": None},
+        "7": {**dict.fromkeys(row), **other, "long": str(2**70)},
+    }
+    assert [(row["findable_empty"], row["findable_hash"]) for row in items.rows()] == [
+        (False, hash_of({"text": "Bees €"}, ["text"])),
+        (True, hash_of({}, ["text"])),
+    ]
+    before = items.rows()
+    with pytest.raises(InputError, match="row 1, column 'whole': holds text, and the column was made for a whole numb"):
+        items.take_file(write_lines(tmp_path / "a.jsonl", [{"id": 7, "whole": "many"}]))
+    assert items.rows() == before
+    items.take_file(write_lines(tmp_path / "a.jsonl", [{"id": 7, "odd": {"b": True}, "sure": False}]))
+    assert items.values()["7"] == {
+        **dict.fromkeys(other),
+        **dict.fromkeys(row),
+        "id": 7,
+        "odd": '{"b":true}',
+        "sure": 0,
+    }
+
+
+def test_parquet(store: Store, tmp_path: Path) -> None:
+    """Times are ISO text, decimal numbers keep their digits, and what is no number is nothing."""
+    from datetime import UTC, date, datetime
+    from decimal import Decimal
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = {
+        "id": [1, 2],
+        "text": ["a", "b"],
+        "day": [date(2026, 1, 2), None],
+        "at": [datetime(2026, 1, 2, 3, tzinfo=UTC), None],
+        "price": [Decimal("19.90"), Decimal("0.00")],
+        "share": [0.5, float("nan")],
+        "nothing": pa.nulls(2),
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
+    items = Items(store)
+    items.take_file(tmp_path / "a.parquet")
+    first = {"day": "2026-01-02", "at": "2026-01-02T03:00:00+00:00", "price": "19.90", "share": 0.5, "nothing": None}
+    assert items.values()["1"] == {"id": 1, "text": "a", **first}
+    assert items.values()["2"]["share"] is None
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ([["1", "a"], [" ", "b"], ["", "c"]], "id", ["1"], "the key is blank"),
+        ([["1", "a"], ["1", "b"], ["1", "a"]], "id", ["1"], "the key is on line 2, too, with other values"),
+        ([["1", "a\0b"], ["2", "a"]], "id", ["2"], "holds a NUL character"),
+        ([["1", "a"], ["2"]], "id", ["1"], "wrong number of fields: found 1, expected 2"),
+        ([["1", "a"], ["x" * 2001, "b"]], "id", ["1"], "the key is longer than 2,000 bytes"),
+        ([["1", "a"], ["", "b"]], ("id", "text"), ['["1","a"]'], "the key is blank"),
+    ],
+)
+def test_rows_that_are_refused(store: Store, tmp_path: Path, case: tuple[list[list[str]], Any, list[str], str]) -> None:
+    """A row is refused with its line and reason, and the rest goes in; a strict fill writes nothing."""
+    rows, key, expected, reason = case
+    path = write_csv(tmp_path / "a.csv", [["id", "text"], *rows])
+    items = Items(store, key=(key,) if isinstance(key, str) else key)
+    with pytest.raises(InputError, match=reason):
+        items.take_file(path, strict=True)
+    assert items.rows() == []
+    report = items.take_file(path)
+    assert ({*report.refused}, [*items.values()]) == ({reason}, expected)
+    assert all(one.line > 1 for one in report.findings)
+
+
+def test_bytes_that_are_no_text(store: Store, tmp_path: Path) -> None:
+    """Rows of bytes that are no UTF-8 are refused, and UTF-16 with its mark is read."""
+    (tmp_path / "a.csv").write_bytes(b"id;text\n1;caf\xe9\n2;caf\xc3\xa9\n")
+    items = Items(store)
+    report = items.take_file(tmp_path / "a.csv")
+    assert ([*report.refused], items.values()["2"]["text"]) == (["not valid UTF-8"], "café")
+    (tmp_path / "a.csv").write_text("id\ttext\n3\tcafé\n", encoding="utf-16")
+    assert (items.take_file(tmp_path / "a.csv").new, items.values()["3"]["text"]) == (1, "café")
+    (tmp_path / "a.jsonl").write_text('{"id": "4", "text": "\\ud800"}\n{"id": "5", "text": "\\u0000"}\n')
+    assert items.take_file(tmp_path / "a.jsonl").refused.total() == 2
+
+
+def test_made_keys(store: Store, tmp_path: Path) -> None:
+    """Without a key equal rows are one, and a row has the same key in any order and beside a new empty column."""
+    items = Items(store, key=("row",))
+    report = items.take_file(
+        write_lines(tmp_path / "a.jsonl", [{"text": "a", "n": 1}, {"n": 1, "text": "a"}, {"n": 2}])
+    )
+    assert (report.new, report.merged) == (2, 1)
+    report = items.take_file(write_lines(tmp_path / "a.jsonl", [{"n": 2, "new": None}, {"text": "a", "n": 1}]))
+    assert (report.same, report.new, report.gone) == (2, 0, 0)
+    assert all(len(key) == 32 for key in items.values())
+
+
+def test_keys_compare_by_bytes(store: Store, tmp_path: Path) -> None:
+    """Keys of several columns, and of any letters, are in the order of their bytes on every database."""
+    keys = ["a", "B", "ä", "Z", "a b", "é", "e\u0301"]
+    items = Items(store, key=("id", "text"))
+    items.take_file(write_csv(tmp_path / "a.csv", [["id", "text"], *([key, "x"] for key in keys)]))
+    assert items.spec is not None
+    with store.read() as tx:
+        column = items_table(items.spec).c.findable_key
+        found = list(tx.execute(select(column).order_by(column)).scalars())
+    assert found == sorted((f'["{key}","x"]' for key in keys), key=str.encode)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (["id", "text", "Text"], "'Text' differs from 'text' only by case"),
+        (["id", "text", "text"], "'text' is there twice"),
+        (["id", "findable_x"], "'findable_x' begins with findable_"),
+        (["id", "ä" * 32], "has a name of 64 bytes"),
+        (["name", "text"], "no column 'id', which is the key"),
+        (["id", *(f"c{number}" for number in range(1500))], "there are 1,501 columns"),
+    ],
+)
+def test_columns_that_are_refused(store: Store, tmp_path: Path, columns: list[str], said: str) -> None:
+    """A name that no table can have, and a key that is not there, are refused by name before anything is made."""
+    with pytest.raises(InputError, match=said):
+        Items(store).take_file(write_csv(tmp_path / "a.csv", [columns, ["x"] * len(columns)]))
+    with store.read() as tx:
+        assert not exists(tx, TABLE)
+
+
+@pytest.mark.parametrize("key", [1.5, True, ["a"]])
+def test_keys_of_other_kinds(store: Store, tmp_path: Path, key: object) -> None:
+    """Numbers with a fraction, truth values and JSON are no keys."""
+    with pytest.raises(InputError, match="a key is text or a whole number"):
+        Items(store).take_file(write_lines(tmp_path / "a.jsonl", [{"id": key}]))
+
+
+@pytest.mark.parametrize("kind", ["TABLE {} (a TEXT)", "VIEW {} AS SELECT 1 AS a"])
+def test_foreign_table(store: Store, tmp_path: Path, kind: str) -> None:
+    """What is called as the table and is not this task's stays as it is, with a way out."""
+    with store.write() as tx:
+        tx.exec_driver_sql(f"CREATE {kind.format(TABLE)}")
+    with pytest.raises(ConfigurationError, match=f"`{TABLE}` in this database that is not this task's") as error:
+        Items(store).take_file(write_csv(tmp_path / "a.csv", [["id", "text"], ["1", "a"]]))
+    assert "table=" in error.value.hint
+
+
+HALVES = {
+    "a.json": '[{"id": "1", "text": "a"}, {"id": "2", "te',
+    "b.json": '[{"id": "1", "text": "a"}',
+    "a.csv": 'id,text\n1,a\n2,"b\nb\n',
+}
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_half_a_file(store: Store, tmp_path: Path, name: str) -> None:
+    """A file that ends within a row changes nothing, so that nothing is marked as gone."""
+    items = Items(store)
+    items.take_file(write_csv(tmp_path / "whole.csv", [["id", "text"], ["1", "a"], ["2", "b"], ["3", "c"]]))
+    before = items.rows()
+    (tmp_path / name).write_text(HALVES[name])
+    with pytest.raises(InputError, match="no row was taken from it"):
+        items.take_file(tmp_path / name)
+    assert items.rows() == before
+
+
+def test_file_that_changes(store: Store, tmp_path: Path) -> None:
+    """A file that changes while it is read is not taken for either of what it was."""
+    path = write_lines(tmp_path / "a.jsonl", [{"id": "1"}, {"id": "2"}])
+    items, source = Items(store), open_file(path)
+    path.write_text(path.read_text() + json.dumps({"id": "3"}))
+    with pytest.raises(InputError, match="changed while it was read"):
+        items.take(source)
+    assert items.rows() == []
+
+
+class _KilledError(Exception):
+    """The process ended here."""
+
+
+def test_killed_between_transactions(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fill that died on its way, at any transaction, is finished by the next one; what is gone is marked last."""
+    monkeypatch.setattr(items_fill, "_WRITTEN", 1)
+    monkeypatch.setattr("pipeline.tables.items_spool.PAGE", 2)
+    monkeypatch.setattr(items_fill, "_LOOKED_AT", 2)
+    versions = [
+        [["id", "text"], *([str(n), f"{n % step}"] for n in range(first, 10))] for first, step in ((0, 3), (4, 2))
+    ]
+    paths = [write_csv(tmp_path / f"{number}.csv", rows) for number, rows in enumerate(versions)]
+    whole = Items(Store(url_of(tmp_path / "whole")))
+    for path in paths:
+        whole.take_file(path)
+    items = Items(store)
+    for path in paths:
+        for dies_at in range(1, 20):
+            left = dies_at
+
+            def guard(_: Any) -> None:
+                nonlocal left
+                left -= 1
+                if not left:
+                    raise _KilledError
+
+            with contextlib.suppress(_KilledError):
+                items.take_file(path, guard=guard)
+                break
+        else:
+            pytest.fail("it never ended")
+    assert items.rows() == whole.rows()
+    whole.store.close()

@@ -1,0 +1,227 @@
+"""Items of a SELECT: run once, on a connection on which the database forbids to write, and ended in time."""
+
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from pipeline.core.errors import InputError
+from pipeline.store.database import Store
+from pipeline.tables import items_query
+from pipeline.tables.items_query import open_query
+from tests.integration.passages.workspaces import url_of
+from tests.integration.tables.sources import TABLE, Items, exists
+from tests.lab import ON_POSTGRESQL
+
+TIME = 20.0
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT {} AS id FROM n"
+
+ONE_ROW = "WITH a(id, text) AS (SELECT * FROM (SELECT {})) SELECT * FROM a"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A database in which another program keeps reviews."""
+    store = Store(url_of(tmp_path / "data"))
+    with store.write() as tx:
+        tx.exec_driver_sql("CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT)")
+        tx.exec_driver_sql('CREATE TABLE reviews (id INTEGER PRIMARY KEY, product INTEGER, "select" TEXT, stars REAL)')
+        tx.exec_driver_sql("INSERT INTO products VALUES (1, 'Bees'), (2, 'Wasps')")
+        tx.exec_driver_sql("INSERT INTO reviews VALUES (10, 1, '100_ :good', 5), (11, 2, 'bad', NULL)")
+        tx.execute(text("UPDATE reviews SET \"select\" = replace(\"select\", '_', '%')"))
+    yield store
+    store.close()
+
+
+def _columns(store: Store, sql: str) -> dict[str, str]:
+    return open_query(store, sql, timeout_s=TIME).columns
+
+
+def test_rows_of_a_join(store: Store) -> None:
+    """Kinds are those of all values; `%` and `:` are no parameters; one semicolon at the end is taken off."""
+    sql = """SELECT r.id, p.name AS "Name of it", r."select", r.stars, '50% :x' AS "a (%)"
+    FROM reviews AS r JOIN products AS p ON p.id = r.product WHERE r."select" LIKE '%' ORDER BY r.id; """
+    items = Items(store, asked=("select",))
+    report = items.take(open_query(store, sql, timeout_s=TIME), strict=True)
+    assert items.spec is not None
+    assert (report.new, items.spec.columns) == (
+        2,
+        {"id": "integer", "Name of it": "text", "select": "text", "stars": "real", "a (%)": "text"},
+    )
+    assert items.values()["10"] == dict(zip(items.spec.columns, [10, "Bees", "100% :good", 5.0, "50% :x"], strict=True))
+
+
+def test_it_is_run_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns, kinds and rows all come of one execution."""
+    run: list[str] = []
+    if ON_POSTGRESQL:
+        import psycopg
+
+        execute = psycopg.ServerCursor.execute
+
+        def counted(self: Any, query: Any, *others: Any, **options: Any) -> Any:
+            run.append(query)
+            return execute(self, query, *others, **options)
+
+        monkeypatch.setattr(psycopg.ServerCursor, "execute", counted)
+    else:
+        connect = sqlite3.connect
+
+        def traced(address: str, **options: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(address, **options)
+            connection.set_trace_callback(run.append)
+            return connection
+
+        monkeypatch.setattr("pipeline.store.select_only.sqlite3.connect", traced)
+    source = open_query(store, "SELECT id, name FROM products", timeout_s=TIME)
+    assert [row.line for _ in range(2) for row in source] == [1, 2, 1, 2]
+    Items(store, asked=("name",)).take(source)
+    assert sum(one.startswith("SELECT id") for one in run) == 1
+
+
+WRITES = {
+    "rows": "WITH a AS (SELECT 1) DELETE FROM products",
+    "more rows": "WITH a AS (INSERT INTO products VALUES (3, 'x') RETURNING id) SELECT id FROM a",
+    "another statement": "SELECT 1 AS id; DELETE FROM products",
+    "the end of its transaction": "SELECT 1 AS id; COMMIT; DELETE FROM products",
+    "an endless count": ENDLESS.format("max(i)"),
+    "a table that is not there": "SELECT id FROM nowhere",
+    "no SQL": "SELECT id FROM",
+    "nothing": "WITH",
+    "a NUL": "SELECT 1 AS id\0",
+}
+OF_SQLITE = {
+    "the schema": "WITH a AS (SELECT 1) UPDATE sqlite_master SET sql = ''",
+    "another file": "WITH a AS (SELECT 1) ATTACH 'x.db' AS x",
+    "a setting": "SELECT * FROM pragma_table_info('products')",
+    "a library": "SELECT load_extension('x') AS id",
+    "much": "SELECT 1 AS id, zeroblob(100000000) AS text",
+}
+OF_POSTGRESQL = {
+    "a function": "SELECT nextval('counter') AS id",
+    "a table": "SELECT 1 AS id INTO other",
+    "its limits": "SELECT set_config('transaction_read_only', 'off', false) AS id, nextval('counter') AS text",
+    "its time": "SELECT set_config('statement_timeout', '0', true) AS id FROM products, pg_sleep(60)",
+    "locks": "SELECT id FROM products FOR UPDATE",
+}
+
+
+@pytest.mark.parametrize("what", [*WRITES, *(OF_POSTGRESQL if ON_POSTGRESQL else OF_SQLITE)])
+def test_what_a_query_may_not(store: Store, what: str) -> None:
+    """It ends with what the database says, and nothing is written."""
+    if ON_POSTGRESQL:
+        with store.write() as tx:
+            tx.exec_driver_sql("CREATE SEQUENCE counter")
+    with pytest.raises(InputError, match="nothing was written"):
+        _columns_in_time(store, {**WRITES, **OF_SQLITE, **OF_POSTGRESQL}[what])
+    with store.write() as tx:
+        assert tx.exec_driver_sql("SELECT count(*) FROM products").scalar() == 2
+        assert not exists(tx, "other")
+        if ON_POSTGRESQL:
+            assert tx.exec_driver_sql("SELECT nextval('counter')").scalar() == 1
+            assert tx.exec_driver_sql("SHOW statement_timeout").scalar() == "0"
+
+
+def _columns_in_time(store: Store, sql: str) -> dict[str, str]:
+    return open_query(store, sql, timeout_s=0.3).columns
+
+
+def test_rows_without_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that come in time and never end are too many."""
+    monkeypatch.setattr(items_query, "MOST_ROWS", 5_000)
+    with pytest.raises(InputError, match="seems to have no end"):
+        _columns(store, ENDLESS.format("i"))
+
+
+@pytest.mark.sqlite_only
+def test_slow_rows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is on the time without a row, and not on the whole query; each look at the clock takes a second."""
+    seconds = itertools.count()
+    monkeypatch.setattr("pipeline.store.select_only.time.monotonic", lambda: float(next(seconds)))
+    counted = "(WITH RECURSIVE n(i) AS (SELECT s.id UNION ALL SELECT i + 1 FROM n LIMIT {}) SELECT max(i) FROM n)"
+    slow = "WITH RECURSIVE s(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM s LIMIT 10) SELECT id, {} AS a FROM s"
+    assert list(_columns(store, slow.format(counted.format(5_000)))) == ["id", "a"]
+    assert next(seconds) > 2 * TIME
+    with pytest.raises(InputError, match="gave no row for 20 s"):
+        _columns(store, slow.format(counted.format(50_000)))
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="a server waits by itself")
+def test_slow_rows_of_a_server(store: Store) -> None:
+    """The limit is on the time without a row there, too."""
+    slow = "SELECT i AS id, pg_sleep(0.1)::text AS text FROM generate_series(1, 14) AS i"
+    assert list(open_query(store, slow, timeout_s=1.0).columns) == ["id", "text"]
+
+
+@pytest.mark.parametrize(
+    ("selected", "said"),
+    [
+        ("id, 1 + id", "has no name"),
+        ("id, 'x'", "has no name"),
+        ("id, name, name", "'name' is there twice"),
+        ('id, name, name AS "NAME"', "only by case"),
+        ('id, name AS ""', "has no name|zero-length"),
+        ("id, name AS findable_key", "begins with findable_"),
+        pytest.param("id, count(*)", "has no name: 'count\\(\\*\\)'", marks=pytest.mark.sqlite_only),
+        pytest.param("id, name || 'x (y)'", "has no name", marks=pytest.mark.sqlite_only),
+    ],
+)
+def test_names_of_columns(store: Store, selected: str, said: str) -> None:
+    """A column without a name of its own is refused, and so are two of one name."""
+    with pytest.raises(InputError, match=said):
+        _columns(store, f"SELECT {selected} FROM products GROUP BY id")  # noqa: S608 - what the test is about
+
+
+@pytest.mark.sqlite_only
+def test_names_that_look_like_expressions(store: Store) -> None:
+    """Names between quotes, and those of a table or a view, are names, whatever stands in them."""
+    with store.write() as tx:
+        tx.exec_driver_sql("CREATE VIEW counted AS SELECT id, count(*) FROM products GROUP BY id")
+        tx.exec_driver_sql("CREATE VIRTUAL TABLE found USING fts5(text)")
+        tx.exec_driver_sql("INSERT INTO found VALUES ('of bees')")
+    assert list(_columns(store, "SELECT * FROM counted")) == ["id", "count(*)"]
+    named = ["id", "count(*)", "2 (b)"]
+    assert list(_columns(store, 'SELECT id, count(*) AS "count(*)", 2 AS [2 (b)] FROM products')) == named
+    assert list(_columns(store, "SELECT value AS id FROM json_each('[1, 2]')")) == ["id"]
+    assert list(_columns(store, "SELECT rowid AS id, text FROM found WHERE found MATCH 'bees'")) == ["id", "text"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("NULL, 'a'", "the key is missing"),
+        ("'', 'a'", "the key is blank"),
+        ("'x', 'a') UNION ALL SELECT * FROM (SELECT 'x', 'b'", r"row 2 'id' \(key 'x'\) .* with other values"),
+        pytest.param("1.5, 'a'", "a key is text or a whole number", marks=pytest.mark.sqlite_only),
+        pytest.param("'x', char(97, 0, 98)", "holds a NUL character", marks=pytest.mark.sqlite_only),
+        pytest.param("'x', x'ff'", "not valid UTF-8", marks=pytest.mark.sqlite_only),
+    ],
+)
+def test_rows_that_end_the_command(store: Store, cells: str, said: str) -> None:
+    """One bad row of a query ends the command with its key, and nothing is written."""
+    items = Items(store)
+    query = ONE_ROW.format(cells)
+    source = open_query(store, query, timeout_s=TIME)
+    with pytest.raises(InputError, match=said):
+        items.take(source, strict=True)
+    with store.read() as tx:
+        assert items.spec is None or not items.rows(), TABLE
+        assert tx.exec_driver_sql("SELECT count(*) FROM products").scalar() == 2
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="types that SQLite has not")
+def test_types_of_a_server(store: Store) -> None:
+    """UUIDs, times, decimal numbers, arrays and JSON come as text or JSON; a query of no rows has its kinds."""
+    key = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+    sql = f"""SELECT '{key.upper()}'::uuid AS id, '2026-01-02'::date AS day, 19.90::numeric AS price, true AS sure,
+    ARRAY[1, 2] AS list, '"x"'::jsonb AS doc, 'NaN'::float8 AS no, 2::int2 AS small, 'x'::varchar AS text"""
+    items = Items(store)
+    items.take(open_query(store, sql, timeout_s=TIME))
+    row = (key, "2026-01-02", "19.90", True, "[1,2]", '"x"', None, 2, "x")
+    assert tuple(items.values()[key].values()) == row
+    none = "SELECT id, now() AS at, random() AS r FROM products WHERE false"
+    assert list(_columns(store, none).items()) == [("id", "integer"), ("at", "text"), ("r", "real")]
