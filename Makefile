@@ -173,6 +173,10 @@ people: setup ## list people by a part of their name, title, company or tags: FI
 show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
 	@$(RUN) show
 
+.PHONY: compare
+compare: setup ## put two versions, models or files of a task side by side on one sample: TASK=reviews A=1 B=2, N=50 SEED=1 TO=file.md
+	@$(RUN) compare
+
 .PHONY: log
 log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each
 	@$(RUN) log

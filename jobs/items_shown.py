@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.output import print_line, usd
+from jobs.readable import value_lines
 from pipeline.core.answer_paths import leaves, shown_value
 
 DAY_S = 86_400
@@ -20,8 +21,7 @@ def item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
     for answer in document["answers"]:
         fields.append(("answer", origin(answer)))
-        told = [("", FORGOTTEN)] if answer["forgotten"] else leaves(answer["answer"])
-        fields += [(f"  {path}", shown_value(value)) for path, value in told]
+        fields += [("", line) for line in _answer_lines(answer)]
     fields += [("attempt", _attempt(one)) for one in document["attempts"]]
     fields += [("request", _request(one)) for one in document["requests"]]
     return [*fields, ("cost", usd(document["cost"]))]
@@ -56,7 +56,8 @@ def came_of(request: Mapping[str, Any]) -> str:
         return FORGOTTEN
     if request["answer"] is None:
         return request["reason"] or ("no answer is kept" if request["outcome"] == "answered" else "")
-    return ", ".join(f"{path}: {shown_value(value)}" for path, value in leaves(request["answer"]))
+    told = (f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in leaves(request["answer"]))
+    return ", ".join(told)
 
 
 def amounts(request: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -77,6 +78,13 @@ def print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
         print_line("request: " + (text["request"] or f"({text['no_request']})"))
         for reply in text["replies"] or (f"({text['no_reply']})",):
             print_line(f"reply: {reply}")
+
+
+def _answer_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return a line for each value of an answer; a quotation has its place behind it."""
+    if answer["forgotten"]:
+        return [FORGOTTEN]
+    return [line for name, value in answer["answer"].items() for line in value_lines(name, value, "")]
 
 
 def _request(one: Mapping[str, Any]) -> str:

@@ -15,7 +15,14 @@ SHOWN = 100  # characters of an answer
 
 @click.command(name="log", cls=Command)
 @click.option(
-    "-n", "size", type=COUNT, default=NEWEST, show_default=True, envvar="FINDABLE_N", help="How many requests to list."
+    "-n",
+    "--n",
+    "size",
+    type=COUNT,
+    default=NEWEST,
+    show_default=True,
+    envvar="FINDABLE_N",
+    help="How many requests to list.",
 )
 @click.option("--all", "every", is_flag=True, envvar="FINDABLE_ALL", help="Those of all tasks.")
 @json_option

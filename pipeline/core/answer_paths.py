@@ -5,19 +5,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _QUOTE = {"quote", "start", "end"}
+Path = tuple[str | int, ...]  # names of fields, and places in lists from 0
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yield (path, value) of every value, in the order of the answer; a quotation with its place is one value.
 
-    A path is like `aspects.0.verdict`; an empty list or object is a value of its own.
+    An empty list or object is a value of its own.
     """
-    inside = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    parts = [] if is_quotation(value) else list(inside)
-    if not parts:
+    inside: list[tuple[str | int, Any]] = []
+    if isinstance(value, Mapping) and not is_quotation(value):
+        inside = list(value.items())
+    elif isinstance(value, list):
+        inside = list(enumerate(value))
+    if not inside:
         yield path, value
-    for name, one in parts:
-        yield from leaves(one, f"{path}.{name}" if path else str(name))
+    for name, one in inside:
+        yield from leaves(one, (*path, name))
 
 
 def is_quotation(value: Any) -> bool:

@@ -148,6 +148,7 @@ class Task(Protocol):
     skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
     fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
     model: str | None = None  # that the task itself asks; None: the one that is set
+    keeps_answers: bool = True  # whether the engine keeps an applied answer whole; see `stored_json`
 
     @property
     def label(self) -> str:
