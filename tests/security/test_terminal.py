@@ -29,6 +29,9 @@ CONTROLS = (
 READING = (
     ("show", "ada"),
     ("show", "ada", "--json"),
+    ("show", "--item", "ada", "--raw"),
+    ("log",),
+    ("log", "--json"),
     ("export", "-"),
     ("export", "-", "--format", "jsonl"),
     ("parked",),
