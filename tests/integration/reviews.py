@@ -42,5 +42,5 @@ def put(workspace: Workspace, **texts: str) -> Workspace:
     declare()
     rows = [f'{key},"{text}"' for key, text in {**TEXTS, **texts}.items()]
     Path("tasks", "reviews.csv").write_text("\n".join(["id,text", *rows, ""]), encoding="utf-8")
-    workspace.environ["FINDABLE_TASK"] = NAME
+    workspace.begin().environ["FINDABLE_TASK"] = NAME
     return workspace

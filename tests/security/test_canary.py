@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "add-expert": ("add-expert", "{files}/new.json"),
     "show": ("show", "p0", "--raw"),
     "log": ("log", "--all", "--json"),
+    "compare": ("compare", "gemini-2.5-flash", "gemini-2.5-pro", "--n", "1", "--json"),
     "export": ("export", "{files}/experts.csv"),
     "status": ("status", "--json"),
     "parked": ("parked",),

@@ -31,7 +31,6 @@ READING = (
     ("show", "ada", "--json"),
     ("show", "--item", "ada", "--raw"),
     ("log",),
-    ("log", "--json"),
     ("export", "-"),
     ("export", "-", "--format", "jsonl"),
     ("parked",),
