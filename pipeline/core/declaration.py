@@ -46,7 +46,8 @@ class Declaration:
 
     `items` is a query where it begins with SELECT or WITH, else the path of a file beside the task's. In `prompt`
     `{column}` is that column's value, `{job_title}` that of `Job Title`; every other brace is itself.
-    `check(answer, row)` returns why an answer is wrong, or None. `examples` are pairs of a row and its answer. Without `name` a task is called as its file is.
+    `check(answer, row)` returns why an answer is wrong, or None. `examples` are pairs of a row and its answer. Without
+    `name` a task is called as its file is.
     """
 
     answer: "type[BaseModel]"

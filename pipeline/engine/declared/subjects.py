@@ -187,12 +187,9 @@ def _said(report: ItemsReport) -> str:
 
 def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha256: str | None) -> bool:
     """Return whether the items were imported as they are now, and are asked about by the same columns."""
-    same_place = record.items == items_place(declaration, path)
-    return (
-        same_place
-        and record.items_sha256 == sha256
-        and record.words["asked"] == meant(declaration.asked, record.columns)
-    )
+    if record.items != items_place(declaration, path) or record.items_sha256 != sha256:
+        return False
+    return bool(record.words["asked"] == meant(declaration.asked, record.columns))
 
 
 def _put(
