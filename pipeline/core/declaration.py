@@ -20,7 +20,7 @@ RESERVED = frozenset({*BUILT_IN, "concepts", "images", "findable"})  # names of 
 MADE_KEY = "row"  # as `key`: a hash of the row is its key
 MAX_COLUMN = 63  # bytes; PostgreSQL cuts longer names
 _PLACE = re.compile(r"\{([^\W\d]\w*)\}")
-_QUERY = re.compile(r"(?:select|with)\b", re.IGNORECASE)
+_QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)  # and not `select.csv`
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "items": (str,),
     "prompt": (str,),
