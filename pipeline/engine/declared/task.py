@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from pipeline.core import text
-from pipeline.core.declaration import Declaration, fill_template
+from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.core.task import (
@@ -165,11 +165,19 @@ class DeclaredTask(Task):
 
     def prompt_of(self, row: Mapping[str, Any]) -> Prompt:
         """Return what is asked about a row: each value stands between tags of its column's name."""
+        room = self.declaration.max_output_tokens or MAX_OUTPUT_TOKENS
+        return Prompt(system=self._system, parts=[{"text": self._filled(row)}], max_output_tokens=room)
+
+    def _filled(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt about a row."""
         declared = self.declaration
         delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
-        room = declared.max_output_tokens or MAX_OUTPUT_TOKENS
-        return Prompt(system=self._system, parts=[{"text": filled}], max_output_tokens=room)
+        return fill_template(declared.prompt, lambda name: delimited(name, value_text(row.get(self._places[name]))))
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """Return the columns that the names in the prompt mean."""
+        return dict(zip(self.declaration.asked, self.record.words["asked"], strict=True))
 
     @cached_property
     def _system(self) -> str:
@@ -180,10 +188,10 @@ class DeclaredTask(Task):
 
     def _example(self, example: tuple[Mapping[str, Any], Any]) -> str:
         """Return an example as it is shown to the model."""
-        declared, (row, answer) = self.declaration, example
-        delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
-        return f"Example:\n{filled}\nAnswer:\n{declared.answer.model_validate(answer).model_dump_json()}"
+        row, answer = example
+        shown = {self._places.get(name, name): value for name, value in row.items()}
+        told = self.declaration.answer.model_validate(answer).model_dump_json()
+        return f"Example:\n{self._filled(shown)}\nAnswer:\n{told}"
 
     def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
         """Pass where the file declares what was asked under a fingerprint.
@@ -339,7 +347,7 @@ class DeclaredTask(Task):
     def label_of(self, row: Mapping[str, Any]) -> str:
         """Return the name by which a person knows a row."""
         template = self.record.words.get("label") or ""
-        named = fill_template(template, lambda column: value_text(row.get(column)))
+        named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
         return " ".join(named.split())[:NAMED] or str(row["findable_key"])
 
     def id_of(self, tx: "Connection", name: str) -> str:
@@ -404,4 +412,4 @@ class DeclaredTask(Task):
 def words_of(declaration: Declaration) -> dict[str, Any]:
     """Return what is kept of a declaration so that its file is not needed to list and name rows."""
     names = ("model", "label", "index", "refresh", "write_to")
-    return {**{name: getattr(declaration, name) for name in names}, "asked": list(declaration.asked)}
+    return {name: getattr(declaration, name) for name in names}
