@@ -96,7 +96,7 @@ class DeclaredTask(Task):
             all_done="every row that holds something is answered, claimed or parked",
             input="row",
             inputs=f"the rows of {self.record.name}",
-            after=f"make export{named} TO={self.record.name}.csv",
+            after=f"make export{named} TO={self.record.name}-answers.csv",
             again=f"make tag{named}",
             named=named,
         )
