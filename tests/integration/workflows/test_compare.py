@@ -62,7 +62,7 @@ def test_a_sample_is_drawn_by_its_seed(two: Workspace) -> None:
 
 def test_models_and_files_are_asked_and_not_stored(two: Workspace) -> None:
     """What is stored of the same question is not asked again; what is asked is paid for, within every limit."""
-    other = reviews.declare(version=3, system="Be kind.", name="others")
+    other = reviews.declare(version=2, system="Be kind.", name="others")
     reviews.declare(version=2, system="Be exact.")
     answers, calls = two.query(COUNTS)[0]
     model = two.scalar("SELECT model FROM findable_batches LIMIT 1")
