@@ -137,6 +137,7 @@ def test_a_query_has_its_first_column_as_key(workspace: Workspace) -> None:
             "error: '??' is the text, the longest with 6 characters in the mean, and a prompt cannot",
         ),
         ("there", "t.csv", 2, "tasks/there.py is there already, and nothing is overwritten\nnext: NAME= takes"),
+        ("kept", "t.csv", 2, "data/tasks/kept.py is there already"),
         ("mine", "SELECT x FROM nowhere", 2, "nowhere"),
         ("mine", "", 2, "error: . is a directory"),
     ],
@@ -147,6 +148,8 @@ def test_what_cannot_be_is_refused(workspace: Workspace, name: str, source: str,
     Path("signs.csv").write_text("id,??\n1,kettle\n")
     Path("tasks").mkdir()
     Path("tasks/there.py").write_text("mine\n")
+    (workspace.data / "tasks").mkdir(parents=True)
+    (workspace.data / "tasks/kept.py").touch()
     assert said in workspace.ran("new-task", name, "--from", source, code=code).stderr
     assert [one.read_text() for one in Path("tasks").iterdir()] == ["mine\n"]
 
