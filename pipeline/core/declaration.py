@@ -96,6 +96,8 @@ class Declaration:
         for member in ("items", "prompt"):
             if not getattr(self, member).strip():
                 raise InputError(f"{member}= is empty")
+        if not self.is_query and ("\n" in self.items or ";" in self.items):
+            raise InputError("items= is no path of a file, and a query begins with SELECT or WITH")
         keys: Sequence[Any] = self.keys
         if not keys or not all(isinstance(one, str) and one for one in keys):
             raise InputError(f"key= must name a column or several, not {self.key!r}")

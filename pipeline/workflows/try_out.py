@@ -132,24 +132,54 @@ def run(
     """
     ws.bring_items()
     questions.free_dead_owners(ws.store, now=ws.now())
-    ledger = _TryLedger.calibrated(ws, Purpose.COMPARE)
-    builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
-        planned = list(builder.lines(tx, _chosen(ws, tx, wanted)))
-        names = ws.task.names(tx, [one.item.id for one in planned])
-    if not planned:
+        ids = _chosen(ws, tx, wanted)
+    trial = plan_trial(ws, ids)
+    if not trial.ledger.tried:
         questions.check_any_items(ws.store, ws.task)
         raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint="ITEM= tries any of them")
-    cost = sum(ledger.cost_of(ledger.likely(one)) for one in planned)
-    announce(len(planned), cost)
-    if cost > ws.settings.confirm_above and not confirm(cost):
-        raise InputError("not confirmed; nothing was asked", hint="YES=1 answers yes")
-    for item_id, one in {one.item.id: one for one in planned}.items():
+    confirm_trials([trial], confirm_above=ws.settings.confirm_above, announce=announce, confirm=confirm)
+    return ask_trial(trial)
+
+
+def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
+    """Return a trial of these items, of which nothing is asked yet."""
+    ledger, builder = _TryLedger.calibrated(ws, Purpose.COMPARE), RequestBuilder(ws.task, ws.model)
+    cost = 0.0
+    with ws.store.read() as tx:
+        planned = {one.item.id: one for one in builder.lines(tx, ids)}
+        names = ws.task.names(tx, list(planned))
+    for item_id, one in planned.items():
         ledger.tried[item_id] = TriedItem(item_id, names.get(item_id, item_id), requests.object_of(one.data))
-    with ws.display.bar("asking", len(planned)) as bar:
+        cost += ledger.cost_of(ledger.likely(one))
+    return Trial(ledger, builder, cost)
+
+
+def confirm_trials(
+    trials: "Sequence[Trial]",
+    *,
+    confirm_above: float,
+    announce: Callable[[int, float], None],
+    confirm: Callable[[float], bool],
+) -> None:
+    """Announce how many calls trials make and their estimate (USD), and ask where that is above CONFIRM_ABOVE.
+
+    Raises:
+        InputError: it was not confirmed.
+    """
+    cost = sum(one.cost for one in trials)
+    announce(sum(len(one.ledger.tried) for one in trials), cost)
+    if cost > confirm_above and not confirm(cost):
+        raise InputError("not confirmed; nothing was asked", hint="YES=1 answers yes")
+
+
+def ask_trial(trial: "Trial") -> TryReport:
+    """Ask about the items of a trial, and return what was sent and what came."""
+    ledger, ws = trial.ledger, trial.ledger.ws
+    with ws.display.bar("asking", len(ledger.tried)) as bar:
         asked = ask_live(
             ledger,
-            SelectedQuestions(builder, list(ledger.tried)),
+            SelectedQuestions(trial.builder, list(ledger.tried)),
             on_progress=lambda report, _: bar.show(report.done),
         )
     if asked.stopped is not None:  # as a file's own check does that fails: what was asked then may have cost something
@@ -228,3 +258,11 @@ class _TryLedger(CallLedger):
         if used is not None:
             one.usage, one.cost = one.usage + used, one.cost + self.cost_of(used)
         return ended.judgement is None
+
+
+class Trial(NamedTuple):
+    """What is to be asked: the ledger with the items, what builds their requests, and the estimated cost in USD."""
+
+    ledger: _TryLedger
+    builder: RequestBuilder
+    cost: float
