@@ -52,7 +52,10 @@ def make_view(tx: Connection, spec: AnswersSpec) -> None:
         ConfigurationError: the view cannot be replaced, for another program's view is made of it.
     """
     check_view(tx, spec)
-    view, select = _quoted(spec.view), _select(spec, sources=_names(tx, spec.items), there=_names(tx, spec.view), tx=tx)
+    view, select = (
+        _quoted(spec.view),
+        _select(spec, sources=names_of(tx, spec.items), there=names_of(tx, spec.view), tx=tx),
+    )
     if is_sqlite(tx):
         run_sql(tx, f"DROP VIEW IF EXISTS {view}")
         run_sql(tx, f"CREATE VIEW {view} AS /* {MARK} */ {select}")
@@ -82,14 +85,8 @@ def _replace(tx: Connection, spec: AnswersSpec, statement: str) -> None:
 def _select(spec: AnswersSpec, *, sources: Sequence[str], there: Sequence[str], tx: Connection) -> str:
     """Return the SELECT of the view with the columns that it has (`there`) before new ones."""
     keys = [name for name, _ in spec.key]
-    named = {name: f"a.{_quoted(name)}" for name in (*keys, *(name for name, _ in spec.fields), EXTRACTOR, ANSWERED_AT)}
-    taken = {name.casefold() for name in (*named, *sources)}
-    for name in (one for one in sources if one not in keys and not one.startswith(OURS)):
-        is_clash = name.casefold() in {one.casefold() for one in named}
-        own = _free(name, taken) if is_clash else name
-        taken.add(own.casefold())
-        named[own] = f"i.{_quoted(name)}"
     place = {name: number for number, name in enumerate(there)}
+    named = {name: f"{table}.{_quoted(own)}" for name, (table, own) in view_columns(spec, sources).items()}
     order = sorted(named, key=lambda name: place.get(name, len(place)))
     columns = ", ".join(f"{named[name]} AS {_quoted(name)}" for name in order)
     answers = f"FROM {_quoted(spec.table)} AS"
@@ -101,6 +98,20 @@ def _select(spec: AnswersSpec, *, sources: Sequence[str], there: Sequence[str], 
         )
     newer = f"{answers} b WHERE {_same(keys)} AND ({later})"
     return " ".join([*parts, "WHERE NOT EXISTS (SELECT 1", newer, ")"])
+
+
+def view_columns(spec: AnswersSpec, sources: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return what each column of the view is: one of the answers ("a") or of the items ("i", `sources`), by name."""
+    keys = [name for name, _ in spec.key]
+    own = (*keys, *(name for name, _ in spec.fields), EXTRACTOR, ANSWERED_AT)
+    named, folded = {name: ("a", name) for name in own}, {name.casefold() for name in own}
+    taken = folded | {name.casefold() for name in sources}
+    for name in (one for one in sources if one not in keys and not one.startswith(OURS)):
+        free = _free(name, taken) if name.casefold() in folded else name
+        taken.add(free.casefold())
+        named[free] = ("i", name)
+        folded.add(free.casefold())
+    return named
 
 
 def _same(keys: Iterable[str]) -> str:
@@ -118,7 +129,7 @@ def _free(name: str, taken: set[str]) -> str:
         number += 1
 
 
-def _names(tx: Connection, table: str) -> list[str]:
+def names_of(tx: Connection, table: str) -> list[str]:
     """Return the names of the columns of a table or a view, in their order; none where there is none."""
     if not is_sqlite(tx):
         return list(columns_of(tx, table))
