@@ -67,24 +67,18 @@ def _show(report: status.StatusReport) -> None:
     index = document["index"]
     bound = "" if document["bound"] else " (not bound yet)"
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
-    print_line(f"{report.subject:<11}{_counted(document[report.subject])}")
+    print_line(f"{report.subject:<11}{_counted(document[report.subject], document.get('stale'))}")
     if document["counted_at"]:
-        at = document["counted_at"][:16].replace("T", " ")
         again = as_typed(f"`make {'passages-' * (report.subject == 'passages')}status EXACT=1`")
-        print_line(f"           counted {at} UTC; {again} counts anew")
-    if stale := document.get("stale", {}).get("count"):
-        since = f" since {since[:16].replace('T', ' ')} UTC" if (since := document["stale"]["since"]) else ""
-        again = as_typed("`make tag REFRESH=1`")
-        print_line(
-            f"           {stale:,} changed after they were answered{since}; {again} asks again where refresh=True"
-        )
+        print_line(f"           counted {document['counted_at'][:16].replace('T', ' ')} UTC; {again} counts anew")
     for reason, count in document["parked"].items():
         print_line(f"           parked {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
     print_line(f"batches    {batches or 'none'}")
     for batch in report.open_batches:
-        remote = batch.remote_word or "-"
-        print_line(f"           batch {batch.number} {batch.state}, {batch.requests:,} rows, {remote}")
+        print_line(
+            f"           batch {batch.number} {batch.state}, {batch.requests:,} rows, {batch.remote_word or '-'}"
+        )
     if index is not None:
         print_line(f"index      {_index(index)}")
     print_line(f"spent      {_spent(**document['spent'])}")
@@ -98,12 +92,12 @@ def _show(report: status.StatusReport) -> None:
     print_line(f"next       {as_typed(document['next']) or 'nothing to do'}")
 
 
-def _counted(counts: dict[str, int]) -> str:
-    """Return how many items there are of each kind."""
-    total, *parts = counts.items()
-    words = WORDS | ({"open": "without concepts"} if "with_concepts" in counts else {})
+def _counted(counts: dict[str, int], stale: dict[str, Any] | None) -> str:
+    """Return how many items there are of each kind, and how many changed after they were answered."""
+    (_, total), *parts = counts.items()
+    words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
     kinds = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in parts)
-    return f"{total[1]:,}: {kinds}"
+    return f"{total:,}: {kinds}" + (f"; {stale['count']:,} changed since" if stale and stale["count"] else "")
 
 
 def _index(index: dict[str, Any]) -> str:

@@ -43,7 +43,7 @@ class RequestBuilder:
     def _form(self) -> requests.Form:
         """Return what all requests have in common."""
         return requests.Form(
-            schema=schema.response_schema(self.task.answer),
+            schema=schema.response_schema(self.task.answer, tells_limits=self.task.fingerprint is not None),
             thinking=self.model.thinking,
             answer_tokens=self.task.answer_tokens,
         )

@@ -5,7 +5,7 @@ It is a subset of OpenAPI 3.0 with types in capitals (Gemini API reference, `Sch
 whole file. What only narrows a value (a pattern, a length) is left out here and held when the answer is validated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -59,18 +59,19 @@ _LEFT_OUT = frozenset(
 )
 
 
-def response_schema(answer: "type[BaseModel]") -> dict[str, Any]:
+def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) -> dict[str, Any]:
     """Return the schema of an answer model in the API's dialect, its properties ordered as the model has them.
 
     References are inlined, `X | None` becomes `nullable`, a `Literal` becomes an enum; descriptions of fields go out,
-    docstrings of classes do not, for those are written for us.
+    docstrings of classes do not, for those are written for us. With `tells_limits` descriptions also say what the
+    dialect leaves out and validation holds, such as a greatest length.
 
     Raises:
         TypeError: the model holds something the dialect cannot say: recursion, a free mapping, a tuple, `Any`, an
             enum of other things than texts; the message names the field.
     """
     document = answer.model_json_schema(mode="validation")
-    schema = _convert(document, _Place(answer.__name__, document.get("$defs", {})))
+    schema = _convert(document, _Place(answer.__name__, document.get("$defs", {}), tells_limits=tells_limits))
     if schema.get("type") != "OBJECT":
         raise TypeError(f"{answer.__name__} must be a model with fields, for an answer is an object")
     return schema
@@ -130,6 +131,7 @@ class _Place:
     where: str
     definitions: Mapping[str, Any]
     seen: tuple[str, ...] = ()
+    tells_limits: bool = False
 
     def inside(self, step: str) -> "_Place":
         """Return a place within this one."""
@@ -150,7 +152,8 @@ def _convert(node: Any, place: _Place) -> dict[str, Any]:
         return _convert_plain(node, place)
     schema = _inline(node, place) if "$ref" in node else _convert_choice(node, place)
     if isinstance(node.get("description"), str):
-        schema["description"] = node["description"]
+        told = schema.get("description") if place.tells_limits else None
+        schema["description"] = f"{node['description']} ({told})" if told else node["description"]
     return schema
 
 
@@ -164,8 +167,10 @@ def _convert_plain(node: dict[str, Any], place: _Place) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": str(node.get("type", "string" if "enum" in node else None)).upper()}
     if schema["type"] not in TYPES:
         raise place.fault(_ANYTHING)
-    if isinstance(node.get("description"), str) and "properties" not in node:
-        schema["description"] = node["description"]
+    described = node["description"] if isinstance(node.get("description"), str) and "properties" not in node else ""
+    told = "; ".join(_limits(node)) if place.tells_limits else ""
+    if described or told:
+        schema["description"] = f"{described} ({told})" if described and told else described or told
     if "enum" in node:
         schema["enum"] = list(node["enum"])
         if not all(isinstance(choice, str) for choice in node["enum"]):
@@ -178,6 +183,25 @@ def _convert_plain(node: dict[str, Any], place: _Place) -> dict[str, Any]:
     if schema["type"] == "OBJECT":
         schema |= _properties(node, place)
     return schema
+
+
+_FORMATS = {"date": "a date, YYYY-MM-DD", "quotation": "copied from the text, word for word"}
+_TOLD = {
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "pattern": "matching the regular expression {}",
+    "exclusiveMinimum": "greater than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "uniqueItems": "each one once",
+}
+
+
+def _limits(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield in words what narrows a node and is left out of the dialect."""
+    if node.get("format") in _FORMATS:
+        yield _FORMATS[node["format"]]
+    yield from (text.format(node[name]) for name, text in _TOLD.items() if node.get(name))
 
 
 def _inline(node: dict[str, Any], place: _Place) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from pipeline.store.tables import answers as given
 from pipeline.store.times import IsoTime
 from pipeline.tables import export
 from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, AnswersSpec
-from pipeline.tables.answers_view import item_id_sql, names_of, view_columns
+from pipeline.tables.answers_view import column_names, item_id_sql, view_columns
 from pipeline.tables.cells import loaded
 from pipeline.tables.item_values import value_text
 from pipeline.tables.list_rows import MemberColumns, members_of
@@ -92,7 +92,7 @@ class AnswersExport:
         if self.extractor is not None:
             return own
         of = {"a": own, "i": self.sources}
-        named = view_columns(self.spec, names_of(tx, self.spec.items))
+        named = view_columns(self.spec, column_names(tx, self.spec.items))
         return {name: of[whose].get(original, "text") for name, (whose, original) in named.items()}
 
     def _query(self, here: FromClause, kinds: Mapping[str, str]) -> Select[Any]:

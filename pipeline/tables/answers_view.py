@@ -52,10 +52,7 @@ def make_view(tx: Connection, spec: AnswersSpec) -> None:
         ConfigurationError: the view cannot be replaced, for another program's view is made of it.
     """
     check_view(tx, spec)
-    view, select = (
-        _quoted(spec.view),
-        _select(spec, sources=names_of(tx, spec.items), there=names_of(tx, spec.view), tx=tx),
-    )
+    view, select = _quoted(spec.view), _select(tx, spec)
     if is_sqlite(tx):
         run_sql(tx, f"DROP VIEW IF EXISTS {view}")
         run_sql(tx, f"CREATE VIEW {view} AS /* {MARK} */ {select}")
@@ -82,8 +79,9 @@ def _replace(tx: Connection, spec: AnswersSpec, statement: str) -> None:
         ) from error
 
 
-def _select(spec: AnswersSpec, *, sources: Sequence[str], there: Sequence[str], tx: Connection) -> str:
-    """Return the SELECT of the view with the columns that it has (`there`) before new ones."""
+def _select(tx: Connection, spec: AnswersSpec) -> str:
+    """Return the SELECT of the view; the columns that the view has stay where they are, before new ones."""
+    sources, there = column_names(tx, spec.items), column_names(tx, spec.view)
     keys = [name for name, _ in spec.key]
     place = {name: number for number, name in enumerate(there)}
     named = {name: f"{table}.{_quoted(own)}" for name, (table, own) in view_columns(spec, sources).items()}
@@ -129,7 +127,7 @@ def _free(name: str, taken: set[str]) -> str:
         number += 1
 
 
-def names_of(tx: Connection, table: str) -> list[str]:
+def column_names(tx: Connection, table: str) -> list[str]:
     """Return the names of the columns of a table or a view, in their order; none where there is none."""
     if not is_sqlite(tx):
         return list(columns_of(tx, table))

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ SOURCE = "shop,number,text,cost\n" + "".join(
     )
 )
 DECLARED = """
+from datetime import date
 from typing import Literal
 from pydantic import BaseModel
 from findable import Quote, Task
@@ -32,6 +34,7 @@ class Aspect(BaseModel):
 class Answer(BaseModel):
     is_good: bool
     share: float
+    seen: date | None
     verdict: Literal["praise", "blame"]
     aspects: list[Aspect]
 
@@ -80,8 +83,9 @@ def test_answers_are_exported_beside_their_rows_with_their_kinds_and_costs(kept:
     assert {type(one["findable_cost"]) for one in lines} == {float}
     table = parquet.read_table(tmp_path / "out.parquet")
     kinds = {one.name: str(one.type) for one in table.schema}
-    expected = {"is_good": "bool", "share": "double", "aspects": "string", "tokens_in": "int64"}
+    expected = {"is_good": "bool", "share": "double", "seen": "date32[day]", "aspects": "string", "tokens_in": "int64"}
     assert expected.items() <= kinds.items()
+    assert {type(one["seen"]) for one in table.to_pylist()} <= {date, type(None)}
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         assert [row["cost"] for row in csv.DictReader(file)] == ["'=1+1", "'-5", ""]
     extractor = kept.scalar("SELECT extractor FROM things_answers")
