@@ -44,6 +44,8 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         is_ours = tx is not None and schema.is_workspace(tx)
         others = [] if tx is None or is_ours else schema.other_tables(tx)
         plan = [] if tx is None else _adoption_plan(tx, settings)
+    if access is Access.WRITE and not is_ours and registry.is_declared(settings):
+        access = Access.CREATE if registry.declared().is_declarable(settings) else access  # its items come with it
     is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
         if tx is None and marker.holds_sealed_files(settings.data):

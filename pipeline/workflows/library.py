@@ -30,6 +30,7 @@ from pipeline.experts.import_ import PeopleImportReport
 from pipeline.index import search
 from pipeline.index.reader import Hit
 from pipeline.live.in_thread import Stop, await_in_thread, run_in_thread
+from pipeline.ops import log
 from pipeline.tables.frames import rows_of
 from pipeline.tables.item_values import plain_value
 from pipeline.workflows import preflight, tag
@@ -185,6 +186,15 @@ class Workspace:
         def work(stop: Stop) -> list[BatchSummary]:
             with self._opened(self._settings_of("experts"), Access.READ, stop) as ws:
                 return listing.run(ws)
+
+        return self._run(work)
+
+    def log(self, n: int = 10, task: TaskLike | None = None) -> list[dict[str, Any]]:
+        """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
+
+        def work(stop: Stop) -> list[dict[str, Any]]:
+            with self._opened(self._settings_of(task or "experts"), Access.READ, stop) as ws:
+                return log.run(ws, limit=n, every=task is None)
 
         return self._run(work)
 

@@ -16,7 +16,7 @@ from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject
 from pipeline.engine.declared import given
 from pipeline.engine.declared.hooks import DeclaredHooks
-from pipeline.engine.declared.record import items_place, put_record, record_of
+from pipeline.engine.declared.record import items_place, meant, put_record, record_of
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.store import leases, tasks
@@ -78,9 +78,18 @@ def planned_tables(settings: Settings) -> list[str]:
 
 
 def is_declarable(settings: Settings) -> bool:
-    """Return whether TASK= names a file that declares a task; what is wrong with that file is raised here already."""
+    """Return whether TASK= names a file that declares a task.
+
+    What is wrong with that file, or with the file of its items, is raised here, before anything is made for it.
+    """
     path = find_task_file(settings.task, settings.data)
-    return path is not None and bool(load_declaration(path))
+    if path is None:
+        return False
+    declaration = load_declaration(path)
+    if not declaration.is_query:
+        columns = open_file(Path(items_place(declaration, path))).columns
+        record_of(declaration, path, columns, at=datetime.now(UTC))
+    return True
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -138,6 +147,20 @@ def bring_items(
     return now
 
 
+def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask:
+    """Return a task as another file declares it, about the same rows; nothing is recorded.
+
+    Raises:
+        InputError: the file is wrong, or names a column that the rows have not.
+    """
+    found = find_task_file(str(path), path.parent)
+    assert found is not None  # noqa: S101 - a path is a file, or an error
+    declaration = replace(load_declaration(found), name=task.name)
+    keyed = replace(declaration, key=tuple(name for name, _ in task.record.key))
+    record = record_of(keyed, found, task.record.columns, at=at)
+    return DeclaredTask(replace(record, prefix=task.record.prefix))
+
+
 def _fill(
     store: "Store",
     record: TaskRecord,
@@ -157,7 +180,7 @@ def _fill(
             store,
             DeclaredTask(record).items_spec,
             source,
-            asked=declaration.asked,
+            asked=record.words["asked"],
             at=at,
             display=display,
             strict=declaration.is_query,
@@ -187,8 +210,9 @@ def _said(report: ItemsReport) -> str:
 
 def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha256: str | None) -> bool:
     """Return whether the items were imported as they are now, and are asked about by the same columns."""
-    same_place = record.items == items_place(declaration, path)
-    return same_place and record.items_sha256 == sha256 and record.words.get("asked") == list(declaration.asked)
+    if record.items != items_place(declaration, path) or record.items_sha256 != sha256:
+        return False
+    return bool(record.words["asked"] == meant(declaration.asked, record.columns))
 
 
 def _put(

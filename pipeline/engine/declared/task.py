@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from pipeline.core import text
-from pipeline.core.declaration import Declaration, fill_template
+from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.core.task import (
@@ -96,7 +96,7 @@ class DeclaredTask(Task):
             all_done="every row that holds something is answered, claimed or parked",
             input="row",
             inputs=f"the rows of {self.record.name}",
-            after=f"make export{named} TO={self.record.name}.csv",
+            after=f"make export{named} TO={self.record.name}-answers.csv",
             again=f"make tag{named}",
             named=named,
         )
@@ -165,11 +165,19 @@ class DeclaredTask(Task):
 
     def prompt_of(self, row: Mapping[str, Any]) -> Prompt:
         """Return what is asked about a row: each value stands between tags of its column's name."""
+        room = self.declaration.max_output_tokens or MAX_OUTPUT_TOKENS
+        return Prompt(system=self._system, parts=[{"text": self._filled(row)}], max_output_tokens=room)
+
+    def _filled(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt about a row."""
         declared = self.declaration
         delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
-        room = declared.max_output_tokens or MAX_OUTPUT_TOKENS
-        return Prompt(system=self._system, parts=[{"text": filled}], max_output_tokens=room)
+        return fill_template(declared.prompt, lambda name: delimited(name, value_text(row.get(self._places[name]))))
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """Return the columns that the names in the prompt mean."""
+        return dict(zip(self.declaration.asked, self.record.words["asked"], strict=True))
 
     @cached_property
     def _system(self) -> str:
@@ -180,10 +188,10 @@ class DeclaredTask(Task):
 
     def _example(self, example: tuple[Mapping[str, Any], Any]) -> str:
         """Return an example as it is shown to the model."""
-        declared, (row, answer) = self.declaration, example
-        delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
-        return f"Example:\n{filled}\nAnswer:\n{declared.answer.model_validate(answer).model_dump_json()}"
+        row, answer = example
+        shown = {self._places.get(name, name): value for name, value in row.items()}
+        told = self.declaration.answer.model_validate(answer).model_dump_json()
+        return f"Example:\n{self._filled(shown)}\nAnswer:\n{told}"
 
     def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
         """Pass where the file declares what was asked under a fingerprint.
@@ -291,18 +299,23 @@ class DeclaredTask(Task):
         if wanted.state and wanted.state not in states.names:
             raise InputError(f"no item is ever {wanted.state!r} here", hint=f"the states are {', '.join(states.names)}")
         state = states.of_row(tx, mine.findable_key, self.name, now=wanted.now)
-        shown = [mine[name] for name in self._shown]
+        names = self._shown if wanted.only is None else list(self.record.columns)
+        told = (mine.findable_key, state, mine.findable_hash, mine.findable_changed_at)
         searched = [mine.findable_key, *(mine[name] for name in self.record.columns)]
-        query = select(mine.findable_key, state, *shown).order_by(mine.findable_row).limit(wanted.limit)
+        query = select(*told, *(mine[name] for name in names)).order_by(mine.findable_row).limit(wanted.limit)
         query = query.where(*(mentions(tx, searched, word) for word in wanted.words))
+        if wanted.only is not None:
+            query = query.where(mine.findable_key == wanted.only)
         if wanted.state:
             query = query.where(state == wanted.state)
         if wanted.after is not None:
             other = self.table.alias().c
             row = select(other.findable_row).where(other.findable_key == wanted.after).scalar_subquery()
             query = query.where(mine.findable_row > row)
-        found = tx.execute(query)
-        return [ListedItem(key, of_row, dict(zip(self._shown, cells, strict=True))) for key, of_row, *cells in found]
+        return [
+            ListedItem(key, of_row, dict(zip(names, cells, strict=True)), *changed)
+            for key, of_row, *changed, cells in ((*row[:4], row[4:]) for row in tx.execute(query))
+        ]
 
     @property
     def _shown(self) -> list[str]:
@@ -339,7 +352,7 @@ class DeclaredTask(Task):
     def label_of(self, row: Mapping[str, Any]) -> str:
         """Return the name by which a person knows a row."""
         template = self.record.words.get("label") or ""
-        named = fill_template(template, lambda column: value_text(row.get(column)))
+        named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
         return " ".join(named.split())[:NAMED] or str(row["findable_key"])
 
     def id_of(self, tx: "Connection", name: str) -> str:
@@ -404,4 +417,4 @@ class DeclaredTask(Task):
 def words_of(declaration: Declaration) -> dict[str, Any]:
     """Return what is kept of a declaration so that its file is not needed to list and name rows."""
     names = ("model", "label", "index", "refresh", "write_to")
-    return {**{name: getattr(declaration, name) for name in names}, "asked": list(declaration.asked)}
+    return {name: getattr(declaration, name) for name in names}
