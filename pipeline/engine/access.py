@@ -62,7 +62,7 @@ def _adoption_plan(tx: "Connection", settings: Settings) -> list[str]:
     """Return what the subjects would add to tables of another program."""
     rooms = [room for room in registry.rooms() if room.is_here(tx, settings)]
     planned = [line for room in rooms for line in room.adoption_plan(tx, settings)]
-    if registry.is_declared(settings) and not schema.is_workspace(tx):
+    if registry.is_declared(settings) and not schema.is_workspace(tx) and schema.other_tables(tx):
         planned += registry.declared().planned_tables(settings)
     return planned
 
