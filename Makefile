@@ -24,8 +24,8 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT SELECT_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK ACCEPT_CHANGED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT
-COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B
+COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -88,6 +88,14 @@ demo: setup ## run the whole chain on the sample people, on the local engine, an
 .PHONY: init
 init: setup ## begin: write .env, import EXPERTS=file.csv, say what the first answers cost; BACKEND=local or gemini, BUDGET=5 a day, YES=1
 	@$(RUN) init
+
+.PHONY: new-task
+new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.jsonl, .json, .parquet, or a SELECT) and runs as it is
+	@$(RUN) new-task
+
+.PHONY: try
+try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key
+	@$(RUN) try
 
 .PHONY: import
 import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv
@@ -162,8 +170,16 @@ people: setup ## list people by a part of their name, title, company or tags: FI
 	@$(RUN) people
 
 .PHONY: show
-show: setup ## show everything known about one person: EXPERT=username, or a part of the name
+show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
 	@$(RUN) show
+
+.PHONY: compare
+compare: setup ## put two versions, models or files of a task side by side on one sample: TASK=reviews A=1 B=2, N=50 SEED=1 TO=file.md
+	@$(RUN) compare
+
+.PHONY: log
+log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each
+	@$(RUN) log
 
 .PHONY: export
 export: setup ## write experts, or concepts with TASK=passages, to TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=

@@ -35,7 +35,7 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
     asked twice, and a batch whose create call was lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks
     first.
     """
-    with (read_workspace if dry else open_workspace)() as ws:
+    with read_workspace(brings_items=True) if dry else open_workspace() as ws:
         words = ws.task.words
 
         def announce(plan: BatchPlan) -> None:

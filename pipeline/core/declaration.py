@@ -20,7 +20,7 @@ RESERVED = frozenset({*BUILT_IN, "concepts", "images", "findable"})  # names of 
 MADE_KEY = "row"  # as `key`: a hash of the row is its key
 MAX_COLUMN = 63  # bytes; PostgreSQL cuts longer names
 _PLACE = re.compile(r"\{([^\W\d]\w*)\}")
-_QUERY = re.compile(r"(?:select|with)\b", re.IGNORECASE)
+_QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)  # and not `select.csv`
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "items": (str,),
     "prompt": (str,),
@@ -127,7 +127,7 @@ class Declaration:
     @property
     def is_query(self) -> bool:
         """Return whether the items come from a query, and not from a file."""
-        return bool(_QUERY.match(self.items.lstrip()))
+        return is_query(self.items)
 
     @cached_property
     def asked(self) -> tuple[str, ...]:
@@ -142,6 +142,11 @@ def _said(kinds: tuple[type, ...]) -> str:
     """Return how an error names the type of a member."""
     words = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
     return words[kinds[-1]]
+
+
+def is_query(items: str) -> bool:
+    """Return whether what names items is a query, and no path."""
+    return bool(_QUERY.match(items.lstrip()))
 
 
 def fill_template(template: str, value_of: Callable[[str], str]) -> str:

@@ -1,6 +1,6 @@
 """Write the rows of a subject to a file, sealed, or to the caller in pieces; from one snapshot, by id."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def run(
         rows = _counted(hooks.export_rows(tx, best=best, extractor=extractor), report, ws.display)
         pieces = hooks.encode_rows(rows, format_=report.format)
         if path is not None:
-            _seal(path, pieces)
+            write_file(path, pieces)
         else:
             for piece in pieces:
                 write(piece)
@@ -65,8 +65,12 @@ def _counted(found: ExportRows, report: ExportReport, display: Progress) -> Iter
             bar.show(report.count)
 
 
-def _seal(path: Path, pieces: Iterator[bytes]) -> None:
-    """Write the pieces to a file that appears under its name when it is whole."""
+def write_file(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write the pieces to a file that appears under its name when it is whole.
+
+    Raises:
+        InputError: it cannot be written; an old file there is as it was.
+    """
     target = target_of(path)
     try:
         sweep_parts(target)

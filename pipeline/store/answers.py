@@ -9,7 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, collate, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    collate,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from pipeline.core.task import VersionCounts
 from pipeline.store import database
@@ -223,6 +236,38 @@ def applied_answers(tx: Connection, task: str) -> Iterator[tuple[str, str, str, 
     by_bytes = names if tx.dialect.name == "sqlite" else (collate(one, "C") for one in names)
     for row in streamed(tx, query.order_by(*by_bytes), page=PAGE):
         yield tuple(row)
+
+
+def answered_ids(task: str) -> Select[Any]:
+    """Return the SELECT of the items of a task to which any answer was applied that was not forgotten."""
+    return select(answers.c.item_id).where(_stands(task)).distinct()
+
+
+def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> Iterator[str]:
+    """Yield the items that have an answer of each of some versions, whether it was applied or not."""
+    first, *others = versions_
+    query = select(answers.c.item_id).where(_of_version(answers, task, first))
+    for one in others:
+        other = answers.alias()
+        query = query.where(
+            select(other.c.id).where(_of_version(other, task, one), other.c.item_id == answers.c.item_id).exists()
+        )
+    yield from streamed(tx, query.distinct(), page=PAGE).scalars()
+
+
+def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the newest answer of a version to each of these items, as a plain row, whether it was applied or not."""
+    found: dict[str, dict[str, Any]] = {}
+    for some in pages(ids):
+        query = select(answers).where(_of_version(answers, task, version), among(tx, answers.c.item_id, some))
+        found.update((row["item_id"], dict(row)) for row in tx.execute(query.order_by(answers.c.id)).mappings())
+    return found
+
+
+def _of_version(table: FromClause, task: str, version: str) -> ColumnElement[bool]:
+    """Return the condition that an answer is of a version, a label with or without a model, and was not forgotten."""
+    mine = or_(table.c.extractor == version, table.c.extractor.startswith(f"{version}/", autoescape=True))
+    return and_(table.c.task == task, table.c.answer != FORGOTTEN, mine)
 
 
 def version_counts(tx: Connection, task: str) -> list[VersionCounts]:

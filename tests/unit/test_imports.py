@@ -44,8 +44,8 @@ HEAVY = (
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
-    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "output", "render", "typed", "values"),
-    "variables",
+    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "items_shown", "output", "readable", "render"),
+    *("typed", "values", "variables"),
 }
 
 

@@ -138,6 +138,20 @@ def bring_items(
     return now
 
 
+def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask:
+    """Return a task as another file declares it, about the same rows; nothing is recorded.
+
+    Raises:
+        InputError: the file is wrong, or names a column that the rows have not.
+    """
+    found = find_task_file(str(path), path.parent)
+    assert found is not None  # noqa: S101 - a path is a file, or an error
+    declaration = replace(load_declaration(found), name=task.name)
+    keyed = replace(declaration, key=tuple(name for name, _ in task.record.key))
+    record = record_of(keyed, found, task.record.columns, at=at)
+    return DeclaredTask(replace(record, prefix=task.record.prefix))
+
+
 def _fill(
     store: "Store",
     record: TaskRecord,

@@ -96,7 +96,7 @@ class DeclaredTask(Task):
             all_done="every row that holds something is answered, claimed or parked",
             input="row",
             inputs=f"the rows of {self.record.name}",
-            after=f"make export{named} TO={self.record.name}.csv",
+            after=f"make export{named} TO={self.record.name}-answers.csv",
             again=f"make tag{named}",
             named=named,
         )
@@ -299,18 +299,23 @@ class DeclaredTask(Task):
         if wanted.state and wanted.state not in states.names:
             raise InputError(f"no item is ever {wanted.state!r} here", hint=f"the states are {', '.join(states.names)}")
         state = states.of_row(tx, mine.findable_key, self.name, now=wanted.now)
-        shown = [mine[name] for name in self._shown]
+        names = self._shown if wanted.only is None else list(self.record.columns)
+        told = (mine.findable_key, state, mine.findable_hash, mine.findable_changed_at)
         searched = [mine.findable_key, *(mine[name] for name in self.record.columns)]
-        query = select(mine.findable_key, state, *shown).order_by(mine.findable_row).limit(wanted.limit)
+        query = select(*told, *(mine[name] for name in names)).order_by(mine.findable_row).limit(wanted.limit)
         query = query.where(*(mentions(tx, searched, word) for word in wanted.words))
+        if wanted.only is not None:
+            query = query.where(mine.findable_key == wanted.only)
         if wanted.state:
             query = query.where(state == wanted.state)
         if wanted.after is not None:
             other = self.table.alias().c
             row = select(other.findable_row).where(other.findable_key == wanted.after).scalar_subquery()
             query = query.where(mine.findable_row > row)
-        found = tx.execute(query)
-        return [ListedItem(key, of_row, dict(zip(self._shown, cells, strict=True))) for key, of_row, *cells in found]
+        return [
+            ListedItem(key, of_row, dict(zip(names, cells, strict=True)), *changed)
+            for key, of_row, *changed, cells in ((*row[:4], row[4:]) for row in tx.execute(query))
+        ]
 
     @property
     def _shown(self) -> list[str]:
