@@ -244,7 +244,7 @@ class DeclaredTask(Task):
         try:
             why = check(answer, told)
         except Exception as error:
-            line = line_in(error, path)
+            line = line_in(error, path) or "?"
             raise ConfigurationError(
                 f"{path}, line {line}: check() failed on {row['findable_key']!r}: {type(error).__name__}: {error}; "
                 "nothing was charged, and the reply is kept",
