@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "init": ("init", "--file", "{files}/people.csv", "--backend", "gemini", "--budget", "5", "--yes"),
     "new-task": ("new-task", "canary", "--from", "{files}/people.csv"),
     "try": ("try", "--n", "1"),
+    "compare": ("compare", "gemini-3.5-flash-lite", "gemini-3.1-flash-lite", "--n", "1"),
+    "log": ("log", "--all"),
     "preflight": ("preflight", "--count", "--json"),
     "tag-live": ("tag-live", "--limit", "1"),
     "tag": ("tag", "--mode", "live", "--limit", "1"),
