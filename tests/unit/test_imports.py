@@ -39,7 +39,18 @@ DOORS = {
 }
 HEAVY = (
     *("alembic", "asyncio", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google", "jsonlines", "numpy"),
-    *("orjson", "psutil", "psycopg", "pyarrow", "pydantic", "pydantic_core", "rapidfuzz", "rich", "snowballstemmer"),
+    *(
+        "orjson",
+        "pandas",
+        "psutil",
+        "psycopg",
+        "pyarrow",
+        "pydantic",
+        "pydantic_core",
+        "rapidfuzz",
+        "rich",
+        "snowballstemmer",
+    ),
     *("sqlalchemy", "starlette", "tokenizers", "uvicorn"),
 )
 MAX_JOB_LINES = 80
