@@ -87,7 +87,7 @@ def is_declarable(settings: Settings) -> bool:
         return False
     declaration = load_declaration(path)
     if not declaration.is_query:
-        columns = open_file(Path(items_place(declaration, path))).columns
+        columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
     return True
 
@@ -252,10 +252,15 @@ def _source(store: "Store", declaration: Declaration, path: Path, settings: Sett
     Raises:
         InputError: it cannot be read; the message names it.
     """
-    if declaration.items == given.ROWS:
-        return given.given_rows(path)
     if declaration.is_query:
         return open_query(store, declaration.items, timeout_s=settings.select_timeout)
+    return _rows_source(declaration, path)
+
+
+def _rows_source(declaration: Declaration, path: Path) -> Any:
+    """Return the opened file of a task's items, or the rows that were handed over in its place."""
+    if declaration.items == given.ROWS:
+        return given.given_rows(path)
     return open_file(Path(items_place(declaration, path)))
 
 
