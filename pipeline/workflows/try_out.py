@@ -144,8 +144,7 @@ def run(
 
 def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
     """Return a trial of these items, of which nothing is asked yet."""
-    ledger = _TryLedger.calibrated(ws, Purpose.COMPARE)
-    builder = RequestBuilder(ws.task, ws.model)
+    ledger, builder = _TryLedger.calibrated(ws, Purpose.COMPARE), RequestBuilder(ws.task, ws.model)
     cost = 0.0
     with ws.store.read() as tx:
         planned = {one.item.id: one for one in builder.lines(tx, ids)}
