@@ -14,6 +14,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject
+from pipeline.engine.declared import given
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.record import items_place, meant, put_record, record_of
 from pipeline.engine.declared.task import DeclaredTask
@@ -47,7 +48,7 @@ def recorded_name(tx: "Connection", settings: Settings) -> str | None:
     if named in known:
         return named
     path = Path(named).resolve()
-    return next((name for name, place in known.items() if Path(place) == path), None)
+    return next((name for name, place in known.items() if place == named or Path(place) == path), None)
 
 
 def check_known(tx: "Connection", settings: Settings) -> None:
@@ -86,7 +87,7 @@ def is_declarable(settings: Settings) -> bool:
         return False
     declaration = load_declaration(path)
     if not declaration.is_query:
-        columns = open_file(Path(items_place(declaration, path))).columns
+        columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
     return True
 
@@ -102,8 +103,8 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         name = recorded_name(tx, settings)
         if name is None:
             check_known(tx, settings)
-    if name is not None:
-        return name
+        elif not (may_write and _is_saved_now(tx, name, settings)):
+            return name
     if not may_write:
         raise _unused(settings)
     path = find_task_file(settings.task, settings.data)
@@ -111,6 +112,14 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     declaration = load_declaration(path)
     columns = _source(store, declaration, path, settings).columns
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
+
+
+def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
+    """Return whether a task that was declared in Python, and is not in this process, stands in a file now."""
+    record = tasks.get_task(tx, name)
+    place = Path(record.path if record else "")
+    is_elsewhere = bool(given.name_in_python(place)) and given.given_task(place) is None
+    return is_elsewhere and find_task_file(settings.task, settings.data) is not None
 
 
 def bring_items(
@@ -245,6 +254,13 @@ def _source(store: "Store", declaration: Declaration, path: Path, settings: Sett
     """
     if declaration.is_query:
         return open_query(store, declaration.items, timeout_s=settings.select_timeout)
+    return _rows_source(declaration, path)
+
+
+def _rows_source(declaration: Declaration, path: Path) -> Any:
+    """Return the opened file of a task's items, or the rows that were handed over in its place."""
+    if declaration.items == given.ROWS:
+        return given.given_rows(path)
     return open_file(Path(items_place(declaration, path)))
 
 
