@@ -283,7 +283,7 @@ DAYS = (
         "own-live",
         (line("tag-live"), line("export", "{here}/data/out.csv")),
         settings=OWN,
-        same=(*OF_OWN, "open", "parked", "answers", "asked"),
+        same=(*OF_OWN, "open", "parked", "answers", "asked", "written"),
         files={"tasks/reviews.py": "own.py", "tasks/reviews.csv": "own.csv"},
     ),
     Day("rebind", (line("rebind", "--yes"),), after="local", backend="local", unmakes=True),
