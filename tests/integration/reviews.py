@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.engine.declared.task_file import load_declaration
+from pipeline.engine.declared.task_file import look_again
 from tests.lab import Workspace
 
 NAME = "reviews"
@@ -33,7 +33,7 @@ def declare(*, version: int = 1, system: str = "Be brief.", name: str = NAME) ->
     path = Path("tasks", f"{name}.py")
     path.parent.mkdir(exist_ok=True)
     path.write_text(DECLARED.format(version=version, system=system), encoding="utf-8")
-    load_declaration.cache_clear()  # a process loads a file once, and a test is many processes' work in one
+    look_again()  # a process loads a file once, and a test is many processes' work in one
     return path
 
 

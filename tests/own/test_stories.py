@@ -27,7 +27,7 @@ ROUND = ("batch-submit", "batch-poll", "batch-ingest")
 MOST_ROUNDS = 9
 MOST_STEPS = 60
 KILLED = -9
-NOT_YET = {  # what the product has not yet, and so what is skipped; an entry goes when it has
+NOT_YET: dict[str, str] = {  # what the product has not yet, and so what is skipped; an entry goes when it has
 }
 
 

@@ -59,7 +59,7 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    known = [*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]
+    known = list(dict.fromkeys([*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]))
     near = get_close_matches(settings.task, known, n=1)
     raise ConfigurationError(
         f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
@@ -87,7 +87,7 @@ def is_declarable(settings: Settings) -> bool:
         return False
     declaration = load_declaration(path)
     if not declaration.is_query:
-        columns = open_file(Path(items_place(declaration, path))).columns
+        columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
     return True
 
@@ -252,10 +252,15 @@ def _source(store: "Store", declaration: Declaration, path: Path, settings: Sett
     Raises:
         InputError: it cannot be read; the message names it.
     """
-    if declaration.items == given.ROWS:
-        return given.given_rows(path)
     if declaration.is_query:
         return open_query(store, declaration.items, timeout_s=settings.select_timeout)
+    return _rows_source(declaration, path)
+
+
+def _rows_source(declaration: Declaration, path: Path) -> Any:
+    """Return the opened file of a task's items, or the rows that were handed over in its place."""
+    if declaration.items == given.ROWS:
+        return given.given_rows(path)
     return open_file(Path(items_place(declaration, path)))
 
 
