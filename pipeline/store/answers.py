@@ -115,6 +115,11 @@ def is_parked(tx: Connection, task: str, item_id: str) -> bool:
     return tx.execute(select(parked.c.task).filter_by(task=task, item_id=item_id)).first() is not None
 
 
+def parked_reason(tx: Connection, task: str, item_id: str) -> str | None:
+    """Return why an item is parked; None where it is not."""
+    return tx.execute(select(parked.c.reason).filter_by(task=task, item_id=item_id)).scalar()
+
+
 def parked_ids(task: str) -> Select[Any]:
     """Return the SELECT of the parked ids."""
     return select(parked.c.item_id).where(parked.c.task == task)

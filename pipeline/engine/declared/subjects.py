@@ -59,7 +59,7 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    known = [*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]
+    known = list(dict.fromkeys([*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]))
     near = get_close_matches(settings.task, known, n=1)
     raise ConfigurationError(
         f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
