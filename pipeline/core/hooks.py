@@ -121,6 +121,10 @@ class Hooks:
         """Return the texts that only this item's row has: its names, addresses and long texts."""
         return []
 
+    def declared_in(self) -> "Path | None":
+        """Return the user's own file that declares the task; None where it is built in."""
+        return None
+
     def sources(self) -> "Sequence[Path]":
         """Return the user's own files that items come from."""
         return ()

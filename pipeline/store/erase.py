@@ -54,14 +54,15 @@ def finish_erasure(tx: Connection, name: str) -> None:
 def bury_item(tx: Connection, task: str, item_id: str, *, at: datetime) -> None:
     """Keep a digest of an item that was forgotten, so that its source does not bring it back."""
     why = f"{task}: what its source says of it is left out"
-    workspace.record_event(tx, BURIED, _digest(tx, f"{task} {item_id}"), old=None, new=GONE, why=why, at=at)
+    salt = workspace.get_workspace(tx).workspace_id  # another one once local answers were cleared
+    workspace.record_event(tx, BURIED, _salted(salt, f"{task} {item_id}"), old=salt, new=GONE, why=why, at=at)
 
 
 def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
     """Return what tells of an item's id whether that item of a task was forgotten."""
-    digests = set(tx.execute(select(journal.c.name).where(journal.c.kind == BURIED)).scalars())
-    salt = workspace.get_workspace(tx).workspace_id
-    return lambda item_id: bool(digests) and _salted(salt, f"{task} {item_id}") in digests
+    rows = tx.execute(select(journal.c.name, journal.c.old).where(journal.c.kind == BURIED)).all()
+    digests, salts = {row[0] for row in rows}, {row[1] for row in rows}
+    return lambda item_id: any(_salted(salt, f"{task} {item_id}") in digests for salt in salts)
 
 
 def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:

@@ -87,6 +87,10 @@ class DeclaredHooks(Hooks):
         known = str(record)
         return [one for one in dict.fromkeys([item_id, *texts]) if any(map(str.isalpha, one)) and one not in known]
 
+    def declared_in(self) -> Path:
+        """Return the file of the task."""
+        return Path(self._task.record.path)
+
     def sources(self) -> Sequence[Path]:
         """Return the file of the items, where they come from one."""
         return () if self._task.record.is_query else (Path(self._task.record.items),)

@@ -160,3 +160,40 @@ def test_a_person_in_rows_of_a_task_is_named_with_what_to_do(kept: Workspace, tm
         assert f"rows of {table} hold text of warm and easy" in said
     assert "make forget TASK=things ITEM=" in said
     assert kept.scalar("SELECT count(*) FROM experts") == 0
+
+
+def test_commands_that_keep_a_workspace_do_without_the_file(kept: Workspace, tmp_path: Path) -> None:
+    """Where it is broken, and where it is gone, which doctor notes; for a task never used, those about all of it."""
+    path = tmp_path / "tasks" / "things.py"
+    kept.ran("doctor", FIX="1")
+    path.write_text("def (", encoding="utf-8")
+    kept.ran_each("status", "doctor", "versions", "parked", "items", "costs", "batches", "qc")
+    kept.ran("export", str(tmp_path / "out.csv"))
+    assert "line 1" in kept.ran("batch-submit", code=2).output
+    kept.ran("import", str(tmp_path / "tasks" / "things.csv"), TASK="experts", code=2)
+    path.unlink()
+    kept.change("UPDATE findable_tasks SET path = :path", path=str(path))
+    assert "the file of the task things is gone" in kept.ran("doctor", FIX="1").output
+    kept.ran("rollback", "things@1", YES="1")
+    kept.ran("backup", str(tmp_path / "copy"))
+    declare_other = tmp_path / "tasks" / "other.py"
+    declare_other.write_text(DECLARED, encoding="utf-8")
+    kept.ran_each("costs", "batches", "doctor", "clean", TASK="other")
+    kept.ran("export", str(tmp_path / "none.csv"), TASK="other", code=3)
+
+
+def test_local_answers_are_cleared_from_the_table_and_the_task_is_used_on(tmp_path: Path) -> None:
+    """After a rebind its tables are its own still, and what was forgotten before is not brought back."""
+    declare(tmp_path)
+    key = '["south","1"]'
+    home = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")}).begin()
+    home.ran("tag-live", TASK=str(tmp_path / "tasks" / "things.py"))
+    home.environ["FINDABLE_TASK"] = TASK
+    home.ran("forget", ITEM=key, YES="1")
+    home.ran("rebind", YES="1")
+    assert home.scalar("SELECT count(*) FROM things_answers") == 0
+    with (tmp_path / "tasks" / "things.csv").open("a", encoding="utf-8") as file:
+        file.write("south,9,A vase that leaks at the bottom.,1\n")
+    home.ran("tag-live")
+    assert sorted(home.query("SELECT shop, number FROM things_answers")) == [*map(tuple, ROWS[:2]), ("south", "9")]
+    home.ran("doctor")
