@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from pipeline.core import text
-from pipeline.core.declaration import Declaration, fill_template
+from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.core.task import (
@@ -27,6 +27,7 @@ from pipeline.core.task import (
     WriteResult,
 )
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
+from pipeline.engine.declared.listing import list_rows
 from pipeline.engine.declared.task_file import line_in, load_declaration
 from pipeline.store import answers, versions
 from pipeline.store.database import among, pages
@@ -37,7 +38,7 @@ from pipeline.tables.answers_rows import ProjectedRow
 from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
-from pipeline.tables.rows import ItemStates, count_item_states, mentions, rows_among
+from pipeline.tables.rows import ItemStates, count_item_states, rows_among
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -96,7 +97,7 @@ class DeclaredTask(Task):
             all_done="every row that holds something is answered, claimed or parked",
             input="row",
             inputs=f"the rows of {self.record.name}",
-            after=f"make export{named} TO={self.record.name}.csv",
+            after=f"make export{named} TO={self.record.name}-answers.csv",
             again=f"make tag{named}",
             named=named,
         )
@@ -165,11 +166,19 @@ class DeclaredTask(Task):
 
     def prompt_of(self, row: Mapping[str, Any]) -> Prompt:
         """Return what is asked about a row: each value stands between tags of its column's name."""
+        room = self.declaration.max_output_tokens or MAX_OUTPUT_TOKENS
+        return Prompt(system=self._system, parts=[{"text": self._filled(row)}], max_output_tokens=room)
+
+    def _filled(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt about a row."""
         declared = self.declaration
         delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
-        room = declared.max_output_tokens or MAX_OUTPUT_TOKENS
-        return Prompt(system=self._system, parts=[{"text": filled}], max_output_tokens=room)
+        return fill_template(declared.prompt, lambda name: delimited(name, value_text(row.get(self._places[name]))))
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """Return the columns that the names in the prompt mean."""
+        return dict(zip(self.declaration.asked, self.record.words["asked"], strict=True))
 
     @cached_property
     def _system(self) -> str:
@@ -180,10 +189,10 @@ class DeclaredTask(Task):
 
     def _example(self, example: tuple[Mapping[str, Any], Any]) -> str:
         """Return an example as it is shown to the model."""
-        declared, (row, answer) = self.declaration, example
-        delimited = partial(text.delimit, names=declared.asked)
-        filled = fill_template(declared.prompt, lambda column: delimited(column, value_text(row[column])))
-        return f"Example:\n{filled}\nAnswer:\n{declared.answer.model_validate(answer).model_dump_json()}"
+        row, answer = example
+        shown = {self._places.get(name, name): value for name, value in row.items()}
+        told = self.declaration.answer.model_validate(answer).model_dump_json()
+        return f"Example:\n{self._filled(shown)}\nAnswer:\n{told}"
 
     def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
         """Pass where the file declares what was asked under a fingerprint.
@@ -235,7 +244,7 @@ class DeclaredTask(Task):
         try:
             why = check(answer, told)
         except Exception as error:
-            line = line_in(error, path)
+            line = line_in(error, path) or "?"
             raise ConfigurationError(
                 f"{path}, line {line}: check() failed on {row['findable_key']!r}: {type(error).__name__}: {error}; "
                 "nothing was charged, and the reply is kept",
@@ -282,33 +291,8 @@ class DeclaredTask(Task):
         return StaleItems(*tx.execute(select(*told).where(mine.findable_gone_at.is_(None), old)).one())
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return rows, looked for in all their columns.
-
-        Raises:
-            InputError: the state that is wanted is none of them.
-        """
-        mine, states = self.table.c, self._states()
-        if wanted.state and wanted.state not in states.names:
-            raise InputError(f"no item is ever {wanted.state!r} here", hint=f"the states are {', '.join(states.names)}")
-        state = states.of_row(tx, mine.findable_key, self.name, now=wanted.now)
-        shown = [mine[name] for name in self._shown]
-        searched = [mine.findable_key, *(mine[name] for name in self.record.columns)]
-        query = select(mine.findable_key, state, *shown).order_by(mine.findable_row).limit(wanted.limit)
-        query = query.where(*(mentions(tx, searched, word) for word in wanted.words))
-        if wanted.state:
-            query = query.where(state == wanted.state)
-        if wanted.after is not None:
-            other = self.table.alias().c
-            row = select(other.findable_row).where(other.findable_key == wanted.after).scalar_subquery()
-            query = query.where(mine.findable_row > row)
-        found = tx.execute(query)
-        return [ListedItem(key, of_row, dict(zip(self._shown, cells, strict=True))) for key, of_row, *cells in found]
-
-    @property
-    def _shown(self) -> list[str]:
-        """Return the columns that a list shows: those of the key, and those that are asked about."""
-        keys = [name for name, _ in self.record.key if name in self.record.columns]
-        return list(dict.fromkeys([*keys, *self.record.words.get("asked", ())]))
+        """Return rows, looked for in all their columns."""
+        return list_rows(tx, self.record, self.table, self._states(), wanted)
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
         """Take the answers about these rows out of their table."""
@@ -339,7 +323,7 @@ class DeclaredTask(Task):
     def label_of(self, row: Mapping[str, Any]) -> str:
         """Return the name by which a person knows a row."""
         template = self.record.words.get("label") or ""
-        named = fill_template(template, lambda column: value_text(row.get(column)))
+        named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
         return " ".join(named.split())[:NAMED] or str(row["findable_key"])
 
     def id_of(self, tx: "Connection", name: str) -> str:
@@ -404,4 +388,4 @@ class DeclaredTask(Task):
 def words_of(declaration: Declaration) -> dict[str, Any]:
     """Return what is kept of a declaration so that its file is not needed to list and name rows."""
     names = ("model", "label", "index", "refresh", "write_to")
-    return {**{name: getattr(declaration, name) for name in names}, "asked": list(declaration.asked)}
+    return {name: getattr(declaration, name) for name in names}
