@@ -5,6 +5,7 @@ died before the reply was kept is *lost*: it may have been answered and paid for
 The costs since a budget began are summed up as calls end. A run is one `tag-live` or `tag`.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ def end_call(
     row = tx.execute(select(*(calls.c[name] for name in names)).where(here)).first()
     if row is None:
         return
-    values = {"outcome": how, "ended_at": at, "cost": cost}
+    values = {"outcome": how, "ended_at": at, "cost": cost, "reply": None}
     if tokens is not None:
         values |= {"tokens_in": tokens[0], "tokens_out": tokens[1]}
     tx.execute(update(calls).where(calls.c.id == number).values(values))
@@ -72,6 +73,25 @@ def end_call(
         _count(tx, row.model, row.day, requests=-1, tokens=-row.estimated_in)
     elif tokens is not None:
         _count(tx, row.model, row.day, requests=0, tokens=tokens[0] - row.estimated_in)
+
+
+def keep_reply(tx: Connection, number: int, reply: Any, *, input_hash: str) -> None:
+    """Keep the reply (a JSON document) of a call that has ended without a judgement, until it can be judged."""
+    kept = json.dumps({"input_hash": input_hash, "reply": reply})
+    tx.execute(update(calls).where(calls.c.id == number).values(reply=kept))
+
+
+def kept_replies(tx: Connection, task: str, extractor: str, fingerprint: str | None) -> dict[str, int]:
+    """Return the calls whose replies wait to be judged, by item, of those that asked with a declaration."""
+    mine = (calls.c.task == task) & (calls.c.extractor == extractor) & (calls.c.fingerprint == fingerprint)
+    found = tx.execute(select(calls.c.item_id, calls.c.id).where(mine, calls.c.reply.is_not(None)).order_by(calls.c.id))
+    return {row.item_id: row.id for row in found}
+
+
+def kept_reply(tx: Connection, number: int, *, input_hash: str) -> Any:
+    """Return the reply that was kept of a call about this input; None where there is none any more."""
+    kept = json.loads(tx.execute(select(calls.c.reply).where(calls.c.id == number)).scalar() or "{}")
+    return kept.get("reply") if kept.get("input_hash") == input_hash else None
 
 
 def end_dead_calls(tx: Connection, *, now: datetime) -> int:

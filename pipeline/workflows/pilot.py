@@ -77,6 +77,9 @@ def run_first(
         GateError: the pilot failed; or, without `size`, an earlier one failed or is not over.
         InputError, RemoteError, ConfigurationError: see `run`.
     """
+    ws.bring_items()
+    if ws.task.gates:
+        evaluate.check_gate_overrides(ws)
     if skip:
         quality_pilot.waive_open_pilot(ws)
     with ws.store.read() as tx:

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import Declaration, columns_in
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
-from pipeline.engine.declared.task import DeclaredTask, words_of
+from pipeline.engine.declared.judge import texts_among
+from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, answers_rows, answers_table, items
@@ -40,7 +42,8 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
     wrong = next((pair for pair in key if pair[1] not in KEY_KINDS), None)
     if wrong is not None:
         raise InputError(
-            f"{path}: the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole numbers or UUIDs",
+            f"{at_member(path, 'key')}: the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole "
+            "numbers or UUIDs",
             hint='key= names other columns, and key="row" makes a key of each row',
         )
     fields = answer_fields.fields_of(declaration.answer)
@@ -63,6 +66,13 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
     return record
 
 
+def words_of(declaration: Declaration) -> dict[str, Any]:
+    """Return what is kept of a declaration so that its file is not needed to list and name rows."""
+    names = ("model", "label", "index", "refresh", "write_to")
+    told = {name: getattr(declaration, name) for name in names}
+    return {**told, "asked": list(declaration.asked), "gates": declaration.bounds}
+
+
 def items_place(declaration: Declaration, path: Path) -> str:
     """Return the query of a task's items, or the absolute path of their file, which is relative to the task's."""
     return declaration.items if declaration.is_query else str((path.parent / declaration.items).resolve())
@@ -82,13 +92,17 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
         "label": columns_in(declaration.label),
     }
     if not declaration.asked:
-        raise InputError(f"{path}: prompt= names no column", hint="{column} in it stands for that column's value")
+        where = at_member(path, "prompt")
+        raise InputError(
+            f"{where}: prompt= names no column; {NOTHING_ASKED}", hint="{column} in it stands for that column's value"
+        )
     for member, wanted in named.items():
         missing = next((one for one in wanted if one not in columns), None)
         if missing is not None:
             there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
             hint = 'key="row" makes a key of each row' if member == "key" else "every other brace may stay as it is"
-            raise InputError(f"{path}: {member}= names the column {missing!r}, and the items have {there}", hint=hint)
+            said = f"{member}= names the column {missing!r}, and the items have {there}; {NOTHING_ASKED}"
+            raise InputError(f"{at_member(path, member)}: {said}", hint=hint)
 
 
 def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> str | None:
@@ -99,13 +113,12 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
     """
     if declaration.quotes_in is not None or not has_quotes(declaration.answer):
         return declaration.quotes_in
-    texts = [name for name in declaration.asked if columns[name] == "text"]
-    if "text" in texts:
-        return "text"
+    texts = texts_among(declaration.asked, columns)
     if len(texts) == 1:
         return texts[0]
+    where = at_member(path, "prompt")
     raise InputError(
-        f"{path}: the answer has quotations, and the prompt names {len(texts)} columns of text",
+        f"{where}: the answer has quotations, and the prompt names {len(texts)} columns of text; {NOTHING_ASKED}",
         hint="quotes_in= names the column in which they must stand",
     )
 
@@ -183,7 +196,6 @@ def _check_change(
         )
     why = "; ".join(changed)
     workspace.record_event(tx, "task", new.name, old=known, new=new.fingerprint, why=why, at=new.at)
-    tasks.accept_fingerprint(tx, new.fingerprint, at=new.at)
     return [f"{new.name}@{new.version} goes on with a changed declaration, as ACCEPT_CHANGED=1 says"]
 
 
