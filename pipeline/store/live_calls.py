@@ -58,7 +58,7 @@ def end_call(
     What was refused for a quota, or never sent, is taken off its day again. A call that has ended stays as it is.
     """
     here = (calls.c.id == number) & (calls.c.outcome.is_(None) | (calls.c.outcome == CallEnd.LOST))
-    names = ("model", "day", "estimated_in", "asked_at", "outcome", "cost", "estimated_cost")
+    names = ("model", "day", "estimated_in", "tokens_in", "asked_at", "outcome", "cost", "estimated_cost")
     row = tx.execute(select(*(calls.c[name] for name in names)).where(here)).first()
     if row is None:
         return
@@ -69,10 +69,11 @@ def end_call(
     before = _came_to(row.outcome, row.cost, row.estimated_cost)
     after = _came_to(how, cost, row.estimated_cost)
     _spend(tx, row.asked_at, known=after[0] - before[0], lost=after[1] - before[1])
+    counted = row.estimated_in if row.tokens_in is None else row.tokens_in
     if how in FREE:
-        _count(tx, row.model, row.day, requests=-1, tokens=-row.estimated_in)
+        _count(tx, row.model, row.day, requests=-1, tokens=-counted)
     elif tokens is not None:
-        _count(tx, row.model, row.day, requests=0, tokens=tokens[0] - row.estimated_in)
+        _count(tx, row.model, row.day, requests=0, tokens=tokens[0] - counted)
 
 
 def keep_reply(tx: Connection, number: int, reply: Any, *, input_hash: str) -> None:

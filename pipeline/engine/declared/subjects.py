@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import inspect
+
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
@@ -18,7 +20,7 @@ from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.record import items_place, put_record, record_of
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import leases, tasks
+from pipeline.store import leases, tables, tasks
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
@@ -76,8 +78,15 @@ def planned_tables(settings: Settings) -> list[str]:
     return [f"tables {prefix}_items and {prefix}_answers, and a view {prefix}_answered"]
 
 
-def is_declarable(settings: Settings) -> bool:
-    """Return whether TASK= names a file that declares a task; what is wrong with that file is raised here already."""
+def is_new(store: "Store", settings: Settings) -> bool:
+    """Return whether TASK= names a file whose task was never used here; what is wrong with it is raised here already.
+
+    The file of a task that was used is not loaded.
+    """
+    if store.path is None or store.path.exists():
+        with store.read() as tx:
+            if inspect(tx).has_table(tables.tasks.name) and recorded_name(tx, settings):
+                return False
     path = find_task_file(settings.task, settings.data)
     return path is not None and bool(load_declaration(path))
 
