@@ -71,7 +71,7 @@ def end_call(
     _spend(tx, row.asked_at, known=after[0] - before[0], lost=after[1] - before[1])
     counted = row.estimated_in if row.tokens_in is None else row.tokens_in
     if how in FREE:
-        _count(tx, row.model, row.day, requests=-1, tokens=-counted)
+        _count(tx, row.model, row.day, requests=-1, tokens=-row.estimated_in)
     elif tokens is not None:
         _count(tx, row.model, row.day, requests=0, tokens=tokens[0] - counted)
 

@@ -43,7 +43,9 @@ class Notes:
         self.path.parent.mkdir()
         self.rows(*ROWS)
         self.write()
-        self.workspace = homes.workspace_at(root / "data", server.url, RETRY_WAIT="0.01", POLL_MOST="0.1", TASK="notes")
+        self.workspace = homes.workspace_at(
+            root / "data", server.url, RETRY_WAIT="0.01", POLL_MOST="0.1", TASK="notes", YES="1"
+        )
 
     def rows(self, *texts: str) -> None:
         """Write the table of the rows."""
@@ -119,7 +121,7 @@ def test_a_change_needs_a_new_version_or_to_be_accepted(notes: Notes, change: st
 
 def test_a_version_and_another_task_hold_what_they_ask_like_the_first(notes: Notes) -> None:
     """A change is refused under a version, or a name, that began with what another one asks."""
-    notes.run("preflight")
+    notes.run("tag-live")
     for beginning in (("check=check", "check=check, version=2"), ("check=check", 'check=check, name="others"')):
         notes.write(beginning)
         other = str(notes.path) if "others" in beginning[1] else "notes"
@@ -277,8 +279,11 @@ def test_a_broken_file_harms_no_other_command(notes: Notes) -> None:
     """Other tasks go on, and so does all of its own that neither asks nor judges."""
     notes.run("tag-live")
     notes.write(("def check", "raise SystemExit(0)\ndef check"))
-    for command in ("status", "preflight", "run", "tag-live"):
-        notes.run(command, TASK="experts", code=2 if command == "tag-live" else 0)
+    for command in ("status", "run"):
+        notes.run(command, TASK="experts")
+    for command in ("index", "search"):
+        said = notes.run(command, *(["q"] if command == "search" else []), code=2)
+        assert "not in the search index yet" in said
     for command in ("status", "versions", "batches", "costs", "qc", "doctor"):
         notes.run(command)
     notes.run("tag-live", code=2)
@@ -286,7 +291,7 @@ def test_a_broken_file_harms_no_other_command(notes: Notes) -> None:
 
 def test_a_second_file_of_one_name_is_refused(notes: Notes, tmp_path: Path) -> None:
     """The message names both; the first goes on."""
-    notes.run("preflight")
+    notes.run("tag-live")
     other = tmp_path / "notes.py"
     other.write_text(FILE, encoding="utf-8")
     (tmp_path / "notes.csv").write_text("id,text\n1,a\n", encoding="utf-8")
