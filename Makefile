@@ -17,15 +17,15 @@ TOOLS := $(VENV)/.ready-dev
 RUN := $(VENV)/bin/python -m jobs
 
 # what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
-EVERYDAY := demo import tag run preflight batch-submit batch-poll batch-ingest index search add-expert show export status doctor
+EVERYDAY := demo new-task import tag run preflight batch-submit batch-poll batch-ingest index search show export status doctor
 
 VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
   DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT SELECT_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
-  TASK ACCEPT_CHANGED AS_ASKED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT
-COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER
+  TASK ACCEPT_CHANGED AS_ASKED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST SECONDS KEEP \
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B
+COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -89,6 +89,14 @@ demo: setup ## run the whole chain on the sample people, on the local engine, an
 init: setup ## begin: write .env, import EXPERTS=file.csv, say what the first answers cost; BACKEND=local or gemini, BUDGET=5 a day, YES=1
 	@$(RUN) init
 
+.PHONY: new-task
+new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.jsonl, .json, .parquet, or a SELECT) and runs as it is
+	@$(RUN) new-task
+
+.PHONY: try
+try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key
+	@$(RUN) try
+
 .PHONY: import
 import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv
 	@$(RUN) import
@@ -98,7 +106,7 @@ import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Bo
 	@$(RUN) import-passages
 
 .PHONY: tag
-tag: setup ## tag all untagged people, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
+tag: setup ## tag all untagged people, or answer all rows of TASK=yours, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
 	@$(RUN) tag
 
 .PHONY: run
@@ -106,15 +114,15 @@ run: setup ## do once whatever is due, for cron; ON_DONE= and ON_FAIL= are comma
 	@$(RUN) run
 
 .PHONY: preflight
-preflight: setup ## estimate cost and time of tagging, by batch and live; DEADLINE=2h, COUNT=1
+preflight: setup ## estimate cost and time of tagging, or of TASK=yours, by batch and live; DEADLINE=2h, COUNT=1
 	@$(RUN) preflight
 
 .PHONY: tag-live
-tag-live: setup ## tag all untagged people now, by live calls at full price; LIMIT=50 to try a few
+tag-live: setup ## tag all untagged people, or answer all rows of TASK=yours, now, by live calls at full price; LIMIT=50 to try a few
 	@$(RUN) tag-live
 
 .PHONY: batch-submit
-batch-submit: setup ## submit batches for all untagged people; LIMIT=50 to try a few, PILOT=20 first, DRY=1 only shows the plan
+batch-submit: setup ## submit batches for all untagged people, or all rows of TASK=yours; LIMIT=50 to try a few, PILOT=20 first, DRY=1 only shows the plan
 	@$(RUN) batch-submit
 
 .PHONY: batch-poll
@@ -154,7 +162,7 @@ add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; M
 	@$(RUN) add-expert
 
 .PHONY: items
-items: setup ## list items, or passages with TASK=passages, by a part of what they are called: FIND=text STATE=parked LIMIT=20 AFTER=id
+items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked LIMIT=20 AFTER=id
 	@$(RUN) items
 
 .PHONY: people
@@ -162,11 +170,19 @@ people: setup ## list people by a part of their name, title, company or tags: FI
 	@$(RUN) people
 
 .PHONY: show
-show: setup ## show everything known about one person: EXPERT=username, or a part of the name
+show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
 	@$(RUN) show
 
+.PHONY: compare
+compare: setup ## put two versions, models or files of a task side by side on one sample: TASK=reviews A=1 B=2, N=50 SEED=1 TO=file.md
+	@$(RUN) compare
+
+.PHONY: log
+log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each
+	@$(RUN) log
+
 .PHONY: export
-export: setup ## write experts, or concepts with TASK=passages, to TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=
+export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
 	@$(RUN) export
 
 .PHONY: passages-pilot
@@ -190,15 +206,15 @@ qc: setup ## measure and judge the answers of a task, and write the report: TASK
 	@$(RUN) qc
 
 .PHONY: parked
-parked: setup ## list people who are not asked again, and why
+parked: setup ## list people who are not asked again, and why; passages or rows with TASK=
 	@$(RUN) parked
 
 .PHONY: unpark
-unpark: setup ## let parked people be asked again: EXPERT=username or ALL=1; with TASK=passages PASSAGE=id
+unpark: setup ## let parked people be asked again: EXPERT=username or ALL=1; with TASK=passages, or your own task, PASSAGE=id
 	@$(RUN) unpark
 
 .PHONY: versions
-versions: setup ## list every version of answers: rows, items, dates, cost; only passages with TASK=passages
+versions: setup ## list every version of answers: rows, items, dates, cost; of passages or of your own task alone with TASK=
 	@$(RUN) versions
 
 .PHONY: rollback

@@ -9,6 +9,7 @@ from jobs import values
 from jobs.command import Command, json_option, read_workspace
 from jobs.output import Terminal, plural, print_json, print_line, raw_writer
 from pipeline.core.errors import InputError
+from pipeline.core.hooks import ExportWanted
 from pipeline.ops import export
 
 
@@ -22,14 +23,24 @@ from pipeline.ops import export
     help="The format, if the ending of TO does not say it.",
 )
 @click.option("--best", is_flag=True, envvar="FINDABLE_BEST", help="Only the concepts of best-concepts.")
-@click.option(
-    "--extractor", type=values.extractor, envvar="FINDABLE_EXTRACTOR", help="Only the concepts of one version."
-)
+@click.option("--extractor", type=values.extractor, envvar="FINDABLE_EXTRACTOR", help="Only what one version answered.")
+@click.option("--rows", metavar="FIELD", envvar="FINDABLE_ROWS", help="A row for each member of this list.")
+@click.option("--cost", is_flag=True, envvar="FINDABLE_COST", help="What each answer took: tokens and USD.")
 @json_option
-def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as_json: bool) -> None:
+def main(
+    to: Path,
+    *,
+    format_: str | None,
+    best: bool,
+    extractor: str | None,
+    rows: str | None,
+    cost: bool,
+    as_json: bool,
+) -> None:
     """Write all experts with tags and scores to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).
 
-    With TASK=passages: all concepts with their evidence (.jsonl, .parquet).
+    With TASK=passages: all concepts with their evidence (.jsonl, .parquet). With a task of your own: the newest answer
+    of each row beside the row, or with --rows a row for each member of a list that the answers hold.
 
     In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written completely or not at
     all. With --json, standard output gets experts as one JSON list.
@@ -37,8 +48,9 @@ def main(to: Path, *, format_: str | None, best: bool, extractor: str | None, as
     path = None if str(to) == "-" else to
     if path is None and as_json:
         format_ = _as_document(format_)
+    wanted = ExportWanted(best, extractor or None, rows or None, cost)
     with read_workspace() as ws:
-        done = export.run(ws, path, format_=format_, best=best, extractor=extractor or None, write=raw_writer())
+        done = export.run(ws, path, format_=format_, wanted=wanted, write=raw_writer())
     if path is None:
         Terminal().say(f"{plural(done.count, done.word)} written")
     elif as_json:

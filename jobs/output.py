@@ -125,6 +125,12 @@ def print_line(line: str) -> None:
     click.echo(f"{_time(sys.stdout)}{said}{marked}{as_typed(step)}")
 
 
+def print_text(text: str, *, indent: str = "") -> None:
+    """Print a text of any lines on standard output, none of which is read as a next step."""
+    for line in text.split("\n"):
+        click.echo(f"{indent}{printable(line)}".rstrip())
+
+
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with a line of headers for a pipe.
 

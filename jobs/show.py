@@ -1,4 +1,4 @@
-"""`make show EXPERT=username`: show one person; `make best-concepts PASSAGE=id`: show the concepts of a passage."""
+"""`make show ITEM=key`: show one item; `make show EXPERT=username`: one person; `make best-concepts`: of a passage."""
 
 from typing import Any
 
@@ -6,8 +6,10 @@ import click
 
 from jobs import values
 from jobs.command import Command, json_option, read_workspace
-from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table, raw_writer, usd
+from jobs.items_shown import item_fields, origin, print_wire
+from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table, raw_writer
 from pipeline.experts import show
+from pipeline.ops import show as any_item
 from pipeline.passages import show as concepts
 
 HEADERS = ("concept", "type", "confidence", "version", "model", "quotation")
@@ -15,20 +17,35 @@ SHOWN = 60  # characters of a quotation
 
 
 @click.command(name="show", cls=Command)
-@click.argument("username", type=values.username, envvar="FINDABLE_EXPERT")
+@click.argument("username", type=values.username, required=False, envvar="FINDABLE_EXPERT")
+@click.option("--item", type=values.username, envvar="FINDABLE_ITEM", help="An item of any task, by its key.")
+@click.option("--raw", is_flag=True, envvar="FINDABLE_RAW", help="Requests and replies as they went over the wire.")
 @json_option
-def main(username: str, *, as_json: bool) -> None:
+def main(username: str | None, *, item: str | None, raw: bool, as_json: bool) -> None:
     """Show everything known about one person: row, tags and their origin, attempts, index.
 
-    USERNAME may be a part of the username or of the name, where it stands in no other person's.
+    USERNAME may be a part of the username or of the name, where it stands in no other person's. With --item one item of
+    the task that TASK= names: its row, state, answers, attempts, requests and cost.
     """
-    with read_workspace(task="experts") as ws:
-        document = show.run(ws, username)
-    print_json(document) if as_json else _show(document)
+    if item is None and username is None:
+        raise click.UsageError("Missing argument 'USERNAME'. With make: EXPERT=…, or TASK=… ITEM=…")
+    with read_workspace(task="experts" if item is None else None) as ws:
+        if item is not None:
+            document = any_item.run(ws, item, raw=raw)
+        else:
+            document = show.run(ws, username or "")
+            if raw:
+                document["requests"] = any_item.requests_of(ws, str(document["id"]), raw=True)
+    if as_json:
+        print_json(document)
+        return
+    print_fields(_person_fields(document) if item is None else item_fields(document))
+    if raw:
+        print_wire(document["requests"])
 
 
-def _show(document: dict[str, Any]) -> None:
-    """Print a person in a few lines."""
+def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return a person in a few lines."""
     fields = []
     for name, value in document["expert"].items():
         shown = ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
@@ -37,19 +54,11 @@ def _show(document: dict[str, Any]) -> None:
     why = f": {document['parked']}" if document["parked"] else ""
     state = "no bio (cannot be searched)" if document["state"] == "no_bio" else document["state"]
     fields.append(("state", f"{state}{where}{why}"))
-    fields += [("answer", _origin(answer)) for answer in document["answers"]]
+    fields += [("answer", origin(answer)) for answer in document["answers"]]
     fields += [
         ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]
     ]
-    print_fields([*fields, ("index", _indexed(document["index"]))])
-
-
-def _origin(answer: dict[str, Any]) -> str:
-    """Return where an answer came from."""
-    source = "live" if answer["batch"] is None else f"batch {answer['batch']}"
-    tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
-    said = f"{answer['at']:%Y-%m-%d %H:%M} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
-    return said if answer["applied"] else f"{said} (not applied)"
+    return [*fields, ("index", _indexed(document["index"]))]
 
 
 def _indexed(index: dict[str, Any]) -> str:

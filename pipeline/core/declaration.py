@@ -4,10 +4,12 @@ A declaration says nothing of how it is carried out; `pipeline.engine.declared` 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import TypeVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN
@@ -15,12 +17,14 @@ from pipeline.core.settings import BUILT_IN
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+A_co = TypeVar("A_co", bound="BaseModel", default="BaseModel", covariant=True)  # the model of an answer
+
 NAME = re.compile("[a-z][a-z0-9_]{0,40}")
 RESERVED = frozenset({*BUILT_IN, "concepts", "images", "findable"})  # names of what is built in
 MADE_KEY = "row"  # as `key`: a hash of the row is its key
 MAX_COLUMN = 63  # bytes; PostgreSQL cuts longer names
 _PLACE = re.compile(r"\{([^\W\d]\w*)\}")
-_QUERY = re.compile(r"(?:select|with)\b", re.IGNORECASE)
+_QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)  # and not `select.csv`
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "items": (str,),
     "prompt": (str,),
@@ -46,15 +50,16 @@ HOTTEST = 2.0  # the API takes temperatures from 0 to it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declaration:
+class Declaration(Generic[A_co]):
     """What to ask about which rows, and what a valid answer is; `answer`, `items` and `prompt` are required.
 
     `items` is a query where it begins with SELECT or WITH, else the path of a file beside the task's. In `prompt`
-    `{column}` is that column's value; every other brace is itself. `check(answer, row)` returns why an answer is wrong,
-    or None. `examples` are pairs of a row and its answer. Without `name` a task is called as its file is.
+    `{column}` is that column's value, `{job_title}` that of `Job Title`; every other brace is itself.
+    `check(answer, row)` returns why an answer is wrong, or None. `examples` are pairs of a row and its answer. Without
+    `name` a task is called as its file is.
     """
 
-    answer: "type[BaseModel]"
+    answer: type[A_co]
     items: str
     prompt: str
     name: str = ""
@@ -101,6 +106,8 @@ class Declaration:
         for member in ("items", "prompt"):
             if not getattr(self, member).strip():
                 raise InputError(f"{member}= is empty")
+        if not self.is_query and ("\n" in self.items or ";" in self.items):
+            raise InputError("items= is no path of a file, and a query begins with SELECT or WITH")
         keys: Sequence[Any] = self.keys
         if not keys or not all(isinstance(one, str) and one for one in keys):
             raise InputError(f"key= must name a column or several, not {self.key!r}")
@@ -152,7 +159,7 @@ class Declaration:
     @property
     def is_query(self) -> bool:
         """Return whether the items come from a query, and not from a file."""
-        return bool(_QUERY.match(self.items.lstrip()))
+        return is_query(self.items)
 
     def valid_answer(self, answer: Any) -> "tuple[BaseModel | None, str]":
         """Return a valid answer, or None and the first thing that is wrong with it."""
@@ -188,6 +195,11 @@ def _is_example(one: Any) -> bool:
     return isinstance(one, list | tuple) and len(one) == len(("row", "answer")) and isinstance(one[0], Mapping)
 
 
+def is_query(items: str) -> bool:
+    """Return whether what names items is a query, and no path."""
+    return bool(_QUERY.match(items.lstrip()))
+
+
 def fill_template(template: str, value_of: Callable[[str], str]) -> str:
     """Return a template with each `{column}` replaced by what a function gives for it; other braces stay."""
     return _PLACE.sub(lambda found: value_of(found[1]), template)
@@ -196,3 +208,20 @@ def fill_template(template: str, value_of: Callable[[str], str]) -> str:
 def columns_in(template: str | None) -> tuple[str, ...]:
     """Return the columns that a template names, each once, in the order of their first place."""
     return tuple(dict.fromkeys(_PLACE.findall(template or "")))
+
+
+def column_named(name: str, columns: Iterable[str]) -> str | None:
+    """Return the column that a name means: the one called so, else the only one that is called so but for its look.
+
+    `{job_title}` is `Job Title`, for a name between braces holds no blank.
+    """
+    there = list(columns)
+    if name in there:
+        return name
+    alike = [one for one in there if _folded(one) == _folded(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _folded(name: str) -> str:
+    """Return a name in lower case, each run of what is no letter or digit as one underscore."""
+    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")

@@ -43,10 +43,27 @@ class DerivedCheck(NamedTuple):
     orphans: Sequence[str] = ()
 
 
+class ExportWanted(NamedTuple):
+    """Which rows to export: the best of each name, those of one extractor, or one for each member of a list.
+
+    With `cost` each has what its answer took beside it.
+    """
+
+    best: bool = False
+    extractor: str | None = None
+    rows: str | None = None  # the field of the answers that is the list
+    cost: bool = False
+
+
 class ExportRows(NamedTuple):
-    """Rows on their way into a file, and how many they are; None where that is not known before."""
+    """Rows on their way into a file, what makes its bytes of them, and how many they are; None: not known before.
+
+    `encode` takes rows and a format, and yields pieces that never split a row. It raises ConfigurationError where
+    Parquet is wanted, and its library is not installed.
+    """
 
     rows: Iterable[Any]
+    encode: Callable[[Iterable[Any], str], Iterator[bytes]]
     total: int | None = None
 
 
@@ -54,6 +71,7 @@ class Hooks:
     """What a subject does for commands that keep a workspace; a body here is what most subjects need."""
 
     export_word = "item"  # what one row of an export is called
+    export_choices = frozenset[str]()  # which members of `ExportWanted` may be set
     export_formats: Mapping[str, str] = MappingProxyType({})  # of an export, by a file's ending; the first is usual
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - most have none of their own
@@ -114,18 +132,10 @@ class Hooks:
             ConfigurationError: the database does not let go of it.
         """
 
-    def export_rows(self, tx: "Connection", *, best: bool, extractor: str | None) -> ExportRows:  # noqa: ARG002 - few are
-        """Return the rows to export, by id: all, the best of each name, or those of one extractor.
+    def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - few are exported
+        """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set.
 
         Raises:
-            InputError: the subject has no such choice, or there is no row of that extractor.
+            InputError: two choices exclude each other, or there is no such list, or no row of that extractor.
         """
-        return ExportRows(())
-
-    def encode_rows(self, rows: Iterable[Any], *, format_: str) -> Iterator[bytes]:  # noqa: ARG002 - few are exported
-        """Return the bytes of a file with these rows, in pieces that never split a row.
-
-        Raises:
-            ConfigurationError: Parquet is wanted, and its library is not installed.
-        """
-        return iter(())
+        return ExportRows((), lambda _rows, _format: iter(()))

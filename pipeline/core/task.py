@@ -113,7 +113,7 @@ class Words(NamedTuple):
 class ItemsWanted(NamedTuple):
     """Which items to list: those that hold all of some words, in one state or any, at most so many behind one id.
 
-    `now` (aware) is the moment at which a state holds.
+    `now` (aware) is the moment at which a state holds. `only` is the id of the one that is wanted, with all its values.
     """
 
     words: Sequence[str]
@@ -121,14 +121,20 @@ class ItemsWanted(NamedTuple):
     after: str | None
     limit: int
     now: datetime
+    only: str | None = None
 
 
 class ListedItem(NamedTuple):
-    """One item in a list: its id, its state, and by their names the values that tell what it is."""
+    """One item in a list: its id, its state, and by their names the values that tell what it is.
+
+    `input_hash` is of its input as it is now, `changed_at` (aware) when that changed last; None where not known.
+    """
 
     id: str
     state: str
     values: Mapping[str, Any]
+    input_hash: str | None = None
+    changed_at: datetime | None = None
 
 
 class Task(Protocol):
@@ -142,6 +148,7 @@ class Task(Protocol):
     skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
     fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
     model: str | None = None  # that the task itself asks; None: the one that is set
+    keeps_answers: bool = True  # whether the engine keeps an applied answer whole; see `stored_json`
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -180,9 +180,11 @@ def restore_formula(text: str) -> str:
     return text[1:] if text.startswith("'") and _MARKED.match(text) else text
 
 
-def csv_line(cells: Sequence[str]) -> bytes:
-    r"""Return one record as UTF-8 with `\r\n` at its end (RFC 4180), every cell neutralised and quoted as needed."""
+def csv_line(cells: Sequence[str | float]) -> bytes:
+    r"""Return one record as UTF-8 with `\r\n` at its end (RFC 4180), quoted as needed; no text in it is a formula."""
     text = io.StringIO()
     # the line end also says what is quoted: with `\n` alone, Python 3.12 leaves a lone carriage return bare
-    csv.writer(text, lineterminator="\r\n").writerow([neutralize_formula(cell) for cell in cells])
+    csv.writer(text, lineterminator="\r\n").writerow(
+        [neutralize_formula(cell) if isinstance(cell, str) else cell for cell in cells]
+    )
     return text.getvalue().encode("utf-8", "replace")

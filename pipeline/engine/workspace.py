@@ -259,8 +259,6 @@ def open_workspace(
     check_links(settings.data)
     store = Store(settings.url)
     try:
-        if access is Access.WRITE and registry.is_declared(settings) and registry.declared().is_new(store, settings):
-            access = Access.CREATE  # its items come with it, as with an import
         if line := check_access(settings, store, access, agrees):
             display.say(line)
         opened = _opened(settings, store, display, access)

@@ -14,7 +14,7 @@ ANSWERED = ("tags", "findability_score")  # columns that are ours, after those o
 COLUMNS = {**dict.fromkeys(HEADERS.values(), export.TEXT), "tags": export.TEXTS, "findability_score": export.NUMBER}
 
 
-def encode_experts(rows: Iterable[Mapping[Any, Any]], *, format_: str) -> Iterator[bytes]:
+def encode_experts(rows: Iterable[Mapping[Any, Any]], format_: str) -> Iterator[bytes]:
     """Return the bytes of a file with these rows of `experts`, in pieces that never split a row.
 
     `format_` is "csv", "json", "jsonl" or "parquet". A file of no rows has a header, or an empty list.

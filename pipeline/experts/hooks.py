@@ -1,11 +1,10 @@
 """Check, export, move and forget experts, for the commands that keep a workspace."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import InputError
-from pipeline.core.hooks import DerivedCheck, ExportRows, Hooks, RowFault
+from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
 from pipeline.experts import adopt, kinds, remove, table
 from pipeline.experts.columns import number_of, tags_of, text_of
@@ -97,17 +96,11 @@ class ExpertsHooks(Hooks):
         for row in table.by_ids(tx, [item_id]).values():
             remove.remove_person(tx, row)
 
-    def export_rows(self, tx: "Connection", *, best: bool, extractor: str | None) -> ExportRows:
+    def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row, by id; there is nothing to choose from."""
-        if best or extractor is not None:
-            raise InputError("BEST= and EXTRACTOR= are about concepts; nothing was written", hint="add TASK=passages")
-        return ExportRows(table.all_experts(tx), table.count_experts(tx))
-
-    def encode_rows(self, rows: Iterable[Any], *, format_: str) -> Iterator[bytes]:
-        """Return the bytes of a file with these rows."""
         from pipeline.experts import export
 
-        return export.encode_experts(rows, format_=format_)
+        return ExportRows(table.all_experts(tx), export.encode_experts, table.count_experts(tx))
 
 
 def _wrong(row: Mapping[Any, Any], answer: str | None) -> Iterator[str]:

@@ -1,14 +1,16 @@
 """Write the rows of a subject to a file, sealed, or to the caller in pieces; from one snapshot, by id."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
-from pipeline.core.hooks import ExportRows
+from pipeline.core.hooks import ExportRows, ExportWanted
 from pipeline.core.progress import Progress
 from pipeline.engine.workspace import OpenWorkspace
+
+EVERY = ExportWanted()
 
 
 @dataclass
@@ -26,8 +28,7 @@ def run(
     path: Path | None,
     *,
     format_: str | None = None,
-    best: bool = False,
-    extractor: str | None = None,
+    wanted: ExportWanted = EVERY,
     write: Callable[[bytes], object],
 ) -> ExportReport:
     """Write every row of the subject to a file, or without a path by calling `write` with one piece after the other.
@@ -40,21 +41,39 @@ def run(
     """
     hooks = ws.subject.hooks
     formats = hooks.export_formats
-    report = ExportReport(str(path) if path else None, format_ or _format_of(path, formats), word=hooks.export_word)
+    report = ExportReport(
+        str(path) if path else None,
+        format_ or _format_of(path, formats),
+        word="row" if wanted.rows else hooks.export_word,
+    )
     if report.format not in formats.values():
         raise InputError(
             f"{report.word}s are not written as {report.format}; nothing was written",
             hint=f"use one of {', '.join(formats)}",
         )
+    _check_choices(ws, wanted)
     with ws.store.read() as tx:
-        rows = _counted(hooks.export_rows(tx, best=best, extractor=extractor), report, ws.display)
-        pieces = hooks.encode_rows(rows, format_=report.format)
+        found = hooks.export_rows(tx, wanted)
+        pieces = found.encode(_counted(found, report, ws.display), report.format)
         if path is not None:
-            _seal(path, pieces)
+            write_file(path, pieces)
         else:
             for piece in pieces:
                 write(piece)
     return report
+
+
+def _check_choices(ws: OpenWorkspace, wanted: ExportWanted) -> None:
+    """Refuse a choice of rows that the subject has not."""
+    choices = ws.subject.hooks.export_choices
+    refused = [name for name, value in wanted._asdict().items() if value and name not in choices]
+    if refused:
+        said = " and ".join(f"{name.upper()}=" for name in refused)
+        takes = ", ".join(f"{name.upper()}=" for name in sorted(choices)) or "no choice of rows"
+        raise InputError(
+            f"{said} is not for an export of {ws.task.words.many}; nothing was written",
+            hint=f"with TASK={ws.task.name} it takes {takes}",
+        )
 
 
 def _counted(found: ExportRows, report: ExportReport, display: Progress) -> Iterator[object]:
@@ -65,8 +84,12 @@ def _counted(found: ExportRows, report: ExportReport, display: Progress) -> Iter
             bar.show(report.count)
 
 
-def _seal(path: Path, pieces: Iterator[bytes]) -> None:
-    """Write the pieces to a file that appears under its name when it is whole."""
+def write_file(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write the pieces to a file that appears under its name when it is whole.
+
+    Raises:
+        InputError: it cannot be written; an old file there is as it was.
+    """
     target = target_of(path)
     try:
         sweep_parts(target)

@@ -24,7 +24,7 @@ COLUMNS = {
 }
 
 
-def encode_concepts(concepts: Iterable[ConceptRow], *, format_: str) -> Iterator[bytes]:
+def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[bytes]:
     """Yield the bytes of a file with these concepts, in pieces that never split a row.
 
     Raises:

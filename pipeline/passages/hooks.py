@@ -1,12 +1,12 @@
 """Check, export and move passages and their concepts, for the commands that keep a workspace."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.core.errors import InputError
-from pipeline.core.hooks import CheckResult, ExportRows, Hooks
+from pipeline.core.hooks import CheckResult, ExportRows, ExportWanted, Hooks
 from pipeline.core.settings import Settings
 from pipeline.passages import best as preferred
 from pipeline.passages import table
@@ -22,6 +22,7 @@ class PassagesHooks(Hooks):
     """The tables of passages and concepts; see `pipeline.core.hooks` for what each member promises."""
 
     export_word = "concept"
+    export_choices = frozenset({"best", "extractor"})
     export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
     def __init__(self, shape: PassagesShape, settings: Settings, *, asked: str = "") -> None:
@@ -55,26 +56,22 @@ class PassagesHooks(Hooks):
         """Return whether a text stands in a passage, a concept, or an answer that is kept."""
         return table.passage_text_is_stored(tx, self._shape, text)
 
-    def export_rows(self, tx: "Connection", *, best: bool, extractor: str | None) -> ExportRows:
+    def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
         """Return the concepts, by passage."""
-        if best and extractor:
+        from pipeline.passages.export import encode_concepts
+
+        if wanted.best and wanted.extractor:
             raise InputError(
                 "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
             )
-        if best:
+        if wanted.best:
             preference = preferred.preference_of(self._settings)
-            return ExportRows(preferred.best_concepts(tx, self._shape, preference))
-        found = preferred.all_concepts(tx, self._shape, extractor=extractor)
+            return ExportRows(preferred.best_concepts(tx, self._shape, preference), encode_concepts)
+        found = preferred.all_concepts(tx, self._shape, extractor=wanted.extractor)
         first = next(found, None)
-        if first is None and extractor is not None:
+        if first is None and wanted.extractor is not None:
             raise InputError(
-                f"there is no concept of {extractor!r}; nothing was written",
+                f"there is no concept of {wanted.extractor!r}; nothing was written",
                 hint="`make versions` lists whose concepts there are",
             )
-        return ExportRows(found if first is None else itertools.chain([first], found))
-
-    def encode_rows(self, rows: Iterable[Any], *, format_: str) -> Iterator[bytes]:
-        """Return the bytes of a file with these concepts."""
-        from pipeline.passages import export
-
-        return export.encode_concepts(rows, format_=format_)
+        return ExportRows(found if first is None else itertools.chain([first], found), encode_concepts)

@@ -103,6 +103,7 @@ class ConceptsTask(Task):
     )
     how_to_fill = "`make import-passages PASSAGES=file.jsonl` brings passages in"
     needs_pilot = True
+    keeps_answers = False
 
     @property
     def answer(self) -> "type[BaseModel]":

@@ -5,7 +5,7 @@ Which items those are follows from the seed and the items alone, so a killed pil
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
@@ -32,8 +32,13 @@ def draw_pilot(tx: "Connection", task: "Task", extractor: str, *, size: int, see
     Drawn from those that are open or were answered under this extractor, so that the sample stays as it is while its
     items are answered one by one.
     """
-    # one whose answer could not be applied comes twice, so twice as many are looked at
-    smallest = heapq.nsmallest(2 * size, ((_draw(seed, one), one) for one in _candidates(tx, task, extractor)))
+    # one whose answer could not be applied comes twice
+    return draw_items(_candidates(tx, task, extractor), size=size, seed=seed)
+
+
+def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
+    """Return some of these ids, each of which comes twice at the most, in the order in which they were drawn."""
+    smallest = heapq.nsmallest(2 * size, ((_draw(seed, one), one) for one in ids))
     return list(dict.fromkeys(one for _, one in smallest))[:size]
 
 

@@ -9,7 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, collate, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    collate,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from pipeline.core.task import VersionCounts
 from pipeline.store import database
@@ -100,6 +113,11 @@ def parked_rows(tx: Connection, task: str) -> list[tuple[str, str, bool, datetim
 def is_parked(tx: Connection, task: str, item_id: str) -> bool:
     """Return whether an item is not asked again until it is unparked."""
     return tx.execute(select(parked.c.task).filter_by(task=task, item_id=item_id)).first() is not None
+
+
+def parked_reason(tx: Connection, task: str, item_id: str) -> str | None:
+    """Return why an item is parked; None where it is not."""
+    return tx.execute(select(parked.c.reason).filter_by(task=task, item_id=item_id)).scalar()
 
 
 def parked_ids(task: str) -> Select[Any]:
@@ -206,6 +224,27 @@ def last_applied(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tup
     return found
 
 
+def newest_answers(tx: Connection, task: str, *, of: str, after: str = "") -> list[tuple[str, str, str, datetime]]:
+    """Return (item id, extractor, answer as JSON, when) of the next items behind an id, by id; empty after the last.
+
+    `of` is an extractor, or a label, which stands for those of all models; each item's is the one applied last. Those
+    of a version that is being rolled back count as gone.
+    """
+    told = answers.c
+    mine = and_(_stands(task), or_(told.extractor == of, told.extractor.startswith(f"{of}/", autoescape=True)))
+    mine = and_(mine, told.extractor.not_in(_leaving(task)), told.item_id > after)
+    ids = select(told.item_id).where(mine).distinct().order_by(told.item_id).limit(PAGE).subquery()
+    newest = select(func.max(told.id)).where(mine, told.item_id.in_(select(ids.c.item_id))).group_by(told.item_id)
+    query = select(told.item_id, told.extractor, told.answer, told.at).where(told.id.in_(newest))
+    return [tuple(row) for row in tx.execute(query.order_by(told.item_id))]
+
+
+def _leaving(task: str) -> Select[Any]:
+    """Return the SELECT of the extractors of a task that are being rolled back."""
+    query = select(versions.c.version + "/" + versions.c.model)
+    return query.where(versions.c.task == task, versions.c.withdrawn_at.is_not(None))
+
+
 def applied_answers(tx: Connection, task: str) -> Iterator[tuple[str, str, str, datetime]]:
     """Yield (item id, extractor, answer as JSON, when) of the last that was applied to each item by each extractor.
 
@@ -215,14 +254,44 @@ def applied_answers(tx: Connection, task: str) -> Iterator[tuple[str, str, str, 
     again = select(newer.c.id).where(newer.c.task == task, newer.c.item_id == answers.c.item_id)
     again = again.where(newer.c.extractor == answers.c.extractor, newer.c.id > answers.c.id)
     again = again.where(newer.c.applied, newer.c.answer != FORGOTTEN)
-    leaving = select(versions.c.version + "/" + versions.c.model)
-    leaving = leaving.where(versions.c.task == task, versions.c.withdrawn_at.is_not(None))
     names = (answers.c.item_id, answers.c.extractor)
     query = select(*names, answers.c.answer, answers.c.at).where(_stands(task), ~again.exists())
-    query = query.where(answers.c.extractor.not_in(leaving))
+    query = query.where(answers.c.extractor.not_in(_leaving(task)))
     by_bytes = names if tx.dialect.name == "sqlite" else (collate(one, "C") for one in names)
     for row in streamed(tx, query.order_by(*by_bytes), page=PAGE):
         yield tuple(row)
+
+
+def answered_ids(task: str) -> Select[Any]:
+    """Return the SELECT of the items of a task to which any answer was applied that was not forgotten."""
+    return select(answers.c.item_id).where(_stands(task)).distinct()
+
+
+def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> Iterator[str]:
+    """Yield the items that have an answer of each of some versions, whether it was applied or not."""
+    first, *others = versions_
+    query = select(answers.c.item_id).where(_of_version(answers, task, first))
+    for one in others:
+        other = answers.alias()
+        query = query.where(
+            select(other.c.id).where(_of_version(other, task, one), other.c.item_id == answers.c.item_id).exists()
+        )
+    yield from streamed(tx, query.distinct(), page=PAGE).scalars()
+
+
+def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the newest answer of a version to each of these items, as a plain row, whether it was applied or not."""
+    found: dict[str, dict[str, Any]] = {}
+    for some in pages(ids):
+        query = select(answers).where(_of_version(answers, task, version), among(tx, answers.c.item_id, some))
+        found.update((row["item_id"], dict(row)) for row in tx.execute(query.order_by(answers.c.id)).mappings())
+    return found
+
+
+def _of_version(table: FromClause, task: str, version: str) -> ColumnElement[bool]:
+    """Return the condition that an answer is of a version, a label with or without a model, and was not forgotten."""
+    mine = or_(table.c.extractor == version, table.c.extractor.startswith(f"{version}/", autoescape=True))
+    return and_(table.c.task == task, table.c.answer != FORGOTTEN, mine)
 
 
 def version_counts(tx: Connection, task: str) -> list[VersionCounts]:

@@ -4,7 +4,7 @@ A column of the source whose name another column has is called `source_…`. Col
 places, so that another program's views on it stay.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, exc, text
 
@@ -83,14 +83,8 @@ def _select(tx: Connection, spec: AnswersSpec) -> str:
     """Return the SELECT of the view; the columns that the view has stay where they are, before new ones."""
     sources, there = column_names(tx, spec.items), column_names(tx, spec.view)
     keys = [name for name, _ in spec.key]
-    named = {name: f"a.{_quoted(name)}" for name in (*keys, *(name for name, _ in spec.fields), EXTRACTOR, ANSWERED_AT)}
-    taken = {name.casefold() for name in (*named, *sources)}
-    for name in (one for one in sources if one not in keys and not one.startswith(OURS)):
-        is_clash = name.casefold() in {one.casefold() for one in named}
-        own = _free(name, taken) if is_clash else name
-        taken.add(own.casefold())
-        named[own] = f"i.{_quoted(name)}"
     place = {name: number for number, name in enumerate(there)}
+    named = {name: f"{table}.{_quoted(own)}" for name, (table, own) in view_columns(spec, sources).items()}
     order = sorted(named, key=lambda name: place.get(name, len(place)))
     columns = ", ".join(f"{named[name]} AS {_quoted(name)}" for name in order)
     answers = f"FROM {_quoted(spec.table)} AS"
@@ -102,6 +96,20 @@ def _select(tx: Connection, spec: AnswersSpec) -> str:
         )
     newer = f"{answers} b WHERE {_same(keys)} AND ({later})"
     return " ".join([*parts, "WHERE NOT EXISTS (SELECT 1", newer, ")"])
+
+
+def view_columns(spec: AnswersSpec, sources: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return what each column of the view is: one of the answers ("a") or of the items ("i", `sources`), by name."""
+    keys = [name for name, _ in spec.key]
+    own = (*keys, *(name for name, _ in spec.fields), EXTRACTOR, ANSWERED_AT)
+    named, folded = {name: ("a", name) for name in own}, {name.casefold() for name in own}
+    taken = folded | {name.casefold() for name in sources}
+    for name in (one for one in sources if one not in keys and not one.startswith(OURS)):
+        free = _free(name, taken) if name.casefold() in folded else name
+        taken.add(free.casefold())
+        named[free] = ("i", name)
+        folded.add(free.casefold())
+    return named
 
 
 def _same(keys: Iterable[str]) -> str:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 TEXT, TEXTS, NUMBER, MOMENT = "text", "texts", "number", "moment"  # what a column holds, or nothing
+WHOLE, TRUTH, DAY = "whole", "truth", "day"
 
 
-def csv(rows: Iterable[Sequence[str]], header: Iterable[str]) -> Iterator[bytes]:
+def csv(rows: Iterable[Sequence[str | float]], header: Iterable[str]) -> Iterator[bytes]:
     """Yield the bytes of a CSV file; no cell of it is a formula."""
     yield text.csv_line(list(header))
     yield from map(text.csv_line, rows)
@@ -96,6 +97,9 @@ def _schema(columns: Mapping[str, str]) -> "pa.Schema":
         TEXT: pa.string(),
         TEXTS: pa.list_(pa.string()),
         NUMBER: pa.float64(),
+        WHOLE: pa.int64(),
+        TRUTH: pa.bool_(),
+        DAY: pa.date32(),
         MOMENT: pa.timestamp("us", tz="UTC"),
     }
     return pa.schema([(name, kinds[kind]) for name, kind in columns.items()])

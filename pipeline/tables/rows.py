@@ -130,6 +130,8 @@ def list_items(
     query = query.where(*(mentions(tx, searched, word) for word in wanted.words))
     if wanted.state:
         query = query.where(state == wanted.state)
+    if wanted.only is not None:
+        query = query.where(table.c.id.in_(ids.native([wanted.only])))
     if wanted.after is not None:
         others = table.alias()
         row = select(others.c.id).where(others.c.id.in_(ids.native([wanted.after]))).limit(1).scalar_subquery()

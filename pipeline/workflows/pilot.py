@@ -16,9 +16,9 @@ from pipeline.quality import pilot as quality_pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import claims, pilots
 from pipeline.store.pilots import Pilot, PilotVerdict
-from pipeline.workflows import compare, ingest
+from pipeline.workflows import ingest, pilot_calls
 from pipeline.workflows.batch_steps import missing_errors
-from pipeline.workflows.compare import Comparison
+from pipeline.workflows.pilot_calls import Comparison
 
 LOOK_S = 0.2  # between two looks whether another process has sent its batch
 MAX_ROUNDS = 3  # an item that fails is asked once more, then parked
@@ -78,8 +78,7 @@ def run_first(
         InputError, RemoteError, ConfigurationError: see `run`.
     """
     ws.bring_items()
-    if ws.task.gates:
-        evaluate.check_gate_overrides(ws)
+    evaluate.check_gate_overrides(ws)
     if skip:
         quality_pilot.waive_open_pilot(ws)
     with ws.store.read() as tx:
@@ -203,7 +202,7 @@ class _PilotRun:
     def judge(self, *, fewest: int | None) -> None:
         """Compare a few replies with live ones, write the quality report, and keep the verdict."""
         ws, report = self._ws, self.report
-        report.compared = compared = compare.run(ws, report.pilot.number, self._ids)
+        report.compared = compared = pilot_calls.run(ws, report.pilot.number, self._ids)
         notes = [f"Pilot {report.pilot.number}: {report.drawn} {ws.task.words.many}, seed {report.pilot.seed}."]
         if compared.compared:
             notes.append(f"{compared.compared} of its requests were asked live as well: {compared.said}.")

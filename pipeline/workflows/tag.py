@@ -20,7 +20,7 @@ from pipeline.cost.budget import BudgetError
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.live import tag
-from pipeline.quality import pilot
+from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import batches, claims, live_calls, spending
 from pipeline.store.batches import Batch
@@ -96,6 +96,7 @@ def run(
         RemoteError, ConfigurationError: as the steps raise them; what was done is kept.
     """
     ws.bring_items()
+    evaluate.check_gate_overrides(ws)
     report = TagReport()
     tagging = _Tagging(ws, options, report)
     estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s)

@@ -15,6 +15,8 @@ EVERYDAY = 15
 
 COMMAND_WORDS = {  # of each command what it takes, as options and as make has it; what each takes is left out
     "demo": "",
+    "new-task": "NAME FROM JSON --from --json",
+    "try": "N ITEM SEED YES JSON --n --item --seed --yes --json",
     "import": "EXPERTS STRICT REPORT JSON --strict --report --json",
     "import-passages": "PASSAGES STRICT REPORT JSON --strict --report --json",
     "passages-pilot": "N SEED NO_RESUME YES JSON --n --seed --no-resume --yes --json",
@@ -34,7 +36,9 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "index": "ROLLBACK JSON --rollback --json",
     "search": "Q K JSON -k --json",
     "add-expert": "EXPERT JSON --json",
-    "show": "EXPERT JSON --json",
+    "show": "EXPERT ITEM RAW JSON --item --raw --json",
+    "compare": "A B N SEED TO YES JSON --n --seed --to --yes --json",
+    "log": "N ALL JSON -n --n --all --json",
     "export": "TO FORMAT BEST EXTRACTOR JSON --format --best --extractor --json",
     "status": "WATCH JSON --watch --json",
     "qc": "EXTRACTOR JSON --extractor --json",
@@ -66,7 +70,8 @@ JSON YES QUERIES QRELS PORT FIX ALL DEBUG DATA BACKEND DATABASE_URL PG_BIN MODEL
 RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT
 LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS
 LEASE KEEP_DAYS MIME_TYPES TASK VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES
-PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP MINUTES SEED ROUNDS WORKERS MOST KILLS BY WATCH
+PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST SECONDS KEEP MINUTES SEED ROUNDS WORKERS MOST KILLS BY WATCH NAME ITEM
+RAW A B
 """
 SETTINGS = """
 DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS

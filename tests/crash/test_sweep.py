@@ -47,16 +47,14 @@ def dice_of(number: int) -> random.Random:
 def everything(sweep: Sweep) -> list[Misfortune]:
     """Return all that is tried, the deaths first, in an order in which any part is a fair sample.
 
-    On a server the deaths are before every step and after the last of a command: after a step is before the next.
+    The deaths are before every step and after the last of a command: after a step is before the next.
     """
-    dice = dice_of(20)
+    dice, every = dice_of(20), list(deaths_once(sweep))
     rare = [*pairs(sweep, dice, SAMPLED), *signals(sweep, dice, SAMPLED)]
     if ON_POSTGRESQL:
-        every = list(deaths_once(sweep))
         rare += dice.sample([*cuts(sweep)], CUTS)
         rare += dice.sample([*full_disks(sweep), *rots(sweep)], SAMPLED)
     else:
-        every = list(deaths(sweep))
         rare += [*full_pages(sweep), *full_disks(sweep), *rots(sweep)]
     dice.shuffle(every)
     dice.shuffle(rare)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.engine.declared.task_file import look_again
 from pipeline.store import tasks
 from tests.crash import homes
 from tests.outside.answers import Json, user_text
@@ -59,6 +60,7 @@ class Notes:
             assert old in text
             text = text.replace(old, new)
         self.path.write_text(text, encoding="utf-8")
+        look_again()  # a process loads a file once, and a test is many processes' work in one
 
     def count(self, table: str, where: str = "1 = 1") -> int:
         """Return how many rows a table has."""
@@ -152,8 +154,10 @@ def test_open_batches_are_let_go_or_judged_as_they_were_asked(notes: Notes) -> N
     assert notes.count("findable_answers", f"fingerprint = '{first}'") == 0
     kept = notes.path.read_text(encoding="utf-8")
     notes.path.write_text("1 +", encoding="utf-8")
+    look_again()
     notes.run("batch-ingest", AS_ASKED="1")
     notes.path.write_text(kept, encoding="utf-8")
+    look_again()
     found = notes.workspace.query("SELECT answer, applied FROM findable_answers WHERE fingerprint = :it", it=first)
     assert [(json.loads(one), is_applied) for one, is_applied in found] == [
         ({"topic": ROWS[0][:10], "quote": {"quote": ROWS[0], "start": 0, "end": len(ROWS[0])}}, True)
@@ -173,6 +177,7 @@ def test_an_invented_quotation_is_refused_as_asked_too(notes: Notes) -> None:
     notes.run("batch-submit")
     notes.run("batch-poll")
     notes.path.unlink()
+    look_again()
     notes.run("batch-ingest", AS_ASKED="1")
     assert notes.count("findable_attempts", "outcome = 'invalid'") == len(ROWS)
     assert notes.count("findable_answers") == 0
@@ -218,7 +223,7 @@ def test_a_file_that_is_edited_while_calls_run_asks_nothing_more(notes: Notes) -
     """Questions of the new file would go out under the old fingerprint; what was asked before keeps its own."""
 
     def editing(request: Json) -> Json:
-        notes.write(("About:", "On:"))
+        notes.path.write_text(FILE.replace("About:", "On:"), encoding="utf-8")
         return answer(request)
 
     notes.server.answerer = editing
@@ -227,6 +232,8 @@ def test_a_file_that_is_edited_while_calls_run_asks_nothing_more(notes: Notes) -
         notes.fingerprint()
     }
     assert notes.count("findable_answers") == len(ROWS)
+    assert not any("On:" in str(one) for one in notes.server.kept.questions())
+    look_again()
     notes.run("tag-live", code=3)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.answer_model import answer_model
-from pipeline.core.declaration import columns_in
+from pipeline.core.declaration import column_named, columns_in
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.engine.declared.task_file import at_line, line_in
@@ -105,7 +105,8 @@ def judge_as_asked(document: Mapping[str, Any], columns: Mapping[str, str]) -> J
         ConfigurationError: its schema says what cannot be held without the code of then.
     """
     answer = answer_model(document["schema"])
-    texts = [document["quotes_in"]] if document["quotes_in"] else texts_among(columns_in(document["prompt"]), columns)
+    named = [document["quotes_in"]] if document["quotes_in"] else columns_in(document["prompt"])
+    texts = texts_among([column_named(one, columns) or one for one in named], columns)
     quotes_in = texts[0] if has_quotes(answer) and texts else None
     return Judge(answer, quotes_in, None, Path(), columns)
 

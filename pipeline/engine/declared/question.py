@@ -19,9 +19,10 @@ DATA = (
 
 @dataclass(frozen=True)
 class Question:
-    """What a declaration asks about rows."""
+    """What a declaration asks about rows; `places` are the columns that the names in its prompt mean."""
 
     declared: Declaration
+    places: Mapping[str, str]
 
     def about(self, row: Mapping[str, Any]) -> Prompt:
         """Return what is asked about a row: each value stands between tags of its column's name."""
@@ -30,7 +31,7 @@ class Question:
 
     def _filled(self, row: Mapping[str, Any]) -> str:
         delimited = partial(text.delimit, names=self.declared.asked)
-        return fill_template(self.declared.prompt, lambda column: delimited(column, value_text(row[column])))
+        return fill_template(self.declared.prompt, lambda name: delimited(name, value_text(row.get(self.places[name]))))
 
     @cached_property
     def _system(self) -> str:
@@ -42,5 +43,6 @@ class Question:
     def _example(self, example: tuple[Mapping[str, Any], Any]) -> str:
         """Return an example as it is shown to the model."""
         row, answer = example
+        shown = {self.places.get(name, name): value for name, value in row.items()}
         valid = self.declared.answer.model_validate(answer)
-        return f"Example:\n{self._filled(row)}\nAnswer:\n{valid.model_dump_json(by_alias=True)}"
+        return f"Example:\n{self._filled(shown)}\nAnswer:\n{valid.model_dump_json(by_alias=True)}"

@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.declaration import Declaration, columns_in
+from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
+from pipeline.engine.declared.given import ROWS
 from pipeline.engine.declared.judge import texts_among
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
@@ -38,7 +39,10 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
         InputError: the declaration names a column that the items have not, or its fields and keys clash.
     """
     check_columns(declaration, path, columns)
-    key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in declaration.keys)
+    if declaration.has_made_key:
+        key: tuple[tuple[str, str], ...] = ((MADE_KEY, "text"),)
+    else:
+        key = tuple((name, columns[name]) for name in meant(declaration.keys, columns))
     wrong = next((pair for pair in key if pair[1] not in KEY_KINDS), None)
     if wrong is not None:
         raise InputError(
@@ -59,7 +63,11 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
         fields=fields,
         version=declaration.version,
         fingerprint=digest(fingerprint_of(declaration)),
-        words={**words_of(declaration), "quotes_in": quotes_column(declaration, path, columns)},
+        words={
+            **words_of(declaration),
+            "asked": meant(declaration.asked, columns),
+            "quotes_in": quotes_column(declaration, path, columns),
+        },
         at=at,
     )
     check_fields(DeclaredTask(record).answers_spec)
@@ -69,13 +77,21 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
 def words_of(declaration: Declaration) -> dict[str, Any]:
     """Return what is kept of a declaration so that its file is not needed to list and name rows."""
     names = ("model", "label", "index", "refresh", "write_to")
-    told = {name: getattr(declaration, name) for name in names}
-    return {**told, "asked": list(declaration.asked), "gates": declaration.bounds}
+    return {**{name: getattr(declaration, name) for name in names}, "gates": declaration.bounds}
+
+
+def meant(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """Return the columns that some names mean; a name that means none stays."""
+    return [column_named(name, columns) or name for name in names]
 
 
 def items_place(declaration: Declaration, path: Path) -> str:
-    """Return the query of a task's items, or the absolute path of their file, which is relative to the task's."""
-    return declaration.items if declaration.is_query else str((path.parent / declaration.items).resolve())
+    """Return the query of a task's items, or the absolute path of their file, which is relative to the task's.
+
+    A task without a file has its items beside the current directory.
+    """
+    is_place = declaration.is_query or declaration.items == ROWS
+    return declaration.items if is_place else str((path.parent / declaration.items).resolve())
 
 
 def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
@@ -97,7 +113,7 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
             f"{where}: prompt= names no column; {NOTHING_ASKED}", hint="{column} in it stands for that column's value"
         )
     for member, wanted in named.items():
-        missing = next((one for one in wanted if one not in columns), None)
+        missing = next((one for one in meant(wanted, columns) if one not in columns), None)
         if missing is not None:
             there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
             hint = 'key="row" makes a key of each row' if member == "key" else "every other brace may stay as it is"
@@ -111,9 +127,11 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
     Raises:
         InputError: it cannot be told.
     """
-    if declaration.quotes_in is not None or not has_quotes(declaration.answer):
-        return declaration.quotes_in
-    texts = texts_among(declaration.asked, columns)
+    if declaration.quotes_in is not None:
+        return column_named(declaration.quotes_in, columns)
+    if not has_quotes(declaration.answer):
+        return None
+    texts = texts_among(meant(declaration.asked, columns), columns)
     if len(texts) == 1:
         return texts[0]
     where = at_member(path, "prompt")

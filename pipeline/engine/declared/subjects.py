@@ -9,18 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect
-
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject
+from pipeline.engine.declared import given
 from pipeline.engine.declared.hooks import DeclaredHooks
-from pipeline.engine.declared.record import items_place, put_record, record_of
+from pipeline.engine.declared.record import items_place, meant, put_record, record_of
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import leases, tables, tasks
+from pipeline.store import leases, tasks
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
@@ -49,7 +48,7 @@ def recorded_name(tx: "Connection", settings: Settings) -> str | None:
     if named in known:
         return named
     path = Path(named).resolve()
-    return next((name for name, place in known.items() if Path(place) == path), None)
+    return next((name for name, place in known.items() if place == named or Path(place) == path), None)
 
 
 def check_known(tx: "Connection", settings: Settings) -> None:
@@ -60,7 +59,7 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    known = [*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]
+    known = list(dict.fromkeys([*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]))
     near = get_close_matches(settings.task, known, n=1)
     raise ConfigurationError(
         f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
@@ -78,17 +77,19 @@ def planned_tables(settings: Settings) -> list[str]:
     return [f"tables {prefix}_items and {prefix}_answers, and a view {prefix}_answered"]
 
 
-def is_new(store: "Store", settings: Settings) -> bool:
-    """Return whether TASK= names a file whose task was never used here; what is wrong with it is raised here already.
+def is_declarable(settings: Settings) -> bool:
+    """Return whether TASK= names a file that declares a task.
 
-    The file of a task that was used is not loaded.
+    What is wrong with that file, or with the file of its items, is raised here, before anything is made for it.
     """
-    if store.path is None or store.path.exists():
-        with store.read() as tx:
-            if inspect(tx).has_table(tables.tasks.name) and recorded_name(tx, settings):
-                return False
     path = find_task_file(settings.task, settings.data)
-    return path is not None and bool(load_declaration(path))
+    if path is None:
+        return False
+    declaration = load_declaration(path)
+    if not declaration.is_query:
+        columns = _rows_source(declaration, path).columns
+        record_of(declaration, path, columns, at=datetime.now(UTC))
+    return True
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -102,8 +103,8 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         name = recorded_name(tx, settings)
         if name is None:
             check_known(tx, settings)
-    if name is not None:
-        return name
+        elif not (may_write and _is_saved_now(tx, name, settings)):
+            return name
     if not may_write:
         raise _unused(settings)
     path = find_task_file(settings.task, settings.data)
@@ -111,6 +112,14 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     declaration = load_declaration(path)
     columns = _source(store, declaration, path, settings).columns
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
+
+
+def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
+    """Return whether a task that was declared in Python, and is not in this process, stands in a file now."""
+    record = tasks.get_task(tx, name)
+    place = Path(record.path if record else "")
+    is_elsewhere = bool(given.name_in_python(place)) and given.given_task(place) is None
+    return is_elsewhere and find_task_file(settings.task, settings.data) is not None
 
 
 def bring_items(
@@ -142,6 +151,20 @@ def bring_items(
     return now
 
 
+def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask:
+    """Return a task as another file declares it, about the same rows; nothing is recorded.
+
+    Raises:
+        InputError: the file is wrong, or names a column that the rows have not.
+    """
+    found = find_task_file(str(path), path.parent)
+    assert found is not None  # noqa: S101 - a path is a file, or an error
+    declaration = replace(load_declaration(found), name=task.name)
+    keyed = replace(declaration, key=tuple(name for name, _ in task.record.key))
+    record = record_of(keyed, found, task.record.columns, at=at)
+    return DeclaredTask(replace(record, prefix=task.record.prefix))
+
+
 def _fill(
     store: "Store",
     record: TaskRecord,
@@ -161,7 +184,7 @@ def _fill(
             store,
             DeclaredTask(record).items_spec,
             source,
-            asked=declaration.asked,
+            asked=record.words["asked"],
             at=at,
             display=display,
             strict=declaration.is_query,
@@ -191,8 +214,9 @@ def _said(report: ItemsReport) -> str:
 
 def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha256: str | None) -> bool:
     """Return whether the items were imported as they are now, and are asked about by the same columns."""
-    same_place = record.items == items_place(declaration, path)
-    return same_place and record.items_sha256 == sha256 and record.words.get("asked") == list(declaration.asked)
+    if record.items != items_place(declaration, path) or record.items_sha256 != sha256:
+        return False
+    return bool(record.words["asked"] == meant(declaration.asked, record.columns))
 
 
 def _put(
@@ -234,6 +258,13 @@ def _source(store: "Store", declaration: Declaration, path: Path, settings: Sett
     """
     if declaration.is_query:
         return open_query(store, declaration.items, timeout_s=settings.select_timeout)
+    return _rows_source(declaration, path)
+
+
+def _rows_source(declaration: Declaration, path: Path) -> Any:
+    """Return the opened file of a task's items, or the rows that were handed over in its place."""
+    if declaration.items == given.ROWS:
+        return given.given_rows(path)
     return open_file(Path(items_place(declaration, path)))
 
 

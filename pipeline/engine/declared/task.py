@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from pipeline.core.declaration import Declaration, fill_template
+from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.task import (
     Answered,
@@ -26,6 +26,7 @@ from pipeline.core.task import (
 )
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
 from pipeline.engine.declared.judge import Judge, asked_document, judge_as_asked
+from pipeline.engine.declared.listing import list_rows
 from pipeline.engine.declared.question import Question
 from pipeline.engine.declared.task_file import load_declaration
 from pipeline.store import answers, versions
@@ -37,7 +38,7 @@ from pipeline.tables.answers_rows import ProjectedRow
 from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
-from pipeline.tables.rows import ItemStates, count_item_states, mentions, rows_among
+from pipeline.tables.rows import ItemStates, count_item_states, rows_among
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -93,7 +94,7 @@ class DeclaredTask(Task):
             all_done="every row that holds something is answered, claimed or parked",
             input="row",
             inputs=f"the rows of {self.record.name}",
-            after=f"make export{named} TO={self.record.name}.csv",
+            after=f"make export{named} TO={self.record.name}-answers.csv",
             again=f"make tag{named}",
             named=named,
         )
@@ -185,7 +186,8 @@ class DeclaredTask(Task):
 
     @cached_property
     def _question(self) -> Question:
-        return Question(self.declaration)
+        places = dict(zip(self.declaration.asked, self.record.words["asked"], strict=True))
+        return Question(self.declaration, places)
 
     def judging(
         self, tx: "Connection", fingerprint: str | None, what: str, *, accepted: bool, as_asked: bool
@@ -261,33 +263,8 @@ class DeclaredTask(Task):
         return StaleItems(*tx.execute(select(*told).where(mine.findable_gone_at.is_(None), old)).one())
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return rows, looked for in all their columns.
-
-        Raises:
-            InputError: the state that is wanted is none of them.
-        """
-        mine, states = self.table.c, self._states()
-        if wanted.state and wanted.state not in states.names:
-            raise InputError(f"no item is ever {wanted.state!r} here", hint=f"the states are {', '.join(states.names)}")
-        state = states.of_row(tx, mine.findable_key, self.name, now=wanted.now)
-        shown = [mine[name] for name in self._shown]
-        searched = [mine.findable_key, *(mine[name] for name in self.record.columns)]
-        query = select(mine.findable_key, state, *shown).order_by(mine.findable_row).limit(wanted.limit)
-        query = query.where(*(mentions(tx, searched, word) for word in wanted.words))
-        if wanted.state:
-            query = query.where(state == wanted.state)
-        if wanted.after is not None:
-            other = self.table.alias().c
-            row = select(other.findable_row).where(other.findable_key == wanted.after).scalar_subquery()
-            query = query.where(mine.findable_row > row)
-        found = tx.execute(query)
-        return [ListedItem(key, of_row, dict(zip(self._shown, cells, strict=True))) for key, of_row, *cells in found]
-
-    @property
-    def _shown(self) -> list[str]:
-        """Return the columns that a list shows: those of the key, and those that are asked about."""
-        keys = [name for name, _ in self.record.key if name in self.record.columns]
-        return list(dict.fromkeys([*keys, *self.record.words.get("asked", ())]))
+        """Return rows, looked for in all their columns."""
+        return list_rows(tx, self.record, self.table, self._states(), wanted)
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
         """Take the answers about these rows out of their table."""
@@ -323,7 +300,7 @@ class DeclaredTask(Task):
     def label_of(self, row: Mapping[str, Any]) -> str:
         """Return the name by which a person knows a row."""
         template = self.record.words.get("label") or ""
-        named = fill_template(template, lambda column: value_text(row.get(column)))
+        named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
         return " ".join(named.split())[:NAMED] or str(row["findable_key"])
 
     def id_of(self, tx: "Connection", name: str) -> str:

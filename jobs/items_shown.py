@@ -1,0 +1,110 @@
+"""Print what is known of one item of any task, and single requests: how each was asked, and what came of it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.output import print_line, usd
+from jobs.readable import value_lines
+from pipeline.core.answer_paths import leaves, shown_value
+
+DAY_S = 86_400
+FORGOTTEN = "it was forgotten"
+
+
+def item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what `pipeline.ops.show` says of an item, as names with their values."""
+    fields = [(document["task"], document["name"])]
+    fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
+    why = f": {document['parked']}" if document["parked"] else ""
+    fields.append(("state", f"{document['state'] or 'not known'}{why}"))
+    if document["changed_at"] is not None:
+        fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
+    for answer in document["answers"]:
+        fields.append(("answer", origin(answer)))
+        fields += [("", line) for line in _answer_lines(answer)]
+    fields += [("attempt", _attempt(one)) for one in document["attempts"]]
+    fields += [("request", _request(one)) for one in document["requests"]]
+    return [*fields, ("cost", usd(document["cost"]))]
+
+
+def origin(answer: Mapping[str, Any]) -> str:
+    """Return where an answer came from."""
+    source = "live" if answer["batch"] is None else f"batch {answer['batch']}"
+    tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
+    said = f"{_minute(answer['at'])} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
+    return said if answer["applied"] else f"{said} (not applied)"
+
+
+def way(request: Mapping[str, Any]) -> str:
+    """Return how a request was made: in which line of which batch, or live and what for."""
+    if request["batch"] is not None:
+        return f"batch {request['batch']} line {request['line']}"
+    purpose = {"live": "", "probe": " to compare"}.get(request["purpose"], f" ({request['purpose']})")
+    return f"live{purpose}"
+
+
+def outcome(request: Mapping[str, Any]) -> str:
+    """Return how a request ended, or where it stands."""
+    if request["outcome"] is not None:
+        return str(request["outcome"])
+    return "under way" if request["state"] is None else f"batch {request['state']}"
+
+
+def came_of(request: Mapping[str, Any]) -> str:
+    """Return the answer of a request on one line, or why there is none."""
+    if request["forgotten"]:
+        return FORGOTTEN
+    if request["answer"] is None:
+        return request["reason"] or ("no answer is kept" if request["outcome"] == "answered" else "")
+    told = (f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in leaves(request["answer"]))
+    return ", ".join(told)
+
+
+def amounts(request: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the tokens in and out of a request, and its cost; `?` where not known."""
+    tokens_in, tokens_out, cost = (request[name] for name in ("tokens_in", "tokens_out", "cost"))
+    return (_number(tokens_in), _number(tokens_out), "?" if cost is None else usd(cost))
+
+
+def _number(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"
+
+
+def print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
+    """Print each request and its replies as they went over the wire, or why they are not there."""
+    for one in requests:
+        text = one["wire"]
+        print_line(f"--- {_request(one)}")
+        print_line("request: " + (text["request"] or f"({text['no_request']})"))
+        for reply in text["replies"] or (f"({text['no_reply']})",):
+            print_line(f"reply: {reply}")
+
+
+def _answer_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return a line for each value of an answer; a quotation has its place behind it."""
+    if answer["forgotten"]:
+        return [FORGOTTEN]
+    return [line for name, value in answer["answer"].items() for line in value_lines(name, value, "")]
+
+
+def _request(one: Mapping[str, Any]) -> str:
+    tokens_in, tokens_out, cost = amounts(one)
+    why = f" ({one['reason']})" if one["reason"] not in {None, "", "ok"} else ""
+    told = f"{one['model']}, {outcome(one)}{why}, {tokens_in} + {tokens_out} tokens, {cost}"
+    return f"{_minute(one['at'])} {way(one)}, {told}"
+
+
+def _attempt(one: Mapping[str, Any]) -> str:
+    excerpt = f": {one['excerpt']}" if one["excerpt"] else ""
+    return f"{_minute(one['at'])} {one['outcome']}: {one['reason']}{excerpt}"
+
+
+def _changed(moment: datetime, *, is_stale: bool | None) -> str:
+    days = (datetime.now(UTC) - moment).total_seconds() / DAY_S
+    age = f"{_minute(moment)}, {days:.0f} days ago" if days >= 1 else _minute(moment)
+    return f"{age}: its answer is of what it was before" if is_stale else age
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"

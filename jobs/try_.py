@@ -1,0 +1,76 @@
+"""`make try TASK=reviews`: ask about a few items, and show all that goes out and comes back; nothing is stored."""
+
+import click
+
+from jobs import values
+from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
+from jobs.output import plural, print_json, print_line, print_text, usd
+from jobs.readable import INDENT, attached, cut, schema_lines, value_lines
+from jobs.values import COUNT, Count
+from pipeline.core.task import Words
+from pipeline.workflows import try_out
+from pipeline.workflows.try_out import TriedItem, TryReport, TryWanted
+
+
+@click.command(name="try", cls=WritingCommand)
+@click.option("--n", "size", type=COUNT, envvar="FINDABLE_N", help="How many to try; 3 without it.")
+@click.option("--item", type=values.username, envvar="FINDABLE_ITEM", help="The one to try, whatever its state.")
+@click.option("--seed", type=Count(0, 2**63 - 1), envvar="FINDABLE_SEED", help="Draw them by this, not the first ones.")
+@yes_option
+@json_option
+def main(size: int | None, item: str | None, seed: int | None, *, yes: bool, as_json: bool) -> None:
+    """Ask about a few items of TASK at once, and show what is sent, what comes back, tokens, cost and time.
+
+    The answers are judged and not stored: only the calls and their cost are, and they count against budgets and quotas
+    as any. The first that are to be asked are tried, or those that --seed draws; an answered or parked one by --item.
+    Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
+    """
+    if item is not None and (size is not None or seed is not None):
+        raise click.UsageError("one item is tried by its name, or some by a number and a seed")
+    with open_workspace() as ws:
+        words = ws.task.words
+
+        def announce(count: int, cost: float) -> None:
+            """Say what will be asked and what it will cost."""
+            ws.display.say(f"{ws.extractor}: {plural(count, words.one, words.many)}, estimated {usd(cost)}")
+
+        wanted = TryWanted(size or try_out.FEW, item, seed)
+        report = try_out.run(ws, wanted, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
+    print_json(try_out.document(report)) if as_json else _show(report, words)
+    report.check()
+
+
+def _show(report: TryReport, words: Words) -> None:
+    """Print what is sent with each, then each item with what came back."""
+    if system := report.items[0].system:
+        print_text("sent with each, as the system instruction:")
+        print_text(cut(system), indent=INDENT)
+    print_text("wanted back:")
+    for line in schema_lines(report.schema, INDENT):
+        print_text(line)
+    for number, one in enumerate(report.items, start=1):
+        print_text(f"\n{words.one} {number} of {len(report.items)}: {one.name}")
+        for part in one.parts:
+            print_text(cut(part["text"]) if "text" in part else attached(part), indent=INDENT)
+        _show_end(one)
+    asked, cost = [one for one in report.items if one.ended], sum(one.cost for one in report.items)
+    told = (
+        f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(cost)}; no answer was stored"
+    )
+    is_good = any(one.answer is not None for one in asked)
+    print_text("")
+    print_line(told + (f". Next: {words.again}" if is_good else ""))
+
+
+def _show_end(one: TriedItem) -> None:
+    """Print how one item's call ended, and what came."""
+    out = one.usage.answer + one.usage.thoughts
+    calls = f" and {one.calls} calls" if one.calls > 1 else ""
+    used = f" in {one.seconds:.1f} s{calls}; {one.usage.prompt:,} tokens in, {out:,} out, {usd(one.cost)}"
+    print_text(f"{one.outcome}{used if one.ended else ''}" + (f": {one.reason}" if one.reason else ""))
+    if one.answer is not None:
+        for name, value in one.answer.items():
+            for line in value_lines(name, value, INDENT):
+                print_text(line)
+    elif one.reply:
+        print_text(cut(one.reply), indent=INDENT)

@@ -1,0 +1,96 @@
+"""Show everything known about one item of any task: its row, state, answers, attempts, requests, cost. Reads only."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.task import ItemsWanted, ListedItem
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.ops import wire
+from pipeline.ops.wire import WireText
+from pipeline.store import answers, asked, batches, erase
+from pipeline.store.asked import AskedRequest
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Task
+    from pipeline.store.database import Connection
+
+
+def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
+    """Return what is known about the item of that name, from one snapshot.
+
+    Its keys: `task`, `item` (id), `name`, `state`, `parked` (the reason), `columns`, `changed_at` (the input, last),
+    `stale` (it changed since it was answered; None where not known), `answers` and `attempts` (oldest first, each with
+    all that is kept of it, an answer as a document, `forgotten` where it was), `requests` (newest first; see
+    `request_document`), `cost` (USD). With `raw` each request has `wire`.
+
+    Raises:
+        InputError: there is no such item.
+    """
+    with ws.store.read() as tx:
+        item_id = ws.task.id_of(tx, name)
+        listed = _listed(tx, ws.task, item_id, now=ws.now())
+        given, failed = answers.of_item(tx, ws.task.name, item_id)
+        parked = answers.parked_reason(tx, ws.task.name, item_id)
+        called = ws.task.names(tx, [item_id]).get(item_id, item_id)
+    requests = requests_of(ws, item_id, raw=raw)
+    return {
+        "task": ws.task.name,
+        "item": item_id,
+        "name": called,
+        "state": listed.state if listed else None,
+        "parked": parked,
+        "columns": dict(listed.values) if listed else {},
+        "changed_at": listed.changed_at if listed else None,
+        "stale": _is_stale(listed, given),
+        "answers": [_answer(one) for one in given],
+        "attempts": failed,
+        "requests": requests,
+        "cost": sum(one["cost"] or 0.0 for one in requests),
+    }
+
+
+def requests_of(ws: OpenWorkspace, item_id: str, *, raw: bool) -> list[dict[str, Any]]:
+    """Return every request about an item of the task in use, newest first; with `raw` as it went over the wire."""
+    with ws.store.read() as tx:
+        found = asked.requests_of_item(tx, ws.task.name, item_id)
+        homes = {one: batches.get_batch(tx, one) for one in {one.batch for one in found if one.batch is not None}}
+        cleaned = erase.cleaned_batches(tx)
+    documents = [request_document(one) for one in found]
+    for one, document in zip(found, documents, strict=True) if raw else ():
+        text = WireText()
+        if one.batch is not None:
+            text = wire.of_batch(ws.data, homes[one.batch], item_id, cleaned=cleaned)
+        document["wire"] = text._asdict()
+    return documents
+
+
+def request_document(one: AskedRequest) -> dict[str, Any]:
+    """Return one request for programs: when, how, by what model, how it ended, tokens, cost in USD, what came of it."""
+    names = ("at", "task", "purpose", "batch", "line", "state", "extractor", "model", "outcome", "reason")
+    return {
+        "item": one.item_id,
+        **{name: getattr(one, name) for name in names},
+        "call": one.number if one.is_live else None,
+        **{name: getattr(one, name) for name in ("ended_at", "tokens_in", "tokens_out", "cost")},
+        "forgotten": one.is_forgotten,
+        "answer": None if one.answer is None else json.loads(one.answer),
+    }
+
+
+def _listed(tx: "Connection", task: "Task", item_id: str, *, now: datetime) -> ListedItem | None:
+    """Return an item's row with its state; None where the task lists no items."""
+    return next(iter(task.list_items(tx, ItemsWanted((), None, None, 1, now, only=item_id))), None)
+
+
+def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> bool | None:
+    """Return whether the input is another one than that of the last answer that stands."""
+    stands = [one for one in given if one["applied"] and one["answer"] != answers.FORGOTTEN]
+    if listed is None or listed.input_hash is None or not stands:
+        return None
+    return bool(stands[-1]["input_hash"] != listed.input_hash)
+
+
+def _answer(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "answer": json.loads(row["answer"]), "forgotten": row["answer"] == answers.FORGOTTEN}

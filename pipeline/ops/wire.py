@@ -1,0 +1,51 @@
+"""Find a request and its reply as they went over the wire, in the sealed files of a batch; what is not there is said.
+
+The text of a live call is not kept: only its answer is, with its tokens and cost.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.core import files
+from pipeline.core.errors import FindableError
+from pipeline.gemini.requests import request_key
+from pipeline.gemini.result_file import ResultFile
+from pipeline.store.batches import Batch
+
+LIVE = "the text of a live call is not kept; `make try` with ITEM= shows what is sent now"
+CLEANED = "the batch's files were removed by `make clean`"
+
+
+class WireText(NamedTuple):
+    """The lines of a request and of its replies, and where there is none of either, why."""
+
+    request: str | None = None
+    replies: tuple[str, ...] = ()
+    no_request: str = LIVE
+    no_reply: str = LIVE
+
+
+def of_batch(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -> WireText:
+    """Return what a batch's sealed files hold of an item; `cleaned` are the batches whose files were removed."""
+    key, is_cleaned = request_key(batch.task, item_id), batch.number in cleaned
+    asked, no_request = _lines(data, batch.request_file, batch.request_sha256, key, is_cleaned=is_cleaned)
+    request = next(iter(asked), None)
+    if batch.result_file is None:
+        told = "it ended without a result" if batch.is_over else "no result has come yet"
+        return WireText(request, (), no_request, f"the batch is {batch.state}: {told}")
+    replies, no_reply = _lines(data, batch.result_file, batch.result_sha256 or "", key, is_cleaned=is_cleaned)
+    return WireText(request, replies, no_request, no_reply)
+
+
+def _lines(data: Path, name: str, sha256: str, key: str, *, is_cleaned: bool) -> tuple[tuple[str, ...], str]:
+    """Return the lines of a key in a sealed file, or why there is none."""
+    if is_cleaned and not (data / name).is_file():
+        return (), CLEANED
+    try:
+        path = files.verify(data / name, sha256=sha256, what=name)
+    except FindableError as error:
+        return (), error.message
+    with ResultFile(path) as found:
+        lines = tuple(line.decode("utf-8", "replace") for line in found.lines_of([key])[0])
+    return lines, "" if lines else f"{name} has no line of it"

@@ -1,0 +1,204 @@
+"""Write answers to a file, each beside its row and with typed columns, or a row for each member of a list.
+
+All that is written is read in the caller's transaction, by the key, at flat memory.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    FromClause,
+    ScalarSelect,
+    Select,
+    Text,
+    cast,
+    collate,
+    column,
+    func,
+    literal_column,
+    select,
+    table,
+)
+from sqlalchemy import types as sql
+
+from pipeline.core.errors import InputError
+from pipeline.store.database import PAGE, streamed
+from pipeline.store.tables import answers as given
+from pipeline.store.times import IsoTime
+from pipeline.tables import export
+from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, AnswersSpec
+from pipeline.tables.answers_view import column_names, item_id_sql, view_columns
+from pipeline.tables.cells import loaded
+from pipeline.tables.item_values import value_text
+from pipeline.tables.list_rows import MemberColumns, members_of
+from pipeline.tables.reflect import is_sqlite
+
+COSTS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}  # what an answer took, and the kinds of it
+PREFIX = "findable_"  # of such a column where the answers or their rows have one of its name
+_IN_PARQUET = {"integer": export.WHOLE, "real": export.NUMBER, "boolean": export.TRUTH, "date": export.DAY}
+_IN_PARQUET |= {"time": export.MOMENT}
+_TYPES: Mapping[str, sql.TypeEngine[Any]] = {"boolean": sql.Boolean(), "time": IsoTime()}
+
+
+@dataclass(frozen=True)
+class AnswersExport:
+    """What to write of a task: with `extractor` its answers alone, else the newest of each item beside its row.
+
+    `sources` are the kinds of the rows' columns. With `field` each member of that list is a row, and with `cost` what
+    the whole answer took stands in each.
+    """
+
+    spec: AnswersSpec
+    sources: Mapping[str, str]
+    task: str
+    extractor: str | None = None
+    field: str | None = None
+    cost: bool = False
+
+    def rows(self, tx: Connection) -> tuple[Iterator[dict[str, Any]], dict[str, str]]:
+        """Return the rows by the names of their columns, and the kinds of these.
+
+        Raises:
+            InputError: there is no answer of that extractor, or no such list.
+        """
+        kinds = self._kinds(tx)
+        here = table(self._place, *(column(name, _TYPES.get(kind)) for name, kind in kinds.items())).alias("a")
+        query = self._query(here, kinds)
+        if self.extractor is not None and tx.execute(query.limit(1)).first() is None:
+            raise InputError(
+                f"there is no answer of {self.extractor!r}; nothing was written",
+                hint=f"`make versions TASK={self.task}` lists whose answers there are",
+            )
+        if self.cost:
+            query = self._with_costs(tx, query, here)
+            kinds |= {f"{PREFIX}{name}" if _is_in(name, kinds) else name: kind for name, kind in COSTS.items()}
+        if self.field is None:
+            return _read(tx, query, kinds), kinds
+        return self._exploded(tx, query, kinds, self.field)
+
+    @cached_property
+    def _place(self) -> str:
+        """Return the table or the view that is read."""
+        return self.spec.view if self.extractor is None else self.spec.table
+
+    def _kinds(self, tx: Connection) -> dict[str, str]:
+        """Return the kind of each column of the table or the view."""
+        own = {**dict(self.spec.key), **dict(self.spec.fields), EXTRACTOR: "text", ANSWERED_AT: "time"}
+        if self.extractor is not None:
+            return own
+        of = {"a": own, "i": self.sources}
+        named = view_columns(self.spec, column_names(tx, self.spec.items))
+        return {name: of[whose].get(original, "text") for name, (whose, original) in named.items()}
+
+    def _query(self, here: FromClause, kinds: Mapping[str, str]) -> Select[Any]:
+        """Return the SELECT of these columns, documents as text, by the key."""
+        shown = [
+            cast(here.c[name], Text).label(name) if kind == "json" else here.c[name] for name, kind in kinds.items()
+        ]
+        query = select(*shown).order_by(*(here.c[name] for name, _ in self.spec.key), here.c[EXTRACTOR])
+        return query if self.extractor is None else query.where(here.c[EXTRACTOR] == self.extractor)
+
+    def _with_costs(self, tx: Connection, query: Select[Any], here: FromClause) -> Select[Any]:
+        """Return the SELECT with what each answer took: of the last one of its extractor that was applied."""
+        is_file = is_sqlite(tx)
+        key = literal_column(item_id_sql(self.spec, sqlite=is_file), Text)
+        item_id = key if is_file else collate(key, "C")
+        one = given.alias()
+        newest: ScalarSelect[int] = (
+            select(func.max(one.c.id))
+            .where(one.c.task == self.task, one.c.item_id == item_id, one.c.extractor == here.c[EXTRACTOR])
+            .where(one.c.applied)
+            .correlate(here)
+            .scalar_subquery()
+        )
+        return query.add_columns(*(given.c[name] for name in COSTS)).outerjoin_from(here, given, given.c.id == newest)
+
+    def _exploded(
+        self, tx: Connection, query: Select[Any], kinds: Mapping[str, str], field: str
+    ) -> tuple[Iterator[dict[str, Any]], dict[str, str]]:
+        """Return a row for each member of a list, whose columns stand in the place of the list's."""
+        lists = [name for name, kind in self.spec.fields if kind == "json"]
+        if field not in lists:
+            raise InputError(
+                f"ROWS={field} names no list of these answers; nothing was written",
+                hint=f"lists may be {', '.join(lists)}" if lists else "they have none",
+            )
+        found = MemberColumns()
+        for row in _read(tx, query, kinds):
+            for member in members_of(row[field], field):
+                found.see(member)
+        before, members = list(kinds), found.kinds()
+        others = {name: kind for name, kind in kinds.items() if name != field}
+        named = {name: f"{field}_{name}" if _is_in(name, others) else name for name in members}
+        place = before.index(field)
+        whole = {name: kinds[name] for name in before[:place]}
+        whole |= {named[name]: kind for name, kind in members.items()}
+        whole |= {name: kinds[name] for name in before[place + 1 :]}
+        rows = (
+            {name: parts.get(name) for name in whole}
+            for row in _read(tx, query, kinds)
+            for member in members_of(row[field], field)
+            for parts in [row | {field: None} | {named[name]: value for name, value in member.items() if name in named}]
+        )
+        return rows, whole
+
+
+def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[str, str]) -> Iterator[bytes]:
+    """Return the bytes of a file with these rows, in pieces that never split a row.
+
+    Raises:
+        ConfigurationError: Parquet is wanted, and pyarrow is not installed.
+    """
+    if format_ in {"jsonl", "json"}:
+        return export.json_lines(rows) if format_ == "jsonl" else export.json_list(rows)
+    if format_ == "csv":
+        return export.csv(([_cell(row[name]) for name in kinds] for row in rows), kinds)
+    columns = {name: _IN_PARQUET.get(kind, export.TEXT) for name, kind in kinds.items()}
+    return export.parquet(({name: _typed(row[name], kind) for name, kind in columns.items()} for row in rows), columns)
+
+
+def _read(tx: Connection, query: Select[Any], kinds: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a SELECT, as JSON has values; but times and dates are themselves."""
+    for row in streamed(tx, query, page=PAGE):
+        yield {name: _value(cell, kind) for (name, kind), cell in zip(kinds.items(), row, strict=True)}
+
+
+def _value(cell: Any, kind: str) -> Any:
+    if cell is None:
+        return None
+    if kind == "json":
+        return loaded(cell)
+    if kind == "date":
+        return date.fromisoformat(str(cell))
+    return str(cell) if kind == "uuid" else cell
+
+
+def _is_in(name: str, names: Iterable[str]) -> bool:
+    """Return whether a name is one of these to a database."""
+    return name.casefold() in {one.casefold() for one in names}
+
+
+def _cell(value: Any) -> str | float:
+    """Return a value as a cell of CSV: numbers as they are, for they are no formulas."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return _words(value)
+
+
+def _words(value: Any) -> str:
+    """Return a value as text."""
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return value.isoformat() if hasattr(value, "isoformat") else value_text(value)
+
+
+def _typed(value: Any, kind: str) -> Any:
+    """Return a value as a typed column takes it."""
+    if value is None or kind in {export.WHOLE, export.TRUTH, export.DAY, export.MOMENT}:
+        return value
+    return float(value) if kind == export.NUMBER else _words(value)

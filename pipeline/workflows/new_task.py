@@ -1,0 +1,141 @@
+"""Write the file of a task of one's own for a table, which runs as it is and says how to go on from there.
+
+Nothing that is there is overwritten. Which columns are the key and the text is guessed, and told.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core import files
+from pipeline.core.declaration import NAME, RESERVED, is_query
+from pipeline.core.errors import InputError
+from pipeline.engine.declared.task_file import ENDING, FOLDER, find_task_file
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.store import tasks
+from pipeline.tables.guessing import TableGuess, guess_columns
+from pipeline.tables.items_file import ItemsFile, open_file
+from pipeline.tables.items_query import open_query
+from pipeline.workflows.task_template import task_text
+
+NO_LETTERS = re.compile("[^a-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """What is to be written: the task's name, its source as it was given, and the file of it, None for a query."""
+
+    name: str
+    source: str
+    table: ItemsFile | None
+
+    @property
+    def path(self) -> Path:
+        """Return the file that will declare the task."""
+        return Path(FOLDER) / f"{self.name}{ENDING}"
+
+    @property
+    def items(self) -> str:
+        """Return the source as the declaration names it: a query, or a path relative to the task's file."""
+        if self.table is None:
+            return self.source.strip()
+        return Path(os.path.relpath(self.table.path.resolve(), Path(FOLDER).resolve())).as_posix()
+
+
+@dataclass(frozen=True)
+class WrittenTask:
+    """The file that was written, and what was guessed of its items."""
+
+    path: Path
+    items: str
+    guess: TableGuess
+
+
+def prepared(name: str, source: str, *, data: Path) -> NewTask:
+    """Return what is to be written, when the name can be one and a file of items can be read; nothing is made.
+
+    Raises:
+        InputError: there is such a task already, the name can be none, or the file cannot be read.
+    """
+    if not NAME.fullmatch(name) or name in RESERVED or name.startswith("findable_"):
+        near = NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
+        can_be = NAME.fullmatch(near) and near not in RESERVED and not near.startswith("findable_")
+        raise InputError(
+            f"a task cannot be called {name!r}; nothing was written",
+            hint="a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one"
+            + (f": {near}" if can_be else ""),
+        )
+    if (there := find_task_file(name, data)) is not None:
+        raise _taken(there)
+    table = None if is_query(source) else open_file(Path(source))
+    return NewTask(name, source, table)
+
+
+def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
+    """Guess the columns of the items, and write the file of the task.
+
+    Raises:
+        InputError: a task of this name was used here, the items cannot be read, or the file cannot be written.
+    """
+    with ws.store.read() as tx:
+        known = tasks.get_task(tx, new.name)
+    if known is not None:
+        raise _taken(Path(known.path))
+    guess = _guess(ws, new)
+    text = task_text(new.items, guess, what=new.table.path.name if new.table else "the query")
+    _write_new(new.path, text)
+    return WrittenTask(new.path, new.items, guess)
+
+
+def document(written: WrittenTask) -> dict[str, Any]:
+    """Return what was written for programs."""
+    guess = written.guess
+    return {
+        "file": str(written.path),
+        "items": written.items,
+        "key": guess.key,
+        "text": guess.text,
+        "beside": guess.title,
+        "notes": list(guess.notes),
+    }
+
+
+def _guess(ws: OpenWorkspace, new: NewTask) -> TableGuess:
+    """Return what the columns of the items seem to be; of a query the first one alone may be the key."""
+    if new.table is not None:
+        return guess_columns(new.table.columns, new.table)
+    found = open_query(ws.store, new.source, timeout_s=ws.settings.select_timeout)
+    first: Sequence[str] = list(found.columns)[:1]
+    return guess_columns(found.columns, found, keys=first)
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file whole that is not there yet.
+
+    Raises:
+        InputError: it came to be there meanwhile, or cannot be written.
+    """
+    part = files.part_of(path)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        files.sweep_parts(path)
+        part.write_text(text, encoding="utf-8", newline="\n")
+        files.sync_part(part)
+        os.link(part, path)  # which replaces nothing
+        files.sync_directory(path.parent)
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}; nothing was written") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _taken(path: Path) -> InputError:
+    """Return the error for a task that is there."""
+    return InputError(
+        f"{path} is there already, and nothing is overwritten", hint="NAME= takes another name, or edit that file"
+    )
