@@ -66,7 +66,8 @@ def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
     if order.get("read_only") and not made_read_only(folder):
         os._exit(NOT_PERMITTED)
     fate = Fate(order["die_at"], order.get("side", "before"), order["how"], **order.get("disk", {}))
-    steps = Steps(lambda what: shared.write(what.encode("utf-8", "replace") + b"\n"), folder=order["below"], fate=fate)
+    below = order.get("below", folder)
+    steps = Steps(lambda what: shared.write(what.encode("utf-8", "replace") + b"\n"), folder=below, fate=fate)
     watch(steps)
     code = 1
     try:
